@@ -1,0 +1,3 @@
+"""Watches the reviews of Wix sites and tells their owners about every low-rated one."""
+
+__version__ = "0.1.0"

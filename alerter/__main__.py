@@ -1,0 +1,5 @@
+"""Lets `python -m alerter` do what the console script does."""
+
+from alerter.cli import main
+
+main()

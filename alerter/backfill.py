@@ -1,0 +1,164 @@
+"""`alerter backfill`: read a chosen past, decide, and see what was decided through to people."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+
+from alerter.clock import Clock
+from alerter.config import Config, Site
+from alerter.daemon import take_over
+from alerter.models import Grouping
+from alerter.store import Holder, Lock, State, blocks, outbox, reviews
+from alerter.tell.dispatch import Dispatcher, Why
+from alerter.watch.backfill import patient_pages, worth_telling
+from alerter.watch.poll import Reader
+from alerter.watch.triage import Reason
+from alerter.watch.wix import Span
+from alerter.wiring import House, open_house, open_wix, page_wait
+
+_LOOK_EVERY = 0.5
+# A person waits, so what fails is tried again until it has gone or waits for a person.
+_PATIENT = (Why.NOTHING_DUE, Why.PARKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a backfill was asked to read: these sites, from one moment on until before another."""
+
+    sites: Sequence[Site]
+    since: datetime
+    until: datetime | None
+
+    def span(self, threshold: int) -> Span:
+        """The same as a query of low-rated reviews."""
+        return Span(threshold, since=self.since, until=self.until)
+
+
+async def dry_run(config: Config, clock: Clock, past: Past) -> dict[str, list[str]]:
+    """The ids that a backfill would tell of, by site name; reads, and sends and stores nothing."""
+    found: dict[str, list[str]] = {}
+    state = State.read(config.state)
+    try:
+        async with open_wix(config, clock) as wix:
+            reader = Reader(wix, clock)
+            for site in past.sites:
+                found[site.name] = await _would_tell(config, clock, past, reader, state, site)
+    finally:
+        if state:
+            state.close()
+    return found
+
+
+async def _would_tell(
+    config: Config, clock: Clock, past: Past, reader: Reader, state: State | None, site: Site
+) -> list[str]:
+    threshold = config.threshold(site)
+    ids: dict[str, None] = {}
+    with _reading(site, past, clock) as reached:
+        async for page in patient_pages(reader, clock, site, past.span(threshold), page_wait):
+            names = [review.id for review in page.reviews]
+            known = reviews.known_reviews(state, site.site_id, names) if state else {}
+            ids |= dict.fromkeys(worth_telling(page, known, threshold))
+            reached(page.newest)
+    return list(ids)
+
+
+async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | None) -> bool:
+    """Read and record, decide, and deliver (`grouping` None: record only); True where nothing was left undone."""
+    with Lock(config.state) as lock:
+        alone = lock.acquire(Holder.BACKFILL) is None
+        with State.open(config.state, migrate=alone) as state:
+            if alone:
+                take_over(state, config)
+            async with open_house(config, state, clock) as house:
+                for site in past.sites:
+                    await _record(config, clock, past, house, site)
+                if grouping is None:
+                    return True
+                told = [await house.intake.tell_of_past(site, past.since, past.until, grouping) for site in past.sites]
+                click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
+                await _deliver(config, state, lock, house.dispatcher, alone=alone)
+            return _nothing_left(config, state)
+
+
+async def _record(config: Config, clock: Clock, past: Past, house: House, site: Site) -> None:
+    seen: Counter[Reason] = Counter()
+    with _reading(site, past, clock) as reached:
+        async for page in patient_pages(house.reader, clock, site, past.span(config.threshold(site)), page_wait):
+            seen += await house.intake.take(site, page.reviews)
+            reached(page.newest)
+    click.echo(f"{site.name}: {seen.total()} low-rated reviews read")
+
+
+async def _deliver(config: Config, state: State, lock: Lock, dispatcher: Dispatcher, *, alone: bool) -> None:
+    """Tell by ourselves, or wait while the process that has the lock does."""
+    progress = asyncio.create_task(_show_deliveries(config, state))
+    try:
+        while not alone:
+            if not outbox.pending(state, _reachable(config, state)):
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+            if alone := lock.acquire(Holder.BACKFILL) is None:
+                take_over(state, config)
+        await dispatcher.run(_PATIENT)
+    finally:
+        progress.cancel()
+
+
+async def _show_deliveries(config: Config, state: State) -> None:
+    total = outbox.pending(state, _reachable(config, state))
+    with _bar(total, "telling") as bar:
+        while not bar.finished:
+            await asyncio.sleep(_LOOK_EVERY)
+            bar.update(total - outbox.pending(state, _reachable(config, state)) - bar.pos)
+
+
+def _reachable(config: Config, state: State) -> list[str]:
+    """The receivers that nothing but time stands between."""
+    parked = {block.scope for block in blocks.parked(state)}
+    return [
+        each.name
+        for each in config.receivers
+        if not parked & {f"receiver:{each.name}", f"service:{config.service(each)}"}
+    ]
+
+
+def _nothing_left(config: Config, state: State) -> bool:
+    """Say what has not been delivered; True where nothing waits for a person."""
+    reachable = _reachable(config, state)
+    parked = outbox.pending(state, [each.name for each in config.receivers if each.name not in reachable])
+    failed = outbox.failures(state)
+    if pending := outbox.pending(state, reachable):
+        click.echo(f"{pending} deliveries are still on their way")
+    if parked:
+        click.echo(f"{parked} deliveries wait for a receiver that is parked: see `alerter status`")
+    if failed:
+        click.echo(f"{failed} deliveries have failed: see `alerter status`, then `alerter retry`")
+    if not pending + parked + failed:
+        click.echo("everything is delivered")
+    return not parked + failed
+
+
+@contextmanager
+def _reading(site: Site, past: Past, clock: Clock) -> Iterator[Callable[[datetime | None], None]]:
+    """A progress bar over the days of a past; reviews come oldest first, so their dates say how far it is."""
+    days = ((past.until or clock.now()) - past.since).days + 1
+    with _bar(days, f"{site.name}: reading") as bar:
+
+        def reached(created: datetime | None) -> None:
+            if created:
+                bar.update(max((created - past.since).days - bar.pos, 0))
+
+        yield reached
+        bar.update(max(days - bar.pos, 0))
+
+
+def _bar(length: int, label: str) -> Any:
+    return click.progressbar(length=length, label=label, hidden=not sys.stderr.isatty(), file=sys.stderr)

@@ -1,0 +1,117 @@
+"""`alerter check`: the config, then each site, token and receiver, without sending; `alerter test`: a sample, sent."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+from alerter.clock import Clock
+from alerter.config import Config, Site
+from alerter.errors import DeliveryError, RenderError, WixAuthError, WixError
+from alerter.models import Alert, AlertKind, Entry, Finding, Form, Message, Product, Review
+from alerter.tell.dispatch import Outlet
+from alerter.tell.render import Renderer
+from alerter.watch.wix import WixClient
+from alerter.wiring import open_outlets
+
+
+def check_templates(config: Config, clock: Clock) -> list[Finding]:
+    """Render every kind of message, so that a broken template is found now."""
+    site = config.sites[0]
+    renderer = Renderer(config.templates, config.timezone, {site.site_id: site.name}, fall_back=False)
+    findings = []
+    for message in (sample(site, clock, kind) for kind in (AlertKind.NEW, AlertKind.LOWERED)):
+        findings += _rendered(renderer, message)
+    findings += _rendered(renderer, _digest(sample(site, clock, AlertKind.NEW)))
+    return list(dict.fromkeys(findings)) or [
+        Finding(ok=True, subject="templates", text="every kind of message renders")
+    ]
+
+
+def _rendered(renderer: Renderer, message: Message) -> list[Finding]:
+    found = []
+    for render in (renderer.mail, renderer.slack):
+        try:
+            render(message)
+        except RenderError as error:
+            found.append(Finding(ok=False, subject="templates", text=str(error)))
+    return found
+
+
+async def check_site(wix: WixClient, site: Site) -> Finding:
+    """Ask a site for one review, and say what it answered."""
+    subject = f"site {site.name}"
+    try:
+        await wix.probe(site, private=True)
+    except WixAuthError as error:
+        if error.status == 403:
+            return await _check_published(wix, site, error)
+        return Finding(ok=False, subject=subject, text=f"{error}; look at its key or app in the config")
+    except WixError as error:
+        return Finding(ok=False, subject=subject, text=f"{error}; try again later")
+    return Finding(ok=True, subject=subject, text="its reviews can be read, unpublished ones too")
+
+
+async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) -> Finding:
+    subject = f"site {site.name}"
+    try:
+        await wix.probe(site, private=False)
+    except WixError:
+        return Finding(ok=False, subject=subject, text=f"{refusal}; grant it Read Reviews and Manage Reviews")
+    text = "only published reviews can be read; grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) to see pending ones"
+    return Finding(ok=True, subject=subject, text=text, warning=True)
+
+
+async def check_services(config: Config, wix: WixClient, outlets: Sequence[Outlet]) -> list[Finding]:
+    """Ask every site and every receiver's service."""
+    sites = await asyncio.gather(*(check_site(wix, site) for site in config.sites))
+    receivers = await asyncio.gather(*(outlet.notifier.check() for outlet in outlets))
+    for outlet in outlets:
+        await outlet.notifier.close()
+    return [*sites, *(finding for findings in receivers for finding in findings)]
+
+
+async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:
+    """Send a sample alert, marked as a test, to these receivers, and report what their services answered."""
+    async with open_outlets(config, clock) as outlets:
+        chosen = [outlet for outlet in outlets if outlet.receiver in receivers]
+        return list(await asyncio.gather(*(_send_sample(config, clock, outlet) for outlet in chosen)))
+
+
+async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:
+    subject = f"receiver {outlet.receiver}"
+    message = sample(config.sites[0], clock, domain=outlet.notifier.domain)
+    try:
+        receipt = await outlet.notifier.send(message, outlet.render(message, test=True))
+    except (DeliveryError, RenderError) as error:
+        return Finding(ok=False, subject=subject, text=f"{outlet.service}: {error}")
+    finally:
+        await outlet.notifier.close()
+    if missed := receipt.refused + len(receipt.to_left):
+        return Finding(ok=False, subject=subject, text=f"{missed} addresses refused it, the others have it")
+    return Finding(ok=True, subject=subject, text=f"{outlet.service}: sent; it answered {receipt.answer}")
+
+
+def sample(site: Site, clock: Clock, kind: AlertKind = AlertKind.NEW, domain: str = "alerter") -> Message:
+    """A message of a made-up review, awkward enough to show what a template does with hostile text."""
+    now = clock.now()
+    review = Review(
+        id="00000000-0000-4000-8000-000000000000",
+        rating=1,
+        created=now - timedelta(minutes=5),
+        title="Stale on arrival",
+        body="The croissants were hard as stone & the box was open.\nSecond time <this> month!",
+        author="Robin Example",
+        namespace="stores",
+        entity_id="00000000-0000-4000-8000-000000000001",
+        moderation="APPROVED",
+    )
+    detail = {"before": {"rating": 3, "title": "Fine", "body": "Nothing special."}} if kind is AlertKind.LOWERED else {}
+    alert = Alert("test", kind, site.site_id, review.id, detail)
+    entry = Entry(alert, review, Product("Croissant box"))
+    uid = f"{uuid4().hex}@{domain}"
+    return Message(0, uid, "test", Form.ALERT, (entry,), attempted_at=now)
+
+
+def _digest(message: Message) -> Message:
+    return Message(0, message.uid, "test", Form.DIGEST, message.entries * 2, attempted_at=message.attempted_at)

@@ -1,0 +1,251 @@
+"""The commands. Whatever is heavy is imported inside them, so that `--help` is instant."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alerter import __version__
+from alerter.errors import AlerterError, ConfigError
+
+if TYPE_CHECKING:
+    from alerter.backfill import Past
+    from alerter.config import Config
+    from alerter.models import Finding
+
+_SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
+
+
+class _Commands(click.Group):
+    """Turns what alerter raises into a message and an exit code: 1 a person is needed, 2 the config is wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            number = len(error.problems)
+            click.echo(f"alerter: {number} {'fault' if number == 1 else 'faults'} in the config:", err=True)
+            for problem in error.problems:
+                click.echo(f"  {problem}", err=True)
+            ctx.exit(2)
+        except AlerterError as error:
+            click.echo(f"alerter: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="alerter")
+def main() -> None:
+    """Watch the reviews of Wix sites, and tell their owners about every low-rated one."""
+    os.umask(0o077)
+
+
+def _config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--config",
+        "path",
+        type=click.Path(path_type=Path),
+        help="The config file.  [default: $ALERTER_CONFIG, ./config.toml, /etc/alerter/config.toml]",
+    )(command)
+
+
+def _load(path: Path | None, *, secrets: bool = True) -> "Config":
+    from alerter.config import load_config
+
+    if path is None and not (named := os.environ.get("ALERTER_CONFIG")):
+        path = Path("config.toml") if Path("config.toml").exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
+    return load_config(path or Path(named or ""), os.environ, secrets=secrets)
+
+
+def _log_to_stderr(level: int) -> None:
+    """One line an event; the journal has its own clock."""
+    stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
+    logging.basicConfig(level=level, format=f"{stamp}%(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
+    for name in ("httpx", "httpcore", "slack_sdk"):  # they write addresses with their queries
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+@main.command()
+@_config_option
+@click.option("--once", is_flag=True, help="Make one round of everything, deliver what is due, and end (for cron).")
+def run(path: Path | None, *, once: bool) -> None:
+    """Run the daemon."""
+    import asyncio
+
+    from alerter.clock import Clock
+    from alerter.daemon import serve
+
+    _log_to_stderr(logging.INFO)
+    config = _load(path)
+    sys.exit(0 if asyncio.run(serve(config, Clock(), os.environ, once=once)) else 1)
+
+
+@main.command()
+@_config_option
+@click.option("--since", required=True, metavar="DATE", help="The first day to read, such as 2026-01-31.")
+@click.option("--until", metavar="DATE", help="The day to stop before; today's reviews too if left out.")
+@click.option("--site", "names", multiple=True, metavar="NAME", help="Only this site; may be repeated.")
+@click.option(
+    "--deliver",
+    type=click.Choice(["digest", "each", "none"]),
+    default="digest",
+    show_default=True,
+    help="As few messages as fit, one a review, or record only.",
+)
+@click.option("--dry-run", is_flag=True, help="Only print how many reviews would be told of, and their ids.")
+def backfill(
+    path: Path | None, since: str, until: str | None, names: tuple[str, ...], deliver: str, *, dry_run: bool
+) -> None:
+    """Read the past once, and tell of its low-rated, unanswered reviews."""
+    import asyncio
+
+    from alerter import backfill as command
+    from alerter.clock import Clock
+    from alerter.models import Grouping
+
+    _log_to_stderr(logging.WARNING)
+    config = _load(path)
+    past = _past(config, since, until, names)
+    if dry_run:
+        for name, ids in asyncio.run(command.dry_run(config, Clock(), past)).items():
+            click.echo(f"{name}: would tell of {len(ids)} reviews")
+            for review_id in ids:
+                click.echo(review_id)
+        return
+    grouping = None if deliver == "none" else Grouping(deliver)
+    sys.exit(0 if asyncio.run(command.run(config, Clock(), past, grouping)) else 1)
+
+
+def _past(config: "Config", since: str, until: str | None, names: tuple[str, ...]) -> "Past":
+    import difflib
+
+    from alerter.backfill import Past
+
+    known = {site.name: site for site in config.sites}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
+            raise click.BadParameter(f'there is no site "{name}"; {hint}', param_hint="--site")
+    begin = _midnight(config, since, "--since")
+    end = _midnight(config, until, "--until") if until else None
+    if end and end <= begin:
+        raise click.BadParameter("must be a later day than --since", param_hint="--until")
+    return Past([known[name] for name in dict.fromkeys(names)] or list(config.sites), begin, end)
+
+
+def _midnight(config: "Config", text: str, option: str) -> datetime:
+    from datetime import UTC
+
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=config.timezone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f'"{text}" is not a day such as 2026-01-31', param_hint=option) from None
+
+
+@main.command()
+@_config_option
+@click.option("--offline", is_flag=True, help="Look at the config and the templates only.")
+def check(path: Path | None, *, offline: bool) -> None:
+    """Check the config, then each site, permission, token and receiver, without sending anything."""
+    import asyncio
+
+    from alerter import check as command
+    from alerter.clock import Clock
+    from alerter.models import Finding
+    from alerter.wiring import open_outlets, open_wix
+
+    _log_to_stderr(logging.ERROR)
+    config, clock = _load(path), Clock()
+    sizes = f"{len(config.sites)} sites, {len(config.receivers)} receivers"
+    findings = [Finding(ok=True, subject="config", text=sizes), *command.check_templates(config, clock)]
+
+    async def ask() -> list[Finding]:
+        async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
+            return await command.check_services(config, wix, outlets)
+
+    if not offline:
+        findings += asyncio.run(ask())
+    _print_findings(findings)
+
+
+@main.command()
+@_config_option
+@click.argument("receivers", nargs=-1, metavar="[RECEIVER]...")
+def test(path: Path | None, receivers: tuple[str, ...]) -> None:
+    """Send a sample alert, marked as a test, to every receiver or the named ones."""
+    import asyncio
+
+    from alerter import check as command
+    from alerter.clock import Clock
+
+    _log_to_stderr(logging.ERROR)
+    config = _load(path)
+    known = [receiver.name for receiver in config.receivers]
+    for name in receivers:
+        if name not in known:
+            raise click.BadParameter(f'there is no receiver "{name}"; there are: {", ".join(known)}')
+    _print_findings(asyncio.run(command.send_samples(config, Clock(), receivers or known)))
+
+
+def _print_findings(findings: "list[Finding]") -> None:
+    for finding in findings:
+        word = "warn" if finding.ok and finding.warning else "ok  " if finding.ok else "FAIL"
+        click.echo(f"{word}  {finding.subject}: {finding.text}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.command()
+@_config_option
+@click.option("--json", "machine", is_flag=True, help="Print JSON.")
+def status(path: Path | None, *, machine: bool) -> None:
+    """Tell how sites, open reviews and deliveries stand; exit 1 if that needs a person."""
+    from alerter import status as command
+    from alerter.clock import Clock
+    from alerter.store import State
+
+    config = _load(path, secrets=False)
+    now, state = Clock().now(), State.read(config.state)
+    try:
+        standing = command.standing(config, state, now)
+    finally:
+        if state:
+            state.close()
+    click.echo(command.as_json(standing) if machine else command.as_text(standing, now))
+    sys.exit(1 if standing.needs_a_person else 0)
+
+
+@main.command()
+@_config_option
+def retry(path: Path | None) -> None:
+    """Unpark receivers and services, and queue failed deliveries again."""
+    from alerter.store import State, outbox
+
+    config = _load(path, secrets=False)
+    with State.open(config.state, migrate=False) as state:
+        deliveries, parked = outbox.requeue(state)
+    click.echo(f"{deliveries} failed deliveries are queued again, {parked} parked receivers or services are open again")
+    click.echo("a running daemon sends them within its next round; `alerter run --once` sends them now")
+
+
+@main.command()
+@click.option("--serve", is_flag=True, help="Keep the embedded services up, and print a config for them.")
+@click.option("--reviews", type=click.Path(path_type=Path), help="Reviews in Wix's JSON, one a line, to begin with.")
+def demo(reviews: Path | None, *, serve: bool) -> None:
+    """Show the whole daemon against an embedded Wix, Slack and mailbox; nothing leaves this machine."""
+    try:
+        import aiosmtpd  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise AlerterError("the demo needs aiosmtpd: pip install 'alerter[demo]'") from None
+    import asyncio
+
+    from alerter.demo import story
+
+    _log_to_stderr(logging.WARNING)
+    sys.exit(0 if asyncio.run(story.serve(reviews) if serve else story.play(reviews)) else 1)

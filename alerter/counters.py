@@ -1,0 +1,5 @@
+"""Plain numbers that anything counts."""
+
+from collections import Counter
+
+counts: Counter[str] = Counter()

@@ -1,0 +1,196 @@
+"""Plain values that the rooms hand to each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+def to_ms(moment: datetime) -> int:
+    """A moment as the state file holds it: whole milliseconds since 1970, UTC."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(ms: int) -> datetime:
+    """A moment read back from the state file."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+class AlertKind(StrEnum):
+    """Why people should hear something."""
+
+    NEW = "new"
+    LOWERED = "lowered"
+    REMINDER = "reminder"
+    CLOSED = "closed"
+    TROUBLE = "trouble"
+    RECOVERED = "recovered"
+    SUMMARY = "summary"
+
+
+class Status(StrEnum):
+    """Where a review on record stands."""
+
+    BASELINE = "baseline"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Grouping(StrEnum):
+    """How a delivery may leave: with others once there are more than `burst`, always in a digest, or by itself."""
+
+    BURST = "burst"
+    DIGEST = "digest"
+    EACH = "each"
+
+
+class Form(StrEnum):
+    """What kind of message carries deliveries."""
+
+    ALERT = "alert"
+    DIGEST = "digest"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The owner's answer to a review."""
+
+    message: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A photo or video; `url` opens it, `thumbnail` is a picture of it where there is one."""
+
+    kind: str
+    url: str
+    thumbnail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review as Wix returned it, with text that is safe to store and to send on."""
+
+    id: str
+    rating: int
+    created: datetime | None = None
+    updated: datetime | None = None
+    written: datetime | None = None
+    title: str = ""
+    body: str = ""
+    author: str = ""
+    contact_id: str | None = None
+    namespace: str = ""
+    entity_id: str | None = None
+    reply: Reply | None = None
+    moderation: str = ""
+    revision: int = 0
+    verified: bool | None = None
+    origin: str = ""
+    helpful: int = 0
+    unhelpful: int = 0
+    media: tuple[Media, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the owner has replied."""
+        return self.reply is not None
+
+    @property
+    def rejected(self) -> bool:
+        """Whether moderation turned it down; a status that nobody knows counts as not rejected."""
+        return self.moderation == "REJECTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A review on record: as it was read last, where it stands, and when people were alerted of it."""
+
+    review: Review
+    status: Status
+    alerted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The decision that people should hear something; `key` is unique for ever."""
+
+    key: str
+    kind: AlertKind
+    site_id: str | None = None
+    review_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What a reviewed product is called, and where its page is, as far as its store says so."""
+
+    name: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One alert within a message, with the review as it is known now and what it is about."""
+
+    alert: Alert
+    review: Review | None = None
+    product: Product = Product()
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message says: by email the subject, text and HTML; on Slack the blocks, and the text as their fallback."""
+
+    subject: str
+    text: str
+    html: str = ""
+    blocks: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What goes out in one call.
+
+    `uid` names it for ever: it is its Message-ID, and stands in Slack's metadata. `to_left` holds the addresses that
+    have not taken it yet, where others have.
+    """
+
+    id: int
+    uid: str
+    receiver: str
+    form: Form
+    entries: tuple[Entry, ...]
+    attempted_at: datetime
+    attempts: int = 1
+    plain: bool = False
+    in_doubt: bool = False
+    to_left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A service's yes: what it said, and where the message can be found on Slack.
+
+    `to_left` holds the addresses that may take it later, `refused` counts those that never will.
+    """
+
+    answer: str
+    slack_channel: str | None = None
+    slack_ts: str | None = None
+    to_left: tuple[str, ...] = ()
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `alerter check`."""
+
+    ok: bool
+    subject: str
+    text: str
+    warning: bool = False

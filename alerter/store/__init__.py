@@ -1,0 +1,6 @@
+"""The SQLite state file: migrations, and every query."""
+
+from alerter.store.lock import Holder, Lock
+from alerter.store.state import State
+
+__all__ = ["Holder", "Lock", "State"]

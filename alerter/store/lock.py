@@ -1,0 +1,56 @@
+"""Who tells: the one process that holds the lock beside the state file."""
+
+import fcntl
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from alerter.errors import StateError
+
+
+class Holder(StrEnum):
+    """What kind of process holds the lock."""
+
+    RUN = "run"
+    BACKFILL = "backfill"
+
+
+class Lock:
+    """An exclusive lock on `<state>.lock`, dropped by the kernel when its process ends, however it ends.
+
+    Never on the state file itself: closing any descriptor of that one drops SQLite's own locks.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._path = state.with_name(state.name + ".lock")
+        self._fd: int | None = None
+
+    def acquire(self, holder: Holder) -> Holder | None:
+        """Take the lock and return None; or return what kind of process has it. Raises StateError."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"{self._path}: cannot be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held_by = os.pread(fd, 16, 0).decode()
+            os.close(fd)
+            return Holder.BACKFILL if held_by == Holder.BACKFILL else Holder.RUN
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, holder.encode(), 0)
+        self._fd = fd
+        return None
+
+    def release(self) -> None:
+        """Let the next process have it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

@@ -1,0 +1,224 @@
+"""The outbox in the state file: deliveries, and the messages that carry them."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from alerter.models import Alert, AlertKind, Entry, Form, Grouping, Message, Product, Receipt, from_ms, to_ms
+from alerter.store.reviews import load_review
+from alerter.store.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery that may leave now."""
+
+    alert: int
+    grouping: Grouping
+
+
+def due(state: State, receiver: str, now: datetime, most: int) -> list[Due]:
+    """The deliveries of a receiver that may leave now and are in no message yet, oldest first."""
+    rows = state.rows(
+        "SELECT alert, grouping FROM deliveries WHERE receiver = ? AND status = 'pending' AND message IS NULL"
+        " AND due_at <= ? ORDER BY due_at, alert LIMIT ?",
+        [receiver, to_ms(now), most],
+    )
+    return [Due(row["alert"], Grouping(row["grouping"])) for row in rows]
+
+
+def next_due(state: State, receiver: str) -> datetime | None:
+    """When the next waiting delivery of a receiver may leave, or its next partly taken message be tried again."""
+    ms = state.value(
+        "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM deliveries"
+        "  WHERE receiver = :receiver AND status = 'pending' AND message IS NULL"
+        " UNION ALL SELECT min(due_at) FROM messages WHERE receiver = :receiver AND status IN ('sending', 'in_doubt'))",
+        {"receiver": receiver},
+    )
+    return from_ms(ms) if ms is not None else None
+
+
+def claim(state: State, receiver: str, form: Form, alerts: Sequence[int], uid: str, now: datetime) -> Message:
+    """Make a message of due deliveries, and count its first attempt, before the call that sends it."""
+    with state.transaction():
+        message_id = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM messages"))
+        state.execute(
+            "INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempted_at)"
+            " VALUES (?, ?, ?, 'sending', ?, 1, ?)",
+            [message_id, receiver, form, uid, to_ms(now)],
+        )
+        state.execute(
+            "UPDATE deliveries SET message = ? WHERE receiver = ? AND status = 'pending' AND message IS NULL"
+            " AND alert IN (SELECT value FROM json_each(?))",
+            [message_id, receiver, json.dumps(list(alerts))],
+        )
+        return Message(message_id, uid, receiver, form, _entries(state, message_id), now)
+
+
+def under_way(state: State, receiver: str, now: datetime) -> Message | None:
+    """The oldest message of a receiver that has gone out without a final answer: it is in doubt.
+
+    One that some addresses have taken keeps nobody waiting, and comes up when it is due.
+    """
+    row = state.row(
+        "SELECT * FROM messages WHERE receiver = ? AND status IN ('sending', 'in_doubt')"
+        " AND (due_at IS NULL OR due_at <= ?) ORDER BY id LIMIT 1",
+        [receiver, to_ms(now)],
+    )
+    if row is None:
+        return None
+    return Message(
+        id=row["id"],
+        uid=row["message_id"],
+        receiver=receiver,
+        form=Form(row["form"]),
+        entries=_entries(state, row["id"]),
+        attempted_at=from_ms(row["attempted_at"]),
+        attempts=row["attempts"],
+        plain=bool(row["plain"]),
+        in_doubt=True,
+        to_left=tuple(json.loads(row["to_left"] or "[]")),
+    )
+
+
+def attempt_again(state: State, message: Message, now: datetime, *, plain: bool) -> None:
+    """Count one more attempt, before the call."""
+    with state.transaction():
+        state.execute(
+            "UPDATE messages SET attempts = attempts + 1, attempted_at = ?, plain = ? WHERE id = ?",
+            [to_ms(now), plain, message.id],
+        )
+
+
+def sent(state: State, message: Message, receipt: Receipt, receiver_scopes: list[str]) -> None:
+    """Note the service's yes: the deliveries leave the outbox, and what blocked the receiver is over."""
+    with state.transaction():
+        state.execute(
+            "UPDATE messages SET status = 'sent', slack_channel = ?, slack_ts = ?, to_left = NULL, due_at = NULL,"
+            " error = ? WHERE id = ?",
+            [
+                receipt.slack_channel,
+                receipt.slack_ts,
+                f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None,
+                message.id,
+            ],
+        )
+        _settle(state, message, "sent")
+        # A block that was set while this message was on its way still holds.
+        state.execute(
+            "DELETE FROM blocks WHERE scope IN (SELECT value FROM json_each(?))"
+            " AND set_at <= (SELECT attempted_at FROM messages WHERE id = ?)",
+            [json.dumps(receiver_scopes), message.id],
+        )
+
+
+def doubt(state: State, message: Message, reason: str) -> None:
+    """Note that the service may have the message: its members never change again."""
+    with state.transaction():
+        state.execute("UPDATE messages SET status = 'in_doubt', error = ? WHERE id = ?", [reason, message.id])
+
+
+def partly_taken(state: State, message: Message, to_left: Collection[str], due_at: datetime) -> None:
+    """Note which addresses have not taken a message yet.
+
+    Whatever else waits for some of the receiver's addresses waits along with it, so that one message probes them.
+    """
+    with state.transaction():
+        state.execute(
+            "UPDATE messages SET status = 'in_doubt', to_left = ?, error = ? WHERE id = ?",
+            [json.dumps(sorted(to_left)), f"{len(to_left)} of its addresses did not take it yet", message.id],
+        )
+        state.execute(
+            "UPDATE messages SET due_at = ? WHERE receiver = ? AND status = 'in_doubt' AND to_left IS NOT NULL",
+            [to_ms(due_at), message.receiver],
+        )
+
+
+def dissolve(state: State, message: Message, grouping: Grouping | None = None) -> None:
+    """Undo a message that was certainly refused: its deliveries may be grouped anew, or as `grouping` says."""
+    with state.transaction():
+        state.execute(
+            "UPDATE deliveries SET message = NULL, grouping = ifnull(?, grouping) WHERE message = ?",
+            [grouping, message.id],
+        )
+        state.execute("DELETE FROM messages WHERE id = ?", [message.id])
+
+
+def failed(state: State, message: Message, reason: str) -> None:
+    """Give a message up: its deliveries stay on record as failed, for `alerter retry`."""
+    with state.transaction():
+        state.execute("UPDATE messages SET status = 'failed', error = ? WHERE id = ?", [reason, message.id])
+        _settle(state, message, "failed")
+
+
+def recover(state: State) -> int:
+    """At start, with the lock held: what a dead process left as `sending` is in doubt. Returns how many."""
+    with state.transaction():
+        return state.execute(
+            "UPDATE messages SET status = 'in_doubt', error = 'the process ended before the answer'"
+            " WHERE status = 'sending'"
+        )
+
+
+def cancel_for_others(state: State, receivers: Collection[str]) -> list[str]:
+    """Cancel what waits for receivers that the config does not name; returns their names."""
+    names = json.dumps(sorted(receivers))
+    gone = "receiver NOT IN (SELECT value FROM json_each(?))"
+    with state.transaction():
+        found = state.rows(f"SELECT DISTINCT receiver FROM deliveries WHERE status = 'pending' AND {gone}", [names])
+        state.execute(f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND {gone}", [names])
+        state.execute(
+            "UPDATE messages SET status = 'failed', error = 'the config does not name its receiver any more'"
+            f" WHERE status IN ('sending', 'in_doubt') AND {gone}",
+            [names],
+        )
+    return [row["receiver"] for row in found]
+
+
+def requeue(state: State) -> tuple[int, int]:
+    """Queue failed deliveries again and end every block; returns how many of each."""
+    with state.transaction():
+        deliveries = state.execute("UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'")
+        blocks = state.execute("DELETE FROM blocks WHERE parked")
+    return deliveries, blocks
+
+
+def pending(state: State, receivers: Collection[str]) -> int:
+    """How many deliveries to these receivers are still to be made."""
+    return int(
+        state.value(
+            "SELECT count(*) FROM deliveries WHERE status = 'pending' AND receiver IN (SELECT value FROM json_each(?))",
+            [json.dumps(list(receivers))],
+        )
+    )
+
+
+def failures(state: State) -> int:
+    """How many deliveries have failed for good."""
+    return int(state.value("SELECT count(*) FROM deliveries WHERE status = 'failed'"))
+
+
+def _settle(state: State, message: Message, status: str) -> None:
+    state.execute("UPDATE deliveries SET status = ? WHERE message = ? AND status = 'pending'", [status, message.id])
+
+
+def _entries(state: State, message_id: int) -> tuple[Entry, ...]:
+    rows = state.rows(
+        "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
+        " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
+        " products.name, products.url"
+        " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
+        " LEFT JOIN reviews ON reviews.site_id = alerts.site_id AND reviews.review_id = alerts.review_id"
+        " LEFT JOIN products ON products.site_id = alerts.site_id AND products.entity_id = reviews.entity_id"
+        " WHERE deliveries.message = ? ORDER BY alerts.id",
+        [message_id],
+    )
+    return tuple(_entry(row) for row in rows)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    alert = Alert(row["key"], AlertKind(row["kind"]), row["site_id"], row["review_id"], json.loads(row["detail"]))
+    review = load_review(row) if row["content"] is not None else None
+    return Entry(alert, review, Product(row["name"], row["url"]))

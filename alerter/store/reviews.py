@@ -1,0 +1,263 @@
+"""Sites, reviews and alerts in the state file: what the watching half reads and writes."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from alerter.models import Alert, AlertKind, Grouping, Known, Media, Reply, Review, Status, from_ms, to_ms
+from alerter.store.state import State
+
+_NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """How far a site has been read. `covered_rating` is 0 until its first read has come to an end."""
+
+    checkpoint: datetime | None = None
+    covered_rating: int = 0
+    covered_since: datetime | None = None
+    last_success: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An alert, and who is to hear of it from when on (None: at once)."""
+
+    alert: Alert
+    routes: Sequence[tuple[str, datetime | None]]
+    grouping: Grouping = Grouping.BURST
+
+
+def site_state(state: State, site_id: str) -> SiteState:
+    """How far a site has been read; a site that nobody has read yet has the defaults."""
+    row = state.row("SELECT * FROM sites WHERE site_id = ?", [site_id])
+    if row is None:
+        return SiteState()
+    return SiteState(
+        checkpoint=_moment(row["checkpoint"]),
+        covered_rating=row["covered_rating"],
+        covered_since=_moment(row["covered_since"]),
+        last_success=_moment(row["last_success"]),
+    )
+
+
+def advance(state: State, site_id: str, checkpoint: datetime | None) -> None:
+    """Move a site's checkpoint, never backwards."""
+    if checkpoint is None:
+        return
+    state.execute(
+        "INSERT INTO sites (site_id, checkpoint) VALUES (:site, :checkpoint) ON CONFLICT DO UPDATE"
+        " SET checkpoint = max(ifnull(checkpoint, 0), excluded.checkpoint)",
+        {"site": site_id, "checkpoint": to_ms(checkpoint)},
+    )
+
+
+def cover(state: State, site_id: str, rating: int) -> None:
+    """Note that all reviews of a site up to that rating are on record, from the beginning on."""
+    with state.transaction():
+        state.execute(
+            "INSERT INTO sites (site_id, covered_rating, covered_since) VALUES (?, ?, 0) ON CONFLICT DO UPDATE"
+            " SET covered_rating = excluded.covered_rating, covered_since = 0",
+            [site_id, rating],
+        )
+
+
+def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) -> None:
+    """Note a round that read everything it meant to; any trouble with the site is over."""
+    with state.transaction():
+        state.execute(
+            "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT"
+            " DO UPDATE SET last_success = excluded.last_success, sees_private = excluded.sees_private",
+            {"site": site_id, "now": to_ms(now), "private": sees_private},
+        )
+        state.execute("DELETE FROM troubles WHERE scope = ?", [f"site:{site_id}"])
+
+
+def failed(state: State, site_id: str, now: datetime, reason: str) -> None:
+    """Note that a site refuses us."""
+    with state.transaction():
+        state.execute(
+            "INSERT INTO troubles (scope, since, reason) VALUES (?, ?, ?) ON CONFLICT"
+            " DO UPDATE SET reason = excluded.reason",
+            [f"site:{site_id}", to_ms(now), reason],
+        )
+
+
+def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:
+    """What is on record of these reviews, by id."""
+    rows = state.rows(
+        "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))",
+        [site_id, json.dumps(list(ids))],
+    )
+    return {row["review_id"]: _known(row) for row in rows}
+
+
+def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: datetime) -> None:
+    """Write reviews as they are known now; one without a createdDate is dated by when it was seen."""
+    state.execute_many(_PUT, [_row(site_id, known, seen_at) for known in records])
+
+
+def untold(
+    state: State, site_id: str, since: datetime, until: datetime | None, threshold: int, most: int
+) -> list[Review]:
+    """The oldest reviews on record that a backfill of that span tells of: low-rated, unanswered, never alerted."""
+    rows = state.rows(
+        "SELECT * FROM reviews WHERE site_id = :site AND created_at >= :since AND created_at < :until"
+        " AND rating <= :threshold AND NOT answered AND NOT rejected AND alerted_at IS NULL"
+        " ORDER BY created_at, review_id LIMIT :most",
+        {
+            "site": site_id,
+            "since": to_ms(since),
+            "until": to_ms(until) if until else _NEVER,
+            "threshold": threshold,
+            "most": most,
+        },
+    )
+    return [load_review(row) for row in rows]
+
+
+def follow(state: State, site_id: str, ids: Sequence[str], alerted_at: datetime) -> None:
+    """Note that these reviews have been alerted of and are open."""
+    state.execute_many(
+        "UPDATE reviews SET status = 'open', alerted_at = :now WHERE site_id = :site AND review_id = :review",
+        [{"site": site_id, "review": review_id, "now": to_ms(alerted_at)} for review_id in ids],
+    )
+
+
+def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
+    """Write alerts with their deliveries and return how many are new; a key that is there already raises nothing."""
+    first = int(state.value("SELECT ifnull(max(id), 0) + 1 FROM alerts"))
+    alerts = [
+        {
+            "id": first + number,
+            "key": each.alert.key,
+            "kind": each.alert.kind,
+            "site": each.alert.site_id,
+            "review": each.alert.review_id,
+            "now": to_ms(now),
+            "detail": json.dumps(each.alert.detail),
+        }
+        for number, each in enumerate(raised)
+    ]
+    deliveries = [
+        {
+            "alert": first + number,
+            "receiver": receiver,
+            "grouping": each.grouping,
+            "due": to_ms(due_at) if due_at else 0,
+        }
+        for number, each in enumerate(raised)
+        for receiver, due_at in each.routes
+    ]
+    state.execute_many(
+        "INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail)"
+        " VALUES (:id, :key, :kind, :site, :review, :now, :detail) ON CONFLICT (key) DO NOTHING",
+        alerts,
+    )
+    state.execute_many(
+        "INSERT INTO deliveries (alert, receiver, status, grouping, due_at)"
+        " SELECT id, :receiver, 'pending', :grouping, :due FROM alerts WHERE id = :alert",
+        deliveries,
+    )
+    return int(state.value("SELECT count(*) FROM alerts WHERE id >= ?", [first]))
+
+
+def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) -> int:
+    """How many alerts of a kind a review has raised: the number in the key of the next one."""
+    return int(
+        state.value(
+            "SELECT count(*) FROM alerts WHERE site_id = ? AND review_id = ? AND kind = ?", [site_id, review_id, kind]
+        )
+    )
+
+
+def cancel_unsent(state: State, site_id: str, review_id: str) -> None:
+    """Take back what has not left yet of a review that needs nobody any more."""
+    state.execute(
+        "UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND message IS NULL"
+        " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ?)",
+        [site_id, review_id],
+    )
+
+
+def baseline_counts(state: State, site_id: str) -> tuple[int, int]:
+    """How many low-rated reviews of a site are on record, and how many of them are unanswered."""
+    row = state.row(
+        "SELECT count(*) AS low, ifnull(sum(NOT answered AND NOT rejected), 0) AS unanswered"
+        " FROM reviews WHERE site_id = ?",
+        [site_id],
+    )
+    return (row["low"], row["unanswered"]) if row else (0, 0)
+
+
+_PUT = """
+INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
+  entity_id, contact_id, content)
+VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected, :alerted,
+  :entity, :contact, :content)
+ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
+  answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
+  entity_id = excluded.entity_id, contact_id = excluded.contact_id, content = excluded.content
+"""
+
+
+def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
+    review = known.review
+    return {
+        "site": site_id,
+        "review": review.id,
+        "revision": review.revision,
+        "rating": review.rating,
+        "status": known.status,
+        "created": to_ms(review.created or seen_at),
+        "answered": review.answered,
+        "rejected": review.rejected,
+        "alerted": to_ms(known.alerted_at) if known.alerted_at else None,
+        "entity": review.entity_id,
+        "contact": review.contact_id,
+        "content": dump_review(review),
+    }
+
+
+def _known(row: dict[str, Any]) -> Known:
+    return Known(load_review(row), Status(row["status"]), _moment(row["alerted_at"]))
+
+
+_COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")
+_DEFAULTS = {field.name: field.default for field in fields(Review) if field.name not in _COLUMNS}
+
+
+def dump_review(review: Review) -> str:
+    """What a review says, as the JSON of its `content` column: only what differs from the default."""
+    told = {name: value for name, default in _DEFAULTS.items() if (value := getattr(review, name)) != default}
+    return json.dumps(told, default=_plain, ensure_ascii=False)
+
+
+def load_review(row: dict[str, Any]) -> Review:
+    """The review in a row of the table."""
+    told = json.loads(row["content"])
+    review = Review(
+        id=row["review_id"],
+        rating=row["rating"],
+        revision=row["revision"],
+        entity_id=row["entity_id"],
+        contact_id=row["contact_id"],
+    )
+    for name in ("created", "updated", "written"):
+        if name in told:
+            told[name] = datetime.fromisoformat(told[name])
+    if reply := told.get("reply"):
+        told["reply"] = Reply(reply["message"], datetime.fromisoformat(reply["at"]) if reply["at"] else None)
+    told["media"] = tuple(Media(**media) for media in told.get("media", ()))
+    return replace(review, **told)
+
+
+def _plain(value: object) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else asdict(value)  # type: ignore[call-overload]
+
+
+def _moment(ms: int | None) -> datetime | None:
+    return from_ms(ms) if ms is not None else None

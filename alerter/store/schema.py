@@ -1,0 +1,120 @@
+"""The tables of the state file, as the migrations that make them.
+
+Moments are whole milliseconds since 1970 in UTC. Whatever has been released is never changed here: a new need is a new
+migration.
+"""
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("alerter")
+
+_TABLES = """
+-- What has been read of a site. covered_rating is the highest rating whose past is on record (0: never read to the
+-- end); checkpoint is the newest createdDate read, by the clock of Wix, never by ours.
+CREATE TABLE sites (
+  site_id TEXT PRIMARY KEY,
+  checkpoint INTEGER,
+  covered_rating INTEGER NOT NULL DEFAULT 0,
+  covered_since INTEGER,
+  rescanned_at INTEGER,
+  last_success INTEGER,
+  sees_private INTEGER
+) STRICT;
+
+CREATE TABLE reviews (
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  revision INTEGER NOT NULL,
+  rating INTEGER NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('baseline', 'open', 'closed')),
+  created_at INTEGER NOT NULL,
+  answered INTEGER NOT NULL,
+  rejected INTEGER NOT NULL,
+  alerted_at INTEGER,
+  remind_at INTEGER,
+  entity_id TEXT,
+  contact_id TEXT,
+  content TEXT NOT NULL,
+  PRIMARY KEY (site_id, review_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reviews_by_date ON reviews (site_id, created_at);
+CREATE INDEX reviews_to_remind ON reviews (remind_at) WHERE remind_at IS NOT NULL;
+
+CREATE TABLE alerts (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  site_id TEXT,
+  review_id TEXT,
+  raised_at INTEGER NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX alerts_of_review ON alerts (site_id, review_id);
+
+-- A message is made from due deliveries before the call that sends it. It is `sending` until the answer, `in_doubt`
+-- when the service may have it without our knowing (or only a part of its addresses has it): then it is settled, and
+-- its members never change. A certain refusal deletes the row and sets its deliveries free.
+CREATE TABLE messages (
+  id INTEGER PRIMARY KEY,
+  receiver TEXT NOT NULL,
+  form TEXT NOT NULL CHECK (form IN ('alert', 'digest', 'update')),
+  status TEXT NOT NULL CHECK (status IN ('sending', 'in_doubt', 'sent', 'failed')),
+  message_id TEXT NOT NULL UNIQUE,
+  parent INTEGER REFERENCES messages (id),
+  plain INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL,
+  attempted_at INTEGER NOT NULL,
+  due_at INTEGER,
+  to_left TEXT,
+  slack_channel TEXT,
+  slack_ts TEXT,
+  error TEXT
+) STRICT;
+CREATE INDEX messages_under_way ON messages (receiver, id) WHERE status IN ('sending', 'in_doubt');
+
+CREATE TABLE deliveries (
+  alert INTEGER NOT NULL REFERENCES alerts (id),
+  receiver TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('pending', 'sent', 'failed', 'cancelled')),
+  grouping TEXT NOT NULL CHECK (grouping IN ('burst', 'digest', 'each')),
+  due_at INTEGER NOT NULL,
+  message INTEGER REFERENCES messages (id),
+  PRIMARY KEY (alert, receiver)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_waiting ON deliveries (receiver, due_at, alert) WHERE status = 'pending' AND message IS NULL;
+CREATE INDEX deliveries_of_message ON deliveries (message) WHERE message IS NOT NULL;
+CREATE INDEX deliveries_unsettled ON deliveries (status, receiver) WHERE status IN ('pending', 'failed');
+
+-- Who must not be called before `until`, or not at all (`parked`) before a person has mended something. A scope is
+-- `receiver:<name>`, `service:<name>` or `site:<site id>`; `since` is when the present run of failures began.
+CREATE TABLE blocks (
+  scope TEXT PRIMARY KEY,
+  since INTEGER NOT NULL,
+  set_at INTEGER NOT NULL,
+  until INTEGER,
+  parked INTEGER NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL
+) STRICT;
+
+-- What alerter cannot do at present.
+CREATE TABLE troubles (
+  scope TEXT PRIMARY KEY,
+  since INTEGER NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE products (
+  site_id TEXT NOT NULL,
+  entity_id TEXT NOT NULL,
+  name TEXT,
+  url TEXT,
+  asked_at INTEGER NOT NULL,
+  PRIMARY KEY (site_id, entity_id)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@migrations()
+def the_state_file(db: Database) -> None:
+    """Make every table of the first release."""
+    db.executescript(_TABLES)

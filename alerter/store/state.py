@@ -1,0 +1,161 @@
+"""The state file itself: opening, refusing, transactions."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlite_utils import Database
+
+from alerter.errors import StateBusy, StateError
+from alerter.store.schema import migrations
+
+# A busy wait blocks the loop, so it is short; whoever meets StateBusy tries again later.
+_BUSY_TIMEOUT_MS = 2000
+_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables: https://www.sqlite.org/stricttables.html
+
+_Params = dict[str, Any] | Sequence[Any]
+
+
+class State:
+    """An open state file. Every error of SQLite leaves here as a StateError."""
+
+    def __init__(self, db: Database, path: Path) -> None:
+        self.path = path
+        self._db = db
+
+    @classmethod
+    def open(cls, path: Path, *, migrate: bool) -> Self:
+        """Open the state file for writing; the holder of the lock migrates it, or makes it where there is none.
+
+        Raises StateError, and leaves the file as it is, where it is no state file, is corrupt or of another version.
+        """
+        _check_sqlite()
+        if path.exists() and path.stat().st_size:
+            _inspect(path, migrate=migrate)
+        elif not migrate:
+            raise StateError(f"{path}: there is no state file yet; `alerter run` makes it")
+        with _translated(path):
+            _keep_private(path)
+            conn = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000)
+            db = Database(conn, execute_plugins=False)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+                db.execute(f"PRAGMA {pragma}").fetchall()
+            if migrate:
+                migrations.apply(db)
+        return cls(db, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Open the state file for reading only; None where there is none yet. Raises StateError."""
+        _check_sqlite()
+        if not path.exists() or not path.stat().st_size:
+            return None
+        _inspect(path, migrate=False, check=False)
+        with _translated(path):
+            return cls(_read_only(path), path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Never `await` inside: another task's writes would join, and vanish with a rollback."""
+        with _translated(self.path):
+            # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.rollback()
+                raise
+            try:
+                self._db.commit()
+            except sqlite3.Error:
+                self._db.rollback()
+                raise
+
+    def rows(self, sql: str, params: _Params = ()) -> list[dict[str, Any]]:
+        """What a query finds."""
+        with _translated(self.path):
+            return list(self._db.query(sql, params))
+
+    def row(self, sql: str, params: _Params = ()) -> dict[str, Any] | None:
+        """The first row that a query finds."""
+        return next(iter(self.rows(sql, params)), None)
+
+    def value(self, sql: str, params: _Params = ()) -> Any:
+        """The first column of the first row, or None."""
+        row = self.row(sql, params)
+        return next(iter(row.values())) if row else None
+
+    def execute(self, sql: str, params: _Params = ()) -> int:
+        """Change something, at once where no transaction is open; returns how many rows it changed."""
+        with _translated(self.path):
+            return self._db.execute(sql, params).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The same change for many rows; within a transaction only."""
+        with _translated(self.path):
+            self._db.conn.executemany(sql, rows)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise StateBusy(f"{path}: is locked by another process") from error
+        raise StateError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise StateError(f"{path}: is not a state file; name another one in `state`") from error
+        raise StateError(f"{path}: {error}") from error
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from error
+
+
+def _check_sqlite() -> None:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise StateError(f"SQLite 3.37 or later is needed; this Python has {sqlite3.sqlite_version}")
+
+
+def _keep_private(path: Path) -> None:
+    """Make the file before SQLite does: it gives the -wal and -shm files beside it the same mode."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
+
+
+def _read_only(path: Path) -> Database:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    conn = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_MS / 1000)
+    return Database(conn, execute_plugins=False)
+
+
+def _inspect(path: Path, *, migrate: bool, check: bool = True) -> None:
+    """Refuse what is no state file of ours, without changing it."""
+    with _translated(path), closing(_read_only(path)) as db:
+        if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise StateError(f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew")
+        applied = {migration.name for migration in migrations.applied(db)}
+        tables = db.table_names()
+    ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - it has no public list
+    if tables and not applied:
+        raise StateError(f"{path}: is a database, but not a state file of alerter")
+    if applied - ours:
+        raise StateError(f"{path}: was written by a newer alerter; install that version again")
+    if ours - applied and not migrate:
+        raise StateError(f"{path}: is of an older version; restart the service, which brings it up to date")

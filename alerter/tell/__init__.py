@@ -1,0 +1,1 @@
+"""From alerts in the state file to messages that people got."""

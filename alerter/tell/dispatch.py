@@ -1,0 +1,331 @@
+"""Due deliveries → grouped into messages → sent → marked; one worker a receiver, woken by the commit."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from random import Random
+from typing import Protocol
+from uuid import uuid4
+
+from alerter.clock import Clock
+from alerter.counters import counts
+from alerter.errors import DeliveryError, Kind, RenderError, StateError
+from alerter.models import Content, Finding, Form, Grouping, Message, Receipt
+from alerter.store import State, blocks, outbox
+from alerter.store.outbox import Due
+from alerter.tell import backoff
+
+log = logging.getLogger(__name__)
+
+_STATE_WAIT = 1.0
+_BUG_WAIT = 60.0
+# A digest that a service will not have is tried in halves; below this size, one review at a time.
+_SMALLEST_DIGEST = 10
+
+
+class Render(Protocol):
+    """What turns a message into what it says."""
+
+    def __call__(self, message: Message, *, test: bool = False) -> Content:
+        """Render, or raise RenderError."""
+
+
+class Notifier(Protocol):
+    """What sends to one receiver."""
+
+    settle_after: timedelta
+    domain: str
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Send, or raise DeliveryError."""
+
+    async def find(self, message: Message) -> Receipt | None:
+        """Look for a message in doubt, or raise DeliveryError."""
+
+    async def check(self) -> list[Finding]:
+        """See whether sending would work, without sending."""
+
+    async def close(self) -> None:
+        """End what is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A receiver as the dispatcher sees it.
+
+    `service` names what it shares with others that are reached the same way; `lane` is what may hear one message each
+    `pace` seconds (None: no limit); `digest` is how many reviews one message may hold.
+    """
+
+    receiver: str
+    service: str
+    notifier: Notifier
+    render: Render
+    digest: int
+    lane: str | None = None
+
+
+class Why(StrEnum):
+    """Why a worker has nothing to do now."""
+
+    NOTHING_DUE = "nothing is due"
+    PACE = "the channel has just had a message"
+    SETTLING = "too early to look for a message in doubt"
+    HELD_BACK = "the receiver or its service is left alone for a while"
+    PARKED = "the receiver or its service waits for a person"
+    NO_STATE = "the state file cannot be used now"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A worker's rest: why, and for how many seconds (None: until it is woken)."""
+
+    why: Why
+    seconds: float | None = None
+
+
+class Dispatcher:
+    """Runs a worker for each receiver."""
+
+    def __init__(self, state: State, clock: Clock, outlets: Iterable[Outlet], *, burst: int, pace: float = 1.0) -> None:
+        turns: dict[str, float] = {}
+        self._workers = {
+            outlet.receiver: Worker(state, clock, outlet, burst=burst, pace=pace, turns=turns) for outlet in outlets
+        }
+
+    def wake(self, receivers: Iterable[str]) -> None:
+        """Have these receivers' workers look at the outbox."""
+        for receiver in receivers:
+            if worker := self._workers.get(receiver):
+                worker.awake.set()
+
+    def wake_all(self) -> None:
+        """Have every worker look: another process may have queued something, or a person mended something."""
+        self.wake(self._workers)
+
+    async def run(self, ends_at: Sequence[Why] = ()) -> None:
+        """Send until every worker has come to a rest for one of these reasons; for ever where there is none."""
+        async with asyncio.TaskGroup() as group:
+            for worker in self._workers.values():
+                group.create_task(worker.run(ends_at))
+
+    def stop(self) -> None:
+        """Let each worker end the message in hand, and no other."""
+        for worker in self._workers.values():
+            worker.stopping = True
+            worker.awake.set()
+
+
+class Worker:
+    """Sends what is due to one receiver, one message after the other."""
+
+    def __init__(
+        self, state: State, clock: Clock, outlet: Outlet, *, burst: int, pace: float, turns: dict[str, float]
+    ) -> None:
+        self.awake = asyncio.Event()
+        self.stopping = False
+        self._state = state
+        self._clock = clock
+        self._outlet = outlet
+        self._burst = burst
+        self._pace = pace
+        self._turns = turns
+        self._digest = outlet.digest
+        self._random = Random()  # noqa: S311 - jitter
+        self._scope = f"receiver:{outlet.receiver}"
+        self._scopes = [self._scope, f"service:{outlet.service}"]
+        self._told: str | None = None
+
+    async def run(self, ends_at: Sequence[Why]) -> None:
+        """Work until stopped, or until there is a rest for one of these reasons."""
+        try:
+            while not self.stopping:
+                self.awake.clear()
+                pause = await self._careful_step()
+                if pause is None:
+                    continue
+                if pause.why in ends_at:
+                    return
+                if pause.why is Why.NOTHING_DUE:
+                    await self._outlet.notifier.close()
+                await self._rest(pause.seconds)
+        finally:
+            await self._outlet.notifier.close()
+
+    async def _rest(self, seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.awake.wait()
+
+    async def _careful_step(self) -> Pause | None:
+        try:
+            return await self.step()
+        except StateError as error:
+            self._tell(f"waits: {error}")
+            return Pause(Why.NO_STATE, _STATE_WAIT)
+        except Exception:
+            log.exception('receiver "%s": a fault of alerter itself; it goes on in a minute', self._outlet.receiver)
+            return Pause(Why.NO_STATE, _BUG_WAIT)
+
+    async def step(self) -> Pause | None:
+        """Send one message and return None, or say why there is none to send now."""
+        now = self._clock.now()
+        if block := blocks.of(self._state, self._scopes, now):
+            if block.until is None:
+                return Pause(Why.PARKED)
+            return Pause(Why.HELD_BACK, (block.until - now).total_seconds())
+        message = outbox.under_way(self._state, self._outlet.receiver, now)
+        if message and (wait := self._too_early(message)):
+            return Pause(Why.SETTLING, wait)
+        if message is None and not (members := outbox.due(self._state, self._outlet.receiver, now, self._most())):
+            return self._until_next()
+        if self._outlet.lane and (wait := self._turns.get(self._outlet.lane, 0) - self._clock.monotonic()) > 0:
+            return Pause(Why.PACE, wait)
+        if message:
+            await self._settle(message)
+            return None
+        form, alerts = group(members, self._burst, self._digest)
+        uid = f"{uuid4().hex}@{self._outlet.notifier.domain}"
+        await self._attempt(outbox.claim(self._state, self._outlet.receiver, form, alerts, uid, now))
+        return None
+
+    def _most(self) -> int:
+        return max(self._burst + 1, self._digest)
+
+    def _until_next(self) -> Pause:
+        due_at = outbox.next_due(self._state, self._outlet.receiver)
+        if due_at is None:
+            return Pause(Why.NOTHING_DUE)
+        return Pause(Why.NOTHING_DUE, max((due_at - self._clock.now()).total_seconds(), 0.0))
+
+    def _too_early(self, message: Message) -> float:
+        since = self._clock.now() - message.attempted_at
+        if since < timedelta():  # the clock was set back
+            return 0.0
+        return max((self._outlet.notifier.settle_after - since).total_seconds(), 0.0)
+
+    async def _settle(self, message: Message) -> None:
+        """Look whether a message in doubt has arrived, and send it again if it has not."""
+        try:
+            receipt = await self._outlet.notifier.find(message)
+        except DeliveryError as error:
+            await self._refused(message, error)
+            return
+        if receipt:
+            await self._sent(message, receipt)
+            return
+        outbox.attempt_again(self._state, message, self._clock.now(), plain=message.plain)
+        await self._attempt(message)
+
+    async def _attempt(self, message: Message) -> None:
+        try:
+            content = self._outlet.render(message)
+            receipt = await self._outlet.notifier.send(message, content)
+        except RenderError as error:
+            await self._refused(message, DeliveryError(str(error), Kind.MESSAGE))
+        except DeliveryError as error:
+            await self._refused(message, error)
+        else:
+            await self._sent(message, receipt)
+        finally:
+            if self._outlet.lane:
+                self._turns[self._outlet.lane] = self._clock.monotonic() + self._pace
+
+    async def _sent(self, message: Message, receipt: Receipt) -> None:
+        if receipt.to_left:
+            await self._try_the_rest_later(message, receipt.to_left)
+            return
+        await self._write(lambda: outbox.sent(self._state, message, receipt, self._scopes))
+        counts["messages_sent"] += 1
+        counts["deliveries_sent"] += len(message.entries)
+        if receipt.refused:
+            log.error(
+                'receiver "%s": %d of its addresses refused a mail for good, the others have it; correct the config',
+                self._outlet.receiver,
+                receipt.refused,
+            )
+        if self._told:
+            log.info('receiver "%s": is reached again', self._outlet.receiver)
+            self._told = None
+
+    async def _try_the_rest_later(self, message: Message, to_left: Sequence[str]) -> None:
+        """Most of a receiver's addresses have a message: the rest must not hold up what comes after it."""
+        tried_for = timedelta(seconds=2 ** min(message.attempts, 6))
+        wait = backoff.wait(Kind.TRANSIENT, tried_for, None, self._random) or timedelta()
+        due_at = self._clock.now() + wait
+        await self._write(lambda: outbox.partly_taken(self._state, message, to_left, due_at))
+        self._tell(f"{len(to_left)} of its addresses did not take a mail yet")
+
+    async def _refused(self, message: Message, error: DeliveryError) -> None:
+        counts[f"refusals_{error.kind}"] += 1
+        if error.kind is Kind.MESSAGE:
+            await self._refused_for_itself(message, error)
+            return
+        if error.kind is Kind.TRANSIENT and message.to_left:
+            await self._try_the_rest_later(message, message.to_left)
+            return
+        if error.in_doubt or message.in_doubt:
+            await self._write(lambda: outbox.doubt(self._state, message, str(error)))
+        else:
+            await self._write(lambda: outbox.dissolve(self._state, message))
+        await self._hold_back(error)
+
+    async def _refused_for_itself(self, message: Message, error: DeliveryError) -> None:
+        """Try in smaller pieces, then as plain text; then this one has failed, and others go on."""
+        size = len(message.entries)
+        if size > 1 and not message.in_doubt:
+            self._digest = max(size // 2, _SMALLEST_DIGEST)
+            alone = Grouping.EACH if size <= _SMALLEST_DIGEST else None
+            await self._write(lambda: outbox.dissolve(self._state, message, alone))
+            log.warning('receiver "%s": a digest of %d is tried in pieces: %s', self._outlet.receiver, size, error)
+            return
+        if not message.plain:
+            again = replace(message, plain=True)
+            await self._write(lambda: outbox.attempt_again(self._state, again, self._clock.now(), plain=True))
+            await self._attempt(again)
+            return
+        await self._write(lambda: outbox.failed(self._state, message, str(error)))
+        counts["deliveries_failed"] += size
+        keys = ", ".join(entry.alert.key for entry in message.entries)
+        log.error('receiver "%s": given up: %s: %s', self._outlet.receiver, keys, error)
+
+    async def _hold_back(self, error: DeliveryError) -> None:
+        service = error.kind in (Kind.THROTTLED, Kind.SERVICE)
+        scope = self._scopes[1] if service else self._scope
+        now = self._clock.now()
+        since = blocks.failing_since(self._state, scope) or now
+        wait = backoff.wait(error.kind, max(now - since, timedelta()), error.retry_after, self._random)
+        until = now + wait if wait is not None else None
+        await self._write(lambda: blocks.hold_back(self._state, scope, now, until, str(error)))
+        self._tell(f"parked: {error}; then `alerter retry`" if wait is None else f"waits: {error}")
+
+    async def _write(self, change: Callable[[], None]) -> None:
+        """Write what a service has said, however long the state file takes to become writable again."""
+        while True:
+            try:
+                change()
+            except StateError as error:
+                self._tell(f"an answer waits to be recorded: {error}")
+                await self._clock.sleep(_STATE_WAIT)
+            else:
+                return
+
+    def _tell(self, text: str) -> None:
+        """Log what keeps us from sending, once until it changes."""
+        if text != self._told:
+            log.warning('receiver "%s": %s', self._outlet.receiver, text)
+            self._told = text
+
+
+def group(members: Sequence[Due], burst: int, digest: int) -> tuple[Form, list[int]]:
+    """Which of the due deliveries (oldest first) leave together, and in what form. Pure."""
+    first = members[0]
+    others = [member.alert for member in members if member.grouping is not Grouping.EACH]
+    if first.grouping is Grouping.EACH or (first.grouping is Grouping.BURST and len(others) <= burst):
+        return Form.ALERT, [first.alert]
+    together = others[:digest]
+    return (Form.DIGEST if len(together) > 1 else Form.ALERT), together

@@ -1,0 +1,213 @@
+"""Messages as mail, by SMTP."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime, parseaddr
+from functools import cache
+
+import aiosmtplib
+from aiosmtplib import SMTPRecipientRefused
+
+from alerter.config import Smtp
+from alerter.errors import DeliveryError, Kind
+from alerter.models import Content, Finding, Message, Receipt
+
+# RFC 5321, 4.5.3.2.6: ten minutes for the end of DATA; a minute tells us soon enough, as the Message-ID stays.
+_TIMEOUT = 60.0
+
+
+class EmailNotifier:
+    """Sends to one receiver's addresses, over one connection for as long as there is something to send."""
+
+    # A mail that went out without an answer goes out again under the same Message-ID: there is nothing to wait for.
+    settle_after = timedelta(0)
+
+    def __init__(self, smtp: Smtp, receiver: str, addresses: Sequence[str]) -> None:
+        self._smtp = smtp
+        self._receiver = receiver
+        self._addresses = tuple(addresses)
+        self._sender = parseaddr(smtp.sender)[1]
+        self._client: aiosmtplib.SMTP | None = None
+        self.domain = self._sender.rpartition("@")[2]
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Send to the addresses that have not taken it yet. Raises DeliveryError."""
+        mail = build_mail(self._smtp.sender, self._addresses, message, content)
+        try:
+            return await self._send(mail.as_bytes(policy=SMTP_POLICY), message.to_left or self._addresses, message)
+        except DeliveryError:
+            self._drop()
+            raise
+        except (aiosmtplib.SMTPException, OSError) as error:
+            self._drop()
+            raise _delivery_error(error) from error
+
+    async def find(self, message: Message) -> Receipt | None:  # noqa: ARG002 - the other notifier can look
+        """Nobody can look into somebody's mailbox."""
+        return None
+
+    async def check(self) -> list[Finding]:
+        """Go as far as naming sender and addresses to the server, without sending."""
+        subject = f"receiver {self._receiver}"
+        try:
+            client = await self._connected()
+            await client.mail(self._sender)
+            refused = await _name_recipients(client, self._addresses)
+            await client.rset()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            self._drop()
+            fault = _delivery_error(error)
+            return [Finding(ok=False, subject=subject, text=f"email: {fault}; {_remedy(fault)}")]
+        findings = [
+            Finding(
+                ok=False,
+                subject=subject,
+                text=f"email: address {self._addresses.index(each.recipient) + 1} of"
+                f" {len(self._addresses)} is refused: {_said(each.code, each.message)}; correct it in the config",
+            )
+            for each in refused
+        ]
+        return findings or [Finding(ok=True, subject=subject, text=f"email: {self._smtp.host} takes mail for it")]
+
+    async def close(self) -> None:
+        """Say goodbye to the server."""
+        if self._client is not None and self._client.is_connected:
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await self._client.quit()
+        self._drop()
+
+    async def _send(self, mail: bytes, addresses: Sequence[str], message: Message) -> Receipt:
+        client = await self._connected()
+        await client.mail(self._sender, options=[f"size={len(mail)}"] if client.supports_extension("size") else None)
+        refused = await _name_recipients(client, addresses)
+        later = tuple(each.recipient for each in refused if each.code < 500)
+        if len(refused) == len(addresses):
+            return await self._nobody_took_it(client, refused, later, message)
+        try:
+            response = await client.data(mail)
+        except aiosmtplib.SMTPDataError:
+            raise
+        except (aiosmtplib.SMTPException, OSError) as error:
+            text = "the connection was lost before the server said whether it has the mail"
+            raise DeliveryError(text, Kind.TRANSIENT, in_doubt=True) from error
+        return Receipt(_said(response.code, response.message), to_left=later, refused=len(refused) - len(later))
+
+    async def _nobody_took_it(
+        self, client: aiosmtplib.SMTP, refused: list[SMTPRecipientRefused], later: tuple[str, ...], message: Message
+    ) -> Receipt:
+        said = _said(refused[0].code, refused[0].message)
+        if later:
+            raise DeliveryError(f"no address is accepted for now: {said}", Kind.TRANSIENT)
+        if message.to_left:
+            await client.rset()
+            return Receipt(said, refused=len(refused))
+        raise DeliveryError(f"every address is refused: {said}", Kind.RECEIVER)
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        if self._client is None or not self._client.is_connected:
+            smtp = self._smtp
+            self._client = aiosmtplib.SMTP(
+                hostname=smtp.host,
+                port=smtp.port,
+                use_tls=smtp.security == "tls",
+                start_tls=smtp.security == "starttls",  # never None: that would send in clear where TLS is missing
+                tls_context=None if smtp.security == "none" else _tls_context(),
+                local_hostname=socket.gethostname(),
+                timeout=_TIMEOUT,
+            )
+            await self._client.connect()
+            if smtp.username and smtp.password:
+                await self._client.login(smtp.username, smtp.password.get_secret_value())
+        return self._client
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def build_mail(sender: str, addresses: Iterable[str], message: Message, content: Content) -> EmailMessage:
+    """A message as a mail: text and HTML, and headers that keep machines from answering it."""
+    mail = EmailMessage(policy=SMTP_POLICY)
+    domain = message.uid.rpartition("@")[2]
+    mail["From"] = sender
+    mail["To"] = ", ".join(addresses)
+    mail["Subject"] = content.subject
+    mail["Date"] = format_datetime(message.attempted_at)
+    mail["Message-ID"] = f"<{message.uid}>"
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["List-Id"] = f"Review alerts <alerter.{domain}>"
+    # Seven bits, so that it passes every server on its way as it is.
+    mail.set_content(content.text, cte="quoted-printable")
+    if content.html:
+        mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
+    return mail
+
+
+async def _name_recipients(client: aiosmtplib.SMTP, addresses: Sequence[str]) -> list[SMTPRecipientRefused]:
+    refused = []
+    for address in addresses:
+        try:
+            await client.rcpt(address)
+        except SMTPRecipientRefused as error:
+            refused.append(error)
+    return refused
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all connections: reading the system's authorities takes 30 ms."""
+    return ssl.create_default_context()
+
+
+def _delivery_error(error: Exception) -> DeliveryError:
+    """What a failure before the end of DATA means: the mail has certainly not been taken."""
+    if (problem := _tls_problem(error)) is not None:
+        return DeliveryError(f"the mail server cannot be trusted: {problem}", Kind.SERVICE)
+    if isinstance(error, aiosmtplib.SMTPNotSupported):
+        return DeliveryError(
+            f"the mail server does not offer what `security` or the login needs: {error}", Kind.SERVICE
+        )
+    if not isinstance(error, aiosmtplib.SMTPResponseException):
+        return DeliveryError(f"the mail server cannot be reached ({_name(error)})", Kind.TRANSIENT)
+    said = _said(error.code, error.message)
+    if error.code < 500:
+        return DeliveryError(f"the mail server says: not now: {said}", Kind.TRANSIENT)
+    if isinstance(error, aiosmtplib.SMTPDataError) or error.code == 552:
+        return DeliveryError(f"the mail server refuses this mail: {said}", Kind.MESSAGE)
+    return DeliveryError(f"the mail server refuses us: {said}", Kind.SERVICE)
+
+
+def _tls_problem(error: BaseException | None) -> str | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return "it does not speak TLS on this port; look at `security` and `port`"
+        error = error.__cause__
+    return None
+
+
+def _name(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return str(getattr(cause, "strerror", None) or type(cause).__name__)
+
+
+def _said(code: int, text: str) -> str:
+    """A server's reply on one line, without the addresses that it may quote."""
+    text = re.sub(r"[^\s<>@]+@[^\s<>@]+", "[address]", text)
+    return f"{code} {' '.join(text.split())[:200]}"
+
+
+def _remedy(error: DeliveryError) -> str:
+    return {
+        Kind.SERVICE: "look at [smtp] in the config",
+        Kind.RECEIVER: "correct its addresses in the config",
+    }.get(error.kind, "try again later")

@@ -1,0 +1,229 @@
+"""Messages as Slack posts."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from alerter.clock import Clock, seconds_from
+from alerter.config import Slack
+from alerter.errors import DeliveryError, Kind
+from alerter.models import Content, Finding, Message, Receipt
+
+log = logging.getLogger(__name__)
+
+_Method = Callable[..., Awaitable[AsyncSlackResponse]]
+
+_TIMEOUT = 30
+_EVENT = "alerter_message"
+# What is looked through for a message in doubt: back to a day before its attempt, whatever the clocks say.
+_HISTORY_PAGE = 200
+_HISTORY_MARGIN = timedelta(days=1)
+_HISTORY_PAGES = 25
+
+# https://docs.slack.dev/reference/methods/chat.postMessage#errors
+_FAULT_OF_SERVICE = {
+    "account_inactive", "access_denied", "ekm_access_denied", "enterprise_is_restricted", "invalid_auth",
+    "missing_scope", "no_permission", "not_allowed_token_type", "not_authed", "org_login_required",
+    "team_access_not_granted", "team_not_found", "token_expired", "token_revoked", "two_factor_setup_required",
+}  # fmt: skip
+_FAULT_OF_MESSAGE = {
+    "as_user_not_supported", "invalid_arg_name", "invalid_arguments", "invalid_array_arg", "invalid_blocks",
+    "invalid_blocks_format", "invalid_charset", "invalid_form_data", "invalid_json", "invalid_metadata_format",
+    "invalid_metadata_schema", "markdown_text_conflict", "metadata_too_large", "msg_blocks_too_long", "msg_too_long",
+    "no_text", "too_many_attachments",
+}  # fmt: skip
+# Slack says of these that some of the work may have been done.
+_IN_DOUBT = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+_SLOW_DOWN = {"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"}
+_CANNOT_LOOK = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied"}
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The connections to Slack, shared by all receivers."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT)) as session:
+        yield session
+
+
+class SlackNotifier:
+    """Posts to one receiver's channel."""
+
+    # Before this, a message that was taken may not be in the channel's history yet.
+    settle_after = timedelta(seconds=5)
+    domain = "alerter"
+
+    def __init__(self, slack: Slack, receiver: str, channel: str, session: aiohttp.ClientSession, clock: Clock) -> None:
+        self._clock = clock
+        self._receiver = receiver
+        self._channel = channel
+        self._client = AsyncWebClient(
+            token=slack.token.get_secret_value(),
+            base_url=slack.base_url + "/",
+            timeout=_TIMEOUT,
+            session=session,
+            retry_handlers=[],  # the default one posts again after a lost answer; the outbox does it with care
+        )
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Post to the channel. Raises DeliveryError."""
+        answer = await self._call(
+            self._client.chat_postMessage,
+            channel=self._channel,
+            text=content.text,
+            metadata={"event_type": _EVENT, "event_payload": {"message": message.uid}},
+            mrkdwn=False,
+            parse="none",
+            unfurl_links=False,
+            unfurl_media=False,
+            **({"blocks": list(content.blocks)} if content.blocks else {}),
+        )
+        return _receipt(answer)
+
+    async def find(self, message: Message) -> Receipt | None:
+        """Look for a message that may have been taken, by the metadata that names it. Raises DeliveryError."""
+        oldest = message.attempted_at - _HISTORY_MARGIN
+        cursor = ""
+        try:
+            channel = await self._conversation()
+            for _ in range(_HISTORY_PAGES):
+                page = await self._look(
+                    self._client.conversations_history,
+                    channel=channel,
+                    limit=_HISTORY_PAGE,
+                    include_all_metadata=True,
+                    **({"cursor": cursor} if cursor else {}),
+                )
+                posts = [post for post in page.get("messages") or () if isinstance(post, dict)]
+                for post in posts:
+                    if _names(post, message.uid):
+                        return Receipt("found in the channel's history", channel, str(post.get("ts")))
+                cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+                if not cursor or (posts and _posted_at(posts[-1]) < oldest):
+                    return None
+        except _CannotLook as error:
+            log.warning(
+                'receiver "%s": Slack does not let us look (%s) whether a message arrived, so it may be posted twice; '
+                "grant the scopes channels:history and groups:history",
+                self._receiver,
+                error,
+            )
+        return None
+
+    async def check(self) -> list[Finding]:
+        """Ask who we are and what the channel is, without posting."""
+        subject = f"receiver {self._receiver}"
+        try:
+            who = await self._call(self._client.auth_test)
+            info = await self._look(self._client.conversations_info, channel=await self._conversation())
+        except _CannotLook as error:
+            text = f"slack: the token is good, but may not look at channels ({error}); `alerter test` shows what it may"
+            return [Finding(ok=True, subject=subject, text=text, warning=True)]
+        except DeliveryError as error:
+            return [Finding(ok=False, subject=subject, text=f"slack: {error}")]
+        channel = info.get("channel") or {}
+        name = channel.get("name") or self._channel
+        if channel.get("is_archived"):
+            return [Finding(ok=False, subject=subject, text=f"slack: channel {name} is archived; unarchive it")]
+        if channel.get("is_member") is False and not channel.get("is_im"):
+            return [Finding(ok=False, subject=subject, text=f"slack: not a member of {name}; invite the app to it")]
+        return [Finding(ok=True, subject=subject, text=f"slack: {name} in {who.get('team', 'the workspace')}")]
+
+    async def close(self) -> None:
+        """The session is shared, and closed by who opened it."""
+
+    async def _conversation(self) -> str:
+        """The id of the conversation: a person's is the direct message with them."""
+        if not self._channel.startswith("U"):
+            return self._channel
+        opened = await self._look(self._client.conversations_open, users=self._channel)
+        return str((opened.get("channel") or {}).get("id") or self._channel)
+
+    async def _look(self, method: _Method, **arguments: Any) -> Mapping[str, Any]:
+        """Call a method that posting does not need. Raises _CannotLook where only that is refused."""
+        try:
+            return await self._call(method, **arguments)
+        except DeliveryError as error:
+            response = getattr(error.__cause__, "response", None)
+            if response is not None and _code(response) in _CANNOT_LOOK:
+                raise _CannotLook(_code(response), Kind.SERVICE) from error
+            raise
+
+    async def _call(self, method: _Method, **arguments: Any) -> Mapping[str, Any]:
+        try:
+            # The client's own timeout is one for each step.
+            async with asyncio.timeout(2 * _TIMEOUT):
+                answer = await method(**arguments)
+        except SlackApiError as error:
+            raise _refusal(error.response, self._clock.now()) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise DeliveryError("Slack's certificate cannot be trusted", Kind.SERVICE) from error
+        except aiohttp.ClientConnectorError as error:
+            text = f"Slack cannot be reached ({error.os_error.strerror or type(error).__name__})"
+            raise DeliveryError(text, Kind.TRANSIENT) from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            text = f"Slack's answer was lost ({type(error).__name__})"
+            raise DeliveryError(text, Kind.TRANSIENT, in_doubt=True) from error
+        if not isinstance(answer.data, dict):
+            raise DeliveryError("Slack's answer cannot be understood", Kind.TRANSIENT, in_doubt=True)
+        return answer.data
+
+
+class _CannotLook(DeliveryError):
+    """The token may not do what is asked, which is not needed for posting."""
+
+
+def _code(response: AsyncSlackResponse) -> str:
+    """Slack's word for what is wrong; empty where the answer is not Slack's JSON."""
+    return str(response.data.get("error") or "")[:100] if isinstance(response.data, dict) else ""
+
+
+def _refusal(response: AsyncSlackResponse, now: datetime) -> DeliveryError:
+    """What Slack's refusal means."""
+    status, code = int(response.status_code), _code(response)
+    if status == 429 or code in _SLOW_DOWN:
+        headers = {str(name).lower(): value for name, value in response.headers.items()}
+        wait = seconds_from(headers.get("retry-after"), now)
+        return DeliveryError("Slack asks us to slow down", Kind.THROTTLED, retry_after=wait)
+    if status >= 500 or not code or code in _IN_DOUBT:
+        return DeliveryError(f"Slack has a fault of its own ({code or status})", Kind.TRANSIENT, in_doubt=True)
+    if code in _FAULT_OF_SERVICE:
+        return DeliveryError(f"Slack refuses the token ({code}); renew it, or grant it chat:write", Kind.SERVICE)
+    if code in _FAULT_OF_MESSAGE:
+        return DeliveryError(f"Slack refuses this message ({code})", Kind.MESSAGE)
+    # Unknown ones too: the channel is parked and a person told, and nothing is lost.
+    return DeliveryError(
+        f"Slack refuses the channel ({code}); {_REMEDIES.get(code, 'look at it in Slack')}", Kind.RECEIVER
+    )
+
+
+_REMEDIES = {
+    "channel_not_found": "correct its id, or invite the app to it",
+    "not_in_channel": "invite the app to it",
+    "is_archived": "unarchive it, or name another",
+}
+
+
+def _receipt(answer: Mapping[str, Any]) -> Receipt:
+    channel, ts = answer.get("channel"), answer.get("ts")
+    return Receipt(f"ok, ts {ts}", str(channel) if channel else None, str(ts) if ts else None)
+
+
+def _names(post: Mapping[str, Any], uid: str) -> bool:
+    metadata = post.get("metadata") or {}
+    payload = metadata.get("event_payload") or {}
+    return metadata.get("event_type") == _EVENT and payload.get("message") == uid
+
+
+def _posted_at(post: Mapping[str, Any]) -> datetime:
+    try:
+        return datetime.fromtimestamp(float(post.get("ts", 0)), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC)

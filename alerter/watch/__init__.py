@@ -1,0 +1,1 @@
+"""From what happens at Wix to alerts in the state file."""

@@ -1,0 +1,47 @@
+"""Reads a chosen past of one site, once; the door decides what is told of it."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from alerter.clock import Clock
+from alerter.config import Site
+from alerter.errors import WixUnavailable
+from alerter.models import Known
+from alerter.watch.poll import Reader
+from alerter.watch.triage import is_past_worth_telling
+from alerter.watch.wix import Page, Span
+
+# How long Wix has been failing, and the seconds that it asked for → how long to wait.
+Wait = Callable[[timedelta, float | None], timedelta]
+_PATIENCE = timedelta(minutes=10)
+
+
+async def patient_pages(reader: Reader, clock: Clock, site: Site, span: Span, wait: Wait) -> AsyncIterator[Page]:
+    """Yield the pages of a span, waiting while Wix cannot answer; after ten minutes of that, raises WixError.
+
+    What follows a failure is read from the newest review on, so some reviews may come twice.
+    """
+    since, last_page = span.since, clock.monotonic()
+    while True:
+        try:
+            async for page in reader.pages(site, replace(span, since=since)):
+                last_page = clock.monotonic()
+                since = page.newest or since
+                yield page
+        except WixUnavailable as error:
+            failing_for = timedelta(seconds=clock.monotonic() - last_page)
+            if failing_for > _PATIENCE:
+                raise
+            await clock.sleep(wait(failing_for, error.retry_after).total_seconds())
+        else:
+            return
+
+
+def worth_telling(page: Page, known: dict[str, Known], threshold: int) -> list[str]:
+    """The ids on a page that a backfill would tell of: low-rated, unanswered, and never alerted."""
+    return [
+        review.id
+        for review in page.reviews
+        if is_past_worth_telling(review, threshold) and not (review.id in known and known[review.id].alerted_at)
+    ]

@@ -1,0 +1,139 @@
+"""What we knew of a review and what it is now → which alerts. Pure: DESIGN's triage table as code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from alerter.models import AlertKind, Known, Review, Status
+
+# A poll begins this long before the checkpoint, so anything older than that came to light late.
+OVERLAP = timedelta(minutes=5)
+_IMPORT_AGE = timedelta(days=30)
+
+
+class Reason(StrEnum):
+    """Why a review was treated as it was, in words that a person may read."""
+
+    IGNORED = "not low-rated, and not on record"
+    STALE = "older than what is on record"
+    UNCHANGED = "as on record"
+    BASELINE = "on record from before alerter watched this"
+    IMPORTED = "written long before it was created: an import"
+    ANSWERED_BEFORE = "already answered when first seen"
+    REJECTED_BEFORE = "already rejected when first seen"
+    NEW = "low-rated and not seen before"
+    LATE = "low-rated, and not visible or not low-rated when its time was read"
+    LOWERED = "its rating fell"
+    EDITED = "its text changed"
+    RECORDED = "changed, in nothing that people need to hear of"
+    ANSWERED = "answered"
+    RAISED = "its rating is no longer low"
+    REJECTED = "rejected by moderation"
+    REOPENED = "no longer answered or rejected"
+
+
+_SILENT_FIRST = (Reason.BASELINE, Reason.IMPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from reading a review: where it now stands (None: leave the record alone), and what to say."""
+
+    reason: Reason
+    status: Status | None = None
+    alert: AlertKind | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def triage(
+    known: Known | None, review: Review, *, threshold: int, covered: bool, checkpoint: datetime | None
+) -> Verdict:
+    """Decide about one review.
+
+    `covered` is whether reviews such as this would already be on record had they been there to read; what is not
+    covered is the past, and stays quiet.
+    """
+    if known is None:
+        return _first_seen(review, threshold=threshold, covered=covered, checkpoint=checkpoint)
+    if review.revision < known.review.revision:
+        return Verdict(Reason.STALE)
+    if review == known.review:
+        return Verdict(Reason.UNCHANGED)
+    if known.status is Status.OPEN:
+        return _open(known, review, threshold)
+    if known.status is Status.CLOSED:
+        return _closed(known, review, threshold)
+    return _baseline(known, review, threshold)
+
+
+def _first_seen(review: Review, *, threshold: int, covered: bool, checkpoint: datetime | None) -> Verdict:
+    if review.rating > threshold:
+        return Verdict(Reason.IGNORED)
+    if not covered:
+        return Verdict(Reason.BASELINE, Status.BASELINE)
+    if review.answered:
+        return Verdict(Reason.ANSWERED_BEFORE, Status.CLOSED)
+    if review.rejected:
+        return Verdict(Reason.REJECTED_BEFORE, Status.CLOSED)
+    if is_import(review):
+        return Verdict(Reason.IMPORTED, Status.BASELINE)
+    if checkpoint and review.created and review.created < checkpoint - OVERLAP:
+        return Verdict(Reason.LATE, Status.OPEN, AlertKind.NEW, {"late": True})
+    return Verdict(Reason.NEW, Status.OPEN, AlertKind.NEW)
+
+
+def _open(known: Known, review: Review, threshold: int) -> Verdict:
+    # An answer that was there when the review was opened again is an answer to what it said before.
+    if review.answered and review.reply != known.review.reply:
+        return _close(Reason.ANSWERED)
+    if review.rejected:
+        return _close(Reason.REJECTED)
+    if review.rating > threshold:
+        return _close(Reason.RAISED)
+    if review.rating < known.review.rating:
+        return _lowered(known, review)
+    if _words(review) != _words(known.review):
+        return Verdict(Reason.EDITED, Status.OPEN)
+    return Verdict(Reason.RECORDED, Status.OPEN)
+
+
+def _closed(known: Known, review: Review, threshold: int) -> Verdict:
+    if review.rating > threshold or review.rejected:
+        return Verdict(Reason.RECORDED, Status.CLOSED)
+    if review.rating < known.review.rating:
+        return _lowered(known, review)
+    reopened = (known.review.answered and not review.answered) or (known.review.rejected and not review.answered)
+    if not reopened:
+        return Verdict(Reason.RECORDED, Status.CLOSED)
+    return Verdict(Reason.REOPENED, Status.OPEN, None if known.alerted_at else AlertKind.NEW)
+
+
+def _baseline(known: Known, review: Review, threshold: int) -> Verdict:
+    if review.rating < known.review.rating and review.rating <= threshold and not review.rejected:
+        return _lowered(known, review)
+    return Verdict(Reason.RECORDED, Status.BASELINE)
+
+
+def _close(reason: Reason) -> Verdict:
+    return Verdict(reason, Status.CLOSED, AlertKind.CLOSED, {"reason": reason.value})
+
+
+def _lowered(known: Known, review: Review) -> Verdict:
+    before = {"rating": known.review.rating, "title": known.review.title, "body": known.review.body}
+    return Verdict(Reason.LOWERED, Status.OPEN, AlertKind.LOWERED, {"before": before, "after": review.rating})
+
+
+def _words(review: Review) -> tuple[str, str]:
+    return review.title, review.body
+
+
+def is_import(review: Review) -> bool:
+    """Whether a review was written long before it came to this site."""
+    return bool(review.written and review.created and review.created - review.written > _IMPORT_AGE)
+
+
+def is_past_worth_telling(review: Review, threshold: int) -> bool:
+    """Whether a backfill tells of a review that has no alert yet."""
+    return review.rating <= threshold and not review.answered and not review.rejected

@@ -1,0 +1,250 @@
+"""The Wix client: auth, query, paging, errors."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from alerter import __version__
+from alerter.clock import Clock, http_date, seconds_from
+from alerter.config import Site
+from alerter.counters import counts
+from alerter.errors import WixAuthError, WixNotFound, WixResponseError, WixUnavailable
+from alerter.models import Review
+from alerter.watch.wix_review import UnreadableReview, parse_review
+
+# https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
+PAGE_SIZE = 100
+# httpx slows down with every connection that its pool has to look through.
+_CONCURRENCY = 10
+_TOTAL_TIMEOUT = 60.0
+_RENEW_EARLY = timedelta(minutes=5)
+_UNNAMED_LIFETIME = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What to read of a site: ratings above one and up to another, created from one moment on until before another."""
+
+    up_to: int
+    above: int = 0
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def filter(self) -> dict[str, Any]:
+        """The same as Wix's query language has it."""
+        rating = {"$gt": self.above} if self.above else {}
+        created = {"$gte": _iso(self.since)} if self.since else {}
+        created |= {"$lt": _iso(self.until)} if self.until else {}
+        return {"content.rating": rating | {"$lte": self.up_to}} | ({"createdDate": created} if created else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer to a query, and when Wix gave it by its own clock."""
+
+    reviews: tuple[Review, ...]
+    unreadable: tuple[UnreadableReview, ...] = ()
+    answered_at: datetime | None = None
+
+    @property
+    def newest(self) -> datetime | None:
+        """The newest createdDate on the page, but none that Wix itself would call the future."""
+        created = [review.created for review in self.reviews if review.created]
+        return min(max(created), self.answered_at or max(created)) if created else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str
+    renew_at: float
+
+
+class WixClient:
+    """Speaks to the Wix API for any number of sites over one pool of connections."""
+
+    def __init__(self, base_url: str, clock: Clock) -> None:
+        self._base_url = base_url
+        self._clock = clock
+        self._http = httpx.AsyncClient(
+            # The pool may keep us waiting as long as it likes: how many wait for it is bounded here.
+            timeout=httpx.Timeout(30.0, connect=10.0, pool=None),
+            headers={"User-Agent": f"alerter/{__version__}"},
+        )
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
+        self._tokens: dict[str, _Token] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def pages(self, site: Site, span: Span, *, private: bool) -> AsyncIterator[Page]:
+        """Read a span page by page, oldest first. Raises WixError; what was yielded before holds."""
+        query: dict[str, Any] = {
+            "filter": span.filter(),
+            "sort": [{"fieldName": "createdDate", "order": "ASC"}],
+            "cursorPaging": {"limit": PAGE_SIZE},
+        }
+        while True:
+            body = {"query": query} | ({"returnPrivateReviews": True} if private else {})
+            answer, answered_at = await self._call(site, "POST", "/reviews/v1/reviews/query", body)
+            yield _page(answer, answered_at)
+            cursor = _next_cursor(answer)
+            if not cursor:
+                return
+            if cursor == query["cursorPaging"].get("cursor"):
+                raise WixResponseError("Wix's cursor does not move on")
+            # The cursor carries its own filter and sort; sending them again is an error.
+            query = {"cursorPaging": {"limit": PAGE_SIZE, "cursor": cursor}}
+
+    async def probe(self, site: Site, *, private: bool) -> None:
+        """Ask for one review, to see what the site lets us do. Raises WixError."""
+        body = {"query": {"cursorPaging": {"limit": 1}}} | ({"returnPrivateReviews": True} if private else {})
+        _page(*await self._call(site, "POST", "/reviews/v1/reviews/query", body))
+
+    async def get(self, site: Site, path: str) -> dict[str, Any] | None:
+        """One object by its path; None where there is none. Raises WixError."""
+        try:
+            return (await self._call(site, "GET", path))[0]
+        except WixNotFound:
+            return None
+
+    async def _call(
+        self, site: Site, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], datetime | None]:
+        async with self._slots:
+            headers = await self._headers(site)
+            response = await self._send(method, path, body, headers)
+            if response.status_code == 401 and site.api_key is None:
+                # The token may have been revoked before its time: one new one, then it is a matter for a person.
+                self._tokens.pop(site.site_id, None)
+                response = await self._send(method, path, body, await self._headers(site))
+        return _understood(response, self._clock.now(), _secrets(site)), http_date(response.headers.get("Date"))
+
+    async def _headers(self, site: Site) -> dict[str, str]:
+        if site.api_key is not None:
+            return {"Authorization": site.api_key.get_secret_value(), "wix-site-id": site.site_id}
+        token = self._tokens.get(site.site_id)
+        if token is None or self._clock.monotonic() >= token.renew_at:
+            token = self._tokens[site.site_id] = await self._new_token(site)
+        return {"Authorization": token.value}
+
+    async def _new_token(self, site: Site) -> _Token:
+        secret = site.app_secret.get_secret_value() if site.app_secret else ""
+        body = {
+            "grant_type": "client_credentials",
+            "client_id": site.app_id,
+            "client_secret": secret,
+            "instance_id": site.instance_id,
+        }
+        response = await self._send("POST", "/oauth2/token", body, {})
+        if 400 <= response.status_code < 500 and response.status_code != 429:
+            raise WixAuthError(
+                f"Wix gives the app no token: {_answer(response, (secret,))}; check app_id, app_secret and instance_id",
+                401,
+            )
+        answer = _understood(response, self._clock.now(), (secret,))
+        value, lifetime = answer.get("access_token"), answer.get("expires_in")
+        if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
+            raise WixResponseError("Wix's answer holds no access token")
+        seconds = float(lifetime) if isinstance(lifetime, int | float) else _UNNAMED_LIFETIME
+        return _Token(value, self._clock.monotonic() + max(seconds - _RENEW_EARLY.total_seconds(), seconds / 2))
+
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        try:
+            # httpx times each read by itself, so a body that drips would take for ever.
+            async with asyncio.timeout(_TOTAL_TIMEOUT):
+                response = await self._http.request(method, self._base_url + path, json=body, headers=headers)
+        except (httpx.TimeoutException, TimeoutError) as error:
+            counts["wix_calls_timeout"] += 1
+            raise WixUnavailable("Wix did not answer in time") from error
+        except httpx.TransportError as error:
+            counts["wix_calls_lost"] += 1
+            raise WixUnavailable(
+                f"Wix cannot be reached, or dropped the connection ({type(error).__name__})"
+            ) from error
+        except httpx.HTTPError as error:
+            counts["wix_calls_garbled"] += 1
+            raise WixResponseError(f"Wix's answer cannot be read ({type(error).__name__})") from error
+        counts[f"wix_calls_{response.status_code}"] += 1
+        return response
+
+
+def _understood(response: httpx.Response, now: datetime, secrets: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON object of a good answer; any other raises the WixError that it means."""
+    status = response.status_code
+    retry_after = seconds_from(response.headers.get("Retry-After"), now)
+    if status in (401, 403):
+        raise WixAuthError(f"Wix refuses us: {_answer(response, secrets)}", status)
+    if status == 429:
+        raise WixUnavailable("Wix asks us to slow down (429)", retry_after)
+    if status >= 500:
+        raise WixUnavailable(f"Wix has a fault of its own: {_answer(response, secrets)}", retry_after)
+    if status == 404:
+        raise WixNotFound(f"Wix has no such thing: {_answer(response, secrets)}")
+    if status != 200:
+        raise WixResponseError(f"Wix refuses the request: {_answer(response, secrets)}")
+    answer = _json(response)
+    if not isinstance(answer, dict):
+        raise WixResponseError(f"Wix's answer is not a JSON object{_request_id(response)}")
+    return answer
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _answer(response: httpx.Response, secrets: tuple[str, ...]) -> str:
+    """What Wix said, short, on one line and without our secrets."""
+    answer = _json(response)
+    message = ""
+    if isinstance(answer, dict):
+        message = str(answer.get("message") or answer.get("error_description") or answer.get("error") or "")
+    for secret in filter(None, secrets):
+        message = message.replace(secret, "[secret]")
+    message = "".join(char if char.isprintable() else " " for char in message[:200])
+    return f"{response.status_code}{f' “{message}”' if message else ''}{_request_id(response)}"
+
+
+def _request_id(response: httpx.Response) -> str:
+    name = response.headers.get("x-wix-request-id", "")
+    return f" (request {name})" if re.fullmatch(r"[\w.:-]{1,100}", name) else ""
+
+
+def _secrets(site: Site) -> tuple[str, ...]:
+    return tuple(secret.get_secret_value() for secret in (site.api_key, site.app_secret) if secret)
+
+
+def _page(answer: Mapping[str, Any], answered_at: datetime | None) -> Page:
+    # An error in a body with status 200 has neither; an empty page may leave out its list.
+    found = answer.get("reviews", [] if isinstance(answer.get("metadata"), dict) else None)
+    if not isinstance(found, list):
+        raise WixResponseError("Wix's answer holds no list of reviews")
+    readable: list[Review] = []
+    unreadable: list[UnreadableReview] = []
+    for raw in found:
+        try:
+            readable.append(parse_review(raw))
+        except UnreadableReview as error:
+            unreadable.append(error)
+    return Page(tuple(readable), tuple(unreadable), answered_at)
+
+
+def _next_cursor(answer: Mapping[str, Any]) -> str | None:
+    metadata = answer.get("metadata")
+    cursors = metadata.get("cursors") if isinstance(metadata, dict) else None
+    cursor = cursors.get("next") if isinstance(cursors, dict) else None
+    return cursor if isinstance(cursor, str) and cursor else None
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

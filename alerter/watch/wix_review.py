@@ -1,0 +1,137 @@
+"""A review in Wix's JSON → `Review`.
+
+Every field may be missing and unknown ones may appear; only an id and a rating have to be there.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from alerter.models import Media, Reply, Review
+
+# Wix's own limits: https://dev.wix.com/docs/rest/business-management/reviews/reviews/review-object
+_LONGEST = 3000
+_LONGEST_NAME = 100
+_MOST_MEDIA = 10
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class UnreadableReview(ValueError):
+    """A review without an id or a rating that can be understood; `review_id` is None where not even that was there."""
+
+    def __init__(self, text: str, review_id: str | None = None) -> None:
+        super().__init__(text)
+        self.review_id = review_id
+
+
+def parse_review(raw: object) -> Review:
+    """Read one review. Raises UnreadableReview."""
+    if not isinstance(raw, dict):
+        raise UnreadableReview("is not an object")
+    review_id = raw.get("id")
+    if not isinstance(review_id, str) or not re.fullmatch(r"[\w.:-]{1,100}", review_id, re.ASCII):
+        raise UnreadableReview("has no id")
+    content, author, origin = (_table(raw, name) for name in ("content", "author", "origin"))
+    return Review(
+        id=review_id,
+        rating=_rating(content.get("rating"), review_id),
+        created=_moment(raw.get("createdDate")),
+        updated=_moment(raw.get("updatedDate")),
+        written=_moment(raw.get("reviewDate")),
+        title=" ".join(_text(content.get("title")).split()),
+        body=_text(content.get("body")),
+        author=_line(author.get("authorName")),
+        contact_id=_name(author.get("contactId")),
+        namespace=_line(raw.get("namespace")),
+        entity_id=_name(raw.get("entityId")),
+        reply=_reply(raw.get("reply")),
+        moderation=_line(_table(raw, "moderation").get("moderationStatus")),
+        revision=_count(raw.get("revision")),
+        verified=raw["verified"] if isinstance(raw.get("verified"), bool) else None,
+        origin=_line(origin.get("appId")) or _line(origin.get("type")),
+        helpful=_count(raw.get("foundHelpful")),
+        unhelpful=_count(raw.get("foundUnhelpful")),
+        media=_media(content.get("media")),
+    )
+
+
+def clean(text: str) -> str:
+    """Text that can be stored and sent: no lone surrogates, no control characters but line breaks and tabs."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _table(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = raw.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: object) -> str:
+    return clean(value[: 2 * _LONGEST])[:_LONGEST].strip() if isinstance(value, str) else ""
+
+
+def _line(value: object) -> str:
+    return " ".join(_text(value).split())[:_LONGEST_NAME]
+
+
+def _name(value: object) -> str | None:
+    return _line(value) or None
+
+
+def _rating(value: object, review_id: str) -> int:
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 5:
+        raise UnreadableReview("has no rating from 1 to 5", review_id)
+    return number
+
+
+def _count(value: object) -> int:
+    """A number that Wix may send as a string, as it does `revision`."""
+    try:
+        return min(max(int(value), 0), 1 << 53) if isinstance(value, int | str) else 0
+    except ValueError:
+        return 0
+
+
+def _moment(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _reply(value: object) -> Reply | None:
+    if not isinstance(value, dict) or not (message := _text(value.get("message"))):
+        return None
+    return Reply(message, _moment(value.get("updatedDate")) or _moment(value.get("createdDate")))
+
+
+def _media(value: object) -> tuple[Media, ...]:
+    if not isinstance(value, list):
+        return ()
+    found = (_medium(item) for item in value[:_MOST_MEDIA] if isinstance(item, dict))
+    return tuple(media for media in found if media)
+
+
+def _medium(item: Mapping[str, Any]) -> Media | None:
+    image, video = _table(item, "image"), _table(item, "video")
+    if url := https_url(image.get("url")):
+        return Media("image", url, url)
+    posters = video.get("posters")
+    poster = posters[0] if isinstance(posters, list) and posters and isinstance(posters[0], dict) else {}
+    resolutions = video.get("resolutions")
+    for resolution in resolutions if isinstance(resolutions, list) else ():
+        if isinstance(resolution, dict) and (url := https_url(resolution.get("url"))):
+            return Media("video", url, https_url(poster.get("url")))
+    return None
+
+
+def https_url(value: object) -> str | None:
+    """An address that is safe to link to."""
+    if isinstance(value, str) and len(value) <= _LONGEST and re.fullmatch(r"https://[!-;=?-~]+", value):
+        return value
+    return None

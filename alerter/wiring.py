@@ -1,0 +1,83 @@
+"""Builds what the commands run from a config: the two halves, and what lies between them."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from alerter.clock import Clock
+from alerter.config import Config
+from alerter.errors import Kind
+from alerter.store import State
+from alerter.tell import backoff
+from alerter.tell.dispatch import Dispatcher, Outlet
+from alerter.tell.email import EmailNotifier
+from alerter.tell.render import Renderer
+from alerter.tell.slack import SlackNotifier, open_session
+from alerter.watch.catalog import Catalog
+from alerter.watch.intake import Intake
+from alerter.watch.poll import Poller, Reader
+from alerter.watch.wix import WixClient
+
+# Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll.
+_SLACK_DIGEST = 90
+_MAIL_DIGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What is running: the parts that commands talk to."""
+
+    reader: Reader
+    intake: Intake
+    poller: Poller
+    dispatcher: Dispatcher
+
+
+@asynccontextmanager
+async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterator[House]:
+    """Wire everything up, and close its connections in the end."""
+    async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
+        dispatcher = Dispatcher(state, clock, outlets, burst=config.alerts.burst)
+        reader = Reader(wix, clock)
+        intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
+        yield House(reader, intake, Poller(state, config, clock, reader, intake), dispatcher)
+
+
+@asynccontextmanager
+async def open_wix(config: Config, clock: Clock) -> AsyncIterator[WixClient]:
+    """A client for the Wix API."""
+    wix = WixClient(config.wix.base_url, clock)
+    try:
+        yield wix
+    finally:
+        await wix.close()
+
+
+@asynccontextmanager
+async def open_outlets(config: Config, clock: Clock) -> AsyncIterator[list[Outlet]]:
+    """The receivers, with what renders for them and what sends to them."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session()) if config.slack else None
+        renderer = Renderer(config.templates, config.timezone, {site.site_id: site.name for site in config.sites})
+        outlets = []
+        for receiver in config.receivers:
+            if receiver.slack and config.slack and session:
+                slack = SlackNotifier(config.slack, receiver.name, receiver.slack, session, clock)
+                outlets.append(
+                    Outlet(receiver.name, "slack", slack, renderer.slack, _SLACK_DIGEST, lane=receiver.slack)
+                )
+            elif receiver.email and config.smtp:
+                email = EmailNotifier(config.smtp, receiver.name, receiver.email)
+                outlets.append(Outlet(receiver.name, "smtp", email, renderer.mail, _MAIL_DIGEST))
+        yield outlets
+
+
+def page_wait(failing_for: timedelta, retry_after: float | None) -> timedelta:
+    """How long a backfill leaves Wix alone after a page that did not come."""
+    kind = Kind.TRANSIENT if retry_after is None else Kind.THROTTLED
+    return backoff.wait(kind, failing_for, retry_after, _random) or timedelta()
+
+
+_random = random.Random()  # noqa: S311 - jitter
