@@ -236,7 +236,11 @@ def retry(path: Path | None) -> None:
 
 @main.command()
 @click.option("--serve", is_flag=True, help="Keep the embedded services up, and print a config for them.")
-@click.option("--reviews", type=click.Path(path_type=Path), help="Reviews in Wix's JSON, one a line, to begin with.")
+@click.option(
+    "--reviews",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Reviews in Wix's JSON, one a line, to begin with.",
+)
 def demo(reviews: Path | None, *, serve: bool) -> None:
     """Show the whole daemon against an embedded Wix, Slack and mailbox; nothing leaves this machine."""
     try:

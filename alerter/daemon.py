@@ -12,7 +12,6 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.errors import StateError
 from alerter.store import Holder, Lock, State, outbox
 from alerter.systemd import notify
 from alerter.tell.dispatch import Why
@@ -160,10 +159,7 @@ class Rounds:
         if task is not None:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        try:
-            await self._house.poller.round(site)
-        except StateError as error:
-            log.error('site "%s": its round is not on record: %s', site.name, error)  # noqa: TRY400 - the text says it
+        await self._house.poller.round(site)
         # Another process may have queued something, or a person unparked a receiver.
         self._house.dispatcher.wake_all()
 

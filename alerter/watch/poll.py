@@ -124,14 +124,14 @@ class Poller:
         if covered < threshold:
             # Only a read of all that is watched may move the checkpoint.
             await self.read(site, Span(threshold, above=covered), advance=covered == 0)
+            low, unanswered = reviews.baseline_counts(self._state, site.site_id)
+            log.info(
+                'site "%s": watching; %d low-rated on record, %d unanswered; `alerter backfill` tells of them',
+                site.name,
+                low,
+                unanswered,
+            )
         reviews.cover(self._state, site.site_id, threshold)
-        low, unanswered = reviews.baseline_counts(self._state, site.site_id)
-        log.info(
-            'site "%s": watching; %d low-rated on record, %d unanswered; `alerter backfill` tells of them',
-            site.name,
-            low,
-            unanswered,
-        )
 
     async def read(self, site: Site, span: Span, *, advance: bool) -> Counter[Reason]:
         """Take in every page of a span; each is recorded, and the checkpoint moved, before the next is asked for."""
@@ -148,10 +148,11 @@ class Poller:
         if self._failing.get(site.site_id) != text:
             log.error('site "%s": is not read: %s', site.name, text)
             self._failing[site.site_id] = text
-        if isinstance(error, StateError):
-            return
         now = self._clock.now()
-        if isinstance(error, WixUnavailable) and error.retry_after:
-            blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), text)
-        if isinstance(error, WixAuthError):
-            reviews.failed(self._state, site.site_id, now, text)
+        try:
+            if isinstance(error, WixUnavailable) and error.retry_after:
+                blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), text)
+            if isinstance(error, WixAuthError):
+                reviews.failed(self._state, site.site_id, now, text)
+        except StateError as second:
+            log.error('site "%s": that is not on record either: %s', site.name, second)  # noqa: TRY400 - it says all

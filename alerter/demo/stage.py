@@ -1,0 +1,93 @@
+"""The embedded services together, and a config that points at them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.page import render_page
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.errors import AlerterError
+
+SITE_ID = "11111111-1111-4111-8111-111111111111"
+SITE = "Corner Bakery"
+PRODUCT_ID = "22222222-2222-4222-8222-222222222222"
+_CHANNEL = "C0123456789"
+_SECRETS = {"wix_api_key": "demo-api-key", "slack_token": "xoxb-demo-token", "smtp_password": "demo-password"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is up, and the folder that holds what is needed to reach it."""
+
+    wix: EmbeddedWix
+    slack: EmbeddedSlack
+    mailbox: Mailbox
+    folder: Path
+
+    def config(self, *, every: str) -> str:
+        """A config for what is up; the secrets are files, so that it works from any shell."""
+        secret = {name: f'"file:{self.folder / name}"' for name in _SECRETS}
+        return f"""state = "demo-state.db"
+
+[poll]
+every = "{every}"
+
+[wix]
+base_url = "{self.wix.base_url}"
+
+[[sites]]
+name = "{SITE}"
+site_id = "{SITE_ID}"
+api_key = {secret["wix_api_key"]}
+
+[smtp]
+host = "{self.mailbox.host}"
+port = {self.mailbox.port}
+security = "none"
+username = "alerts"
+password = {secret["smtp_password"]}
+from = "Review alerts <alerts@example.com>"
+
+[slack]
+token = {secret["slack_token"]}
+base_url = "{self.slack.base_url}"
+
+[[receivers]]
+name = "owner"
+email = ["owner@example.com"]
+
+[[receivers]]
+name = "team"
+slack = "{_CHANNEL}"
+"""
+
+    def write_page(self) -> Path:
+        """Write everything that has landed to an HTML page, as people would see it."""
+        page = self.folder / "messages.html"
+        page.write_text(render_page(self.mailbox.mails, self.slack.posts, title="What alerter sent"), "utf-8")
+        return page
+
+
+@asynccontextmanager
+async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]:
+    """Put the services up, with the reviews of a file if there is one. Raises AlerterError where it cannot be read."""
+    for name, secret in _SECRETS.items():
+        (folder / name).write_text(secret)
+    async with (
+        EmbeddedWix() as wix,
+        EmbeddedSlack() as slack,
+        Mailbox(username="alerts", password=_SECRETS["smtp_password"]) as mailbox,
+    ):
+        wix.add_site(SITE_ID, api_key=_SECRETS["wix_api_key"])
+        wix.add_product(SITE_ID, PRODUCT_ID, "Croissant box", "https://corner-bakery.example/croissant-box")
+        slack.add_token(_SECRETS["slack_token"])
+        slack.add_channel(_CHANNEL, "reviews")
+        if reviews:
+            try:
+                wix.load(SITE_ID, reviews)
+            except (OSError, ValueError) as error:
+                raise AlerterError(f"{reviews}: {getattr(error, 'strerror', None) or error}") from None
+        yield Stage(wix, slack, mailbox, folder)

@@ -1,0 +1,193 @@
+"""The story that `alerter demo` plays on the real daemon, and `alerter demo --serve`."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alerter.daemon import stopped_by_signals
+from alerter.demo.faults import Fault
+from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage, open_stage
+from alerter.errors import AlerterError
+
+_PATIENCE = 12.0
+_LOOK_EVERY = 0.05
+_HISTORY = [(1, "Burnt"), (2, "Too salty"), (5, "Lovely"), (4, "Good bread"), (1, "Never again"), (5, "Perfect")]
+
+
+async def serve(reviews: Path | None) -> bool:
+    """Keep the services up until a signal comes; what is printed is a config for them."""
+    with tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder, stopped_by_signals() as stop:
+        async with open_stage(Path(folder), reviews) as stage:
+            click.echo(_guide(stage))
+            click.echo(stage.config(every="5s"))
+            sys.stdout.flush()
+            await stop.wait()
+            page = stage.write_page()
+            kept = Path(tempfile.mkdtemp(prefix="alerter-demo-")) / page.name
+            page.rename(kept)
+            click.echo(f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}")
+    return True
+
+
+def _guide(stage: Stage) -> str:
+    return f"""# An embedded Wix, Slack and mailbox are up until Ctrl-C.
+# Save this as config.toml, then in another terminal:
+#   alerter check
+#   alerter backfill --since 2018-01-01 --dry-run
+#   alerter run
+# Add a review while it runs:
+#   curl -d '{{"content": {{"rating": 1, "title": "Stale"}}}}' {stage.wix.base_url}/demo/reviews
+"""
+
+
+async def play(reviews: Path | None) -> bool:
+    """Play the story; True where nothing was lost and nothing repeated."""
+    folder = Path(tempfile.mkdtemp(prefix="alerter-demo-"))
+    async with open_stage(folder, reviews) as stage:
+        story = _Story(stage)
+        try:
+            await story.play()
+        finally:
+            await story.end()
+        lost, repeated = story.count()
+        click.echo(f"\nThe mails and Slack messages, as they look: {stage.write_page()}")
+        click.echo(f"{len(story.expected)} reviews alerted by email and on Slack: {lost} lost, {repeated} repeated")
+        return not lost + repeated
+
+
+class _Story:
+    """The daemon as its own process, and what happens around it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.expected: list[str] = []
+        self._stage = stage
+        self._config = stage.folder / "config.toml"
+        self._daemon: asyncio.subprocess.Process | None = None
+        self._printer = asyncio.create_task(self._print_as_it_lands())
+
+    async def play(self) -> None:
+        """One scene after the other; each waits for what it is about."""
+        self._history()
+        self._config.write_text(self._stage.config(every="1s"))
+        await self._start()
+        await self._rounds(2)
+        _say("A site with a history: it goes on record, and nobody is told.")
+
+        _say("A customer leaves one star …")
+        self._add(1, "Stale on arrival", "The croissants were hard as stone, and the box was open.")
+        await self._arrival()
+
+        _say("… another leaves five, which is nobody's emergency.")
+        self._add(5, "Wonderful", "Best croissants in town!")
+        await self._rounds(2)
+
+        _say("A two-star review is still waiting for moderation; the owner hears of it all the same.")
+        self._add(2, "Half of it missing", "I ordered six and got three.", status="SUBMITTED")
+        await self._arrival()
+
+        _say("Slack is down for a moment. The mail goes out, the Slack message waits …")
+        self._stage.slack.faults.always("chat.postMessage", Fault(status=503))
+        self._add(1, "Rude staff", "They laughed when I asked for a refund.")
+        await self._until(lambda: self._mailed(self.expected[-1]))
+        await self._until(lambda: any(call.status == 503 for call in self._stage.slack.requests))
+
+        _say("… and in the middle of it the daemon is killed. Slack comes back, the daemon is started again.")
+        await self._kill()
+        self._stage.slack.faults.clear()
+        self._add(1, "Found a hair", "In the bread. A long one.")
+        await self._start()
+        await self._arrival()
+
+    def _history(self) -> None:
+        for days, (rating, title) in enumerate(_HISTORY, 1):
+            created = datetime.now(UTC) - timedelta(days=days)
+            self._put(rating, title, "", created)
+
+    def _add(self, rating: int, title: str, body: str, *, status: str = "APPROVED") -> None:
+        review = self._put(rating, title, body, datetime.now(UTC), status)
+        if rating <= 2:
+            self.expected.append(review["content"]["title"])
+
+    def _put(self, rating: int, title: str, body: str, created: datetime, status: str = "APPROVED") -> dict[str, Any]:
+        moment = created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return self._stage.wix.add(
+            SITE_ID,
+            {
+                "entityId": PRODUCT_ID,
+                "content": {"rating": rating, "title": title, "body": body},
+                "author": {"authorName": "Robin"},
+                "createdDate": moment,
+                "reviewDate": moment,
+                "moderation": {"moderationStatus": status},
+            },
+        )
+
+    async def _start(self) -> None:
+        log = (self._stage.folder / "daemon.log").open("ab")
+        with log:
+            self._daemon = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "alerter", "run", "--config", str(self._config), stderr=log, stdout=log
+            )
+
+    async def _kill(self) -> None:
+        if self._daemon:
+            self._daemon.kill()
+            await self._daemon.wait()
+
+    async def end(self) -> None:
+        """Stop the daemon as systemd would."""
+        if self._daemon and self._daemon.returncode is None:
+            self._daemon.terminate()
+            await self._daemon.wait()
+        await asyncio.sleep(2 * _LOOK_EVERY)
+        self._printer.cancel()
+
+    async def _rounds(self, number: int) -> None:
+        seen = len(self._stage.wix.queries())
+        await self._until(lambda: len(self._stage.wix.queries()) >= seen + number)
+
+    async def _arrival(self) -> None:
+        await self._until(lambda: all(self._mailed(title) and self._posted(title) for title in self.expected))
+
+    async def _until(self, happened: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while not happened():
+                    if self._daemon and self._daemon.returncode is not None:
+                        raise AlerterError(f"the daemon ended by itself: see {self._stage.folder / 'daemon.log'}")
+                    await asyncio.sleep(_LOOK_EVERY)
+                await asyncio.sleep(2 * _LOOK_EVERY)  # let it be printed before the story goes on
+        except TimeoutError:
+            raise AlerterError(f"the story came to a halt: see {self._stage.folder / 'daemon.log'}") from None
+
+    def _mailed(self, title: str) -> bool:
+        return any(title in mail.text for mail in self._stage.mailbox.mails)
+
+    def _posted(self, title: str) -> bool:
+        return any(title in post.text for post in self._stage.slack.posts)
+
+    def count(self) -> tuple[int, int]:
+        """How many of the expected messages are missing, and how many came that nobody should have had."""
+        lost = sum(not found(title) for title in self.expected for found in (self._mailed, self._posted))
+        landed = len(self._stage.mailbox.mails) + len(self._stage.slack.posts)
+        return lost, landed - (2 * len(self.expected) - lost)
+
+    async def _print_as_it_lands(self) -> None:
+        mails = posts = 0
+        while True:
+            for mail in self._stage.mailbox.mails[mails:]:
+                click.echo(f"    mail   {mail.subject}")
+            for post in self._stage.slack.posts[posts:]:
+                click.echo(f"    Slack  {post.text.splitlines()[0]}")
+            mails, posts = len(self._stage.mailbox.mails), len(self._stage.slack.posts)
+            await asyncio.sleep(_LOOK_EVERY)
+
+
+def _say(text: str) -> None:
+    click.echo(f"\n{text}")

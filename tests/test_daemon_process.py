@@ -1,0 +1,202 @@
+"""The real process, with real signals, against the embedded services."""
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.store import Holder, Lock, State
+from tests.conftest import SECRETS, SITE
+
+pytestmark = pytest.mark.slow
+
+Spawn = Callable[..., Awaitable[asyncio.subprocess.Process]]
+STALE = {"content": {"rating": 1, "title": "Stale"}}
+
+
+async def until(happened: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait for something that another process does."""
+    async with asyncio.timeout(seconds):
+        while not happened():
+            await asyncio.sleep(0.02)
+
+
+async def ended(process: asyncio.subprocess.Process, seconds: float = 15) -> tuple[int, str]:
+    async with asyncio.timeout(seconds):
+        out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+@pytest.fixture
+def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+    return write_config(wix, slack, mailbox, extra='[poll]\nevery = "1s"')
+
+
+@pytest.fixture
+async def spawn(path: Path) -> AsyncIterator[Spawn]:
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(*arguments: str, **environ: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "alerter",
+            *arguments,
+            "--config",
+            str(path),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | SECRETS | environ,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def watching(spawn: Spawn, wix: EmbeddedWix) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A daemon that has read the site for the first time."""
+    before = len(wix.queries())
+    process = await spawn("run")
+    await until(lambda: len(wix.queries()) >= before + 2)
+    yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+async def test_the_daemon_alerts_and_ends_cleanly(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, number: int
+) -> None:
+    async with watching(spawn, wix) as process:
+        wix.add(SITE, STALE)
+        await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
+        process.send_signal(number)
+        code, out = await ended(process, 10)
+    assert code == 0
+    assert "Traceback" not in out
+    assert not any(secret in out for secret in SECRETS.values())
+
+
+async def test_an_idle_round_is_exactly_one_request(spawn: Spawn, wix: EmbeddedWix) -> None:
+    wix.add(SITE, STALE)
+    async with watching(spawn, wix):
+        before = len(wix.requests)
+        await until(lambda: len(wix.queries()) >= before + 3)
+        assert [request.path for request in wix.requests[before:]] == ["/reviews/v1/reviews/query"] * (
+            len(wix.requests) - before
+        )
+    times = [query.at for query in wix.queries()]
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.5
+
+
+async def test_sigterm_while_slack_hangs_ends_within_ten_seconds_and_nothing_is_lost_or_repeated(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    async with watching(spawn, wix) as process:
+        slack.faults.add("chat.postMessage", Fault(delay=60))
+        wix.add(SITE, STALE)
+        await until(lambda: len(slack.requests) == 1)
+        process.terminate()
+        code, _ = await ended(process, 10)
+    assert code == 0
+    slack.faults.clear()
+    async with watching(spawn, wix):
+        await until(lambda: len(slack.posts) == 1, 20)
+
+
+async def test_a_second_run_is_refused_and_an_overlapping_run_once_ends_well(spawn: Spawn, wix: EmbeddedWix) -> None:
+    async with watching(spawn, wix):
+        code, out = await ended(await spawn("run"))
+        assert code == 1
+        assert "another `alerter run`" in out
+        code, out = await ended(await spawn("run", "--once"))
+        assert code == 0
+        assert "another alerter" in out
+
+
+async def test_a_run_waits_for_a_backfill_and_says_so_to_the_log_and_to_systemd(
+    spawn: Spawn, wix: EmbeddedWix, path: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, Lock(path.parent / "state.db") as lock:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        lock.acquire(Holder.BACKFILL)
+        process = await spawn("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
+        told.append((await asyncio.get_running_loop().sock_recv(systemd, 4096)).decode())
+        assert not wix.requests
+        lock.release()
+        await until(lambda: len(wix.queries()) >= 1)
+        told.append((await asyncio.get_running_loop().sock_recv(systemd, 4096)).decode())
+        process.terminate()
+        _, out = await ended(process)
+    assert "STATUS=waiting for a backfill to end" in told[0]
+    assert "READY=1" in told[1]
+    assert "waits for a backfill" in out
+
+
+async def test_a_kill_between_the_service_taking_a_message_and_the_mark_repeats_nothing(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    async with watching(spawn, wix) as process:
+        # Taken, and the answer lost: then the process dies before it can look.
+        slack.faults.add("chat.postMessage", Fault(drop="after"))
+        wix.add(SITE, STALE)
+        await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
+        process.kill()
+        await ended(process)
+    async with watching(spawn, wix):
+        await until(lambda: any(call.method == "conversations.history" for call in slack.requests), 20)
+        wix.add(SITE, STALE)
+        await until(lambda: len(slack.posts) == 2 and len({mail.message_id for mail in mailbox.mails}) == 2)
+    assert len({str(post.metadata) for post in slack.posts}) == 2
+
+
+async def test_a_backfill_beside_the_daemon_waits_until_it_has_told(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    for number in range(30):
+        wix.add(SITE, {"content": {"rating": 1, "title": f"Review {number}"}})
+    async with watching(spawn, wix):
+        assert not slack.posts
+        code, out = await ended(await spawn("backfill", "--since", "2020-01-01"))
+    assert code == 0
+    assert "30 low-rated, unanswered reviews to tell of" in out
+    assert "everything is delivered" in out
+    assert len(slack.posts) == len(mailbox.mails) == 1
+
+
+async def test_a_state_file_of_a_newer_version_is_refused_and_left_as_it_is(spawn: Spawn, path: Path) -> None:
+    file = path.parent / "state.db"
+    with State.open(file, migrate=True) as state:
+        state.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('alerter', 'of_tomorrow', '')"
+        )
+    before = file.read_bytes()
+    code, out = await ended(await spawn("run"))
+    assert code == 1
+    assert "newer alerter" in out
+    assert "Traceback" not in out
+    assert file.read_bytes() == before
+
+
+async def test_everything_it_writes_is_for_its_user_only(spawn: Spawn, wix: EmbeddedWix, path: Path) -> None:
+    async with watching(spawn, wix):
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("state.db*")}
+    assert set(modes) == {"state.db", "state.db-wal", "state.db-shm", "state.db.lock"}
+    assert set(modes.values()) == {0o600}

@@ -1,0 +1,195 @@
+"""Poll → outbox → both notifiers, in one process, against the embedded services."""
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import freezegun
+import pytest
+
+from alerter import backfill
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.daemon import serve
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.models import Grouping
+from alerter.store import State
+from tests.conftest import SECRETS, SITE
+
+HOSTILE = {
+    "mentions": "<!channel> <@U123> @here",
+    "a link": "<https://evil.example|Click>",
+    "a bare link": "see https://evil.example now",
+    "markup": "*bold* _italic_ `code` ~gone~ > quote",
+    "entities": "a & b &amp; c &lt;",
+    "a script": "<script>alert(1)</script>",
+    "a template": "{{ 7*7 }} {% raw %} {# gone? #}",
+    "NULs": "a\x00b\x07c",
+    "a lone surrogate": "a\ud800b",
+    "many emoji": "😀" * 3000,
+    "right to left": "שלום \u202eevil\u202c עולם",
+    "nothing": "",
+    "quotes": "\"double\" 'single' \\ back",
+    "line breaks": "one\r\ntwo\n\nthree",
+    "the longest": "x" * 3000,
+    "escapes at the limit": "&" * 3000,
+}
+
+
+class _Text(HTMLParser):
+    """What a person reads of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def bad(title: str, body: str = "", rating: int = 1) -> dict[str, Any]:
+    return {"content": {"rating": rating, "title": title, "body": body}, "author": {"authorName": "Robin"}}
+
+
+async def once(config: Config) -> bool:
+    return await serve(config, Clock(), {}, once=True)
+
+
+def words_of(blocks: list[Any]) -> str:
+    """Every text of a Slack message's blocks."""
+    found = []
+    for block in blocks:
+        text = block.get("text")
+        found.append(text if isinstance(text, str) else (text or {}).get("text", ""))
+        found.append(words_of(block.get("elements") or []))
+    return "".join(found)
+
+
+async def test_a_new_low_rated_review_arrives_once_on_every_receiver(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    wix.add(SITE, bad("An old one"))
+    assert await once(config)
+    wix.add_product(SITE, "p1", "Croissant box", "https://bakery.example/croissants")
+    wix.add(SITE, bad("Stale on arrival", "Hard as stone.") | {"entityId": "p1"})
+    wix.add(SITE, bad("Lovely", rating=5))
+    assert await once(config)
+    assert await once(config)
+
+    assert [mail.subject for mail in mailbox.mails] == ["★☆☆☆☆ Croissant box: ‘Stale on arrival’ (Corner Bakery)"]
+    assert [post.text.splitlines()[0] for post in slack.posts] == [mailbox.mails[0].subject]
+    assert "Hard as stone." in mailbox.mails[0].text
+    assert f"https://www.wix.com/dashboard/{SITE}/reviews/pending" in mailbox.mails[0].text
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_hostile_text_arrives_as_text_once_on_both_receivers(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, text: str
+) -> None:
+    assert await once(config)
+    wix.add(SITE, bad(f"{text}\r\nBcc: victim@example.com", text))
+    assert await once(config)
+
+    (mail,), (post,) = mailbox.mails, slack.posts
+    cleaned = text.replace("\x00", "").replace("\x07", "").replace("\ud800", "�").replace("\r\n", "\n")
+    page = _Text()
+    page.feed(mail.html)
+    assert cleaned.strip() in page.text
+    assert cleaned.strip() in mail.text
+    assert "script" not in page.tags
+    assert mail.message["Bcc"] is None
+    assert mail.recipients == ("owner@example.com",)
+    assert cleaned.strip()[:900] in words_of(post.blocks)
+    for sign in ("<!", "<@", "<http", "<script"):
+        assert sign not in post.text
+    assert not any(call.error for call in slack.requests)
+
+
+async def test_the_date_is_told_in_the_configured_timezone_in_a_week_when_clocks_change(
+    config: Config, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    assert await once(config)
+    with freezegun.freeze_time("2026-03-29 01:30:00", real_asyncio=True, tick=True):
+        wix.add(SITE, bad("At night"))
+        assert await once(config)
+    # 01:30 UTC is 03:30 in Berlin: the hour from two to three did not exist.
+    assert "Sunday, 29 March 2026, 03:30" in mailbox.mails[0].text
+    assert mailbox.mails[0].message["Date"].startswith("Sun, 29 Mar 2026 01:30")
+
+
+async def test_a_crash_between_fetch_and_record_loses_nothing(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    assert await once(config)
+    wix.add(SITE, bad("Stale"))
+    wix.faults.add("/query", Fault(garble="truncate"))
+    assert not await once(config)
+    assert not slack.posts
+    assert await once(config)
+    assert len(slack.posts) == len(mailbox.mails) == 1
+
+
+async def test_one_receiver_down_never_holds_up_the_other(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    assert await once(config)
+    await mailbox.pause()
+    wix.add(SITE, bad("Stale"))
+    assert await once(config)
+    assert len(slack.posts) == 1
+    await mailbox.resume()
+
+
+async def test_a_backfill_tells_of_the_baseline_in_digests_and_only_once(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    for number in range(120):
+        wix.add(SITE, bad(f"Review {number:03}") | {"createdDate": f"2026-01-{1 + number % 28:02}T12:00:00.000Z"})
+    answered = wix.add(SITE, bad("Answered") | {"createdDate": "2026-01-05T12:00:00.000Z"})
+    wix.reply(SITE, answered["id"], "Sorry!")
+    assert await once(config)
+
+    past = backfill.Past(config.sites, Clock().now().replace(year=2020), None)
+    assert await backfill.run(config, Clock(), past, Grouping.DIGEST)
+    assert [mail.subject for mail in mailbox.mails] == ["120 low-rated reviews (Corner Bakery)"]
+    assert len(slack.posts) <= 4
+    told = "".join(words_of(post.blocks) for post in slack.posts)
+    for number in range(120):
+        assert told.count(f"Review {number:03}") == 1
+        assert mailbox.mails[0].text.count(f"Review {number:03}") == 1
+    assert "Answered" not in told
+
+    posts = len(slack.posts)
+    assert await backfill.run(config, Clock(), past, Grouping.DIGEST)
+    assert await once(config)
+    assert (len(slack.posts), len(mailbox.mails)) == (posts, 1)
+
+
+async def test_what_waited_for_a_renamed_receiver_is_cancelled_and_logged(
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = load_config(write_config(wix, slack, mailbox), SECRETS, secrets=True)
+    assert await once(config)
+    slack.channels["C0123456789"].archived = True
+    wix.add(SITE, bad("Stale"))
+    await once(config)
+
+    path = write_config(wix, slack, mailbox, receivers='[[receivers]]\nname = "boss"\nemail = ["boss@example.com"]')
+    renamed = load_config(path, SECRETS, secrets=True)
+    assert await once(renamed)
+    assert 'receiver "support" is not in the config any more' in caplog.text
+    with State.open(config.state, migrate=False) as state:
+        left = state.rows("SELECT receiver, status FROM deliveries ORDER BY receiver")
+    assert left == [{"receiver": "owner", "status": "sent"}, {"receiver": "support", "status": "cancelled"}]
