@@ -1,0 +1,254 @@
+"""A mailbox: a real SMTP server on loopback that keeps what it takes and refuses what it is told to refuse."""
+
+import asyncio
+import logging
+import hmac
+import ssl
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any, Literal, Self
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from alerter.clock import Clock
+
+_HOST = "127.0.0.1"
+_NAME = "mailbox.localhost"
+
+
+# At every login aiosmtpd warns of an attribute that it sets itself.
+logging.getLogger("mail.log").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail that was taken; `recipients` are those that were not refused, `at` is the clock's monotonic time."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    message: EmailMessage
+    raw: bytes
+    at: float
+
+    @property
+    def message_id(self) -> str:
+        """Its Message-ID, with the angle brackets."""
+        return str(self.message["Message-ID"] or "")
+
+    @property
+    def subject(self) -> str:
+        """Its subject, decoded."""
+        return str(self.message["Subject"] or "")
+
+    @property
+    def text(self) -> str:
+        """Its plain text; empty where it has none."""
+        return self._part("plain")
+
+    @property
+    def html(self) -> str:
+        """Its HTML; empty where it has none."""
+        return self._part("html")
+
+    def _part(self, kind: Literal["plain", "html"]) -> str:
+        part = self.message.get_body((kind,))
+        return str(part.get_content()).replace("\r\n", "\n") if part is not None else ""
+
+
+class Mailbox:
+    """Every mail that came in, and what the next ones have to suffer.
+
+    `refuse`: address → reply to RCPT. `refuse_sender`: reply to MAIL. `greeting`: what clients are sent away with.
+    `data_replies`: replies to the next DATAs, whose mails are not kept. `always_reply`: the same for every DATA.
+    `drop`: connections to close: at connect, or at the end of DATA before or after the mail is kept. `hang`: seconds
+    before the reply to DATA (the mail is kept by then). `down`: greet with 421.
+    """
+
+    def __init__(
+        self,
+        *,
+        security: Literal["none", "starttls", "tls"] = "none",
+        ssl_context: ssl.SSLContext | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if (security == "none") != (ssl_context is None):
+            raise ValueError("starttls and tls need an SSL context, none does not")
+        self.host, self.port = _HOST, 0
+        self.security, self.ssl_context = security, ssl_context
+        self.username, self.password = username, password
+        self.clock = clock or Clock()
+        self.mails: list[Mail] = []
+        self.sessions = 0
+        self.refuse: dict[str, str] = {}
+        self.refuse_sender: str | None = None
+        self.greeting: str | None = None
+        self.data_replies: deque[str] = deque()
+        self.always_reply: str | None = None
+        self.drop: deque[Literal["before", "after", "connect"]] = deque()
+        self.hang = 0.0
+        self.down = False
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; after a stop, on the same port."""
+        loop = asyncio.get_running_loop()
+        implicit = self.ssl_context if self.security == "tls" else None
+        self._server = await loop.create_server(self._protocol, _HOST, self.port, ssl=implicit)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection, even one that hangs; what came in stays."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        ended = [connection.hang_up() for connection in self._connections]
+        await asyncio.gather(*(task for task in ended if task is not None), return_exceptions=True)
+
+    async def pause(self) -> None:
+        """Be gone: connections end, and new ones are refused until `resume`."""
+        await self.stop()
+
+    async def resume(self) -> None:
+        """Be back, on the same port."""
+        await self.start()
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        self.sessions += 1
+        if self.drop and self.drop[0] == "connect":
+            self.drop.popleft()
+            return _Farewell(None)
+        if self.down or self.greeting:
+            return _Farewell(self.greeting or f"421 4.3.2 {_NAME} is not available")
+        return _Connection(self, self._connections)
+
+    async def handle_EHLO(  # noqa: N802 - the name is aiosmtpd's
+        self, _: SMTP, session: Session, __: Envelope, hostname: str, replies: list[str]
+    ) -> list[str]:
+        """Greet, and speak of AUTH only where there is a password."""
+        session.host_name = hostname
+        return [reply for reply in replies if self.username or not reply.startswith("250-AUTH")]
+
+    async def handle_MAIL(  # noqa: N802 - the name is aiosmtpd's
+        self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take a sender."""
+        if self.refuse_sender:
+            return self.refuse_sender
+        if not address.isascii() and not envelope.smtp_utf8:
+            return "553 5.6.7 The address needs SMTPUTF8"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 2.1.0 Ok"
+
+    async def handle_RCPT(  # noqa: N802 - the name is aiosmtpd's
+        self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
+    ) -> str:
+        """Take a recipient."""
+        if address in self.refuse:
+            return self.refuse[address]
+        if not address.isascii() and not envelope.smtp_utf8:
+            return "553 5.6.7 The address needs SMTPUTF8"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 Ok"
+
+    async def handle_DATA(self, server: SMTP, _: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Take a mail, or do with it what was asked for."""
+        drop = self.drop.popleft() if self.drop and self.drop[0] != "connect" else None
+        if drop == "before":
+            _abort(server)
+        reply = self.data_replies.popleft() if self.data_replies else self.always_reply
+        if reply is None:
+            self.mails.append(self._mail(envelope))
+            reply = f"250 2.0.0 Ok: queued as {len(self.mails)}"
+        await asyncio.sleep(self.hang)
+        if drop == "after":
+            _abort(server)
+        return reply
+
+    def authenticate(self, _: SMTP, __: Session, ___: Envelope, ____: str, login: LoginPassword) -> AuthResult:
+        """Compare a login with the one that is right."""
+        right = f"{self.username}\0{self.password}".encode()
+        given = b"\0".join((login.login, login.password))
+        # A failure that is said to be handled would leave the client without a reply.
+        return AuthResult(success=hmac.compare_digest(right, given), handled=False)
+
+    def _mail(self, envelope: Envelope) -> Mail:
+        raw = envelope.original_content or b""
+        message = message_from_bytes(raw, policy=policy.default)
+        return Mail(envelope.mail_from or "", tuple(envelope.rcpt_tos), message, raw, self.clock.monotonic())
+
+
+class _Connection(SMTP):
+    """One client's session."""
+
+    def __init__(self, mailbox: Mailbox, connections: set["_Connection"]) -> None:
+        starttls = mailbox.security == "starttls"
+        super().__init__(
+            mailbox,
+            hostname=_NAME,
+            ident="ESMTP",
+            enable_SMTPUTF8=True,
+            tls_context=mailbox.ssl_context if starttls else None,
+            require_starttls=starttls,
+            auth_require_tls=starttls,
+            authenticator=mailbox.authenticate,
+            loop=asyncio.get_running_loop(),
+        )
+        # Given as an argument, aiosmtpd warns of it wherever it did not start TLS itself.
+        self._auth_required = mailbox.username is not None
+        self._connections = connections
+        self._connections.add(self)
+
+    def hang_up(self) -> asyncio.Task[None] | None:
+        """End the session; the task that has to be waited for."""
+        _abort_transport(self)
+        if self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
+        return self._handler_coroutine
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
+        super().connection_lost(error)
+
+    async def _handle_client(self) -> None:
+        # A client that is gone is no error here, whatever it was in the middle of.
+        with suppress(ConnectionError):
+            await super()._handle_client()
+
+
+class _Farewell(asyncio.Protocol):
+    """Sends a client away, with a last word or without."""
+
+    def __init__(self, word: str | None) -> None:
+        self._word = word
+
+    def connection_made(self, transport: Any) -> None:
+        if self._word is None:
+            transport.abort()
+        else:
+            transport.write(f"{self._word}\r\n".encode())
+            transport.close()
+
+
+def _abort_transport(server: SMTP) -> None:
+    transport: Any = server.transport
+    if transport is not None:
+        transport.abort()
+
+
+def _abort(server: SMTP) -> None:
+    _abort_transport(server)
+    raise ConnectionResetError

@@ -1,0 +1,209 @@
+"""An embedded Wix: a real HTTP server on loopback that takes what Wix takes and refuses what Wix refuses."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from alerter.clock import Clock
+from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.wix_calls import CALLS, REVIEWS, Call, Refusal, oauth_error, read_body, shape_errors
+from alerter.demo.wix_control import add_control
+from alerter.demo.wix_reviews import Json
+from alerter.demo.wix_site import App, Site
+
+__all__ = ["App", "EmbeddedWix", "Request", "Site"]
+
+
+@dataclass
+class Request:
+    """A request as it came in; `status` is None until it was answered, and for good if it never was.
+
+    `at` is the clock's monotonic time.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+    at: float
+    site_id: str | None = None
+    status: int | None = None
+
+
+class EmbeddedWix:
+    """The sites that it serves, what they hold, and every request that came in."""
+
+    def __init__(self, *, clock: Clock | None = None, requests_per_minute: int | None = 200) -> None:
+        self.clock = clock or Clock()
+        self.requests_per_minute = requests_per_minute
+        self.retry_after_header = True
+        self.token_lifetime = 14_400
+        self.requests: list[Request] = []
+        self.faults = Faults()
+        self.sites: dict[str, Site] = {}
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._server = Loopback(self._application)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen; after a stop, on the same port."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Stop listening; what it holds stays."""
+        await self._server.stop()
+
+    @property
+    def base_url(self) -> str:
+        """What to put in the place of https://www.wixapis.com."""
+        return self._server.url
+
+    def add_site(
+        self,
+        site_id: str,
+        *,
+        api_key: str | None = None,
+        app: App | None = None,
+        private: bool = True,
+        catalog: str = "V3_CATALOG",
+    ) -> Site:
+        """Serve one more site, to those who have its key or its app's secret."""
+        site = Site(site_id, self.clock, api_key, app, private, catalog)
+        self.sites[site_id] = site
+        return site
+
+    def add(self, site_id: str, review: Mapping[str, Any], *, visible_after: float = 0) -> Json:
+        """Create a review, completed with what Wix gives it; no query finds it before `visible_after` seconds."""
+        return self.sites[site_id].add(review, visible_after)
+
+    def change(self, site_id: str, review_id: str, **changes: Any) -> Json:
+        """Merge changes into a review and count up its revision."""
+        return self.sites[site_id].change(review_id, changes)
+
+    def reply(self, site_id: str, review_id: str, message: str) -> Json:
+        """Answer a review, as its site's owner."""
+        return self.sites[site_id].reply(review_id, message)
+
+    def unreply(self, site_id: str, review_id: str) -> Json:
+        """Take the answer back."""
+        return self.sites[site_id].unreply(review_id)
+
+    def moderate(self, site_id: str, review_id: str, status: str) -> Json:
+        """Set a review's moderation status; only APPROVED ones are published."""
+        return self.sites[site_id].moderate(review_id, status)
+
+    def delete(self, site_id: str, review_id: str) -> Json:
+        """Delete a review and answer what it was."""
+        return self.sites[site_id].reviews.remove(review_id)
+
+    def add_product(self, site_id: str, product_id: str, name: str, url: str) -> None:
+        """Let a site sell something."""
+        self.sites[site_id].products[product_id] = (name, url)
+
+    def add_contact(self, site_id: str, contact_id: str, *, name: str, email: str, phone: str = "") -> None:
+        """Let a site know somebody."""
+        first, _, last = name.partition(" ")
+        self.sites[site_id].contacts[contact_id] = {
+            "id": contact_id,
+            "primaryInfo": {"email": email, "phone": phone},
+            "info": {"name": {"first": first, "last": last}},
+        }
+
+    def load(self, site_id: str, path: str | Path) -> int:
+        """Add the reviews of a file, one JSON object a line, and say how many; ValueError names a bad line."""
+        return self.sites[site_id].load(Path(path))
+
+    def queries(self, site_id: str | None = None) -> list[Request]:
+        """The review queries that came in, for one site or for all."""
+        path = f"{REVIEWS}/query"
+        return [each for each in self.requests if each.path == path and site_id in (None, each.site_id)]
+
+    def revoke_tokens(self) -> None:
+        """Make every access token that was given out invalid."""
+        self._tokens.clear()
+
+    def _application(self) -> web.Application:
+        app = application(self._record, failing(self.faults), shape_errors)
+        for method, path, call in CALLS:
+            app.router.add_route(method, path, self._authorized(call))
+        app.router.add_post("/oauth2/token", self._token)
+        add_control(app, self.sites)
+        return app
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            body = None
+        headers = dict(request.headers)
+        kept = Request(request.method, request.path, dict(request.query), headers, body, self.clock.monotonic())
+        self.requests.append(kept)
+        with suppress(Refusal):
+            kept.site_id = self._caller(request).site_id
+        response = await handler(request)
+        kept.status = response.status
+        response.headers["x-wix-request-id"] = f"{uuid4()}"
+        return response
+
+    def _authorized(self, call: Call) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            site = self._caller(request)
+            if site.refuse is not None:
+                code = "UNAUTHENTICATED" if site.refuse == 401 else "PERMISSION_DENIED"
+                raise Refusal(site.refuse, code, "the caller is not let in")
+            if (wait := site.admit(self.requests_per_minute)) is not None:
+                headers = {"Retry-After": f"{ceil(wait)}"} if self.retry_after_header else {}
+                raise Refusal(429, "RESOURCE_EXHAUSTED", "too many requests", headers)
+            return web.json_response(await call(site, request))
+
+        return handler
+
+    def _caller(self, request: web.Request) -> Site:
+        credential = request.headers.get("Authorization")
+        if not credential:
+            raise Refusal(401, "UNAUTHENTICATED", "the request has no authorization header")
+        if (token := self._tokens.get(credential)) and self.clock.monotonic() < token[1]:
+            return self.sites[token[0]]
+        served = [site for site in self.sites.values() if site.api_key == credential]
+        if not served:
+            raise Refusal(401, "UNAUTHENTICATED", "the authorization is not valid")
+        wanted = request.headers.get("wix-site-id")
+        site = next((site for site in served if site.site_id == wanted), None)
+        if site is None:
+            raise Refusal(403, "PERMISSION_DENIED", f"no access to site {wanted or '(wix-site-id is missing)'}")
+        return site
+
+    async def _token(self, request: web.Request) -> web.Response:
+        asked = await read_body(request)
+        if asked.get("grant_type") != "client_credentials":
+            return oauth_error(400, "unsupported_grant_type", "grant_type has to be client_credentials")
+        if missing := [key for key in ("client_id", "client_secret", "instance_id") if not asked.get(key)]:
+            return oauth_error(400, "invalid_request", f"{missing[0]} is missing")
+        apps = [(site, site.app) for site in self.sites.values() if site.app is not None]
+        known = {(app.app_id, app.app_secret) for _, app in apps}
+        if (asked["client_id"], asked["client_secret"]) not in known:
+            return oauth_error(401, "invalid_client", "the app id or its secret is wrong")
+        wanted = App(asked["client_id"], asked["client_secret"], asked["instance_id"])
+        site = next((site for site, app in apps if app == wanted), None)
+        if site is None:
+            return oauth_error(400, "invalid_grant", "the app has no such instance")
+        token = f"OauthNG.JWS.{uuid4()}"
+        self._tokens[token] = (site.site_id, self.clock.monotonic() + self.token_lifetime)
+        answer = {"access_token": token, "token_type": "Bearer", "expires_in": self.token_lifetime}
+        return web.json_response(answer)

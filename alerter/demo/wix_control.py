@@ -1,0 +1,77 @@
+"""Paths that Wix does not have: with them, people who try alerter write and change reviews by hand."""
+
+import json
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from alerter.demo.wix_calls import Refusal
+from alerter.demo.wix_reviews import Json
+from alerter.demo.wix_site import Site
+
+
+def add_control(app: web.Application, sites: Mapping[str, Site]) -> None:
+    """Let anybody who reaches the server write reviews, without authorization."""
+
+    async def add(request: web.Request) -> web.Response:
+        site, asked = _site(sites, request), await _body(request)
+        if isinstance(asked, list):
+            return web.json_response([_added(site, each) for each in asked], status=201)
+        return web.json_response(_added(site, asked), status=201)
+
+    async def change(request: web.Request) -> web.Response:
+        site, review_id = _found(sites, request)
+        return web.json_response(site.change(review_id, _object(await _body(request))))
+
+    async def delete(request: web.Request) -> web.Response:
+        site, review_id = _found(sites, request)
+        return web.json_response(site.reviews.remove(review_id))
+
+    async def reply(request: web.Request) -> web.Response:
+        site, review_id = _found(sites, request)
+        message = _object(await _body(request)).get("message")
+        if not isinstance(message, str) or not message:
+            raise Refusal(400, "INVALID_ARGUMENT", "a message is expected")
+        return web.json_response(site.reply(review_id, message))
+
+    app.router.add_post("/demo/reviews", add)
+    app.router.add_patch("/demo/reviews/{id}", change)
+    app.router.add_delete("/demo/reviews/{id}", delete)
+    app.router.add_post("/demo/reviews/{id}/reply", reply)
+
+
+def _site(sites: Mapping[str, Site], request: web.Request) -> Site:
+    wanted = request.query.get("site")
+    site = sites.get(wanted) if wanted else next(iter(sites.values()), None)
+    if site is None:
+        raise Refusal(404, "SITE_NOT_FOUND", f"there is no site {wanted or 'at all'}")
+    return site
+
+
+def _found(sites: Mapping[str, Site], request: web.Request) -> tuple[Site, str]:
+    review_id = request.match_info["id"]
+    chosen = [_site(sites, request)] if "site" in request.query else list(sites.values())
+    for site in chosen:
+        if site.reviews.get(review_id):
+            return site, review_id
+    raise Refusal(404, "REVIEW_NOT_FOUND", f"there is no review {review_id}")
+
+
+def _added(site: Site, review: object) -> Json:
+    try:
+        return site.add(_object(review))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Refusal(400, "INVALID_ARGUMENT", f"this is no review: {error}") from error
+
+
+async def _body(request: web.Request) -> object:
+    try:
+        return json.loads(await request.read())
+    except ValueError as error:
+        raise Refusal(400, "INVALID_ARGUMENT", f"the body is not JSON: {error}") from error
+
+
+def _object(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise Refusal(400, "INVALID_ARGUMENT", "a JSON object is expected")
+    return value

@@ -1,0 +1,120 @@
+"""A site of the embedded Wix: who may read it, and what it holds."""
+
+import copy
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alerter.clock import Clock
+from alerter.demo.wix_reviews import Json, Reviews, completed, merge, stamp
+
+
+@dataclass(frozen=True)
+class App:
+    """An app's credentials, and its installation on one site."""
+
+    app_id: str
+    app_secret: str
+    instance_id: str
+
+
+@dataclass
+class Site:
+    """A site; its plain attributes may be changed while the server runs.
+
+    `private`: may read unpublished reviews. `refuse`: the status that shuts everybody out. `catalog`: what the
+    catalog version call answers. `quiet`: moderation and replies leave `revision` and `updatedDate` as they are.
+    `count_limit`: more reviews than that are too many to count.
+    """
+
+    site_id: str
+    clock: Clock
+    api_key: str | None = None
+    app: App | None = None
+    private: bool = True
+    catalog: str = "V3_CATALOG"
+    refuse: int | None = None
+    quiet: bool = False
+    count_limit: int | None = None
+    products: dict[str, tuple[str, str]] = field(default_factory=dict)
+    contacts: dict[str, Json] = field(default_factory=dict)
+    reviews: Reviews = field(init=False)
+    _recent: deque[float] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.reviews = Reviews(self.clock)
+
+    def admit(self, limit: int | None) -> float | None:
+        """Count one more request; seconds to wait instead where `limit` a minute is used up."""
+        now = self.clock.monotonic()
+        while self._recent and self._recent[0] <= now - 60:
+            self._recent.popleft()
+        if limit is not None and len(self._recent) >= limit:
+            return self._recent[0] + 60 - now
+        self._recent.append(now)
+        return None
+
+    def add(self, review: Mapping[str, Any], visible_after: float = 0) -> Json:
+        """Create a review, completed with what Wix gives it; ValueError where it cannot be."""
+        created = completed(review, self.clock.now())
+        if not isinstance(created["id"], str) or self.reviews.get(created["id"]):
+            raise ValueError(f"there is a review {created['id']} already, or its id is not text")
+        self.reviews.put(created, visible_after)
+        return copy.deepcopy(created)
+
+    def change(self, review_id: str, changes: Mapping[str, Any], *, quiet: bool = False) -> Json:
+        """Merge changes into a review; KeyError where there is none."""
+        changed = merge(self._review(review_id), changes)
+        if not quiet:
+            bumped = {"revision": str(int(changed.get("revision") or 0) + 1), "updatedDate": stamp(self.clock.now())}
+            changed |= {key: value for key, value in bumped.items() if key not in changes}
+        self.reviews.put(changed)
+        return copy.deepcopy(changed)
+
+    def reply(self, review_id: str, message: str) -> Json:
+        """Set the one reply of a review."""
+        old = self._review(review_id).get("reply") or {}
+        now = stamp(self.clock.now())
+        reply = {"message": message, "createdDate": old.get("createdDate", now), "updatedDate": now}
+        return self.change(review_id, {"reply": reply}, quiet=self.quiet)
+
+    def unreply(self, review_id: str) -> Json:
+        """Remove the reply of a review."""
+        answered = dict(self._review(review_id))
+        answered.pop("reply", None)
+        self.reviews.put(answered)
+        return self.change(review_id, {}, quiet=self.quiet)
+
+    def moderate(self, review_id: str, status: str) -> Json:
+        """Set the moderation status of a review."""
+        moderation = {"moderationStatus": status, "manuallyChanged": True}
+        return self.change(review_id, {"moderation": moderation}, quiet=self.quiet)
+
+    def load(self, path: Path) -> int:
+        """Add the reviews of a file, one JSON object a line, and say how many; ValueError names a bad line."""
+        loaded = 0
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    self.add(_object(json.loads(line)))
+                except (ValueError, TypeError, AttributeError) as error:
+                    raise ValueError(f"line {number}: {error}") from error
+                loaded += 1
+        return loaded
+
+    def _review(self, review_id: str) -> Json:
+        row = self.reviews.get(review_id)
+        if row is None:
+            raise KeyError(review_id)
+        return row.review
+
+
+def _object(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - what is wrong is a value in a file
+    return value

@@ -1,0 +1,102 @@
+"""A request to an embedded service fails as it was told to, and no other request does."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from alerter.demo.faults import Fault
+from alerter.demo.wix import EmbeddedWix
+
+QUERY = "/reviews/v1/reviews/query"
+COUNT = "/reviews/v1/reviews/count"
+SITE = "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.fixture
+async def wix() -> AsyncIterator[EmbeddedWix]:
+    async with EmbeddedWix() as wix:
+        wix.add_site(SITE, api_key="key")
+        wix.add(SITE, {"id": "a"})
+        yield wix
+
+
+@pytest.fixture
+async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": "key", "wix-site-id": SITE}
+    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with httpx.AsyncClient(verify=no_certificates, base_url=wix.base_url, headers=headers) as http:
+        yield http
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [review["id"] for review in answer.json()["reviews"]]
+
+
+async def test_faults_replace_answers_in_order_and_are_used_up(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    wix.faults.add("/query", Fault(status=503, body="oops"), Fault(status=429, headers={"Retry-After": "7"}))
+    first, second, third = [await http.post(QUERY, json={}) for _ in range(3)]
+    assert (first.status_code, first.text) == (503, "oops")
+    assert (second.status_code, second.headers["Retry-After"]) == (429, "7")
+    assert third.status_code == 200
+    assert first.headers["x-wix-request-id"]
+    assert [each.status for each in wix.queries(SITE)] == [503, 429, 200]
+
+
+async def test_a_fault_can_last_until_it_is_cleared(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    wix.faults.always("/query", Fault(status=500))
+    wix.faults.add("/count", Fault(status=502))
+    assert [(await http.post(QUERY, json={})).status_code for _ in range(3)] == [500] * 3
+    wix.faults.clear("/query")
+    assert (await http.post(QUERY, json={})).status_code == 200
+    wix.faults.clear()
+    assert (await http.post(COUNT, json={})).status_code == 200
+
+
+@pytest.mark.parametrize(("drop", "answered"), [("before", False), ("after", True)])
+async def test_a_dropped_connection_is_seen_by_the_client(
+    wix: EmbeddedWix, http: httpx.AsyncClient, drop: Any, answered: bool
+) -> None:
+    wix.faults.add("/reply", Fault(drop=drop))
+    with pytest.raises(httpx.TransportError):
+        await http.patch("/reviews/v1/reviews/a/reply", json={"message": "Sorry"})
+    assert wix.requests[-1].status is None
+    review = (await http.get("/reviews/v1/reviews/a")).json()["review"]
+    assert ("reply" in review) is answered
+
+
+async def test_a_fault_may_delay_garble_or_answer_for_work_that_was_done(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
+    wix.faults.add("/query", Fault(delay=0.05), Fault(garble="truncate"), Fault(garble="html"))
+    started = time.perf_counter()
+    assert ids(await http.post(QUERY, json={})) == ["a"]
+    assert time.perf_counter() - started >= 0.05
+    with pytest.raises(ValueError, match=r"line 1 column"):
+        (await http.post(QUERY, json={})).json()
+    assert (await http.post(QUERY, json={})).headers["Content-Type"].startswith("text/html")
+    wix.faults.add("/reply", Fault(status=500, done=True))
+    assert (await http.patch("/reviews/v1/reviews/a/reply", json={"message": "Sorry"})).status_code == 500
+    assert (await http.get("/reviews/v1/reviews/a")).json()["review"]["reply"]["message"] == "Sorry"
+
+
+async def test_it_stops_at_once_and_starts_again_on_the_same_port(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    wix.faults.add("/query", Fault(delay=60))
+    hanging = asyncio.create_task(http.post(QUERY, json={}))
+    while not wix.requests:  # noqa: ASYNC110 - a server has no event to wait for
+        await asyncio.sleep(0.001)
+    url, started = wix.base_url, time.perf_counter()
+    await wix.stop()
+    assert time.perf_counter() - started < 1
+    with pytest.raises(httpx.TransportError):
+        await hanging
+    with pytest.raises(httpx.ConnectError):
+        await http.post(QUERY, json={})
+    await wix.start()
+    assert wix.base_url == url
+    assert ids(await http.post(QUERY, json={})) == ["a"]

@@ -1,0 +1,293 @@
+"""What may be asked of the embedded Wix about reviews, and in which pages it answers."""
+
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from alerter.clock import Clock
+from alerter.demo.wix import App, EmbeddedWix
+
+QUERY = "/reviews/v1/reviews/query"
+
+
+COUNT = "/reviews/v1/reviews/count"
+
+
+SITE = "11111111-1111-4111-8111-111111111111"
+
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+
+
+APP_SITE = "33333333-3333-4333-8333-333333333333"
+
+
+# Reading the certificates of this machine for every client would be most of the time these tests take.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+APP = App("app-id", "app-secret", "instance-1")
+
+
+class HandClock(Clock):
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 23, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def wix(clock: HandClock) -> AsyncIterator[EmbeddedWix]:
+    async with EmbeddedWix(clock=clock) as wix:
+        wix.add_site(SITE, api_key="key")
+        wix.add_site(OTHER, api_key="other-key")
+        wix.add_site(APP_SITE, app=APP)
+        yield wix
+
+
+@pytest.fixture
+async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": "key", "wix-site-id": SITE}
+    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+        yield http
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [review["id"] for review in answer.json()["reviews"]]
+
+
+def at(second: int) -> str:
+    return f"2026-11-20T10:00:{second:02}.000Z"
+
+
+def put(wix: EmbeddedWix, name: str, second: int = 0, rating: int = 1, **more: Any) -> None:
+    wix.add(SITE, {"id": name, "createdDate": at(second), "content": {"rating": rating}, **more})
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"filter": {"updatedDate": {"$gt": at(1)}}}, "filter.updatedDate"),
+        ({"filter": {"reviewDate": {"$gt": at(1)}}}, "filter.reviewDate"),
+        ({"filter": {"$or": []}}, "filter.$or"),
+        ({"filter": {"content": {"rating": 1}}}, "filter.content"),
+        ({"filter": []}, "filter"),
+        ({"filter": {"id": {"$gt": "a"}}}, "filter.id"),
+        ({"filter": {"verified": {"$in": [True]}}}, "filter.verified"),
+        ({"filter": {"createdDate": {"$between": []}}}, "filter.createdDate"),
+        ({"filter": {"createdDate": {}}}, "filter.createdDate"),
+        ({"filter": {"createdDate": {"$gt": "2026-11-23T12:00:00"}}}, "filter.createdDate"),
+        ({"filter": {"createdDate": {"$gt": "2026-11-23"}}}, "filter.createdDate"),
+        ({"filter": {"createdDate": {"$gt": 1_763_900_000}}}, "filter.createdDate"),
+        ({"filter": {"id": {"$in": "a"}}}, "filter.id"),
+        ({"filter": {"content.rating": "1"}}, "filter.content.rating"),
+        ({"filter": {"verified": "yes"}}, "filter.verified"),
+        ({"filter": {"content.media": {"$isEmpty": 1}}}, "filter.content.media"),
+        ({"sort": [{"fieldName": "updatedDate"}]}, "query.sort[0].fieldName"),
+        ({"sort": [{"fieldName": "id"}]}, "query.sort[0].fieldName"),
+        ({"sort": [{"fieldName": ["id"]}]}, "query.sort[0].fieldName"),
+        ({"sort": [{"fieldName": "createdDate", "order": "asc"}]}, "query.sort[0].order"),
+        ({"sort": [{"field": "createdDate"}]}, "query.sort[0].field"),
+        ({"sort": {"fieldName": "createdDate"}}, "query.sort"),
+        ({"cursorPaging": {"limit": 0}}, "query.cursorPaging.limit"),
+        ({"cursorPaging": {"limit": 101}}, "query.cursorPaging.limit"),
+        ({"cursorPaging": {"limit": "10"}}, "query.cursorPaging.limit"),
+        ({"cursorPaging": {"limit": True}}, "query.cursorPaging.limit"),
+        ({"cursorPaging": {"offset": 1}}, "query.cursorPaging.offset"),
+        ({"cursorPaging": {"cursor": "nonsense"}}, "query.cursorPaging.cursor"),
+        ({"cursorPaging": {"cursor": ""}}, "query.cursorPaging.cursor"),
+        ({"cursorPaging": {"cursor": "e30="}}, "query.cursorPaging.cursor"),
+        ({"paging": {"limit": 1}}, "query.paging"),
+        ({"fields": ["id"]}, "query.fields"),
+        ([], "query"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_wix_does_not_document_is_refused(http: httpx.AsyncClient, query: Any, field: str) -> None:
+    answer = await http.post(QUERY, json={"query": query})
+    assert answer.status_code == 400
+    violation = answer.json()["details"]["validationError"]["fieldViolations"][0]
+    assert violation["field"] == field
+    assert violation["description"] == answer.json()["message"]
+    assert violation["violatedRule"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'{"querry": {}}', b'{"returnPrivateReviews": "true"}'],
+    ids=["no JSON", "no object", "unknown key", "no boolean"],
+)
+async def test_a_body_that_is_no_query_is_refused(http: httpx.AsyncClient, body: bytes) -> None:
+    assert (await http.post(QUERY, content=body)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (None, "abcd"),
+        ({}, "abcd"),
+        ({"id": "b"}, "b"),
+        ({"id": {"$in": ["d", "a", "zz", "a"]}}, "ad"),
+        ({"id": {"$in": []}}, ""),
+        ({"id": {"$ne": "b"}}, "acd"),
+        ({"id": {"$in": ["a", "d"]}, "createdDate": {"$gt": at(1)}}, "d"),
+        ({"content.rating": {"$lte": 2}}, "ab"),
+        ({"content.rating": {"$lt": 2}}, "a"),
+        ({"content.rating": {"$gte": 3, "$lt": 4}}, "c"),
+        ({"content.rating": {"$in": [1, 4]}}, "ad"),
+        ({"createdDate": {"$gt": at(2)}}, "cd"),
+        ({"createdDate": {"$gte": at(2)}}, "bcd"),
+        ({"createdDate": {"$lt": at(2)}}, "a"),
+        ({"createdDate": {"$lte": at(2)}}, "ab"),
+        ({"createdDate": at(2)}, "b"),
+        ({"createdDate": {"$ne": at(2)}}, "acd"),
+        ({"createdDate": {"$in": [at(1), at(4)]}}, "ad"),
+        ({"createdDate": {"$gte": "2026-11-20T11:00:02+01:00", "$lt": at(4)}}, "bc"),
+        ({"createdDate": {"$gt": at(1)}, "content.rating": {"$lt": 4}}, "bc"),
+        ({"verified": True}, "d"),
+        ({"origin.type": {"$ne": "ORGANIC"}}, "c"),
+        ({"relevanceScore": {"$gt": 0.5}}, "c"),
+        ({"content.media": {"$isEmpty": False}}, "b"),
+        ({"content.media": {"$isEmpty": True}}, "acd"),
+        ({"moderation.moderationStatus": "APPROVED"}, "abcd"),
+        ({"author.contactId": "contact"}, "a"),
+        ({"namespace": "stores", "entityId": {"$in": ["mug"]}}, "a"),
+    ],
+    ids=str,
+)
+async def test_a_filter_finds_what_fits(wix: EmbeddedWix, http: httpx.AsyncClient, asked: Any, found: str) -> None:
+    put(wix, "a", 1, 1, author={"contactId": "contact"}, entityId="mug")
+    put(wix, "c", 3, 3, origin={"type": "APP"}, relevanceScore=0.7)
+    put(wix, "b", 2, 2)
+    wix.change(SITE, "b", content={"media": [{"image": {"id": "i"}}]})
+    put(wix, "d", 4, 4, verified=True, relevanceScore=0.1)
+    assert ids(await http.post(QUERY, json={"query": {"filter": asked}})) == list(found)
+
+
+async def read_all(http: httpx.AsyncClient, query: dict[str, Any], wix: EmbeddedWix | None = None) -> list[list[str]]:
+    """Every page; with a Wix, a review is created before and behind the place between any two pages."""
+    pages = []
+    limit = query["cursorPaging"]["limit"]
+    while True:
+        answer = await http.post(QUERY, json={"query": query})
+        pages.append(ids(answer))
+        assert answer.json()["metadata"]["count"] == len(pages[-1])
+        following = answer.json()["metadata"]["cursors"].get("next")
+        if not following:
+            return pages
+        if wix is not None:
+            put(wix, f"early{len(pages)}", 0, 1)
+            put(wix, f"late{len(pages)}", 50, 5)
+        query = {"cursorPaging": {"limit": limit, "cursor": following}}
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 6], ids=lambda count: f"{count} reviews")
+async def test_the_last_page_has_no_cursor_even_when_it_is_full(
+    wix: EmbeddedWix, http: httpx.AsyncClient, count: int
+) -> None:
+    for number in range(count):
+        put(wix, f"r{number}", number)
+    pages = await read_all(http, {"cursorPaging": {"limit": 2}})
+    assert [len(page) for page in pages] == ([2] * (count // 2) + [1] * (count % 2) or [0])
+
+
+SORTS = {
+    "by date": ([{"fieldName": "createdDate", "order": "ASC"}], "abcdef"),
+    "by date, newest first": ([{"fieldName": "createdDate", "order": "DESC"}], "fedcba"),
+    "by rating": ([{"fieldName": "content.rating"}], "aebdcf"),
+    "by rating, best first": ([{"fieldName": "content.rating", "order": "DESC"}], "fcdbea"),
+    "by rating, then newest": (
+        [{"fieldName": "content.rating"}, {"fieldName": "createdDate", "order": "DESC"}],
+        "eadbfc",
+    ),
+    "by score, which most do not have": ([{"fieldName": "relevanceScore", "order": "DESC"}], "bfedca"),
+    "by verified": ([{"fieldName": "verified"}], "abdefc"),
+}
+
+
+@pytest.mark.parametrize(("sort", "order"), SORTS.values(), ids=SORTS)
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+async def test_pages_follow_the_order_asked_for(
+    wix: EmbeddedWix, http: httpx.AsyncClient, sort: Any, order: str, limit: int
+) -> None:
+    for name, second, rating in [("f", 3, 5), ("b", 1, 2), ("a", 1, 1), ("d", 3, 2), ("c", 2, 5), ("e", 3, 1)]:
+        more: dict[str, Any] = {"relevanceScore": 1.0} if name == "b" else {"verified": name == "c"}
+        put(wix, name, second, rating, **more)
+    pages = await read_all(http, {"sort": sort, "cursorPaging": {"limit": limit}})
+    assert [name for page in pages for name in page] == list(order)
+
+
+@pytest.mark.parametrize("field", ["createdDate", "content.rating"])
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+async def test_reviews_created_between_pages_are_neither_repeated_nor_make_others_skipped(
+    wix: EmbeddedWix, http: httpx.AsyncClient, field: str, order: str
+) -> None:
+    for number in range(12):
+        put(wix, f"r{number:02}", 10 + number // 3, 1 + number // 3)
+    query = {"sort": [{"fieldName": field, "order": order}], "cursorPaging": {"limit": 2}}
+    seen = [name for page in await read_all(http, query, wix) for name in page]
+    assert len(seen) == len(set(seen))
+    assert sorted(name for name in seen if name.startswith("r")) == [f"r{number:02}" for number in range(12)]
+    added = [name for name in seen if not name.startswith("r")]
+    assert added
+    assert all(name.startswith("late" if order == "ASC" else "early") for name in added)
+
+
+async def test_a_cursor_carries_its_filter_and_fits_nothing_else(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    for number in range(6):
+        put(wix, f"r{number}", number, 1 + number % 2)
+    first = {"filter": {"content.rating": 1}, "cursorPaging": {"limit": 1}}
+    cursor = (await http.post(QUERY, json={"query": first})).json()["metadata"]["cursors"]["next"]
+    assert ids(await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}}})) == ["r2", "r4"]
+    extras: list[dict[str, Any]] = [
+        {"filter": {"content.rating": 1}},
+        {"filter": {}},
+        {"sort": [{"fieldName": "createdDate"}]},
+    ]
+    for extra in extras:
+        answer = await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}, **extra}})
+        assert answer.status_code == 400
+    elsewhere = {"Authorization": "other-key", "wix-site-id": OTHER}
+    answer = await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}}}, headers=elsewhere)
+    assert answer.status_code == 400
+
+
+async def test_a_page_holds_fifty_reviews_unless_asked_otherwise(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    for number in range(60):
+        put(wix, f"r{number}", number)
+    assert len(ids(await http.post(QUERY, json={}))) == 50
+
+
+async def test_a_hundred_thousand_reviews_are_queried_quickly() -> None:
+    async with EmbeddedWix(requests_per_minute=None) as wix:
+        site = wix.add_site(SITE, api_key="key")
+        start = datetime(2020, 1, 1, tzinfo=UTC)
+        for number in range(100_000):
+            created = (start + timedelta(minutes=number)).isoformat().replace("+00:00", "Z")
+            review = {"id": f"{number:06}", "createdDate": created, "content": {"rating": 1 + number % 5}}
+            site.reviews.put(review | {"moderation": {"moderationStatus": "APPROVED"}})
+        headers = {"Authorization": "key", "wix-site-id": SITE}
+        query = {"filter": {"createdDate": {"$gte": created}}}
+        async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+            started = time.perf_counter()
+            for _ in range(50):
+                assert ids(await http.post(QUERY, content=json.dumps({"query": query}))) == ["099999"]
+            assert time.perf_counter() - started < 1
