@@ -88,7 +88,7 @@ async def test_a_fault_may_delay_garble_or_answer_for_work_that_was_done(
 async def test_it_stops_at_once_and_starts_again_on_the_same_port(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
     wix.faults.add("/query", Fault(delay=60))
     hanging = asyncio.create_task(http.post(QUERY, json={}))
-    while not wix.requests:  # noqa: ASYNC110 - a server has no event to wait for
+    while not wix.requests:
         await asyncio.sleep(0.001)
     url, started = wix.base_url, time.perf_counter()
     await wix.stop()

@@ -1,8 +1,8 @@
 """A mailbox: a real SMTP server on loopback that keeps what it takes and refuses what it is told to refuse."""
 
 import asyncio
-import logging
 import hmac
+import logging
 import ssl
 from collections import deque
 from contextlib import suppress
