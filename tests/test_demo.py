@@ -1,0 +1,93 @@
+"""`alerter demo`, as a newcomer would use it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+async def start(*arguments: str, cwd: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "alerter",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | {"TMPDIR": str(cwd)},
+        cwd=cwd,
+    )
+
+
+async def output(*arguments: str, cwd: Path) -> tuple[int, str]:
+    process = await start(*arguments, cwd=cwd)
+    async with asyncio.timeout(30):
+        out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+async def test_the_story_ends_by_itself_within_thirty_seconds_with_nothing_lost_or_repeated(tmp_path: Path) -> None:
+    code, out = await output("demo", cwd=tmp_path)
+    assert code == 0, out
+    lines = out.splitlines()
+    assert lines[-1] == "4 reviews alerted by email and on Slack: 0 lost, 0 repeated"
+    assert sum(line.startswith("    mail ") for line in lines) == 4
+    assert sum(line.startswith("    Slack ") for line in lines) == 4
+    page = Path(lines[-2].rpartition(": ")[2])
+    assert "Stale on arrival" in page.read_text()
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path) -> None:
+    reviews = tmp_path / "reviews.jsonl"
+    created = "2026-01-01T12:00:00.000Z"
+    reviews.write_text(
+        "".join(
+            json.dumps({"id": f"r{number}", "createdDate": created, "content": {"rating": 1 + number % 5}}) + "\n"
+            for number in range(50)
+        )
+    )
+    serving = await start("demo", "--serve", "--reviews", str(reviews), cwd=tmp_path)
+    assert serving.stdout is not None
+    try:
+        async with asyncio.timeout(15):
+            printed = b""
+            while b"C0123456789" not in printed:
+                printed += await serving.stdout.readline()
+        (tmp_path / "config.toml").write_bytes(printed)
+        added = next(line for line in printed.decode().splitlines() if "/demo/reviews" in line).split()[-1]
+
+        assert (await output("check", cwd=tmp_path))[0] == 0
+        code, out = await output("backfill", "--since", "2018-01-01", "--dry-run", cwd=tmp_path)
+        assert code == 0
+        assert out.splitlines()[0] == "Corner Bakery: would tell of 20 reviews"
+        assert len(out.splitlines()) == 21
+        assert not (tmp_path / "demo-state.db").exists()
+
+        assert (await output("run", "--once", cwd=tmp_path))[0] == 0
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(added, json={"content": {"rating": 1, "title": "Stale"}})
+        assert answer.status_code == 201
+        assert (await output("run", "--once", cwd=tmp_path))[0] == 0
+        status = json.loads((await output("status", "--json", cwd=tmp_path))[1])
+        assert status["deliveries"] == {"pending": 0, "sent": 2, "failed": 0, "cancelled": 0}
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        out, _ = await serving.communicate()
+    assert serving.returncode == 0
+    assert b"# 1 mails, 1 Slack messages: " in out
+
+
+async def test_a_line_that_is_no_review_is_named(tmp_path: Path) -> None:
+    (tmp_path / "reviews.jsonl").write_text('{"content": {"rating": 1}}\nnonsense\n')
+    code, out = await output("demo", "--serve", "--reviews", "reviews.jsonl", cwd=tmp_path)
+    assert code == 1
+    assert "line 2" in out
+    assert "Traceback" not in out
