@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -89,8 +90,8 @@ async def serve(config: Config, clock: Clock, environ: Mapping[str, str], *, onc
 async def _run_once(config: Config, house: House) -> bool:
     """One round of everything, then deliver what is due; True where all went well."""
     rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
-    await house.dispatcher.run(_ONCE)
-    return all(rounds)
+    delivered = await house.dispatcher.run(_ONCE)
+    return all(rounds) and delivered
 
 
 async def _run_for_ever(
@@ -121,7 +122,7 @@ class Rounds:
         self._clock = clock
         self._house = house
         self._scheduler = AsyncIOScheduler(timezone="UTC")
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Begin; the first rounds are at once, spread out where there are many sites."""
@@ -142,7 +143,7 @@ class Rounds:
             )
         self._scheduler.start()
 
-    async def stop(self, telling: asyncio.Task[None]) -> None:
+    async def stop(self, telling: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give what is under way a few seconds to end."""
         self._scheduler.pause()
         pending = self._under_way | {telling}

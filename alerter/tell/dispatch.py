@@ -107,11 +107,14 @@ class Dispatcher:
         """Have every worker look: another process may have queued something, or a person mended something."""
         self.wake(self._workers)
 
-    async def run(self, ends_at: Sequence[Why] = ()) -> None:
-        """Send until every worker has come to a rest for one of these reasons; for ever where there is none."""
-        async with asyncio.TaskGroup() as group:
-            for worker in self._workers.values():
-                group.create_task(worker.run(ends_at))
+    async def run(self, ends_at: Sequence[Why] = ()) -> bool:
+        """Send until every worker has come to a rest for one of these reasons; for ever where there is none.
+
+        Returns whether nothing that was due is left.
+        """
+        async with asyncio.TaskGroup() as workers:
+            rests = [workers.create_task(worker.run(ends_at)) for worker in self._workers.values()]
+        return all(rest.result() is Why.NOTHING_DUE for rest in rests)
 
     def stop(self) -> None:
         """Let each worker end the message in hand, and no other."""
@@ -140,8 +143,8 @@ class Worker:
         self._scopes = [self._scope, f"service:{outlet.service}"]
         self._told: str | None = None
 
-    async def run(self, ends_at: Sequence[Why]) -> None:
-        """Work until stopped, or until there is a rest for one of these reasons."""
+    async def run(self, ends_at: Sequence[Why]) -> Why | None:
+        """Work until stopped (None), or until there is a rest for one of these reasons, and return that."""
         try:
             while not self.stopping:
                 self.awake.clear()
@@ -149,12 +152,13 @@ class Worker:
                 if pause is None:
                     continue
                 if pause.why in ends_at:
-                    return
+                    return pause.why
                 if pause.why is Why.NOTHING_DUE:
                     await self._outlet.notifier.close()
                 await self._rest(pause.seconds)
         finally:
             await self._outlet.notifier.close()
+        return None
 
     async def _rest(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
@@ -185,6 +189,7 @@ class Worker:
             return self._until_next()
         if self._outlet.lane and (wait := self._turns.get(self._outlet.lane, 0) - self._clock.monotonic()) > 0:
             return Pause(Why.PACE, wait)
+        self._take_turn()
         if message:
             await self._settle(message)
             return None
@@ -213,7 +218,9 @@ class Worker:
         try:
             receipt = await self._outlet.notifier.find(message)
         except DeliveryError as error:
-            await self._refused(message, error)
+            # Nothing was sent, so the message itself cannot be at fault.
+            kind = Kind.TRANSIENT if error.kind is Kind.MESSAGE else error.kind
+            await self._refused(message, DeliveryError(str(error), kind, retry_after=error.retry_after))
             return
         if receipt:
             await self._sent(message, receipt)
@@ -232,8 +239,12 @@ class Worker:
         else:
             await self._sent(message, receipt)
         finally:
-            if self._outlet.lane:
-                self._turns[self._outlet.lane] = self._clock.monotonic() + self._pace
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Nobody else posts to the channel for a while: from before the call on, and again from its answer on."""
+        if self._outlet.lane:
+            self._turns[self._outlet.lane] = self._clock.monotonic() + self._pace
 
     async def _sent(self, message: Message, receipt: Receipt) -> None:
         if receipt.to_left:

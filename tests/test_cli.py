@@ -1,0 +1,359 @@
+"""What a person types, and what comes back: words and exit codes."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from alerter import __version__
+from alerter.cli import main
+from alerter.clock import Clock
+from alerter.store import State, reviews
+from tests.conftest import SITE
+
+SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2"}
+CONFIG = f"""
+state = "state.db"
+timezone = "Europe/Berlin"
+[[sites]]
+name = "Corner Bakery"
+site_id = "{SITE}"
+api_key = "env:WIX_API_KEY"
+[slack]
+token = "env:SLACK_BOT_TOKEN"
+[[receivers]]
+name = "support"
+slack = "C0123456789"
+"""
+PYTHON = [sys.executable, "-W", "error"]
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run a command within this process, in a folder that holds a config; what is not an AlerterError comes through."""
+    (tmp_path / "config.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    umask = os.umask(0o022)
+
+    def run(*args: str, **environ: str | None) -> Result:
+        return CliRunner(catch_exceptions=False).invoke(main, args, env=SECRETS | environ)
+
+    yield run
+    os.umask(umask)
+
+
+def without_secrets() -> dict[str, None]:
+    return dict.fromkeys(SECRETS)
+
+
+def process(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PYTHON, *args], capture_output=True, text=True, check=False, timeout=30, env=os.environ | environ
+    )
+
+
+# Help
+
+
+def test_help_names_every_command_and_leaves_what_is_heavy_alone() -> None:
+    heavy = [
+        "httpx",
+        "pydantic",
+        "aiohttp",
+        "apscheduler",
+        "slack_sdk",
+        "sqlite_utils",
+        "jinja2",
+        "aiosmtplib",
+        "asyncio",
+    ]
+    look = f"""
+import sys
+from alerter.cli import main
+try:
+    main(["--help"])
+finally:
+    print("loaded:", [name for name in {heavy} if name in sys.modules])
+"""
+    done = process("-c", look)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("loaded: []\n")
+    for command in ("run", "backfill", "check", "test", "status", "retry", "demo"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest_one(run: Run) -> None:
+    result = run("stauts")
+    assert result.exit_code == 2
+    assert "Did you mean 'status'?" in result.stderr
+
+
+def test_the_module_is_the_command(run: Run) -> None:
+    done = process("-m", "alerter", "--version")
+    assert (done.returncode, done.stdout) == (0, f"alerter, version {__version__}\n")
+
+
+# Which config
+
+
+def named(name: str) -> str:
+    return CONFIG.replace("Corner Bakery", name)
+
+
+def test_the_config_is_the_one_given_then_of_the_environment_then_of_this_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "given.toml").write_text(named("Given"))
+    (tmp_path / "environ.toml").write_text(named("Environ"))
+
+    def site(*args: str, **environ: str) -> str:
+        return str(json.loads(run("status", "--json", *args, **environ).stdout)["sites"][0]["name"])
+
+    assert site("--config", "given.toml", ALERTER_CONFIG="environ.toml") == "Given"
+    assert site(ALERTER_CONFIG="environ.toml") == "Environ"
+    assert site(ALERTER_CONFIG="") == "Corner Bakery"
+    assert site() == "Corner Bakery"
+
+
+@pytest.mark.skipif(Path("/etc/alerter").exists(), reason="alerter is installed here")
+def test_no_config_at_all_is_told_by_the_name_it_would_have_here(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").unlink()
+    result = run("status")
+    assert result.exit_code == 2
+    assert "config.toml: there is no such config file" in result.stderr
+
+
+def test_a_config_of_the_environment_that_is_not_there_is_not_passed_over(run: Run) -> None:
+    result = run("status", ALERTER_CONFIG="none.toml")
+    assert result.exit_code == 2
+    assert "none.toml: there is no such config file" in result.stderr
+
+
+# Exit code 2
+
+
+def test_every_fault_of_a_config_is_told_without_a_traceback_or_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG.replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon") + 'sites = ["Zoo"]\n')
+    done = process("-m", "alerter", "run", "--config", str(path), WIX_API_KEY=SECRETS["WIX_API_KEY"])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    first, *faults = done.stderr.splitlines()
+    assert first == "alerter: 4 faults in the config:"
+    assert [fault.split(":")[0] for fault in faults] == [
+        "  slack.token",
+        "  receivers.1.slack",
+        "  timezon",
+        "  receivers.1.sites",
+    ]
+    assert SECRETS["WIX_API_KEY"] not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run"],
+        ["run", "--once"],
+        ["check"],
+        ["test"],
+        ["backfill", "--since", "2026-01-01"],
+        ["backfill", "--since", "2026-01-01", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_speaks_to_a_service_needs_every_variable(run: Run, tmp_path: Path, args: list[str]) -> None:
+    result = run(*args, **without_secrets())
+    assert result.exit_code == 2
+    assert "sites.1.api_key: the environment variable WIX_API_KEY is not set" in result.stderr
+    assert "slack.token: the environment variable SLACK_BOT_TOKEN is not set" in result.stderr
+    assert not list(tmp_path.glob("state.db*"))
+
+
+BAD_ARGUMENTS = {
+    "no day": (["--since", "yesterday"], '--since: "yesterday" is not a day such as 2026-01-31'),
+    "a day that is not": (["--since", "2026-02-30"], '"2026-02-30" is not a day'),
+    "a time": (["--since", "2026-01-31T12:00"], '"2026-01-31T12:00" is not a day'),
+    "before all time": (["--since", "0001-01-01"], '"0001-01-01" is not a day'),
+    "no end": (["--since", "2026-01-01", "--until", "now"], '--until: "now" is not a day'),
+    "the end first": (["--since", "2026-01-02", "--until", "2026-01-01"], "--until: must be a later day than --since"),
+    "no span": (["--since", "2026-01-02", "--until", "2026-01-02"], "must be a later day than --since"),
+    "an unknown site": (["--since", "2026-01-01", "--site", "Zoo"], 'no site "Zoo"; there are: Corner Bakery'),
+    "a misspelt site": (["--since", "2026-01-01", "--site", "Corner Bakry"], 'did you mean "Corner Bakery"?'),
+    "an unknown way": (["--since", "2026-01-01", "--deliver", "all"], "'all' is not one of 'digest', 'each', 'none'"),
+    "no beginning": ([], "Missing option '--since'"),
+}
+
+
+@pytest.mark.parametrize(("args", "phrase"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS.keys())
+def test_a_backfill_of_nonsense_is_refused(run: Run, tmp_path: Path, args: list[str], phrase: str) -> None:
+    result = run("backfill", *args)
+    assert result.exit_code == 2
+    assert phrase in result.stderr
+    assert not list(tmp_path.glob("state.db*"))
+
+
+def test_a_test_of_an_unknown_receiver_is_refused(run: Run) -> None:
+    result = run("test", "nobody")
+    assert result.exit_code == 2
+    assert 'there is no receiver "nobody"; there are: support' in result.stderr
+
+
+# Exit code 1
+
+
+def make_state(path: Path) -> None:
+    with State.open(path, migrate=True) as state:
+        reviews.succeeded(state, SITE, Clock().now(), sees_private=True)
+
+
+def make_corrupt(path: Path) -> None:
+    make_state(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+
+def make_newer(path: Path) -> None:
+    make_state(path)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("UPDATE _sqlite_migrations SET name = 'a_later_need'")
+
+
+def make_text(path: Path) -> None:
+    path.write_text("Dear diary, " * 1000)
+
+
+@pytest.mark.parametrize(
+    ("make", "phrase"),
+    [
+        (make_corrupt, "malformed"),
+        (make_newer, "was written by a newer alerter"),
+        (make_text, "is not a state file"),
+    ],
+    ids=["corrupt", "newer", "no state file"],
+)
+@pytest.mark.parametrize("args", [["status"], ["retry"], ["run", "--once"]], ids=" ".join)
+def test_a_state_file_that_cannot_be_used_is_told(
+    run: Run, tmp_path: Path, make: Callable[[Path], None], phrase: str, args: list[str]
+) -> None:
+    make(tmp_path / "state.db")
+    before = (tmp_path / "state.db").read_bytes()
+    result = run(*args)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"alerter: {tmp_path / 'state.db'}: ")
+    assert phrase in result.stderr
+    assert result.stdout == ""
+    assert (tmp_path / "state.db").read_bytes() == before
+
+
+@pytest.mark.xfail(strict=True, raises=OSError, reason="State.read looks for the file outside of what it translates")
+def test_a_state_file_that_cannot_be_looked_at_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("state.db", "x" * 300))
+    assert run("status").exit_code == 1
+
+
+def test_retry_makes_no_state_file(run: Run, tmp_path: Path) -> None:
+    result = run("retry", **without_secrets())
+    assert result.exit_code == 1
+    assert "there is no state file yet; `alerter run` makes it" in result.stderr
+    assert not list(tmp_path.glob("state.db*"))
+
+
+def test_a_demo_without_its_mail_server_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiosmtpd", None)
+    result = run("demo")
+    assert result.exit_code == 1
+    assert result.stderr == "alerter: the demo needs aiosmtpd: pip install 'alerter[demo]'\n"
+
+
+# status
+
+
+def test_status_needs_no_secret_and_no_state_file(run: Run, tmp_path: Path) -> None:
+    result = run("status", **without_secrets())
+    assert "Corner Bakery  never" in result.stdout
+    assert result.exit_code == 1
+    assert not list(tmp_path.glob("state.db*"))
+
+
+def test_status_is_good_once_the_site_is_read(run: Run, tmp_path: Path) -> None:
+    make_state(tmp_path / "state.db")
+    result = run("status", "--json", **without_secrets())
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["sites"][0]["trouble"] is None
+
+
+def test_status_of_trouble_is_1_for_machines_too(run: Run, tmp_path: Path) -> None:
+    make_state(tmp_path / "state.db")
+    with State.open(tmp_path / "state.db", migrate=False) as state:
+        reviews.failed(state, SITE, Clock().now(), "Wix answered 401")
+    result = run("status", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["sites"][0]["trouble"] == "Wix answered 401"
+
+
+# check --offline
+
+
+def test_check_offline_looks_at_the_config_and_the_templates(run: Run) -> None:
+    result = run("check", "--offline")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "ok    config: 1 sites, 1 receivers",
+        "ok    templates: every kind of message renders",
+    ]
+
+
+OTHER_TEMPLATE = pytest.mark.xfail(strict=True, reason="names the template that includes the broken one, with its line")
+NOT_TEXT = pytest.mark.xfail(strict=True, reason="a UnicodeDecodeError is a ValueError, and told as broken JSON")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "phrase"),
+    [
+        pytest.param("new.txt", "one\n{{ nope }}", "template new.txt, line 2: 'nope' is undefined", id="undefined"),
+        pytest.param(
+            "new.html", "one\ntwo\n{% if %}", "template new.html, line 3: Expected an expression", id="syntax"
+        ),
+        pytest.param("digest.subject.txt", "{{ 1 / 0 }}", "template digest.subject.txt, line 1: Zero", id="an error"),
+        pytest.param(
+            "lowered.txt", "{{ review.__class__.mro() }}", "template lowered.txt, line 1: access", id="unsafe"
+        ),
+        pytest.param("digest.slack.json", "[{]", "template digest.slack.json: does not make JSON", id="no JSON"),
+        pytest.param("new.slack.json", "{}", "template new.slack.json: must make a JSON list", id="no blocks"),
+        pytest.param(
+            "_review.txt", "1\n2\n3\n4\n5\n6\n{{ nope }}", "_review.txt, line 7", marks=OTHER_TEMPLATE, id="included"
+        ),
+        pytest.param(
+            "_review.txt",
+            "1\n2\n3\n4\n5\n6\n{% if %}",
+            "_review.txt, line 7",
+            marks=OTHER_TEMPLATE,
+            id="syntax, included",
+        ),
+        pytest.param("new.txt", "caf\udce9", "template new.txt: is not UTF-8", marks=NOT_TEXT, id="not UTF-8"),
+    ],
+)
+def test_check_tells_file_and_line_of_an_owners_broken_template(
+    run: Run, tmp_path: Path, name: str, content: str, phrase: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text(content, "utf-8", "surrogateescape")
+    (tmp_path / "config.toml").write_text(f'templates = "mine"\n{CONFIG}')
+    result = run("check", "--offline")
+    assert result.exit_code == 1
+    assert "FAIL  templates: " in result.stdout
+    assert phrase in result.stdout
+
+
+def test_an_owners_template_that_works_is_good(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "new.txt").write_text("{{ review.stars }} {{ review.body }}")
+    (tmp_path / "config.toml").write_text(f'templates = "mine"\n{CONFIG}')
+    assert run("check", "--offline").exit_code == 0

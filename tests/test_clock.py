@@ -1,0 +1,137 @@
+"""Time, and how HTTP names it."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerter.clock import Clock, http_date, seconds_from
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+DAY = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("30", 30.0),
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("-5", 0.0),
+        ("86400", DAY),
+        ("99999999", DAY),
+        ("inf", DAY),
+        ("9" * 5000, DAY),
+        ("nan", None),
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("1 minute", None),
+        ("12:30", None),
+        ("Tue, 24 Nov 2026 12:01:30 GMT", 90.0),
+        ("Tue, 24 Nov 2026 13:01:30 +0100", 90.0),
+        ("Tuesday, 24-Nov-26 12:01:30 GMT", 90.0),
+        ("Tue Nov 24 12:01:30 2026", 90.0),
+        ("Tue, 24 Nov 2026 12:01:30 -0000", 90.0),
+        ("Tue, 24 Nov 2026 11:59:00 GMT", 0.0),
+        ("Wed, 24 Nov 2027 12:00:00 GMT", DAY),
+        ("Tue, 31 Feb 2026 12:00:00 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +999999", None),
+        pytest.param(
+            "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+            None,
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=OverflowError,
+                reason="a date out of all range is an OverflowError, not a ValueError",
+            ),
+        ),
+    ],
+    ids=[
+        "seconds",
+        "nothing",
+        "blanks around",
+        "a fraction",
+        "negative",
+        "a day",
+        "longer than a day",
+        "for ever",
+        "thousands of digits",
+        "not a number",
+        "missing",
+        "empty",
+        "a word",
+        "a number and a word",
+        "a time of day",
+        "a date",
+        "a date with an offset",
+        "a date as RFC 850 has it",
+        "a date as asctime has it",
+        "a date of no known zone",
+        "a date in the past",
+        "a date next year",
+        "a day that is none",
+        "an offset that is none",
+        "a year out of range",
+    ],
+)
+def test_retry_after_is_understood_in_both_its_forms_or_left_aside(header: str | None, seconds: float | None) -> None:
+    assert seconds_from(header, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Tue, 24 Nov 2026 12:00:00 GMT", NOW),
+        ("Tue, 24 Nov 2026 14:00:00 +0200", NOW),
+        ("Tue, 24 Nov 2026 12:00:00", NOW),
+        ("Tue, 24 Nov 2026 12:00:00 -0000", NOW),
+        ("2026-11-24T12:00:00Z", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        pytest.param(
+            "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+            None,
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=OverflowError,
+                reason="a date out of all range is an OverflowError, not a ValueError",
+            ),
+        ),
+    ],
+    ids=["GMT", "an offset", "no zone", "unknown zone", "ISO", "a word", "empty", "missing", "offset out of range"],
+)
+def test_an_http_date_is_a_moment_with_a_zone_or_nothing(text: str | None, moment: datetime | None) -> None:
+    found = http_date(text)
+
+    assert found == moment
+    assert found is None or found.tzinfo is not None
+
+
+async def test_the_real_clock_tells_utc_and_never_runs_backwards() -> None:
+    clock = Clock()
+    before, wall = clock.monotonic(), clock.now()
+
+    await clock.sleep(0)
+
+    assert clock.monotonic() >= before
+    assert clock.monotonic() == pytest.approx(time.monotonic(), abs=5)
+    assert wall.utcoffset() == timedelta(0)
+    assert abs(wall - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+async def test_sleeping_on_the_real_clock_lets_others_go_on() -> None:
+    done: list[str] = []
+
+    async def other() -> None:
+        done.append("other")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(other())
+        await Clock().sleep(0)
+        done.append("sleeper")
+
+    assert done == ["other", "sleeper"]

@@ -1,0 +1,1266 @@
+"""A delivery leaves once, in the right company and at the right time, whatever the services and the process do."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.counters import counts
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack, Post
+from alerter.demo.wix import EmbeddedWix
+from alerter.errors import RenderError, StateBusy
+from alerter.models import Alert, AlertKind, Content, Finding, Form, Grouping, Known, Message, Receipt, Status, to_ms
+from alerter.store import State, blocks, outbox
+from alerter.store.outbox import Due
+from alerter.store.reviews import Raised, put_reviews, raise_alerts
+from alerter.tell.dispatch import Dispatcher, Notifier, Outlet, Pause, Why, group
+from alerter.wiring import open_outlets
+from tests.conftest import CHANNEL, OWNER, SCOPES, SECRETS, SITE, SetClock, review
+
+SECOND, ROOM = "second@example.com", "C0000000002"
+RECEIVERS = f"""
+[[receivers]]
+name = "owner"
+email = ["{OWNER}", "{SECOND}"]
+
+[[receivers]]
+name = "support"
+slack = "{CHANNEL}"
+
+[[receivers]]
+name = "team"
+slack = "{ROOM}"
+
+[[receivers]]
+name = "twin"
+slack = "{CHANNEL}"
+"""
+
+
+@pytest.fixture
+async def slack(clock: SetClock) -> AsyncIterator[EmbeddedSlack]:
+    """As strict as Slack about its pace, by the clock of the test."""
+    async with EmbeddedSlack(clock=clock, pace=1.0) as slack:
+        slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=SCOPES)
+        slack.add_channel(CHANNEL, "reviews")
+        slack.add_channel(ROOM, "team")
+        yield slack
+
+
+@pytest.fixture
+def config(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Config:
+    return load_config(write_config(wix, slack, mailbox, receivers=RECEIVERS), SECRETS, secrets=True)
+
+
+@dataclass
+class Desk:
+    """A dispatcher on a state file, whose workers a test moves by hand."""
+
+    state: State
+    clock: SetClock
+    dispatcher: Dispatcher
+
+    async def step(self, receiver: str = "support") -> Pause | None:
+        return await self.dispatcher._workers[receiver].step()
+
+    async def work(self, receiver: str = "support", within: float = 3600.0) -> Pause:
+        """Let a worker work, and time pass while it rests, until there is nothing more that it would do by itself."""
+        ends = self.clock.monotonic() + within
+        while True:
+            pause = await self.step(receiver)
+            if pause is None:
+                continue
+            if pause.seconds is None or self.clock.monotonic() + pause.seconds > ends:
+                return pause
+            self.clock.advance(seconds=pause.seconds + 0.001)
+
+
+Start = Callable[..., Awaitable[Desk]]
+
+
+@pytest.fixture
+async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[Start]:
+    """Starts a dispatcher; once more, it is what comes after the end of the process before."""
+    async with AsyncExitStack() as stack:
+
+        async def start(change: Callable[[Outlet], Outlet] = lambda outlet: outlet, **options: Any) -> Desk:
+            outlets = await stack.enter_async_context(open_outlets(config, clock))
+            for outlet in outlets:
+                stack.push_async_callback(outlet.notifier.close)
+            anew = stack.enter_context(State.open(state.path, migrate=False))
+            outbox.recover(anew)
+            return Desk(anew, clock, Dispatcher(anew, clock, map(change, outlets), **{"burst": 10, **options}))
+
+        yield start
+
+
+@pytest.fixture
+async def desk(start: Start) -> Desk:
+    return await start()
+
+
+def queue(
+    state: State,
+    *ids: str,
+    receivers: tuple[str, ...] = ("support",),
+    grouping: Grouping = Grouping.BURST,
+    due_at: datetime | None = None,
+    **fields: Any,
+) -> None:
+    """Alerts of new reviews, as the watching half writes them."""
+    now = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
+    with state.transaction():
+        put_reviews(state, SITE, [Known(review(each, title=f"<{each}>", **fields), Status.OPEN) for each in ids], now)
+        alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
+        raise_alerts(state, [Raised(alert, [(name, due_at) for name in receivers], grouping) for alert in alerts], now)
+
+
+def many(count: int, prefix: str = "r") -> list[str]:
+    return [f"{prefix}{number:03}" for number in range(count)]
+
+
+def told(text: str) -> list[str]:
+    """The reviews that a message speaks of, by their titles."""
+    return [part.partition(">")[0] for part in text.replace("&lt;", "<").replace("&gt;", ">").split("<")[1:]]
+
+
+def named(post: Post) -> list[str]:
+    """The reviews that a post speaks of, each once."""
+    return list(dict.fromkeys(told(str(post.blocks) if post.blocks else post.text)))
+
+
+def posted(slack: EmbeddedSlack) -> list[list[str]]:
+    return [named(post) for post in slack.posts]
+
+
+def mailed(mailbox: Mailbox) -> list[list[str]]:
+    return [list(dict.fromkeys(told(mail.text))) for mail in mailbox.mails]
+
+
+def deliveries(state: State, receiver: str = "support") -> dict[str, int]:
+    return dict(Counter(row["status"] for row in state.rows("SELECT * FROM deliveries WHERE receiver = ?", [receiver])))
+
+
+def messages(state: State) -> list[tuple[str, int]]:
+    return [(row["status"], row["attempts"]) for row in state.rows("SELECT * FROM messages ORDER BY id")]
+
+
+def blocked(state: State, now: datetime) -> dict[str, float | None]:
+    """Who is left alone, and for how many seconds; None: until a person has mended something."""
+    return {
+        row["scope"]: None if row["parked"] else (row["until"] - to_ms(now)) / 1000
+        for row in state.rows("SELECT * FROM blocks")
+    }
+
+
+def asked(slack: EmbeddedSlack, method: str = "chat.postMessage") -> list[float]:
+    """When a method was called."""
+    return [call.at for call in slack.requests if call.method == method]
+
+
+def saying(error: str, status: int | None = None, **headers: str) -> Fault:
+    return Fault(status=status, headers=headers, body=f'{{"ok": false, "error": "{error}"}}')
+
+
+class Hooked:
+    """A notifier with something that happens before a message goes out, and after the service's answer."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        before: Callable[[], Awaitable[None]] | None = None,
+        after: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._notifier, self._before, self._after = notifier, before, after
+        self.settle_after, self.domain = notifier.settle_after, notifier.domain
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        if self._before:
+            await self._before()
+        receipt = await self._notifier.send(message, content)
+        if self._after:
+            await self._after()
+        return receipt
+
+    async def find(self, message: Message) -> Receipt | None:
+        return await self._notifier.find(message)
+
+    async def check(self) -> list[Finding]:
+        return await self._notifier.check()
+
+    async def close(self) -> None:
+        await self._notifier.close()
+
+
+def hooked(receiver: str, **hooks: Callable[[], Awaitable[None]]) -> Callable[[Outlet], Outlet]:
+    def change(outlet: Outlet) -> Outlet:
+        return replace(outlet, notifier=Hooked(outlet.notifier, **hooks)) if outlet.receiver == receiver else outlet
+
+    return change
+
+
+# Grouping
+
+BURST, DIGEST, EACH = Grouping.BURST, Grouping.DIGEST, Grouping.EACH
+
+
+@pytest.mark.parametrize(
+    ("groupings", "form", "alerts"),
+    [
+        ([BURST], Form.ALERT, [0]),
+        ([BURST] * 3, Form.ALERT, [0]),
+        ([BURST] * 4, Form.DIGEST, [0, 1, 2, 3]),
+        ([BURST] * 9, Form.DIGEST, [0, 1, 2, 3, 4, 5]),
+        ([DIGEST], Form.ALERT, [0]),
+        ([DIGEST] * 2, Form.DIGEST, [0, 1]),
+        ([DIGEST] * 9, Form.DIGEST, [0, 1, 2, 3, 4, 5]),
+        ([EACH] * 9, Form.ALERT, [0]),
+        ([EACH, *[BURST] * 4], Form.ALERT, [0]),
+        ([*[BURST] * 3, *[EACH] * 5], Form.ALERT, [0]),
+        ([BURST, EACH, BURST, BURST, EACH, BURST], Form.DIGEST, [0, 2, 3, 5]),
+        ([DIGEST, EACH], Form.ALERT, [0]),
+        ([DIGEST, BURST], Form.DIGEST, [0, 1]),
+        ([BURST, DIGEST], Form.ALERT, [0]),
+    ],
+    ids=[
+        "one",
+        "as many as burst",
+        "one more than burst",
+        "more than a digest holds",
+        "a digest of one is an alert",
+        "a digest of two",
+        "a large digest is cut",
+        "each by itself",
+        "each comes first",
+        "each does not make a burst",
+        "each is left out of a digest",
+        "a digest of one beside each",
+        "a digest takes others along",
+        "a digest that is not the oldest waits for its turn",
+    ],
+)
+def test_who_leaves_together(groupings: list[Grouping], form: Form, alerts: list[int]) -> None:
+    members = [Due(number, grouping) for number, grouping in enumerate(groupings)]
+    assert group(members, burst=3, digest=6) == (form, alerts)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(10, [1] * 10), (11, [11]), (101, [90, 11]), (95, [90, *[1] * 5])], ids=str
+)
+async def test_more_than_a_burst_leaves_as_digests(
+    desk: Desk, slack: EmbeddedSlack, count: int, sizes: list[int]
+) -> None:
+    ids = many(count)
+    queue(desk.state, *ids)
+    assert (await desk.work()).why is Why.NOTHING_DUE
+    assert [len(names) for names in posted(slack)] == sizes
+    assert [name for names in posted(slack) for name in names] == ids
+    assert deliveries(desk.state) == {"sent": count}
+    assert counts["messages_sent"] == len(sizes)
+    assert counts["deliveries_sent"] == count
+
+
+async def test_a_mail_holds_a_larger_digest_than_slack(desk: Desk, mailbox: Mailbox) -> None:
+    queue(desk.state, *many(300), receivers=("owner",))
+    await desk.work("owner")
+    assert mailed(mailbox) == [many(300)]
+
+
+async def test_what_is_asked_for_one_by_one_comes_one_by_one(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, *many(15), grouping=EACH)
+    await desk.work()
+    assert posted(slack) == [[name] for name in many(15)]
+
+
+async def test_what_is_asked_for_as_a_digest_comes_as_one(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, *many(3), grouping=DIGEST)
+    await desk.work()
+    assert posted(slack) == [many(3)]
+
+
+async def test_the_oldest_leaves_first(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+    queue(desk.state, "late", due_at=clock.now() - timedelta(seconds=1))
+    queue(desk.state, "early", due_at=clock.now() - timedelta(hours=1))
+    queue(desk.state, "first")
+    queue(desk.state, "second")
+    await desk.work()
+    assert posted(slack) == [["first"], ["second"], ["early"], ["late"]]
+
+
+async def test_what_is_due_later_is_waited_for(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+    queue(desk.state, "r1", due_at=clock.now() + timedelta(minutes=10))
+    assert await desk.step() == Pause(Why.NOTHING_DUE, 600.0)
+    clock.advance(minutes=10)
+    assert await desk.step() is None
+    assert posted(slack) == [["r1"]]
+
+
+async def test_a_delivery_leaves_once(desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox) -> None:
+    queue(desk.state, "r1", receivers=("support", "owner"))
+    for _ in range(3):
+        await desk.work("support")
+        await desk.work("owner")
+    assert posted(slack) == [["r1"]]
+    assert mailed(mailbox) == [["r1"]]
+    assert mailbox.mails[0].recipients == (OWNER, SECOND)
+    assert messages(desk.state) == [("sent", 1), ("sent", 1)]
+    rows = {row["receiver"]: row for row in desk.state.rows("SELECT * FROM messages")}
+    assert (rows["support"]["slack_channel"], rows["support"]["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
+    assert f"<{rows['owner']['message_id']}>" == mailbox.mails[0].message_id
+
+
+async def test_a_message_is_on_record_as_being_sent_before_the_call(start: Start, state: State) -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def look() -> None:
+        seen.extend(messages(state))
+
+    desk = await start(hooked("support", before=look))
+    queue(state, "r1")
+    await desk.step()
+    assert seen == [("sending", 1)]
+
+
+# What follows from an error
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What befalls a receiver: who is left alone then and for how long at most (None: parked), and what its message is.
+
+    `message` is None where a certain refusal undoes it. `copies` is how often the service has it in the end.
+    """
+
+    receiver: str
+    scope: str
+    at_most: float | None = 2.0
+    at_least: float = 0.0
+    message: str | None = None
+    copies: int = 1
+    fault: Fault | None = None
+    down: bool = False
+    refuse: str | None = None
+    sender: str | None = None
+    reply: str | None = None
+    drop: str | None = None
+    password: str | None = None
+
+    async def befall(self, slack: EmbeddedSlack, mailbox: Mailbox) -> None:
+        if self.fault:
+            slack.faults.add("chat.postMessage", self.fault)
+        if self.down:
+            await (slack.stop() if self.scope.endswith("support") else mailbox.pause())
+        if self.refuse:
+            mailbox.refuse = dict.fromkeys((OWNER, SECOND), self.refuse)
+        mailbox.refuse_sender = self.sender
+        mailbox.data_replies.extend([self.reply] if self.reply else [])
+        mailbox.drop.extend([self.drop] if self.drop else [])  # type: ignore[list-item]
+        mailbox.password = self.password or mailbox.password
+
+    async def end(self, slack: EmbeddedSlack, mailbox: Mailbox) -> None:
+        if self.down:
+            await (slack.start() if self.scope.endswith("support") else mailbox.resume())
+        mailbox.refuse.clear()
+        mailbox.refuse_sender = None
+        mailbox.password = SECRETS["SMTP_PASSWORD"]
+
+
+SUPPORT, OWNERS = "receiver:support", "receiver:owner"
+TROUBLES = {
+    "Slack is out of reach": Trouble("support", SUPPORT, down=True),
+    "Slack 500": Trouble("support", SUPPORT, message="in_doubt", fault=Fault(500, garble="html")),
+    "Slack 500 for work that is done": Trouble(
+        "support", SUPPORT, message="in_doubt", fault=Fault(500, body="{}", done=True)
+    ),
+    "Slack hangs up before the work": Trouble("support", SUPPORT, message="in_doubt", fault=Fault(drop="before")),
+    "Slack hangs up after the work": Trouble("support", SUPPORT, message="in_doubt", fault=Fault(drop="after")),
+    "Slack 429 with a time": Trouble(
+        "support", "service:slack", 77, 77, fault=saying("ratelimited", 429, **{"Retry-After": "77"})
+    ),
+    "Slack 429 without": Trouble("support", "service:slack", 30, 30, fault=saying("ratelimited", 429)),
+    "Slack invalid_auth": Trouble("support", "service:slack", None, fault=saying("invalid_auth")),
+    "Slack missing_scope": Trouble("support", "service:slack", None, fault=saying("missing_scope")),
+    "Slack channel_not_found": Trouble("support", SUPPORT, None, fault=saying("channel_not_found")),
+    "Slack is_archived": Trouble("support", SUPPORT, None, fault=saying("is_archived")),
+    "Slack says something new": Trouble("support", SUPPORT, None, fault=saying("never_heard_of")),
+    "SMTP is out of reach": Trouble("owner", OWNERS, down=True),
+    "SMTP 451 after DATA": Trouble("owner", OWNERS, reply="451 4.3.0 Later"),
+    "SMTP every address 450": Trouble("owner", OWNERS, refuse="450 4.2.1 Later"),
+    "SMTP every address 550": Trouble("owner", OWNERS, None, refuse="550 5.1.1 Unknown"),
+    "SMTP 550 for the sender": Trouble("owner", "service:smtp", None, sender="550 5.7.1 Not yours"),
+    "SMTP 535": Trouble("owner", "service:smtp", None, password="another"),
+    "SMTP hangs up before it has it": Trouble("owner", OWNERS, message="in_doubt", drop="before"),
+    "SMTP hangs up when it has it": Trouble("owner", OWNERS, message="in_doubt", copies=2, drop="after"),
+}
+
+
+@pytest.fixture(params=TROUBLES.values(), ids=TROUBLES)
+def trouble(request: pytest.FixtureRequest) -> Trouble:
+    found: Trouble = request.param
+    return found
+
+
+async def test_what_follows_from_an_error_and_what_when_it_is_over(
+    trouble: Trouble, desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock
+) -> None:
+    queue(desk.state, "r1", "r2", receivers=(trouble.receiver,))
+    await trouble.befall(slack, mailbox)
+    assert await desk.step(trouble.receiver) is None
+
+    assert messages(desk.state) == ([(trouble.message, 1)] if trouble.message else [])
+    assert deliveries(desk.state, trouble.receiver) == {"pending": 2}
+    ((scope, seconds),) = blocked(desk.state, clock.now()).items()
+    assert scope == trouble.scope
+    if trouble.at_most is None:
+        assert seconds is None
+        assert await desk.step(trouble.receiver) == Pause(Why.PARKED)
+    else:
+        assert seconds is not None
+        assert trouble.at_least <= seconds <= trouble.at_most
+        assert await desk.step(trouble.receiver) == Pause(Why.HELD_BACK, pytest.approx(seconds, abs=0.01))
+
+    await trouble.end(slack, mailbox)
+    if trouble.at_most is None:
+        assert outbox.requeue(desk.state) == (0, 1)
+    await desk.work(trouble.receiver)
+    arrived = posted(slack) if trouble.receiver == "support" else mailed(mailbox)
+    assert arrived == [["r1"]] * trouble.copies + [["r2"]]
+    assert deliveries(desk.state, trouble.receiver) == {"sent": 2}
+    assert blocked(desk.state, clock.now()) == {}
+    assert len({mail.message_id for mail in mailbox.mails if "<r1>" in mail.text}) <= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "hears"), [("invalid_auth", False), ("channel_not_found", True)], ids=["service", "receiver"]
+)
+async def test_who_else_is_parked(desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, error: str, hears: bool) -> None:
+    queue(desk.state, "r1", receivers=("support", "team", "owner"))
+    slack.faults.add("chat.postMessage", saying(error))
+    await desk.step("support")
+    await desk.work("team")
+    await desk.work("owner")
+    assert [post.channel for post in slack.posts] == [ROOM] * hears
+    assert len(asked(slack)) == 1 + hears
+    assert len(mailbox.mails) == 1
+
+
+async def test_what_is_parked_waits_until_a_person_says_retry(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.channels[CHANNEL].archived = True
+    await desk.work()
+    slack.channels[CHANNEL].archived = False
+    clock.advance(days=30)
+    assert await desk.work() == Pause(Why.PARKED)
+    assert len(asked(slack)) == 1
+    assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
+    assert outbox.requeue(desk.state) == (0, 1)
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+
+
+async def test_a_retry_of_what_is_still_broken_is_parked_again(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, "r1")
+    slack.channels[CHANNEL].member = False
+    for calls in (1, 2):
+        assert await desk.work() == Pause(Why.PARKED)
+        assert len(asked(slack)) == calls
+        outbox.requeue(desk.state)
+    assert deliveries(desk.state) == {"pending": 1}
+
+
+async def test_a_wait_that_slack_asks_for_holds_all_its_receivers_over_a_restart(
+    start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    desk = await start()
+    queue(state, "r1", receivers=("support", "team"))
+    slack.faults.add("chat.postMessage", saying("ratelimited", 429, **{"Retry-After": "300"}))
+    await desk.step("support")
+    clock.advance(seconds=100)
+    again = await start()
+    for receiver in ("support", "team"):
+        assert await again.step(receiver) == Pause(Why.HELD_BACK, 200.0)
+    assert len(asked(slack)) == 1
+    clock.advance(seconds=199.9)
+    assert (await again.step("team") or Pause(Why.PARKED)).why is Why.HELD_BACK
+    clock.advance(seconds=0.1)
+    await again.work("support")
+    await again.work("team")
+    assert [post.channel for post in slack.posts] == [CHANNEL, ROOM]
+
+
+async def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", saying("ratelimited", 429, **{"Retry-After": "60"}))
+    await desk.step()
+    clock.step(days=-3)
+    clock.advance(seconds=60)
+    assert await desk.step() is None
+    assert posted(slack) == [["r1"]]
+
+
+async def test_while_a_receiver_is_down_one_message_probes_it_at_most_a_minute_apart(
+    desk: Desk, mailbox: Mailbox, clock: SetClock
+) -> None:
+    queue(desk.state, *many(3), receivers=("owner",))
+    mailbox.down = True
+    waits = []
+    ends = clock.now() + timedelta(minutes=20)
+    while clock.now() < ends:
+        sessions = mailbox.sessions
+        assert await desk.step("owner") is None
+        assert mailbox.sessions == sessions + 1
+        pause = await desk.step("owner")
+        assert pause is not None
+        assert pause.why is Why.HELD_BACK
+        assert pause.seconds is not None
+        waits.append(pause.seconds)
+        clock.advance(seconds=pause.seconds)
+    assert waits[0] <= 2
+    assert min(waits) > 0.09
+    assert 20 < max(waits) <= 60
+    mailbox.down = False
+    await desk.work("owner")
+    assert mailed(mailbox) == [[name] for name in many(3)]
+
+
+async def test_waits_begin_short_again_after_a_success(desk: Desk, mailbox: Mailbox, clock: SetClock) -> None:
+    queue(desk.state, "r1", receivers=("owner",))
+    await mailbox.pause()
+    await desk.work("owner", within=600)
+    await mailbox.resume()
+    await desk.work("owner")
+    queue(desk.state, "r2", receivers=("owner",))
+    await mailbox.pause()
+    await desk.step("owner")
+    assert 0 < (blocked(desk.state, clock.now())[OWNERS] or 0) <= 2
+
+
+async def test_what_was_certainly_refused_is_grouped_anew_with_what_has_come_since(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, *many(6))
+    await slack.stop()
+    await desk.step()
+    queue(desk.state, *many(6, "s"))
+    await slack.start()
+    await desk.work()
+    assert posted(slack) == [[*many(6), *many(6, "s")]]
+
+
+async def test_a_receiver_that_hangs_holds_up_nobody_else(
+    start: Start, state: State, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    mailbox.hang = 60.0
+    desk = await start()
+    queue(state, "r1", receivers=("owner", "support", "team"))
+    running = asyncio.create_task(desk.dispatcher.run())
+    async with asyncio.timeout(5):
+        while len(slack.posts) < 2 or not mailbox.mails:
+            await asyncio.sleep(0.001)
+    assert not running.done()
+    await mailbox.pause()
+    desk.dispatcher.stop()
+    await running
+    assert {post.channel for post in slack.posts} == {CHANNEL, ROOM}
+    assert deliveries(state, "owner") == {"pending": 1}
+
+
+# Faults of the message itself
+
+
+async def test_a_post_that_slack_will_not_have_goes_out_as_plain_text(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", saying("invalid_blocks"))
+    await desk.work()
+    (post,) = slack.posts
+    assert (post.blocks, named(post)) == ([], ["r1"])
+    assert messages(desk.state) == [("sent", 2)]
+    assert post.metadata == {
+        "event_type": "alerter_message",
+        "event_payload": {"message": desk.state.value("SELECT message_id FROM messages")},
+    }
+
+
+async def test_a_mail_that_the_server_will_not_have_goes_out_as_plain_text(desk: Desk, mailbox: Mailbox) -> None:
+    queue(desk.state, "r1", receivers=("owner",))
+    mailbox.data_replies.append("554 5.7.1 Spam")
+    await desk.work("owner")
+    assert mailed(mailbox) == [["r1"]]
+    assert mailbox.mails[0].html == ""
+
+
+@pytest.mark.parametrize("receiver", ["support", "owner"])
+async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
+    desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock, receiver: str
+) -> None:
+    queue(desk.state, "r1", "r2", "r3", receivers=(receiver,))
+    slack.faults.add("chat.postMessage", *[saying("invalid_blocks")] * 2)
+    mailbox.data_replies.extend(["554 5.7.1 Spam"] * 2)
+    await desk.work(receiver)
+    arrived = posted(slack) or mailed(mailbox)
+    assert arrived == [["r2"], ["r3"]]
+    assert deliveries(desk.state, receiver) == {"failed": 1, "sent": 2}
+    assert outbox.failures(desk.state) == 1
+    assert blocked(desk.state, clock.now()) == {}
+    assert counts["deliveries_failed"] == 1
+
+    assert outbox.requeue(desk.state) == (1, 0)
+    await desk.work(receiver)
+    assert (posted(slack) or mailed(mailbox)) == [["r2"], ["r3"], ["r1"]]
+
+
+async def test_a_digest_that_is_too_long_is_halved_and_later_ones_stay_small(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, *many(60), body="long " * 40)
+    await desk.work()
+    refused = [call for call in slack.requests if call.error == "msg_blocks_too_long"]
+    assert len(refused) == 1
+    assert posted(slack) == [many(60)[:30], many(60)[30:]]
+    assert all(post.blocks for post in slack.posts)
+
+    queue(desk.state, *many(60, "s"), body="long " * 40)
+    await desk.work()
+    assert [call for call in slack.requests if call.error] == refused
+    assert posted(slack)[2:] == [many(60, "s")[:30], many(60, "s")[30:]]
+    assert deliveries(desk.state) == {"sent": 120}
+
+
+async def test_a_small_digest_that_is_refused_comes_one_by_one(
+    start: Start, state: State, slack: EmbeddedSlack
+) -> None:
+    desk = await start(burst=1)
+    queue(state, *many(5))
+    slack.faults.add("chat.postMessage", saying("invalid_blocks"))
+    await desk.work()
+    assert posted(slack) == [[name] for name in many(5)]
+    assert all(post.blocks for post in slack.posts)
+
+
+def breaking(outlet: Outlet) -> Outlet:
+    """A renderer that cannot render one of the reviews."""
+
+    def render(message: Message, *, test: bool = False) -> Content:
+        if any(entry.review and entry.review.id == "poison" for entry in message.entries):
+            raise RenderError("template new.txt, line 3: something is undefined")
+        return outlet.render(message, test=test)
+
+    return replace(outlet, render=render)
+
+
+@pytest.mark.parametrize("others", [2, 30], ids=["as alerts", "as a digest"])
+@pytest.mark.parametrize("receiver", ["support", "owner"])
+async def test_a_review_that_cannot_be_rendered_fails_alone(
+    start: Start, state: State, slack: EmbeddedSlack, mailbox: Mailbox, receiver: str, others: int
+) -> None:
+    desk = await start(breaking)
+    queue(state, "r000", "poison", *many(others)[1:], receivers=(receiver,))
+    await desk.work(receiver)
+    arrived = [name for names in posted(slack) or mailed(mailbox) for name in names]
+    assert sorted(arrived) == many(others)
+    assert deliveries(state, receiver) == {"failed": 1, "sent": others}
+    row = state.row("SELECT * FROM messages WHERE status = 'failed'") or {}
+    assert row["error"] == "template new.txt, line 3: something is undefined"
+
+
+async def test_a_fault_of_alerter_itself_ends_no_worker_and_loses_nothing(
+    start: Start, state: State, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = True
+
+    async def fail() -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    desk = await start(hooked("owner", before=fail))
+    queue(state, "r1", receivers=("owner",))
+    await desk.dispatcher.run(ends_at=(Why.NOTHING_DUE, Why.NO_STATE))
+    assert "a fault of alerter itself" in caplog.text
+    assert mailbox.mails == []
+    broken = False
+    await desk.work("owner")
+    assert mailed(mailbox) == [["r1"]]
+
+
+# In doubt
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+async def test_a_post_in_doubt_is_looked_for_after_five_seconds_and_stands_there_once(
+    desk: Desk, slack: EmbeddedSlack, drop: Any
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop=drop))
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    (looked_at,) = asked(slack, "conversations.history")
+    assert 5 <= looked_at < 10
+    assert len(asked(slack)) == (2 if drop == "before" else 1)
+    ((status, attempts),) = messages(desk.state)
+    assert (status, attempts) == ("sent", len(asked(slack)))
+    row = desk.state.row("SELECT * FROM messages") or {}
+    assert (row["slack_channel"], row["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
+
+
+async def test_a_post_in_doubt_is_not_looked_for_too_early(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    clock.advance(seconds=2)
+    assert await desk.step() == Pause(Why.SETTLING, 3.0)
+    clock.advance(seconds=2.9)
+    assert (await desk.step() or Pause(Why.PARKED)).why is Why.SETTLING
+    assert asked(slack, "conversations.history") == []
+    clock.advance(seconds=0.1)
+    assert await desk.step() is None
+    assert len(asked(slack, "conversations.history")) == 1
+
+
+async def test_a_message_in_doubt_holds_the_receivers_others_but_nobody_elses(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1", "r2")
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.step()
+    clock.advance(seconds=4)
+    queue(desk.state, "r3", receivers=("team",))
+    assert (await desk.step() or Pause(Why.PARKED)).why is Why.SETTLING
+    assert await desk.step("team") is None
+    assert posted(slack) == [["r3"]]
+    await desk.work()
+    assert posted(slack) == [["r3"], ["r1"], ["r2"]]
+
+
+async def test_a_message_in_doubt_never_changes_what_it_holds(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, *many(12))
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.step()
+    queue(desk.state, *many(3, "s"))
+    await desk.work()
+    assert posted(slack) == [many(12), ["s000"], ["s001"], ["s002"]]
+    uids = [call.args["metadata"]["event_payload"]["message"] for call in slack.requests if "metadata" in call.args]
+    assert uids[0] == uids[1]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="one in doubt is not split, and its plain text is cut: what it leaves out is lost"
+)
+async def test_a_digest_in_doubt_that_turns_out_to_be_too_long_still_names_every_review(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, *many(60), body="long " * 40)
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.work()
+    assert [name for names in posted(slack) for name in names] == many(60)
+
+
+async def test_without_the_scope_to_look_a_post_in_doubt_is_posted_again(
+    desk: Desk, slack: EmbeddedSlack, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=["chat:write"])
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.work()
+    assert posted(slack) == [["r1"], ["r1"]]
+    assert slack.posts[0].metadata == slack.posts[1].metadata
+    assert "may be posted twice" in caplog.text
+
+
+async def test_a_look_that_fails_is_taken_again_before_anything_is_posted(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    slack.faults.add("conversations.history", *[Fault(500, garble="html")] * 3)
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    assert len(asked(slack, "conversations.history")) == 4
+    assert messages(desk.state) == [("sent", 1)]
+
+
+async def test_a_receiver_parked_with_a_message_in_doubt_still_looks_for_it_afterwards(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    slack.faults.add("conversations.history", saying("invalid_auth"))
+    assert await desk.work() == Pause(Why.PARKED)
+    assert messages(desk.state) == [("in_doubt", 1)]
+    outbox.requeue(desk.state)
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+
+
+async def test_a_look_that_slack_does_not_understand_is_no_reason_to_post_again(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    slack.faults.add("conversations.history", saying("invalid_arguments"))
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+
+
+async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(desk: Desk, mailbox: Mailbox) -> None:
+    queue(desk.state, "r1", "r2", receivers=("owner",))
+    mailbox.drop.append("after")
+    await desk.work("owner")
+    assert mailed(mailbox) == [["r1"], ["r1"], ["r2"]]
+    first, again, other = [mail.message_id for mail in mailbox.mails]
+    assert first == again != other
+    assert messages(desk.state) == [("sent", 2), ("sent", 1)]
+
+
+# A process that dies
+
+Deliver = Callable[[Message], Awaitable[None]]
+
+
+async def leave_claimed(state: State, config: Config, clock: SetClock, receiver: str, *, taken: bool) -> Message:
+    """What a process leaves that died between marking a message and marking its answer."""
+    async with open_outlets(config, clock) as outlets:
+        (outlet,) = [outlet for outlet in outlets if outlet.receiver == receiver]
+        alerts = [due.alert for due in outbox.due(state, receiver, clock.now(), 1)]
+        message = outbox.claim(state, receiver, Form.ALERT, alerts, f"9d1e0c@{outlet.notifier.domain}", clock.now())
+        if taken:
+            await outlet.notifier.send(message, outlet.render(message))
+        await outlet.notifier.close()
+    return message
+
+
+@pytest.mark.parametrize("down_for", [0, 3, 86400], ids=["at once", "after 3 s", "after a day"])
+@pytest.mark.parametrize("taken", [False, True], ids=["before the call", "before the mark"])
+async def test_a_crash_around_a_post_neither_loses_nor_repeats_it(
+    config: Config, start: Start, state: State, slack: EmbeddedSlack, clock: SetClock, taken: bool, down_for: int
+) -> None:
+    queue(state, "r1", "r2")
+    message = await leave_claimed(state, config, clock, "support", taken=taken)
+    clock.advance(seconds=down_for)
+    desk = await start()
+    assert messages(state) == [("in_doubt", 1)]
+    await desk.work()
+    assert posted(slack) == [["r1"], ["r2"]]
+    assert deliveries(state) == {"sent": 2}
+    assert slack.posts[0].metadata is not None
+    assert slack.posts[0].metadata["event_payload"] == {"message": message.uid}
+    row = state.row("SELECT * FROM messages WHERE id = ?", [message.id]) or {}
+    assert (row["status"], row["slack_ts"]) == ("sent", slack.posts[0].ts)
+    assert row["attempts"] == (1 if taken else 2)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["before the call", "before the mark"])
+async def test_a_crash_around_a_mail_loses_nothing_and_repeats_it_under_its_message_id_only(
+    config: Config, start: Start, state: State, mailbox: Mailbox, clock: SetClock, taken: bool
+) -> None:
+    queue(state, "r1", "r2", receivers=("owner",))
+    message = await leave_claimed(state, config, clock, "owner", taken=taken)
+    await (await start()).work("owner")
+    assert mailed(mailbox) == [["r1"]] * (1 + taken) + [["r2"]]
+    assert {mail.message_id for mail in mailbox.mails[:-1]} == {f"<{message.uid}>"}
+    assert deliveries(state, "owner") == {"sent": 2}
+
+
+async def test_a_message_cut_off_by_the_end_of_the_process_is_in_doubt(
+    start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    answered = asyncio.Event()
+
+    async def hang() -> None:
+        answered.set()
+        await asyncio.Event().wait()
+
+    desk = await start(hooked("support", after=hang))
+    queue(state, "r1")
+    step = asyncio.create_task(desk.step())
+    await answered.wait()
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    assert messages(state) == [("sending", 1)]
+    clock.advance(seconds=1)
+    await (await start()).work()
+    assert posted(slack) == [["r1"]]
+    assert deliveries(state) == {"sent": 1}
+
+
+async def test_a_partly_taken_mail_survives_a_restart(
+    start: Start, state: State, mailbox: Mailbox, clock: SetClock
+) -> None:
+    queue(state, "r1", receivers=("owner",))
+    mailbox.refuse[SECOND] = "450 4.2.1 Later"
+    await (await start()).step("owner")
+    mailbox.refuse.clear()
+    clock.advance(minutes=2)
+    await (await start()).work("owner")
+    assert [mail.recipients for mail in mailbox.mails] == [(OWNER,), (SECOND,)]
+    assert len({mail.message_id for mail in mailbox.mails}) == 1
+
+
+# Some addresses of several
+
+
+async def test_an_address_that_may_take_it_later_holds_up_no_other_mail(
+    desk: Desk, mailbox: Mailbox, clock: SetClock
+) -> None:
+    mailbox.refuse[SECOND] = "450 4.2.1 Later"
+    queue(desk.state, "r1", receivers=("owner",))
+    assert await desk.step("owner") is None
+    queue(desk.state, "r2", receivers=("owner",))
+    assert await desk.step("owner") is None
+    assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails] == [((OWNER,), "r1"), ((OWNER,), "r2")]
+    assert blocked(desk.state, clock.now()) == {}
+    assert deliveries(desk.state, "owner") == {"pending": 2}
+
+    await desk.work("owner", within=600)
+    assert len(mailbox.mails) == 2
+    mailbox.refuse.clear()
+    await desk.work("owner")
+    assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails[2:]] == [
+        ((SECOND,), "r1"),
+        ((SECOND,), "r2"),
+    ]
+    assert deliveries(desk.state, "owner") == {"sent": 2}
+    assert len({mail.message_id for mail in mailbox.mails}) == 2
+
+
+async def test_an_address_that_never_takes_it_is_told_of_and_the_mail_is_sent(
+    desk: Desk, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    mailbox.refuse[SECOND] = "550 5.1.1 <second@example.com>: unknown"
+    queue(desk.state, "r1", receivers=("owner",))
+    await desk.work("owner")
+    assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
+    assert deliveries(desk.state, "owner") == {"sent": 1}
+    assert "1 of its addresses" in caplog.text
+    assert SECOND not in caplog.text
+
+
+async def test_the_last_address_is_given_up_when_it_refuses_for_good(desk: Desk, mailbox: Mailbox) -> None:
+    mailbox.refuse[SECOND] = "450 4.2.1 Later"
+    queue(desk.state, "r1", receivers=("owner",))
+    await desk.step("owner")
+    mailbox.refuse[SECOND] = "550 5.1.1 Unknown"
+    assert (await desk.work("owner")).why is Why.NOTHING_DUE
+    assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
+    assert deliveries(desk.state, "owner") == {"sent": 1}
+    assert blocks.parked(desk.state) == []
+
+
+@pytest.mark.xfail(strict=True, reason="a failed message forgets to_left: `retry` sends it to everybody again")
+async def test_a_retry_of_what_only_some_did_not_take_does_not_reach_the_others_again(
+    desk: Desk, mailbox: Mailbox
+) -> None:
+    mailbox.refuse[SECOND] = "450 4.2.1 Later"
+    queue(desk.state, "r1", receivers=("owner",))
+    await desk.step("owner")
+    mailbox.refuse.clear()
+    mailbox.data_replies.extend(["554 5.7.1 Spam"] * 2)
+    await desk.work("owner")
+    outbox.requeue(desk.state)
+    await desk.work("owner")
+    assert [address for mail in mailbox.mails for address in mail.recipients].count(OWNER) == 1
+
+
+# Pace
+
+
+async def test_posts_to_a_channel_are_a_second_apart(desk: Desk, slack: EmbeddedSlack) -> None:
+    queue(desk.state, *many(6))
+    await desk.work()
+    times = [post.at for post in slack.posts]
+    assert all(1 <= later - earlier < 1.1 for earlier, later in pairwise(times))
+    assert not any(call.error for call in slack.requests)
+
+
+async def test_two_receivers_of_one_channel_share_its_pace(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+    queue(desk.state, *many(3), receivers=("support", "twin", "team"))
+    assert await desk.step("support") is None
+    assert await desk.step("twin") == Pause(Why.PACE, 1.0)
+    assert await desk.step("team") is None
+    clock.advance(seconds=1)
+    assert await desk.step("twin") is None
+    assert await desk.step("support") == Pause(Why.PACE, 1.0)
+    assert [post.channel for post in slack.posts] == [CHANNEL, ROOM, CHANNEL]
+
+
+async def test_two_receivers_of_one_channel_share_its_pace_when_both_are_woken_at_once(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, "r1", receivers=("support", "twin"))
+    await asyncio.gather(desk.step("support"), desk.step("twin"))
+    assert len(slack.posts) == 1
+    assert not any(call.error for call in slack.requests)
+
+
+async def test_mails_are_not_paced(desk: Desk, mailbox: Mailbox, clock: SetClock) -> None:
+    queue(desk.state, *many(5), receivers=("owner",))
+    for _ in range(5):
+        assert await desk.step("owner") is None
+    assert len(mailbox.mails) == 5
+    assert mailbox.sessions == 1
+    assert clock.monotonic() == 0
+
+
+async def test_a_wait_set_while_a_slow_message_was_on_its_way_still_holds(
+    start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    async def be_slow() -> None:
+        clock.advance(seconds=1)
+        slack.faults.add("chat.postMessage", saying("ratelimited", 429, **{"Retry-After": "60"}))
+        await desk.step("team")
+        clock.advance(seconds=1)
+
+    desk = await start(hooked("support", after=be_slow))
+    queue(state, "r1", receivers=("support", "team"))
+    assert await desk.step("support") is None
+    assert deliveries(state, "support") == {"sent": 1}
+    assert blocked(state, clock.now()) == {"service:slack": 59.0}
+    assert await desk.step("team") == Pause(Why.HELD_BACK, 59.0)
+
+
+# The state file
+
+
+@contextmanager
+def locked(state: State) -> Iterator[None]:
+    """Another process writes to the state file."""
+    other = sqlite3.connect(state.path, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+
+
+def impatient(desk: Desk) -> Desk:
+    """Not as long as alerter waits for a lock."""
+    desk.state.execute("PRAGMA busy_timeout = 5")
+    return desk
+
+
+async def test_nothing_is_sent_that_could_not_be_marked_before(
+    desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    queue(desk.state, "r1", receivers=("support", "owner"))
+    with locked(impatient(desk).state):
+        for receiver in ("support", "owner"):
+            with pytest.raises(StateBusy):
+                await desk.step(receiver)
+        await desk.dispatcher.run(ends_at=(Why.NO_STATE, Why.PACE, Why.NOTHING_DUE))
+    assert slack.requests == []
+    assert mailbox.sessions == 0
+    await desk.work("support")
+    await desk.work("owner")
+    assert posted(slack) == mailed(mailbox) == [["r1"]]
+
+
+async def test_a_post_in_doubt_is_not_posted_again_while_that_cannot_be_marked(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.step()
+    clock.advance(seconds=6)
+    with locked(impatient(desk).state), pytest.raises(StateBusy):
+        await desk.step()
+    assert len(asked(slack)) == 1
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service says, and what of it stands in the state file once that is free."""
+
+    fault: Fault | None
+    deliveries: dict[str, int]
+    blocks: int
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(None, {"sent": 1}, 0),
+        Answer(Fault(drop="after"), {"pending": 1}, 1),
+        Answer(saying("channel_not_found"), {"pending": 1}, 1),
+        Answer(saying("ratelimited", 429), {"pending": 1}, 1),
+    ],
+    ids=["yes", "lost", "refused", "throttled"],
+)
+async def test_an_answer_is_recorded_however_long_the_state_file_is_locked(
+    start: Start, state: State, slack: EmbeddedSlack, clock: SetClock, answer: Answer
+) -> None:
+    other = sqlite3.connect(state.path, isolation_level=None)
+
+    async def lock() -> None:
+        other.execute("BEGIN IMMEDIATE")
+
+    async def free() -> None:
+        while len(clock.slept) < 5:
+            await asyncio.sleep(0)
+        other.close()
+
+    desk = impatient(await start(hooked("support", before=lock)))
+    queue(state, "r1")
+    if answer.fault:
+        slack.faults.add("chat.postMessage", answer.fault)
+    freeing = asyncio.create_task(free())
+    assert await desk.step() is None
+    await freeing
+    assert clock.slept == [1.0] * 5
+    assert deliveries(state) == answer.deliveries
+    assert len(blocked(state, clock.now())) == answer.blocks
+    assert len(asked(slack)) == 1
+
+
+async def test_an_answer_that_was_never_recorded_is_found_by_the_next_process(
+    start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    async def lock() -> None:
+        stack.enter_context(locked(state))
+
+    async with AsyncExitStack() as stack:
+        desk = impatient(await start(hooked("support", after=lock)))
+        queue(state, "r1")
+        step = asyncio.create_task(desk.step())
+        async with asyncio.timeout(5):
+            while len(clock.slept) < 3:
+                await asyncio.sleep(0)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+    assert messages(state) == [("sending", 1)]
+    await (await start()).work()
+    assert posted(slack) == [["r1"]]
+    assert deliveries(state) == {"sent": 1}
+
+
+# Starting, waking, stopping
+
+
+async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(start: Start, state: State, mailbox: Mailbox) -> None:
+    desk = await start()
+    running = asyncio.create_task(desk.dispatcher.run())
+    await asyncio.sleep(0.05)
+    queue(state, "r1", receivers=("owner",))
+    await asyncio.sleep(0.1)
+    assert mailbox.sessions == 0
+    desk.dispatcher.wake(["owner", "somebody that the config does not name"])
+    async with asyncio.timeout(2):
+        while not mailbox.mails:
+            await asyncio.sleep(0.001)
+    desk.dispatcher.stop()
+    await running
+    assert mailed(mailbox) == [["r1"]]
+
+
+async def test_what_is_queued_while_a_message_is_on_its_way_is_not_overlooked(
+    start: Start, state: State, mailbox: Mailbox
+) -> None:
+    async def queue_more() -> None:
+        if not mailbox.mails:
+            queue(state, "r2", receivers=("owner",))
+            desk.dispatcher.wake_all()
+
+    desk = await start(hooked("owner", before=queue_more))
+    queue(state, "r1", receivers=("owner",))
+    running = asyncio.create_task(desk.dispatcher.run())
+    async with asyncio.timeout(2):
+        while len(mailbox.mails) < 2:
+            await asyncio.sleep(0.001)
+    desk.dispatcher.stop()
+    await running
+    assert mailed(mailbox) == [["r1"], ["r2"]]
+
+
+async def test_stopping_ends_after_the_message_in_hand(start: Start, state: State, mailbox: Mailbox) -> None:
+    in_hand, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        in_hand.set()
+        await go_on.wait()
+
+    desk = await start(hooked("owner", before=wait))
+    queue(state, "r1", "r2", "r3", receivers=("owner",))
+    running = asyncio.create_task(desk.dispatcher.run())
+    await in_hand.wait()
+    desk.dispatcher.stop()
+    await asyncio.sleep(0.01)
+    assert not running.done()
+    go_on.set()
+    await running
+    assert mailed(mailbox) == [["r1"]]
+    assert deliveries(state, "owner") == {"sent": 1, "pending": 2}
+
+
+async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_left(
+    desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    queue(desk.state, "r1", receivers=("owner", "support", "team"))
+    slack.channels[ROOM].archived = True
+    ends_at = (Why.NOTHING_DUE, Why.PARKED)
+    assert not await desk.dispatcher.run(ends_at)
+    assert mailed(mailbox) == posted(slack) == [["r1"]]
+    assert deliveries(desk.state, "team") == {"pending": 1}
+    slack.channels[ROOM].archived = False
+    outbox.requeue(desk.state)
+    assert await desk.dispatcher.run(ends_at)
+    assert [post.channel for post in slack.posts] == [CHANNEL, ROOM]
+
+
+async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(desk: Desk, mailbox: Mailbox) -> None:
+    queue(desk.state, "r1", receivers=("owner",))
+    running = asyncio.create_task(desk.dispatcher.run())
+    async with asyncio.timeout(2):
+        while not mailbox.mails or mailbox._connections:
+            await asyncio.sleep(0.001)
+    assert not running.done()
+    desk.dispatcher.stop()
+    await running
+
+
+async def test_by_real_time_what_is_due_later_leaves_then(config: Config, state: State, mailbox: Mailbox) -> None:
+    clock = Clock()
+    async with open_outlets(config, clock) as outlets:
+        dispatcher = Dispatcher(state, clock, outlets, burst=10)
+        due_at = clock.now() + timedelta(seconds=0.2)
+        queue(state, "r1", receivers=("owner",), due_at=due_at)
+        running = asyncio.create_task(dispatcher.run())
+        async with asyncio.timeout(2):
+            while not mailbox.mails:
+                await asyncio.sleep(0.001)
+        assert timedelta() <= clock.now() - due_at < timedelta(seconds=1)
+        dispatcher.stop()
+        await running
+
+
+# What is logged
+
+
+async def test_what_keeps_a_receiver_from_being_reached_is_logged_once_until_it_changes(
+    desk: Desk, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="alerter")
+    queue(desk.state, "r1", receivers=("owner",))
+    mailbox.down = True
+    await desk.work("owner", within=120)
+    mailbox.down = False
+    await desk.work("owner")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("alerter")]
+    assert len(lines) == 2
+    assert "waits" in lines[0]
+    assert lines[1] == 'receiver "owner": is reached again'
+    assert not any(secret in caplog.text for secret in (OWNER, SECOND, *SECRETS.values()))

@@ -1,0 +1,652 @@
+"""The one door: what is read becomes records and deliveries in one transaction, and only then is anybody told."""
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alerter.config import Config, Site, load_config
+from alerter.errors import StateBusy, StateError
+from alerter.models import AlertKind, Form, Grouping, Receipt, Reply, Review, Status
+from alerter.store import State, outbox, reviews
+from alerter.watch.intake import Intake
+from alerter.watch.triage import Reason
+from tests.conftest import SITE, SetClock, review
+
+FLORIST = "22222222-2222-4222-8222-222222222222"
+T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+REPLY = Reply("Sorry!", T0)
+LONG_AGO, AT_LAST = T0 - timedelta(days=9000), T0 + timedelta(days=9000)
+TABLES = ("sites", "reviews", "alerts", "deliveries")
+
+
+@dataclass
+class Asked:
+    """Stands where the catalog does: notes what it is asked to learn, and looks at the state file while it is."""
+
+    look: Callable[[], Any] = lambda: None
+    learned: list[tuple[str, list[str]]] = field(default_factory=list)
+    seen: list[Any] = field(default_factory=list)
+
+    async def learn(self, site: Site, about: Collection[Review]) -> None:
+        self.learned.append((site.name, sorted(each.id for each in about)))
+        self.seen.append(self.look())
+
+
+class Door:
+    """An intake with everything around it, and what came of it."""
+
+    def __init__(self, state: State, config: Config, clock: SetClock) -> None:
+        self.state = state
+        self.catalog = Asked()
+        self.woken: list[set[str]] = []
+        self.bakery, self.florist = config.sites
+        self.intake = Intake(state, config, clock, self.catalog, self.wake)  # type: ignore[arg-type]
+
+    def wake(self, receivers: Iterable[str]) -> None:
+        self.woken.append(set(receivers))
+
+    async def take(
+        self, *page: Review, site: Site | None = None, checkpoint: datetime | None = None
+    ) -> dict[Reason, int]:
+        return dict(await self.intake.take(site or self.bakery, page, checkpoint=checkpoint))
+
+    async def tell(
+        self, since: datetime = LONG_AGO, until: datetime | None = None, grouping: Grouping = Grouping.DIGEST
+    ) -> int:
+        return await self.intake.tell_of_past(self.bakery, since, until, grouping)
+
+    def keys(self) -> list[str]:
+        """The alerts, oldest first, without the site."""
+        return [row["key"].replace(f":{SITE}:", ":") for row in self.state.rows("SELECT key FROM alerts ORDER BY id")]
+
+    def deliveries(self, status: str = "pending") -> list[tuple[str, str]]:
+        """The deliveries of that status: what kind of alert of which review, and to whom."""
+        rows = self.state.rows(
+            "SELECT kind || ' ' || review_id AS what, receiver FROM deliveries JOIN alerts ON id = alert"
+            " WHERE status = ? ORDER BY id, receiver",
+            [status],
+        )
+        return [(row["what"], row["receiver"]) for row in rows]
+
+    def status(self, review_id: str = "r1") -> Status | None:
+        known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
+        return known.status if known else None
+
+    def counts(self) -> dict[str, int]:
+        return {table: self.state.value(f"SELECT count(*) FROM {table}") for table in TABLES}
+
+    def checkpoint(self) -> datetime | None:
+        return reviews.site_state(self.state, SITE).checkpoint
+
+    def send(self, receiver: str) -> None:
+        """Have a receiver get all that is due."""
+        alerts = [each.alert for each in outbox.due(self.state, receiver, AT_LAST, 100)]
+        message = outbox.claim(self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0)
+        outbox.sent(self.state, message, Receipt("ok"), [])
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Two sites, and receivers who hear of different parts of them."""
+    path = tmp_path_factory.mktemp("config") / "config.toml"
+    path.write_text(f"""
+state = "state.db"
+
+[[sites]]
+name = "Corner Bakery"
+site_id = "{SITE}"
+api_key = "env:KEY"
+
+[[sites]]
+name = "Florist"
+site_id = "{FLORIST}"
+api_key = "env:KEY"
+threshold = 4
+
+[smtp]
+host = "127.0.0.1"
+port = 25
+security = "none"
+from = "alerts@example.com"
+
+[slack]
+token = "env:TOKEN"
+
+[[receivers]]
+name = "owner"
+email = ["owner@example.com"]
+
+[[receivers]]
+name = "baker"
+slack = "C0123456789"
+sites = ["Corner Bakery"]
+
+[[receivers]]
+name = "florist"
+slack = "C9876543210"
+sites = ["Florist"]
+
+[[receivers]]
+name = "worst"
+slack = "C1111111111"
+max_rating = 1
+""")
+    return load_config(path, {}, secrets=False)
+
+
+@pytest.fixture
+def fresh(state: State, config: Config, clock: SetClock) -> Door:
+    """A door to sites that nobody has read yet."""
+    return Door(state, config, clock)
+
+
+@pytest.fixture
+def door(fresh: Door) -> Door:
+    """A door to sites whose past is on record."""
+    reviews.cover(fresh.state, SITE, 2)
+    reviews.cover(fresh.state, FLORIST, 4)
+    return fresh
+
+
+# --- who is told, of what
+
+
+async def test_the_first_read_of_a_site_is_its_baseline_and_silent(fresh: Door) -> None:
+    seen = await fresh.take(review("r1"), review("r2", 2), review("r3", 3), review("r4", reply=REPLY), checkpoint=T0)
+
+    assert seen == {Reason.BASELINE: 3, Reason.IGNORED: 1}
+    assert fresh.counts() == {"sites": 1, "reviews": 3, "alerts": 0, "deliveries": 0}
+    assert [fresh.status(each) for each in ("r1", "r2", "r3", "r4")] == [
+        Status.BASELINE, Status.BASELINE, None, Status.BASELINE,
+    ]  # fmt: skip
+    assert fresh.checkpoint() == T0
+    assert (fresh.woken, fresh.catalog.learned) == ([], [])
+
+
+async def test_a_new_review_is_told_to_everybody_who_hears_of_it_and_wakes_just_those(door: Door) -> None:
+    assert await door.take(review("r1", 2)) == {Reason.NEW: 1}
+
+    assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
+    assert door.woken == [{"baker", "owner"}]
+    assert door.status() is Status.OPEN
+
+
+async def test_receivers_are_woken_once_for_a_page(door: Door) -> None:
+    await door.take(review("r1", 2), review("r2", 1), review("r3", 2))
+
+    assert door.deliveries() == [
+        ("new r1", "baker"), ("new r1", "owner"),
+        ("new r2", "baker"), ("new r2", "owner"), ("new r2", "worst"),
+        ("new r3", "baker"), ("new r3", "owner"),
+    ]  # fmt: skip
+    assert door.woken == [{"baker", "owner", "worst"}]
+
+
+async def test_each_site_has_its_own_threshold_and_receivers(door: Door) -> None:
+    await door.take(review("r1", 4), site=door.florist)
+    await door.take(review("r1", 4), site=door.bakery)
+
+    assert door.deliveries() == [("new r1", "florist"), ("new r1", "owner")]
+    assert door.woken == [{"florist", "owner"}]
+
+
+async def test_the_same_review_id_on_two_sites_is_two_reviews(door: Door) -> None:
+    await door.take(review("r1", 2), site=door.florist)
+    await door.take(review("r1", 2), site=door.bakery)
+
+    assert [row["key"] for row in door.state.rows("SELECT key FROM alerts ORDER BY id")] == [
+        f"new:{FLORIST}:r1",
+        f"new:{SITE}:r1",
+    ]
+
+
+async def test_an_empty_page_is_no_matter(door: Door) -> None:
+    assert await door.take(checkpoint=None) == {}
+
+    assert door.woken == []
+
+
+async def test_what_is_not_low_rated_leaves_no_trace(door: Door) -> None:
+    assert await door.take(review("r1", 3), review("r2", 5)) == {Reason.IGNORED: 2}
+
+    assert door.counts()["reviews"] == 0
+
+
+async def test_an_import_is_recorded_and_not_told(door: Door) -> None:
+    seen = await door.take(review(created=T0, written=T0 - timedelta(days=400)))
+
+    assert seen == {Reason.IMPORTED: 1}
+    assert (door.status(), door.keys()) == (Status.BASELINE, [])
+
+
+async def test_late_is_judged_by_the_checkpoint_before_the_page_and_not_after_it(door: Door) -> None:
+    await door.take(review("r1", created=T0), checkpoint=T0)
+    page = [review("r2", created=T0 - timedelta(days=1)), review("r3", created=T0 + timedelta(hours=1))]
+
+    seen = await door.take(*page, review("r4", created=T0 + timedelta(minutes=1)), checkpoint=T0 + timedelta(hours=1))
+
+    assert seen == {Reason.LATE: 1, Reason.NEW: 2}
+    assert door.state.value("SELECT detail FROM alerts WHERE review_id = 'r2'") == '{"late": true}'
+
+
+# --- nothing twice
+
+
+async def test_the_same_page_twice_changes_nothing(door: Door) -> None:
+    page = [review("r1"), review("r2", 2)]
+    await door.take(*page, checkpoint=T0)
+    before = door.counts()
+
+    assert await door.take(*page, checkpoint=T0) == {Reason.UNCHANGED: 2}
+
+    assert door.counts() == before
+    assert len(door.woken) == 1
+
+
+async def test_a_stale_page_changes_nothing(door: Door) -> None:
+    await door.take(review(revision=3, rating=1, body="new"))
+
+    assert await door.take(review(revision=2, rating=2, body="old")) == {Reason.STALE: 1}
+
+    known = reviews.known_reviews(door.state, SITE, ["r1"])["r1"]
+    assert (known.review.body, known.review.revision) == ("new", 3)
+    assert door.keys() == ["new:r1"]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["older one first", "newer one first"])
+async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(door: Door, order: int) -> None:
+    twice = [review(revision=1, rating=2, body="old"), review(revision=2, rating=1, body="new")]
+
+    assert await door.take(*twice[::order]) == {Reason.NEW: 1}
+
+    assert door.keys() == ["new:r1"]
+    assert reviews.known_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
+
+
+async def test_two_processes_that_read_the_same_tell_once(door: Door, config: Config, clock: SetClock) -> None:
+    with State.open(door.state.path, migrate=False) as second_state:
+        other = Door(second_state, config, clock)
+        await door.take(review())
+        assert await other.take(review()) == {Reason.UNCHANGED: 1}
+
+    assert door.keys() == ["new:r1"]
+    assert other.woken == []
+
+
+# --- one transaction
+
+
+async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(door: Door) -> None:
+    door.state.execute("PRAGMA busy_timeout = 0")
+    before = door.counts()
+    with closing(sqlite3.connect(door.state.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateBusy):
+            await door.take(review(), checkpoint=T0)
+        other.rollback()
+
+    assert door.counts() == before
+    assert door.checkpoint() is None
+    assert (door.woken, door.catalog.learned) == ([], [])
+    assert await door.take(review(), checkpoint=T0) == {Reason.NEW: 1}
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    ["INSERT ON reviews", "INSERT ON alerts", "INSERT ON deliveries", "UPDATE ON sites"],
+    ids=["the review", "the alert", "the delivery", "the checkpoint"],
+)
+async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(door: Door, breaks: str) -> None:
+    before = door.counts()
+    door.state.execute(f"CREATE TRIGGER full BEFORE {breaks} BEGIN SELECT raise(ABORT, 'disk full'); END")
+
+    with pytest.raises(StateError, match="disk full"):
+        await door.take(review("r1"), review("r2", 2), checkpoint=T0)
+
+    assert door.counts() == before
+    assert door.checkpoint() is None
+    assert (door.woken, door.catalog.learned) == ([], [])
+    door.state.execute("DROP TRIGGER full")
+    assert await door.take(review("r1"), review("r2", 2), checkpoint=T0) == {Reason.NEW: 2}
+    assert door.checkpoint() == T0
+
+
+async def test_names_are_learned_after_the_commit_and_before_anybody_is_woken(door: Door) -> None:
+    def look() -> tuple[int, bool, int]:
+        with closing(sqlite3.connect(door.state.path)) as other:
+            committed = other.execute("SELECT count(*) FROM deliveries").fetchone()[0]
+        checkpoint = door.checkpoint()
+        return committed, checkpoint == T0, len(door.woken)
+
+    door.catalog.look = look
+
+    await door.take(review("r1", 2, entity_id="p1"), review("r2", 5, entity_id="p2"), checkpoint=T0)
+
+    assert door.catalog.learned == [("Corner Bakery", ["r1"])]
+    assert door.catalog.seen == [(2, True, 0)]
+    assert len(door.woken) == 1
+
+
+# --- the checkpoint
+
+
+async def test_the_checkpoint_never_moves_backwards(door: Door) -> None:
+    for moment in (T0, T0 - timedelta(days=1), T0 + timedelta(milliseconds=1), T0):
+        await door.take(checkpoint=moment)
+
+    assert door.checkpoint() == T0 + timedelta(milliseconds=1)
+
+
+async def test_a_page_without_a_checkpoint_leaves_it_where_it_is(door: Door) -> None:
+    await door.take(review("r1", created=T0))
+    assert door.checkpoint() is None
+    await door.take(checkpoint=T0)
+
+    await door.take(review("r2", created=AT_LAST))
+
+    assert door.checkpoint() == T0
+
+
+async def test_the_checkpoint_of_one_site_is_not_anothers(door: Door) -> None:
+    await door.take(checkpoint=T0, site=door.florist)
+
+    assert door.checkpoint() is None
+
+
+# --- what becomes of a review
+
+
+async def test_every_fall_of_a_rating_is_an_alert_of_its_own(door: Door) -> None:
+    await door.take(review("r1", 4, revision=1), site=door.florist)
+    for revision, rating in ((2, 3), (3, 2), (4, 1)):
+        await door.take(review("r1", rating, revision=revision), site=door.florist)
+
+    assert [row["key"] for row in door.state.rows("SELECT key FROM alerts ORDER BY id")] == [
+        f"new:{FLORIST}:r1",
+        *(f"lowered:{FLORIST}:r1:{number}" for number in (1, 2, 3)),
+    ]
+    assert ("lowered r1", "worst") in door.deliveries()
+    assert door.deliveries().count(("lowered r1", "worst")) == 1
+
+
+async def test_a_baseline_review_whose_rating_falls_is_told_and_open(fresh: Door) -> None:
+    await fresh.take(review("r1", 2, revision=1))
+    reviews.cover(fresh.state, SITE, 2)
+
+    await fresh.take(review("r1", 1, revision=2))
+
+    assert fresh.keys() == ["lowered:r1:1"]
+    assert fresh.status() is Status.OPEN
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"reply": REPLY}, Reason.ANSWERED),
+        ({"rating": 5}, Reason.RAISED),
+        ({"moderation": "REJECTED"}, Reason.REJECTED),
+    ],
+    ids=["answered", "raised", "rejected"],
+)
+async def test_what_has_not_left_yet_of_a_closed_review_is_cancelled(
+    door: Door, changes: dict[str, Any], reason: Reason
+) -> None:
+    await door.take(review("r1", 2), review("r2", 2))
+    door.send("owner")
+
+    assert await door.take(replace(review("r1", 2, revision=1), **changes)) == {reason: 1}
+
+    assert door.status() is Status.CLOSED
+    assert door.deliveries("cancelled") == [("new r1", "baker")]
+    assert door.deliveries("pending") == [("new r2", "baker")]
+    assert door.deliveries("sent") == [("new r1", "owner"), ("new r2", "owner")]
+    assert door.keys() == ["new:r1", "new:r2", "closed:r1:1"]
+
+
+async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> None:
+    await door.take(review("r1", 2))
+    message = outbox.claim(door.state, "owner", Form.ALERT, [1], "uid", T0)
+
+    await door.take(review("r1", 2, revision=1, reply=REPLY))
+
+    outbox.sent(door.state, message, Receipt("ok"), [])
+    assert door.deliveries("sent") == [("new r1", "owner")]
+    assert door.deliveries("cancelled") == [("new r1", "baker")]
+
+
+@pytest.mark.xfail(strict=True, reason="only what is in no message at that moment is cancelled")
+async def test_a_review_closed_while_its_message_was_being_refused_does_not_leave_any_more(door: Door) -> None:
+    await door.take(review("r1", 2))
+    message = outbox.claim(door.state, "owner", Form.ALERT, [1], "uid", T0)
+    await door.take(review("r1", 2, revision=1, reply=REPLY))
+
+    outbox.dissolve(door.state, message)
+
+    assert outbox.due(door.state, "owner", AT_LAST, 10) == []
+
+
+async def test_a_review_closed_by_a_raise_is_told_again_when_it_falls_again(door: Door) -> None:
+    for revision, rating in ((1, 2), (2, 4), (3, 2)):
+        await door.take(review("r1", rating, revision=revision))
+
+    assert door.keys() == ["new:r1", "closed:r1:1", "lowered:r1:1"]
+    assert door.deliveries() == [("lowered r1", "baker"), ("lowered r1", "owner")]
+
+
+async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1, reply=REPLY))
+    assert door.keys() == []
+
+    assert await door.take(review("r1", 2, revision=2)) == {Reason.REOPENED: 1}
+
+    assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
+
+
+async def test_a_review_that_was_told_is_not_told_again_when_its_answer_is_removed(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1))
+    door.send("owner")
+    door.send("baker")
+    await door.take(review("r1", 2, revision=2, reply=REPLY))
+
+    await door.take(review("r1", 2, revision=3))
+
+    assert door.status() is Status.OPEN
+    assert door.deliveries() == []
+
+
+@pytest.mark.xfail(
+    strict=True, reason="an alert that was cancelled before it left counts as told, so nobody ever hears"
+)
+async def test_a_review_whose_alert_was_cancelled_unsent_is_told_when_it_opens_again(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1))
+    await door.take(review("r1", 2, revision=2, moderation="REJECTED"))
+    assert door.deliveries() == []
+
+    await door.take(review("r1", 2, revision=3, moderation="APPROVED"))
+
+    assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
+
+
+async def test_an_edit_is_recorded_and_nobody_is_woken(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1, body="old"))
+
+    assert await door.take(review("r1", 2, revision=2, body="new")) == {Reason.EDITED: 1}
+
+    assert reviews.known_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
+    assert len(door.woken) == 1
+
+
+async def test_a_message_says_what_the_review_says_now(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1, body="old"))
+    await door.take(review("r1", 2, revision=2, body="new"))
+
+    message = outbox.claim(door.state, "owner", Form.ALERT, [1], "uid", T0)
+
+    assert [each.review.body for each in message.entries if each.review] == ["new"]
+
+
+# --- the past
+
+
+async def test_a_backfill_tells_of_everything_that_waits_for_an_answer_and_has_no_alert(fresh: Door) -> None:
+    await fresh.take(
+        review("baseline", 2),
+        review("import", 1, created=T0, written=T0 - timedelta(days=400)),
+        review("answered", 1, reply=REPLY),
+        review("rejected", 1, moderation="REJECTED"),
+        review("held", 1, moderation="IN_MODERATION"),
+    )
+    reviews.cover(fresh.state, SITE, 2)
+    await fresh.take(review("alerted", 1), review("late import", 2, created=T0, written=T0 - timedelta(days=400)))
+
+    assert await fresh.tell() == 4
+
+    told = {row["review_id"] for row in fresh.state.rows("SELECT review_id FROM alerts WHERE kind = 'new'")}
+    assert told == {"baseline", "import", "held", "late import", "alerted"}
+    assert fresh.keys().count("new:alerted") == 1
+    assert fresh.deliveries().count(("new baseline", "owner")) == 1
+    assert ("new baseline", "worst") not in fresh.deliveries()
+    assert ("new held", "worst") in fresh.deliveries()
+    assert fresh.status("baseline") is Status.OPEN
+
+
+async def test_a_backfill_marks_its_alerts_and_groups_them_as_asked(fresh: Door) -> None:
+    await fresh.take(review("r1", 2))
+
+    await fresh.tell(grouping=Grouping.EACH)
+
+    assert fresh.state.rows("SELECT DISTINCT grouping FROM deliveries") == [{"grouping": "each"}]
+    assert fresh.state.value("SELECT detail FROM alerts") == '{"backfill": true}'
+
+
+async def test_a_second_backfill_repeats_nothing(fresh: Door) -> None:
+    await fresh.take(review("r1", 2), review("r2", 1))
+    assert await fresh.tell() == 2
+    before = fresh.counts()
+
+    assert await fresh.tell() == 0
+
+    assert fresh.counts() == before
+    assert len(fresh.woken) == 1
+
+
+async def test_a_review_that_a_backfill_told_of_is_not_told_again_by_a_poll(fresh: Door) -> None:
+    await fresh.take(review("r1", 2))
+    await fresh.tell()
+    reviews.cover(fresh.state, SITE, 2)
+
+    await fresh.take(review("r1", 2), review("r1", 2, helpful=3))
+
+    assert fresh.keys() == ["new:r1"]
+
+
+async def test_a_backfilled_review_is_closed_by_an_answer_and_cancelled(fresh: Door) -> None:
+    await fresh.take(review("r1", 2))
+    await fresh.tell()
+
+    await fresh.take(review("r1", 2, revision=1, reply=REPLY))
+
+    assert fresh.status() is Status.CLOSED
+    assert fresh.deliveries() == []
+
+
+@pytest.mark.parametrize(
+    ("created", "told"),
+    [
+        (T0 - timedelta(milliseconds=1), 0),
+        (T0, 1),
+        (T0 + timedelta(days=1) - timedelta(milliseconds=1), 1),
+        (T0 + timedelta(days=1), 0),
+    ],
+    ids=["just before", "at its beginning", "just before its end", "at its end"],
+)
+async def test_a_backfill_keeps_to_its_span(fresh: Door, created: datetime, told: int) -> None:
+    await fresh.take(review(created=created))
+
+    assert await fresh.tell(T0, T0 + timedelta(days=1)) == told
+
+
+async def test_a_backfill_without_an_end_tells_up_to_now_and_beyond(fresh: Door) -> None:
+    await fresh.take(review("r1", created=T0), review("r2", created=AT_LAST))
+
+    assert await fresh.tell(T0) == 2
+
+
+async def test_a_review_without_a_date_is_dated_by_when_it_was_seen(fresh: Door, clock: SetClock) -> None:
+    await fresh.take(review())
+    clock.advance(days=3)
+    await fresh.take(review(helpful=1))
+
+    assert await fresh.tell(T0, T0 + timedelta(seconds=1)) == 1
+
+
+async def test_a_backfill_keeps_to_the_threshold_of_today(fresh: Door) -> None:
+    await fresh.take(review("r1", 4), review("r2", 3), site=fresh.florist)
+    stricter = fresh.florist.model_copy(update={"threshold": 3})
+
+    assert await fresh.intake.tell_of_past(stricter, LONG_AGO, None, Grouping.DIGEST) == 1
+
+    assert fresh.deliveries() == [("new r2", "florist"), ("new r2", "owner")]
+
+
+async def test_a_backfill_keeps_to_its_site(fresh: Door) -> None:
+    await fresh.take(review("r1", 2), site=fresh.florist)
+
+    assert await fresh.tell() == 0
+
+
+async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
+    total = 2100
+    page = [review(f"r{number}", 1 + number % 2, created=T0 - timedelta(minutes=number)) for number in range(total)]
+    await fresh.take(*page)
+
+    assert await fresh.tell() == total
+
+    assert fresh.keys() == [f"new:r{number}" for number in reversed(range(total))]
+    assert outbox.pending(fresh.state, ["owner"]) == total
+    assert outbox.pending(fresh.state, ["worst"]) == total // 2
+    assert sum(len(ids) for _, ids in fresh.catalog.learned) == total
+    assert await fresh.tell() == 0
+
+
+async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(fresh: Door) -> None:
+    await fresh.take(review("r1", 2))
+    fresh.state.execute("CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT raise(ABORT, 'disk full'); END")
+
+    with pytest.raises(StateError, match="disk full"):
+        await fresh.tell()
+
+    assert (fresh.keys(), fresh.status(), fresh.woken) == ([], Status.BASELINE, [])
+    fresh.state.execute("DROP TRIGGER full")
+    assert await fresh.tell() == 1
+
+
+async def test_a_backfill_learns_names_after_the_commit_and_before_anybody_is_woken(fresh: Door) -> None:
+    await fresh.take(review("r1", 2))
+    fresh.catalog.look = lambda: (fresh.counts()["deliveries"], fresh.status(), len(fresh.woken))
+
+    await fresh.tell()
+
+    assert fresh.catalog.learned == [("Corner Bakery", ["r1"])]
+    assert fresh.catalog.seen == [(2, Status.OPEN, 0)]
+    assert fresh.woken == [{"baker", "owner"}]
+
+
+def test_the_kinds_of_alert_that_a_review_raises_are_counted_apart(state: State) -> None:
+    raised = [
+        reviews.Raised(reviews.Alert(f"{kind}:{SITE}:r1:{number}", kind, SITE, "r1"), [])
+        for kind, times in ((AlertKind.LOWERED, 2), (AlertKind.CLOSED, 1))
+        for number in range(times)
+    ]
+    with state.transaction():
+        assert reviews.raise_alerts(state, raised, T0) == 3
+        assert reviews.raise_alerts(state, raised[:1], T0) == 0
+
+    assert reviews.count_alerts(state, SITE, "r1", AlertKind.LOWERED) == 2
+    assert reviews.count_alerts(state, SITE, "r1", AlertKind.CLOSED) == 1
+    assert reviews.count_alerts(state, SITE, "r2", AlertKind.CLOSED) == 0

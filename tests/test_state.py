@@ -1,0 +1,438 @@
+"""The state file itself: opened, refused, locked, and all or nothing."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from alerter.errors import StateBusy, StateError
+from alerter.store import Holder, Lock, State
+from alerter.store.schema import migrations
+
+TROUBLE = "INSERT INTO troubles (scope, since, reason) VALUES (?, 0, ?)"
+PAGE = 4096
+
+
+@pytest.fixture
+def wide_umask() -> Iterator[None]:
+    """Nothing but what alerter does itself keeps its files private."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A state file of the present version that nobody has open."""
+    path = tmp_path / "state.db"
+    State.open(path, migrate=True).close()
+    return path
+
+
+@pytest.fixture
+def a_later_version() -> Iterator[None]:
+    """An alerter with one migration more, as the next release may bring."""
+
+    @migrations()
+    def a_later_need(db: Database) -> None:
+        db.execute("CREATE TABLE later (id INTEGER PRIMARY KEY) STRICT")
+
+    yield
+    migrations._migrations.pop()
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def scopes(state: State) -> list[str]:
+    return [row["scope"] for row in state.rows("SELECT scope FROM troubles ORDER BY scope")]
+
+
+def reading(path: Path) -> State:
+    state = State.read(path)
+    assert state
+    return state
+
+
+def change(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute(sql)
+
+
+def schema(path: Path) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as conn:
+        return conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+
+# Privacy
+
+
+def test_nobody_else_may_read_the_state_file_nor_what_lies_beside_it(tmp_path: Path, wide_umask: None) -> None:
+    path = tmp_path / "state.db"
+    with Lock(path) as lock, State.open(path, migrate=True) as state:
+        lock.acquire(Holder.RUN)
+        state.execute(TROUBLE, ["site:x", "r"])
+        assert {each.name: mode(each) for each in tmp_path.iterdir()} == {
+            "state.db": 0o600,
+            "state.db-wal": 0o600,
+            "state.db-shm": 0o600,
+            "state.db.lock": 0o600,
+        }
+
+
+def test_a_state_file_that_others_could_read_is_made_private(path: Path) -> None:
+    path.chmod(0o644)
+    State.open(path, migrate=True).close()
+    assert mode(path) == 0o600
+
+
+def test_reading_beside_nobody_leaves_nothing_that_others_could_read(path: Path, wide_umask: None) -> None:
+    with reading(path):
+        pass
+    assert {mode(each) for each in path.parent.iterdir()} == {0o600}
+
+
+def test_what_is_deleted_is_gone_from_the_file(path: Path) -> None:
+    text = "a review that its author took back"
+    with State.open(path, migrate=True) as state:
+        state.execute(TROUBLE, ["site:x", text])
+    assert text.encode() in path.read_bytes()
+    with State.open(path, migrate=True) as state:
+        state.execute("DELETE FROM troubles")
+    assert text.encode() not in path.read_bytes()
+
+
+# Refusals
+
+
+def of_a_newer_version(path: Path) -> None:
+    change(
+        path,
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('alerter', 'a_later_need', '2099')",
+    )
+
+
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    change(path, "CREATE TABLE reviews (id INTEGER PRIMARY KEY)")
+
+
+def no_database(path: Path) -> None:
+    path.write_text("Dear diary, " * 1000)
+
+
+def a_short_text(path: Path) -> None:
+    path.write_text("state\n")
+
+
+def corrupt_in_the_middle(path: Path) -> None:
+    content = path.read_bytes()
+    assert len(content) > 8 * PAGE
+    path.write_bytes(content[: 4 * PAGE] + b"\xa5" * PAGE + content[5 * PAGE :])
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: 6 * PAGE])
+
+
+REFUSED = {
+    "no database": (no_database, "is not a state file; name another one in `state`"),
+    "a short text": (a_short_text, "is not a state file"),
+    "another program's": (of_another_program, "is a database, but not a state file of alerter"),
+    "a newer version's": (of_a_newer_version, "was written by a newer alerter; install that version again"),
+    "corrupt": (corrupt_in_the_middle, "is corrupt .*restore a backup, or move it away to start anew"),
+    "cut off": (cut_off, "malformed"),
+}
+
+
+@pytest.mark.parametrize("migrate", [True, False], ids=["for the daemon", "beside it"])
+@pytest.mark.parametrize(("spoil", "phrase"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_file_that_is_refused_stays_as_it_is(
+    path: Path, spoil: Callable[[Path], None], phrase: str, *, migrate: bool
+) -> None:
+    spoil(path)
+    path.chmod(0o640)
+    before = path.read_bytes()
+    with pytest.raises(StateError, match=f"(?s){phrase}") as caught:
+        State.open(path, migrate=migrate)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert path.read_bytes() == before
+    assert mode(path) == 0o640
+
+
+@pytest.mark.parametrize(
+    "spoil", [no_database, of_another_program, of_a_newer_version, cut_off], ids=lambda spoil: spoil.__name__
+)
+def test_reading_refuses_the_same_files(path: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(path)
+    before = path.read_bytes()
+    with pytest.raises(StateError):
+        State.read(path)
+    assert path.read_bytes() == before
+
+
+def test_an_older_version_is_brought_up_to_date_by_the_daemon_only(path: Path, a_later_version: None) -> None:
+    before = path.read_bytes()
+    for look in (lambda: State.open(path, migrate=False), lambda: State.read(path)):
+        with pytest.raises(StateError, match="is of an older version; restart the service"):
+            look()
+    assert path.read_bytes() == before
+    with State.open(path, migrate=True) as state:
+        assert state.rows("SELECT * FROM later") == []
+
+
+def test_a_migration_keeps_what_is_on_record(path: Path, request: pytest.FixtureRequest) -> None:
+    with State.open(path, migrate=True) as state:
+        state.execute(TROUBLE, ["site:x", "r"])
+    request.getfixturevalue("a_later_version")
+    with State.open(path, migrate=True) as state:
+        assert scopes(state) == ["site:x"]
+
+
+def test_only_the_daemon_makes_a_state_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with pytest.raises(StateError, match="there is no state file yet; `alerter run` makes it"):
+        State.open(path, migrate=False)
+    assert State.read(path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_no_state_file_yet(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    assert State.read(path) is None
+    State.open(path, migrate=True).close()
+    with reading(path) as state:
+        assert scopes(state) == []
+
+
+def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_table(tmp_path: Path) -> None:
+    change(tmp_path / "state.db", "PRAGMA journal_mode = WAL")
+    with State.open(tmp_path / "state.db", migrate=True) as state:
+        assert scopes(state) == []
+
+
+@pytest.mark.xfail(
+    strict=True, raises=StateError, reason="sqlite-utils makes its own table in a transaction of its own, before ours"
+)
+def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migration(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "state.db")) as db:
+        migrations.ensure_migrations_table(db)
+    with State.open(tmp_path / "state.db", migrate=True) as state:
+        assert scopes(state) == []
+
+
+@pytest.mark.parametrize("where", ["none/state.db", "."], ids=["no folder", "a folder"])
+def test_a_place_that_cannot_hold_a_state_file_is_told(tmp_path: Path, where: str) -> None:
+    with pytest.raises(StateError, match=str(tmp_path)):
+        State.open(tmp_path / where, migrate=True)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=OSError, reason="Path.exists raises what is not 'there is none', outside the try"
+)
+def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StateError):
+        State.read(tmp_path / ("x" * 300))
+
+
+# Schema
+
+
+def test_a_migrated_state_file_is_like_a_fresh_one(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    old, fresh = tmp_path / "old.db", tmp_path / "fresh.db"
+    State.open(old, migrate=True).close()
+    request.getfixturevalue("a_later_version")
+    State.open(old, migrate=True).close()
+    State.open(fresh, migrate=True).close()
+    assert schema(old) == schema(fresh)
+    assert "later" in {name for _, name, _, _ in schema(fresh)}
+
+
+def test_opening_again_changes_nothing(path: Path) -> None:
+    before = path.read_bytes()
+    State.open(path, migrate=True).close()
+    assert path.read_bytes() == before
+
+
+def test_every_table_is_strict(state: State) -> None:
+    tables = state.rows("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE '%sqlite%'")
+    assert {"sites", "reviews", "alerts", "deliveries", "messages", "blocks", "products"} <= {
+        row["name"] for row in tables
+    }
+    assert [row["name"] for row in tables if not row["strict"]] == []
+
+
+def test_a_text_is_no_moment(state: State) -> None:
+    with pytest.raises(StateError, match="cannot store TEXT value in INTEGER column"):
+        state.execute("INSERT INTO troubles (scope, since, reason) VALUES ('site:x', 'yesterday', 'r')")
+
+
+def test_a_delivery_needs_its_alert(state: State) -> None:
+    with pytest.raises(StateError, match="FOREIGN KEY"):
+        state.execute(
+            "INSERT INTO deliveries (alert, receiver, status, grouping, due_at) VALUES (1, 'a', 'pending', 'each', 0)"
+        )
+
+
+def test_power_may_fail_after_a_commit(state: State) -> None:
+    assert state.value("PRAGMA journal_mode") == "wal"
+    assert state.value("PRAGMA synchronous") == 2, "FULL: https://www.sqlite.org/pragma.html#pragma_synchronous"
+
+
+# Transactions
+
+
+def test_a_transaction_is_all(state: State, path: Path) -> None:
+    with state.transaction():
+        state.execute(TROUBLE, ["site:1", "r"])
+        state.execute_many(
+            "INSERT INTO troubles (scope, since, reason) VALUES (:scope, 0, 'r')",
+            [{"scope": "site:2"}, {"scope": "site:3"}],
+        )
+    with State.open(path, migrate=False) as other:
+        assert scopes(other) == ["site:1", "site:2", "site:3"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt], ids=["an error", "Ctrl-C"])
+def test_or_nothing(state: State, error: type[BaseException]) -> None:
+    def half() -> None:
+        with state.transaction():
+            state.execute(TROUBLE, ["site:1", "r"])
+            raise error
+
+    with pytest.raises(error):
+        half()
+    assert scopes(state) == []
+    with state.transaction():
+        state.execute(TROUBLE, ["site:2", "r"])
+    assert scopes(state) == ["site:2"]
+
+
+def test_a_refused_change_takes_the_whole_transaction_back(state: State) -> None:
+    def twice() -> None:
+        with state.transaction():
+            state.execute(TROUBLE, ["site:1", "r"])
+            state.execute(TROUBLE, ["site:1", "r"])
+
+    with pytest.raises(StateError, match="UNIQUE"):
+        twice()
+    assert scopes(state) == []
+
+
+def test_a_transaction_waits_while_another_process_writes(state: State) -> None:
+    with closing(sqlite3.connect(state.path, check_same_thread=False, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute(TROUBLE, ["site:1", "r"])
+        done = threading.Timer(0.2, other.commit)
+        done.start()
+        with state.transaction():
+            state.execute(TROUBLE, ["site:2", "r"])
+        done.join()
+    assert scopes(state) == ["site:1", "site:2"]
+
+
+def test_a_wait_for_another_process_is_short_for_it_holds_up_the_loop(state: State) -> None:
+    assert state.value("PRAGMA busy_timeout") == 2000
+
+
+def test_a_transaction_that_waited_too_long_is_busy_and_may_be_tried_again(state: State) -> None:
+    state.value("PRAGMA busy_timeout = 20")
+    with closing(sqlite3.connect(state.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateBusy, match="is locked by another process"), state.transaction():
+            pytest.fail("two processes write at once")
+        with pytest.raises(StateBusy):
+            state.execute(TROUBLE, ["site:1", "r"])
+        other.execute("ROLLBACK")
+    with state.transaction():
+        state.execute(TROUBLE, ["site:2", "r"])
+    assert scopes(state) == ["site:2"]
+
+
+# Reading beside a writer
+
+
+def test_a_reader_sees_what_is_committed_while_the_daemon_writes(state: State) -> None:
+    state.execute(TROUBLE, ["site:1", "r"])
+    with state.transaction():
+        state.execute(TROUBLE, ["site:2", "r"])
+        with reading(state.path) as reader:
+            assert scopes(reader) == ["site:1"]
+
+
+def test_a_reader_cannot_write(state: State) -> None:
+    with reading(state.path) as reader, pytest.raises(StateError, match="readonly"):
+        reader.execute(TROUBLE, ["site:1", "r"])
+    assert scopes(state) == []
+
+
+# The lock
+
+
+def test_one_process_tells_at_a_time_and_the_other_learns_which_kind_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with Lock(path) as first, Lock(path) as second:
+        assert first.acquire(Holder.BACKFILL) is None
+        assert second.acquire(Holder.RUN) is Holder.BACKFILL
+        first.release()
+        assert second.acquire(Holder.RUN) is None
+        assert first.acquire(Holder.BACKFILL) is Holder.RUN
+    with Lock(path) as third:
+        assert third.acquire(Holder.BACKFILL) is None
+
+
+def test_a_lock_is_of_one_state_file(tmp_path: Path) -> None:
+    with Lock(tmp_path / "a.db") as one, Lock(tmp_path / "b.db") as other:
+        assert one.acquire(Holder.RUN) is None
+        assert other.acquire(Holder.RUN) is None
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    with Lock(tmp_path / "none" / "state.db") as lock, pytest.raises(StateError, match=r"state\.db\.lock"):
+        lock.acquire(Holder.RUN)
+
+
+VICTIM = f"""
+import pathlib, sys
+from alerter.store import Holder, Lock, State
+path = pathlib.Path(sys.argv[1])
+lock = Lock(path)
+assert lock.acquire(Holder.BACKFILL) is None
+state = State.open(path, migrate=True)
+state.execute({TROUBLE!r}, ["site:committed", "r"])
+state.execute("BEGIN IMMEDIATE")
+state.execute({TROUBLE!r}, ["site:not committed", "r"])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_is_killed_leaves_its_lock_free_and_what_it_committed(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    victim = subprocess.Popen(
+        [sys.executable, "-c", VICTIM, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with victim, Lock(path) as lock:
+        try:
+            assert victim.stdout
+            assert victim.stdout.readline() == "ready\n"
+            assert lock.acquire(Holder.RUN) is Holder.BACKFILL
+        finally:
+            victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        with reading(path) as reader:
+            assert scopes(reader) == ["site:committed"]
+        assert lock.acquire(Holder.RUN) is None
+        with State.open(path, migrate=True) as state, state.transaction():
+            assert scopes(state) == ["site:committed"]

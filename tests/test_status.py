@@ -1,0 +1,265 @@
+"""How things stand, from rows that the store's own functions wrote."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from alerter import status
+from alerter.config import Config, load_config
+from alerter.models import Alert, AlertKind, Form, Grouping, Known, Receipt, Status
+from alerter.status import Standing
+from alerter.store import State, blocks, outbox, reviews
+from alerter.store.reviews import Raised
+from tests.conftest import SITE, SetClock, review
+
+CAFE = "22222222-2222-4222-8222-222222222222"
+CONFIG = f"""
+state = "state.db"
+[poll]
+trouble_after = "15m"
+[[sites]]
+name = "Corner Bakery"
+site_id = "{SITE}"
+api_key = "env:WIX_API_KEY"
+[[sites]]
+name = "Café"
+site_id = "{CAFE}"
+api_key = "env:WIX_API_KEY"
+[slack]
+token = "env:SLACK_BOT_TOKEN"
+[[receivers]]
+name = "owner"
+slack = "C0123456789"
+[[receivers]]
+name = "support"
+slack = "C9876543210"
+"""
+
+Stand = Callable[[], Standing]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return load_config(tmp_path / "config.toml", {}, secrets=False)
+
+
+@pytest.fixture
+def stand(config: Config, state: State, clock: SetClock) -> Stand:
+    """How things stand now, a while after both sites were read."""
+    for site_id in (SITE, CAFE):
+        reviews.succeeded(state, site_id, clock.now(), sees_private=True)
+    clock.advance(minutes=2)
+    return lambda: status.standing(config, state, clock.now())
+
+
+def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1") -> int:
+    """Raise an alert for these receivers; returns its id."""
+    raised = Raised(
+        Alert(f"new:{SITE}:{review_id}", AlertKind.NEW, SITE, review_id),
+        [(receiver, None) for receiver in receivers],
+        Grouping.BURST,
+    )
+    with state.transaction():
+        reviews.put_reviews(state, SITE, [Known(review(review_id), Status.OPEN, clock.now())], clock.now())
+        reviews.raise_alerts(state, [raised], clock.now())
+    return int(state.value("SELECT max(id) FROM alerts"))
+
+
+def send(state: State, clock: SetClock, receiver: str, alerts: Sequence[int]) -> None:
+    message = outbox.claim(state, receiver, Form.ALERT, alerts, f"{receiver}-{alerts}", clock.now())
+    outbox.sent(state, message, Receipt("ok"), [])
+
+
+def give_up(state: State, clock: SetClock, receiver: str, alerts: Sequence[int]) -> None:
+    message = outbox.claim(state, receiver, Form.ALERT, alerts, f"{receiver}-{alerts}", clock.now())
+    outbox.failed(state, message, "msg_too_long")
+
+
+def troubles(standing: Standing) -> dict[str, str | None]:
+    return {site["name"]: site["trouble"] for site in standing.sites}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["an empty state file", "no state file"])
+def test_a_site_that_was_never_read_is_trouble(config: Config, state: State, clock: SetClock, *, there: bool) -> None:
+    standing = status.standing(config, state if there else None, clock.now())
+    assert troubles(standing) == {"Corner Bakery": "never read yet", "Café": "never read yet"}
+    assert standing.deliveries == {"pending": 0, "sent": 0, "failed": 0, "cancelled": 0}
+    assert standing.needs_a_person
+
+
+def test_sites_that_were_read_lately_need_nobody(stand: Stand) -> None:
+    assert troubles(stand()) == {"Corner Bakery": None, "Café": None}
+    assert stand().sites[0]["last_success"] == "2026-11-24T12:00:00Z"
+    assert not stand().needs_a_person
+
+
+def test_a_site_is_trouble_once_it_was_not_read_for_trouble_after(stand: Stand, state: State, clock: SetClock) -> None:
+    clock.advance(minutes=13)
+    reviews.succeeded(state, CAFE, clock.now(), sees_private=True)
+    assert not stand().needs_a_person
+    clock.advance(seconds=1)
+    assert troubles(stand()) == {"Corner Bakery": "not read for 15 min", "Café": None}
+    assert stand().needs_a_person
+
+
+def test_a_clock_that_was_set_back_makes_no_trouble(stand: Stand, clock: SetClock) -> None:
+    clock.step(hours=-1)
+    assert not stand().needs_a_person
+    assert "Corner Bakery  0 s ago" in status.as_text(stand(), clock.now())
+
+
+def test_a_site_that_refuses_us_is_trouble_though_it_was_read_lately(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
+    reviews.failed(state, CAFE, clock.now(), "Wix answered 401: the key is not valid")
+    assert troubles(stand()) == {"Corner Bakery": None, "Café": "Wix answered 401: the key is not valid"}
+    assert stand().needs_a_person
+
+
+def test_a_site_that_refused_us_from_the_beginning_says_why(config: Config, state: State, clock: SetClock) -> None:
+    reviews.failed(state, SITE, clock.now(), "Wix answered 403")
+    assert troubles(status.standing(config, state, clock.now()))["Corner Bakery"] == "Wix answered 403"
+
+
+def test_trouble_is_over_once_the_site_is_read_again(stand: Stand, state: State, clock: SetClock) -> None:
+    reviews.failed(state, CAFE, clock.now(), "Wix answered 401")
+    reviews.succeeded(state, CAFE, clock.now(), sees_private=True)
+    assert troubles(stand())["Café"] is None
+    assert not stand().needs_a_person
+
+
+def test_a_site_that_shows_published_reviews_only_is_told_apart(stand: Stand, state: State, clock: SetClock) -> None:
+    reviews.succeeded(state, CAFE, clock.now(), sees_private=False)
+    assert [site["published_only"] for site in stand().sites] == [False, True]
+
+
+def test_unanswered_reviews_are_counted_and_need_nobody(stand: Stand, state: State, clock: SetClock) -> None:
+    for number in range(3):
+        send(state, clock, "owner", [alert(state, clock, "owner", review_id=f"r{number}")])
+    records = [Known(review("r0"), Status.CLOSED), Known(review("old"), Status.BASELINE)]
+    reviews.put_reviews(state, SITE, records, clock.now())
+    clock.advance(minutes=10)
+    assert [site["open_reviews"] for site in stand().sites] == [2, 0]
+    assert not stand().needs_a_person
+
+
+def test_deliveries_are_counted_by_receiver_and_in_all(stand: Stand, state: State, clock: SetClock) -> None:
+    first = alert(state, clock, "owner", "support", review_id="r1")
+    second = alert(state, clock, "owner", "support", review_id="r2")
+    send(state, clock, "owner", [first])
+    give_up(state, clock, "owner", [second])
+    standing = stand()
+    assert standing.receivers == [
+        {"name": "owner", "pending": 0, "sent": 1, "failed": 1, "cancelled": 0},
+        {"name": "support", "pending": 2, "sent": 0, "failed": 0, "cancelled": 0},
+    ]
+    assert standing.deliveries == {"pending": 2, "sent": 1, "failed": 1, "cancelled": 0}
+
+
+def test_failed_deliveries_need_a_person_until_they_are_queued_again(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
+    give_up(state, clock, "owner", [alert(state, clock, "owner")])
+    assert stand().needs_a_person
+    assert "1 deliveries have failed; `alerter retry`" in status.as_text(stand(), clock.now())
+    outbox.requeue(state)
+    assert not stand().needs_a_person
+
+
+def test_failed_deliveries_of_a_receiver_that_was_renamed_are_not_forgotten(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
+    give_up(state, clock, "former", [alert(state, clock, "former")])
+    assert stand().deliveries["failed"] == 1
+    assert stand().needs_a_person
+
+
+def test_pending_deliveries_need_nobody_and_the_oldest_is_told(stand: Stand, state: State, clock: SetClock) -> None:
+    assert stand().oldest_pending is None
+    first = alert(state, clock, "owner", review_id="r1")
+    clock.advance(minutes=5)
+    alert(state, clock, "owner", review_id="r2")
+    assert stand().oldest_pending == "2026-11-24T12:02:00Z"
+    assert "the oldest pending delivery has waited since 5 min ago" in status.as_text(stand(), clock.now())
+    send(state, clock, "owner", [first])
+    assert stand().oldest_pending == "2026-11-24T12:07:00Z"
+    assert not stand().needs_a_person
+
+
+@pytest.mark.parametrize("scope", ["receiver:support", "service:slack"])
+def test_what_is_parked_needs_a_person_and_says_what_to_do(
+    stand: Stand, state: State, clock: SetClock, scope: str
+) -> None:
+    blocks.hold_back(state, scope, clock.now(), None, "channel_not_found")
+    assert stand().parked == [{"scope": scope, "since": "2026-11-24T12:02:00Z", "reason": "channel_not_found"}]
+    assert stand().needs_a_person
+    text = status.as_text(stand(), clock.now())
+    assert re.search(rf"parked: {scope} since .*: channel_not_found; mend it, then `alerter retry`", text)
+
+
+def test_a_service_that_asked_to_wait_needs_nobody(stand: Stand, state: State, clock: SetClock) -> None:
+    blocks.hold_back(state, "service:slack", clock.now(), clock.now() + timedelta(minutes=1), "ratelimited")
+    assert stand().parked == []
+    assert not stand().needs_a_person
+
+
+def test_a_site_that_was_renamed_is_the_same_site(state: State, clock: SetClock, tmp_path: Path, stand: Stand) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("Corner Bakery", "The Bakery"))
+    renamed = load_config(tmp_path / "config.toml", {}, secrets=False)
+    assert troubles(status.standing(renamed, state, clock.now())) == {"The Bakery": None, "Café": None}
+
+
+def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: SetClock) -> None:
+    reviews.failed(state, CAFE, clock.now(), "Wix answered 401")
+    alert(state, clock, "owner")
+    told = json.loads(status.as_json(stand()))
+    names = ("name", "site_id", "last_success", "trouble")
+    assert [{name: site[name] for name in names} for site in told["sites"]] == [
+        {"name": "Corner Bakery", "site_id": SITE, "last_success": "2026-11-24T12:00:00Z", "trouble": None},
+        {"name": "Café", "site_id": CAFE, "last_success": "2026-11-24T12:00:00Z", "trouble": "Wix answered 401"},
+    ]
+    assert {name: told["deliveries"][name] for name in ("pending", "sent", "failed")} == {
+        "pending": 1,
+        "sent": 0,
+        "failed": 0,
+    }
+
+
+def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: SetClock) -> None:
+    reviews.failed(state, CAFE, clock.now(), "Wix answered 401")
+    for number in range(12):
+        alert(state, clock, "owner", review_id=f"r{number}")
+    assert status.as_text(stand(), clock.now()).splitlines()[:8] == [
+        "site           last read  open  trouble",
+        "Corner Bakery  2 min ago  12    -",
+        "Café           2 min ago  0     Wix answered 401",
+        "",
+        "receiver  pending  sent  failed",
+        "owner     12       0     0",
+        "support   0        0     0",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        ({"seconds": 119}, "119 s ago"),
+        ({"minutes": 2}, "2 min ago"),
+        ({"minutes": 119}, "119 min ago"),
+        ({"hours": 47}, "47 h ago"),
+        ({"days": 2}, "2 d ago"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_time_is_told_in_a_unit_that_says_enough(
+    config: Config, state: State, clock: SetClock, span: dict[str, float], text: str
+) -> None:
+    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    clock.advance(**span)
+    assert f"Corner Bakery  {text} " in status.as_text(status.standing(config, state, clock.now()), clock.now())
