@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from alerter.store import Holder, Lock, State, blocks, outbox, reviews
 from alerter.tell.dispatch import Dispatcher, Why
 from alerter.watch.backfill import patient_pages, worth_telling
 from alerter.watch.poll import Reader
-from alerter.watch.triage import Reason
 from alerter.watch.wix import Span
 from alerter.wiring import House, open_house, open_wix, page_wait
 
@@ -78,23 +76,28 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
             if alone:
                 take_over(state, config)
             async with open_house(config, state, clock) as house:
-                for site in past.sites:
-                    await _record(config, clock, past, house, site)
+                read = [await _record(config, clock, past, house, site) for site in past.sites]
                 if grouping is None:
                     return True
-                told = [await house.intake.tell_of_past(site, past.since, past.until, grouping) for site in past.sites]
+                told = [
+                    await house.intake.tell_of_past(site, ids, grouping)
+                    for site, ids in zip(past.sites, read, strict=True)
+                ]
                 click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
                 await _deliver(config, state, lock, house.dispatcher, alone=alone)
             return _nothing_left(config, state)
 
 
-async def _record(config: Config, clock: Clock, past: Past, house: House, site: Site) -> None:
-    seen: Counter[Reason] = Counter()
+async def _record(config: Config, clock: Clock, past: Past, house: House, site: Site) -> list[str]:
+    """Put what Wix has of a site's past on record; returns the ids, oldest first."""
+    ids: dict[str, None] = {}
     with _reading(site, past, clock) as reached:
         async for page in patient_pages(house.reader, clock, site, past.span(config.threshold(site)), page_wait):
-            seen += await house.intake.take(site, page.reviews)
+            await house.intake.take(site, page.reviews)
+            ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
-    click.echo(f"{site.name}: {seen.total()} low-rated reviews read")
+    click.echo(f"{site.name}: {len(ids)} low-rated reviews read")
+    return list(ids)
 
 
 async def _deliver(config: Config, state: State, lock: Lock, dispatcher: Dispatcher, *, alone: bool) -> None:

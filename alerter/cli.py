@@ -252,4 +252,4 @@ def demo(reviews: Path | None, *, serve: bool) -> None:
     from alerter.demo import story
 
     _log_to_stderr(logging.WARNING)
-    sys.exit(0 if asyncio.run(story.serve(reviews) if serve else story.play(reviews)) else 1)
+    sys.exit(0 if asyncio.run(story.serve(reviews, click.echo) if serve else story.play(reviews, click.echo)) else 1)

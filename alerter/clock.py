@@ -43,6 +43,6 @@ def http_date(text: str | None) -> datetime | None:
     """The moment that an HTTP header such as Date names, where it names one."""
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,171 +1,33 @@
 """TOML and environment → a frozen, checked `Config`, or every fault at once."""
 
 import difflib
-import ipaddress
-import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from alerter.config_fields import (
+    Address,
+    Beside,
+    Duration,
+    Folder,
+    HeaderSecret,
+    Rating,
+    Secret,
+    Sender,
+    SiteId,
+    SlackId,
+    Timezone,
+    Url,
+    Word,
+    whole,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
-
 from alerter.errors import ConfigError
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LONGEST = timedelta(days=36500)
-
-
-def _fault(text: str) -> PydanticCustomError:
-    return PydanticCustomError("fault", "{text}", {"text": text})
-
-
-def _duration(value: object) -> timedelta:
-    match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
-    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
-    if not timedelta() < span <= _LONGEST:
-        raise _fault('must be a duration such as "90s", "5m", "2h" or "30d", and more than nothing')
-    return span
-
-
-def _rating(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 5:
-        raise _fault("must be a number of stars: 1, 2, 3, 4 or 5")
-    return value
-
-
-def _whole(lowest: int, highest: int) -> BeforeValidator:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise _fault(f"must be a whole number from {lowest} to {highest}")
-        return value
-
-    return BeforeValidator(check)
-
-
-def _secret(value: object, info: ValidationInfo) -> SecretStr:
-    """Fetch a secret from where the config says it is; its value never stands in the config, nor in a fault."""
-    source, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if source not in ("env", "file", "credential") or not name:
-        raise _fault(
-            'must say where the secret is: "env:NAME", "file:PATH" or "credential:NAME"; '
-            "the secret itself does not belong in this file"
-        )
-    place: dict[str, Any] = info.context or {}
-    if not place.get("secrets", False):
-        return SecretStr("")
-    found = _read_secret(source, name, place["folder"], place["environ"])
-    if not found or not found.isprintable():
-        raise _fault(f"the secret in {source}:{name} is empty or has a character that no secret has")
-    return SecretStr(found)
-
-
-def _read_secret(source: str, name: str, folder: Path, environ: Mapping[str, str]) -> str:
-    if source == "env":
-        if not environ.get(name):
-            raise _fault(f"the environment variable {name} is not set")
-        return environ[name].strip()
-    if source == "credential" and not environ.get("CREDENTIALS_DIRECTORY"):
-        raise _fault(f"there is no credential {name}: systemd's LoadCredential has not set CREDENTIALS_DIRECTORY")
-    path = Path(environ["CREDENTIALS_DIRECTORY"]) / name if source == "credential" else folder / name
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise _fault(f"the secret in {source}:{name} cannot be read: {reason}") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether traffic to this host stays on this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _url(value: object) -> str:
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-        host = parts.hostname if parts and (parts.port is None or parts.port) else None
-    except ValueError:
-        parts = host = None
-    if parts is None or not host or parts.scheme not in ("http", "https") or parts.username or parts.query:
-        raise _fault('must be an address such as "https://www.wixapis.com"')
-    if parts.scheme == "http" and not is_loopback(host):
-        raise _fault("must be https:// (plain http:// goes to this machine only)")
-    return parts.geturl().rstrip("/")
-
-
-def _mailbox(value: object) -> str:
-    address = parseaddr(value)[1] if isinstance(value, str) else ""
-    if not isinstance(value, str) or not value.isprintable() or not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", address):
-        raise _fault('must be a mail address such as "owner@example.com"')
-    return value
-
-
-def _address(value: object) -> str:
-    if _mailbox(value) != parseaddr(str(value))[1]:
-        raise _fault('must be a bare mail address such as "owner@example.com"')
-    return str(value)
-
-
-def _slack_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[CGDU][A-Z0-9]{2,}", value):
-        raise _fault("must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U…)")
-    return value
-
-
-def _timezone(value: object) -> ZoneInfo:
-    known = available_timezones()
-    if not isinstance(value, str) or value not in known:
-        near = difflib.get_close_matches(str(value), known, 1)
-        raise _fault('must be a timezone such as "Europe/Berlin"' + (f'; did you mean "{near[0]}"?' if near else ""))
-    return ZoneInfo(value)
-
-
-def _word(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise _fault("must be a text, and not an empty one")
-    return value
-
-
-def _site_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
-        raise _fault("must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…")
-    return value
-
-
-def _beside(value: object, info: ValidationInfo) -> Path:
-    """A path in the config is relative to the config file."""
-    return Path((info.context or {}).get("folder", Path())) / _word(value)
-
-
-def _folder(value: object, info: ValidationInfo) -> Path:
-    path = _beside(value, info)
-    if not path.is_dir():
-        raise _fault(f"must be a folder; there is none at {path}")
-    return path
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Rating = Annotated[int, BeforeValidator(_rating)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-Url = Annotated[str, BeforeValidator(_url)]
-Word = Annotated[str, BeforeValidator(_word)]
 
 
 class _Table(BaseModel):
@@ -185,7 +47,7 @@ class Alerts(_Table):
     """Which reviews are low-rated, and how many deliveries make a digest."""
 
     threshold: Rating = 2
-    burst: Annotated[int, _whole(1, 1000)] = 10
+    burst: Annotated[int, whole(1, 1000)] = 10
 
 
 class Wix(_Table):
@@ -198,8 +60,8 @@ class Site(_Table):
     """One Wix site and the way into it: an API key, or an app's client credentials."""
 
     name: Word
-    site_id: Annotated[str, BeforeValidator(_site_id)]
-    api_key: Secret | None = None
+    site_id: SiteId
+    api_key: HeaderSecret | None = None
     app_id: Word | None = None
     app_secret: Secret | None = None
     instance_id: Word | None = None
@@ -210,17 +72,17 @@ class Smtp(_Table):
     """The mail server that takes our mail."""
 
     host: Word
-    port: Annotated[int, _whole(1, 65535)]
+    port: Annotated[int, whole(1, 65535)]
     security: Literal["starttls", "tls", "none"]
     username: Word | None = None
     password: Secret | None = None
-    sender: Annotated[str, BeforeValidator(_mailbox)] = Field(alias="from")
+    sender: Sender = Field(alias="from")
 
 
 class Slack(_Table):
     """The Slack workspace."""
 
-    token: Secret
+    token: HeaderSecret
     base_url: Url = "https://slack.com/api"
 
 
@@ -228,20 +90,19 @@ class Receiver(_Table):
     """A named destination: people by email, or a Slack channel."""
 
     name: Word
-    email: Annotated[
-        tuple[Annotated[str, BeforeValidator(_address)], ...] | None, Field(default=None, min_length=1, strict=False)
-    ]
-    slack: Annotated[str, BeforeValidator(_slack_id)] | None = None
-    sites: Annotated[tuple[Word, ...] | None, Field(default=None, strict=False)]
+    email: Annotated[tuple[Address, ...] | None, Field(default=None, min_length=1, strict=False)]
+    slack: SlackId | None = None
+    sites: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
+    trouble: bool = False
     max_rating: Rating | None = None
 
 
 class Config(_Table):
     """Everything that a config file says, checked."""
 
-    state: Annotated[Path, BeforeValidator(_beside)]
-    timezone: Annotated[ZoneInfo, BeforeValidator(_timezone), Field(validate_default=True)] = "UTC"  # type: ignore[assignment]
-    templates: Annotated[Path, BeforeValidator(_folder)] | None = None
+    state: Beside
+    timezone: Timezone = "UTC"  # type: ignore[assignment]
+    templates: Folder | None = None
     poll: Poll = Poll()
     alerts: Alerts = Alerts()
     wix: Wix = Wix()
@@ -253,6 +114,10 @@ class Config(_Table):
     def threshold(self, site: Site) -> int:
         """Ratings up to this one (stars, inclusive) are low-rated on that site."""
         return site.threshold or self.alerts.threshold
+
+    def sites_of(self, receiver: Receiver) -> set[str]:
+        """The names of the sites that a receiver hears of."""
+        return set(receiver.sites or (site.name for site in self.sites))
 
     def service(self, receiver: Receiver) -> str:
         """The name of the service that a receiver is reached by."""
@@ -272,8 +137,12 @@ def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Con
     try:
         config = Config.model_validate(raw, context=context)
     except ValidationError as error:
-        for detail in error.errors(include_input=False, include_url=False, include_context=False):
-            faults.setdefault(_key(detail["loc"]), _phrase(detail))
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+        for detail in sorted(details, key=lambda detail: detail["type"] == "too_short"):
+            key = _place(detail["loc"])
+            # A list whose only entry is at fault is told to be empty as well.
+            if not any(other.startswith(f"{key}.") for other in faults):
+                faults.setdefault(key, _phrase(detail))
     for key, problem in _between_keys(raw):
         faults.setdefault(key, problem)
     if config is None or faults:
@@ -294,7 +163,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None
 
 
-def _key(loc: tuple[int | str, ...]) -> str:
+def _place(loc: tuple[int | str, ...]) -> str:
     """The key as a person would look for it: `receivers.2.slack` is a key of the second [[receivers]]."""
     return ".".join(str(part + 1) if isinstance(part, int) else part for part in loc)
 
@@ -304,8 +173,15 @@ def _phrase(detail: ErrorDetails) -> str:
         return "is missing"
     if detail["type"] == "extra_forbidden":
         return _unknown(detail["loc"])
-    text = re.sub(r"^(Input|Tuple|Value) should (be|have)( an instance of)?", r"must \2", detail["msg"])
-    return text.replace("valid dictionary or instance of", "table: the keys of")
+    if detail["type"] == "too_short":
+        return "must name at least one"
+    if detail["type"] == "tuple_type" and detail["loc"] in (("sites",), ("receivers",)):
+        return f"must be tables, each headed [[{detail['loc'][0]}]]"
+    if detail["type"] == "tuple_type":
+        return 'must be a list, such as ["…"]'
+    if detail["type"] == "model_type":
+        return "must be a table of keys"
+    return detail["msg"].replace("Input should be", "must be")
 
 
 def _unknown(loc: tuple[int | str, ...]) -> str:
@@ -346,7 +222,7 @@ def _between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, site in enumerate(sites, 1):
         yield from _way_in(f"sites.{number}", site)
     for number, receiver in enumerate(receivers, 1):
-        yield from _way_out(f"receivers.{number}", receiver, raw, {site.get("name") for site in sites})
+        yield from _way_out(f"receivers.{number}", receiver, raw, [str(site.get("name")) for site in sites])
     smtp = raw.get("smtp")
     if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
         yield "smtp.password" if "username" in smtp else "smtp.username", "username and password go together"
@@ -374,7 +250,7 @@ def _way_in(key: str, site: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _way_out(
-    key: str, receiver: Mapping[str, Any], raw: Mapping[str, Any], sites: set[Any]
+    key: str, receiver: Mapping[str, Any], raw: Mapping[str, Any], sites: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     if ("email" in receiver) == ("slack" in receiver):
         yield f"{key}.email", "a receiver has either email or slack, and one of them is needed"
@@ -382,9 +258,8 @@ def _way_out(
         if way in receiver and table not in raw:
             yield f"{key}.{way}", f"needs the table [{table}]"
     wanted = receiver.get("sites")
-    if isinstance(wanted, list) and not wanted:
-        yield f"{key}.sites", "must name at least one site (leave it out for all)"
-    for name in wanted if isinstance(wanted, list) else ():
+    for number, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
         if isinstance(name, str) and name not in sites:
-            near = difflib.get_close_matches(name, [str(site) for site in sites], 1)
-            yield f"{key}.sites", f'there is no site "{name}"' + (f'; did you mean "{near[0]}"?' if near else "")
+            near = difflib.get_close_matches(name, sites, 1)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            yield f"{key}.sites.{number}", f'there is no site "{name}"{hint}'

@@ -37,22 +37,29 @@ class StateBusy(StateError):
 
 
 class WixError(AlerterError):
-    """A call to Wix did not give what was asked for."""
+    """A call to Wix did not give what was asked for.
+
+    `text` says why; the message adds what Wix calls the request, which is another one each time.
+    """
+
+    def __init__(self, text: str, request: str = "") -> None:
+        super().__init__(f"{text} (request {request})" if request else text)
+        self.text = text
 
 
 class WixAuthError(WixError):
     """Wix does not let us in (`status` 401 or 403): the key, the app or its permission has to be mended."""
 
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, status: int, request: str = "") -> None:
+        super().__init__(text, request)
         self.status = status
 
 
 class WixUnavailable(WixError):
     """Wix cannot answer now; `retry_after` is in seconds where Wix named a time."""
 
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, retry_after: float | None = None, request: str = "") -> None:
+        super().__init__(text, request)
         self.retry_after = retry_after
 
 

@@ -106,7 +106,7 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
     def write(
         wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, *, extra: str = "", receivers: str | None = None
     ) -> Path:
-        two = f'''
+        two = f"""
 [[receivers]]
 name = "owner"
 email = ["{OWNER}"]
@@ -114,10 +114,10 @@ email = ["{OWNER}"]
 [[receivers]]
 name = "support"
 slack = "{CHANNEL}"
-'''
+"""
         path = tmp_path / "config.toml"
         path.write_text(
-            f'''
+            f"""
 state = "state.db"
 timezone = "Europe/Berlin"
 
@@ -142,7 +142,7 @@ token = "env:SLACK_BOT_TOKEN"
 base_url = "{slack.base_url}"
 {two if receivers is None else receivers}
 {extra}
-'''
+"""
         )
         return path
 
@@ -150,9 +150,7 @@ base_url = "{slack.base_url}"
 
 
 @pytest.fixture
-def config(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
-) -> Config:
+def config(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Config:
     """A checked config of one site and two receivers, all embedded."""
     return load_config(write_config(wix, slack, mailbox), SECRETS, secrets=True)
 

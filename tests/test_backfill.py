@@ -417,7 +417,6 @@ async def test_a_review_that_a_poll_should_have_found_is_new_and_not_the_past(
     assert alerts(by_mail).count("new:overlooked") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="what is on record is told of, whether or not Wix still has it like that")
 @pytest.mark.parametrize("change", ["deleted", "raised"])
 async def test_a_backfill_tells_of_nothing_that_is_no_longer_so_at_wix(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, change: str
@@ -480,7 +479,6 @@ async def test_a_backfill_that_has_to_wait_for_wix_loses_and_repeats_nothing(
     assert mailed(mailbox) == [[f"r{index}" for index in range(150)]]
 
 
-@pytest.mark.xfail(strict=True, reason="what is read twice after a failure is counted twice")
 async def test_a_backfill_that_has_to_wait_says_how_many_reviews_there_were(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, capsys: pytest.CaptureFixture[str]
 ) -> None:

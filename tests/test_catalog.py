@@ -87,7 +87,6 @@ async def test_a_site_without_a_store_is_asked_for_no_product(
     assert paths(wix) == [VERSION]
 
 
-@pytest.mark.xfail(strict=True, reason="that a site has no store is remembered for as long as the process runs")
 @pytest.mark.parametrize(
     "fault", [None, Fault(status=404), Fault(body="{}")], ids=["not installed", "no such call", "no version"]
 )
@@ -283,7 +282,6 @@ async def test_an_id_stays_one_part_of_the_path(
     assert wix.requests[-1].query == ({"fields": "URL"} if version == "V3_CATALOG" else {})
 
 
-@pytest.mark.xfail(strict=True, reason="httpx takes dots in a path for steps, and another call of Wix is made")
 @pytest.mark.parametrize("entity_id", [".", ".."])
 async def test_an_id_of_dots_leads_to_no_other_call(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, entity_id: str

@@ -39,15 +39,7 @@ DAY = 86400.0
         ("Wed, 24 Nov 2027 12:00:00 GMT", DAY),
         ("Tue, 31 Feb 2026 12:00:00 GMT", None),
         ("Mon, 01 Jan 2024 00:00:00 +999999", None),
-        pytest.param(
-            "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
-            None,
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=OverflowError,
-                reason="a date out of all range is an OverflowError, not a ValueError",
-            ),
-        ),
+        pytest.param("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
     ],
     ids=[
         "seconds",
@@ -92,15 +84,7 @@ def test_retry_after_is_understood_in_both_its_forms_or_left_aside(header: str |
         ("yesterday", None),
         ("", None),
         (None, None),
-        pytest.param(
-            "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
-            None,
-            marks=pytest.mark.xfail(
-                strict=True,
-                raises=OverflowError,
-                reason="a date out of all range is an OverflowError, not a ValueError",
-            ),
-        ),
+        pytest.param("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
     ],
     ids=["GMT", "an offset", "no zone", "unknown zone", "ISO", "a word", "empty", "missing", "offset out of range"],
 )

@@ -132,7 +132,6 @@ async def test_a_text_of_the_greatest_length_arrives_whole(notifier: EmailNotifi
     ["\r\n", "\n", "\r", "\v", "\x85", "\u2028"],
     ids=["CRLF", "LF", "CR", "vertical tab", "next line", "line separator"],
 )
-@pytest.mark.xfail(strict=True, reason="build_mail's ValueError leaves send() as it is, not as a DeliveryError")
 async def test_a_subject_that_would_begin_another_header_is_a_fault_of_the_message(
     notifier: EmailNotifier, mailbox: Mailbox, end: str
 ) -> None:
@@ -272,13 +271,6 @@ async def test_a_certificate_for_another_name_is_a_fault_of_the_service(
     assert (mailbox.mails, mailbox.logins) == ([], [])
 
 
-NO_EXTENSION = pytest.mark.xfail(
-    strict=True,
-    reason="aiosmtplib says it with a bare SMTPException, which _delivery_error takes for a server out of reach",
-)
-
-
-@NO_EXTENSION
 async def test_a_server_without_starttls_is_a_fault_of_the_service(fresh_trust: None, open_notifier: Open) -> None:
     async with ListeningMailbox() as mailbox:
         error = await error_of(open_notifier(mailbox, security="starttls"))
@@ -286,7 +278,6 @@ async def test_a_server_without_starttls_is_a_fault_of_the_service(fresh_trust: 
     assert "STARTTLS" in str(error)
 
 
-@NO_EXTENSION
 async def test_a_server_that_takes_no_logins_is_a_fault_of_the_service(open_notifier: Open) -> None:
     async with Mailbox() as mailbox:
         error = await error_of(open_notifier(mailbox))
@@ -480,7 +471,6 @@ async def test_what_becomes_of_the_last_address(
     assert [mail.recipients for mail in mailbox.mails] == [(ANN, BOB)]
 
 
-@pytest.mark.xfail(strict=True, reason="to_left is taken from the state file as it is, whatever the config says by now")
 async def test_an_address_that_the_config_has_lost_since_is_not_tried_again(
     mailbox: Mailbox, notifier: EmailNotifier
 ) -> None:

@@ -269,7 +269,6 @@ async def test_a_created_date_in_the_future_does_not_run_the_checkpoint_ahead(
     assert sorted(keys(state)) == ["new:after", "new:future", "new:new"]
 
 
-@pytest.mark.xfail(strict=True, reason="without a Date header nothing holds the checkpoint back")
 async def test_a_created_date_in_the_future_is_harmless_without_a_date_header_too(
     watching: House, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
@@ -458,7 +457,6 @@ async def test_a_failure_is_logged_once_until_it_changes_and_so_is_its_end(
     assert counts["rounds_failed"] == 6
 
 
-@pytest.mark.xfail(strict=True, reason="each answer has a request id of its own, so each failure looks like a new one")
 @pytest.mark.parametrize(
     "fault",
     [Fault(status=500), Fault(status=401, body='{"message": "no"}'), Fault(status=400), Fault(body="null")],
@@ -719,7 +717,6 @@ async def test_a_threshold_lowered_watches_less_and_one_raised_again_is_silent_o
     assert said(log, logging.WARNING) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the count takes in every review on record, also those raised or told since")
 async def test_what_the_log_counts_as_low_rated_is_low_rated(
     configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
 ) -> None:

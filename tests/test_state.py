@@ -222,9 +222,6 @@ def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_tabl
         assert scopes(state) == []
 
 
-@pytest.mark.xfail(
-    strict=True, raises=StateError, reason="sqlite-utils makes its own table in a transaction of its own, before ours"
-)
 def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migration(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "state.db")) as db:
         migrations.ensure_migrations_table(db)
@@ -238,9 +235,6 @@ def test_a_place_that_cannot_hold_a_state_file_is_told(tmp_path: Path, where: st
         State.open(tmp_path / where, migrate=True)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=OSError, reason="Path.exists raises what is not 'there is none', outside the try"
-)
 def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
     with pytest.raises(StateError):
         State.read(tmp_path / ("x" * 300))

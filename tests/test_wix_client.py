@@ -197,7 +197,6 @@ async def test_each_site_of_an_app_has_a_token_of_its_own(client: WixClient, wix
     assert [request.path for request in wix.requests] == [TOKEN, QUERY, TOKEN, QUERY]
 
 
-@pytest.mark.xfail(strict=True, reason="calls that begin together each fetch a token of their own")
 async def test_calls_that_begin_together_share_one_token(client: WixClient, wix: EmbeddedWix) -> None:
     await asyncio.gather(*(read(client, BY_APP) for _ in range(3)))
     assert [request.path for request in wix.requests].count(TOKEN) == 1
@@ -320,9 +319,6 @@ async def test_a_token_whose_lifetime_makes_no_sense_is_used_all_the_same(
     assert sent_headers(wix.queries()[0])["authorization"] == "token-1"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=UnicodeEncodeError, reason="httpx's own error, which holds the key, comes through"
-)
 async def test_a_key_that_no_header_takes_is_refused_and_not_told(client: WixClient, wix: EmbeddedWix) -> None:
     with pytest.raises((WixError, ValidationError)) as caught:
         await read(client, site_of(api_key="env:UMLAUT"))
@@ -448,7 +444,6 @@ async def test_a_cursor_that_does_not_move_on_ends_the_read(client: WixClient, w
     assert len(wix.requests) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="only a cursor equal to the last one is seen, a longer circle is read for ever")
 async def test_cursors_that_go_in_circles_end_the_read(client: WixClient, wix: EmbeddedWix) -> None:
     wix.faults.add(QUERY, *(answer(cursor=cursor) for cursor in "abc" * 4))
     with pytest.raises(WixResponseError, match="does not move"):
@@ -488,10 +483,7 @@ async def test_the_newest_date_of_a_page_is_none_that_wix_itself_would_call_the_
         wix.add(SITE, {"id": name, "createdDate": created, "content": {"rating": 1}})
     wix.faults.add(QUERY, Fault(headers={"Date": "Mon, 01 Jul 2024 12:00:10 GMT"}))
     [page] = await pages(client, most=2)
-    assert page.answered_at == datetime(2024, 7, 1, 12, 0, 10, tzinfo=UTC)
-    assert page.newest == page.answered_at
-    assert Page(()).newest is None
-    assert Page((Review("a", 1),)).newest is None
+    assert page.newest == datetime(2024, 7, 1, 12, 0, 10, tzinfo=UTC)
 
 
 # What an answer means
@@ -545,7 +537,6 @@ async def test_wix_that_cannot_answer_now_may_be_asked_again(
     assert await read(client) == []
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="a date with an endless offset is no ValueError")
 @pytest.mark.parametrize("header", ["Retry-After", "Date"])
 async def test_a_date_that_no_calendar_holds_is_no_date(client: WixClient, wix: EmbeddedWix, header: str) -> None:
     date = "Tue, 24 Nov 2026 12:00:00 +999999999999999"
@@ -708,7 +699,6 @@ async def test_an_error_names_the_request_for_the_support_of_wix(clock: SetClock
     ['{"error": "oops"}', '{"reviews": null}'],
     ids=["an error with 200", "null reviews"],
 )
-@pytest.mark.xfail(strict=True, reason="an answer without a list of reviews is not named by its request id")
 async def test_an_answer_without_reviews_names_the_request_too(clock: SetClock, body: str) -> None:
     fault = Fault(body=body, headers={"x-wix-request-id": REQUEST_ID})
     async with served(always(fault), clock) as client:
@@ -750,7 +740,6 @@ async def test_no_secret_stands_in_an_error_or_a_log(
     assert not [text for text in texts if secret[:-1] in text]
 
 
-@pytest.mark.xfail(strict=True, reason="an access token that Wix echoes is not hidden")
 async def test_no_access_token_stands_in_an_error(client: WixClient, wix: EmbeddedWix) -> None:
     await read(client, BY_APP)
     token = sent_headers(wix.queries()[0])["authorization"]

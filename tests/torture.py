@@ -1,7 +1,7 @@
 """The crash harness: the real daemon, killed at random moments while everything around it fails.
 
-`python -m tests.torture` runs it long; a test runs it short. A seed replays what was random (not the moments at which the
-machine itself is slow).
+`python -m tests.torture` runs it long; a test runs it short. A seed replays what was random, but for the moments at
+which the machine itself is slow.
 """
 
 import argparse

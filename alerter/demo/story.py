@@ -8,30 +8,28 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import click
-
 from alerter.daemon import stopped_by_signals
 from alerter.demo.faults import Fault
 from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.errors import AlerterError
 
+Say = Callable[[str], None]
 _PATIENCE = 12.0
 _LOOK_EVERY = 0.05
 _HISTORY = [(1, "Burnt"), (2, "Too salty"), (5, "Lovely"), (4, "Good bread"), (1, "Never again"), (5, "Perfect")]
 
 
-async def serve(reviews: Path | None) -> bool:
+async def serve(reviews: Path | None, say: Say) -> bool:
     """Keep the services up until a signal comes; what is printed is a config for them."""
     with tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder, stopped_by_signals() as stop:
         async with open_stage(Path(folder), reviews) as stage:
-            click.echo(_guide(stage))
-            click.echo(stage.config(every="5s"))
-            sys.stdout.flush()
+            say(_guide(stage))
+            say(stage.config(every="5s"))
             await stop.wait()
             page = stage.write_page()
             kept = Path(tempfile.mkdtemp(prefix="alerter-demo-")) / page.name
             page.rename(kept)
-            click.echo(f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}")
+            say(f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}")
     return True
 
 
@@ -46,25 +44,26 @@ def _guide(stage: Stage) -> str:
 """
 
 
-async def play(reviews: Path | None) -> bool:
+async def play(reviews: Path | None, say: Say) -> bool:
     """Play the story; True where nothing was lost and nothing repeated."""
     folder = Path(tempfile.mkdtemp(prefix="alerter-demo-"))
     async with open_stage(folder, reviews) as stage:
-        story = _Story(stage)
+        story = _Story(stage, say)
         try:
             await story.play()
         finally:
             await story.end()
         lost, repeated = story.count()
-        click.echo(f"\nThe mails and Slack messages, as they look: {stage.write_page()}")
-        click.echo(f"{len(story.expected)} reviews alerted by email and on Slack: {lost} lost, {repeated} repeated")
+        say(f"\nThe mails and Slack messages, as they look: {stage.write_page()}")
+        say(f"{len(story.expected)} reviews alerted by email and on Slack: {lost} lost, {repeated} repeated")
         return not lost + repeated
 
 
 class _Story:
     """The daemon as its own process, and what happens around it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, say: Say) -> None:
+        self._say = say
         self.expected: list[str] = []
         self._stage = stage
         self._config = stage.folder / "config.toml"
@@ -77,27 +76,27 @@ class _Story:
         self._config.write_text(self._stage.config(every="1s"))
         await self._start()
         await self._rounds(2)
-        _say("A site with a history: it goes on record, and nobody is told.")
+        self._say("\nA site with a history: it goes on record, and nobody is told.")
 
-        _say("A customer leaves one star …")
+        self._say("\nA customer leaves one star …")
         self._add(1, "Stale on arrival", "The croissants were hard as stone, and the box was open.")
         await self._arrival()
 
-        _say("… another leaves five, which is nobody's emergency.")
+        self._say("\n… another leaves five, which is nobody's emergency.")
         self._add(5, "Wonderful", "Best croissants in town!")
         await self._rounds(2)
 
-        _say("A two-star review is still waiting for moderation; the owner hears of it all the same.")
+        self._say("\nA two-star review is still waiting for moderation; the owner hears of it all the same.")
         self._add(2, "Half of it missing", "I ordered six and got three.", status="SUBMITTED")
         await self._arrival()
 
-        _say("Slack is down for a moment. The mail goes out, the Slack message waits …")
+        self._say("\nSlack is down for a moment. The mail goes out, the Slack message waits …")
         self._stage.slack.faults.always("chat.postMessage", Fault(status=503))
         self._add(1, "Rude staff", "They laughed when I asked for a refund.")
         await self._until(lambda: self._mailed(self.expected[-1]))
         await self._until(lambda: any(call.status == 503 for call in self._stage.slack.requests))
 
-        _say("… and in the middle of it the daemon is killed. Slack comes back, the daemon is started again.")
+        self._say("\n… and in the middle of it the daemon is killed. Slack comes back, the daemon is started again.")
         await self._kill()
         self._stage.slack.faults.clear()
         self._add(1, "Found a hair", "In the bread. A long one.")
@@ -182,12 +181,8 @@ class _Story:
         mails = posts = 0
         while True:
             for mail in self._stage.mailbox.mails[mails:]:
-                click.echo(f"    mail   {mail.subject}")
+                self._say(f"    mail   {mail.subject}")
             for post in self._stage.slack.posts[posts:]:
-                click.echo(f"    Slack  {post.text.splitlines()[0]}")
+                self._say(f"    Slack  {post.text.splitlines()[0]}")
             mails, posts = len(self._stage.mailbox.mails), len(self._stage.slack.posts)
             await asyncio.sleep(_LOOK_EVERY)
-
-
-def _say(text: str) -> None:
-    click.echo(f"\n{text}")

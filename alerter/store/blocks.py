@@ -38,13 +38,19 @@ def failing_since(state: State, scope: str) -> datetime | None:
 
 
 def hold_back(state: State, scope: str, now: datetime, until: datetime | None, reason: str) -> None:
-    """Leave a scope alone until a moment; None: park it. Keeps when the run of failures began."""
+    """Leave a scope alone until a moment; None: park it.
+
+    Keeps when the run of failures began, and whatever holds for longer: a parking, or a wait that was asked for before.
+    """
     with state.transaction():
         state.execute(
             "INSERT INTO blocks (scope, since, set_at, until, parked, reason)"
             " VALUES (:scope, :now, :now, :until, :parked, :reason)"
-            " ON CONFLICT DO UPDATE SET set_at = excluded.set_at, until = excluded.until, parked = excluded.parked,"
-            " since = min(since, excluded.since), reason = excluded.reason",
+            " ON CONFLICT DO UPDATE SET set_at = excluded.set_at, since = min(since, excluded.since),"
+            " parked = max(parked, excluded.parked), reason = iif(parked, reason, excluded.reason),"
+            " until = CASE WHEN parked OR excluded.parked THEN NULL"
+            "  WHEN set_at > excluded.set_at THEN excluded.until"  # the clock was set back: the old one means nothing
+            "  ELSE max(until, excluded.until) END",
             {
                 "scope": scope,
                 "now": to_ms(now),

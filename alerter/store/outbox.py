@@ -40,8 +40,11 @@ def next_due(state: State, receiver: str) -> datetime | None:
     return from_ms(ms) if ms is not None else None
 
 
-def claim(state: State, receiver: str, form: Form, alerts: Sequence[int], uid: str, now: datetime) -> Message:
-    """Make a message of due deliveries, and count its first attempt, before the call that sends it."""
+def claim(state: State, receiver: str, form: Form, alerts: Sequence[int], uid: str, now: datetime) -> Message | None:
+    """Make a message of due deliveries, and count its first attempt, before the call that sends it.
+
+    None where another process has cancelled them all meanwhile.
+    """
     with state.transaction():
         message_id = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM messages"))
         state.execute(
@@ -49,11 +52,14 @@ def claim(state: State, receiver: str, form: Form, alerts: Sequence[int], uid: s
             " VALUES (?, ?, ?, 'sending', ?, 1, ?)",
             [message_id, receiver, form, uid, to_ms(now)],
         )
-        state.execute(
+        members = state.execute(
             "UPDATE deliveries SET message = ? WHERE receiver = ? AND status = 'pending' AND message IS NULL"
             " AND alert IN (SELECT value FROM json_each(?))",
             [message_id, receiver, json.dumps(list(alerts))],
         )
+        if not members:
+            state.execute("DELETE FROM messages WHERE id = ?", [message_id])
+            return None
         return Message(message_id, uid, receiver, form, _entries(state, message_id), now)
 
 
@@ -137,8 +143,16 @@ def partly_taken(state: State, message: Message, to_left: Collection[str], due_a
 
 
 def dissolve(state: State, message: Message, grouping: Grouping | None = None) -> None:
-    """Undo a message that was certainly refused: its deliveries may be grouped anew, or as `grouping` says."""
+    """Undo a message that was certainly refused: its deliveries may be grouped anew, or as `grouping` says.
+
+    What was on its way while its review was closed needs nobody any more.
+    """
     with state.transaction():
+        state.execute(
+            "UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND alert IN (SELECT alerts.id FROM alerts"
+            " JOIN reviews USING (site_id, review_id) WHERE reviews.status = 'closed' AND alerts.kind <> 'closed')",
+            [message.id],
+        )
         state.execute(
             "UPDATE deliveries SET message = NULL, grouping = ifnull(?, grouping) WHERE message = ?",
             [grouping, message.id],
@@ -180,7 +194,15 @@ def cancel_for_others(state: State, receivers: Collection[str]) -> list[str]:
 def requeue(state: State) -> tuple[int, int]:
     """Queue failed deliveries again and end every block; returns how many of each."""
     with state.transaction():
-        deliveries = state.execute("UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'")
+        # One that some addresses have taken stays what it is, and goes to the others only.
+        partly = "message IN (SELECT id FROM messages WHERE status = 'failed' AND to_left IS NOT NULL)"
+        deliveries = state.execute(
+            f"UPDATE deliveries SET status = 'pending', message = iif({partly}, message, NULL) WHERE status = 'failed'"
+        )
+        state.execute(
+            "UPDATE messages SET status = 'in_doubt', plain = 0, due_at = 0"
+            " WHERE status = 'failed' AND to_left IS NOT NULL"
+        )
         blocks = state.execute("DELETE FROM blocks WHERE parked")
     return deliveries, blocks
 

@@ -9,8 +9,6 @@ from typing import Any
 from alerter.models import Alert, AlertKind, Grouping, Known, Media, Reply, Review, Status, from_ms, to_ms
 from alerter.store.state import State
 
-_NEVER = 1 << 62
-
 
 @dataclass(frozen=True, slots=True)
 class SiteState:
@@ -100,21 +98,12 @@ def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: d
     state.execute_many(_PUT, [_row(site_id, known, seen_at) for known in records])
 
 
-def untold(
-    state: State, site_id: str, since: datetime, until: datetime | None, threshold: int, most: int
-) -> list[Review]:
-    """The oldest reviews on record that a backfill of that span tells of: low-rated, unanswered, never alerted."""
+def untold(state: State, site_id: str, ids: Sequence[str], threshold: int) -> list[Review]:
+    """Which of these reviews a backfill tells of, oldest first: low-rated, unanswered, never alerted."""
     rows = state.rows(
-        "SELECT * FROM reviews WHERE site_id = :site AND created_at >= :since AND created_at < :until"
-        " AND rating <= :threshold AND NOT answered AND NOT rejected AND alerted_at IS NULL"
-        " ORDER BY created_at, review_id LIMIT :most",
-        {
-            "site": site_id,
-            "since": to_ms(since),
-            "until": to_ms(until) if until else _NEVER,
-            "threshold": threshold,
-            "most": most,
-        },
+        "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
+        " AND rating <= ? AND NOT answered AND NOT rejected AND alerted_at IS NULL ORDER BY created_at, review_id",
+        [site_id, json.dumps(list(ids)), threshold],
     )
     return [load_review(row) for row in rows]
 
@@ -174,23 +163,41 @@ def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) ->
     )
 
 
-def cancel_unsent(state: State, site_id: str, review_id: str) -> None:
-    """Take back what has not left yet of a review that needs nobody any more."""
+def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
+    """Take back what has not left yet of a review that needs nobody any more; returns whether anybody was told."""
     state.execute(
         "UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND message IS NULL"
         " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ?)",
         [site_id, review_id],
     )
-
-
-def baseline_counts(state: State, site_id: str) -> tuple[int, int]:
-    """How many low-rated reviews of a site are on record, and how many of them are unanswered."""
-    row = state.row(
-        "SELECT count(*) AS low, ifnull(sum(NOT answered AND NOT rejected), 0) AS unanswered"
-        " FROM reviews WHERE site_id = ?",
-        [site_id],
+    return bool(
+        state.value(
+            "SELECT EXISTS (SELECT 1 FROM deliveries WHERE status <> 'cancelled'"
+            " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ?))",
+            [site_id, review_id],
+        )
     )
-    return (row["low"], row["unanswered"]) if row else (0, 0)
+
+
+def revive(state: State, site_id: str, review_id: str) -> list[str]:
+    """Queue again what was taken back of a review that nobody was told of; returns its receivers."""
+    rows = state.rows(
+        "UPDATE deliveries SET status = 'pending' WHERE status = 'cancelled' AND message IS NULL"
+        " AND alert = (SELECT max(id) FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')"
+        " RETURNING receiver",
+        [site_id, review_id],
+    )
+    return [row["receiver"] for row in rows]
+
+
+def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
+    """How many low-rated reviews of a site are on record, and of how many a backfill would tell."""
+    row = state.row(
+        "SELECT count(*) AS low, ifnull(sum(NOT answered AND NOT rejected AND alerted_at IS NULL), 0) AS untold"
+        " FROM reviews WHERE site_id = ? AND rating <= ?",
+        [site_id, threshold],
+    )
+    return (row["low"], row["untold"]) if row else (0, 0)
 
 
 _PUT = """

@@ -33,7 +33,7 @@ class State:
         Raises StateError, and leaves the file as it is, where it is no state file, is corrupt or of another version.
         """
         _check_sqlite()
-        if path.exists() and path.stat().st_size:
+        if _is_there(path):
             _inspect(path, migrate=migrate)
         elif not migrate:
             raise StateError(f"{path}: there is no state file yet; `alerter run` makes it")
@@ -51,7 +51,7 @@ class State:
     def read(cls, path: Path) -> Self | None:
         """Open the state file for reading only; None where there is none yet. Raises StateError."""
         _check_sqlite()
-        if not path.exists() or not path.stat().st_size:
+        if not _is_there(path):
             return None
         _inspect(path, migrate=False, check=False)
         with _translated(path):
@@ -130,6 +130,11 @@ def _check_sqlite() -> None:
         raise StateError(f"SQLite 3.37 or later is needed; this Python has {sqlite3.sqlite_version}")
 
 
+def _is_there(path: Path) -> bool:
+    with _translated(path):
+        return path.exists() and path.stat().st_size > 0
+
+
 def _keep_private(path: Path) -> None:
     """Make the file before SQLite does: it gives the -wal and -shm files beside it the same mode."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -151,7 +156,8 @@ def _inspect(path: Path, *, migrate: bool, check: bool = True) -> None:
         if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise StateError(f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew")
         applied = {migration.name for migration in migrations.applied(db)}
-        tables = db.table_names()
+        # sqlite-utils makes its own table first; a process may have died just then.
+        tables = set(db.table_names()) - {migrations.migrations_table, "sqlite_sequence"}
     ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - it has no public list
     if tables and not applied:
         raise StateError(f"{path}: is a database, but not a state file of alerter")

@@ -37,6 +37,7 @@ class Render(Protocol):
 class Notifier(Protocol):
     """What sends to one receiver."""
 
+    can_look: bool
     settle_after: timedelta
     domain: str
 
@@ -195,7 +196,8 @@ class Worker:
             return None
         form, alerts = group(members, self._burst, self._digest)
         uid = f"{uuid4().hex}@{self._outlet.notifier.domain}"
-        await self._attempt(outbox.claim(self._state, self._outlet.receiver, form, alerts, uid, now))
+        if message := outbox.claim(self._state, self._outlet.receiver, form, alerts, uid, now):
+            await self._attempt(message)
         return None
 
     def _most(self) -> int:
@@ -226,7 +228,8 @@ class Worker:
             await self._sent(message, receipt)
             return
         outbox.attempt_again(self._state, message, self._clock.now(), plain=message.plain)
-        await self._attempt(message)
+        # Where one can look, a message that is not there has not arrived; a mailbox keeps its secret.
+        await self._attempt(replace(message, in_doubt=not self._outlet.notifier.can_look))
 
     async def _attempt(self, message: Message) -> None:
         try:

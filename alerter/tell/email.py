@@ -26,6 +26,7 @@ class EmailNotifier:
     """Sends to one receiver's addresses, over one connection for as long as there is something to send."""
 
     # A mail that went out without an answer goes out again under the same Message-ID: there is nothing to wait for.
+    can_look = False
     settle_after = timedelta(0)
 
     def __init__(self, smtp: Smtp, receiver: str, addresses: Sequence[str]) -> None:
@@ -38,9 +39,15 @@ class EmailNotifier:
 
     async def send(self, message: Message, content: Content) -> Receipt:
         """Send to the addresses that have not taken it yet. Raises DeliveryError."""
-        mail = build_mail(self._smtp.sender, self._addresses, message, content)
         try:
-            return await self._send(mail.as_bytes(policy=SMTP_POLICY), message.to_left or self._addresses, message)
+            mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes(policy=SMTP_POLICY)
+        except ValueError as error:
+            raise DeliveryError(f"the mail cannot be built: {error}", Kind.MESSAGE) from error
+        left = [address for address in message.to_left if address in self._addresses]
+        if message.to_left and not left:
+            return Receipt("the config does not name any more who had not taken it")
+        try:
+            return await self._send(mail, left or self._addresses, message)
         except DeliveryError:
             self._drop()
             raise
@@ -69,7 +76,8 @@ class EmailNotifier:
                 ok=False,
                 subject=subject,
                 text=f"email: address {self._addresses.index(each.recipient) + 1} of"
-                f" {len(self._addresses)} is refused: {_said(each.code, each.message)}; correct it in the config",
+                f" {len(self._addresses)} is refused: {_said(each.code, each.message)}; "
+                + ("correct it in the config" if each.code >= 500 else "try again later"),
             )
             for each in refused
         ]
@@ -171,7 +179,7 @@ def _delivery_error(error: Exception) -> DeliveryError:
     """What a failure before the end of DATA means: the mail has certainly not been taken."""
     if (problem := _tls_problem(error)) is not None:
         return DeliveryError(f"the mail server cannot be trusted: {problem}", Kind.SERVICE)
-    if isinstance(error, aiosmtplib.SMTPNotSupported):
+    if type(error) in (aiosmtplib.SMTPNotSupported, aiosmtplib.SMTPException):  # no answer, but no extension either
         return DeliveryError(
             f"the mail server does not offer what `security` or the login needs: {error}", Kind.SERVICE
         )

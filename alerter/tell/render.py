@@ -3,12 +3,13 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, Template, TemplateError
+from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 import alerter
@@ -57,6 +58,7 @@ class ReviewView:
     when: str
     timestamp: int
     moderation: str
+    notes: str
     late: bool
     before: Mapping[str, Any] | None
     site: SiteView
@@ -112,9 +114,10 @@ class Renderer:
             author=review.author or "a customer",
             what=entry.product.name or _what(review),
             what_url=entry.product.url or "",
-            when=_date(when.astimezone(self._timezone)) if when else "on an unknown date",
-            timestamp=int(when.timestamp()) if when else 0,
+            when=_date(when, self._timezone) if when else "on an unknown date",
+            timestamp=max(int(when.timestamp()), 0) if when else 0,
             moderation=_MODERATION.get(review.moderation, ""),
+            notes=_notes(alert.detail),
             late=bool(alert.detail.get("late")),
             before=alert.detail.get("before"),
             site=SiteView(self._sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
@@ -128,8 +131,8 @@ class Renderer:
             except RenderError as error:
                 if not self._fall_back:
                     raise
-                if str(error) not in self._broken:
-                    self._broken.add(str(error))
+                if name not in self._broken:
+                    self._broken.add(name)
                     log.error("%s; the built-in template is used instead", error)  # noqa: TRY400 - the text says it all
         return _render(self._builtin, name, values, as_json=as_json)
 
@@ -185,12 +188,19 @@ def pack(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
 
 def _length(view: ReviewView) -> int:
     words = (cut(view.title, _EXCERPT), view.excerpt, view.author, view.what, view.when, view.site.name)
-    return sum(_units(text) for text in words) + len(view.moderation) + _MARKUP_OF_AN_ENTRY
+    return sum(_units(text) for text in words) + len(view.moderation) + len(view.notes) + _MARKUP_OF_AN_ENTRY
 
 
 def _units(text: str) -> int:
     """A length in UTF-16 units, as a service may count: an emoji is two."""
     return len(text) + sum(char > "\uffff" for char in text)
+
+
+def _notes(detail: Mapping[str, Any]) -> str:
+    """What a digest says of why a review is in it, beyond its being new."""
+    if before := detail.get("before"):
+        return f"lowered from {before['rating']} to {detail.get('after', 'fewer')} stars"
+    return "older, and changed or approved since" if detail.get("late") else ""
 
 
 def _what(review: Review) -> str:
@@ -199,7 +209,9 @@ def _what(review: Review) -> str:
     return f"product {review.entity_id}" if review.namespace in ("stores", "") else review.entity_id
 
 
-def _date(moment: datetime) -> str:
+def _date(moment: datetime, timezone: tzinfo) -> str:
+    with suppress(OverflowError):  # the first or the last day that there is
+        moment = moment.astimezone(timezone)
     return f"{moment:%A}, {moment.day} {moment:%B %Y, %H:%M}"
 
 
@@ -222,26 +234,32 @@ def _render(env: SandboxedEnvironment, name: str, values: Mapping[str, Any], *, 
     try:
         template: Template = env.get_template(name)
         text = template.render(values)
-        blocks = json.loads(text) if as_json else None
-    except TemplateError as error:
-        raise RenderError(f"template {name}{_line(error)}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise RenderError(f"template {name}: is not UTF-8 text") from error
+    except Exception as error:  # a template may call anything that its values have
+        said = str(error) if isinstance(error, TemplateError) else repr(error)
+        raise RenderError(f"template {_where(error, name)}: {said}") from error
+    return _blocks(name, text) if as_json else text
+
+
+def _blocks(name: str, text: str) -> list[Any]:
+    try:
+        blocks = json.loads(text)
     except ValueError as error:
         raise RenderError(f"template {name}: does not make JSON: {error}") from error
-    except Exception as error:  # a template may call anything that its values have
-        raise RenderError(f"template {name}{_line(error)}: {error!r}") from error
-    if not as_json:
-        return text
     if not isinstance(blocks, list):
         raise RenderError(f"template {name}: must make a JSON list of blocks")
     return blocks
 
 
-def _line(error: Exception) -> str:
-    """Where in the template it went wrong: a syntax error knows, any other has it in its traceback."""
-    lineno = getattr(error, "lineno", None)
-    trace = error.__traceback__
-    while lineno is None and trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith((".txt", ".html", ".json")):
-            lineno = trace.tb_lineno
+def _where(error: Exception, name: str) -> str:
+    """The file and line where it went wrong: a syntax error knows, any other has them in its traceback."""
+    if isinstance(error, TemplateSyntaxError):
+        return f"{error.name or name}, line {error.lineno}"
+    lineno, trace = None, error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.suffix in (".txt", ".html", ".json"):
+            name, lineno = file.name, trace.tb_lineno
         trace = trace.tb_next
-    return f", line {lineno}" if lineno else ""
+    return f"{name}, line {lineno}" if lineno else name

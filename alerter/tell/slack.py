@@ -43,7 +43,8 @@ _FAULT_OF_MESSAGE = {
 # Slack says of these that some of the work may have been done.
 _IN_DOUBT = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 _SLOW_DOWN = {"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"}
-_CANNOT_LOOK = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied"}
+# Not in the way of posting: a public channel may be written to without being a member.
+_CANNOT_LOOK = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "not_in_channel"}
 
 
 @asynccontextmanager
@@ -56,6 +57,7 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
 class SlackNotifier:
     """Posts to one receiver's channel."""
 
+    can_look = True
     # Before this, a message that was taken may not be in the channel's history yet.
     settle_after = timedelta(seconds=5)
     domain = "alerter"
@@ -111,30 +113,41 @@ class SlackNotifier:
         except _CannotLook as error:
             log.warning(
                 'receiver "%s": Slack does not let us look (%s) whether a message arrived, so it may be posted twice; '
-                "grant the scopes channels:history and groups:history",
+                "invite the app to the channel, and grant it the scope to read its history",
                 self._receiver,
                 error,
             )
         return None
 
     async def check(self) -> list[Finding]:
-        """Ask who we are and what the channel is, without posting."""
-        subject = f"receiver {self._receiver}"
+        """Ask who we are, what we may and what the channel is, without posting."""
         try:
             who = await self._call(self._client.auth_test)
+            granted = _scopes(who)
+            if granted and "chat:write" not in granted:
+                return [self._finding(f"the token may not post; grant it chat:write (it has: {', '.join(granted)})")]
             info = await self._look(self._client.conversations_info, channel=await self._conversation())
         except _CannotLook as error:
-            text = f"slack: the token is good, but may not look at channels ({error}); `alerter test` shows what it may"
-            return [Finding(ok=True, subject=subject, text=text, warning=True)]
+            text = f"the token is good, but may not look at channels ({error}); `alerter test` shows what it may"
+            return [self._finding(text, ok=True, warning=True)]
         except DeliveryError as error:
-            return [Finding(ok=False, subject=subject, text=f"slack: {error}")]
-        channel = info.get("channel") or {}
+            return [self._finding(str(error))]
+        return [self._about(info.get("channel") or {}, granted, str(who.get("team", "the workspace")))]
+
+    def _about(self, channel: Mapping[str, Any], granted: list[str], team: str) -> Finding:
         name = channel.get("name") or self._channel
         if channel.get("is_archived"):
-            return [Finding(ok=False, subject=subject, text=f"slack: channel {name} is archived; unarchive it")]
+            return self._finding(f"channel {name} is archived; unarchive it")
         if channel.get("is_member") is False and not channel.get("is_im"):
-            return [Finding(ok=False, subject=subject, text=f"slack: not a member of {name}; invite the app to it")]
-        return [Finding(ok=True, subject=subject, text=f"slack: {name} in {who.get('team', 'the workspace')}")]
+            return self._finding(f"not a member of {name}; invite the app to it")
+        family = "im" if channel.get("is_im") else "groups" if channel.get("is_private") else "channels"
+        if granted and f"{family}:history" not in granted:
+            text = f"{name} in {team}, but without {family}:history a message whose answer is lost may be posted twice"
+            return self._finding(text, ok=True, warning=True)
+        return self._finding(f"{name} in {team}", ok=True)
+
+    def _finding(self, text: str, *, ok: bool = False, warning: bool = False) -> Finding:
+        return Finding(ok=ok, subject=f"receiver {self._receiver}", text=f"slack: {text}", warning=warning)
 
     async def close(self) -> None:
         """The session is shared, and closed by who opened it."""
@@ -146,17 +159,18 @@ class SlackNotifier:
         opened = await self._look(self._client.conversations_open, users=self._channel)
         return str((opened.get("channel") or {}).get("id") or self._channel)
 
-    async def _look(self, method: _Method, **arguments: Any) -> Mapping[str, Any]:
+    async def _look(self, method: _Method, **arguments: Any) -> AsyncSlackResponse:
         """Call a method that posting does not need. Raises _CannotLook where only that is refused."""
         try:
             return await self._call(method, **arguments)
-        except DeliveryError as error:
-            response = getattr(error.__cause__, "response", None)
-            if response is not None and _code(response) in _CANNOT_LOOK:
-                raise _CannotLook(_code(response), Kind.SERVICE) from error
+        except _Refused as error:
+            if error.code in _CANNOT_LOOK:
+                raise _CannotLook(
+                    error.code + (f", needs {error.needed}" if error.needed else ""), error.kind
+                ) from error
             raise
 
-    async def _call(self, method: _Method, **arguments: Any) -> Mapping[str, Any]:
+    async def _call(self, method: _Method, **arguments: Any) -> AsyncSlackResponse:
         try:
             # The client's own timeout is one for each step.
             async with asyncio.timeout(2 * _TIMEOUT):
@@ -171,37 +185,58 @@ class SlackNotifier:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             text = f"Slack's answer was lost ({type(error).__name__})"
             raise DeliveryError(text, Kind.TRANSIENT, in_doubt=True) from error
+        except (AttributeError, TypeError) as error:  # the client takes every JSON for an object
+            raise DeliveryError("Slack's answer cannot be understood", Kind.TRANSIENT, in_doubt=True) from error
         if not isinstance(answer.data, dict):
             raise DeliveryError("Slack's answer cannot be understood", Kind.TRANSIENT, in_doubt=True)
-        return answer.data
+        return answer
 
 
 class _CannotLook(DeliveryError):
     """The token may not do what is asked, which is not needed for posting."""
 
 
-def _code(response: AsyncSlackResponse) -> str:
-    """Slack's word for what is wrong; empty where the answer is not Slack's JSON."""
-    return str(response.data.get("error") or "")[:100] if isinstance(response.data, dict) else ""
+class _Refused(DeliveryError):
+    """Slack said no: `code` is its word for why, `needed` the scope that it names."""
+
+    code = ""
+    needed = ""
 
 
-def _refusal(response: AsyncSlackResponse, now: datetime) -> DeliveryError:
-    """What Slack's refusal means."""
-    status, code = int(response.status_code), _code(response)
+def _refusal(response: Any, now: datetime) -> DeliveryError:
+    """What Slack's refusal means. The client hands over its own response, or aiohttp's where there is no JSON."""
+    data = getattr(response, "data", None)
+    data = data if isinstance(data, dict) else {}
+    status = int(getattr(response, "status_code", None) or getattr(response, "status", None) or 0)
+    error = _meaning(status, str(data.get("error") or "")[:100], response, now)
+    error.code, error.needed = str(data.get("error") or ""), str(data.get("needed") or "")[:100]
+    return error
+
+
+def _meaning(status: int, code: str, response: Any, now: datetime) -> _Refused:
     if status == 429 or code in _SLOW_DOWN:
-        headers = {str(name).lower(): value for name, value in response.headers.items()}
-        wait = seconds_from(headers.get("retry-after"), now)
-        return DeliveryError("Slack asks us to slow down", Kind.THROTTLED, retry_after=wait)
+        return _Refused("Slack asks us to slow down", Kind.THROTTLED, retry_after=_retry_after(response, now))
     if status >= 500 or not code or code in _IN_DOUBT:
-        return DeliveryError(f"Slack has a fault of its own ({code or status})", Kind.TRANSIENT, in_doubt=True)
+        return _Refused(f"Slack has a fault of its own ({code or status})", Kind.TRANSIENT, in_doubt=True)
     if code in _FAULT_OF_SERVICE:
-        return DeliveryError(f"Slack refuses the token ({code}); renew it, or grant it chat:write", Kind.SERVICE)
+        return _Refused(f"Slack refuses the token ({code}); renew it, or grant it chat:write", Kind.SERVICE)
     if code in _FAULT_OF_MESSAGE:
-        return DeliveryError(f"Slack refuses this message ({code})", Kind.MESSAGE)
+        return _Refused(f"Slack refuses this message ({code})", Kind.MESSAGE)
     # Unknown ones too: the channel is parked and a person told, and nothing is lost.
-    return DeliveryError(
-        f"Slack refuses the channel ({code}); {_REMEDIES.get(code, 'look at it in Slack')}", Kind.RECEIVER
-    )
+    return _Refused(f"Slack refuses the channel ({code}); {_REMEDIES.get(code, 'look at it in Slack')}", Kind.RECEIVER)
+
+
+def _headers(response: Any) -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in response.headers.items()}
+
+
+def _retry_after(response: Any, now: datetime) -> float | None:
+    return seconds_from(_headers(response).get("retry-after"), now)
+
+
+def _scopes(response: Any) -> list[str]:
+    """What the token may do: Slack says so with every answer."""
+    return [scope.strip() for scope in _headers(response).get("x-oauth-scopes", "").split(",") if scope.strip()]
 
 
 _REMEDIES = {
@@ -211,7 +246,7 @@ _REMEDIES = {
 }
 
 
-def _receipt(answer: Mapping[str, Any]) -> Receipt:
+def _receipt(answer: AsyncSlackResponse) -> Receipt:
     channel, ts = answer.get("channel"), answer.get("ts")
     return Receipt(f"ok, ts {ts}", str(channel) if channel else None, str(ts) if ts else None)
 

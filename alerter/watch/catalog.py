@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -33,27 +33,31 @@ class Catalog:
 
     async def learn(self, site: Site, reviews: Collection[Review]) -> None:
         """Get to know the products of these reviews, as far as that goes within two seconds."""
-        ids = {review.entity_id for review in reviews if review.entity_id and review.namespace == "stores"}
+        ids = {review.entity_id for review in reviews if review.entity_id and review.namespace == "stores"} - {
+            ".",
+            "..",
+        }
         try:
             unknown = ids - products.known(self._state, site.site_id, ids, self._clock.now() - _KEPT)
-            async with asyncio.timeout(_PATIENCE):
-                for entity_id in sorted(unknown):
-                    await self._ask(site, entity_id)
+            if unknown:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._ask(site, sorted(unknown))
         except (WixError, StateError, TimeoutError) as error:
             # The alert says the product's id instead.
             log.debug('site "%s": a product keeps its id for a name: %s', site.name, error or "too slow")
 
-    async def _ask(self, site: Site, entity_id: str) -> None:
-        try:
-            product = await self._product(site, quote(entity_id, safe=""))
-        except (WixAuthError, WixResponseError):
-            # Not asked again before tomorrow; by then the store may have moved to the other catalog.
-            product = Product()
-            self._versions.pop(site.site_id, None)
-        products.put(self._state, site.site_id, entity_id, product, self._clock.now())
-
-    async def _product(self, site: Site, entity_id: str) -> Product:
+    async def _ask(self, site: Site, ids: Sequence[str]) -> None:
         version = self._versions.get(site.site_id) or await self._version(site)
+        for entity_id in ids:
+            try:
+                product = await self._product(site, version, quote(entity_id, safe=""))
+            except (WixAuthError, WixResponseError):
+                # Not asked again before tomorrow; by then the store may have moved to the other catalog.
+                product = Product()
+                self._versions.pop(site.site_id, None)
+            products.put(self._state, site.site_id, entity_id, product, self._clock.now())
+
+    async def _product(self, site: Site, version: str, entity_id: str) -> Product:
         if version == "V3_CATALOG":
             return _v3(await self._wix.get(site, f"/stores/v3/products/{entity_id}?fields=URL"))
         if version == "V1_CATALOG":
@@ -61,8 +65,13 @@ class Catalog:
         return Product()
 
     async def _version(self, site: Site) -> str:
-        answer = await self._wix.get(site, "/stores/v3/provision/version")
-        version = self._versions[site.site_id] = str((answer or {}).get("catalogVersion"))
+        try:
+            answer = await self._wix.get(site, "/stores/v3/provision/version")
+        except (WixAuthError, WixResponseError):
+            return ""
+        version = str((answer or {}).get("catalogVersion"))
+        if version in ("V1_CATALOG", "V3_CATALOG"):
+            self._versions[site.site_id] = version
         return version
 
 

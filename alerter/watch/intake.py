@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -45,29 +46,26 @@ class Intake:
                 seen[verdict.reason] += 1
                 if verdict.status is None:
                     continue
+                told = self._take_back(site, review, verdict)
                 raised += self._raise(site, review, verdict)
-                records.append(_record(review, verdict, known.get(review.id), now))
+                records.append(_record(review, verdict, known.get(review.id), now, told=told))
             reviews.put_reviews(self._state, site.site_id, records, now)
             reviews.raise_alerts(self._state, raised, now)
             reviews.advance(self._state, site.site_id, checkpoint)
         await self._told(site, raised, page)
         return seen
 
-    async def tell_of_past(self, site: Site, since: datetime, until: datetime | None, grouping: Grouping) -> int:
-        """Raise a `new` alert for every review on record of that span that has none yet and is worth telling of.
+    async def tell_of_past(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
+        """Raise a `new` alert for each of these reviews that is worth telling of and has none yet.
 
-        Returns how many there were.
+        `ids` are what was just read of Wix: what is only on record may be gone there. Returns how many were told of.
         """
-        told = 0
-        while past := await self._tell_some(site, since, until, grouping):
-            told += past
-        return told
+        return sum([await self._tell_some(site, some, grouping) for some in _batched(ids, _AT_ONCE)])
 
-    async def _tell_some(self, site: Site, since: datetime, until: datetime | None, grouping: Grouping) -> int:
+    async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         now = self._clock.now()
-        threshold = self._config.threshold(site)
         with self._state.transaction():
-            past = reviews.untold(self._state, site.site_id, since, until, threshold, _AT_ONCE)
+            past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
             raised = [
                 Raised(
                     _alert(AlertKind.NEW, site, review, {"backfill": True}),
@@ -97,10 +95,15 @@ class Intake:
             checkpoint=before.checkpoint,
         )
 
+    def _take_back(self, site: Site, review: Review, verdict: Verdict) -> bool:
+        """Cancel what is unsent of a review that needs nobody any more; False where that means nobody was told."""
+        return verdict.status is not Status.CLOSED or reviews.cancel_unsent(self._state, site.site_id, review.id)
+
     def _raise(self, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
-        if verdict.status is Status.CLOSED:
-            reviews.cancel_unsent(self._state, site.site_id, review.id)
         if verdict.alert is None:
+            return []
+        if verdict.reason is Reason.REOPENED and (names := reviews.revive(self._state, site.site_id, review.id)):
+            self._wake(names)
             return []
         number = 0
         if verdict.alert is not AlertKind.NEW:
@@ -121,13 +124,19 @@ def _newest(page: Sequence[Review]) -> Iterable[Review]:
     return newest.values()
 
 
+def _batched(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
 def _alert(kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0) -> Alert:
     key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
     return Alert(key, kind, site.site_id, review.id, detail)
 
 
-def _record(review: Review, verdict: Verdict, known: Known | None, now: datetime) -> Known:
-    alerted_at = known.alerted_at if known else None
+def _record(review: Review, verdict: Verdict, known: Known | None, now: datetime, *, told: bool) -> Known:
+    alerted_at = known.alerted_at if known and told else None
     if alerted_at is None and verdict.alert in (AlertKind.NEW, AlertKind.LOWERED):
         alerted_at = now
+    if known:  # one that came without its revision has not gone back to none
+        review = replace(review, revision=max(review.revision, known.review.revision))
     return Known(review, verdict.status or Status.BASELINE, alerted_at)

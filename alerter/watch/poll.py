@@ -124,7 +124,7 @@ class Poller:
         if covered < threshold:
             # Only a read of all that is watched may move the checkpoint.
             await self.read(site, Span(threshold, above=covered), advance=covered == 0)
-            low, unanswered = reviews.baseline_counts(self._state, site.site_id)
+            low, unanswered = reviews.low_rated(self._state, site.site_id, threshold)
             log.info(
                 'site "%s": watching; %d low-rated on record, %d unanswered; `alerter backfill` tells of them',
                 site.name,
@@ -144,9 +144,9 @@ class Poller:
 
     def _failed(self, site: Site, scope: str, error: WixError | StateError) -> None:
         counts["rounds_failed"] += 1
-        text = str(error)
+        text = error.text if isinstance(error, WixError) else str(error)
         if self._failing.get(site.site_id) != text:
-            log.error('site "%s": is not read: %s', site.name, text)
+            log.error('site "%s": is not read: %s', site.name, error)
             self._failing[site.site_id] = text
         now = self._clock.now()
         try:

@@ -57,7 +57,7 @@ def triage(
     """
     if known is None:
         return _first_seen(review, threshold=threshold, covered=covered, checkpoint=checkpoint)
-    if review.revision < known.review.revision:
+    if 0 < review.revision < known.review.revision:  # 0: it came without
         return Verdict(Reason.STALE)
     if review == known.review:
         return Verdict(Reason.UNCHANGED)

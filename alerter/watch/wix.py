@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ _CONCURRENCY = 10
 _TOTAL_TIMEOUT = 60.0
 _RENEW_EARLY = timedelta(minutes=5)
 _UNNAMED_LIFETIME = 600.0
+_ABSURD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,21 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer to a query, and when Wix gave it by its own clock."""
+    """One answer to a query; `newest` is its newest createdDate, but none that lies in the future."""
 
     reviews: tuple[Review, ...]
     unreadable: tuple[UnreadableReview, ...] = ()
-    answered_at: datetime | None = None
+    newest: datetime | None = None
 
-    @property
-    def newest(self) -> datetime | None:
-        """The newest createdDate on the page, but none that Wix itself would call the future."""
-        created = [review.created for review in self.reviews if review.created]
-        return min(max(created), self.answered_at or max(created)) if created else None
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What Wix answered, what it calls the request, and when: by its own clock where it says so, and by ours."""
+
+    body: dict[str, Any]
+    request: str
+    dated: datetime | None
+    received: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class WixClient:
         )
         self._slots = asyncio.Semaphore(_CONCURRENCY)
         self._tokens: dict[str, _Token] = {}
+        self._token_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -89,48 +96,52 @@ class WixClient:
             "sort": [{"fieldName": "createdDate", "order": "ASC"}],
             "cursorPaging": {"limit": PAGE_SIZE},
         }
+        cursors: set[str] = set()
         while True:
             body = {"query": query} | ({"returnPrivateReviews": True} if private else {})
-            answer, answered_at = await self._call(site, "POST", "/reviews/v1/reviews/query", body)
-            yield _page(answer, answered_at)
-            cursor = _next_cursor(answer)
+            answer = await self._call(site, "POST", "/reviews/v1/reviews/query", body)
+            yield _page(answer)
+            cursor = _next_cursor(answer.body)
             if not cursor:
                 return
-            if cursor == query["cursorPaging"].get("cursor"):
-                raise WixResponseError("Wix's cursor does not move on")
+            if cursor in cursors:
+                raise WixResponseError("Wix's cursor does not move on", answer.request)
+            cursors.add(cursor)
             # The cursor carries its own filter and sort; sending them again is an error.
             query = {"cursorPaging": {"limit": PAGE_SIZE, "cursor": cursor}}
 
     async def probe(self, site: Site, *, private: bool) -> None:
         """Ask for one review, to see what the site lets us do. Raises WixError."""
         body = {"query": {"cursorPaging": {"limit": 1}}} | ({"returnPrivateReviews": True} if private else {})
-        _page(*await self._call(site, "POST", "/reviews/v1/reviews/query", body))
+        _page(await self._call(site, "POST", "/reviews/v1/reviews/query", body))
 
     async def get(self, site: Site, path: str) -> dict[str, Any] | None:
         """One object by its path; None where there is none. Raises WixError."""
         try:
-            return (await self._call(site, "GET", path))[0]
+            return (await self._call(site, "GET", path)).body
         except WixNotFound:
             return None
 
-    async def _call(
-        self, site: Site, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], datetime | None]:
+    async def _call(self, site: Site, method: str, path: str, body: Mapping[str, Any] | None = None) -> _Answer:
         async with self._slots:
             headers = await self._headers(site)
             response = await self._send(method, path, body, headers)
             if response.status_code == 401 and site.api_key is None:
                 # The token may have been revoked before its time: one new one, then it is a matter for a person.
                 self._tokens.pop(site.site_id, None)
-                response = await self._send(method, path, body, await self._headers(site))
-        return _understood(response, self._clock.now(), _secrets(site)), http_date(response.headers.get("Date"))
+                headers = await self._headers(site)
+                response = await self._send(method, path, body, headers)
+        now = self._clock.now()
+        answer = _understood(response, now, (headers["Authorization"], *_secrets(site)))
+        return _Answer(answer, _request_id(response), http_date(response.headers.get("Date")), now)
 
     async def _headers(self, site: Site) -> dict[str, str]:
         if site.api_key is not None:
             return {"Authorization": site.api_key.get_secret_value(), "wix-site-id": site.site_id}
-        token = self._tokens.get(site.site_id)
-        if token is None or self._clock.monotonic() >= token.renew_at:
-            token = self._tokens[site.site_id] = await self._new_token(site)
+        async with self._token_locks[site.site_id]:
+            token = self._tokens.get(site.site_id)
+            if token is None or self._clock.monotonic() >= token.renew_at:
+                token = self._tokens[site.site_id] = await self._new_token(site)
         return {"Authorization": token.value}
 
     async def _new_token(self, site: Site) -> _Token:
@@ -144,8 +155,9 @@ class WixClient:
         response = await self._send("POST", "/oauth2/token", body, {})
         if 400 <= response.status_code < 500 and response.status_code != 429:
             raise WixAuthError(
-                f"Wix gives the app no token: {_answer(response, (secret,))}; check app_id, app_secret and instance_id",
+                f"Wix gives the app no token: {_said(response, (secret,))}; check app_id, app_secret and instance_id",
                 401,
+                _request_id(response),
             )
         answer = _understood(response, self._clock.now(), (secret,))
         value, lifetime = answer.get("access_token"), answer.get("expires_in")
@@ -178,21 +190,21 @@ class WixClient:
 
 def _understood(response: httpx.Response, now: datetime, secrets: tuple[str, ...]) -> dict[str, Any]:
     """The JSON object of a good answer; any other raises the WixError that it means."""
-    status = response.status_code
+    status, request = response.status_code, _request_id(response)
     retry_after = seconds_from(response.headers.get("Retry-After"), now)
     if status in (401, 403):
-        raise WixAuthError(f"Wix refuses us: {_answer(response, secrets)}", status)
+        raise WixAuthError(f"Wix refuses us: {_said(response, secrets)}", status, request)
     if status == 429:
-        raise WixUnavailable("Wix asks us to slow down (429)", retry_after)
+        raise WixUnavailable("Wix asks us to slow down (429)", retry_after, request)
     if status >= 500:
-        raise WixUnavailable(f"Wix has a fault of its own: {_answer(response, secrets)}", retry_after)
+        raise WixUnavailable(f"Wix has a fault of its own: {_said(response, secrets)}", retry_after, request)
     if status == 404:
-        raise WixNotFound(f"Wix has no such thing: {_answer(response, secrets)}")
+        raise WixNotFound(f"Wix has no such thing: {_said(response, secrets)}", request)
     if status != 200:
-        raise WixResponseError(f"Wix refuses the request: {_answer(response, secrets)}")
+        raise WixResponseError(f"Wix refuses the request: {_said(response, secrets)}", request)
     answer = _json(response)
     if not isinstance(answer, dict):
-        raise WixResponseError(f"Wix's answer is not a JSON object{_request_id(response)}")
+        raise WixResponseError("Wix's answer is not a JSON object", request)
     return answer
 
 
@@ -203,7 +215,7 @@ def _json(response: httpx.Response) -> Any:
         return None
 
 
-def _answer(response: httpx.Response, secrets: tuple[str, ...]) -> str:
+def _said(response: httpx.Response, secrets: tuple[str, ...]) -> str:
     """What Wix said, short, on one line and without our secrets."""
     answer = _json(response)
     message = ""
@@ -212,23 +224,23 @@ def _answer(response: httpx.Response, secrets: tuple[str, ...]) -> str:
     for secret in filter(None, secrets):
         message = message.replace(secret, "[secret]")
     message = "".join(char if char.isprintable() else " " for char in message[:200])
-    return f"{response.status_code}{f' “{message}”' if message else ''}{_request_id(response)}"
+    return f"{response.status_code} “{message}”" if message else str(response.status_code)
 
 
 def _request_id(response: httpx.Response) -> str:
-    name = response.headers.get("x-wix-request-id", "")
-    return f" (request {name})" if re.fullmatch(r"[\w.:-]{1,100}", name) else ""
+    name: str = response.headers.get("x-wix-request-id", "")
+    return name if re.fullmatch(r"[\w.:-]{1,100}", name) else ""
 
 
 def _secrets(site: Site) -> tuple[str, ...]:
     return tuple(secret.get_secret_value() for secret in (site.api_key, site.app_secret) if secret)
 
 
-def _page(answer: Mapping[str, Any], answered_at: datetime | None) -> Page:
+def _page(answer: _Answer) -> Page:
     # An error in a body with status 200 has neither; an empty page may leave out its list.
-    found = answer.get("reviews", [] if isinstance(answer.get("metadata"), dict) else None)
+    found = answer.body.get("reviews", [] if isinstance(answer.body.get("metadata"), dict) else None)
     if not isinstance(found, list):
-        raise WixResponseError("Wix's answer holds no list of reviews")
+        raise WixResponseError("Wix's answer holds no list of reviews", answer.request)
     readable: list[Review] = []
     unreadable: list[UnreadableReview] = []
     for raw in found:
@@ -236,7 +248,18 @@ def _page(answer: Mapping[str, Any], answered_at: datetime | None) -> Page:
             readable.append(parse_review(raw))
         except UnreadableReview as error:
             unreadable.append(error)
-    return Page(tuple(readable), tuple(unreadable), answered_at)
+    return Page(tuple(readable), tuple(unreadable), _newest(readable, answer))
+
+
+def _newest(page: Sequence[Review], answer: _Answer) -> datetime | None:
+    """How far a page has come. One date in the future would put everything that comes before it out of sight.
+
+    What the future is, says the clock that made the dates; ours, which may be wrong, only rules out the absurd.
+    """
+    created = [review.created for review in page if review.created]
+    if answer.dated:
+        return min(max(created), answer.dated) if created else None
+    return max((moment for moment in created if moment < answer.received + _ABSURD), default=None)
 
 
 def _next_cursor(answer: Mapping[str, Any]) -> str | None:

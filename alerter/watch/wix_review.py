@@ -132,6 +132,6 @@ def _medium(item: Mapping[str, Any]) -> Media | None:
 
 def https_url(value: object) -> str | None:
     """An address that is safe to link to."""
-    if isinstance(value, str) and len(value) <= _LONGEST and re.fullmatch(r"https://[!-;=?-~]+", value):
+    if isinstance(value, str) and len(value) <= _LONGEST and re.fullmatch(r"https://[!#-&(-;=?-~]+", value):
         return value
     return None

@@ -1,0 +1,180 @@
+"""One value of a config: what is allowed there, and the words for what is not."""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import getaddresses, parseaddr
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=36500)
+
+
+def _fault(text: str) -> PydanticCustomError:
+    return PydanticCustomError("fault", "{text}", {"text": text})
+
+
+def _duration(value: object) -> timedelta:
+    match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
+    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
+    if not timedelta() < span <= _LONGEST:
+        raise _fault('must be a duration such as "90s", "5m", "2h" or "30d", and more than nothing')
+    return span
+
+
+def _rating(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 5:
+        raise _fault("must be a number of stars: 1, 2, 3, 4 or 5")
+    return value
+
+
+def whole(lowest: int, highest: int) -> BeforeValidator:
+    """Checks for a whole number within bounds, both included."""
+
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+            raise _fault(f"must be a whole number from {lowest} to {highest}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _secret(value: object, info: ValidationInfo) -> SecretStr:
+    """Fetch a secret from where the config says it is; its value never stands in the config, nor in a fault."""
+    source, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if source not in ("env", "file", "credential") or not name:
+        raise _fault(
+            'must say where the secret is: "env:NAME", "file:PATH" or "credential:NAME"; '
+            "the secret itself does not belong in this file"
+        )
+    place: dict[str, Any] = info.context or {}
+    if not place.get("secrets", False):
+        return SecretStr("")
+    found = _read_secret(source, name, place["folder"], place["environ"])
+    if not found or not found.isprintable():
+        raise _fault(f"the secret in {source}:{name} is empty or has a character that no secret has")
+    return SecretStr(found)
+
+
+def _key(value: object, info: ValidationInfo) -> SecretStr:
+    """A secret that travels in an HTTP header."""
+    secret = _secret(value, info)
+    if not secret.get_secret_value().isascii():
+        raise _fault("the secret has a character that no key or token has")
+    return secret
+
+
+def _read_secret(source: str, name: str, folder: Path, environ: Mapping[str, str]) -> str:
+    if source == "env":
+        if not environ.get(name):
+            raise _fault(f"the environment variable {name} is not set")
+        return environ[name].strip()
+    if source == "credential" and not environ.get("CREDENTIALS_DIRECTORY"):
+        raise _fault(f"there is no credential {name}: systemd's LoadCredential has not set CREDENTIALS_DIRECTORY")
+    path = Path(environ["CREDENTIALS_DIRECTORY"]) / name if source == "credential" else folder / name
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise _fault(f"the secret in {source}:{name} cannot be read: {reason}") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether traffic to this host stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _url(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    try:
+        parts = urlsplit(text)
+        good = parts.hostname and parts.port != 0 and re.fullmatch(r"https?://[!-~]+", text)
+    except ValueError:
+        good = None
+    if not good or re.search(r"[@?#\"'<>]", text):
+        raise _fault('must be an address such as "https://www.wixapis.com"')
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise _fault("must be https:// (plain http:// goes to this machine only)")
+    return text.rstrip("/")
+
+
+def _mailbox(value: object) -> str:
+    """One mail address, with or without a name before it."""
+    found = getaddresses([value]) if isinstance(value, str) and value.isprintable() else []
+    if len(found) != 1 or not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", found[0][1]):
+        raise _fault('must be a mail address such as "owner@example.com"')
+    return str(value)
+
+
+def _address(value: object) -> str:
+    if _mailbox(value) != parseaddr(str(value))[1]:
+        raise _fault('must be a bare mail address such as "owner@example.com"')
+    return str(value)
+
+
+def _slack_id(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[CGDU][A-Z0-9]{2,}", value):
+        raise _fault("must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U…)")
+    return value
+
+
+def _timezone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(value) if isinstance(value, str) else ZoneInfo("")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        near = difflib.get_close_matches(str(value), available_timezones(), 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise _fault('must be a timezone such as "Europe/Berlin"' + hint) from None
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise _fault("must be a text, and not an empty one")
+    return value
+
+
+def _site_id(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise _fault("must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…")
+    return value
+
+
+def _beside(value: object, info: ValidationInfo) -> Path:
+    """A path in the config is relative to the config file."""
+    return Path((info.context or {}).get("folder", Path())) / _word(value)
+
+
+def _folder(value: object, info: ValidationInfo) -> Path:
+    path = _beside(value, info)
+    try:
+        if path.is_dir():
+            return path
+    except OSError as error:
+        raise _fault(f"must be a folder; {error.strerror}") from None
+    raise _fault(f"must be a folder; there is none at {path}")
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+Beside = Annotated[Path, BeforeValidator(_beside)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Rating = Annotated[int, BeforeValidator(_rating)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+HeaderSecret = Annotated[SecretStr, BeforeValidator(_key)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Sender = Annotated[str, BeforeValidator(_mailbox)]
+SiteId = Annotated[str, BeforeValidator(_site_id)]
+SlackId = Annotated[str, BeforeValidator(_slack_id)]
+Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone), Field(validate_default=True)]
+Url = Annotated[str, BeforeValidator(_url)]
+Word = Annotated[str, BeforeValidator(_word)]
