@@ -6,6 +6,7 @@ which the machine itself is slow.
 
 import argparse
 import asyncio
+import logging
 import os
 import resource
 import sqlite3
@@ -317,6 +318,7 @@ def main() -> None:
         if sys.stderr.isatty():
             print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it holds every dropped connection to be an error
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="alerter-torture-") as folder:
         outcome = asyncio.run(torture(Path(folder), asked.kills, asked.seed, say))
