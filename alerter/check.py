@@ -7,10 +7,12 @@ from uuid import uuid4
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.errors import DeliveryError, RenderError, WixAuthError, WixError
+from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
 from alerter.models import Alert, AlertKind, Entry, Finding, Form, Message, Product, Review
-from alerter.tell.dispatch import Outlet
+from alerter.store import State, blocks
+from alerter.tell.outlet import Outlet
 from alerter.tell.render import Renderer
+from alerter.trouble import Troubles
 from alerter.watch.wix import WixClient
 from alerter.wiring import open_outlets
 
@@ -62,20 +64,41 @@ async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) ->
     return Finding(ok=True, subject=subject, text=text, warning=True)
 
 
-async def check_services(config: Config, wix: WixClient, outlets: Sequence[Outlet]) -> list[Finding]:
+async def check_services(config: Config, clock: Clock, wix: WixClient, outlets: Sequence[Outlet]) -> list[Finding]:
     """Ask every site and every receiver's service."""
     sites = await asyncio.gather(*(check_site(wix, site) for site in config.sites))
     receivers = await asyncio.gather(*(outlet.notifier.check() for outlet in outlets))
     for outlet in outlets:
         await outlet.notifier.close()
-    return [*sites, *(finding for findings in receivers for finding in findings)]
+    good = [outlet for outlet, found in zip(outlets, receivers, strict=True) if all(finding.ok for finding in found)]
+    return [*sites, *(finding for findings in receivers for finding in findings), *_bring_back(config, clock, good)]
+
+
+def _bring_back(config: Config, clock: Clock, good: Sequence[Outlet]) -> list[Finding]:
+    """Unpark receivers that have just been seen to work; what was kept for them leaves with the next round."""
+    scopes = sorted(
+        {scope for outlet in good for scope in (f"receiver:{outlet.receiver}", f"service:{outlet.service}")}
+    )
+    try:
+        state = State.read(config.state)
+        if state is None:
+            return []
+        state.close()
+        with State.open(config.state, migrate=False) as state, state.transaction():
+            lifted = blocks.lift_parked(state, scopes)
+            Troubles(state, config, clock, wake=lambda _: None).end(scopes)
+    except StateError as error:
+        return [Finding(ok=False, subject="state", text=str(error))]
+    return [Finding(ok=True, subject=scope, text="was parked, and is open again") for scope in lifted]
 
 
 async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:
     """Send a sample alert, marked as a test, to these receivers, and report what their services answered."""
     async with open_outlets(config, clock) as outlets:
         chosen = [outlet for outlet in outlets if outlet.receiver in receivers]
-        return list(await asyncio.gather(*(_send_sample(config, clock, outlet) for outlet in chosen)))
+        findings = await asyncio.gather(*(_send_sample(config, clock, outlet) for outlet in chosen))
+    good = [outlet for outlet, finding in zip(chosen, findings, strict=True) if finding.ok]
+    return [*findings, *_bring_back(config, clock, good)]
 
 
 async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:

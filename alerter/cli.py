@@ -168,7 +168,7 @@ def check(path: Path | None, *, offline: bool) -> None:
 
     async def ask() -> list[Finding]:
         async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
-            return await command.check_services(config, wix, outlets)
+            return await command.check_services(config, clock, wix, outlets)
 
     if not offline:
         findings += asyncio.run(ask())

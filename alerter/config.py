@@ -152,7 +152,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Con
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError([f"{path}: there is no such config file; config.example.toml shows what one holds"]) from None
     except OSError as error:

@@ -123,6 +123,7 @@ class Rounds:
         self._house = house
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._timekeeper: asyncio.Task[None]
 
     def start(self) -> None:
         """Begin; the first rounds are at once, spread out where there are many sites."""
@@ -142,9 +143,28 @@ class Rounds:
                 max_instances=1,
             )
         self._scheduler.start()
+        self._timekeeper = asyncio.create_task(self._keep_time())
+
+    async def _keep_time(self) -> None:
+        """Begin the rounds anew when the clock is set: the scheduler goes by it, and would wait for it to come back."""
+        every = self._config.poll.every.total_seconds()
+        ahead = self._ahead()
+        while True:
+            await asyncio.sleep(every)
+            if abs(self._ahead() - ahead) > every / 2:
+                ahead = self._ahead()
+                log.warning("the clock was set; rounds begin anew")
+                now = self._clock.now()
+                for job in self._scheduler.get_jobs():
+                    job.modify(next_run_time=now + timedelta(seconds=every * _share(job.id)))
+
+    def _ahead(self) -> float:
+        """How far the wall clock is ahead of the one that nobody sets."""
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     async def stop(self, telling: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give what is under way a few seconds to end."""
+        self._timekeeper.cancel()
         self._scheduler.pause()
         pending = self._under_way | {telling}
         _, late = await asyncio.wait(pending, timeout=_GRACE)

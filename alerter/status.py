@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.config import Config, Site
-from alerter.store import State, blocks, report
+from alerter.store import State, blocks, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import SiteReport
+from alerter.store.troubles import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,29 +20,34 @@ class Standing:
     deliveries: dict[str, int]
     receivers: list[dict[str, Any]]
     oldest_pending: str | None
+    troubles: list[dict[str, Any]]
     parked: list[dict[str, Any]]
 
     @property
     def needs_a_person(self) -> bool:
         """Whether there is trouble, or something has failed; never for a review that nobody answered."""
-        return bool(self.parked or self.deliveries["failed"] or any(site["trouble"] for site in self.sites))
+        return bool(
+            self.troubles or self.parked or self.deliveries["failed"] or any(site["trouble"] for site in self.sites)
+        )
 
 
 def standing(config: Config, state: State | None, now: datetime) -> Standing:
     """Read how things stand; a state file that is not there yet has nothing in it."""
     found = report.sites(state) if state else {}
-    troubles = report.site_troubles(state) if state else {}
+    open_troubles = troubles.current(state) if state else []
+    reasons = {trouble.scope: trouble.reason for trouble in open_troubles}
     counted = report.deliveries(state) if state else {}
     oldest = report.oldest_pending(state) if state else None
     held = blocks.parked(state) if state else []
     return Standing(
         sites=[
-            _site(site, found.get(site.site_id, SiteReport()), troubles.get(site.site_id), config, now)
+            _site(site, found.get(site.site_id, SiteReport()), reasons.get(f"site:{site.site_id}"), config, now)
             for site in config.sites
         ],
         deliveries=_sums(counted.values()),
         receivers=[{"name": each.name} | _sums([counted.get(each.name, {})]) for each in config.receivers],
         oldest_pending=_iso(oldest),
+        troubles=[_trouble(trouble) for trouble in open_troubles],
         parked=[_parked(block) for block in held],
     )
 
@@ -53,6 +59,7 @@ def as_json(standing: Standing) -> str:
         "deliveries": standing.deliveries,
         "receivers": standing.receivers,
         "oldest_pending": standing.oldest_pending,
+        "troubles": standing.troubles,
         "parked": standing.parked,
     }
     return json.dumps(told, indent=2, ensure_ascii=False)
@@ -79,6 +86,9 @@ def as_text(standing: Standing, now: datetime) -> str:
     ]
     if standing.oldest_pending:
         lines += ["", f"the oldest pending delivery has waited since {_ago(standing.oldest_pending, now)}"]
+    for trouble in standing.troubles:
+        if not trouble["scope"].startswith("site:"):
+            lines += ["", f"trouble: {trouble['scope']} since {trouble['since']}: {trouble['reason']}"]
     for block in standing.parked:
         lines += [
             "",
@@ -102,6 +112,10 @@ def _site(site: Site, found: SiteReport, trouble: str | None, config: Config, no
         "published_only": not found.sees_private,
         "trouble": trouble,
     }
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {"scope": trouble.scope, "since": _iso(trouble.since), "reason": trouble.reason}
 
 
 def _parked(block: Block) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from alerter.config import Config
 from alerter.errors import Kind
 from alerter.store import State
 from alerter.tell import backoff
-from alerter.tell.dispatch import Dispatcher, Outlet
+from alerter.tell.dispatch import Dispatcher
 from alerter.tell.email import EmailNotifier
+from alerter.tell.outlet import Outlet
 from alerter.tell.render import Renderer
 from alerter.tell.slack import SlackNotifier, open_session
 from alerter.watch.catalog import Catalog
@@ -39,10 +40,11 @@ class House:
 async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterator[House]:
     """Wire everything up, and close its connections in the end."""
     async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
-        dispatcher = Dispatcher(state, clock, outlets, burst=config.alerts.burst)
+        dispatcher = Dispatcher(state, config, clock, outlets)
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
-        yield House(reader, intake, Poller(state, config, clock, reader, intake), dispatcher)
+        poller = Poller(state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring)
+        yield House(reader, intake, poller, dispatcher)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from alerter import __version__
 from alerter.cli import main
 from alerter.clock import Clock
-from alerter.store import State, reviews
+from alerter.store import State, reviews, troubles
 from tests.conftest import SITE
 
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2"}
@@ -290,8 +290,8 @@ def test_status_is_good_once_the_site_is_read(run: Run, tmp_path: Path) -> None:
 
 def test_status_of_trouble_is_1_for_machines_too(run: Run, tmp_path: Path) -> None:
     make_state(tmp_path / "state.db")
-    with State.open(tmp_path / "state.db", migrate=False) as state:
-        reviews.failed(state, SITE, Clock().now(), "Wix answered 401")
+    with State.open(tmp_path / "state.db", migrate=False) as state, state.transaction():
+        troubles.begin(state, f"site:{SITE}", "Wix answered 401", Clock().now())
     result = run("status", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["sites"][0]["trouble"] == "Wix answered 401"

@@ -25,6 +25,8 @@ ROOMS: list[set[str]] = [
     {"watch.wix"},
     {"watch.wix_review"},
     {"tell.dispatch"},
+    {"tell.state_alarm"},
+    {"tell.outlet"},
     {"tell.render", "tell.email", "tell.slack"},
     {"tell.backoff"},
     {"trouble"},

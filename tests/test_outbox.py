@@ -541,6 +541,6 @@ def test_lifting_frees_these_scopes_and_no_others(state: State) -> None:
         blocks.hold_back(state, scope, T0, None, "reason")
 
     with state.transaction():
-        assert blocks.lift(state, ["receiver:owner", "site:1", "site:2"]) == 2
+        assert blocks.lift_parked(state, ["receiver:owner", "site:1", "site:2"]) == ["receiver:owner", "site:1"]
 
     assert [block.scope for block in blocks.parked(state)] == ["service:smtp"]

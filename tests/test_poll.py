@@ -75,8 +75,9 @@ def put(
 
 
 def keys(state: State) -> list[str]:
-    """The alerts on record, without the site that they share."""
-    return [row["key"].replace(f":{SITE}", "") for row in state.rows("SELECT key FROM alerts ORDER BY id")]
+    """The alerts of reviews on record, without the site that they share."""
+    rows = state.rows("SELECT key FROM alerts WHERE review_id IS NOT NULL ORDER BY id")
+    return [row["key"].replace(f":{SITE}", "") for row in rows]
 
 
 def deliveries(state: State) -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Known, Receipt, Status
 from alerter.status import Standing
 from alerter.store import State, blocks, outbox, reviews
+from alerter.store import troubles as store_troubles
 from alerter.store.reviews import Raised
 from tests.conftest import SITE, SetClock, review
 
@@ -40,6 +41,11 @@ slack = "C9876543210"
 """
 
 Stand = Callable[[], Standing]
+
+
+def begin(state: State, site_id: str, now: datetime, reason: str) -> None:
+    with state.transaction():
+        store_troubles.begin(state, f"site:{site_id}", reason, now)
 
 
 @pytest.fixture
@@ -116,19 +122,20 @@ def test_a_clock_that_was_set_back_makes_no_trouble(stand: Stand, clock: SetCloc
 def test_a_site_that_refuses_us_is_trouble_though_it_was_read_lately(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
-    reviews.failed(state, CAFE, clock.now(), "Wix answered 401: the key is not valid")
+    begin(state, CAFE, clock.now(), "Wix answered 401: the key is not valid")
     assert troubles(stand()) == {"Corner Bakery": None, "Café": "Wix answered 401: the key is not valid"}
     assert stand().needs_a_person
 
 
 def test_a_site_that_refused_us_from_the_beginning_says_why(config: Config, state: State, clock: SetClock) -> None:
-    reviews.failed(state, SITE, clock.now(), "Wix answered 403")
+    begin(state, SITE, clock.now(), "Wix answered 403")
     assert troubles(status.standing(config, state, clock.now()))["Corner Bakery"] == "Wix answered 403"
 
 
 def test_trouble_is_over_once_the_site_is_read_again(stand: Stand, state: State, clock: SetClock) -> None:
-    reviews.failed(state, CAFE, clock.now(), "Wix answered 401")
-    reviews.succeeded(state, CAFE, clock.now(), sees_private=True)
+    begin(state, CAFE, clock.now(), "Wix answered 401")
+    with state.transaction():
+        store_troubles.end(state, [f"site:{CAFE}"])
     assert troubles(stand())["Café"] is None
     assert not stand().needs_a_person
 
@@ -215,7 +222,7 @@ def test_a_site_that_was_renamed_is_the_same_site(state: State, clock: SetClock,
 
 
 def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: SetClock) -> None:
-    reviews.failed(state, CAFE, clock.now(), "Wix answered 401")
+    begin(state, CAFE, clock.now(), "Wix answered 401")
     alert(state, clock, "owner")
     told = json.loads(status.as_json(stand()))
     names = ("name", "site_id", "last_success", "trouble")
@@ -231,7 +238,7 @@ def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: Set
 
 
 def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: SetClock) -> None:
-    reviews.failed(state, CAFE, clock.now(), "Wix answered 401")
+    begin(state, CAFE, clock.now(), "Wix answered 401")
     for number in range(12):
         alert(state, clock, "owner", review_id=f"r{number}")
     assert status.as_text(stand(), clock.now()).splitlines()[:8] == [

@@ -1,5 +1,6 @@
 """Who must not be called at present: waits that a service asked for or that failures earned, and parked receivers."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,9 +62,13 @@ def hold_back(state: State, scope: str, now: datetime, until: datetime | None, r
         )
 
 
-def lift(state: State, scopes: list[str]) -> int:
-    """End the blocks on these scopes, within a transaction; returns how many there were."""
-    return state.execute(f"DELETE FROM blocks WHERE scope IN ({','.join('?' * len(scopes))})", scopes)
+def lift_parked(state: State, scopes: list[str]) -> list[str]:
+    """Let scopes be called again that wait for a person, within a transaction; returns those that did."""
+    names = json.dumps(scopes)
+    among = "parked AND scope IN (SELECT value FROM json_each(?))"
+    found = state.rows(f"SELECT scope FROM blocks WHERE {among} ORDER BY scope", [names])
+    state.execute(f"DELETE FROM blocks WHERE {among}", [names])
+    return [row["scope"] for row in found]
 
 
 def parked(state: State) -> list[Block]:

@@ -9,36 +9,28 @@ from alerter.store.state import State
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """How a site is doing; `trouble` is why it is not read, where Wix refuses us."""
+    """How a site is doing."""
 
     last_success: datetime | None = None
     open_reviews: int = 0
     sees_private: bool = True
-    trouble: str | None = None
 
 
 def sites(state: State) -> dict[str, SiteReport]:
     """How each site is doing, by its id."""
     rows = state.rows(
-        "SELECT site_id, last_success, sees_private, troubles.reason,"
+        "SELECT site_id, last_success, sees_private,"
         " (SELECT count(*) FROM reviews WHERE reviews.site_id = sites.site_id AND status = 'open') AS open_reviews"
-        " FROM sites LEFT JOIN troubles ON troubles.scope = 'site:' || site_id"
+        " FROM sites"
     )
     return {
         row["site_id"]: SiteReport(
             last_success=from_ms(row["last_success"]) if row["last_success"] is not None else None,
             open_reviews=row["open_reviews"],
             sees_private=row["sees_private"] != 0,
-            trouble=row["reason"],
         )
         for row in rows
     }
-
-
-def site_troubles(state: State) -> dict[str, str]:
-    """Why sites are not read, by their id: also of those that never were."""
-    rows = state.rows("SELECT substr(scope, 6) AS site_id, reason FROM troubles WHERE scope LIKE 'site:%'")
-    return {row["site_id"]: row["reason"] for row in rows}
 
 
 def deliveries(state: State) -> dict[str, dict[str, int]]:

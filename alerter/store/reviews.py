@@ -64,24 +64,23 @@ def cover(state: State, site_id: str, rating: int) -> None:
 
 
 def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) -> None:
-    """Note a round that read everything it meant to; any trouble with the site is over."""
-    with state.transaction():
-        state.execute(
-            "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT"
-            " DO UPDATE SET last_success = excluded.last_success, sees_private = excluded.sees_private",
-            {"site": site_id, "now": to_ms(now), "private": sees_private},
-        )
-        state.execute("DELETE FROM troubles WHERE scope = ?", [f"site:{site_id}"])
+    """Note a round that read everything it meant to, within a transaction."""
+    state.execute(
+        "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT"
+        " DO UPDATE SET last_success = excluded.last_success, sees_private = excluded.sees_private,"
+        " failing_since = NULL",
+        {"site": site_id, "now": to_ms(now), "private": sees_private},
+    )
 
 
-def failed(state: State, site_id: str, now: datetime, reason: str) -> None:
-    """Note that a site refuses us."""
-    with state.transaction():
-        state.execute(
-            "INSERT INTO troubles (scope, since, reason) VALUES (?, ?, ?) ON CONFLICT"
-            " DO UPDATE SET reason = excluded.reason",
-            [f"site:{site_id}", to_ms(now), reason],
-        )
+def failing_since(state: State, site_id: str, now: datetime) -> datetime:
+    """Note a round that failed, within a transaction; returns when the first of the present run of them was."""
+    state.execute(
+        "INSERT INTO sites (site_id, failing_since) VALUES (:site, :now) ON CONFLICT"
+        " DO UPDATE SET failing_since = min(ifnull(failing_since, excluded.failing_since), excluded.failing_since)",
+        {"site": site_id, "now": to_ms(now)},
+    )
+    return from_ms(state.value("SELECT failing_since FROM sites WHERE site_id = ?", [site_id]))
 
 
 def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:

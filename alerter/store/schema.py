@@ -10,7 +10,8 @@ migrations = Migrations("alerter")
 
 _TABLES = """
 -- What has been read of a site. covered_rating is the highest rating whose past is on record (0: never read to the
--- end); checkpoint is the newest createdDate read, by the clock of Wix, never by ours.
+-- end); checkpoint is the newest createdDate read, by the clock of Wix, never by ours; failing_since is when the
+-- present run of failed rounds began.
 CREATE TABLE sites (
   site_id TEXT PRIMARY KEY,
   checkpoint INTEGER,
@@ -18,6 +19,7 @@ CREATE TABLE sites (
   covered_since INTEGER,
   rescanned_at INTEGER,
   last_success INTEGER,
+  failing_since INTEGER,
   sees_private INTEGER
 ) STRICT;
 

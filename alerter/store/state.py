@@ -69,7 +69,13 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Never `await` inside: another task's writes would join, and vanish with a rollback."""
+        """All or nothing; one within another is part of it.
+
+        Never `await` inside: another task's writes would join, and vanish with a rollback.
+        """
+        if self._db.conn.in_transaction:
+            yield
+            return
         with _translated(self.path):
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
             self._db.execute("BEGIN IMMEDIATE")

@@ -5,19 +5,22 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from random import Random
-from typing import Protocol
 from uuid import uuid4
 
 from alerter.clock import Clock
+from alerter.config import Config
 from alerter.counters import counts
 from alerter.errors import DeliveryError, Kind, RenderError, StateError
-from alerter.models import Content, Finding, Form, Grouping, Message, Receipt
+from alerter.models import Form, Grouping, Message, Receipt
 from alerter.store import State, blocks, outbox
 from alerter.store.outbox import Due
 from alerter.tell import backoff
+from alerter.tell.outlet import Outlet
+from alerter.tell.state_alarm import StateAlarm
+from alerter.trouble import Troubles
 
 log = logging.getLogger(__name__)
 
@@ -25,49 +28,6 @@ _STATE_WAIT = 1.0
 _BUG_WAIT = 60.0
 # A digest that a service will not have is tried in halves; below this size, one review at a time.
 _SMALLEST_DIGEST = 10
-
-
-class Render(Protocol):
-    """What turns a message into what it says."""
-
-    def __call__(self, message: Message, *, test: bool = False) -> Content:
-        """Render, or raise RenderError."""
-
-
-class Notifier(Protocol):
-    """What sends to one receiver."""
-
-    can_look: bool
-    settle_after: timedelta
-    domain: str
-
-    async def send(self, message: Message, content: Content) -> Receipt:
-        """Send, or raise DeliveryError."""
-
-    async def find(self, message: Message) -> Receipt | None:
-        """Look for a message in doubt, or raise DeliveryError."""
-
-    async def check(self) -> list[Finding]:
-        """See whether sending would work, without sending."""
-
-    async def close(self) -> None:
-        """End what is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outlet:
-    """A receiver as the dispatcher sees it.
-
-    `service` names what it shares with others that are reached the same way; `lane` is what may hear one message each
-    `pace` seconds (None: no limit); `digest` is how many reviews one message may hold.
-    """
-
-    receiver: str
-    service: str
-    notifier: Notifier
-    render: Render
-    digest: int
-    lane: str | None = None
 
 
 class Why(StrEnum):
@@ -92,10 +52,17 @@ class Pause:
 class Dispatcher:
     """Runs a worker for each receiver."""
 
-    def __init__(self, state: State, clock: Clock, outlets: Iterable[Outlet], *, burst: int, pace: float = 1.0) -> None:
+    def __init__(
+        self, state: State, config: Config, clock: Clock, outlets: Sequence[Outlet], *, pace: float = 1.0
+    ) -> None:
         turns: dict[str, float] = {}
+        self.troubles = Troubles(state, config, clock, self.wake)
+        self.alarm = StateAlarm(config, clock, outlets)
         self._workers = {
-            outlet.receiver: Worker(state, clock, outlet, burst=burst, pace=pace, turns=turns) for outlet in outlets
+            outlet.receiver: Worker(
+                state, clock, outlet, self.troubles, self.alarm, burst=config.alerts.burst, pace=pace, turns=turns
+            )
+            for outlet in outlets
         }
 
     def wake(self, receivers: Iterable[str]) -> None:
@@ -128,13 +95,24 @@ class Worker:
     """Sends what is due to one receiver, one message after the other."""
 
     def __init__(
-        self, state: State, clock: Clock, outlet: Outlet, *, burst: int, pace: float, turns: dict[str, float]
+        self,
+        state: State,
+        clock: Clock,
+        outlet: Outlet,
+        troubles: Troubles,
+        alarm: StateAlarm,
+        *,
+        burst: int,
+        pace: float,
+        turns: dict[str, float],
     ) -> None:
         self.awake = asyncio.Event()
         self.stopping = False
         self._state = state
         self._clock = clock
         self._outlet = outlet
+        self._troubles = troubles
+        self._alarm = alarm
         self._burst = burst
         self._pace = pace
         self._turns = turns
@@ -171,6 +149,7 @@ class Worker:
             return await self.step()
         except StateError as error:
             self._tell(f"waits: {error}")
+            await self._alarm.ring(error)
             return Pause(Why.NO_STATE, _STATE_WAIT)
         except Exception:
             log.exception('receiver "%s": a fault of alerter itself; it goes on in a minute', self._outlet.receiver)
@@ -253,7 +232,7 @@ class Worker:
         if receipt.to_left:
             await self._try_the_rest_later(message, receipt.to_left)
             return
-        await self._write(lambda: outbox.sent(self._state, message, receipt, self._scopes))
+        await self._write(lambda: self._record_sent(message, receipt))
         counts["messages_sent"] += 1
         counts["deliveries_sent"] += len(message.entries)
         if receipt.refused:
@@ -265,6 +244,15 @@ class Worker:
         if self._told:
             log.info('receiver "%s": is reached again', self._outlet.receiver)
             self._told = None
+
+    def _record_sent(self, message: Message, receipt: Receipt) -> None:
+        addresses = f"addresses:{self._outlet.receiver}"
+        with self._state.transaction():
+            outbox.sent(self._state, message, receipt, self._scopes)
+            over = self._scopes if message.to_left or receipt.refused else [*self._scopes, addresses]
+            self._troubles.end(over)
+            if receipt.refused:
+                self._troubles.begin(addresses, f"{receipt.refused} of them: {receipt.answer}")
 
     async def _try_the_rest_later(self, message: Message, to_left: Sequence[str]) -> None:
         """Most of a receiver's addresses have a message: the rest must not hold up what comes after it."""
@@ -302,10 +290,18 @@ class Worker:
             await self._write(lambda: outbox.attempt_again(self._state, again, self._clock.now(), plain=True))
             await self._attempt(again)
             return
-        await self._write(lambda: outbox.failed(self._state, message, str(error)))
+        await self._write(lambda: self._record_failed(message, str(error)))
         counts["deliveries_failed"] += size
         keys = ", ".join(entry.alert.key for entry in message.entries)
         log.error('receiver "%s": given up: %s: %s', self._outlet.receiver, keys, error)
+
+    def _record_failed(self, message: Message, reason: str) -> None:
+        # Trouble that cannot be told is not told of: that would never end.
+        keys = [entry.alert.key for entry in message.entries if entry.alert.review_id]
+        with self._state.transaction():
+            outbox.failed(self._state, message, reason)
+            if keys:
+                self._troubles.failed(self._outlet.receiver, keys, reason)
 
     async def _hold_back(self, error: DeliveryError) -> None:
         service = error.kind in (Kind.THROTTLED, Kind.SERVICE)
@@ -314,8 +310,14 @@ class Worker:
         since = blocks.failing_since(self._state, scope) or now
         wait = backoff.wait(error.kind, max(now - since, timedelta()), error.retry_after, self._random)
         until = now + wait if wait is not None else None
-        await self._write(lambda: blocks.hold_back(self._state, scope, now, until, str(error)))
+        await self._write(lambda: self._record_block(scope, now, until, str(error)))
         self._tell(f"parked: {error}; then `alerter retry`" if wait is None else f"waits: {error}")
+
+    def _record_block(self, scope: str, now: datetime, until: datetime | None, reason: str) -> None:
+        with self._state.transaction():
+            blocks.hold_back(self._state, scope, now, until, reason)
+            if until is None:
+                self._troubles.begin(scope, reason)
 
     async def _write(self, change: Callable[[], None]) -> None:
         """Write what a service has said, however long the state file takes to become writable again."""
@@ -324,6 +326,7 @@ class Worker:
                 change()
             except StateError as error:
                 self._tell(f"an answer waits to be recorded: {error}")
+                await self._alarm.ring(error)
                 await self._clock.sleep(_STATE_WAIT)
             else:
                 return

@@ -14,7 +14,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 import alerter
 from alerter.errors import RenderError
-from alerter.models import Content, Entry, Form, Message, Review
+from alerter.models import AlertKind, Content, Entry, Form, Message, Review
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,16 @@ class ReviewView:
     site: SiteView
 
 
+@dataclass(frozen=True, slots=True)
+class TroubleView:
+    """What alerter cannot do, as templates see it."""
+
+    what: str
+    reason: str
+    remedy: str
+    since: str
+
+
 class Renderer:
     """Renders messages, with the owner's templates before the built-in ones."""
 
@@ -94,11 +104,14 @@ class Renderer:
         return Content(subject, text, blocks=blocks)
 
     def _values(self, message: Message, *, test: bool) -> tuple[str, dict[str, Any]]:
+        first = message.entries[0].alert
+        if first.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
+            return str(first.kind), {"trouble": self._trouble(first.detail), "test": test}
         views = [self._view(entry) for entry in message.entries]
         if message.form is Form.DIGEST:
             sites = sorted({view.site.name for view in views})
             return "digest", {"reviews": views, "groups": pack(views), "sites": sites, "test": test}
-        return str(message.entries[0].alert.kind), {"review": views[0], "site": views[0].site, "test": test}
+        return str(first.kind), {"review": views[0], "site": views[0].site, "test": test}
 
     def _view(self, entry: Entry) -> ReviewView:
         alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
@@ -122,6 +135,10 @@ class Renderer:
             before=alert.detail.get("before"),
             site=SiteView(self._sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
         )
+
+    def _trouble(self, detail: Mapping[str, Any]) -> TroubleView:
+        since = _date(datetime.fromisoformat(detail["since"]), self._timezone)
+        return TroubleView(detail["what"], detail["reason"], detail["remedy"], since)
 
     def _fill(self, name: str, values: Mapping[str, Any], *, as_json: bool = False) -> Any:
         """Render one template. Raises RenderError."""

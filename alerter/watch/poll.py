@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
@@ -10,12 +10,16 @@ from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
 from alerter.store import State, blocks, reviews
+from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.triage import OVERLAP, Reason
 from alerter.watch.wix import Page, Span, WixClient
 from alerter.watch.wix_review import UnreadableReview
 
 log = logging.getLogger(__name__)
+
+# Told of a state file that cannot be used.
+StateFailed = Callable[[StateError], Awaitable[None]]
 
 _ASK_AGAIN = timedelta(days=1)
 _MOST_REMEMBERED = 10_000
@@ -83,12 +87,23 @@ class Reader:
 class Poller:
     """Makes the rounds of sites."""
 
-    def __init__(self, state: State, config: Config, clock: Clock, reader: Reader, intake: Intake) -> None:
+    def __init__(
+        self,
+        state: State,
+        config: Config,
+        clock: Clock,
+        reader: Reader,
+        intake: Intake,
+        troubles: Troubles,
+        state_failed: StateFailed,
+    ) -> None:
         self._state = state
         self._config = config
         self._clock = clock
         self._reader = reader
         self._intake = intake
+        self._troubles = troubles
+        self._state_failed = state_failed
         self._failing: dict[str, str] = {}
 
     async def round(self, site: Site) -> bool:
@@ -99,11 +114,12 @@ class Poller:
                 log.debug('site "%s": waits, as Wix asked', site.name)
                 return False
             await self._read_new(site)
-            reviews.succeeded(
-                self._state, site.site_id, self._clock.now(), sees_private=self._reader.sees_private(site)
-            )
+            with self._state.transaction():
+                sees_private = self._reader.sees_private(site)
+                reviews.succeeded(self._state, site.site_id, self._clock.now(), sees_private=sees_private)
+                self._troubles.end([scope])
         except (WixError, StateError) as error:
-            self._failed(site, scope, error)
+            await self._failed(site, scope, error)
             return False
         counts["rounds"] += 1
         if self._failing.pop(site.site_id, None):
@@ -142,17 +158,25 @@ class Poller:
             log.info('site "%s": %d imported reviews recorded, not alerted', site.name, imported)
         return seen
 
-    def _failed(self, site: Site, scope: str, error: WixError | StateError) -> None:
+    async def _failed(self, site: Site, scope: str, error: WixError | StateError) -> None:
         counts["rounds_failed"] += 1
         text = error.text if isinstance(error, WixError) else str(error)
         if self._failing.get(site.site_id) != text:
             log.error('site "%s": is not read: %s', site.name, error)
             self._failing[site.site_id] = text
-        now = self._clock.now()
         try:
+            if isinstance(error, StateError):
+                raise error
+            self._record_failure(site, scope, error)
+        except StateError as fault:
+            await self._state_failed(fault)
+
+    def _record_failure(self, site: Site, scope: str, error: WixError) -> None:
+        """Keep to what Wix asked for; people hear of a refusal at once, and of silence when it lasts."""
+        now = self._clock.now()
+        with self._state.transaction():
             if isinstance(error, WixUnavailable) and error.retry_after:
-                blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), text)
-            if isinstance(error, WixAuthError):
-                reviews.failed(self._state, site.site_id, now, text)
-        except StateError as second:
-            log.error('site "%s": that is not on record either: %s', site.name, second)  # noqa: TRY400 - it says all
+                blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), error.text)
+            silent_for = now - reviews.failing_since(self._state, site.site_id, now)
+            if isinstance(error, WixAuthError) or silent_for >= self._config.poll.trouble_after:
+                self._troubles.begin(scope, error.text)

@@ -1,0 +1,50 @@
+"""A receiver as the telling half sees it: what renders for it, and what sends to it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from alerter.models import Content, Finding, Message, Receipt
+
+
+class Render(Protocol):
+    """What turns a message into what it says."""
+
+    def __call__(self, message: Message, *, test: bool = False) -> Content:
+        """Render, or raise RenderError."""
+
+
+class Notifier(Protocol):
+    """What sends to one receiver."""
+
+    can_look: bool
+    settle_after: timedelta
+    domain: str
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Send, or raise DeliveryError."""
+
+    async def find(self, message: Message) -> Receipt | None:
+        """Look for a message in doubt, or raise DeliveryError."""
+
+    async def check(self) -> list[Finding]:
+        """See whether sending would work, without sending."""
+
+    async def close(self) -> None:
+        """End what is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A receiver as the dispatcher sees it.
+
+    `service` names what it shares with others that are reached the same way; `lane` is what may hear one message each
+    `pace` seconds (None: no limit); `digest` is how many reviews one message may hold.
+    """
+
+    receiver: str
+    service: str
+    notifier: Notifier
+    render: Render
+    digest: int
+    lane: str | None = None

@@ -1,0 +1,243 @@
+"""Trouble is told: once when it begins, once when it is over, to those whom it concerns."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alerter import check
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.daemon import serve
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.errors import StateBusy, StateError
+from alerter.store import State, blocks, troubles
+from alerter.tell.state_alarm import StateAlarm
+from alerter.trouble import who_hears
+from alerter.wiring import open_house, open_outlets, open_wix
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+
+STALE = {"content": {"rating": 1, "title": "Stale"}}
+OTHER = "22222222-2222-4222-8222-222222222222"
+TWO_CUSTOMERS = f"""
+[[sites]]
+name = "Café"
+site_id = "{OTHER}"
+api_key = "env:WIX_API_KEY"
+"""
+
+
+def receivers(**marks: str) -> str:
+    """A baker by mail, a baker's team and a café's team on Slack, with further keys for some of them."""
+    ways = {
+        "baker": f'email = ["{OWNER}"]\nsites = ["Corner Bakery"]',
+        "bakery": f'slack = "{CHANNEL}"\nsites = ["Corner Bakery"]',
+        "cafe": 'slack = "C0000000009"\nsites = ["Café"]',
+    }
+    return "".join(f'[[receivers]]\nname = "{name}"\n{way}\n{marks.get(name, "")}\n' for name, way in ways.items())
+
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    slack.add_channel("C0000000009", "cafe")
+
+    def load(**marks: str) -> Config:
+        path = write_config(wix, slack, mailbox, receivers=receivers(**marks), extra=TWO_CUSTOMERS)
+        return load_config(path, SECRETS, secrets=True)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("scope", "marks", "names"),
+    [
+        (f"site:{SITE}", {}, ["baker", "bakery"]),
+        (f"site:{SITE}", {"baker": "trouble = true"}, ["baker"]),
+        (f"site:{SITE}", {"cafe": "trouble = true"}, ["baker", "bakery"]),
+        (f"site:{OTHER}", {"baker": "trouble = true"}, ["cafe"]),
+        ("receiver:bakery", {}, ["baker"]),
+        ("receiver:cafe", {}, []),
+        ("service:slack", {}, ["baker"]),
+        ("service:smtp", {}, ["bakery"]),
+        ("addresses:baker", {}, ["bakery"]),
+    ],
+    ids=[
+        "a site's receivers",
+        "those marked",
+        "never another customer's",
+        "marked for another customer",
+        "who shares a site",
+        "nobody shares",
+        "a service",
+        "the other service",
+        "addresses",
+    ],
+)
+def test_trouble_is_told_to_those_whom_it_concerns(
+    load: Load, scope: str, marks: dict[str, str], names: list[str]
+) -> None:
+    assert [receiver.name for receiver in who_hears(scope, load(**marks))] == names
+
+
+async def test_a_site_that_refuses_us_is_told_once_and_once_when_it_is_over(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    assert await serve(config, Clock(), {}, once=True)
+    wix.sites[SITE].refuse = 401
+    for _ in range(3):
+        assert not await serve(config, Clock(), {}, once=True)
+    assert [mail.subject for mail in mailbox.mails] == [
+        "alerter is in trouble: the reviews of Corner Bakery cannot be read"
+    ]
+    assert "alerter check" in mailbox.mails[0].text
+    assert SECRETS["WIX_API_KEY"] not in mailbox.mails[0].text
+    wix.sites[SITE].refuse = None
+    for _ in range(2):
+        assert await serve(config, Clock(), {}, once=True)
+    assert [mail.subject for mail in mailbox.mails[1:]] == [
+        "alerter: it is over: the reviews of Corner Bakery cannot be read"
+    ]
+    assert len(slack.posts) == 2
+    assert not any(call.error for call in slack.requests)
+
+
+async def test_a_site_that_is_silent_is_trouble_after_a_while_and_not_before(
+    config: Config, wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    async with open_house(config, state, clock) as house:
+        assert await house.poller.round(config.sites[0])
+        wix.faults.always("/query", Fault(status=503))
+        clock.advance(days=1)  # the daemon was off: nothing has failed yet
+        for _ in range(15):
+            assert not await house.poller.round(config.sites[0])
+            assert not troubles.current(state)
+            clock.advance(minutes=1)
+        assert not await house.poller.round(config.sites[0])
+        assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
+        wix.faults.clear()
+        assert await house.poller.round(config.sites[0])
+        assert not troubles.current(state)
+
+
+async def test_trouble_that_is_over_before_anybody_heard_of_it_is_not_told_at_all(
+    config: Config, wix: EmbeddedWix, state: State, clock: SetClock, mailbox: Mailbox
+) -> None:
+    async with open_house(config, state, clock) as house:
+        wix.sites[SITE].refuse = 403
+        assert not await house.poller.round(config.sites[0])
+        wix.sites[SITE].refuse = None
+        assert await house.poller.round(config.sites[0])
+    assert {row["status"] for row in state.rows("SELECT status FROM deliveries")} == {"cancelled"}
+
+
+async def test_a_parked_receiver_is_told_of_and_comes_back_with_a_check_and_exactly_what_was_kept(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    assert await serve(config, Clock(), {}, once=True)
+    slack.channels[CHANNEL].archived = True
+    wix.add(SITE, STALE)
+    assert not await serve(config, Clock(), {}, once=True)
+    assert not await serve(config, Clock(), {}, once=True)
+    assert [mail.subject for mail in mailbox.mails if "trouble" in mail.subject] == [
+        "alerter is in trouble: receiver support cannot be reached"
+    ]
+    assert "unarchive" in mailbox.mails[-1].text
+    slack.channels[CHANNEL].archived = False
+
+    async with open_wix(config, Clock()) as wix_client, open_outlets(config, Clock()) as outlets:
+        findings = await check.check_services(config, Clock(), wix_client, outlets)
+    assert all(finding.ok for finding in findings)
+    assert [finding.subject for finding in findings][-1] == "receiver:support"
+    assert await serve(config, Clock(), {}, once=True)
+    assert [post.text.splitlines()[0].startswith("★") for post in slack.posts] == [True]
+    assert "it is over" in mailbox.mails[-1].subject
+
+
+async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
+    with State.open(config.state, migrate=True) as state:
+        blocks.hold_back(state, "service:slack", Clock().now(), None, "invalid_auth")
+    findings = await check.send_samples(config, Clock(), ["support"])
+    assert [finding.ok for finding in findings] == [True, True]
+    assert slack.posts[0].text.startswith("[Test] ")
+    with State.open(config.state, migrate=False) as state:
+        assert blocks.parked(state) == []
+
+
+async def test_a_test_that_fails_says_what_the_service_said_and_leaves_a_parking_alone(
+    config: Config, slack: EmbeddedSlack
+) -> None:
+    with State.open(config.state, migrate=True) as state:
+        blocks.hold_back(state, "receiver:support", Clock().now(), None, "is_archived")
+    slack.channels[CHANNEL].archived = True
+    (finding,) = await check.send_samples(config, Clock(), ["support"])
+    assert not finding.ok
+    assert "is_archived" in finding.text
+    with State.open(config.state, migrate=False) as state:
+        assert [block.scope for block in blocks.parked(state)] == ["receiver:support"]
+
+
+async def test_an_alert_that_is_refused_for_good_is_told_as_trouble(
+    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    assert await serve(config, Clock(), {}, once=True)
+    mailbox.data_replies.extend(["554 5.7.1 not wanted"] * 2)
+    wix.add(SITE, STALE)
+    await serve(config, Clock(), {}, once=True)
+    await serve(config, Clock(), {}, once=True)
+    told = [post for post in slack.posts if "refused for good" in post.text]
+    assert len(told) == 1
+    assert "new:" in told[0].text
+
+
+async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "gone@example.com"]\n'
+    team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    config = load_config(write_config(wix, slack, mailbox, receivers=both + team), SECRETS, secrets=True)
+    assert await serve(config, Clock(), {}, once=True)
+    mailbox.refuse["gone@example.com"] = "550 5.1.1 no such user"
+    wix.add(SITE, STALE)
+    await serve(config, Clock(), {}, once=True)
+    await serve(config, Clock(), {}, once=True)
+    assert sum("some addresses of owner refuse our mail" in post.text for post in slack.posts) == 1
+    assert not any("gone@example.com" in post.text for post in slack.posts)
+    mailbox.refuse.clear()
+    wix.add(SITE, STALE)
+    await serve(config, Clock(), {}, once=True)
+    await serve(config, Clock(), {}, once=True)
+    assert sum("It is over" in post.text for post in slack.posts) == 1
+
+
+async def test_a_state_file_that_cannot_be_written_is_told_directly_and_once(
+    config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    async with open_outlets(config, clock) as outlets:
+        alarm = StateAlarm(config, clock, outlets)
+        await alarm.ring(StateBusy("locked"))
+        assert not mailbox.mails
+        for _ in range(3):
+            await alarm.ring(StateError("database or disk is full"))
+        for outlet in outlets:
+            await outlet.notifier.close()
+    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: the state file cannot be written"]
+    assert "disk is full" in mailbox.mails[0].text
+    assert len(slack.posts) == 1
+
+
+async def test_a_state_file_that_stays_locked_is_told_too(config: Config, clock: SetClock, mailbox: Mailbox) -> None:
+    async with open_outlets(config, clock) as outlets:
+        alarm = StateAlarm(config, clock, outlets)
+        for _ in range(10):
+            await alarm.ring(StateBusy("locked"))
+            clock.advance(minutes=1)
+        for outlet in outlets:
+            await outlet.notifier.close()
+    assert len(mailbox.mails) == 1
