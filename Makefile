@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test torture clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -16,6 +16,9 @@ test: .venv/installed
 	$(BIN)/coverage run -m pytest -n 4
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+torture: .venv/installed
+	$(BIN)/python -m tests.torture
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

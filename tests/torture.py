@@ -219,6 +219,7 @@ class Faults:
             "mail drops before": lambda: world.mailbox.drop.append("before"),
             "mail drops after": lambda: world.mailbox.drop.append("after"),
             "mail refuses connections": lambda: world.mailbox.drop.append("connect"),
+            "mail hangs": lambda: setattr(world.mailbox, "hang", 3.0),
             "wix throttles (429)": lambda: self._wix(Fault(status=429, headers={"Retry-After": "1"})),
             "wix refuses (500)": lambda: self._wix(Fault(status=500)),
             "wix answers garbage": lambda: self._wix(Fault(garble="truncate")),
@@ -241,6 +242,7 @@ class Faults:
         self._world.wix.faults.clear()
         self._world.mailbox.data_replies.clear()
         self._world.mailbox.drop.clear()
+        self._world.mailbox.hang = 0.0
 
     def _slack(self, fault: Fault) -> None:
         self._world.slack.faults.add("chat.postMessage", fault)
@@ -288,6 +290,7 @@ async def torture(folder: Path, kills: int, seed: int, say: Callable[[str], None
             await faults.strike()
             await asyncio.sleep(random.uniform(0.0, 2.0))
             await world.kill()
+            world.mailbox.hang = 0.0
             outcome.kills += 1
             await world.start()
             await asyncio.sleep(random.uniform(0.3, 1.5))
