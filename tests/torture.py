@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -259,7 +259,9 @@ class Faults:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         self._world.add_review()
         await asyncio.sleep(self._random.uniform(0.2, 1.5))
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+        # One that was just starting cannot open its state file, and has ended: it is started again as after a kill.
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
 
     async def _lock_state(self) -> None:
         """Hold the write lock for longer than the daemon waits for it."""
