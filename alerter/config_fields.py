@@ -22,7 +22,8 @@ def _fault(text: str) -> PydanticCustomError:
     return PydanticCustomError("fault", "{text}", {"text": text})
 
 
-def _duration(value: object) -> timedelta:
+def duration(value: object) -> timedelta:
+    """A span of time such as "5m". Raises PydanticCustomError."""
     match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
     span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
     if not timedelta() < span <= _LONGEST:
@@ -167,7 +168,7 @@ def _folder(value: object, info: ValidationInfo) -> Path:
 
 Address = Annotated[str, BeforeValidator(_address)]
 Beside = Annotated[Path, BeforeValidator(_beside)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
 Rating = Annotated[int, BeforeValidator(_rating)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 HeaderSecret = Annotated[SecretStr, BeforeValidator(_key)]

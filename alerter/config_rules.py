@@ -1,0 +1,100 @@
+"""Faults of a config that no key has alone."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from alerter.config_fields import duration
+
+RESCAN_WINDOW = timedelta(days=30)
+
+
+def _tables(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = raw.get(name)
+    return [table if isinstance(table, dict) else {} for table in found] if isinstance(found, list) else []
+
+
+def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Faults that no key has alone. Looks at what was written, so that they are told together with the others."""
+    sites, receivers = _tables(raw, "sites"), _tables(raw, "receivers")
+    for name, tables in (("sites", sites), ("receivers", receivers)):
+        if not tables and name in raw:
+            yield name, f"at least one [[{name}]] is needed"
+    yield from _repeated("sites", "name", sites)
+    yield from _repeated("sites", "site_id", sites)
+    yield from _repeated("receivers", "name", receivers)
+    for number, site in enumerate(sites, 1):
+        yield from _way_in(f"sites.{number}", site)
+    for number, receiver in enumerate(receivers, 1):
+        yield from _way_out(f"receivers.{number}", receiver, raw, [str(site.get("name")) for site in sites])
+    smtp = raw.get("smtp")
+    yield from _reminders(raw, [str(receiver.get("name")) for receiver in receivers])
+    if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
+        yield "smtp.password" if "username" in smtp else "smtp.username", "username and password go together"
+
+
+def _reminders(raw: Mapping[str, Any], receivers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    reminders, poll = (table if isinstance(table := raw.get(name), dict) else {} for name in ("reminders", "poll"))
+    after = reminders.get("after")
+    spans = [_span(text) for text in after] if isinstance(after, list) else []
+    window = _span(poll.get("rescan_window")) or RESCAN_WINDOW
+    for number, span in enumerate(spans, 1):
+        if span and span > window:
+            yield f"reminders.after.{number}", "must not exceed poll.rescan_window: after that a review rests"
+    if None not in spans and any(later <= earlier for earlier, later in pairwise(spans)):  # type: ignore[operator]
+        yield "reminders.after", "must rise from one to the next"
+    name = reminders.get("escalate_to")
+    if isinstance(name, str) and name not in receivers:
+        yield "reminders.escalate_to", f'there is no receiver "{name}"{_did_you_mean(name, receivers)}'
+
+
+def _span(text: object) -> timedelta | None:
+    try:
+        return duration(text)
+    except PydanticCustomError:
+        return None
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _repeated(name: str, key: str, tables: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    times = Counter(str(table[key]) for table in tables if key in table)
+    for number, table in enumerate(tables, 1):
+        if times[str(table.get(key))] > 1:
+            yield f"{name}.{number}.{key}", f"stands at more than one of the [[{name}]]; each needs its own"
+
+
+def _way_in(key: str, site: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    app = ("app_id", "app_secret", "instance_id")
+    if "api_key" in site:
+        for name in ("app_id", "app_secret"):
+            if name in site:
+                yield f"{key}.{name}", "goes without api_key: use one way in or the other"
+    elif not any(name in site for name in app):
+        yield f"{key}.api_key", "is missing (or, for an app: app_id, app_secret and instance_id)"
+    else:
+        for name in app:
+            if name not in site:
+                yield f"{key}.{name}", "is missing: app_id, app_secret and instance_id go together"
+
+
+def _way_out(
+    key: str, receiver: Mapping[str, Any], raw: Mapping[str, Any], sites: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    if ("email" in receiver) == ("slack" in receiver):
+        yield f"{key}.email", "a receiver has either email or slack, and one of them is needed"
+    for way, table in (("email", "smtp"), ("slack", "slack")):
+        if way in receiver and table not in raw:
+            yield f"{key}.{way}", f"needs the table [{table}]"
+    wanted = receiver.get("sites")
+    for number, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
+        if isinstance(name, str) and name not in sites:
+            yield f"{key}.sites.{number}", f'there is no site "{name}"{_did_you_mean(name, sites)}'
