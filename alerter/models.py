@@ -37,6 +37,15 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
+class Closing(StrEnum):
+    """Why a review needs nobody any more."""
+
+    ANSWERED = "answered"
+    RAISED = "raised"
+    REJECTED = "rejected"
+    GONE = "gone"
+
+
 class Grouping(StrEnum):
     """How a delivery may leave: with others once there are more than `burst`, always in a digest, or by itself."""
 
@@ -50,7 +59,6 @@ class Form(StrEnum):
 
     ALERT = "alert"
     DIGEST = "digest"
-    UPDATE = "update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +115,15 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A review on record: as it was read last, where it stands, and when people were alerted of it."""
+    """A review on record: as it was read last, where it stands, and when people were alerted of it.
+
+    `closing` says why it is closed, or that it is gone from Wix, whatever it was.
+    """
 
     review: Review
     status: Status
     alerted_at: datetime | None = None
+    closing: Closing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +147,22 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One alert within a message, with the review as it is known now and what it is about."""
+    """One alert within a message, with the review as it is known now, why it is closed, and what it is about."""
 
     alert: Alert
     review: Review | None = None
     product: Product = Product()
+    closing: Closing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The first message about a review to a receiver: what is said later of the review belongs beneath it."""
+
+    id: int
+    uid: str
+    subject: str = ""
+    slack_ts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +180,8 @@ class Message:
     """What goes out in one call.
 
     `uid` names it for ever: it is its Message-ID, and stands in Slack's metadata. `to_left` holds the addresses that
-    have not taken it yet, where others have.
+    have not taken it yet, where others have. `thread` is what it belongs beneath, if anything; `slack_ts` is where it
+    stands once Slack has it.
     """
 
     id: int
@@ -170,6 +194,9 @@ class Message:
     plain: bool = False
     in_doubt: bool = False
     to_left: tuple[str, ...] = ()
+    thread: Thread | None = None
+    slack_channel: str | None = None
+    slack_ts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -398,7 +398,7 @@ async def test_a_backfill_reminds_of_nothing_it_told_of(by_mail: Config, clock: 
     put(wix, "a")
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     with record(by_mail) as state:
-        assert state.value("SELECT count(*) FROM reviews WHERE remind_at IS NOT NULL") == 0
+        assert state.value("SELECT count(*) FROM reviews WHERE told_at IS NOT NULL") == 0
 
 
 @pytest.mark.parametrize("grouping", [Grouping.DIGEST, None], ids=["digest", "none"])

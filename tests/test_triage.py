@@ -142,11 +142,13 @@ def test_an_alert_of_a_lowered_rating_says_what_the_review_was_before() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"reply": REPLY}, "answered"), ({"rating": 5}, "no longer low"), ({"moderation": "REJECTED"}, "rejected")],
+    [({"reply": REPLY}, "answered"), ({"rating": 5}, "raised"), ({"moderation": "REJECTED"}, "rejected")],
     ids=["answered", "raised", "rejected"],
 )
 def test_a_closed_alert_carries_its_reason(changes: dict[str, object], reason: str) -> None:
-    assert reason in judge(open_(), now(open_(), **changes)).detail["reason"]
+    verdict = judge(open_(), now(open_(), **changes))
+
+    assert (verdict.closing, verdict.detail) == (reason, {"reason": reason})
 
 
 @pytest.mark.parametrize(

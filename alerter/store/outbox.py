@@ -6,27 +6,45 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerter.models import Alert, AlertKind, Entry, Form, Grouping, Message, Product, Receipt, from_ms, to_ms
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Closing,
+    Entry,
+    Form,
+    Grouping,
+    Message,
+    Product,
+    Receipt,
+    Thread,
+    from_ms,
+    to_ms,
+)
 from alerter.store.reviews import load_review
 from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A delivery that may leave now."""
+    """A delivery that may leave now; one that Slack shows only beneath an earlier message names that as `thread`."""
 
     alert: int
     grouping: Grouping
+    kind: AlertKind = AlertKind.NEW
+    thread: int | None = None
 
 
 def due(state: State, receiver: str, now: datetime, most: int) -> list[Due]:
     """The deliveries of a receiver that may leave now and are in no message yet, oldest first."""
     rows = state.rows(
-        "SELECT alert, grouping FROM deliveries WHERE receiver = ? AND status = 'pending' AND message IS NULL"
-        " AND due_at <= ? ORDER BY due_at, alert LIMIT ?",
-        [receiver, to_ms(now), most],
+        "SELECT alert, grouping, alerts.kind,"
+        f" iif(alerts.kind = 'closed', ({_ROOT} AND messages.slack_ts IS NOT NULL), NULL) AS thread"
+        " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
+        " WHERE receiver = :receiver AND status = 'pending' AND message IS NULL AND due_at <= :now"
+        " ORDER BY due_at, alert LIMIT :most",
+        {"receiver": receiver, "now": to_ms(now), "most": most},
     )
-    return [Due(row["alert"], Grouping(row["grouping"])) for row in rows]
+    return [Due(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"]) for row in rows]
 
 
 def next_due(state: State, receiver: str) -> datetime | None:
@@ -40,17 +58,24 @@ def next_due(state: State, receiver: str) -> datetime | None:
     return from_ms(ms) if ms is not None else None
 
 
-def claim(state: State, receiver: str, form: Form, alerts: Sequence[int], uid: str, now: datetime) -> Message | None:
+def claim(
+    state: State, receiver: str, form: Form, alerts: Sequence[int], uid: str, now: datetime, thread: int | None = None
+) -> Message | None:
     """Make a message of due deliveries, and count its first attempt, before the call that sends it.
 
-    None where another process has cancelled them all meanwhile.
+    What is said of one review goes beneath the first message about it. None where another process has cancelled all
+    of the deliveries meanwhile.
     """
     with state.transaction():
+        if thread is None and len(alerts) == 1:
+            thread = state.value(
+                f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert", {"alert": alerts[0], "receiver": receiver}
+            )
         message_id = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM messages"))
         state.execute(
-            "INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempted_at)"
-            " VALUES (?, ?, ?, 'sending', ?, 1, ?)",
-            [message_id, receiver, form, uid, to_ms(now)],
+            "INSERT INTO messages (id, receiver, form, status, message_id, parent, attempts, attempted_at)"
+            " VALUES (?, ?, ?, 'sending', ?, ?, 1, ?)",
+            [message_id, receiver, form, uid, thread, to_ms(now)],
         )
         members = state.execute(
             "UPDATE deliveries SET message = ? WHERE receiver = ? AND status = 'pending' AND message IS NULL"
@@ -60,7 +85,7 @@ def claim(state: State, receiver: str, form: Form, alerts: Sequence[int], uid: s
         if not members:
             state.execute("DELETE FROM messages WHERE id = ?", [message_id])
             return None
-        return Message(message_id, uid, receiver, form, _entries(state, message_id), now)
+        return Message(message_id, uid, receiver, form, _entries(state, message_id), now, thread=_thread(state, thread))
 
 
 def under_way(state: State, receiver: str, now: datetime) -> Message | None:
@@ -73,20 +98,27 @@ def under_way(state: State, receiver: str, now: datetime) -> Message | None:
         " AND (due_at IS NULL OR due_at <= ?) ORDER BY id LIMIT 1",
         [receiver, to_ms(now)],
     )
-    if row is None:
-        return None
-    return Message(
-        id=row["id"],
-        uid=row["message_id"],
-        receiver=receiver,
-        form=Form(row["form"]),
-        entries=_entries(state, row["id"]),
-        attempted_at=from_ms(row["attempted_at"]),
-        attempts=row["attempts"],
-        plain=bool(row["plain"]),
-        in_doubt=True,
-        to_left=tuple(json.loads(row["to_left"] or "[]")),
+    return _message(state, row, in_doubt=True) if row else None
+
+
+def stale(state: State, receiver: str) -> tuple[Message, int] | None:
+    """The oldest message on Slack that says what is no longer so, as it reads now, and how often it has changed."""
+    row = state.row(
+        "SELECT * FROM messages WHERE receiver = ? AND stale AND status = 'sent' AND slack_ts IS NOT NULL"
+        " ORDER BY id LIMIT 1",
+        [receiver],
     )
+    return (_message(state, row, in_doubt=False), row["stale"]) if row else None
+
+
+def updated(state: State, message: Message, changes: int, receiver_scopes: list[str]) -> None:
+    """Note that a message says what is so, unless that has changed again meanwhile; the service was reached."""
+    with state.transaction():
+        state.execute("UPDATE messages SET stale = 0 WHERE id = ? AND stale = ?", [message.id, changes])
+        state.execute(
+            "DELETE FROM blocks WHERE NOT parked AND scope IN (SELECT value FROM json_each(?))",
+            [json.dumps(receiver_scopes)],
+        )
 
 
 def attempt_again(state: State, message: Message, now: datetime, *, plain: bool) -> None:
@@ -98,20 +130,23 @@ def attempt_again(state: State, message: Message, now: datetime, *, plain: bool)
         )
 
 
-def sent(state: State, message: Message, receipt: Receipt, receiver_scopes: list[str]) -> None:
+def sent(state: State, message: Message, receipt: Receipt, receiver_scopes: list[str], subject: str = "") -> None:
     """Note the service's yes: the deliveries leave the outbox, and what blocked the receiver is over."""
     with state.transaction():
         state.execute(
-            "UPDATE messages SET status = 'sent', slack_channel = ?, slack_ts = ?, to_left = NULL, due_at = NULL,"
-            " error = ? WHERE id = ?",
-            [
-                receipt.slack_channel,
-                receipt.slack_ts,
-                f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None,
-                message.id,
-            ],
+            "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts, to_left = NULL,"
+            " due_at = NULL, stale = iif(:ts IS NULL, 0, stale), subject = iif(:ts IS NULL, :subject, NULL),"
+            " error = :error WHERE id = :id",
+            {
+                "channel": receipt.slack_channel,
+                "ts": receipt.slack_ts,
+                "subject": subject,
+                "error": f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None,
+                "id": message.id,
+            },
         )
         _settle(state, message, "sent")
+        _note_told(state, message)
         # A block that was set while this message was on its way still holds.
         state.execute(
             "DELETE FROM blocks WHERE scope IN (SELECT value FROM json_each(?))"
@@ -149,10 +184,10 @@ def dissolve(state: State, message: Message, grouping: Grouping | None = None) -
     """
     with state.transaction():
         state.execute(
-            "UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND alert IN (SELECT alerts.id FROM alerts"
-            " JOIN reviews USING (site_id, review_id) WHERE reviews.status = 'closed' AND alerts.kind <> 'closed')",
+            f"UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND alert IN ({_CLOSED_SINCE})",
             [message.id],
         )
+        _cancel_closings(state, message)
         state.execute(
             "UPDATE deliveries SET message = NULL, grouping = ifnull(?, grouping) WHERE message = ?",
             [grouping, message.id],
@@ -165,6 +200,7 @@ def failed(state: State, message: Message, reason: str) -> None:
     with state.transaction():
         state.execute("UPDATE messages SET status = 'failed', error = ? WHERE id = ?", [reason, message.id])
         _settle(state, message, "failed")
+        _cancel_closings(state, message)
 
 
 def recover(state: State) -> int:
@@ -194,6 +230,9 @@ def cancel_for_others(state: State, receivers: Collection[str]) -> list[str]:
 def requeue(state: State) -> tuple[int, int]:
     """Queue failed deliveries again and end every block; returns how many of each."""
     with state.transaction():
+        state.execute(
+            f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed' AND alert IN ({_CLOSED_SINCE})"
+        )
         # One that some addresses have taken stays what it is, and goes to the others only.
         partly = "message IN (SELECT id FROM messages WHERE status = 'failed' AND to_left IS NOT NULL)"
         deliveries = state.execute(
@@ -226,11 +265,60 @@ def _settle(state: State, message: Message, status: str) -> None:
     state.execute("UPDATE deliveries SET status = ? WHERE message = ? AND status = 'pending'", [status, message.id])
 
 
+def _cancel_closings(state: State, message: Message) -> None:
+    """Where the first message about a review did not arrive, nobody hears that it needs nobody any more."""
+    if message.thread is None:
+        state.execute(
+            "UPDATE deliveries SET status = 'cancelled' WHERE receiver = ? AND status = 'pending' AND message IS NULL"
+            " AND alert IN (SELECT id FROM alerts WHERE kind = 'closed' AND (site_id, review_id) IN"
+            "  (SELECT site_id, review_id FROM alerts JOIN deliveries AS its ON its.alert = alerts.id"
+            "   WHERE its.message = ?))",
+            [message.receiver, message.id],
+        )
+
+
+def _note_told(state: State, message: Message) -> None:
+    """Reminders are counted from here on; the past that a backfill speaks of is never reminded of."""
+    told_of = [
+        {"site": entry.alert.site_id, "review": entry.alert.review_id, "at": to_ms(message.attempted_at)}
+        for entry in message.entries
+        if entry.alert.kind in (AlertKind.NEW, AlertKind.LOWERED) and "backfill" not in entry.alert.detail
+    ]
+    state.execute_many(
+        "UPDATE reviews SET told_at = :at WHERE site_id = :site AND review_id = :review AND told_at IS NULL", told_of
+    )
+
+
+def _message(state: State, row: dict[str, Any], *, in_doubt: bool) -> Message:
+    return Message(
+        id=row["id"],
+        uid=row["message_id"],
+        receiver=row["receiver"],
+        form=Form(row["form"]),
+        entries=_entries(state, row["id"]),
+        attempted_at=from_ms(row["attempted_at"]),
+        attempts=row["attempts"],
+        plain=bool(row["plain"]),
+        in_doubt=in_doubt,
+        to_left=tuple(json.loads(row["to_left"] or "[]")),
+        thread=_thread(state, row["parent"]),
+        slack_channel=row["slack_channel"],
+        slack_ts=row["slack_ts"],
+    )
+
+
+def _thread(state: State, message_id: int | None) -> Thread | None:
+    if message_id is None:
+        return None
+    row = state.row("SELECT id, message_id, subject, slack_ts FROM messages WHERE id = ?", [message_id])
+    return Thread(row["id"], row["message_id"], row["subject"] or "", row["slack_ts"]) if row else None
+
+
 def _entries(state: State, message_id: int) -> tuple[Entry, ...]:
     rows = state.rows(
         "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
         " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
-        " products.name, products.url"
+        " reviews.closing, products.name, products.url"
         " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         " LEFT JOIN reviews ON reviews.site_id = alerts.site_id AND reviews.review_id = alerts.review_id"
         " LEFT JOIN products ON products.site_id = alerts.site_id AND products.entity_id = reviews.entity_id"
@@ -243,4 +331,19 @@ def _entries(state: State, message_id: int) -> tuple[Entry, ...]:
 def _entry(row: dict[str, Any]) -> Entry:
     alert = Alert(row["key"], AlertKind(row["kind"]), row["site_id"], row["review_id"], json.loads(row["detail"]))
     review = load_review(row) if row["content"] is not None else None
-    return Entry(alert, review, Product(row["name"], row["url"]))
+    closing = Closing(row["closing"]) if row["closing"] else None
+    return Entry(alert, review, Product(row["name"], row["url"]), closing)
+
+
+# The alerts that ask for somebody, of reviews that need nobody any more.
+_CLOSED_SINCE = (
+    "SELECT alerts.id FROM alerts JOIN reviews USING (site_id, review_id)"
+    " WHERE reviews.status = 'closed' AND alerts.kind <> 'closed'"
+)
+# The first message about the review of an alert to a receiver; a name for a query around it.
+_ROOT = (
+    "SELECT min(messages.id) FROM alerts AS others JOIN deliveries AS theirs ON theirs.alert = others.id"
+    " JOIN messages ON messages.id = theirs.message WHERE others.site_id = alerts.site_id"
+    " AND others.review_id = alerts.review_id AND theirs.receiver = :receiver"
+    " AND messages.status = 'sent' AND messages.parent IS NULL"
+)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from alerter.models import Alert, AlertKind, Grouping, Known, Media, Reply, Review, Status, from_ms, to_ms
+from alerter.models import Alert, AlertKind, Closing, Grouping, Known, Media, Reply, Review, Status, from_ms, to_ms
 from alerter.store.state import State
 
 
@@ -165,23 +165,33 @@ def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) ->
 def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
     """Take back what has not left yet of a review that needs nobody any more; returns whether anybody was told."""
     state.execute(
-        "UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND message IS NULL"
-        " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ?)",
+        "UPDATE deliveries SET status = 'cancelled'"
+        " WHERE (status = 'failed' OR (status = 'pending' AND message IS NULL))"
+        " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')",
         [site_id, review_id],
     )
     return bool(
         state.value(
             "SELECT EXISTS (SELECT 1 FROM deliveries WHERE status <> 'cancelled'"
-            " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ?))",
+            " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed'))",
             [site_id, review_id],
         )
+    )
+
+
+def cancel_closing(state: State, site_id: str, review_id: str) -> None:
+    """Take back what would have said that a review needs nobody any more."""
+    state.execute(
+        "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed') AND message IS NULL"
+        " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind = 'closed')",
+        [site_id, review_id],
     )
 
 
 def revive(state: State, site_id: str, review_id: str) -> list[str]:
     """Queue again what was taken back of a review that nobody was told of; returns its receivers."""
     rows = state.rows(
-        "UPDATE deliveries SET status = 'pending' WHERE status = 'cancelled' AND message IS NULL"
+        "UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'cancelled'"
         " AND alert = (SELECT max(id) FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')"
         " RETURNING receiver",
         [site_id, review_id],
@@ -201,12 +211,13 @@ def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
 
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
-  entity_id, contact_id, content)
+  closing, entity_id, contact_id, content)
 VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected, :alerted,
-  :entity, :contact, :content)
+  :closing, :entity, :contact, :content)
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
-  entity_id = excluded.entity_id, contact_id = excluded.contact_id, content = excluded.content
+  closing = excluded.closing, entity_id = excluded.entity_id, contact_id = excluded.contact_id,
+  content = excluded.content
 """
 
 
@@ -222,6 +233,7 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
         "answered": review.answered,
         "rejected": review.rejected,
         "alerted": to_ms(known.alerted_at) if known.alerted_at else None,
+        "closing": known.closing,
         "entity": review.entity_id,
         "contact": review.contact_id,
         "content": dump_review(review),
@@ -229,7 +241,8 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
 
 
 def _known(row: dict[str, Any]) -> Known:
-    return Known(load_review(row), Status(row["status"]), _moment(row["alerted_at"]))
+    closing = Closing(row["closing"]) if row["closing"] else None
+    return Known(load_review(row), Status(row["status"]), _moment(row["alerted_at"]), closing)
 
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")

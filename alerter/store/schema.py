@@ -23,6 +23,8 @@ CREATE TABLE sites (
   sees_private INTEGER
 ) STRICT;
 
+-- alerted_at is when people were to hear of a review, told_at when the first of them did (never of the past); reminded
+-- is the number of its last reminder. One that is gone from Wix has lost its content.
 CREATE TABLE reviews (
   site_id TEXT NOT NULL,
   review_id TEXT NOT NULL,
@@ -33,14 +35,16 @@ CREATE TABLE reviews (
   answered INTEGER NOT NULL,
   rejected INTEGER NOT NULL,
   alerted_at INTEGER,
-  remind_at INTEGER,
+  told_at INTEGER,
+  reminded INTEGER NOT NULL DEFAULT 0,
+  closing TEXT CHECK (closing IN ('answered', 'raised', 'rejected', 'gone')),
   entity_id TEXT,
   contact_id TEXT,
   content TEXT NOT NULL,
   PRIMARY KEY (site_id, review_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reviews_by_date ON reviews (site_id, created_at);
-CREATE INDEX reviews_to_remind ON reviews (remind_at) WHERE remind_at IS NOT NULL;
+CREATE INDEX reviews_open ON reviews (site_id, alerted_at) WHERE status = 'open';
 
 CREATE TABLE alerts (
   id INTEGER PRIMARY KEY,
@@ -55,11 +59,13 @@ CREATE INDEX alerts_of_review ON alerts (site_id, review_id);
 
 -- A message is made from due deliveries before the call that sends it. It is `sending` until the answer, `in_doubt`
 -- when the service may have it without our knowing (or only a part of its addresses has it): then it is settled, and
--- its members never change. A certain refusal deletes the row and sets its deliveries free.
+-- its members never change. A certain refusal deletes the row and sets its deliveries free. parent is the message in
+-- whose thread it is said; subject is kept where a mail may be answered in its thread. stale means that what it says
+-- has changed since: it is rendered again, and Slack shows it in the place of the old one.
 CREATE TABLE messages (
   id INTEGER PRIMARY KEY,
   receiver TEXT NOT NULL,
-  form TEXT NOT NULL CHECK (form IN ('alert', 'digest', 'update')),
+  form TEXT NOT NULL CHECK (form IN ('alert', 'digest')),
   status TEXT NOT NULL CHECK (status IN ('sending', 'in_doubt', 'sent', 'failed')),
   message_id TEXT NOT NULL UNIQUE,
   parent INTEGER REFERENCES messages (id),
@@ -70,9 +76,13 @@ CREATE TABLE messages (
   to_left TEXT,
   slack_channel TEXT,
   slack_ts TEXT,
+  subject TEXT,
+  stale INTEGER NOT NULL DEFAULT 0,
   error TEXT
 ) STRICT;
 CREATE INDEX messages_under_way ON messages (receiver, id) WHERE status IN ('sending', 'in_doubt');
+
+CREATE INDEX messages_stale ON messages (receiver, id) WHERE stale;
 
 CREATE TABLE deliveries (
   alert INTEGER NOT NULL REFERENCES alerts (id),

@@ -90,6 +90,10 @@ class State:
                 self._db.rollback()
                 raise
 
+    def scrub(self) -> None:
+        """Leave no copy of what was erased: empty the write-ahead log into the file, which overwrites what it frees."""
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def rows(self, sql: str, params: _Params = ()) -> list[dict[str, Any]]:
         """What a query finds."""
         with _translated(self.path):

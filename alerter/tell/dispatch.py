@@ -165,19 +165,44 @@ class Worker:
         message = outbox.under_way(self._state, self._outlet.receiver, now)
         if message and (wait := self._too_early(message)):
             return Pause(Why.SETTLING, wait)
-        if message is None and not (members := outbox.due(self._state, self._outlet.receiver, now, self._most())):
+        members = [] if message else outbox.due(self._state, self._outlet.receiver, now, self._most())
+        changed = None if message or members else outbox.stale(self._state, self._outlet.receiver)
+        if not (message or members or changed):
             return self._until_next()
         if self._outlet.lane and (wait := self._turns.get(self._outlet.lane, 0) - self._clock.monotonic()) > 0:
             return Pause(Why.PACE, wait)
         self._take_turn()
         if message:
             await self._settle(message)
-            return None
-        form, alerts = group(members, self._burst, self._digest)
-        uid = f"{uuid4().hex}@{self._outlet.notifier.domain}"
-        if message := outbox.claim(self._state, self._outlet.receiver, form, alerts, uid, now):
-            await self._attempt(message)
+        elif members:
+            await self._send_new(members, now)
+        elif changed:
+            await self._update(*changed)
         return None
+
+    async def _send_new(self, members: Sequence[Due], now: datetime) -> None:
+        form, alerts = group(members, self._burst, self._digest)
+        thread = next((member.thread for member in members if member.alert == alerts[0]), None)
+        uid = f"{uuid4().hex}@{self._outlet.notifier.domain}"
+        if message := outbox.claim(self._state, self._outlet.receiver, form, alerts, uid, now, thread):
+            await self._attempt(message)
+
+    async def _update(self, message: Message, changes: int) -> None:
+        """Have a message say what is so now; done twice, it does no harm."""
+        try:
+            await self._outlet.notifier.update(message, self._outlet.render(message))
+        except RenderError as error:
+            log.error('receiver "%s": a message keeps its old words: %s', self._outlet.receiver, error)  # noqa: TRY400
+        except DeliveryError as error:
+            if error.kind is not Kind.MESSAGE:
+                await self._hold_back(error)
+                return
+            if not message.plain:
+                await self._update(replace(message, plain=True), changes)
+                return
+            log.warning('receiver "%s": a message keeps its old words: %s', self._outlet.receiver, error)
+        await self._write(lambda: outbox.updated(self._state, message, changes, self._scopes))
+        self._take_turn()
 
     def _most(self) -> int:
         return max(self._burst + 1, self._digest)
@@ -219,7 +244,7 @@ class Worker:
         except DeliveryError as error:
             await self._refused(message, error)
         else:
-            await self._sent(message, receipt)
+            await self._sent(message, receipt, content.subject)
         finally:
             self._take_turn()
 
@@ -228,11 +253,11 @@ class Worker:
         if self._outlet.lane:
             self._turns[self._outlet.lane] = self._clock.monotonic() + self._pace
 
-    async def _sent(self, message: Message, receipt: Receipt) -> None:
+    async def _sent(self, message: Message, receipt: Receipt, subject: str = "") -> None:
         if receipt.to_left:
             await self._try_the_rest_later(message, receipt.to_left)
             return
-        await self._write(lambda: self._record_sent(message, receipt))
+        await self._write(lambda: self._record_sent(message, receipt, subject))
         counts["messages_sent"] += 1
         counts["deliveries_sent"] += len(message.entries)
         if receipt.refused:
@@ -245,10 +270,10 @@ class Worker:
             log.info('receiver "%s": is reached again', self._outlet.receiver)
             self._told = None
 
-    def _record_sent(self, message: Message, receipt: Receipt) -> None:
+    def _record_sent(self, message: Message, receipt: Receipt, subject: str) -> None:
         addresses = f"addresses:{self._outlet.receiver}"
         with self._state.transaction():
-            outbox.sent(self._state, message, receipt, self._scopes)
+            outbox.sent(self._state, message, receipt, self._scopes, subject)
             over = self._scopes if message.to_left or receipt.refused else [*self._scopes, addresses]
             self._troubles.end(over)
             if receipt.refused:
@@ -341,7 +366,9 @@ class Worker:
 def group(members: Sequence[Due], burst: int, digest: int) -> tuple[Form, list[int]]:
     """Which of the due deliveries (oldest first) leave together, and in what form. Pure."""
     first = members[0]
-    others = [member.alert for member in members if member.grouping is not Grouping.EACH]
+    # What Slack shows beneath an earlier message stays with what belongs there, and everything else without it.
+    alike = [member for member in members if member.thread == first.thread]
+    others = [member.alert for member in alike if member.grouping is not Grouping.EACH]
     if first.grouping is Grouping.EACH or (first.grouping is Grouping.BURST and len(others) <= burst):
         return Form.ALERT, [first.alert]
     together = others[:digest]

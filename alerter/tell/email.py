@@ -55,6 +55,10 @@ class EmailNotifier:
             self._drop()
             raise _delivery_error(error) from error
 
+    async def update(self, message: Message, content: Content) -> None:  # noqa: ARG002 - the other notifier can
+        """Nobody can change a mail that was sent."""
+        raise DeliveryError("a mail that was sent cannot be changed", Kind.MESSAGE)
+
     async def find(self, message: Message) -> Receipt | None:  # noqa: ARG002 - the other notifier can look
         """Nobody can look into somebody's mailbox."""
         return None
@@ -146,9 +150,11 @@ def build_mail(sender: str, addresses: Iterable[str], message: Message, content:
     domain = message.uid.rpartition("@")[2]
     mail["From"] = sender
     mail["To"] = ", ".join(addresses)
-    mail["Subject"] = content.subject
+    mail["Subject"] = f"Re: {message.thread.subject}" if message.thread and message.thread.subject else content.subject
     mail["Date"] = format_datetime(message.attempted_at)
     mail["Message-ID"] = f"<{message.uid}>"
+    if message.thread:
+        mail["In-Reply-To"] = mail["References"] = f"<{message.thread.uid}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
     mail["X-Auto-Response-Suppress"] = "All"
     mail["List-Id"] = f"Review alerts <alerter.{domain}>"

@@ -24,6 +24,9 @@ class Notifier(Protocol):
     async def send(self, message: Message, content: Content) -> Receipt:
         """Send, or raise DeliveryError."""
 
+    async def update(self, message: Message, content: Content) -> None:
+        """Have a message that was sent say something else, or raise DeliveryError."""
+
     async def find(self, message: Message) -> Receipt | None:
         """Look for a message in doubt, or raise DeliveryError."""
 

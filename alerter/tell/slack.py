@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from alerter.clock import Clock, seconds_from
 from alerter.config import Slack
 from alerter.errors import DeliveryError, Kind
-from alerter.models import Content, Finding, Message, Receipt
+from alerter.models import AlertKind, Content, Finding, Message, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ _FAULT_OF_MESSAGE = {
 # Slack says of these that some of the work may have been done.
 _IN_DOUBT = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 _SLOW_DOWN = {"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"}
+# https://docs.slack.dev/reference/methods/chat.update#errors
+_NO_UPDATE = {"cant_update_message", "edit_window_closed", "is_inactive", "message_not_found"}
+_NO_THREAD = {"cannot_reply_to_message", "invalid_thread_ts", "message_not_found", "thread_not_found"}
 # Not in the way of posting: a public channel may be written to without being a member.
 _CANNOT_LOOK = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "not_in_channel"}
 
@@ -75,41 +78,56 @@ class SlackNotifier:
         )
 
     async def send(self, message: Message, content: Content) -> Receipt:
-        """Post to the channel. Raises DeliveryError."""
+        """Post to the channel, or to the thread that the message belongs to. Raises DeliveryError."""
+        try:
+            return await self._post(message, content, _in_thread(message))
+        except _Refused as error:
+            if error.code not in _NO_THREAD or message.thread is None:
+                raise
+        if _is_closing(message):
+            return Receipt("what it would have closed is not there any more")
+        return await self._post(message, content, {})
+
+    async def _post(self, message: Message, content: Content, place: Mapping[str, Any]) -> Receipt:
         answer = await self._call(
             self._client.chat_postMessage,
             channel=self._channel,
             text=content.text,
-            metadata={"event_type": _EVENT, "event_payload": {"message": message.uid}},
+            metadata=_metadata(message),
             mrkdwn=False,
             parse="none",
             unfurl_links=False,
             unfurl_media=False,
+            **place,
             **({"blocks": list(content.blocks)} if content.blocks else {}),
         )
         return _receipt(answer)
 
+    async def update(self, message: Message, content: Content) -> None:
+        """Put new words in the place of a message's old ones. Raises DeliveryError."""
+        try:
+            await self._call(
+                self._client.chat_update,
+                channel=message.slack_channel or self._channel,
+                ts=message.slack_ts or "",
+                text=content.text,
+                metadata=_metadata(message),
+                parse="none",
+                blocks=list(content.blocks),
+            )
+        except _Refused as error:
+            if error.code in _NO_UPDATE:
+                raise DeliveryError(str(error), Kind.MESSAGE) from error
+            raise
+
     async def find(self, message: Message) -> Receipt | None:
         """Look for a message that may have been taken, by the metadata that names it. Raises DeliveryError."""
-        oldest = message.attempted_at - _HISTORY_MARGIN
-        cursor = ""
         try:
             channel = await self._conversation()
-            for _ in range(_HISTORY_PAGES):
-                page = await self._look(
-                    self._client.conversations_history,
-                    channel=channel,
-                    limit=_HISTORY_PAGE,
-                    include_all_metadata=True,
-                    **({"cursor": cursor} if cursor else {}),
-                )
-                posts = [post for post in page.get("messages") or () if isinstance(post, dict)]
-                for post in posts:
-                    if _names(post, message.uid):
-                        return Receipt("found in the channel's history", channel, str(post.get("ts")))
-                cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
-                if not cursor or (posts and _posted_at(posts[-1]) < oldest):
-                    return None
+            # A channel's history does not hold what was said in its threads.
+            if message.thread and message.thread.slack_ts:
+                return await self._find_in_thread(message, channel, message.thread.slack_ts)
+            return await self._find_in_channel(message, channel)
         except _CannotLook as error:
             log.warning(
                 'receiver "%s": Slack does not let us look (%s) whether a message arrived, so it may be posted twice; '
@@ -118,6 +136,46 @@ class SlackNotifier:
                 error,
             )
         return None
+
+    async def _find_in_channel(self, message: Message, channel: str) -> Receipt | None:
+        oldest = message.attempted_at - _HISTORY_MARGIN
+        async for posts in self._pages(self._client.conversations_history, channel=channel):
+            if found := _named(posts, message, channel):
+                return found
+            if posts and _posted_at(posts[-1]) < oldest:
+                return None
+        return None
+
+    async def _find_in_thread(self, message: Message, channel: str, ts: str) -> Receipt | None:
+        """A thread is read from its first reply on."""
+        oldest = f"{(message.attempted_at - _HISTORY_MARGIN).timestamp():.6f}"
+        try:
+            async for posts in self._pages(
+                self._client.conversations_replies, channel=channel, ts=ts, oldest=max(oldest, "0")
+            ):
+                if found := _named(posts, message, channel):
+                    return found
+        except _Refused as error:
+            if error.code not in _NO_THREAD:
+                raise
+            # Slack posts nothing to a thread whose beginning is gone; it may stand in the channel by itself.
+            return await self._find_in_channel(message, channel)
+        return None
+
+    async def _pages(self, method: _Method, **arguments: Any) -> AsyncIterator[list[Mapping[str, Any]]]:
+        cursor = ""
+        for _ in range(_HISTORY_PAGES):
+            page = await self._look(
+                method,
+                limit=_HISTORY_PAGE,
+                include_all_metadata=True,
+                **arguments,
+                **({"cursor": cursor} if cursor else {}),
+            )
+            yield [post for post in page.get("messages") or () if isinstance(post, dict)]
+            cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+            if not cursor:
+                return
 
     async def check(self) -> list[Finding]:
         """Ask who we are, what we may and what the channel is, without posting."""
@@ -239,6 +297,21 @@ def _scopes(response: Any) -> list[str]:
     return [scope.strip() for scope in _headers(response).get("x-oauth-scopes", "").split(",") if scope.strip()]
 
 
+def _metadata(message: Message) -> dict[str, Any]:
+    return {"event_type": _EVENT, "event_payload": {"message": message.uid}}
+
+
+def _is_closing(message: Message) -> bool:
+    return message.entries[0].alert.kind is AlertKind.CLOSED
+
+
+def _in_thread(message: Message) -> dict[str, Any]:
+    """Where a message goes: what asks for somebody is shown in the channel as well."""
+    if message.thread is None or message.thread.slack_ts is None:
+        return {}
+    return {"thread_ts": message.thread.slack_ts, "reply_broadcast": not _is_closing(message)}
+
+
 _REMEDIES = {
     "channel_not_found": "correct its id, or invite the app to it",
     "not_in_channel": "invite the app to it",
@@ -249,6 +322,13 @@ _REMEDIES = {
 def _receipt(answer: AsyncSlackResponse) -> Receipt:
     channel, ts = answer.get("channel"), answer.get("ts")
     return Receipt(f"ok, ts {ts}", str(channel) if channel else None, str(ts) if ts else None)
+
+
+def _named(posts: Iterable[Mapping[str, Any]], message: Message, channel: str) -> Receipt | None:
+    for post in posts:
+        if _names(post, message.uid):
+            return Receipt("found on Slack", channel, str(post.get("ts")))
+    return None
 
 
 def _names(post: Mapping[str, Any], uid: str) -> bool:

@@ -2,21 +2,40 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.models import Alert, AlertKind, Grouping, Known, Review, Status
-from alerter.store import State, reviews
+from alerter.models import Alert, AlertKind, Closing, Grouping, Known, Review, Status
+from alerter.store import State, lifetime, reviews
 from alerter.store.reviews import Raised, SiteState
 from alerter.watch.catalog import Catalog
-from alerter.watch.routing import route
-from alerter.watch.triage import Reason, Verdict, triage
+from alerter.watch.routing import Route, route, route_closing, route_reminder
+from alerter.watch.triage import (
+    Reason,
+    Verdict,
+    due_reminder,
+    is_anonymized,
+    shows_the_same,
+    triage,
+    triage_gone,
+)
 
 Wake = Callable[[Iterable[str]], None]
 _AT_ONCE = 1000  # reviews of the past that one transaction tells of
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What follows from a page of reviews, to be written in one transaction."""
+
+    records: list[Known] = field(default_factory=list)
+    raised: list[Raised] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
 
 
 class Intake:
@@ -36,24 +55,55 @@ class Intake:
         """
         now = self._clock.now()
         seen: Counter[Reason] = Counter()
+        changes = _Changes()
         with self._state.transaction():
             before = reviews.site_state(self._state, site.site_id)
             known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
-            records: list[Known] = []
-            raised: list[Raised] = []
             for review in _newest(page):
                 verdict = self._judge(site, review, known.get(review.id), before)
                 seen[verdict.reason] += 1
-                if verdict.status is None:
-                    continue
-                told = self._take_back(site, review, verdict)
-                raised += self._raise(site, review, verdict)
-                records.append(_record(review, verdict, known.get(review.id), now, told=told))
-            reviews.put_reviews(self._state, site.site_id, records, now)
-            reviews.raise_alerts(self._state, raised, now)
+                self._follow_up(changes, site, review, verdict, known.get(review.id), now)
+            self._write(changes, site, now)
             reviews.advance(self._state, site.site_id, checkpoint)
-        await self._told(site, raised, page)
+        await self._told(site, changes, page)
         return seen
+
+    async def take_gone(self, site: Site, ids: Sequence[str]) -> None:
+        """Record that Wix does not have these reviews any more, and forget what they said."""
+        now = self._clock.now()
+        changes = _Changes()
+        with self._state.transaction():
+            for known in reviews.known_reviews(self._state, site.site_id, ids).values():
+                verdict = triage_gone(known)
+                if verdict.closing is not known.closing:
+                    self._follow_up(changes, site, _without_words(known.review), verdict, known, now)
+            self._write(changes, site, now)
+        await self._told(site, changes, ())
+
+    async def remind(self, site: Site, ids: Iterable[str]) -> None:
+        """Raise the reminders that are due of these reviews, where they are still open."""
+        now = self._clock.now()
+        changes = _Changes()
+        wanted = set(ids)
+        with self._state.transaction():
+            for review_id, number in self.due_reminders(site).items():
+                if review_id in wanted:
+                    known = reviews.known_reviews(self._state, site.site_id, [review_id])[review_id]
+                    changes.raised.append(self._reminder(site, known.review, number))
+                    lifetime.reminded(self._state, site.site_id, review_id, number)
+            self._write(changes, site, now)
+        await self._told(site, changes, ())
+
+    def due_reminders(self, site: Site) -> dict[str, int]:
+        """The open reviews of a site that a reminder is due of, with its number."""
+        after, now = self._config.reminders.after, self._clock.now()
+        if not after:
+            return {}
+        return {
+            each.review_id: number
+            for each in lifetime.unanswered(self._state, site.site_id)
+            if (number := due_reminder(now - each.told_at, each.reminded, after))
+        }
 
     async def tell_of_past(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         """Raise a `new` alert for each of these reviews that is worth telling of and has none yet.
@@ -64,27 +114,34 @@ class Intake:
 
     async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         now = self._clock.now()
+        changes = _Changes()
         with self._state.transaction():
             past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
-            raised = [
-                Raised(
-                    _alert(AlertKind.NEW, site, review, {"backfill": True}),
-                    self._routes(AlertKind.NEW, review, site),
-                    grouping,
-                )
-                for review in past
-            ]
-            reviews.raise_alerts(self._state, raised, now)
+            for review in past:
+                alert = _alert(AlertKind.NEW, site, review, {"backfill": True})
+                changes.raised.append(Raised(alert, self._routes(review, site), grouping))
+            self._write(changes, site, now)
             reviews.follow(self._state, site.site_id, [review.id for review in past], now)
-        await self._told(site, raised, past)
+        await self._told(site, changes, past)
         return len(past)
 
-    async def _told(self, site: Site, raised: Sequence[Raised], page: Sequence[Review]) -> None:
+    def _write(self, changes: _Changes, site: Site, now: datetime) -> None:
+        reviews.put_reviews(self._state, site.site_id, changes.records, now)
+        reviews.raise_alerts(self._state, changes.raised, now)
+        if changes.erased:
+            lifetime.erase(self._state, site.site_id, changes.erased)
+        changes.woken |= {receiver for each in changes.raised for receiver, _ in each.routes}
+        changes.woken |= lifetime.mark_stale(self._state, site.site_id, changes.stale)
+
+    async def _told(self, site: Site, changes: _Changes, page: Sequence[Review]) -> None:
         """The alerts are safe; give what they are about a name, then wake the tellers."""
-        if raised:
-            ids = {each.alert.review_id for each in raised}
+        if changes.erased:
+            self._state.scrub()
+        if changes.raised:
+            ids = {each.alert.review_id for each in changes.raised}
             await self._catalog.learn(site, [review for review in page if review.id in ids])
-            self._wake({receiver for each in raised for receiver, _ in each.routes})
+        if changes.woken:
+            self._wake(changes.woken)
 
     def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState) -> Verdict:
         return triage(
@@ -95,24 +152,64 @@ class Intake:
             checkpoint=before.checkpoint,
         )
 
-    def _take_back(self, site: Site, review: Review, verdict: Verdict) -> bool:
-        """Cancel what is unsent of a review that needs nobody any more; False where that means nobody was told."""
-        return verdict.status is not Status.CLOSED or reviews.cancel_unsent(self._state, site.site_id, review.id)
+    def _follow_up(
+        self, changes: _Changes, site: Site, review: Review, verdict: Verdict, known: Known | None, now: datetime
+    ) -> None:
+        """Gather what a verdict asks for."""
+        if verdict.status is None:
+            return
+        told = self._take_back(site, review, verdict)
+        changes.raised += self._raise(changes, site, review, verdict)
+        changes.records.append(_record(review, verdict, known, now, told=told))
+        if known and (
+            verdict.status is not known.status
+            or verdict.closing is not known.closing
+            or not shows_the_same(known.review, review)
+        ):
+            changes.stale.append(review.id)
+        if known and (verdict.closing is Closing.GONE or is_anonymized(known.review, review)):
+            changes.erased.append(review.id)
 
-    def _raise(self, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
+    def _take_back(self, site: Site, review: Review, verdict: Verdict) -> bool:
+        """Cancel what is unsent of a review that needs nobody any more; False where that means nobody was told.
+
+        Of one that is open again, what would have said that it is closed.
+        """
+        if verdict.status is Status.CLOSED:
+            return reviews.cancel_unsent(self._state, site.site_id, review.id)
+        if verdict.status is Status.OPEN:
+            reviews.cancel_closing(self._state, site.site_id, review.id)
+        return True
+
+    def _raise(self, changes: _Changes, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
         if verdict.alert is None:
             return []
         if verdict.reason is Reason.REOPENED and (names := reviews.revive(self._state, site.site_id, review.id)):
-            self._wake(names)
+            changes.woken.update(names)
             return []
         number = 0
         if verdict.alert is not AlertKind.NEW:
             number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, verdict.alert)
         alert = _alert(verdict.alert, site, review, verdict.detail, number)
-        return [Raised(alert, self._routes(verdict.alert, review, site))]
+        if verdict.alert is AlertKind.CLOSED:
+            told = lifetime.told(self._state, site.site_id, review.id)
+            return [Raised(alert, _times(route_closing(told, self._config.receivers)))]
+        return [Raised(alert, self._routes(review, site))]
 
-    def _routes(self, kind: AlertKind, review: Review, site: Site) -> list[tuple[str, datetime | None]]:
-        return [(each.receiver, each.due_at) for each in route(kind, review, site.name, self._config.receivers)]
+    def _reminder(self, site: Site, review: Review, number: int) -> Raised:
+        told = lifetime.told(self._state, site.site_id, review.id)
+        last = number == len(self._config.reminders.after)
+        routes = route_reminder(
+            told, site.name, self._config.receivers, escalate_to=self._config.reminders.escalate_to if last else None
+        )
+        return Raised(_alert(AlertKind.REMINDER, site, review, {}, number), _times(routes))
+
+    def _routes(self, review: Review, site: Site) -> list[tuple[str, datetime | None]]:
+        return _times(route(review, site.name, self._config.receivers))
+
+
+def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:
+    return [(each.receiver, each.due_at) for each in routes]
 
 
 def _newest(page: Sequence[Review]) -> Iterable[Review]:
@@ -139,4 +236,8 @@ def _record(review: Review, verdict: Verdict, known: Known | None, now: datetime
         alerted_at = now
     if known:  # one that came without its revision has not gone back to none
         review = replace(review, revision=max(review.revision, known.review.revision))
-    return Known(review, verdict.status or Status.BASELINE, alerted_at)
+    return Known(review, verdict.status or Status.BASELINE, alerted_at, verdict.closing)
+
+
+def _without_words(review: Review) -> Review:
+    return replace(review, title="", body="", author="", contact_id=None, media=(), reply=None)

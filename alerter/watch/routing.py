@@ -1,11 +1,11 @@
 """An alert → which receivers, when. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.config import Receiver
-from alerter.models import AlertKind, Review
+from alerter.models import Form, Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,29 @@ def hears_of(receiver: Receiver, site: str) -> bool:
     return receiver.sites is None or site in receiver.sites
 
 
-def route(kind: AlertKind, review: Review, site: str, receivers: Iterable[Receiver]) -> list[Route]:
-    """Who hears of a review's alert. The end of a review is no news to anybody yet: it is on record only."""
-    if kind is AlertKind.CLOSED:
-        return []
+def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Route]:
+    """Who hears of a review's `new` or `lowered` alert."""
     return [Route(receiver.name) for receiver in receivers if _wants(receiver, review, site)]
+
+
+def route_reminder(
+    told: Collection[str], site: str, receivers: Iterable[Receiver], *, escalate_to: str | None
+) -> list[Route]:
+    """Who hears that a review is still open: whoever was told of it, and for the last reminder one more."""
+    names = {*told, escalate_to}
+    return [Route(receiver.name) for receiver in receivers if receiver.name in names and hears_of(receiver, site)]
+
+
+def route_closing(told: Mapping[str, Form], receivers: Iterable[Receiver]) -> list[Route]:
+    """Who gets a message when a review needs nobody any more, by the form in which each was told of it.
+
+    On Slack an alert of one review says so itself, by an update; a digest gets a reply in its thread.
+    """
+    return [
+        Route(receiver.name)
+        for receiver in receivers
+        if receiver.name in told and (receiver.closings if receiver.email else told[receiver.name] is Form.DIGEST)
+    ]
 
 
 def _wants(receiver: Receiver, review: Review, site: str) -> bool:

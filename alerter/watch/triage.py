@@ -1,12 +1,12 @@
 """What we knew of a review and what it is now → which alerts. Pure: DESIGN's triage table as code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from alerter.models import AlertKind, Known, Review, Status
+from alerter.models import AlertKind, Closing, Known, Review, Status
 
 # A poll begins this long before the checkpoint, so anything older than that came to light late.
 OVERLAP = timedelta(minutes=5)
@@ -31,6 +31,7 @@ class Reason(StrEnum):
     ANSWERED = "answered"
     RAISED = "its rating is no longer low"
     REJECTED = "rejected by moderation"
+    GONE = "no longer there"
     REOPENED = "no longer answered or rejected"
 
 
@@ -45,6 +46,7 @@ class Verdict:
     status: Status | None = None
     alert: AlertKind | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    closing: Closing | None = None
 
 
 def triage(
@@ -74,9 +76,9 @@ def _first_seen(review: Review, *, threshold: int, covered: bool, checkpoint: da
     if not covered:
         return Verdict(Reason.BASELINE, Status.BASELINE)
     if review.answered:
-        return Verdict(Reason.ANSWERED_BEFORE, Status.CLOSED)
+        return Verdict(Reason.ANSWERED_BEFORE, Status.CLOSED, closing=Closing.ANSWERED)
     if review.rejected:
-        return Verdict(Reason.REJECTED_BEFORE, Status.CLOSED)
+        return Verdict(Reason.REJECTED_BEFORE, Status.CLOSED, closing=Closing.REJECTED)
     if is_import(review):
         return Verdict(Reason.IMPORTED, Status.BASELINE)
     if checkpoint and review.created and review.created < checkpoint - OVERLAP:
@@ -87,11 +89,11 @@ def _first_seen(review: Review, *, threshold: int, covered: bool, checkpoint: da
 def _open(known: Known, review: Review, threshold: int) -> Verdict:
     # An answer that was there when the review was opened again is an answer to what it said before.
     if review.answered and review.reply != known.review.reply:
-        return _close(Reason.ANSWERED)
+        return _close(Reason.ANSWERED, Closing.ANSWERED)
     if review.rejected:
-        return _close(Reason.REJECTED)
+        return _close(Reason.REJECTED, Closing.REJECTED)
     if review.rating > threshold:
-        return _close(Reason.RAISED)
+        return _close(Reason.RAISED, Closing.RAISED)
     if review.rating < known.review.rating:
         return _lowered(known, review)
     if _words(review) != _words(known.review):
@@ -100,13 +102,16 @@ def _open(known: Known, review: Review, threshold: int) -> Verdict:
 
 
 def _closed(known: Known, review: Review, threshold: int) -> Verdict:
-    if review.rating > threshold or review.rejected:
-        return Verdict(Reason.RECORDED, Status.CLOSED)
+    if review.rejected:
+        return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.REJECTED)
+    if review.rating > threshold:
+        return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.RAISED)
     if review.rating < known.review.rating:
         return _lowered(known, review)
-    reopened = (known.review.answered and not review.answered) or (known.review.rejected and not review.answered)
-    if not reopened:
-        return Verdict(Reason.RECORDED, Status.CLOSED)
+    was_settled = known.review.answered or known.review.rejected or known.closing is Closing.GONE
+    if review.answered or not was_settled:
+        closing = Closing.ANSWERED if review.answered else known.closing
+        return Verdict(Reason.RECORDED, Status.CLOSED, closing=closing)
     return Verdict(Reason.REOPENED, Status.OPEN, None if known.alerted_at else AlertKind.NEW)
 
 
@@ -116,8 +121,15 @@ def _baseline(known: Known, review: Review, threshold: int) -> Verdict:
     return Verdict(Reason.RECORDED, Status.BASELINE)
 
 
-def _close(reason: Reason) -> Verdict:
-    return Verdict(reason, Status.CLOSED, AlertKind.CLOSED, {"reason": reason.value})
+def triage_gone(known: Known) -> Verdict:
+    """Decide about a review that Wix does not have any more."""
+    if known.status is Status.OPEN:
+        return _close(Reason.GONE, Closing.GONE)
+    return Verdict(Reason.GONE, known.status, closing=Closing.GONE)
+
+
+def _close(reason: Reason, closing: Closing) -> Verdict:
+    return Verdict(reason, Status.CLOSED, AlertKind.CLOSED, {"reason": closing}, closing)
 
 
 def _lowered(known: Known, review: Review) -> Verdict:
@@ -127,6 +139,29 @@ def _lowered(known: Known, review: Review) -> Verdict:
 
 def _words(review: Review) -> tuple[str, str]:
     return review.title, review.body
+
+
+def shows_the_same(known: Review, review: Review) -> bool:
+    """Whether a message about a review would still be right in what it quotes."""
+    return _quoted(known) == _quoted(review)
+
+
+def _quoted(review: Review) -> tuple[object, ...]:
+    return review.title, review.body, review.author, review.media
+
+
+def is_anonymized(known: Review, review: Review) -> bool:
+    """Whether a review has lost the person who wrote it."""
+    return bool(known.author or known.contact_id) and not (review.author or review.contact_id)
+
+
+def due_reminder(waiting: timedelta, reminded: int, after: Sequence[timedelta]) -> int | None:
+    """The number of the reminder that is due of an open review, `waiting` since people were told of it.
+
+    What was missed meanwhile is not made up for: only the latest is due.
+    """
+    number = sum(waiting >= span for span in after)
+    return number if number > reminded else None
 
 
 def is_import(review: Review) -> bool:

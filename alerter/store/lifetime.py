@@ -1,0 +1,95 @@
+"""A review's life after its first alert, in the state file: followed, told of, reminded of, closed, erased."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alerter.models import Form, from_ms, to_ms
+from alerter.store.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """An open review, when people were told of it first, and the number of its last reminder."""
+
+    review_id: str
+    told_at: datetime
+    reminded: int
+
+
+def rescanned_at(state: State, site_id: str) -> datetime | None:
+    """When the recent past of a site was read again last."""
+    ms = state.value("SELECT rescanned_at FROM sites WHERE site_id = ?", [site_id])
+    return from_ms(ms) if ms is not None else None
+
+
+def rescanned(state: State, site_id: str, now: datetime) -> None:
+    """Note that the recent past of a site has been read again, to its end."""
+    state.execute("UPDATE sites SET rescanned_at = ? WHERE site_id = ?", [to_ms(now), site_id])
+
+
+def followed(state: State, site_id: str, since: datetime, threshold: int) -> list[str]:
+    """The reviews whose fate is looked after: open ones alerted since a moment, low-rated ones created since then."""
+    rows = state.rows(
+        "SELECT review_id FROM reviews WHERE site_id = :site AND status = 'open' AND alerted_at >= :since"
+        " UNION SELECT review_id FROM reviews WHERE site_id = :site AND created_at >= :since AND rating <= :threshold"
+        "  AND closing IS NOT 'gone'",
+        {"site": site_id, "since": to_ms(since), "threshold": threshold},
+    )
+    return [row["review_id"] for row in rows]
+
+
+def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:
+    """Which receivers have the first message about a review, or are getting it just now, and in what form."""
+    rows = state.rows(
+        "SELECT messages.receiver, messages.form, min(messages.id)"
+        " FROM alerts JOIN deliveries ON deliveries.alert = alerts.id JOIN messages ON messages.id = deliveries.message"
+        " WHERE alerts.site_id = ? AND alerts.review_id = ? AND messages.parent IS NULL AND messages.status <> 'failed'"
+        " GROUP BY messages.receiver",
+        [site_id, review_id],
+    )
+    return {row["receiver"]: Form(row["form"]) for row in rows}
+
+
+def unanswered(state: State, site_id: str) -> list[Unanswered]:
+    """The open reviews of a site that people have been told of; those of the past, which a backfill told of, not."""
+    rows = state.rows(
+        "SELECT review_id, told_at, reminded FROM reviews WHERE site_id = ? AND status = 'open'"
+        " AND told_at IS NOT NULL ORDER BY told_at",
+        [site_id],
+    )
+    return [Unanswered(row["review_id"], from_ms(row["told_at"]), row["reminded"]) for row in rows]
+
+
+def reminded(state: State, site_id: str, review_id: str, number: int) -> None:
+    """Note a review's last reminder, within a transaction."""
+    state.execute("UPDATE reviews SET reminded = ? WHERE site_id = ? AND review_id = ?", [number, site_id, review_id])
+
+
+def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
+    """Note that what messages say of these reviews has changed since; returns whose messages they are."""
+    if not ids:
+        return set()
+    rows = state.rows(
+        "UPDATE messages SET stale = stale + 1 WHERE (slack_ts IS NOT NULL OR status IN ('sending', 'in_doubt'))"
+        " AND id IN (SELECT deliveries.message FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
+        "  WHERE alerts.site_id = ? AND alerts.review_id IN (SELECT value FROM json_each(?)))"
+        " RETURNING receiver",
+        [site_id, json.dumps(list(ids))],
+    )
+    return {row["receiver"] for row in rows}
+
+
+def erase(state: State, site_id: str, ids: Sequence[str]) -> None:
+    """Forget what these reviews said before, wherever it is kept beside their present content."""
+    of_these = "site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
+    params = [site_id, json.dumps(list(ids))]
+    state.execute(
+        f"UPDATE alerts SET detail = json_remove(detail, '$.before.title', '$.before.body') WHERE {of_these}", params
+    )
+    state.execute(
+        "UPDATE messages SET subject = NULL WHERE id IN (SELECT message FROM deliveries"
+        f" WHERE alert IN (SELECT id FROM alerts WHERE {of_these}))",
+        params,
+    )

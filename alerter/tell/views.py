@@ -1,0 +1,158 @@
+"""What alerts look like to templates. Pure."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+from alerter.models import Closing, Entry, Review
+from alerter.tell.words import SLACK_TEXT, cut, units
+
+_EXCERPT = 150
+_MARKUP_OF_AN_ENTRY = 60  # what a digest says of a review beyond the words measured by `_length`
+_DASHBOARD = "https://www.wix.com/dashboard"
+_MODERATION = {
+    "APPROVED": "",
+    "SUBMITTED": "not published yet: waiting for moderation",
+    "IN_MODERATION": "not published yet: in moderation",
+    "REJECTED": "not published: rejected by moderation",
+}
+_CLOSED = {
+    Closing.ANSWERED: "answered",
+    Closing.RAISED: "raised by the customer since",
+    Closing.REJECTED: "rejected by moderation",
+    Closing.GONE: "deleted",
+}
+# What is left of a review's earlier words once they were erased.
+_BLANK = {"title": "", "body": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """A site, as templates see it."""
+
+    name: str
+    id: str
+    reviews_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """A review, as templates see it: every text as it came, cleaned, with nothing escaped yet."""
+
+    id: str
+    rating: int
+    stars: str
+    title: str
+    body: str
+    excerpt: str
+    author: str
+    what: str
+    what_url: str
+    when: str
+    timestamp: int
+    moderation: str
+    notes: str
+    late: bool
+    before: Mapping[str, Any] | None
+    waiting: str
+    closing: str
+    reply: str
+    answered_after: str
+    site: SiteView
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleView:
+    """What alerter cannot do, as templates see it."""
+
+    what: str
+    reason: str
+    remedy: str
+    since: str
+
+
+def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[str, str]) -> ReviewView:
+    """A review of a message that is made now; `sites` has the names of sites by their ids."""
+    alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
+    when = review.created or review.updated
+    url = f"{_DASHBOARD}/{alert.site_id}/reviews/pending"
+    reply = review.reply if entry.closing is Closing.ANSWERED else None
+    return ReviewView(
+        id=review.id,
+        rating=review.rating,
+        stars="★" * review.rating + "☆" * (5 - review.rating),
+        title=review.title,
+        body=review.body,
+        excerpt=cut(" ".join(review.body.split()), _EXCERPT),
+        author=review.author or "a customer",
+        what=entry.product.name or _what(review),
+        what_url=entry.product.url or "",
+        when=_date(when, timezone) if when else "on an unknown date",
+        timestamp=max(int(when.timestamp()), 0) if when else 0,
+        moderation=_MODERATION.get(review.moderation, ""),
+        notes=_notes(alert.detail, entry.closing),
+        late=bool(alert.detail.get("late")),
+        before=_BLANK | alert.detail["before"] if "before" in alert.detail else None,
+        waiting=span(now - review.created) if review.created else "",
+        closing=entry.closing or "",
+        reply=reply.message if reply else "",
+        answered_after=span(reply.at - review.created) if reply and reply.at and review.created else "",
+        site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
+    )
+
+
+def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
+    """Trouble, from the detail of its alert."""
+    since = _date(datetime.fromisoformat(detail["since"]), timezone)
+    return TroubleView(detail["what"], detail["reason"], detail["remedy"], since)
+
+
+def pack(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
+    """Split the reviews of a digest so that each group fits into one Slack block."""
+    groups: list[list[ReviewView]] = []
+    room = 0
+    for view in views:
+        length = _length(view)
+        if not groups or length > room:
+            groups.append([])
+            room = SLACK_TEXT
+        groups[-1].append(view)
+        room -= length
+    return groups
+
+
+def _length(view: ReviewView) -> int:
+    words = (cut(view.title, _EXCERPT), view.excerpt, view.author, view.what, view.when, view.site.name)
+    return sum(units(text) for text in words) + len(view.moderation) + len(view.notes) + _MARKUP_OF_AN_ENTRY
+
+
+def span(length: timedelta) -> str:
+    """A length of time as people say it, in its two largest units."""
+    minutes = max(int(length.total_seconds() // 60), 0)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def _notes(detail: Mapping[str, Any], closing: Closing | None) -> str:
+    """What a digest says of why a review is in it, beyond its being new, or why it needs nobody any more."""
+    if closing:
+        return _CLOSED[closing]
+    if before := detail.get("before"):
+        return f"lowered from {before['rating']} to {detail.get('after', 'fewer')} stars"
+    return "older, and changed or approved since" if detail.get("late") else ""
+
+
+def _what(review: Review) -> str:
+    if not review.entity_id:
+        return "the site"
+    return f"product {review.entity_id}" if review.namespace in ("stores", "") else review.entity_id
+
+
+def _date(moment: datetime, timezone: tzinfo) -> str:
+    with suppress(OverflowError):  # the first or the last day that there is
+        moment = moment.astimezone(timezone)
+    return f"{moment:%A}, {moment.day} {moment:%B %Y, %H:%M}"
