@@ -17,7 +17,7 @@ from alerter.models import Grouping
 from alerter.store import Holder, Lock, State, blocks, outbox, reviews
 from alerter.tell.dispatch import Dispatcher, Why
 from alerter.watch.backfill import patient_pages, worth_telling
-from alerter.watch.poll import Reader
+from alerter.watch.reader import Reader
 from alerter.watch.wix import Span
 from alerter.wiring import House, open_house, open_wix, page_wait
 

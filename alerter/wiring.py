@@ -18,7 +18,8 @@ from alerter.tell.render import Renderer
 from alerter.tell.slack import SlackNotifier, open_session
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
-from alerter.watch.poll import Poller, Reader
+from alerter.watch.poll import Poller
+from alerter.watch.reader import Reader
 from alerter.watch.wix import WixClient
 
 # Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll.

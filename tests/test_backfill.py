@@ -27,7 +27,7 @@ from alerter.models import Grouping
 from alerter.store import Holder, Lock, State
 from alerter.tell.dispatch import Why
 from alerter.watch.backfill import patient_pages
-from alerter.watch.poll import Reader
+from alerter.watch.reader import Reader
 from alerter.watch.wix import Span, WixClient
 from alerter.wiring import open_house
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock

@@ -20,7 +20,7 @@ ROOMS: list[set[str]] = [
     {"demo"},
     {"daemon", "wiring", "systemd"},
     {"watch.poll", "watch.backfill"},
-    {"watch.intake"},
+    {"watch.intake", "watch.reader"},
     {"watch.catalog", "watch.triage", "watch.routing"},
     {"watch.wix"},
     {"watch.wix_review"},

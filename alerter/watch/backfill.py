@@ -8,7 +8,7 @@ from alerter.clock import Clock
 from alerter.config import Site
 from alerter.errors import WixUnavailable
 from alerter.models import Known
-from alerter.watch.poll import Reader
+from alerter.watch.reader import Reader
 from alerter.watch.triage import is_past_worth_telling
 from alerter.watch.wix import Page, Span
 

@@ -96,13 +96,14 @@ class Intake:
 
     def due_reminders(self, site: Site) -> dict[str, int]:
         """The open reviews of a site that a reminder is due of, with its number."""
-        after, now = self._config.reminders.after, self._clock.now()
+        after, window = self._config.reminders.after, self._config.poll.rescan_window
         if not after:
             return {}
+        now = self._clock.now()
         return {
             each.review_id: number
             for each in lifetime.unanswered(self._state, site.site_id)
-            if (number := due_reminder(now - each.told_at, each.reminded, after))
+            if (number := due_reminder(now - each.told_at, each.reminded, after, window))
         }
 
     async def tell_of_past(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
@@ -110,7 +111,8 @@ class Intake:
 
         `ids` are what was just read of Wix: what is only on record may be gone there. Returns how many were told of.
         """
-        return sum([await self._tell_some(site, some, grouping) for some in _batched(ids, _AT_ONCE)])
+        starts = range(0, len(ids), _AT_ONCE)
+        return sum([await self._tell_some(site, ids[start : start + _AT_ONCE], grouping) for start in starts])
 
     async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         now = self._clock.now()
@@ -219,10 +221,6 @@ def _newest(page: Sequence[Review]) -> Iterable[Review]:
         if review.id not in newest or review.revision >= newest[review.id].revision:
             newest[review.id] = review
     return newest.values()
-
-
-def _batched(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def _alert(kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0) -> Alert:

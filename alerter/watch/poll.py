@@ -1,87 +1,25 @@
-"""Reads one site over one span of time; a round does it for what is new."""
+"""Makes the rounds of sites: reads what is new, the recent past again, and what a reminder is due of."""
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
-from alerter.store import State, blocks, reviews
+from alerter.store import State, blocks, lifetime, reviews
 from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
+from alerter.watch.reader import Reader
 from alerter.watch.triage import OVERLAP, Reason
-from alerter.watch.wix import Page, Span, WixClient
-from alerter.watch.wix_review import UnreadableReview
+from alerter.watch.wix import PAGE_SIZE, Span, These
 
 log = logging.getLogger(__name__)
 
 # Told of a state file that cannot be used.
 StateFailed = Callable[[StateError], Awaitable[None]]
-
-_ASK_AGAIN = timedelta(days=1)
-_MOST_REMEMBERED = 10_000
-
-
-class Reader:
-    """Reads sites page by page, unpublished reviews included wherever the permission is there."""
-
-    def __init__(self, wix: WixClient, clock: Clock) -> None:
-        self._wix = wix
-        self._clock = clock
-        self._published_only: dict[str, datetime] = {}
-        self._unreadable: set[tuple[str, str | None]] = set()
-
-    def sees_private(self, site: Site) -> bool:
-        """Whether the last read of a site included reviews that are not published."""
-        return site.site_id not in self._published_only
-
-    async def pages(self, site: Site, span: Span) -> AsyncIterator[Page]:
-        """Yield the pages of a span, oldest first. Raises WixError."""
-        private = self._asks_for_private(site)
-        begun = False
-        try:
-            async for page in self._wix.pages(site, span, private=private):
-                if private:
-                    self._published_only.pop(site.site_id, None)
-                begun = True
-                self._note(site, page.unreadable)
-                yield page
-        except WixAuthError as error:
-            if begun or not private or error.status != 403:
-                raise
-        if begun:
-            return
-        async for page in self._wix.pages(site, span, private=False):
-            if not begun:
-                begun = True
-                self._published_alone(site)
-            self._note(site, page.unreadable)
-            yield page
-
-    def _asks_for_private(self, site: Site) -> bool:
-        """Ask at first, and again once a day: permissions get mended."""
-        refused_at = self._published_only.get(site.site_id)
-        return refused_at is None or abs(self._clock.now() - refused_at) >= _ASK_AGAIN
-
-    def _published_alone(self, site: Site) -> None:
-        if self.sees_private(site):
-            log.warning(
-                'site "%s": Wix lets us read published reviews only; a review that waits for moderation is not seen. '
-                "Grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) to see it",
-                site.name,
-            )
-        self._published_only[site.site_id] = self._clock.now()
-
-    def _note(self, site: Site, unreadable: tuple[UnreadableReview, ...]) -> None:
-        for error in unreadable:
-            name = (site.site_id, error.review_id)
-            if name not in self._unreadable and len(self._unreadable) < _MOST_REMEMBERED:
-                self._unreadable.add(name)
-                counts["reviews_unreadable"] += 1
-                log.error('site "%s": review %s %s; it is left out', site.name, error.review_id or "(no id)", error)
 
 
 class Poller:
@@ -114,6 +52,8 @@ class Poller:
                 log.debug('site "%s": waits, as Wix asked', site.name)
                 return False
             await self._read_new(site)
+            await self._rescan(site)
+            await self._remind(site)
             with self._state.transaction():
                 sees_private = self._reader.sees_private(site)
                 reviews.succeeded(self._state, site.site_id, self._clock.now(), sees_private=sees_private)
@@ -148,6 +88,7 @@ class Poller:
                 unanswered,
             )
         reviews.cover(self._state, site.site_id, threshold)
+        lifetime.rescanned(self._state, site.site_id, self._clock.now())
 
     async def read(self, site: Site, span: Span, *, advance: bool) -> Counter[Reason]:
         """Take in every page of a span; each is recorded, and the checkpoint moved, before the next is asked for."""
@@ -157,6 +98,45 @@ class Poller:
         if imported := seen[Reason.IMPORTED]:
             log.info('site "%s": %d imported reviews recorded, not alerted', site.name, imported)
         return seen
+
+    async def _rescan(self, site: Site) -> None:
+        """Read the recent past again, where that is due: what turned up late, and what became of what is followed.
+
+        Wix cannot be asked what has changed. What the span does not hold any more is asked for by its id.
+        """
+        now = self._clock.now()
+        last = lifetime.rescanned_at(self._state, site.site_id)
+        if last and timedelta() <= now - last < self._config.poll.rescan_every:
+            return
+        threshold = self._config.threshold(site)
+        since = now - self._config.poll.rescan_window
+        if checkpoint := reviews.site_state(self._state, site.site_id).checkpoint:
+            since = min(since, checkpoint)  # our clock may be wrong; what Wix's says has been read is not
+        found: set[str] = set()
+        async for page in self._reader.pages(site, Span(threshold, since=since)):
+            await self._intake.take(site, page.reviews)
+            found |= page.ids
+        followed = lifetime.followed(self._state, site.site_id, since, threshold)
+        await self._read_again(site, [review_id for review_id in followed if review_id not in found])
+        lifetime.rescanned(self._state, site.site_id, now)
+
+    async def _remind(self, site: Site) -> None:
+        """Raise the reminders that are due, of reviews that have just been seen to be open still."""
+        if due := self._intake.due_reminders(site):
+            await self._read_again(site, list(due))
+            await self._intake.remind(site, due)
+
+    async def _read_again(self, site: Site, ids: Sequence[str]) -> None:
+        """Read reviews by their ids; what a read that may see all of them does not find is gone."""
+        for start in range(0, len(ids), PAGE_SIZE):
+            some = ids[start : start + PAGE_SIZE]
+            found: set[str] = set()
+            async for page in self._reader.pages(site, These(tuple(some))):
+                await self._intake.take(site, page.reviews)
+                found |= page.ids
+            gone = [review_id for review_id in some if review_id not in found]
+            if gone and self._reader.sees_private(site):
+                await self._intake.take_gone(site, gone)
 
     async def _failed(self, site: Site, scope: str, error: WixError | StateError) -> None:
         counts["rounds_failed"] += 1

@@ -61,7 +61,7 @@ def triage(
         return _first_seen(review, threshold=threshold, covered=covered, checkpoint=checkpoint)
     if 0 < review.revision < known.review.revision:  # 0: it came without
         return Verdict(Reason.STALE)
-    if review == known.review:
+    if review == known.review and known.closing is not Closing.GONE:
         return Verdict(Reason.UNCHANGED)
     if known.status is Status.OPEN:
         return _open(known, review, threshold)
@@ -155,13 +155,13 @@ def is_anonymized(known: Review, review: Review) -> bool:
     return bool(known.author or known.contact_id) and not (review.author or review.contact_id)
 
 
-def due_reminder(waiting: timedelta, reminded: int, after: Sequence[timedelta]) -> int | None:
+def due_reminder(waiting: timedelta, reminded: int, after: Sequence[timedelta], window: timedelta) -> int | None:
     """The number of the reminder that is due of an open review, `waiting` since people were told of it.
 
-    What was missed meanwhile is not made up for: only the latest is due.
+    What was missed meanwhile is not made up for: only the latest is due. After `window` the review rests.
     """
     number = sum(waiting >= span for span in after)
-    return number if number > reminded else None
+    return number if number > reminded and waiting <= window else None
 
 
 def is_import(review: Review) -> bool:

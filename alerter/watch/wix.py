@@ -46,12 +46,28 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class These:
+    """Which reviews to read again, whatever their rating and date; at most a page of them."""
+
+    ids: tuple[str, ...]
+
+    def filter(self) -> dict[str, Any]:
+        """The same as Wix's query language has it."""
+        return {"id": {"$in": list(self.ids)}}
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One answer to a query; `newest` is its newest createdDate, but none that lies in the future."""
 
     reviews: tuple[Review, ...]
     unreadable: tuple[UnreadableReview, ...] = ()
     newest: datetime | None = None
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of all that is on it, readable or not."""
+        return {review.id for review in self.reviews} | {each.review_id for each in self.unreadable if each.review_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +105,10 @@ class WixClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def pages(self, site: Site, span: Span, *, private: bool) -> AsyncIterator[Page]:
-        """Read a span page by page, oldest first. Raises WixError; what was yielded before holds."""
+    async def pages(self, site: Site, wanted: Span | These, *, private: bool) -> AsyncIterator[Page]:
+        """Read what is wanted page by page, oldest first. Raises WixError; what was yielded before holds."""
         query: dict[str, Any] = {
-            "filter": span.filter(),
+            "filter": wanted.filter(),
             "sort": [{"fieldName": "createdDate", "order": "ASC"}],
             "cursorPaging": {"limit": PAGE_SIZE},
         }
