@@ -117,13 +117,20 @@ class Review:
 class Known:
     """A review on record: as it was read last, where it stands, and when people were alerted of it.
 
-    `closing` says why it is closed, or that it is gone from Wix, whatever it was.
+    `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
+    are kept, whatever Wix still has.
     """
 
     review: Review
     status: Status
     alerted_at: datetime | None = None
     closing: Closing | None = None
+    anonymized: bool = False
+
+    @property
+    def wordless(self) -> bool:
+        """Whether nothing is kept of what anybody wrote."""
+        return self.anonymized or self.closing is Closing.GONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,13 +211,13 @@ def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
 
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
-  closing, entity_id, contact_id, content)
+  closing, anonymized, entity_id, contact_id, content)
 VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected, :alerted,
-  :closing, :entity, :contact, :content)
+  :closing, :anonymized, :entity, :contact, :content)
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
-  closing = excluded.closing, entity_id = excluded.entity_id, contact_id = excluded.contact_id,
-  content = excluded.content
+  closing = excluded.closing, anonymized = excluded.anonymized, entity_id = excluded.entity_id,
+  contact_id = excluded.contact_id, content = excluded.content
 """
 
 
@@ -234,6 +234,7 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
         "rejected": review.rejected,
         "alerted": to_ms(known.alerted_at) if known.alerted_at else None,
         "closing": known.closing,
+        "anonymized": known.anonymized,
         "entity": review.entity_id,
         "contact": review.contact_id,
         "content": dump_review(review),
@@ -242,7 +243,7 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
 
 def _known(row: dict[str, Any]) -> Known:
     closing = Closing(row["closing"]) if row["closing"] else None
-    return Known(load_review(row), Status(row["status"]), _moment(row["alerted_at"]), closing)
+    return Known(load_review(row), Status(row["status"]), _moment(row["alerted_at"]), closing, bool(row["anonymized"]))
 
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")

@@ -24,7 +24,7 @@ CREATE TABLE sites (
 ) STRICT;
 
 -- alerted_at is when people were to hear of a review, told_at when the first of them did (never of the past); reminded
--- is the number of its last reminder. One that is gone from Wix has lost its content.
+-- is the number of its last reminder. One that is gone from Wix, or anonymized there, has lost its words.
 CREATE TABLE reviews (
   site_id TEXT NOT NULL,
   review_id TEXT NOT NULL,
@@ -38,6 +38,7 @@ CREATE TABLE reviews (
   told_at INTEGER,
   reminded INTEGER NOT NULL DEFAULT 0,
   closing TEXT CHECK (closing IN ('answered', 'raised', 'rejected', 'gone')),
+  anonymized INTEGER NOT NULL DEFAULT 0,
   entity_id TEXT,
   contact_id TEXT,
   content TEXT NOT NULL,

@@ -16,7 +16,7 @@ from aiosmtplib import SMTPRecipientRefused
 
 from alerter.config import Smtp
 from alerter.errors import DeliveryError, Kind
-from alerter.models import Content, Finding, Message, Receipt
+from alerter.models import AlertKind, Content, Finding, Message, Receipt
 
 # RFC 5321, 4.5.3.2.6: ten minutes for the end of DATA; a minute tells us soon enough, as the Message-ID stays.
 _TIMEOUT = 60.0
@@ -150,7 +150,7 @@ def build_mail(sender: str, addresses: Iterable[str], message: Message, content:
     domain = message.uid.rpartition("@")[2]
     mail["From"] = sender
     mail["To"] = ", ".join(addresses)
-    mail["Subject"] = f"Re: {message.thread.subject}" if message.thread and message.thread.subject else content.subject
+    mail["Subject"] = _subject(message, content)
     mail["Date"] = format_datetime(message.attempted_at)
     mail["Message-ID"] = f"<{message.uid}>"
     if message.thread:
@@ -163,6 +163,13 @@ def build_mail(sender: str, addresses: Iterable[str], message: Message, content:
     if content.html:
         mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
     return mail
+
+
+def _subject(message: Message, content: Content) -> str:
+    """Whatever asks for somebody says so in its subject; the end of it is an answer to the first mail."""
+    if message.thread and message.thread.subject and message.entries[0].alert.kind is AlertKind.CLOSED:
+        return f"Re: {message.thread.subject}"
+    return content.subject
 
 
 async def _name_recipients(client: aiosmtplib.SMTP, addresses: Sequence[str]) -> list[SMTPRecipientRefused]:

@@ -21,6 +21,7 @@ from alerter.watch.triage import (
     shows_the_same,
     triage,
     triage_gone,
+    without_words,
 )
 
 Wake = Callable[[Iterable[str]], None]
@@ -60,13 +61,22 @@ class Intake:
             before = reviews.site_state(self._state, site.site_id)
             known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
             for review in _newest(page):
-                verdict = self._judge(site, review, known.get(review.id), before)
-                seen[verdict.reason] += 1
-                self._follow_up(changes, site, review, verdict, known.get(review.id), now)
+                seen[self._take_one(changes, site, review, known.get(review.id), before, now)] += 1
             self._write(changes, site, now)
             reviews.advance(self._state, site.site_id, checkpoint)
         await self._told(site, changes, page)
         return seen
+
+    def _take_one(
+        self, changes: _Changes, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime
+    ) -> Reason:
+        anonymized = known is not None and is_anonymized(known, review)
+        if anonymized:
+            review = without_words(review)
+        verdict = self._judge(site, review, known, before)
+        if verdict.status:
+            self._follow_up(changes, site, verdict, known, _record(review, verdict, known, anonymized=anonymized), now)
+        return verdict.reason
 
     async def take_gone(self, site: Site, ids: Sequence[str]) -> None:
         """Record that Wix does not have these reviews any more, and forget what they said."""
@@ -74,9 +84,10 @@ class Intake:
         changes = _Changes()
         with self._state.transaction():
             for known in reviews.known_reviews(self._state, site.site_id, ids).values():
-                verdict = triage_gone(known)
-                if verdict.closing is not known.closing:
-                    self._follow_up(changes, site, _without_words(known.review), verdict, known, now)
+                if known.closing is not Closing.GONE:
+                    verdict = triage_gone(known)
+                    record = _record(without_words(known.review), verdict, known, anonymized=known.anonymized)
+                    self._follow_up(changes, site, verdict, known, record, now)
             self._write(changes, site, now)
         await self._told(site, changes, ())
 
@@ -137,13 +148,13 @@ class Intake:
 
     async def _told(self, site: Site, changes: _Changes, page: Sequence[Review]) -> None:
         """The alerts are safe; give what they are about a name, then wake the tellers."""
-        if changes.erased:
-            self._state.scrub()
         if changes.raised:
             ids = {each.alert.review_id for each in changes.raised}
             await self._catalog.learn(site, [review for review in page if review.id in ids])
         if changes.woken:
             self._wake(changes.woken)
+        if changes.erased:
+            self._state.scrub()
 
     def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState) -> Verdict:
         return triage(
@@ -155,21 +166,18 @@ class Intake:
         )
 
     def _follow_up(
-        self, changes: _Changes, site: Site, review: Review, verdict: Verdict, known: Known | None, now: datetime
+        self, changes: _Changes, site: Site, verdict: Verdict, known: Known | None, record: Known, now: datetime
     ) -> None:
         """Gather what a verdict asks for."""
-        if verdict.status is None:
-            return
+        review = record.review
         told = self._take_back(site, review, verdict)
         changes.raised += self._raise(changes, site, review, verdict)
-        changes.records.append(_record(review, verdict, known, now, told=told))
-        if known and (
-            verdict.status is not known.status
-            or verdict.closing is not known.closing
-            or not shows_the_same(known.review, review)
+        changes.records.append(replace(record, alerted_at=_alerted_at(verdict, known, now, told=told)))
+        if known and not (
+            record.status is known.status and record.closing is known.closing and shows_the_same(known.review, review)
         ):
             changes.stale.append(review.id)
-        if known and (verdict.closing is Closing.GONE or is_anonymized(known.review, review)):
+        if known and record.wordless and not known.wordless:
             changes.erased.append(review.id)
 
     def _take_back(self, site: Site, review: Review, verdict: Verdict) -> bool:
@@ -228,14 +236,14 @@ def _alert(kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any
     return Alert(key, kind, site.site_id, review.id, detail)
 
 
-def _record(review: Review, verdict: Verdict, known: Known | None, now: datetime, *, told: bool) -> Known:
-    alerted_at = known.alerted_at if known and told else None
-    if alerted_at is None and verdict.alert in (AlertKind.NEW, AlertKind.LOWERED):
-        alerted_at = now
+def _record(review: Review, verdict: Verdict, known: Known | None, *, anonymized: bool) -> Known:
     if known:  # one that came without its revision has not gone back to none
         review = replace(review, revision=max(review.revision, known.review.revision))
-    return Known(review, verdict.status or Status.BASELINE, alerted_at, verdict.closing)
+    return Known(review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized)
 
 
-def _without_words(review: Review) -> Review:
-    return replace(review, title="", body="", author="", contact_id=None, media=(), reply=None)
+def _alerted_at(verdict: Verdict, known: Known | None, now: datetime, *, told: bool) -> datetime | None:
+    alerted_at = known.alerted_at if known and told else None
+    if alerted_at is None and verdict.alert in (AlertKind.NEW, AlertKind.LOWERED):
+        return now
+    return alerted_at

@@ -1,7 +1,7 @@
 """What we knew of a review and what it is now → which alerts. Pure: DESIGN's triage table as code."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -142,17 +142,24 @@ def _words(review: Review) -> tuple[str, str]:
 
 
 def shows_the_same(known: Review, review: Review) -> bool:
-    """Whether a message about a review would still be right in what it quotes."""
-    return _quoted(known) == _quoted(review)
+    """Whether a message about a review would still be right in what it says of it."""
+    return _shown(known) == _shown(review)
 
 
-def _quoted(review: Review) -> tuple[object, ...]:
-    return review.title, review.body, review.author, review.media
+def _shown(review: Review) -> tuple[object, ...]:
+    return review.rating, review.title, review.body, review.author, review.media, review.moderation
 
 
-def is_anonymized(known: Review, review: Review) -> bool:
-    """Whether a review has lost the person who wrote it."""
-    return bool(known.author or known.contact_id) and not (review.author or review.contact_id)
+def is_anonymized(known: Known, review: Review) -> bool:
+    """Whether a review has lost the person who wrote it, now or before."""
+    before = known.review
+    return known.anonymized or (bool(before.author or before.contact_id) and not (review.author or review.contact_id))
+
+
+def without_words(review: Review) -> Review:
+    """What is kept of a review that was deleted or anonymized: nothing that anybody wrote."""
+    reply = replace(review.reply, message="") if review.reply else None
+    return replace(review, title="", body="", author="", contact_id=None, media=(), reply=reply)
 
 
 def due_reminder(waiting: timedelta, reminded: int, after: Sequence[timedelta], window: timedelta) -> int | None:
