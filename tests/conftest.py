@@ -158,3 +158,13 @@ def config(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedS
 def review(review_id: str = "r1", rating: int = 1, **fields: Any) -> Review:
     """A review with an id and a rating, and whatever else a test is about."""
     return Review(id=review_id, rating=rating, **fields)
+
+
+def words_of(blocks: list[Any]) -> str:
+    """Every text of a Slack message's blocks."""
+    found = []
+    for block in blocks:
+        text = block.get("text")
+        found.append(text if isinstance(text, str) else (text or {}).get("text", ""))
+        found.append(words_of(block.get("elements") or []))
+    return "".join(found)

@@ -38,8 +38,10 @@ async def test_the_story_ends_by_itself_within_thirty_seconds_with_nothing_lost_
     assert code == 0, out
     lines = out.splitlines()
     assert lines[-1] == "4 reviews alerted by email and on Slack: 0 lost, 0 repeated"
-    assert sum(line.startswith("    mail ") for line in lines) == 4
-    assert sum(line.startswith("    Slack ") for line in lines) == 4
+    assert sum(line.startswith("    mail ") for line in lines) == 5
+    assert sum(line.startswith("    Slack ") for line in lines) == 5
+    assert sum(line.startswith("    Slack, changed ") for line in lines) >= 4
+    assert "Still unanswered" in out
     page = Path(lines[-2].rpartition(": ")[2])
     assert "Stale on arrival" in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600

@@ -19,7 +19,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
 from alerter.store import State
-from tests.conftest import SECRETS, SITE
+from tests.conftest import SECRETS, SITE, words_of
 
 HOSTILE = {
     "mentions": "<!channel> <@U123> @here",
@@ -62,16 +62,6 @@ def bad(title: str, body: str = "", rating: int = 1) -> dict[str, Any]:
 
 async def once(config: Config) -> bool:
     return await serve(config, Clock(), {}, once=True)
-
-
-def words_of(blocks: list[Any]) -> str:
-    """Every text of a Slack message's blocks."""
-    found = []
-    for block in blocks:
-        text = block.get("text")
-        found.append(text if isinstance(text, str) else (text or {}).get("text", ""))
-        found.append(words_of(block.get("elements") or []))
-    return "".join(found)
 
 
 async def test_a_new_low_rated_review_arrives_once_on_every_receiver(

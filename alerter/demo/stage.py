@@ -27,13 +27,17 @@ class Stage:
     mailbox: Mailbox
     folder: Path
 
-    def config(self, *, every: str) -> str:
+    def config(self, *, every: str, reminders: str = "") -> str:
         """A config for what is up; the secrets are files, so that it works from any shell."""
         secret = {name: f'"file:{self.folder / name}"' for name in _SECRETS}
         return f"""state = "demo-state.db"
 
 [poll]
 every = "{every}"
+rescan_every = "{every}"
+
+[reminders]
+after = [{reminders}]
 
 [wix]
 base_url = "{self.wix.base_url}"

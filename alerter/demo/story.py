@@ -10,6 +10,7 @@ from typing import Any
 
 from alerter.daemon import stopped_by_signals
 from alerter.demo.faults import Fault
+from alerter.demo.slack import Post
 from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.errors import AlerterError
 
@@ -65,6 +66,8 @@ class _Story:
     def __init__(self, stage: Stage, say: Say) -> None:
         self._say = say
         self.expected: list[str] = []
+        self.reminders: list[str] = []
+        self._ids: dict[str, str] = {}
         self._stage = stage
         self._config = stage.folder / "config.toml"
         self._daemon: asyncio.subprocess.Process | None = None
@@ -72,24 +75,37 @@ class _Story:
 
     async def play(self) -> None:
         """One scene after the other; each waits for what it is about."""
+        await self._a_site_with_a_history()
+        await self._a_review_and_its_answer()
+        await self._an_outage()
+        await self._a_reminder()
+
+    async def _a_site_with_a_history(self) -> None:
         self._history()
         self._config.write_text(self._stage.config(every="1s"))
         await self._start()
         await self._rounds(2)
         self._say("\nA site with a history: it goes on record, and nobody is told.")
 
+    async def _a_review_and_its_answer(self) -> None:
         self._say("\nA customer leaves one star …")
         self._add(1, "Stale on arrival", "The croissants were hard as stone, and the box was open.")
         await self._arrival()
 
-        self._say("\n… another leaves five, which is nobody's emergency.")
-        self._add(5, "Wonderful", "Best croissants in town!")
-        await self._rounds(2)
+        self._say("\n… and thinks of something to add: the message on Slack changes where it stands.")
+        self._change("Stale on arrival", body="Hard as stone, and the box was open. The staff only shrugged.")
+        await self._until(lambda: self._shown("The staff only shrugged"))
 
-        self._say("\nA two-star review is still waiting for moderation; the owner hears of it all the same.")
+        self._say("\nThe owner answers in the dashboard: the message stops asking.")
+        self._answer("Stale on arrival")
+        await self._until(lambda: self._shown("Answered after"))
+
+        self._say("\nFive stars are nobody's emergency; two stars that still wait for moderation are.")
+        self._add(5, "Wonderful", "Best croissants in town!")
         self._add(2, "Half of it missing", "I ordered six and got three.", status="SUBMITTED")
         await self._arrival()
 
+    async def _an_outage(self) -> None:
         self._say("\nSlack is down for a moment. The mail goes out, the Slack message waits …")
         self._stage.slack.faults.always("chat.postMessage", Fault(status=503))
         self._add(1, "Rude staff", "They laughed when I asked for a refund.")
@@ -103,10 +119,27 @@ class _Story:
         await self._start()
         await self._arrival()
 
+    async def _a_reminder(self) -> None:
+        self._say("\nAll but one are answered; a day passes (here: a second), and people hear of that one again.")
+        self._answer("Half of it missing")
+        self._answer("Rude staff")
+        await self._until(lambda: len([post for post in self._stage.slack.posts if "Answered" in post.text]) == 3)
+        await self._stop()
+        self._config.write_text(self._stage.config(every="1s", reminders='"1s"'))
+        await self._start()
+        self.reminders.append("Still unanswered")
+        await self._arrival()
+
     def _history(self) -> None:
         for days, (rating, title) in enumerate(_HISTORY, 1):
             created = datetime.now(UTC) - timedelta(days=days)
             self._put(rating, title, "", created)
+
+    def _change(self, title: str, **content: str) -> None:
+        self._stage.wix.change(SITE_ID, self._ids[title], content=content)
+
+    def _answer(self, title: str) -> None:
+        self._stage.wix.reply(SITE_ID, self._ids[title], "We are sorry. Please give us another chance!")
 
     def _add(self, rating: int, title: str, body: str, *, status: str = "APPROVED") -> None:
         review = self._put(rating, title, body, datetime.now(UTC), status)
@@ -115,7 +148,7 @@ class _Story:
 
     def _put(self, rating: int, title: str, body: str, created: datetime, status: str = "APPROVED") -> dict[str, Any]:
         moment = created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return self._stage.wix.add(
+        review = self._stage.wix.add(
             SITE_ID,
             {
                 "entityId": PRODUCT_ID,
@@ -126,6 +159,8 @@ class _Story:
                 "moderation": {"moderationStatus": status},
             },
         )
+        self._ids[title] = review["id"]
+        return review
 
     async def _start(self) -> None:
         log = (self._stage.folder / "daemon.log").open("ab")
@@ -139,11 +174,14 @@ class _Story:
             self._daemon.kill()
             await self._daemon.wait()
 
-    async def end(self) -> None:
-        """Stop the daemon as systemd would."""
+    async def _stop(self) -> None:
         if self._daemon and self._daemon.returncode is None:
             self._daemon.terminate()
             await self._daemon.wait()
+
+    async def end(self) -> None:
+        """Stop the daemon as systemd would, and print what is left to print."""
+        await self._stop()
         await asyncio.sleep(2 * _LOOK_EVERY)
         self._printer.cancel()
 
@@ -152,7 +190,10 @@ class _Story:
         await self._until(lambda: len(self._stage.wix.queries()) >= seen + number)
 
     async def _arrival(self) -> None:
-        await self._until(lambda: all(self._mailed(title) and self._posted(title) for title in self.expected))
+        await self._until(lambda: all(self._mailed(words) and self._posted(words) for words in self._all_expected()))
+
+    def _all_expected(self) -> list[str]:
+        return [*self.expected, *self.reminders]
 
     async def _until(self, happened: Callable[[], bool]) -> None:
         try:
@@ -165,24 +206,37 @@ class _Story:
         except TimeoutError:
             raise AlerterError(f"the story came to a halt: see {self._stage.folder / 'daemon.log'}") from None
 
-    def _mailed(self, title: str) -> bool:
-        return any(title in mail.text for mail in self._stage.mailbox.mails)
+    def _mailed(self, words: str) -> bool:
+        return any(words in mail.subject for mail in self._stage.mailbox.mails)
 
-    def _posted(self, title: str) -> bool:
-        return any(title in post.text for post in self._stage.slack.posts)
+    def _posted(self, words: str) -> bool:
+        return any(words in _first_words(post).splitlines()[0] for post in self._stage.slack.posts)
+
+    def _shown(self, words: str) -> bool:
+        return any(words in post.text for post in self._stage.slack.posts)
 
     def count(self) -> tuple[int, int]:
         """How many of the expected messages are missing, and how many came that nobody should have had."""
-        lost = sum(not found(title) for title in self.expected for found in (self._mailed, self._posted))
+        lost = sum(not found(words) for words in self._all_expected() for found in (self._mailed, self._posted))
         landed = len(self._stage.mailbox.mails) + len(self._stage.slack.posts)
-        return lost, landed - (2 * len(self.expected) - lost)
+        return lost, landed - (2 * len(self._all_expected()) - lost)
 
     async def _print_as_it_lands(self) -> None:
         mails = posts = 0
+        edits: dict[str, int] = {}
         while True:
             for mail in self._stage.mailbox.mails[mails:]:
                 self._say(f"    mail   {mail.subject}")
             for post in self._stage.slack.posts[posts:]:
-                self._say(f"    Slack  {post.text.splitlines()[0]}")
+                self._say(f"    Slack  {_first_words(post).splitlines()[0]}")
+            for post in self._stage.slack.posts:
+                if len(post.edits) > edits.get(post.ts, 0):
+                    self._say(f"    Slack, changed  {post.text.splitlines()[0]}")
+                edits[post.ts] = len(post.edits)
             mails, posts = len(self._stage.mailbox.mails), len(self._stage.slack.posts)
             await asyncio.sleep(_LOOK_EVERY)
+
+
+def _first_words(post: Post) -> str:
+    """What a message said when it came."""
+    return post.edits[0].text if post.edits else post.text

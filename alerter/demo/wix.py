@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import format_datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, Self
@@ -159,6 +160,7 @@ class EmbeddedWix:
         response = await handler(request)
         kept.status = response.status
         response.headers["x-wix-request-id"] = f"{uuid4()}"
+        response.headers.setdefault("Date", format_datetime(self.clock.now(), usegmt=True))
         return response
 
     def _authorized(self, call: Call) -> Handler:

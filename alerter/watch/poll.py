@@ -110,8 +110,6 @@ class Poller:
             return
         threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
-        if checkpoint := reviews.site_state(self._state, site.site_id).checkpoint:
-            since = min(since, checkpoint)  # our clock may be wrong; what Wix's says has been read is not
         found: set[str] = set()
         async for page in self._reader.pages(site, Span(threshold, since=since)):
             await self._intake.take(site, page.reviews)
