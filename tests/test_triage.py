@@ -5,8 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerter.models import AlertKind, Known, Reply, Review, Status
-from alerter.watch.triage import Reason, Verdict, is_past_worth_telling, triage
+from alerter.models import AlertKind, Closing, Known, Media, Reply, Review, Status
+from alerter.watch.triage import (
+    Reason,
+    Verdict,
+    due_reminder,
+    is_anonymized,
+    is_past_worth_telling,
+    shows_the_same,
+    triage,
+    triage_gone,
+    without_words,
+)
 from tests.conftest import review
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -42,6 +52,7 @@ ANSWERED_UNTOLD = closed(told=False, reply=REPLY)
 REJECTED = closed(moderation="REJECTED")
 REJECTED_UNTOLD = closed(told=False, moderation="REJECTED")
 RAISED = closed(rating=4)
+GONE = replace(closed(), closing=Closing.GONE)
 
 NEW, LOWERED, CLOSED = AlertKind.NEW, AlertKind.LOWERED, AlertKind.CLOSED
 
@@ -100,6 +111,8 @@ TABLE = {
     "raised, falls to what is not low": (RAISED, now(RAISED, rating=3), Status.CLOSED, None, Reason.RECORDED),
     "raised, falls again": (RAISED, now(RAISED, rating=2), Status.OPEN, LOWERED, Reason.LOWERED),
     "raised, rises more": (RAISED, now(RAISED, rating=5), Status.CLOSED, None, Reason.RECORDED),
+    "gone, there again as it was": (GONE, now(GONE), Status.OPEN, None, Reason.REOPENED),
+    "gone, there again and answered": (GONE, now(GONE, reply=REPLY), Status.CLOSED, None, Reason.RECORDED),
     "baseline, rating falls": (baseline(), now(baseline(), rating=1), Status.OPEN, LOWERED, Reason.LOWERED),
     "baseline, falls to the threshold": (
         baseline(4), now(baseline(4), rating=2), Status.OPEN, LOWERED, Reason.LOWERED,
@@ -299,3 +312,85 @@ def test_a_review_that_comes_without_a_revision_is_not_taken_for_a_lower_one() -
 )
 def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(read: Review, worth: bool) -> None:
     assert is_past_worth_telling(read, THRESHOLD) is worth
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "alert"),
+    [(open_(), Status.CLOSED, CLOSED), (ANSWERED, Status.CLOSED, None), (baseline(), Status.BASELINE, None)],
+    ids=["open", "closed", "baseline"],
+)
+def test_what_is_gone_is_told_of_only_where_it_was_open(known: Known, status: Status, alert: AlertKind | None) -> None:
+    verdict = triage_gone(known)
+
+    assert (verdict.status, verdict.alert, verdict.closing) == (status, alert, Closing.GONE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "anonymized"),
+    [
+        ({"author": "Robin", "contact_id": "c1"}, {}, True),
+        ({"author": "Robin"}, {}, True),
+        ({"contact_id": "c1"}, {}, True),
+        ({"author": "Robin", "contact_id": "c1"}, {"contact_id": "c1"}, False),
+        ({"author": "Robin"}, {"author": "R."}, False),
+        ({}, {}, False),
+    ],
+    ids=["both gone", "the name gone", "the contact gone", "still a contact", "renamed", "never had one"],
+)
+def test_a_review_that_has_lost_its_author_is_anonymized(
+    before: dict[str, object], after: dict[str, object], *, anonymized: bool
+) -> None:
+    assert is_anonymized(Known(review(**before), Status.OPEN), review(**after)) is anonymized
+
+
+def test_what_was_anonymized_stays_so() -> None:
+    assert is_anonymized(Known(review(), Status.OPEN, anonymized=True), review(author="Robin"))
+
+
+def test_without_words_nothing_is_left_that_anybody_wrote() -> None:
+    whole = review(
+        title="T", body="B", author="Robin", contact_id="c", media=(Media("image", "https://x/y"),), reply=REPLY
+    )
+
+    assert without_words(whole) == review(reply=Reply("", NOW))
+    assert without_words(review(title="T")) == review()
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"helpful": 3}, True),
+        ({"updated": NOW}, True),
+        ({"body": "B"}, False),
+        ({"rating": 2}, False),
+        ({"moderation": "APPROVED"}, False),
+    ],
+    ids=["a vote", "a date", "the text", "the rating", "the moderation"],
+)
+def test_a_message_is_out_of_date_when_what_it_says_has_changed(change: dict[str, object], *, same: bool) -> None:
+    assert shows_the_same(review(), replace(review(), **change)) is same
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reminded", "number"),
+    [
+        (DAY - timedelta(seconds=1), 0, None),
+        (DAY, 0, 1),
+        (DAY, 1, None),
+        (3 * DAY, 0, 2),
+        (3 * DAY, 1, 2),
+        (3 * DAY, 2, None),
+        (30 * DAY, 0, 2),
+        (31 * DAY, 0, None),
+        (-DAY, 0, None),
+    ],
+    ids=[
+        "too early", "the first", "once only", "only the latest", "the second", "no third",
+        "within the window", "at rest", "a clock that was set back",
+    ],
+)  # fmt: skip
+def test_a_reminder_is_due_once_and_within_the_window(waiting: timedelta, reminded: int, number: int | None) -> None:
+    assert due_reminder(waiting, reminded, (DAY, 3 * DAY), 30 * DAY) == number
