@@ -84,8 +84,8 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
                     for site, ids in zip(past.sites, read, strict=True)
                 ]
                 click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
-                await _deliver(config, state, lock, house.dispatcher, alone=alone)
-            return _nothing_left(config, state)
+                await _deliver(config, state, clock, lock, house.dispatcher, alone=alone)
+            return _nothing_left(config, state, clock)
 
 
 async def _record(config: Config, clock: Clock, past: Past, house: House, site: Site) -> list[str]:
@@ -100,12 +100,14 @@ async def _record(config: Config, clock: Clock, past: Past, house: House, site: 
     return list(ids)
 
 
-async def _deliver(config: Config, state: State, lock: Lock, dispatcher: Dispatcher, *, alone: bool) -> None:
+async def _deliver(
+    config: Config, state: State, clock: Clock, lock: Lock, dispatcher: Dispatcher, *, alone: bool
+) -> None:
     """Tell by ourselves, or wait while the process that has the lock does."""
-    progress = asyncio.create_task(_show_deliveries(config, state))
+    progress = asyncio.create_task(_show_deliveries(config, state, clock))
     try:
         while not alone:
-            if not outbox.pending(state, _reachable(config, state)):
+            if not outbox.pending(state, _reachable(config, state), clock.now()):
                 return
             await asyncio.sleep(_LOOK_EVERY)
             if alone := lock.acquire(Holder.BACKFILL) is None:
@@ -115,12 +117,12 @@ async def _deliver(config: Config, state: State, lock: Lock, dispatcher: Dispatc
         progress.cancel()
 
 
-async def _show_deliveries(config: Config, state: State) -> None:
-    total = outbox.pending(state, _reachable(config, state))
+async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:
+    total = outbox.pending(state, _reachable(config, state), clock.now())
     with _bar(total, "telling") as bar:
         while not bar.finished:
             await asyncio.sleep(_LOOK_EVERY)
-            bar.update(total - outbox.pending(state, _reachable(config, state)) - bar.pos)
+            bar.update(total - outbox.pending(state, _reachable(config, state), clock.now()) - bar.pos)
 
 
 def _reachable(config: Config, state: State) -> list[str]:
@@ -133,12 +135,12 @@ def _reachable(config: Config, state: State) -> list[str]:
     ]
 
 
-def _nothing_left(config: Config, state: State) -> bool:
+def _nothing_left(config: Config, state: State, clock: Clock) -> bool:
     """Say what has not been delivered; True where nothing waits for a person."""
-    reachable = _reachable(config, state)
-    parked = outbox.pending(state, [each.name for each in config.receivers if each.name not in reachable])
+    reachable, now = _reachable(config, state), clock.now()
+    parked = outbox.pending(state, [each.name for each in config.receivers if each.name not in reachable], now)
     failed = outbox.failures(state)
-    if pending := outbox.pending(state, reachable):
+    if pending := outbox.pending(state, reachable, now):
         click.echo(f"{pending} deliveries are still on their way")
     if parked:
         click.echo(f"{parked} deliveries wait for a receiver that is parked: see `alerter status`")

@@ -13,8 +13,30 @@ from alerter.store import State, blocks
 from alerter.tell.outlet import Outlet
 from alerter.tell.render import Renderer
 from alerter.trouble import Troubles
+from alerter.watch.routing import unheard
 from alerter.watch.wix import WixClient
 from alerter.wiring import open_outlets
+
+
+def check_routing(config: Config) -> list[Finding]:
+    """Warn of low-rated reviews that would be recorded, and told to nobody."""
+    findings = []
+    for site in config.sites:
+        nobody, choosy = unheard(site.name, config.threshold(site), config.receivers)
+        for ratings, text in (
+            (nobody, "nobody would hear of its reviews with {}; let a receiver without those limits hear of them"),
+            (choosy, "of its reviews with {}, nobody would hear but by product or keyword; the others go to no one"),
+        ):
+            if ratings:
+                findings.append(
+                    Finding(ok=True, subject=f"site {site.name}", text=text.format(_stars(ratings)), warning=True)
+                )
+    return findings
+
+
+def _stars(ratings: Sequence[int]) -> str:
+    *others, last = [str(rating) for rating in ratings]
+    return f"{', '.join(others)} or {last} stars" if others else f"{last} star{'' if last == '1' else 's'}"
 
 
 def check_templates(config: Config, clock: Clock) -> list[Finding]:
@@ -107,12 +129,12 @@ async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:
     try:
         receipt = await outlet.notifier.send(message, outlet.render(message, test=True))
     except (DeliveryError, RenderError) as error:
-        return Finding(ok=False, subject=subject, text=f"{outlet.service}: {error}")
+        return Finding(ok=False, subject=subject, text=f"{outlet.medium}: {error}")
     finally:
         await outlet.notifier.close()
     if missed := receipt.refused + len(receipt.to_left):
         return Finding(ok=False, subject=subject, text=f"{missed} addresses refused it, the others have it")
-    return Finding(ok=True, subject=subject, text=f"{outlet.service}: sent; it answered {receipt.answer}")
+    return Finding(ok=True, subject=subject, text=f"{outlet.medium}: sent; it answered {receipt.answer}")
 
 
 def sample(site: Site, clock: Clock, kind: AlertKind = AlertKind.NEW, domain: str = "alerter") -> Message:

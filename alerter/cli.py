@@ -164,7 +164,8 @@ def check(path: Path | None, *, offline: bool) -> None:
     _log_to_stderr(logging.ERROR)
     config, clock = _load(path), Clock()
     sizes = f"{len(config.sites)} sites, {len(config.receivers)} receivers"
-    findings = [Finding(ok=True, subject="config", text=sizes), *command.check_templates(config, clock)]
+    findings = [Finding(ok=True, subject="config", text=sizes)]
+    findings += [*command.check_routing(config), *command.check_templates(config, clock)]
 
     async def ask() -> list[Finding]:
         async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:

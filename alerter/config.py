@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alerter.config_faults import phrase, place
 from alerter.config_fields import (
+    DAYS,
     Address,
     Beside,
+    Day,
     Duration,
     Folder,
     HeaderSecret,
@@ -20,7 +22,9 @@ from alerter.config_fields import (
     Sender,
     SiteId,
     SlackId,
+    TimeOfDay,
     Timezone,
+    TokenOfItsOwn,
     Url,
     Word,
     whole,
@@ -85,16 +89,33 @@ class Slack(_Table):
     base_url: Url = "https://slack.com/api"
 
 
+class Quiet(_Table):
+    """Hours in which a receiver hears nothing, by the clock of the timezone; `days` are those on which they begin.
+
+    Both ends are minutes since midnight; hours that end before they begin end on the next day.
+    """
+
+    begin: TimeOfDay = Field(alias="from")
+    end: TimeOfDay = Field(alias="to")
+    days: Annotated[tuple[Day, ...], Field(default=DAYS, min_length=1, strict=False)]
+
+
 class Receiver(_Table):
-    """A named destination: people by email, or a Slack channel."""
+    """A named destination: people by email, or a Slack channel; and what it hears of, and when."""
 
     name: Word
     email: Annotated[tuple[Address, ...] | None, Field(default=None, min_length=1, strict=False)]
     slack: SlackId | None = None
+    token: TokenOfItsOwn | None = None
     sites: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
     trouble: bool = False
     closings: bool = False
     max_rating: Rating | None = None
+    min_rating: Rating | None = None
+    products: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
+    keywords: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
+    quiet: Quiet | None = None
+    urgent_max_rating: Rating | None = None
 
 
 class Reminders(_Table):
@@ -128,8 +149,17 @@ class Config(_Table):
         return set(receiver.sites or (site.name for site in self.sites))
 
     def service(self, receiver: Receiver) -> str:
-        """The name of the service that a receiver is reached by."""
-        return "smtp" if receiver.email else "slack"
+        """The name of the service that a receiver is reached by: each Slack workspace is one of its own."""
+        if receiver.email:
+            return "smtp"
+        return f"slack:{receiver.token.source}" if receiver.token else "slack"
+
+    def workspace(self, receiver: Receiver) -> Slack | None:
+        """The Slack workspace of a receiver; None where it is reached by email."""
+        if receiver.token is None:
+            return self.slack if receiver.slack else None
+        base_url = self.slack.base_url if self.slack else Slack.model_fields["base_url"].default
+        return Slack.model_construct(token=receiver.token.secret, base_url=base_url)
 
 
 def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Config:

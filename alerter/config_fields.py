@@ -4,6 +4,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import getaddresses, parseaddr
 from pathlib import Path
@@ -14,8 +15,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MIDNIGHT = 24 * 60  # at the end of a day, in minutes
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=36500)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A Slack token of a receiver's own; receivers who name the same `source` share a workspace."""
+
+    source: str
+    secret: SecretStr
 
 
 def _fault(text: str) -> PydanticCustomError:
@@ -29,6 +40,21 @@ def duration(value: object) -> timedelta:
     if not timedelta() < span <= _LONGEST:
         raise _fault('must be a duration such as "90s", "5m", "2h" or "30d", and more than nothing')
     return span
+
+
+def time_of_day(value: object) -> int:
+    """A time such as "22:00", in minutes since midnight; "24:00" is the end of a day. Raises PydanticCustomError."""
+    match = re.fullmatch(r"(\d\d):(\d\d)", value, re.ASCII) if isinstance(value, str) else None
+    minutes = 60 * int(match[1]) + int(match[2]) if match and int(match[2]) < 60 else MIDNIGHT + 1
+    if minutes > MIDNIGHT:
+        raise _fault('must be a time of day such as "22:00", from "00:00" to "24:00"')
+    return minutes
+
+
+def _day(value: object) -> str:
+    if value not in DAYS:
+        raise _fault(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")
+    return str(value)
 
 
 def _rating(value: object) -> int:
@@ -71,6 +97,10 @@ def _key(value: object, info: ValidationInfo) -> SecretStr:
     if not secret.get_secret_value().isascii():
         raise _fault("the secret has a character that no key or token has")
     return secret
+
+
+def _token(value: object, info: ValidationInfo) -> Token:
+    return Token(str(value), _key(value, info))
 
 
 def _read_secret(source: str, name: str, folder: Path, environ: Mapping[str, str]) -> str:
@@ -168,6 +198,7 @@ def _folder(value: object, info: ValidationInfo) -> Path:
 
 Address = Annotated[str, BeforeValidator(_address)]
 Beside = Annotated[Path, BeforeValidator(_beside)]
+Day = Annotated[str, BeforeValidator(_day)]
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 Rating = Annotated[int, BeforeValidator(_rating)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
@@ -176,6 +207,8 @@ Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Sender = Annotated[str, BeforeValidator(_mailbox)]
 SiteId = Annotated[str, BeforeValidator(_site_id)]
 SlackId = Annotated[str, BeforeValidator(_slack_id)]
+TimeOfDay = Annotated[int, BeforeValidator(time_of_day)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone), Field(validate_default=True)]
+TokenOfItsOwn = Annotated[Token, BeforeValidator(_token)]
 Url = Annotated[str, BeforeValidator(_url)]
 Word = Annotated[str, BeforeValidator(_word)]

@@ -2,16 +2,17 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
 
-from alerter.config_fields import duration
+from alerter.config_fields import DAYS, MIDNIGHT, duration, time_of_day
 
 RESCAN_WINDOW = timedelta(days=30)
+_Value = TypeVar("_Value")
 
 
 def _tables(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -32,6 +33,7 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _way_in(f"sites.{number}", site)
     for number, receiver in enumerate(receivers, 1):
         yield from _way_out(f"receivers.{number}", receiver, raw, [str(site.get("name")) for site in sites])
+        yield from _hours(f"receivers.{number}.quiet", receiver)
     smtp = raw.get("smtp")
     yield from _reminders(raw, [str(receiver.get("name")) for receiver in receivers])
     if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
@@ -41,8 +43,8 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _reminders(raw: Mapping[str, Any], receivers: Sequence[str]) -> Iterator[tuple[str, str]]:
     reminders, poll = (table if isinstance(table := raw.get(name), dict) else {} for name in ("reminders", "poll"))
     after = reminders.get("after")
-    spans = [_span(text) for text in after] if isinstance(after, list) else []
-    window = _span(poll.get("rescan_window")) or RESCAN_WINDOW
+    spans = [_read(duration, text) for text in after] if isinstance(after, list) else []
+    window = _read(duration, poll.get("rescan_window")) or RESCAN_WINDOW
     for number, span in enumerate(spans, 1):
         if span and span > window:
             yield f"reminders.after.{number}", "must not exceed poll.rescan_window: after that a review rests"
@@ -53,9 +55,10 @@ def _reminders(raw: Mapping[str, Any], receivers: Sequence[str]) -> Iterator[tup
         yield "reminders.escalate_to", f'there is no receiver "{name}"{_did_you_mean(name, receivers)}'
 
 
-def _span(text: object) -> timedelta | None:
+def _read(field: Callable[[object], _Value], value: object) -> _Value | None:
+    """A value of the config, or None where it is at fault by itself."""
     try:
-        return duration(text)
+        return field(value)
     except PydanticCustomError:
         return None
 
@@ -91,10 +94,29 @@ def _way_out(
 ) -> Iterator[tuple[str, str]]:
     if ("email" in receiver) == ("slack" in receiver):
         yield f"{key}.email", "a receiver has either email or slack, and one of them is needed"
+    if "token" in receiver and "slack" not in receiver:
+        yield f"{key}.token", "goes with slack: it is the token of another Slack workspace"
     for way, table in (("email", "smtp"), ("slack", "slack")):
-        if way in receiver and table not in raw:
+        if way in receiver and table not in raw and not (way == "slack" and "token" in receiver):
             yield f"{key}.{way}", f"needs the table [{table}]"
+    least, most = receiver.get("min_rating"), receiver.get("max_rating")
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        yield f"{key}.min_rating", "must not be more than max_rating: no review would be both"
     wanted = receiver.get("sites")
     for number, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
         if isinstance(name, str) and name not in sites:
             yield f"{key}.sites.{number}", f'there is no site "{name}"{_did_you_mean(name, sites)}'
+
+
+def _hours(key: str, receiver: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    quiet = receiver.get("quiet")
+    if not isinstance(quiet, dict):
+        return
+    begin, end = (_read(time_of_day, quiet.get(name)) for name in ("from", "to"))
+    days = quiet.get("days")
+    if begin is not None and begin == end:
+        yield f"{key}.to", 'must not be the same as `from`; a whole day is from "00:00" to "24:00"'
+    elif begin == MIDNIGHT:
+        yield f"{key}.from", 'must be earlier than the end of the day; the beginning of the next is "00:00"'
+    elif (begin, end) == (0, MIDNIGHT) and (not isinstance(days, list) or all(day in days for day in DAYS)):
+        yield f"{key}.days", "must leave a day on which it hears something"

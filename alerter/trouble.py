@@ -100,5 +100,11 @@ def _described(scope: str, config: Config) -> tuple[str, str]:
         return f"some addresses of {name} refuse our mail", "correct the addresses in the config"
     if kind == "receiver":
         return f"receiver {name} cannot be reached", "mend what it says, then run `alerter retry`"
-    medium = "Slack" if name == "slack" else "the mail server"
-    return f"{medium} refuses us", "mend what it says, then run `alerter retry`"
+    return f"{_medium(name, config)} refuses us", "mend what it says, then run `alerter retry`"
+
+
+def _medium(service: str, config: Config) -> str:
+    if service in ("slack", "smtp"):
+        return "Slack" if service == "slack" else "the mail server"
+    names = [receiver.name for receiver in config.receivers if config.service(receiver) == service]
+    return f"the Slack workspace of {', '.join(names) or service}"

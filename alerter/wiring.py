@@ -62,18 +62,18 @@ async def open_wix(config: Config, clock: Clock) -> AsyncIterator[WixClient]:
 async def open_outlets(config: Config, clock: Clock) -> AsyncIterator[list[Outlet]]:
     """The receivers, with what renders for them and what sends to them."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session()) if config.slack else None
+        session = await stack.enter_async_context(open_session())
         renderer = Renderer(config.templates, config.timezone, {site.site_id: site.name for site in config.sites})
         outlets = []
         for receiver in config.receivers:
-            if receiver.slack and config.slack and session:
-                slack = SlackNotifier(config.slack, receiver.name, receiver.slack, session, clock)
-                outlets.append(
-                    Outlet(receiver.name, "slack", slack, renderer.slack, _SLACK_DIGEST, lane=receiver.slack)
-                )
+            service = config.service(receiver)
+            if receiver.slack and (workspace := config.workspace(receiver)):
+                slack = SlackNotifier(workspace, receiver.name, receiver.slack, session, clock)
+                lane = f"{service}:{receiver.slack}"
+                outlets.append(Outlet(receiver.name, service, slack, renderer.slack, _SLACK_DIGEST, lane=lane))
             elif receiver.email and config.smtp:
                 email = EmailNotifier(config.smtp, receiver.name, receiver.email)
-                outlets.append(Outlet(receiver.name, "smtp", email, renderer.mail, _MAIL_DIGEST))
+                outlets.append(Outlet(receiver.name, service, email, renderer.mail, _MAIL_DIGEST))
         yield outlets
 
 

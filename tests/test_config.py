@@ -56,6 +56,7 @@ name = "support"
 slack = "C0123456789"
 sites = ["Corner Bakery"]
 max_rating = 1
+quiet = {from = "22:00", to = "07:00"}
 """
 LEAST = """
 state = "state.db"
@@ -114,6 +115,9 @@ def test_a_config_with_every_key_is_read_as_it_is_meant(load: Load, tmp_path: Pa
     owner, support = config.receivers
     assert (owner.email, owner.sites, config.service(owner)) == (("owner@example.com",), None, "smtp")
     assert (support.slack, support.sites, support.max_rating) == ("C0123456789", ("Corner Bakery",), 1)
+    assert support.quiet
+    assert (support.quiet.begin, support.quiet.end) == (22 * 60, 7 * 60)
+    assert support.quiet.days == ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     assert config.service(support) == "slack"
 
 
@@ -138,6 +142,7 @@ def test_a_config_cannot_be_changed_once_it_is_checked(load: Load) -> None:
 
 
 # Every row: a line of FULL, what stands there instead, the key that is at fault, and what is said of it.
+QUIET = 'quiet = {from = "22:00", to = "07:00"}'
 ONE_FAULT = {
     "an unknown key": ('timezone = "Europe/Berlin"', "colour = 1", "colour", "is not a known key; known: state, "),
     "a misspelt key": ('every = "60s"', 'evry = "60s"', "poll.evry", "is not a known key; did you mean every?"),
@@ -235,6 +240,81 @@ ONE_FAULT = {
         "receivers.2.sites.1",
         'there is no site "Corner Bakry"; did you mean "Corner Bakery"?',
     ),
+    "more than the most": (
+        "max_rating = 1",
+        "max_rating = 1\nmin_rating = 2",
+        "receivers.2.min_rating",
+        "must not be more than max_rating",
+    ),
+    "a token by mail": (
+        'email = ["owner@example.com"]',
+        'email = ["owner@example.com"]\ntoken = "env:SLACK"',
+        "receivers.1.token",
+        "goes with slack",
+    ),
+    "a literal token": (
+        'slack = "C0123456789"',
+        'slack = "C0123456789"\ntoken = "xoxb-token-91c2"',
+        "receivers.2.token",
+        "must say where the secret is",
+    ),
+    "no keywords": ("max_rating = 1", "keywords = []", "receivers.2.keywords", "must name at least one"),
+    "a product that is no list": ("max_rating = 1", 'products = "b1"', "receivers.2.products", "must be a list"),
+    "no time of day": (
+        QUIET,
+        'quiet = {from = "22:00", to = "7"}',
+        "receivers.2.quiet.to",
+        'must be a time of day such as "22:00"',
+    ),
+    "a minute too many": (
+        QUIET,
+        'quiet = {from = "22:00", to = "07:60"}',
+        "receivers.2.quiet.to",
+        "must be a time of day",
+    ),
+    "a time that no clock shows": (
+        QUIET,
+        'quiet = {from = "22:00", to = "24:01"}',
+        "receivers.2.quiet.to",
+        "must be a time of day",
+    ),
+    "hours without a beginning": (QUIET, 'quiet = {to = "07:00"}', "receivers.2.quiet.from", "is missing"),
+    "hours that are none": (
+        QUIET,
+        'quiet = {from = "22:00", to = "22:00"}',
+        "receivers.2.quiet.to",
+        "must not be the same as `from`",
+    ),
+    "hours that begin at the end": (
+        QUIET,
+        'quiet = {from = "24:00", to = "07:00"}',
+        "receivers.2.quiet.from",
+        "must be earlier",
+    ),
+    "hours without an end": (
+        QUIET,
+        'quiet = {from = "00:00", to = "24:00"}',
+        "receivers.2.quiet.days",
+        "must leave a day on which it hears something",
+    ),
+    "a day of another language": (
+        QUIET,
+        'quiet = {from = "22:00", to = "07:00", days = ["mon", "die"]}',
+        "receivers.2.quiet.days.2",
+        "must be a day: mon, tue, wed, thu, fri, sat or sun",
+    ),
+    "days that are no list": (
+        QUIET,
+        'quiet = {from = "22:00", to = "07:00", days = 5}',
+        "receivers.2.quiet.days",
+        "must be a list",
+    ),
+    "an unknown key of quiet hours": (
+        QUIET,
+        'quiet = {from = "22:00", to = "07:00", day = ["mon"]}',
+        "receivers.2.quiet.day",
+        "did you mean days?",
+    ),
     "a site like no other": ('sites = ["Corner Bakery"]', 'sites = ["Zoo"]', "receivers.2.sites.1", 'is no site "Zoo"'),
 }
 
@@ -271,6 +351,31 @@ def test_two_of_the_same_name_or_id_are_both_told(faults: Faults, old: str, new:
 def test_a_receiver_needs_the_table_of_its_service(faults: Faults, name: str, key: str) -> None:
     without = re.sub(rf"\[{name}\]\n([^\[].*\n)+", "", FULL)
     assert faults(without) == [f"{key}: needs the table [{name}] (in config.toml)"]
+
+
+def test_a_receiver_with_a_token_of_its_own_needs_no_table(load: Load) -> None:
+    config = load(LEAST.replace('[slack]\ntoken = "env:SLACK"\n', "") + 'token = "env:SLACK"\n')
+    [receiver] = config.receivers
+    workspace = config.workspace(receiver)
+    assert workspace
+    assert workspace.token.get_secret_value() == SECRETS["SLACK"]
+    assert workspace.base_url == "https://slack.com/api"
+    assert SECRETS["SLACK"] not in repr(config)
+
+
+@pytest.mark.parametrize("secrets", [True, False], ids=["with secrets", "without secrets"])
+def test_receivers_share_a_workspace_where_they_name_the_same_token(load: Load, *, secrets: bool) -> None:
+    more = [("b", "env:SLACK"), ("c", "env:SMTP"), ("d", "env:SMTP")]
+    text = LEAST + "".join(
+        f'[[receivers]]\nname = "{name}"\nslack = "C22"\ntoken = "{token}"\n' for name, token in more
+    )
+    config = load(text, secrets=secrets)
+    assert [config.service(receiver) for receiver in config.receivers] == [
+        "slack",
+        "slack:env:SLACK",
+        "slack:env:SMTP",
+        "slack:env:SMTP",
+    ]
 
 
 @pytest.mark.parametrize("name", ["sites", "receivers"])

@@ -587,8 +587,8 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
     assert await fresh.tell() == total
 
     assert fresh.keys() == [f"new:r{number}" for number in reversed(range(total))]
-    assert outbox.pending(fresh.state, ["owner"]) == total
-    assert outbox.pending(fresh.state, ["worst"]) == total // 2
+    assert outbox.pending(fresh.state, ["owner"], T0) == total
+    assert outbox.pending(fresh.state, ["worst"], T0) == total // 2
     assert sum(len(ids) for _, ids in fresh.catalog.learned) == total
     assert await fresh.tell() == 0
 

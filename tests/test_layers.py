@@ -22,6 +22,7 @@ ROOMS: list[set[str]] = [
     {"watch.poll", "watch.backfill"},
     {"watch.intake", "watch.reader"},
     {"watch.catalog", "watch.triage", "watch.routing"},
+    {"watch.quiet", "watch.keywords"},
     {"watch.wix"},
     {"watch.wix_review"},
     {"tell.dispatch"},

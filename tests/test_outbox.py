@@ -431,9 +431,26 @@ def test_pending_counts_what_these_receivers_have_not_got_yet(state: State) -> N
     claim(state, 1)
     outbox.sent(state, claim(state, 2), OK, [])
 
-    assert outbox.pending(state, ["owner"]) == 1
-    assert outbox.pending(state, ["owner", "support"]) == 3
-    assert outbox.pending(state, []) == 0
+    assert outbox.pending(state, ["owner"], T0) == 1
+    assert outbox.pending(state, ["owner", "support"], T0) == 3
+    assert outbox.pending(state, [], T0) == 0
+
+
+def test_what_is_held_until_later_is_not_counted_as_pending_before(state: State) -> None:
+    queue(state, 1, due_at=T0 + HOUR)
+
+    assert outbox.pending(state, ["owner"], T0) == 0
+    assert outbox.pending(state, ["owner"], T0 + HOUR) == 1
+
+
+def test_what_is_held_of_a_review_leaves_with_what_is_said_of_it_before(state: State) -> None:
+    queue(state, 1, 2, receivers=["owner", "support"], due_at=T0 + HOUR)
+    urgent = Alert(f"lowered:{SITE}:r1:1", AlertKind.LOWERED, SITE, "r1")
+    with state.transaction():
+        reviews.raise_alerts(state, [reviews.Raised(urgent, [("owner", None)])], T0)
+
+    assert due(state) == [1, 3]
+    assert due(state, "support") == []
 
 
 # --- blocks

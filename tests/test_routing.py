@@ -1,10 +1,13 @@
 """Who hears of what."""
 
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from alerter.config import Receiver
 from alerter.models import Form
-from alerter.watch.routing import Route, hears_of, route, route_closing, route_reminder
+from alerter.watch.routing import Route, hears_of, hold, route, route_closing, route_reminder, unheard
 from tests.conftest import review
 
 BAKERY, FLORIST = "Corner Bakery", "Florist"
@@ -44,6 +47,96 @@ def test_max_rating_is_inclusive(most: int) -> None:
     heard = {rating for rating in range(1, 6) if route(review(rating=rating), BAKERY, [picky])}
 
     assert heard == set(range(1, most + 1))
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 4, 5])
+def test_min_rating_is_inclusive(least: int) -> None:
+    picky = receiver("picky", min_rating=least)
+
+    heard = {rating for rating in range(1, 6) if route(review(rating=rating), BAKERY, [picky])}
+
+    assert heard == set(range(least, 6))
+
+
+def test_receivers_hear_of_their_products_only() -> None:
+    baguettes = receiver("baguettes", products=["B1", "b2 "])
+
+    heard = [each for each in ("b1", "B2", "b3", None) if route(review(entity_id=each), BAKERY, [baguettes])]
+
+    assert heard == ["b1", "B2"]
+
+
+def test_receivers_hear_of_any_of_their_keywords_in_title_or_body() -> None:
+    ops = receiver("ops", keywords=["refund", "food poisoning"])
+
+    assert route(review(title="A Refund, please"), BAKERY, [ops]) == [Route("ops")]
+    assert route(review(title="Bad", body="We got\nfood poisoning."), BAKERY, [ops]) == [Route("ops")]
+    assert route(review(title="Bad food", body="poisoning"), BAKERY, [ops]) == []
+    assert route(review(), BAKERY, [ops]) == []
+
+
+def test_a_receiver_hears_of_what_fits_everything_it_asks_for() -> None:
+    choosy = receiver("choosy", sites=[BAKERY], min_rating=2, max_rating=3, products=["b1"], keywords=["stale", "hard"])
+    fits = {"rating": 2, "entity_id": "b1", "title": "Stale"}
+
+    assert route(review(**fits), BAKERY, [choosy]) == [Route("choosy")]
+    assert route(review(**fits), FLORIST, [choosy]) == []
+    for change in ({"rating": 1}, {"rating": 4}, {"entity_id": "b2"}, {"title": "Soft"}):
+        assert route(review(**fits | change), BAKERY, [choosy]) == []
+
+
+NIGHT = {"from": "22:00", "to": "07:00"}
+BERLIN = ZoneInfo("Europe/Berlin")
+SEVEN = datetime(2026, 11, 25, 6, tzinfo=UTC)
+
+
+def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
+    sleeper = receiver("sleeper", quiet=NIGHT)
+    routes = [Route("sleeper"), Route("everything")]
+
+    night = hold(routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
+    day = hold(routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 12, tzinfo=UTC), BERLIN)
+
+    assert night == [Route("sleeper", SEVEN), Route("everything")]
+    assert day == routes
+
+
+@pytest.mark.parametrize(("rating", "due_at"), [(1, None), (2, None), (3, SEVEN)])
+def test_what_is_urgent_heeds_no_quiet_hours(rating: int, due_at: datetime | None) -> None:
+    sleeper = receiver("sleeper", quiet=NIGHT, urgent_max_rating=2)
+
+    held = hold([Route("sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
+
+    assert held == [Route("sleeper", due_at)]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "receivers", "found"),
+    [
+        (2, [EVERYTHING], ([], [])),
+        (2, [WORST], ([2], [])),
+        (3, [WORST, receiver("third", min_rating=3)], ([2], [])),
+        (2, [receiver("florist", sites=[FLORIST])], ([1, 2], [])),
+        (2, [receiver("ops", keywords=["refund"]), receiver("one", products=["p"], max_rating=1)], ([], [1, 2])),
+        (2, [receiver("ops", keywords=["refund"]), WORST], ([], [2])),
+        (2, [receiver("ops", keywords=["refund"], max_rating=1)], ([2], [1])),
+        (2, [receiver("one", sites=[BAKERY], max_rating=1), receiver("two", min_rating=2)], ([], [])),
+    ],
+    ids=[
+        "everything is heard of",
+        "a limit",
+        "a hole",
+        "another's site",
+        "by product or keyword only",
+        "some ratings by keyword only",
+        "both",
+        "between them",
+    ],
+)
+def test_ratings_that_nobody_hears_of_are_found(
+    threshold: int, receivers: list[Receiver], found: tuple[list[int], list[int]]
+) -> None:
+    assert unheard(BAKERY, threshold, receivers) == found
 
 
 def test_a_reminder_goes_to_whoever_was_told_and_the_last_one_to_somebody_more() -> None:

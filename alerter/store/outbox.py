@@ -246,12 +246,13 @@ def requeue(state: State) -> tuple[int, int]:
     return deliveries, blocks
 
 
-def pending(state: State, receivers: Collection[str]) -> int:
-    """How many deliveries to these receivers are still to be made."""
+def pending(state: State, receivers: Collection[str], now: datetime) -> int:
+    """How many deliveries to these receivers are still to be made, but for what is held until later."""
     return int(
         state.value(
-            "SELECT count(*) FROM deliveries WHERE status = 'pending' AND receiver IN (SELECT value FROM json_each(?))",
-            [json.dumps(list(receivers))],
+            "SELECT count(*) FROM deliveries WHERE status = 'pending' AND (due_at <= ? OR message IS NOT NULL)"
+            " AND receiver IN (SELECT value FROM json_each(?))",
+            [to_ms(now), json.dumps(list(receivers))],
         )
     )
 

@@ -1,7 +1,7 @@
 """Sites, reviews and alerts in the state file: what the watching half reads and writes."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -136,6 +136,8 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
             "receiver": receiver,
             "grouping": each.grouping,
             "due": to_ms(due_at) if due_at else 0,
+            "site": each.alert.site_id,
+            "review": each.alert.review_id,
         }
         for number, each in enumerate(raised)
         for receiver, due_at in each.routes
@@ -150,6 +152,8 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
         " SELECT id, :receiver, 'pending', :grouping, :due FROM alerts WHERE id = :alert",
         deliveries,
     )
+    # What is held of a review leaves with what is said of it before that, so that nobody hears of it back to front.
+    state.execute_many(_LEAVE_TOGETHER, deliveries)
     return int(state.value("SELECT count(*) FROM alerts WHERE id >= ?", [first]))
 
 
@@ -188,13 +192,16 @@ def cancel_closing(state: State, site_id: str, review_id: str) -> None:
     )
 
 
-def revive(state: State, site_id: str, review_id: str) -> list[str]:
+def revive(state: State, site_id: str, review_id: str, not_before: Mapping[str, datetime | None]) -> list[str]:
     """Queue again what was taken back of a review that nobody was told of; returns its receivers."""
+    held = {receiver: to_ms(due_at) for receiver, due_at in not_before.items() if due_at}
     rows = state.rows(
-        "UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'cancelled'"
+        "UPDATE deliveries SET status = 'pending', message = NULL,"
+        " due_at = max(due_at, ifnull((SELECT value FROM json_each(?) WHERE key = receiver), 0))"
+        " WHERE status = 'cancelled'"
         " AND alert = (SELECT max(id) FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')"
         " RETURNING receiver",
-        [site_id, review_id],
+        [json.dumps(held), site_id, review_id],
     )
     return [row["receiver"] for row in rows]
 
@@ -209,6 +216,10 @@ def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
     return (row["low"], row["untold"]) if row else (0, 0)
 
 
+_LEAVE_TOGETHER = """
+UPDATE deliveries SET due_at = :due WHERE receiver = :receiver AND status = 'pending' AND message IS NULL
+  AND due_at > :due AND alert IN (SELECT id FROM alerts WHERE site_id = :site AND review_id = :review)
+"""
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
   closing, anonymized, entity_id, contact_id, content)

@@ -51,3 +51,8 @@ class Outlet:
     render: Render
     digest: int
     lane: str | None = None
+
+    @property
+    def medium(self) -> str:
+        """What kind of service it is: `slack` or `smtp`."""
+        return self.service.partition(":")[0]

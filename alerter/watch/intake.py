@@ -12,7 +12,7 @@ from alerter.models import Alert, AlertKind, Closing, Grouping, Known, Review, S
 from alerter.store import State, lifetime, reviews
 from alerter.store.reviews import Raised, SiteState
 from alerter.watch.catalog import Catalog
-from alerter.watch.routing import Route, route, route_closing, route_reminder
+from alerter.watch.routing import Route, hold, route, route_closing, route_reminder
 from alerter.watch.triage import (
     Reason,
     Verdict,
@@ -132,7 +132,9 @@ class Intake:
             past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
             for review in past:
                 alert = _alert(AlertKind.NEW, site, review, {"backfill": True})
-                changes.raised.append(Raised(alert, self._routes(review, site), grouping))
+                # A person asked for it now, so it heeds no quiet hours.
+                routes = route(review, site.name, self._config.receivers)
+                changes.raised.append(Raised(alert, _times(routes), grouping))
             self._write(changes, site, now)
             reviews.follow(self._state, site.site_id, [review.id for review in past], now)
         await self._told(site, changes, past)
@@ -194,17 +196,20 @@ class Intake:
     def _raise(self, changes: _Changes, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
         if verdict.alert is None:
             return []
-        if verdict.reason is Reason.REOPENED and (names := reviews.revive(self._state, site.site_id, review.id)):
-            changes.woken.update(names)
-            return []
+        if verdict.reason is Reason.REOPENED:
+            everybody = [Route(receiver.name) for receiver in self._config.receivers]
+            not_before = dict(self._held(everybody, review))
+            if names := reviews.revive(self._state, site.site_id, review.id, not_before):
+                changes.woken.update(names)
+                return []
         number = 0
         if verdict.alert is not AlertKind.NEW:
             number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, verdict.alert)
         alert = _alert(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             told = lifetime.told(self._state, site.site_id, review.id)
-            return [Raised(alert, _times(route_closing(told, self._config.receivers)))]
-        return [Raised(alert, self._routes(review, site))]
+            return [Raised(alert, self._held(route_closing(told, self._config.receivers), review))]
+        return [Raised(alert, self._held(route(review, site.name, self._config.receivers), review))]
 
     def _reminder(self, site: Site, review: Review, number: int) -> Raised:
         told = lifetime.told(self._state, site.site_id, review.id)
@@ -212,10 +217,11 @@ class Intake:
         routes = route_reminder(
             told, site.name, self._config.receivers, escalate_to=self._config.reminders.escalate_to if last else None
         )
-        return Raised(_alert(AlertKind.REMINDER, site, review, {}, number), _times(routes))
+        return Raised(_alert(AlertKind.REMINDER, site, review, {}, number), self._held(routes, review))
 
-    def _routes(self, review: Review, site: Site) -> list[tuple[str, datetime | None]]:
-        return _times(route(review, site.name, self._config.receivers))
+    def _held(self, routes: Iterable[Route], review: Review) -> list[tuple[str, datetime | None]]:
+        now, receivers = self._clock.now(), self._config.receivers
+        return _times(hold(routes, review.rating, receivers, now, self._config.timezone))
 
 
 def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:

@@ -1,11 +1,13 @@
 """An alert → which receivers, when. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
 
 from alerter.config import Receiver
 from alerter.models import Form, Review
+from alerter.watch.keywords import stands_in
+from alerter.watch.quiet import quiet_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +48,43 @@ def route_closing(told: Mapping[str, Form], receivers: Iterable[Receiver]) -> li
     ]
 
 
+def hold(
+    routes: Iterable[Route], rating: int, receivers: Iterable[Receiver], now: datetime, timezone: tzinfo
+) -> list[Route]:
+    """The same routes, with what falls into a receiver's quiet hours held until they end; what is urgent is not."""
+    by_name = {receiver.name: receiver for receiver in receivers}
+    return [replace(each, due_at=_due_at(by_name[each.receiver], rating, now, timezone)) for each in routes]
+
+
+def _due_at(receiver: Receiver, rating: int, now: datetime, timezone: tzinfo) -> datetime | None:
+    urgent = rating <= (receiver.urgent_max_rating or 0)
+    return quiet_until(receiver.quiet, now, timezone) if receiver.quiet and not urgent else None
+
+
+def unheard(site: str, threshold: int, receivers: Sequence[Receiver]) -> tuple[list[int], list[int]]:
+    """The ratings of a site's low-rated reviews that nobody hears of, and those heard of only by product or keyword."""
+    nobody, choosy = [], []
+    for rating in range(1, threshold + 1):
+        hears = [each for each in receivers if hears_of(each, site) and _takes(each, rating)]
+        if not hears:
+            nobody.append(rating)
+        elif all(each.products or each.keywords for each in hears):
+            choosy.append(rating)
+    return nobody, choosy
+
+
 def _wants(receiver: Receiver, review: Review, site: str) -> bool:
-    return hears_of(receiver, site) and review.rating <= (receiver.max_rating or 5)
+    return (
+        hears_of(receiver, site)
+        and _takes(receiver, review.rating)
+        and (receiver.products is None or _names(receiver.products, review.entity_id or ""))
+        and (receiver.keywords is None or any(stands_in(word, review.title, review.body) for word in receiver.keywords))
+    )
+
+
+def _takes(receiver: Receiver, rating: int) -> bool:
+    return (receiver.min_rating or 1) <= rating <= (receiver.max_rating or 5)
+
+
+def _names(products: Sequence[str], entity_id: str) -> bool:
+    return entity_id.casefold() in {product.strip().casefold() for product in products}

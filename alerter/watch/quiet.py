@@ -1,0 +1,41 @@
+"""Quiet hours: until when a receiver hears nothing. Pure."""
+
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from alerter.config import Quiet
+from alerter.config_fields import DAYS
+
+_MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+
+
+def quiet_until(quiet: Quiet, now: datetime, timezone: tzinfo) -> datetime | None:
+    """When the quiet hours end that a moment lies in, those that follow without a break included; None outside them."""
+    until = None
+    today = now.astimezone(timezone).date()
+    for ahead in range(-1, len(DAYS) + 1):
+        day = today + ahead * _DAY
+        if DAYS[day.weekday()] in quiet.days:
+            begin, end = _hours(quiet, day, timezone)
+            if begin <= (until or now) < end:
+                until = end
+    return until
+
+
+def _hours(quiet: Quiet, day: date, timezone: tzinfo) -> tuple[datetime, datetime]:
+    """The quiet hours that begin on a day."""
+    last = day if quiet.begin < quiet.end else day + _DAY
+    return _moment(day, quiet.begin, timezone, fold=0), _moment(last, quiet.end, timezone, fold=1)
+
+
+def _moment(day: date, minutes: int, timezone: tzinfo, *, fold: int) -> datetime:
+    """When the clocks show a time of day: the first (`fold` 0) or second time that they do.
+
+    A time that they skip is the next one that they show.
+    """
+    shown = datetime.combine(day, time()) + minutes * _MINUTE
+    while True:
+        moment = shown.replace(tzinfo=timezone, fold=fold).astimezone(UTC)
+        if moment.astimezone(timezone).replace(tzinfo=None) == shown:
+            return moment
+        shown += _MINUTE
