@@ -15,7 +15,7 @@ from alerter.errors import AlerterError, ConfigError
 
 if TYPE_CHECKING:
     from alerter.backfill import Past
-    from alerter.config import Config
+    from alerter.config import Config, Site
     from alerter.models import Finding
 
 _SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
@@ -123,21 +123,25 @@ def backfill(
 
 
 def _past(config: "Config", since: str, until: str | None, names: tuple[str, ...]) -> "Past":
-    import difflib
-
     from alerter.backfill import Past
 
-    known = {site.name: site for site in config.sites}
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
-            raise click.BadParameter(f'there is no site "{name}"; {hint}', param_hint="--site")
+    sites = [_site(config, name) for name in dict.fromkeys(names)]
     begin = _midnight(config, since, "--since")
     end = _midnight(config, until, "--until") if until else None
     if end and end <= begin:
         raise click.BadParameter("must be a later day than --since", param_hint="--until")
-    return Past([known[name] for name in dict.fromkeys(names)] or list(config.sites), begin, end)
+    return Past(sites or list(config.sites), begin, end)
+
+
+def _site(config: "Config", name: str) -> "Site":
+    import difflib
+
+    known = {site.name: site for site in config.sites}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
+        raise click.BadParameter(f'there is no site "{name}"; {hint}', param_hint="--site")
+    return known[name]
 
 
 def _midnight(config: "Config", text: str, option: str) -> datetime:
@@ -220,6 +224,53 @@ def status(path: Path | None, *, machine: bool) -> None:
             state.close()
     click.echo(command.as_json(standing) if machine else command.as_text(standing, now))
     sys.exit(1 if standing.needs_a_person else 0)
+
+
+@main.command()
+@_config_option
+@click.argument("review_id", metavar="REVIEW_ID")
+@click.option("--site", "name", metavar="NAME", help="Only this site, where more than one has that review.")
+def explain(path: Path | None, review_id: str, name: str | None) -> None:
+    """Tell why a review was alerted or not, to whom, and what comes next; exit 1 if it is not on record."""
+    from alerter import explain as command
+    from alerter.clock import Clock
+    from alerter.store import State
+
+    config = _load(path, secrets=False)
+    sites = [_site(config, name)] if name else config.sites
+    state = State.read(config.state)
+    try:
+        found = command.explain(config, state, sites, review_id, Clock().now())
+        lines = found or command.not_on_record(config, state, sites, review_id)
+    finally:
+        if state:
+            state.close()
+    click.echo("\n".join(lines))
+    sys.exit(0 if found else 1)
+
+
+@main.command()
+@_config_option
+@click.argument("review_id", metavar="REVIEW_ID")
+@click.option("--message", required=True, metavar="TEXT", help="What to reply; - reads it from standard input.")
+@click.option(
+    "--site", "name", metavar="NAME", help="The site, where more than one has that review or none is known to."
+)
+@click.option("--replace", is_flag=True, help="Overwrite the reply that there is.")
+@click.option("--yes", is_flag=True, help="Send it without asking.")
+def reply(path: Path | None, review_id: str, message: str, name: str | None, *, replace: bool, yes: bool) -> None:
+    """Reply to a review as the site's owner."""
+    from alerter import reply as command
+    from alerter.clock import Clock
+
+    _log_to_stderr(logging.ERROR)
+    given = (sys.stdin.buffer.read() if sys.stdin else b"") if message == "-" else message
+    text = command.checked(given)
+    if not (yes or (sys.stdin and sys.stdin.isatty())):
+        raise click.UsageError("there is no terminal to ask on: --yes sends it without asking")
+    config = _load(path)
+    site = _site(config, name) if name else command.site_of(config, review_id)
+    command.run(config, Clock(), site, review_id, text, replace=replace, yes=yes)
 
 
 @main.command()

@@ -1,15 +1,21 @@
 """`alerter status`: sites, open reviews, deliveries, trouble."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from alerter.config import Config, Site
-from alerter.store import State, blocks, report, troubles
+from alerter.store import State, blocks, lifetime, report, troubles
 from alerter.store.blocks import Block
-from alerter.store.report import SiteReport
+from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
+from alerter.terminal import plain, span, stars, table
+
+# The oldest open reviews are named, and the others counted.
+_MOST_OPEN = 20
+_TITLE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +25,15 @@ class Standing:
     sites: list[dict[str, Any]]
     deliveries: dict[str, int]
     receivers: list[dict[str, Any]]
+    open_reviews: list[dict[str, Any]]
     oldest_pending: str | None
     troubles: list[dict[str, Any]]
     parked: list[dict[str, Any]]
+
+    @property
+    def more_open_reviews(self) -> int:
+        """How many open reviews there are beyond those that are named."""
+        return sum(int(site["open_reviews"]) for site in self.sites) - len(self.open_reviews)
 
     @property
     def needs_a_person(self) -> bool:
@@ -39,6 +51,8 @@ def standing(config: Config, state: State | None, now: datetime) -> Standing:
     counted = report.deliveries(state) if state else {}
     oldest = report.oldest_pending(state) if state else None
     held = blocks.parked(state) if state else []
+    names = {site.site_id: site.name for site in config.sites}
+    oldest_open = report.open_reviews(state, names, _MOST_OPEN) if state else []
     return Standing(
         sites=[
             _site(site, found.get(site.site_id, SiteReport()), reasons.get(f"site:{site.site_id}"), config, now)
@@ -46,6 +60,7 @@ def standing(config: Config, state: State | None, now: datetime) -> Standing:
         ],
         deliveries=_sums(counted.values()),
         receivers=[{"name": each.name} | _sums([counted.get(each.name, {})]) for each in config.receivers],
+        open_reviews=[_open(state, each, names) for each in oldest_open] if state else [],
         oldest_pending=_iso(oldest),
         troubles=[_trouble(trouble) for trouble in open_troubles],
         parked=[_parked(block) for block in held],
@@ -58,6 +73,8 @@ def as_json(standing: Standing) -> str:
         "sites": standing.sites,
         "deliveries": standing.deliveries,
         "receivers": standing.receivers,
+        "open_reviews": standing.open_reviews,
+        "more_open_reviews": standing.more_open_reviews,
         "oldest_pending": standing.oldest_pending,
         "troubles": standing.troubles,
         "parked": standing.parked,
@@ -67,7 +84,7 @@ def as_json(standing: Standing) -> str:
 
 def as_text(standing: Standing, now: datetime) -> str:
     """The same for people."""
-    lines = _table(
+    lines = table(
         ["site", "last read", "open", "trouble"],
         [
             [site["name"], _ago(site["last_success"], now), str(site["open_reviews"]), site["trouble"] or "-"]
@@ -76,7 +93,7 @@ def as_text(standing: Standing, now: datetime) -> str:
     )
     lines += [
         "",
-        *_table(
+        *table(
             ["receiver", "pending", "sent", "failed"],
             [
                 [each["name"], *(str(each[name]) for name in ("pending", "sent", "failed"))]
@@ -84,6 +101,7 @@ def as_text(standing: Standing, now: datetime) -> str:
             ],
         ),
     ]
+    lines += _open_lines(standing, now)
     if standing.oldest_pending:
         lines += ["", f"the oldest pending delivery has waited since {_ago(standing.oldest_pending, now)}"]
     for trouble in standing.troubles:
@@ -103,7 +121,7 @@ def _site(site: Site, found: SiteReport, trouble: str | None, config: Config, no
     if trouble is None and found.last_success is None:
         trouble = "never read yet"
     elif trouble is None and found.last_success and now - found.last_success > config.poll.trouble_after:
-        trouble = f"not read for {_span(now - found.last_success)}"
+        trouble = f"not read for {span(now - found.last_success)}"
     return {
         "name": site.name,
         "site_id": site.site_id,
@@ -112,6 +130,40 @@ def _site(site: Site, found: SiteReport, trouble: str | None, config: Config, no
         "published_only": not found.sees_private,
         "trouble": trouble,
     }
+
+
+def _open(state: State, found: OpenReview, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "site": names[found.site_id],
+        "id": found.review_id,
+        "rating": found.rating,
+        "title": found.title,
+        "created": _iso(found.created),
+        "told": sorted(lifetime.told(state, found.site_id, found.review_id)),
+    }
+
+
+def _open_lines(standing: Standing, now: datetime) -> list[str]:
+    """The oldest open reviews, and how many more there are."""
+    if not standing.open_reviews:
+        return []
+    rows = [
+        [
+            each["id"],
+            span(now - datetime.fromisoformat(each["created"])),
+            stars(each["rating"]),
+            each["site"],
+            ", ".join(each["told"]) or "nobody",
+            plain(each["title"], _TITLE),
+        ]
+        for each in standing.open_reviews
+    ]
+    more = standing.more_open_reviews
+    return [
+        "",
+        *table(["open review", "age", "stars", "site", "told", "title"], rows),
+        *[f"and {more} more"] * (more > 0),
+    ]
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:
@@ -127,24 +179,9 @@ def _sums(counts: Any) -> dict[str, int]:
     return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    ]
-
-
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
 
 
 def _ago(moment: str | None, now: datetime) -> str:
-    return f"{_span(now - datetime.fromisoformat(moment))} ago" if moment else "never"
-
-
-def _span(length: timedelta) -> str:
-    seconds = max(int(length.total_seconds()), 0)
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return f"{span(now - datetime.fromisoformat(moment))} ago" if moment else "never"

@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 from alerter import __version__
 from alerter.cli import main
 from alerter.clock import Clock
+from alerter.models import Known, Status
 from alerter.store import State, reviews, troubles
-from tests.conftest import SITE
+from tests.conftest import SITE, review
 
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2"}
 CONFIG = f"""
@@ -87,7 +88,7 @@ finally:
     done = process("-c", look)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("loaded: []\n")
-    for command in ("run", "backfill", "check", "test", "status", "retry", "demo"):
+    for command in ("run", "backfill", "check", "test", "status", "explain", "reply", "retry", "demo"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -165,6 +166,7 @@ def test_every_fault_of_a_config_is_told_without_a_traceback_or_a_secret(tmp_pat
         ["test"],
         ["backfill", "--since", "2026-01-01"],
         ["backfill", "--since", "2026-01-01", "--dry-run"],
+        ["reply", "r1", "--message", "Sorry!", "--yes"],
     ],
     ids=" ".join,
 )
@@ -238,7 +240,7 @@ def make_text(path: Path) -> None:
     ],
     ids=["corrupt", "newer", "no state file"],
 )
-@pytest.mark.parametrize("args", [["status"], ["retry"], ["run", "--once"]], ids=" ".join)
+@pytest.mark.parametrize("args", [["status"], ["explain", "r1"], ["retry"], ["run", "--once"]], ids=" ".join)
 def test_a_state_file_that_cannot_be_used_is_told(
     run: Run, tmp_path: Path, make: Callable[[Path], None], phrase: str, args: list[str]
 ) -> None:
@@ -272,6 +274,28 @@ def test_a_demo_without_its_mail_server_says_how_to_get_it(run: Run, monkeypatch
 
 
 # status
+
+
+def test_explain_needs_no_secret_and_no_state_file(run: Run, tmp_path: Path) -> None:
+    result = run("explain", "r1", **without_secrets())
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.startswith("review r1 is not on record of Corner Bakery; either\n")
+    assert not list(tmp_path.glob("state.db*"))
+
+
+def test_explain_of_what_is_on_record_is_good(run: Run, tmp_path: Path) -> None:
+    make_state(tmp_path / "state.db")
+    with State.open(tmp_path / "state.db", migrate=False) as state, state.transaction():
+        reviews.put_reviews(state, SITE, [Known(review("r1"), Status.BASELINE)], Clock().now())
+    result = run("explain", "r1", "--site", "Corner Bakery", **without_secrets())
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Corner Bakery: review r1\n")
+
+
+def test_explain_of_an_unknown_site_is_a_wrong_use(run: Run) -> None:
+    result = run("explain", "r1", "--site", "Corner Bakry")
+    assert result.exit_code == 2
+    assert 'there is no site "Corner Bakry"; did you mean "Corner Bakery"?' in result.stderr
 
 
 def test_status_needs_no_secret_and_no_state_file(run: Run, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ PACKAGE = Path(alerter.__file__).parent
 
 # Top to bottom. A module imports from its own room and from those below it.
 ROOMS: list[set[str]] = [
-    {"__main__", "cli", "check", "status", "backfill"},
+    {"__main__", "cli", "check", "status", "backfill", "explain", "reply", "terminal"},
     {"demo"},
     {"daemon", "wiring", "systemd"},
     {"watch.poll", "watch.backfill"},
@@ -39,7 +39,7 @@ ROOMS: list[set[str]] = [
     {"config_fields"},
     {"models", "errors", "clock", "counters"},
 ]
-COMMANDS = {"cli", "check", "status", "backfill"}
+COMMANDS = {"cli", "check", "status", "backfill", "reply"}
 THIRD_PARTIES = {
     "aiohttp": {"tell.slack", "demo"},
     "aiosmtpd": {"demo"},

@@ -1,9 +1,13 @@
-"""What `alerter status` reads from the state file."""
+"""What `alerter status` and `alerter explain` read from the state file."""
 
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from alerter.models import from_ms
+from alerter.models import AlertKind, Form, Known, Product, from_ms
+from alerter.store.reviews import known_reviews
 from alerter.store.state import State
 
 
@@ -14,6 +18,58 @@ class SiteReport:
     last_success: datetime | None = None
     open_reviews: int = 0
     sees_private: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReview:
+    """A review that nobody has answered yet."""
+
+    site_id: str
+    review_id: str
+    rating: int
+    title: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A review on record: when people heard of it first, the number of its last reminder, and what it is about."""
+
+    known: Known
+    created: datetime
+    told_at: datetime | None
+    reminded: int
+    product: Product
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """Where a delivery stands; all from `form` on is of the message that carries it, where there is one."""
+
+    receiver: str
+    status: str
+    due_at: datetime
+    form: Form | None = None
+    in_doubt: bool = False
+    attempts: int = 0
+    attempted_at: datetime | None = None
+    message_id: str = ""
+    slack_ts: str | None = None
+    slack_channel: str | None = None
+    partly_taken: bool = False
+    stale: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """An alert that was raised, and what came of it."""
+
+    key: str
+    kind: AlertKind
+    raised_at: datetime
+    detail: Mapping[str, Any]
+    deliveries: list[DeliveryReport]
 
 
 def sites(state: State) -> dict[str, SiteReport]:
@@ -47,3 +103,80 @@ def oldest_pending(state: State) -> datetime | None:
         "SELECT min(raised_at) FROM alerts WHERE id IN (SELECT alert FROM deliveries WHERE status = 'pending')"
     )
     return from_ms(ms) if ms is not None else None
+
+
+def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[OpenReview]:
+    """The open reviews of these sites, the oldest first."""
+    rows = state.rows(
+        "SELECT site_id, review_id, rating, created_at, ifnull(json_extract(content, '$.title'), '') AS title"
+        " FROM reviews WHERE status = 'open' AND site_id IN (SELECT value FROM json_each(?))"
+        " ORDER BY created_at, review_id LIMIT ?",
+        [json.dumps(list(site_ids)), most],
+    )
+    return [
+        OpenReview(row["site_id"], row["review_id"], row["rating"], row["title"], from_ms(row["created_at"]))
+        for row in rows
+    ]
+
+
+def record(state: State, site_id: str, review_id: str) -> Record | None:
+    """What is on record of a review."""
+    known = known_reviews(state, site_id, [review_id]).get(review_id)
+    row = state.row(
+        "SELECT created_at, told_at, reminded, name, url FROM reviews LEFT JOIN products USING (site_id, entity_id)"
+        " WHERE site_id = ? AND review_id = ?",
+        [site_id, review_id],
+    )
+    if known is None or row is None:
+        return None
+    told_at = from_ms(row["told_at"]) if row["told_at"] is not None else None
+    return Record(known, from_ms(row["created_at"]), told_at, row["reminded"], Product(row["name"], row["url"]))
+
+
+def alerts(state: State, site_id: str, review_id: str) -> list[AlertReport]:
+    """The alerts of a review with their deliveries, the oldest first."""
+    rows = state.rows(
+        "SELECT id, key, kind, raised_at, detail FROM alerts WHERE site_id = ? AND review_id = ? ORDER BY id",
+        [site_id, review_id],
+    )
+    return [
+        AlertReport(
+            key=row["key"],
+            kind=AlertKind(row["kind"]),
+            raised_at=from_ms(row["raised_at"]),
+            detail=json.loads(row["detail"]),
+            deliveries=_deliveries_of(state, row["id"]),
+        )
+        for row in rows
+    ]
+
+
+def _deliveries_of(state: State, alert: int) -> list[DeliveryReport]:
+    rows = state.rows(
+        "SELECT deliveries.*, messages.status AS message_status, form, attempts, attempted_at, message_id, slack_ts,"
+        " slack_channel, to_left, stale, error FROM deliveries LEFT JOIN messages ON messages.id = deliveries.message"
+        " WHERE alert = ? ORDER BY deliveries.receiver",
+        [alert],
+    )
+    return [_delivery(row) for row in rows]
+
+
+def _delivery(row: Mapping[str, Any]) -> DeliveryReport:
+    due_at = from_ms(row["due_at"])
+    if row["message_id"] is None:
+        return DeliveryReport(row["receiver"], row["status"], due_at)
+    return DeliveryReport(
+        receiver=row["receiver"],
+        status=row["status"],
+        due_at=due_at,
+        form=Form(row["form"]),
+        in_doubt=row["message_status"] in ("sending", "in_doubt"),
+        attempts=row["attempts"],
+        attempted_at=from_ms(row["attempted_at"]),
+        message_id=row["message_id"],
+        slack_ts=row["slack_ts"],
+        slack_channel=row["slack_channel"],
+        partly_taken=row["to_left"] is not None,
+        stale=bool(row["stale"]),
+        error=row["error"],
+    )

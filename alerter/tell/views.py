@@ -77,7 +77,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
     """A review of a message that is made now; `sites` has the names of sites by their ids."""
     alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
     when = review.created or review.updated
-    url = f"{_DASHBOARD}/{alert.site_id}/reviews/pending"
+    url = dashboard(alert.site_id or "")
     closing = entry.closing or (Closing(alert.detail["reason"]) if alert.kind is AlertKind.CLOSED else None)
     return ReviewView(
         id=review.id,
@@ -101,6 +101,11 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
         site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
     )
+
+
+def dashboard(site_id: str) -> str:
+    """Where a site's owner answers reviews by hand."""
+    return f"{_DASHBOARD}/{site_id}/reviews/pending"
 
 
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:

@@ -25,7 +25,7 @@ def hears_of(receiver: Receiver, site: str) -> bool:
 
 def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Route]:
     """Who hears of a review's `new` or `lowered` alert."""
-    return [Route(receiver.name) for receiver in receivers if _wants(receiver, review, site)]
+    return [Route(receiver.name) for receiver in receivers if misfit(receiver, review, site) is None]
 
 
 def route_reminder(
@@ -73,13 +73,17 @@ def unheard(site: str, threshold: int, receivers: Sequence[Receiver]) -> tuple[l
     return nobody, choosy
 
 
-def _wants(receiver: Receiver, review: Review, site: str) -> bool:
-    return (
-        hears_of(receiver, site)
-        and _takes(receiver, review.rating)
-        and (receiver.products is None or _names(receiver.products, review.entity_id or ""))
-        and (receiver.keywords is None or any(stands_in(word, review.title, review.body) for word in receiver.keywords))
-    )
+def misfit(receiver: Receiver, review: Review, site: str) -> str | None:
+    """The key of a receiver that keeps a review from it; None where it hears of it."""
+    if not hears_of(receiver, site):
+        return "sites"
+    if not _takes(receiver, review.rating):
+        return "min_rating" if review.rating < (receiver.min_rating or 1) else "max_rating"
+    if receiver.products and not _names(receiver.products, review.entity_id or ""):
+        return "products"
+    if receiver.keywords and not any(stands_in(word, review.title, review.body) for word in receiver.keywords):
+        return "keywords"
+    return None
 
 
 def _takes(receiver: Receiver, rating: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -130,6 +131,24 @@ class WixClient:
         """Ask for one review, to see what the site lets us do. Raises WixError."""
         body = {"query": {"cursorPaging": {"limit": 1}}} | ({"returnPrivateReviews": True} if private else {})
         _page(await self._call(site, "POST", "/reviews/v1/reviews/query", body))
+
+    async def review(self, site: Site, review_id: str) -> Review:
+        """One review, unpublished ones included where we may see them. Raises WixError."""
+        path = f"/reviews/v1/reviews/{quote(review_id, safe='')}"
+        try:
+            return _review(await self._call(site, "GET", f"{path}?returnPrivateReviews=true"))
+        except WixAuthError as error:
+            if error.status != 403:
+                raise
+        return _review(await self._call(site, "GET", path))
+
+    async def set_reply(self, site: Site, review_id: str, message: str) -> Review:
+        """Set the owner's reply to a review, over any that there is; returns the review. Raises WixError.
+
+        https://dev.wix.com/docs/rest/business-management/reviews/reviews/set-reply
+        """
+        path = f"/reviews/v1/reviews/{quote(review_id, safe='')}/reply"
+        return _review(await self._call(site, "PATCH", path, {"message": message}))
 
     async def get(self, site: Site, path: str) -> dict[str, Any] | None:
         """One object by its path; None where there is none. Raises WixError."""
@@ -276,6 +295,13 @@ def _newest(page: Sequence[Review], answer: _Answer) -> datetime | None:
     if answer.dated:
         return min(max(created), answer.dated) if created else None
     return max((moment for moment in created if moment < answer.received + _ABSURD), default=None)
+
+
+def _review(answer: _Answer) -> Review:
+    try:
+        return parse_review(answer.body.get("review"))
+    except UnreadableReview as error:
+        raise WixResponseError(f"Wix's answer holds no review that can be read: it {error}", answer.request) from error
 
 
 def _next_cursor(answer: Mapping[str, Any]) -> str | None:

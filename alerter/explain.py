@@ -1,0 +1,205 @@
+"""`alerter explain`: why a review was alerted or not, to whom, when, with what answer, and what comes next."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from alerter.config import Config, Site
+from alerter.models import AlertKind, Closing, Known, Status
+from alerter.store import State, blocks, report, troubles
+from alerter.store.report import AlertReport, DeliveryReport, Record
+from alerter.terminal import plain, span, stars, table
+from alerter.watch.routing import misfit
+from alerter.watch.triage import Reason, due_reminder, is_import
+
+_TITLE = 80
+_HEAD = ["receiver", "status", "form", "attempts", "last attempt", "answer"]
+_CLOSED = {
+    Closing.ANSWERED: "it was answered",
+    Closing.RAISED: "its rating is no longer low",
+    Closing.REJECTED: "moderation rejected it",
+    Closing.GONE: "it is gone from Wix, and its text was erased here",
+}
+
+
+def explain(config: Config, state: State | None, sites: Sequence[Site], review_id: str, now: datetime) -> list[str]:
+    """All that is on record of a review on these sites, as lines; none where there is nothing."""
+    lines: list[str] = []
+    for site in sites if state else ():
+        if state and (record := report.record(state, site.site_id, review_id)):
+            lines += [""] * bool(lines) + _Story(config, state, site, record, now).lines()
+    return lines
+
+
+def not_on_record(config: Config, state: State | None, sites: Sequence[Site], review_id: str) -> list[str]:
+    """What is usually the reason that a review is not on record."""
+    lines = [f"review {plain(review_id, _TITLE)} is not on record of {', '.join(site.name for site in sites)}; either"]
+    found = report.sites(state) if state else {}
+    for site in sites:
+        seen = found.get(site.site_id)
+        lines.append(f"- it is rated higher than {stars(config.threshold(site))}, the threshold of {site.name}")
+        if seen is None or seen.last_success is None:
+            lines.append(f"- or it was not read yet: {site.name} was never read")
+        else:
+            lines.append(f"- or it came after {_time(config, seen.last_success)}, when {site.name} was read last")
+        if seen and not seen.sees_private:
+            lines.append(f"- or it waits for moderation: {site.name} lets us read published reviews only")
+    return [*lines, "- or this is not the id that Wix gives it, or of a site that is not in the config"]
+
+
+def _time(config: Config, moment: datetime) -> str:
+    return f"{moment.astimezone(config.timezone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+class _Story:
+    """What there is to tell of one review on one site."""
+
+    def __init__(self, config: Config, state: State, site: Site, record: Record, now: datetime) -> None:
+        self._config = config
+        self._state = state
+        self._site = site
+        self._record = record
+        self._review = record.known.review
+        self._alerts = report.alerts(state, site.site_id, record.known.review.id)
+        self._now = now
+
+    def lines(self) -> list[str]:
+        next_steps = [*self._of_deliveries(), *self._of_review()]
+        return [*self._head(), "", *self._of_alerts(), "", "what comes next", *(f"- {step}" for step in next_steps)]
+
+    def _head(self) -> Iterator[str]:
+        review = self._review
+        about = self._record.product.name or (f"product {review.entity_id}" if review.entity_id else "the site")
+        age = span(self._now - self._record.created)
+        yield f"{self._site.name}: review {review.id}"
+        yield f"{stars(review.rating)}  “{plain(review.title, _TITLE)}” for {plain(about, _TITLE)}"
+        yield f"created {self._at(self._record.created)}, {age} ago"
+        yield f"on record as {self._record.known.status}: {_why(self._record.known, told=bool(self._alerts))}"
+
+    def _of_alerts(self) -> Iterator[str]:
+        if not self._alerts:
+            yield "it was never alerted"
+        for alert in self._alerts:
+            yield f"{alert.kind}, {self._at(alert.raised_at)}: {_reason(alert)}"
+            if alert.deliveries:
+                yield from (f"  {line}" for line in table(_HEAD, [self._row(each) for each in alert.deliveries]))
+            elif alert.kind is AlertKind.CLOSED:
+                yield "  no message of its own; where the review stands on Slack, that is changed in its place"
+            else:
+                yield "  nobody was to hear of it: no receiver of the config took it"
+        for receiver in self._config.receivers:
+            key = misfit(receiver, self._review, self._site.name)
+            if key and key != "sites":
+                yield f"{receiver.name} is left out by its {key}"
+
+    def _row(self, delivery: DeliveryReport) -> list[str]:
+        status = "in doubt" if delivery.in_doubt else delivery.status
+        form, attempts, at = "-", "-", "-"
+        if delivery.form and delivery.attempted_at:
+            form, attempts, at = delivery.form, str(delivery.attempts), self._at(delivery.attempted_at)
+        return [delivery.receiver, status, form, attempts, at, _answer(delivery)]
+
+    def _of_deliveries(self) -> Iterator[str]:
+        for delivery in (each for alert in self._alerts for each in alert.deliveries):
+            step = self._step(delivery)
+            if step:
+                yield f"{delivery.receiver}: {step}"
+
+    def _step(self, delivery: DeliveryReport) -> str | None:
+        """What is still to come of a delivery."""
+        if delivery.status == "failed":
+            return "given up; `alerter retry` queues it again"
+        if delivery.status == "sent" and delivery.stale and delivery.slack_ts:
+            return "the message on Slack is to be changed, as the review has changed since"
+        if delivery.status != "pending":
+            return None
+        receiver = next((each for each in self._config.receivers if each.name == delivery.receiver), None)
+        if receiver is None:
+            return "is not in the config any more; it is cancelled at the next start"
+        scopes = [f"receiver:{receiver.name}", f"service:{self._config.service(receiver)}"]
+        if block := blocks.of(self._state, scopes, self._now):
+            if block.until is None:
+                return f"waits, parked: {block.reason}; mend it, then `alerter check` or `alerter retry`"
+            return f"waits until {self._at(block.until)}: {block.reason}"
+        if delivery.partly_taken:
+            return "some of its addresses have it; the others are tried again"
+        if delivery.in_doubt:
+            look = "is looked for before it is sent again" if receiver.slack else "goes out again as the same mail"
+            return f"whether it arrived is in doubt; it {look}"
+        if delivery.due_at > self._now:
+            return f"hears of it at {self._at(delivery.due_at)}, when its quiet hours end"
+        return "is due now; a running daemon sends it, or `alerter run --once`"
+
+    def _of_review(self) -> Iterator[str]:
+        trouble = next(
+            (each for each in troubles.current(self._state) if each.scope == f"site:{self._site.site_id}"), None
+        )
+        if trouble:
+            yield f"the site cannot be read at present: {trouble.reason}"
+        known = self._record.known
+        if known.closing is Closing.GONE:
+            yield "nothing more"
+        elif known.status is Status.OPEN:
+            yield from self._of_open(known)
+        elif known.status is Status.CLOSED:
+            yield "nothing, unless it is edited for the worse, or what closed it is taken back"
+        else:
+            yield "nothing, unless its rating falls; `alerter backfill` tells of it if it is not answered"
+
+    def _of_open(self, known: Known) -> Iterator[str]:
+        yield from self._of_reminders()
+        window = self._config.poll.rescan_window
+        end = (known.alerted_at or self._record.created) + window
+        if end > self._now:
+            yield f"until it is answered it is followed, at most until {self._at(end)}"
+        else:
+            yield f"it is followed no longer: nobody answered it within {span(window)}"
+
+    def _of_reminders(self) -> Iterator[str]:
+        after, told_at, reminded = self._config.reminders.after, self._record.told_at, self._record.reminded
+        if told_at is None:
+            return
+        if due := due_reminder(self._now - told_at, reminded, after):
+            yield f"unless it is answered, reminder {due} of {len(after)} with the next round"
+            reminded = due
+        for number, wait in enumerate(after, 1):
+            if number > reminded:
+                yield f"unless it is answered, reminder {number} of {len(after)} at {self._at(told_at + wait)}"
+
+    def _at(self, moment: datetime) -> str:
+        return _time(self._config, moment)
+
+
+def _why(known: Known, *, told: bool) -> str:
+    """Why a review stands where it does."""
+    if known.closing is Closing.GONE:
+        return _CLOSED[Closing.GONE]
+    if known.status is Status.OPEN:
+        return "low-rated, and not answered"
+    if known.status is Status.CLOSED:
+        reason = _CLOSED[known.closing] if known.closing else "it needs nobody any more"
+        return reason if told else f"{reason}, before anybody was alerted of it"
+    if is_import(known.review):
+        return Reason.IMPORTED
+    return Reason.BASELINE
+
+
+def _reason(alert: AlertReport) -> str:
+    """Why an alert was raised."""
+    if alert.kind is AlertKind.REMINDER:
+        return f"reminder {alert.key.rpartition(':')[2]}: it was still not answered"
+    if alert.kind is AlertKind.CLOSED:
+        return _CLOSED[Closing(alert.detail["reason"])]
+    if "before" in alert.detail:
+        return f"{Reason.LOWERED}, from {alert.detail['before']['rating']} to {alert.detail.get('after', 'fewer')}"
+    if "backfill" in alert.detail:
+        return "a backfill was asked to tell of the past"
+    return Reason.LATE if "late" in alert.detail else Reason.NEW
+
+
+def _answer(delivery: DeliveryReport) -> str:
+    """What the service said."""
+    if delivery.status == "sent" and delivery.slack_ts:
+        return f"ok, ts {delivery.slack_ts} in {delivery.slack_channel}"
+    if delivery.status == "sent":
+        return f"taken as <{delivery.message_id}>" + (f"; {delivery.error}" if delivery.error else "")
+    return delivery.error or "-"

@@ -1,0 +1,33 @@
+"""What commands print for people: tables, lengths of time, and text that cannot disturb a terminal."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from alerter.tell.words import cut
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns one below the other."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
+
+
+def span(length: timedelta) -> str:
+    """A length of time in one unit."""
+    seconds = max(int(length.total_seconds()), 0)
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def stars(rating: int) -> str:
+    """A rating as people see it."""
+    return "★" * rating + "☆" * (5 - rating)
+
+
+def plain(text: str, most: int) -> str:
+    """What a customer wrote, on one line and without what a terminal would obey."""
+    return cut("".join(char if char.isprintable() else " " for char in text), most)

@@ -1,0 +1,327 @@
+"""Why a review was alerted or not, to whom, and what comes next, as `alerter explain` and `alerter status` tell it."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerter import explain, status
+from alerter.config import Config, load_config
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix_reviews import stamp
+from alerter.models import Grouping
+from alerter.store import State
+from alerter.tell.dispatch import Why
+from alerter.wiring import open_house
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+TWO = f"""
+[[sites]]
+name = "Café"
+site_id = "{OTHER}"
+api_key = "env:WIX_API_KEY"
+"""
+RESTS = (Why.NOTHING_DUE, Why.PARKED, Why.PACE, Why.HELD_BACK, Why.SETTLING)
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
+    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
+        for site_id in (SITE, OTHER):
+            wix.add_site(site_id, api_key=SECRETS["WIX_API_KEY"])
+        yield wix
+
+
+@pytest.fixture
+def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+    def load(owner: str = "", team: str = "", extra: str = "") -> Config:
+        both = f"""
+[[receivers]]
+name = "owner"
+email = ["{OWNER}"]
+{owner}
+[[receivers]]
+name = "team"
+slack = "{CHANNEL}"
+{team}"""
+        return load_config(write_config(wix, slack, mailbox, receivers=both, extra=TWO + extra), SECRETS, secrets=True)
+
+    return load
+
+
+def put(wix: EmbeddedWix, clock: SetClock, review_id: str, rating: int = 1, site_id: str = SITE, **more: Any) -> None:
+    content = {"rating": rating, "title": f"Title of {review_id}"}
+    wix.add(site_id, {"id": review_id, "createdDate": stamp(clock.now()), "content": content, "entityId": None} | more)
+
+
+async def once(config: Config, clock: SetClock) -> None:
+    """A round of every site, and one look at what is due."""
+    with State.open(config.state, migrate=True) as state:
+        async with open_house(config, state, clock) as house:
+            for site in config.sites:
+                await house.poller.round(site)
+            await house.dispatcher.run(RESTS)
+
+
+def story(config: Config, clock: SetClock, review_id: str) -> list[str]:
+    state = State.read(config.state)
+    assert state
+    with state:
+        return explain.explain(config, state, config.sites, review_id, clock.now())
+
+
+def steps(config: Config, clock: SetClock, review_id: str) -> list[str]:
+    lines = story(config, clock, review_id)
+    return lines[lines.index("what comes next") + 1 :]
+
+
+async def test_an_alert_is_told_with_its_reason_its_deliveries_and_what_comes_next(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    config = load(extra='[reminders]\nafter = ["24h", "72h"]')
+    await once(config, clock)
+    put(wix, clock, "r1")
+    clock.advance(minutes=3)
+    await once(config, clock)
+    [mail], [post] = mailbox.mails, slack.posts
+    at = "2026-11-24 13:03:00 CET"
+
+    assert story(config, clock, "r1") == [
+        "Corner Bakery: review r1",
+        "★☆☆☆☆  “Title of r1” for the site",
+        "created 2026-11-24 13:00:00 CET, 3 min ago",
+        "on record as open: low-rated, and not answered",
+        "",
+        f"new, {at}: low-rated and not seen before",
+        "  receiver  status  form   attempts  last attempt             answer",
+        f"  owner     sent    alert  1         {at}  taken as {mail.message_id}",
+        f"  team      sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
+        "",
+        "what comes next",
+        "- unless it is answered, reminder 1 of 2 at 2026-11-25 13:03:00 CET",
+        "- unless it is answered, reminder 2 of 2 at 2026-11-27 13:03:00 CET",
+        "- until it is answered it is followed, at most until 2026-12-24 13:03:00 CET",
+    ]
+
+    clock.advance(hours=25)
+    assert "- unless it is answered, reminder 1 of 2 with the next round" in steps(config, clock, "r1")
+    clock.advance(days=40)
+    assert steps(config, clock, "r1")[-1] == "- it is followed no longer: nobody answered it within 30 d"
+
+
+async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
+    load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    config = load(owner='quiet = {from = "12:00", to = "15:30"}')
+    await once(config, clock)
+    put(wix, clock, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await once(config, clock)
+    owner, team = steps(config, clock, "r1")[:2]
+    assert owner == "- owner: hears of it at 2026-11-24 15:30:00 CET, when its quiet hours end"
+    assert team.startswith("- team: waits until 2026-11-24 13:00:0")
+    assert "Slack's answer was lost" in team
+
+    clock.advance(seconds=3)
+    assert steps(config, clock, "r1")[1] == (
+        "- team: whether it arrived is in doubt; it is looked for before it is sent again"
+    )
+    row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
+    assert row.split()[1:4] == ["in", "doubt", "alert"]
+
+    clock.advance(hours=3)
+    assert steps(config, clock, "r1")[0] == "- owner: is due now; a running daemon sends it, or `alerter run --once`"
+    slack.revoke(SECRETS["SLACK_BOT_TOKEN"])
+    await once(config, clock)
+    [parked] = [step for step in steps(config, clock, "r1") if "team" in step]
+    assert "waits, parked: Slack refuses the token (token_revoked)" in parked
+    assert "`alerter retry`" in parked
+
+
+async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
+    load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    config = load()
+    await once(config, clock)
+    put(wix, clock, "r1")
+    slack.faults.always("chat.postMessage", Fault(body='{"ok": false, "error": "invalid_blocks"}'))
+    await once(config, clock)
+    assert steps(config, clock, "r1")[0] == "- team: given up; `alerter retry` queues it again"
+    row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
+    assert "invalid_blocks" in row
+
+
+async def test_a_review_of_the_past_an_import_and_one_that_was_answered_say_why_nobody_heard(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    config = load()
+    put(wix, clock, "old")
+    await once(config, clock)
+    put(wix, clock, "imported", reviewDate="2020-01-01T00:00:00.000Z")
+    put(wix, clock, "answered", reply={"message": "Sorry!"})
+    await once(config, clock)
+
+    assert story(config, clock, "old")[3:6] == [
+        "on record as baseline: on record from before alerter watched this",
+        "",
+        "it was never alerted",
+    ]
+    assert "`alerter backfill` tells of it" in steps(config, clock, "old")[0]
+    assert story(config, clock, "imported")[3].endswith("written long before it was created: an import")
+    assert story(config, clock, "answered")[3] == (
+        "on record as closed: it was answered, before anybody was alerted of it"
+    )
+
+
+async def test_who_is_left_out_is_told_by_which_key(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load(owner='keywords = ["refund"]', team="min_rating = 2")
+    await once(config, clock)
+    put(wix, clock, "r1")
+    await once(config, clock)
+    assert story(config, clock, "r1")[6:9] == [
+        "  nobody was to hear of it: no receiver of the config took it",
+        "owner is left out by its keywords",
+        "team is left out by its min_rating",
+    ]
+
+
+async def test_every_alert_of_a_review_is_told_until_it_is_closed(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    config = load(extra='[reminders]\nafter = ["1m"]')
+    await once(config, clock)
+    put(wix, clock, "r1", rating=2)
+    await once(config, clock)
+    clock.advance(seconds=61)
+    wix.change(SITE, "r1", content={"rating": 1})
+    await once(config, clock)
+    with State.open(config.state, migrate=False) as state:
+        async with open_house(config, state, clock) as house:
+            await house.intake.remind(config.sites[0], ["r1"])
+    wix.reply(SITE, "r1", "Sorry!")
+    await once(config, clock)
+
+    told = [
+        line.split(": ", 1)[1] for line in story(config, clock, "r1") if line.startswith(("new", "low", "rem", "clo"))
+    ]
+    assert told == [
+        "low-rated and not seen before",
+        "its rating fell, from 2 to 1",
+        "reminder 1: it was still not answered",
+        "it was answered",
+    ]
+    assert "  no message of its own; where the review stands on Slack, that is changed in its place" in story(
+        config, clock, "r1"
+    )
+    assert (
+        steps(config, clock, "r1")[-1]
+        == "- nothing, unless it is edited for the worse, or what closed it is taken back"
+    )
+
+
+async def test_what_a_backfill_told_says_so(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    put(wix, clock, "r1")
+    await once(config, clock)
+    with State.open(config.state, migrate=False) as state:
+        async with open_house(config, state, clock) as house:
+            await house.intake.tell_of_past(config.sites[0], ["r1"], Grouping.DIGEST)
+    assert story(config, clock, "r1")[5].endswith(": a backfill was asked to tell of the past")
+
+
+async def test_what_is_gone_says_that_its_text_was_erased(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    await once(config, clock)
+    put(wix, clock, "r1")
+    await once(config, clock)
+    with State.open(config.state, migrate=False) as state:
+        async with open_house(config, state, clock) as house:
+            await house.intake.take_gone(config.sites[0], ["r1"])
+    lines = story(config, clock, "r1")
+    assert lines[3] == "on record as closed: it is gone from Wix, and its text was erased here"
+    assert "Title of r1" not in "".join(lines)
+    assert lines[-1] == "- nothing more"
+
+
+async def test_a_review_on_two_sites_is_told_for_each(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    put(wix, clock, "r1")
+    put(wix, clock, "r1", site_id=OTHER)
+    await once(config, clock)
+    assert [line for line in story(config, clock, "r1") if "review r1" in line] == [
+        "Corner Bakery: review r1",
+        "Café: review r1",
+    ]
+
+
+async def test_a_site_that_cannot_be_read_is_told(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    put(wix, clock, "r1")
+    await once(config, clock)
+    wix.sites[SITE].refuse = 401
+    await once(config, clock)
+    assert steps(config, clock, "r1")[0].startswith("- the site cannot be read at present: Wix refuses us")
+
+
+async def test_what_is_not_on_record_is_told_with_the_usual_reasons(load: Load, clock: SetClock) -> None:
+    config = load()
+    unread = explain.not_on_record(config, None, config.sites, "r\x1b9")
+    assert unread[0] == "review r 9 is not on record of Corner Bakery, Café; either"
+    assert "- or it was not read yet: Café was never read" in unread
+
+    await once(config, clock)
+    state = State.read(config.state)
+    assert state
+    with state:
+        lines = explain.not_on_record(config, state, config.sites[:1], "r9")
+        assert explain.explain(config, state, config.sites, "r9", clock.now()) == []
+    assert lines[1:] == [
+        "- it is rated higher than ★★☆☆☆, the threshold of Corner Bakery",
+        "- or it came after 2026-11-24 13:00:00 CET, when Corner Bakery was read last",
+        "- or this is not the id that Wix gives it, or of a site that is not in the config",
+    ]
+
+
+async def test_a_title_cannot_disturb_a_terminal(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    put(wix, clock, "r1", content={"rating": 1, "title": "a\u202eb\x1b[31mc" + "x" * 500})
+    await once(config, clock)
+    assert all(line.isprintable() and len(line) < 200 for line in story(config, clock, "r1"))
+
+
+async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    config = load(owner="max_rating = 1")
+    await once(config, clock)
+    for number in range(22):
+        put(wix, clock, f"r{number:02}", rating=1 if number else 2)
+        clock.advance(minutes=1)
+    await once(config, clock)
+    clock.advance(hours=3)
+    state = State.read(config.state)
+    assert state
+    with state:
+        standing = status.standing(config, state, clock.now())
+    told = json.loads(status.as_json(standing))
+    assert (len(told["open_reviews"]), told["more_open_reviews"]) == (20, 2)
+    assert told["open_reviews"][0] == {
+        "site": "Corner Bakery",
+        "id": "r00",
+        "rating": 2,
+        "title": "Title of r00",
+        "created": "2026-11-24T12:00:00Z",
+        "told": ["team"],
+    }
+    lines = status.as_text(standing, clock.now()).splitlines()
+    first = lines.index(next(line for line in lines if line.startswith("open review")))
+    assert lines[first + 1].split() == ["r00", "3", "h", "★★☆☆☆", "Corner", "Bakery", "team", "Title", "of", "r00"]
+    assert lines[first + 21] == "and 2 more"

@@ -1,0 +1,312 @@
+"""`alerter reply`: what is sent, what is refused, and what follows, against the embedded Wix."""
+
+import asyncio
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from alerter.cli import main
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.daemon import serve
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.errors import WixNotFound, WixResponseError
+from alerter.models import Status
+from alerter.store import Holder, Lock, State, reviews
+from alerter.watch.wix import WixClient
+from tests.conftest import OWNER, SECRETS, SITE
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+TWO = f'[[sites]]\nname = "Café"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
+REPLY = "/reply"
+
+Run = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+    return write_config(wix, slack, mailbox, receivers=MAIL_ONLY)
+
+
+@pytest.fixture
+async def run(path: Path) -> AsyncIterator[Run]:
+    """Run the command in a thread of its own, so that the embedded Wix can answer it; its input is no terminal."""
+    umask = os.umask(0o022)
+
+    async def run(*args: str, stdin: bytes = b"") -> Result:
+        command = ["reply", "--config", str(path), *args]
+        return await asyncio.to_thread(CliRunner().invoke, main, command, input=stdin, env=SECRETS)
+
+    yield run
+    os.umask(umask)
+
+
+def put(wix: EmbeddedWix, review_id: str, site_id: str = SITE, **more: Any) -> None:
+    content = {"rating": 1, "title": f"Title of {review_id}", "body": "Hard as stone.\nNever again."}
+    wix.add(site_id, {"id": review_id, "content": content} | more)
+
+
+def reply_of(wix: EmbeddedWix, review_id: str, site_id: str = SITE) -> str | None:
+    row = wix.sites[site_id].reviews.get(review_id)
+    assert row
+    reply = row.review.get("reply")
+    return reply["message"] if reply else None
+
+
+def sent(wix: EmbeddedWix) -> list[Any]:
+    return [request.body for request in wix.requests if request.method == "PATCH"]
+
+
+def load(path: Path) -> Config:
+    return load_config(path, SECRETS, secrets=True)
+
+
+async def watch(path: Path) -> None:
+    assert await serve(load(path), Clock(), {}, once=True)
+
+
+def standing(path: Path, review_id: str, site_id: str = SITE) -> Status:
+    with State.open(load(path).state, migrate=False) as state:
+        return reviews.known_reviews(state, site_id, [review_id])[review_id].status
+
+
+async def test_a_reply_is_shown_sent_and_closes_its_review_beside_a_running_daemon(
+    run: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await watch(path)
+    put(wix, "r1")
+    await watch(path)
+    assert standing(path, "r1") is Status.OPEN
+
+    with Lock(load(path).state) as lock:
+        assert lock.acquire(Holder.RUN) is None
+        result = await run("r1", "--message", "Dear Robin,\nwe are sorry.", "--yes")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "★☆☆☆☆  “Title of r1” on Corner Bakery",
+        "  > Hard as stone.",
+        "  > Never again.",
+        "the reply, 25 characters:",
+        "  | Dear Robin,",
+        "  | we are sorry.",
+        "Wix has taken the reply",
+    ]
+    assert sent(wix) == [{"message": "Dear Robin,\nwe are sorry."}]
+    assert standing(path, "r1") is Status.CLOSED
+
+
+async def test_a_message_comes_from_standard_input_in_one_form(run: Run, path: Path, wix: EmbeddedWix) -> None:
+    put(wix, "r1")
+    result = await run("r1", "--message", "-", "--yes", stdin="\ufeffCafe\u0301 👍🏽\r\nsorry\t!\n\n".encode())
+    assert result.exit_code == 0, result.output
+    assert reply_of(wix, "r1") == "Café 👍🏽\nsorry\t!"
+
+
+async def test_without_a_state_file_a_reply_is_sent_all_the_same(run: Run, path: Path, wix: EmbeddedWix) -> None:
+    put(wix, "r1")
+    result = await run("r1", "--message", "Sorry!", "--yes")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert reply_of(wix, "r1") == "Sorry!"
+    assert not load(path).state.exists()
+
+
+async def test_a_reply_that_is_there_is_shown_and_not_overwritten_but_for_replace(run: Run, wix: EmbeddedWix) -> None:
+    put(wix, "r1")
+    wix.reply(SITE, "r1", "The first")
+    refused = await run("r1", "--message", "The second", "--yes")
+    assert refused.exit_code == 1
+    assert "its reply now:\n  | The first\n" in refused.stdout
+    assert "--replace overwrites it" in refused.stderr
+    assert sent(wix) == []
+
+    replaced = await run("r1", "--message", "The second", "--yes", "--replace")
+    assert replaced.exit_code == 0
+    assert reply_of(wix, "r1") == "The second"
+
+
+async def test_the_same_reply_again_is_good_and_is_not_sent_twice(run: Run, path: Path, wix: EmbeddedWix) -> None:
+    await watch(path)
+    put(wix, "r1")
+    await watch(path)
+    wix.faults.add(REPLY, Fault(drop="after"))
+    lost = await run("r1", "--message", "Sorry!", "--yes")
+    assert lost.exit_code == 1
+    assert "may be there all the same: run it again" in lost.stderr
+
+    again = await run("r1", "--message", "Sorry!", "--yes")
+    assert again.exit_code == 0
+    assert "it has this reply already" in again.stdout
+    assert len(sent(wix)) == 1
+    assert standing(path, "r1") is Status.CLOSED
+
+
+BAD_MESSAGES = {
+    "empty": (b"", "the reply is empty"),
+    "blank": (b" \n ", "the reply is empty"),
+    "too long": (b"x" * 10_001, "has 10,001 characters, and Wix takes 10,000"),
+    "an escape": (b"a\x1b[31mb", "has control characters"),
+    "a NUL": (b"a\x00b", "has control characters"),
+    "no text": (b"\xff\xfe", "is not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize(("message", "says"), BAD_MESSAGES.values(), ids=BAD_MESSAGES)
+async def test_a_message_that_cannot_be_sent_is_a_wrong_use(
+    run: Run, wix: EmbeddedWix, message: bytes, says: str
+) -> None:
+    put(wix, "r1")
+    result = await run("r1", "--message", "-", "--yes", stdin=message)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert wix.requests == []
+
+
+@pytest.mark.parametrize(("length", "warned"), [(1_000, False), (1_001, True), (10_000, True)])
+async def test_a_long_reply_is_warned_of(run: Run, wix: EmbeddedWix, length: int, warned: bool) -> None:
+    put(wix, "r1")
+    result = await run("r1", "--message", "x" * length, "--yes")
+    assert result.exit_code == 0
+    assert ("warning: Wix may show no more than 1,000 characters" in result.stderr) is warned
+    assert reply_of(wix, "r1") == "x" * length
+
+
+async def test_without_a_terminal_nothing_is_sent_unless_told_so(run: Run, wix: EmbeddedWix) -> None:
+    put(wix, "r1")
+    result = await run("r1", "--message", "Sorry!", stdin=b"y\n")
+    assert result.exit_code == 2
+    assert "--yes sends it without asking" in result.stderr
+    assert wix.requests == []
+
+
+@pytest.mark.parametrize(("answer", "code", "reply"), [(b"y\n", 0, "Sorry!"), (b"\n", 1, None), (b"\x03", 1, None)])
+async def test_on_a_terminal_it_asks_first(
+    path: Path, wix: EmbeddedWix, answer: bytes, code: int, reply: str | None
+) -> None:
+    put(wix, "r1")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "alerter", "reply", "r1", "--message", "Sorry!", "--config", str(path)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | SECRETS, start_new_session=True,
+        preexec_fn=_own_terminal,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"Send it?" not in shown:
+            shown += await asyncio.to_thread(os.read, ours, 4096)
+        assert sent(wix) == []
+        os.write(ours, answer)
+        async with asyncio.timeout(10):
+            assert await process.wait() == code
+    finally:
+        os.close(ours)
+    assert b"| Sorry!" in shown
+    assert reply_of(wix, "r1") == reply
+
+
+def _own_terminal() -> None:
+    """In the child: what it reads from is the terminal whose Ctrl-C ends it."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("where", ["r1", REPLY], ids=["reading", "replying"])
+async def test_where_wix_refuses_it_prints_the_dashboard_link(
+    run: Run, wix: EmbeddedWix, status: int, where: str
+) -> None:
+    put(wix, "r1")
+    wix.faults.always(where, Fault(status=status, body='{"message": "not yours"}'))
+    result = await run("r1", "--message", "Sorry!", "--yes")
+    assert result.exit_code == 1
+    assert f"https://www.wix.com/dashboard/{SITE}/reviews/pending" in result.stderr
+    assert SECRETS["WIX_API_KEY"] not in result.output
+    assert reply_of(wix, "r1") is None
+
+
+async def test_a_review_that_wix_does_not_have_is_told(run: Run, wix: EmbeddedWix) -> None:
+    result = await run("../r1", "--message", "Sorry!", "--yes")
+    assert result.exit_code == 1
+    assert "Corner Bakery has no review ../r1, or none that we may see" in result.stderr
+    put(wix, "r2")
+    wix.faults.add(REPLY, Fault(status=404, body="{}"))
+    gone = await run("r2", "--message", "Sorry!", "--yes")
+    assert "Corner Bakery does not have that review any more" in gone.stderr
+
+
+async def test_without_the_permission_to_see_all_a_published_review_can_be_answered(run: Run, wix: EmbeddedWix) -> None:
+    wix.sites[SITE].private = False
+    put(wix, "r1", moderation={"moderationStatus": "APPROVED"})
+    wix.faults.add("r1", Fault(status=403, body="{}"))
+    assert (await run("r1", "--message", "Sorry!", "--yes")).exit_code == 0
+    assert reply_of(wix, "r1") == "Sorry!"
+
+
+async def test_an_answer_without_the_reply_is_not_taken_for_a_yes(run: Run, wix: EmbeddedWix) -> None:
+    put(wix, "r1")
+    wix.faults.add(REPLY, Fault(body='{"review": {"id": "r1", "content": {"rating": 1}}}'))
+    result = await run("r1", "--message", "Sorry!", "--yes")
+    assert result.exit_code == 1
+    assert "does not hold the reply" in result.stderr
+
+
+async def test_a_state_file_that_cannot_be_used_is_told_before_anything_is_sent(
+    run: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    put(wix, "r1")
+    load(path).state.write_text("This is no state file." * 100)
+    result = await run("r1", "--message", "Sorry!", "--yes")
+    assert result.exit_code == 1
+    assert wix.requests == []
+
+
+async def test_an_id_in_two_sites_needs_the_site(
+    run: Run, write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, path: Path
+) -> None:
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    assert write_config(wix, slack, mailbox, receivers=MAIL_ONLY, extra=TWO) == path
+    for site_id in (SITE, OTHER):
+        put(wix, "both", site_id)
+    put(wix, "one", OTHER)
+    unknown = await run("one", "--message", "Sorry!", "--yes")
+    assert unknown.exit_code == 2
+    assert "not on record of any site: name its site with --site" in unknown.stderr
+
+    await watch(path)
+    two = await run("both", "--message", "Sorry!", "--yes")
+    assert two.exit_code == 2
+    assert "more than one site has that review" in two.stderr
+    assert (await run("one", "--message", "Sorry!", "--yes")).exit_code == 0
+    assert (await run("both", "--message", "Sorry!", "--yes", "--site", "Café")).exit_code == 0
+    assert [reply_of(wix, "both"), reply_of(wix, "both", OTHER), reply_of(wix, "one", OTHER)] == [
+        None,
+        "Sorry!",
+        "Sorry!",
+    ]
+
+
+async def test_the_client_reads_one_review_and_says_when_there_is_none(wix: EmbeddedWix, config: Config) -> None:
+    put(wix, "r1")
+    client = WixClient(wix.base_url, Clock())
+    try:
+        assert (await client.review(config.sites[0], "r1")).title == "Title of r1"
+        with pytest.raises(WixNotFound):
+            await client.review(config.sites[0], "r2")
+        wix.faults.add("r1", Fault(body='{"review": {}}'))
+        with pytest.raises(WixResponseError, match="no review that can be read"):
+            await client.review(config.sites[0], "r1")
+    finally:
+        await client.close()
