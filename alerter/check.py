@@ -25,7 +25,7 @@ def check_routing(config: Config) -> list[Finding]:
         nobody, choosy = unheard(site.name, config.threshold(site), config.receivers)
         for ratings, text in (
             (nobody, "nobody would hear of its reviews with {}; let a receiver without those limits hear of them"),
-            (choosy, "of its reviews with {}, nobody would hear but by product or keyword; the others go to no one"),
+            (choosy, "its reviews with {} are heard of by product or keyword only; those that fit none go to nobody"),
         ):
             if ratings:
                 findings.append(

@@ -1,6 +1,7 @@
 """`alerter explain`: why a review was alerted or not, to whom, when, with what answer, and what comes next."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from alerter.config import Config, Site
@@ -47,7 +48,9 @@ def not_on_record(config: Config, state: State | None, sites: Sequence[Site], re
 
 
 def _time(config: Config, moment: datetime) -> str:
-    return f"{moment.astimezone(config.timezone):%Y-%m-%d %H:%M:%S %Z}"
+    with suppress(OverflowError):  # the first or the last day that there is
+        moment = moment.astimezone(config.timezone)
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
 
 
 class _Story:
@@ -89,7 +92,7 @@ class _Story:
         for receiver in self._config.receivers:
             key = misfit(receiver, self._review, self._site.name)
             if key and key != "sites":
-                yield f"{receiver.name} is left out by its {key}"
+                yield f"as it is now, {receiver.name} is left out by its {key}"
 
     def _row(self, delivery: DeliveryReport) -> list[str]:
         status = "in doubt" if delivery.in_doubt else delivery.status
@@ -148,9 +151,8 @@ class _Story:
     def _of_open(self, known: Known) -> Iterator[str]:
         yield from self._of_reminders()
         window = self._config.poll.rescan_window
-        end = (known.alerted_at or self._record.created) + window
-        if end > self._now:
-            yield f"until it is answered it is followed, at most until {self._at(end)}"
+        if known.alerted_at and known.alerted_at + window > self._now:
+            yield f"until it is answered it is followed, at most until {self._at(known.alerted_at + window)}"
         else:
             yield f"it is followed no longer: nobody answered it within {span(window)}"
 

@@ -61,7 +61,7 @@ def standing(config: Config, state: State | None, now: datetime) -> Standing:
         deliveries=_sums(counted.values()),
         receivers=[{"name": each.name} | _sums([counted.get(each.name, {})]) for each in config.receivers],
         open_reviews=[_open(state, each, names) for each in oldest_open] if state else [],
-        oldest_pending=_iso(oldest),
+        oldest_pending=_iso(oldest) if oldest and oldest <= now else None,
         troubles=[_trouble(trouble) for trouble in open_troubles],
         parked=[_parked(block) for block in held],
     )

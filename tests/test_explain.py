@@ -188,8 +188,8 @@ async def test_who_is_left_out_is_told_by_which_key(load: Load, clock: SetClock,
     await once(config, clock)
     assert story(config, clock, "r1")[6:9] == [
         "  nobody was to hear of it: no receiver of the config took it",
-        "owner is left out by its keywords",
-        "team is left out by its min_rating",
+        "as it is now, owner is left out by its keywords",
+        "as it is now, team is left out by its min_rating",
     ]
 
 
@@ -288,6 +288,13 @@ async def test_what_is_not_on_record_is_told_with_the_usual_reasons(load: Load, 
         "- or it came after 2026-11-24 13:00:00 CET, when Corner Bakery was read last",
         "- or this is not the id that Wix gives it, or of a site that is not in the config",
     ]
+
+
+async def test_dates_at_the_end_of_time_do_no_harm(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    put(wix, clock, "r1", createdDate="9999-12-31T23:59:59.999Z")
+    await once(config, clock)
+    assert story(config, clock, "r1")[2].startswith("created 9999-12-31 23:59:59 UTC")
 
 
 async def test_a_title_cannot_disturb_a_terminal(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:

@@ -198,6 +198,17 @@ def test_pending_deliveries_need_nobody_and_the_oldest_is_told(stand: Stand, sta
     assert not stand().needs_a_person
 
 
+def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(stand: Stand, state: State, clock: SetClock) -> None:
+    held = Raised(Alert(f"new:{SITE}:r1", AlertKind.NEW, SITE, "r1"), [("owner", clock.now() + timedelta(hours=8))])
+    with state.transaction():
+        reviews.raise_alerts(state, [held], clock.now())
+    clock.advance(hours=7)
+    assert stand().oldest_pending is None
+    assert stand().deliveries["pending"] == 1
+    clock.advance(hours=2)
+    assert stand().oldest_pending == "2026-11-24T20:02:00Z"
+
+
 @pytest.mark.parametrize("scope", ["receiver:support", "service:slack"])
 def test_what_is_parked_needs_a_person_and_says_what_to_do(
     stand: Stand, state: State, clock: SetClock, scope: str

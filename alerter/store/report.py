@@ -98,9 +98,9 @@ def deliveries(state: State) -> dict[str, dict[str, int]]:
 
 
 def oldest_pending(state: State) -> datetime | None:
-    """When the oldest alert was raised that still waits for somebody."""
+    """Since when the delivery that has waited longest could have been made; one that is held, from its hour on."""
     ms = state.value(
-        "SELECT min(raised_at) FROM alerts WHERE id IN (SELECT alert FROM deliveries WHERE status = 'pending')"
+        "SELECT min(max(raised_at, due_at)) FROM deliveries JOIN alerts ON alerts.id = alert WHERE status = 'pending'"
     )
     return from_ms(ms) if ms is not None else None
 
