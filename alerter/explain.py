@@ -8,11 +8,11 @@ from alerter.config import Config, Site
 from alerter.models import AlertKind, Closing, Known, Status
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
-from alerter.terminal import plain, span, stars, table
+from alerter.terminal import plain, span, stars, table, title
 from alerter.watch.routing import misfit
 from alerter.watch.triage import Reason, due_reminder, is_import
 
-_TITLE = 80
+_LONGEST = 100
 _HEAD = ["receiver", "status", "form", "attempts", "last attempt", "answer"]
 _CLOSED = {
     Closing.ANSWERED: "it was answered",
@@ -33,7 +33,9 @@ def explain(config: Config, state: State | None, sites: Sequence[Site], review_i
 
 def not_on_record(config: Config, state: State | None, sites: Sequence[Site], review_id: str) -> list[str]:
     """What is usually the reason that a review is not on record."""
-    lines = [f"review {plain(review_id, _TITLE)} is not on record of {', '.join(site.name for site in sites)}; either"]
+    lines = [
+        f"review {plain(review_id, _LONGEST)} is not on record of {', '.join(site.name for site in sites)}; either"
+    ]
     found = report.sites(state) if state else {}
     for site in sites:
         seen = found.get(site.site_id)
@@ -74,7 +76,7 @@ class _Story:
         about = self._record.product.name or (f"product {review.entity_id}" if review.entity_id else "the site")
         age = span(self._now - self._record.created)
         yield f"{self._site.name}: review {review.id}"
-        yield f"{stars(review.rating)}  “{plain(review.title, _TITLE)}” for {plain(about, _TITLE)}"
+        yield f"{stars(review.rating)}  {title(review.title)} for {plain(about, _LONGEST)}"
         yield f"created {self._at(self._record.created)}, {age} ago"
         yield f"on record as {self._record.known.status}: {_why(self._record.known, told=bool(self._alerts))}"
 

@@ -11,7 +11,7 @@ from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, 
 from alerter.models import Review
 from alerter.store import State, report
 from alerter.tell.views import dashboard
-from alerter.terminal import plain, stars
+from alerter.terminal import plain, stars, title
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.wiring import open_wix
@@ -20,7 +20,6 @@ from alerter.wiring import open_wix
 # other.
 _LONGEST = 10_000
 _SHOWN_WHOLE = 1_000
-_TITLE = 80
 
 
 def checked(message: str | bytes) -> str:
@@ -83,7 +82,7 @@ async def _read(config: Config, clock: Clock, site: Site, review_id: str) -> Rev
         async with open_wix(config, clock) as wix:
             return await wix.review(site, review_id)
     except WixNotFound as error:
-        raise AlerterError(f"{site.name} has no review {plain(review_id, _TITLE)}, or none that we may see") from error
+        raise AlerterError(f"{site.name} has no review {plain(review_id, 100)}, or none that we may see") from error
     except WixAuthError as error:
         raise _refused(site, error) from error
 
@@ -112,7 +111,7 @@ def _refused(site: Site, error: WixAuthError) -> AlerterError:
 
 def _show(site: Site, review: Review, message: str) -> None:
     """Show what is replied to, the reply that there is, and the one that is to be sent."""
-    click.echo(f"{stars(review.rating)}  “{plain(review.title, _TITLE)}” on {site.name}")
+    click.echo(f"{stars(review.rating)}  {title(review.title)} on {site.name}")
     for line in review.body.split("\n") if review.body else ():
         click.echo(f"  > {plain(line, len(line))}")
     if review.reply:

@@ -11,7 +11,7 @@ from alerter.store import State, blocks, lifetime, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
-from alerter.terminal import plain, span, stars, table
+from alerter.terminal import span, stars, table, title
 
 # The oldest open reviews are named, and the others counted.
 _MOST_OPEN = 20
@@ -154,7 +154,7 @@ def _open_lines(standing: Standing, now: datetime) -> list[str]:
             stars(each["rating"]),
             each["site"],
             ", ".join(each["told"]) or "nobody",
-            plain(each["title"], _TITLE),
+            title(each["title"], _TITLE),
         ]
         for each in standing.open_reviews
     ]

@@ -28,6 +28,11 @@ def stars(rating: int) -> str:
     return "★" * rating + "☆" * (5 - rating)
 
 
+def title(text: str, most: int = 80) -> str:
+    """The title of a review, which many customers leave out."""
+    return f"“{plain(text, most)}”" if text else "(no title)"
+
+
 def plain(text: str, most: int) -> str:
     """What a customer wrote, on one line and without what a terminal would obey."""
     return cut("".join(char if char.isprintable() else " " for char in text), most)

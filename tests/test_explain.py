@@ -163,12 +163,13 @@ async def test_a_review_of_the_past_an_import_and_one_that_was_answered_say_why_
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load()
-    put(wix, clock, "old")
+    put(wix, clock, "old", content={"rating": 1})
     await once(config, clock)
     put(wix, clock, "imported", reviewDate="2020-01-01T00:00:00.000Z")
     put(wix, clock, "answered", reply={"message": "Sorry!"})
     await once(config, clock)
 
+    assert story(config, clock, "old")[1] == "★☆☆☆☆  (no title) for the site"
     assert story(config, clock, "old")[3:6] == [
         "on record as baseline: on record from before alerter watched this",
         "",
@@ -330,5 +331,5 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
     }
     lines = status.as_text(standing, clock.now()).splitlines()
     first = lines.index(next(line for line in lines if line.startswith("open review")))
-    assert lines[first + 1].split() == ["r00", "3", "h", "★★☆☆☆", "Corner", "Bakery", "team", "Title", "of", "r00"]
+    assert lines[first + 1].split() == ["r00", "3", "h", "★★☆☆☆", "Corner", "Bakery", "team", "“Title", "of", "r00”"]
     assert lines[first + 21] == "and 2 more"

@@ -15,9 +15,10 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
-from alerter.models import Grouping
+from alerter.models import Grouping, to_ms
 from alerter.store import Holder, Lock, State, blocks
 from alerter.tell.dispatch import Why
+from alerter.watch.wix import Span
 from alerter.wiring import open_house
 from tests.conftest import CHANNEL, OWNER, SCOPES, SECRETS, SITE, SetClock
 
@@ -194,6 +195,26 @@ async def test_what_is_urgent_comes_at_once_with_what_was_held_of_the_same_revie
     assert sorted(told) == ["r1", "r1", "r3"]
     first, second = (mail for mail, name in zip(mailbox.mails, told, strict=True) if name == "r1")
     assert second.message["In-Reply-To"] == first.message_id
+
+
+async def test_reminders_and_closings_keep_the_quiet_hours_too(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load(owner=f"{NIGHT}\nclosings = true", more='[reminders]\nafter = ["1h"]')
+    await once(config, clock)
+    put(wix, clock, "r1")
+    put(wix, clock, "r2")
+    await once(config, clock)
+    until(clock, LATE)
+    with State.open(config.state, migrate=False) as state:
+        async with open_house(config, state, clock) as house:
+            await house.intake.remind(config.sites[0], ["r1", "r2"])
+            wix.reply(SITE, "r2", "Sorry!")
+            await house.poller.read(config.sites[0], Span(2), advance=False)
+        held = state.rows(
+            "SELECT kind, review_id, due_at FROM deliveries JOIN alerts ON id = alert"
+            " WHERE receiver = 'owner' AND status = 'pending' ORDER BY id"
+        )
+    seven = to_ms(datetime(2026, 11, 25, 6, tzinfo=UTC))
+    assert [tuple(row.values()) for row in held] == [("reminder", "r1", seven), ("closed", "r2", seven)]
 
 
 async def test_trouble_is_told_at_night(
