@@ -164,9 +164,8 @@ class _Story:
             return
         if due := due_reminder(self._now - told_at, reminded, after):
             yield f"unless it is answered, reminder {due} of {len(after)} with the next round"
-            reminded = due
         for number, wait in enumerate(after, 1):
-            if number > reminded:
+            if number > reminded and told_at + wait > self._now:
                 yield f"unless it is answered, reminder {number} of {len(after)} at {self._at(told_at + wait)}"
 
     def _at(self, moment: datetime) -> str:
