@@ -162,7 +162,7 @@ class _Story:
         after, told_at, reminded = self._config.reminders.after, self._record.told_at, self._record.reminded
         if told_at is None:
             return
-        if due := due_reminder(self._now - told_at, reminded, after):
+        if due := due_reminder(self._now - told_at, reminded, after, self._config.poll.rescan_window):
             yield f"unless it is answered, reminder {due} of {len(after)} with the next round"
         for number, wait in enumerate(after, 1):
             if number > reminded and told_at + wait > self._now:

@@ -198,15 +198,15 @@ async def test_what_is_urgent_comes_at_once_with_what_was_held_of_the_same_revie
 
 
 async def test_reminders_and_closings_keep_the_quiet_hours_too(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
-    config = load(owner=f"{NIGHT}\nclosings = true", more='[reminders]\nafter = ["1h"]')
+    config = load(owner=f"{NIGHT}\nclosings = true\nurgent_max_rating = 1", more='[reminders]\nafter = ["1h"]')
     await once(config, clock)
     put(wix, clock, "r1")
-    put(wix, clock, "r2")
+    put(wix, clock, "r2", rating=1)
     await once(config, clock)
     until(clock, LATE)
     with State.open(config.state, migrate=False) as state:
         async with open_house(config, state, clock) as house:
-            await house.intake.remind(config.sites[0], ["r1", "r2"])
+            await house.intake.remind(config.sites[0], ["r1"])
             wix.reply(SITE, "r2", "Sorry!")
             await house.poller.read(config.sites[0], Span(2), advance=False)
         held = state.rows(

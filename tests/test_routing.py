@@ -101,8 +101,8 @@ def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
     assert day == routes
 
 
-@pytest.mark.parametrize(("rating", "due_at"), [(1, None), (2, None), (3, SEVEN)])
-def test_what_is_urgent_heeds_no_quiet_hours(rating: int, due_at: datetime | None) -> None:
+@pytest.mark.parametrize(("rating", "due_at"), [(1, None), (2, None), (3, SEVEN), (None, SEVEN)])
+def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetime | None) -> None:
     sleeper = receiver("sleeper", quiet=NIGHT, urgent_max_rating=2)
 
     held = hold([Route("sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)

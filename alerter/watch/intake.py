@@ -198,7 +198,7 @@ class Intake:
             return []
         if verdict.reason is Reason.REOPENED:
             everybody = [Route(receiver.name) for receiver in self._config.receivers]
-            not_before = dict(self._held(everybody, review))
+            not_before = dict(self._held(everybody, review.rating))
             if names := reviews.revive(self._state, site.site_id, review.id, not_before):
                 changes.woken.update(names)
                 return []
@@ -208,8 +208,8 @@ class Intake:
         alert = _alert(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             told = lifetime.told(self._state, site.site_id, review.id)
-            return [Raised(alert, self._held(route_closing(told, self._config.receivers), review))]
-        return [Raised(alert, self._held(route(review, site.name, self._config.receivers), review))]
+            return [Raised(alert, self._held(route_closing(told, self._config.receivers), None))]
+        return [Raised(alert, self._held(route(review, site.name, self._config.receivers), review.rating))]
 
     def _reminder(self, site: Site, review: Review, number: int) -> Raised:
         told = lifetime.told(self._state, site.site_id, review.id)
@@ -217,11 +217,11 @@ class Intake:
         routes = route_reminder(
             told, site.name, self._config.receivers, escalate_to=self._config.reminders.escalate_to if last else None
         )
-        return Raised(_alert(AlertKind.REMINDER, site, review, {}, number), self._held(routes, review))
+        return Raised(_alert(AlertKind.REMINDER, site, review, {}, number), self._held(routes, review.rating))
 
-    def _held(self, routes: Iterable[Route], review: Review) -> list[tuple[str, datetime | None]]:
+    def _held(self, routes: Iterable[Route], rating: int | None) -> list[tuple[str, datetime | None]]:
         now, receivers = self._clock.now(), self._config.receivers
-        return _times(hold(routes, review.rating, receivers, now, self._config.timezone))
+        return _times(hold(routes, rating, receivers, now, self._config.timezone))
 
 
 def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:

@@ -49,15 +49,18 @@ def route_closing(told: Mapping[str, Form], receivers: Iterable[Receiver]) -> li
 
 
 def hold(
-    routes: Iterable[Route], rating: int, receivers: Iterable[Receiver], now: datetime, timezone: tzinfo
+    routes: Iterable[Route], rating: int | None, receivers: Iterable[Receiver], now: datetime, timezone: tzinfo
 ) -> list[Route]:
-    """The same routes, with what falls into a receiver's quiet hours held until they end; what is urgent is not."""
+    """The same routes, with what falls into a receiver's quiet hours held until they end.
+
+    A review whose rating is urgent is not held; without a `rating` nothing is urgent.
+    """
     by_name = {receiver.name: receiver for receiver in receivers}
     return [replace(each, due_at=_due_at(by_name[each.receiver], rating, now, timezone)) for each in routes]
 
 
-def _due_at(receiver: Receiver, rating: int, now: datetime, timezone: tzinfo) -> datetime | None:
-    urgent = rating <= (receiver.urgent_max_rating or 0)
+def _due_at(receiver: Receiver, rating: int | None, now: datetime, timezone: tzinfo) -> datetime | None:
+    urgent = rating is not None and rating <= (receiver.urgent_max_rating or 0)
     return quiet_until(receiver.quiet, now, timezone) if receiver.quiet and not urgent else None
 
 
