@@ -1,10 +1,9 @@
 """TOML and environment → a frozen, checked `Config`, or every fault at once."""
 
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,6 +28,7 @@ from alerter.config_fields import (
     Word,
     whole,
 )
+from alerter.config_files import Files, read_files
 from alerter.config_rules import RESCAN_WINDOW, between_keys
 from alerter.errors import ConfigError
 
@@ -131,6 +131,7 @@ class Config(_Table):
     state: Beside
     timezone: Timezone = "UTC"  # type: ignore[assignment]
     templates: Folder | None = None
+    include: Word | None = None
     poll: Poll = Poll()
     alerts: Alerts = Alerts()
     reminders: Reminders = Reminders(after=())
@@ -168,12 +169,12 @@ def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Con
     `secrets=False` leaves the secrets where they are, for commands that speak to no service. Raises ConfigError with
     every fault at once; no fault ever holds a secret's value.
     """
-    raw = _read(path)
+    files = read_files(path)
     context = {"folder": path.absolute().parent, "environ": environ, "secrets": secrets}
     faults: dict[str, str] = {}
     config = None
     try:
-        config = Config.model_validate(raw, context=context)
+        config = Config.model_validate(files.raw, context=context)
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
         for detail in sorted(details, key=lambda detail: detail["type"] == "too_short"):
@@ -181,21 +182,22 @@ def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Con
             # A list whose only entry is at fault is told to be empty as well.
             if not any(other.startswith(f"{key}.") for other in faults):
                 faults.setdefault(key, phrase(detail, Config))
-    for key, problem in between_keys(raw):
+    # What a file that cannot be read holds may well be what the others miss.
+    for key, problem in () if files.unread else (*files.between_files(), *between_keys(files.raw)):
         faults.setdefault(key, problem)
-    if config is None or faults:
-        raise ConfigError([f"{key}: {problem} (in {path.name})" for key, problem in faults.items()])
-    return config
+    told = [*files.faults, *((*files.origin(key), problem) for key, problem in faults.items())]
+    problems = [*files.unread, *(f"{key}: {problem} (in {file})" for file, key, problem in told)]
+    if config is None or problems:
+        raise ConfigError(problems)
+    return _each_its_own(config, files)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such config file; config.example.toml shows what one holds"]) from None
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
+def _each_its_own(config: Config, files: Files) -> Config:
+    """A receiver of an included file hears of the sites of that file only."""
+    receivers = tuple(
+        receiver.model_copy(update={"sites": tuple(beside)})
+        if receiver.sites is None and (beside := files.sites_beside(number)) is not None
+        else receiver
+        for number, receiver in enumerate(config.receivers)
+    )
+    return config.model_copy(update={"receivers": receivers})

@@ -33,6 +33,12 @@ def uncommented(text: str) -> str:
     return re.sub(r"(?m)^# (?=\w+ = |\[)", "", text)
 
 
+def make_folders(folder: Path) -> None:
+    """Those that the example names in what is commented out."""
+    for name in ("my-templates", "sites.d"):
+        (folder / name).mkdir()
+
+
 def test_readme_names_every_command_and_every_option() -> None:
     told = set(re.findall(r"[\w-]+", README))
     assert main.commands
@@ -70,7 +76,7 @@ def test_the_example_config_loads_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_the_example_config_loads_with_everything_that_is_commented_out(tmp_path: Path) -> None:
-    (tmp_path / "my-templates").mkdir()
+    make_folders(tmp_path)
     config = load(uncommented(EXAMPLE), tmp_path)
     assert config.templates == tmp_path / "my-templates"
 
@@ -105,7 +111,7 @@ def test_the_example_config_holds_every_key_and_no_other() -> None:
 
 def test_the_example_config_shows_the_defaults_where_it_shows_no_choice(tmp_path: Path) -> None:
     """What an owner leaves as it is in the example is what leaving it out would be."""
-    (tmp_path / "my-templates").mkdir()
+    make_folders(tmp_path)
     config = load(uncommented(EXAMPLE), tmp_path)
     for table in (config.poll, config.alerts, config.wix):
         assert table == type(table)()

@@ -36,7 +36,7 @@ ROOMS: list[set[str]] = [
     {"store"},
     {"config"},
     {"config_faults", "config_rules"},
-    {"config_fields"},
+    {"config_fields", "config_files"},
     {"models", "errors", "clock", "counters"},
 ]
 COMMANDS = {"cli", "check", "status", "backfill", "reply"}

@@ -1,0 +1,237 @@
+"""A config in several files: one for each customer, added and removed one at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alerter.config import Config, load_config
+from alerter.errors import ConfigError
+from alerter.trouble import who_hears
+
+SECRETS = {"WIX": "wix-key-7f3a", "SLACK": "xoxb-token-91c2"}
+MAIN = """
+state = "state.db"
+include = "sites.d/*.toml"
+[slack]
+token = "env:SLACK"
+"""
+OPS = """
+[[receivers]]
+name = "ops"
+slack = "C0000000000"
+"""
+
+
+def customer(name: str, *, more: str = "") -> str:
+    """A customer's file: a site, and a receiver for it."""
+    return f"""
+[[sites]]
+name = "{name}"
+site_id = "id-{name}"
+api_key = "env:WIX"
+[[receivers]]
+name = "{name}'s"
+slack = "C0123456789"
+{more}
+"""
+
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    (tmp_path / "sites.d").mkdir()
+
+    def load(main: str = MAIN, *, secrets: bool = True, **files: str) -> Config:
+        (tmp_path / "config.toml").write_text(main)
+        for name, text in files.items():
+            (tmp_path / "sites.d" / f"{name}.toml").write_text(text)
+        return load_config(tmp_path / "config.toml", SECRETS, secrets=secrets)
+
+    return load
+
+
+@pytest.fixture
+def faults(load: Load) -> Callable[..., list[str]]:
+    def faults(main: str = MAIN, **files: str) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            load(main, **files)
+        return caught.value.problems
+
+    return faults
+
+
+Faults = Callable[..., list[str]]
+
+
+def test_all_sites_and_receivers_may_come_from_included_files(load: Load) -> None:
+    config = load(bakery=customer("Bakery"), cafe=customer("Cafe"))
+    assert [site.name for site in config.sites] == ["Bakery", "Cafe"]
+    assert [receiver.name for receiver in config.receivers] == ["Bakery's", "Cafe's"]
+
+
+def test_a_receiver_of_an_included_file_hears_of_the_sites_of_that_file_only(load: Load) -> None:
+    two = customer("Bakery") + '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
+    config = load(MAIN + OPS, bakery=two, cafe=customer("Cafe"))
+    hears_of = {receiver.name: config.sites_of(receiver) for receiver in config.receivers}
+    assert hears_of == {"ops": {"Bakery", "Shop", "Cafe"}, "Bakery's": {"Bakery", "Shop"}, "Cafe's": {"Cafe"}}
+
+
+def test_the_trouble_of_a_customer_is_told_to_that_customer_and_to_who_hears_of_all(load: Load) -> None:
+    config = load(MAIN + OPS, bakery=customer("Bakery"), cafe=customer("Cafe"))
+
+    def told(scope: str) -> list[str]:
+        return [receiver.name for receiver in who_hears(scope, config)]
+
+    assert told("site:id-Bakery") == ["ops", "Bakery's"]
+    assert told("receiver:Cafe's") == ["ops"]
+    assert told("receiver:ops") == ["Bakery's", "Cafe's"]
+
+
+def test_a_receiver_may_hear_of_some_of_the_sites_of_its_file(load: Load) -> None:
+    two = customer("Bakery", more='sites = ["Shop"]')
+    two += '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
+    assert load(bakery=two).receivers[0].sites == ("Shop",)
+
+
+def test_a_receiver_never_hears_of_a_site_of_another_file(faults: Faults) -> None:
+    curious = customer("Cafe", more='sites = ["Cafe", "Bakery"]')
+    assert faults(bakery=customer("Bakery"), cafe=curious) == [
+        'receivers.1.sites.2: there is no site "Bakery" in this file, and it hears of no other (in sites.d/cafe.toml)'
+    ]
+
+
+def test_a_receiver_without_a_site_beside_it_hears_of_nothing_and_is_a_fault(faults: Faults) -> None:
+    alone = '[[receivers]]\nname = "alone"\nslack = "C0123456789"\n'
+    assert faults(bakery=customer("Bakery"), cafe=alone) == [
+        "receivers.1: hears of the sites of its own file only, and there are none in it (in sites.d/cafe.toml)"
+    ]
+
+
+def test_a_receiver_of_the_main_file_may_name_included_sites(load: Load) -> None:
+    assert load(MAIN + OPS + 'sites = ["Cafe"]', cafe=customer("Cafe")).receivers[0].sites == ("Cafe",)
+
+
+def test_a_file_of_sites_alone_is_fine_where_somebody_hears_of_them(load: Load) -> None:
+    site = customer("Bakery").partition("[[receivers]]")[0]
+    config = load(MAIN + OPS, bakery=site)
+    assert config.sites_of(config.receivers[0]) == {"Bakery"}
+
+
+def test_a_fault_names_its_file_and_the_key_there(faults: Faults) -> None:
+    bad = customer("Cafe", more='max_rating = 9\nsits = ["Cafe"]').replace("[[sites]]", "[[sites]]\nthreshold = 0")
+    told = faults(MAIN + "[poll]\nevery = 1", bakery=customer("Bakery"), cafe=bad)
+    assert [problem.split(": ")[0] + problem[problem.rindex(" (in ") :] for problem in told] == [
+        "poll.every (in config.toml)",
+        "sites.1.threshold (in sites.d/cafe.toml)",
+        "receivers.1.max_rating (in sites.d/cafe.toml)",
+        "receivers.1.sits (in sites.d/cafe.toml)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("again", "key"),
+    [
+        ('[[sites]]\nname = "Bakery"\nsite_id = "id-2"\napi_key = "env:WIX"', "sites.1.name"),
+        ('[[sites]]\nname = "Shop"\nsite_id = "id-Bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
+    ],
+    ids=["a name", "a site id"],
+)
+def test_no_two_files_have_the_same(faults: Faults, again: str, key: str) -> None:
+    told = faults(bakery=customer("Bakery"), other=again)
+    assert [problem.split(": ")[0] + problem[problem.rindex(" (in ") :] for problem in told] == [
+        f"{key} (in sites.d/bakery.toml)",
+        f"{key} (in sites.d/other.toml)",
+    ]
+
+
+def test_no_two_files_have_a_receiver_of_the_same_name(faults: Faults) -> None:
+    told = faults(MAIN + OPS, bakery=customer("Bakery").replace("Bakery's", "ops"))
+    assert [problem.split(": ")[0] for problem in told] == ["receivers.1.name", "receivers.1.name"]
+    assert told[1].endswith("(in sites.d/bakery.toml)")
+
+
+def test_what_is_not_a_customers_does_not_belong_into_an_included_file(faults: Faults) -> None:
+    assert faults(bakery='state = "other.db"\n' + customer("Bakery")) == [
+        "state: does not belong here: an included file holds [[sites]] and [[receivers]] (in sites.d/bakery.toml)"
+    ]
+
+
+def test_every_file_that_cannot_be_read_is_told_and_nothing_that_follows_from_it(
+    faults: Faults, tmp_path: Path
+) -> None:
+    (tmp_path / "sites.d" / "folder.toml").mkdir()
+    told = faults(
+        MAIN + OPS + 'sites = ["Cafe"]', cafe="[[sites", bakery="x = \udcff".encode(errors="replace").decode()
+    )
+    assert [problem.split(": ")[0] for problem in told] == [
+        str(tmp_path / "sites.d" / f"{name}.toml") for name in ("bakery", "cafe", "folder")
+    ]
+
+
+def test_a_secret_in_a_file_is_beside_the_file_that_names_it(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "wix").write_text("of the main file")
+    (tmp_path / "sites.d" / "wix").write_text("of the customer")
+    own = '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "file:wix"\n'
+    config = load(MAIN + own, bakery=customer("Bakery").replace("env:WIX", "file:wix"))
+    assert [site.api_key.get_secret_value() for site in config.sites if site.api_key] == [
+        "of the main file",
+        "of the customer",
+    ]
+
+
+def test_a_secret_that_is_not_there_is_told_with_its_file(faults: Faults) -> None:
+    [problem] = faults(bakery=customer("Bakery").replace("env:WIX", "file:none"))
+    assert problem.startswith("sites.1.api_key: the secret in file:")
+    assert problem.endswith("sites.d/none cannot be read: No such file or directory (in sites.d/bakery.toml)")
+
+
+@pytest.mark.parametrize(
+    ("include", "phrase"),
+    [
+        ('"sits.d/*.toml"', "its folder cannot be read: No such file or directory"),
+        ('"sites.d/"', "must name files, such as"),
+        ('""', "must be a text"),
+        ("7", "must be a text"),
+        ('["sites.d/*.toml"]', "must be a text"),
+        ('"sites.d/*\\u0000"', "must be a text"),
+    ],
+)
+def test_an_include_that_names_nothing_is_a_fault(faults: Faults, include: str, phrase: str) -> None:
+    main = MAIN.replace('"sites.d/*.toml"', include) + OPS + customer("Bakery")
+    told = faults(main)
+    assert any(problem.startswith("include: ") and phrase in problem for problem in told)
+
+
+def test_a_folder_without_any_customer_is_fine_where_the_main_file_has_sites(load: Load) -> None:
+    assert len(load(MAIN + customer("Bakery")).sites) == 1
+
+
+def test_a_config_without_any_site_is_a_fault(faults: Faults) -> None:
+    assert [problem.split(": ")[0] for problem in faults()] == ["sites", "receivers"]
+
+
+def test_files_that_an_editor_hides_are_left_alone(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "sites.d" / ".#bakery.toml").symlink_to("nobody@nowhere")
+    (tmp_path / "sites.d" / "bakery.toml~").write_text("[[")
+    assert len(load(bakery=customer("Bakery")).sites) == 1
+
+
+@pytest.mark.parametrize("value", ['"text"', "7", "{a = 1}", "[1]", "[]"])
+@pytest.mark.parametrize("table", ["sites", "receivers"])
+def test_a_table_of_a_wrong_type_is_a_fault_and_nothing_worse(faults: Faults, table: str, value: str) -> None:
+    other = customer("Bakery").partition("[[receivers]]")
+    rest = other[0] if table == "receivers" else other[1] + other[2]
+    assert faults(bakery=f"{table} = {value}\n{rest}")
+    assert faults(f"{table} = {value}\n{MAIN}", bakery=rest)
+
+
+def test_no_fault_of_an_included_file_tells_a_secret(faults: Faults, tmp_path: Path) -> None:
+    (tmp_path / "sites.d" / "key").write_text("hush-7\nhush-7")
+    told = faults(
+        bakery=customer("Bakery").replace('"env:WIX"', '"hush-7"'), cafe=customer("Cafe").replace("env:WIX", "file:key")
+    )
+    assert len(told) == 2
+    assert "hush-7" not in str(told)
