@@ -6,6 +6,8 @@ https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 import socket
 from collections.abc import Mapping
 
+_PATIENCE = 1.0
+
 
 def notify(environ: Mapping[str, str], *states: str) -> None:
     """Send states such as `READY=1`; without systemd, or while it does not listen, nothing happens."""
@@ -15,7 +17,19 @@ def notify(environ: Mapping[str, str], *states: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_PATIENCE)  # somebody who never reads must not hold us up
         try:
             sock.sendto("\n".join(states).encode(), address)
         except OSError:
             return
+
+
+def watchdog(environ: Mapping[str, str], pid: int) -> float | None:
+    """How long, in seconds, systemd waits for a sign of life of this process; None where it does not ask for any.
+
+    https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html
+    """
+    asked = environ.get("WATCHDOG_USEC", "")
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid) or not asked.isdecimal():
+        return None
+    return int(asked) / 1_000_000 or None

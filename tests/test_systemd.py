@@ -1,11 +1,12 @@
 """What systemd hears, on a real socket."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from alerter.systemd import notify
+from alerter.systemd import notify, watchdog
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["a path", "an abstract name"])
@@ -23,3 +24,31 @@ def test_without_systemd_nothing_happens() -> None:
 
 def test_a_socket_that_is_gone_is_no_reason_to_stop(tmp_path: Path) -> None:
     notify({"NOTIFY_SOCKET": str(tmp_path / "gone")}, "READY=1")
+
+
+def test_somebody_who_never_reads_does_not_hold_us_up(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+            filler.setblocking(False)
+            with suppress(BlockingIOError):
+                while filler.sendto(b"x" * 1000, str(tmp_path / "notify")):
+                    pass
+        notify({"NOTIFY_SOCKET": str(tmp_path / "notify")}, "WATCHDOG=1")
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "3000000"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "42"}, 3.0),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "43"}, None),
+        ({"WATCHDOG_USEC": "0", "WATCHDOG_PID": "42"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_PID": "42"}, None),
+    ],
+    ids=str,
+)
+def test_a_watchdog_is_meant_for_us_where_it_says_so(environ: dict[str, str], seconds: float | None) -> None:
+    assert watchdog(environ, 42) == seconds
