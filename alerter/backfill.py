@@ -74,7 +74,7 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
         alone = lock.acquire(Holder.BACKFILL) is None
         with State.open(config.state, migrate=alone) as state:
             if alone:
-                take_over(state, config)
+                take_over(state, config, clock)
             async with open_house(config, state, clock) as house:
                 read = [await _record(config, clock, past, house, site) for site in past.sites]
                 if grouping is None:
@@ -111,7 +111,7 @@ async def _deliver(
                 return
             await asyncio.sleep(_LOOK_EVERY)
             if alone := lock.acquire(Holder.BACKFILL) is None:
-                take_over(state, config)
+                take_over(state, config, clock)
         await dispatcher.run(_PATIENT)
     finally:
         progress.cancel()

@@ -57,9 +57,15 @@ def _config_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def _load(path: Path | None, *, secrets: bool = True) -> "Config":
     from alerter.config import load_config
 
-    if path is None and not (named := os.environ.get("ALERTER_CONFIG")):
-        path = Path("config.toml") if Path("config.toml").exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
-    return load_config(path or Path(named or ""), os.environ, secrets=secrets)
+    return load_config(_path(path), os.environ, secrets=secrets)
+
+
+def _path(given: Path | None) -> Path:
+    if given is None and (named := os.environ.get("ALERTER_CONFIG")):
+        given = Path(named)
+    if given is not None:
+        return given
+    return Path("config.toml") if Path("config.toml").exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
 
 
 def _log_to_stderr(level: int) -> None:
@@ -77,13 +83,15 @@ def _log_to_stderr(level: int) -> None:
 def run(path: Path | None, *, once: bool) -> None:
     """Run the daemon."""
     import asyncio
+    from functools import partial
 
     from alerter.clock import Clock
     from alerter.daemon import serve
 
     _log_to_stderr(logging.INFO)
-    config = _load(path)
-    sys.exit(0 if asyncio.run(serve(config, Clock(), os.environ, once=once)) else 1)
+    path = _path(path).absolute()  # at a reload it is the same file, whatever has been put elsewhere since
+    load = partial(_load, path)
+    sys.exit(0 if asyncio.run(serve(load(), Clock(), os.environ, once=once, load=None if once else load)) else 1)
 
 
 @main.command()

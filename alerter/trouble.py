@@ -1,13 +1,13 @@
 """Alerts about alerter itself: what it cannot do, told once when it begins and once when it is over."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Grouping
-from alerter.store import State, reviews, troubles
+from alerter.store import State, blocks, reviews, roster, troubles
 from alerter.store.reviews import Raised
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 class Troubles:
     """Begins and ends trouble.
 
-    A scope is `site:<site id>`, `receiver:<name>`, `addresses:<name>` (of a receiver) or `service:<name>`.
+    A scope is `site:<site id>`, `receiver:<name>`, `addresses:<name>` (of a receiver), `service:<name>`, or `config`:
+    one that was not taken over.
     """
 
     def __init__(self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
@@ -40,8 +41,18 @@ class Troubles:
         """End the trouble with these scopes; whoever was told of it hears that it is over."""
         with self._state.transaction():
             for trouble in troubles.end(self._state, scopes):
-                names = troubles.told(self._state, _key(AlertKind.TROUBLE, trouble.scope, trouble.since))
+                told = troubles.told(self._state, _key(AlertKind.TROUBLE, trouble.scope, trouble.since))
+                names = [receiver.name for receiver in self._config.receivers if receiver.name in told]
                 self._raise(AlertKind.RECOVERED, trouble.scope, trouble.since, trouble.reason, names)
+
+    def end_of_others(self) -> None:
+        """End the trouble with what this config does not have any more, and with a config that was not taken over."""
+        with self._state.transaction():
+            scopes = [trouble.scope for trouble in troubles.current(self._state)]
+            scopes += [block.scope for block in blocks.parked(self._state)]
+            over = [scope for scope in scopes if not _is_known(scope, self._config)]
+            blocks.lift_parked(self._state, over)
+            self.end(over)
 
     def failed(self, receiver: str, keys: Iterable[str], reason: str) -> None:
         """Tell that alerts to a receiver were given up; there is no end to hear of."""
@@ -52,7 +63,8 @@ class Troubles:
             self._raise(AlertKind.TROUBLE, scope, since, f"{reason} ({', '.join(keys)})", names)
 
     def _raise(self, kind: AlertKind, scope: str, since: datetime, reason: str, names: Iterable[str]) -> None:
-        what, remedy = _described(scope, self._config)
+        sites = {**roster.names(self._state), **{site.site_id: site.name for site in self._config.sites}}
+        what, remedy = _described(scope, sites)
         detail = {"what": what, "reason": reason, "remedy": remedy, "since": since.isoformat()}
         alert = Alert(_key(kind, scope, since), kind, detail=detail)
         reviews.raise_alerts(
@@ -72,14 +84,17 @@ def who_hears(scope: str, config: Config) -> list[Receiver]:
         for receiver in config.receivers
         if scope in (f"receiver:{receiver.name}", f"service:{config.service(receiver)}", f"addresses:{receiver.name}")
     ]
-    sites = (
-        {site.name for site in config.sites if site.site_id == name}
-        if kind == "site"
-        else {site for receiver in broken for site in config.sites_of(receiver)}
-    )
-    concerned = [
-        receiver for receiver in config.receivers if receiver not in broken and sites & config.sites_of(receiver)
-    ]
+    if kind == "config":  # what is wrong with it may be another customer's business
+        concerned = [each for each in config.receivers if config.sites_of(each) == {site.name for site in config.sites}]
+    else:
+        sites = (
+            {site.name for site in config.sites if site.site_id == name}
+            if kind == "site"
+            else {site for receiver in broken for site in config.sites_of(receiver)}
+        )
+        concerned = [
+            receiver for receiver in config.receivers if receiver not in broken and sites & config.sites_of(receiver)
+        ]
     return [receiver for receiver in concerned if receiver.trouble] or concerned
 
 
@@ -87,12 +102,26 @@ def _key(kind: AlertKind, scope: str, since: datetime) -> str:
     return f"{kind}:{scope}:{since.isoformat(timespec='milliseconds')}"
 
 
-def _described(scope: str, config: Config) -> tuple[str, str]:
+def _is_known(scope: str, config: Config) -> bool:
+    """Whether a config has what a scope is about."""
+    kind, _, name = scope.partition(":")
+    known = {
+        "config": [],
+        "site": [site.site_id for site in config.sites],
+        "receiver": [receiver.name for receiver in config.receivers],
+        "addresses": [receiver.name for receiver in config.receivers if receiver.email],
+        "service": [config.service(receiver) for receiver in config.receivers],
+    }
+    return name in known.get(kind, [name])
+
+
+def _described(scope: str, sites: Mapping[str, str]) -> tuple[str, str]:
     """What does not work, and what to do about it."""
     kind, _, name = scope.partition(":")
+    if kind == "config":
+        return "the changed config is not in force", "correct it (`alerter check`), then reload the service again"
     if kind == "site":
-        names = [site.name for site in config.sites if site.site_id == name]
-        what = f"the reviews of {names[0] if names else name} cannot be read"
+        what = f"the reviews of {sites.get(name, name)} cannot be read"
         return what, "run `alerter check`; if Wix refuses us, look at the site's key or app and its permissions"
     if kind == "message":
         return f"an alert to {name} was refused for good", "see `alerter status`, then `alerter retry`"

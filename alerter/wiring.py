@@ -1,7 +1,7 @@
 """Builds what the commands run from a config: the two halves, and what lies between them."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ from datetime import timedelta
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import Kind
-from alerter.store import State
+from alerter.store import State, roster
 from alerter.tell import backoff
 from alerter.tell.dispatch import Dispatcher
 from alerter.tell.email import EmailNotifier
@@ -40,7 +40,7 @@ class House:
 @asynccontextmanager
 async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterator[House]:
     """Wire everything up, and close its connections in the end."""
-    async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
+    async with open_wix(config, clock) as wix, open_outlets(config, clock, roster.names(state)) as outlets:
         dispatcher = Dispatcher(state, config, clock, outlets)
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
@@ -59,11 +59,14 @@ async def open_wix(config: Config, clock: Clock) -> AsyncIterator[WixClient]:
 
 
 @asynccontextmanager
-async def open_outlets(config: Config, clock: Clock) -> AsyncIterator[list[Outlet]]:
-    """The receivers, with what renders for them and what sends to them."""
+async def open_outlets(
+    config: Config, clock: Clock, removed: Mapping[str, str] | None = None
+) -> AsyncIterator[list[Outlet]]:
+    """The receivers, with what renders for them and what sends to them; `removed` names sites of the past."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session())
-        renderer = Renderer(config.templates, config.timezone, {site.site_id: site.name for site in config.sites})
+        names = {**(removed or {}), **{site.site_id: site.name for site in config.sites}}
+        renderer = Renderer(config.templates, config.timezone, names)
         outlets = []
         for receiver in config.receivers:
             service = config.service(receiver)

@@ -18,7 +18,7 @@ PACKAGE = Path(alerter.__file__).parent
 ROOMS: list[set[str]] = [
     {"__main__", "cli", "check", "status", "backfill", "explain", "reply", "terminal"},
     {"demo"},
-    {"daemon", "wiring", "systemd"},
+    {"daemon", "wiring", "systemd", "reload"},
     {"watch.poll", "watch.backfill"},
     {"watch.intake", "watch.reader"},
     {"watch.catalog", "watch.triage", "watch.routing"},

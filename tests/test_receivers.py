@@ -208,7 +208,7 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(load: Load, clock
         async with open_house(config, state, clock) as house:
             await house.intake.remind(config.sites[0], ["r1"])
             wix.reply(SITE, "r2", "Sorry!")
-            await house.poller.read(config.sites[0], Span(2), advance=False)
+            await house.poller.read(config.sites[0], Span(2))
         held = state.rows(
             "SELECT kind, review_id, due_at FROM deliveries JOIN alerts ON id = alert"
             " WHERE receiver = 'owner' AND status = 'pending' ORDER BY id"

@@ -11,9 +11,10 @@ migrations = Migrations("alerter")
 _TABLES = """
 -- What has been read of a site. covered_rating is the highest rating whose past is on record (0: never read to the
 -- end); checkpoint is the newest createdDate read, by the clock of Wix, never by ours; failing_since is when the
--- present run of failed rounds began.
+-- present run of failed rounds began; name is what the config called it last.
 CREATE TABLE sites (
   site_id TEXT PRIMARY KEY,
+  name TEXT,
   checkpoint INTEGER,
   covered_rating INTEGER NOT NULL DEFAULT 0,
   covered_since INTEGER,

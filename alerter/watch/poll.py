@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 # Told of a state file that cannot be used.
 StateFailed = Callable[[StateError], Awaitable[None]]
 
+# What a round may find without anything having happened that people would look for in the log.
+_IDLE = {Reason.IGNORED, Reason.STALE, Reason.UNCHANGED, Reason.RECORDED, Reason.BASELINE, Reason.IMPORTED}
+
 
 class Poller:
     """Makes the rounds of sites."""
@@ -43,6 +46,7 @@ class Poller:
         self._troubles = troubles
         self._state_failed = state_failed
         self._failing: dict[str, str] = {}
+        self.page_at = clock.monotonic()
 
     async def round(self, site: Site) -> bool:
         """Read what is new of a site; True where that went well. What went wrong is logged and on record."""
@@ -90,14 +94,22 @@ class Poller:
         reviews.cover(self._state, site.site_id, threshold)
         lifetime.rescanned(self._state, site.site_id, self._clock.now())
 
-    async def read(self, site: Site, span: Span, *, advance: bool) -> Counter[Reason]:
-        """Take in every page of a span; each is recorded, and the checkpoint moved, before the next is asked for."""
+    async def read(self, site: Site, wanted: Span | These, *, advance: bool = False) -> set[str]:
+        """Take in every page of what is wanted, each before the next is asked for; returns the ids that there are.
+
+        With `advance` each page moves the checkpoint. Raises WixError and StateError; what was taken in before holds.
+        """
         seen: Counter[Reason] = Counter()
-        async for page in self._reader.pages(site, span):
+        ids: set[str] = set()
+        async for page in self._reader.pages(site, wanted):
             seen += await self._intake.take(site, page.reviews, checkpoint=page.newest if advance else None)
+            ids |= page.ids
+            self.page_at = self._clock.monotonic()
         if imported := seen[Reason.IMPORTED]:
             log.info('site "%s": %d imported reviews recorded, not alerted', site.name, imported)
-        return seen
+        found = [f"{number} {reason.name.lower()}" for reason, number in seen.items() if reason not in _IDLE]
+        log.log(logging.INFO if found else logging.DEBUG, 'site "%s": read; %s', site.name, ", ".join(found) or "idle")
+        return ids
 
     async def _rescan(self, site: Site) -> None:
         """Read the recent past again, where that is due: what turned up late, and what became of what is followed.
@@ -110,10 +122,7 @@ class Poller:
             return
         threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
-        found: set[str] = set()
-        async for page in self._reader.pages(site, Span(threshold, since=since)):
-            await self._intake.take(site, page.reviews)
-            found |= page.ids
+        found = await self.read(site, Span(threshold, since=since))
         followed = lifetime.followed(self._state, site.site_id, since, threshold)
         await self._read_again(site, [review_id for review_id in followed if review_id not in found])
         lifetime.rescanned(self._state, site.site_id, now)
@@ -128,10 +137,7 @@ class Poller:
         """Read reviews by their ids; what a read that may see all of them does not find is gone."""
         for start in range(0, len(ids), PAGE_SIZE):
             some = ids[start : start + PAGE_SIZE]
-            found: set[str] = set()
-            async for page in self._reader.pages(site, These(tuple(some))):
-                await self._intake.take(site, page.reviews)
-                found |= page.ids
+            found = await self.read(site, These(tuple(some)))
             gone = [review_id for review_id in some if review_id not in found]
             if gone and self._reader.sees_private(site):
                 await self._intake.take_gone(site, gone)

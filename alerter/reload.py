@@ -1,0 +1,45 @@
+"""A changed config for a running daemon: taken over as a whole, or not at all."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from alerter.config import Config
+from alerter.errors import ConfigError, StateError
+from alerter.trouble import Troubles
+
+log = logging.getLogger(__name__)
+
+
+def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -> Config | None:
+    """The config as its files are now, or None where they have a fault, which is told in the log and as trouble."""
+    try:
+        changed = load()
+    except ConfigError as error:
+        _refuse(error.problems, troubles)
+        return None
+    kept = until_restart(config, changed)
+    for key in kept:
+        log.warning("%s has changed in the config: that needs a restart, and stays as it was until then", key)
+    return changed.model_copy(update=kept)
+
+
+def until_restart(old: Config, new: Config) -> dict[str, Any]:
+    """What a new config has to leave as it was, by key: what nothing but a restart changes."""
+    kept: dict[str, Any] = {}
+    if new.state != old.state:
+        kept["state"] = old.state
+    if new.smtp and old.smtp and new.smtp.host != old.smtp.host:
+        # The whole table: a new password is not for the old host.
+        kept["smtp"] = old.smtp
+    return kept
+
+
+def _refuse(problems: Sequence[str], troubles: Troubles) -> None:
+    for problem in problems:
+        log.error("the changed config: %s", problem)
+    log.error("the changed config is not taken over; the old one stays in force")
+    try:
+        troubles.begin("config", "; ".join(problems))
+    except StateError as error:
+        log.error("nobody can be told of it now: %s", error)  # noqa: TRY400 - the text says it all

@@ -1,0 +1,162 @@
+"""Sites and receivers that come and go with the config."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.daemon import serve, take_over
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.models import Alert, AlertKind
+from alerter.store import State, blocks, reviews, roster, troubles
+from alerter.store.reviews import Raised
+from alerter.trouble import Troubles, who_hears
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+CAFE = f"""
+[[sites]]
+name = "Café"
+site_id = "{OTHER}"
+api_key = "env:WIX_API_KEY"
+"""
+BAKER = f'[[receivers]]\nname = "baker"\nemail = ["{OWNER}"]\n'
+TEAM = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+
+    def load(*, extra: str = "", receivers: str = BAKER + TEAM) -> Config:
+        return load_config(write_config(wix, slack, mailbox, extra=extra, receivers=receivers), SECRETS, secrets=True)
+
+    return load
+
+
+def queue(state: State, kind: AlertKind, site_id: str, clock: SetClock) -> None:
+    """Have an alert wait for the baker and for the team."""
+    alert = Alert(f"{kind}:{site_id}:r1", kind, site_id, "r1")
+    with state.transaction():
+        reviews.raise_alerts(state, [Raised(alert, [("baker", None), ("team", None)])], clock.now())
+
+
+def standing(state: State) -> dict[str, str]:
+    rows = state.rows("SELECT key, min(status) AS status FROM alerts JOIN deliveries ON alert = id GROUP BY key")
+    return {row["key"]: row["status"] for row in rows}
+
+
+def test_of_a_removed_site_only_what_is_new_still_goes_and_others_keep_everything(
+    load: Load, state: State, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    take_over(state, load(extra=CAFE), clock)
+    for kind in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED):
+        queue(state, kind, SITE, clock)
+        queue(state, kind, OTHER, clock)
+    take_over(state, load(extra=CAFE), clock)
+    assert set(standing(state).values()) == {"pending"}
+    take_over(state, load(), clock)
+    assert {key for key, status in standing(state).items() if status == "cancelled"} == {
+        f"{kind}:{OTHER}:r1" for kind in ("lowered", "reminder", "closed")
+    }
+    assert 'site "Café" is not in the config any more: 6 deliveries' in caplog.text
+    take_over(state, load(), clock)
+    assert caplog.text.count("Café") == 1
+
+
+def test_of_a_removed_site_nothing_that_failed_comes_back_with_a_retry_but_what_is_new(
+    load: Load, state: State, clock: SetClock
+) -> None:
+    queue(state, AlertKind.NEW, OTHER, clock)
+    queue(state, AlertKind.REMINDER, OTHER, clock)
+    state.execute("UPDATE deliveries SET status = 'failed'")
+    take_over(state, load(), clock)
+    assert standing(state) == {f"new:{OTHER}:r1": "failed", f"reminder:{OTHER}:r1": "cancelled"}
+
+
+def test_trouble_with_what_is_removed_ends_and_those_hear_of_it_who_are_still_there(
+    load: Load, state: State, clock: SetClock
+) -> None:
+    before = load(extra=CAFE)
+    take_over(state, before, clock)
+    told = Troubles(state, before, clock, wake=lambda _: None)
+    for scope in (f"site:{OTHER}", f"site:{SITE}", "receiver:team", "service:slack"):
+        told.begin(scope, "refused")
+        blocks.hold_back(state, scope, clock.now(), None, "refused")
+    state.execute("UPDATE deliveries SET status = 'sent'")
+    take_over(state, load(receivers=BAKER), clock)
+    assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
+    assert not {block.scope for block in blocks.parked(state)} & {"receiver:team", "service:slack"}
+    rows = state.rows(
+        "SELECT receiver, json_extract(detail, '$.what') AS what FROM alerts JOIN deliveries ON alert = id"
+        " WHERE kind = 'recovered' ORDER BY id"
+    )
+    assert {row["receiver"] for row in rows} == {"baker"}
+    assert "the reviews of Café cannot be read" in [row["what"] for row in rows]
+
+
+def test_a_config_that_was_not_taken_over_is_over_with_the_next_start(
+    load: Load, state: State, clock: SetClock
+) -> None:
+    Troubles(state, load(), clock, wake=lambda _: None).begin("config", "poll.every: must be a duration")
+    take_over(state, load(), clock)
+    assert troubles.current(state) == []
+
+
+@pytest.mark.parametrize(
+    ("receivers", "names"),
+    [
+        (BAKER + TEAM, ["baker", "team"]),
+        (f"{BAKER}trouble = true\n{TEAM}", ["baker"]),
+        (f'{BAKER}sites = ["Café"]\ntrouble = true\n{TEAM}', ["team"]),
+        (f'{BAKER}sites = ["Café"]\n{TEAM}sites = ["Corner Bakery"]\n', []),
+    ],
+    ids=["everybody", "those marked", "only who hears of all sites", "nobody"],
+)
+def test_what_is_wrong_with_a_config_is_told_to_those_who_hear_of_every_site(
+    load: Load, receivers: str, names: list[str]
+) -> None:
+    config = load(extra=CAFE, receivers=receivers)
+    assert [receiver.name for receiver in who_hears("config", config)] == names
+
+
+def test_a_site_that_comes_back_has_not_been_failing_all_the_time(load: Load, state: State, clock: SetClock) -> None:
+    take_over(state, load(extra=CAFE), clock)
+    with state.transaction():
+        reviews.failing_since(state, OTHER, clock.now())
+    take_over(state, load(), clock)
+    clock.advance(days=30)
+    take_over(state, load(extra=CAFE), clock)
+    with state.transaction():
+        assert reviews.failing_since(state, OTHER, clock.now()) == clock.now()
+
+
+def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(load: Load, state: State, clock: SetClock) -> None:
+    take_over(state, load(extra=CAFE), clock)
+    take_over(state, load(extra=CAFE.replace("Café", "Coffee")), clock)
+    take_over(state, load(), clock)
+    assert roster.names(state) == {SITE: "Corner Bakery", OTHER: "Coffee"}
+
+
+async def test_a_site_that_is_added_is_silent_of_its_past_and_one_that_comes_back_goes_on_where_it_was(
+    load: Load, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    def subjects() -> list[str]:
+        return [mail.subject for mail in mailbox.mails]
+
+    wix.add(OTHER, {"content": {"rating": 1, "title": "Old"}})
+    assert await serve(load(), Clock(), {}, once=True)
+    assert await serve(load(extra=CAFE), Clock(), {}, once=True)
+    assert subjects() == []
+    assert await serve(load(), Clock(), {}, once=True)
+    wix.add(OTHER, {"content": {"rating": 1, "title": "Cold"}})
+    assert await serve(load(), Clock(), {}, once=True)
+    assert subjects() == []
+    assert await serve(load(extra=CAFE), Clock(), {}, once=True)
+    assert ["Cold" in subject for subject in subjects()] == [True]

@@ -1,0 +1,371 @@
+"""The service as systemd has it: a real process and a real socket; ready, alive, reloaded, stopped."""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from alerter.config import Config
+from alerter.daemon import Rounds, beat
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.store import Holder, Lock, State, outbox
+from alerter.wiring import open_house
+from tests.conftest import SECRETS, SITE, SetClock
+
+STALE = {"content": {"rating": 1, "title": "Stale"}}
+OTHER = "22222222-2222-4222-8222-222222222222"
+CAFE = f"""
+[[sites]]
+name = "Café"
+site_id = "{OTHER}"
+api_key = "env:WIX_API_KEY"
+[[receivers]]
+name = "barista"
+email = ["barista@example.com"]
+"""
+
+
+@dataclass
+class Systemd:
+    """What systemd hears on its socket."""
+
+    address: str
+    told: list[str] = field(default_factory=list)
+
+    def heard(self, state: str) -> int:
+        return sum(state in states.splitlines() for states in self.told)
+
+    def status(self) -> str:
+        return [line for states in self.told for line in states.splitlines() if line.startswith("STATUS=")][-1]
+
+
+@pytest.fixture
+async def systemd(tmp_path: Path) -> AsyncIterator[Systemd]:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        found = Systemd(str(tmp_path / "notify"))
+        sock.bind(found.address)
+        sock.setblocking(False)
+        loop.add_reader(sock, lambda: found.told.append(sock.recv(4096).decode()))
+        yield found
+        loop.remove_reader(sock)
+
+
+@dataclass
+class Daemon:
+    process: asyncio.subprocess.Process
+    path: Path
+    log: Path
+
+    def reload(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+
+    def logged(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+
+@pytest.fixture
+def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    path = write_config(wix, slack, mailbox, extra='[poll]\nevery = "1s"')
+    path.write_text('include = "sites.d/*.toml"\n' + path.read_text())
+    (path.parent / "sites.d").mkdir()
+    return path
+
+
+async def until(happened: Callable[[], object], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not happened():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(path: Path, systemd: Systemd, **environ: str) -> AsyncIterator[Daemon]:
+    """The daemon, from its start to its clean end."""
+    log = path.parent / "daemon.log"
+    arguments = ["-m", "alerter", "run", "--config", str(path)]
+    environment = os.environ | SECRETS | {"NOTIFY_SOCKET": systemd.address} | environ
+    with log.open("ab") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, stdout=out, stderr=out, env=environment
+        )
+    try:
+        yield Daemon(process, path, log)
+        process.terminate()
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert "Traceback" not in log.read_text()
+    assert not [secret for secret in SECRETS.values() if secret in log.read_text()]
+
+
+@pytest.mark.slow
+async def test_systemd_hears_when_it_is_ready_how_it_stands_that_it_lives_and_when_it_stops(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    async with running(path, systemd, WATCHDOG_USEC="200000"):
+        await until(lambda: systemd.heard("WATCHDOG=1") >= 3)
+        assert systemd.told[0].splitlines() == ["READY=1", "STATUS=watching 1 sites, 0 deliveries waiting"]
+        await until(lambda: len(wix.queries()) >= 2)
+        slack.faults.always("chat.postMessage", Fault(status=503))
+        wix.add(SITE, STALE)
+        await until(lambda: systemd.status() == "STATUS=watching 1 sites, 1 deliveries waiting")
+        assert not systemd.heard("STOPPING=1")
+    await until(lambda: systemd.heard("STOPPING=1"))
+    assert systemd.heard("READY=1") == 1
+
+
+@pytest.mark.slow
+async def test_an_outage_of_wix_is_no_reason_to_be_restarted(path: Path, systemd: Systemd, wix: EmbeddedWix) -> None:
+    wix.faults.always("/query", Fault(status=503))
+    async with running(path, systemd, WATCHDOG_USEC="200000") as daemon:
+        await until(lambda: len(wix.queries()) >= 3)
+        heard = systemd.heard("WATCHDOG=1")
+        await until(lambda: systemd.heard("WATCHDOG=1") >= heard + 3)
+    assert len(re.findall("is not read", daemon.log.read_text())) == 1
+
+
+@pytest.mark.slow
+async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(
+    path: Path, systemd: Systemd, wix: EmbeddedWix
+) -> None:
+    async with running(path, systemd, WATCHDOG_USEC="200000", WATCHDOG_PID="1"):
+        await until(lambda: len(wix.queries()) >= 2)
+    assert not systemd.heard("WATCHDOG=1")
+
+
+@pytest.mark.slow
+async def test_a_daemon_that_waits_for_a_backfill_lives_and_takes_a_reload_for_later(
+    path: Path, systemd: Systemd, wix: EmbeddedWix
+) -> None:
+    with Lock(path.parent / "state.db") as lock:
+        lock.acquire(Holder.BACKFILL)
+        async with running(path, systemd, WATCHDOG_USEC="60000000") as daemon:
+            await until(lambda: systemd.heard("WATCHDOG=1") >= 2)
+            daemon.reload()
+            await until(lambda: systemd.heard("WATCHDOG=1") >= 3)
+            lock.release()
+            await until(lambda: systemd.heard("RELOADING=1") and len(wix.queries()) >= 1)
+
+
+async def heard_of_wix_when(rounds: Rounds, config: Config, state: State, systemd: Systemd) -> int:
+    """How often a watchdog with a short patience hears of us."""
+    environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000"}
+    before, heard = len(systemd.told), systemd.heard("WATCHDOG=1")
+    beating = asyncio.create_task(beat(config, state, environ, rounds))
+    await until(lambda: len(systemd.told) >= before + 3)
+    beating.cancel()
+    return systemd.heard("WATCHDOG=1") - heard
+
+
+async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
+    config: Config, state: State, clock: SetClock, systemd: Systemd, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_house(config, state, clock) as house:
+        rounds = Rounds(config, clock, house)
+        assert await heard_of_wix_when(rounds, config, state, systemd) >= 3
+        clock.advance(seconds=rounds.patience + 1)
+        assert await heard_of_wix_when(rounds, config, state, systemd) == 0
+        assert caplog.text.count("systemd is left to restart alerter") == 1
+        await rounds._round(config.sites[0])
+        assert await heard_of_wix_when(rounds, config, state, systemd) >= 3
+
+
+async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
+    config: Config, state: State, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    async with open_house(config, state, clock) as house:
+        rounds = Rounds(config, clock, house)
+        clock.advance(seconds=rounds.patience + 1)
+        assert rounds.idle_for() > rounds.patience
+        wix.add(SITE, STALE)
+        await house.poller.round(config.sites[0])
+        assert rounds.idle_for() == 0
+
+
+# Reload
+
+
+@pytest.mark.slow
+async def test_a_reload_adds_a_customer_whose_past_stays_quiet_and_loses_and_repeats_nothing(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    wix.add(OTHER, {"content": {"rating": 1, "title": "Old"}})
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        # One message is taken and its answer lost, the next one waits behind it.
+        slack.faults.add("chat.postMessage", Fault(drop="after"))
+        wix.add(SITE, {"content": {"rating": 1, "title": "First"}})
+        await until(lambda: slack.posts)
+        wix.add(SITE, {"content": {"rating": 1, "title": "Second"}})
+        await until(lambda: len(mailbox.mails) == 2)
+        (path.parent / "sites.d" / "cafe.toml").write_text(CAFE)
+        daemon.reload()
+        await until(lambda: daemon.logged("running: 2 sites, 3 receivers"))
+        await until(lambda: len(slack.posts) == 2)
+        with State.open(path.parent / "state.db", migrate=False) as state:
+            await until(lambda: state.value("SELECT covered_rating FROM sites WHERE site_id = ?", [OTHER]))
+        wix.add(OTHER, {"content": {"rating": 1, "title": "Cold coffee"}})
+        await until(lambda: any(mail.recipients == ("barista@example.com",) for mail in mailbox.mails))
+        await until(lambda: len(slack.posts) == 3)
+    assert [mail.text.count("Cold coffee") > 0 for mail in mailbox.mails if "barista" in mail.recipients[0]] == [True]
+    assert not [post for post in slack.posts if "Old" in post.text]
+    assert len({str(post.metadata) for post in slack.posts}) == 3
+    reloading = next(states for states in systemd.told if "RELOADING=1" in states)
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d{7,}", reloading)
+    assert systemd.heard("READY=1") == 2
+
+
+@pytest.mark.slow
+async def test_one_fault_keeps_the_whole_old_config_and_is_told_until_a_reload_works(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    good = path.read_text()
+    cafe = path.parent / "sites.d" / "cafe.toml"
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        path.write_text(good.replace('name = "owner"', 'name = "renamed"'))
+        cafe.write_text(CAFE.replace("[[receivers]]", "max_ratting = 1\n[[receivers]]"))
+        daemon.reload()
+        await until(lambda: daemon.logged("the old one stays in force"))
+        assert daemon.logged("sites.1.max_ratting: is not a known key")
+        await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
+        assert mailbox.mails[0].subject == "alerter is in trouble: the changed config is not in force"
+        assert "sites.d/cafe.toml" in mailbox.mails[0].text
+        await until(lambda: systemd.heard("READY=1") == 2)
+        daemon.reload()  # nobody is told again
+        await until(lambda: systemd.heard("READY=1") == 3)
+        wix.add(SITE, STALE)
+        await until(lambda: len(slack.posts) == len(mailbox.mails) == 2)
+        assert not [query for query in wix.queries() if query.headers.get("wix-site-id") == OTHER]
+
+        path.write_text(good)
+        cafe.write_text(CAFE)
+        daemon.reload()
+        await until(lambda: len(slack.posts) == len(mailbox.mails) == 3)
+    assert mailbox.mails[2].subject == "alerter: it is over: the changed config is not in force"
+    assert systemd.heard("RELOADING=1") == 3
+
+
+@pytest.mark.slow
+async def test_what_needs_a_restart_says_so_and_stays_as_it_was_while_the_rest_is_taken_over(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        text = path.read_text().replace('"state.db"', '"other.db"').replace(f'"{mailbox.host}"', '"mail.invalid"')
+        path.write_text(text.replace('password = "env:SMTP_PASSWORD"', 'password = "env:OTHER"'))
+        (path.parent / "sites.d" / "cafe.toml").write_text(CAFE)
+        daemon.reload()
+        await until(lambda: daemon.logged("the changed config"))
+        assert daemon.logged("smtp.password: the environment variable OTHER is not set")
+        path.write_text(text)
+        daemon.reload()
+        await until(lambda: daemon.logged("running: 2 sites"))
+        assert daemon.logged("state has changed in the config: that needs a restart")
+        assert daemon.logged("smtp has changed in the config: that needs a restart")
+        await until(lambda: any("it is over" in mail.subject for mail in mailbox.mails))
+    assert not (path.parent / "other.db").exists()
+
+
+@pytest.mark.slow
+async def test_a_reload_waits_for_the_message_in_hand_and_not_for_ever(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    async with running(path, systemd, WATCHDOG_USEC="1000000") as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        slack.faults.add("chat.postMessage", Fault(delay=60))
+        wix.add(SITE, STALE)
+        await until(lambda: slack.requests)
+        heard = systemd.heard("WATCHDOG=1")
+        daemon.reload()
+        await until(lambda: systemd.heard("READY=1") == 2)
+        assert systemd.heard("WATCHDOG=1") >= heard + 5
+        await until(lambda: len(slack.posts) == 1)
+    assert len(slack.posts) == 1
+
+
+@pytest.mark.slow
+async def test_a_stop_that_comes_while_it_reloads_still_ends_within_ten_seconds(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        slack.faults.add("chat.postMessage", Fault(delay=60))
+        wix.add(SITE, STALE)
+        await until(lambda: slack.requests)
+        daemon.reload()
+        await until(lambda: daemon.logged("reloading"))
+    assert systemd.heard("READY=1") == 1
+
+
+# A site that is removed
+
+
+@pytest.fixture
+def cafe(path: Path) -> Iterator[Path]:
+    file = path.parent / "sites.d" / "cafe.toml"
+    file.write_text(CAFE.partition("[[receivers]]")[0])
+    yield file
+    file.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_ends(
+    path: Path, cafe: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 4)
+        slack.faults.always("chat.postMessage", Fault(status=503))
+        wix.add(OTHER, {"content": {"rating": 2, "title": "Cold coffee"}})
+        await until(lambda: len(mailbox.mails) == 1)
+        wix.sites[OTHER].refuse = 401
+        await until(lambda: len(mailbox.mails) == 2)
+        cafe.unlink()
+        daemon.reload()
+        await until(lambda: len(mailbox.mails) == 3)
+        slack.faults.clear()
+        await until(lambda: slack.posts)
+        with State.open(path.parent / "state.db", migrate=False) as state:
+            await until(lambda: not outbox.pending(state, ["owner", "support"]))
+            assert not state.rows("SELECT * FROM troubles")
+    assert [mail.subject for mail in mailbox.mails[1:]] == [
+        "alerter is in trouble: the reviews of Café cannot be read",
+        "alerter: it is over: the reviews of Café cannot be read",
+    ]
+    assert [post.text.splitlines()[0] for post in slack.posts] == [mailbox.mails[0].subject]
+    assert "(Café)" in mailbox.mails[0].subject
+
+
+async def test_an_idle_round_is_for_debugging_and_one_that_finds_something_is_one_line(
+    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_house(config, state, clock) as house:
+        await house.poller.round(config.sites[0])
+        caplog.clear()
+        caplog.set_level(logging.DEBUG, "alerter")
+        await house.poller.round(config.sites[0])
+        wix.add(SITE, STALE)
+        await house.poller.round(config.sites[0])
+        await house.poller.round(config.sites[0])
+    ours = [record for record in caplog.records if record.name.startswith("alerter")]
+    assert [(record.levelname, record.message) for record in ours] == [
+        ("DEBUG", 'site "Corner Bakery": read; idle'),
+        ("INFO", 'site "Corner Bakery": read; 1 new'),
+        ("DEBUG", 'site "Corner Bakery": read; idle'),
+    ]
