@@ -30,6 +30,8 @@ _GRACE = 8.0
 _LOCK_WAIT = 1.0
 _SPREAD = 0.05
 _BEAT = 10.0
+# A channel on Slack hears at most one message in this time, whoever sends it.
+_PACE = 1.0
 # Longer than a round can take without getting a page further, while every call to Wix runs into its timeout.
 _SLOWEST = 600.0
 # A run under cron comes again: what is held back now is due then.
@@ -127,6 +129,7 @@ async def serve(
                 return await _run_once(config, state, clock)
             orders = Orders(stop, reload, load)
             while changed := await _run_for_ever(config, state, clock, environ, orders):
+                await clock.sleep(_PACE)
                 config = _taken_over(state, config, changed, clock)
             return True
 

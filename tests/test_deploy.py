@@ -1,0 +1,115 @@
+"""The units for systemd, and `alerterctl`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+PROGRAM = "/opt/alerter/bin/alerter"
+SERVICES = ("alerter.service", "alerter-once.service")
+NO_SYSTEMD = "systemd-analyze is not installed here"
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason=NO_SYSTEMD)
+
+
+def settings(name: str) -> list[str]:
+    """The lines of a unit that say something."""
+    return [line for line in (DEPLOY / name).read_text().splitlines() if "=" in line and not line.startswith("#")]
+
+
+def sandbox(name: str) -> list[str]:
+    """What a service may do, and as whom: its settings from the environment on."""
+    lines = settings(name)
+    first = next(number for number, line in enumerate(lines) if line.startswith("Environment="))
+    return [line for line in lines[first:] if not line.startswith("WantedBy=")]
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units as they are, for a program that is there."""
+    for name in (*SERVICES, "alerter-once.timer"):
+        (tmp_path / name).write_text((DEPLOY / name).read_text().replace(PROGRAM, sys.executable))
+    return tmp_path
+
+
+@needs_systemd
+def test_systemd_has_nothing_to_say_against_the_units(units: Path) -> None:
+    command = ["systemd-analyze", "verify", "--man=no", *sorted(units.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    # It ends with 0 for most faults.
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_is_exposed_to_is_1_2_at_most(units: Path, name: str) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager", str(units / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Overall exposure level" in done.stdout
+
+
+def test_the_daemon_is_started_again_whatever_happens() -> None:
+    lines = settings("alerter.service")
+    for line in ("Type=notify", "Restart=always", "RestartSec=5", "StartLimitIntervalSec=0", "DynamicUser=yes"):
+        assert line in lines
+    assert f"ExecStart={PROGRAM} run" in lines
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
+    assert [line for line in lines if line.startswith(("WatchdogSec=", "StateDirectory=", "LoadCredential="))] == [
+        "WatchdogSec=3min",
+        "StateDirectory=alerter",
+        "LoadCredential=alerter:/etc/alerter/credentials",
+    ]
+
+
+def test_both_services_have_the_same_user_state_credentials_and_sandbox() -> None:
+    assert sandbox(SERVICES[0]) == sandbox(SERVICES[1])
+    assert f"ExecStart={PROGRAM} run --once" in settings("alerter-once.service")
+
+
+def ctl(folder: Path, *arguments: str, shown: str) -> subprocess.CompletedProcess[str]:
+    """Run alerterctl where systemctl shows this unit, if any, and systemd-run repeats what it is asked for."""
+    (folder / "unit").write_text(shown)
+    for name, does in (("systemctl", f'test -s "{folder}/unit" && cat "{folder}/unit"'), ("systemd-run", _REPEAT)):
+        (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / name).chmod(0o755)
+    environ = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    command = [DEPLOY / "alerterctl", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10, env=environ)
+
+
+_REPEAT = 'printf "%s\\n" "$@"; exit 7'
+UNIT = f"# /etc/systemd/system/alerter.service\n{(DEPLOY / 'alerter.service').read_text()}\n"
+
+
+def test_alerterctl_runs_a_command_as_the_service_would(tmp_path: Path) -> None:
+    done = ctl(tmp_path, "backfill", "--since", "2026-01-01", "--site", "Corner Bakery", shown=UNIT)
+    told = done.stdout.splitlines()
+    options, command = told[: told.index("--")], told[told.index("--") + 1 :]
+    assert command == [PROGRAM, "backfill", "--since", "2026-01-01", "--site", "Corner Bakery"]
+    assert options[:4] == ["--quiet", "--collect", "--wait", "--pipe"]
+    assert options[4:] == [f"--property={line}" for line in sandbox("alerter.service")]
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_alerterctl_keeps_to_what_the_owner_has_changed(tmp_path: Path) -> None:
+    own = '[Unit]\nWants=other.service\n[Service]\nExecStart=\nExecStart=/srv/alerter run\nEnvironment="A=b c"\n'
+    told = ctl(tmp_path, "status", shown=UNIT + own).stdout.splitlines()
+    assert '--property=Environment="A=b c"' in told
+    assert told[-2:] == ["/srv/alerter", "status"]
+    assert not [each for each in told if "Wants" in each or "ExecStart" in each]
+
+
+def test_alerterctl_without_the_unit_runs_nothing(tmp_path: Path) -> None:
+    done = ctl(tmp_path, "status", shown="")
+    assert done.returncode == 1
+    assert done.stdout == ""
