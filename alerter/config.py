@@ -195,9 +195,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Con
 def _each_its_own(config: Config, files: Files) -> Config:
     """A receiver of an included file hears of the sites of that file only."""
     receivers = tuple(
-        receiver.model_copy(update={"sites": tuple(beside)})
-        if receiver.sites is None and (beside := files.sites_beside(number)) is not None
-        else receiver
-        for number, receiver in enumerate(config.receivers)
+        receiver.model_copy(update={"sites": tuple(beside)}) if beside and receiver.sites is None else receiver
+        for receiver, beside in zip(config.receivers, files.sites_beside(), strict=True)
     )
     return config.model_copy(update={"receivers": receivers})

@@ -37,21 +37,23 @@ class Files:
         file, own = self.origins[table][int(number) - 1]
         return file, ".".join(part for part in (table, str(own), *rest) if part)
 
-    def sites_beside(self, receiver: int) -> list[str] | None:
-        """The names of the sites in the file of an included receiver; None for one of the main file."""
-        file, _ = self.origins["receivers"][receiver]
-        if file == self.name:
-            return None
-        sites = zip(self.raw["sites"] if self.origins["sites"] else (), self.origins["sites"], strict=True)
-        return [str(site.get("name")) for site, (its, _) in sites if its == file and isinstance(site, dict)]
+    def sites_beside(self) -> list[list[str] | None]:
+        """For each receiver of an included file the names of the sites in that file; None for one of the main file."""
+        names: dict[str, list[str]] = {}
+        for site, (file, _) in zip(
+            self.raw["sites"] if self.origins["sites"] else (), self.origins["sites"], strict=True
+        ):
+            if isinstance(site, dict):
+                names.setdefault(file, []).append(str(site.get("name")))
+        return [None if file == self.name else names.get(file, []) for file, _ in self.origins["receivers"]]
 
     def between_files(self) -> Iterator[tuple[str, str]]:
         """Faults of receivers that want to hear of other sites than those beside them, by their keys in `raw`."""
-        for number, receiver in enumerate(self.raw["receivers"] if self.origins["receivers"] else ()):
-            beside = self.sites_beside(number)
+        for number, beside in enumerate(self.sites_beside(), 1):
+            receiver = self.raw["receivers"][number - 1]
             if beside is None or not isinstance(receiver, dict):
                 continue
-            key = f"receivers.{number + 1}"
+            key = f"receivers.{number}"
             if not beside:
                 yield key, "hears of the sites of its own file only, and there are none in it"
             wanted = receiver.get("sites")
