@@ -1,12 +1,13 @@
 """Which sites there are, in the state file: what they are called, and what becomes of those that were removed."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 from alerter.store.state import State
 
 
-def note(state: State, sites: Mapping[str, str]) -> dict[str, int]:
+def note(state: State, sites: Mapping[str, str]) -> Counter[str]:
     """Keep the names of the config's sites (by id), and let go of all others, within a transaction.
 
     What is queued of those as `new` still goes, under the name that the site had; the rest is cancelled. Returns how
@@ -19,18 +20,15 @@ def note(state: State, sites: Mapping[str, str]) -> dict[str, int]:
     removed = "site_id NOT IN (SELECT value FROM json_each(?))"
     ids = json.dumps(list(sites))
     state.execute(f"UPDATE sites SET failing_since = NULL WHERE {removed}", [ids])
-    waiting = (
-        "(status = 'failed' OR (status = 'pending' AND message IS NULL))"
-        f" AND alert IN (SELECT id FROM alerts WHERE kind <> 'new' AND {removed})"
-    )
-    counted = state.rows(
-        "SELECT ifnull(sites.name, alerts.site_id) AS name, count(*) AS number"
-        " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert LEFT JOIN sites USING (site_id)"
-        f" WHERE {waiting} GROUP BY 1",
+    cancelled = state.rows(
+        "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
+        " AND (status = 'failed' OR message IS NULL)"
+        f" AND EXISTS (SELECT 1 FROM alerts WHERE id = alert AND kind <> 'new' AND {removed})"
+        " RETURNING (SELECT ifnull(name, site_id) FROM alerts LEFT JOIN sites USING (site_id) WHERE id = alert)"
+        " AS site",
         [ids],
     )
-    state.execute(f"UPDATE deliveries SET status = 'cancelled' WHERE {waiting}", [ids])
-    return {row["name"]: row["number"] for row in counted}
+    return Counter(row["site"] for row in cancelled)
 
 
 def names(state: State) -> dict[str, str]:
