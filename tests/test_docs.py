@@ -135,6 +135,6 @@ def test_documents_name_files_that_are_there() -> None:
     named = {
         each
         for path in DOCUMENTS
-        for each in re.findall(r"`((?:alerter|tests|templates|docs)/[\w./]*)`", path.read_text("utf-8"))
+        for each in re.findall(r"`((?:alerter|tests|templates|docs|deploy)/[\w./]*)`", path.read_text("utf-8"))
     }
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
