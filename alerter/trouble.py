@@ -64,7 +64,7 @@ class Troubles:
 
     def _raise(self, kind: AlertKind, scope: str, since: datetime, reason: str, names: Iterable[str]) -> None:
         sites = {**roster.names(self._state), **{site.site_id: site.name for site in self._config.sites}}
-        what, remedy = _described(scope, sites)
+        what, remedy = _described(scope, sites, self._config)
         detail = {"what": what, "reason": reason, "remedy": remedy, "since": since.isoformat()}
         alert = Alert(_key(kind, scope, since), kind, detail=detail)
         reviews.raise_alerts(
@@ -115,7 +115,7 @@ def _is_known(scope: str, config: Config) -> bool:
     return name in known.get(kind, [name])
 
 
-def _described(scope: str, sites: Mapping[str, str]) -> tuple[str, str]:
+def _described(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str, str]:
     """What does not work, and what to do about it."""
     kind, _, name = scope.partition(":")
     if kind == "config":

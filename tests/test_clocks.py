@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from alerter.config import Config
-from alerter.daemon import Rounds
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.rounds import Rounds
 from alerter.store import State, blocks, reviews
 from alerter.wiring import open_house
 from tests.conftest import SITE, SetClock

@@ -18,7 +18,7 @@ PACKAGE = Path(alerter.__file__).parent
 ROOMS: list[set[str]] = [
     {"__main__", "cli", "check", "status", "backfill", "explain", "reply", "terminal"},
     {"demo"},
-    {"daemon", "wiring", "systemd", "reload"},
+    {"daemon", "rounds", "wiring", "systemd", "reload"},
     {"watch.poll", "watch.backfill"},
     {"watch.intake", "watch.reader"},
     {"watch.catalog", "watch.triage", "watch.routing"},
@@ -44,7 +44,7 @@ THIRD_PARTIES = {
     "aiohttp": {"tell.slack", "demo"},
     "aiosmtpd": {"demo"},
     "aiosmtplib": {"tell.email"},
-    "apscheduler": {"daemon"},
+    "apscheduler": {"rounds"},
     "click": COMMANDS,
     "httpx": {"watch.wix"},
     "jinja2": {"tell.render"},

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from alerter.clock import Clock
 from alerter.config import Config
-from alerter.daemon import Rounds, beat
+from alerter.daemon import beat
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.rounds import Rounds
 from alerter.store import Holder, Lock, State, outbox
 from alerter.systemd import notify
 from alerter.wiring import open_house
@@ -165,11 +167,11 @@ async def test_a_daemon_that_waits_for_a_backfill_lives_and_takes_a_reload_for_l
             await until(lambda: systemd.heard("RELOADING=1") and len(wix.queries()) >= 1)
 
 
-async def signs_of_life(rounds: Rounds, config: Config, state: State, systemd: Systemd) -> int:
+async def signs_of_life(rounds: Rounds, config: Config, state: State, clock: SetClock, systemd: Systemd) -> int:
     """How many signs of life three beats give to a watchdog with a short patience."""
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000"}
     systemd.told.clear()
-    beating = asyncio.create_task(beat(config, state, environ, rounds))
+    beating = asyncio.create_task(beat(config, state, clock, environ, rounds))
     await until(lambda: len(systemd.told) >= 3)
     beating.cancel()
     notify(environ, "X_END=1")  # whatever was sent before has been heard, too, once this is
@@ -182,12 +184,12 @@ async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
 ) -> None:
     async with open_house(config, state, clock) as house:
         rounds = Rounds(config, clock, house)
-        assert await signs_of_life(rounds, config, state, systemd) >= 3
+        assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
         clock.advance(seconds=rounds.patience + 1)
-        assert await signs_of_life(rounds, config, state, systemd) == 0
+        assert await signs_of_life(rounds, config, state, clock, systemd) == 0
         assert caplog.text.count("systemd is left to restart alerter") == 1
         await rounds._round(config.sites[0])
-        assert await signs_of_life(rounds, config, state, systemd) >= 3
+        assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
 
 
 async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
@@ -351,7 +353,7 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
         slack.faults.clear()
         await until(lambda: slack.posts)
         with State.open(path.parent / "state.db", migrate=False) as state:
-            await until(lambda: not outbox.pending(state, ["owner", "support"]))
+            await until(lambda: not outbox.pending(state, ["owner", "support"], Clock().now()))
             assert not state.rows("SELECT * FROM troubles")
     assert [mail.subject for mail in mailbox.mails[1:]] == [
         "alerter is in trouble: the reviews of Café cannot be read",

@@ -1,0 +1,107 @@
+"""Starts rounds, each site's at its own moment, and ends them."""
+
+import asyncio
+import logging
+import zlib
+from datetime import timedelta
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from alerter.clock import Clock
+from alerter.config import Config, Site
+from alerter.wiring import House
+
+log = logging.getLogger(__name__)
+
+# Less than the ten seconds in which `run` promises to end.
+_GRACE = 8.0
+_SPREAD = 0.05
+# Longer than a round can take without getting a page further, while every call to Wix runs into its timeout.
+_SLOWEST = 600.0
+
+
+class Rounds:
+    """Starts the rounds of every site, each at its own moment of the period."""
+
+    def __init__(self, config: Config, clock: Clock, house: House) -> None:
+        self._config = config
+        self._clock = clock
+        self._house = house
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._timekeeper: asyncio.Task[None]
+        # By the clock that nobody sets: when a round last ended, however badly.
+        self.finished_at = clock.monotonic()
+        self.patience = max(3 * config.poll.every.total_seconds(), _SLOWEST)
+
+    def start(self) -> None:
+        """Begin; the first rounds are at once, spread out where there are many sites."""
+        every = self._config.poll.every.total_seconds()
+        spread = min(every, _SPREAD * (len(self._config.sites) - 1))
+        now = self._clock.now()
+        for site in self._config.sites:
+            self._scheduler.add_job(
+                self._round,
+                "interval",
+                seconds=every,
+                args=[site],
+                id=site.site_id,
+                next_run_time=now + timedelta(seconds=spread * _share(site.site_id)),
+                misfire_grace_time=None,  # a round that is late is made all the same
+                coalesce=True,
+                max_instances=1,
+            )
+        self._scheduler.start()
+        self._timekeeper = asyncio.create_task(self._keep_time())
+
+    async def _keep_time(self) -> None:
+        """Begin the rounds anew when the clock is set: the scheduler goes by it, and would wait for it to come back."""
+        every = self._config.poll.every.total_seconds()
+        ahead = self._ahead()
+        while True:
+            await asyncio.sleep(every)
+            if abs(self._ahead() - ahead) > every / 2:
+                ahead = self._ahead()
+                log.warning("the clock was set; rounds begin anew")
+                now = self._clock.now()
+                for job in self._scheduler.get_jobs():
+                    job.modify(next_run_time=now + timedelta(seconds=every * _share(job.id)))
+
+    def _ahead(self) -> float:
+        """How far the wall clock is ahead of the one that nobody sets."""
+        return self._clock.now().timestamp() - self._clock.monotonic()
+
+    def idle_for(self) -> float:
+        """Seconds since a round ended, or got a page further: a first read may take long."""
+        return self._clock.monotonic() - max(self.finished_at, self._house.poller.page_at)
+
+    async def stop(self, telling: asyncio.Task[bool]) -> None:
+        """Start no more rounds, and give what is under way a few seconds to end."""
+        self._timekeeper.cancel()
+        self._scheduler.pause()
+        pending = self._under_way | {telling}
+        _, late = await asyncio.wait(pending, timeout=_GRACE)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        # APScheduler's own wait is not one: it cancels, a turn of the loop later.
+        self._scheduler.shutdown(wait=False)
+        await asyncio.sleep(0)
+
+    async def _round(self, site: Site) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        try:
+            await self._house.poller.round(site)
+        finally:
+            self.finished_at = self._clock.monotonic()
+        # Another process may have queued something, or a person unparked a receiver.
+        self._house.dispatcher.wake_all()
+
+
+def _share(site_id: str) -> float:
+    """A number from 0 to 1 that is always the same for a site: its place in the period."""
+    return zlib.crc32(site_id.encode()) / 0xFFFFFFFF
