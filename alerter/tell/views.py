@@ -1,4 +1,4 @@
-"""What alerts look like to templates. Pure."""
+"""What alerts look like to templates; what stands below a field is its line in the documentation. Pure."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -33,8 +33,11 @@ class SiteView:
     """A site, as templates see it."""
 
     name: str
+    """What the config calls the site."""
     id: str
+    """Its id at Wix."""
     reviews_url: str
+    """The address where its reviews are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +45,45 @@ class ReviewView:
     """A review, as templates see it: every text as it came, cleaned, with nothing escaped yet."""
 
     id: str
+    """Its id at Wix."""
     rating: int
+    """Its stars, 1 to 5."""
     stars: str
+    """The same as five signs, such as ★★☆☆☆."""
     title: str
+    """Its title; may be empty."""
     body: str
+    """What the customer wrote; may be empty."""
     excerpt: str
+    """The first 150 characters of that, on one line."""
     author: str
+    """Who wrote it, or "a customer"."""
     what: str
+    """What was reviewed: its name, or "product" and its id."""
     what_url: str
+    """The page of that; may be empty."""
     when: str
+    """When it was written, in the owner's timezone."""
     timestamp: int
+    """The same in seconds since 1970, 0 where nobody knows."""
     moderation: str
+    """Why it is not published, in words; empty where it is."""
     notes: str
+    """What a digest says of why the review is in it; empty for a new one."""
     late: bool
+    """Whether it is older, and was changed or approved since."""
     before: Mapping[str, Any] | None
+    """What a lowered review was before: its `rating`, `title` and `body`; none for any other."""
     waiting: str
+    """How long ago it was written, such as 3 h 12 min."""
     closing: str
+    """Why it needs nobody any more: answered, raised, rejected or gone; else empty."""
     end: str
+    """The same in words, such as "Answered after 3 h 12 min"."""
     reply: str
+    """The owner's answer to an answered one; else empty."""
     site: SiteView
+    """The site that it is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +91,13 @@ class TroubleView:
     """What alerter cannot do, as templates see it."""
 
     what: str
+    """What does not work."""
     reason: str
+    """What was seen of it."""
     remedy: str
+    """What to do about it."""
     since: str
+    """When it began, in the owner's timezone."""
 
 
 def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[str, str]) -> ReviewView:
