@@ -8,6 +8,7 @@ AlerterError
         WixAuthError           Wix does not let us in: a person has to mend it
         WixUnavailable         try again later: 429, 5xx, timeouts, lost connections
         WixResponseError       Wix answered something that cannot be understood, or refused the request itself
+            WixPrecondition    the site does not have what this needs
             WixNotFound        Wix has no such thing
     RenderError                a template is broken
     DeliveryError              a message did not go out; its kind says what is at fault
@@ -65,6 +66,10 @@ class WixUnavailable(WixError):
 
 class WixResponseError(WixError):
     """Wix answered something that cannot be understood, or holds the request itself to be wrong."""
+
+
+class WixPrecondition(WixResponseError):
+    """What is asked for needs something of the site that it does not have (428): the other catalog, say."""
 
 
 class WixNotFound(WixResponseError):

@@ -103,18 +103,37 @@ async def test_a_store_that_is_installed_later_is_found_a_day_later(
     assert names(state) == {"rye": ("Rye bread", URL)}
 
 
-async def test_a_site_that_moved_to_another_catalog_is_followed_a_day_later(
-    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+async def test_a_site_that_moved_to_another_catalog_is_followed_at_once(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.sites[SITE].catalog = "V1_CATALOG"
     await catalog.learn(site, [of("wheat")])
     wix.sites[SITE].catalog = "V3_CATALOG"
     await catalog.learn(site, [of()])
-    assert wix.requests[-1].status == 428
-    assert names(state)["rye"] == (None, None)
-    clock.advance(days=1, seconds=1)
+    assert names(state) == {"wheat": (None, None), "rye": ("Rye bread", URL)}
+    assert [request.status for request in wix.requests[2:]] == [428, 200, 200]
+
+
+async def test_a_site_whose_catalogs_both_refuse_is_asked_twice_and_left_alone(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
+) -> None:
+    wix.faults.always(V3 + "rye", Fault(status=428))
     await catalog.learn(site, [of()])
-    assert names(state)["rye"] == ("Rye bread", URL)
+    await catalog.learn(site, [of()])
+    assert names(state) == {"rye": (None, None)}
+    assert paths(wix) == [VERSION, V3 + "rye"] * 2
+
+
+@pytest.mark.parametrize("answer", [None, Fault(status=403)], ids=["no store", "a refusal"])
+async def test_a_site_is_asked_for_its_catalog_once_a_day_whatever_it_answers(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, answer: Fault | None
+) -> None:
+    wix.sites[SITE].catalog = "STORES_NOT_INSTALLED"
+    if answer:
+        wix.faults.always(VERSION, answer)
+    for entity_id in ("rye", "wheat", "spelt"):
+        await catalog.learn(site, [of(entity_id)])
+    assert paths(wix) == [VERSION]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +196,7 @@ async def test_a_name_is_asked_for_once_a_day_and_never_lost_to_an_answer_withou
     clock.advance(days=1, seconds=1)
     wix.sites[SITE].products.clear()
     await catalog.learn(site, [of()])
-    assert len(wix.requests) == 3
+    assert paths(wix)[2:] == [VERSION, V3 + "rye"]
     assert names(state) == {"rye": ("Rye bread", URL)}
     clock.advance(days=1, seconds=1)
     wix.add_product(SITE, "rye", "Rye loaf", URL)
@@ -296,6 +315,25 @@ async def test_one_product_without_an_answer_keeps_no_other_from_its_name(
     wix.faults.always(V3 + "a", Fault(status=403))
     await catalog.learn(site, [of("a"), of("rye"), of("gone")])
     assert names(state) == {"a": (None, None), "gone": (None, None), "rye": ("Rye bread", URL)}
+
+
+async def test_products_are_asked_for_at_the_same_time(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
+) -> None:
+    several = [f"p{number}" for number in range(8)]
+    for entity_id in several:
+        wix.add_product(SITE, entity_id, f"Bread {entity_id}", URL)
+        wix.faults.always(V3 + entity_id, Fault(delay=0.3))
+    await catalog.learn(site, [of(entity_id) for entity_id in several])
+    assert {name for name, _ in names(state).values()} == {f"Bread {entity_id}" for entity_id in several}
+
+
+async def test_a_product_that_wix_cannot_name_now_keeps_no_other_from_its_name(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
+) -> None:
+    wix.faults.always(V3 + "a", Fault(status=503))
+    await catalog.learn(site, [of("a"), of("rye")])
+    assert names(state) == {"rye": ("Rye bread", URL)}
 
 
 async def test_why_a_name_is_missing_can_be_read_in_the_log(

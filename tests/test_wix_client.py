@@ -19,7 +19,7 @@ from alerter.config import Site
 from alerter.counters import counts
 from alerter.demo.faults import Fault, Loopback
 from alerter.demo.wix import App, EmbeddedWix, Request
-from alerter.errors import WixAuthError, WixError, WixNotFound, WixResponseError, WixUnavailable
+from alerter.errors import WixAuthError, WixError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
 from alerter.watch.wix import Page, Span, WixClient
 from tests.conftest import SECRETS, SITE, SetClock
@@ -588,7 +588,7 @@ async def test_wix_that_nobody_listens_for_cannot_be_reached(client: WixClient, 
         (Fault(status=400, body='{"message": "filter is\\nwrong\\u0000"}'), WixResponseError, "“filter is wrong ”"),
         (Fault(status=404, body='{"message": "gone"}'), WixNotFound, "404 “gone”"),
         (Fault(status=409), WixResponseError, "409"),
-        (Fault(status=428, body='{"message": null}'), WixResponseError, "428"),
+        (Fault(status=428, body='{"message": null}'), WixPrecondition, "428"),
         (Fault(status=401, body='{"message": "who?"}'), WixAuthError, "401 “who?”"),
         (Fault(status=403, body="[]"), WixAuthError, "403"),
     ],

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from alerter.clock import Clock
 from alerter.config import Site
-from alerter.errors import StateError, WixAuthError, WixError, WixResponseError
+from alerter.errors import StateError, WixAuthError, WixError, WixPrecondition, WixResponseError
 from alerter.models import Product, Review
 from alerter.store import State, products
 from alerter.watch.wix import WixClient
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _KEPT = timedelta(days=1)
 _PATIENCE = 2.0
+_AT_ONCE = 8
 _LONGEST_NAME = 200
 
 
@@ -29,14 +30,12 @@ class Catalog:
         self._state = state
         self._clock = clock
         self._wix = wix
-        self._versions: dict[str, str] = {}
+        self._versions: dict[str, tuple[str, datetime]] = {}
 
     async def learn(self, site: Site, reviews: Collection[Review]) -> None:
         """Get to know the products of these reviews, as far as that goes within two seconds."""
-        ids = {review.entity_id for review in reviews if review.entity_id and review.namespace == "stores"} - {
-            ".",
-            "..",
-        }
+        ids = {review.entity_id for review in reviews if review.entity_id and review.namespace == "stores"}
+        ids -= {".", ".."}
         try:
             unknown = ids - products.known(self._state, site.site_id, ids, self._clock.now() - _KEPT)
             if unknown:
@@ -47,15 +46,39 @@ class Catalog:
             log.debug('site "%s": a product keeps its id for a name: %s', site.name, error or "too slow")
 
     async def _ask(self, site: Site, ids: Sequence[str]) -> None:
-        version = self._versions.get(site.site_id) or await self._version(site)
-        for entity_id in ids:
+        elsewhere = await self._ask_all(site, ids)
+        if elsewhere:
+            # The store has moved since it was asked which catalog it has.
+            self._versions.pop(site.site_id, None)
+            elsewhere = await self._ask_all(site, elsewhere)
+        for entity_id in elsewhere:
+            self._keep(site, entity_id, Product())
+
+    async def _ask_all(self, site: Site, ids: Sequence[str]) -> list[str]:
+        """Ask for several products at once; returns those that the site has in another catalog."""
+        version = await self._version(site)
+        elsewhere: list[str] = []
+        queue = iter(ids)
+        asking = [self._ask_each(site, version, queue, elsewhere) for _ in ids[:_AT_ONCE]]
+        # One that fails keeps no other from its name.
+        for failure in await asyncio.gather(*asking, return_exceptions=True):
+            if failure is not None:
+                raise failure
+        return elsewhere
+
+    async def _ask_each(self, site: Site, version: str, queue: Iterator[str], elsewhere: list[str]) -> None:
+        for entity_id in queue:
             try:
                 product = await self._product(site, version, quote(entity_id, safe=""))
+            except WixPrecondition:
+                elsewhere.append(entity_id)
+                continue
             except (WixAuthError, WixResponseError):
-                # Not asked again before tomorrow; by then the store may have moved to the other catalog.
-                product = Product()
-                self._versions.pop(site.site_id, None)
-            products.put(self._state, site.site_id, entity_id, product, self._clock.now())
+                product = Product()  # not asked again before tomorrow
+            self._keep(site, entity_id, product)
+
+    def _keep(self, site: Site, entity_id: str, product: Product) -> None:
+        products.put(self._state, site.site_id, entity_id, product, self._clock.now())
 
     async def _product(self, site: Site, version: str, entity_id: str) -> Product:
         if version == "V3_CATALOG":
@@ -65,13 +88,16 @@ class Catalog:
         return Product()
 
     async def _version(self, site: Site) -> str:
+        """Which catalog a site has; empty where it does not say. Asked once a day, whatever the answer was."""
+        version, asked_at = self._versions.get(site.site_id, ("", None))
+        if asked_at and self._clock.now() - asked_at <= _KEPT:
+            return version
         try:
             answer = await self._wix.get(site, "/stores/v3/provision/version")
+            version = str((answer or {}).get("catalogVersion"))
         except (WixAuthError, WixResponseError):
-            return ""
-        version = str((answer or {}).get("catalogVersion"))
-        if version in ("V1_CATALOG", "V3_CATALOG"):
-            self._versions[site.site_id] = version
+            version = ""
+        self._versions[site.site_id] = (version, self._clock.now())
         return version
 
 

@@ -15,7 +15,7 @@ from alerter import __version__
 from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Site
 from alerter.counters import counts
-from alerter.errors import WixAuthError, WixNotFound, WixResponseError, WixUnavailable
+from alerter.errors import WixAuthError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
 from alerter.watch.wix_review import UnreadableReview, parse_review
 
@@ -235,6 +235,8 @@ def _understood(response: httpx.Response, now: datetime, secrets: tuple[str, ...
         raise WixUnavailable(f"Wix has a fault of its own: {_said(response, secrets)}", retry_after, request)
     if status == 404:
         raise WixNotFound(f"Wix has no such thing: {_said(response, secrets)}", request)
+    if status == 428:
+        raise WixPrecondition(f"Wix refuses the request: {_said(response, secrets)}", request)
     if status != 200:
         raise WixResponseError(f"Wix refuses the request: {_said(response, secrets)}", request)
     answer = _json(response)
