@@ -71,7 +71,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A photo or video; `url` opens it, `thumbnail` is a picture of it where there is one."""
+    """A photo or video; `url` opens it, `thumbnail` is a small picture of it where Wix itself has one."""
 
     kind: str
     url: str
@@ -153,13 +153,31 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """What is on record around a review.
+
+    `product_low`: low-rated reviews of its product in the last 30 days. `author_low`: earlier low-rated ones by its
+    author; `author_last` is when the last of them was written, `author_rating` how many stars it gave.
+    """
+
+    product_low: int = 0
+    author_low: int = 0
+    author_last: datetime | None = None
+    author_rating: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One alert within a message, with the review as it is known now, why it is closed, and what it is about."""
+    """One alert within a message, with the review as it is known now, why it is closed, and what it is about.
+
+    The context is known where it is the only one of its message.
+    """
 
     alert: Alert
     review: Review | None = None
     product: Product = Product()
     closing: Closing | None = None
+    context: Context = Context()
 
 
 @dataclass(frozen=True, slots=True)

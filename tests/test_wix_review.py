@@ -402,15 +402,16 @@ def video(url: object, poster: object = None) -> dict[str, Any]:
     return {"video": {"id": "v", "posters": [{"url": poster}], "resolutions": [{"url": url, "format": "mp4"}]}}
 
 
-IMAGE = "https://static.wixstatic.com/media/a~b.jpg?w=1&h=2#x"
+IMAGE = "https://static.wixstatic.com/media/a_1~mv2.jpg"
+SMALL = f"{IMAGE}/v1/fill/w_240,h_240,al_c,q_80/small.jpg"
 VIDEO = "https://video.wixstatic.com/v.mp4"
 
 
 @pytest.mark.parametrize(
     ("item", "media"),
     [
-        (image(IMAGE), [Media("image", IMAGE, IMAGE)]),
-        (video(VIDEO, IMAGE), [Media("video", VIDEO, IMAGE)]),
+        (image(IMAGE), [Media("photo", IMAGE, SMALL)]),
+        (video(VIDEO, IMAGE), [Media("video", VIDEO, SMALL)]),
         (video(VIDEO), [Media("video", VIDEO)]),
         (video(VIDEO, "javascript:alert(1)"), [Media("video", VIDEO)]),
         ({"video": {"resolutions": [{"url": "http://x/"}, None, {"url": VIDEO}]}}, [Media("video", VIDEO)]),
@@ -446,6 +447,23 @@ def test_media_is_what_can_be_opened(state: State, item: object, media: list[Med
 
     assert review.media == tuple(media)
     assert_storable(review, state)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://photos.example/a.jpg",
+        "https://static.wixstatic.com.evil.example/media/a.jpg",
+        "https://static.wixstatic.com@evil.example/media/a.jpg",
+        "https://static.wixstatic.com/media/../a.jpg",
+        "https://static.wixstatic.com/media/a.jpg?to=evil",
+    ],
+)
+def test_a_picture_that_wix_does_not_keep_is_linked_to_and_not_shown(url: str) -> None:
+    assert parse_review(content(media=[image(url), video(VIDEO, url)])).media == (
+        Media("photo", url),
+        Media("video", VIDEO),
+    )
 
 
 @pytest.mark.parametrize(

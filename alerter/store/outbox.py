@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from alerter.models import (
     from_ms,
     to_ms,
 )
+from alerter.store.context import context_of
 from alerter.store.reviews import load_review
 from alerter.store.state import State
 
@@ -85,7 +86,9 @@ def claim(
         if not members:
             state.execute("DELETE FROM messages WHERE id = ?", [message_id])
             return None
-        return Message(message_id, uid, receiver, form, _entries(state, message_id), now, thread=_thread(state, thread))
+        return Message(
+            message_id, uid, receiver, form, _entries(state, message_id, now), now, thread=_thread(state, thread)
+        )
 
 
 def under_way(state: State, receiver: str, now: datetime) -> Message | None:
@@ -296,7 +299,7 @@ def _message(state: State, row: dict[str, Any], *, in_doubt: bool) -> Message:
         uid=row["message_id"],
         receiver=row["receiver"],
         form=Form(row["form"]),
-        entries=_entries(state, row["id"]),
+        entries=_entries(state, row["id"], from_ms(row["attempted_at"])),
         attempted_at=from_ms(row["attempted_at"]),
         attempts=row["attempts"],
         plain=bool(row["plain"]),
@@ -315,7 +318,7 @@ def _thread(state: State, message_id: int | None) -> Thread | None:
     return Thread(row["id"], row["message_id"], row["subject"] or "", row["slack_ts"]) if row else None
 
 
-def _entries(state: State, message_id: int) -> tuple[Entry, ...]:
+def _entries(state: State, message_id: int, now: datetime) -> tuple[Entry, ...]:
     rows = state.rows(
         "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
         " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
@@ -326,7 +329,11 @@ def _entries(state: State, message_id: int) -> tuple[Entry, ...]:
         " WHERE deliveries.message = ? ORDER BY alerts.id",
         [message_id],
     )
-    return tuple(_entry(row) for row in rows)
+    entries = tuple(_entry(row) for row in rows)
+    if len(entries) > 1 or not entries or entries[0].review is None:
+        return entries
+    [alone] = rows
+    return (replace(entries[0], context=context_of(state, alone["site_id"], alone["review_id"], now)),)
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -14,6 +14,9 @@ from alerter.models import Media, Reply, Review
 _LONGEST = 3000
 _LONGEST_NAME = 100
 _MOST_MEDIA = 10
+# Wix shrinks the pictures that it keeps: a photo as it came from a phone is several megabytes.
+_PICTURE = re.compile(r"https://static\.wixstatic\.com/media/[\w.~-]+", re.ASCII)
+_SMALL = "v1/fill/w_240,h_240,al_c,q_80/small.jpg"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -120,14 +123,19 @@ def _media(value: object) -> tuple[Media, ...]:
 def _medium(item: Mapping[str, Any]) -> Media | None:
     image, video = _table(item, "image"), _table(item, "video")
     if url := https_url(image.get("url")):
-        return Media("image", url, url)
+        return Media("photo", url, _thumbnail(url))
     posters = video.get("posters")
     poster = posters[0] if isinstance(posters, list) and posters and isinstance(posters[0], dict) else {}
     resolutions = video.get("resolutions")
     for resolution in resolutions if isinstance(resolutions, list) else ():
         if isinstance(resolution, dict) and (url := https_url(resolution.get("url"))):
-            return Media("video", url, https_url(poster.get("url")))
+            return Media("video", url, _thumbnail(poster.get("url")))
     return None
+
+
+def _thumbnail(url: object) -> str | None:
+    """Only of what Wix keeps: a picture from anywhere else would tell its host who looks at it, and when."""
+    return f"{url}/{_SMALL}" if isinstance(url, str) and _PICTURE.fullmatch(url) else None
 
 
 def https_url(value: object) -> str | None:

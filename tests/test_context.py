@@ -1,0 +1,116 @@
+"""What stands around a review in an alert: how its product does, and what its author said before."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alerter.models import Alert, AlertKind, Closing, Context, Form, Known, Status
+from alerter.store import State, context, outbox, reviews
+from alerter.store.context import context_of
+from alerter.store.reviews import Raised
+from tests.conftest import SITE, review
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+OTHER_SITE = "22222222-2222-4222-8222-222222222222"
+
+
+@pytest.fixture(autouse=True)
+def covered(state: State) -> None:
+    """Both sites are watched for two stars and fewer."""
+    reviews.cover(state, SITE, 2)
+    reviews.cover(state, OTHER_SITE, 2)
+
+
+def put(
+    state: State, review_id: str, rating: int = 1, days: float = 0, *, site: str = SITE, closing: Closing | None = None,
+    **fields: Any,
+) -> None:  # fmt: skip
+    about = review(
+        review_id, rating, created=NOW - timedelta(days=days), **{"entity_id": "rye", "contact_id": "ada"} | fields
+    )
+    with state.transaction():
+        reviews.put_reviews(state, site, [Known(about, Status.BASELINE, closing=closing)], NOW)
+
+
+def test_a_product_stands_by_its_low_rated_reviews_of_the_last_30_days(state: State) -> None:
+    put(state, "this")
+    put(state, "as low", 2, days=29.9)
+    put(state, "higher", 3, days=1)
+    put(state, "too old", 1, days=30.1)
+    put(state, "another product's", 1, days=1, entity_id="wheat")
+    put(state, "another site's", 1, days=1, site=OTHER_SITE)
+    put(state, "gone", 1, days=1, closing=Closing.GONE)
+    put(state, "answered", 1, days=1, closing=Closing.ANSWERED)
+
+    assert context_of(state, SITE, "this", NOW).product_low == 3
+
+
+def test_an_author_has_earlier_low_rated_reviews_of_any_age(state: State) -> None:
+    put(state, "this")
+    put(state, "first", 1, days=900, entity_id="wheat")
+    put(state, "last", 2, days=40)
+    put(state, "a good one", 5, days=2)
+    put(state, "later", 1, days=-1)
+    put(state, "another's", 1, days=1, contact_id="bob")
+    put(state, "at another site", 1, days=1, site=OTHER_SITE)
+    put(state, "gone", 1, days=1, closing=Closing.GONE)
+
+    found = context_of(state, SITE, "this", NOW)
+
+    assert (found.author_low, found.author_last, found.author_rating) == (2, NOW - timedelta(days=40), 2)
+
+
+def test_reviews_of_nothing_by_nobody_have_nothing_in_common(state: State) -> None:
+    put(state, "this", entity_id=None, contact_id=None)
+    put(state, "other", days=1, entity_id=None, contact_id=None)
+
+    assert context_of(state, SITE, "this", NOW) == Context()
+
+
+def test_a_site_that_was_never_read_to_its_end_says_nothing(state: State) -> None:
+    put(state, "this")
+    put(state, "other", days=1)
+    reviews.cover(state, SITE, 0)
+
+    assert context_of(state, SITE, "this", NOW) == Context()
+
+
+def test_the_threshold_says_what_is_low_rated(state: State) -> None:
+    put(state, "this")
+    put(state, "three stars", 3, days=1)
+    reviews.cover(state, SITE, 3)
+
+    assert context_of(state, SITE, "this", NOW) == Context(2, 1, NOW - timedelta(days=1), 3)
+
+
+def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
+    steps: list[str] = []
+    for sql in (context._PRODUCT, context._AUTHOR):
+        rows = state.rows(f"EXPLAIN QUERY PLAN {sql}", {"site": SITE, "review": "this", "since": 0})
+        steps += [row["detail"] for row in rows if "others" in row["detail"]]
+
+    assert steps == [
+        "SEARCH others USING INDEX reviews_by_product (site_id=? AND entity_id=? AND created_at>?)",
+        "SEARCH others USING INDEX reviews_by_author (site_id=? AND contact_id=? AND created_at<?)",
+    ]
+
+
+@pytest.mark.parametrize(("count", "known"), [(1, True), (2, False)], ids=["alone", "in a digest"])
+def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(state: State, count: int, known: bool) -> None:
+    ids = [f"r{number}" for number in range(count)]
+    for review_id in ids:
+        put(state, review_id)
+    raised = [Raised(Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each), [("owner", None)]) for each in ids]
+    with state.transaction():
+        reviews.raise_alerts(state, raised, NOW)
+    form = Form.ALERT if count == 1 else Form.DIGEST
+    message = outbox.claim(state, "owner", form, [due.alert for due in outbox.due(state, "owner", NOW, 9)], "uid", NOW)
+
+    assert message
+    assert len(message.entries) == count
+    assert all((entry.context.product_low == count) is known for entry in message.entries)
+    # As it is read again after a restart, or for an update.
+    again = outbox.under_way(state, "owner", NOW)
+    assert again
+    assert again.entries == message.entries
