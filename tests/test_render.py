@@ -124,8 +124,8 @@ def objects(part: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def words(blocks: Any) -> str:
-    """What people read in the rich text of some blocks."""
-    return "".join(str(each["text"]) for each in objects(blocks) if each.get("type") in ("text", "link"))
+    """What people read in the rich text and the fields of some blocks."""
+    return "".join(str(each["text"]) for each in objects(blocks) if each.get("type") in ("text", "link", "mrkdwn"))
 
 
 def shape(part: Any) -> Any:
@@ -184,8 +184,8 @@ def test_a_slack_message_of_a_new_review_says_the_same(renderer: Renderer) -> No
 
     assert_within_slacks_limits(content)
     header, *rich, actions = content.blocks
-    assert header["text"] == {"type": "plain_text", "text": "★☆☆☆☆ Corner Bakery"}
-    assert words(rich) == "StaleThe bread was stale.\nAnd dear.Ada on product p-17, "
+    assert header["text"] == {"type": "plain_text", "text": "★☆☆☆☆ product p-17 · Corner Bakery"}
+    assert words(rich) == "Stale\nThe bread was stale.\nAnd dear.Ada on product p-17, "
     assert [button["url"] for button in actions["elements"]] == [DASHBOARD]
     assert content.text.startswith("★☆☆☆☆ product p-17: ‘Stale’ (Corner Bakery)\n")
     assert "The bread was stale.\nAnd dear." in content.text
@@ -199,7 +199,7 @@ def test_a_lowered_review_is_told_with_before_and_after(renderer: Renderer) -> N
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "lowered from 2 to 1" in text
         assert "The bread was stale." in text
-    for text in (mail.text, Page(mail.html).text, slack.text):
+    for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "Not bad" in text
         assert "But not good either" in text
     assert_within_slacks_limits(slack)
@@ -214,7 +214,7 @@ def test_a_lowered_review_that_had_no_words_says_nothing_of_them(renderer: Rende
 
 
 def test_what_a_lowered_review_said_before_stands_apart(renderer: Renderer) -> None:
-    assert "\n\nWhat it said before:\nNot bad\n" in renderer.mail(lowered()).text
+    assert "\n\nWhat it said before:\n\nNot bad\n\nBut not good either\n\n" in renderer.mail(lowered()).text
 
 
 @pytest.mark.parametrize("kind", ["new", "lowered"])
@@ -369,7 +369,7 @@ def test_a_test_is_marked_as_one_wherever_it_is_read(renderer: Renderer, form: s
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "This is a test" in text
     assert_within_slacks_limits(slack)
-    for text in (renderer.mail(of).text, renderer.mail(of).html, renderer.slack(of).text):
+    for text in (renderer.mail(of).text, Page(renderer.mail(of).html).text, renderer.slack(of).text):
         assert "test" not in text.lower()
 
 
@@ -412,7 +412,8 @@ def test_on_slack_text_stands_where_nothing_is_markup(renderer: Renderer, form: 
     harmless, slack = renderer.slack(hostile(form, "harmless")), renderer.slack(hostile(form, text))
 
     assert shape(slack.blocks) == shape(harmless.blocks)
-    assert not [each for each in objects(slack.blocks) if each.get("type") == "mrkdwn"]
+    marked_up = [each["text"] for each in objects(slack.blocks) if each.get("type") == "mrkdwn"]
+    assert marked_up == [each["text"] for each in objects(harmless.blocks) if each.get("type") == "mrkdwn"]
     assert words(slack.blocks).count(one_line(text)) >= (6 if form == "digest" else 3)
     assert form == "digest" or text in words(slack.blocks)
     assert_within_slacks_limits(slack)

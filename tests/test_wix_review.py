@@ -474,6 +474,8 @@ def test_a_picture_that_wix_does_not_keep_is_linked_to_and_not_shown(url: str) -
         "data:text/html,<script>",
         "//static.wixstatic.com/a.jpg",
         "https://",
+        "https:///a.jpg",
+        "https://[a/b.jpg",
         "https://a b",
         "https://a\nb",
         "https://a/\n",

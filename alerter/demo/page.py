@@ -121,9 +121,8 @@ def _inline(element: Mapping[str, Any]) -> str:
     elif kind == "emoji":
         shown = _emoji(element["name"])
     else:
-        name = (
-            element.get("user_id") or element.get("usergroup_id") or element.get("channel_id") or element.get("range")
-        )
+        names = ("user_id", "usergroup_id", "channel_id", "range")
+        name = next((element[each] for each in names if each in element), None)
         shown = escape(element.get("text") or element.get("fallback") or f"@{name}")
     for style, tag in _STYLES.items():
         if element.get("style", {}).get(style):

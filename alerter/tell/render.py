@@ -13,7 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 import alerter
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
-from alerter.tell.views import pack, view_review, view_trouble
+from alerter.tell.views import pack, view_mention, view_review, view_trouble
 from alerter.tell.words import cut, slack_text, slack_words
 
 log = logging.getLogger(__name__)
@@ -40,14 +40,17 @@ class Renderer:
         """What a message says by email. Raises RenderError."""
         name, values = self._values(message, test=test)
         subject = " ".join(self._fill(f"{name}.subject.txt", values).split())
-        text = self._fill(f"{name}.txt", values)
+        text = self._fill(f"{name}.txt", values).rstrip()
         return Content(subject, text, html="" if message.plain else self._fill(f"{name}.html", values))
 
-    def slack(self, message: Message, *, test: bool = False) -> Content:
-        """What a message says on Slack. Raises RenderError."""
+    def slack(
+        self, message: Message, *, test: bool = False, mention: str | None = None, mention_max_rating: int = 5
+    ) -> Content:
+        """What a message says on Slack, and whom it calls by name. Raises RenderError."""
         name, values = self._values(message, test=test)
+        values["mention"] = view_mention(message, mention, mention_max_rating)
         subject = " ".join(self._fill(f"{name}.subject.txt", values).split())
-        text = slack_text(f"{subject}\n{self._fill(f'{name}.txt', values)}", _SLACK_FALLBACK)
+        text = slack_text(f"{subject}\n{self._fill(f'{name}.txt', values).rstrip()}", _SLACK_FALLBACK)
         blocks = () if message.plain else tuple(self._fill(f"{name}.slack.json", values, as_json=True))
         return Content(subject, text, blocks=blocks)
 

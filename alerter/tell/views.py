@@ -1,12 +1,14 @@
 """What alerts look like to templates; what stands below a field is its line in the documentation. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
+from urllib.parse import urlsplit
 
-from alerter.models import AlertKind, Closing, Entry, Review
+from alerter.models import AlertKind, Closing, Entry, Media, Message, Review
 from alerter.tell.words import SLACK_TEXT, cut, units
 
 _EXCERPT = 150
@@ -38,6 +40,30 @@ class SiteView:
     """Its id at Wix."""
     reviews_url: str
     """The address where its reviews are answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaView:
+    """A photo or video of a review, as templates see it."""
+
+    kind: str
+    """`photo` or `video`."""
+    url: str
+    """The address that opens it."""
+    thumbnail: str
+    """The address of a small picture of it, kept by Wix; may be empty."""
+    host: str
+    """Where it is kept, where that is not Wix; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class MentionView:
+    """Whom a Slack message calls by name, as templates see it."""
+
+    type: str
+    """`user` or `usergroup`, as Slack's rich text has it."""
+    id: str
+    """Their id on Slack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +110,24 @@ class ReviewView:
     """The owner's answer to an answered one; else empty."""
     site: SiteView
     """The site that it is on."""
+    media: tuple[MediaView, ...]
+    """Its photos and videos."""
+    verified: bool | None
+    """Whether its author has bought what is reviewed; none where nobody knows."""
+    helpful: int
+    """How many people found it helpful."""
+    unhelpful: int
+    """How many did not."""
+    app: str
+    """The id of the app that made it, or "an app"; empty where a customer wrote it on the site."""
+    product_low: int
+    """Low-rated reviews of the same product in the last 30 days; 0 where nobody knows, and in a digest."""
+    author_low: int
+    """Earlier low-rated reviews by the same author; 0 in a digest."""
+    author_last: str
+    """When the last of those was written, in the owner's timezone; empty where there is none."""
+    author_stars: str
+    """Its stars, as five signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +153,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
     return ReviewView(
         id=review.id,
         rating=review.rating,
-        stars="★" * review.rating + "☆" * (5 - review.rating),
+        stars=_stars(review.rating),
         title=review.title,
         body=review.body,
         excerpt=cut(" ".join(review.body.split()), _EXCERPT),
@@ -127,12 +171,34 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         end=_end(review, closing),
         reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
         site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
+        media=tuple(map(_view_media, review.media)),
+        verified=review.verified,
+        helpful=review.helpful,
+        unhelpful=review.unhelpful,
+        app=_app(review.origin),
+        product_low=entry.context.product_low,
+        author_low=entry.context.author_low,
+        author_last=_date(entry.context.author_last, timezone) if entry.context.author_last else "",
+        author_stars=_stars(entry.context.author_rating),
     )
 
 
 def dashboard(site_id: str) -> str:
     """Where a site's owner answers reviews by hand."""
     return f"{_DASHBOARD}/{site_id}/reviews/pending"
+
+
+def view_mention(message: Message, mention: str | None, max_rating: int) -> MentionView | None:
+    """Whom a message calls: nobody for what needs nobody, nor when it is only changed."""
+    asking = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER)
+    ratings = [
+        entry.review.rating
+        for entry in message.entries
+        if entry.review and not entry.closing and entry.alert.kind in asking
+    ]
+    if mention is None or message.slack_ts or min(ratings, default=6) > max_rating:
+        return None
+    return MentionView("usergroup" if mention.startswith("S") else "user", mention)
 
 
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
@@ -169,6 +235,22 @@ def span(length: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min" if minutes else "less than a minute"
+
+
+def _stars(rating: int) -> str:
+    return "★" * rating + "☆" * (5 - rating)
+
+
+def _view_media(media: Media) -> MediaView:
+    host = urlsplit(media.url).hostname or ""
+    return MediaView(media.kind, media.url, media.thumbnail or "", host="" if host.endswith(".wixstatic.com") else host)
+
+
+def _app(origin: str) -> str:
+    """What Wix says of an app is shown where it can be nothing but an id."""
+    if origin in ("", "ORGANIC", "UNKNOWN"):
+        return ""
+    return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else "an app"
 
 
 def _end(review: Review, closing: Closing | None) -> str:

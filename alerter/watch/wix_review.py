@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from alerter.models import Media, Reply, Review
 
@@ -140,6 +141,9 @@ def _thumbnail(url: object) -> str | None:
 
 def https_url(value: object) -> str | None:
     """An address that is safe to link to."""
-    if isinstance(value, str) and len(value) <= _LONGEST and re.fullmatch(r"https://[!#-&(-;=?-~]+", value):
-        return value
-    return None
+    if not isinstance(value, str) or len(value) > _LONGEST or not re.fullmatch(r"https://[!#-&(-;=?-~]+", value):
+        return None
+    try:
+        return value if urlsplit(value).hostname else None
+    except ValueError:  # a host that begins like an IPv6 address and is none
+        return None
