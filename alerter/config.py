@@ -22,6 +22,7 @@ from alerter.config_fields import (
     SiteId,
     SlackId,
     TimeOfDay,
+    SlackMention,
     Timezone,
     TokenOfItsOwn,
     Url,
@@ -116,6 +117,8 @@ class Receiver(_Table):
     keywords: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
     quiet: Quiet | None = None
     urgent_max_rating: Rating | None = None
+    mention: SlackMention | None = None
+    mention_max_rating: Rating = 5
 
 
 class Reminders(_Table):

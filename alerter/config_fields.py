@@ -160,6 +160,12 @@ def _slack_id(value: object) -> str:
     return value
 
 
+def _slack_mention(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[UWS][A-Z0-9]{2,}", value):
+        raise _fault("must be an id like U0123456789 (a person: U… or W…, a user group: S…)")
+    return value
+
+
 def _timezone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(value) if isinstance(value, str) else ZoneInfo("")
@@ -208,6 +214,7 @@ Sender = Annotated[str, BeforeValidator(_mailbox)]
 SiteId = Annotated[str, BeforeValidator(_site_id)]
 SlackId = Annotated[str, BeforeValidator(_slack_id)]
 TimeOfDay = Annotated[int, BeforeValidator(time_of_day)]
+SlackMention = Annotated[str, BeforeValidator(_slack_mention)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone), Field(validate_default=True)]
 TokenOfItsOwn = Annotated[Token, BeforeValidator(_token)]
 Url = Annotated[str, BeforeValidator(_url)]

@@ -102,6 +102,10 @@ def _way_out(
     least, most = receiver.get("min_rating"), receiver.get("max_rating")
     if isinstance(least, int) and isinstance(most, int) and least > most:
         yield f"{key}.min_rating", "must not be more than max_rating: no review would be both"
+    if "mention" in receiver and "slack" not in receiver:
+        yield f"{key}.mention", "is for receivers on Slack"
+    if "mention_max_rating" in receiver and "mention" not in receiver:
+        yield f"{key}.mention_max_rating", "goes with mention, which is missing"
     wanted = receiver.get("sites")
     for number, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
         if isinstance(name, str) and name not in sites:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from alerter.clock import Clock
 from alerter.config import Config
@@ -72,8 +73,11 @@ async def open_outlets(
             service = config.service(receiver)
             if receiver.slack and (workspace := config.workspace(receiver)):
                 slack = SlackNotifier(workspace, receiver.name, receiver.slack, session, clock)
+                render = partial(
+                    renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
+                )
                 lane = f"{service}:{receiver.slack}"
-                outlets.append(Outlet(receiver.name, service, slack, renderer.slack, _SLACK_DIGEST, lane=lane))
+                outlets.append(Outlet(receiver.name, service, slack, render, _SLACK_DIGEST, lane=lane))
             elif receiver.email and config.smtp:
                 email = EmailNotifier(config.smtp, receiver.name, receiver.email)
                 outlets.append(Outlet(receiver.name, service, email, renderer.mail, _MAIL_DIGEST))

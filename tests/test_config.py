@@ -121,6 +121,12 @@ def test_a_config_with_every_key_is_read_as_it_is_meant(load: Load, tmp_path: Pa
     assert config.service(support) == "slack"
 
 
+@pytest.mark.parametrize("whom", ["U0123456789", "W0123456789", "S0123456789"], ids=["person", "person too", "group"])
+def test_a_mention_is_a_person_or_a_group(load: Load, whom: str) -> None:
+    [receiver] = load(LEAST + f'mention = "{whom}"\nmention_max_rating = 1').receivers
+    assert (receiver.mention, receiver.mention_max_rating) == (whom, 1)
+
+
 def test_what_is_left_out_has_the_documented_default(load: Load) -> None:
     config = load(LEAST)
     assert config.timezone == ZoneInfo("UTC")
@@ -219,6 +225,36 @@ ONE_FAULT = {
     "no instance": ('instance_id = "an-instance"', "", "sites.2.instance_id", "go together"),
     "a receiver of nothing": ('slack = "C0123456789"', "", "receivers.2.email", "either email or slack"),
     "a receiver of both": ("max_rating = 1", 'email = ["a@example.com"]', "receivers.2.email", "either email or slack"),
+    "a mention in a mail": (
+        'email = ["owner@example.com"]',
+        'email = ["owner@example.com"]\nmention = "U0123456789"',
+        "receivers.1.mention",
+        "is for receivers on Slack",
+    ),
+    "a mention by name": (
+        "max_rating = 1",
+        'mention = "@ada"',
+        "receivers.2.mention",
+        "must be an id like U0123456789",
+    ),
+    "a mention of a channel": (
+        "max_rating = 1",
+        'mention = "C0123456789"',
+        "receivers.2.mention",
+        "a user group: S…",
+    ),
+    "a mention's rating alone": (
+        "max_rating = 1",
+        "mention_max_rating = 1",
+        "receivers.2.mention_max_rating",
+        "goes with mention, which is missing",
+    ),
+    "a mention's rating of no star": (
+        "max_rating = 1",
+        'mention = "U0123456789"\nmention_max_rating = 0',
+        "receivers.2.mention_max_rating",
+        "must be a number of stars",
+    ),
     "a channel by its name": (
         'slack = "C0123456789"',
         'slack = "#reviews"',

@@ -46,6 +46,8 @@ class SiteView:
 class MediaView:
     """A photo or video of a review, as templates see it."""
 
+    number: int
+    """Its place among them, from 1."""
     kind: str
     """`photo` or `video`."""
     url: str
@@ -171,7 +173,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         end=_end(review, closing),
         reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
         site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
-        media=tuple(map(_view_media, review.media)),
+        media=tuple(_view_media(number, media) for number, media in enumerate(review.media, 1)),
         verified=review.verified,
         helpful=review.helpful,
         unhelpful=review.unhelpful,
@@ -241,9 +243,10 @@ def _stars(rating: int) -> str:
     return "★" * rating + "☆" * (5 - rating)
 
 
-def _view_media(media: Media) -> MediaView:
+def _view_media(number: int, media: Media) -> MediaView:
     host = urlsplit(media.url).hostname or ""
-    return MediaView(media.kind, media.url, media.thumbnail or "", host="" if host.endswith(".wixstatic.com") else host)
+    elsewhere = "" if host.endswith(".wixstatic.com") else host
+    return MediaView(number, media.kind, media.url, media.thumbnail or "", elsewhere)
 
 
 def _app(origin: str) -> str:
