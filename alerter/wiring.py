@@ -23,7 +23,8 @@ from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
 from alerter.watch.wix import WixClient
 
-# Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll.
+# Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll, though Gmail folds away
+# what is past 102 kB.
 _SLACK_DIGEST = 90
 _MAIL_DIGEST = 1000
 
