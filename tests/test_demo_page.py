@@ -75,6 +75,7 @@ def everything(text: str) -> list[dict[str, Any]]:
         {"type": "emoji", "name": text},
         {"type": "date", "timestamp": 1, "format": text, "fallback": text},
         {"type": "user", "user_id": text},
+        {"type": "usergroup", "usergroup_id": text},
     ]
     section = {"type": "rich_text_section", "elements": inline}
     kinds = [{"type": f"rich_text_{kind}", "elements": inline} for kind in ("section", "quote", "preformatted")]

@@ -24,13 +24,15 @@ article.reply { margin-left: 2rem; }
 .fields { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .button { display: inline-block; border: 1px solid var(--line); border-radius: 4px; padding: 4px 12px; }
 .button { margin: 4px 8px 4px 0; }
+.primary { background: #007a5a; border-color: #007a5a; }
+.primary, .primary a { color: #fff; text-decoration: none; }
 a { color: var(--link); }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 1rem; margin: 0 0 8px; }
 dd { margin: 0; }
 blockquote { border-left: 4px solid var(--line); margin: 4px 0; padding-left: 12px; }
 pre, code { background: var(--back); border-radius: 4px; padding: 1px 4px; white-space: pre-wrap; }
 hr { border: 0; border-top: 1px solid var(--line); }
-iframe { width: 100%; height: 420px; border: 0; background: #fff; resize: vertical; }
+iframe { width: 100%; height: 600px; border: 0; background: #fff; resize: vertical; }
 """
 _EMOJI = {
     "bell": "🔔",
@@ -94,7 +96,8 @@ def _section(block: Mapping[str, Any]) -> str:
 def _element(element: Mapping[str, Any]) -> str:
     if element["type"] == "button":
         label = _text(element["text"])
-        return f'<span class="button">{_link(element["url"], label) if "url" in element else label}</span>'
+        look = "button primary" if element.get("style") == "primary" else "button"
+        return f'<span class="{look}">{_link(element["url"], label) if "url" in element else label}</span>'
     return _picture(element) if element["type"] == "image" else _text(element)
 
 
