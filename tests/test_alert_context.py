@@ -15,7 +15,7 @@ from alerter.clock import Clock
 from alerter.config import load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.demo.slack_blocks import faults_of
+from alerter.demo.slack_blocks import faults_of, length_of
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Closing, Content, Context, Entry, Media, Message, Product, Review
 from alerter.store import State, reviews
@@ -143,6 +143,7 @@ def test_all_that_can_be_known_of_the_longest_review_fits_into_one_slack_message
 
     assert faults_of(json.loads(json.dumps(slack.blocks))) == []
     assert len(slack.blocks) <= 20
+    assert length_of(slack.blocks) < 13_000
 
 
 def test_the_product_is_named_and_linked(renderer: Renderer) -> None:

@@ -46,8 +46,9 @@ CREATE TABLE reviews (
   PRIMARY KEY (site_id, review_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reviews_by_date ON reviews (site_id, created_at);
-CREATE INDEX reviews_by_product ON reviews (site_id, entity_id, created_at);
-CREATE INDEX reviews_by_author ON reviews (site_id, contact_id, created_at) WHERE contact_id IS NOT NULL;
+CREATE INDEX reviews_by_product ON reviews (site_id, entity_id, created_at, rating, closing);
+CREATE INDEX reviews_by_author ON reviews (site_id, contact_id, created_at, rating, closing)
+  WHERE contact_id IS NOT NULL;
 CREATE INDEX reviews_open ON reviews (site_id, alerted_at) WHERE status = 'open';
 
 CREATE TABLE alerts (
