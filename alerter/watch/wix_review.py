@@ -16,7 +16,7 @@ _LONGEST = 3000
 _LONGEST_NAME = 100
 _MOST_MEDIA = 10
 # Wix shrinks the pictures that it keeps: a photo as it came from a phone is several megabytes.
-_PICTURE = re.compile(r"https://static\.wixstatic\.com/media/[\w.~-]+", re.ASCII)
+_PICTURE = re.compile(r"https://static\.wixstatic\.com/media/[\w.~-]{1,200}", re.ASCII)
 _SMALL = "v1/fill/w_240,h_240,al_c,q_80/small.jpg"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
