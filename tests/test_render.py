@@ -214,7 +214,15 @@ def test_a_lowered_review_that_had_no_words_says_nothing_of_them(renderer: Rende
 
 
 def test_what_a_lowered_review_said_before_stands_apart(renderer: Renderer) -> None:
-    assert "\n\nWhat it said before:\n\nNot bad\n\nBut not good either\n\n" in renderer.mail(lowered()).text
+    assert renderer.mail(lowered()).text.endswith("\n\nWhat it said before:\n\nNot bad\n\nBut not good either")
+
+
+def test_the_way_to_answer_stands_before_what_slacks_fallback_cuts_off(renderer: Renderer) -> None:
+    about = replace(STALE, body="x" * 3000)
+    fallback = renderer.slack(lowered(about, before={"rating": 2, "title": "", "body": "y" * 3000})).text
+
+    assert DASHBOARD in fallback
+    assert fallback.endswith("y…")
 
 
 @pytest.mark.parametrize("kind", ["new", "lowered"])
