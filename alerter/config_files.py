@@ -12,7 +12,7 @@ from alerter.errors import ConfigError
 
 TABLES = ("sites", "receivers")
 # In an included file, "file:PATH" is relative to that file.
-_SECRETS = ("api_key", "app_secret")
+_SECRETS = ("api_key", "app_secret", "token")
 
 
 @dataclass(frozen=True, slots=True)

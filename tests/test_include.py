@@ -182,6 +182,14 @@ def test_a_secret_in_a_file_is_beside_the_file_that_names_it(load: Load, tmp_pat
     ]
 
 
+def test_a_token_of_a_customers_own_workspace_is_beside_the_customers_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "sites.d" / "token").write_text("xoxb-of-the-customer")
+    config = load(bakery=customer("Bakery", more='token = "file:token"'))
+    (receiver,) = [each for each in config.receivers if each.token]
+    assert (workspace := config.workspace(receiver))
+    assert workspace.token.get_secret_value() == "xoxb-of-the-customer"
+
+
 def test_a_secret_that_is_not_there_is_told_with_its_file(faults: Faults) -> None:
     [problem] = faults(bakery=customer("Bakery").replace("env:WIX", "file:none"))
     assert problem.startswith("sites.1.api_key: the secret in file:")
