@@ -12,6 +12,7 @@ import click
 
 from alerter import __version__
 from alerter.errors import AlerterError, ConfigError
+from alerter.logs import FORMATS, LEVELS, log_to_stderr
 
 if TYPE_CHECKING:
     from alerter.backfill import Past
@@ -68,19 +69,14 @@ def _path(given: Path | None) -> Path:
     return Path("config.toml") if Path("config.toml").exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
 
 
-def _log_to_stderr(level: int) -> None:
-    """One line an event; the journal has its own clock."""
-    stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-    logging.basicConfig(level=level, format=f"{stamp}%(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z")
-    for name in ("httpx", "httpcore", "slack_sdk"):  # they write addresses with their queries
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-
-
 @main.command()
 @_config_option
 @click.option("--once", is_flag=True, help="Make one round of everything, deliver what is due, and end (for cron).")
-def run(path: Path | None, *, once: bool) -> None:
+@click.option("--log-format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to log.")
+@click.option(
+    "--log-level", "level", type=click.Choice(LEVELS), default="info", show_default=True, help="From where on."
+)
+def run(path: Path | None, *, once: bool, form: str, level: str) -> None:
     """Run the daemon."""
     import asyncio
     from functools import partial
@@ -88,7 +84,7 @@ def run(path: Path | None, *, once: bool) -> None:
     from alerter.clock import Clock
     from alerter.daemon import serve
 
-    _log_to_stderr(logging.INFO)
+    log_to_stderr(logging.getLevelNamesMapping()[level.upper()], os.environ, form=form)
     path = _path(path).absolute()  # at a reload it is the same file, whatever has been put elsewhere since
     load = partial(_load, path)
     sys.exit(0 if asyncio.run(serve(load(), Clock(), os.environ, once=once, load=None if once else load)) else 1)
@@ -117,7 +113,7 @@ def backfill(
     from alerter.clock import Clock
     from alerter.models import Grouping
 
-    _log_to_stderr(logging.WARNING)
+    log_to_stderr(logging.WARNING, os.environ)
     config = _load(path)
     past = _past(config, since, until, names)
     if dry_run:
@@ -173,7 +169,7 @@ def check(path: Path | None, *, offline: bool) -> None:
     from alerter.models import Finding
     from alerter.wiring import open_outlets, open_wix
 
-    _log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.ERROR, os.environ)
     config, clock = _load(path), Clock()
     sizes = f"{len(config.sites)} sites, {len(config.receivers)} receivers"
     findings = [Finding(ok=True, subject="config", text=sizes)]
@@ -198,7 +194,7 @@ def test(path: Path | None, receivers: tuple[str, ...]) -> None:
     from alerter import check as command
     from alerter.clock import Clock
 
-    _log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.ERROR, os.environ)
     config = _load(path)
     known = [receiver.name for receiver in config.receivers]
     for name in receivers:
@@ -271,7 +267,7 @@ def reply(path: Path | None, review_id: str, message: str, name: str | None, *, 
     from alerter import reply as command
     from alerter.clock import Clock
 
-    _log_to_stderr(logging.ERROR)
+    log_to_stderr(logging.ERROR, os.environ)
     given = (sys.stdin.buffer.read() if sys.stdin else b"") if message == "-" else message
     text = command.checked(given)
     if not (yes or (sys.stdin and sys.stdin.isatty())):
@@ -311,5 +307,5 @@ def demo(reviews: Path | None, *, serve: bool) -> None:
 
     from alerter.demo import story
 
-    _log_to_stderr(logging.WARNING)
+    log_to_stderr(logging.WARNING, os.environ)
     sys.exit(0 if asyncio.run(story.serve(reviews, click.echo) if serve else story.play(reviews, click.echo)) else 1)
