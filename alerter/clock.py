@@ -23,6 +23,11 @@ class Clock:
         await asyncio.sleep(seconds)
 
 
+def ticks() -> int:
+    """Nanoseconds for measuring how long something took; nothing is ever decided by them."""
+    return time.perf_counter_ns()
+
+
 _LONGEST_WAIT = 86400.0
 
 

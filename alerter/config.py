@@ -16,8 +16,11 @@ from alerter.config_fields import (
     Duration,
     Folder,
     HeaderSecret,
+    Listen,
+    PublicKey,
     Rating,
     Secret,
+    SecretUrl,
     Sender,
     SiteId,
     SlackId,
@@ -128,6 +131,25 @@ class Reminders(_Table):
     escalate_to: Word | None = None
 
 
+class Web(_Table):
+    """Where alerter itself listens: webhooks in, health and metrics out."""
+
+    listen: Listen
+
+
+class App(_Table):
+    """A Wix app whose webhooks are taken, and the public key that Wix's signatures are checked with."""
+
+    app_id: Word
+    public_key: PublicKey
+
+
+class Heartbeat(_Table):
+    """What is called while all is well, so that somebody else notices when the calls end."""
+
+    url: SecretUrl
+
+
 class Config(_Table):
     """Everything that a config file says, checked."""
 
@@ -143,6 +165,9 @@ class Config(_Table):
     smtp: Smtp | None = None
     slack: Slack | None = None
     receivers: Annotated[tuple[Receiver, ...], Field(strict=False)]
+    web: Web | None = None
+    apps: Annotated[tuple[App, ...], Field(default=(), strict=False)]
+    heartbeat: Heartbeat | None = None
 
     def threshold(self, site: Site) -> int:
         """Ratings up to this one (stars, inclusive) are low-rated on that site."""

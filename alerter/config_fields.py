@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -140,6 +141,52 @@ def _url(value: object) -> str:
     return text.rstrip("/")
 
 
+def _secret_url(value: object, info: ValidationInfo) -> SecretStr:
+    """A secret that is an address as a whole; unlike others it may have a query."""
+    secret = _secret(value, info)
+    text = secret.get_secret_value()
+    if text:
+        try:
+            _url(text.partition("?")[0])
+            good = re.fullmatch(r"[!-~]+", text) and "#" not in text
+        except PydanticCustomError:
+            good = None
+        if not good:
+            raise _fault('the secret must be an address such as "https://hc-ping.com/…"')
+    return secret
+
+
+def _listen(value: object) -> tuple[str, int]:
+    """A host and a port; the host as in a URL, so IPv6 stands in brackets."""
+    match = re.fullmatch(
+        r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value if isinstance(value, str) else ""
+    )
+    if not match or not 1 <= int(match[3]) <= 65535:
+        raise _fault('must be a host and a port such as "127.0.0.1:8080"')
+    return match[1] or match[2], int(match[3])
+
+
+# What the DER of every RSA public key says about itself: https://www.rfc-editor.org/rfc/rfc3279#section-2.3.1
+_RSA = bytes.fromhex("300d06092a864886f70d0101010500")
+
+
+def _public_key(value: object) -> str:
+    """An RSA public key as PEM, given as that or, as some of Wix's pages show it, as base64 of that."""
+    text = value if isinstance(value, str) else ""
+    try:
+        pem = text.strip() if "-----BEGIN" in text else b64decode("".join(text.split()), validate=True).decode("ascii")
+        match = re.fullmatch(r"\s*-----BEGIN PUBLIC KEY-----(.+)-----END PUBLIC KEY-----\s*", pem, re.DOTALL)
+        der = b64decode("".join(match[1].split()), validate=True) if match else b""
+    except ValueError:
+        der = b""
+    # A sequence that is as long as it says, and an RSA key: 0x82 is "two bytes of length follow".
+    if der[:2] != b"\x30\x82" or int.from_bytes(der[2:4]) != len(der) - 4 or der[4 : 4 + len(_RSA)] != _RSA:
+        raise _fault(
+            "must be the app's public key from its dashboard: whole, as PEM (BEGIN PUBLIC KEY) or base64 of it"
+        )
+    return pem
+
+
 def _mailbox(value: object) -> str:
     """One mail address, with or without a name before it."""
     found = getaddresses([value]) if isinstance(value, str) and value.isprintable() else []
@@ -206,10 +253,13 @@ Address = Annotated[str, BeforeValidator(_address)]
 Beside = Annotated[Path, BeforeValidator(_beside)]
 Day = Annotated[str, BeforeValidator(_day)]
 Duration = Annotated[timedelta, BeforeValidator(duration)]
+Listen = Annotated[tuple[str, int], BeforeValidator(_listen)]
+PublicKey = Annotated[str, BeforeValidator(_public_key)]
 Rating = Annotated[int, BeforeValidator(_rating)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 HeaderSecret = Annotated[SecretStr, BeforeValidator(_key)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]
 Sender = Annotated[str, BeforeValidator(_mailbox)]
 SiteId = Annotated[str, BeforeValidator(_site_id)]
 SlackId = Annotated[str, BeforeValidator(_slack_id)]

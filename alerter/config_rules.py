@@ -4,6 +4,7 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -34,10 +35,21 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, receiver in enumerate(receivers, 1):
         yield from _way_out(f"receivers.{number}", receiver, raw, [str(site.get("name")) for site in sites])
         yield from _hours(f"receivers.{number}.quiet", receiver)
+    yield from _repeated("sites", "instance_id", sites)
+    yield from _web(raw)
     smtp = raw.get("smtp")
     yield from _reminders(raw, [str(receiver.get("name")) for receiver in receivers])
     if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
         yield "smtp.password" if "username" in smtp else "smtp.username", "username and password go together"
+
+
+def _web(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    apps = _tables(raw, "apps")
+    yield from _repeated("apps", "app_id", apps)
+    if apps and "web" not in raw:
+        yield "apps", "webhooks come in where [web] listens: needs the table [web]"
+    if "web" in raw and not all(find_spec(name) for name in ("jwt", "cryptography", "prometheus_client")):
+        yield "web", "needs packages that are not installed: pip install 'alerter[web]'"
 
 
 def _reminders(raw: Mapping[str, Any], receivers: Sequence[str]) -> Iterator[tuple[str, str]]:

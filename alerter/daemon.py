@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -139,8 +139,24 @@ async def _run_once(config: Config, state: State, clock: Clock) -> bool:
     """One round of everything, then deliver what is due; True where all went well."""
     async with open_house(config, state, clock) as house:
         rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
+        if any(rounds):
+            house.heartbeat.beat()
         delivered = await house.dispatcher.run(_ONCE)
+        await house.heartbeat.settle()
         return all(rounds) and delivered
+
+
+@asynccontextmanager
+async def _listening(config: Config, state: State, clock: Clock, house: House, rounds: Rounds) -> AsyncIterator[None]:
+    """Serve webhooks, health and metrics where the config has [web]; its packages are an extra."""
+    if config.web is None:
+        yield
+        return
+    from alerter.web.server import open_web  # noqa: PLC0415
+
+    async with open_web(config.web.listen, config, state, clock, house.intake, rounds.finished) as web:
+        log.info("listening on port %d: webhooks, health and metrics", web.port)
+        yield
 
 
 async def _run_for_ever(
@@ -152,18 +168,19 @@ async def _run_for_ever(
     """
     async with open_house(config, state, clock) as house:
         rounds = Rounds(config, clock, house)
-        telling = asyncio.create_task(house.dispatcher.run())
-        rounds.start()
-        log.info("running: %d sites, %d receivers", len(config.sites), len(config.receivers))
-        notify(environ, "READY=1", _status(config, state, clock.now()))
-        beating = asyncio.create_task(beat(config, state, clock, environ, rounds))
-        changed = await _obey(config, clock, environ, orders, house, telling)
-        log.info("%s: the work in hand is ended first", "reloading" if changed else "stopping")
-        house.dispatcher.stop()
-        await rounds.stop(telling)
-        beating.cancel()
-        if not telling.cancelled():
-            telling.result()
+        async with _listening(config, state, clock, house, rounds):
+            telling = asyncio.create_task(house.dispatcher.run())
+            rounds.start()
+            log.info("running: %d sites, %d receivers", len(config.sites), len(config.receivers))
+            notify(environ, "READY=1", _status(config, state, clock.now()))
+            beating = asyncio.create_task(beat(config, state, clock, environ, rounds))
+            changed = await _obey(config, clock, environ, orders, house, telling)
+            log.info("%s: the work in hand is ended first", "reloading" if changed else "stopping")
+            house.dispatcher.stop()
+            await rounds.stop(telling)
+            beating.cancel()
+            if not telling.cancelled():
+                telling.result()
     return None if orders.stop.is_set() else changed
 
 

@@ -118,7 +118,8 @@ class Known:
     """A review on record: as it was read last, where it stands, and when people were alerted of it.
 
     `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
-    are kept, whatever Wix still has.
+    are kept, whatever Wix still has. `as_of` is the moment for which this holds, `event_sequence` the number of the
+    webhook that it comes from (0: it was read).
     """
 
     review: Review
@@ -126,11 +127,23 @@ class Known:
     alerted_at: datetime | None = None
     closing: Closing | None = None
     anonymized: bool = False
+    as_of: datetime | None = field(default=None, compare=False)
+    event_sequence: int = field(default=0, compare=False)
 
     @property
     def wordless(self) -> bool:
         """Whether nothing is kept of what anybody wrote."""
         return self.anonymized or self.closing is Closing.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a webhook says of one review: how it is now (None: deleted), when that was, and its place in their order."""
+
+    review_id: str
+    review: Review | None
+    at: datetime | None = None
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ def until_restart(old: Config, new: Config) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     if new.state != old.state:
         kept["state"] = old.state
+    if new.web != old.web:
+        kept["web"] = old.web
     if new.smtp and old.smtp and new.smtp.host != old.smtp.host:
         # The whole table: a new password is not for the old host.
         kept["smtp"] = old.smtp

@@ -22,7 +22,10 @@ _SLOWEST = 600.0
 
 
 class Rounds:
-    """Starts the rounds of every site, each at its own moment of the period."""
+    """Starts the rounds of every site, each at its own moment of the period.
+
+    `finished` says when a round of each site ended last, however badly, by the clock's monotonic time.
+    """
 
     def __init__(self, config: Config, clock: Clock, house: House) -> None:
         self._config = config
@@ -31,8 +34,7 @@ class Rounds:
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()
         self._timekeeper: asyncio.Task[None]
-        # By the clock that nobody sets: when a round last ended, however badly.
-        self.finished_at = clock.monotonic()
+        self.finished = {site.site_id: clock.monotonic() for site in config.sites}
         self.patience = max(3 * config.poll.every.total_seconds(), _SLOWEST)
 
     def start(self) -> None:
@@ -74,7 +76,7 @@ class Rounds:
 
     def idle_for(self) -> float:
         """Seconds since a round ended, or got a page further: a first read may take long."""
-        return self._clock.monotonic() - max(self.finished_at, self._house.poller.page_at)
+        return self._clock.monotonic() - max(*self.finished.values(), self._house.poller.page_at)
 
     async def stop(self, telling: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give what is under way a few seconds to end."""
@@ -95,9 +97,10 @@ class Rounds:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         try:
-            await self._house.poller.round(site)
+            if await self._house.poller.round(site):
+                self._house.heartbeat.beat()
         finally:
-            self.finished_at = self._clock.monotonic()
+            self.finished[site.site_id] = self._clock.monotonic()
         # Another process may have queued something, or a person unparked a receiver.
         self._house.dispatcher.wake_all()
 

@@ -10,6 +10,7 @@ from functools import partial
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import Kind
+from alerter.heartbeat import Heartbeat
 from alerter.store import State, roster
 from alerter.tell import backoff
 from alerter.tell.dispatch import Dispatcher
@@ -37,17 +38,22 @@ class House:
     intake: Intake
     poller: Poller
     dispatcher: Dispatcher
+    heartbeat: Heartbeat
 
 
 @asynccontextmanager
 async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterator[House]:
     """Wire everything up, and close its connections in the end."""
-    async with open_wix(config, clock) as wix, open_outlets(config, clock, roster.names(state)) as outlets:
+    async with (
+        open_wix(config, clock) as wix,
+        open_outlets(config, clock, roster.names(state)) as outlets,
+        _open_heartbeat(config, clock) as heartbeat,
+    ):
         dispatcher = Dispatcher(state, config, clock, outlets)
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
         poller = Poller(state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring)
-        yield House(reader, intake, poller, dispatcher)
+        yield House(reader, intake, poller, dispatcher, heartbeat)
 
 
 @asynccontextmanager
@@ -58,6 +64,15 @@ async def open_wix(config: Config, clock: Clock) -> AsyncIterator[WixClient]:
         yield wix
     finally:
         await wix.close()
+
+
+@asynccontextmanager
+async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbeat]:
+    heartbeat = Heartbeat(config.heartbeat.url.get_secret_value() if config.heartbeat else None, clock)
+    try:
+        yield heartbeat
+    finally:
+        await heartbeat.stop()
 
 
 @asynccontextmanager

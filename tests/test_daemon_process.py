@@ -16,7 +16,8 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.store import Holder, Lock, State
+from alerter.demo.wix_webhooks import Webhooks, free_port
+from alerter.store import Holder, Lock, State, reviews
 from tests.conftest import SECRETS, SITE
 
 pytestmark = pytest.mark.slow
@@ -69,12 +70,32 @@ async def spawn(path: Path) -> AsyncIterator[Spawn]:
         await process.communicate()
 
 
+def listening(port: int, webhooks: Webhooks) -> str:
+    """The part of a config that takes an app's webhooks."""
+    return f"""
+[web]
+listen = "127.0.0.1:{port}"
+[[apps]]
+app_id = "{webhooks.app_id}"
+public_key = '''{webhooks.public_key}'''
+"""
+
+
+def read_to_the_end(path: Path) -> bool:
+    """Whether the first read of the site is over."""
+    state = State.read(path.parent / "state.db")
+    if state is None:
+        return False
+    with state:
+        return reviews.site_state(state, SITE).covered_rating > 0
+
+
 @asynccontextmanager
-async def watching(spawn: Spawn, wix: EmbeddedWix) -> AsyncIterator[asyncio.subprocess.Process]:
+async def watching(spawn: Spawn, wix: EmbeddedWix, rounds: int = 2) -> AsyncIterator[asyncio.subprocess.Process]:
     """A daemon that has read the site for the first time."""
     before = len(wix.queries())
     process = await spawn("run")
-    await until(lambda: len(wix.queries()) >= before + 2)
+    await until(lambda: len(wix.queries()) >= before + rounds)
     yield process
 
 
@@ -200,3 +221,56 @@ async def test_everything_it_writes_is_for_its_user_only(spawn: Spawn, wix: Embe
         modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("state.db*")}
     assert set(modes) == {"state.db", "state.db-wal", "state.db-shm", "state.db.lock"}
     assert set(modes.values()) == {0o600}
+
+
+async def test_webhooks_come_in_beside_the_rounds_and_the_daemon_still_ends_in_time(
+    path: Path, spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    port = free_port()
+    async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix") as webhooks:
+        path.write_text(path.read_text().replace('every = "1s"', 'every = "1h"') + listening(port, webhooks))
+        async with watching(spawn, wix, rounds=1) as process:
+            webhooks.watch(wix.sites[SITE], "an-instance")
+            await until(lambda: read_to_the_end(path))
+            wix.add(SITE, STALE)
+            await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
+            assert len(wix.queries()) == 1
+            await until(lambda: all(each.taken for each in webhooks.sent))
+            # Somebody who never says what he wants holds nobody up.
+            _, slow = await asyncio.open_connection("127.0.0.1", port)
+            slow.write(b"POST /webhooks/wix HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
+            await slow.drain()
+            process.terminate()
+            code, out = await ended(process, 5)
+            slow.close()
+    assert code == 0
+    assert "Traceback" not in out
+
+
+async def test_a_webhook_that_was_answered_outlives_a_kill(
+    path: Path, spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    port = free_port()
+    async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix") as webhooks:
+        path.write_text(path.read_text() + listening(port, webhooks))
+        wix.faults.always("/version", Fault(delay=60))  # nobody is told before the name was waited for
+        async with watching(spawn, wix) as process:
+            webhooks.watch(wix.sites[SITE], "an-instance")
+            wix.sites[SITE].add(STALE, visible_after=3600)
+            await until(lambda: webhooks.sent[0].taken)
+            process.kill()
+            await ended(process)
+        assert not slack.posts
+        async with watching(spawn, wix):
+            await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
+
+
+async def test_a_port_in_use_is_told_and_ends_the_run(path: Path, spawn: Spawn) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        path.write_text(f'{path.read_text()}\n[web]\nlisten = "{listen}"\n')
+        code, out = await ended(await spawn("run"))
+    assert code == 1
+    assert out == f"alerter: cannot listen on {listen}: Address already in use; name another place in [web] listen\n"

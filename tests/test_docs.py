@@ -25,7 +25,7 @@ def load(text: str, folder: Path) -> Config:
     """Load a config as it stands in a document, once its variables are set."""
     path = folder / "config.toml"
     path.write_text(text, "utf-8")
-    return load_config(path, dict.fromkeys(re.findall(r'"env:(\w+)"', text), "set"), secrets=True)
+    return load_config(path, dict.fromkeys(re.findall(r'"env:(\w+)"', text), "https://set.example"), secrets=True)
 
 
 def uncommented(text: str) -> str:

@@ -1,7 +1,7 @@
 """What `alerter status` and `alerter explain` read from the state file."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -180,3 +180,20 @@ def _delivery(row: Mapping[str, Any]) -> DeliveryReport:
         stale=bool(row["stale"]),
         error=row["error"],
     )
+
+
+def oldest_success(state: State, site_ids: Iterable[str]) -> datetime | None:
+    """When that one of these sites was read whose last good round is longest ago; None: one was never read."""
+    ms = state.value(
+        "SELECT min(ifnull(last_success, 0)) FROM json_each(?) LEFT JOIN sites ON site_id = value",
+        [json.dumps(list(site_ids))],
+    )
+    return from_ms(ms) if ms else None
+
+
+def alerts_raised(state: State, after: int) -> tuple[dict[str, int], int]:
+    """How many alerts of each kind were raised after the one with that id, and the id of the last."""
+    rows = state.rows(
+        "SELECT kind, count(*) AS number, max(id) AS last FROM alerts WHERE id > ? GROUP BY kind", [after]
+    )
+    return {row["kind"]: row["number"] for row in rows}, max((row["last"] for row in rows), default=after)

@@ -97,6 +97,14 @@ def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: d
     state.execute_many(_PUT, [_row(site_id, known, seen_at) for known in records])
 
 
+def note_event(state: State, site_id: str, review_id: str, at: datetime | None, sequence: int) -> None:
+    """Note which webhook the record of a review comes from, if there is one, within a transaction."""
+    state.execute(
+        "UPDATE reviews SET as_of = ifnull(?, as_of), event_sequence = ? WHERE site_id = ? AND review_id = ?",
+        [to_ms(at) if at else None, sequence, site_id, review_id],
+    )
+
+
 def untold(state: State, site_id: str, ids: Sequence[str], threshold: int) -> list[Review]:
     """Which of these reviews a backfill tells of, oldest first: low-rated, unanswered, never alerted."""
     rows = state.rows(
@@ -222,13 +230,13 @@ UPDATE deliveries SET due_at = :due WHERE receiver = :receiver AND status = 'pen
 """
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
-  closing, anonymized, entity_id, contact_id, content)
+  closing, anonymized, entity_id, contact_id, as_of, content)
 VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected, :alerted,
-  :closing, :anonymized, :entity, :contact, :content)
+  :closing, :anonymized, :entity, :contact, :seen, :content)
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
   closing = excluded.closing, anonymized = excluded.anonymized, entity_id = excluded.entity_id,
-  contact_id = excluded.contact_id, content = excluded.content
+  contact_id = excluded.contact_id, as_of = excluded.as_of, event_sequence = 0, content = excluded.content
 """
 
 
@@ -248,13 +256,22 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
         "anonymized": known.anonymized,
         "entity": review.entity_id,
         "contact": review.contact_id,
+        "seen": to_ms(seen_at),
         "content": dump_review(review),
     }
 
 
 def _known(row: dict[str, Any]) -> Known:
     closing = Closing(row["closing"]) if row["closing"] else None
-    return Known(load_review(row), Status(row["status"]), _moment(row["alerted_at"]), closing, bool(row["anonymized"]))
+    return Known(
+        load_review(row),
+        Status(row["status"]),
+        _moment(row["alerted_at"]),
+        closing,
+        anonymized=bool(row["anonymized"]),
+        as_of=_moment(row["as_of"]),
+        event_sequence=row["event_sequence"],
+    )
 
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")

@@ -25,7 +25,8 @@ CREATE TABLE sites (
 ) STRICT;
 
 -- alerted_at is when people were to hear of a review, told_at when the first of them did (never of the past); reminded
--- is the number of its last reminder. One that is gone from Wix, or anonymized there, has lost its words.
+-- is the number of its last reminder. One that is gone from Wix, or anonymized there, has lost its words. as_of is the
+-- moment for which the record holds, and event_sequence the number of the webhook that it comes from (0: it was read).
 CREATE TABLE reviews (
   site_id TEXT NOT NULL,
   review_id TEXT NOT NULL,
@@ -42,6 +43,8 @@ CREATE TABLE reviews (
   anonymized INTEGER NOT NULL DEFAULT 0,
   entity_id TEXT,
   contact_id TEXT,
+  as_of INTEGER NOT NULL,
+  event_sequence INTEGER NOT NULL DEFAULT 0,
   content TEXT NOT NULL,
   PRIMARY KEY (site_id, review_id)
 ) STRICT, WITHOUT ROWID;

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
+from alerter.clock import ticks
+from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
 from alerter.store.schema import migrations
 
@@ -76,7 +78,7 @@ class State:
         if self._db.conn.in_transaction:
             yield
             return
-        with _translated(self.path):
+        with _timed(), _translated(self.path):
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -89,6 +91,12 @@ class State:
             except sqlite3.Error:
                 self._db.rollback()
                 raise
+
+    def prove_writable(self) -> None:
+        """Write something that changes nothing. Raises StateError."""
+        with self.transaction():
+            # SQLite writes this number even where it is the same; nothing else uses it.
+            self.execute("PRAGMA user_version = 0")
 
     def scrub(self) -> None:
         """Leave no copy of what was erased: empty the write-ahead log into the file, which overwrites what it frees."""
@@ -117,6 +125,16 @@ class State:
         """The same change for many rows; within a transaction only."""
         with _translated(self.path):
             self._db.conn.executemany(sql, rows)
+
+
+@contextmanager
+def _timed() -> Iterator[None]:
+    began = ticks()
+    try:
+        yield
+    finally:
+        counts["transactions"] += 1
+        counts["transaction_ns"] += ticks() - began
 
 
 @contextmanager

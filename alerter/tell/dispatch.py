@@ -259,7 +259,7 @@ class Worker:
             return
         await self._write(lambda: self._record_sent(message, receipt, subject))
         counts["messages_sent"] += 1
-        counts["deliveries_sent"] += len(message.entries)
+        counts[f"deliveries_sent:{self._outlet.receiver}"] += len(message.entries)
         if receipt.refused:
             log.error(
                 'receiver "%s": %d of its addresses refused a mail for good, the others have it; correct the config',
@@ -316,7 +316,7 @@ class Worker:
             await self._attempt(again)
             return
         await self._write(lambda: self._record_failed(message, str(error)))
-        counts["deliveries_failed"] += size
+        counts[f"deliveries_failed:{self._outlet.receiver}"] += size
         keys = ", ".join(entry.alert.key for entry in message.entries)
         log.error('receiver "%s": given up: %s: %s', self._outlet.receiver, keys, error)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.models import Alert, AlertKind, Closing, Grouping, Known, Review, Status
+from alerter.counters import counts
+from alerter.models import Alert, AlertKind, Closing, Event, Grouping, Known, Review, Status
 from alerter.store import State, lifetime, reviews
 from alerter.store.reviews import Raised, SiteState
 from alerter.watch.catalog import Catalog
@@ -18,24 +19,28 @@ from alerter.watch.triage import (
     Verdict,
     due_reminder,
     is_anonymized,
+    is_old_news,
     shows_the_same,
     triage,
     triage_gone,
+    was_just_deleted,
     without_words,
 )
 
 Wake = Callable[[Iterable[str]], None]
+_HIGHEST = 5
 _AT_ONCE = 1000  # reviews of the past that one transaction tells of
 
 
 @dataclass(slots=True)
-class _Changes:
-    """What follows from a page of reviews, to be written in one transaction."""
+class Changes:
+    """What follows from a page of reviews, to be written in one transaction; then people are to be told."""
 
     records: list[Known] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
+    about: list[Review] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
 
 
@@ -56,7 +61,7 @@ class Intake:
         """
         now = self._clock.now()
         seen: Counter[Reason] = Counter()
-        changes = _Changes()
+        changes = Changes()
         with self._state.transaction():
             before = reviews.site_state(self._state, site.site_id)
             known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
@@ -64,37 +69,62 @@ class Intake:
                 seen[self._take_one(changes, site, review, known.get(review.id), before, now)] += 1
             self._write(changes, site, now)
             reviews.advance(self._state, site.site_id, checkpoint)
-        await self._told(site, changes, page)
+        _count(seen)
+        await self.tell(site, changes)
         return seen
 
     def _take_one(
-        self, changes: _Changes, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime
+        self, changes: Changes, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime
     ) -> Reason:
         anonymized = known is not None and is_anonymized(known, review)
         if anonymized:
             review = without_words(review)
-        verdict = self._judge(site, review, known, before)
+        verdict = self._judge(site, review, known, before, now)
         if verdict.status:
             self._follow_up(changes, site, verdict, known, _record(review, verdict, known, anonymized=anonymized), now)
         return verdict.reason
 
+    def hear(self, site: Site, event: Event) -> Changes:
+        """Record what a webhook says, in one transaction that is done when this returns; `tell` has to follow.
+
+        Says nothing of how far the site has been read: rounds find what webhooks missed. Raises StateError.
+        """
+        now = self._clock.now()
+        changes = Changes()
+        with self._state.transaction():
+            reason = self._hear(changes, site, event, now)
+            self._write(changes, site, now)
+            if reason is not Reason.STALE:
+                reviews.note_event(self._state, site.site_id, event.review_id, event.at, event.sequence)
+        _count({reason: 1})
+        return changes
+
+    def _hear(self, changes: Changes, site: Site, event: Event, now: datetime) -> Reason:
+        known = reviews.known_reviews(self._state, site.site_id, [event.review_id]).get(event.review_id)
+        if known and is_old_news(known, event):
+            return Reason.STALE
+        if event.review is None:
+            return self._note_gone(changes, site, event.review_id, known, now)
+        before = reviews.site_state(self._state, site.site_id)
+        # Whether it is of the past says the read that comes first: one made since must not be taken for that.
+        if self._judge(site, event.review, known, before, now).reason is Reason.BASELINE:
+            return Reason.BASELINE
+        return self._take_one(changes, site, event.review, known, before, now)
+
     async def take_gone(self, site: Site, ids: Sequence[str]) -> None:
         """Record that Wix does not have these reviews any more, and forget what they said."""
         now = self._clock.now()
-        changes = _Changes()
+        changes = Changes()
         with self._state.transaction():
             for known in reviews.known_reviews(self._state, site.site_id, ids).values():
-                if known.closing is not Closing.GONE:
-                    verdict = triage_gone(known)
-                    record = _record(without_words(known.review), verdict, known, anonymized=known.anonymized)
-                    self._follow_up(changes, site, verdict, known, record, now)
+                self._note_gone(changes, site, known.review.id, known, now)
             self._write(changes, site, now)
-        await self._told(site, changes, ())
+        await self.tell(site, changes)
 
     async def remind(self, site: Site, ids: Iterable[str]) -> None:
         """Raise the reminders that are due of these reviews, where they are still open."""
         now = self._clock.now()
-        changes = _Changes()
+        changes = Changes()
         wanted = set(ids)
         with self._state.transaction():
             for review_id, number in self.due_reminders(site).items():
@@ -103,7 +133,7 @@ class Intake:
                     changes.raised.append(self._reminder(site, known.review, number))
                     lifetime.reminded(self._state, site.site_id, review_id, number)
             self._write(changes, site, now)
-        await self._told(site, changes, ())
+        await self.tell(site, changes)
 
     def due_reminders(self, site: Site) -> dict[str, int]:
         """The open reviews of a site that a reminder is due of, with its number."""
@@ -127,7 +157,7 @@ class Intake:
 
     async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         now = self._clock.now()
-        changes = _Changes()
+        changes = Changes()
         with self._state.transaction():
             past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
             for review in past:
@@ -137,10 +167,11 @@ class Intake:
                 changes.raised.append(Raised(alert, _times(routes), grouping))
             self._write(changes, site, now)
             reviews.follow(self._state, site.site_id, [review.id for review in past], now)
-        await self._told(site, changes, past)
+        changes.about += past
+        await self.tell(site, changes)
         return len(past)
 
-    def _write(self, changes: _Changes, site: Site, now: datetime) -> None:
+    def _write(self, changes: Changes, site: Site, now: datetime) -> None:
         reviews.put_reviews(self._state, site.site_id, changes.records, now)
         reviews.raise_alerts(self._state, changes.raised, now)
         if changes.erased:
@@ -148,17 +179,30 @@ class Intake:
         changes.woken |= {receiver for each in changes.raised for receiver, _ in each.routes}
         changes.woken |= lifetime.mark_stale(self._state, site.site_id, changes.stale)
 
-    async def _told(self, site: Site, changes: _Changes, page: Sequence[Review]) -> None:
+    async def tell(self, site: Site, *recorded: Changes) -> None:
         """The alerts are safe; give what they are about a name, then wake the tellers."""
-        if changes.raised:
-            ids = {each.alert.review_id for each in changes.raised}
-            await self._catalog.learn(site, [review for review in page if review.id in ids])
-        if changes.woken:
-            self._wake(changes.woken)
-        if changes.erased:
+        if about := [review for changes in recorded for review in changes.about]:
+            await self._catalog.learn(site, about)
+        if woken := {receiver for changes in recorded for receiver in changes.woken}:
+            self._wake(woken)
+        if any(changes.erased for changes in recorded):
             self._state.scrub()
 
-    def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState) -> Verdict:
+    def _note_gone(self, changes: Changes, site: Site, review_id: str, known: Known | None, now: datetime) -> Reason:
+        """Gather what follows from a review's end; one never seen is noted, as word of its beginning may still come."""
+        if known is None:
+            verdict = Verdict(Reason.GONE, Status.CLOSED, closing=Closing.GONE)
+            record = _record(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
+            self._follow_up(changes, site, verdict, None, record, now)
+        elif known.closing is not Closing.GONE:
+            verdict = triage_gone(known)
+            record = _record(without_words(known.review), verdict, known, anonymized=known.anonymized)
+            self._follow_up(changes, site, verdict, known, record, now)
+        return Reason.GONE
+
+    def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime) -> Verdict:
+        if known and was_just_deleted(known, now):
+            return Verdict(Reason.STALE)
         return triage(
             known,
             review,
@@ -168,12 +212,15 @@ class Intake:
         )
 
     def _follow_up(
-        self, changes: _Changes, site: Site, verdict: Verdict, known: Known | None, record: Known, now: datetime
+        self, changes: Changes, site: Site, verdict: Verdict, known: Known | None, record: Known, now: datetime
     ) -> None:
         """Gather what a verdict asks for."""
         review = record.review
         told = self._take_back(site, review, verdict)
-        changes.raised += self._raise(changes, site, review, verdict)
+        raised = self._raise(changes, site, review, verdict)
+        changes.raised += raised
+        if raised and verdict.closing is not Closing.GONE:
+            changes.about.append(review)
         changes.records.append(replace(record, alerted_at=_alerted_at(verdict, known, now, told=told)))
         if known and not (
             record.status is known.status and record.closing is known.closing and shows_the_same(known.review, review)
@@ -193,7 +240,7 @@ class Intake:
             reviews.cancel_closing(self._state, site.site_id, review.id)
         return True
 
-    def _raise(self, changes: _Changes, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
+    def _raise(self, changes: Changes, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
         if verdict.alert is None:
             return []
         if verdict.reason is Reason.REOPENED:
@@ -222,6 +269,11 @@ class Intake:
     def _held(self, routes: Iterable[Route], rating: int | None) -> list[tuple[str, datetime | None]]:
         now, receivers = self._clock.now(), self._config.receivers
         return _times(hold(routes, rating, receivers, now, self._config.timezone))
+
+
+def _count(seen: Mapping[Reason, int]) -> None:
+    for reason, number in seen.items():
+        counts[f"reviews_{reason.name.lower()}"] += number
 
 
 def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:

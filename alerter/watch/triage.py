@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from alerter.models import AlertKind, Closing, Known, Review, Status
+from alerter.models import AlertKind, Closing, Event, Known, Review, Status
 
 # A poll begins this long before the checkpoint, so anything older than that came to light late.
 OVERLAP = timedelta(minutes=5)
@@ -126,6 +126,28 @@ def triage_gone(known: Known) -> Verdict:
     if known.status is Status.OPEN:
         return _close(Reason.GONE, Closing.GONE)
     return Verdict(Reason.GONE, known.status, closing=Closing.GONE)
+
+
+def is_old_news(known: Known, event: Event) -> bool:
+    """Whether a webhook tells of what was before that which is on record: they come late, twice and in any order.
+
+    A newer revision is newer, whatever else. Within one, webhooks are counted, and what was read has a time.
+    """
+    if event.review is None:
+        return False
+    if known.closing is Closing.GONE:
+        return True
+    if event.review.revision > known.review.revision:
+        return False
+    if event.sequence and known.event_sequence:
+        return event.sequence <= known.event_sequence
+    return bool(event.at and known.as_of and event.at <= known.as_of)
+
+
+def was_just_deleted(known: Known, now: datetime) -> bool:
+    """Whether a webhook said so recently that a review is gone that what was just read may not know it yet."""
+    fresh = bool(known.event_sequence and known.as_of and now - known.as_of < OVERLAP)
+    return known.closing is Closing.GONE and fresh
 
 
 def _close(reason: Reason, closing: Closing) -> Verdict:

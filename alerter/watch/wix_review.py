@@ -40,9 +40,9 @@ def parse_review(raw: object) -> Review:
     return Review(
         id=review_id,
         rating=_rating(content.get("rating"), review_id),
-        created=_moment(raw.get("createdDate")),
-        updated=_moment(raw.get("updatedDate")),
-        written=_moment(raw.get("reviewDate")),
+        created=moment(raw.get("createdDate")),
+        updated=moment(raw.get("updatedDate")),
+        written=moment(raw.get("reviewDate")),
         title=" ".join(_text(content.get("title")).split()),
         body=_text(content.get("body")),
         author=_line(author.get("authorName")),
@@ -51,11 +51,11 @@ def parse_review(raw: object) -> Review:
         entity_id=_name(raw.get("entityId")),
         reply=_reply(raw.get("reply")),
         moderation=_line(_table(raw, "moderation").get("moderationStatus")),
-        revision=_count(raw.get("revision")),
+        revision=whole_number(raw.get("revision")),
         verified=raw["verified"] if isinstance(raw.get("verified"), bool) else None,
         origin=_line(origin.get("appId")) or _line(origin.get("type")),
-        helpful=_count(raw.get("foundHelpful")),
-        unhelpful=_count(raw.get("foundUnhelpful")),
+        helpful=whole_number(raw.get("foundHelpful")),
+        unhelpful=whole_number(raw.get("foundUnhelpful")),
         media=_media(content.get("media")),
     )
 
@@ -90,7 +90,7 @@ def _rating(value: object, review_id: str) -> int:
     return number
 
 
-def _count(value: object) -> int:
+def whole_number(value: object) -> int:
     """A number that Wix may send as a string, as it does `revision`."""
     try:
         return min(max(int(value), 0), 1 << 53) if isinstance(value, int | str) else 0
@@ -98,12 +98,13 @@ def _count(value: object) -> int:
         return 0
 
 
-def _moment(value: object) -> datetime | None:
+def moment(value: object) -> datetime | None:
+    """A date as Wix writes it; None where it is none."""
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        found = datetime.fromisoformat(value)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -111,7 +112,7 @@ def _moment(value: object) -> datetime | None:
 def _reply(value: object) -> Reply | None:
     if not isinstance(value, dict) or not (message := _text(value.get("message"))):
         return None
-    return Reply(message, _moment(value.get("updatedDate")) or _moment(value.get("createdDate")))
+    return Reply(message, moment(value.get("updatedDate")) or moment(value.get("createdDate")))
 
 
 def _media(value: object) -> tuple[Media, ...]:

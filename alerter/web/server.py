@@ -1,0 +1,143 @@
+"""The HTTP server: one request a connection, within a few seconds, and not too many at once."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import cast
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from alerter.clock import Clock
+from alerter.config import Config
+from alerter.errors import AlerterError
+from alerter.store import State
+from alerter.watch.intake import Intake
+from alerter.web.health import Health
+from alerter.web.metrics import Metrics
+from alerter.web.webhooks import Webhooks
+
+log = logging.getLogger(__name__)
+
+# aiohttp would log every scanner's nonsense, with its address and a traceback.
+_SILENT = logging.getLogger(f"{__name__}.aiohttp")
+_SILENT.setLevel(logging.CRITICAL + 1)
+_LARGEST_BODY = 256 * 1024
+_MOST_CONNECTIONS = 500
+_PATIENCE = 5.0
+# Twice this at most, beside what else the daemon ends within its ten seconds.
+_STOP_WITHIN = 0.5
+_LINGER = 1.0
+_BACKLOG = 512
+
+
+class Web:
+    """What is served, and on which port."""
+
+    def __init__(
+        self, config: Config, state: State, clock: Clock, intake: Intake, finished: Mapping[str, float]
+    ) -> None:
+        self.webhooks = Webhooks(config, intake)
+        self.health = Health(config, state, clock, finished)
+        self.metrics = Metrics(config, state, clock)
+        self.port = 0
+
+    def application(self) -> web.Application:
+        """The paths, and what answers there."""
+        app = web.Application(middlewares=[_one_request], client_max_size=_LARGEST_BODY)
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/webhooks/wix", self.webhooks.receive)
+        return app
+
+    async def _health(self, _: web.Request) -> web.Response:
+        report = self.health.report()
+        return web.json_response(report, status=200 if report["ok"] else 503)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@asynccontextmanager
+async def open_web(
+    listen: tuple[str, int],
+    config: Config,
+    state: State,
+    clock: Clock,
+    intake: Intake,
+    finished: Mapping[str, float],
+) -> AsyncIterator[Web]:
+    """Listen on a host and a port. Raises AlerterError where that is not possible, ConfigError where a key is none."""
+    served = Web(config, state, clock, intake, finished)
+    runner = web.AppRunner(served.application(), shutdown_timeout=_STOP_WITHIN)
+    await runner.setup()
+    try:
+        server = await _listen(runner, *listen)
+        served.port = server.sockets[0].getsockname()[1]
+        try:
+            yield served
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
+        await served.webhooks.stop()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+    loop, server = asyncio.get_running_loop(), runner.server
+    if server is None:
+        raise AlerterError("the web server has not been set up")
+    try:
+        return await loop.create_server(lambda: _Connection(server, loop), host, port, backlog=_BACKLOG)
+    except OSError as error:
+        # asyncio puts a sentence of its own in the place of the system's words.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise AlerterError(f"cannot listen on {host}:{port}: {reason}; name another place in [web] listen") from error
+
+
+class _Connection(web.RequestHandler):
+    """One request and its answer, in a few seconds: whoever takes longer is cut off, even within a header."""
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, logger=_SILENT, access_log=_SILENT, lingering_time=_LINGER)
+        self._server = server
+        self._end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless there are too many already."""
+        super().connection_made(transport)
+        abort = cast("asyncio.Transport", transport).abort
+        if len(self._server.connections) > _MOST_CONNECTIONS:
+            abort()
+        else:
+            self._end = self._loop.call_later(_PATIENCE, abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        if self._end:
+            self._end.cancel()
+        super().connection_lost(exc)
+
+
+@web.middleware
+async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer, and close: a connection that stays open would be one more thing that somebody may hold."""
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:
+        response = web.Response(status=refusal.status, text=f"{refusal.reason}\n", headers=_allowed(refusal))
+    except (ConnectionError, web.RequestPayloadError):
+        raise  # whoever asked has left, or was cut off
+    except Exception:
+        log.exception("a request was not answered: a fault of alerter itself")
+        response = web.Response(status=500, text="a fault of alerter itself\n")
+    response.force_close()
+    return response
+
+
+def _allowed(refusal: web.HTTPException) -> dict[str, str]:
+    return {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}

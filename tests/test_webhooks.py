@@ -1,0 +1,515 @@
+"""Webhooks: what is let in, what is recorded, what is answered, over real HTTP."""
+
+import asyncio
+import json
+import re
+import sqlite3
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from alerter.clock import Clock
+from alerter.config import App, Config, load_config
+from alerter.counters import counts
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix_webhooks import Webhooks, free_port
+from alerter.errors import AlerterError, ConfigError
+from alerter.store import State, reviews
+from alerter.watch.catalog import Catalog
+from alerter.watch.intake import Intake
+from alerter.watch.wix import WixClient
+from alerter.watch.wix_review import parse_review
+from alerter.web.server import open_web
+from alerter.web.signature import Signatures
+from tests.conftest import SECRETS, SITE
+from tests.test_daemon_process import until
+
+INSTANCE = "55555555-5555-4555-8555-555555555555"
+STALE = {"id": "r1", "content": {"rating": 1, "title": "Stale"}, "revision": "1"}
+
+
+@pytest.fixture(scope="session")
+def signer() -> Webhooks:
+    """Wix's side of webhooks; making its key takes a moment."""
+    return Webhooks("http://127.0.0.1:9/", app_id="an-app")
+
+
+@pytest.fixture(scope="session")
+def other_key() -> str:
+    """The public key of an app whose webhooks come to the same place."""
+    return b64encode(Webhooks("").public_key.encode()).decode()
+
+
+@pytest.fixture
+def config(
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    signer: Webhooks,
+    other_key: str,
+) -> Config:
+    extra = f"""
+[web]
+listen = "127.0.0.1:8080"
+[[apps]]
+app_id = "another-app"
+public_key = "{other_key}"
+[[apps]]
+app_id = "an-app"
+public_key = '''{signer.public_key}'''
+"""
+    path = write_config(wix, slack, mailbox, extra=extra)
+    path.write_text(path.read_text().replace("[smtp]", f'instance_id = "{INSTANCE}"\n\n[smtp]'))
+    return load_config(path, SECRETS, secrets=True)
+
+
+@dataclass
+class Door:
+    """Where webhooks come in, and what came of them."""
+
+    url: str
+    state: State
+    signer: Webhooks
+    http: aiohttp.ClientSession
+    intake: Intake
+    woken: list[str] = field(default_factory=list)
+
+    async def post(self, body: str | bytes, path: str = "/webhooks/wix") -> int:
+        async with self.http.post(self.url + path, data=body) as response:
+            return response.status
+
+    async def send(
+        self,
+        slug: str,
+        review: dict[str, Any],
+        *,
+        instance: str | None = INSTANCE,
+        site: str | None = None,
+        **changes: Any,
+    ) -> int:
+        event = self.signer.event(slug, review) | changes
+        data = self.signer.envelope(f"wix.reviews.v1.review_{slug}", event, instance, site)
+        return await self.post(self.signer.sign(data))
+
+    def alerts(self) -> list[str]:
+        return [row["key"] for row in self.state.rows("SELECT key FROM alerts ORDER BY id")]
+
+    def status(self, review_id: str = "r1") -> str | None:
+        known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
+        return f"{known.status} {known.closing or ''}".strip() if known else None
+
+
+@pytest.fixture
+async def door(config: Config, state: State, signer: Webhooks) -> AsyncIterator[Door]:
+    """The server on a free port, for a site that has been read before."""
+    clock, woken = Clock(), list[str]()
+    reviews.cover(state, SITE, 2)
+    client = WixClient(config.wix.base_url, clock)
+    intake = Intake(state, config, clock, Catalog(state, clock, client), woken.extend)
+    async with (
+        open_web(("127.0.0.1", 0), config, state, clock, intake, {}) as web,
+        aiohttp.ClientSession() as http,
+    ):
+        yield Door(f"http://127.0.0.1:{web.port}", state, signer, http, intake, woken)
+    await client.close()
+
+
+# Who is let in
+
+
+async def test_a_webhook_is_on_record_before_it_is_answered_and_then_people_are_told(door: Door) -> None:
+    assert await door.send("created", STALE) == 200
+    assert door.alerts() == [f"new:{SITE}:r1"]
+    await until(lambda: set(door.woken) == {"owner", "support"})
+    assert counts["webhooks_taken"] == 1
+
+
+def forged(signer: Webhooks, **changes: Any) -> str:
+    """What somebody would send who has everything but Wix's key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    payload = {"data": "{}", "exp": datetime.now(UTC) + timedelta(minutes=5)} | changes
+    return jwt.encode(payload, key, algorithm="RS256")
+
+
+def unsigned(signer: Webhooks) -> str:
+    return jwt.encode({"data": "{}", "exp": 32503680000}, None, algorithm="none")
+
+
+def with_the_public_key_as_password(signer: Webhooks) -> str:
+    head, body = (jwt.utils.base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS256"}, {"exp": 1e10}))
+    secret = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = jwt.utils.base64url_encode(secret.sign(head + b"." + body, signer.public_key.encode()))
+    return b".".join((head, body, signature)).decode()
+
+
+def tampered(signer: Webhooks) -> str:
+    head, _, signature = signer.sign("{}").split(".")
+    body = jwt.utils.base64url_encode(json.dumps({"data": "{}", "exp": 32503680000}).encode()).decode()
+    return f"{head}.{body}.{signature}"
+
+
+BAD = {
+    "another key": forged,
+    "no signature": unsigned,
+    "the public key as a password": with_the_public_key_as_password,
+    "tampered with": tampered,
+    "expired": lambda signer: signer.sign("{}", exp=datetime.now(UTC) - timedelta(seconds=5)),
+    "without an end": lambda signer: signer.sign("{}", exp=None),
+    "nothing": lambda _: "",
+    "no token": lambda _: "hello",
+    "JSON": lambda _: '{"data": "{}"}',
+    "deep nonsense": lambda _: jwt.utils.base64url_encode(b"[" * 100_000).decode() + ".e30.e30",
+    "no text": lambda _: b"\xff\xfe\x00.\x00.\x00",
+}
+
+
+@pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
+async def test_what_wix_has_not_signed_is_refused(door: Door, make: Callable[[Webhooks], str | bytes]) -> None:
+    assert await door.post(make(door.signer)) == 401
+    assert counts["webhooks_refused"] == 1
+
+
+async def test_a_token_needs_neither_issuer_nor_audience_and_may_come_from_a_clock_that_is_ahead(door: Door) -> None:
+    data = door.signer.envelope("wix.reviews.v1.review_created", door.signer.event("created", STALE), INSTANCE, None)
+    ahead = datetime.now(UTC) + timedelta(seconds=90)
+    assert await door.post(door.signer.sign(data, aud=None, iss=None, iat=ahead) + "\r\n") == 200
+    assert door.alerts() == [f"new:{SITE}:r1"]
+
+
+async def test_a_body_of_256_kb_is_read_and_a_larger_one_is_not(door: Door) -> None:
+    assert await door.post(b"x" * 256 * 1024) == 401
+    assert await door.post(b"x" * (256 * 1024 + 1)) == 413
+    assert counts["webhooks_too_large"] == 1
+
+
+async def test_other_methods_and_paths_are_none_of_ours(door: Door) -> None:
+    async with door.http.get(f"{door.url}/webhooks/wix") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+    assert await door.post("", "/healthz") == 405
+    assert await door.post("", "/") == 404
+
+
+# Whose it is
+
+
+async def test_the_site_is_told_by_its_instance_else_by_its_id(door: Door) -> None:
+    assert await door.send("created", STALE | {"id": "r1"}, instance=INSTANCE, site="another") == 200
+    assert await door.send("created", STALE | {"id": "r2"}, instance="another", site=SITE) == 200
+    assert await door.send("created", STALE | {"id": "r3"}, instance=None, site=SITE) == 200
+    assert len(door.alerts()) == 3
+
+
+async def test_unknown_sites_and_events_are_acknowledged_and_counted(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await door.send("created", STALE, instance="another", site="another") == 200
+    assert await door.send("created", STALE, instance=None) == 200
+    assert await door.send("voted_on", STALE) == 200
+    assert (counts["webhooks_unknown_site"], counts["webhooks_unknown_event"]) == (2, 1)
+    assert not door.alerts()
+    assert caplog.text.count("(instance another)") == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, 7, "no JSON", "[]", "{}", '{"eventType": "wix.reviews.v1.review_created"}', "[" * 100_000],
+    ids=["none", "a number", "no JSON", "a list", "nothing", "no event", "deep nonsense"],
+)
+async def test_what_wix_signs_but_nobody_can_read_is_acknowledged(door: Door, data: object) -> None:
+    assert await door.post(door.signer.sign(data)) == 200
+    assert counts["webhooks_unreadable"] == 1
+
+
+async def test_a_review_that_cannot_be_read_is_left_to_the_rounds(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        assert await door.send("created", {"id": "r1", "content": {"rating": "many", "body": "Private words"}}) == 200
+    assert counts["webhooks_unreadable"] == 3
+    assert caplog.text.count("a webhook is left out") == 1
+    assert "Private words" not in caplog.text
+
+
+# What it says
+
+
+async def test_older_payloads_carry_the_review_as_text(door: Door) -> None:
+    def older(part: str, name: str, value: object) -> dict[str, Any]:
+        empty = {"createdEvent": None, "updatedEvent": None, "actionEvent": None}
+        return empty | {part: {name: json.dumps(value)}}
+
+    assert await door.send("created", STALE, **older("createdEvent", "entityAsJson", STALE)) == 200
+    raised = STALE | {"content": {"rating": 5}, "revision": "2"}
+    assert await door.send("updated", raised, **older("updatedEvent", "currentEntityAsJson", raised)) == 200
+    body = {"review": STALE | {"id": "r2"}, "previousModerationStatus": "SUBMITTED"}
+    changed = older("actionEvent", "bodyAsJson", body)
+    assert await door.send("moderation_status_changed", STALE | {"id": "r2"}, **changed) == 200
+    assert door.alerts()[:2] == [f"new:{SITE}:r1", f"closed:{SITE}:r1:1"]
+    assert door.alerts()[2:] == [f"new:{SITE}:r2"]
+
+
+@pytest.mark.parametrize("slug", ["created", "updated", "moderation_status_changed", "review_published"])
+async def test_each_kind_of_event_brings_its_review(door: Door, slug: str) -> None:
+    assert await door.send(slug, STALE) == 200
+    assert door.alerts() == [f"new:{SITE}:r1"]
+
+
+@pytest.mark.parametrize("deleted", [{}, {"deletedEntity": STALE}, {"deletedEntity": None}, None])
+async def test_a_deleted_review_is_closed_and_its_words_are_forgotten(door: Door, deleted: object) -> None:
+    await door.send("created", STALE)
+    assert await door.send("deleted", STALE, deletedEvent=deleted) == 200
+    assert door.status() == "closed gone"
+    assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
+
+
+async def test_a_webhook_never_moves_the_checkpoint(door: Door) -> None:
+    before = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    reviews.advance(door.state, SITE, before)
+    await door.send("created", STALE | {"createdDate": "2026-11-25T12:00:00.000Z"})
+    assert door.alerts() == [f"new:{SITE}:r1"]
+    assert reviews.site_state(door.state, SITE).checkpoint == before
+
+
+async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(door: Door, config: Config) -> None:
+    door.state.execute("DELETE FROM sites")
+    assert await door.send("created", STALE) == 200
+    assert (door.status(), door.alerts()) == (None, [])
+    assert reviews.site_state(door.state, SITE).covered_rating == 0
+    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    assert (door.status(), door.alerts()) == ("baseline", [])
+
+
+async def test_a_review_that_was_made_during_the_first_read_is_alerted_all_the_same(door: Door, config: Config) -> None:
+    door.state.execute("DELETE FROM sites")
+    await door.intake.take(config.sites[0], [], checkpoint=datetime(2026, 11, 24, tzinfo=UTC))
+    assert await door.send("created", STALE) == 200
+    reviews.cover(door.state, SITE, 2)
+    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    assert door.alerts() == [f"new:{SITE}:r1"]
+
+
+async def test_what_the_coverage_does_not_hold_yet_stays_quiet(door: Door, config: Config) -> None:
+    object.__setattr__(config.sites[0], "threshold", 3)
+    assert await door.send("created", STALE | {"content": {"rating": 3}}) == 200
+    assert (door.status(), door.alerts()) == (None, [])
+
+
+# Duplicates and disorder
+
+
+async def test_a_webhook_twice_changes_nothing(door: Door) -> None:
+    event = door.signer.event("created", STALE)
+    data = door.signer.envelope("wix.reviews.v1.review_created", event, INSTANCE, None)
+    for _ in range(3):
+        assert await door.post(door.signer.sign(data)) == 200
+    assert door.alerts() == [f"new:{SITE}:r1"]
+    assert (counts["reviews_new"], counts["reviews_stale"]) == (1, 2)
+
+
+def history(door: Door, *steps: tuple[str, dict[str, Any]]) -> list[str]:
+    """What happened to a review, one webhook each, in order and within one moment."""
+    moment = {"eventTime": "2026-11-25T12:00:00.000Z"}
+    events = [(slug, door.signer.event(slug, review) | moment) for slug, review in steps]
+    return [
+        door.signer.sign(door.signer.envelope(f"wix.reviews.v1.review_{slug}", event, INSTANCE, None))
+        for slug, event in events
+    ]
+
+
+REPLY = {"reply": {"message": "Sorry!"}}
+REJECTED = {"moderation": {"moderationStatus": "REJECTED"}}
+
+
+@pytest.mark.parametrize("revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"])
+@pytest.mark.parametrize("then", [REPLY, REJECTED], ids=["answered", "rejected"])
+async def test_the_last_word_counts_whatever_comes_last(
+    door: Door, then: dict[str, Any], revisions: tuple[str | None, str | None]
+) -> None:
+    first, second = history(
+        door,
+        ("created", STALE | {"revision": revisions[0]}),
+        ("updated", STALE | then | {"revision": revisions[1]}),
+    )
+    for token in (second, first, second, first):
+        assert await door.post(token) == 200
+    assert door.status() in ("closed answered", "closed rejected")
+    assert not door.alerts()
+
+
+async def test_what_is_deleted_stays_deleted_whatever_is_heard_of_it_later(door: Door) -> None:
+    created, updated, deleted = history(
+        door, ("created", STALE), ("updated", STALE | {"revision": "9"}), ("deleted", STALE)
+    )
+    for token in (deleted, created, updated):
+        assert await door.post(token) == 200
+    assert (door.status(), door.alerts()) == ("closed gone", [])
+    assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
+
+
+async def test_a_read_that_does_not_know_of_a_deletion_yet_brings_nothing_back(door: Door, config: Config) -> None:
+    await door.send("created", STALE)
+    await door.send("deleted", STALE)
+    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    assert door.status() == "closed gone"
+    assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
+
+
+@pytest.mark.parametrize("quiet", [True, False], ids=["without a new revision", "with one"])
+async def test_a_webhook_from_before_what_was_read_is_old_news(door: Door, config: Config, *, quiet: bool) -> None:
+    (created,) = history(door, ("created", STALE))  # an hour of trouble ago, say
+    answered = parse_review(STALE | REPLY | {"revision": "1" if quiet else "2"})
+    await door.intake.take(config.sites[0], [answered])
+    assert await door.post(created) == 200
+    assert (door.status(), door.alerts()) == ("closed answered", [])
+
+
+# What could go wrong
+
+
+async def test_a_slow_catalog_never_delays_the_answer(door: Door, wix: EmbeddedWix) -> None:
+    wix.faults.always("/version", Fault(delay=30))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for number in range(5):
+        assert await door.send("created", STALE | {"id": f"r{number}", "entityId": "p1", "namespace": "stores"}) == 200
+    assert loop.time() - begun < 1
+    assert not door.woken
+    await until(lambda: set(door.woken) == {"owner", "support"})
+    asked = [request for request in wix.requests if request.path.endswith("/version")]
+    assert len(asked) == 2  # once for the first, once for all that came meanwhile
+
+
+async def test_a_state_file_that_takes_nothing_is_answered_with_503_and_told_once(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with closing(sqlite3.connect(door.state.path, isolation_level=None)) as other:
+        door.state.execute("PRAGMA busy_timeout = 0")
+        other.execute("BEGIN IMMEDIATE")
+        assert [await door.send("created", STALE) for _ in range(3)] == [503, 503, 503]
+        other.execute("ROLLBACK")
+    assert await door.send("created", STALE) == 200
+    assert (counts["webhooks_failed"], counts["webhooks_taken"]) == (3, 1)
+    told = [record.message for record in caplog.records if record.name == "alerter.web.webhooks"]
+    assert [re.sub(": .*", "", text) for text in told] == [
+        "webhooks are not taken, Wix sends them again",
+        "webhooks are taken again",
+    ]
+
+
+async def test_slow_clients_are_cut_off(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alerter.web.server._PATIENCE", 0.2)
+    port = int(door.url.rpartition(":")[2])
+    for beginning in (
+        b"",
+        b"POST /webhooks/wix HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+        b"POST /webhooks/wix HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(beginning)
+        async with asyncio.timeout(5):
+            assert await _rest(reader) == b""
+        writer.close()
+    assert await door.send("created", STALE) == 200
+
+
+async def test_a_connection_ends_with_its_answer(door: Door) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rpartition(":")[2]))
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"Connection: close" in answer
+    writer.close()
+
+
+async def test_too_many_connections_are_turned_away_and_room_is_made_again(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerter.web.server._MOST_CONNECTIONS", 3)
+    port = int(door.url.rpartition(":")[2])
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(5):
+        assert await _rest(reader) == b""
+    for _, each in [*idle, (reader, writer)]:
+        each.close()
+        await each.wait_closed()
+    assert await door.send("created", STALE) == 200
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_nonsense_is_answered_and_not_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rpartition(":")[2]))
+    writer.write(b"\x16\x03\x01 what is this\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert b"400" in await reader.read()
+    writer.close()
+    assert not caplog.records
+
+
+async def test_a_port_in_use_is_an_error_for_people(config: Config, door: Door, state: State) -> None:
+    port = int(door.url.rpartition(":")[2])
+    with pytest.raises(AlerterError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use; .*\[web\]"):
+        async with open_web(("127.0.0.1", port), config, state, Clock(), door.intake, {}):
+            pass
+
+
+async def test_a_key_that_only_looks_like_one_is_a_fault_of_the_config(signer: Webhooks) -> None:
+    der = b64decode("".join(signer.public_key.split("\n")[1:-2]))
+    broken = b64encode(der[:24] + bytes(len(der) - 24)).decode()
+    key = f"-----BEGIN PUBLIC KEY-----\n{broken}\n-----END PUBLIC KEY-----"
+    app = App.model_validate({"app_id": "an-app", "public_key": key})
+    with pytest.raises(ConfigError, match=r"apps.1.public_key: is not a public key that can be read"):
+        Signatures([app])
+
+
+# The embedded Wix
+
+
+async def test_the_embedded_wix_tells_of_everything_until_it_is_answered(
+    door: Door, wix: EmbeddedWix, config: Config
+) -> None:
+    async with Webhooks(f"http://127.0.0.1:{free_port()}/webhooks/wix", app_id="an-app") as webhooks:
+        webhooks._key = door.signer._key
+        webhooks.watch(wix.sites[SITE], INSTANCE)
+        review = wix.add(
+            SITE, {"content": {"rating": 1, "title": "Stale"}, "moderation": {"moderationStatus": "SUBMITTED"}}
+        )
+        await until(lambda: None in webhooks.sent[0].statuses)
+        webhooks.url = f"{door.url}/webhooks/wix"
+        wix.moderate(SITE, review["id"], "APPROVED")
+        wix.reply(SITE, review["id"], "Sorry!")
+        await until(lambda: all(each.taken for each in webhooks.sent))
+        assert door.status(review["id"]) == "closed answered"
+        wix.change(SITE, review["id"], content={"rating": 5})
+        wix.delete(SITE, review["id"])
+        await until(lambda: all(each.taken for each in webhooks.sent))
+    kinds = [each.event_type.removeprefix("wix.reviews.v1.review_") for each in webhooks.sent]
+    assert kinds == [
+        "created",
+        "moderation_status_changed",
+        "moderation_status_changed",
+        "review_published",
+        "updated",
+        "updated",
+        "deleted",
+    ]
+    assert door.status(review["id"]) == "closed gone"
