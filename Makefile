@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test torture clean
+.PHONY: demo test torture wix-sdk clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -20,10 +20,14 @@ test: .venv/installed
 torture: .venv/installed
 	$(BIN)/python -m tests.torture
 
+# Wix's own parser of webhooks, for the one test that compares it with ours; needs node.
+wix-sdk:
+	npm install --prefix .node --no-audit --no-fund --no-save --ignore-scripts @wix/sdk@1 @wix/reviews@1
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .node .coverage* .mypy_cache .pytest_cache .ruff_cache dist

@@ -3,8 +3,11 @@
 import asyncio
 import sys
 import tempfile
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +26,37 @@ _HISTORY = [(1, "Burnt"), (2, "Too salty"), (5, "Lovely"), (4, "Good bread"), (1
 async def serve(reviews: Path | None, say: Say) -> bool:
     """Keep the services up until a signal comes; what is printed is a config for them."""
     with tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder, stopped_by_signals() as stop:
-        async with open_stage(Path(folder), reviews) as stage:
+        async with open_stage(Path(folder), reviews) as stage, _webhooks(stage) as web:
             say(_guide(stage))
-            say(stage.config(every="5s"))
+            say(stage.config(every="5s") + web)
             await stop.wait()
             page = stage.write_page()
             kept = Path(tempfile.mkdtemp(prefix="alerter-demo-")) / page.name
             page.rename(kept)
             say(f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}")
     return True
+
+
+@asynccontextmanager
+async def _webhooks(stage: Stage) -> AsyncIterator[str]:
+    """Have the embedded Wix send webhooks, where the extra `web` is installed; what it yields is their config."""
+    if not (find_spec("jwt") and find_spec("cryptography") and find_spec("prometheus_client")):
+        yield ""
+        return
+    from alerter.demo.wix_webhooks import Webhooks, free_port  # noqa: PLC0415
+
+    port = free_port()
+    async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix") as webhooks:
+        webhooks.watch(stage.wix.sites[SITE_ID], "demo-instance")
+        yield f"""
+# The embedded Wix sends webhooks here; /healthz and /metrics answer too.
+[web]
+listen = "127.0.0.1:{port}"
+
+[[apps]]
+app_id = "{webhooks.app_id}"
+public_key = "{b64encode(webhooks.public_key.encode()).decode()}"
+"""
 
 
 def _guide(stage: Stage) -> str:

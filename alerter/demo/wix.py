@@ -110,7 +110,7 @@ class EmbeddedWix:
 
     def delete(self, site_id: str, review_id: str) -> Json:
         """Delete a review and answer what it was."""
-        return self.sites[site_id].reviews.remove(review_id)
+        return self.sites[site_id].delete(review_id)
 
     def add_product(self, site_id: str, product_id: str, name: str, url: str) -> None:
         """Let a site sell something."""

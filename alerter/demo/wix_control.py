@@ -25,7 +25,7 @@ def add_control(app: web.Application, sites: Mapping[str, Site]) -> None:
 
     async def delete(request: web.Request) -> web.Response:
         site, review_id = _found(sites, request)
-        return web.json_response(site.reviews.remove(review_id))
+        return web.json_response(site.delete(review_id))
 
     async def reply(request: web.Request) -> web.Response:
         site, review_id = _found(sites, request)

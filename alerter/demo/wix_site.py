@@ -3,7 +3,7 @@
 import copy
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ class Site:
 
     `private`: may read unpublished reviews. `refuse`: the status that shuts everybody out. `catalog`: what the
     catalog version call answers. `quiet`: moderation and replies leave `revision` and `updatedDate` as they are.
-    `count_limit`: more reviews than that are too many to count.
+    `count_limit`: more reviews than that are too many to count. `listen` is told of what happens: the slug of the event
+    and the review.
     """
 
     site_id: str
@@ -41,6 +42,7 @@ class Site:
     count_limit: int | None = None
     products: dict[str, tuple[str, str]] = field(default_factory=dict)
     contacts: dict[str, Json] = field(default_factory=dict)
+    listen: Callable[[str, Json], None] = field(default=lambda _slug, _review: None)
     reviews: Reviews = field(init=False)
     _recent: deque[float] = field(default_factory=deque)
 
@@ -63,35 +65,53 @@ class Site:
         if not isinstance(created["id"], str) or self.reviews.get(created["id"]):
             raise ValueError(f"there is a review {created['id']} already, or its id is not text")
         self.reviews.put(created, visible_after)
-        return copy.deepcopy(created)
+        return self._tell(created, "created", *self._moderated(created))
 
-    def change(self, review_id: str, changes: Mapping[str, Any], *, quiet: bool = False) -> Json:
+    def change(self, review_id: str, changes: Mapping[str, Any]) -> Json:
         """Merge changes into a review; KeyError where there is none."""
+        return self._tell(self._change(review_id, changes, quiet=False), "updated")
+
+    def delete(self, review_id: str) -> Json:
+        """Delete a review and answer what it was; KeyError where there is none."""
+        return self._tell(self.reviews.remove(review_id), "deleted")
+
+    def _change(self, review_id: str, changes: Mapping[str, Any], *, quiet: bool) -> Json:
         changed = merge(self._review(review_id), changes)
         if not quiet:
             bumped = {"revision": str(int(changed.get("revision") or 0) + 1), "updatedDate": stamp(self.clock.now())}
             changed |= {key: value for key, value in bumped.items() if key not in changes}
         self.reviews.put(changed)
-        return copy.deepcopy(changed)
+        return changed
+
+    def _tell(self, review: Json, *slugs: str) -> Json:
+        for slug in slugs:
+            self.listen(slug, copy.deepcopy(review))
+        return copy.deepcopy(review)
+
+    def _moderated(self, review: Json) -> list[str]:
+        row = self.reviews.get(review["id"])
+        published = row is not None and row.published
+        return ["moderation_status_changed", *(["review_published"] if published else [])]
 
     def reply(self, review_id: str, message: str) -> Json:
         """Set the one reply of a review."""
         old = self._review(review_id).get("reply") or {}
         now = stamp(self.clock.now())
         reply = {"message": message, "createdDate": old.get("createdDate", now), "updatedDate": now}
-        return self.change(review_id, {"reply": reply}, quiet=self.quiet)
+        return self._tell(self._change(review_id, {"reply": reply}, quiet=self.quiet), "updated")
 
     def unreply(self, review_id: str) -> Json:
         """Remove the reply of a review."""
         answered = dict(self._review(review_id))
         answered.pop("reply", None)
         self.reviews.put(answered)
-        return self.change(review_id, {}, quiet=self.quiet)
+        return self._tell(self._change(review_id, {}, quiet=self.quiet), "updated")
 
     def moderate(self, review_id: str, status: str) -> Json:
         """Set the moderation status of a review."""
         moderation = {"moderationStatus": status, "manuallyChanged": True}
-        return self.change(review_id, {"moderation": moderation}, quiet=self.quiet)
+        changed = self._change(review_id, {"moderation": moderation}, quiet=self.quiet)
+        return self._tell(changed, *self._moderated(changed))
 
     def load(self, path: Path) -> int:
         """Add the reviews of a file, one JSON object a line, and say how many; ValueError names a bad line."""
