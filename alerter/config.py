@@ -11,6 +11,7 @@ from alerter.config_faults import phrase, place
 from alerter.config_fields import (
     DAYS,
     Address,
+    AtTime,
     Beside,
     Day,
     Duration,
@@ -150,6 +151,14 @@ class Heartbeat(_Table):
     url: SecretUrl
 
 
+class Summary(_Table):
+    """What a day or a week was like: when it is told, and to whom."""
+
+    name: Word
+    at: AtTime
+    receivers: Annotated[tuple[Word, ...], Field(min_length=1, strict=False)]
+
+
 class Config(_Table):
     """Everything that a config file says, checked."""
 
@@ -168,6 +177,7 @@ class Config(_Table):
     web: Web | None = None
     apps: Annotated[tuple[App, ...], Field(default=(), strict=False)]
     heartbeat: Heartbeat | None = None
+    summaries: Annotated[tuple[Summary, ...], Field(default=(), strict=False)]
 
     def threshold(self, site: Site) -> int:
         """Ratings up to this one (stars, inclusive) are low-rated on that site."""

@@ -21,7 +21,8 @@ def phrase(detail: ErrorDetails, config: type[BaseModel]) -> str:
         return _unknown(detail["loc"], config)
     if detail["type"] == "too_short":
         return "must name at least one"
-    if detail["type"] == "tuple_type" and detail["loc"] in (("sites",), ("receivers",), ("apps",)):
+    tables = [(name,) for name in ("sites", "receivers", "apps", "summaries")]
+    if detail["type"] == "tuple_type" and detail["loc"] in tables:
         return f"must be tables, each headed [[{detail['loc'][0]}]]"
     if detail["type"] == "tuple_type":
         return 'must be a list, such as ["…"]'

@@ -6,7 +6,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from email.utils import getaddresses, parseaddr
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,18 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60  # at the end of a day, in minutes
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=36500)
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A time of day, on one day of the week (0: Monday) or, with None, each day."""
+
+    time: time
+    weekday: int | None = None
+
+    def __str__(self) -> str:
+        day = "" if self.weekday is None else f"{DAYS[self.weekday].title()} "
+        return f"{day}{self.time:%H:%M}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,15 @@ def _day(value: object) -> str:
     if value not in DAYS:
         raise _fault(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")
     return str(value)
+
+
+def _at(value: object) -> At:
+    """When something happens again and again, such as "Mon 09:00", or "09:00" each day."""
+    match = re.fullmatch(r"(?:([A-Z][a-z]{2}) )?([01]\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
+    days = [day.title() for day in DAYS]
+    if not match or (match[1] and match[1] not in days):
+        raise _fault(f'must be a day and a time such as "Mon 09:00", or "09:00" for each day (days: {", ".join(days)})')
+    return At(time(int(match[2]), int(match[3])), days.index(match[1]) if match[1] else None)
 
 
 def _rating(value: object) -> int:
@@ -249,6 +270,7 @@ def _folder(value: object, info: ValidationInfo) -> Path:
     raise _fault(f"must be a folder; there is none at {path}")
 
 
+AtTime = Annotated[At, BeforeValidator(_at)]
 Address = Annotated[str, BeforeValidator(_address)]
 Beside = Annotated[Path, BeforeValidator(_beside)]
 Day = Annotated[str, BeforeValidator(_day)]

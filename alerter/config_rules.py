@@ -37,6 +37,7 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _hours(f"receivers.{number}.quiet", receiver)
     yield from _repeated("sites", "instance_id", sites)
     yield from _web(raw)
+    yield from _summaries(_tables(raw, "summaries"), [str(receiver.get("name")) for receiver in receivers])
     smtp = raw.get("smtp")
     yield from _reminders(raw, [str(receiver.get("name")) for receiver in receivers])
     if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
@@ -65,6 +66,16 @@ def _reminders(raw: Mapping[str, Any], receivers: Sequence[str]) -> Iterator[tup
     name = reminders.get("escalate_to")
     if isinstance(name, str) and name not in receivers:
         yield "reminders.escalate_to", f'there is no receiver "{name}"{_did_you_mean(name, receivers)}'
+
+
+def _summaries(summaries: list[Mapping[str, Any]], receivers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    yield from _repeated("summaries", "name", summaries)
+    for number, summary in enumerate(summaries, 1):
+        wanted = summary.get("receivers")
+        for place, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
+            if isinstance(name, str) and name not in receivers:
+                fault = f'there is no receiver "{name}"{_did_you_mean(name, receivers)}'
+                yield f"summaries.{number}.receivers.{place}", fault
 
 
 def _read(field: Callable[[object], _Value], value: object) -> _Value | None:

@@ -141,6 +141,7 @@ async def _run_once(config: Config, state: State, clock: Clock) -> bool:
         rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
         if any(rounds):
             house.heartbeat.beat()
+        await house.summaries.round()
         delivered = await house.dispatcher.run(_ONCE)
         await house.heartbeat.settle()
         return all(rounds) and delivered

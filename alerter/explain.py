@@ -8,7 +8,8 @@ from alerter.config import Config, Site
 from alerter.models import AlertKind, Closing, Known, Status
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
-from alerter.terminal import plain, span, stars, table, title
+from alerter.tell.words import stars
+from alerter.terminal import plain, span, table, title
 from alerter.watch.routing import misfit
 from alerter.watch.triage import Reason, due_reminder, is_import
 

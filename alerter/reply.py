@@ -11,7 +11,8 @@ from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, 
 from alerter.models import Review
 from alerter.store import State, report
 from alerter.tell.views import dashboard
-from alerter.terminal import plain, stars, title
+from alerter.tell.words import stars
+from alerter.terminal import plain, title
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.wiring import open_wix

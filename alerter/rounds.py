@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 # Less than the ten seconds in which `run` promises to end.
 _GRACE = 8.0
 _SPREAD = 0.05
+_HOUSE_EVERY = 60
 # Longer than a round can take without getting a page further, while every call to Wix runs into its timeout.
 _SLOWEST = 600.0
 
@@ -54,6 +55,15 @@ class Rounds:
                 coalesce=True,
                 max_instances=1,
             )
+        self._scheduler.add_job(
+            self._round_of_the_house,
+            "interval",
+            seconds=min(every, _HOUSE_EVERY),
+            id="house",
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
         self._scheduler.start()
         self._timekeeper = asyncio.create_task(self._keep_time())
 
@@ -91,11 +101,18 @@ class Rounds:
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)
 
-    async def _round(self, site: Site) -> None:
+    async def _round_of_the_house(self) -> None:
+        self._note_under_way()
+        await self._house.summaries.round()
+
+    def _note_under_way(self) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
+
+    async def _round(self, site: Site) -> None:
+        self._note_under_way()
         try:
             if await self._house.poller.round(site):
                 self._house.heartbeat.beat()

@@ -11,7 +11,8 @@ from alerter.store import State, blocks, lifetime, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
-from alerter.terminal import span, stars, table, title
+from alerter.tell.words import stars
+from alerter.terminal import span, table, title
 
 # The oldest open reviews are named, and the others counted.
 _MOST_OPEN = 20

@@ -23,11 +23,6 @@ def span(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-def stars(rating: int) -> str:
-    """A rating as people see it."""
-    return "★" * rating + "☆" * (5 - rating)
-
-
 def title(text: str, most: int = 80) -> str:
     """The title of a review, which many customers leave out."""
     return f"“{plain(text, most)}”" if text else "(no title)"

@@ -12,6 +12,7 @@ from alerter.config import Config
 from alerter.errors import Kind
 from alerter.heartbeat import Heartbeat
 from alerter.store import State, roster
+from alerter.summary import Summaries
 from alerter.tell import backoff
 from alerter.tell.dispatch import Dispatcher
 from alerter.tell.email import EmailNotifier
@@ -37,6 +38,7 @@ class House:
     reader: Reader
     intake: Intake
     poller: Poller
+    summaries: Summaries
     dispatcher: Dispatcher
     heartbeat: Heartbeat
 
@@ -53,7 +55,8 @@ async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterato
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
         poller = Poller(state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring)
-        yield House(reader, intake, poller, dispatcher, heartbeat)
+        summaries = Summaries(state, config, clock, reader.count, dispatcher.wake, dispatcher.alarm.ring)
+        yield House(reader, intake, poller, summaries, dispatcher, heartbeat)
 
 
 @asynccontextmanager
@@ -93,10 +96,12 @@ async def open_outlets(
                     renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
                 )
                 lane = f"{service}:{receiver.slack}"
-                outlets.append(Outlet(receiver.name, service, slack, render, _SLACK_DIGEST, lane=lane))
+                outlets.append(Outlet(receiver.name, service, slack, render, _SLACK_DIGEST, lane, renderer.faults))
             elif receiver.email and config.smtp:
                 email = EmailNotifier(config.smtp, receiver.name, receiver.email)
-                outlets.append(Outlet(receiver.name, service, email, renderer.mail, _MAIL_DIGEST))
+                outlets.append(
+                    Outlet(receiver.name, service, email, renderer.mail, _MAIL_DIGEST, faults=renderer.faults)
+                )
         yield outlets
 
 

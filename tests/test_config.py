@@ -727,3 +727,47 @@ def test_a_value_of_a_wrong_type_is_a_fault_and_nothing_worse(load: Load, line: 
         with pytest.raises(ConfigError) as caught:
             load(changed(line, f"{key} = {value}"))
         assert any(f".{key}" in f".{problem.split(': ')[0]}" for problem in caught.value.problems)
+
+
+# Summaries
+
+SUMMARY = f'{FULL}[[summaries]]\nname = "Weekly"\nat = "Mon 09:00"\nreceivers = ["owner"]\n'
+
+
+@pytest.mark.parametrize(
+    ("at", "weekday", "hour"), [("Mon 09:00", 0, 9), ("Sun 23:59", 6, 23), ("00:00", None, 0)], ids=str
+)
+def test_a_summary_is_told_each_week_or_each_day(load: Load, at: str, weekday: int | None, hour: int) -> None:
+    (summary,) = load(changed('at = "Mon 09:00"', f'at = "{at}"', SUMMARY)).summaries
+    assert (summary.at.weekday, summary.at.time.hour, str(summary.at)) == (weekday, hour, at)
+    assert summary.receivers == ("owner",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "phrase"),
+    [
+        *(
+            ('at = "Mon 09:00"', f'at = "{at}"', "at", "must be a day and a time such as")
+            for at in ("mon 09:00", "Monday 09:00", "Xyz 09:00", "9:00", "24:00", "09:60", "Mon  09:00", "", "Mon")
+        ),
+        ('at = "Mon 09:00"', "at = 09:00:00", "at", "must be a day and a time"),
+        ('at = "Mon 09:00"', "", "at", "is missing"),
+        ('receivers = ["owner"]', "receivers = []", "receivers", "must name at least one"),
+        ('receivers = ["owner"]', 'receivers = "owner"', "receivers", "must be a list"),
+        ('receivers = ["owner"]', "", "receivers", "is missing"),
+        ('receivers = ["owner"]', 'receivers = ["ownr"]', "receivers.1", 'no receiver "ownr"; did you mean "owner"?'),
+        ('name = "Weekly"', "", "name", "is missing"),
+        ('name = "Weekly"', 'name = "Weekly"\non = "Mon"', "on", "is not a known key"),
+    ],
+)
+def test_a_fault_of_a_summary_is_told_with_its_key(faults: Faults, old: str, new: str, key: str, phrase: str) -> None:
+    [problem] = faults(changed(old, new, SUMMARY))
+    assert problem.startswith(f"summaries.1.{key}: ")
+    assert phrase in problem
+
+
+def test_two_summaries_of_the_same_name_and_single_brackets_are_told(faults: Faults) -> None:
+    twice = SUMMARY + SUMMARY.removeprefix(FULL)
+    assert [problem.split(": ")[0] for problem in faults(twice)] == ["summaries.1.name", "summaries.2.name"]
+    [problem] = faults(SUMMARY.replace("[[summaries]]", "[summaries]"))
+    assert "[[summaries]]" in problem

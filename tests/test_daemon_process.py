@@ -274,3 +274,20 @@ async def test_a_port_in_use_is_told_and_ends_the_run(path: Path, spawn: Spawn) 
         code, out = await ended(await spawn("run"))
     assert code == 1
     assert out == f"alerter: cannot listen on {listen}: Address already in use; name another place in [web] listen\n"
+
+
+async def test_a_summary_that_was_missed_while_down_leaves_once_at_the_next_start(
+    spawn: Spawn, wix: EmbeddedWix, path: Path, mailbox: Mailbox
+) -> None:
+    path.write_text(f'{path.read_text()}\n[[summaries]]\nname = "Daily"\nat = "09:00"\nreceivers = ["owner"]\n')
+    async with watching(spawn, wix) as process:
+        process.terminate()
+        await ended(process)
+    with State.open(path.parent / "state.db", migrate=False) as state:
+        state.execute("UPDATE summaries SET told_until = 0")
+    for _ in range(2):
+        async with watching(spawn, wix) as process:
+            await until(lambda: len(mailbox.mails) == 1)
+            process.terminate()
+            await ended(process)
+    assert mailbox.mails[0].subject == "Daily: no low-rated reviews (Corner Bakery)"

@@ -386,8 +386,13 @@ async def test_a_slow_catalog_never_delays_the_answer(door: Door, wix: EmbeddedW
     assert loop.time() - begun < 1
     assert not door.woken
     await until(lambda: set(door.woken) == {"owner", "support"})
-    asked = [request for request in wix.requests if request.path.endswith("/version")]
-    assert len(asked) == 2  # once for the first, once for all that came meanwhile
+
+    def asked() -> int:
+        return sum(request.path.endswith("/version") for request in wix.requests)
+
+    await until(lambda: asked() == 2)  # once for the first, once for all that came meanwhile
+    await until(lambda: len(door.woken) == 2)
+    assert asked() == 2
 
 
 async def test_a_state_file_that_takes_nothing_is_answered_with_503_and_told_once(

@@ -123,6 +123,14 @@ CREATE TABLE troubles (
   reason TEXT NOT NULL
 ) STRICT;
 
+-- How far each summary of the config has been told: at first up to the moment when it was seen there, with its time of
+-- day or week.
+CREATE TABLE summaries (
+  name TEXT PRIMARY KEY,
+  at TEXT NOT NULL,
+  told_until INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE products (
   site_id TEXT NOT NULL,
   entity_id TEXT NOT NULL,

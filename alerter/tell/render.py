@@ -13,6 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 import alerter
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
+from alerter.tell.summary_view import view_summary
 from alerter.tell.views import pack, view_mention, view_review, view_trouble
 from alerter.tell.words import cut, slack_text, slack_words
 
@@ -29,12 +30,14 @@ class Renderer:
         self, templates: Path | None, timezone: tzinfo, sites: Mapping[str, str], *, fall_back: bool = True
     ) -> None:
         """With `fall_back`, an owner's template that breaks is replaced by the built-in one of its name."""
+        self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
         self._builtin = _environment([builtin_templates()])
         self._own = _environment([templates, builtin_templates()]) if templates else None
         self._fall_back = fall_back
-        self._broken: set[str] = set()
+        self._faults: dict[str, str | None] = {}
+        self._broken_in: dict[str, object] = {}
 
     def mail(self, message: Message, *, test: bool = False) -> Content:
         """What a message says by email. Raises RenderError."""
@@ -54,10 +57,31 @@ class Renderer:
         blocks = () if message.plain else tuple(self._fill(f"{name}.slack.json", values, as_json=True))
         return Content(subject, text, blocks=blocks)
 
+    def faults(self) -> dict[str, str | None]:
+        """The templates that were rendered, each with what is wrong with it, or None.
+
+        One that broke may do so with some messages only: it counts as broken until somebody changes a template.
+        """
+        if self._broken_in:
+            present = self._present()
+            for name in [name for name, then in self._broken_in.items() if then != present]:
+                del self._broken_in[name], self._faults[name]
+        return dict(self._faults)
+
+    def _present(self) -> object:
+        """What the owner's templates are like just now."""
+        try:
+            return [(file.name, file.stat().st_mtime_ns) for file in sorted(self._folder.iterdir())]
+        except OSError:  # the folder, or a file of it, is not there any more: that is a change too
+            return None
+
     def _values(self, message: Message, *, test: bool) -> tuple[str, dict[str, Any]]:
         first = message.entries[0].alert
         if first.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
             return str(first.kind), {"trouble": view_trouble(first.detail, self._timezone), "test": test}
+        if first.kind is AlertKind.SUMMARY:
+            summary = view_summary(first.detail, message.receiver, self._timezone, self._sites)
+            return str(first.kind), {"summary": summary, "test": test}
         views = [view_review(entry, message.attempted_at, self._timezone, self._sites) for entry in message.entries]
         if message.form is Form.DIGEST:
             sites = sorted({view.site.name for view in views})
@@ -70,14 +94,24 @@ class Renderer:
         """Render one template. Raises RenderError."""
         if self._own is not None:
             try:
-                return _render(self._own, name, values, as_json=as_json)
+                filled = _render(self._own, name, values, as_json=as_json)
             except RenderError as error:
                 if not self._fall_back:
                     raise
-                if name not in self._broken:
-                    self._broken.add(name)
-                    log.error("%s; the built-in template is used instead", error)  # noqa: TRY400 - the text says it all
-        return _render(self._builtin, name, values, as_json=as_json)
+                self._broke(name, error)
+            else:
+                if not self.faults().get(name):
+                    self._faults[name] = None
+                return filled
+        filled = _render(self._builtin, name, values, as_json=as_json)
+        self._faults.setdefault(name, None)
+        return filled
+
+    def _broke(self, name: str, error: RenderError) -> None:
+        if not self.faults().get(name):
+            log.error("template %s; the built-in one is used instead; run `alerter check`", error.fault)
+        self._faults[name] = error.fault
+        self._broken_in[name] = self._present()
 
 
 def builtin_templates() -> Path:
@@ -85,6 +119,11 @@ def builtin_templates() -> Path:
     package = Path(alerter.__file__).parent
     inside = package / "templates"
     return inside if inside.is_dir() else package.parent / "templates"
+
+
+def builtin_names() -> list[str]:
+    """The names of the built-in templates."""
+    return sorted(file.name for file in builtin_templates().iterdir() if file.is_file())
 
 
 def _environment(folders: list[Path]) -> SandboxedEnvironment:
@@ -104,10 +143,10 @@ def _render(env: SandboxedEnvironment, name: str, values: Mapping[str, Any], *, 
         template: Template = env.get_template(name)
         text = template.render(values)
     except UnicodeDecodeError as error:
-        raise RenderError(f"template {name}: is not UTF-8 text") from error
+        raise _render_error(name, "is not UTF-8 text") from error
     except Exception as error:  # a template may call anything that its values have
         said = str(error) if isinstance(error, TemplateError) else repr(error)
-        raise RenderError(f"template {_where(error, name)}: {said}") from error
+        raise _render_error(_where(error, name), said, type(error).__name__) from error
     return _blocks(name, text) if as_json else text
 
 
@@ -115,10 +154,14 @@ def _blocks(name: str, text: str) -> list[Any]:
     try:
         blocks = json.loads(text)
     except ValueError as error:
-        raise RenderError(f"template {name}: does not make JSON: {error}") from error
+        raise _render_error(name, f"does not make JSON: {error}", "does not make JSON") from error
     if not isinstance(blocks, list):
-        raise RenderError(f"template {name}: must make a JSON list of blocks")
+        raise _render_error(name, "must make a JSON list of blocks")
     return blocks
+
+
+def _render_error(where: str, said: str, briefly: str | None = None) -> RenderError:
+    return RenderError(f"template {where}: {said}", f"{where}: {briefly or said}")
 
 
 def _where(error: Exception, name: str) -> str:

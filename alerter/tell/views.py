@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alerter.models import AlertKind, Closing, Entry, Media, Message, Review
-from alerter.tell.words import SLACK_TEXT, cut, units
+from alerter.tell.words import SLACK_TEXT, cut, stars, units
 
 _EXCERPT = 150
 _MARKUP_OF_AN_ENTRY = 60  # what a digest says of a review beyond the words measured by `_length`
@@ -155,7 +155,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
     return ReviewView(
         id=review.id,
         rating=review.rating,
-        stars=_stars(review.rating),
+        stars=stars(review.rating),
         title=review.title,
         body=review.body,
         excerpt=cut(" ".join(review.body.split()), _EXCERPT),
@@ -181,7 +181,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         product_low=entry.context.product_low,
         author_low=entry.context.author_low,
         author_last=_date(entry.context.author_last, timezone) if entry.context.author_last else "",
-        author_stars=_stars(entry.context.author_rating),
+        author_stars=stars(entry.context.author_rating),
     )
 
 
@@ -237,10 +237,6 @@ def span(length: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min" if minutes else "less than a minute"
-
-
-def _stars(rating: int) -> str:
-    return "★" * rating + "☆" * (5 - rating)
 
 
 def _view_media(number: int, media: Media) -> MediaView:

@@ -4,6 +4,11 @@
 SLACK_TEXT = 3000
 
 
+def stars(rating: int) -> str:
+    """A rating as people see it."""
+    return "★" * rating + "☆" * (5 - rating)
+
+
 def cut(text: str, most: int) -> str:
     """The first `most` characters of a text, the last of them an ellipsis where something is left out."""
     return text if len(text) <= most else text[: most - 1].rstrip(" \n\t\u200d") + "…"

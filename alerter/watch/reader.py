@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from alerter.clock import Clock
 from alerter.config import Site
 from alerter.counters import counts
-from alerter.errors import WixAuthError
+from alerter.errors import WixAuthError, WixError
 from alerter.watch.wix import Page, Span, These, WixClient
 from alerter.watch.wix_review import UnreadableReview
 
@@ -52,6 +52,14 @@ class Reader:
                 self._published_alone(site)
             self._note(site, page.unreadable)
             yield page
+
+    async def count(self, site: Site, since: datetime, until: datetime) -> int | None:
+        """How many reviews of any rating a site got in a span; None where Wix does not say."""
+        try:
+            return await self._wix.count(site, since, until, private=self.sees_private(site))
+        except WixError as error:
+            log.info('site "%s": Wix does not count its reviews, so their share is left out: %s', site.name, error)
+            return None
 
     def _asks_for_private(self, site: Site) -> bool:
         """Ask at first, and again once a day: permissions get mended."""

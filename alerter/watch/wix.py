@@ -150,6 +150,19 @@ class WixClient:
         path = f"/reviews/v1/reviews/{quote(review_id, safe='')}/reply"
         return _review(await self._call(site, "PATCH", path, {"message": message}))
 
+    async def count(self, site: Site, since: datetime, until: datetime, *, private: bool) -> int:
+        """How many reviews were created from one moment on until before another, rejected ones not. Raises WixError."""
+        wanted = {
+            "createdDate": {"$gte": _iso(since), "$lt": _iso(until)},
+            "moderation.moderationStatus": {"$ne": "REJECTED"},
+        }
+        body = {"filter": wanted} | ({"includePrivateReviews": True} if private else {})
+        answer = await self._call(site, "POST", "/reviews/v1/reviews/count", body)
+        number = answer.body.get("count")
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise WixResponseError("Wix's answer holds no count", answer.request)
+        return number
+
     async def get(self, site: Site, path: str) -> dict[str, Any] | None:
         """One object by its path; None where there is none. Raises WixError."""
         try:

@@ -1,0 +1,192 @@
+"""Summaries: what a day or a week was like, told once it is over."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
+
+from alerter.clock import Clock
+from alerter.config import Config, Receiver, Site, Summary
+from alerter.config_fields import At
+from alerter.errors import StateError
+from alerter.models import Alert, AlertKind, Grouping
+from alerter.store import State, reviews, summaries, troubles
+from alerter.store.reviews import Raised
+from alerter.store.summaries import LowRated
+
+log = logging.getLogger(__name__)
+
+# How many reviews of any rating a site got in a span; None where Wix does not say.
+Count = Callable[[Site, datetime, datetime], Awaitable[int | None]]
+
+_WEEK = timedelta(days=7)
+_OFTEN = 3
+# As many as a person would go through; the others are counted.
+_MOST_OPEN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The span that one summary tells of, and what it is called."""
+
+    name: str
+    since: datetime
+    until: datetime
+
+
+def last_period(at: At, now: datetime, timezone: tzinfo) -> Period:
+    """The newest period that is over: from one time that the owner's clocks showed to the next. Pure.
+
+    A time that they leave out in spring is taken to be an hour later, one that they show twice in autumn is the first.
+    """
+    today = now.astimezone(timezone).date()
+    days = (today - timedelta(days=back) for back in range(15))
+    over = [
+        (moment, day)
+        for day in days
+        if at.weekday in (None, day.weekday())
+        and (moment := datetime.combine(day, at.time, timezone).astimezone(UTC)) <= now
+    ]
+    (until, day), (since, _) = over[:2]
+    return Period(_name(at, day), since, until)
+
+
+def _name(at: At, day: date) -> str:
+    year, week, _ = day.isocalendar()
+    return day.isoformat() if at.weekday is None else f"{year}-W{week:02}"
+
+
+def figures(
+    low: Sequence[LowRated], week: Sequence[LowRated], still_open: Sequence[LowRated], total: int | None
+) -> dict[str, Any]:
+    """What a summary tells of one site, as the alert's detail holds it. Pure.
+
+    `low` were created in its period, `week` in the seven days before its end.
+    """
+    waits = sorted(
+        max((each.answered_at - each.created).total_seconds(), 0) for each in low if each.answered and each.answered_at
+    )
+    return {
+        "total": total,
+        "stars": {str(rating): number for rating, number in sorted(Counter(each.rating for each in low).items())},
+        "products": _products(low),
+        "often": [product for product in _products(week) if product["number"] >= _OFTEN],
+        "answered": sum(each.answered for each in low),
+        "waits": waits,
+        "open": [
+            {"rating": each.rating, "created": each.created.isoformat(), "what": _what(each), "url": each.product.url}
+            for each in still_open[:_MOST_OPEN]
+        ],
+        "open_number": len(still_open),
+    }
+
+
+def _products(low: Iterable[LowRated]) -> list[dict[str, Any]]:
+    """What the reviews are about, those with most of them first."""
+    groups: dict[str | None, list[LowRated]] = {}
+    for each in low:
+        groups.setdefault(each.entity_id, []).append(each)
+    found = [{"what": _what(its[0]), "url": its[0].product.url, "number": len(its)} for its in groups.values()]
+    return sorted(found, key=lambda product: (-product["number"], product["what"]))
+
+
+def _what(each: LowRated) -> str:
+    return each.product.name or (f"product {each.entity_id}" if each.entity_id else "the site")
+
+
+class Summaries:
+    """Raises the summaries that are due."""
+
+    def __init__(
+        self,
+        state: State,
+        config: Config,
+        clock: Clock,
+        count: Count,
+        wake: Callable[[Iterable[str]], None],
+        state_failed: Callable[[StateError], Awaitable[None]],
+    ) -> None:
+        self._state = state
+        self._config = config
+        self._clock = clock
+        self._count = count
+        self._wake = wake
+        self._state_failed = state_failed
+
+    async def round(self) -> None:
+        """Raise every summary that is due and has not been raised; of several that were missed the newest."""
+        try:
+            for summary in self._config.summaries:
+                if period := self._due(summary):
+                    await self._raise(summary, period)
+        except StateError as error:
+            await self._state_failed(error)
+
+    def _due(self, summary: Summary) -> Period | None:
+        """The period that a summary is due of: it is over, and every site has been read since."""
+        now = self._clock.now()
+        told_until = summaries.told_until(self._state, summary.name, str(summary.at), now)
+        period = last_period(summary.at, now, self._config.timezone)
+        if period.until <= told_until:
+            return None
+        sites = self._sites(summary)
+        return period if all(self._is_read(site, period) or self._is_in_trouble(site) for site in sites) else None
+
+    def _is_read(self, site: Site, period: Period) -> bool:
+        last = reviews.site_state(self._state, site.site_id).last_success
+        return last is not None and last >= period.until
+
+    def _is_in_trouble(self, site: Site) -> bool:
+        """What cannot be read for now is not waited for."""
+        return any(trouble.scope == f"site:{site.site_id}" for trouble in troubles.current(self._state))
+
+    async def _raise(self, summary: Summary, period: Period) -> None:
+        sites = self._sites(summary)
+        totals = await asyncio.gather(*(self._count(site, period.since, period.until) for site in sites))
+        receivers = self._receivers(summary)
+        with self._state.transaction():
+            found = {
+                site.site_id: self._figures(site, period, total) for site, total in zip(sites, totals, strict=True)
+            }
+            key = f"{AlertKind.SUMMARY}:{summary.name}:{period.name}"
+            alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
+            routes = [(receiver.name, None) for receiver in receivers]
+            reviews.raise_alerts(self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now())
+            summaries.told(self._state, summary.name, period.until)
+        log.info('summary "%s" of %s: told to %d receivers', summary.name, period.name, len(receivers))
+        self._wake(receiver.name for receiver in receivers)
+
+    def _figures(self, site: Site, period: Period, total: int | None) -> dict[str, Any]:
+        threshold, site_id = self._config.threshold(site), site.site_id
+        followed_since = self._clock.now() - self._config.poll.rescan_window
+        found = figures(
+            summaries.low_rated(self._state, site_id, period.since, period.until, threshold),
+            summaries.low_rated(self._state, site_id, period.until - _WEEK, period.until, threshold),
+            summaries.still_open(self._state, site_id, followed_since),
+            total,
+        )
+        return found | {"unread": not self._is_read(site, period)}
+
+    def _detail(self, summary: Summary, period: Period, found: dict[str, Any]) -> dict[str, Any]:
+        """Each site by itself, and who hears of which: a receiver's summary is made of its own sites."""
+        ids = {site.name: site.site_id for site in self._config.sites}
+        return {
+            "name": summary.name,
+            "since": period.since.isoformat(),
+            "until": period.until.isoformat(),
+            "receivers": {
+                receiver.name: [site_id for name, site_id in ids.items() if name in self._config.sites_of(receiver)]
+                for receiver in self._receivers(summary)
+            },
+            "sites": found,
+        }
+
+    def _receivers(self, summary: Summary) -> list[Receiver]:
+        return [receiver for receiver in self._config.receivers if receiver.name in summary.receivers]
+
+    def _sites(self, summary: Summary) -> list[Site]:
+        names = {name for receiver in self._receivers(summary) for name in self._config.sites_of(receiver)}
+        return [site for site in self._config.sites if site.name in names]

@@ -1,0 +1,470 @@
+"""Summaries: when they are due, what they say, and to whom."""
+
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from alerter.config import Config, load_config
+from alerter.config_fields import At
+from alerter.daemon import serve
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mail, Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.slack_blocks import faults_of
+from alerter.demo.wix import EmbeddedWix
+from alerter.models import Alert, AlertKind, Entry, Form, Message, Product
+from alerter.store import State
+from alerter.store.summaries import LowRated
+from alerter.summary import figures, last_period
+from alerter.tell.render import Renderer
+from alerter.wiring import open_house
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+from tests.test_render import HOSTILE, Page, words
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SUPPORT = "support@example.com"
+OTHER = "22222222-2222-4222-8222-222222222222"
+MONDAY = At(time(9), weekday=0)
+DAILY = At(time(9))
+NIGHTLY = At(time(2, 30))
+# Monday, 23 November 2026, 09:00 in Berlin.
+DUE = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+WEEKLY = '[[summaries]]\nname = "Weekly"\nat = "Mon 09:00"\nreceivers = ["owner", "support"]\n'
+CAFE = f'[[sites]]\nname = "Patisserie"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
+
+Load = Callable[..., Config]
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+# When one is due
+
+
+@pytest.mark.parametrize(
+    ("at", "now", "name", "since", "until"),
+    [
+        (MONDAY, "2026-11-23T08:00", "2026-W48", "2026-11-16T08:00", "2026-11-23T08:00"),
+        (MONDAY, "2026-11-23T07:59:59", "2026-W47", "2026-11-09T08:00", "2026-11-16T08:00"),
+        (MONDAY, "2026-11-30T07:59", "2026-W48", "2026-11-16T08:00", "2026-11-23T08:00"),
+        (DAILY, "2026-11-25T12:00", "2026-11-25", "2026-11-24T08:00", "2026-11-25T08:00"),
+        (DAILY, "2026-11-25T07:00", "2026-11-24", "2026-11-23T08:00", "2026-11-24T08:00"),
+        (At(time(0, 30)), "2026-11-24T23:30", "2026-11-25", "2026-11-23T23:30", "2026-11-24T23:30"),
+        (At(time(9), weekday=4), "2027-01-01T09:00", "2026-W53", "2026-12-25T08:00", "2027-01-01T08:00"),
+        (MONDAY, "2026-03-30T12:00", "2026-W14", "2026-03-23T08:00", "2026-03-30T07:00"),
+        (MONDAY, "2026-10-26T12:00", "2026-W44", "2026-10-19T07:00", "2026-10-26T08:00"),
+        (NIGHTLY, "2026-03-29T01:29", "2026-03-28", "2026-03-27T01:30", "2026-03-28T01:30"),
+        (NIGHTLY, "2026-03-29T01:30", "2026-03-29", "2026-03-28T01:30", "2026-03-29T01:30"),
+        (NIGHTLY, "2026-10-25T00:30", "2026-10-25", "2026-10-24T00:30", "2026-10-25T00:30"),
+        (NIGHTLY, "2026-10-25T01:30", "2026-10-25", "2026-10-24T00:30", "2026-10-25T00:30"),
+        (NIGHTLY, "2026-10-26T01:30", "2026-10-26", "2026-10-25T00:30", "2026-10-26T01:30"),
+    ],
+    ids=[
+        "on the minute",
+        "just before",
+        "all week",
+        "daily",
+        "before its time",
+        "a day that has begun there already",
+        "a year of 53 weeks",
+        "the week in which clocks go forward",
+        "the week in which they go back",
+        "before a time that does not exist",
+        "a time that does not exist",
+        "a time that exists twice",
+        "the second time is no other",
+        "the day after",
+    ],
+)
+def test_a_period_goes_from_one_wall_clock_time_to_the_next(
+    at: At, now: str, name: str, since: str, until: str
+) -> None:
+    period = last_period(at, utc(now), BERLIN)
+    assert (period.name, period.since, period.until) == (name, utc(since), utc(until))
+
+
+def test_every_period_of_a_year_comes_once_and_begins_where_the_one_before_ended() -> None:
+    start = utc("2026-01-05T12:00")
+    hours = (last_period(NIGHTLY, start + timedelta(hours=hour), BERLIN) for hour in range(366 * 24))
+    periods = list(dict.fromkeys(hours))
+    assert len(periods) == len({period.name for period in periods}) == 367
+    assert all(one.until == other.since for one, other in itertools.pairwise(periods))
+
+
+# What is counted
+
+
+def low(rating: int, product: str, hours: float | None = None) -> LowRated:
+    created = DUE - timedelta(days=2)
+    at = created + timedelta(hours=hours) if hours is not None else None
+    return LowRated(rating, created, product, Product(f"Product {product}"), hours is not None, at)
+
+
+def test_figures_count_stars_products_answers_and_what_is_open() -> None:
+    lows = [low(1, "a"), low(2, "b", 5), low(1, "a", 2), low(1, "a", 30), low(2, "c", -1)]
+    found = figures(lows, lows[:4], [low(1, "a")] * 25, 40)
+    assert found["stars"] == {"1": 3, "2": 2}
+    assert [(each["what"], each["number"]) for each in found["products"]] == [
+        ("Product a", 3),
+        ("Product b", 1),
+        ("Product c", 1),
+    ]
+    assert [each["what"] for each in found["often"]] == ["Product a"]
+    assert (found["answered"], found["waits"], found["total"]) == (4, [0, 7200, 18000, 108000], 40)
+    assert (len(found["open"]), found["open_number"]) == (20, 25)
+
+
+def test_what_has_no_name_is_called_by_its_id_and_what_has_no_product_the_site() -> None:
+    nameless = [LowRated(1, DUE, "p-9", Product(), False, None), LowRated(1, DUE, None, Product(), False, None)]
+    assert [each["what"] for each in figures(nameless, [], [], None)["products"]] == ["product p-9", "the site"]
+
+
+# From Wix to people
+
+
+@pytest.fixture
+def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+    """A config of two sites; the owner hears of both of them, support of the bakery alone, both by email."""
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    people = (
+        f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+        f'[[receivers]]\nname = "support"\nemail = ["{SUPPORT}"]\nsites = ["Corner Bakery"]\n'
+    )
+
+    def load(extra: str = WEEKLY, receivers: str = people) -> Config:
+        path = write_config(wix, slack, mailbox, receivers=receivers, extra=CAFE + extra)
+        return load_config(path, SECRETS, secrets=True)
+
+    return load
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """The Saturday before a summary is due."""
+    return SetClock(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
+
+
+def bad(days_ago: float, rating: int = 1, entity: str = "p1", **more: Any) -> dict[str, Any]:
+    created = (DUE - timedelta(days=days_ago)).isoformat().replace("+00:00", "Z")
+    return {
+        "content": {"rating": rating, "title": "Stale on arrival", "body": "Hard as stone."},
+        "entityId": entity,
+        "createdDate": created,
+        "reviewDate": created,
+    } | more
+
+
+async def once(config: Config, clock: SetClock) -> bool:
+    return await serve(config, clock, {}, once=True)
+
+
+def summaries_in(mailbox: Mailbox, address: str = OWNER) -> list[Mail]:
+    return [mail for mail in mailbox.mails if mail.subject.startswith("Weekly") and address in mail.recipients]
+
+
+def subjects(mails: list[Mail]) -> list[str]:
+    return [mail.subject.strip() for mail in mails]
+
+
+async def test_a_summary_tells_each_receiver_of_its_own_sites(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load()
+    wix.add_product(SITE, "p1", "Croissant box", "https://bakery.example/croissants")
+    assert await once(config, clock)
+    for days, rating in ((2.0, 1), (1.5, 2), (1.2, 1)):
+        wix.add(SITE, bad(days, rating))
+    for _ in range(6):
+        wix.add(SITE, bad(3, 5))
+    answered = wix.add(OTHER, bad(1, 2, "c7"))
+    wix.add(SITE, bad(8))  # of the week before
+    clock.step(hours=24)
+    assert await once(config, clock)
+    reply = {"message": "Sorry!", "createdDate": (DUE - timedelta(hours=21)).isoformat()}
+    wix.change(OTHER, answered["id"], reply=reply)
+    clock.step(hours=24)
+    assert await once(config, clock)
+    assert await once(config, clock)
+
+    assert subjects(summaries_in(mailbox)) == ["Weekly: 4 low-rated reviews, 4 still open (Corner Bakery, Patisserie)"]
+    (mail,) = summaries_in(mailbox)
+    assert "16 November 2026, 09:00 to 23 November 2026, 09:00" in mail.text
+    assert "4 low-rated reviews, 40% of all 10." in mail.text
+    assert "1 of 4 answered, half of them within 3 h" in mail.text
+    assert "Croissant box (Corner Bakery)  ████████████ 3" in mail.text
+    assert "product c7 (Patisserie)" in mail.text
+    assert "Three or more within seven days" in mail.text
+    assert f"★★☆☆☆  Croissant box, for 1 d 12 h: https://www.wix.com/dashboard/{SITE}/reviews/pending" in mail.text
+    (told,) = summaries_in(mailbox, SUPPORT)
+    assert told.subject == "Weekly: 3 low-rated reviews, 4 still open (Corner Bakery)"
+    assert "33% of all 9." in told.text
+    for part in (told.text, told.html):
+        assert "Patisserie" not in part
+        assert "c7" not in part
+
+
+async def test_a_summary_is_told_on_slack_too(
+    load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    config = load(
+        WEEKLY.replace('"owner", "support"', '"team"'), f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    )
+    for days in (1.5, 2, 2.5):
+        wix.add(SITE, bad(days))
+    assert await once(config, clock)
+    clock.step(days=2)
+    assert await once(config, clock)
+    (post,) = slack.posts
+    assert post.text.startswith("Weekly: 3 low-rated reviews (Corner Bakery, Patisserie)")
+    assert "product p1 (Corner Bakery)  ████████████ 3" in words(post.blocks)
+    assert "Nothing is still open." in words(post.blocks)
+
+
+async def test_a_summary_holds_nothing_that_a_customer_wrote(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load()
+    assert await once(config, clock)
+    wix.add(SITE, bad(1, author={"authorName": "Robin"}))
+    clock.step(days=2)
+    assert await once(config, clock)
+    assert summaries_in(mailbox)
+    with State.open(config.state, migrate=False) as state:
+        detail = state.value("SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-W48'")
+    for words_of_the_customer in ("Stale", "stone", "Robin"):
+        assert words_of_the_customer not in detail
+        assert words_of_the_customer not in summaries_in(mailbox)[-1].text
+
+
+async def test_the_first_start_tells_of_no_week_before_it(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    wix.add(SITE, bad(2))
+    assert await once(load(), clock)
+    clock.step(hours=12)
+    assert await once(load(), clock)
+    assert not mailbox.mails
+
+
+async def test_a_time_that_is_changed_tells_of_nothing_before_the_change(
+    load: Load, clock: SetClock, mailbox: Mailbox
+) -> None:
+    assert await once(load(), clock)
+    clock.step(hours=24)
+    daily = load(WEEKLY.replace("Mon 09:00", "09:00"))
+    assert await once(daily, clock)
+    assert not mailbox.mails
+    clock.step(hours=24)
+    assert await once(daily, clock)
+    assert len(summaries_in(mailbox)) == 1
+
+
+async def test_what_was_missed_while_down_is_told_once_and_only_the_newest(
+    load: Load, clock: SetClock, mailbox: Mailbox
+) -> None:
+    config = load()
+    assert await once(config, clock)
+    clock.step(days=24)
+    for _ in range(3):
+        assert await once(config, clock)
+    assert subjects(summaries_in(mailbox)) == ["Weekly: no low-rated reviews (Corner Bakery, Patisserie)"]
+    assert "7 December 2026, 09:00 to 14 December 2026, 09:00" in summaries_in(mailbox)[-1].text
+    assert len(summaries_in(mailbox, SUPPORT)) == 1
+
+
+async def test_a_clock_that_was_in_the_future_for_a_while_silences_no_summary(
+    load: Load, clock: SetClock, mailbox: Mailbox
+) -> None:
+    config = load()
+    clock.step(days=3650)
+    assert await once(config, clock)
+    clock.step(days=-3650)
+    assert await once(config, clock)
+    clock.step(days=2)
+    assert await once(config, clock)
+    assert len(summaries_in(mailbox)) == 1
+
+
+async def test_a_summary_waits_until_every_site_was_read_and_not_for_one_in_trouble(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load()
+    assert await once(config, clock)
+    clock.step(days=2)
+    wix.faults.add("/query", Fault(status=503), Fault(status=503))
+    assert not await once(config, clock)
+    assert not summaries_in(mailbox)
+    wix.sites[OTHER].refuse = 403
+    assert not await once(config, clock)
+    assert len(summaries_in(mailbox)) == 1
+    text = summaries_in(mailbox)[0].text
+    assert "Not all of it is known: Patisserie could not be read." in text
+
+
+@pytest.mark.parametrize("way", ["too many", "refused", "down", "no number"])
+async def test_a_share_that_wix_does_not_say_is_left_out(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, way: str
+) -> None:
+    config = load()
+    assert await once(config, clock)
+    wix.add(SITE, bad(1))
+    wix.add(SITE, bad(1, 5))
+    clock.step(days=2)
+    if way == "too many":
+        wix.sites[SITE].count_limit = 1
+    else:
+        status = {"refused": 403, "down": 503, "no number": 200}[way]
+        wix.faults.always("/count", Fault(status=status))
+    assert await once(config, clock)
+    text = summaries_in(mailbox)[0].text
+    assert "1 low-rated review." in text
+    assert "of all" not in text
+
+
+async def test_where_only_published_reviews_may_be_read_only_those_are_counted(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    wix.sites[SITE].private = False
+    config = load()
+    assert await once(config, clock)
+    wix.add(SITE, bad(1))
+    wix.add(SITE, bad(1, 5))
+    wix.add(SITE, bad(1, 5, moderation={"moderationStatus": "SUBMITTED"}))
+    clock.step(days=2)
+    assert await once(config, clock)
+    assert "1 low-rated review, 50% of all 2." in summaries_in(mailbox)[0].text
+
+
+async def test_what_is_rejected_or_gone_does_not_count(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load()
+    assert await once(config, clock)
+    rejected, gone = wix.add(SITE, bad(1)), wix.add(SITE, bad(1))
+    wix.add(SITE, bad(1))
+    clock.step(hours=24)
+    assert await once(config, clock)
+    wix.moderate(SITE, rejected["id"], "REJECTED")
+    wix.delete(SITE, gone["id"])
+    clock.step(hours=24)
+    assert await once(config, clock)
+    assert subjects(summaries_in(mailbox)) == ["Weekly: 1 low-rated review, 1 still open (Corner Bakery, Patisserie)"]
+    assert "1 low-rated review, 100% of all 1." in summaries_in(mailbox)[0].text
+
+
+async def test_a_summary_leaves_by_itself_beside_a_digest(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load()
+    assert await once(config, clock)
+    for _ in range(15):
+        wix.add(SITE, bad(1))
+    clock.step(days=2)
+    assert await once(config, clock)
+    assert subjects([mail for mail in mailbox.mails if OWNER in mail.recipients]) == [
+        "15 low-rated reviews (Corner Bakery)",
+        "Weekly: 15 low-rated reviews, 15 still open (Corner Bakery, Patisserie)",
+    ]
+
+
+async def test_a_summary_that_is_refused_for_good_is_told_as_trouble(
+    load: Load, clock: SetClock, mailbox: Mailbox
+) -> None:
+    config = load(WEEKLY.replace(', "support"', ""))
+    assert await once(config, clock)
+    mailbox.data_replies.extend(["554 5.7.1 not wanted"] * 2)
+    clock.step(days=2)
+    await once(config, clock)
+    await once(config, clock)
+    assert sum("refused for good" in mail.subject and "summary:Weekly" in mail.text for mail in mailbox.mails) == 1
+
+
+async def test_a_summary_that_cannot_be_written_now_is_raised_by_a_later_round(load: Load, clock: SetClock) -> None:
+    config = load()
+    assert await once(config, clock)
+    clock.step(days=2)
+    with State.open(config.state, migrate=False) as state:
+        async with open_house(config, state, clock) as house:
+            for site in config.sites:
+                assert await house.poller.round(site)
+            with closing(sqlite3.connect(config.state, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                await house.summaries.round()
+            assert not count_of_summaries(state)
+            for _ in range(2):
+                await house.summaries.round()
+            assert count_of_summaries(state) == 1
+
+
+def count_of_summaries(state: State) -> int:
+    return int(state.value("SELECT count(*) FROM alerts WHERE kind = 'summary'"))
+
+
+async def test_a_round_of_the_house_leaves_the_state_alone_while_nothing_is_due(
+    load: Load, clock: SetClock, state: State
+) -> None:
+    config = load()
+    async with open_house(config, state, clock) as house:
+        await house.summaries.round()
+        before = state.value("PRAGMA data_version"), state.rows("SELECT * FROM summaries")
+        await house.summaries.round()
+    assert (state.value("PRAGMA data_version"), state.rows("SELECT * FROM summaries")) == before
+
+
+# What it looks like
+
+
+def summary_message(found: dict[str, Any], receiver: str = "owner") -> Message:
+    detail = {
+        "name": "Weekly",
+        "since": (DUE - timedelta(days=7)).isoformat(),
+        "until": DUE.isoformat(),
+        "receivers": {"owner": [SITE]},
+        "sites": {SITE: found | {"unread": False}},
+    }
+    entry = Entry(Alert("summary:Weekly:2026-W48", AlertKind.SUMMARY, detail=detail))
+    return Message(1, "uid@alerter", receiver, Form.ALERT, (entry,), DUE)
+
+
+def lows(name: str, number: int) -> Iterator[LowRated]:
+    for place in range(number):
+        yield LowRated(1, DUE, str(place), Product(name, "https://shop.example/p"), False, None)
+
+
+def many(name: str) -> dict[str, Any]:
+    return figures([*lows(name, 30)], [*lows(name, 3)] * 3, [*lows(name, 30)], 90)
+
+
+@pytest.mark.parametrize("name", [*HOSTILE.values(), "x" * 200, "😀" * 200], ids=[*HOSTILE, "the longest", "all emoji"])
+def test_a_products_name_stays_text_and_within_limits(name: str) -> None:
+    renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
+    harmless, message = summary_message(many("bread")), summary_message(many(name))
+    slack = renderer.slack(message)
+    assert faults_of(list(slack.blocks)) == []
+    assert name[:20] in words(slack.blocks)
+    page = Page(renderer.mail(message).html)
+    assert " ".join(name.split())[:20] in " ".join(page.text.split())
+    assert page.tags == Page(renderer.mail(harmless).html).tags
+    assert "and 10 more" in page.text
+
+
+def test_a_chart_in_a_mail_is_made_of_tables_and_as_long_as_its_figures() -> None:
+    found = figures([low(1, "a"), low(1, "a"), low(2, "b")], [], [], 3)
+    page = Page(Renderer(None, BERLIN, {SITE: "Corner Bakery"}).mail(summary_message(found)).html)
+    widths = [dict(attrs).get("width") for tag, attrs in page.tags if tag == "table"]
+    assert [width for width in widths if width != "100%"] == ["100%", "50%"][1:] * 2
+    assert not [tag for tag, _ in page.tags if tag in ("img", "svg")]
+
+
+def test_nobody_is_shown_a_site_that_is_not_theirs() -> None:
+    renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
+    found = figures([low(1, "a")], [], [low(1, "a")], 3)
+    assert "Product a" not in renderer.mail(summary_message(found, receiver="another")).text
