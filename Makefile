@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test torture wix-sdk clean
+.PHONY: demo test torture docs pictures wix-sdk clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -23,6 +23,12 @@ torture: .venv/installed
 # Wix's own parser of webhooks, for the one test that compares it with ours; needs node.
 wix-sdk:
 	npm install --prefix .node --no-audit --no-fund --no-save --ignore-scripts @wix/sdk@1 @wix/reviews@1
+
+docs: .venv/installed
+	$(BIN)/python docs/variables.py
+
+pictures: .venv/installed
+	$(BIN)/python docs/pictures.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

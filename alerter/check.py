@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from datetime import timedelta
-from uuid import uuid4
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
-from alerter.models import Alert, AlertKind, Entry, Finding, Form, Message, Product, Review
+from alerter.models import Finding
+from alerter.samples import KINDS, awkward, sample
 from alerter.store import State, blocks
 from alerter.tell.outlet import Outlet
-from alerter.tell.render import Renderer
+from alerter.tell.render import Renderer, builtin_names
+from alerter.tell.words import cut
 from alerter.trouble import Troubles
 from alerter.watch.routing import unheard
 from alerter.watch.wix import WixClient
 from alerter.wiring import open_outlets
+
+_LONGEST = 300
 
 
 def check_routing(config: Config) -> list[Finding]:
@@ -40,26 +42,26 @@ def _stars(ratings: Sequence[int]) -> str:
 
 
 def check_templates(config: Config, clock: Clock) -> list[Finding]:
-    """Render every kind of message, so that a broken template is found now."""
+    """Render every kind of message, of plain and of awkward reviews, so that a broken template is found now."""
     site = config.sites[0]
     renderer = Renderer(config.templates, config.timezone, {site.site_id: site.name}, fall_back=False)
-    findings = []
-    for message in (sample(site, clock, kind) for kind in (AlertKind.NEW, AlertKind.LOWERED)):
-        findings += _rendered(renderer, message)
-    findings += _rendered(renderer, _digest(sample(site, clock, AlertKind.NEW)))
-    return list(dict.fromkeys(findings)) or [
+    faults: dict[str, str] = {}
+    for kind in KINDS:
+        usual = sample(kind, site.site_id, clock.now())
+        for name, message in (("a usual one", usual), *awkward(kind, site.site_id, clock.now())):
+            for render in (renderer.mail, renderer.slack):
+                try:
+                    render(message)
+                except RenderError as error:
+                    faults.setdefault(error.fault, f"{cut(str(error), _LONGEST)} (found with {kind}: {name})")
+    return [Finding(ok=False, subject="templates", text=text) for text in faults.values()] or [
         Finding(ok=True, subject="templates", text="every kind of message renders")
     ]
 
 
-def _rendered(renderer: Renderer, message: Message) -> list[Finding]:
-    found = []
-    for render in (renderer.mail, renderer.slack):
-        try:
-            render(message)
-        except RenderError as error:
-            found.append(Finding(ok=False, subject="templates", text=str(error)))
-    return found
+def template_scopes() -> list[str]:
+    """The scopes of trouble that are over when every template works."""
+    return [f"template:{name}" for name in builtin_names()]
 
 
 async def check_site(wix: WixClient, site: Site) -> Finding:
@@ -86,21 +88,23 @@ async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) ->
     return Finding(ok=True, subject=subject, text=text, warning=True)
 
 
-async def check_services(config: Config, clock: Clock, wix: WixClient, outlets: Sequence[Outlet]) -> list[Finding]:
-    """Ask every site and every receiver's service."""
+async def check_services(
+    config: Config, clock: Clock, wix: WixClient, outlets: Sequence[Outlet], mended: Sequence[str] = ()
+) -> list[Finding]:
+    """Ask every site and every receiver's service; `mended` are further scopes that have been seen to work."""
     sites = await asyncio.gather(*(check_site(wix, site) for site in config.sites))
     receivers = await asyncio.gather(*(outlet.notifier.check() for outlet in outlets))
     for outlet in outlets:
         await outlet.notifier.close()
     good = [outlet for outlet, found in zip(outlets, receivers, strict=True) if all(finding.ok for finding in found)]
-    return [*sites, *(finding for findings in receivers for finding in findings), *_bring_back(config, clock, good)]
+    back = _bring_back(config, clock, good, mended)
+    return [*sites, *(finding for findings in receivers for finding in findings), *back]
 
 
-def _bring_back(config: Config, clock: Clock, good: Sequence[Outlet]) -> list[Finding]:
+def _bring_back(config: Config, clock: Clock, good: Sequence[Outlet], mended: Sequence[str] = ()) -> list[Finding]:
     """Unpark receivers that have just been seen to work; what was kept for them leaves with the next round."""
-    scopes = sorted(
-        {scope for outlet in good for scope in (f"receiver:{outlet.receiver}", f"service:{outlet.service}")}
-    )
+    named = {scope for outlet in good for scope in (f"receiver:{outlet.receiver}", f"service:{outlet.service}")}
+    scopes = [*sorted(named), *mended]
     try:
         state = State.read(config.state)
         if state is None:
@@ -125,7 +129,8 @@ async def send_samples(config: Config, clock: Clock, receivers: Collection[str])
 
 async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:
     subject = f"receiver {outlet.receiver}"
-    message = sample(config.sites[0], clock, domain=outlet.notifier.domain)
+    site, domain = config.sites[0], outlet.notifier.domain
+    message = sample("new", site.site_id, clock.now(), receiver=outlet.receiver, domain=domain)
     try:
         receipt = await outlet.notifier.send(message, outlet.render(message, test=True))
     except (DeliveryError, RenderError) as error:
@@ -135,28 +140,3 @@ async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:
     if missed := receipt.refused + len(receipt.to_left):
         return Finding(ok=False, subject=subject, text=f"{missed} addresses refused it, the others have it")
     return Finding(ok=True, subject=subject, text=f"{outlet.medium}: sent; it answered {receipt.answer}")
-
-
-def sample(site: Site, clock: Clock, kind: AlertKind = AlertKind.NEW, domain: str = "alerter") -> Message:
-    """A message of a made-up review, awkward enough to show what a template does with hostile text."""
-    now = clock.now()
-    review = Review(
-        id="00000000-0000-4000-8000-000000000000",
-        rating=1,
-        created=now - timedelta(minutes=5),
-        title="Stale on arrival",
-        body="The croissants were hard as stone & the box was open.\nSecond time <this> month!",
-        author="Robin Example",
-        namespace="stores",
-        entity_id="00000000-0000-4000-8000-000000000001",
-        moderation="APPROVED",
-    )
-    detail = {"before": {"rating": 3, "title": "Fine", "body": "Nothing special."}} if kind is AlertKind.LOWERED else {}
-    alert = Alert("test", kind, site.site_id, review.id, detail)
-    entry = Entry(alert, review, Product("Croissant box"))
-    uid = f"{uuid4().hex}@{domain}"
-    return Message(0, uid, "test", Form.ALERT, (entry,), attempted_at=now)
-
-
-def _digest(message: Message) -> Message:
-    return Message(0, message.uid, "test", Form.DIGEST, message.entries * 2, attempted_at=message.attempted_at)

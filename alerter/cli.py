@@ -177,8 +177,9 @@ def check(path: Path | None, *, offline: bool) -> None:
 
     async def ask() -> list[Finding]:
         async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
-            return await command.check_services(config, clock, wix, outlets)
+            return await command.check_services(config, clock, wix, outlets, mended)
 
+    mended = command.template_scopes() if all(finding.ok for finding in findings) else []
     if not offline:
         findings += asyncio.run(ask())
     _print_findings(findings)
@@ -208,6 +209,55 @@ def _print_findings(findings: "list[Finding]") -> None:
         word = "warn" if finding.ok and finding.warning else "ok  " if finding.ok else "FAIL"
         click.echo(f"{word}  {finding.subject}: {finding.text}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+@main.command()
+@_config_option
+@click.argument("kind", required=False, metavar="[KIND]")
+@click.option("--receiver", metavar="NAME", help="As this receiver would get it: by email, or on Slack.")
+@click.option("--review", "review_id", metavar="ID", help="Of this review on record, instead of a made-up one.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write to; a new one if left out.",
+)
+def preview(
+    path: Path | None, kind: str | None, receiver: str | None, review_id: str | None, folder: Path | None
+) -> None:
+    """Write messages to files, as they would look, and print their paths.
+
+    KIND is new, lowered, reminder, closed, digest, summary, trouble or recovered; every kind if left out.
+    """
+    from alerter import preview as command
+    from alerter.clock import Clock
+
+    config = _load(path, secrets=False)
+    kinds = command.kinds(kind, of_review=review_id is not None)
+    known = {each.name: each for each in config.receivers}
+    if receiver is not None and receiver not in known:
+        raise click.BadParameter(f'there is no receiver "{receiver}"; there are: {", ".join(known)}')
+    of = command.find(config, review_id) if review_id is not None else None
+    good = True
+    for written in command.write(config, Clock(), kinds, known.get(receiver or ""), of, folder):
+        good = good and not isinstance(written, AlerterError)
+        click.echo(written, err=isinstance(written, AlerterError))
+    sys.exit(0 if good else 1)
+
+
+@main.group()
+def templates() -> None:
+    """What messages say: the templates of their words."""
+
+
+@templates.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def export(folder: Path) -> None:
+    """Copy the built-in templates to DIR, for editing; what is there already stays as it is."""
+    from alerter import preview as command
+
+    for line in command.export(folder):
+        click.echo(line)
 
 
 @main.command()

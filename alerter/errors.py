@@ -77,7 +77,14 @@ class WixNotFound(WixResponseError):
 
 
 class RenderError(AlerterError):
-    """A template cannot be rendered; the text names file and line."""
+    """A template cannot be rendered; the text names file and line.
+
+    `fault` does so too, without anything that the message holds.
+    """
+
+    def __init__(self, text: str, fault: str = "") -> None:
+        super().__init__(text)
+        self.fault = fault or text
 
 
 class Kind(StrEnum):

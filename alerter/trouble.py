@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Troubles:
     """Begins and ends trouble.
 
-    A scope is `site:<site id>`, `receiver:<name>`, `addresses:<name>` (of a receiver), `service:<name>`, or `config`:
-    one that was not taken over.
+    A scope is `site:<site id>`, `receiver:<name>`, `addresses:<name>` (of a receiver), `service:<name>`,
+    `template:<file>`, or `config`: one that was not taken over.
     """
 
     def __init__(self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
@@ -54,6 +54,13 @@ class Troubles:
             blocks.lift_parked(self._state, over)
             self.end(over)
 
+    def templates(self, faults: Mapping[str, str | None]) -> None:
+        """Begin and end the trouble with templates, by what is wrong with each that was rendered (None: nothing)."""
+        for name, fault in faults.items():
+            if fault:
+                self.begin(f"template:{name}", fault)
+        self.end(f"template:{name}" for name, fault in faults.items() if not fault)
+
     def failed(self, receiver: str, keys: Iterable[str], reason: str) -> None:
         """Tell that alerts to a receiver were given up; there is no end to hear of."""
         with self._state.transaction():
@@ -77,8 +84,11 @@ def who_hears(scope: str, config: Config) -> list[Receiver]:
     """Who is told of trouble: those marked for it among the receivers that it concerns, else all that it concerns.
 
     Trouble with a receiver concerns the others that hear of one of its sites: each customer's trouble is its own.
+    Templates concern everybody.
     """
     kind, _, name = scope.partition(":")
+    if kind == "template":
+        return [receiver for receiver in config.receivers if receiver.trouble] or list(config.receivers)
     broken = [
         receiver
         for receiver in config.receivers
@@ -127,6 +137,9 @@ def _described(scope: str, sites: Mapping[str, str], config: Config) -> tuple[st
         return f"an alert to {name} was refused for good", "see `alerter status`, then `alerter retry`"
     if kind == "addresses":
         return f"some addresses of {name} refuse our mail", "correct the addresses in the config"
+    if kind == "template":
+        what = f"the template {name} does not work, and the built-in one is used instead"
+        return what, "run `alerter check`, which names what breaks, and mend the file"
     if kind == "receiver":
         return f"receiver {name} cannot be reached", "mend what it says, then run `alerter retry`"
     return f"{_medium(name, config)} refuses us", "mend what it says, then run `alerter retry`"

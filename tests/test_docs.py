@@ -1,6 +1,7 @@
 """What the documents say is so."""
 
 import re
+import runpy
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_the_example_config_shows_the_defaults_where_it_shows_no_choice(tmp_path
         assert table == type(table)()
     assert config.slack
     assert config.slack.base_url == type(config.slack).model_fields["base_url"].default
+
+
+def test_the_document_of_templates_names_all_that_they_may_use() -> None:
+    text = (ROOT / "docs" / "templates.md").read_text("utf-8")
+    assert "| `new` | `review` (ReviewView), `site` (SiteView)" in text
+    made = runpy.run_path(str(ROOT / "docs" / "variables.py"))["made"]
+    assert made(text) == text, "run `make docs`"
+
+
+def test_the_pictures_are_small_and_each_is_shown_somewhere() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    shown = "".join(path.read_text("utf-8") for path in DOCUMENTS)
+    assert pictures
+    assert [path.name for path in pictures if path.stat().st_size > 150_000 or path.name not in shown] == []
 
 
 def test_the_changelog_tells_of_this_version() -> None:

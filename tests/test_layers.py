@@ -16,7 +16,7 @@ PACKAGE = Path(alerter.__file__).parent
 
 # Top to bottom. A module imports from its own room and from those below it.
 ROOMS: list[set[str]] = [
-    {"__main__", "cli", "check", "status", "backfill", "explain", "reply", "terminal"},
+    {"__main__", "cli", "check", "status", "backfill", "explain", "preview", "reply", "terminal"},
     {"demo"},
     {"daemon", "rounds", "wiring", "systemd", "reload"},
     {"web.server"},
@@ -35,17 +35,19 @@ ROOMS: list[set[str]] = [
     {"tell.state_alarm"},
     {"tell.outlet"},
     {"tell.render", "tell.email", "tell.slack"},
+    {"tell.summary_view"},
     {"tell.views"},
     {"tell.words"},
     {"tell.backoff"},
-    {"trouble"},
+    {"samples"},
+    {"trouble", "summary"},
     {"store"},
     {"config"},
     {"config_faults", "config_rules"},
     {"config_fields", "config_files"},
     {"models", "errors", "clock", "counters", "logs"},
 ]
-COMMANDS = {"cli", "check", "status", "backfill", "reply"}
+COMMANDS = {"cli", "check", "status", "backfill", "preview", "reply"}
 THIRD_PARTIES = {
     "aiohttp": {"tell.slack", "demo", "web"},
     "aiosmtpd": {"demo"},

@@ -16,7 +16,9 @@ import html5lib
 import pytest
 
 from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Product, Reply, Review
+from alerter.samples import awkward, sample
 from alerter.tell.render import Renderer
+from tests.conftest import SITE
 from tests.test_alert_context import ALL, ELSEWHERE, PAGE, PHOTO, VIDEO
 from tests.test_render import CREATED, OTHER_SITE, SITES, STALE, digest, entry, message
 
@@ -64,6 +66,8 @@ MESSAGES: Mapping[str, Message] = {
     ),
     "trouble": trouble(AlertKind.TROUBLE),
     "recovered": trouble(AlertKind.RECOVERED),
+    "summary": sample("summary", SITE, CREATED),
+    **{f"summary, {name}": of for name, of in awkward("summary", SITE, CREATED)},
 }
 
 
@@ -94,7 +98,7 @@ def test_every_address_in_a_mail_is_absolute(pages: dict[str, str], name: str) -
     found = [value for each in tree(pages[name]).iter() for key, value in each.attrib.items() if key in ("href", "src")]
 
     assert [each for each in found if urlsplit(each).scheme != "https" or not urlsplit(each).netloc] == []
-    assert found or name in ("trouble", "recovered", "closed, bare") or name.startswith("closed")
+    assert found or name in ("trouble", "recovered", "summary, nothing happened") or name.startswith("closed")
 
 
 @pytest.mark.parametrize("name", MESSAGES)

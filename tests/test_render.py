@@ -718,13 +718,37 @@ def test_a_template_that_breaks_at_another_column_each_time_is_logged_once(
     assert len(caplog.records) == 1
 
 
+def test_a_template_counts_as_broken_until_somebody_changes_one(tmp_path: Path) -> None:
+    forgiving = own(tmp_path, {"new.txt": "{{ 1 // review.body | length }}"})
+    empty = new(replace(STALE, body=""))
+
+    for message in (new(), empty, new()):
+        forgiving.mail(message)
+    assert forgiving.faults() == {
+        "new.subject.txt": None,
+        "new.txt": "new.txt, line 1: ZeroDivisionError",
+        "new.html": None,
+    }
+
+    (tmp_path / "new.txt").unlink()
+    tmp_path.rmdir()
+    assert "new.txt" not in forgiving.faults()
+    forgiving.mail(empty)
+    assert forgiving.faults()["new.txt"] is None
+
+
 def test_the_log_holds_nothing_of_a_review(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    forgiving = own(tmp_path, {"new.slack.json": "[{{ review.body }}]", "new.txt": "{{ review.body.nothing }}"})
+    sources = {
+        "new.slack.json": "[{{ review.body }}]",
+        "new.txt": "{{ review.body.nothing }}",
+        "new.html": "{{ [].index(review.body) }}",
+    }
+    forgiving = own(tmp_path, sources)
 
     forgiving.mail(new())
     forgiving.slack(new())
 
-    assert len(caplog.records) == 2
+    assert len(caplog.records) == 3
     assert "bread" not in caplog.text
 
 

@@ -15,6 +15,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
 from alerter.store import State, blocks, troubles
+from alerter.tell.dispatch import Why
 from alerter.tell.state_alarm import StateAlarm
 from alerter.trouble import who_hears
 from alerter.wiring import open_house, open_outlets, open_wix
@@ -241,3 +242,93 @@ async def test_a_state_file_that_stays_locked_is_told_too(config: Config, clock:
         for outlet in outlets:
             await outlet.notifier.close()
     assert len(mailbox.mails) == 1
+
+
+# Templates
+
+
+@pytest.fixture
+def own(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+    """A folder of an owner's templates, and a config that names it, with receivers by email alone."""
+    two = (
+        f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+        '[[receivers]]\nname = "admin"\nemail = ["a@example.com"]\ntrouble = true\n'
+    )
+    path = write_config(wix, slack, mailbox, receivers=two)
+    path.write_text(f'templates = "mine"\n{path.read_text()}')
+    folder = path.parent / "mine"
+    folder.mkdir()
+    return folder
+
+
+def told_of_templates(mailbox: Mailbox) -> list[str]:
+    return [f"{mail.recipients[0]}: {mail.subject.strip()}" for mail in mailbox.mails if "template" in mail.subject]
+
+
+BROKEN = (
+    "a@example.com: alerter is in trouble: the template new.txt does not work, and the built-in one is used instead"
+)
+MENDED = BROKEN.replace("is in trouble", "it is over").replace("alerter it", "alerter: it")
+
+
+async def test_a_template_that_breaks_is_told_once_and_once_when_it_renders_again(
+    own: Path, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
+    (own / "new.txt").write_text("\n{{ review.body.index('not there') }}")
+    assert await serve(config, Clock(), {}, once=True)
+    for title in ("Stale", "Dry"):
+        wix.add(SITE, {"content": {"rating": 1, "title": title, "body": "Hard as stone."}})
+        for _ in range(2):
+            assert await serve(config, Clock(), {}, once=True)
+    assert told_of_templates(mailbox) == [BROKEN]
+    told = next(mail.text for mail in mailbox.mails if "template" in mail.subject)
+    assert "What happened: new.txt, line 2: ValueError" in told
+    assert "Hard" not in told
+    assert sum("Hard as stone." in mail.text for mail in mailbox.mails) == 4
+    (own / "new.txt").write_text("{{ review.body }}")
+    wix.add(SITE, STALE)
+    for _ in range(2):
+        assert await serve(config, Clock(), {}, once=True)
+    assert told_of_templates(mailbox) == [BROKEN, MENDED]
+
+
+async def test_a_template_that_breaks_with_some_reviews_only_is_told_once_by_one_daemon(
+    own: Path, wix: EmbeddedWix, mailbox: Mailbox, clock: SetClock
+) -> None:
+    config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
+    (own / "new.txt").write_text("{{ review.title[0] ~ 1 // review.body | length }}")
+    with State.open(config.state, migrate=True) as state:
+        async with open_house(config, state, clock) as house:
+            assert await house.poller.round(config.sites[0])
+            for body in ("", "Dry", "", "Dry"):
+                wix.add(SITE, {"content": {"rating": 1, "title": "Stale", "body": body}})
+                assert await house.poller.round(config.sites[0])
+                assert await house.dispatcher.run(list(Why))
+                assert await house.dispatcher.run(list(Why))
+            assert told_of_templates(mailbox) == [BROKEN]
+            (own / "new.txt").write_text("{{ review.title }}")
+            wix.add(SITE, STALE)
+            assert await house.poller.round(config.sites[0])
+            assert await house.dispatcher.run(list(Why))
+            assert await house.dispatcher.run(list(Why))
+    assert told_of_templates(mailbox) == [BROKEN, MENDED]
+
+
+async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
+    own: Path, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
+    (own / "new.txt").write_text("{{ no }}")
+    assert await serve(config, Clock(), {}, once=True)
+    wix.add(SITE, STALE)
+    assert await serve(config, Clock(), {}, once=True)
+    assert [finding.ok for finding in check.check_templates(config, Clock())] == [False]
+    (own / "new.txt").unlink()
+    assert [finding.ok for finding in check.check_templates(config, Clock())] == [True]
+    async with open_wix(config, Clock()) as wix_client, open_outlets(config, Clock()) as outlets:
+        await check.check_services(config, Clock(), wix_client, outlets, check.template_scopes())
+    with State.open(config.state, migrate=False) as state:
+        assert troubles.current(state) == []
+    assert await serve(config, Clock(), {}, once=True)
+    assert told_of_templates(mailbox) == [BROKEN, MENDED]

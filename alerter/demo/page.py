@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alerter.demo.mailbox import Mail
-from alerter.demo.slack import Post
+if TYPE_CHECKING:
+    from alerter.demo.mailbox import Mail
+    from alerter.demo.slack import Post
 
 # Nothing is fetched and nothing runs, in the mails' frames neither.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -50,20 +51,32 @@ _MARKUP = re.compile(
 )
 
 
-def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> str:
+def render_page(mails: "Sequence[Mail]", posts: "Sequence[Post]", *, title: str) -> str:
     """One HTML page without anything from outside: the Slack messages beside the mails."""
     slack = "".join(map(_post, posts)) or "<p>Nothing.</p>"
     email = "".join(map(_mail, mails)) or "<p>Nothing.</p>"
+    return _page(
+        title,
+        f"<h1>{escape(title)}</h1><main><section><h2>Slack</h2>{slack}</section>"
+        f"<section><h2>Email</h2>{email}</section></main>",
+    )
+
+
+def render_blocks(blocks: Sequence[Mapping[str, Any]], *, title: str) -> str:
+    """One HTML page with a single Slack message."""
+    return _page(title, f"<main><article>{''.join(map(_block, blocks))}</article></main>")
+
+
+def _page(title: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1><main><section><h2>Slack</h2>{slack}</section>"
-        f"<section><h2>Email</h2>{email}</section></main></body></html>\n"
+        f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
 
 
-def _mail(mail: Mail) -> str:
+def _mail(mail: "Mail") -> str:
     rows = [(name, str(mail.message[name] or "")) for name in ("From", "To", "Subject", "Date")]
     heads = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     frame = f'<iframe sandbox title="HTML part" srcdoc="{escape(mail.html)}"></iframe>' if mail.html else ""
@@ -72,7 +85,7 @@ def _mail(mail: Mail) -> str:
     return f"<article><dl>{heads}</dl>{frame}{text}</article>"
 
 
-def _post(post: Post) -> str:
+def _post(post: "Post") -> str:
     when = datetime.fromtimestamp(float(post.ts), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     edited = " · edited" if post.edits else ""
     about = f"#{escape(post.channel_name)} · {when}{edited}"

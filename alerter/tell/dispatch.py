@@ -14,7 +14,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.counters import counts
 from alerter.errors import DeliveryError, Kind, RenderError, StateError
-from alerter.models import Form, Grouping, Message, Receipt
+from alerter.models import AlertKind, Form, Grouping, Message, Receipt
 from alerter.store import State, blocks, outbox
 from alerter.store.outbox import Due
 from alerter.tell import backoff
@@ -28,6 +28,7 @@ _STATE_WAIT = 1.0
 _BUG_WAIT = 60.0
 # A digest that a service will not have is tried in halves; below this size, one review at a time.
 _SMALLEST_DIGEST = 10
+_OF_TROUBLE = (AlertKind.TROUBLE, AlertKind.RECOVERED)
 
 
 class Why(StrEnum):
@@ -276,6 +277,7 @@ class Worker:
             outbox.sent(self._state, message, receipt, self._scopes, subject)
             over = self._scopes if message.to_left or receipt.refused else [*self._scopes, addresses]
             self._troubles.end(over)
+            self._troubles.templates(self._outlet.faults())
             if receipt.refused:
                 self._troubles.begin(addresses, f"{receipt.refused} of them: {receipt.answer}")
 
@@ -322,7 +324,7 @@ class Worker:
 
     def _record_failed(self, message: Message, reason: str) -> None:
         # Trouble that cannot be told is not told of: that would never end.
-        keys = [entry.alert.key for entry in message.entries if entry.alert.review_id]
+        keys = [entry.alert.key for entry in message.entries if entry.alert.kind not in _OF_TROUBLE]
         with self._state.transaction():
             outbox.failed(self._state, message, reason)
             if keys:

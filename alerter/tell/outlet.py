@@ -1,5 +1,6 @@
 """A receiver as the telling half sees it: what renders for it, and what sends to it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -42,7 +43,8 @@ class Outlet:
     """A receiver as the dispatcher sees it.
 
     `service` names what it shares with others that are reached the same way; `lane` is what may hear one message each
-    `pace` seconds (None: no limit); `digest` is how many reviews one message may hold.
+    `pace` seconds (None: no limit); `digest` is how many reviews one message may hold; `faults` tells what is wrong
+    with the templates that were rendered so far.
     """
 
     receiver: str
@@ -51,6 +53,7 @@ class Outlet:
     render: Render
     digest: int
     lane: str | None = None
+    faults: Callable[[], Mapping[str, str | None]] = dict
 
     @property
     def medium(self) -> str:

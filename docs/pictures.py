@@ -1,0 +1,78 @@
+"""Makes the pictures of the documents from `alerter preview`, with a headless Chromium: `make pictures`."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from html import escape
+from pathlib import Path
+
+CONFIG = """
+state = "state.db"
+timezone = "Europe/Berlin"
+
+[[sites]]
+name = "Corner Bakery"
+site_id = "11111111-1111-4111-8111-111111111111"
+api_key = "env:UNUSED"
+
+[slack]
+token = "env:UNUSED"
+
+[[receivers]]
+name = "team"
+slack = "C0123456789"
+"""
+PICTURES = Path(__file__).parent / "pictures"
+WIDTH = 640
+# A file that `alerter preview` writes → the picture of it.
+OF = {
+    "new.html": "mail.png",
+    "new.slack.html": "slack.png",
+    "summary.html": "summary.png",
+    "summary.slack.html": "summary-slack.png",
+}
+
+
+def chromium(*arguments: str) -> str:
+    """Run it; returns what it prints."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        sys.exit("pictures need Chromium: apt-get install chromium")
+    with tempfile.TemporaryDirectory() as profile:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        done = subprocess.run([found, *flags, *arguments], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def height(page: Path) -> int:
+    """How tall a page is at the width of the pictures."""
+    frame = f'<iframe style="width:{WIDTH}px;height:10px" srcdoc="{escape(page.read_text("utf-8"))}"'
+    look = 'onload="document.title = this.contentDocument.documentElement.scrollHeight"></iframe>'
+    wrapper = page.with_suffix(".measured.html")
+    wrapper.write_text(f"<!doctype html><title></title>{frame} {look}", "utf-8")
+    found = re.search(r"<title>(\d+)</title>", chromium("--dump-dom", wrapper.as_uri()))
+    if found is None:
+        sys.exit(f"{page.name} cannot be measured")
+    return int(found[1])
+
+
+def main() -> None:
+    """Make every picture anew."""
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = folder / "config.toml"
+        config.write_text(CONFIG, "utf-8")
+        command = [sys.executable, "-m", "alerter", "preview", "--config", str(config), "--to", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        for file, picture in OF.items():
+            page = folder / file
+            size = f"--window-size={WIDTH},{height(page)}"
+            chromium(size, f"--screenshot={PICTURES / picture}", page.as_uri())
+            print(PICTURES / picture)
+
+
+if __name__ == "__main__":
+    main()
