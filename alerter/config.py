@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from alerter.config_faults import phrase, place
 from alerter.config_fields import (
@@ -31,6 +31,7 @@ from alerter.config_fields import (
     TokenOfItsOwn,
     Url,
     Word,
+    table_of,
     whole,
 )
 from alerter.config_files import Files, read_files
@@ -159,10 +160,17 @@ class Summary(_Table):
     receivers: Annotated[tuple[Word, ...], Field(min_length=1, strict=False)]
 
 
+class StateFile(_Table):
+    """Where the state file is, and for how long it keeps the words of what needs nobody any more."""
+
+    file: Annotated[Beside, Field(validate_default=True)] = "state.db"  # type: ignore[assignment]
+    keep: Duration = timedelta(days=400)
+
+
 class Config(_Table):
     """Everything that a config file says, checked."""
 
-    state: Beside
+    state_file: Annotated[StateFile, BeforeValidator(table_of("file"))] = Field(alias="state")
     timezone: Timezone = "UTC"  # type: ignore[assignment]
     templates: Folder | None = None
     include: Word | None = None
@@ -178,6 +186,11 @@ class Config(_Table):
     apps: Annotated[tuple[App, ...], Field(default=(), strict=False)]
     heartbeat: Heartbeat | None = None
     summaries: Annotated[tuple[Summary, ...], Field(default=(), strict=False)]
+
+    @property
+    def state(self) -> Path:
+        """The path of the state file."""
+        return self.state_file.file
 
     def threshold(self, site: Site) -> int:
         """Ratings up to this one (stars, inclusive) are low-rated on that site."""

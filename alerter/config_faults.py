@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 
@@ -41,8 +42,12 @@ def _model_at(loc: tuple[int | str, ...], config: type[BaseModel]) -> type[BaseM
     model = config
     for part in loc:
         if isinstance(part, str):
-            model = next(_models_in(model.model_fields[part].annotation))
+            model = next(_models_in(_field(part, model).annotation))
     return model
+
+
+def _field(key: str, model: type[BaseModel]) -> FieldInfo:
+    return next(field for name, field in model.model_fields.items() if (field.alias or name) == key)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -4,7 +4,7 @@ import difflib
 import ipaddress
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import time, timedelta
 from email.utils import getaddresses, parseaddr
@@ -247,6 +247,15 @@ def _word(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise _fault("must be a text, and not an empty one")
     return value
+
+
+def table_of(key: str) -> Callable[[object], object]:
+    """Takes a bare text for a table that holds it under that key."""
+
+    def check(value: object) -> object:
+        return value if isinstance(value, dict) else {key: _word(value)}
+
+    return check
 
 
 def _site_id(value: object) -> str:

@@ -13,7 +13,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.reload import read_again
-from alerter.rounds import Rounds
+from alerter.rounds import Rounds, forget
 from alerter.store import Holder, Lock, State, outbox, roster
 from alerter.systemd import notify, watchdog
 from alerter.tell.dispatch import Why
@@ -142,6 +142,7 @@ async def _run_once(config: Config, state: State, clock: Clock) -> bool:
         if any(rounds):
             house.heartbeat.beat()
         await house.summaries.round()
+        await forget(config, clock, state)
         delivered = await house.dispatcher.run(_ONCE)
         await house.heartbeat.settle()
         return all(rounds) and delivered
@@ -168,7 +169,7 @@ async def _run_for_ever(
     What is in hand then is ended first, or left safely in the outbox.
     """
     async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, house)
+        rounds = Rounds(config, clock, state, house)
         async with _listening(config, state, clock, house, rounds):
             telling = asyncio.create_task(house.dispatcher.run())
             rounds.start()

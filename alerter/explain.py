@@ -8,6 +8,7 @@ from alerter.config import Config, Site
 from alerter.models import AlertKind, Closing, Known, Status
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
+from alerter.store.reviews import known_reviews
 from alerter.tell.words import stars
 from alerter.terminal import plain, span, table, title
 from alerter.watch.routing import misfit
@@ -39,6 +40,11 @@ def not_on_record(config: Config, state: State | None, sites: Sequence[Site], re
     ]
     found = report.sites(state) if state else {}
     for site in sites:
+        if state and known_reviews(state, site.site_id, [review_id]):
+            return [
+                f"review {plain(review_id, _LONGEST)} on {site.name} was closed longer ago than [state] keep:",
+                "what was said of it is erased; it is known still, and is not alerted a second time",
+            ]
         seen = found.get(site.site_id)
         lines.append(f"- it is rated higher than {stars(config.threshold(site))}, the threshold of {site.name}")
         if seen is None or seen.last_success is None:

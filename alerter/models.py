@@ -118,8 +118,8 @@ class Known:
     """A review on record: as it was read last, where it stands, and when people were alerted of it.
 
     `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
-    are kept, whatever Wix still has. `as_of` is the moment for which this holds, `event_sequence` the number of the
-    webhook that it comes from (0: it was read).
+    are kept, whatever Wix still has; of one that was `pruned` none are on record. `as_of` is the moment for which this
+    holds, `event_sequence` the number of the webhook that it comes from (0: it was read).
     """
 
     review: Review
@@ -127,6 +127,7 @@ class Known:
     alerted_at: datetime | None = None
     closing: Closing | None = None
     anonymized: bool = False
+    pruned: bool = False
     as_of: datetime | None = field(default=None, compare=False)
     event_sequence: int = field(default=0, compare=False)
 

@@ -10,6 +10,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
+from alerter.errors import StateError
+from alerter.store import State
+from alerter.store.prune import prune
 from alerter.wiring import House
 
 log = logging.getLogger(__name__)
@@ -28,9 +31,10 @@ class Rounds:
     `finished` says when a round of each site ended last, however badly, by the clock's monotonic time.
     """
 
-    def __init__(self, config: Config, clock: Clock, house: House) -> None:
+    def __init__(self, config: Config, clock: Clock, state: State, house: House) -> None:
         self._config = config
         self._clock = clock
+        self._state = state
         self._house = house
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -60,6 +64,17 @@ class Rounds:
             "interval",
             seconds=min(every, _HOUSE_EVERY),
             id="house",
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
+        self._scheduler.add_job(
+            forget,
+            "interval",
+            days=1,
+            args=[self._config, self._clock, self._state],
+            id="forget",
+            next_run_time=now,
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
@@ -120,6 +135,15 @@ class Rounds:
             self.finished[site.site_id] = self._clock.monotonic()
         # Another process may have queued something, or a person unparked a receiver.
         self._house.dispatcher.wake_all()
+
+
+async def forget(config: Config, clock: Clock, state: State) -> None:
+    """Erase what needs nobody any more; what cannot be erased now is erased another day."""
+    try:
+        if pruned := await prune(state, clock.now(), config.state_file.keep):
+            log.info("the words of %d reviews that were closed long ago are erased", pruned)
+    except StateError as error:
+        log.warning("the words of old reviews are not erased yet: %s", error)
 
 
 def _share(site_id: str) -> float:

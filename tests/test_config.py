@@ -147,6 +147,14 @@ def test_a_config_cannot_be_changed_once_it_is_checked(load: Load) -> None:
         config.alerts.threshold = 5
 
 
+def test_the_state_may_be_a_table(load: Load, tmp_path: Path) -> None:
+    config = load(LEAST.replace('state = "state.db"', 'state = { file = "old.db", keep = "90d" }'))
+    assert (config.state, config.state_file.keep) == (tmp_path / "old.db", timedelta(days=90))
+    config = load(LEAST.replace('state = "state.db"', "") + '\n[state]\nkeep = "90d"\n')
+    assert (config.state, config.state_file.keep) == (tmp_path / "state.db", timedelta(days=90))
+    assert load(LEAST).state_file.keep == timedelta(days=400)
+
+
 # Every row: a line of FULL, what stands there instead, the key that is at fault, and what is said of it.
 QUIET = 'quiet = {from = "22:00", to = "07:00"}'
 ONE_FAULT = {
@@ -157,6 +165,10 @@ ONE_FAULT = {
     "a misspelt key of a site": ("threshold = 3", "treshold = 3", "sites.1.treshold", "did you mean threshold?"),
     "no state": ('state = "state.db"', "", "state", "is missing"),
     "an empty state": ('state = "state.db"', 'state = " "', "state", "must be a text, and not an empty one"),
+    "a state that is a number": ('state = "state.db"', "state = 1", "state", "must be a text, and not an empty one"),
+    "a state kept for nothing": ('state = "state.db"', 'state = { keep = "0d" }', "state.keep", "must be a duration"),
+    "a misspelt key of the state": ('state = "state.db"', 'state.kep = "9d"', "state.kep", "did you mean keep?"),
+    "a state in no file": ('state = "state.db"', 'state.file = ""', "state.file", "must be a text"),
     "a misspelt timezone": (
         'timezone = "Europe/Berlin"',
         'timezone = "Europe/Berln"',

@@ -16,6 +16,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping
 from alerter.store import State
+from alerter.store.prune import prune
 from alerter.tell.dispatch import Why
 from alerter.wiring import open_house
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
@@ -333,3 +334,20 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
     first = lines.index(next(line for line in lines if line.startswith("open review")))
     assert lines[first + 1].split() == ["r00", "3", "h", "★★☆☆☆", "Corner", "Bakery", "team", "“Title", "of", "r00”"]
     assert lines[first + 21] == "and 2 more"
+
+
+async def test_what_was_closed_long_ago_is_known_still(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+    config = load()
+    await once(config, clock)
+    wix.add(SITE, {"id": "r1", "content": {"rating": 1}})
+    await once(config, clock)
+    wix.reply(SITE, "r1", "Sorry!")
+    clock.advance(hours=2)
+    await once(config, clock)
+    clock.advance(days=401)
+    await once(config, clock)
+    with State.open(config.state, migrate=False) as state:
+        assert await prune(state, clock.now(), config.state_file.keep) == 1
+        assert not explain.explain(config, state, config.sites, "r1", clock.now())
+        lines = explain.not_on_record(config, state, config.sites, "r1")
+    assert "is erased; it is known still" in lines[1]

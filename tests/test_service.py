@@ -183,7 +183,7 @@ async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
     config: Config, state: State, clock: SetClock, systemd: Systemd, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, house)
+        rounds = Rounds(config, clock, state, house)
         assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
         clock.advance(seconds=rounds.patience + 1)
         assert await signs_of_life(rounds, config, state, clock, systemd) == 0
@@ -196,7 +196,7 @@ async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, house)
+        rounds = Rounds(config, clock, state, house)
         clock.advance(seconds=rounds.patience + 1)
         assert rounds.idle_for() > rounds.patience
         wix.add(SITE, STALE)

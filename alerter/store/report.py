@@ -90,9 +90,13 @@ def sites(state: State) -> dict[str, SiteReport]:
 
 
 def deliveries(state: State) -> dict[str, dict[str, int]]:
-    """How many deliveries stand where, by receiver."""
+    """How many deliveries stand where, by receiver, those that were pruned included."""
     counted: dict[str, dict[str, int]] = {}
-    for row in state.rows("SELECT receiver, status, count(*) AS number FROM deliveries GROUP BY receiver, status"):
+    for row in state.rows(
+        "SELECT receiver, status, sum(number) AS number FROM (SELECT receiver, status, count(*) AS number"
+        " FROM deliveries GROUP BY receiver, status UNION ALL SELECT * FROM pruned_deliveries)"
+        " GROUP BY receiver, status"
+    ):
         counted.setdefault(row["receiver"], {})[row["status"]] = row["number"]
     return counted
 

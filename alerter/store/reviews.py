@@ -12,12 +12,16 @@ from alerter.store.state import State
 
 @dataclass(frozen=True, slots=True)
 class SiteState:
-    """How far a site has been read. `covered_rating` is 0 until its first read has come to an end."""
+    """How far a site has been read. `covered_rating` is 0 until its first read has come to an end.
+
+    `restored`: a backup was put in place, and the site has not been read since.
+    """
 
     checkpoint: datetime | None = None
     covered_rating: int = 0
     covered_since: datetime | None = None
     last_success: datetime | None = None
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ def site_state(state: State, site_id: str) -> SiteState:
         covered_rating=row["covered_rating"],
         covered_since=_moment(row["covered_since"]),
         last_success=_moment(row["last_success"]),
+        restored=bool(row["restored"]),
     )
 
 
@@ -68,7 +73,7 @@ def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) 
     state.execute(
         "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT"
         " DO UPDATE SET last_success = excluded.last_success, sees_private = excluded.sees_private,"
-        " failing_since = NULL",
+        " failing_since = NULL, restored = 0",
         {"site": site_id, "now": to_ms(now), "private": sees_private},
     )
 
@@ -84,12 +89,11 @@ def failing_since(state: State, site_id: str, now: datetime) -> datetime:
 
 
 def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:
-    """What is on record of these reviews, by id."""
-    rows = state.rows(
-        "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))",
-        [site_id, json.dumps(list(ids))],
-    )
-    return {row["review_id"]: _known(row) for row in rows}
+    """What is on record of these reviews, by id; of those that were pruned, what is left."""
+    these = [site_id, json.dumps(list(ids))]
+    of_these = "WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
+    pruned = {row["review_id"]: _pruned(row) for row in state.rows(f"SELECT * FROM pruned_reviews {of_these}", these)}
+    return pruned | {row["review_id"]: _known(row) for row in state.rows(f"SELECT * FROM reviews {of_these}", these)}
 
 
 def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: datetime) -> None:
@@ -166,10 +170,13 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
 
 
 def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) -> int:
-    """How many alerts of a kind a review has raised: the number in the key of the next one."""
+    """How many alerts of a kind a review has raised, those of any kind that were pruned included: it numbers a key."""
     return int(
         state.value(
-            "SELECT count(*) FROM alerts WHERE site_id = ? AND review_id = ? AND kind = ?", [site_id, review_id, kind]
+            "SELECT count(*) + ifnull((SELECT raised FROM pruned_reviews"
+            "  WHERE site_id = :site AND review_id = :review), 0)"
+            " FROM alerts WHERE site_id = :site AND review_id = :review AND kind = :kind",
+            {"site": site_id, "review": review_id, "kind": kind},
         )
     )
 
@@ -230,9 +237,10 @@ UPDATE deliveries SET due_at = :due WHERE receiver = :receiver AND status = 'pen
 """
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
-  closing, anonymized, entity_id, contact_id, as_of, content)
+  closing, anonymized, entity_id, contact_id, as_of, content, reminded)
 VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected, :alerted,
-  :closing, :anonymized, :entity, :contact, :seen, :content)
+  :closing, :anonymized, :entity, :contact, :seen, :content,
+  ifnull((SELECT reminded FROM pruned_reviews WHERE site_id = :site AND review_id = :review), 0))
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
   closing = excluded.closing, anonymized = excluded.anonymized, entity_id = excluded.entity_id,
@@ -262,16 +270,26 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
 
 
 def _known(row: dict[str, Any]) -> Known:
-    closing = Closing(row["closing"]) if row["closing"] else None
     return Known(
         load_review(row),
         Status(row["status"]),
         _moment(row["alerted_at"]),
-        closing,
+        _closing(row["closing"]),
         anonymized=bool(row["anonymized"]),
         as_of=_moment(row["as_of"]),
         event_sequence=row["event_sequence"],
     )
+
+
+def _pruned(row: dict[str, Any]) -> Known:
+    review = Review(
+        row["review_id"],
+        row["rating"],
+        revision=row["revision"],
+        reply=Reply("") if row["answered"] else None,
+        moderation="REJECTED" if row["rejected"] else "",
+    )
+    return Known(review, Status.CLOSED, _moment(row["alerted_at"]), _closing(row["closing"]), pruned=True)
 
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")
@@ -305,6 +323,10 @@ def load_review(row: dict[str, Any]) -> Review:
 
 def _plain(value: object) -> Any:
     return value.isoformat() if isinstance(value, datetime) else asdict(value)  # type: ignore[call-overload]
+
+
+def _closing(reason: str | None) -> Closing | None:
+    return Closing(reason) if reason else None
 
 
 def _moment(ms: int | None) -> datetime | None:

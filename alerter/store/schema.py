@@ -11,7 +11,8 @@ migrations = Migrations("alerter")
 _TABLES = """
 -- What has been read of a site. covered_rating is the highest rating whose past is on record (0: never read to the
 -- end); checkpoint is the newest createdDate read, by the clock of Wix, never by ours; failing_since is when the
--- present run of failed rounds began; name is what the config called it last.
+-- present run of failed rounds began; name is what the config called it last. restored is 1 from when a backup was put
+-- in place until the site has been read: what has happened since the backup may have been told already.
 CREATE TABLE sites (
   site_id TEXT PRIMARY KEY,
   name TEXT,
@@ -21,12 +22,14 @@ CREATE TABLE sites (
   rescanned_at INTEGER,
   last_success INTEGER,
   failing_since INTEGER,
-  sees_private INTEGER
+  sees_private INTEGER,
+  restored INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- alerted_at is when people were to hear of a review, told_at when the first of them did (never of the past); reminded
 -- is the number of its last reminder. One that is gone from Wix, or anonymized there, has lost its words. as_of is the
 -- moment for which the record holds, and event_sequence the number of the webhook that it comes from (0: it was read).
+-- What has been at rest for long has lost its content, which is then {}.
 CREATE TABLE reviews (
   site_id TEXT NOT NULL,
   review_id TEXT NOT NULL,
@@ -53,6 +56,24 @@ CREATE INDEX reviews_by_product ON reviews (site_id, entity_id, created_at, rati
 CREATE INDEX reviews_by_author ON reviews (site_id, contact_id, created_at, rating, closing)
   WHERE contact_id IS NOT NULL;
 CREATE INDEX reviews_open ON reviews (site_id, alerted_at) WHERE status = 'open';
+CREATE INDEX reviews_at_rest ON reviews (as_of)
+  WHERE status <> 'open' AND (status = 'closed' OR content <> '{}');
+
+-- What is left of reviews that were closed long ago: enough to know them again, and to give none of their alerts' keys
+-- out a second time (raised is how many there were). One that is heard of again stands among the reviews as well.
+CREATE TABLE pruned_reviews (
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  revision INTEGER NOT NULL,
+  rating INTEGER NOT NULL,
+  answered INTEGER NOT NULL,
+  rejected INTEGER NOT NULL,
+  alerted_at INTEGER,
+  reminded INTEGER NOT NULL,
+  closing TEXT,
+  raised INTEGER NOT NULL,
+  PRIMARY KEY (site_id, review_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE alerts (
   id INTEGER PRIMARY KEY,
@@ -64,6 +85,7 @@ CREATE TABLE alerts (
   detail TEXT NOT NULL
 ) STRICT;
 CREATE INDEX alerts_of_review ON alerts (site_id, review_id);
+CREATE INDEX alerts_of_no_review ON alerts (raised_at) WHERE review_id IS NULL AND detail <> '{}';
 
 -- A message is made from due deliveries before the call that sends it. It is `sending` until the answer, `in_doubt`
 -- when the service may have it without our knowing (or only a part of its addresses has it): then it is settled, and
@@ -91,6 +113,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_under_way ON messages (receiver, id) WHERE status IN ('sending', 'in_doubt');
 
 CREATE INDEX messages_stale ON messages (receiver, id) WHERE stale;
+CREATE INDEX messages_beneath ON messages (parent) WHERE parent IS NOT NULL;
 
 CREATE TABLE deliveries (
   alert INTEGER NOT NULL REFERENCES alerts (id),
@@ -104,6 +127,14 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_waiting ON deliveries (receiver, due_at, alert) WHERE status = 'pending' AND message IS NULL;
 CREATE INDEX deliveries_of_message ON deliveries (message) WHERE message IS NOT NULL;
 CREATE INDEX deliveries_unsettled ON deliveries (status, receiver) WHERE status IN ('pending', 'failed');
+
+-- How many deliveries were pruned, so that what `status` counts never falls.
+CREATE TABLE pruned_deliveries (
+  receiver TEXT NOT NULL,
+  status TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  PRIMARY KEY (receiver, status)
+) STRICT, WITHOUT ROWID;
 
 -- Who must not be called before `until`, or not at all (`parked`) before a person has mended something. A scope is
 -- `receiver:<name>`, `service:<name>` or `site:<site id>`; `since` is when the present run of failures began.

@@ -63,6 +63,8 @@ def triage(
         return Verdict(Reason.STALE)
     if review == known.review and known.closing is not Closing.GONE:
         return Verdict(Reason.UNCHANGED)
+    if known.pruned and known.closing is not Closing.GONE and _standing(review) == _standing(known.review):
+        return Verdict(Reason.UNCHANGED)
     if known.status is Status.OPEN:
         return _open(known, review, threshold)
     if known.status is Status.CLOSED:
@@ -150,6 +152,16 @@ def was_just_deleted(known: Known, now: datetime) -> bool:
     return known.closing is Closing.GONE and fresh
 
 
+def quietly(verdict: Verdict, known: Known | None) -> Verdict:
+    """The same for a site whose state was restored: what we see now people may know already, so nobody is told.
+
+    What is followed stays so until it is closed; nothing else is followed.
+    """
+    if known is None or verdict.status is not Status.OPEN:
+        return replace(verdict, alert=None)
+    return replace(verdict, alert=None, status=known.status, closing=known.closing)
+
+
 def _close(reason: Reason, closing: Closing) -> Verdict:
     return Verdict(reason, Status.CLOSED, AlertKind.CLOSED, {"reason": closing}, closing)
 
@@ -157,6 +169,10 @@ def _close(reason: Reason, closing: Closing) -> Verdict:
 def _lowered(known: Known, review: Review) -> Verdict:
     before = {"rating": known.review.rating, "title": known.review.title, "body": known.review.body}
     return Verdict(Reason.LOWERED, Status.OPEN, AlertKind.LOWERED, {"before": before, "after": review.rating})
+
+
+def _standing(review: Review) -> tuple[int, bool, bool]:
+    return review.rating, review.answered, review.rejected
 
 
 def _words(review: Review) -> tuple[str, str]:

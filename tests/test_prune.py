@@ -1,0 +1,311 @@
+"""What is forgotten after years, and what never is."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerter.config import Config, Site
+from alerter.daemon import serve
+from alerter.models import Form, Grouping, Receipt, Reply, Review, to_ms
+from alerter.store import State, outbox, report, reviews
+from alerter.store.prune import prune
+from alerter.trouble import Troubles
+from alerter.watch.intake import Intake
+from alerter.watch.triage import Reason
+from alerter.wiring import open_house
+from tests.conftest import SITE, SetClock, review
+
+KEEP = timedelta(days=30)
+TABLES = ("reviews", "alerts", "deliveries", "messages")
+
+
+@pytest.fixture
+async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
+    """The door of a site that was read once, and had no reviews."""
+    reviews.cover(state, SITE, 2)
+    async with open_house(config, state, clock) as house:
+        yield house.intake
+
+
+@pytest.fixture
+def site(config: Config) -> Site:
+    return config.sites[0]
+
+
+def answered(review_id: str = "r1", **fields: Any) -> Review:
+    return review(review_id, reply=Reply("Sorry!"), **fields)
+
+
+def tell(state: State) -> None:
+    """Have every delivery arrive, and Slack show what is so now."""
+    now = datetime(2100, 1, 1, tzinfo=UTC)
+    state.execute("UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'")
+    for receiver, ts in (("owner", None), ("support", "1790000000.000100")):
+        alerts = [each.alert for each in outbox.due(state, receiver, now, 100)]
+        form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
+        if alerts and (message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)):
+            outbox.sent(state, message, Receipt("ok", None, ts), [], subject="Stale on arrival")
+        while changed := outbox.stale(state, receiver):
+            outbox.updated(state, *changed, [])
+
+
+async def forget(state: State, now: datetime) -> int:
+    """What the daemon does once a day, with a site that was read just now."""
+    reviews.succeeded(state, SITE, now, sees_private=True)
+    return await prune(state, now, KEEP)
+
+
+def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
+    """As many reviews as that, alerted in one digest and answered at one moment."""
+    first, at = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM alerts")), to_ms(at_rest)
+    ids = [str(uuid.UUID(int=random.getrandbits(128), version=4)) for _ in range(number)]
+    text = '{"title": "Stale", "body": "Hard as stone"}'
+    rows = [{"id": name, "alert": number, "text": text} for number, name in enumerate(ids, first)]
+    with state.transaction():
+        state.execute_many(
+            "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected,"
+            " alerted_at, told_at, closing, content, as_of)"
+            f" VALUES ('{SITE}', :id, 2, 1, 'closed', {at}, 1, 0, {at}, {at}, 'answered', :text, {at})",
+            rows,
+        )
+        state.execute_many(
+            f"INSERT INTO alerts VALUES (:alert, 'new:{SITE}:' || :id, 'new', '{SITE}', :id, {at}, '{{}}')", rows
+        )
+        state.execute(
+            "INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempted_at)"
+            f" VALUES ({first}, 'owner', 'digest', 'sent', '{at}', 1, {at})"
+        )
+        state.execute_many(f"INSERT INTO deliveries VALUES (:alert, 'owner', 'sent', 'burst', 0, {first})", rows)
+
+
+@pytest.mark.slow
+async def test_a_year_of_a_thousand_closed_reviews_a_day_leaves_at_most_150_bytes_each(state: State) -> None:
+    state.execute("PRAGMA synchronous = OFF")  # how often the disk is waited for changes no size
+    day, step = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=5)
+    pages = []
+    for _ in range(73):
+        closed_reviews(state, day, 5000)
+        await forget(state, day)
+        pages.append(int(state.value("PRAGMA page_count")))
+        day += step
+    # What was freed is used again: once the first are pruned, the file grows by what stays of them.
+    assert (pages[-1] - pages[12]) * page_size(state) <= 150 * 5000 * 60
+    await forget(state, day + KEEP)
+    assert state.value("SELECT count(*) FROM pruned_reviews") == 365_000
+    assert state.value("SELECT number FROM pruned_deliveries") == 365_000
+    used = state.value("PRAGMA page_count") - state.value("PRAGMA freelist_count")
+    assert used * page_size(state) <= 150 * 365_000
+
+
+def page_size(state: State) -> int:
+    return int(state.value("PRAGMA page_size"))
+
+
+# What needs nobody any more
+
+
+async def test_the_words_of_a_closed_review_are_erased_wherever_they_were(
+    state: State, intake: Intake, site: Site, clock: SetClock, tmp_path: Path
+) -> None:
+    await intake.take(site, [review(body="Hard as stone", title="Stale")])
+    tell(state)
+    await intake.take(site, [answered(body="Hard as stone", title="Stale")])
+    tell(state)
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+    assert not [name for name in TABLES if state.value(f"SELECT count(*) FROM {name}")]
+    assert not [file for file in tmp_path.glob("state.db*") if b"Hard as" in file.read_bytes()]
+
+
+async def test_nothing_is_pruned_before_its_time(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+    await intake.take(site, [review()])
+    tell(state)
+    clock.advance(days=31)
+    await intake.take(site, [answered()])
+    tell(state)
+    clock.advance(days=29)
+    assert await forget(state, clock.now()) == 0
+    assert state.value("SELECT count(*) FROM reviews") == 1
+
+
+async def test_an_open_review_keeps_everything(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+    await intake.take(site, [review(body="Hard as stone")])
+    tell(state)
+    clock.advance(days=4000)
+    assert await forget(state, clock.now()) == 0
+    assert "Hard as stone" in state.value("SELECT content FROM reviews")
+    assert [state.value(f"SELECT count(*) FROM {name}") for name in TABLES] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("status", ["pending", "failed"])
+async def test_a_review_that_somebody_is_still_to_hear_of_stays(
+    state: State, intake: Intake, site: Site, clock: SetClock, status: str
+) -> None:
+    await intake.take(site, [review()])
+    tell(state)
+    await intake.take(site, [answered()])
+    tell(state)
+    state.execute("UPDATE deliveries SET status = ?, message = NULL", [status])
+    clock.advance(days=4000)
+    assert await forget(state, clock.now()) == 0
+    tell(state)
+    assert await forget(state, clock.now()) == 1
+
+
+async def test_a_review_whose_message_on_slack_is_still_to_change_stays(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review()])
+    tell(state)
+    await intake.take(site, [answered()])
+    tell(state)
+    state.execute("UPDATE messages SET stale = 1")
+    clock.advance(days=4000)
+    assert await forget(state, clock.now()) == 0
+
+
+async def test_one_of_a_digest_goes_and_the_others_stay(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review("r1"), review("r2")])
+    tell(state)
+    await intake.take(site, [answered("r1")])
+    tell(state)
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+    messages = [row["id"] for row in state.rows("SELECT id FROM messages WHERE parent IS NULL ORDER BY id")]
+    assert [row["message"] for row in state.rows("SELECT message FROM deliveries ORDER BY message")] == messages
+    assert len(messages) == 2
+
+
+async def test_a_review_of_the_past_loses_its_words_and_stays_a_review_of_the_past(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    state.execute("UPDATE sites SET covered_rating = 0")
+    await intake.take(site, [review(rating=2, body="Hard as stone", contact_id="c1")])
+    reviews.cover(state, SITE, 2)
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+    assert await forget(state, clock.now()) == 0
+    assert state.row("SELECT content, contact_id FROM reviews") == {"content": "{}", "contact_id": None}
+    await intake.take(site, [review(rating=2, body="Hard as stone")])
+    assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 1
+
+
+async def test_what_was_said_of_trouble_is_erased_and_its_key_stays(
+    state: State, config: Config, clock: SetClock
+) -> None:
+    Troubles(state, config, clock, lambda _: None).begin(f"site:{SITE}", "Wix refuses us")
+    key = state.value("SELECT key FROM alerts")
+    clock.advance(days=31)
+    await forget(state, clock.now())
+    assert "refuses" in state.value("SELECT detail FROM alerts")
+    tell(state)
+    await forget(state, clock.now())
+    assert state.rows("SELECT key, detail FROM alerts") == [{"key": key, "detail": "{}"}]
+
+
+# What is known of a pruned review
+
+
+@pytest.fixture
+async def pruned(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+    """r1 was alerted, answered, and closed 31 days ago."""
+    await intake.take(site, [review(revision=3)])
+    tell(state)
+    await intake.take(site, [answered(revision=4)])
+    tell(state)
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (review(revision=3), Reason.STALE),
+        (review(revision=4, reply=Reply("Sorry!")), Reason.UNCHANGED),
+        (review(revision=9, reply=Reply("Sorry again!"), title="New words"), Reason.UNCHANGED),
+        (review(revision=9, rating=5, reply=Reply("Sorry!")), Reason.RECORDED),
+        (review(revision=9), Reason.REOPENED),
+    ],
+    ids=["as it was", "as it is", "edited", "raised", "its answer removed"],
+)
+@pytest.mark.usefixtures("pruned")
+async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
+    state: State, intake: Intake, site: Site, seen: Review, reason: Reason
+) -> None:
+    assert await intake.take(site, [seen]) == {reason: 1}
+    assert state.value("SELECT count(*) FROM alerts") == 0
+    assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
+
+
+@pytest.mark.usefixtures("pruned")
+async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    keys = set()
+    for rating, revision in ((2, 5), (1, 6)):
+        state.execute("UPDATE pruned_reviews SET rating = ?", [rating + 1])
+        await intake.take(site, [review(rating=rating, revision=revision)])
+        [alert] = state.rows("SELECT key FROM alerts WHERE kind = 'lowered'")
+        keys.add(alert["key"])
+        tell(state)
+        await intake.take(site, [answered(rating=rating, revision=revision)])
+        tell(state)
+        clock.advance(days=31)
+        assert await forget(state, clock.now()) == 1
+    assert keys == {f"lowered:{SITE}:r1:3", f"lowered:{SITE}:r1:5"}
+
+
+@pytest.mark.usefixtures("pruned")
+async def test_a_pruned_review_that_is_gone_at_wix_is_so_on_record(state: State, intake: Intake, site: Site) -> None:
+    await intake.take_gone(site, ["r1"])
+    assert state.row("SELECT status, closing FROM reviews") == {"status": "closed", "closing": "gone"}
+    assert state.value("SELECT count(*) FROM alerts") == 0
+
+
+@pytest.mark.usefixtures("pruned")
+async def test_status_counts_what_was_pruned(state: State) -> None:
+    assert report.deliveries(state) == {"owner": {"sent": 1}, "support": {"sent": 1}}
+
+
+async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock: SetClock) -> None:
+    closed_reviews(state, clock.now(), 3)
+    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    clock.step(days=3650)
+    assert await prune(state, clock.now(), KEEP) == 0
+    assert await forget(state, clock.now()) == 3
+
+
+async def test_others_get_their_turn_while_much_is_pruned(state: State, clock: SetClock) -> None:
+    closed_reviews(state, clock.now(), 1000)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    await forget(state, clock.now() + 2 * KEEP)
+    other.cancel()
+    assert turns >= 20
+
+
+async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
+    with State.open(config.state, migrate=True) as state:
+        closed_reviews(state, clock.now() - timedelta(days=399), 2)
+    assert await serve(config, clock, {}, once=True)
+    with State.open(config.state, migrate=False) as state:
+        assert state.value("SELECT count(*) FROM reviews") == 2
+    clock.advance(days=2)
+    assert await serve(config, clock, {}, once=True)
+    with State.open(config.state, migrate=False) as state:
+        assert state.value("SELECT count(*) FROM reviews") == 0
