@@ -434,7 +434,6 @@ def nothing(_: EmbeddedSlack) -> None:
         pytest.param(archive, False, False, "unarchive it", id="archived"),
         pytest.param(leave, False, False, "invite the app", id="not a member"),
         pytest.param(remove, False, False, "correct its id", id="no such channel"),
-        pytest.param(close_eyes, True, True, "may not look", id="no scope to read"),
         pytest.param(revoke, False, False, "token_revoked", id="revoked token"),
         pytest.param(take_out_chat_write, False, False, "chat:write", id="no scope to post"),
     ],
@@ -453,6 +452,52 @@ async def test_checking_says_what_would_keep_a_post_away(
     assert says in finding.text
     assert "chat.postMessage" not in methods(slack)
     assert slack.posts == []
+
+
+TWICE = "a message whose answer is lost may be posted twice"
+UNSEEN = "`alerter check` cannot see whether the channel is there"
+
+
+@pytest.mark.parametrize(
+    ("receiver", "private", "granted", "lines"),
+    [
+        (CHANNEL, False, "chat:write channels:read", [f"without channels:history {TWICE}"]),
+        (CHANNEL, True, "chat:write groups:read channels:history", [f"without groups:history {TWICE}"]),
+        (
+            CHANNEL,
+            False,
+            "chat:write",
+            [f"without channels:read or groups:read {UNSEEN}", f"without channels:history or groups:history {TWICE}"],
+        ),
+        (CHANNEL, False, "chat:write channels:history", [f"without channels:read or groups:read {UNSEEN}"]),
+        (PERSON, False, "chat:write im:write im:read", [f"without im:history {TWICE}"]),
+        (
+            PERSON,
+            False,
+            "chat:write im:history",
+            [f"without im:read {UNSEEN}", f"without im:write {TWICE.replace('message', 'message to a person')}"],
+        ),
+    ],
+    ids=["no history", "private", "only to post", "cannot look", "a person", "a person, unseen"],
+)
+async def test_checking_says_of_each_scope_that_is_missing_what_it_costs(
+    slack: EmbeddedSlack, make: Make, receiver: str, private: bool, granted: str, lines: list[str]
+) -> None:
+    slack.channels[CHANNEL].private = private
+    slack.add_token(TOKEN, scopes=granted.split())
+    first, *others = await make(receiver).check()
+    assert first.ok
+    assert ("may not look at" in first.text) == any(UNSEEN in line for line in lines)
+    assert [each.text for each in others] == [f"slack: {line}; grant it to the app" for line in lines]
+    assert all(each.ok and each.warning for each in others)
+
+
+async def test_a_slack_that_does_not_say_what_the_token_may_is_not_taken_for_one_that_grants_nothing(
+    slack: EmbeddedSlack, notifier: SlackNotifier
+) -> None:
+    slack.faults.add("auth.test", Fault(status=200, body='{"ok": true, "team": "Behind a proxy"}'))
+    (finding,) = await notifier.check()
+    assert (finding.ok, finding.warning) == (True, False)
 
 
 async def test_checking_finds_a_token_that_slack_does_not_know(make: Make) -> None:

@@ -16,6 +16,7 @@ from alerter.clock import Clock, seconds_from
 from alerter.config import Slack
 from alerter.errors import DeliveryError, Kind
 from alerter.models import AlertKind, Content, Finding, Message, Receipt
+from alerter.tell.slack_scopes import TO_POST, missing
 
 log = logging.getLogger(__name__)
 
@@ -178,30 +179,34 @@ class SlackNotifier:
                 return
 
     async def check(self) -> list[Finding]:
-        """Ask who we are, what we may and what the channel is, without posting."""
+        """Ask who we are, what we may and what the channel is, without posting; a finding for each scope we lack."""
         try:
             who = await self._call(self._client.auth_test)
             granted = _scopes(who)
-            if granted and "chat:write" not in granted:
-                return [self._finding(f"the token may not post; grant it chat:write (it has: {', '.join(granted)})")]
-            info = await self._look(self._client.conversations_info, channel=await self._conversation())
-        except _CannotLook as error:
-            text = f"the token is good, but may not look at channels ({error}); `alerter test` shows what it may"
-            return [self._finding(text, ok=True, warning=True)]
+            if granted and TO_POST not in granted:
+                return [self._finding(f"without {TO_POST} nothing can be posted; grant it to the app")]
+            channel, found = await self._see(str(who.get("team", "the workspace")))
         except DeliveryError as error:
             return [self._finding(str(error))]
-        return [self._about(info.get("channel") or {}, granted, str(who.get("team", "the workspace")))]
+        lacks = missing(granted, self._channel, channel) if granted and found.ok else ()
+        return [found, *(self._finding(f"{text}; grant it to the app", ok=True, warning=True) for text in lacks)]
 
-    def _about(self, channel: Mapping[str, Any], granted: list[str], team: str) -> Finding:
+    async def _see(self, team: str) -> tuple[Mapping[str, Any] | None, Finding]:
+        """What Slack tells of the channel, if we may ask, and what that means."""
+        try:
+            info = await self._look(self._client.conversations_info, channel=await self._conversation())
+        except _CannotLook as error:
+            text = f"the token is good, but may not look at {self._channel} ({error}); `alerter test` shows what it may"
+            return None, self._finding(text, ok=True, warning=True)
+        channel = info.get("channel") or {}
+        return channel, self._about(channel, team)
+
+    def _about(self, channel: Mapping[str, Any], team: str) -> Finding:
         name = channel.get("name") or self._channel
         if channel.get("is_archived"):
             return self._finding(f"channel {name} is archived; unarchive it")
         if channel.get("is_member") is False and not channel.get("is_im"):
             return self._finding(f"not a member of {name}; invite the app to it")
-        family = "im" if channel.get("is_im") else "groups" if channel.get("is_private") else "channels"
-        if granted and f"{family}:history" not in granted:
-            text = f"{name} in {team}, but without {family}:history a message whose answer is lost may be posted twice"
-            return self._finding(text, ok=True, warning=True)
         return self._finding(f"{name} in {team}", ok=True)
 
     def _finding(self, text: str, *, ok: bool = False, warning: bool = False) -> Finding:
