@@ -340,6 +340,45 @@ def retry(path: Path | None) -> None:
     click.echo("a running daemon sends them within its next round; `alerter run --once` sends them now")
 
 
+_FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@main.command()
+@_config_option
+@_FILE
+def backup(path: Path | None, file: Path) -> None:
+    """Copy the state file to FILE, also beside a running daemon."""
+    from alerter.store.backup import back_up
+
+    config = _load(path, secrets=False)
+    size = back_up(config.state, file)
+    click.echo(f"{config.state} is saved in {file} ({size} bytes)")
+
+
+@main.command()
+@_config_option
+@_FILE
+def restore(path: Path | None, file: Path) -> None:
+    """Put the backup FILE in the place of the state file; no alert is repeated for it."""
+    from alerter.clock import Clock
+    from alerter.store import Holder, Lock
+    from alerter.store import backup as command
+
+    config = _load(path, secrets=False)
+    with Lock(config.state) as lock:
+        if lock.acquire(Holder.RUN) is not None:
+            raise AlerterError(f"alerter is at work on {config.state}; stop it first")
+        restored = command.restore(file, config.state, Clock().now(), config.reminders.after)
+    since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
+    if restored.replaced:
+        click.echo(f"what was there is now {restored.replaced}")
+    click.echo(f"{config.state} is restored from {file}, which had last read a site on {since}")
+    if restored.cancelled:
+        click.echo(f"{restored.cancelled} deliveries were waiting then and may have arrived since: they are cancelled")
+    click.echo("what has happened since is recorded by the next round, and nobody is told of it, as people may know it")
+    click.echo(f"`alerter backfill --since {since} --dry-run` then lists what is unanswered and not known to be told")
+
+
 @main.command()
 @click.option("--serve", is_flag=True, help="Keep the embedded services up, and print a config for them.")
 @click.option(

@@ -8,10 +8,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from alerter.clock import Clock
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
@@ -19,6 +21,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.store import Holder, Lock, State, reviews
 from tests.conftest import SECRETS, SITE
+from tests.test_prune import closed_reviews
 
 pytestmark = pytest.mark.slow
 
@@ -291,3 +294,29 @@ async def test_a_summary_that_was_missed_while_down_leaves_once_at_the_next_star
             process.terminate()
             await ended(process)
     assert mailbox.mails[0].subject == "Daily: no low-rated reviews (Corner Bakery)"
+
+
+async def test_a_backup_is_made_beside_the_daemon_and_none_is_put_in_place(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, path: Path, tmp_path: Path
+) -> None:
+    async with watching(spawn, wix):
+        for number in range(20):
+            wix.add(SITE, {"content": {"rating": 1, "title": f"Review {number}"}})
+        code, _ = await ended(await spawn("backup", str(tmp_path / "copy.db")))
+        assert code == 0
+        code, out = await ended(await spawn("restore", str(tmp_path / "copy.db")))
+        assert code == 1
+        assert "stop it first" in out
+        await until(lambda: len(slack.posts) >= 1)
+
+
+async def test_the_daemon_forgets_what_was_closed_long_ago(spawn: Spawn, path: Path) -> None:
+    with State.open(path.parent / "state.db", migrate=True) as state:
+        closed_reviews(state, Clock().now() - timedelta(days=401), 120)
+        reviews.succeeded(state, SITE, Clock().now(), sees_private=True)
+        process = await spawn("run")
+        await until(lambda: not state.value("SELECT count(*) FROM reviews"))
+        process.terminate()
+        code, out = await ended(process)
+    assert code == 0
+    assert "the words of 120 reviews that were closed long ago are erased" in out

@@ -37,7 +37,7 @@ ROOMS: list[set[str]] = [
     {"tell.render", "tell.email", "tell.slack"},
     {"tell.summary_view"},
     {"tell.views"},
-    {"tell.words"},
+    {"tell.words", "tell.slack_scopes"},
     {"tell.backoff"},
     {"samples"},
     {"trouble", "summary"},

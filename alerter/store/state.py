@@ -16,6 +16,8 @@ from alerter.store.schema import migrations
 
 # A busy wait blocks the loop, so it is short; whoever meets StateBusy tries again later.
 _BUSY_TIMEOUT_MS = 2000
+# The user_version of a copy that was set aside: what has been alerted since is not in it.
+BACKUP = 1
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables: https://www.sqlite.org/stricttables.html
 
 _Params = dict[str, Any] | Sequence[Any]
@@ -36,10 +38,10 @@ class State:
         """
         _check_sqlite()
         if _is_there(path):
-            _inspect(path, migrate=migrate)
+            inspect(path, migrate=migrate)
         elif not migrate:
             raise StateError(f"{path}: there is no state file yet; `alerter run` makes it")
-        with _translated(path):
+        with translated(path):
             _keep_private(path)
             conn = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000)
             db = Database(conn, execute_plugins=False)
@@ -55,8 +57,8 @@ class State:
         _check_sqlite()
         if not _is_there(path):
             return None
-        _inspect(path, migrate=False, check=False)
-        with _translated(path):
+        inspect(path, migrate=False, check=False)
+        with translated(path):
             return cls(_read_only(path), path)
 
     def close(self) -> None:
@@ -78,7 +80,7 @@ class State:
         if self._db.conn.in_transaction:
             yield
             return
-        with _timed(), _translated(self.path):
+        with _timed(), translated(self.path):
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -104,7 +106,7 @@ class State:
 
     def rows(self, sql: str, params: _Params = ()) -> list[dict[str, Any]]:
         """What a query finds."""
-        with _translated(self.path):
+        with translated(self.path):
             return list(self._db.query(sql, params))
 
     def row(self, sql: str, params: _Params = ()) -> dict[str, Any] | None:
@@ -118,12 +120,12 @@ class State:
 
     def execute(self, sql: str, params: _Params = ()) -> int:
         """Change something, at once where no transaction is open; returns how many rows it changed."""
-        with _translated(self.path):
+        with translated(self.path):
             return self._db.execute(sql, params).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same change for many rows; within a transaction only."""
-        with _translated(self.path):
+        with translated(self.path):
             self._db.conn.executemany(sql, rows)
 
 
@@ -138,7 +140,8 @@ def _timed() -> Iterator[None]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Let no error of SQLite's or of the system's out but as a StateError that names the file."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -159,7 +162,7 @@ def _check_sqlite() -> None:
 
 
 def _is_there(path: Path) -> bool:
-    with _translated(path):
+    with translated(path):
         return path.exists() and path.stat().st_size > 0
 
 
@@ -178,17 +181,20 @@ def _read_only(path: Path) -> Database:
     return Database(conn, execute_plugins=False)
 
 
-def _inspect(path: Path, *, migrate: bool, check: bool = True) -> None:
-    """Refuse what is no state file of ours, without changing it."""
-    with _translated(path), closing(_read_only(path)) as db:
+def inspect(path: Path, *, migrate: bool, check: bool = True, backup: bool = False) -> None:
+    """Refuse what is no state file of ours, without changing it, and a backup where none is wanted."""
+    with translated(path), closing(_read_only(path)) as db:
         if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise StateError(f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew")
+        is_backup = db.execute("PRAGMA user_version").fetchone()[0] == BACKUP
         applied = {migration.name for migration in migrations.applied(db)}
         # sqlite-utils makes its own table first; a process may have died just then.
         tables = set(db.table_names()) - {migrations.migrations_table, "sqlite_sequence"}
     ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - it has no public list
     if tables and not applied:
         raise StateError(f"{path}: is a database, but not a state file of alerter")
+    if is_backup and not backup:
+        raise StateError(f"{path}: is a backup; `alerter restore` puts one in place, so that no alert is repeated")
     if applied - ours:
         raise StateError(f"{path}: was written by a newer alerter; install that version again")
     if ours - applied and not migrate:

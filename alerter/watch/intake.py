@@ -20,6 +20,7 @@ from alerter.watch.triage import (
     due_reminder,
     is_anonymized,
     is_old_news,
+    quietly,
     shows_the_same,
     triage,
     triage_gone,
@@ -103,9 +104,9 @@ class Intake:
         known = reviews.known_reviews(self._state, site.site_id, [event.review_id]).get(event.review_id)
         if known and is_old_news(known, event):
             return Reason.STALE
-        if event.review is None:
-            return self._note_gone(changes, site, event.review_id, known, now)
         before = reviews.site_state(self._state, site.site_id)
+        if event.review is None:
+            return self._note_gone(changes, site, event.review_id, known, before, now)
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
         if self._judge(site, event.review, known, before, now).reason is Reason.BASELINE:
             return Reason.BASELINE
@@ -116,8 +117,9 @@ class Intake:
         now = self._clock.now()
         changes = Changes()
         with self._state.transaction():
+            before = reviews.site_state(self._state, site.site_id)
             for known in reviews.known_reviews(self._state, site.site_id, ids).values():
-                self._note_gone(changes, site, known.review.id, known, now)
+                self._note_gone(changes, site, known.review.id, known, before, now)
             self._write(changes, site, now)
         await self.tell(site, changes)
 
@@ -188,7 +190,9 @@ class Intake:
         if any(changes.erased for changes in recorded):
             self._state.scrub()
 
-    def _note_gone(self, changes: Changes, site: Site, review_id: str, known: Known | None, now: datetime) -> Reason:
+    def _note_gone(
+        self, changes: Changes, site: Site, review_id: str, known: Known | None, before: SiteState, now: datetime
+    ) -> Reason:
         """Gather what follows from a review's end; one never seen is noted, as word of its beginning may still come."""
         if known is None:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=Closing.GONE)
@@ -196,6 +200,8 @@ class Intake:
             self._follow_up(changes, site, verdict, None, record, now)
         elif known.closing is not Closing.GONE:
             verdict = triage_gone(known)
+            if before.restored:
+                verdict = quietly(verdict, known)
             record = _record(without_words(known.review), verdict, known, anonymized=known.anonymized)
             self._follow_up(changes, site, verdict, known, record, now)
         return Reason.GONE
@@ -203,13 +209,14 @@ class Intake:
     def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime) -> Verdict:
         if known and was_just_deleted(known, now):
             return Verdict(Reason.STALE)
-        return triage(
+        verdict = triage(
             known,
             review,
             threshold=self._config.threshold(site),
-            covered=review.rating <= before.covered_rating,
+            covered=review.rating <= before.covered_rating and not before.restored,
             checkpoint=before.checkpoint,
         )
+        return quietly(verdict, known) if before.restored else verdict
 
     def _follow_up(
         self, changes: Changes, site: Site, verdict: Verdict, known: Known | None, record: Known, now: datetime

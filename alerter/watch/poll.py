@@ -73,6 +73,10 @@ class Poller:
     async def _read_new(self, site: Site) -> None:
         threshold = self._config.threshold(site)
         known = reviews.site_state(self._state, site.site_id)
+        if known.restored:
+            log.info(
+                'site "%s": restored; what has happened since the backup is recorded, and nobody is told', site.name
+            )
         if known.covered_rating != threshold:
             await self._cover(site, known.covered_rating, threshold)
         if known.covered_rating:

@@ -1,0 +1,344 @@
+"""A copy of the state file: made beside a running daemon, and put in place without an alert being repeated."""
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from alerter.cli import main
+from alerter.clock import Clock
+from alerter.config import Config, Site
+from alerter.daemon import serve
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.models import Reply
+from alerter.store import Holder, Lock, State, backup, lifetime, outbox, reviews
+from alerter.trouble import Troubles
+from alerter.watch.intake import Intake
+from alerter.watch.triage import Reason
+from alerter.wiring import open_house
+from tests.conftest import CHANNEL, SITE, SetClock, review
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(config: Config) -> Run:
+    """A command with the config of the embedded services, which needs none of their secrets."""
+
+    def command(*args: str | Path) -> Result:
+        at = str(config.state.with_name("config.toml"))
+        return CliRunner().invoke(main, [*map(str, args), "--config", at], catch_exceptions=False)
+
+    return command
+
+
+def all_good(path: Path) -> bool:
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+        return bool(db.execute("PRAGMA integrity_check").fetchone() == ("ok",))
+
+
+# Making one
+
+
+def test_a_backup_is_whole_and_for_its_user_only(run: Run, state: State, tmp_path: Path) -> None:
+    reviews.cover(state, SITE, 2)
+    result = run("backup", tmp_path / "copy.db")
+    assert result.exit_code == 0
+    assert f"is saved in {tmp_path / 'copy.db'}" in result.stdout
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+    assert all_good(tmp_path / "copy.db")
+    assert not list(tmp_path.glob(".copy*"))
+
+
+def test_a_backup_sees_what_is_committed_while_somebody_is_writing(run: Run, state: State, tmp_path: Path) -> None:
+    reviews.cover(state, SITE, 2)
+    with state.transaction():
+        reviews.cover(state, SITE, 5)
+        assert run("backup", tmp_path / "copy.db").exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as db:
+        assert db.execute("SELECT covered_rating FROM sites").fetchall() == [(2,)]
+
+
+def test_a_backup_overwrites_nothing(run: Run, state: State, tmp_path: Path) -> None:
+    (tmp_path / "copy.db").write_text("precious")
+    (tmp_path / "link.db").symlink_to(tmp_path / "nowhere")
+    for name in ("copy.db", "link.db", "state.db"):
+        result = run("backup", tmp_path / name)
+        assert result.exit_code == 1
+        assert "a backup overwrites nothing" in result.stderr
+    assert (tmp_path / "copy.db").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("state")
+def test_a_backup_that_cannot_be_written_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    result = run("backup", tmp_path / "nowhere" / "copy.db")
+    assert result.exit_code == 1
+    assert "No such file" in result.stderr
+
+
+def test_there_is_nothing_to_back_up_before_the_first_run(run: Run, tmp_path: Path) -> None:
+    result = run("backup", tmp_path / "copy.db")
+    assert result.exit_code == 1
+    assert "there is no state file yet" in result.stderr
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_what_was_erased_is_not_in_a_backup(run: Run, state: State, tmp_path: Path) -> None:
+    with state.transaction():
+        state.execute("INSERT INTO products VALUES (?, 'p', 'Croissant box', NULL, 0)", [SITE])
+    state.execute("DELETE FROM products")
+    assert run("backup", tmp_path / "copy.db").exit_code == 0
+    assert b"Croissant" not in (tmp_path / "copy.db").read_bytes()
+
+
+# Putting one in place
+
+
+def test_a_backup_that_was_only_copied_into_place_is_refused(run: Run, state: State, tmp_path: Path) -> None:
+    state.close()
+    run("backup", tmp_path / "copy.db")
+    for file in tmp_path.glob("state.db*"):
+        file.unlink()
+    (tmp_path / "copy.db").rename(tmp_path / "state.db")
+    result = run("status")
+    assert result.exit_code == 1
+    assert "is a backup; `alerter restore` puts one in place" in result.stderr
+
+
+def test_a_restored_state_is_the_backup_and_what_was_there_is_kept(run: Run, state: State, tmp_path: Path) -> None:
+    reviews.cover(state, SITE, 2)
+    run("backup", tmp_path / "copy.db")
+    reviews.cover(state, SITE, 4)
+    result = run("restore", tmp_path / "copy.db")  # the other connection keeps the old log where it is
+    assert result.exit_code == 0
+    with State.open(tmp_path / "state.db", migrate=False) as restored:
+        assert restored.value("SELECT covered_rating FROM sites") == 2
+    [old] = [file for file in tmp_path.glob("state.db.replaced-*") if not file.name.endswith(("-wal", "-shm"))]
+    assert str(old) in result.stdout
+    with closing(sqlite3.connect(old)) as db:
+        assert db.execute("SELECT covered_rating FROM sites").fetchall() == [(4,)]
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob(".state*"))
+
+
+def test_a_copy_that_another_tool_made_is_put_in_place_as_well(run: Run, state: State, tmp_path: Path) -> None:
+    reviews.cover(state, SITE, 2)
+    state.close()
+    (tmp_path / "copy.db").write_bytes((tmp_path / "state.db").read_bytes())
+    (tmp_path / "state.db").unlink()
+    result = run("restore", tmp_path / "copy.db")
+    assert result.exit_code == 0
+    assert "what was there" not in result.stdout
+    with State.open(tmp_path / "state.db", migrate=False) as restored:
+        assert restored.row("SELECT covered_rating, restored FROM sites") == {"covered_rating": 2, "restored": 1}
+
+
+def test_nothing_is_restored_while_alerter_is_at_work(run: Run, state: State, tmp_path: Path) -> None:
+    run("backup", tmp_path / "copy.db")
+    with Lock(state.path) as lock:
+        lock.acquire(Holder.RUN)
+        result = run("restore", tmp_path / "copy.db")
+    assert result.exit_code == 1
+    assert "stop it first" in result.stderr
+    assert not list(tmp_path.glob("*.replaced*"))
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [(None, "there is no such backup"), (b"", "there is no such backup"), (b"Dear diary, " * 999, "is not a state")],
+    ids=["missing", "empty", "a text"],
+)
+def test_what_is_no_backup_is_refused_and_changes_nothing(
+    run: Run, state: State, tmp_path: Path, content: bytes | None, phrase: str
+) -> None:
+    if content is not None:
+        (tmp_path / "copy.db").write_bytes(content)
+    result = run("restore", tmp_path / "copy.db")
+    assert result.exit_code == 1
+    assert phrase in result.stderr
+    assert state.value("SELECT count(*) FROM sites") == 0
+    assert not list(tmp_path.glob("*.replaced*"))
+
+
+# Nothing is repeated
+
+
+async def once(config: Config) -> bool:
+    return await serve(config, Clock(), {}, once=True)
+
+
+def bad(title: str, rating: int = 1) -> dict[str, object]:
+    return {"content": {"rating": rating, "title": title}, "author": {"authorName": "Robin"}}
+
+
+async def test_nothing_that_was_told_after_the_backup_is_repeated(
+    config: Config,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert await once(config)
+    known = wix.add(SITE, bad("Known", rating=2))
+    assert await once(config)
+    # Waits for both when the backup is made.
+    slack.channels[CHANNEL].archived = True
+    await mailbox.pause()
+    wix.add(SITE, bad("Waiting"))
+    assert not await once(config)
+    backup.back_up(config.state, tmp_path / "copy.db")
+    # Told since: what waited, what is new, what was lowered.
+    slack.channels[CHANNEL].archived = False
+    await mailbox.resume()
+    with State.open(config.state, migrate=False) as state:
+        outbox.requeue(state)
+        state.execute("DELETE FROM blocks")
+    wix.add(SITE, bad("New"))
+    wix.change(SITE, known["id"], content={"rating": 1, "title": "Known"})
+    with State.open(config.state, migrate=False) as state:
+        state.execute("UPDATE sites SET checkpoint = checkpoint - 864e5")
+    assert await once(config)
+    told = (len(slack.posts), len({mail.message_id for mail in mailbox.mails}))
+    subjects = "; ".join(mail.subject for mail in mailbox.mails)
+    assert all(words in subjects for words in ("‘Known’", "‘Waiting’", "‘New’", "lowered from 2 to 1"))
+
+    now = Clock().now()
+    restored = backup.restore(tmp_path / "copy.db", config.state, now, config.reminders.after)
+    assert restored.cancelled == 3  # the review for both, and the trouble with the channel for the owner
+    assert await once(config)
+    assert await once(config)
+    assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == told
+    assert caplog.text.count("what has happened since the backup is recorded, and nobody is told") == 1
+    wix.add(SITE, bad("After"))
+    assert await once(config)
+    assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == (told[0] + 1, told[1] + 1)
+
+
+@pytest.fixture
+async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
+    """The door of a site whose state was restored from a backup that has an open review, told to both receivers."""
+    reviews.cover(state, SITE, 2)
+    async with open_house(config, state, clock) as house:
+        await house.intake.take(config.sites[0], [review("open", rating=2, revision=1)])
+        state.execute("UPDATE deliveries SET status = 'sent'")
+        state.execute("UPDATE reviews SET told_at = alerted_at")
+        yield house.intake
+
+
+@pytest.fixture
+def site(config: Config) -> Site:
+    return config.sites[0]
+
+
+def count_as_told(state: State, clock: SetClock, *reminders: timedelta) -> int:
+    return backup._count_as_told(state, clock.now(), reminders)
+
+
+def alerts(state: State) -> list[str]:
+    rows = state.rows("SELECT DISTINCT key FROM alerts JOIN deliveries ON alert = id WHERE status = 'pending'")
+    return [row["key"] for row in rows]
+
+
+async def test_until_the_site_has_been_read_what_is_seen_is_recorded_and_not_told(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    count_as_told(state, clock)
+    assert await intake.take(site, [review("new")]) == {Reason.BASELINE: 1}
+    assert await intake.take(site, [review("open", rating=1, revision=2)]) == {Reason.LOWERED: 1}
+    assert await intake.take(site, [review("open", rating=1, revision=3, reply=Reply("Sorry!"))]) == {
+        Reason.ANSWERED: 1
+    }
+    assert await intake.take(site, [review("open", rating=1, revision=4)]) == {Reason.REOPENED: 1}
+    assert not alerts(state)
+    standing = {row["review_id"]: row["status"] for row in state.rows("SELECT review_id, status FROM reviews")}
+    assert standing == {"new": "baseline", "open": "closed"}
+
+
+async def test_a_review_that_is_gone_meanwhile_is_closed_silently(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    count_as_told(state, clock)
+    await intake.take_gone(site, ["open"])
+    assert state.value("SELECT closing FROM reviews") == "gone"
+    assert state.value("SELECT count(*) FROM alerts WHERE kind = 'closed'") == 0
+
+
+async def test_once_the_site_has_been_read_alerts_are_raised_as_ever(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    count_as_told(state, clock)
+    await intake.take(site, [review("open", rating=2, revision=2, title="Edited")])
+    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    await intake.take(site, [review("open", rating=1, revision=3), review("new")])
+    assert alerts(state) == [f"lowered:{SITE}:open:1", f"new:{SITE}:new"]
+
+
+async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
+    state: State, intake: Intake, clock: SetClock
+) -> None:
+    clock.advance(hours=50)
+    count_as_told(state, clock, timedelta(hours=24), timedelta(hours=48), timedelta(hours=72))
+    assert [each.reminded for each in lifetime.unanswered(state, SITE)] == [2]
+
+
+async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a_backfill_may_tell_of(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review("waiting")])
+    assert count_as_told(state, clock) == 2
+    assert not alerts(state)
+    assert reviews.known_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
+    assert [each.id for each in reviews.untold(state, SITE, ["waiting", "open"], 2)] == ["waiting"]
+
+
+async def test_a_review_that_waited_for_one_of_two_is_followed_on(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review("half")])
+    state.execute("UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND receiver = 'owner'")
+    assert count_as_told(state, clock) == 1
+    assert reviews.known_reviews(state, SITE, ["half"])["half"].status == "open"
+    assert not alerts(state)
+
+
+async def test_a_message_that_was_on_its_way_is_given_up(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review("under way")])
+    [due] = outbox.due(state, "support", clock.now(), 9)
+    outbox.claim(state, "support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
+    count_as_told(state, clock)
+    assert outbox.under_way(state, "support", clock.now()) is None
+    assert outbox.requeue(state) == (0, 0)
+
+
+async def test_trouble_of_before_the_backup_is_told_neither_again_nor_when_it_is_over(
+    state: State, config: Config, clock: SetClock
+) -> None:
+    troubles = Troubles(state, config, clock, lambda _: None)
+    troubles.begin(f"site:{SITE}", "Wix refuses us")
+    state.execute("UPDATE deliveries SET status = 'sent'")
+    count_as_told(state, clock)
+    troubles.begin(f"site:{SITE}", "Wix refuses us")
+    troubles.end([f"site:{SITE}"])
+    assert not alerts(state)
+
+
+async def test_a_person_hears_what_a_restore_gave_up(
+    run: Run, state: State, intake: Intake, site: Site, tmp_path: Path
+) -> None:
+    await intake.take(site, [review("waiting")])
+    state.execute("UPDATE sites SET last_success = 1790000000000")
+    run("backup", tmp_path / "copy.db")
+    result = run("restore", tmp_path / "copy.db")
+    assert "2 deliveries were waiting then and may have arrived since: they are cancelled" in result.stdout
+    assert "`alerter backfill --since 2026-09-21 --dry-run`" in result.stdout
