@@ -19,16 +19,17 @@ def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -
         _refuse(error.problems, troubles)
         return None
     kept = until_restart(config, changed)
-    for key in kept:
+    for name in kept:
+        key = Config.model_fields[name].alias or name
         log.warning("%s has changed in the config: that needs a restart, and stays as it was until then", key)
     return changed.model_copy(update=kept)
 
 
 def until_restart(old: Config, new: Config) -> dict[str, Any]:
-    """What a new config has to leave as it was, by key: what nothing but a restart changes."""
+    """What a new config has to leave as it was, by field: what nothing but a restart changes."""
     kept: dict[str, Any] = {}
     if new.state != old.state:
-        kept["state"] = old.state
+        kept["state_file"] = new.state_file.model_copy(update={"file": old.state})
     if new.web != old.web:
         kept["web"] = old.web
     if new.smtp and old.smtp and new.smtp.host != old.smtp.host:

@@ -122,7 +122,7 @@ class Poller:
         """
         now = self._clock.now()
         last = lifetime.rescanned_at(self._state, site.site_id)
-        if last and timedelta() <= now - last < self._config.poll.rescan_every:
+        if last and abs(now - last) < self._config.poll.rescan_every:
             return
         threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
