@@ -5,20 +5,21 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.errors import StateError
+from alerter.errors import StateBusy, StateError
 from alerter.reload import read_again
-from alerter.rounds import Rounds, forget
-from alerter.store import Holder, Lock, State, outbox, roster
+from alerter.rounds import Rounds, end_tasks, forget
+from alerter.store import Holder, Lock, State, marker, outbox, roster
 from alerter.systemd import notify, watchdog
 from alerter.tell.dispatch import Why
+from alerter.tell.state_alarm import BUSY_FOR, StateAlarm
 from alerter.trouble import Troubles
-from alerter.wiring import House, open_house
+from alerter.wiring import House, open_house, open_outlets
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +104,20 @@ async def serve(
 ) -> bool:
     """Run the daemon, or with `once` one round of it; True where it ended as it should.
 
-    At SIGHUP the daemon goes on with the config that `load` reads.
+    At SIGHUP the daemon goes on with the config that `load` reads. Raises StateError where the state file cannot be
+    used; people have been told of that then.
     """
+    try:
+        return await _serve(config, clock, environ, once=once, load=load)
+    except StateError as error:
+        if not (once and isinstance(error, StateBusy)):  # cron comes again
+            await _tell_of(error, config, clock, environ)
+        raise
+
+
+async def _serve(
+    config: Config, clock: Clock, environ: Mapping[str, str], *, once: bool, load: Callable[[], Config] | None
+) -> bool:
     with stopped_by_signals() as stop, _set_by(*[signal.SIGHUP] if load else []) as reload, Lock(config.state) as lock:
         holder = lock.acquire(Holder.RUN)
         if holder is not None and once:
@@ -115,15 +128,58 @@ async def serve(
             return False
         if stop.is_set():
             return True
-        with State.open(config.state, migrate=True) as state:
-            take_over(state, config, clock)
+        state = await _opened(config, clock, environ, stop, patience=timedelta() if once else BUSY_FOR)
+        if state is None:
+            return True
+        with state:
+            marker.remove(config.state, environ)
             if once:
-                return await _run_once(config, state, clock)
+                return await _run_once(config, state, clock, stop)
             orders = Orders(stop, reload, load)
             while changed := await _run_for_ever(config, state, clock, environ, orders):
                 await clock.sleep(_PACE)
                 config = _taken_over(state, config, changed, clock)
             return True
+
+
+async def _opened(
+    config: Config, clock: Clock, environ: Mapping[str, str], stop: asyncio.Event, *, patience: timedelta
+) -> State | None:
+    """Open the state file and put it in order; while another process writes to it, wait, until stopped (None)."""
+    begun = clock.monotonic()
+    while not stop.is_set():
+        try:
+            with ExitStack() as stack:
+                state = stack.enter_context(State.open(config.state, migrate=True))
+                take_over(state, config, clock)
+                stack.pop_all()
+                return state
+        except StateBusy:
+            if clock.monotonic() - begun >= patience.total_seconds():
+                raise
+        notify(environ, "READY=1", "STATUS=waiting for another process to end its work on the state file")
+        if watchdog(environ, os.getpid()):
+            notify(environ, "WATCHDOG=1")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LOCK_WAIT)
+    return None
+
+
+async def _tell_of(error: StateError, config: Config, clock: Clock, environ: Mapping[str, str]) -> None:
+    """Tell people that alerter does not start: once, though systemd starts it again every few seconds."""
+    try:
+        if not marker.place(config.state, environ):
+            return
+    except OSError as fault:
+        log.critical("nobody is told that alerter does not start, for each start would tell again: %s", fault)
+        return
+    log.critical("alerter does not start; people are told once")
+    async with open_outlets(config, clock) as outlets:
+        told = await StateAlarm(config, clock, outlets).ring_at_start(error)
+        for outlet in outlets:
+            await outlet.notifier.close()
+    if not told:
+        marker.remove(config.state, environ)
 
 
 def _taken_over(state: State, config: Config, changed: Config, clock: Clock) -> Config:
@@ -135,17 +191,29 @@ def _taken_over(state: State, config: Config, changed: Config, clock: Clock) -> 
     return changed
 
 
-async def _run_once(config: Config, state: State, clock: Clock) -> bool:
-    """One round of everything, then deliver what is due; True where all went well."""
+async def _run_once(config: Config, state: State, clock: Clock, stop: asyncio.Event) -> bool:
+    """One round of everything, then deliver what is due; True where all went well, or where it was told to end."""
     async with open_house(config, state, clock) as house:
-        rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
-        if any(rounds):
-            house.heartbeat.beat()
-        await house.summaries.round()
-        await forget(config, clock, state)
-        delivered = await house.dispatcher.run(_ONCE)
-        await house.heartbeat.settle()
-        return all(rounds) and delivered
+        work = asyncio.create_task(_round_and_deliver(config, state, clock, house))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not stop.is_set():
+            return work.result()
+        house.dispatcher.stop()
+        await end_tasks({work})
+        return True
+
+
+async def _round_and_deliver(config: Config, state: State, clock: Clock, house: House) -> bool:
+    rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
+    if any(rounds):
+        house.heartbeat.beat()
+    await house.summaries.round()
+    await forget(config, clock, state)
+    delivered = await house.dispatcher.run(_ONCE)
+    await house.heartbeat.settle()
+    return all(rounds) and delivered
 
 
 @asynccontextmanager

@@ -107,11 +107,7 @@ class Rounds:
         """Start no more rounds, and give what is under way a few seconds to end."""
         self._timekeeper.cancel()
         self._scheduler.pause()
-        pending = self._under_way | {telling}
-        _, late = await asyncio.wait(pending, timeout=_GRACE)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end_tasks(self._under_way | {telling})
         # APScheduler's own wait is not one: it cancels, a turn of the loop later.
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)
@@ -135,6 +131,14 @@ class Rounds:
             self.finished[site.site_id] = self._clock.monotonic()
         # Another process may have queued something, or a person unparked a receiver.
         self._house.dispatcher.wake_all()
+
+
+async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
+    """Give what is under way a few seconds to end; what takes longer stays safely in the outbox."""
+    _, late = await asyncio.wait(tasks, timeout=_GRACE)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 async def forget(config: Config, clock: Clock, state: State) -> None:

@@ -287,7 +287,7 @@ async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
 ) -> None:
     clock.advance(hours=50)
     count_as_told(state, clock, timedelta(hours=24), timedelta(hours=48), timedelta(hours=72))
-    assert [each.reminded for each in lifetime.unanswered(state, SITE)] == [2]
+    assert [each.reminded for each in lifetime.unanswered(state, SITE, clock.now())] == [2]
 
 
 async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a_backfill_may_tell_of(

@@ -1,17 +1,23 @@
 """Clocks that are set, and machines that boot into the wrong year: nothing stops, and nothing runs ahead."""
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from alerter.config import Config
+from alerter.config import Config, Reminders, load_config
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.models import Alert, AlertKind, Content, Entry, Form, Message, Thread
 from alerter.rounds import Rounds
 from alerter.store import State, blocks, reviews
-from alerter.wiring import open_house
-from tests.conftest import SITE, SetClock
+from alerter.tell.dispatch import Pause, Why
+from alerter.wiring import open_house, open_outlets
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 
@@ -43,6 +49,129 @@ async def test_an_alert_leaves_at_once_after_the_clock_was_set(
         clock.step(hours=hours)
         await house.dispatcher._workers["support"].step()
     assert len(slack.posts) == 1
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 24 * 365 * 10])
+async def test_a_post_in_doubt_is_looked_for_after_five_seconds_by_whatever_clock(
+    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int
+) -> None:
+    async with open_house(config, state, clock) as house:
+        worker = house.dispatcher._workers["support"]
+        assert await house.poller.round(config.sites[0])
+        wix.add(SITE, STALE)
+        assert await house.poller.round(config.sites[0])
+        slack.faults.add("chat.postMessage", Fault(drop="after"))
+        await worker.step()
+        clock.step(hours=hours)
+        clock.advance(seconds=4)
+        assert (await worker.step() or Pause(Why.PARKED)).why in (Why.SETTLING, Why.HELD_BACK)
+        assert [call.method for call in slack.requests] == ["chat.postMessage"]
+        clock.advance(seconds=2)
+        assert await worker.step() is None
+    assert [call.method for call in slack.requests] == ["chat.postMessage", "conversations.history"]
+    assert len(slack.posts) == 1
+
+
+@pytest.mark.parametrize("year", [1970, 2036])
+@pytest.mark.parametrize("place", ["in the channel", "in a thread"])
+async def test_a_post_in_doubt_is_found_though_the_machine_was_in_another_year(
+    config: Config, clock: SetClock, slack: EmbeddedSlack, year: int, place: str
+) -> None:
+    """However much was said since."""
+    async with open_outlets(config, clock) as outlets:
+        (notifier,) = [outlet.notifier for outlet in outlets if outlet.receiver == "support"]
+        root = slack.say(CHANNEL, "The first message")
+        thread = Thread(1, "root@alerter", slack_ts=root) if place == "in a thread" else None
+        entry = Entry(Alert("reminder:1", AlertKind.REMINDER, SITE, "r1"))
+        message = Message(
+            2, "u@alerter", "support", Form.ALERT, (entry,), datetime(year, 1, 2, tzinfo=UTC), thread=thread
+        )
+        posted = await notifier.send(message, Content("A review", "Stale"))
+        for number in range(250):
+            slack.say(CHANNEL, f"Lunch {number}?", thread_ts=thread and root)
+        found = await notifier.find(message)
+    assert found
+    assert found.slack_ts == posted.slack_ts
+
+
+async def test_an_address_that_did_not_take_a_mail_is_not_left_for_longer_by_a_clock_that_is_set_back(
+    write_config: Callable[..., Path],
+    state: State,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+) -> None:
+    both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "second@example.com"]\n'
+    config = load_config(write_config(wix, slack, mailbox, receivers=both), SECRETS, secrets=True)
+    async with open_house(config, state, clock) as house:
+        worker = house.dispatcher._workers["owner"]
+        assert await house.poller.round(config.sites[0])
+        wix.add(SITE, STALE)
+        assert await house.poller.round(config.sites[0])
+        mailbox.refuse["second@example.com"] = "450 4.2.1 Later"
+        await worker.step()
+        mailbox.refuse.clear()
+        clock.step(hours=-1)
+        pause = await worker.step()
+        clock.advance(seconds=(pause.seconds or 0) if pause else 0)
+        assert clock.monotonic() <= 64
+        if pause:
+            await worker.step()
+        await worker._outlet.notifier.close()
+    assert [mail.recipients for mail in mailbox.mails] == [(OWNER,), ("second@example.com",)]
+
+
+@pytest.mark.parametrize("year", [1970, 2036])
+async def test_a_reminder_comes_though_people_were_told_in_another_year(
+    config: Config, state: State, wix: EmbeddedWix, year: int
+) -> None:
+    clock = SetClock(datetime(year, 1, 2, tzinfo=UTC))
+    assert await hours_to_a_reminder(config, state, clock, wix, datetime.now(UTC)) <= 25
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_reminder_waits_no_longer_than_it_should_after_the_clock_was_set(
+    config: Config, state: State, wix: EmbeddedWix, hours: int
+) -> None:
+    clock = SetClock(datetime.now(UTC))
+    assert await hours_to_a_reminder(config, state, clock, wix, clock.now() + timedelta(hours=hours)) <= 25
+
+
+async def hours_to_a_reminder(config: Config, state: State, clock: SetClock, wix: EmbeddedWix, set_to: datetime) -> int:
+    """How long a reminder due after a day takes where the clock is set just after people were told, rounded up."""
+    reminding = config.model_copy(update={"reminders": Reminders.model_construct(after=(timedelta(hours=24),))})
+    async with open_house(reminding, state, clock) as house:
+        assert await house.poller.round(config.sites[0])
+        review_id = wix.add(SITE, STALE)["id"]
+        assert await house.poller.round(config.sites[0])
+        await house.dispatcher._workers["support"].step()
+        clock.step(seconds=(set_to - clock.now()).total_seconds())
+        for hours in range(100):
+            if review_id in house.intake.due_reminders(config.sites[0]):
+                return hours
+            clock.advance(hours=1)
+    return 100
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("asked", ["429", "503"])
+async def test_a_wait_that_failures_earned_is_no_longer_after_the_clock_was_set(
+    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int, asked: str
+) -> None:
+    async with open_house(config, state, clock) as house:
+        worker = house.dispatcher._workers["support"]
+        assert await house.poller.round(config.sites[0])
+        wix.add(SITE, STALE)
+        assert await house.poller.round(config.sites[0])
+        slack.faults.add("chat.postMessage", Fault(status=int(asked), headers={"Retry-After": "40"}))
+        await worker.step()
+        clock.step(hours=hours)
+        begun = clock.monotonic()
+        while not slack.posts:
+            pause = await worker.step()
+            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+    assert clock.monotonic() - begun <= 60
 
 
 def test_a_wait_ends_when_the_clock_is_set_back_behind_its_beginning(state: State, clock: SetClock) -> None:

@@ -5,9 +5,10 @@ import itertools
 import os
 import signal
 import socket
+import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,8 +52,9 @@ def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSla
 async def spawn(path: Path) -> AsyncIterator[Spawn]:
     started: list[asyncio.subprocess.Process] = []
 
-    async def start(*arguments: str, **environ: str) -> asyncio.subprocess.Process:
+    async def start(*arguments: str, before: tuple[str, ...] = (), **environ: str) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
+            *before,
             sys.executable,
             "-m",
             "alerter",
@@ -143,6 +145,21 @@ async def test_sigterm_while_slack_hangs_ends_within_ten_seconds_and_nothing_is_
         await until(lambda: len(slack.posts) == 1, 20)
 
 
+async def test_a_single_round_ends_within_ten_seconds_too_when_it_is_told_to(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    assert (await ended(await spawn("run", "--once")))[0] == 0
+    slack.faults.add("chat.postMessage", Fault(delay=60))
+    wix.add(SITE, STALE)
+    process = await spawn("run", "--once")
+    await until(lambda: len(slack.requests) == 1)
+    process.terminate()
+    assert (await ended(process, 10))[0] == 0
+    slack.faults.clear()
+    assert (await ended(await spawn("run", "--once"), 20))[0] == 0
+    assert len(slack.posts) == 1
+
+
 async def test_a_second_run_is_refused_and_an_overlapping_run_once_ends_well(spawn: Spawn, wix: EmbeddedWix) -> None:
     async with watching(spawn, wix):
         code, out = await ended(await spawn("run"))
@@ -153,20 +170,31 @@ async def test_a_second_run_is_refused_and_an_overlapping_run_once_ends_well(spa
         assert "another alerter" in out
 
 
+@contextmanager
+def notified(address: Path) -> Iterator[Callable[[], Awaitable[str]]]:
+    """Listen as systemd does; what a process says next."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.setblocking(False)
+
+        async def said() -> str:
+            return (await asyncio.get_running_loop().sock_recv(systemd, 4096)).decode()
+
+        yield said
+
+
 async def test_a_run_waits_for_a_backfill_and_says_so_to_the_log_and_to_systemd(
     spawn: Spawn, wix: EmbeddedWix, path: Path, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, Lock(path.parent / "state.db") as lock:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.setblocking(False)
+    with notified(tmp_path / "notify") as said, Lock(path.parent / "state.db") as lock:
         lock.acquire(Holder.BACKFILL)
         process = await spawn("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
-        told.append((await asyncio.get_running_loop().sock_recv(systemd, 4096)).decode())
+        told.append(await said())
         assert not wix.requests
         lock.release()
         await until(lambda: len(wix.queries()) >= 1)
-        told.append((await asyncio.get_running_loop().sock_recv(systemd, 4096)).decode())
+        told.append(await said())
         process.terminate()
         _, out = await ended(process)
     assert "STATUS=waiting for a backfill to end" in told[0]
@@ -217,6 +245,93 @@ async def test_a_state_file_of_a_newer_version_is_refused_and_left_as_it_is(spaw
     assert "newer alerter" in out
     assert "Traceback" not in out
     assert file.read_bytes() == before
+
+
+async def test_a_state_file_that_cannot_be_opened_is_told_once_however_often_the_service_is_started_again(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, path: Path
+) -> None:
+    file = path.parent / "state.db"
+    file.write_bytes(b"no state file" * 100)
+    for arguments in (["run"], ["run"], ["run", "--once"]):
+        code, out = await ended(await spawn(*arguments))
+        assert code == 1
+        assert "is not a state file" in out
+        assert "Traceback" not in out
+    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: alerter does not start"]
+    assert "is not a state file" in mailbox.mails[0].text
+    assert len(slack.posts) == 1
+
+    file.unlink()
+    async with watching(spawn, wix) as process:
+        process.terminate()
+        await ended(process)
+    file.write_bytes(b"broken once more" * 100)
+    assert (await ended(await spawn("run")))[0] == 1
+    assert len(mailbox.mails) == len(slack.posts) == 2
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no state file yet", "a state file"])
+async def test_a_disk_that_is_full_when_the_daemon_starts_is_told_and_no_traceback(
+    spawn: Spawn, slack: EmbeddedSlack, mailbox: Mailbox, path: Path, there: bool
+) -> None:
+    no_coverage = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}  # it writes files too
+    if there:
+        assert (await ended(await spawn("run", "--once")))[0] == 0
+    for _ in range(2):
+        process = await spawn("run", before=("sh", "-c", 'ulimit -f 0 && exec "$@"', "sh"), **no_coverage)
+        code, out = await ended(process)
+        assert code == 1
+        assert "Traceback" not in out
+        assert "state.db" in out
+    assert len(slack.posts) == len(mailbox.mails) == 1
+
+
+async def test_a_start_that_reaches_nobody_is_told_by_the_next(
+    spawn: Spawn, slack: EmbeddedSlack, mailbox: Mailbox, path: Path
+) -> None:
+    (path.parent / "state.db").write_bytes(b"no state file" * 100)
+    await mailbox.pause()
+    await slack.stop()
+    assert (await ended(await spawn("run")))[0] == 1
+    await mailbox.resume()
+    await slack.start()
+    assert (await ended(await spawn("run")))[0] == 1
+    assert len(mailbox.mails) == len(slack.posts) == 1
+
+
+async def test_a_start_that_cannot_note_that_people_were_told_tells_nobody_and_says_so(
+    spawn: Spawn, mailbox: Mailbox, path: Path, tmp_path: Path
+) -> None:
+    """Each start would tell again, and systemd starts a service every few seconds."""
+    path.write_text(path.read_text().replace('"state.db"', '"no-folder/state.db"'))
+    code, out = await ended(await spawn("run"))
+    assert code == 1
+    assert "nobody is told" in out
+    assert not mailbox.mails
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for _ in range(2):
+        assert (await ended(await spawn("run", RUNTIME_DIRECTORY=str(runtime))))[0] == 1
+    assert len(mailbox.mails) == 1
+
+
+async def test_a_start_waits_for_a_process_that_writes_to_the_state_file_and_ends_when_it_is_told_to(
+    spawn: Spawn, wix: EmbeddedWix, mailbox: Mailbox, path: Path, tmp_path: Path
+) -> None:
+    file = path.parent / "state.db"
+    State.open(file, migrate=True).close()
+    with notified(tmp_path / "notify") as said, closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await ended(await spawn("run", "--once")))[0] == 1
+        for end in (lambda process: process.terminate(), lambda _: other.execute("ROLLBACK")):
+            process = await spawn("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
+            assert "waiting for another process" in await said()
+            assert not wix.requests
+            end(process)
+            if other.in_transaction:
+                assert (await ended(process))[0] == 0
+        await until(lambda: len(wix.queries()) >= 1)
+    assert not mailbox.mails
 
 
 async def test_everything_it_writes_is_for_its_user_only(spawn: Spawn, wix: EmbeddedWix, path: Path) -> None:

@@ -393,11 +393,29 @@ async def test_what_a_refusal_means(
 async def test_a_server_that_hangs_at_the_end_of_a_mail_leaves_it_in_doubt(
     mailbox: Mailbox, notifier: EmailNotifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(email_module, "_TIMEOUT", 0.2)
+    monkeypatch.setattr(email_module, "_TIMEOUT_OF_DATA", 0.2)
     mailbox.hang = 60.0
     error = await error_of(notifier)
     assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
     assert len(mailbox.mails) == 1
+
+
+async def test_a_server_that_takes_its_time_with_a_mail_gets_it_once(
+    mailbox: Mailbox, notifier: EmailNotifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(email_module, "_TIMEOUT", 0.2)
+    mailbox.hang = 0.5
+    await notifier.send(message(), CONTENT)
+    assert len(mailbox.mails) == 1
+
+
+async def test_mails_that_are_sent_at_the_same_time_do_not_get_in_each_others_way(
+    mailbox: Mailbox, notifier: EmailNotifier
+) -> None:
+    """A worker's, and the alarm that the state file cannot be written."""
+    mailbox.hang = 0.01
+    await asyncio.gather(*(notifier.send(message(number), CONTENT) for number in range(5)), notifier.close())
+    assert len({mail.message_id for mail in mailbox.mails}) == len(mailbox.mails) == 5
 
 
 async def test_a_server_that_dies_while_it_hangs_leaves_the_mail_in_doubt(

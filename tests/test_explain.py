@@ -63,12 +63,13 @@ def put(wix: EmbeddedWix, clock: SetClock, review_id: str, rating: int = 1, site
     wix.add(site_id, {"id": review_id, "createdDate": stamp(clock.now()), "content": content, "entityId": None} | more)
 
 
-async def once(config: Config, clock: SetClock) -> None:
-    """A round of every site, and one look at what is due."""
+async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
+    """A round of every site and, some seconds later, one look at what is due."""
     with State.open(config.state, migrate=True) as state:
         async with open_house(config, state, clock) as house:
             for site in config.sites:
                 await house.poller.round(site)
+            clock.advance(seconds=later)
             await house.dispatcher.run(RESTS)
 
 
@@ -141,7 +142,7 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     clock.advance(hours=3)
     assert steps(config, clock, "r1")[0] == "- owner: is due now; a running daemon sends it, or `alerter run --once`"
     slack.revoke(SECRETS["SLACK_BOT_TOKEN"])
-    await once(config, clock)
+    await once(config, clock, later=6)
     [parked] = [step for step in steps(config, clock, "r1") if "team" in step]
     assert "waits, parked: Slack refuses the token (token_revoked)" in parked
     assert "`alerter retry`" in parked

@@ -447,7 +447,7 @@ async def test_checking_says_what_would_keep_a_post_away(
     says: str,
 ) -> None:
     prepare(slack)
-    (finding,) = await notifier.check()
+    finding = (await notifier.check())[0]
     assert (finding.ok, finding.warning, finding.subject) == (ok, warning, "receiver support")
     assert says in finding.text
     assert "chat.postMessage" not in methods(slack)
@@ -520,8 +520,35 @@ async def test_checking_a_person_opens_the_conversation_and_says_nothing(slack: 
     slack.add_token(TOKEN, scopes=(*SCOPES, "im:read"))
     (finding,) = await make(PERSON).check()
     assert (finding.ok, finding.warning) == (True, False)
-    assert methods(slack) == ["auth.test", "conversations.open", "conversations.info"]
+    assert set(methods(slack)) == {
+        "auth.test",
+        "conversations.open",
+        "conversations.info",
+        "conversations.history",
+        "conversations.replies",
+    }
     assert slack.posts == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "scopes", "where"),
+    [
+        (CHANNEL, ("chat:write", "channels:read"), "without channels:history"),
+        (CHANNEL, ("chat:write",), "without channels:history or groups:history"),
+        (PERSON, ("chat:write", "im:write", "im:read"), "without im:history"),
+        (CHANNEL, SCOPES, "we may not look into its threads"),
+    ],
+    ids=["no channels:history", "chat:write alone", "no im:history", "threads are refused to bots"],
+)
+async def test_checking_says_beforehand_what_may_come_to_be_posted_twice(
+    slack: EmbeddedSlack, make: Make, channel: str, scopes: Iterable[str], where: str
+) -> None:
+    slack.add_token(TOKEN, scopes=scopes)
+    slack.faults.always("conversations.replies", saying("not_allowed_token_type"))
+    finding = (await make(channel).check())[-1]
+    assert (finding.ok, finding.warning) == (True, True)
+    assert where in finding.text
+    assert "may be posted twice" in finding.text
 
 
 # Secrets

@@ -1,6 +1,7 @@
 """The state file itself: opened, refused, locked, and all or nothing."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -225,6 +226,19 @@ def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_tabl
 def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migration(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "state.db")) as db:
         migrations.ensure_migrations_table(db)
+    with State.open(tmp_path / "state.db", migrate=True) as state:
+        assert scopes(state) == []
+
+
+def test_a_state_file_is_made_though_an_earlier_start_died_while_it_wrote_its_first_page(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "dying.db", isolation_level=None)) as dying:
+        dying.execute("PRAGMA cache_size = 1")  # pages are written before the commit
+        dying.execute("BEGIN")
+        dying.execute("CREATE TABLE half (made)")
+        dying.executemany("INSERT INTO half VALUES (?)", [("x" * 4000,)] * 20)
+        for end in ("", "-journal"):
+            shutil.copy(tmp_path / f"dying.db{end}", tmp_path / f"state.db{end}")
+    assert (tmp_path / "state.db").stat().st_size > 0
     with State.open(tmp_path / "state.db", migrate=True) as state:
         assert scopes(state) == []
 

@@ -1,6 +1,9 @@
 """Trouble is told: once when it begins, once when it is over, to those whom it concerns."""
 
+import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
+from alerter.samples import sample
 from alerter.store import State, blocks, troubles
+from alerter.tell import state_alarm
 from alerter.tell.dispatch import Why
 from alerter.tell.state_alarm import StateAlarm
 from alerter.trouble import who_hears
@@ -332,3 +337,59 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
         assert troubles.current(state) == []
     assert await serve(config, Clock(), {}, once=True)
     assert told_of_templates(mailbox) == [BROKEN, MENDED]
+
+
+async def test_a_state_file_that_is_locked_now_and_then_is_told_to_nobody(
+    config: Config, clock: SetClock, mailbox: Mailbox
+) -> None:
+    async with open_outlets(config, clock) as outlets:
+        alarm = StateAlarm(config, clock, outlets)
+        for _ in range(10):
+            await alarm.ring(StateBusy("locked"))
+            clock.advance(minutes=6)
+    assert not mailbox.mails
+
+
+async def test_a_mail_server_that_takes_its_time_keeps_nobody_from_being_told_and_nobody_who_tells_from_working(
+    config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_alarm, "_PATIENCE", 0.2)
+    mailbox.hang = 60
+    async with open_outlets(config, clock) as outlets, asyncio.timeout(5):
+        await StateAlarm(config, clock, outlets).ring(StateError("database or disk is full"))
+        assert len(slack.posts) == 1
+        mailbox.hang = 0
+        (owner,) = [outlet for outlet in outlets if outlet.receiver == "owner"]
+        message = sample("new", SITE, clock.now(), domain="example.com")
+        await owner.notifier.send(message, owner.render(message))
+        await owner.notifier.close()
+    assert [mail.message_id for mail in mailbox.mails][1:] == [f"<{message.uid}>"]
+
+
+class _Hasty(Clock):
+    """Each look at it is three minutes after the one before."""
+
+    minutes = 0
+
+    def monotonic(self) -> float:
+        self.minutes += 3
+        return self.minutes * 60.0
+
+
+@pytest.mark.slow
+async def test_a_state_file_that_is_locked_when_alerter_starts_is_waited_for_and_told_after_five_minutes(
+    config: Config, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    State.open(config.state, migrate=True).close()
+    with closing(sqlite3.connect(config.state, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateBusy):
+            await serve(config, Clock(), {}, once=True)
+        assert not mailbox.mails
+        clock = _Hasty()
+        with pytest.raises(StateBusy):
+            await serve(config, clock, {}, once=False)
+        assert clock.minutes >= 6
+    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: alerter does not start"]
+    assert "locked by another process" in mailbox.mails[0].text
+    assert not wix.requests

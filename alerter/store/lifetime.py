@@ -52,14 +52,23 @@ def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:
     return {row["receiver"]: Form(row["form"]) for row in rows}
 
 
-def unanswered(state: State, site_id: str) -> list[Unanswered]:
-    """The open reviews of a site that people have been told of; those of the past, which a backfill told of, not."""
+def unanswered(state: State, site_id: str, now: datetime) -> list[Unanswered]:
+    """The open reviews of a site that people have been told of; those of the past, which a backfill told of, not.
+
+    Of one that was told of by a clock that has been set back since, the time counts from now on; of one that was told
+    of long before it was created, as Wix has it, from then on.
+    """
     rows = state.rows(
-        "SELECT review_id, told_at, reminded FROM reviews WHERE site_id = ? AND status = 'open'"
-        " AND told_at IS NOT NULL ORDER BY told_at",
+        "SELECT review_id, iif(told_at < created_at - 86400000, created_at, told_at) AS told_at, reminded FROM reviews"
+        " WHERE site_id = ? AND status = 'open' AND reviews.told_at IS NOT NULL ORDER BY reviews.told_at",
         [site_id],
     )
-    return [Unanswered(row["review_id"], from_ms(row["told_at"]), row["reminded"]) for row in rows]
+    if any(row["told_at"] > to_ms(now) for row in rows):
+        state.execute(
+            "UPDATE reviews SET told_at = :now WHERE site_id = :site AND told_at > :now",
+            {"site": site_id, "now": to_ms(now)},
+        )
+    return [Unanswered(row["review_id"], min(from_ms(row["told_at"]), now), row["reminded"]) for row in rows]
 
 
 def reminded(state: State, site_id: str, review_id: str, number: int) -> None:

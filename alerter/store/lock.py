@@ -38,8 +38,12 @@ class Lock:
             held_by = os.pread(fd, 16, 0).decode()
             os.close(fd)
             return Holder.BACKFILL if held_by == Holder.BACKFILL else Holder.RUN
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, holder.encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, holder.encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise StateError(f"{self._path}: cannot be written: {error.strerror}") from error
         self._fd = fd
         return None
 

@@ -94,12 +94,13 @@ def claim(
 def under_way(state: State, receiver: str, now: datetime) -> Message | None:
     """The oldest message of a receiver that has gone out without a final answer: it is in doubt.
 
-    One that some addresses have taken keeps nobody waiting, and comes up when it is due.
+    One that some addresses have taken keeps nobody waiting, and comes up when it is due, or when the clock was set back
+    since its attempt.
     """
     row = state.row(
-        "SELECT * FROM messages WHERE receiver = ? AND status IN ('sending', 'in_doubt')"
-        " AND (due_at IS NULL OR due_at <= ?) ORDER BY id LIMIT 1",
-        [receiver, to_ms(now)],
+        "SELECT * FROM messages WHERE receiver = :receiver AND status IN ('sending', 'in_doubt')"
+        " AND (due_at IS NULL OR due_at <= :now OR attempted_at > :now) ORDER BY id LIMIT 1",
+        {"receiver": receiver, "now": to_ms(now)},
     )
     return _message(state, row, in_doubt=True) if row else None
 

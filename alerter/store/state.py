@@ -175,6 +175,13 @@ def _keep_private(path: Path) -> None:
         os.close(fd)
 
 
+def _roll_back(path: Path) -> None:
+    """Undo what a process left half written that died while it made the file: SQLite reads nothing before that."""
+    if path.with_name(f"{path.name}-journal").exists():
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as conn:
+            conn.execute("PRAGMA schema_version").fetchone()
+
+
 def _read_only(path: Path) -> Database:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     conn = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_MS / 1000)
@@ -183,6 +190,9 @@ def _read_only(path: Path) -> Database:
 
 def inspect(path: Path, *, migrate: bool, check: bool = True, backup: bool = False) -> None:
     """Refuse what is no state file of ours, without changing it, and a backup where none is wanted."""
+    with translated(path):
+        if migrate:
+            _roll_back(path)
     with translated(path), closing(_read_only(path)) as db:
         if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise StateError(f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew")

@@ -119,6 +119,8 @@ class Worker:
         self._turns = turns
         self._digest = outlet.digest
         self._random = Random()  # noqa: S311 - jitter
+        # A message that the process before left in doubt may have gone out just now.
+        self._attempted = clock.monotonic()
         self._scope = f"receiver:{outlet.receiver}"
         self._scopes = [self._scope, f"service:{outlet.service}"]
         self._told: str | None = None
@@ -164,7 +166,7 @@ class Worker:
                 return Pause(Why.PARKED)
             return Pause(Why.HELD_BACK, (block.until - now).total_seconds())
         message = outbox.under_way(self._state, self._outlet.receiver, now)
-        if message and (wait := self._too_early(message)):
+        if message and (wait := self._too_early()) > 0:
             return Pause(Why.SETTLING, wait)
         members = [] if message else outbox.due(self._state, self._outlet.receiver, now, self._most())
         changed = None if message or members else outbox.stale(self._state, self._outlet.receiver)
@@ -214,11 +216,9 @@ class Worker:
             return Pause(Why.NOTHING_DUE)
         return Pause(Why.NOTHING_DUE, max((due_at - self._clock.now()).total_seconds(), 0.0))
 
-    def _too_early(self, message: Message) -> float:
-        since = self._clock.now() - message.attempted_at
-        if since < timedelta():  # the clock was set back
-            return 0.0
-        return max((self._outlet.notifier.settle_after - since).total_seconds(), 0.0)
+    def _too_early(self) -> float:
+        """The seconds before a message in doubt can be looked for, by the clock that nobody sets."""
+        return self._outlet.notifier.settle_after.total_seconds() - (self._clock.monotonic() - self._attempted)
 
     async def _settle(self, message: Message) -> None:
         """Look whether a message in doubt has arrived, and send it again if it has not."""
@@ -247,6 +247,7 @@ class Worker:
         else:
             await self._sent(message, receipt, content.subject)
         finally:
+            self._attempted = self._clock.monotonic()
             self._take_turn()
 
     def _take_turn(self) -> None:

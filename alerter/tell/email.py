@@ -1,5 +1,6 @@
 """Messages as mail, by SMTP."""
 
+import asyncio
 import re
 import socket
 import ssl
@@ -18,8 +19,9 @@ from alerter.config import Smtp
 from alerter.errors import DeliveryError, Kind
 from alerter.models import AlertKind, Content, Finding, Message, Receipt
 
-# RFC 5321, 4.5.3.2.6: ten minutes for the end of DATA; a minute tells us soon enough, as the Message-ID stays.
 _TIMEOUT = 60.0
+# RFC 5321, 4.5.3.2.6: a server that takes a mail slowly would get it again and again if it were given up sooner.
+_TIMEOUT_OF_DATA = 600.0
 
 
 class EmailNotifier:
@@ -35,6 +37,8 @@ class EmailNotifier:
         self._addresses = tuple(addresses)
         self._sender = parseaddr(smtp.sender)[1]
         self._client: aiosmtplib.SMTP | None = None
+        # The state alarm may send while the receiver's worker does.
+        self._turn = asyncio.Lock()
         self.domain = self._sender.rpartition("@")[2]
 
     async def send(self, message: Message, content: Content) -> Receipt:
@@ -46,14 +50,15 @@ class EmailNotifier:
         left = [address for address in message.to_left if address in self._addresses]
         if message.to_left and not left:
             return Receipt("the config does not name any more who had not taken it")
-        try:
-            return await self._send(mail, left or self._addresses, message)
-        except DeliveryError:
-            self._drop()
-            raise
-        except (aiosmtplib.SMTPException, OSError) as error:
-            self._drop()
-            raise _delivery_error(error) from error
+        async with self._turn:
+            try:
+                return await self._send(mail, left or self._addresses, message)
+            except (aiosmtplib.SMTPException, OSError) as error:
+                self._drop()
+                raise _delivery_error(error) from error
+            except BaseException:  # a session that was left halfway is of no use to the next mail
+                self._drop()
+                raise
 
     async def update(self, message: Message, content: Content) -> None:  # noqa: ARG002 - the other notifier can
         """Nobody can change a mail that was sent."""
@@ -89,10 +94,11 @@ class EmailNotifier:
 
     async def close(self) -> None:
         """Say goodbye to the server."""
-        if self._client is not None and self._client.is_connected:
-            with suppress(aiosmtplib.SMTPException, OSError):
-                await self._client.quit()
-        self._drop()
+        async with self._turn:
+            if self._client is not None and self._client.is_connected:
+                with suppress(aiosmtplib.SMTPException, OSError):
+                    await self._client.quit()
+            self._drop()
 
     async def _send(self, mail: bytes, addresses: Sequence[str], message: Message) -> Receipt:
         client = await self._connected()
@@ -102,7 +108,7 @@ class EmailNotifier:
         if len(refused) == len(addresses):
             return await self._nobody_took_it(client, refused, later, message)
         try:
-            response = await client.data(mail)
+            response = await client.data(mail, timeout=_TIMEOUT_OF_DATA)
         except aiosmtplib.SMTPDataError:
             raise
         except (aiosmtplib.SMTPException, OSError) as error:

@@ -47,6 +47,8 @@ _SLOW_DOWN = {"ratelimited", "rate_limited", "message_limit_exceeded", "accessli
 # https://docs.slack.dev/reference/methods/chat.update#errors
 _NO_UPDATE = {"cant_update_message", "edit_window_closed", "is_inactive", "message_not_found"}
 _NO_THREAD = {"cannot_reply_to_message", "invalid_thread_ts", "message_not_found", "thread_not_found"}
+# The ts of a message that no channel has: who may read threads is told that there is none.
+_NO_MESSAGE = "1000000000.000000"
 # Not in the way of posting: a public channel may be written to without being a member.
 _CANNOT_LOOK = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "not_in_channel"}
 
@@ -125,7 +127,6 @@ class SlackNotifier:
         """Look for a message that may have been taken, by the metadata that names it. Raises DeliveryError."""
         try:
             channel = await self._conversation()
-            # A channel's history does not hold what was said in its threads.
             if message.thread and message.thread.slack_ts:
                 return await self._find_in_thread(message, channel, message.thread.slack_ts)
             return await self._find_in_channel(message, channel)
@@ -139,23 +140,27 @@ class SlackNotifier:
         return None
 
     async def _find_in_channel(self, message: Message, channel: str) -> Receipt | None:
-        oldest = message.attempted_at - _HISTORY_MARGIN
+        newest: datetime | None = None
         async for posts in self._pages(self._client.conversations_history, channel=channel):
             if found := _named(posts, message, channel):
                 return found
-            if posts and _posted_at(posts[-1]) < oldest:
+            # A machine that was in the wrong year has dated its attempt after everything that Slack has.
+            newest = newest or (_posted_at(posts[0]) if posts else message.attempted_at)
+            if posts and _posted_at(posts[-1]) < min(newest, message.attempted_at) - _HISTORY_MARGIN:
                 return None
         return None
 
     async def _find_in_thread(self, message: Message, channel: str, ts: str) -> Receipt | None:
-        """A thread is read from its first reply on."""
-        oldest = f"{(message.attempted_at - _HISTORY_MARGIN).timestamp():.6f}"
+        """Look through a thread, whose replies a channel's history does not hold but for those that were broadcast."""
         try:
-            async for posts in self._pages(
-                self._client.conversations_replies, channel=channel, ts=ts, oldest=max(oldest, "0")
-            ):
+            async for posts in self._pages(self._client.conversations_replies, channel=channel, ts=ts):
                 if found := _named(posts, message, channel):
                     return found
+        except _CannotLook:
+            # Slack's pages disagree on whether a bot may read threads.
+            if _is_closing(message):
+                raise
+            return await self._find_in_channel(message, channel)
         except _Refused as error:
             if error.code not in _NO_THREAD:
                 raise
@@ -179,16 +184,25 @@ class SlackNotifier:
                 return
 
     async def check(self) -> list[Finding]:
-        """Ask who we are, what we may and what the channel is, without posting; a finding for each scope we lack."""
+        """Ask who we are, what we may, what the channel is and whether we could look into it, without posting.
+
+        A finding for each scope that we lack.
+        """
         try:
             who = await self._call(self._client.auth_test)
             granted = _scopes(who)
             if granted and TO_POST not in granted:
                 return [self._finding(f"without {TO_POST} nothing can be posted; grant it to the app")]
             channel, found = await self._see(str(who.get("team", "the workspace")))
+            lacks = list(missing(granted, self._channel, channel)) if granted and found.ok else []
+            if lacks or not found.ok:
+                return [
+                    found,
+                    *(self._finding(f"{text}; grant it to the app", ok=True, warning=True) for text in lacks),
+                ]
+            return [found, *await self._blindness()]
         except DeliveryError as error:
             return [self._finding(str(error))]
-        lacks = missing(granted, self._channel, channel) if granted and found.ok else ()
         return [found, *(self._finding(f"{text}; grant it to the app", ok=True, warning=True) for text in lacks)]
 
     async def _see(self, team: str) -> tuple[Mapping[str, Any] | None, Finding]:
@@ -208,6 +222,22 @@ class SlackNotifier:
         if channel.get("is_member") is False and not channel.get("is_im"):
             return self._finding(f"not a member of {name}; invite the app to it")
         return self._finding(f"{name} in {team}", ok=True)
+
+    async def _blindness(self) -> list[Finding]:
+        """Try whether a message in doubt could be looked for, in the channel and in a thread."""
+        for where, method, arguments in (
+            ("the channel", self._client.conversations_history, {}),
+            ("its threads", self._client.conversations_replies, {"ts": _NO_MESSAGE}),
+        ):
+            try:
+                await self._look(method, channel=await self._conversation(), limit=1, **arguments)
+            except _CannotLook as error:
+                text = f"we may not look into {where} ({error}), so a message whose answer is lost may be posted twice"
+                return [self._finding(text, ok=True, warning=True)]
+            except _Refused as error:
+                if error.code not in _NO_THREAD:
+                    raise
+        return []
 
     def _finding(self, text: str, *, ok: bool = False, warning: bool = False) -> Finding:
         return Finding(ok=ok, subject=f"receiver {self._receiver}", text=f"slack: {text}", warning=warning)

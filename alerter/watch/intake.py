@@ -145,7 +145,7 @@ class Intake:
         now = self._clock.now()
         return {
             each.review_id: number
-            for each in lifetime.unanswered(self._state, site.site_id)
+            for each in lifetime.unanswered(self._state, site.site_id, now)
             if (number := due_reminder(now - each.told_at, each.reminded, after, window))
         }
 
