@@ -18,7 +18,10 @@ test: .venv/installed
 	$(BIN)/coverage report
 
 torture: .venv/installed
+	$(BIN)/python -m tests.sweep --check
 	$(BIN)/python -m tests.torture
+	$(BIN)/python -m tests.sweep
+	$(BIN)/python -m pytest -q tests/test_interleavings.py --hypothesis-profile torture
 
 # Wix's own parser of webhooks, for the one test that compares it with ours; needs node.
 wix-sdk:

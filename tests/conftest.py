@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import freezegun
+import hypothesis
 import pytest
 
 from alerter.clock import Clock
@@ -25,6 +26,10 @@ OWNER = "owner@example.com"
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2", "SMTP_PASSWORD": "smtp-pass-55d0"}
 SCOPES = ("chat:write", "channels:read", "channels:history", "groups:read", "groups:history", "im:write", "im:history")
 
+# The suite tries the same orders each time; `make torture` tries many others.
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None, max_examples=15)
+hypothesis.settings.register_profile("torture", deadline=None, max_examples=500, print_blob=True)
+hypothesis.settings.load_profile("suite")
 freezegun.configure(extend_ignore_list=["asyncio"])
 
 

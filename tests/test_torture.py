@@ -6,7 +6,8 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.store import State
-from tests.torture import CHANNELS, SECRETS, Outcome, World, torture
+from tests.torture import torture
+from tests.world import CHANNELS, SECRETS, Outcome, World
 
 
 @pytest.mark.slow

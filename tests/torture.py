@@ -7,196 +7,22 @@ which the machine itself is slow.
 import argparse
 import asyncio
 import logging
-import os
 import resource
 import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from alerter.demo.faults import Fault
-from alerter.demo.mailbox import Mailbox
-from alerter.demo.slack import EmbeddedSlack
-from alerter.demo.wix import EmbeddedWix
+from tests.world import Outcome, World
 
-SITE = "11111111-1111-4111-8111-111111111111"
-CHANNELS = ("C0000000001", "C0000000002")
-SECRETS = {"WIX_API_KEY": "k", "SLACK_BOT_TOKEN": "xoxb-t", "SMTP_PASSWORD": "p"}
 _SETTLING = 120.0
-
-
-@dataclass
-class Outcome:
-    """What a run did, and what came of it."""
-
-    kills: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    reviews: int = 0
-    deliveries: int = 0
-    lost: list[str] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
-    pending: int = 0
-
-    @property
-    def good(self) -> bool:
-        """Whether every promise was kept."""
-        return not self.lost and not self.repeated and not self.pending
-
-
-class World:
-    """The embedded services, a config for them, and one daemon at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self.wix = EmbeddedWix(requests_per_minute=None)
-        self.slack = EmbeddedSlack(pace=None)
-        self.mailbox = Mailbox(username="alerts", password=SECRETS["SMTP_PASSWORD"])
-        self.state = folder / "state.db"
-        self.log = folder / "daemon.log"
-        self.config = folder / "config.toml"
-        self.titles: list[str] = []
-        self.daemon: asyncio.subprocess.Process | None = None
-
-    @asynccontextmanager
-    async def up(self) -> AsyncIterator["World"]:
-        """Start the services and write the config."""
-        async with self.wix, self.slack, self.mailbox:
-            self.wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
-            self.slack.add_token(SECRETS["SLACK_BOT_TOKEN"])
-            for channel in CHANNELS:
-                self.slack.add_channel(channel, channel.lower())
-            self.config.write_text(self._toml())
-            try:
-                yield self
-            finally:
-                await self.kill()
-
-    def _toml(self) -> str:
-        slack = "".join(f'[[receivers]]\nname = "{name}"\nslack = "{name}"\n\n' for name in CHANNELS)
-        return f"""
-state = "{self.state.name}"
-[poll]
-every = "1s"
-[wix]
-base_url = "{self.wix.base_url}"
-[[sites]]
-name = "Corner Bakery"
-site_id = "{SITE}"
-api_key = "env:WIX_API_KEY"
-[smtp]
-host = "{self.mailbox.host}"
-port = {self.mailbox.port}
-security = "none"
-username = "alerts"
-password = "env:SMTP_PASSWORD"
-from = "Review alerts <alerts@example.com>"
-[slack]
-token = "env:SLACK_BOT_TOKEN"
-base_url = "{self.slack.base_url}"
-[[receivers]]
-name = "owner"
-email = ["owner@example.com"]
-{slack}"""
-
-    async def start(self, *before: str) -> None:
-        """Start the daemon, after the words of `before` on its command line."""
-        with self.log.open("ab") as log:
-            self.daemon = await asyncio.create_subprocess_exec(
-                *before,
-                sys.executable,
-                "-m",
-                "alerter",
-                "run",
-                "--config",
-                str(self.config),
-                stdout=log,
-                stderr=log,
-                env=os.environ | SECRETS,
-            )
-
-    async def kill(self) -> None:
-        """SIGKILL."""
-        if self.daemon and self.daemon.returncode is None:
-            self.daemon.kill()
-        if self.daemon:
-            await self.daemon.wait()
-
-    def add_review(self) -> None:
-        """One more review that everybody is to hear of."""
-        self.titles.append(f"Review {len(self.titles):05}.")
-        self.wix.add(SITE, {"content": {"rating": 1, "title": self.titles[-1]}})
-
-    def times_posted(self, channel: str) -> Counter[str]:
-        """How often each review stands in a channel, digests included."""
-        return Counter(
-            title
-            for post in self.slack.posts
-            if post.channel == channel
-            for title in _titles_in("".join(_words(post.blocks or [])) or post.text)
-        )
-
-    def mails_of(self) -> dict[str, set[str]]:
-        """The Message-IDs under which each review came by mail."""
-        ids: dict[str, set[str]] = {}
-        for mail in self.mailbox.mails:
-            for title in _titles_in(mail.text):
-                ids.setdefault(title, set()).add(mail.message_id)
-        return ids
-
-    def pending(self) -> int:
-        """What is left in the outbox."""
-        with sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5) as db:
-            rows = db.execute("SELECT count(*) FROM deliveries WHERE status <> 'sent'").fetchone()
-        db.close()
-        return int(rows[0])
-
-    def count(self, outcome: Outcome) -> None:
-        """Compare what arrived with what was to arrive."""
-        outcome.reviews = len(self.titles)
-        outcome.deliveries = len(self.titles) * (1 + len(CHANNELS))
-        mails = self.mails_of()
-        outcome.lost = [f"{title} by mail" for title in self.titles if title not in mails]
-        outcome.repeated = [f"{title} by mail" for title in self.titles if len(mails.get(title, ())) > 1]
-        for channel in CHANNELS:
-            times = self.times_posted(channel)
-            outcome.lost += [f"{title} in {channel}" for title in self.titles if not times[title]]
-            outcome.repeated += [f"{title} in {channel}" for title in self.titles if times[title] > 1]
-        outcome.pending = self.pending()
-
-    async def until(self, happened: Callable[[], bool], seconds: float) -> bool:
-        """Wait for something that the daemon does; False where it does not come to that."""
-        deadline = time.monotonic() + seconds
-        while not happened():
-            if time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(0.05)
-        return True
-
-    def everything_arrived(self) -> bool:
-        """Whether each review has reached everybody."""
-        mails = self.mails_of()
-        return all(title in mails for title in self.titles) and all(
-            self.times_posted(channel).keys() >= set(self.titles) for channel in CHANNELS
-        )
-
-
-def _titles_in(text: str) -> set[str]:
-    return {f"Review {part[:5]}." for part in text.split("Review ")[1:] if part[5:6] == "."}
-
-
-def _words(blocks: list[Any]) -> list[str]:
-    found = []
-    for block in blocks:
-        text = block.get("text")
-        found.append(text if isinstance(text, str) else (text or {}).get("text", ""))
-        found += _words(block.get("elements") or [])
-    return found
 
 
 class Faults:
@@ -235,14 +61,6 @@ class Faults:
             done = self._kinds[name]()
             if done is not None:
                 await done
-
-    def clear(self) -> None:
-        """Let everything be well again."""
-        self._world.slack.faults.clear()
-        self._world.wix.faults.clear()
-        self._world.mailbox.data_replies.clear()
-        self._world.mailbox.drop.clear()
-        self._world.mailbox.hang = 0.0
 
     def _slack(self, fault: Fault) -> None:
         self._world.slack.faults.add("chat.postMessage", fault)
@@ -297,7 +115,7 @@ async def torture(folder: Path, kills: int, seed: int, say: Callable[[str], None
             await world.start()
             await asyncio.sleep(random.uniform(0.3, 1.5))
             say(f"{number + 1}/{kills} kills, {len(world.titles)} reviews")
-        faults.clear()
+        world.calm()
         await world.until(lambda: world.everything_arrived() and not world.pending(), _SETTLING)
         world.count(outcome)
     return outcome

@@ -1,0 +1,87 @@
+"""A receiver that is down for a day: it costs little, it is probed by one message, and it is back within a minute."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from alerter.config import Config
+from alerter.errors import DeliveryError, Kind
+from alerter.models import Alert, AlertKind, Content, Finding, Known, Message, Receipt, Status
+from alerter.store import State
+from alerter.store.reviews import Raised, put_reviews, raise_alerts
+from alerter.tell.dispatch import Dispatcher, Why
+from alerter.wiring import open_outlets
+from tests.conftest import SITE, SetClock, review
+
+
+@dataclass
+class Service:
+    """Something that messages are sent to, and that may be down; by its own account it got no message then."""
+
+    in_doubt: bool
+    up: bool = True
+    probes: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    can_look = True
+    settle_after = timedelta(seconds=5)
+    domain = "alerter"
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        self.probes.append(message.entries[0].alert.key)
+        if not self.up:
+            raise DeliveryError("503", Kind.TRANSIENT, in_doubt=self.in_doubt)
+        self.taken += [entry.alert.key for entry in message.entries]
+        return Receipt("ok", "C1", "1.1")
+
+    async def update(self, message: Message, content: Content) -> None:
+        raise AssertionError("nothing has changed")
+
+    async def find(self, message: Message) -> Receipt | None:
+        return None
+
+    async def check(self) -> list[Finding]:
+        return []
+
+    async def close(self) -> None:
+        pass
+
+
+def queue(state: State, clock: SetClock, *ids: str) -> list[str]:
+    with state.transaction():
+        put_reviews(state, SITE, [Known(review(each), Status.OPEN) for each in ids], clock.now())
+        alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
+        raise_alerts(state, [Raised(each, [("support", None)]) for each in alerts], clock.now())
+    return [alert.key for alert in alerts]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("in_doubt", "hours"), [(False, 24), (True, 3)], ids=["a day of refused connections", "three hours of lost answers"]
+)
+async def test_an_outage_costs_two_probes_a_minute_by_one_message_and_ends_within_a_minute(
+    config: Config, state: State, clock: SetClock, in_doubt: bool, hours: int
+) -> None:
+    state.execute("PRAGMA synchronous = OFF")  # power does not fail here, and the day is shorter
+    service = Service(in_doubt)
+    async with open_outlets(config, clock) as outlets:
+        down = [replace(each, notifier=service) for each in outlets if each.receiver == "support"]
+        worker = Dispatcher(state, config, clock, down)._workers["support"]
+        keys = queue(state, clock, "r1", "r2", "r3")
+        service.up = False
+        while clock.monotonic() < hours * 3600:
+            pause = await worker.step()
+            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+        assert len(service.probes) < 2.2 * hours * 60
+        assert set(service.probes) == {keys[0]}
+
+        keys += queue(state, clock, "r4")
+        service.up, back_at = True, clock.monotonic()
+        while not service.taken:
+            pause = await worker.step()
+            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+        assert clock.monotonic() - back_at <= 60
+        while (pause := await worker.step()) is None or pause.why is not Why.NOTHING_DUE:
+            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+    assert service.taken == keys
+    assert not state.rows("SELECT * FROM deliveries WHERE status = 'pending'")

@@ -1,0 +1,211 @@
+"""The world that harnesses run the real daemon in: embedded services, a config for them, and what arrived."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+
+SITE = "11111111-1111-4111-8111-111111111111"
+CHANNELS = ("C0000000001", "C0000000002")
+SECRETS = {"WIX_API_KEY": "k", "SLACK_BOT_TOKEN": "xoxb-t", "SMTP_PASSWORD": "p"}
+
+
+@dataclass
+class Outcome:
+    """What a run did, and what came of it."""
+
+    kills: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    reviews: int = 0
+    deliveries: int = 0
+    lost: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    pending: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.lost and not self.repeated and not self.pending
+
+
+class World:
+    """The embedded services, a config for them, and one daemon at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.wix = EmbeddedWix(requests_per_minute=None)
+        self.slack = EmbeddedSlack(pace=None)
+        self.mailbox = Mailbox(username="alerts", password=SECRETS["SMTP_PASSWORD"])
+        self.state = folder / "state.db"
+        self.log = folder / "daemon.log"
+        self.config = folder / "config.toml"
+        self.titles: list[str] = []
+        self.daemon: asyncio.subprocess.Process | None = None
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator["World"]:
+        """Start the services and write the config."""
+        async with self.wix, self.slack, self.mailbox:
+            self.clear()
+            self.config.write_text(self._toml())
+            try:
+                yield self
+            finally:
+                await self.kill()
+
+    def clear(self) -> None:
+        """Let nothing have happened yet."""
+        self.calm()
+        self.titles.clear()
+        self.wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
+        self.slack.add_token(SECRETS["SLACK_BOT_TOKEN"])
+        for channel in CHANNELS:
+            self.slack.add_channel(channel, channel.lower())
+        self.slack.posts.clear()
+        self.mailbox.mails.clear()
+
+    def calm(self) -> None:
+        """Let all that is still to go wrong be well."""
+        self.slack.faults.clear()
+        self.wix.faults.clear()
+        self.mailbox.data_replies.clear()
+        self.mailbox.drop.clear()
+        self.mailbox.hang = 0.0
+
+    def _toml(self) -> str:
+        slack = "".join(f'[[receivers]]\nname = "{name}"\nslack = "{name}"\n\n' for name in CHANNELS)
+        return f"""
+state = "{self.state.name}"
+[poll]
+every = "1s"
+[wix]
+base_url = "{self.wix.base_url}"
+[[sites]]
+name = "Corner Bakery"
+site_id = "{SITE}"
+api_key = "env:WIX_API_KEY"
+[smtp]
+host = "{self.mailbox.host}"
+port = {self.mailbox.port}
+security = "none"
+username = "alerts"
+password = "env:SMTP_PASSWORD"
+from = "Review alerts <alerts@example.com>"
+[slack]
+token = "env:SLACK_BOT_TOKEN"
+base_url = "{self.slack.base_url}"
+[[receivers]]
+name = "owner"
+email = ["owner@example.com"]
+{slack}"""
+
+    async def start(self, *command: str, before: Sequence[str] = ()) -> None:
+        """Start `alerter run`, or another command, after the words of `before` on its command line."""
+        with self.log.open("ab") as log:
+            self.daemon = await asyncio.create_subprocess_exec(
+                *before,
+                sys.executable,
+                "-m",
+                "alerter",
+                *(command or ("run",)),
+                "--config",
+                str(self.config),
+                stdout=log,
+                stderr=log,
+                env=os.environ | SECRETS,
+            )
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        if self.daemon and self.daemon.returncode is None:
+            self.daemon.kill()
+        if self.daemon:
+            await self.daemon.wait()
+
+    def add_review(self, rating: int = 1) -> str:
+        """One more review that everybody is to hear of; its id."""
+        self.titles.append(f"Review {len(self.titles):05}.")
+        return str(self.wix.add(SITE, {"content": {"rating": rating, "title": self.titles[-1]}})["id"])
+
+    def add_past(self) -> None:
+        """A review that nobody is to hear of; it would be counted as repeated."""
+        self.wix.add(SITE, {"content": {"rating": 1, "title": "Review 99999."}})
+
+    def lower(self, review_id: str, title: str) -> None:
+        """Let a review's rating fall, of which everybody is to hear once more."""
+        self.titles.append(title)
+        self.wix.change(SITE, review_id, content={"rating": 1, "title": title})
+
+    def times_posted(self, channel: str) -> Counter[str]:
+        """How often each review stands in a channel, digests included."""
+        return Counter(
+            title
+            for post in self.slack.posts
+            if post.channel == channel
+            for title in _titles_in("".join(_words(post.blocks or [])) or post.text)
+        )
+
+    def mails_of(self) -> dict[str, set[str]]:
+        """The Message-IDs under which each review came by mail."""
+        ids: dict[str, set[str]] = {}
+        for mail in self.mailbox.mails:
+            for title in _titles_in(mail.text):
+                ids.setdefault(title, set()).add(mail.message_id)
+        return ids
+
+    def pending(self) -> int:
+        """What is left in the outbox."""
+        with sqlite3.connect(f"file:{self.state}?mode=ro", uri=True, timeout=5) as db:
+            rows = db.execute("SELECT count(*) FROM deliveries WHERE status <> 'sent'").fetchone()
+        db.close()
+        return int(rows[0])
+
+    def count(self, outcome: Outcome) -> None:
+        """Compare what arrived with what was to arrive."""
+        outcome.reviews = len(self.titles)
+        outcome.deliveries = len(self.titles) * (1 + len(CHANNELS))
+        wanted = Counter(self.titles)
+        arrived = {"by mail": Counter({title: len(ids) for title, ids in self.mails_of().items()})}
+        arrived |= {f"in {channel}": self.times_posted(channel) for channel in CHANNELS}
+        outcome.lost = [f"{title} {where}" for where, times in arrived.items() for title in (wanted - times)]
+        outcome.repeated = [f"{title} {where}" for where, times in arrived.items() for title in (times - wanted)]
+        outcome.pending = self.pending()
+
+    async def until(self, happened: Callable[[], bool], seconds: float) -> bool:
+        """Wait for something that the daemon does; False where it does not come to that."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    def everything_arrived(self) -> bool:
+        """Whether each review has reached everybody."""
+        mails = self.mails_of()
+        return all(title in mails for title in self.titles) and all(
+            self.times_posted(channel).keys() >= set(self.titles) for channel in CHANNELS
+        )
+
+
+def _titles_in(text: str) -> set[str]:
+    return {f"Review {part[:5]}." for part in text.split("Review ")[1:] if part[5:6] == "."}
+
+
+def _words(blocks: list[Any]) -> list[str]:
+    found = []
+    for block in blocks:
+        text = block.get("text")
+        found.append(text if isinstance(text, str) else (text or {}).get("text", ""))
+        found += _words(block.get("elements") or [])
+    return found
