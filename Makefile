@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test torture docs pictures wix-sdk clean
+.PHONY: demo test torture bench docs pictures wix-sdk clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -32,6 +32,10 @@ docs: .venv/installed
 
 pictures: .venv/installed
 	$(BIN)/python docs/pictures.py
+
+bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m benchmarks $(BENCH)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,67 @@
+"""`python -m benchmarks [ROW]…`: measure all rows or the named ones, print one table and write it as JSON."""
+
+import argparse
+import importlib
+import json
+import pkgutil
+import platform
+import sqlite3
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import rows
+from benchmarks.figures import Figure, table
+from benchmarks.processes import load
+
+_ROWS = [
+    "idle_round", "peak_rounds", "record", "backfill", "slack", "email", "latency", "webhook", "pending", "start",
+    "at_rest", "many_sites",
+]  # fmt: skip
+_BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    options = _options()
+    began, told = time.monotonic(), _about()
+    print(told)
+    figures: list[Figure] = []
+    for name in options.rows or _ROWS:
+        row_began = time.monotonic()
+        found = importlib.import_module(f"benchmarks.rows.{name}").measure(quick=options.quick)
+        figures += found
+        print(f"{name}: {time.monotonic() - row_began:.0f} s\n{table(found)}", flush=True)
+    told += f"; {(time.monotonic() - began) / 60:.0f} min; load at its end {load().partition('load ')[2]}"
+    print(f"\n{told}\n\n{table(figures)}")
+    missed = sum(not figure.good for figure in figures)
+    print(f"\n{len(figures) - missed} of {len(figures)} goals reached")
+    options.json.write_text(json.dumps({"about": told, "figures": [each.told() for each in figures]}, indent=2) + "\n")
+    if options.into:
+        _put(options.into, f"{told}\n\n{table(figures)}\n")
+
+
+def _options() -> argparse.Namespace:
+    known = sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[[], *known], metavar="ROW", help=", ".join(_ROWS))
+    parser.add_argument("--quick", action="store_true", help="less of everything, to try it")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures go")
+    parser.add_argument("--into", type=Path, help="a document whose figures are replaced, such as docs/performance.md")
+    return parser.parse_args()
+
+
+def _about() -> str:
+    python = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {sys.platform}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {python}, {load()} at its start"
+
+
+def _put(document: Path, text: str) -> None:
+    before, _, rest = document.read_text("utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    document.write_text(f"{before}{_BEGIN}{text}{_END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

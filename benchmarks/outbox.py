@@ -1,0 +1,30 @@
+"""Alerts that wait in the outbox, and their delivery as fast as it goes."""
+
+import json
+
+from alerter.clock import Clock
+from alerter.models import Grouping
+from alerter.tell.dispatch import Dispatcher, Why
+from alerter.watch.wix_review import parse_review
+from alerter.wiring import open_outlets
+from benchmarks.processes import Meter
+from benchmarks.reviews import page_of
+from benchmarks.world import World, house, worlds
+
+_PAGE = 100
+
+
+async def deliver(meter: Meter, world: World, number: int) -> None:
+    """Put reviews on record, tell of each by itself, and send that without a pace."""
+    with worlds(world) as fresh:
+        async with house(fresh) as (config, state, opened):
+            site, ids = config.sites[0], []
+            for first in range(0, number, _PAGE):
+                page = [parse_review(raw) for raw in json.loads(page_of(first, min(first + _PAGE, number)))]
+                await opened.intake.take(site, page)
+                ids += [review.id for review in page]
+            await opened.intake.tell_of_past(site, ids, Grouping.EACH)
+            async with open_outlets(config, Clock()) as outlets:
+                dispatcher = Dispatcher(state, config, Clock(), outlets, pace=0)
+                with meter:
+                    await dispatcher.run((Why.NOTHING_DUE,))

@@ -1,0 +1,101 @@
+"""From a review's record to its receiver, 50 a second, beside the bare client paced the same."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from alerter.clock import Clock
+from alerter.models import Product
+from alerter.store import outbox, products, reviews
+from alerter.watch.wix_review import parse_review
+from benchmarks.figures import Figure, middle, percentile
+from benchmarks.processes import Cost, Meter, Serving, alone, serving
+from benchmarks.reviews import PRODUCT, page_of
+from benchmarks.servers.slack import FastSlack
+from benchmarks.servers.wix import FastWix
+from benchmarks.world import CHANNEL, SECRETS, World, house, worlds
+
+_A_SECOND = 50
+# Slack hears one message a second a channel, so there are more channels than that takes.
+CHANNELS = 2 * _A_SECOND
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    """How much longer than barely it takes, in the middle and at the 99th percentile."""
+    number, runs = (200, 1) if quick else (1000, 3)
+    with serving(FastWix) as wix, serving(FastSlack) as slack:
+        world = World(wix.url, slack.url, sites=CHANNELS, channels=CHANNELS)
+        both = [
+            (waits(slack, alone(_record, world, number)), waits(slack, alone(_bare, slack.url, number)))
+            for _ in range(runs)
+        ]
+    over = {
+        share: middle(percentile(mine, share) - percentile(bare, share) for mine, bare in both) for share in (0.5, 0.99)
+    }
+    ours, bare = (middle(percentile(waits, 0.5) for waits in each) for each in zip(*both, strict=True))
+    detail = f"{ours:.1f} ms, bare {bare:.1f} ms"
+    return [
+        Figure("recorded → received", "p50 over bare", over[0.5], "≤", 3, "ms", detail),
+        Figure("recorded → received", "p99 over bare", over[0.99], "≤", 10, "ms", f"{_A_SECOND} a second"),
+    ]
+
+
+def waits(slack: Serving, cost: Cost) -> list[float]:
+    """How many milliseconds each took."""
+    times = slack.ask("times")
+    return [1e3 * (times[number] - sent) for number, sent in enumerate(cost.value)]
+
+
+async def _record(meter: Meter, world: World, number: int) -> list[float]:
+    with worlds(world) as fresh:
+        return await record(meter, fresh, number)
+
+
+async def record(meter: Meter, world: World, number: int) -> list[float]:
+    """Take in a review every so often while the dispatcher runs; returns when each was handed over."""
+    async with house(world) as (config, state, opened):
+        for site in config.sites:
+            reviews.cover(state, site.site_id, 2)
+            products.put(state, site.site_id, PRODUCT, Product("Croissant box"), Clock().now())
+        telling = asyncio.create_task(opened.dispatcher.run())
+
+        async def take(turn: int) -> None:
+            (raw,) = json.loads(page_of(turn, turn + 1))
+            await opened.intake.take(config.sites[turn % len(config.sites)], [parse_review(raw)])
+
+        with meter:
+            sent = await paced(take, number)
+        while outbox.pending(state, [receiver.name for receiver in config.receivers if receiver.slack]):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        opened.dispatcher.stop()
+        await telling
+        return sent
+
+
+async def paced(work: Callable[[int], Awaitable[None]], number: int, a_second: float = _A_SECOND) -> list[float]:
+    """Do something every so often, whether the last time is over or not; returns when each time began."""
+    began, sent = time.monotonic(), []
+    async with asyncio.TaskGroup() as group:
+        for turn in range(number):
+            await asyncio.sleep(max(began + turn / a_second - time.monotonic(), 0))
+            sent.append(time.monotonic())
+            group.create_task(work(turn))
+    return sent
+
+
+async def _bare(meter: Meter, url: str, number: int) -> list[float]:
+    async with aiohttp.ClientSession() as session:
+        client = AsyncWebClient(
+            token=SECRETS["SLACK_BOT_TOKEN"], base_url=url + "/", session=session, retry_handlers=[]
+        )
+
+        async def post(turn: int) -> None:
+            await client.chat_postMessage(channel=CHANNEL, text=f"Stale on arrival {turn}")
+
+        await post(number)
+        with meter:
+            return await paced(post, number)

@@ -1,0 +1,59 @@
+"""A Wix with as many reviews as one likes, made as they are asked for."""
+
+import asyncio
+import json
+import re
+import time
+from array import array
+
+from benchmarks.reviews import page_of
+from benchmarks.servers.http import HttpConnection
+
+_SITE = re.compile(rb"\r\nwix-site-id: *([0-9a-f-]{36})", re.IGNORECASE)
+_EMPTY = b'{"reviews": [], "metadata": {"count": 0, "cursors": {}}}'
+_VERSION = b'{"catalogVersion": "V3_CATALOG"}'
+_PRODUCT = b'{"product": {"name": "Croissant box", "url": {"url": "https://example.com/croissant-box"}}}'
+_PAGE = 100
+
+
+class FastWix:
+    """Each site has `low_rated` reviews of one or two stars; what is better is never asked for."""
+
+    def __init__(self, low_rated: int = 0) -> None:
+        self._low_rated = low_rated
+        self._queries = 0
+        self._seen: dict[bytes, array[float]] = {}
+
+    def connection(self) -> asyncio.Protocol:
+        """Serve one more connection."""
+        return HttpConnection(self._answer)
+
+    def queries(self) -> int:
+        """How many queries there were."""
+        return self._queries
+
+    def sites(self) -> int:
+        """How many different ones were asked for."""
+        return len(self._seen)
+
+    def seen(self) -> list[list[float]]:
+        """When each site was asked for, by the monotonic clock."""
+        return [list(times) for times in self._seen.values()]
+
+    def _answer(self, head: bytes, body: bytes) -> bytes:
+        if not head.startswith(b"POST"):
+            return _VERSION if b"/provision/version" in head else _PRODUCT
+        self._queries += 1
+        if site := _SITE.search(head):
+            self._seen.setdefault(site[1], array("d")).append(time.monotonic())
+        return self._page(body) if self._low_rated else _EMPTY
+
+    def _page(self, body: bytes) -> bytes:
+        query = json.loads(body)["query"]
+        if "filter" in query and query["filter"]["content.rating"] != {"$lte": 2}:
+            raise ValueError("only low-rated reviews are to be asked for")
+        first = int(query["cursorPaging"].get("cursor", "0"))
+        last = min(first + _PAGE, self._low_rated)
+        following = f'"{last}"' if last < self._low_rated else "null"
+        metadata = f'"metadata": {{"count": {last - first}, "cursors": {{"next": {following}}}}}'
+        return f'{{"reviews": {page_of(first, last)}, {metadata}}}'.encode()

@@ -1,0 +1,72 @@
+"""The state file as raw sqlite3 writes it: the same tables, rows and `synchronous`, and nothing else."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from alerter.store import State
+from benchmarks.world import site_id
+
+_REVIEW = (
+    "site_id", "review_id", "revision", "rating", "status", "created_at", "answered", "rejected", "alerted_at",
+    "entity_id", "contact_id", "content",
+)  # fmt: skip
+ALERT = "INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail) VALUES (?, ?, 'new', ?, ?, ?, '{}')"
+DELIVERY = "INSERT INTO deliveries (alert, receiver, status, grouping, due_at) VALUES (?, ?, 'pending', 'burst', 0)"
+
+
+def bare_state(folder: Path) -> sqlite3.Connection:
+    """A connection to a new state file, with the pragmas that alerter sets."""
+    path = folder / "bare.db"
+    State.open(path, migrate=True).close()
+    conn = sqlite3.connect(path)
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+        conn.execute(f"PRAGMA {pragma}").fetchall()
+    return conn
+
+
+def insert_reviews(conn: sqlite3.Connection, found: Iterable[Mapping[str, Any]]) -> None:
+    """Write a page of reviews as Wix had them."""
+    conn.executemany(review_sql(conn), [review_row(raw) for raw in found])
+
+
+def review_sql(conn: sqlite3.Connection) -> str:
+    """What inserts a review; a column that is not measured here but has to hold something is 0."""
+    columns = conn.execute("SELECT name FROM pragma_table_info('reviews') WHERE \"notnull\" AND dflt_value IS NULL")
+    others = [name for (name,) in columns if name not in _REVIEW]
+    values = ["?"] * len(_REVIEW) + ["0"] * len(others)
+    return f"INSERT INTO reviews ({', '.join([*_REVIEW, *others])}) VALUES ({', '.join(values)})"
+
+
+def review_row(raw: Mapping[str, Any], status: str = "baseline", alerted_at: int | None = None) -> tuple[Any, ...]:
+    """A review as its row."""
+    content = raw["content"]
+    told = {
+        "created": raw["createdDate"],
+        "updated": raw["updatedDate"],
+        "written": raw["reviewDate"],
+        "title": content["title"],
+        "body": content["body"],
+        "author": raw["author"]["authorName"],
+        "namespace": raw["namespace"],
+        "moderation": raw["moderation"]["moderationStatus"],
+        "verified": raw["verified"],
+        "origin": raw["origin"]["type"],
+    }
+    return (
+        site_id(0),
+        raw["id"],
+        int(raw["revision"]),
+        content["rating"],
+        status,
+        round(datetime.fromisoformat(raw["createdDate"]).timestamp() * 1000),
+        "reply" in raw,
+        raw["moderation"]["moderationStatus"] == "REJECTED",
+        alerted_at,
+        raw["entityId"],
+        raw["author"]["contactId"],
+        json.dumps(told, ensure_ascii=False),
+    )

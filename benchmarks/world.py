@@ -1,0 +1,130 @@
+"""Configs for what is measured, and the real `alerter` as a process."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.store import State
+from alerter.wiring import House, open_house
+
+SECRETS = {"WIX_API_KEY": "wix-key", "SLACK_BOT_TOKEN": "xoxb-token"}
+OWNER = "owner@example.com"
+CHANNEL = "C0123456789"
+NOWHERE = "http://127.0.0.1:9"
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where the services are, and how many sites and receivers there are."""
+
+    wix: str
+    slack: str | None = NOWHERE
+    smtp: int | None = None
+    sites: int = 1
+    channels: int = 1
+    every: str = "60s"
+    more: str = ""
+    folder: Path = Path()
+
+    def write(self) -> Path:
+        """Write the config file."""
+        path = self.folder / "config.toml"
+        path.write_text("".join([self._tables(), *self._sites(), *self._receivers(), self.more]), "utf-8")
+        return path
+
+    def config(self) -> Config:
+        """The same, loaded."""
+        return load_config(self.write(), SECRETS, secrets=True)
+
+    def _tables(self) -> str:
+        slack = f'[slack]\ntoken = "env:SLACK_BOT_TOKEN"\nbase_url = "{self.slack}"\n' if self.slack else ""
+        smtp = (
+            f'[smtp]\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "alerts@example.com"\n'
+            if self.smtp
+            else ""
+        )
+        return f'state = "state.db"\n[poll]\nevery = "{self.every}"\n[wix]\nbase_url = "{self.wix}"\n{slack}{smtp}'
+
+    def _sites(self) -> Iterator[str]:
+        for number in range(self.sites):
+            names = f'name = "{site_name(number)}"\nsite_id = "{site_id(number)}"'
+            yield f'[[sites]]\n{names}\napi_key = "env:WIX_API_KEY"\n'
+
+    def _receivers(self) -> Iterator[str]:
+        if self.smtp:
+            yield f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+        if self.slack and self.channels == 1:
+            yield f'[[receivers]]\nname = "support"\nslack = "{CHANNEL}"\n'
+        elif self.slack:
+            for number in range(self.channels):
+                place = f'slack = "C{number:010}"\nsites = ["{site_name(number)}"]'
+                yield f'[[receivers]]\nname = "channel {number}"\n{place}\n'
+
+
+def site_name(number: int) -> str:
+    """What a site is called."""
+    return f"Corner Bakery {number}"
+
+
+def site_id(number: int) -> str:
+    """The id of a site."""
+    return f"11111111-1111-4111-8111-{number:012}"
+
+
+@asynccontextmanager
+async def house(world: World) -> AsyncIterator[tuple[Config, State, House]]:
+    """What `alerter run` has inside."""
+    config = world.config()
+    with State.open(config.state, migrate=True) as state:
+        async with open_house(config, state, Clock()) as opened:
+            yield config, state, opened
+
+
+@contextmanager
+def worlds(world: World) -> Iterator[World]:
+    """The same world in a folder of its own."""
+    with TemporaryDirectory(prefix="bench-") as folder:
+        yield replace(world, folder=Path(folder))
+
+
+def command(path: Path, *words: str) -> list[str]:
+    """`alerter …` with a config."""
+    return [sys.executable, "-m", "alerter", *words, "--config", str(path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A running `alerter run`, and how many seconds it took to say that it is ready."""
+
+    pid: int
+    ready_after: float
+
+
+@contextmanager
+def running(world: World) -> Iterator[Daemon]:
+    """Start `alerter run`, wait until it is ready, and end it."""
+    path, address = world.write(), world.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, (world.folder / "log").open("wb") as log:
+        sock.bind(str(address))
+        sock.settimeout(_PATIENCE)
+        began = time.monotonic()
+        process = subprocess.Popen(
+            command(path, "run"), env=os.environ | SECRETS | {"NOTIFY_SOCKET": str(address)}, stdout=log, stderr=log
+        )
+        try:
+            while b"READY=1" not in sock.recv(4096):
+                pass
+            yield Daemon(process.pid, time.monotonic() - began)
+        finally:
+            process.terminate()
+            process.wait()
