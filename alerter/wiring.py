@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from types import ModuleType
 
 from alerter.clock import Clock
 from alerter.config import Config
@@ -15,10 +16,8 @@ from alerter.store import State, roster
 from alerter.summary import Summaries
 from alerter.tell import backoff
 from alerter.tell.dispatch import Dispatcher
-from alerter.tell.email import EmailNotifier
 from alerter.tell.outlet import Outlet
 from alerter.tell.render import Renderer
-from alerter.tell.slack import SlackNotifier, open_session
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.watch.poll import Poller
@@ -84,25 +83,39 @@ async def open_outlets(
 ) -> AsyncIterator[list[Outlet]]:
     """The receivers, with what renders for them and what sends to them; `removed` names sites of the past."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session())
+        slack_there = any(config.workspace(receiver) for receiver in config.receivers if receiver.slack)
+        session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
         names = {**(removed or {}), **{site.site_id: site.name for site in config.sites}}
         renderer = Renderer(config.templates, config.timezone, names)
         outlets = []
         for receiver in config.receivers:
             service = config.service(receiver)
-            if receiver.slack and (workspace := config.workspace(receiver)):
-                slack = SlackNotifier(workspace, receiver.name, receiver.slack, session, clock)
+            if receiver.slack and session and (workspace := config.workspace(receiver)):
+                slack = _slack().SlackNotifier(workspace, receiver.name, receiver.slack, session, clock)
                 render = partial(
                     renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
                 )
                 lane = f"{service}:{receiver.slack}"
                 outlets.append(Outlet(receiver.name, service, slack, render, _SLACK_DIGEST, lane, renderer.faults))
             elif receiver.email and config.smtp:
-                email = EmailNotifier(config.smtp, receiver.name, receiver.email)
+                email = _email().EmailNotifier(config.smtp, receiver.name, receiver.email)
                 outlets.append(
                     Outlet(receiver.name, service, email, renderer.mail, _MAIL_DIGEST, faults=renderer.faults)
                 )
         yield outlets
+
+
+def _slack() -> ModuleType:
+    """Imported where there is a Slack: its client takes 12 MB."""
+    from alerter.tell import slack
+
+    return slack
+
+
+def _email() -> ModuleType:
+    from alerter.tell import email
+
+    return email
 
 
 def page_wait(failing_for: timedelta, retry_after: float | None) -> timedelta:

@@ -1170,13 +1170,30 @@ async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(start: Start, 
     assert mailed(mailbox) == [["r1"]]
 
 
+async def test_what_is_due_once_the_clock_was_set_does_not_wait_for_what_it_was(
+    start: Start, state: State, mailbox: Mailbox, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerter.tell.dispatch._LOOK_AGAIN", 0.05)
+    desk = await start()
+    queue(state, "r1", receivers=("owner",), due_at=clock.now() + timedelta(hours=1))
+    running = asyncio.create_task(desk.dispatcher.run())
+    await asyncio.sleep(0.1)
+    assert not mailbox.mails
+    clock.step(hours=1)
+    async with asyncio.timeout(2):
+        while not mailbox.mails:
+            await asyncio.sleep(0.001)
+    desk.dispatcher.stop()
+    await running
+
+
 async def test_what_is_queued_while_a_message_is_on_its_way_is_not_overlooked(
     start: Start, state: State, mailbox: Mailbox
 ) -> None:
     async def queue_more() -> None:
         if not mailbox.mails:
             queue(state, "r2", receivers=("owner",))
-            desk.dispatcher.wake_all()
+            desk.dispatcher.wake(["owner"])
 
     desk = await start(hooked("owner", before=queue_more))
     queue(state, "r1", receivers=("owner",))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alerter.models import Alert, AlertKind, Entry, Form, Grouping, Known, Message, Product, Receipt, Status
-from alerter.store import State, blocks, outbox, products, reviews
+from alerter.store import State, blocks, lifetime, outbox, products, report, reviews
 from alerter.store.blocks import Block
 from alerter.store.outbox import Due
 from tests.conftest import SITE, review
@@ -561,3 +561,37 @@ def test_lifting_frees_these_scopes_and_no_others(state: State) -> None:
         assert blocks.lift_parked(state, ["receiver:owner", "site:1", "site:2"]) == ["receiver:owner", "site:1"]
 
     assert [block.scope for block in blocks.parked(state)] == ["service:smtp"]
+
+
+# --- what it costs
+
+
+def test_no_query_looks_through_a_whole_table(state: State) -> None:
+    asked: set[str] = set()
+    state._conn.set_trace_callback(asked.add)
+    queue(state, 1, 2, 3)
+    outbox.sent(state, claim(state, 1), OK, SCOPES)
+    outbox.dissolve(state, claim(state, 2))
+    outbox.failed(state, claim(state, 3), "refused")
+    outbox.under_way(state, "owner", T0)
+    outbox.stale(state, "owner")
+    outbox.next_due(state, "owner")
+    outbox.pending(state, ["owner"], T0)
+    outbox.failures(state)
+    lifetime.told(state, SITE, "r1")
+    lifetime.unanswered(state, SITE, T0)
+    lifetime.followed(state, SITE, T0, 2)
+    reviews.cancel_unsent(state, SITE, "r1")
+    reviews.cancel_closing(state, SITE, "r1")
+    report.sites(state)
+    report.oldest_pending(state)
+    state._conn.set_trace_callback(None)
+    plans = [
+        (row["detail"], sql)
+        for sql in asked
+        if sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
+        for row in state.rows(f"EXPLAIN QUERY PLAN {sql}")
+    ]
+    assert len(plans) > 50
+    tables = ("reviews", "alerts", "messages", "deliveries")
+    assert [plan for plan in plans if plan[0].startswith(tuple(f"SCAN {table}" for table in tables))] == []

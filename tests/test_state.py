@@ -379,6 +379,26 @@ def test_a_reader_sees_what_is_committed_while_the_daemon_writes(state: State) -
             assert scopes(reader) == ["site:1"]
 
 
+def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(state: State, path: Path) -> None:
+    state.execute(TROUBLE, ["site:a", "r"])
+    assert state.note("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:a'") == 1
+    assert state.note("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:b'") == 0
+    assert state.value("PRAGMA synchronous") == 2  # FULL
+    with State.open(path, migrate=False) as other:
+        assert other.value("SELECT reason FROM troubles") == "noted"
+
+
+def test_what_another_process_writes_is_noticed_once(state: State, path: Path) -> None:
+    assert state.changed_elsewhere()
+    assert not state.changed_elsewhere()
+    state.execute(TROUBLE, ["site:a", "r"])
+    assert not state.changed_elsewhere()
+    with State.open(path, migrate=False) as other:
+        other.execute(TROUBLE, ["site:b", "r"])
+        assert state.changed_elsewhere()
+        assert not state.changed_elsewhere()
+
+
 def test_a_reader_cannot_write(state: State) -> None:
     with reading(state.path) as reader, pytest.raises(StateError, match="readonly"):
         reader.execute(TROUBLE, ["site:1", "r"])

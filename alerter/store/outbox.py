@@ -24,6 +24,9 @@ from alerter.store.context import context_of
 from alerter.store.reviews import load_review
 from alerter.store.state import State
 
+# Said in the words of the index, or SQLite does not see that it may use it.
+UNSETTLED = "status IN ('pending', 'failed')"
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -188,7 +191,7 @@ def dissolve(state: State, message: Message, grouping: Grouping | None = None) -
     """
     with state.transaction():
         state.execute(
-            f"UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND alert IN ({_CLOSED_SINCE})",
+            f"UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND {_CLOSED_SINCE}",
             [message.id],
         )
         _cancel_closings(state, message)
@@ -234,9 +237,7 @@ def cancel_for_others(state: State, receivers: Collection[str]) -> list[str]:
 def requeue(state: State) -> tuple[int, int]:
     """Queue failed deliveries again and end every block; returns how many of each."""
     with state.transaction():
-        state.execute(
-            f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed' AND alert IN ({_CLOSED_SINCE})"
-        )
+        state.execute(f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed' AND {_CLOSED_SINCE}")
         # One that some addresses have taken stays what it is, and goes to the others only.
         partly = "message IN (SELECT id FROM messages WHERE status = 'failed' AND to_left IS NOT NULL)"
         deliveries = state.execute(
@@ -254,8 +255,8 @@ def pending(state: State, receivers: Collection[str], now: datetime) -> int:
     """How many deliveries to these receivers are still to be made, but for what is held until later."""
     return int(
         state.value(
-            "SELECT count(*) FROM deliveries WHERE status = 'pending' AND (due_at <= ? OR message IS NOT NULL)"
-            " AND receiver IN (SELECT value FROM json_each(?))",
+            f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'pending'"
+            " AND (due_at <= ? OR message IS NOT NULL) AND receiver IN (SELECT value FROM json_each(?))",
             [to_ms(now), json.dumps(list(receivers))],
         )
     )
@@ -263,7 +264,7 @@ def pending(state: State, receivers: Collection[str], now: datetime) -> int:
 
 def failures(state: State) -> int:
     """How many deliveries have failed for good."""
-    return int(state.value("SELECT count(*) FROM deliveries WHERE status = 'failed'"))
+    return int(state.value(f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'failed'"))
 
 
 def _settle(state: State, message: Message, status: str) -> None:
@@ -344,10 +345,10 @@ def _entry(row: dict[str, Any]) -> Entry:
     return Entry(alert, review, Product(row["name"], row["url"]), closing)
 
 
-# The alerts that ask for somebody, of reviews that need nobody any more.
+# Of a delivery: that its alert asks for somebody, and its review needs nobody any more.
 _CLOSED_SINCE = (
-    "SELECT alerts.id FROM alerts JOIN reviews USING (site_id, review_id)"
-    " WHERE reviews.status = 'closed' AND alerts.kind <> 'closed'"
+    "EXISTS (SELECT 1 FROM alerts JOIN reviews USING (site_id, review_id)"
+    " WHERE alerts.id = deliveries.alert AND reviews.status = 'closed' AND alerts.kind <> 'closed')"
 )
 # The first message about the review of an alert to a receiver; a name for a query around it.
 _ROOT = (

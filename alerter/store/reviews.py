@@ -78,6 +78,21 @@ def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) 
     )
 
 
+def went_well(state: State, site_id: str, now: datetime, *, sees_private: bool) -> bool:
+    """Note a good round that no failures came before; False where they did, or the site is not on record yet.
+
+    Without waiting for the disk: what a power failure makes of it is an earlier `last_success`, until the next round.
+    """
+    return bool(
+        state.note(
+            "UPDATE sites SET last_success = :now, sees_private = :private WHERE site_id = :site"
+            " AND failing_since IS NULL AND NOT restored"
+            " AND NOT EXISTS (SELECT 1 FROM troubles WHERE scope = 'site:' || :site)",
+            {"site": site_id, "now": to_ms(now), "private": sees_private},
+        )
+    )
+
+
 def failing_since(state: State, site_id: str, now: datetime) -> datetime:
     """Note a round that failed, within a transaction; returns when the first of the present run of them was."""
     state.execute(
@@ -129,7 +144,7 @@ def follow(state: State, site_id: str, ids: Sequence[str], alerted_at: datetime)
 
 def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
     """Write alerts with their deliveries and return how many are new; a key that is there already raises nothing."""
-    first = int(state.value("SELECT ifnull(max(id), 0) + 1 FROM alerts"))
+    first, raised_at = int(state.value("SELECT ifnull(max(id), 0) + 1 FROM alerts")), to_ms(now)
     alerts = [
         {
             "id": first + number,
@@ -137,8 +152,8 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
             "kind": each.alert.kind,
             "site": each.alert.site_id,
             "review": each.alert.review_id,
-            "now": to_ms(now),
-            "detail": json.dumps(each.alert.detail),
+            "now": raised_at,
+            "detail": _JSON.encode(each.alert.detail) if each.alert.detail else "{}",
         }
         for number, each in enumerate(raised)
     ]
@@ -201,7 +216,7 @@ def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
 def cancel_closing(state: State, site_id: str, review_id: str) -> None:
     """Take back what would have said that a review needs nobody any more."""
     state.execute(
-        "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed') AND message IS NULL"
+        "UPDATE deliveries SET status = 'cancelled' WHERE +status IN ('pending', 'failed') AND message IS NULL"
         " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind = 'closed')",
         [site_id, review_id],
     )
@@ -294,12 +309,15 @@ def _pruned(row: dict[str, Any]) -> Known:
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")
 _DEFAULTS = {field.name: field.default for field in fields(Review) if field.name not in _COLUMNS}
+_MOMENTS = {"created", "updated", "written"}
 
 
 def dump_review(review: Review) -> str:
     """What a review says, as the JSON of its `content` column: only what differs from the default."""
     told = {name: value for name, default in _DEFAULTS.items() if (value := getattr(review, name)) != default}
-    return json.dumps(told, default=_plain, ensure_ascii=False)
+    for name in _MOMENTS & told.keys():  # JSON's way to what it does not know takes longer than all the rest
+        told[name] = told[name].isoformat()
+    return _JSON.encode(told)
 
 
 def load_review(row: dict[str, Any]) -> Review:
@@ -312,9 +330,8 @@ def load_review(row: dict[str, Any]) -> Review:
         entity_id=row["entity_id"],
         contact_id=row["contact_id"],
     )
-    for name in ("created", "updated", "written"):
-        if name in told:
-            told[name] = datetime.fromisoformat(told[name])
+    for name in _MOMENTS & told.keys():
+        told[name] = datetime.fromisoformat(told[name])
     if reply := told.get("reply"):
         told["reply"] = Reply(reply["message"], datetime.fromisoformat(reply["at"]) if reply["at"] else None)
     told["media"] = tuple(Media(**media) for media in told.get("media", ()))
@@ -327,6 +344,9 @@ def _plain(value: object) -> Any:
 
 def _closing(reason: str | None) -> Closing | None:
     return Closing(reason) if reason else None
+
+
+_JSON = json.JSONEncoder(default=_plain, ensure_ascii=False)
 
 
 def _moment(ms: int | None) -> datetime | None:

@@ -24,11 +24,16 @@ _Params = dict[str, Any] | Sequence[Any]
 
 
 class State:
-    """An open state file. Every error of SQLite leaves here as a StateError."""
+    """An open state file. Every error of SQLite leaves here as a StateError.
+
+    sqlite-utils opens and migrates it; its queries, each in a savepoint of its own, would take longer than SQLite's.
+    """
 
     def __init__(self, db: Database, path: Path) -> None:
         self.path = path
         self._db = db
+        self._conn: sqlite3.Connection = db.conn
+        self._version: int | None = None
 
     @classmethod
     def open(cls, path: Path, *, migrate: bool) -> Self:
@@ -43,8 +48,7 @@ class State:
             raise StateError(f"{path}: there is no state file yet; `alerter run` makes it")
         with translated(path):
             _keep_private(path)
-            conn = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000)
-            db = Database(conn, execute_plugins=False)
+            db = _database(path)
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
                 db.execute(f"PRAGMA {pragma}").fetchall()
             if migrate:
@@ -77,12 +81,12 @@ class State:
 
         Never `await` inside: another task's writes would join, and vanish with a rollback.
         """
-        if self._db.conn.in_transaction:
+        if self._conn.in_transaction:
             yield
             return
         with _timed(), translated(self.path):
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
-            self._db.execute("BEGIN IMMEDIATE")
+            self._conn.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
@@ -100,6 +104,23 @@ class State:
             # SQLite writes this number even where it is the same; nothing else uses it.
             self.execute("PRAGMA user_version = 0")
 
+    def note(self, sql: str, params: _Params = ()) -> int:
+        """Change something that may be forgotten when the power fails: nobody waits for the disk.
+
+        Never within a transaction. Returns how many rows it changed.
+        """
+        with translated(self.path):
+            self._conn.execute("PRAGMA synchronous = NORMAL")
+            try:
+                return self._conn.execute(sql, params).rowcount
+            finally:
+                self._conn.execute("PRAGMA synchronous = FULL")
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process has written since this was asked last."""
+        before, self._version = self._version, self.value("PRAGMA data_version")
+        return before != self._version
+
     def scrub(self) -> None:
         """Leave no copy of what was erased: empty the write-ahead log into the file, which overwrites what it frees."""
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -107,7 +128,9 @@ class State:
     def rows(self, sql: str, params: _Params = ()) -> list[dict[str, Any]]:
         """What a query finds."""
         with translated(self.path):
-            return list(self._db.query(sql, params))
+            found = self._conn.execute(sql, params)
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found]
 
     def row(self, sql: str, params: _Params = ()) -> dict[str, Any] | None:
         """The first row that a query finds."""
@@ -115,18 +138,19 @@ class State:
 
     def value(self, sql: str, params: _Params = ()) -> Any:
         """The first column of the first row, or None."""
-        row = self.row(sql, params)
-        return next(iter(row.values())) if row else None
+        with translated(self.path):
+            row = self._conn.execute(sql, params).fetchone()
+        return row[0] if row else None
 
     def execute(self, sql: str, params: _Params = ()) -> int:
         """Change something, at once where no transaction is open; returns how many rows it changed."""
         with translated(self.path):
-            return self._db.execute(sql, params).rowcount
+            return self._conn.execute(sql, params).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """The same change for many rows; within a transaction only."""
         with translated(self.path):
-            self._db.conn.executemany(sql, rows)
+            self._conn.executemany(sql, rows)
 
 
 @contextmanager
@@ -183,8 +207,13 @@ def _roll_back(path: Path) -> None:
 
 
 def _read_only(path: Path) -> Database:
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    conn = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_MS / 1000)
+    return _database(f"{path.absolute().as_uri()}?mode=ro")
+
+
+def _database(path: Path | str) -> Database:
+    """A connection that commits each statement by itself where no transaction is open."""
+    uri = isinstance(path, str)
+    conn = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, uri=uri)
     return Database(conn, execute_plugins=False)
 
 

@@ -24,6 +24,8 @@ from alerter.trouble import Troubles
 
 log = logging.getLogger(__name__)
 
+# What is due goes by the wall clock, which may be set, or go on while the machine sleeps.
+_LOOK_AGAIN = 60.0
 _STATE_WAIT = 1.0
 _BUG_WAIT = 60.0
 # A digest that a service will not have is tried in halves; below this size, one review at a time.
@@ -57,6 +59,7 @@ class Dispatcher:
         self, state: State, config: Config, clock: Clock, outlets: Sequence[Outlet], *, pace: float = 1.0
     ) -> None:
         turns: dict[str, float] = {}
+        self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
         self.alarm = StateAlarm(config, clock, outlets)
         self._workers = {
@@ -73,8 +76,13 @@ class Dispatcher:
                 worker.awake.set()
 
     def wake_all(self) -> None:
-        """Have every worker look: another process may have queued something, or a person mended something."""
-        self.wake(self._workers)
+        """Have every worker look where another process has queued something, or a person mended something."""
+        try:
+            changed = self._state.changed_elsewhere()
+        except StateError:
+            changed = True  # the workers say what is wrong with it
+        if changed:
+            self.wake(self._workers)
 
     async def run(self, ends_at: Sequence[Why] = ()) -> bool:
         """Send until every worker has come to a rest for one of these reasons; for ever where there is none.
@@ -144,7 +152,7 @@ class Worker:
 
     async def _rest(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds if seconds is None else min(seconds, _LOOK_AGAIN)):
                 await self.awake.wait()
 
     async def _careful_step(self) -> Pause | None:
@@ -168,7 +176,7 @@ class Worker:
         message = outbox.under_way(self._state, self._outlet.receiver, now)
         if message and (wait := self._too_early()) > 0:
             return Pause(Why.SETTLING, wait)
-        members = [] if message else outbox.due(self._state, self._outlet.receiver, now, self._most())
+        members = [] if message else self._due(now)
         changed = None if message or members else outbox.stale(self._state, self._outlet.receiver)
         if not (message or members or changed):
             return self._until_next()
@@ -207,8 +215,12 @@ class Worker:
         await self._write(lambda: outbox.updated(self._state, message, changes, self._scopes))
         self._take_turn()
 
-    def _most(self) -> int:
-        return max(self._burst + 1, self._digest)
+    def _due(self, now: datetime) -> list[Due]:
+        """What may leave now: as much as shows whether that is a digest, and then as much as fits into one."""
+        found = outbox.due(self._state, self._outlet.receiver, now, self._burst + 1)
+        if len(found) > self._burst and found[0].grouping is not Grouping.EACH:
+            found = outbox.due(self._state, self._outlet.receiver, now, max(self._burst + 1, self._digest))
+        return found
 
     def _until_next(self) -> Pause:
         due_at = outbox.next_due(self._state, self._outlet.receiver)

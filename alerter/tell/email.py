@@ -10,7 +10,7 @@ from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, parseaddr
-from functools import cache
+from functools import cache, lru_cache
 
 import aiosmtplib
 from aiosmtplib import SMTPRecipientRefused
@@ -154,19 +154,21 @@ def build_mail(sender: str, addresses: Iterable[str], message: Message, content:
     """A message as a mail: text and HTML, and headers that keep machines from answering it."""
     mail = EmailMessage(policy=SMTP_POLICY)
     domain = message.uid.rpartition("@")[2]
-    mail["From"] = sender
-    mail["To"] = ", ".join(addresses)
+    mail["From"] = _header("From", sender)
+    mail["To"] = _header("To", ", ".join(addresses))
     mail["Subject"] = _subject(message, content)
     mail["Date"] = format_datetime(message.attempted_at)
     mail["Message-ID"] = f"<{message.uid}>"
     if message.thread:
         mail["In-Reply-To"] = mail["References"] = f"<{message.thread.uid}>"
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
-    mail["X-Auto-Response-Suppress"] = "All"
-    mail["List-Id"] = f"Review alerts <alerter.{domain}>"
+    mail["Auto-Submitted"] = _header("Auto-Submitted", "auto-generated")  # RFC 3834
+    mail["X-Auto-Response-Suppress"] = _header("X-Auto-Response-Suppress", "All")
+    mail["List-Id"] = _header("List-Id", f"Review alerts <alerter.{domain}>")
     # Seven bits, so that it passes every server on its way as it is.
     mail.set_content(content.text, cte="quoted-printable")
     if content.html:
+        # No quoted-printable text holds "=_", so that nobody has to look for a boundary that no line begins with.
+        mail.make_alternative(boundary=f"=_{message.uid.partition('@')[0]}")
         mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
     return mail
 
@@ -176,6 +178,13 @@ def _subject(message: Message, content: Content) -> str:
     if message.thread and message.thread.subject and message.entries[0].alert.kind is AlertKind.CLOSED:
         return f"Re: {message.thread.subject}"
     return content.subject
+
+
+@lru_cache(maxsize=256)
+def _header(name: str, value: str) -> str:
+    """A header in the config's own words, parsed once for all mails; nobody looks for line breaks in it any more."""
+    header: str = SMTP_POLICY.header_factory(name, value)
+    return header
 
 
 async def _name_recipients(client: aiosmtplib.SMTP, addresses: Sequence[str]) -> list[SMTPRecipientRefused]:

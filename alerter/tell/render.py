@@ -7,7 +7,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 import alerter
@@ -33,8 +33,8 @@ class Renderer:
         self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
-        self._builtin = _environment([builtin_templates()])
-        self._own = _environment([templates, builtin_templates()]) if templates else None
+        self._builtin = _environment(Environment, builtin_templates())
+        self._own = _environment(SandboxedEnvironment, templates, builtin_templates()) if templates else None
         self._fall_back = fall_back
         self._faults: dict[str, str | None] = {}
         self._broken_in: dict[str, object] = {}
@@ -126,9 +126,11 @@ def builtin_names() -> list[str]:
     return sorted(file.name for file in builtin_templates().iterdir() if file.is_file())
 
 
-def _environment(folders: list[Path]) -> SandboxedEnvironment:
-    env = SandboxedEnvironment(
+def _environment(kind: type[Environment], *folders: Path) -> Environment:
+    """Compiles each template once; the built-in ones never change."""
+    env = kind(
         loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+        auto_reload=len(folders) > 1,
         autoescape=lambda name: bool(name and name.endswith(".html")),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -138,10 +140,9 @@ def _environment(folders: list[Path]) -> SandboxedEnvironment:
     return env
 
 
-def _render(env: SandboxedEnvironment, name: str, values: Mapping[str, Any], *, as_json: bool) -> Any:
+def _render(env: Environment, name: str, values: Mapping[str, Any], *, as_json: bool) -> Any:
     try:
-        template: Template = env.get_template(name)
-        text = template.render(values)
+        text = env.get_template(name).render(values)
     except UnicodeDecodeError as error:
         raise _render_error(name, "is not UTF-8 text") from error
     except Exception as error:  # a template may call anything that its values have

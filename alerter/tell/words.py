@@ -19,14 +19,15 @@ def slack_text(text: str, most: int = SLACK_TEXT) -> str:
 
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
-    escaped = [_SLACK_ESCAPES.get(char, char) for char in text]
-    if units("".join(escaped)) <= most:
-        return "".join(escaped)
+    escaped = text.translate(_SLACK_ESCAPES)
+    if units(escaped) <= most:
+        return escaped
     room = most - 1
-    for index, char in enumerate(escaped):
+    characters = [char.translate(_SLACK_ESCAPES) for char in text]
+    for index, char in enumerate(characters):
         room -= units(char)
         if room < 0:
-            return "".join(escaped[:index]).rstrip(" \n\t\u200d") + "…"
+            return "".join(characters[:index]).rstrip(" \n\t\u200d") + "…"
     raise AssertionError("a text that is too long has a character that is one too many")
 
 
@@ -39,7 +40,7 @@ def slack_words(text: str, most: int = SLACK_TEXT) -> str:
 
 def units(text: str) -> int:
     """A length in UTF-16 units, as a service may count: an emoji is two."""
-    return len(text) + sum(char > "\uffff" for char in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-_SLACK_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SLACK_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

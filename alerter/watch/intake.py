@@ -60,6 +60,8 @@ class Intake:
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two processes change nothing.
         """
+        if not page and checkpoint is None:
+            return Counter()
         now = self._clock.now()
         seen: Counter[Reason] = Counter()
         changes = Changes()
@@ -223,7 +225,8 @@ class Intake:
     ) -> None:
         """Gather what a verdict asks for."""
         review = record.review
-        told = self._take_back(site, review, verdict)
+        # What is seen for the first time was told to nobody.
+        told = known is None or self._take_back(site, review, verdict)
         raised = self._raise(changes, site, review, verdict)
         changes.raised += raised
         if raised and verdict.closing is not Closing.GONE:

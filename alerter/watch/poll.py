@@ -58,10 +58,7 @@ class Poller:
             await self._read_new(site)
             await self._rescan(site)
             await self._remind(site)
-            with self._state.transaction():
-                sees_private = self._reader.sees_private(site)
-                reviews.succeeded(self._state, site.site_id, self._clock.now(), sees_private=sees_private)
-                self._troubles.end([scope])
+            self._note_success(site, scope)
         except (WixError, StateError) as error:
             await self._failed(site, scope, error)
             return False
@@ -69,6 +66,13 @@ class Poller:
         if self._failing.pop(site.site_id, None):
             log.info('site "%s": is read again', site.name)
         return True
+
+    def _note_success(self, site: Site, scope: str) -> None:
+        now, sees_private = self._clock.now(), self._reader.sees_private(site)
+        if not reviews.went_well(self._state, site.site_id, now, sees_private=sees_private):
+            with self._state.transaction():
+                reviews.succeeded(self._state, site.site_id, now, sees_private=sees_private)
+                self._troubles.end([scope])
 
     async def _read_new(self, site: Site) -> None:
         threshold = self._config.threshold(site)

@@ -1,9 +1,11 @@
 """The Wix client: auth, query, paging, errors."""
 
 import asyncio
+import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,12 +23,20 @@ from alerter.watch.wix_review import UnreadableReview, parse_review
 
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
 PAGE_SIZE = 100
-# httpx slows down with every connection that its pool has to look through.
-_CONCURRENCY = 10
+_MOST_LINES = 50
 _TOTAL_TIMEOUT = 60.0
+_TIMEOUT = {"timeout": httpx.Timeout(30.0, connect=10.0).as_dict()}
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "Content-Type": "application/json",
+    "User-Agent": f"alerter/{__version__}",
+}
 _RENEW_EARLY = timedelta(minutes=5)
 _UNNAMED_LIFETIME = 600.0
 _ABSURD = timedelta(days=1)
+
+_Url = httpx.URL | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +83,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What Wix answered, what it calls the request, and when: by its own clock where it says so, and by ours."""
+    """What Wix answered, what it calls the request, and when: by its own clock (a header), and by ours."""
 
     body: dict[str, Any]
     request: str
-    dated: datetime | None
+    date: str | None
     received: datetime
 
 
@@ -87,24 +97,51 @@ class _Token:
     renew_at: float
 
 
+class _Lines:
+    """Connections to Wix, each with a client of its own: httpx looks through all of a pool's at every call."""
+
+    def __init__(self) -> None:
+        self._tls = httpx.create_ssl_context()
+        self._slots = asyncio.Semaphore(_MOST_LINES)
+        self._all: list[httpx.AsyncClient] = []
+        self._free: list[httpx.AsyncClient] = []
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A line that nobody else has meanwhile: the one used last, so that no more stay open than need be."""
+        async with self._slots:
+            line = self._free.pop() if self._free else self._open()
+            try:
+                yield line
+            finally:
+                self._free.append(line)
+
+    def _open(self) -> httpx.AsyncClient:
+        line = httpx.AsyncClient(verify=self._tls, limits=httpx.Limits(max_connections=1))
+        self._all.append(line)
+        return line
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for line in self._all:
+            await line.aclose()
+
+
 class WixClient:
-    """Speaks to the Wix API for any number of sites over one pool of connections."""
+    """Speaks to the Wix API for any number of sites."""
 
     def __init__(self, base_url: str, clock: Clock) -> None:
         self._base_url = base_url
+        self._reviews_url = f"{base_url}/reviews/v1/reviews"
+        self._query_url = httpx.URL(f"{self._reviews_url}/query")
         self._clock = clock
-        self._http = httpx.AsyncClient(
-            # The pool may keep us waiting as long as it likes: how many wait for it is bounded here.
-            timeout=httpx.Timeout(30.0, connect=10.0, pool=None),
-            headers={"User-Agent": f"alerter/{__version__}"},
-        )
-        self._slots = asyncio.Semaphore(_CONCURRENCY)
+        self._lines = _Lines()
         self._tokens: dict[str, _Token] = {}
         self._token_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._lines.close()
 
     async def pages(self, site: Site, wanted: Span | These, *, private: bool) -> AsyncIterator[Page]:
         """Read what is wanted page by page, oldest first. Raises WixError; what was yielded before holds."""
@@ -116,7 +153,7 @@ class WixClient:
         cursors: set[str] = set()
         while True:
             body = {"query": query} | ({"returnPrivateReviews": True} if private else {})
-            answer = await self._call(site, "POST", "/reviews/v1/reviews/query", body)
+            answer = await self._call(site, "POST", self._query_url, body)
             yield _page(answer)
             cursor = _next_cursor(answer.body)
             if not cursor:
@@ -130,25 +167,25 @@ class WixClient:
     async def probe(self, site: Site, *, private: bool) -> None:
         """Ask for one review, to see what the site lets us do. Raises WixError."""
         body = {"query": {"cursorPaging": {"limit": 1}}} | ({"returnPrivateReviews": True} if private else {})
-        _page(await self._call(site, "POST", "/reviews/v1/reviews/query", body))
+        _page(await self._call(site, "POST", self._query_url, body))
 
     async def review(self, site: Site, review_id: str) -> Review:
         """One review, unpublished ones included where we may see them. Raises WixError."""
-        path = f"/reviews/v1/reviews/{quote(review_id, safe='')}"
+        url = f"{self._reviews_url}/{quote(review_id, safe='')}"
         try:
-            return _review(await self._call(site, "GET", f"{path}?returnPrivateReviews=true"))
+            return _review(await self._call(site, "GET", f"{url}?returnPrivateReviews=true"))
         except WixAuthError as error:
             if error.status != 403:
                 raise
-        return _review(await self._call(site, "GET", path))
+        return _review(await self._call(site, "GET", url))
 
     async def set_reply(self, site: Site, review_id: str, message: str) -> Review:
         """Set the owner's reply to a review, over any that there is; returns the review. Raises WixError.
 
         https://dev.wix.com/docs/rest/business-management/reviews/reviews/set-reply
         """
-        path = f"/reviews/v1/reviews/{quote(review_id, safe='')}/reply"
-        return _review(await self._call(site, "PATCH", path, {"message": message}))
+        url = f"{self._reviews_url}/{quote(review_id, safe='')}/reply"
+        return _review(await self._call(site, "PATCH", url, {"message": message}))
 
     async def count(self, site: Site, since: datetime, until: datetime, *, private: bool) -> int:
         """How many reviews were created from one moment on until before another, rejected ones not. Raises WixError."""
@@ -157,7 +194,7 @@ class WixClient:
             "moderation.moderationStatus": {"$ne": "REJECTED"},
         }
         body = {"filter": wanted} | ({"includePrivateReviews": True} if private else {})
-        answer = await self._call(site, "POST", "/reviews/v1/reviews/count", body)
+        answer = await self._call(site, "POST", f"{self._reviews_url}/count", body)
         number = answer.body.get("count")
         if not isinstance(number, int) or isinstance(number, bool):
             raise WixResponseError("Wix's answer holds no count", answer.request)
@@ -166,33 +203,33 @@ class WixClient:
     async def get(self, site: Site, path: str) -> dict[str, Any] | None:
         """One object by its path; None where there is none. Raises WixError."""
         try:
-            return (await self._call(site, "GET", path)).body
+            return (await self._call(site, "GET", self._base_url + path)).body
         except WixNotFound:
             return None
 
-    async def _call(self, site: Site, method: str, path: str, body: Mapping[str, Any] | None = None) -> _Answer:
-        async with self._slots:
-            headers = await self._headers(site)
-            response = await self._send(method, path, body, headers)
+    async def _call(self, site: Site, method: str, url: _Url, body: Mapping[str, Any] | None = None) -> _Answer:
+        async with self._lines.one() as line:
+            headers = await self._headers(line, site)
+            response = await _send(line, method, url, body, headers)
             if response.status_code == 401 and site.api_key is None:
                 # The token may have been revoked before its time: one new one, then it is a matter for a person.
                 self._tokens.pop(site.site_id, None)
-                headers = await self._headers(site)
-                response = await self._send(method, path, body, headers)
+                headers = await self._headers(line, site)
+                response = await _send(line, method, url, body, headers)
         now = self._clock.now()
         answer = _understood(response, now, (headers["Authorization"], *_secrets(site)))
-        return _Answer(answer, _request_id(response), http_date(response.headers.get("Date")), now)
+        return _Answer(answer, _request_id(response), response.headers.get("Date"), now)
 
-    async def _headers(self, site: Site) -> dict[str, str]:
+    async def _headers(self, line: httpx.AsyncClient, site: Site) -> dict[str, str]:
         if site.api_key is not None:
             return {"Authorization": site.api_key.get_secret_value(), "wix-site-id": site.site_id}
         async with self._token_locks[site.site_id]:
             token = self._tokens.get(site.site_id)
             if token is None or self._clock.monotonic() >= token.renew_at:
-                token = self._tokens[site.site_id] = await self._new_token(site)
+                token = self._tokens[site.site_id] = await self._new_token(line, site)
         return {"Authorization": token.value}
 
-    async def _new_token(self, site: Site) -> _Token:
+    async def _new_token(self, line: httpx.AsyncClient, site: Site) -> _Token:
         secret = site.app_secret.get_secret_value() if site.app_secret else ""
         body = {
             "grant_type": "client_credentials",
@@ -200,7 +237,7 @@ class WixClient:
             "client_secret": secret,
             "instance_id": site.instance_id,
         }
-        response = await self._send("POST", "/oauth2/token", body, {})
+        response = await _send(line, "POST", f"{self._base_url}/oauth2/token", body, {})
         if 400 <= response.status_code < 500 and response.status_code != 429:
             raise WixAuthError(
                 f"Wix gives the app no token: {_said(response, (secret,))}; check app_id, app_secret and instance_id",
@@ -214,31 +251,43 @@ class WixClient:
         seconds = float(lifetime) if isinstance(lifetime, int | float) else _UNNAMED_LIFETIME
         return _Token(value, self._clock.monotonic() + max(seconds - _RENEW_EARLY.total_seconds(), seconds / 2))
 
-    async def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
-    ) -> httpx.Response:
-        try:
-            # httpx times each read by itself, so a body that drips would take for ever.
-            async with asyncio.timeout(_TOTAL_TIMEOUT):
-                response = await self._http.request(method, self._base_url + path, json=body, headers=headers)
-        except (httpx.TimeoutException, TimeoutError) as error:
-            counts["wix_calls_timeout"] += 1
-            raise WixUnavailable("Wix did not answer in time") from error
-        except httpx.TransportError as error:
-            counts["wix_calls_lost"] += 1
-            raise WixUnavailable(
-                f"Wix cannot be reached, or dropped the connection ({type(error).__name__})"
-            ) from error
-        except httpx.HTTPError as error:
-            counts["wix_calls_garbled"] += 1
-            raise WixResponseError(f"Wix's answer cannot be read ({type(error).__name__})") from error
-        counts[f"wix_calls_{response.status_code}"] += 1
-        return response
+
+async def _send(
+    line: httpx.AsyncClient, method: str, url: _Url, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+) -> httpx.Response:
+    # Made by hand: what the client would merge into it (its own headers, cookies, parameters) takes its time.
+    request = httpx.Request(
+        method,
+        url,
+        headers={**_HEADERS, **headers},
+        content=None if body is None else json.dumps(body).encode(),
+        extensions=_TIMEOUT,
+    )
+    try:
+        # httpx times each read by itself, so a body that drips would take for ever.
+        async with asyncio.timeout(_TOTAL_TIMEOUT):
+            response = await line.send(request)
+    except (httpx.TimeoutException, TimeoutError) as error:
+        counts["wix_calls_timeout"] += 1
+        raise WixUnavailable("Wix did not answer in time") from error
+    except httpx.TransportError as error:
+        counts["wix_calls_lost"] += 1
+        raise WixUnavailable(f"Wix cannot be reached, or dropped the connection ({type(error).__name__})") from error
+    except httpx.HTTPError as error:
+        counts["wix_calls_garbled"] += 1
+        raise WixResponseError(f"Wix's answer cannot be read ({type(error).__name__})") from error
+    counts[f"wix_calls_{response.status_code}"] += 1
+    return response
 
 
 def _understood(response: httpx.Response, now: datetime, secrets: tuple[str, ...]) -> dict[str, Any]:
     """The JSON object of a good answer; any other raises the WixError that it means."""
     status, request = response.status_code, _request_id(response)
+    if status == 200:
+        answer = _json(response)
+        if not isinstance(answer, dict):
+            raise WixResponseError("Wix's answer is not a JSON object", request)
+        return answer
     retry_after = seconds_from(response.headers.get("Retry-After"), now)
     if status in (401, 403):
         raise WixAuthError(f"Wix refuses us: {_said(response, secrets)}", status, request)
@@ -250,17 +299,12 @@ def _understood(response: httpx.Response, now: datetime, secrets: tuple[str, ...
         raise WixNotFound(f"Wix has no such thing: {_said(response, secrets)}", request)
     if status == 428:
         raise WixPrecondition(f"Wix refuses the request: {_said(response, secrets)}", request)
-    if status != 200:
-        raise WixResponseError(f"Wix refuses the request: {_said(response, secrets)}", request)
-    answer = _json(response)
-    if not isinstance(answer, dict):
-        raise WixResponseError("Wix's answer is not a JSON object", request)
-    return answer
+    raise WixResponseError(f"Wix refuses the request: {_said(response, secrets)}", request)
 
 
 def _json(response: httpx.Response) -> Any:
     try:
-        return response.json()
+        return json.loads(response.content)
     except (ValueError, RecursionError):
         return None
 
@@ -307,8 +351,8 @@ def _newest(page: Sequence[Review], answer: _Answer) -> datetime | None:
     What the future is, says the clock that made the dates; ours, which may be wrong, only rules out the absurd.
     """
     created = [review.created for review in page if review.created]
-    if answer.dated:
-        return min(max(created), answer.dated) if created else None
+    if created and (dated := http_date(answer.date)):
+        return min(max(created), dated)
     return max((moment for moment in created if moment < answer.received + _ABSURD), default=None)
 
 

@@ -36,7 +36,7 @@ def parse_review(raw: object) -> Review:
     review_id = raw.get("id")
     if not isinstance(review_id, str) or not re.fullmatch(r"[\w.:-]{1,100}", review_id, re.ASCII):
         raise UnreadableReview("has no id")
-    content, author, origin = (_table(raw, name) for name in ("content", "author", "origin"))
+    content, author, origin = _table(raw, "content"), _table(raw, "author"), _table(raw, "origin")
     return Review(
         id=review_id,
         rating=_rating(content.get("rating"), review_id),
@@ -62,6 +62,8 @@ def parse_review(raw: object) -> Review:
 
 def clean(text: str) -> str:
     """Text that can be stored and sent: no lone surrogates, no control characters but line breaks and tabs."""
+    if text.isprintable():
+        return text
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
@@ -76,7 +78,7 @@ def _text(value: object) -> str:
 
 
 def _line(value: object) -> str:
-    return " ".join(_text(value).split())[:_LONGEST_NAME]
+    return " ".join(_text(value).split())[:_LONGEST_NAME] if value else ""
 
 
 def _name(value: object) -> str | None:
