@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test torture bench docs pictures wix-sdk clean
+.PHONY: demo test coverage torture bench docs pictures wix-sdk clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -12,6 +12,9 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 4
+
+coverage: .venv/installed
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 4
 	$(BIN)/coverage combine -q

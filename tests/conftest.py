@@ -173,3 +173,10 @@ def words_of(blocks: list[Any]) -> str:
         found.append(text if isinstance(text, str) else (text or {}).get("text", ""))
         found.append(words_of(block.get("elements") or []))
     return "".join(found)
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Wait for what only another task, another process or the state file can tell; not for ever."""
+    async with asyncio.timeout(60):
+        while not happened():
+            await asyncio.sleep(0.02)

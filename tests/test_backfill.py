@@ -30,7 +30,7 @@ from alerter.watch.backfill import patient_pages
 from alerter.watch.reader import Reader
 from alerter.watch.wix import Span, WixClient
 from alerter.wiring import open_house
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, until
 
 QUERY = "/reviews/v1/reviews/query"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -107,13 +107,6 @@ def named(text: str) -> list[str]:
 def mailed(mailbox: Mailbox) -> list[list[str]]:
     """The reviews that each mail names, in the order of the mails."""
     return [list(dict.fromkeys(named(mail.text))) for mail in mailbox.mails]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what only another task, or the state file, can tell."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 # Patience

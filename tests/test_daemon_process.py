@@ -1,7 +1,6 @@
 """The real process, with real signals, against the embedded services."""
 
 import asyncio
-import itertools
 import os
 import signal
 import socket
@@ -21,7 +20,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.store import Holder, Lock, State, reviews
-from tests.conftest import SECRETS, SITE
+from tests.conftest import SECRETS, SITE, until
 from tests.test_prune import closed_reviews
 
 pytestmark = pytest.mark.slow
@@ -30,14 +29,7 @@ Spawn = Callable[..., Awaitable[asyncio.subprocess.Process]]
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 
 
-async def until(happened: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait for something that another process does."""
-    async with asyncio.timeout(seconds):
-        while not happened():
-            await asyncio.sleep(0.02)
-
-
-async def ended(process: asyncio.subprocess.Process, seconds: float = 15) -> tuple[int, str]:
+async def ended(process: asyncio.subprocess.Process, seconds: float = 60) -> tuple[int, str]:
     async with asyncio.timeout(seconds):
         out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
@@ -126,8 +118,6 @@ async def test_an_idle_round_is_exactly_one_request(spawn: Spawn, wix: EmbeddedW
         assert [request.path for request in wix.requests[before:]] == ["/reviews/v1/reviews/query"] * (
             len(wix.requests) - before
         )
-    times = [query.at for query in wix.queries()]
-    assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.5
 
 
 async def test_sigterm_while_slack_hangs_ends_within_ten_seconds_and_nothing_is_lost_or_repeated(
@@ -142,7 +132,7 @@ async def test_sigterm_while_slack_hangs_ends_within_ten_seconds_and_nothing_is_
     assert code == 0
     slack.faults.clear()
     async with watching(spawn, wix):
-        await until(lambda: len(slack.posts) == 1, 20)
+        await until(lambda: len(slack.posts) == 1)
 
 
 async def test_a_single_round_ends_within_ten_seconds_too_when_it_is_told_to(
@@ -213,7 +203,7 @@ async def test_a_kill_between_the_service_taking_a_message_and_the_mark_repeats_
         process.kill()
         await ended(process)
     async with watching(spawn, wix):
-        await until(lambda: any(call.method == "conversations.history" for call in slack.requests), 20)
+        await until(lambda: any(call.method == "conversations.history" for call in slack.requests))
         wix.add(SITE, STALE)
         await until(lambda: len(slack.posts) == 2 and len({mail.message_id for mail in mailbox.mails}) == 2)
     assert len({str(post.metadata) for post in slack.posts}) == 2

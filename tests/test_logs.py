@@ -20,8 +20,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from tests.conftest import OWNER, SECRETS, SITE
-from tests.test_daemon_process import Spawn, ended, listening, spawn, until
+from tests.conftest import OWNER, SECRETS, SITE, until
+from tests.test_daemon_process import Spawn, ended, listening, spawn
 
 __all__ = ["spawn"]
 

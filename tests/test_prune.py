@@ -1,7 +1,6 @@
 """What is forgotten after years, and what never is."""
 
 import asyncio
-import random
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -64,24 +63,32 @@ async def forget(state: State, now: datetime) -> int:
 def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
     """As many reviews as that, alerted in one digest and answered at one moment."""
     first, at = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM alerts")), to_ms(at_rest)
-    ids = [str(uuid.UUID(int=random.getrandbits(128), version=4)) for _ in range(number)]
-    text = '{"title": "Stale", "body": "Hard as stone"}'
-    rows = [{"id": name, "alert": number, "text": text} for number, name in enumerate(ids, first)]
     with state.transaction():
-        state.execute_many(
+        state.execute(
+            "WITH RECURSIVE n(alert) AS (SELECT :first UNION ALL SELECT alert + 1 FROM n LIMIT :number)"
+            " INSERT INTO alerts SELECT alert, 'new:' || :site || ':' || id, 'new', :site, id, :at, '{}'"
+            f" FROM (SELECT alert, {_RANDOM_ID} AS id FROM n)",
+            {"first": first, "number": number, "site": SITE, "at": at},
+        )
+        state.execute(
             "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected,"
             " alerted_at, told_at, closing, content, as_of)"
-            f" VALUES ('{SITE}', :id, 2, 1, 'closed', {at}, 1, 0, {at}, {at}, 'answered', :text, {at})",
-            rows,
-        )
-        state.execute_many(
-            f"INSERT INTO alerts VALUES (:alert, 'new:{SITE}:' || :id, 'new', '{SITE}', :id, {at}, '{{}}')", rows
+            " SELECT site_id, review_id, 2, 1, 'closed', raised_at, 1, 0, raised_at, raised_at, 'answered',"
+            """ '{"title": "Stale", "body": "Hard as stone"}', raised_at FROM alerts WHERE id >= ?""",
+            [first],
         )
         state.execute(
             "INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempted_at)"
             f" VALUES ({first}, 'owner', 'digest', 'sent', '{at}', 1, {at})"
         )
-        state.execute_many(f"INSERT INTO deliveries VALUES (:alert, 'owner', 'sent', 'burst', 0, {first})", rows)
+        state.execute(
+            "INSERT INTO deliveries SELECT id, 'owner', 'sent', 'burst', 0, :first FROM alerts WHERE id >= :first",
+            {"first": first},
+        )
+
+
+# As long as a GUID of Wix's, and as random.
+_RANDOM_ID = " || '-' || ".join(f"hex(randomblob({length}))" for length in (4, 2, 2, 2, 6))
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from alerter.rounds import Rounds
 from alerter.store import Holder, Lock, State, outbox
 from alerter.systemd import notify
 from alerter.wiring import open_house
-from tests.conftest import SECRETS, SITE, SetClock
+from tests.conftest import SECRETS, SITE, SetClock, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -86,12 +86,6 @@ def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSla
     path.write_text('include = "sites.d/*.toml"\n' + path.read_text())
     (path.parent / "sites.d").mkdir()
     return path
-
-
-async def until(happened: Callable[[], object], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not happened():
-            await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.errors import AlerterError
 
 Say = Callable[[str], None]
-_PATIENCE = 12.0
+_PATIENCE = 20.0
 _LOOK_EVERY = 0.05
 _HISTORY = [(1, "Burnt"), (2, "Too salty"), (5, "Lovely"), (4, "Good bread"), (1, "Never again"), (5, "Perfect")]
 
