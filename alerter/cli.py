@@ -12,7 +12,7 @@ import click
 
 from alerter import __version__
 from alerter.errors import AlerterError, ConfigError
-from alerter.logs import FORMATS, LEVELS, log_to_stderr
+from alerter.logs import FORMATS, LEVELS, complain, log_to_stderr
 
 if TYPE_CHECKING:
     from alerter.backfill import Past
@@ -30,12 +30,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ConfigError as error:
             number = len(error.problems)
-            click.echo(f"alerter: {number} {'fault' if number == 1 else 'faults'} in the config:", err=True)
-            for problem in error.problems:
-                click.echo(f"  {problem}", err=True)
+            faults = f"alerter: {number} {'fault' if number == 1 else 'faults'} in the config:"
+            complain(faults, *(f"  {problem}" for problem in error.problems))
             ctx.exit(2)
         except AlerterError as error:
-            click.echo(f"alerter: {error}", err=True)
+            complain(f"alerter: {error}")
             ctx.exit(1)
 
 
@@ -62,10 +61,8 @@ def _load(path: Path | None, *, secrets: bool = True) -> "Config":
 
 
 def _path(given: Path | None) -> Path:
-    if given is None and (named := os.environ.get("ALERTER_CONFIG")):
-        given = Path(named)
-    if given is not None:
-        return given
+    if named := given or os.environ.get("ALERTER_CONFIG"):
+        return Path(named)
     return Path("config.toml") if Path("config.toml").exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
 
 
@@ -85,8 +82,7 @@ def run(path: Path | None, *, once: bool, form: str, level: str) -> None:
     from alerter.daemon import serve
 
     log_to_stderr(logging.getLevelNamesMapping()[level.upper()], os.environ, form=form)
-    path = _path(path).absolute()  # at a reload it is the same file, whatever has been put elsewhere since
-    load = partial(_load, path)
+    load = partial(_load, _path(path).absolute())  # at a reload it is the same file, whatever was put elsewhere since
     sys.exit(0 if asyncio.run(serve(load(), Clock(), os.environ, once=once, load=None if once else load)) else 1)
 
 
@@ -318,8 +314,7 @@ def reply(path: Path | None, review_id: str, message: str, name: str | None, *, 
     from alerter.clock import Clock
 
     log_to_stderr(logging.ERROR, os.environ)
-    given = (sys.stdin.buffer.read() if sys.stdin else b"") if message == "-" else message
-    text = command.checked(given)
+    text = command.checked((sys.stdin.buffer.read() if sys.stdin else b"") if message == "-" else message)
     if not (yes or (sys.stdin and sys.stdin.isatty())):
         raise click.UsageError("there is no terminal to ask on: --yes sends it without asking")
     config = _load(path)
@@ -351,8 +346,7 @@ def backup(path: Path | None, file: Path) -> None:
     from alerter.store.backup import back_up
 
     config = _load(path, secrets=False)
-    size = back_up(config.state, file)
-    click.echo(f"{config.state} is saved in {file} ({size} bytes)")
+    click.echo(f"{config.state} is saved in {file} ({back_up(config.state, file)} bytes)")
 
 
 @main.command()

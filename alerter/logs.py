@@ -3,8 +3,11 @@
 import json
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -24,6 +27,15 @@ def log_to_stderr(level: int, environ: Mapping[str, str], *, form: str = "text")
     for name in ("httpx", "httpcore", "slack_sdk"):  # they write addresses with their queries
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def complain(*lines: str) -> None:
+    """Tell what ends a command: in the plain words themselves, or as the log has it where a machine reads that."""
+    if any(isinstance(handler.formatter, _Journal | _Json) for handler in logging.root.handlers):
+        for line in lines:
+            log.critical(line)
+    else:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 def _formatter(form: str, *, in_journal: bool) -> logging.Formatter:

@@ -200,3 +200,22 @@ def test_the_levels_are_those_that_logging_knows() -> None:
     from alerter.logs import LEVELS
 
     assert {level.upper() for level in LEVELS} < set(logging.getLevelNamesMapping())
+
+
+async def test_what_ends_the_daemon_is_a_line_of_json_too(path: Path, spawn: Spawn) -> None:
+    path.write_text(path.read_text().replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon"))
+    code, out = await ended(await spawn("run", "--log-format", "json", "--log-level", "error"))
+    told = [json.loads(line) for line in out.splitlines()]
+    assert code == 2
+    assert {each["level"] for each in told} == {"critical"}
+    assert told[0]["message"].endswith("faults in the config:")
+
+
+def test_what_ends_a_command_reaches_the_journal_with_its_priority(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w") as journal:
+        stream = f"{os.fstat(journal.fileno()).st_dev}:{os.fstat(journal.fileno()).st_ino}"
+        command = [sys.executable, "-m", "alerter", "run", "--config", tmp_path / "none.toml"]
+        environ = os.environ | {"JOURNAL_STREAM": stream}
+        done = subprocess.run(command, stderr=journal, check=False, env=environ, timeout=30)
+    assert done.returncode == 2
+    assert {line[:3] for line in (tmp_path / "journal").read_text().splitlines()} == {"<2>"}
