@@ -57,7 +57,12 @@ def _config_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def _load(path: Path | None, *, secrets: bool = True) -> "Config":
     from alerter.config import load_config
 
-    return load_config(_path(path), os.environ, secrets=secrets)
+    config = load_config(_path(path), os.environ, secrets=secrets)
+    if secrets and config.web:
+        from alerter.web.signature import Signatures
+
+        Signatures(config.apps)
+    return config
 
 
 def _path(given: Path | None) -> Path:

@@ -21,6 +21,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.rounds import Rounds
 from alerter.store import Holder, Lock, State, outbox
 from alerter.systemd import notify
@@ -317,6 +318,56 @@ async def test_a_stop_that_comes_while_it_reloads_waits_for_nothing_more_than_th
         async with asyncio.timeout(8):  # of the eight seconds of grace about four are left
             assert await daemon.process.wait() == 0
     assert systemd.heard("READY=1") == 1
+
+
+WEB = """
+[web]
+listen = "127.0.0.1:{port}"
+[[apps]]
+app_id = "an-app"
+public_key = '''{key}'''
+"""
+
+
+@pytest.mark.slow
+async def test_webhooks_that_come_in_while_it_reloads_are_told_once(
+    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    port = free_port()
+    async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix", app_id="an-app") as webhooks:
+        webhooks.watch(wix.sites[SITE], "an-instance")
+        text = path.read_text().replace('every = "1s"', 'every = "1h"\n[alerts]\nburst = 1000')
+        path.write_text(text + WEB.format(port=port, key=webhooks.public_key))
+        async with running(path, systemd) as daemon:
+            await until(lambda: daemon.logged("watching"))
+            slack.faults.add("chat.postMessage", Fault(delay=1))  # the reload waits for this one
+            titles = []
+            while systemd.heard("READY=1") < 2:
+                titles.append(f"Stale {len(titles):03}")
+                wix.add(SITE, {"content": {"rating": 1, "title": titles[-1]}})
+                if len(titles) == 3:
+                    daemon.reload()
+                await asyncio.sleep(0.4)
+            await until(lambda: len(mailbox.mails) >= len(titles) <= len(slack.posts))
+    for told in ([mail.subject for mail in mailbox.mails], [post.text.splitlines()[0] for post in slack.posts]):
+        assert sorted(re.findall(r"Stale \d+", " ".join(told))) == titles
+
+
+@pytest.mark.slow
+async def test_a_key_that_no_signature_can_be_checked_with_keeps_the_old_config_in_force(
+    path: Path, systemd: Systemd, wix: EmbeddedWix
+) -> None:
+    good = path.read_text() + WEB.format(port=free_port(), key=Webhooks("").public_key)
+    path.write_text(good)
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        key = re.sub(r"(KEY-----\n.{27})...", r"\1AAA", Webhooks("").public_key)  # what only looks like one
+        path.write_text(re.sub(r"(?s)(public_key = ''').*?(''')", lambda found: found[1] + key + found[2], good))
+        daemon.reload()
+        await until(lambda: daemon.logged("the changed config: apps.1.public_key: is not a public key"))
+        await until(lambda: systemd.heard("READY=1") == 2)
+        heard = len(wix.queries())
+        await until(lambda: len(wix.queries()) > heard)
 
 
 # A site that is removed
