@@ -210,8 +210,8 @@ async def _round_and_deliver(config: Config, state: State, clock: Clock, house: 
     if any(rounds):
         house.heartbeat.beat()
     await house.summaries.round()
-    await forget(config, clock, state)
     delivered = await house.dispatcher.run(_ONCE)
+    await forget(config, clock, state)
     await house.heartbeat.settle()
     return all(rounds) and delivered
 

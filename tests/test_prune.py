@@ -1,6 +1,7 @@
 """What is forgotten after years, and what never is."""
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,8 @@ import pytest
 
 from alerter.config import Config, Site
 from alerter.daemon import serve
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.wix import EmbeddedWix
 from alerter.models import Form, Grouping, Receipt, Reply, Review, to_ms
 from alerter.store import State, outbox, report, reviews
 from alerter.store.prune import prune
@@ -316,3 +319,23 @@ async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
     assert await serve(config, clock, {}, once=True)
     with State.open(config.state, migrate=False) as state:
         assert state.value("SELECT count(*) FROM reviews") == 0
+
+
+async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
+    config: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await serve(config, clock, {}, once=True)
+    with State.open(config.state, migrate=False) as state:
+        closed_reviews(state, clock.now() - timedelta(days=500), 2)
+    wix.add(SITE, {"content": {"rating": 1}})
+    told_by_then: list[int] = []
+    caplog.set_level(logging.INFO)
+
+    def look(record: logging.LogRecord) -> bool:
+        if "are erased" in record.msg:
+            told_by_then.append(len(mailbox.mails))
+        return True
+
+    caplog.handler.addFilter(look)
+    assert await serve(config, clock, {}, once=True)
+    assert told_by_then == [1]
