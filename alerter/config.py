@@ -35,7 +35,7 @@ from alerter.config_fields import (
     whole,
 )
 from alerter.config_files import Files, read_files
-from alerter.config_rules import RESCAN_WINDOW, between_keys
+from alerter.config_rules import KEEP, RESCAN_WINDOW, between_keys
 from alerter.errors import ConfigError
 
 
@@ -164,7 +164,7 @@ class StateFile(_Table):
     """Where the state file is, and for how long it keeps the words of what needs nobody any more."""
 
     file: Annotated[Beside, Field(validate_default=True)] = "state.db"  # type: ignore[assignment]
-    keep: Duration = timedelta(days=400)
+    keep: Duration = KEEP
 
 
 class Config(_Table):

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from alerter.config_fields import DAYS, MIDNIGHT, duration, time_of_day
 
 RESCAN_WINDOW = timedelta(days=30)
+KEEP = timedelta(days=400)
 _Value = TypeVar("_Value")
 
 
@@ -37,6 +38,7 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _hours(f"receivers.{number}.quiet", receiver)
     yield from _repeated("sites", "instance_id", sites)
     yield from _web(raw)
+    yield from _keep(raw)
     yield from _summaries(_tables(raw, "summaries"), [str(receiver.get("name")) for receiver in receivers])
     smtp = raw.get("smtp")
     yield from _reminders(raw, [str(receiver.get("name")) for receiver in receivers])
@@ -66,6 +68,16 @@ def _reminders(raw: Mapping[str, Any], receivers: Sequence[str]) -> Iterator[tup
     name = reminders.get("escalate_to")
     if isinstance(name, str) and name not in receivers:
         yield "reminders.escalate_to", f'there is no receiver "{name}"{_did_you_mean(name, receivers)}'
+
+
+def _keep(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    state, poll = (table if isinstance(table := raw.get(name), dict) else {} for name in ("state", "poll"))
+    keep, window = (
+        _read(duration, state.get("keep")) or KEEP,
+        _read(duration, poll.get("rescan_window")) or RESCAN_WINDOW,
+    )
+    if keep < window:
+        yield "state.keep", "must not be less than poll.rescan_window: what was erased would be read again"
 
 
 def _summaries(summaries: list[Mapping[str, Any]], receivers: Sequence[str]) -> Iterator[tuple[str, str]]:

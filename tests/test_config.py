@@ -166,6 +166,12 @@ ONE_FAULT = {
     "no state": ('state = "state.db"', "", "state", "is missing"),
     "an empty state": ('state = "state.db"', 'state = " "', "state", "must be a text, and not an empty one"),
     "a state that is a number": ('state = "state.db"', "state = 1", "state", "must be a text, and not an empty one"),
+    "a state that is read again after it was erased": (
+        'state = "state.db"',
+        'state = { keep = "29d" }',
+        "state.keep",
+        "must not be less than poll.rescan_window",
+    ),
     "a state kept for nothing": ('state = "state.db"', 'state = { keep = "0d" }', "state.keep", "must be a duration"),
     "a misspelt key of the state": ('state = "state.db"', 'state.kep = "9d"', "state.kep", "did you mean keep?"),
     "a state in no file": ('state = "state.db"', 'state.file = ""', "state.file", "must be a text"),
