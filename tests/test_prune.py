@@ -14,7 +14,7 @@ from alerter.config import Config, Site
 from alerter.daemon import serve
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Form, Grouping, Receipt, Reply, Review, to_ms
+from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, to_ms
 from alerter.store import State, outbox, report, reviews
 from alerter.store.prune import prune
 from alerter.trouble import Troubles
@@ -276,6 +276,20 @@ async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
 @pytest.mark.usefixtures("pruned")
 async def test_a_pruned_review_that_is_gone_at_wix_is_so_on_record(state: State, intake: Intake, site: Site) -> None:
     await intake.take_gone(site, ["r1"])
+    assert state.row("SELECT status, closing FROM reviews") == {"status": "closed", "closing": "gone"}
+    assert state.value("SELECT count(*) FROM alerts") == 0
+
+
+@pytest.mark.usefixtures("pruned")
+async def test_webhooks_about_a_pruned_review_wake_nobody_in_whatever_order_they_come(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    now = clock.now()
+    intake.hear(site, Event("r1", answered(revision=4), now - timedelta(days=31), 2))
+    intake.hear(site, Event("r1", review(revision=3), now - timedelta(days=31), 1))
+    assert state.value("SELECT count(*) FROM reviews") == 0
+    intake.hear(site, Event("r1", None, now, 4))
+    intake.hear(site, Event("r1", review(revision=5), now, 3))
     assert state.row("SELECT status, closing FROM reviews") == {"status": "closed", "closing": "gone"}
     assert state.value("SELECT count(*) FROM alerts") == 0
 

@@ -303,7 +303,6 @@ class Worker:
         self._tell(f"{len(to_left)} of its addresses did not take a mail yet")
 
     async def _refused(self, message: Message, error: DeliveryError) -> None:
-        counts[f"refusals_{error.kind}"] += 1
         if error.kind is Kind.MESSAGE:
             await self._refused_for_itself(message, error)
             return
