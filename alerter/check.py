@@ -1,10 +1,11 @@
 """`alerter check`: the config, then each site, token and receiver, without sending; `alerter test`: a sample, sent."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from alerter.clock import Clock
-from alerter.config import Config, Site
+from alerter.config import Config, Receiver, Site
 from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
 from alerter.models import Finding
 from alerter.samples import KINDS, awkward, sample
@@ -23,8 +24,12 @@ _LONGEST = 300
 def check_routing(config: Config) -> list[Finding]:
     """Warn of low-rated reviews that would be recorded, and told to nobody."""
     findings = []
+    hearing: defaultdict[str, list[Receiver]] = defaultdict(list)
+    for receiver in config.receivers:
+        for name in config.sites_of(receiver):
+            hearing[name].append(receiver)
     for site in config.sites:
-        nobody, choosy = unheard(site.name, config.threshold(site), config.receivers)
+        nobody, choosy = unheard(site.name, config.threshold(site), hearing[site.name])
         for ratings, text in (
             (nobody, "nobody would hear of its reviews with {}; let a receiver without those limits hear of them"),
             (choosy, "its reviews with {} are heard of by product or keyword only; those that fit none go to nobody"),

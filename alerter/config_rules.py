@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.util import find_spec
 from itertools import pairwise
@@ -33,8 +33,9 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _repeated("receivers", "name", receivers)
     for number, site in enumerate(sites, 1):
         yield from _way_in(f"sites.{number}", site)
+    names = {str(site.get("name")) for site in sites}
     for number, receiver in enumerate(receivers, 1):
-        yield from _way_out(f"receivers.{number}", receiver, raw, [str(site.get("name")) for site in sites])
+        yield from _way_out(f"receivers.{number}", receiver, raw, names)
         yield from _hours(f"receivers.{number}.quiet", receiver)
     yield from _repeated("sites", "instance_id", sites)
     yield from _web(raw)
@@ -98,7 +99,7 @@ def _read(field: Callable[[object], _Value], value: object) -> _Value | None:
         return None
 
 
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
+def _did_you_mean(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f'; did you mean "{near[0]}"?' if near else ""
 
@@ -125,7 +126,7 @@ def _way_in(key: str, site: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _way_out(
-    key: str, receiver: Mapping[str, Any], raw: Mapping[str, Any], sites: Sequence[str]
+    key: str, receiver: Mapping[str, Any], raw: Mapping[str, Any], sites: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     if ("email" in receiver) == ("slack" in receiver):
         yield f"{key}.email", "a receiver has either email or slack, and one of them is needed"

@@ -89,22 +89,21 @@ def who_hears(scope: str, config: Config) -> list[Receiver]:
     kind, _, name = scope.partition(":")
     if kind == "template":
         return [receiver for receiver in config.receivers if receiver.trouble] or list(config.receivers)
-    broken = [
-        receiver
+    broken = {
+        receiver.name: config.sites_of(receiver)
         for receiver in config.receivers
         if scope in (f"receiver:{receiver.name}", f"service:{config.service(receiver)}", f"addresses:{receiver.name}")
-    ]
+    }
     if kind == "config":  # what is wrong with it may be another customer's business
-        concerned = [each for each in config.receivers if config.sites_of(each) == {site.name for site in config.sites}]
+        everything = {site.name for site in config.sites}
+        concerned = [each for each in config.receivers if config.sites_of(each) == everything]
     else:
         sites = (
             {site.name for site in config.sites if site.site_id == name}
             if kind == "site"
-            else {site for receiver in broken for site in config.sites_of(receiver)}
+            else {site for its in broken.values() for site in its}
         )
-        concerned = [
-            receiver for receiver in config.receivers if receiver not in broken and sites & config.sites_of(receiver)
-        ]
+        concerned = [each for each in config.receivers if each.name not in broken and sites & config.sites_of(each)]
     return [receiver for receiver in concerned if receiver.trouble] or concerned
 
 

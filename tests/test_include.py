@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 
 import pytest
 
+from alerter.check import check_routing
 from alerter.config import Config, load_config
 from alerter.errors import ConfigError
 from alerter.trouble import who_hears
@@ -243,3 +245,15 @@ def test_no_fault_of_an_included_file_tells_a_secret(faults: Faults, tmp_path: P
     )
     assert len(told) == 2
     assert "hush-7" not in str(told)
+
+
+@pytest.mark.slow
+def test_thousands_of_customers_are_looked_through_in_little_time(load: Load) -> None:
+    """A reload of them must not keep the daemon from its other work; were each held beside all others, it would."""
+    files = {f"customer-{number}": customer(f"Site-{number}") for number in range(3000)}
+    began = process_time()
+    config = load(**files)
+    assert check_routing(config) == []
+    assert who_hears("service:slack", config) == []
+    assert len(who_hears("site:id-Site-7", config)) == 1
+    assert process_time() - began < 6
