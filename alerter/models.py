@@ -139,12 +139,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a webhook says of one review: how it is now (None: deleted), when that was, and its place in their order."""
+    """What a webhook says of one review: how it is now (None: deleted), when that was, and its place in their order.
+
+    `anonymized`: its author asked Wix to be forgotten.
+    """
 
     review_id: str
     review: Review | None
     at: datetime | None = None
     sequence: int = 0
+    anonymized: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,25 @@ async def test_a_deleted_review_is_closed_and_its_words_are_forgotten(door: Door
     assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["in order", "behind a newer one"])
+async def test_a_review_whose_author_is_to_be_forgotten_loses_its_words_whatever_wix_keeps(
+    door: Door, *, late: bool
+) -> None:
+    someone = {"revision": "2", "author": {"authorName": "Someone", "contactId": "c2"}}
+    forget = door.signer.event("updated", STALE | someone)
+    vote = door.signer.event("updated", STALE | someone | {"foundHelpful": 1})
+    assert await door.send("created", STALE | {"author": {"authorName": "Zacharias", "contactId": "c1"}}) == 200
+    for event in (vote, forget) if late else (forget, vote):
+        gone = {"triggeredByAnonymizeRequest": event is forget}
+        data = door.signer.envelope("wix.reviews.v1.review_updated", event | gone, INSTANCE, None)
+        assert await door.post(door.signer.sign(data)) == 200
+
+    [row] = door.state.rows("SELECT content, anonymized, contact_id FROM reviews")
+    assert (row["anonymized"], row["contact_id"]) == (1, None)
+    assert not any(word in row["content"] for word in ("Stale", "Zacharias", "Someone"))
+    assert (door.status(), door.alerts()) == ("open", [f"new:{SITE}:r1"])
+
+
 async def test_a_webhook_never_moves_the_checkpoint(door: Door) -> None:
     before = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
     reviews.advance(door.state, SITE, before)

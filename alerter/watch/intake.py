@@ -77,9 +77,17 @@ class Intake:
         return seen
 
     def _take_one(
-        self, changes: Changes, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime
+        self,
+        changes: Changes,
+        site: Site,
+        review: Review,
+        known: Known | None,
+        before: SiteState,
+        now: datetime,
+        *,
+        forget: bool = False,
     ) -> Reason:
-        anonymized = known is not None and is_anonymized(known, review)
+        anonymized = forget or is_anonymized(known, review)
         if anonymized:
             review = without_words(review)
         verdict = self._judge(site, review, known, before, now)
@@ -104,15 +112,17 @@ class Intake:
 
     def _hear(self, changes: Changes, site: Site, event: Event, now: datetime) -> Reason:
         known = reviews.known_reviews(self._state, site.site_id, [event.review_id]).get(event.review_id)
-        if known and is_old_news(known, event):
-            return Reason.STALE
         before = reviews.site_state(self._state, site.site_id)
+        if known and is_old_news(known, event):
+            if event.anonymized and not known.wordless:  # that holds however old it is
+                self._take_one(changes, site, known.review, known, before, now, forget=True)
+            return Reason.STALE
         if event.review is None:
             return self._note_gone(changes, site, event.review_id, known, before, now)
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
         if self._judge(site, event.review, known, before, now).reason is Reason.BASELINE:
             return Reason.BASELINE
-        return self._take_one(changes, site, event.review, known, before, now)
+        return self._take_one(changes, site, event.review, known, before, now, forget=event.anonymized)
 
     async def take_gone(self, site: Site, ids: Sequence[str]) -> None:
         """Record that Wix does not have these reviews any more, and forget what they said."""

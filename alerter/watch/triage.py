@@ -188,8 +188,10 @@ def _shown(review: Review) -> tuple[object, ...]:
     return review.rating, review.title, review.body, review.author, review.media, review.moderation
 
 
-def is_anonymized(known: Known, review: Review) -> bool:
+def is_anonymized(known: Known | None, review: Review) -> bool:
     """Whether a review has lost the person who wrote it, now or before."""
+    if known is None:
+        return False
     before = known.review
     return known.anonymized or (bool(before.author or before.contact_id) and not (review.author or review.contact_id))
 

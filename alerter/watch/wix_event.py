@@ -67,7 +67,7 @@ def read_event(notice: Notice) -> Event | None:
             raise UnreadableEvent("the webhook does not say which review was deleted")
         return Event(review_id, None, at, sequence)
     review = parse_review(raw)
-    return Event(review.id, review, at, sequence)
+    return Event(review.id, review, at, sequence, anonymized=payload.get("triggeredByAnonymizeRequest") is True)
 
 
 def _inner(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
