@@ -110,6 +110,9 @@ TABLE = {
     "closed, falls while rejected": (REJECTED, now(REJECTED, rating=1), Status.CLOSED, None, Reason.RECORDED),
     "raised, falls to what is not low": (RAISED, now(RAISED, rating=3), Status.CLOSED, None, Reason.RECORDED),
     "raised, falls again": (RAISED, now(RAISED, rating=2), Status.OPEN, LOWERED, Reason.LOWERED),
+    "raised, falls again and is answered": (
+        RAISED, now(RAISED, rating=2, reply=REPLY), Status.CLOSED, None, Reason.RECORDED,
+    ),
     "raised, rises more": (RAISED, now(RAISED, rating=5), Status.CLOSED, None, Reason.RECORDED),
     "gone, there again as it was": (GONE, now(GONE), Status.OPEN, None, Reason.REOPENED),
     "gone, there again and answered": (GONE, now(GONE, reply=REPLY), Status.CLOSED, None, Reason.RECORDED),
@@ -122,6 +125,12 @@ TABLE = {
     ),
     "baseline, falls while rejected": (
         baseline(), now(baseline(), rating=1, moderation="REJECTED"), Status.BASELINE, None, Reason.RECORDED,
+    ),
+    "baseline, falls and is answered": (
+        baseline(), now(baseline(), rating=1, reply=REPLY), Status.BASELINE, None, Reason.RECORDED,
+    ),
+    "baseline, falls after its answer": (
+        baseline(reply=REPLY), now(baseline(reply=REPLY), rating=1), Status.OPEN, LOWERED, Reason.LOWERED,
     ),
     "baseline, edited": (baseline(), now(baseline(), body="Hm"), Status.BASELINE, None, Reason.RECORDED),
     "baseline, answered": (baseline(), now(baseline(), reply=REPLY), Status.BASELINE, None, Reason.RECORDED),

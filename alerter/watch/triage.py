@@ -108,7 +108,7 @@ def _closed(known: Known, review: Review, threshold: int) -> Verdict:
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.REJECTED)
     if review.rating > threshold:
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.RAISED)
-    if review.rating < known.review.rating:
+    if review.rating < known.review.rating and not _is_answered_now(known, review):
         return _lowered(known, review)
     was_settled = known.review.answered or known.review.rejected or known.closing is Closing.GONE
     if review.answered or not was_settled:
@@ -118,9 +118,15 @@ def _closed(known: Known, review: Review, threshold: int) -> Verdict:
 
 
 def _baseline(known: Known, review: Review, threshold: int) -> Verdict:
-    if review.rating < known.review.rating and review.rating <= threshold and not review.rejected:
+    settled = review.rating > threshold or review.rejected or _is_answered_now(known, review)
+    if review.rating < known.review.rating and not settled:
         return _lowered(known, review)
     return Verdict(Reason.RECORDED, Status.BASELINE)
+
+
+def _is_answered_now(known: Known, review: Review) -> bool:
+    """Whether it was not answered before: an answer that was there already is to what the review said then."""
+    return review.answered and not known.review.answered
 
 
 def triage_gone(known: Known) -> Verdict:
