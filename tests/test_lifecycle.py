@@ -475,6 +475,26 @@ async def test_a_review_that_was_answered_in_the_last_minute_is_not_reminded_of(
     assert life.alerts() == ["new:r1", "closed:r1:1"]
 
 
+async def test_what_is_lowered_after_its_answer_is_followed_and_reminded_of_from_then_on(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    life.put()
+    await life.round()
+    life.wix.reply(SITE, "r1", "Sorry!")
+    await life.round(hours=1)
+    await life.round(hours=24 * 20)
+    life.wix.change(SITE, "r1", content={"rating": 1})
+    await life.round(hours=1)
+    assert life.alerts() == ["new:r1", "closed:r1:1", "lowered:r1:1"]
+
+    await life.round(hours=25)
+    assert life.alerts()[3:] == ["reminder:r1:1"]
+    await life.round(hours=48)
+    assert life.alerts()[4:] == ["reminder:r1:2"]
+    life.wix.reply(SITE, "r1", "Sorry again!")
+    await life.round(hours=24 * 10)
+    assert life.alerts()[5:] == ["closed:r1:2"]
+
+
 async def test_what_was_missed_while_nobody_ran_is_reminded_of_once(begin: Begin) -> None:
     life = await begin(REMINDERS)
     life.put()

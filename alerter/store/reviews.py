@@ -258,6 +258,7 @@ VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejec
   ifnull((SELECT reminded FROM pruned_reviews WHERE site_id = :site AND review_id = :review), 0))
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
+  told_at = iif(alerted_at IS excluded.alerted_at, told_at, NULL),
   closing = excluded.closing, anonymized = excluded.anonymized, entity_id = excluded.entity_id,
   contact_id = excluded.contact_id, as_of = excluded.as_of, event_sequence = 0, content = excluded.content
 """

@@ -26,10 +26,11 @@ CREATE TABLE sites (
   restored INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- alerted_at is when people were to hear of a review, told_at when the first of them did (never of the past); reminded
--- is the number of its last reminder. One that is gone from Wix, or anonymized there, has lost its words. as_of is the
--- moment for which the record holds, and event_sequence the number of the webhook that it comes from (0: it was read).
--- What has been at rest for long has lost its content, which is then {}.
+-- alerted_at is when people were to hear of a review, anew where it was closed and then lowered; told_at is when the
+-- first of them did (never of the past), and reminded the number of its last reminder. One that is gone from Wix, or
+-- anonymized there, has lost its words. as_of is the moment for which the record holds, and event_sequence the number
+-- of the webhook that it comes from (0: it was read). What has been at rest for long has lost its content, which is
+-- then {}.
 CREATE TABLE reviews (
   site_id TEXT NOT NULL,
   review_id TEXT NOT NULL,

@@ -321,7 +321,8 @@ def _record(review: Review, verdict: Verdict, known: Known | None, *, anonymized
 
 
 def _alerted_at(verdict: Verdict, known: Known | None, now: datetime, *, told: bool) -> datetime | None:
-    alerted_at = known.alerted_at if known and told else None
-    if alerted_at is None and verdict.alert in (AlertKind.NEW, AlertKind.LOWERED):
+    """When people were to hear of a review: first, or anew, where it was closed in between."""
+    still_open = known and known.alerted_at and known.status is Status.OPEN
+    if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED) and not still_open:
         return now
-    return alerted_at
+    return known.alerted_at if known and told else None
