@@ -495,6 +495,15 @@ async def test_what_is_lowered_after_its_answer_is_followed_and_reminded_of_from
     assert life.alerts()[5:] == ["closed:r1:2"]
 
 
+async def test_a_reminder_at_the_very_end_of_the_window_is_sent(begin: Begin) -> None:
+    life = await begin('[reminders]\nafter = ["30d"]')
+    life.put()
+    await life.round()
+    await life.round(hours=24 * 30, minutes=1)
+
+    assert life.alerts() == ["new:r1", "reminder:r1:1"]
+
+
 async def test_what_was_missed_while_nobody_ran_is_reminded_of_once(begin: Begin) -> None:
     life = await begin(REMINDERS)
     life.put()

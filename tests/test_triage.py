@@ -393,12 +393,13 @@ DAY = timedelta(days=1)
         (3 * DAY, 1, 2),
         (3 * DAY, 2, None),
         (30 * DAY, 0, 2),
-        (31 * DAY, 0, None),
+        (30 * DAY + timedelta(hours=1), 0, 2),
+        (30 * DAY + timedelta(hours=2), 0, None),
         (-DAY, 0, None),
     ],
     ids=[
         "too early", "the first", "once only", "only the latest", "the second", "no third",
-        "within the window", "at rest", "a clock that was set back",
+        "within the window", "a round after its end", "at rest", "a clock that was set back",
     ],
 )  # fmt: skip
 def test_a_reminder_is_due_once_and_within_the_window(waiting: timedelta, reminded: int, number: int | None) -> None:

@@ -11,6 +11,8 @@ from alerter.models import AlertKind, Closing, Event, Known, Review, Status
 # A poll begins this long before the checkpoint, so anything older than that came to light late.
 OVERLAP = timedelta(minutes=5)
 _IMPORT_AGE = timedelta(days=30)
+# A reminder may be due at the very moment when its review comes to rest, and the next round is made after that.
+_ROUND_AT_LAST = timedelta(hours=1)
 
 
 class Reason(StrEnum):
@@ -214,7 +216,7 @@ def due_reminder(waiting: timedelta, reminded: int, after: Sequence[timedelta], 
     What was missed meanwhile is not made up for: only the latest is due. After `window` the review rests.
     """
     number = sum(waiting >= span for span in after)
-    return number if number > reminded and waiting <= window else None
+    return number if number > reminded and waiting <= window + _ROUND_AT_LAST else None
 
 
 def is_import(review: Review) -> bool:
