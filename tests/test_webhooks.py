@@ -384,6 +384,15 @@ async def test_a_read_that_does_not_know_of_a_deletion_yet_brings_nothing_back(d
     assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
 
 
+async def test_a_read_that_does_not_know_of_an_answer_yet_opens_nothing_again(door: Door, config: Config) -> None:
+    await door.send("created", STALE)
+    await door.send("updated", STALE | REPLY)
+    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    assert (door.status(), len(door.alerts())) == ("closed answered", 2)
+    await door.send("updated", STALE)
+    assert door.status() == "open"
+
+
 @pytest.mark.parametrize("quiet", [True, False], ids=["without a new revision", "with one"])
 async def test_a_webhook_from_before_what_was_read_is_old_news(door: Door, config: Config, *, quiet: bool) -> None:
     (created,) = history(door, ("created", STALE))  # an hour of trouble ago, say

@@ -19,12 +19,12 @@ from alerter.watch.triage import (
     Verdict,
     due_reminder,
     is_anonymized,
+    is_behind,
     is_old_news,
     quietly,
     shows_the_same,
     triage,
     triage_gone,
-    was_just_deleted,
     without_words,
 )
 
@@ -69,7 +69,11 @@ class Intake:
             before = reviews.site_state(self._state, site.site_id)
             known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
             for review in _newest(page):
-                seen[self._take_one(changes, site, review, known.get(review.id), before, now)] += 1
+                on_record = known.get(review.id)
+                if on_record and is_behind(on_record, review, now):
+                    seen[Reason.STALE] += 1
+                else:
+                    seen[self._take_one(changes, site, review, on_record, before, now)] += 1
             self._write(changes, site, now)
             reviews.advance(self._state, site.site_id, checkpoint)
         _count(seen)
@@ -90,7 +94,7 @@ class Intake:
         anonymized = forget or is_anonymized(known, review)
         if anonymized:
             review = without_words(review)
-        verdict = self._judge(site, review, known, before, now)
+        verdict = self._judge(site, review, known, before)
         if verdict.status:
             self._follow_up(changes, site, verdict, known, _record(review, verdict, known, anonymized=anonymized), now)
         return verdict.reason
@@ -120,7 +124,7 @@ class Intake:
         if event.review is None:
             return self._note_gone(changes, site, event.review_id, known, before, now)
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
-        if self._judge(site, event.review, known, before, now).reason is Reason.BASELINE:
+        if self._judge(site, event.review, known, before).reason is Reason.BASELINE:
             return Reason.BASELINE
         return self._take_one(changes, site, event.review, known, before, now, forget=event.anonymized)
 
@@ -218,9 +222,7 @@ class Intake:
             self._follow_up(changes, site, verdict, known, record, now)
         return Reason.GONE
 
-    def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState, now: datetime) -> Verdict:
-        if known and was_just_deleted(known, now):
-            return Verdict(Reason.STALE)
+    def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState) -> Verdict:
         verdict = triage(
             known,
             review,

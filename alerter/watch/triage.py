@@ -154,10 +154,11 @@ def is_old_news(known: Known, event: Event) -> bool:
     return bool(event.at and known.as_of and event.at <= known.as_of)
 
 
-def was_just_deleted(known: Known, now: datetime) -> bool:
-    """Whether a webhook said so recently that a review is gone that what was just read may not know it yet."""
+def is_behind(known: Known, review: Review, now: datetime) -> bool:
+    """Whether what was just read may not know yet what a webhook said recently: that it is gone, or answered."""
     fresh = bool(known.event_sequence and known.as_of and now - known.as_of < OVERLAP)
-    return known.closing is Closing.GONE and fresh
+    lacks_answer = known.review.answered and not review.answered and review.revision <= known.review.revision
+    return fresh and (known.closing is Closing.GONE or lacks_answer)
 
 
 def quietly(verdict: Verdict, known: Known | None) -> Verdict:
