@@ -35,8 +35,14 @@ _AT_ONCE = 1000  # reviews of the past that one transaction tells of
 
 @dataclass(slots=True)
 class Changes:
-    """What follows from a page of reviews, to be written in one transaction; then people are to be told."""
+    """What follows from what is seen of a site now, to be written in one transaction; then people are to be told.
 
+    `before` is how far the site had been read until then.
+    """
+
+    site: Site
+    now: datetime
+    before: SiteState
     records: list[Known] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -62,41 +68,30 @@ class Intake:
         """
         if not page and checkpoint is None:
             return Counter()
-        now = self._clock.now()
         seen: Counter[Reason] = Counter()
-        changes = Changes()
         with self._state.transaction():
-            before = reviews.site_state(self._state, site.site_id)
+            changes = self._begin(site)
             known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
             for review in _newest(page):
                 on_record = known.get(review.id)
-                if on_record and is_behind(on_record, review, now):
-                    seen[Reason.STALE] += 1
-                else:
-                    seen[self._take_one(changes, site, review, on_record, before, now)] += 1
-            self._write(changes, site, now)
+                behind = on_record and is_behind(on_record, review, changes.now)
+                seen[Reason.STALE if behind else self._take_one(changes, review, on_record)] += 1
+            self._write(changes)
             reviews.advance(self._state, site.site_id, checkpoint)
         _count(seen)
         await self.tell(site, changes)
         return seen
 
-    def _take_one(
-        self,
-        changes: Changes,
-        site: Site,
-        review: Review,
-        known: Known | None,
-        before: SiteState,
-        now: datetime,
-        *,
-        forget: bool = False,
-    ) -> Reason:
+    def _begin(self, site: Site) -> Changes:
+        return Changes(site, self._clock.now(), reviews.site_state(self._state, site.site_id))
+
+    def _take_one(self, changes: Changes, review: Review, known: Known | None, *, forget: bool = False) -> Reason:
         anonymized = forget or is_anonymized(known, review)
         if anonymized:
             review = without_words(review)
-        verdict = self._judge(site, review, known, before)
+        verdict = self._judge(changes, review, known)
         if verdict.status:
-            self._follow_up(changes, site, verdict, known, _record(review, verdict, known, anonymized=anonymized), now)
+            self._follow_up(changes, verdict, known, _record(review, verdict, known, anonymized=anonymized))
         return verdict.reason
 
     def hear(self, site: Site, event: Event) -> Changes:
@@ -104,53 +99,48 @@ class Intake:
 
         Says nothing of how far the site has been read: rounds find what webhooks missed. Raises StateError.
         """
-        now = self._clock.now()
-        changes = Changes()
         with self._state.transaction():
-            reason = self._hear(changes, site, event, now)
-            self._write(changes, site, now)
+            changes = self._begin(site)
+            reason = self._hear(changes, event)
+            self._write(changes)
             if reason is not Reason.STALE:
                 reviews.note_event(self._state, site.site_id, event.review_id, event.at, event.sequence)
         _count({reason: 1})
         return changes
 
-    def _hear(self, changes: Changes, site: Site, event: Event, now: datetime) -> Reason:
-        known = reviews.known_reviews(self._state, site.site_id, [event.review_id]).get(event.review_id)
-        before = reviews.site_state(self._state, site.site_id)
+    def _hear(self, changes: Changes, event: Event) -> Reason:
+        known = reviews.known_reviews(self._state, changes.site.site_id, [event.review_id]).get(event.review_id)
         if known and is_old_news(known, event):
             if event.anonymized and not known.wordless:  # that holds however old it is
-                self._take_one(changes, site, known.review, known, before, now, forget=True)
+                self._take_one(changes, known.review, known, forget=True)
             return Reason.STALE
         if event.review is None:
-            return self._note_gone(changes, site, event.review_id, known, before, now)
+            return self._note_gone(changes, event.review_id, known)
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
-        if self._judge(site, event.review, known, before).reason is Reason.BASELINE:
+        if self._judge(changes, event.review, known).reason is Reason.BASELINE:
             return Reason.BASELINE
-        return self._take_one(changes, site, event.review, known, before, now, forget=event.anonymized)
+        return self._take_one(changes, event.review, known, forget=event.anonymized)
 
     async def take_gone(self, site: Site, ids: Sequence[str]) -> None:
         """Record that Wix does not have these reviews any more, and forget what they said."""
-        now = self._clock.now()
-        changes = Changes()
         with self._state.transaction():
-            before = reviews.site_state(self._state, site.site_id)
+            changes = self._begin(site)
             for known in reviews.known_reviews(self._state, site.site_id, ids).values():
-                self._note_gone(changes, site, known.review.id, known, before, now)
-            self._write(changes, site, now)
+                self._note_gone(changes, known.review.id, known)
+            self._write(changes)
         await self.tell(site, changes)
 
     async def remind(self, site: Site, ids: Iterable[str]) -> None:
         """Raise the reminders that are due of these reviews, where they are still open."""
-        now = self._clock.now()
-        changes = Changes()
         wanted = set(ids)
         with self._state.transaction():
+            changes = self._begin(site)
             for review_id, number in self.due_reminders(site).items():
                 if review_id in wanted:
                     known = reviews.known_reviews(self._state, site.site_id, [review_id])[review_id]
                     changes.raised.append(self._reminder(site, known.review, number))
                     lifetime.reminded(self._state, site.site_id, review_id, number)
-            self._write(changes, site, now)
+            self._write(changes)
         await self.tell(site, changes)
 
     def due_reminders(self, site: Site) -> dict[str, int]:
@@ -174,28 +164,28 @@ class Intake:
         return sum([await self._tell_some(site, ids[start : start + _AT_ONCE], grouping) for start in starts])
 
     async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
-        now = self._clock.now()
-        changes = Changes()
         with self._state.transaction():
+            changes = self._begin(site)
             past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
             for review in past:
                 alert = _alert(AlertKind.NEW, site, review, {"backfill": True})
                 # A person asked for it now, so it heeds no quiet hours.
                 routes = route(review, site.name, self._config.receivers)
                 changes.raised.append(Raised(alert, _times(routes), grouping))
-            self._write(changes, site, now)
-            reviews.follow(self._state, site.site_id, [review.id for review in past], now)
+            self._write(changes)
+            reviews.follow(self._state, site.site_id, [review.id for review in past], changes.now)
         changes.about += past
         await self.tell(site, changes)
         return len(past)
 
-    def _write(self, changes: Changes, site: Site, now: datetime) -> None:
-        reviews.put_reviews(self._state, site.site_id, changes.records, now)
-        reviews.raise_alerts(self._state, changes.raised, now)
+    def _write(self, changes: Changes) -> None:
+        site_id = changes.site.site_id
+        reviews.put_reviews(self._state, site_id, changes.records, changes.now)
+        reviews.raise_alerts(self._state, changes.raised, changes.now)
         if changes.erased:
-            lifetime.erase(self._state, site.site_id, changes.erased)
+            lifetime.erase(self._state, site_id, changes.erased)
         changes.woken |= {receiver for each in changes.raised for receiver, _ in each.routes}
-        changes.woken |= lifetime.mark_stale(self._state, site.site_id, changes.stale)
+        changes.woken |= lifetime.mark_stale(self._state, site_id, changes.stale)
 
     async def tell(self, site: Site, *recorded: Changes) -> None:
         """The alerts are safe; give what they are about a name, then wake the tellers."""
@@ -206,44 +196,41 @@ class Intake:
         if any(changes.erased for changes in recorded):
             self._state.scrub()
 
-    def _note_gone(
-        self, changes: Changes, site: Site, review_id: str, known: Known | None, before: SiteState, now: datetime
-    ) -> Reason:
+    def _note_gone(self, changes: Changes, review_id: str, known: Known | None) -> Reason:
         """Gather what follows from a review's end; one never seen is noted, as word of its beginning may still come."""
         if known is None:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=Closing.GONE)
             record = _record(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
-            self._follow_up(changes, site, verdict, None, record, now)
+            self._follow_up(changes, verdict, None, record)
         elif known.closing is not Closing.GONE:
             verdict = triage_gone(known)
-            if before.restored:
+            if changes.before.restored:
                 verdict = quietly(verdict, known)
             record = _record(without_words(known.review), verdict, known, anonymized=known.anonymized)
-            self._follow_up(changes, site, verdict, known, record, now)
+            self._follow_up(changes, verdict, known, record)
         return Reason.GONE
 
-    def _judge(self, site: Site, review: Review, known: Known | None, before: SiteState) -> Verdict:
+    def _judge(self, changes: Changes, review: Review, known: Known | None) -> Verdict:
+        before = changes.before
         verdict = triage(
             known,
             review,
-            threshold=self._config.threshold(site),
+            threshold=self._config.threshold(changes.site),
             covered=review.rating <= before.covered_rating and not before.restored,
             checkpoint=before.checkpoint,
         )
         return quietly(verdict, known) if before.restored else verdict
 
-    def _follow_up(
-        self, changes: Changes, site: Site, verdict: Verdict, known: Known | None, record: Known, now: datetime
-    ) -> None:
+    def _follow_up(self, changes: Changes, verdict: Verdict, known: Known | None, record: Known) -> None:
         """Gather what a verdict asks for."""
         review = record.review
         # What is seen for the first time was told to nobody.
-        told = known is None or self._take_back(site, review, verdict)
-        raised = self._raise(changes, site, review, verdict)
+        told = known is None or self._take_back(changes.site, review, verdict)
+        raised = self._raise(changes, review, verdict)
         changes.raised += raised
         if raised and verdict.closing is not Closing.GONE:
             changes.about.append(review)
-        changes.records.append(replace(record, alerted_at=_alerted_at(verdict, known, now, told=told)))
+        changes.records.append(replace(record, alerted_at=_alerted_at(verdict, known, changes.now, told=told)))
         if known and not (
             record.status is known.status and record.closing is known.closing and shows_the_same(known.review, review)
         ):
@@ -262,7 +249,8 @@ class Intake:
             reviews.cancel_closing(self._state, site.site_id, review.id)
         return True
 
-    def _raise(self, changes: Changes, site: Site, review: Review, verdict: Verdict) -> list[Raised]:
+    def _raise(self, changes: Changes, review: Review, verdict: Verdict) -> list[Raised]:
+        site = changes.site
         if verdict.alert is None:
             return []
         if verdict.reason is Reason.REOPENED:
