@@ -155,7 +155,13 @@ def test_a_closing_goes_by_mail_where_it_is_asked_for_and_beneath_a_digest_on_sl
     mail = Receiver.model_validate({"name": "mail", "email": ["a@example.com"]})
     told = {"everything": Form.ALERT, "baker": Form.DIGEST, "keen": Form.ALERT, "mail": Form.DIGEST}
 
-    assert route_closing(told, (*ALL, keen, mail)) == [Route("baker"), Route("keen")]
+    assert route_closing(told, BAKERY, (*ALL, keen, mail)) == [Route("baker"), Route("keen")]
+
+
+def test_a_closing_goes_to_nobody_who_hears_of_other_sites_only() -> None:
+    told = {"everything": Form.DIGEST, "baker": Form.DIGEST}
+
+    assert route_closing(told, FLORIST, ALL) == [Route("everything")]
 
 
 def test_nobody_hears_where_nobody_is() -> None:

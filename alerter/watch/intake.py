@@ -265,7 +265,7 @@ class Intake:
         alert = _alert(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             told = lifetime.told(self._state, site.site_id, review.id)
-            return [Raised(alert, self._held(route_closing(told, self._config.receivers), None))]
+            return [Raised(alert, self._held(route_closing(told, site.name, self._config.receivers), None))]
         return [Raised(alert, self._held(route(review, site.name, self._config.receivers), review.rating))]
 
     def _reminder(self, site: Site, review: Review, number: int) -> Raised:

@@ -36,7 +36,7 @@ def route_reminder(
     return [Route(receiver.name) for receiver in receivers if receiver.name in names and hears_of(receiver, site)]
 
 
-def route_closing(told: Mapping[str, Form], receivers: Iterable[Receiver]) -> list[Route]:
+def route_closing(told: Mapping[str, Form], site: str, receivers: Iterable[Receiver]) -> list[Route]:
     """Who gets a message when a review needs nobody any more, by the form in which each was told of it.
 
     On Slack an alert of one review says so itself, by an update; a digest gets a reply in its thread.
@@ -44,7 +44,9 @@ def route_closing(told: Mapping[str, Form], receivers: Iterable[Receiver]) -> li
     return [
         Route(receiver.name)
         for receiver in receivers
-        if receiver.name in told and (receiver.closings if receiver.email else told[receiver.name] is Form.DIGEST)
+        if receiver.name in told
+        and hears_of(receiver, site)
+        and (receiver.closings if receiver.email else told[receiver.name] is Form.DIGEST)
     ]
 
 
