@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,10 @@ def lowered(about: Review = STALE, product: Product | None = None, before: Mappi
 
 
 def digest(*entries: Entry) -> Message:
-    return message(*entries, form=Form.DIGEST)
+    """Each of the entries is of a review of its own."""
+    alerts = [replace(each.alert, review_id=f"r{number}") for number, each in enumerate(entries)]
+    own = (replace(each, alert=alert) for each, alert in zip(entries, alerts, strict=True))
+    return message(*own, form=Form.DIGEST)
 
 
 def message(*entries: Entry, form: Form = Form.ALERT) -> Message:
@@ -587,11 +590,31 @@ def test_a_digest_of_short_reviews_holds_them_all_in_few_blocks(renderer: Render
 
 @pytest.mark.parametrize(
     ("of", "said"),
-    [(entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), "lowered from 2"), (entry(late=True), "older")],
-    ids=["lowered", "late"],
+    [
+        (entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), "lowered from 2"),
+        (entry(late=True), "older"),
+        (entry(replace(STALE, created=CREATED - timedelta(hours=25)), AlertKind.REMINDER), "unanswered after 1 d 1 h"),
+        (entry(replace(STALE, created=None), AlertKind.REMINDER), "still unanswered\n"),
+    ],
+    ids=["lowered", "late", "a reminder", "a reminder of nobody knows when"],
 )
 def test_a_digest_says_what_an_alert_of_its_own_would_have_said(renderer: Renderer, of: Entry, said: str) -> None:
     assert said in renderer.mail(digest(entry(), of)).text
+
+
+def test_a_digest_names_a_review_once_by_the_last_that_is_to_be_said_of_it(renderer: Renderer) -> None:
+    twice = (entry(), entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), entry(kind=AlertKind.REMINDER))
+    of = message(*twice, entry(STALE, site=OTHER_SITE), form=Form.DIGEST)
+    mail, slack = renderer.mail(of), renderer.slack(of)
+
+    assert mail.subject.startswith("2 low-rated reviews")
+    for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
+        assert (text.count("The bread was stale."), text.count("still unanswered"), text.count("lowered")) == (2, 1, 0)
+
+
+def test_a_digest_that_comes_to_one_review_says_so(renderer: Renderer) -> None:
+    of = message(entry(), entry(kind=AlertKind.REMINDER), form=Form.DIGEST)
+    assert renderer.mail(of).subject.startswith("1 low-rated review (")
 
 
 # --- an owner's own templates

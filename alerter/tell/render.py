@@ -82,7 +82,9 @@ class Renderer:
         if first.kind is AlertKind.SUMMARY:
             summary = view_summary(first.detail, message.receiver, self._timezone, self._sites)
             return str(first.kind), {"summary": summary, "test": test}
-        views = [view_review(entry, message.attempted_at, self._timezone, self._sites) for entry in message.entries]
+        # Of a review with several alerts a digest says the last: quiet hours may hold a new one and its reminder.
+        entries = {(entry.alert.site_id, entry.alert.review_id): entry for entry in message.entries}.values()
+        views = [view_review(entry, message.attempted_at, self._timezone, self._sites) for entry in entries]
         if message.form is Form.DIGEST:
             sites = sorted({view.site.name for view in views})
             return "digest", {"reviews": views, "groups": pack(views), "sites": sites, "test": test}

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
 
-from alerter.models import AlertKind, Closing, Entry, Media, Message, Review
+from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Review
 from alerter.tell.words import SLACK_TEXT, cut, stars, units
 
 _EXCERPT = 150
@@ -151,6 +151,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
     alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
     when = review.created or review.updated
     url = dashboard(alert.site_id or "")
+    waiting = span(now - review.created) if review.created else ""
     closing = entry.closing or (Closing(alert.detail["reason"]) if alert.kind is AlertKind.CLOSED else None)
     return ReviewView(
         id=review.id,
@@ -165,10 +166,10 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         when=_date(when, timezone) if when else "on an unknown date",
         timestamp=max(int(when.timestamp()), 0) if when else 0,
         moderation=_MODERATION.get(review.moderation, ""),
-        notes=_end(review, closing) or _notes(alert.detail),
+        notes=_end(review, closing) or _notes(alert, waiting),
         late=bool(alert.detail.get("late")),
         before=_BLANK | alert.detail["before"] if "before" in alert.detail else None,
-        waiting=span(now - review.created) if review.created else "",
+        waiting=waiting,
         closing=closing or "",
         end=_end(review, closing),
         reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
@@ -259,11 +260,13 @@ def _end(review: Review, closing: Closing | None) -> str:
     return _ENDS[closing] if closing else ""
 
 
-def _notes(detail: Mapping[str, Any]) -> str:
+def _notes(alert: Alert, waiting: str) -> str:
     """What a digest says of why a review is in it, beyond its being new."""
-    if before := detail.get("before"):
-        return f"lowered from {before['rating']} to {detail.get('after', 'fewer')} stars"
-    return "older, and changed or approved since" if detail.get("late") else ""
+    if alert.kind is AlertKind.REMINDER:
+        return f"still unanswered after {waiting}" if waiting else "still unanswered"
+    if before := alert.detail.get("before"):
+        return f"lowered from {before['rating']} to {alert.detail.get('after', 'fewer')} stars"
+    return "older, and changed or approved since" if alert.detail.get("late") else ""
 
 
 def _what(review: Review) -> str:
