@@ -1,6 +1,6 @@
 """Made-up messages of every kind: one that shows what it is like, and others that show what a template cannot do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,7 +37,15 @@ def sample(
     else:
         entries = [_entry(AlertKind(kind), site_id, _answered(now) if kind == "closed" else _stale(now))]
     form = Form.DIGEST if kind == "digest" else Form.ALERT
-    return Message(0, f"{uuid4().hex}@{domain}", receiver, form, tuple(entries), attempted_at=now)
+    return Message(0, f"{uuid4().hex}@{domain}", receiver, form, _each_its_own(entries), attempted_at=now)
+
+
+def _each_its_own(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """A digest names a review once, so that each of several has an id of its own."""
+    return tuple(
+        replace(entry, alert=replace(entry.alert, review_id=f"{entry.alert.review_id}-{number}")) if number else entry
+        for number, entry in enumerate(entries)
+    )
 
 
 def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Message]]:
@@ -46,7 +54,7 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
     if kind == "digest":
         entries = [_entry(AlertKind.NEW, site_id, review, product) for _, review, product in _awkward(now)]
         lowered = replace(_entry(AlertKind.LOWERED, site_id, _stale(now)), closing=Closing.RAISED)
-        yield "every awkward review", replace(usual, entries=(*entries, lowered))
+        yield "every awkward review", replace(usual, entries=_each_its_own([*entries, lowered]))
     elif kind == "summary":
         for name, sites in _awkward_figures(site_id, now):
             yield name, replace(usual, entries=(_summary("test", now, sites),))

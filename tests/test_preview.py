@@ -86,6 +86,12 @@ def test_a_preview_of_one_kind_goes_where_it_is_told_to(run: Run, tmp_path: Path
     assert "Stale on arrival" in files["new.slack.html"]
 
 
+def test_a_preview_of_a_digest_has_several_reviews(run: Run) -> None:
+    files = written(run("preview", "digest"))
+    assert files["digest.txt"].startswith("Subject: 3 low-rated reviews (Corner Bakery")
+    assert "Not what I ordered" in files["digest.html"]
+
+
 @pytest.mark.parametrize(
     ("name", "endings", "site"),
     [("owner", ENDINGS[:2], "Corner Bakery"), ("support", ENDINGS[2:], "Bistro")],
