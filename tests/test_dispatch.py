@@ -1170,6 +1170,21 @@ async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(start: Start, 
     assert mailed(mailbox) == [["r1"]]
 
 
+async def test_what_nobody_woke_a_worker_for_is_found_within_a_minute_all_the_same(
+    start: Start, state: State, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerter.tell.dispatch._LOOK_AGAIN", 0.05)
+    desk = await start()
+    running = asyncio.create_task(desk.dispatcher.run())
+    await asyncio.sleep(0.1)
+    queue(state, "r1", receivers=("owner",))
+    async with asyncio.timeout(2):
+        while not mailbox.mails:
+            await asyncio.sleep(0.001)
+    desk.dispatcher.stop()
+    await running
+
+
 async def test_what_is_due_once_the_clock_was_set_does_not_wait_for_what_it_was(
     start: Start, state: State, mailbox: Mailbox, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1231,14 +1246,14 @@ async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_l
 ) -> None:
     queue(desk.state, "r1", receivers=("owner", "support", "team"))
     slack.channels[ROOM].archived = True
-    ends_at = (Why.NOTHING_DUE, Why.PARKED)
+    ends_at = (Why.NOTHING_DUE, Why.PARKED, Why.PACE)  # by this clock nothing but a test makes a second pass
     assert not await desk.dispatcher.run(ends_at)
     assert mailed(mailbox)[0] == posted(slack)[0] == ["r1"]
     assert deliveries(desk.state, "team") == {"pending": 1}
     slack.channels[ROOM].archived = False
     outbox.requeue(desk.state)
     clock.advance(seconds=1)
-    while not await desk.dispatcher.run((*ends_at, Why.PACE)):  # by this clock nothing but a test makes a second pass
+    while not await desk.dispatcher.run(ends_at):
         clock.advance(seconds=1)
     assert posted(slack).count(["r1"]) == 2
     assert deliveries(desk.state, "team") == {"sent": 1}

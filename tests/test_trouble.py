@@ -166,6 +166,20 @@ async def test_a_parked_receiver_is_told_of_and_comes_back_with_a_check_and_exac
     assert "it is over" in mailbox.mails[-1].subject
 
 
+async def test_a_single_run_tells_of_the_receiver_that_it_has_just_parked(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    """Also one that had nothing to do until then."""
+    lone = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\nmax_rating = 1\n'
+    team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    config = load_config(write_config(wix, slack, mailbox, receivers=lone + team), SECRETS, secrets=True)
+    assert await serve(config, Clock(), {}, once=True)
+    slack.channels[CHANNEL].archived = True
+    wix.add(SITE, {"content": {"rating": 2, "title": "Stale"}})
+    assert not await serve(config, Clock(), {}, once=True)
+    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: receiver team cannot be reached"]
+
+
 async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
     with State.open(config.state, migrate=True) as state:
         blocks.hold_back(state, "service:slack", Clock().now(), None, "invalid_auth")

@@ -24,7 +24,8 @@ from alerter.trouble import Troubles
 
 log = logging.getLogger(__name__)
 
-# What is due goes by the wall clock, which may be set, or go on while the machine sleeps.
+# What is due goes by the wall clock, which may be set, or go on while the machine sleeps; and no delivery depends on
+# its worker being woken.
 _LOOK_AGAIN = 60.0
 _STATE_WAIT = 1.0
 _BUG_WAIT = 60.0
@@ -46,7 +47,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A worker's rest: why, and for how many seconds (None: until it is woken)."""
+    """A worker's rest: why, and for how many seconds (None: until something is queued, or mended)."""
 
     why: Why
     seconds: float | None = None
@@ -89,9 +90,12 @@ class Dispatcher:
 
         Returns whether nothing that was due is left.
         """
-        async with asyncio.TaskGroup() as workers:
-            rests = [workers.create_task(worker.run(ends_at)) for worker in self._workers.values()]
-        return all(rest.result() is Why.NOTHING_DUE for rest in rests)
+        while True:
+            async with asyncio.TaskGroup() as workers:
+                rests = [workers.create_task(worker.run(ends_at)) for worker in self._workers.values()]
+            # One that had come to its rest may have been woken since: it is to tell of another's trouble.
+            if not any(worker.awake.is_set() and not worker.stopping for worker in self._workers.values()):
+                return all(rest.result() is Why.NOTHING_DUE for rest in rests)
 
     def stop(self) -> None:
         """Let each worker end the message in hand, and no other."""
@@ -152,7 +156,7 @@ class Worker:
 
     async def _rest(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds if seconds is None else min(seconds, _LOOK_AGAIN)):
+            async with asyncio.timeout(_LOOK_AGAIN if seconds is None else min(seconds, _LOOK_AGAIN)):
                 await self.awake.wait()
 
     async def _careful_step(self) -> Pause | None:

@@ -95,10 +95,10 @@ class Webhooks:
         """Tell of all that has come in; what comes meanwhile is told of together, so a burst asks for a name once."""
         try:
             while recorded := self._recorded.pop(site.site_id, None):
-                await self._intake.tell(site, *recorded)
-        except StateError as error:
-            # The alerts are on record: the next round wakes whoever sends them.
-            self._failed(str(error))
+                try:
+                    await self._intake.tell(site, *recorded)
+                except StateError as error:  # what was erased is not overwritten yet
+                    self._failed(str(error))
         finally:
             del self._telling[site.site_id]
 
