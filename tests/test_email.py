@@ -1,12 +1,14 @@
 """Mail goes out as it was meant to, and every answer of a mail server means what it should."""
 
 import asyncio
+import re
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,6 +127,37 @@ async def test_a_text_of_the_greatest_length_arrives_whole(notifier: EmailNotifi
     await notifier.send(message(), replace(CONTENT, text=text, subject="ä🥐" * 200))
     assert mailbox.mails[0].text.rstrip("\n") == text
     assert mailbox.mails[0].subject == "ä🥐" * 200
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Weekly: 8 low-rated reviews, 4 still open (Corner Bakery, Café)",
+        "3 low-rated reviews (" + "Café Zoë, " * 9 + "Zoë)",
+        "alerter is in trouble: the reviews of " + "Corner Bakery and " * 5 + "Corner Café cannot be read",
+        "long and plain " * 9 + "x" * 200,
+        "★☆☆☆☆ " + "ÄÖ" * 60,
+        "👩‍👩‍👧‍👦 é =?x?= " * 9 + "end",
+        "★☆☆☆☆ Box: ‘=?utf-8?q?hello?=’",
+        "plain =?utf-8?q?hello?= plain",
+        "★ =?utf-8?q?a=0D=0ABcc:_eve=40example.com?= ★",
+        "plain =?utf-8?b?YQ0KDQpib2R5?= plain",
+    ],
+)
+async def test_a_subject_arrives_as_it_is_whatever_is_in_it(
+    notifier: EmailNotifier, mailbox: Mailbox, subject: str
+) -> None:
+    await notifier.send(message(), replace(CONTENT, subject=subject))
+    (mail,) = mailbox.mails
+    assert mail.subject == subject
+    assert mail.message["Bcc"] is None
+    assert mail.text.rstrip("\n") == CONTENT.text
+    assert mail.raw.isascii()
+    assert max(len(line) for line in mail.raw.splitlines()) <= 78
+    [header] = re.findall(r"\r\nSubject: (.*?)\r\n(?! )", mail.raw.decode(), re.DOTALL)
+    for word in header.split():  # each holds whole characters, as RFC 2047 wants it
+        if word.startswith("=?"):
+            str(make_header(decode_header(word)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, parseaddr
@@ -22,6 +23,8 @@ from alerter.models import AlertKind, Content, Finding, Message, Receipt
 _TIMEOUT = 60.0
 # RFC 5321, 4.5.3.2.6: a server that takes a mail slowly would get it again and again if it were given up sooner.
 _TIMEOUT_OF_DATA = 600.0
+# With its name on one line of 78 characters: RFC 5322, 2.1.1.
+_PLAIN_SUBJECT = 69
 
 
 class EmailNotifier:
@@ -156,7 +159,7 @@ def build_mail(sender: str, addresses: Iterable[str], message: Message, content:
     domain = message.uid.rpartition("@")[2]
     mail["From"] = _header("From", sender)
     mail["To"] = _header("To", ", ".join(addresses))
-    mail["Subject"] = _subject(message, content)
+    mail.set_raw("Subject", _encoded(_subject(message, content)))
     mail["Date"] = format_datetime(message.attempted_at)
     mail["Message-ID"] = f"<{message.uid}>"
     if message.thread:
@@ -178,6 +181,19 @@ def _subject(message: Message, content: Content) -> str:
     if message.thread and message.thread.subject and message.entries[0].alert.kind is AlertKind.CLOSED:
         return f"Re: {message.thread.subject}"
     return content.subject
+
+
+def _encoded(subject: str) -> str:
+    """A subject as its header has it: folded, in encoded words (RFC 2047) unless it is short and plain.
+
+    Left to itself, the email package believes what looks like an encoded word in a customer's text, even the line ends
+    in it, and where it folds, spaces are lost and characters cut in two. Raises ValueError.
+    """
+    if "".join(subject.splitlines()) != subject:
+        raise ValueError("a subject is one line")
+    if subject.isascii() and subject.isprintable() and "=?" not in subject and len(subject) <= _PLAIN_SUBJECT:
+        return subject
+    return Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
 
 
 @lru_cache(maxsize=256)
