@@ -35,7 +35,8 @@ def sample(
     elif kind == "digest":
         entries = [_entry(AlertKind.NEW, site_id, review) for review in (_stale(now), *_further(now))]
     else:
-        entries = [_entry(AlertKind(kind), site_id, _answered(now) if kind == "closed" else _stale(now))]
+        about = {"closed": _answered, "reminder": _waiting}.get(kind, _stale)
+        entries = [_entry(AlertKind(kind), site_id, about(now))]
     form = Form.DIGEST if kind == "digest" else Form.ALERT
     return Message(0, f"{uuid4().hex}@{domain}", receiver, form, _each_its_own(entries), attempted_at=now)
 
@@ -122,6 +123,10 @@ def _stale(now: datetime) -> Review:
 def _answered(now: datetime) -> Review:
     reply = Reply("We are sorry, and have sent you a fresh box.", now - timedelta(minutes=5))
     return replace(_stale(now), created=now - timedelta(hours=3, minutes=17), reply=reply)
+
+
+def _waiting(now: datetime) -> Review:
+    return replace(_stale(now), created=now - timedelta(days=1))
 
 
 def _further(now: datetime) -> list[Review]:

@@ -214,7 +214,7 @@ async def test_a_lowered_rating_says_what_changed_in_the_thread_and_in_the_chann
     assert (life.alerts(), life.status()) == (["new:r1", "lowered:r1:1"], Status.OPEN)
     first, lowered = life.slack.posts
     assert (lowered.thread_ts, lowered.reply_broadcast) == (first.ts, True)
-    assert "lowered from 2 to 1" in words_of(lowered.blocks)
+    assert "lowered from 2 stars to 1" in words_of(lowered.blocks)
     assert "Worse than I thought" in words_of(lowered.blocks)
     new, again = [mail for mail in life.mailbox.mails if mail.recipients == ("owner@example.com",)]
     assert again.message["In-Reply-To"] == again.message["References"] == new.message_id

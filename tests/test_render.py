@@ -200,7 +200,7 @@ def test_a_lowered_review_is_told_with_before_and_after(renderer: Renderer) -> N
 
     assert mail.subject == "★☆☆☆☆ product p-17: lowered from 2 to 1 (Corner Bakery)"
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
-        assert "lowered from 2 to 1" in text
+        assert "lowered from 2 stars to 1" in text
         assert "The bread was stale." in text
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "Not bad" in text
@@ -214,6 +214,16 @@ def test_a_lowered_review_that_had_no_words_says_nothing_of_them(renderer: Rende
 
     assert "before:" not in mail.text
     assert "before:" not in mail.html
+
+
+def test_a_lowered_review_that_kept_its_words_says_them_once(renderer: Renderer) -> None:
+    of = lowered(before={"rating": 2, "title": STALE.title, "body": STALE.body})
+    mail, slack = renderer.mail(of), renderer.slack(of)
+
+    for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
+        assert "lowered from 2 stars to 1" in text
+        assert text.count("The bread was stale.\nAnd dear.") == 1
+        assert "before:" not in text
 
 
 def test_what_a_lowered_review_said_before_stands_apart(renderer: Renderer) -> None:
@@ -535,6 +545,26 @@ def test_what_is_left_out_leaves_an_ellipsis(text: str, most: int, found: str) -
 
 
 # --- digests
+
+
+def test_a_digest_of_one_site_names_it_once(renderer: Renderer) -> None:
+    of = digest(entry(), entry())
+    mail, slack = renderer.mail(of), renderer.slack(of)
+
+    assert mail.text.count("Corner Bakery") == 1
+    assert Page(mail.html).text.count("Corner Bakery") == 2  # the preheader says it too
+    assert json.dumps(slack.blocks).count("Corner Bakery") == 1
+
+
+def test_the_end_of_trouble_cannot_be_taken_for_trouble(renderer: Renderer) -> None:
+    detail = {"what": "the reviews of Café cannot be read", "reason": "", "remedy": "", "since": CREATED.isoformat()}
+    of = message(Entry(Alert("r", AlertKind.RECOVERED, detail=detail)))
+    mail, slack = renderer.mail(of), renderer.slack(of)
+
+    assert mail.subject == "alerter: it is over; it was: the reviews of Café cannot be read"
+    for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
+        assert re.search(r"[Ii]t was: the reviews of Café cannot be read", text)
+    assert slack.blocks[0]["text"]["text"] == "It is over"
 
 
 def test_a_digest_names_every_review(renderer: Renderer) -> None:

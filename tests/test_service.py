@@ -259,7 +259,7 @@ async def test_one_fault_keeps_the_whole_old_config_and_is_told_until_a_reload_w
         cafe.write_text(CAFE)
         daemon.reload()
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 3)
-    assert mailbox.mails[2].subject == "alerter: it is over: the changed config is not in force"
+    assert mailbox.mails[2].subject == "alerter: it is over; it was: the changed config is not in force"
     assert systemd.heard("RELOADING=1") == 3
 
 
@@ -402,7 +402,7 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
             assert not state.rows("SELECT * FROM troubles")
     assert [mail.subject for mail in mailbox.mails[1:]] == [
         "alerter is in trouble: the reviews of Café cannot be read",
-        "alerter: it is over: the reviews of Café cannot be read",
+        "alerter: it is over; it was: the reviews of Café cannot be read",
     ]
     assert [post.text.splitlines()[0] for post in slack.posts] == [mailbox.mails[0].subject]
     assert "(Café)" in mailbox.mails[0].subject

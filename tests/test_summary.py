@@ -225,7 +225,7 @@ async def test_a_summary_is_told_on_slack_too(
     (post,) = slack.posts
     assert post.text.startswith("Weekly: 3 low-rated reviews (Corner Bakery, Patisserie)")
     assert "product p1 (Corner Bakery)  ████████████ 3" in words(post.blocks)
-    assert "Nothing is still open." in words(post.blocks)
+    assert "No review that you were told of is still open." in words(post.blocks)
 
 
 async def test_a_summary_holds_nothing_that_a_customer_wrote(

@@ -19,6 +19,9 @@ body { font: 15px/1.46 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem
 main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 600px)); gap: 2rem; }
 article { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; margin: 0 0 1rem; }
 article { overflow-wrap: anywhere; }
+article > * { margin: 0 0 8px; }
+article > :last-child { margin-bottom: 0; }
+article pre { margin: 4px 0; padding: 4px 8px; }
 article.reply { margin-left: 2rem; }
 .about, .context { color: var(--soft); font-size: 13px; }
 .words { white-space: pre-wrap; }

@@ -26,7 +26,6 @@ _ENDS = {
     Closing.REJECTED: "Rejected by moderation",
     Closing.GONE: "Deleted at Wix",
 }
-# What is left of a review's earlier words once they were erased.
 _BLANK = {"title": "", "body": ""}
 
 
@@ -101,7 +100,7 @@ class ReviewView:
     late: bool
     """Whether it is older, and was changed or approved since."""
     before: Mapping[str, Any] | None
-    """What a lowered review was before: its `rating`, `title` and `body`; none for any other."""
+    """What a lowered review was before: its `rating`, and its `title` and `body` where they were others; else none."""
     waiting: str
     """How long ago it was written, such as 3 h 12 min."""
     closing: str
@@ -138,6 +137,8 @@ class TroubleView:
 
     what: str
     """What does not work."""
+    headline: str
+    """The same with a capital, as a sentence begins."""
     reason: str
     """What was seen of it."""
     remedy: str
@@ -168,7 +169,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         moderation=_MODERATION.get(review.moderation, ""),
         notes=_end(review, closing) or _notes(alert, waiting),
         late=bool(alert.detail.get("late")),
-        before=_BLANK | alert.detail["before"] if "before" in alert.detail else None,
+        before=_before(review, alert.detail),
         waiting=waiting,
         closing=closing or "",
         end=_end(review, closing),
@@ -207,7 +208,8 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
     """Trouble, from the detail of its alert."""
     since = _date(datetime.fromisoformat(detail["since"]), timezone)
-    return TroubleView(detail["what"], detail["reason"], detail["remedy"], since)
+    what = detail["what"]
+    return TroubleView(what, what[:1].upper() + what[1:], detail["reason"], detail["remedy"], since)
 
 
 def pack(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
@@ -265,8 +267,16 @@ def _notes(alert: Alert, waiting: str) -> str:
     if alert.kind is AlertKind.REMINDER:
         return f"still unanswered after {waiting}" if waiting else "still unanswered"
     if before := alert.detail.get("before"):
-        return f"lowered from {before['rating']} to {alert.detail.get('after', 'fewer')} stars"
+        return f"lowered from {before['rating']} stars to {alert.detail.get('after', 'fewer')}"
     return "older, and changed or approved since" if alert.detail.get("late") else ""
+
+
+def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a lowered review was before: its words only where they are not those of now."""
+    if (before := detail.get("before")) is None:
+        return None
+    said: Mapping[str, Any] = {**_BLANK, **before}
+    return {**said, **_BLANK} if (said["title"], said["body"]) == (review.title, review.body) else said
 
 
 def _what(review: Review) -> str:
