@@ -171,7 +171,7 @@ def summaries_in(mailbox: Mailbox, address: str = OWNER) -> list[Mail]:
 
 
 def subjects(mails: list[Mail]) -> list[str]:
-    return [mail.subject.strip() for mail in mails]
+    return [mail.subject for mail in mails]
 
 
 async def test_a_summary_tells_each_receiver_of_its_own_sites(
