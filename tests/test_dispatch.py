@@ -876,6 +876,20 @@ async def test_a_crash_around_a_mail_loses_nothing_and_repeats_it_under_its_mess
     assert deliveries(state, "owner") == {"sent": 2}
 
 
+async def test_a_worker_that_rests_has_the_disk_keep_what_was_sent(
+    start: Start, state: State, mailbox: Mailbox
+) -> None:
+    desk = await start()
+    queue(state, "r1", "r2", receivers=("owner",))
+    before = counts["transactions"]
+    assert await desk.dispatcher.run((Why.NOTHING_DUE,))
+    assert mailed(mailbox) == [["r1"], ["r2"]]
+    # Two claims and two marks, and one more that takes the marks to the disk.
+    assert counts["transactions"] - before == 5
+    desk.state.flush()
+    assert counts["transactions"] - before == 5
+
+
 async def test_a_message_cut_off_by_the_end_of_the_process_is_in_doubt(
     start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
 ) -> None:

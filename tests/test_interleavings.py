@@ -44,9 +44,9 @@ class Mortal(State):
     dies_after_the_commit = False
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, relaxed: bool = False) -> Iterator[None]:
         outermost = not self._db.conn.in_transaction
-        with super().transaction():
+        with super().transaction(relaxed=relaxed):
             yield
             dies = outermost and self._counts_down()
             if dies and not self.dies_after_the_commit:

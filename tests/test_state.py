@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
+from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
 from alerter.store import Holder, Lock, State
 from alerter.store.schema import migrations
@@ -386,6 +387,37 @@ def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(state: 
     assert state.value("PRAGMA synchronous") == 2  # FULL
     with State.open(path, migrate=False) as other:
         assert other.value("SELECT reason FROM troubles") == "noted"
+
+
+def test_a_relaxed_transaction_does_not_wait_for_the_disk_and_what_comes_after_it_does(state: State) -> None:
+    normal, full = 1, 2
+    with state.transaction(relaxed=True):
+        state.execute(TROUBLE, ["site:a", "r"])
+        assert state.value("PRAGMA synchronous") == normal
+    assert state.value("PRAGMA synchronous") == full
+    with pytest.raises(StateError), state.transaction(relaxed=True):
+        state.execute(TROUBLE, ["site:a", "r"])
+    assert state.value("PRAGMA synchronous") == full
+    with state.transaction(), state.transaction(relaxed=True):
+        assert state.value("PRAGMA synchronous") == full
+
+
+def test_a_flush_waits_for_the_disk_where_something_is_not_there_yet(state: State) -> None:
+    def flushed() -> bool:
+        before = counts["transactions"]
+        state.flush()
+        return counts["transactions"] > before
+
+    with state.transaction():
+        state.execute(TROUBLE, ["site:a", "r"])
+    assert not flushed()
+    with state.transaction(relaxed=True):
+        state.execute(TROUBLE, ["site:b", "r"])
+    # One that writes nothing takes nothing to the disk.
+    with state.transaction():
+        pass
+    assert flushed()
+    assert not flushed()
 
 
 def test_what_another_process_writes_is_noticed_once(state: State, path: Path) -> None:

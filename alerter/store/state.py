@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +34,7 @@ class State:
         self._db = db
         self._conn: sqlite3.Connection = db.conn
         self._version: int | None = None
+        self._behind = False
 
     @classmethod
     def open(cls, path: Path, *, migrate: bool) -> Self:
@@ -76,15 +77,17 @@ class State:
         self.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, relaxed: bool = False) -> Iterator[None]:
         """All or nothing; one within another is part of it.
 
+        A relaxed one does not wait for the disk: the next that does, or `flush`, takes it there. When the power fails
+        before that, it is forgotten, together with whatever was written after it.
         Never `await` inside: another task's writes would join, and vanish with a rollback.
         """
         if self._conn.in_transaction:
             yield
             return
-        with _timed(), translated(self.path):
+        with _timed(), translated(self.path), self._relaxed() if relaxed else nullcontext():
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
             self._conn.execute("BEGIN IMMEDIATE")
             try:
@@ -97,6 +100,13 @@ class State:
             except sqlite3.Error:
                 self._db.rollback()
                 raise
+        self._behind = self._behind or relaxed
+
+    def flush(self) -> None:
+        """Wait until the disk has what relaxed transactions wrote. Raises StateError."""
+        if self._behind:
+            self.prove_writable()
+            self._behind = False
 
     def prove_writable(self) -> None:
         """Write something that changes nothing. Raises StateError."""
@@ -109,12 +119,16 @@ class State:
 
         Never within a transaction. Returns how many rows it changed.
         """
-        with translated(self.path):
-            self._conn.execute("PRAGMA synchronous = NORMAL")
-            try:
-                return self._conn.execute(sql, params).rowcount
-            finally:
-                self._conn.execute("PRAGMA synchronous = FULL")
+        with translated(self.path), self._relaxed():
+            return self._conn.execute(sql, params).rowcount
+
+    @contextmanager
+    def _relaxed(self) -> Iterator[None]:
+        self._conn.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._conn.execute("PRAGMA synchronous = FULL")
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has written since this was asked last."""

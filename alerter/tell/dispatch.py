@@ -161,7 +161,9 @@ class Worker:
 
     async def _careful_step(self) -> Pause | None:
         try:
-            return await self.step()
+            pause = await self.step()
+            if pause:
+                self._state.flush()
         except StateError as error:
             self._tell(f"waits: {error}")
             await self._alarm.ring(error)
@@ -169,6 +171,7 @@ class Worker:
         except Exception:
             log.exception('receiver "%s": a fault of alerter itself; it goes on in a minute', self._outlet.receiver)
             return Pause(Why.NO_STATE, _BUG_WAIT)
+        return pause
 
     async def step(self) -> Pause | None:
         """Send one message and return None, or say why there is none to send now."""
@@ -289,8 +292,9 @@ class Worker:
             self._told = None
 
     def _record_sent(self, message: Message, receipt: Receipt, subject: str) -> None:
+        """While one message follows another, only claims wait for the disk: what it forgets of these is in doubt."""
         addresses = f"addresses:{self._outlet.receiver}"
-        with self._state.transaction():
+        with self._state.transaction(relaxed=True):
             outbox.sent(self._state, message, receipt, self._scopes, subject)
             over = self._scopes if message.to_left or receipt.refused else [*self._scopes, addresses]
             self._troubles.end(over)

@@ -69,7 +69,8 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
 
         with meter:
             sent = await paced(take, number)
-        while outbox.pending(state, [receiver.name for receiver in config.receivers if receiver.slack]):  # noqa: ASYNC110
+        names = [receiver.name for receiver in config.receivers if receiver.slack]
+        while outbox.pending(state, names, Clock().now()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         opened.dispatcher.stop()
         await telling
