@@ -10,8 +10,10 @@ from datetime import timedelta
 from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
+from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
 from functools import cache, lru_cache
+from typing import Any
 
 import aiosmtplib
 from aiosmtplib import SMTPRecipientRefused
@@ -47,7 +49,7 @@ class EmailNotifier:
     async def send(self, message: Message, content: Content) -> Receipt:
         """Send to the addresses that have not taken it yet. Raises DeliveryError."""
         try:
-            mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes(policy=SMTP_POLICY)
+            mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes()
         except ValueError as error:
             raise DeliveryError(f"the mail cannot be built: {error}", Kind.MESSAGE) from error
         left = [address for address in message.to_left if address in self._addresses]
@@ -155,23 +157,23 @@ class EmailNotifier:
 
 def build_mail(sender: str, addresses: Iterable[str], message: Message, content: Content) -> EmailMessage:
     """A message as a mail: text and HTML, and headers that keep machines from answering it."""
-    mail = EmailMessage(policy=SMTP_POLICY)
+    mail = EmailMessage(policy=_POLICY)
     domain = message.uid.rpartition("@")[2]
-    mail["From"] = _header("From", sender)
-    mail["To"] = _header("To", ", ".join(addresses))
+    mail["From"] = sender
+    mail["To"] = ", ".join(addresses)
     mail.set_raw("Subject", _encoded(_subject(message, content)))
     mail["Date"] = format_datetime(message.attempted_at)
     mail["Message-ID"] = f"<{message.uid}>"
     if message.thread:
         mail["In-Reply-To"] = mail["References"] = f"<{message.thread.uid}>"
-    mail["Auto-Submitted"] = _header("Auto-Submitted", "auto-generated")  # RFC 3834
-    mail["X-Auto-Response-Suppress"] = _header("X-Auto-Response-Suppress", "All")
-    mail["List-Id"] = _header("List-Id", f"Review alerts <alerter.{domain}>")
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["List-Id"] = f"Review alerts <alerter.{domain}>"
     # Seven bits, so that it passes every server on its way as it is.
     mail.set_content(content.text, cte="quoted-printable")
     if content.html:
         # No quoted-printable text holds "=_", so that nobody has to look for a boundary that no line begins with.
-        mail.make_alternative(boundary=f"=_{message.uid.partition('@')[0]}")
+        mail.make_alternative(boundary="=_alternative")
         mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
     return mail
 
@@ -196,11 +198,26 @@ def _encoded(subject: str) -> str:
     return Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
 
 
-@lru_cache(maxsize=256)
-def _header(name: str, value: str) -> str:
-    """A header in the config's own words, parsed once for all mails; nobody looks for line breaks in it any more."""
-    header: str = SMTP_POLICY.header_factory(name, value)
-    return header
+# What one mail after the other says the same of: parsed and folded once. Nothing of a review is kept here.
+_SAME = {
+    "from", "to", "auto-submitted", "x-auto-response-suppress", "list-id", "mime-version", "content-type",
+    "content-transfer-encoding",
+}  # fmt: skip
+_parsed_once = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
+_folded_once = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
+
+
+class _Policy(EmailPolicy):
+    """SMTP's, but for the time that it takes."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        return _parsed_once(name, value) if name.lower() in _SAME else super().header_store_parse(name, value)
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return _folded_once(name, value) if name.lower() in _SAME else super().fold_binary(name, value)
+
+
+_POLICY = _Policy(linesep="\r\n")
 
 
 async def _name_recipients(client: aiosmtplib.SMTP, addresses: Sequence[str]) -> list[SMTPRecipientRefused]:
