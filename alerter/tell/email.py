@@ -204,11 +204,15 @@ _SAME = {
     "content-transfer-encoding",
 }  # fmt: skip
 _parsed_once = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
+_most_of = lru_cache(maxsize=256)(SMTP_POLICY.header_max_count)
 _folded_once = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
 
 
 class _Policy(EmailPolicy):
     """SMTP's, but for the time that it takes."""
+
+    def header_max_count(self, name: str) -> int | None:
+        return _most_of(name)
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
         return _parsed_once(name, value) if name.lower() in _SAME else super().header_store_parse(name, value)
