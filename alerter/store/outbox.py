@@ -75,11 +75,10 @@ def claim(
             thread = state.value(
                 f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert", {"alert": alerts[0], "receiver": receiver}
             )
-        message_id = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM messages"))
-        state.execute(
-            "INSERT INTO messages (id, receiver, form, status, message_id, parent, attempts, attempted_at)"
-            " VALUES (?, ?, ?, 'sending', ?, ?, 1, ?)",
-            [message_id, receiver, form, uid, thread, to_ms(now)],
+        message_id: int = state.value(
+            "INSERT INTO messages (receiver, form, status, message_id, parent, attempts, attempted_at)"
+            " VALUES (?, ?, 'sending', ?, ?, 1, ?) RETURNING id",
+            [receiver, form, uid, thread, to_ms(now)],
         )
         members = state.execute(
             "UPDATE deliveries SET message = ? WHERE receiver = ? AND status = 'pending' AND message IS NULL"
