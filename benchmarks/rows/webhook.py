@@ -3,11 +3,10 @@
 import asyncio
 import json
 import time
-from importlib.util import find_spec
-from typing import Any
 
 import aiohttp
 
+from alerter.demo.wix_webhooks import Webhooks, free_port
 from benchmarks.figures import Figure, percentile
 from benchmarks.processes import Serving, serving
 from benchmarks.reviews import page_of
@@ -25,11 +24,6 @@ _LAST = 5.0
 
 def measure(*, quick: bool) -> list[Figure]:
     """How long it takes, in the middle and at the 99th percentile."""
-    if find_spec("alerter.web") is None:
-        print("webhook: this alerter has no `alerter.web`, so there is nothing to measure")
-        return []
-    from alerter.demo.wix_webhooks import Webhooks, free_port
-
     number, port, webhooks = 200 if quick else 1000, free_port(), Webhooks("")
     tokens = [_signed(webhooks, turn) for turn in range(number)]
     key = f"[[apps]]\napp_id = \"{webhooks.app_id}\"\npublic_key = '''{webhooks.public_key}'''\n"
@@ -49,12 +43,11 @@ def measure(*, quick: bool) -> list[Figure]:
     ]
 
 
-def _signed(webhooks: Any, turn: int) -> str:
+def _signed(webhooks: Webhooks, turn: int) -> str:
     (review,) = json.loads(page_of(turn, turn + 1))
     event = webhooks.event("created", review)
     envelope = webhooks.envelope("wix.reviews.v1.review_created", event, None, site_id(turn % _CHANNELS))
-    token: str = webhooks.sign(envelope)
-    return token
+    return webhooks.sign(envelope)
 
 
 def _waits(slack: Serving, url: str, tokens: list[str]) -> list[float]:
