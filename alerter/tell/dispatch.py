@@ -292,7 +292,7 @@ class Worker:
             self._told = None
 
     def _record_sent(self, message: Message, receipt: Receipt, subject: str) -> None:
-        """While one message follows another, only claims wait for the disk: what it forgets of these is in doubt."""
+        """Does not wait for the disk: a mark that a power failure takes leaves what any death before the mark leaves."""
         addresses = f"addresses:{self._outlet.receiver}"
         with self._state.transaction(relaxed=True):
             outbox.sent(self._state, message, receipt, self._scopes, subject)
