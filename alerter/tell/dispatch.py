@@ -292,7 +292,7 @@ class Worker:
             self._told = None
 
     def _record_sent(self, message: Message, receipt: Receipt, subject: str) -> None:
-        """Does not wait for the disk: a mark that a power failure takes leaves what any death before the mark leaves."""
+        """Waits for no disk: a mark that a power failure takes leaves what any death before the mark leaves."""
         addresses = f"addresses:{self._outlet.receiver}"
         with self._state.transaction(relaxed=True):
             outbox.sent(self._state, message, receipt, self._scopes, subject)
