@@ -633,18 +633,18 @@ async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
 
 
 async def test_a_digest_that_is_too_long_is_halved_and_later_ones_stay_small(desk: Desk, slack: EmbeddedSlack) -> None:
-    queue(desk.state, *many(60), body="long " * 40)
+    queue(desk.state, *many(68), body="long " * 40)
     await desk.work()
     refused = [call for call in slack.requests if call.error == "msg_blocks_too_long"]
     assert len(refused) == 1
-    assert posted(slack) == [many(60)[:30], many(60)[30:]]
+    assert posted(slack) == [many(68)[:34], many(68)[34:]]
     assert all(post.blocks for post in slack.posts)
 
-    queue(desk.state, *many(60, "s"), body="long " * 40)
+    queue(desk.state, *many(68, "s"), body="long " * 40)
     await desk.work()
     assert [call for call in slack.requests if call.error] == refused
-    assert posted(slack)[2:] == [many(60, "s")[:30], many(60, "s")[30:]]
-    assert deliveries(desk.state) == {"sent": 120}
+    assert posted(slack)[2:] == [many(68, "s")[:34], many(68, "s")[34:]]
+    assert deliveries(desk.state) == {"sent": 136}
 
 
 async def test_a_small_digest_that_is_refused_comes_one_by_one(

@@ -301,7 +301,7 @@ async def test_a_token_that_is_revoked_parks_its_own_workspace_only(
     with State.open(config.state, migrate=False) as state:
         assert [block.scope for block in blocks.parked(state)] == ["service:slack:env:OTHER_TOKEN"]
     assert {post.channel for post in slack.posts} == {CHANNEL}
-    assert "the Slack workspace of elsewhere refuses us" in mailbox.mails[-1].text
+    assert "The Slack workspace of elsewhere refuses us" in mailbox.mails[-1].text
 
     slack.tokens[OTHER_TOKEN].revoked = False
     found = await check.send_samples(config, clock, ["elsewhere"])
