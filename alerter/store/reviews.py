@@ -180,7 +180,8 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
         deliveries,
     )
     # What is held of a review leaves with what is said of it before that, so that nobody hears of it back to front.
-    state.execute_many(_LEAVE_TOGETHER, deliveries)
+    new = {first + number for number, each in enumerate(raised) if each.alert.kind is AlertKind.NEW}
+    state.execute_many(_LEAVE_TOGETHER, [each for each in deliveries if each["alert"] not in new])
     return int(state.value("SELECT count(*) FROM alerts WHERE id >= ?", [first]))
 
 
