@@ -1,7 +1,7 @@
 """An alert → which receivers, when. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from alerter.config import Receiver
@@ -58,7 +58,7 @@ def hold(
     A review whose rating is urgent is not held; without a `rating` nothing is urgent.
     """
     by_name = {receiver.name: receiver for receiver in receivers}
-    return [replace(each, due_at=_due_at(by_name[each.receiver], rating, now, timezone)) for each in routes]
+    return [Route(each.receiver, _due_at(by_name[each.receiver], rating, now, timezone)) for each in routes]
 
 
 def _due_at(receiver: Receiver, rating: int | None, now: datetime, timezone: tzinfo) -> datetime | None:
