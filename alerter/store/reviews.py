@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from alerter.models import Alert, AlertKind, Closing, Grouping, Known, Media, Reply, Review, Status, from_ms, to_ms
@@ -311,12 +312,14 @@ def _pruned(row: dict[str, Any]) -> Known:
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")
 _DEFAULTS = {field.name: field.default for field in fields(Review) if field.name not in _COLUMNS}
+_VALUES = attrgetter(*_DEFAULTS)
 _MOMENTS = {"created", "updated", "written"}
 
 
 def dump_review(review: Review) -> str:
     """What a review says, as the JSON of its `content` column: only what differs from the default."""
-    told = {name: value for name, default in _DEFAULTS.items() if (value := getattr(review, name)) != default}
+    values = zip(_DEFAULTS.items(), _VALUES(review), strict=True)
+    told = {name: value for (name, default), value in values if value != default}
     for name in _MOMENTS & told.keys():  # JSON's way to what it does not know takes longer than all the rest
         told[name] = told[name].isoformat()
     return _JSON.encode(told)
