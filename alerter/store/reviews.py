@@ -170,11 +170,7 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
         for number, each in enumerate(raised)
         for receiver, due_at in each.routes
     ]
-    state.execute_many(
-        "INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail)"
-        " VALUES (:id, :key, :kind, :site, :review, :now, :detail) ON CONFLICT (key) DO NOTHING",
-        alerts,
-    )
+    state.execute_many(_RAISE, alerts)
     state.execute_many(
         "INSERT INTO deliveries (alert, receiver, status, grouping, due_at)"
         " SELECT id, :receiver, 'pending', :grouping, :due FROM alerts WHERE id = :alert",
@@ -248,6 +244,10 @@ def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
     return (row["low"], row["untold"]) if row else (0, 0)
 
 
+_RAISE = """
+INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail)
+VALUES (:id, :key, :kind, :site, :review, :now, :detail) ON CONFLICT (key) DO NOTHING
+"""
 _LEAVE_TOGETHER = """
 UPDATE deliveries SET due_at = :due WHERE receiver = :receiver AND status = 'pending' AND message IS NULL
   AND due_at > :due AND alert IN (SELECT id FROM alerts WHERE site_id = :site AND review_id = :review)
