@@ -71,7 +71,7 @@ async def test_an_outage_costs_two_probes_a_minute_by_one_message_and_ends_withi
         service.up = False
         while clock.monotonic() < hours * 3600:
             pause = await worker.step()
-            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+            clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
         assert len(service.probes) < 2.2 * hours * 60
         assert set(service.probes) == {keys[0]}
 
@@ -79,9 +79,9 @@ async def test_an_outage_costs_two_probes_a_minute_by_one_message_and_ends_withi
         service.up, back_at = True, clock.monotonic()
         while not service.taken:
             pause = await worker.step()
-            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+            clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
         assert clock.monotonic() - back_at <= 60
         while (pause := await worker.step()) is None or pause.why is not Why.NOTHING_DUE:
-            clock.advance(seconds=pause.seconds or 0 if pause else 0)
+            clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
     assert service.taken == keys
     assert not state.rows("SELECT * FROM deliveries WHERE status = 'pending'")
