@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from alerter.demo.faults import Fault
+from alerter.demo.faults import NONSENSE, Fault, bomb, drip, endless, redirect
 from alerter.demo.wix import EmbeddedWix
 
 QUERY = "/reviews/v1/reviews/query"
@@ -100,3 +100,60 @@ async def test_it_stops_at_once_and_starts_again_on_the_same_port(wix: EmbeddedW
     await wix.start()
     assert wix.base_url == url
     assert ids(await http.post(QUERY, json={})) == ["a"]
+
+
+async def test_a_redirect_names_another_address(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    for status in (301, 302, 307, 308):
+        wix.faults.add("/reply", redirect("http://elsewhere.example/x", status))
+        answer = await http.patch("/reviews/v1/reviews/a/reply", json={"message": "Sorry"})
+        assert (answer.status_code, answer.headers["Location"]) == (status, "http://elsewhere.example/x")
+    assert "reply" not in wix.sites[SITE].reviews.get("a").review  # type: ignore[union-attr]
+
+
+async def test_a_bomb_is_small_on_the_wire_and_large_when_decoded(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    wix.faults.add("/query", bomb(5_000_000))
+    answer = await http.post(QUERY, json={})
+    assert int(answer.headers["Content-Length"]) < 10_000
+    assert len(answer.content) == 5_000_000
+    assert answer.json() == {"ok": True}
+
+
+@pytest.mark.parametrize("fault", [endless(), drip(0.001)], ids=["endless", "drip"])
+async def test_an_answer_goes_on_until_the_client_hangs_up(
+    wix: EmbeddedWix, http: httpx.AsyncClient, fault: Fault
+) -> None:
+    wix.faults.add("/query", fault)
+    async with http.stream("POST", QUERY, json={}) as answer:
+        assert answer.status_code == 200
+        received = 0
+        async for chunk in answer.aiter_raw():
+            received += len(chunk)
+            if received > 20 * len(fault.repeat):
+                break
+    assert ids(await http.post(QUERY, json={})) == ["a"]
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+async def test_an_answer_may_be_nonsense(wix: EmbeddedWix, http: httpx.AsyncClient, name: str) -> None:
+    wix.faults.add("/query", Fault(body=NONSENSE[name]))
+    answer = await http.post(QUERY, json={})
+    assert (answer.status_code, answer.content) == (200, NONSENSE[name])
+
+
+async def test_a_fault_can_be_for_one_site_only(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    other = {"Authorization": "other", "wix-site-id": "other"}
+    wix.add_site("other", api_key="other")
+    wix.faults.add("/query", Fault(status=503, only="other"), Fault(status=500))
+    wix.faults.always("/count", Fault(status=502, only="other"))
+    assert (await http.post(QUERY, json={})).status_code == 500
+    assert (await http.post(QUERY, json={})).status_code == 200
+    assert (await http.post(QUERY, json={}, headers=other)).status_code == 503
+    assert (await http.post(COUNT, json={})).status_code == 200
+    assert (await http.post(COUNT, json={}, headers=other)).status_code == 502
+
+
+async def test_headers_alone_go_with_the_answer_of_the_service(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    wix.faults.add("/query", Fault(headers={"Set-Cookie": "d=1"}))
+    answer = await http.post(QUERY, json={})
+    assert answer.headers["Set-Cookie"] == "d=1"
+    assert ids(answer) == ["a"]

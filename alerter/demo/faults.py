@@ -1,9 +1,12 @@
 """An HTTP server on loopback whose answers can be made to fail."""
 
 import asyncio
+import json
+import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NoReturn
 
 from aiohttp import web
@@ -12,6 +15,29 @@ from aiohttp.typedefs import Handler, Middleware
 HOST = "127.0.0.1"
 _LARGEST_BODY = 10 * 1024 * 1024
 _STOP_WITHIN = 0.05
+_CHUNK = 64 * 1024
+
+# Bodies that are not what a client expects, by name.
+NONSENSE: Mapping[str, bytes] = {
+    "html": b"<!doctype html><html><body>Bad gateway</body></html>",
+    "list": b"[]",
+    "number": b"7",
+    "text": b'"ok"',
+    "null": b"null",
+    "empty": b"",
+    "cut off": b'{"ok": tr',
+    "NaN": b'{"ok": NaN, "expires_in": Infinity}',
+    "400 digits": b'{"ok": true, "expires_in": ' + b"9" * 400 + b', "error": ' + b"9" * 400 + b"}",
+    "5000 digits": b'{"ok": true, "expires_in": ' + b"9" * 5000 + b"}",
+    "deep list": b"[" * 100_000 + b"]" * 100_000,
+    "deep object": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "lone surrogate": b'{"ok": false, "error": "\\ud800", "message": "\\ud800"}',
+    "terminal escapes": json.dumps(
+        {"ok": False, "error": "\x1b[2J\x1b]0;x\x07\r\nforged", "message": "\x1b[2J\nforged"}
+    ).encode(),
+    "not UTF-8": b'{"ok": false, "error": "\xff\xfe", "message": "\xff\xfe"}',
+    "byte order mark": b'\xef\xbb\xbf{"ok": true}',
+}
 
 
 @dataclass(frozen=True)
@@ -19,21 +45,26 @@ class Fault:
     """What goes wrong with one request; with a `status` or a `body` it answers in place of the service.
 
     `delay` passes before the answer (what the service does is done by then), `drop` closes the connection without an
-    answer, `garble` spoils a good answer, `done` lets the service do its work although the fault answers.
+    answer, `garble` spoils a good answer, `done` lets the service do its work although the fault answers. `only`: the
+    site, token or channel whose requests fail. After the body, `repeat` is sent every `every` seconds until the client
+    hangs up. With `headers` alone the service's own answer carries them too.
     """
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: str | None = None
+    body: str | bytes | None = None
     delay: float = 0.0
     drop: Literal["before", "after"] | None = None
     garble: Literal["truncate", "html"] | None = None
     done: bool = False
+    only: str | None = None
+    repeat: bytes = b""
+    every: float = 0.0
 
     @property
     def answers(self) -> bool:
         """Whether the service's own answer is replaced."""
-        return self.status is not None or self.body is not None
+        return self.status is not None or self.body is not None or bool(self.repeat)
 
     @property
     def works(self) -> bool:
@@ -43,12 +74,41 @@ class Fault:
         return self.done or not self.answers
 
 
+def redirect(url: str, status: int = 307, *, only: str | None = None) -> Fault:
+    """Return a redirect to another address."""
+    return Fault(status=status, headers={"Location": url}, only=only)
+
+
+def endless(*, only: str | None = None) -> Fault:
+    """Return an answer that never ends and comes as fast as it is read."""
+    return Fault(body=" ", repeat=b" " * _CHUNK, only=only)
+
+
+def drip(every: float = 1.0, *, only: str | None = None) -> Fault:
+    """Return an answer that never ends and comes one byte at a time, every `every` seconds."""
+    return Fault(body="{", repeat=b" ", every=every, only=only)
+
+
+def bomb(size: int, *, only: str | None = None) -> Fault:
+    """Return a gzipped answer of `size` decoded bytes, which is valid JSON."""
+    headers = {"Content-Encoding": "gzip"}
+    return Fault(status=200, headers=headers, body=_compressed(size, b'{"ok": true}'), only=only)
+
+
+@lru_cache(maxsize=8)
+def _compressed(size: int, end: bytes) -> bytes:
+    gzip = zlib.compressobj(9, wbits=31)
+    blanks = size - len(end)
+    parts = [gzip.compress(b" " * min(_CHUNK, blanks - start)) for start in range(0, blanks, _CHUNK)]
+    return b"".join([*parts, gzip.compress(end), gzip.flush()])
+
+
 class Faults:
     """The faults that are still to come, by the end of the path that they wait for."""
 
     def __init__(self) -> None:
         self._once: dict[str, deque[Fault]] = {}
-        self._always: dict[str, Fault] = {}
+        self._always: dict[tuple[str, str | None], Fault] = {}
 
     def add(self, match: str, *faults: Fault) -> None:
         """Let the next requests whose path ends with `match` fail, one fault each, in order."""
@@ -56,30 +116,38 @@ class Faults:
 
     def always(self, match: str, fault: Fault) -> None:
         """Let every request whose path ends with `match` fail, until `clear`."""
-        self._always[match] = fault
+        self._always[match, fault.only] = fault
 
     def clear(self, match: str | None = None) -> None:
         """Forget the faults of `match`, or all of them."""
-        for faults in (self._once, self._always):
-            if match is None:
-                faults.clear()
-            else:
-                faults.pop(match, None)
+        self._once = {key: queue for key, queue in self._once.items() if match not in (None, key)}
+        self._always = {key: fault for key, fault in self._always.items() if match not in (None, key[0])}
 
-    def take(self, path: str) -> Fault | None:
-        """The fault for a request to `path`; one that was queued is used up."""
+    def take(self, path: str, about: Collection[str] = ()) -> Fault | None:
+        """Return the fault for a request to `path` that concerns `about`, and use it up if it was queued."""
         for match, queue in self._once.items():
-            if queue and path.endswith(match):
-                return queue.popleft()
-        return next((fault for match, fault in self._always.items() if path.endswith(match)), None)
+            if not path.endswith(match):
+                continue
+            for fault in queue:
+                if fault.only is None or fault.only in about:
+                    queue.remove(fault)
+                    return fault
+        for (match, only), fault in self._always.items():
+            if path.endswith(match) and (only is None or only in about):
+                return fault
+        return None
 
 
-def failing(faults: Faults) -> Middleware:
-    """Middleware that lets requests fail as `faults` says."""
+def _nothing(_: web.Request) -> Collection[str]:
+    return ()
+
+
+def failing(faults: Faults, about: Callable[[web.Request], Collection[str]] = _nothing) -> Middleware:
+    """Middleware that lets requests fail as `faults` says; `about` names what a request concerns."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = faults.take(request.path)
+        fault = faults.take(request.path, about(request))
         return await handler(request) if fault is None else await _fail(fault, request, handler)
 
     return middleware
@@ -91,9 +159,22 @@ async def _fail(fault: Fault, request: web.Request, handler: Handler) -> web.Str
     if fault.drop:
         _hang_up(request)
     if fault.answers:
-        response = web.Response(status=fault.status or 200, text=fault.body or "", content_type="application/json")
+        body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
+        if fault.repeat:
+            return await _never_end(fault, request, body)
+        response = web.Response(status=fault.status or 200, body=body, content_type="application/json")
     response.headers.update(fault.headers)
     return _garbled(fault, response)
+
+
+async def _never_end(fault: Fault, request: web.Request, body: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(status=fault.status or 200, headers=fault.headers)
+    response.content_type = "application/json"
+    await response.prepare(request)
+    await response.write(body)
+    while True:  # a client that hangs up ends it: then `write` raises
+        await asyncio.sleep(fault.every)
+        await response.write(fault.repeat)
 
 
 def _garbled(fault: Fault, response: web.StreamResponse) -> web.StreamResponse:

@@ -1,7 +1,7 @@
 """An embedded Wix: a real HTTP server on loopback that takes what Wix takes and refuses what Wix refuses."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -38,6 +38,9 @@ class Request:
     at: float
     site_id: str | None = None
     status: int | None = None
+
+
+_KEPT = web.RequestKey("kept", Request)
 
 
 class EmbeddedWix:
@@ -139,7 +142,7 @@ class EmbeddedWix:
         self._tokens.clear()
 
     def _application(self) -> web.Application:
-        app = application(self._record, failing(self.faults), shape_errors)
+        app = application(self._record, failing(self.faults, _about), shape_errors)
         for method, path, call in CALLS:
             app.router.add_route(method, path, self._authorized(call))
         app.router.add_post("/oauth2/token", self._token)
@@ -155,6 +158,7 @@ class EmbeddedWix:
         headers = dict(request.headers)
         kept = Request(request.method, request.path, dict(request.query), headers, body, self.clock.monotonic())
         self.requests.append(kept)
+        request[_KEPT] = kept
         with suppress(Refusal):
             kept.site_id = self._caller(request).site_id
         response = await handler(request)
@@ -209,3 +213,8 @@ class EmbeddedWix:
         self._tokens[token] = (site.site_id, self.clock.monotonic() + self.token_lifetime)
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": self.token_lifetime}
         return web.json_response(answer)
+
+
+def _about(request: web.Request) -> Collection[str]:
+    site_id = request[_KEPT].site_id
+    return () if site_id is None else (site_id,)
