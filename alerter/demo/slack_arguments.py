@@ -59,8 +59,11 @@ def read_text(arguments: Mapping[str, Any], most: int) -> str | None:
     return text
 
 
-def read_blocks(arguments: Mapping[str, Any], limit: int | None) -> list[Json] | None:
-    """The blocks of a message, which are good; None where the call has none."""
+def read_blocks(arguments: Mapping[str, Any], limit: int | None, error: str) -> list[Json] | None:
+    """The blocks of a message, which are good; None where the call has none.
+
+    `error`: what more than `limit` characters are refused with.
+    """
     if arguments.get("blocks") in (None, ""):
         return None
     blocks = _structured(arguments["blocks"], "invalid_blocks_format")
@@ -70,7 +73,7 @@ def read_blocks(arguments: Mapping[str, Any], limit: int | None) -> list[Json] |
         messages = [f"[ERROR] {fault}" for fault in faults]
         raise SlackError("invalid_blocks", errors=faults, response_metadata={"messages": messages})
     if limit is not None and length_of(blocks) > limit:
-        raise SlackError("msg_blocks_too_long")
+        raise SlackError(error)
     return blocks
 
 

@@ -1,10 +1,10 @@
 """What the embedded Slack holds: tokens, channels, messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import ceil
 from typing import Any
-
-from alerter.clock import Clock
 
 Json = dict[str, Any]
 ALL_SCOPES = (
@@ -22,21 +22,38 @@ ALL_SCOPES = (
 class SlackError(Exception):
     """A call that Slack answers with `ok: false`; `more` stands beside the error in the answer."""
 
+    retry_after: int | None = None
+
     def __init__(self, error: str, **more: Any) -> None:
         super().__init__(error)
         self.error = error
         self.more = more
 
 
+class RateLimited(SlackError):
+    """A call that is answered with 429; `wait` is in seconds."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("ratelimited")
+        self.retry_after = max(1, ceil(wait))
+
+
 @dataclass
 class Token:
-    """A bot token; what was revoked or belongs to somebody who left opens nothing."""
+    """A bot token; what was revoked or belongs to somebody who left opens nothing.
+
+    `limited_history`: the app is distributed outside the Marketplace, and reads history a page of 15 a minute.
+    `team`: what auth.test answers. `cookie`: what every answer sets as a cookie.
+    """
 
     token: str
     scopes: tuple[str, ...]
     bot_id: str
     revoked: bool = False
     inactive: bool = False
+    limited_history: bool = False
+    team: str = "Embedded"
+    cookie: str | None = None
 
     @property
     def user_id(self) -> str:
@@ -143,12 +160,12 @@ class Channel:
 class Timestamps:
     """Message ids that are times, each later than the one before."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._last = 0
 
     def next(self) -> str:
-        """The id of the message that comes in now."""
-        now = int(self._clock.now().timestamp() * 1_000_000)
+        """Return the id of the message that comes in now."""
+        now = int(self._now().timestamp() * 1_000_000)
         self._last = max(now, self._last + 1)
         return f"{self._last // 1_000_000}.{self._last % 1_000_000:06}"

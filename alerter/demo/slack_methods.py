@@ -1,0 +1,321 @@
+"""The methods of Slack's Web API that the embedded Slack answers, for a caller who was let in."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from alerter.clock import Clock
+from alerter.demo.slack_arguments import (
+    cursor_to,
+    flag,
+    read_blocks,
+    read_cursor,
+    read_limit,
+    read_metadata,
+    read_text,
+    read_ts,
+    require,
+)
+from alerter.demo.slack_workspace import (
+    ALL_SCOPES,
+    Channel,
+    Edit,
+    Json,
+    Post,
+    RateLimited,
+    SlackError,
+    Timestamps,
+    Token,
+)
+
+# https://docs.slack.dev/reference/methods/chat.update and chat.postMessage
+_LONGEST_POST = 40_000
+_LONGEST_UPDATE = 4_000
+# https://docs.slack.dev/apis/web-api/rate-limits: apps that are distributed outside the Marketplace
+_LIMITED_PAGE = 15
+_LIMITED_EVERY = 60.0
+_LIMITED = {"conversations.history", "conversations.replies"}
+# Posts that were sent a second apart may arrive a little closer.
+_TOLERANCE = 0.02
+_Method = Callable[[Token, Json], Json]
+
+
+class Workspace:
+    """A workspace: its channels, what was posted there, and what it refuses.
+
+    `pace`: seconds between two posts to one channel, None for as many as anybody likes. `blocks_limit`: how many
+    characters the blocks of a message may hold, and `blocks_error` what more is answered with. `refuse`: (method,
+    channel) → error, where "*" stands for any. `oldest_first`: with `oldest` alone, history begins with the messages
+    next to it. `skew`: how many seconds Slack's clock is ahead of `clock`.
+    """
+
+    def __init__(self, clock: Clock, pace: float | None) -> None:
+        self.clock = clock
+        self.pace = pace
+        # Messages of 11,341 (https://github.com/slackapi/bolt-js/issues/2867) and of 13,201 characters (#2509) were
+        # refused; no page says where the limit is.
+        self.blocks_limit: int | None = 11_340
+        self.blocks_error = "msg_blocks_too_long"
+        self.refuse: dict[tuple[str, str], str] = {}
+        self.oldest_first = False
+        self.skew = 0.0
+        self.tokens: dict[str, Token] = {}
+        self.channels: dict[str, Channel] = {}
+        self.users: dict[str, str] = {}
+        self.posts: list[Post] = []
+        self._throttled: dict[str, float] = {}
+        self._looked: dict[tuple[str, str], float] = {}
+        self._timestamps = Timestamps(self.now)
+        self.methods: Mapping[str, _Method] = {
+            "auth.test": self._auth_test,
+            "chat.delete": self._delete,
+            "chat.postMessage": self._post,
+            "chat.update": self._update,
+            "conversations.history": self._history,
+            "conversations.info": self._info,
+            "conversations.open": self._open,
+            "conversations.replies": self._replies,
+        }
+
+    def now(self) -> datetime:
+        """Return the time by Slack's clock."""
+        return self.clock.now() + timedelta(seconds=self.skew)
+
+    def add_token(
+        self,
+        token: str,
+        scopes: Iterable[str] = ALL_SCOPES,
+        *,
+        bot_id: str = "B00000001",
+        limited_history: bool = False,
+        team: str = "Embedded",
+        cookie: str | None = None,
+    ) -> Token:
+        """Let a bot in; tokens of one bot may change each other's messages and share their limits."""
+        self.tokens[token] = Token(
+            token, tuple(scopes), bot_id, limited_history=limited_history, team=team, cookie=cookie
+        )
+        return self.tokens[token]
+
+    def revoke(self, token: str) -> None:
+        """Make a token worthless."""
+        self.tokens[token].revoked = True
+
+    def add_channel(
+        self, channel_id: str, name: str, *, member: bool = True, archived: bool = False, private: bool = False
+    ) -> Channel:
+        """Add a channel; the bot is a member of it unless told otherwise."""
+        self.channels[channel_id] = Channel(channel_id, name, member, archived, private)
+        return self.channels[channel_id]
+
+    def add_user(self, user_id: str, name: str = "someone") -> None:
+        """Add a person (U…, or W… on Enterprise Grid), to whom the bot may write."""
+        self.users[user_id] = name
+
+    def say(self, channel_id: str, text: str, *, thread_ts: str | None = None) -> str:
+        """Write a message as somebody who is not the bot; return its ts."""
+        channel = self.channels[channel_id]
+        post = Post(channel_id, channel.name, self._timestamps.next(), text, [], None, thread_ts)
+        channel.keep(post)
+        return post.ts
+
+    def delete(self, channel_id: str, ts: str) -> None:
+        """Delete a message as an admin; KeyError where there is none."""
+        self.channels[channel_id].remove(ts)
+
+    def throttle(self, method: str, seconds: float) -> None:
+        """Answer every call of a method with 429 for so long."""
+        self._throttled[method] = self.clock.monotonic() + seconds
+
+    def call(self, token: Token, method: str, args: Json) -> Json:
+        """Do what a caller asks for; a SlackError where it is refused."""
+        self._limit(token, method)
+        channel = str(args.get("channel"))
+        for key in ((method, channel), (method, "*"), ("*", channel), ("*", "*")):
+            if key in self.refuse:
+                raise SlackError(self.refuse[key])
+        return self.methods[method](token, args)
+
+    def _limit(self, token: Token, method: str) -> None:
+        now = self.clock.monotonic()
+        if (wait := self._throttled.get(method, now) - now) > 0:
+            raise RateLimited(wait)
+        if token.limited_history and method in _LIMITED:
+            before = self._looked.get((token.bot_id, method))
+            if before is not None and (wait := before + _LIMITED_EVERY - now) > 0:
+                raise RateLimited(wait)
+            self._looked[token.bot_id, method] = now
+
+    def _auth_test(self, token: Token, _: Json) -> Json:
+        team = {"url": "https://embedded.slack.com/", "team": token.team, "team_id": "T00000001"}
+        return {**team, "user": "alerter", "user_id": token.user_id, "bot_id": token.bot_id}
+
+    def _post(self, token: Token, args: Json) -> Json:
+        token.require("chat:write")
+        channel = self._writable(token, require(args, "channel"))
+        text, blocks = self._words(args, _LONGEST_POST)
+        metadata = read_metadata(args)
+        thread_ts = self._parent(channel, args)
+        self._keep_pace(channel)
+        post = Post(
+            channel.id,
+            channel.name,
+            self._timestamps.next(),
+            text or "",
+            blocks or [],
+            metadata or None,
+            thread_ts,
+            flag(args, "reply_broadcast") and thread_ts is not None,
+            args,
+            self.clock.monotonic(),
+            token.bot_id,
+        )
+        channel.keep(post)
+        self.posts.append(post)
+        return {"channel": channel.id, "ts": post.ts, "message": post.shown(metadata=True)}
+
+    def _update(self, token: Token, args: Json) -> Json:
+        token.require("chat:write")
+        channel = self._found(require(args, "channel"))
+        post = self._own(channel, token, args, "cant_update_message")
+        if channel.archived:
+            raise SlackError("is_inactive")
+        text, blocks = self._words(args, _LONGEST_UPDATE)
+        metadata = read_metadata(args)
+        post.edits.append(Edit(post.text, post.blocks, post.metadata))
+        post.text = post.text if text is None else text
+        # Text without blocks takes the old blocks away; metadata stays unless it is spoken of.
+        post.blocks = blocks or []
+        post.metadata = post.metadata if metadata is None else metadata or None
+        message = post.shown(metadata=True)
+        return {"channel": channel.id, "ts": post.ts, "text": post.text, "message": message}
+
+    def _delete(self, token: Token, args: Json) -> Json:
+        token.require("chat:write")
+        channel = self._found(require(args, "channel"))
+        post = self._own(channel, token, args, "cant_delete_message")
+        channel.remove(post.ts)
+        return {"channel": channel.id, "ts": post.ts}
+
+    def _info(self, token: Token, args: Json) -> Json:
+        token.require("channels:read", "groups:read", "im:read")
+        channel = self._found(require(args, "channel"))
+        token.require(f"{channel.family}:read")
+        kinds = {"is_channel": channel.family == "channels", "is_group": channel.family == "groups"}
+        state = {
+            "is_archived": channel.archived,
+            "is_member": channel.member,
+            "is_private": channel.family != "channels",
+        }
+        named = {"user": channel.user, "is_im": True} if channel.user else {"name": channel.name, "is_im": False}
+        return {"channel": {"id": channel.id, **kinds, **state, **named}}
+
+    def _open(self, token: Token, args: Json) -> Json:
+        token.require("im:write")
+        users = str(args.get("users") or "").split(",")
+        if users == [""]:
+            raise SlackError("users_list_not_supplied")
+        if len(users) > 1:
+            raise SlackError("invalid_arguments")
+        channel = self._direct(users[0])
+        if channel is None:
+            raise SlackError("user_not_found")
+        return {"channel": {"id": channel.id}}
+
+    def _history(self, token: Token, args: Json) -> Json:
+        channel = self._readable(token, args)
+        posts = [post for post in channel.messages.values() if post.in_channel]
+        limit = _page_limit(token, args, 100, 999)
+        if self.oldest_first and args.get("oldest") and not args.get("latest"):
+            answer = _page(posts, args, limit)
+            return {**answer, "messages": answer["messages"][::-1]}
+        return _page(posts[::-1], args, limit, backward=True)
+
+    def _replies(self, token: Token, args: Json) -> Json:
+        channel = self._readable(token, args)
+        thread = channel.thread(require(args, "ts"))
+        if not thread:
+            raise SlackError("thread_not_found")
+        return _page(thread, args, _page_limit(token, args, 1000, 1000), always=thread[0])
+
+    def _words(self, args: Json, longest: int) -> tuple[str | None, list[Json] | None]:
+        text, blocks = read_text(args, longest), read_blocks(args, self.blocks_limit, self.blocks_error)
+        if not blocks and not (text or "").strip():
+            raise SlackError("no_text")
+        return text, blocks
+
+    def _own(self, channel: Channel, token: Token, args: Json, error: str) -> Post:
+        post = channel.messages.get(require(args, "ts"))
+        if post is None:
+            raise SlackError("message_not_found")
+        if post.bot_id != token.bot_id:
+            raise SlackError(error)
+        return post
+
+    def _found(self, channel_id: str) -> Channel:
+        channel = self.channels.get(channel_id)
+        if channel is None or (channel.private and not channel.member):
+            raise SlackError("channel_not_found")
+        return channel
+
+    def _readable(self, token: Token, args: Json) -> Channel:
+        token.require("channels:history", "groups:history", "im:history")
+        channel = self._found(require(args, "channel"))
+        token.require(f"{channel.family}:history")
+        if not channel.member:
+            raise SlackError("not_in_channel")
+        return channel
+
+    def _writable(self, token: Token, channel_id: str) -> Channel:
+        channel = self._direct(channel_id) or self._found(channel_id)
+        if not channel.member and "chat:write.public" not in token.scopes:
+            raise SlackError("not_in_channel")
+        if channel.archived:
+            raise SlackError("is_archived")
+        return channel
+
+    def _direct(self, user_id: str) -> Channel | None:
+        if user_id not in self.users:
+            return None
+        digits = user_id.removeprefix("U")
+        channel = Channel(f"D{digits}", self.users[user_id], user=user_id)
+        return self.channels.setdefault(channel.id, channel)
+
+    def _parent(self, channel: Channel, args: Json) -> str | None:
+        thread_ts = read_ts(args, "thread_ts", "invalid_thread_ts")
+        parent = channel.messages.get(thread_ts or "")
+        if parent is None:
+            # A reply to a message that is gone is posted, in the channel: https://github.com/slack-go/slack/issues/1571
+            return None
+        if parent.thread_ts is not None:
+            raise SlackError("cannot_reply_to_message")
+        return thread_ts
+
+    def _keep_pace(self, channel: Channel) -> None:
+        now = self.clock.monotonic()
+        if self.pace is not None and channel.posted_at is not None and now - channel.posted_at < self.pace - _TOLERANCE:
+            raise RateLimited(1)
+        channel.posted_at = now
+
+
+def _page_limit(token: Token, args: Json, usual: int, most: int) -> int:
+    return min(read_limit(args, usual, most), _LIMITED_PAGE if token.limited_history else most)
+
+
+def _page(posts: Sequence[Post], args: Json, limit: int, *, backward: bool = False, always: Post | None = None) -> Json:
+    """A page of `posts`, which lie in the order of reading; every page begins with `always`."""
+    oldest, latest = read_ts(args, "oldest", "invalid_ts_oldest"), read_ts(args, "latest", "invalid_ts_latest")
+    inclusive = flag(args, "inclusive")
+    if (start := read_cursor(args)) is not None:
+        posts = [post for post in posts if (post.ts <= start if backward else post.ts >= start)]
+    chosen = [post for post in posts if post is always or _between(post.ts, oldest, latest, inclusive=inclusive)]
+    page, rest = chosen[:limit], chosen[limit:]
+    metadata = flag(args, "include_all_metadata")
+    following = {"response_metadata": {"next_cursor": cursor_to(rest[0].ts)}} if rest else {}
+    messages = [post.shown(metadata=metadata) for post in page]
+    return {"messages": messages, "has_more": bool(rest), **following}
+
+
+def _between(ts: str, oldest: str | None, latest: str | None, *, inclusive: bool) -> bool:
+    if inclusive and ts in (oldest, latest):
+        return True
+    return (oldest is None or ts > oldest) and (latest is None or ts < latest)
