@@ -1,10 +1,12 @@
 """A mailbox: a real SMTP server on loopback that keeps what it takes and refuses what it is told to refuse."""
 
 import asyncio
+import functools
 import hmac
 import logging
 import ssl
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email import message_from_bytes, policy
@@ -14,9 +16,15 @@ from typing import Any, Literal, Self
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from alerter.clock import Clock
+from alerter.demo.mailbox_faults import Replies, Reply
 
 _HOST = "127.0.0.1"
 _NAME = "mailbox.localhost"
+_SIZE = 33_554_432
+_MECHANISMS = ("LOGIN", "PLAIN")
+_Command = Callable[[str | None], Awaitable[None]]
+
+__all__ = ["Mail", "Mailbox", "Reply"]
 
 
 # At every login aiosmtpd warns of an attribute that it sets itself.
@@ -64,7 +72,9 @@ class Mailbox:
     `refuse`: address → reply to RCPT. `refuse_sender`: reply to MAIL. `greeting`: what clients are sent away with.
     `data_replies`: replies to the next DATAs, whose mails are not kept. `always_reply`: the same for every DATA.
     `drop`: connections to close: at connect, or at the end of DATA before or after the mail is kept. `hang`: seconds
-    before the reply to DATA (the mail is kept by then). `down`: greet with 421.
+    before the reply to DATA (the mail is kept by then). `down`: greet with 421. `faults`: what single commands are
+    answered with. `smtputf8`: addresses beyond ASCII are taken from those who ask for it. `size`: the most bytes of a
+    mail. `mechanisms`: the ways to log in.
     """
 
     def __init__(
@@ -92,6 +102,10 @@ class Mailbox:
         self.drop: deque[Literal["before", "after", "connect"]] = deque()
         self.hang = 0.0
         self.down = False
+        self.faults = Replies()
+        self.smtputf8 = True
+        self.size = _SIZE
+        self.mechanisms: tuple[str, ...] = _MECHANISMS
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
@@ -137,9 +151,11 @@ class Mailbox:
     async def handle_EHLO(  # noqa: N802 - the name is aiosmtpd's
         self, _: SMTP, session: Session, __: Envelope, hostname: str, replies: list[str]
     ) -> list[str]:
-        """Greet, and speak of AUTH only where there is a password."""
+        """Greet, and offer AUTH only where there is a password."""
         session.host_name = hostname
-        return [reply for reply in replies if self.username or not reply.startswith("250-AUTH")]
+        hidden = [] if self.username else ["250-AUTH"]
+        hidden += [] if self.smtputf8 else ["250-SMTPUTF8"]
+        return [reply for reply in replies if not reply.startswith(tuple(hidden))]
 
     async def handle_MAIL(  # noqa: N802 - the name is aiosmtpd's
         self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
@@ -147,6 +163,8 @@ class Mailbox:
         """Take a sender."""
         if self.refuse_sender:
             return self.refuse_sender
+        if envelope.smtp_utf8 and not self.smtputf8:
+            return "555 5.5.4 SMTPUTF8 is not supported"
         if not address.isascii() and not envelope.smtp_utf8:
             return "553 5.6.7 The address needs SMTPUTF8"
         envelope.mail_from = address
@@ -164,19 +182,31 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Ok"
 
-    async def handle_DATA(self, server: SMTP, _: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(  # noqa: N802 - the name is aiosmtpd's
+        self, server: SMTP, _: Session, envelope: Envelope
+    ) -> str | bytes:
         """Take a mail, or do with it what was asked for."""
-        drop = self.drop.popleft() if self.drop and self.drop[0] != "connect" else None
-        if drop == "before":
+        fault = self._end_of_data(envelope)
+        await asyncio.sleep(fault.delay)
+        if fault.drop == "before":
             _abort(server)
-        reply = self.data_replies.popleft() if self.data_replies else self.always_reply
-        if reply is None:
+        reply = fault.reply_to(".")
+        if fault.works:
             self.mails.append(self._mail(envelope))
-            reply = f"250 2.0.0 Ok: queued as {len(self.mails)}"
         await asyncio.sleep(self.hang)
-        if drop == "after":
+        if fault.drop == "after":
             _abort(server)
-        return reply
+        return reply or f"250 2.0.0 Ok: queued as {len(self.mails)}"
+
+    def _end_of_data(self, envelope: Envelope) -> Reply:
+        if self.drop and self.drop[0] != "connect":
+            drop = self.drop.popleft()
+            return Reply(drop="before" if drop == "before" else "after")
+        reply = self.data_replies.popleft() if self.data_replies else self.always_reply
+        if reply is not None:
+            return Reply(reply.encode())
+        content = (envelope.original_content or b"").decode("latin-1")
+        return self.faults.take(".", "\n".join([*envelope.rcpt_tos, content])) or Reply()
 
     def authenticate(self, _: SMTP, __: Session, ___: Envelope, ____: str, login: LoginPassword) -> AuthResult:
         """Compare a login with the one that is right."""
@@ -201,14 +231,20 @@ class _Connection(SMTP):
             hostname=_NAME,
             ident="ESMTP",
             enable_SMTPUTF8=True,
+            data_size_limit=mailbox.size,
             tls_context=mailbox.ssl_context if starttls else None,
             require_starttls=starttls,
             auth_require_tls=starttls,
+            auth_exclude_mechanism=set(_MECHANISMS) - set(mailbox.mechanisms),
             authenticator=mailbox.authenticate,
             loop=asyncio.get_running_loop(),
         )
         # Given as an argument, aiosmtpd warns of it wherever it did not start TLS itself.
         self._auth_required = mailbox.username is not None
+        self._smtp_methods = {name: self._faulty(name, method) for name, method in self._smtp_methods.items()}
+        self._faults = mailbox.faults
+        self._instead: bytes | None = None
+        self._silent = self._once = False
         self._connections = connections
         self._connections.add(self)
 
@@ -226,7 +262,42 @@ class _Connection(SMTP):
     async def _handle_client(self) -> None:
         # A client that is gone is no error here, whatever it was in the middle of.
         with suppress(ConnectionError):
+            if fault := self._faults.take("CONNECT", ""):
+                await asyncio.sleep(fault.delay)
+                if fault.drop:
+                    _abort(self)
+                self._instead = fault.raw
             await super()._handle_client()
+
+    def _faulty(self, name: str, method: _Command) -> _Command:
+        """Let the faults decide what becomes of a command."""
+
+        @functools.wraps(method)
+        async def command(argument: str | None) -> None:
+            line = f"{name} {argument or ''}".strip()
+            fault = self._faults.take(name, line) or Reply()
+            await asyncio.sleep(fault.delay)
+            self._instead, self._silent = fault.reply_to(line), fault.drop is not None
+            # A reply in place of EHLO's first line stands for all its lines; 354 is followed by another reply.
+            self._once = name == "EHLO"
+            waits = name == "DATA" and fault.drop  # the client says nothing more before a reply
+            if fault.works and not waits:
+                await method(argument)
+            elif not fault.drop:
+                await self.push("")
+            self._instead, self._silent = None, False
+            if fault.drop:
+                _abort(self)
+
+        return command
+
+    async def push(self, status: str | bytes) -> None:
+        """Send a reply, or what a fault puts in its place."""
+        if self._silent:
+            return
+        if self._instead is not None:
+            status, self._instead, self._silent = self._instead, None, self._once
+        await super().push(status.encode() if isinstance(status, str) else status)
 
 
 class _Farewell(asyncio.Protocol):
