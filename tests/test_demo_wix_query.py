@@ -287,3 +287,60 @@ async def test_one_of_a_hundred_thousand_reviews_is_found() -> None:
         query = {"filter": {"createdDate": {"$gte": created}}}
         async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
             assert ids(await http.post(QUERY, content=json.dumps({"query": query}))) == ["099999"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"$and": [{"createdDate": {"$gte": at(1)}}, {"createdDate": {"$lt": at(4)}}]}, "bcd"),
+        ({"createdDate": {"$gte": at(1), "$lt": at(4)}}, "bcd"),
+        ({"createdDate": {"$gte": at(1)}, "content.rating": {"$lte": 2}}, "be"),
+        ({"$and": [{"createdDate": {"$gte": at(1)}, "content.rating": 1}]}, "be"),
+        ({"$or": [{"id": "a"}, {"content.rating": {"$gte": 4}}]}, "ad"),
+        ({"$not": {"id": {"$in": ["a", "b"]}}}, "cde"),
+        ({"$not": {"$or": [{"id": "a"}, {"$and": [{"content.rating": 1}, {"id": "e"}]}]}}, "bcd"),
+        ({"$and": [{"$or": [{"id": "a"}, {"id": "c"}]}, {"$not": {"content.rating": 3}}]}, "a"),
+        ({"$and": [{"id": {"$in": ["a", "b"]}}, {"id": {"$in": ["b", "c"]}}]}, "b"),
+        ({"$or": [{"id": "a"}], "content.rating": 1}, "a"),
+    ],
+    ids=str,
+)
+async def test_conditions_are_joined_by_and_or_and_not(
+    wix: EmbeddedWix, http: httpx.AsyncClient, asked: Any, found: str
+) -> None:
+    for second, (name, rating) in enumerate({"a": 1, "b": 1, "c": 3, "d": 4, "e": 1}.items()):
+        wix.add(SITE, {"id": name, "createdDate": at(second), "content": {"rating": rating}})
+    assert "".join(ids(await http.post(QUERY, json={"query": {"filter": asked}}))) == found
+    assert (await http.post(COUNT, json={"filter": asked})).json() == {"count": len(found)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"$and": {"id": "a"}}, "filter.$and"),
+        ({"$and": []}, "filter.$and"),
+        ({"$and": [{}]}, "filter.$and[0]"),
+        ({"$or": [{"id": "a"}, "b"]}, "filter.$or[1]"),
+        ({"$not": [{"id": "a"}]}, "filter.$not"),
+        ({"$not": {}}, "filter.$not"),
+        ({"$nor": [{"id": "a"}]}, "filter.$nor"),
+        ({"$and": [{"id": "a"}, {"updatedDate": at(1)}]}, "filter.$and[1].updatedDate"),
+        ({"$not": {"verified": {"$in": [True]}}}, "filter.$not.verified"),
+    ],
+    ids=str,
+)
+async def test_filters_that_are_joined_wrongly_are_refused(http: httpx.AsyncClient, asked: Any, field: str) -> None:
+    answer = await http.post(QUERY, json={"query": {"filter": asked}})
+    assert answer.status_code == 400
+    (violation,) = answer.json()["details"]["validationError"]["fieldViolations"]
+    assert violation["field"] == field
+
+
+async def test_a_cursor_carries_a_joined_filter_on(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    for second, name in enumerate("abcde"):
+        wix.add(SITE, {"id": name, "createdDate": at(second)})
+    asked = {"$and": [{"createdDate": {"$gte": at(1)}}, {"$not": {"id": "d"}}]}
+    first = await http.post(QUERY, json={"query": {"filter": asked, "cursorPaging": {"limit": 2}}})
+    assert ids(first) == ["b", "c"]
+    cursor = first.json()["metadata"]["cursors"]["next"]
+    assert ids(await http.post(QUERY, json={"query": {"cursorPaging": {"limit": 2, "cursor": cursor}}})) == ["e"]

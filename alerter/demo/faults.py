@@ -3,7 +3,6 @@
 import asyncio
 import json
 import zlib
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +10,8 @@ from typing import Literal, NoReturn
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+from alerter.demo.planned import Planned
 
 HOST = "127.0.0.1"
 _LARGEST_BODY = 10 * 1024 * 1024
@@ -103,39 +104,12 @@ def _compressed(size: int, end: bytes) -> bytes:
     return b"".join([*parts, gzip.compress(end), gzip.flush()])
 
 
-class Faults:
+class Faults(Planned[Fault]):
     """The faults that are still to come, by the end of the path that they wait for."""
-
-    def __init__(self) -> None:
-        self._once: dict[str, deque[Fault]] = {}
-        self._always: dict[tuple[str, str | None], Fault] = {}
-
-    def add(self, match: str, *faults: Fault) -> None:
-        """Let the next requests whose path ends with `match` fail, one fault each, in order."""
-        self._once.setdefault(match, deque()).extend(faults)
-
-    def always(self, match: str, fault: Fault) -> None:
-        """Let every request whose path ends with `match` fail, until `clear`."""
-        self._always[match, fault.only] = fault
-
-    def clear(self, match: str | None = None) -> None:
-        """Forget the faults of `match`, or all of them."""
-        self._once = {key: queue for key, queue in self._once.items() if match not in (None, key)}
-        self._always = {key: fault for key, fault in self._always.items() if match not in (None, key[0])}
 
     def take(self, path: str, about: Collection[str] = ()) -> Fault | None:
         """Return the fault for a request to `path` that concerns `about`, and use it up if it was queued."""
-        for match, queue in self._once.items():
-            if not path.endswith(match):
-                continue
-            for fault in queue:
-                if fault.only is None or fault.only in about:
-                    queue.remove(fault)
-                    return fault
-        for (match, only), fault in self._always.items():
-            if path.endswith(match) and (only is None or only in about):
-                return fault
-        return None
+        return self.first(lambda match, only: path.endswith(match) and (only is None or only in about))
 
 
 def _nothing(_: web.Request) -> Collection[str]:

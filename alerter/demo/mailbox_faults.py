@@ -1,8 +1,9 @@
 """What goes wrong with single commands to the mailbox."""
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Literal
+
+from alerter.demo.planned import Planned
 
 
 @dataclass(frozen=True)
@@ -33,38 +34,13 @@ class Reply:
         return self.raw + b" " + line.encode(errors="surrogateescape")
 
 
-class Replies:
+class Replies(Planned[Reply]):
     """The replies that are still to come, by command.
 
     The commands are CONNECT (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, "." (the end of the mail), RSET,
     NOOP and QUIT.
     """
 
-    def __init__(self) -> None:
-        self._once: dict[str, deque[Reply]] = {}
-        self._always: dict[tuple[str, str | None], Reply] = {}
-
-    def add(self, command: str, *replies: Reply) -> None:
-        """Answer the next commands of that name so, one reply each, in order."""
-        self._once.setdefault(command, deque()).extend(replies)
-
-    def always(self, command: str, reply: Reply) -> None:
-        """Answer every command of that name so, until `clear`."""
-        self._always[command, reply.only] = reply
-
-    def clear(self, command: str | None = None) -> None:
-        """Forget the replies to `command`, or all of them."""
-        self._once = {key: queue for key, queue in self._once.items() if command not in (None, key)}
-        self._always = {key: reply for key, reply in self._always.items() if command not in (None, key[0])}
-
     def take(self, command: str, text: str) -> Reply | None:
         """Return the reply to a command that holds `text`, and use it up if it was queued."""
-        queue = self._once.get(command, deque())
-        for reply in queue:
-            if reply.only is None or reply.only in text:
-                queue.remove(reply)
-                return reply
-        for (name, only), reply in self._always.items():
-            if name == command and (only is None or only in text):
-                return reply
-        return None
+        return self.first(lambda match, only: match == command and (only is None or only in text))

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.demo import wix_query
+from alerter.demo.wix_filter import BadQueryError, read_filter
 from alerter.demo.wix_reviews import Json, Row
 from alerter.demo.wix_site import Site
 
@@ -45,7 +46,7 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return await handler(request)
     except Refusal as refusal:
         return web.json_response(refusal.body, status=refusal.status, headers=refusal.headers)
-    except wix_query.BadQueryError as error:
+    except BadQueryError as error:
         violation = Violation(error.field, error.description, error.rule)
         return web.json_response(violation.body, status=violation.status)
     except web.HTTPException as error:
@@ -84,8 +85,8 @@ async def _count(site: Site, request: web.Request) -> Json:
     body = await read_body(request)
     _only(body, {"filter", "includePrivateReviews"})
     private = _private(site, body, "includePrivateReviews")
-    conditions = list(wix_query.read_filter(body.get("filter")))
-    count = wix_query.count(site.reviews, conditions, private=private)
+    asked = read_filter(body.get("filter"))
+    count = wix_query.count(site.reviews, asked, private=private)
     if site.count_limit is not None and count > site.count_limit:
         raise Refusal(400, "TOO_MANY_TO_COUNT", "there are too many reviews to count")
     return {"count": count}
