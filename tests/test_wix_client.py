@@ -209,7 +209,7 @@ async def test_calls_that_begin_together_share_one_token(client: WixClient, wix:
 async def test_a_token_is_renewed_before_it_expires(
     client: WixClient, wix: EmbeddedWix, clock: SetClock, lifetime: int, kept: int, renewed: int
 ) -> None:
-    wix.token_lifetime = lifetime
+    wix.access.token_lifetime = lifetime
     await read(client, BY_APP)
     clock.advance(seconds=kept)
     await read(client, BY_APP)

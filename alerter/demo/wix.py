@@ -1,26 +1,29 @@
 """An embedded Wix: a real HTTP server on loopback that takes what Wix takes and refuses what Wix refuses."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from email.utils import format_datetime
 from math import ceil
 from pathlib import Path
 from typing import Any, Self
-from uuid import uuid4
+from uuid import UUID
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, application, failing
-from alerter.demo.wix_calls import CALLS, REVIEWS, Call, Refusal, oauth_error, read_body, shape_errors
+from alerter.demo.wix_access import Access, Account
+from alerter.demo.wix_calls import CALLS, CONSISTENT, FORBIDDEN, REVIEWS, Call, Refusal, shape_errors
 from alerter.demo.wix_control import add_control
+from alerter.demo.wix_misreads import Misread
 from alerter.demo.wix_reviews import Json
 from alerter.demo.wix_site import App, Site
 
-__all__ = ["App", "EmbeddedWix", "Request", "Site"]
+__all__ = ["App", "EmbeddedWix", "Misread", "Request", "Site"]
 
 
 @dataclass
@@ -44,17 +47,20 @@ _KEPT = web.RequestKey("kept", Request)
 
 
 class EmbeddedWix:
-    """The sites that it serves, what they hold, and every request that came in."""
+    """The sites that it serves, what they hold, and every request that came in.
+
+    `skew`: how many seconds the Date header is ahead of `clock`. `access`: keys, tokens and accounts.
+    """
 
     def __init__(self, *, clock: Clock | None = None, requests_per_minute: int | None = 200) -> None:
         self.clock = clock or Clock()
         self.requests_per_minute = requests_per_minute
         self.retry_after_header = True
-        self.token_lifetime = 14_400
+        self.skew = 0.0
         self.requests: list[Request] = []
         self.faults = Faults()
         self.sites: dict[str, Site] = {}
-        self._tokens: dict[str, tuple[str, float]] = {}
+        self.access = Access(self.clock, self.sites)
         self._server = Loopback(self._application)
 
     async def __aenter__(self) -> Self:
@@ -85,11 +91,34 @@ class EmbeddedWix:
         app: App | None = None,
         private: bool = True,
         catalog: str = "V3_CATALOG",
+        name: str = "A site",
     ) -> Site:
         """Serve one more site, to those who have its key or its app's secret."""
-        site = Site(site_id, self.clock, api_key, app, private, catalog)
+        site = Site(site_id, self.clock, api_key, app, private, catalog, name=name)
         self.sites[site_id] = site
         return site
+
+    def add_account(self, account_id: str, api_key: str, site_ids: Iterable[str]) -> None:
+        """Let a key open those sites, and list them."""
+        self.access.accounts[account_id] = Account(account_id, api_key, tuple(site_ids))
+
+    def forbid(self, identity: str, *permissions: str) -> None:
+        """Take permissions away from an API key or an app (by its id), until `permit`.
+
+        They are READ_REVIEWS, READ_PRIVATE_REVIEWS, SET_REPLY, REMOVE_REPLY, MODERATE_REVIEWS, READ_CATALOG,
+        READ_CONTACTS, MANAGE_YOUR_APP and SITE_LIST.
+        """
+        self.access.forbidden.setdefault(identity, set()).update(permissions)
+
+    def permit(self, identity: str) -> None:
+        """Give an API key or an app all its permissions back."""
+        self.access.forbidden.pop(identity, None)
+
+    def throttle(self, seconds: float, site_id: str | None = None) -> None:
+        """Answer everything about a site, or about all of them, with 429 for so long."""
+        for site in self.sites.values():
+            if site_id in (None, site.site_id):
+                site.throttle(seconds)
 
     def add(self, site_id: str, review: Mapping[str, Any], *, visible_after: float = 0) -> Json:
         """Create a review, completed with what Wix gives it; no query finds it before `visible_after` seconds."""
@@ -139,13 +168,16 @@ class EmbeddedWix:
 
     def revoke_tokens(self) -> None:
         """Make every access token that was given out invalid."""
-        self._tokens.clear()
+        self.access.revoke_tokens()
 
     def _application(self) -> web.Application:
         app = application(self._record, failing(self.faults, _about), shape_errors)
-        for method, path, call in CALLS:
-            app.router.add_route(method, path, self._authorized(call))
-        app.router.add_post("/oauth2/token", self._token)
+        for method, path, permission, writes, call in CALLS:
+            app.router.add_route(method, path, self._authorized(call, permission, writes=writes))
+        app.router.add_post("/oauth2/token", self.access.token)
+        app.router.add_post("/oauth2/token-info", self.access.info)
+        app.router.add_get("/apps/v1/instance", self.access.instance)
+        app.router.add_post("/site-list/v2/sites/query", self.access.query_sites)
         add_control(app, self.sites)
         return app
 
@@ -153,66 +185,37 @@ class EmbeddedWix:
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             body = json.loads(await request.read())
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         headers = dict(request.headers)
         kept = Request(request.method, request.path, dict(request.query), headers, body, self.clock.monotonic())
         self.requests.append(kept)
         request[_KEPT] = kept
         with suppress(Refusal):
-            kept.site_id = self._caller(request).site_id
+            kept.site_id = self.access.caller(request).site.site_id
         response = await handler(request)
         kept.status = response.status
-        response.headers["x-wix-request-id"] = f"{uuid4()}"
-        response.headers.setdefault("Date", format_datetime(self.clock.now(), usegmt=True))
+        response.headers["x-wix-request-id"] = f"{UUID(int=len(self.requests))}"
+        date = self.clock.now() + timedelta(seconds=self.skew)
+        response.headers.setdefault("Date", format_datetime(date, usegmt=True))
         return response
 
-    def _authorized(self, call: Call) -> Handler:
+    def _authorized(self, call: Call, permission: str, *, writes: bool) -> Handler:
         async def handler(request: web.Request) -> web.Response:
-            site = self._caller(request)
+            caller = self.access.caller(request)
+            site = caller.site
             if site.refuse is not None:
                 code = "UNAUTHENTICATED" if site.refuse == 401 else "PERMISSION_DENIED"
                 raise Refusal(site.refuse, code, "the caller is not let in")
             if (wait := site.admit(self.requests_per_minute)) is not None:
                 headers = {"Retry-After": f"{ceil(wait)}"} if self.retry_after_header else {}
                 raise Refusal(429, "RESOURCE_EXHAUSTED", "too many requests", headers)
-            return web.json_response(await call(site, request))
+            self.access.require(caller, permission)
+            request[FORBIDDEN] = frozenset(self.access.forbidden.get(caller.identity, ()))
+            consistent = {CONSISTENT: f"{len(self.requests)}"} if writes else {}
+            return web.json_response(await call(site, request), headers=consistent)
 
         return handler
-
-    def _caller(self, request: web.Request) -> Site:
-        credential = request.headers.get("Authorization")
-        if not credential:
-            raise Refusal(401, "UNAUTHENTICATED", "the request has no authorization header")
-        if (token := self._tokens.get(credential)) and self.clock.monotonic() < token[1]:
-            return self.sites[token[0]]
-        served = [site for site in self.sites.values() if site.api_key == credential]
-        if not served:
-            raise Refusal(401, "UNAUTHENTICATED", "the authorization is not valid")
-        wanted = request.headers.get("wix-site-id")
-        site = next((site for site in served if site.site_id == wanted), None)
-        if site is None:
-            raise Refusal(403, "PERMISSION_DENIED", f"no access to site {wanted or '(wix-site-id is missing)'}")
-        return site
-
-    async def _token(self, request: web.Request) -> web.Response:
-        asked = await read_body(request)
-        if asked.get("grant_type") != "client_credentials":
-            return oauth_error(400, "unsupported_grant_type", "grant_type has to be client_credentials")
-        if missing := [key for key in ("client_id", "client_secret", "instance_id") if not asked.get(key)]:
-            return oauth_error(400, "invalid_request", f"{missing[0]} is missing")
-        apps = [(site, site.app) for site in self.sites.values() if site.app is not None]
-        known = {(app.app_id, app.app_secret) for _, app in apps}
-        if (asked["client_id"], asked["client_secret"]) not in known:
-            return oauth_error(401, "invalid_client", "the app id or its secret is wrong")
-        wanted = App(asked["client_id"], asked["client_secret"], asked["instance_id"])
-        site = next((site for site, app in apps if app == wanted), None)
-        if site is None:
-            return oauth_error(400, "invalid_grant", "the app has no such instance")
-        token = f"OauthNG.JWS.{uuid4()}"
-        self._tokens[token] = (site.site_id, self.clock.monotonic() + self.token_lifetime)
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": self.token_lifetime}
-        return web.json_response(answer)
 
 
 def _about(request: web.Request) -> Collection[str]:

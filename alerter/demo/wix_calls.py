@@ -9,11 +9,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.demo import wix_query
-from alerter.demo.wix_filter import BadQueryError, read_filter
-from alerter.demo.wix_reviews import Json, Row
+from alerter.demo.wix_filter import BadQueryError, conditions_of, read_filter
+from alerter.demo.wix_misreads import Misread
+from alerter.demo.wix_reviews import Json, Reviews, Row
 from alerter.demo.wix_site import Site
 
 REVIEWS = "/reviews/v1/reviews"
+CONSISTENT = "X-Wix-Consistent"
+# What a key or an app is not allowed.
+FORBIDDEN = web.RequestKey("forbidden", frozenset[str])
 Call = Callable[[Site, web.Request], Awaitable[Json]]
 
 _LONGEST_REPLY = 10_000
@@ -55,16 +59,11 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return web.json_response({"message": error.reason, "details": {}}, status=status)
 
 
-def oauth_error(status: int, error: str, description: str) -> web.Response:
-    """A refusal in the shape of https://www.rfc-editor.org/rfc/rfc6749#section-5.2 ."""
-    return web.json_response({"error": error, "error_description": description}, status=status)
-
-
 async def read_body(request: web.Request) -> Json:
     """The JSON object of a request; a refusal where it holds none."""
     try:
         body = json.loads(await request.read() or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "INVALID_ARGUMENT", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refusal(400, "INVALID_ARGUMENT", "the body is not a JSON object")
@@ -74,38 +73,46 @@ async def read_body(request: web.Request) -> Json:
 async def _query(site: Site, request: web.Request) -> Json:
     body = await read_body(request)
     _only(body, {"query", "returnPrivateReviews"})
-    private = _private(site, body, "returnPrivateReviews")
     query = wix_query.read_query(body.get("query"), scope=site.site_id)
-    reviews, following = wix_query.run(site.reviews, query, private=private, scope=site.site_id)
-    cursors = {"next": following} if following else {}
-    return {"reviews": reviews, "metadata": {"count": len(reviews), "cursors": cursors}}
+    fields = {condition.field for condition in conditions_of(query.filter)}
+    misread = site.misreads.take("ids" if "id" in fields else "query")
+    private = _private(site, request, body, "returnPrivateReviews", misread)
+    reviews, following = wix_query.run(_as_read(site, request, misread), query, private=private, scope=site.site_id)
+    shown = [misread.shown(review) for review in reviews if not misread.hides(review)]
+    cursors = {"next": following} if following and shown else {}
+    return {"reviews": shown, "metadata": {"count": len(shown), "cursors": cursors}}
 
 
 async def _count(site: Site, request: web.Request) -> Json:
     body = await read_body(request)
     _only(body, {"filter", "includePrivateReviews"})
-    private = _private(site, body, "includePrivateReviews")
+    misread = site.misreads.take("count")
+    private = _private(site, request, body, "includePrivateReviews", misread)
     asked = read_filter(body.get("filter"))
-    count = wix_query.count(site.reviews, asked, private=private)
+    count = wix_query.count(_as_read(site, request, misread), asked, private=private)
     if site.count_limit is not None and count > site.count_limit:
         raise Refusal(400, "TOO_MANY_TO_COUNT", "there are too many reviews to count")
     return {"count": count}
 
 
 async def _get(site: Site, request: web.Request) -> Json:
-    row = _row(site, request)
+    misread = site.misreads.take("get")
+    row = _row(_as_read(site, request, misread), request)
     asked = request.query.get("returnPrivateReviews", "false")
     if asked not in {"true", "false"}:
         raise Violation("returnPrivateReviews", "a boolean is expected")
-    if not row.published and not (asked == "true" and site.private):
+    _same_id(request, request.query)
+    private = asked == "true" and _reads_private(site, request) and not misread.forbidden
+    if misread.hides(row.review) or not (row.published or private):
         raise _not_found("review", row.id)
-    return {"review": row.review}
+    return {"review": misread.shown(row.review)}
 
 
 async def _reply(site: Site, request: web.Request) -> Json:
-    row = _row(site, request)
+    row = _row(site.reviews, request)
     body = await read_body(request)
-    _only(body, {"message"})
+    _only(body, {"reviewId", "message"})
+    _same_id(request, body)
     message = body.get("message")
     if not isinstance(message, str) or not message:
         raise Violation("message", "message is required", "REQUIRED_FIELD")
@@ -115,7 +122,19 @@ async def _reply(site: Site, request: web.Request) -> Json:
 
 
 async def _unreply(site: Site, request: web.Request) -> Json:
-    return {"review": site.unreply(_row(site, request).id)}
+    row = _row(site.reviews, request)
+    _same_id(request, request.query)
+    return {"review": site.unreply(row.id)}
+
+
+async def _moderate(site: Site, request: web.Request) -> Json:
+    row = _row(site.reviews, request)
+    body = await read_body(request)
+    _only(body, {"reviewId", "status"})
+    _same_id(request, body)
+    if body.get("status") not in {"APPROVED", "REJECTED"}:
+        raise Violation("status", "status is APPROVED or REJECTED")
+    return {"review": site.moderate(row.id, body["status"])}
 
 
 async def _catalog(site: Site, _: web.Request) -> Json:
@@ -144,25 +163,40 @@ async def _contact(site: Site, request: web.Request) -> Json:
     return {"contact": site.contacts[contact_id]}
 
 
-CALLS: Sequence[tuple[str, str, Call]] = (
-    ("POST", f"{REVIEWS}/query", _query),
-    ("POST", f"{REVIEWS}/count", _count),
-    ("GET", f"{REVIEWS}/{{id}}", _get),
-    ("PATCH", f"{REVIEWS}/{{id}}/reply", _reply),
-    ("DELETE", f"{REVIEWS}/{{id}}/reply", _unreply),
-    ("GET", "/stores/v3/provision/version", _catalog),
-    ("GET", "/stores/v3/products/{id}", _product_v3),
-    ("GET", "/stores-reader/v1/products/{id}", _product_v1),
-    ("GET", "/contacts/v4/contacts/{id}", _contact),
+# Method, path, the permission that it takes, and whether it changes something.
+CALLS: Sequence[tuple[str, str, str, bool, Call]] = (
+    ("POST", f"{REVIEWS}/query", "READ_REVIEWS", False, _query),
+    ("POST", f"{REVIEWS}/count", "READ_REVIEWS", False, _count),
+    ("GET", f"{REVIEWS}/{{id}}", "READ_REVIEWS", False, _get),
+    ("PATCH", f"{REVIEWS}/{{id}}/reply", "SET_REPLY", True, _reply),
+    ("DELETE", f"{REVIEWS}/{{id}}/reply", "REMOVE_REPLY", True, _unreply),
+    ("PATCH", f"{REVIEWS}/{{id}}/moderate", "MODERATE_REVIEWS", True, _moderate),
+    ("GET", "/stores/v3/provision/version", "READ_CATALOG", False, _catalog),
+    ("GET", "/stores/v3/products/{id}", "READ_CATALOG", False, _product_v3),
+    ("GET", "/stores-reader/v1/products/{id}", "READ_CATALOG", False, _product_v1),
+    ("GET", "/contacts/v4/contacts/{id}", "READ_CONTACTS", False, _contact),
 )
 
 
-def _row(site: Site, request: web.Request) -> Row:
+def _row(reviews: Reviews, request: web.Request) -> Row:
     review_id = request.match_info["id"]
-    row = site.reviews.get(review_id)
-    if row is None or not site.reviews.visible(review_id):
+    row = reviews.get(review_id)
+    if row is None or not reviews.visible(review_id):
         raise _not_found("review", review_id)
     return row
+
+
+def _as_read(site: Site, request: web.Request, misread: Misread) -> Reviews:
+    """The reviews as this request finds them: stale ones only where it does not ask for what was just written."""
+    if not misread.stale or CONSISTENT in request.headers:
+        return site.reviews
+    return site.reviews.as_of(misread.stale)
+
+
+def _same_id(request: web.Request, fields: Mapping[str, Any]) -> None:
+    """Wix's own client repeats the id of the path in bodies and queries."""
+    if fields.get("reviewId", request.match_info["id"]) != request.match_info["id"]:
+        raise Violation("reviewId", "reviewId is not the review of the path")
 
 
 def _product(site: Site, request: web.Request, catalog: str) -> tuple[str, str, str]:
@@ -174,11 +208,15 @@ def _product(site: Site, request: web.Request, catalog: str) -> tuple[str, str, 
     return product_id, *site.products[product_id]
 
 
-def _private(site: Site, body: Mapping[str, Any], flag: str) -> bool:
+def _reads_private(site: Site, request: web.Request) -> bool:
+    return site.private and "READ_PRIVATE_REVIEWS" not in request[FORBIDDEN]
+
+
+def _private(site: Site, request: web.Request, body: Mapping[str, Any], flag: str, misread: Misread) -> bool:
     asked = body.get(flag, False)
     if not isinstance(asked, bool):
         raise Violation(flag, "a boolean is expected")
-    if asked and not site.private:
+    if asked and (misread.forbidden or not _reads_private(site, request)):
         raise Refusal(403, "PERMISSION_DENIED", "REVIEWS.READ_PRIVATE_REVIEWS is required to read private reviews")
     return asked
 

@@ -3,10 +3,11 @@
 import copy
 import re
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from alerter.clock import Clock
 
@@ -14,6 +15,7 @@ Json = dict[str, Any]
 Key = tuple[int, str]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REMEMBERED = 3600.0
 _MICROSECOND = timedelta(microseconds=1)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})")
 
@@ -53,15 +55,18 @@ def merge(into: Mapping[str, Any], changes: Mapping[str, Any]) -> Json:
     return merged
 
 
-def completed(review: Mapping[str, Any], now: datetime) -> Json:
-    """A review with everything that Wix gives it when it is created; what is given stays."""
+def completed(review: Mapping[str, Any], now: datetime, seed: str | None = None) -> Json:
+    """A review with everything that Wix gives it when it is created; what is given stays.
+
+    The ids of reviews with one `seed` are the same.
+    """
     created = review.get("createdDate") or stamp(now)
     status = (review.get("moderation") or {}).get("moderationStatus", "APPROVED")
     helpful, unhelpful = review.get("foundHelpful", 0), review.get("foundUnhelpful", 0)
     defaults = {
-        "id": str(uuid4()),
+        "id": str(uuid5(NAMESPACE_OID, f"review {seed}") if seed else uuid4()),
         "namespace": "stores",
-        "entityId": str(uuid4()),
+        "entityId": str(uuid5(NAMESPACE_OID, f"product {seed}") if seed else uuid4()),
         "createdDate": created,
         "updatedDate": created,
         "reviewDate": created,
@@ -85,6 +90,7 @@ class Reviews:
         self._rows: dict[str, Row] = {}
         self._order: list[Key] = []
         self._visible_at: dict[str, float] = {}
+        self._undo: deque[tuple[float, str, Row | None, float]] = deque()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -92,6 +98,7 @@ class Reviews:
     def put(self, review: Json, visible_after: float = 0) -> None:
         """Keep a review, in place of the one with its id."""
         row = Row(_created(review), review["id"], review)
+        self._remember(row.id)
         self._forget(row.id)
         self._rows[row.id] = row
         insort(self._order, (row.created, row.id))
@@ -101,6 +108,7 @@ class Reviews:
     def remove(self, review_id: str) -> Json:
         """Delete a review and answer what it was; KeyError where there is none."""
         review = self._rows[review_id].review
+        self._remember(review_id)
         self._forget(review_id)
         self._visible_at.pop(review_id, None)
         return review
@@ -111,10 +119,7 @@ class Reviews:
 
     def visible(self, review_id: str) -> bool:
         """Whether queries find it by now."""
-        if self._visible_at.get(review_id, 0) > self._clock.monotonic():
-            return False
-        self._visible_at.pop(review_id, None)
-        return True
+        return self._visible_at.get(review_id, 0) <= self._clock.monotonic()
 
     def keys(self, ids: Sequence[str] | None, lower: int | None, upper: int | None) -> Sequence[Key]:
         """The (created, id) of reviews in order: created from `lower` to before `upper`, with one of `ids`."""
@@ -125,10 +130,42 @@ class Reviews:
         end = len(self._order) if upper is None else bisect_left(self._order, (upper, ""))
         return self._order if (start, end) == (0, len(self._order)) else self._order[start:end]
 
+    def as_of(self, seconds: float) -> "Reviews":
+        """Return the reviews as they were so many seconds ago, an hour at most."""
+        then = self._clock.monotonic() - seconds
+        rows, visible_at = dict(self._rows), dict(self._visible_at)
+        for at, review_id, row, visible in reversed(self._undo):
+            if at <= then:
+                break
+            rows.pop(review_id, None)
+            visible_at[review_id] = visible
+            if row is not None:
+                rows[review_id] = row
+        past = Reviews(_Standing(then))
+        past._rows, past._visible_at = rows, visible_at
+        past._order = sorted((row.created, row.id) for row in rows.values())
+        return past
+
+    def _remember(self, review_id: str) -> None:
+        now = self._clock.monotonic()
+        while self._undo and self._undo[0][0] < now - _REMEMBERED:
+            self._undo.popleft()
+        self._undo.append((now, review_id, self._rows.get(review_id), self._visible_at.get(review_id, 0)))
+
     def _forget(self, review_id: str) -> None:
         old = self._rows.pop(review_id, None)
         if old is not None:
             del self._order[bisect_left(self._order, (old.created, old.id))]
+
+
+class _Standing(Clock):
+    """A clock that stands at a moment of the past."""
+
+    def __init__(self, monotonic: float) -> None:
+        self._monotonic = monotonic
+
+    def monotonic(self) -> float:
+        return self._monotonic
 
 
 def _within(created: int, lower: int | None, upper: int | None) -> bool:

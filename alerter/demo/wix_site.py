@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alerter.clock import Clock
+from alerter.demo.wix_misreads import Misreads
 from alerter.demo.wix_reviews import Json, Reviews, completed, merge, stamp
 
 
@@ -27,8 +28,8 @@ class Site:
 
     `private`: may read unpublished reviews. `refuse`: the status that shuts everybody out. `catalog`: what the
     catalog version call answers. `quiet`: moderation and replies leave `revision` and `updatedDate` as they are.
-    `count_limit`: more reviews than that are too many to count. `listen` is told of what happens: the slug of the event
-    and the review.
+    `count_limit`: more reviews than that are too many to count. `misreads`: which answers about reviews are wrong.
+    `listen` is called with what happens: the slug of the event and the review.
     """
 
     site_id: str
@@ -40,11 +41,15 @@ class Site:
     refuse: int | None = None
     quiet: bool = False
     count_limit: int | None = None
+    name: str = "A site"
+    misreads: Misreads = field(default_factory=Misreads)
     products: dict[str, tuple[str, str]] = field(default_factory=dict)
     contacts: dict[str, Json] = field(default_factory=dict)
     listen: Callable[[str, Json], None] = field(default=lambda _slug, _review: None)
     reviews: Reviews = field(init=False)
     _recent: deque[float] = field(default_factory=deque)
+    _throttled_until: float = 0.0
+    _created: int = 0
 
     def __post_init__(self) -> None:
         self.reviews = Reviews(self.clock)
@@ -52,6 +57,8 @@ class Site:
     def admit(self, limit: int | None) -> float | None:
         """Count one more request; seconds to wait instead where `limit` a minute is used up."""
         now = self.clock.monotonic()
+        if now < self._throttled_until:
+            return self._throttled_until - now
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
         if limit is not None and len(self._recent) >= limit:
@@ -59,9 +66,14 @@ class Site:
         self._recent.append(now)
         return None
 
+    def throttle(self, seconds: float) -> None:
+        """Answer everything with 429 for so long."""
+        self._throttled_until = self.clock.monotonic() + seconds
+
     def add(self, review: Mapping[str, Any], visible_after: float = 0) -> Json:
         """Create a review, completed with what Wix gives it; ValueError where it cannot be."""
-        created = completed(review, self.clock.now())
+        self._created += 1
+        created = completed(review, self.clock.now(), f"{self.site_id} {self._created}")
         if not isinstance(created["id"], str) or self.reviews.get(created["id"]):
             raise ValueError(f"there is a review {created['id']} already, or its id is not text")
         self.reviews.put(created, visible_after)

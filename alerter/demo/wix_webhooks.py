@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Self
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid5
 
 import aiohttp
 import jwt
@@ -99,7 +99,7 @@ class Webhooks:
             "deleted": {"deletedEvent": {}},
         }
         head: Json = {
-            "id": str(uuid4()),
+            "id": self._id(f"{slug} {review['id']} {self._sequences[review['id']]}"),
             "entityFqdn": _FQDN,
             "slug": slug,
             "entityId": review["id"],
@@ -109,13 +109,17 @@ class Webhooks:
         }
         return head | bodies.get(slug, {"actionEvent": {"body": {"review": review}}})
 
+    def _id(self, name: str) -> str:
+        """The same events have the same ids in every run."""
+        return str(uuid5(NAMESPACE_OID, f"{self.app_id} {name}"))
+
     def envelope(self, event_type: str, event: Mapping[str, Any], instance_id: str | None, site_id: str | None) -> str:
         """The claim `data` of a webhook."""
         told = {
             "eventType": event_type,
             "instanceId": instance_id,
-            "accountInfo": {"accountId": str(uuid4()), "siteId": site_id},
-            "identity": json.dumps({"identityType": "ANONYMOUS_VISITOR", "anonymousVisitorId": str(uuid4())}),
+            "accountInfo": {"accountId": self._id("account"), "siteId": site_id},
+            "identity": json.dumps({"identityType": "ANONYMOUS_VISITOR", "anonymousVisitorId": self._id("visitor")}),
             "data": json.dumps(event),
         }
         return json.dumps({name: value for name, value in told.items() if value is not None})
