@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
@@ -64,27 +65,32 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
             while b"C0123456789" not in printed:
                 printed += await serving.stdout.readline()
         (tmp_path / "config.toml").write_bytes(printed)
-        added = next(line for line in printed.decode().splitlines() if "/demo/reviews" in line).split()[-1]
+        added = [line.split()[-1] for line in printed.decode().splitlines() if "/demo/reviews" in line]
+        sites = tomllib.loads(printed.decode())["sites"]
+        assert ["api_key" in site for site in sites] == [True, False]
+        assert {"app_id", "app_secret", "instance_id"} <= set(sites[1])
+        assert all(secret.startswith("file:/") for secret in (sites[0]["api_key"], sites[1]["app_secret"]))
 
         assert (await output("check", cwd=tmp_path))[0] == 0
         code, out = await output("backfill", "--since", "2018-01-01", "--dry-run", cwd=tmp_path)
         assert code == 0
         assert out.splitlines()[0] == "Corner Bakery: would tell of 20 reviews"
-        assert len(out.splitlines()) == 21
+        assert out.splitlines()[21:] == ["Tea House: would tell of 0 reviews"]
         assert not (tmp_path / "demo-state.db").exists()
 
         assert (await output("run", "--once", cwd=tmp_path))[0] == 0
         async with httpx.AsyncClient() as http:
-            answer = await http.post(added, json={"content": {"rating": 1, "title": "Stale"}})
-        assert answer.status_code == 201
+            for address, title in zip(added, ("Stale", "Cold"), strict=True):
+                answer = await http.post(address, json={"content": {"rating": 1, "title": title}})
+                assert answer.status_code == 201
         assert (await output("run", "--once", cwd=tmp_path))[0] == 0
         status = json.loads((await output("status", "--json", cwd=tmp_path))[1])
-        assert status["deliveries"] == {"pending": 0, "sent": 2, "failed": 0, "cancelled": 0}
+        assert status["deliveries"] == {"pending": 0, "sent": 4, "failed": 0, "cancelled": 0}
     finally:
         serving.send_signal(signal.SIGTERM)
         out, _ = await serving.communicate()
     assert serving.returncode == 0
-    assert b"# 1 mails, 1 Slack messages: " in out
+    assert b"# 2 mails, 2 Slack messages: " in out
 
 
 async def test_a_line_that_is_no_review_is_named(tmp_path: Path) -> None:

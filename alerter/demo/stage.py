@@ -8,14 +8,22 @@ from pathlib import Path
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.page import render_page
 from alerter.demo.slack import EmbeddedSlack
-from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import AlerterError
 
 SITE_ID = "11111111-1111-4111-8111-111111111111"
 SITE = "Corner Bakery"
 PRODUCT_ID = "22222222-2222-4222-8222-222222222222"
+APP_SITE_ID = "33333333-3333-4333-8333-333333333333"
+APP_SITE = "Tea House"
+APP = App("demo-app", "demo-app-secret", "demo-instance")
 _CHANNEL = "C0123456789"
-_SECRETS = {"wix_api_key": "demo-api-key", "slack_token": "xoxb-demo-token", "smtp_password": "demo-password"}
+_SECRETS = {
+    "wix_api_key": "demo-api-key",
+    "wix_app_secret": APP.app_secret,
+    "slack_token": "xoxb-demo-token",
+    "smtp_password": "demo-password",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,13 @@ base_url = "{self.wix.base_url}"
 name = "{SITE}"
 site_id = "{SITE_ID}"
 api_key = {secret["wix_api_key"]}
+
+[[sites]]
+name = "{APP_SITE}"
+site_id = "{APP_SITE_ID}"
+app_id = "{APP.app_id}"
+app_secret = {secret["wix_app_secret"]}
+instance_id = "{APP.instance_id}"
 
 [smtp]
 host = "{self.mailbox.host}"
@@ -85,7 +100,8 @@ async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]
         EmbeddedSlack() as slack,
         Mailbox(username="alerts", password=_SECRETS["smtp_password"]) as mailbox,
     ):
-        wix.add_site(SITE_ID, api_key=_SECRETS["wix_api_key"])
+        wix.add_site(SITE_ID, api_key=_SECRETS["wix_api_key"], name=SITE)
+        wix.add_site(APP_SITE_ID, app=APP, name=APP_SITE)
         wix.add_product(SITE_ID, PRODUCT_ID, "Croissant box", "https://corner-bakery.example/croissant-box")
         slack.add_token(_SECRETS["slack_token"])
         slack.add_channel(_CHANNEL, "reviews")

@@ -14,7 +14,7 @@ from typing import Any
 from alerter.daemon import stopped_by_signals
 from alerter.demo.faults import Fault
 from alerter.demo.slack import Post
-from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage, open_stage
+from alerter.demo.stage import APP, APP_SITE_ID, PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.errors import AlerterError
 
 Say = Callable[[str], None]
@@ -46,8 +46,9 @@ async def _webhooks(stage: Stage) -> AsyncIterator[str]:
     from alerter.demo.wix_webhooks import Webhooks, free_port  # noqa: PLC0415
 
     port = free_port()
-    async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix") as webhooks:
-        webhooks.watch(stage.wix.sites[SITE_ID], "demo-instance")
+    async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix", app_id=APP.app_id) as webhooks:
+        webhooks.watch(stage.wix.sites[SITE_ID], "demo-instance-of-the-bakery")
+        webhooks.watch(stage.wix.sites[APP_SITE_ID], APP.instance_id)
         yield f"""
 # The embedded Wix sends webhooks here; /healthz and /metrics answer too.
 [web]
@@ -65,8 +66,9 @@ def _guide(stage: Stage) -> str:
 #   alerter check
 #   alerter backfill --since 2018-01-01 --dry-run
 #   alerter run
-# Add a review while it runs:
+# Add a review while it runs, to the first site or to the second:
 #   curl -d '{{"content": {{"rating": 1, "title": "Stale"}}}}' {stage.wix.base_url}/demo/reviews
+#   curl -d '{{"content": {{"rating": 1, "title": "Cold"}}}}' {stage.wix.base_url}/demo/reviews?site={APP_SITE_ID}
 """
 
 
@@ -211,8 +213,8 @@ class _Story:
         self._printer.cancel()
 
     async def _rounds(self, number: int) -> None:
-        seen = len(self._stage.wix.queries())
-        await self._until(lambda: len(self._stage.wix.queries()) >= seen + number)
+        seen = len(self._stage.wix.queries(SITE_ID))
+        await self._until(lambda: len(self._stage.wix.queries(SITE_ID)) >= seen + number)
 
     async def _arrival(self) -> None:
         await self._until(lambda: all(self._mailed(words) and self._posted(words) for words in self._all_expected()))
