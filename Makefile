@@ -26,7 +26,7 @@ torture: .venv/installed
 	$(BIN)/python -m tests.sweep
 	$(BIN)/python -m pytest -q tests/test_interleavings.py --hypothesis-profile torture
 
-# Wix's own parser of webhooks, for the one test that compares it with ours; needs node.
+# Wix's own client and parser of webhooks, for the tests that try the embedded Wix with them; needs node.
 wix-sdk:
 	npm install --prefix .node --no-audit --no-fund --no-save --ignore-scripts @wix/sdk@1 @wix/reviews@1
 
