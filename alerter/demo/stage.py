@@ -36,8 +36,7 @@ class Stage:
     folder: Path
 
     def config(self, *, every: str, reminders: str = "") -> str:
-        """A config for what is up; the secrets are files, so that it works from any shell."""
-        secret = {name: f'"file:{self.folder / name}"' for name in _SECRETS}
+        """Return a config for what is up; the secrets are files, so that it works from any shell."""
         return f"""state = "demo-state.db"
 
 [poll]
@@ -49,29 +48,17 @@ after = [{reminders}]
 
 [wix]
 base_url = "{self.wix.base_url}"
-
-[[sites]]
-name = "{SITE}"
-site_id = "{SITE_ID}"
-api_key = {secret["wix_api_key"]}
-
-[[sites]]
-name = "{APP_SITE}"
-site_id = "{APP_SITE_ID}"
-app_id = "{APP.app_id}"
-app_secret = {secret["wix_app_secret"]}
-instance_id = "{APP.instance_id}"
-
+{self._sites()}
 [smtp]
 host = "{self.mailbox.host}"
 port = {self.mailbox.port}
 security = "none"
 username = "alerts"
-password = {secret["smtp_password"]}
+password = "{self._secret("smtp_password")}"
 from = "Review alerts <alerts@example.com>"
 
 [slack]
-token = {secret["slack_token"]}
+token = "{self._secret("slack_token")}"
 base_url = "{self.slack.base_url}"
 
 [[receivers]]
@@ -82,6 +69,24 @@ email = ["owner@example.com"]
 name = "team"
 slack = "{_CHANNEL}"
 """
+
+    def _sites(self) -> str:
+        return f"""
+[[sites]]
+name = "{SITE}"
+site_id = "{SITE_ID}"
+api_key = "{self._secret("wix_api_key")}"
+
+[[sites]]
+name = "{APP_SITE}"
+site_id = "{APP_SITE_ID}"
+app_id = "{APP.app_id}"
+app_secret = "{self._secret("wix_app_secret")}"
+instance_id = "{APP.instance_id}"
+"""
+
+    def _secret(self, name: str) -> str:
+        return f"file:{self.folder / name}"
 
     def write_page(self) -> Path:
         """Write everything that has landed to an HTML page, as people would see it."""
