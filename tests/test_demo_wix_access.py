@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from alerter.demo.faults import Fault
 from alerter.demo.wix import App, EmbeddedWix
 from tests.conftest import SITE, SetClock
 
@@ -164,6 +165,14 @@ async def test_expires_in_may_be_anything(wix: EmbeddedWix, http: httpx.AsyncCli
     asked = {"client_id": "app-id", "client_secret": "app-secret", "instance_id": "instance-1"}
     answer = await http.post("/oauth2/token", json={"grant_type": "client_credentials", **asked})
     assert answer.json()["expires_in"] == int("9" * 400)
+
+
+async def test_the_tokens_of_one_app_may_fail_alone(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+    wix.add_site("third", app=App("other-app", "secret", "instance-3"))
+    wix.faults.always("/oauth2/token", Fault(status=503, only="instance-3"))
+    asked = {"grant_type": "client_credentials", "client_id": "other-app", "client_secret": "secret"}
+    assert (await http.post("/oauth2/token", json=asked | {"instance_id": "instance-3"})).status_code == 503
+    assert await token(wix)
 
 
 async def test_an_account_lists_its_sites_and_opens_them(wix: EmbeddedWix) -> None:

@@ -219,5 +219,7 @@ class EmbeddedWix:
 
 
 def _about(request: web.Request) -> Collection[str]:
-    site_id = request[_KEPT].site_id
-    return () if site_id is None else (site_id,)
+    kept = request[_KEPT]
+    asked = kept.body if isinstance(kept.body, dict) else {}
+    named = (kept.site_id, asked.get("client_id"), asked.get("instance_id"))
+    return [each for each in named if isinstance(each, str)]
