@@ -126,19 +126,19 @@ async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:
 
 
 def _reachable(config: Config, state: State) -> list[str]:
-    """The receivers that nothing but time stands between."""
+    """The destinations that nothing but time stands between."""
     parked = {block.scope for block in blocks.parked(state)}
     return [
-        each.name
-        for each in config.receivers
-        if not parked & {f"receiver:{each.name}", f"service:{config.service(each)}"}
+        destination
+        for destination, receiver in config.destinations().items()
+        if parked.isdisjoint(config.scopes(receiver, destination))
     ]
 
 
 def _nothing_left(config: Config, state: State, clock: Clock) -> bool:
     """Say what has not been delivered; True where nothing waits for a person."""
     reachable, now = _reachable(config, state), clock.now()
-    parked = outbox.pending(state, [each.name for each in config.receivers if each.name not in reachable], now)
+    parked = outbox.pending(state, [each for each in config.destinations() if each not in reachable], now)
     failed = outbox.failures(state)
     if pending := outbox.pending(state, reachable, now):
         click.echo(f"{pending} deliveries are still on their way")

@@ -108,7 +108,7 @@ async def check_services(
 
 def _bring_back(config: Config, clock: Clock, good: Sequence[Outlet], mended: Sequence[str] = ()) -> list[Finding]:
     """Unpark receivers that have just been seen to work; what was kept for them leaves with the next round."""
-    named = {scope for outlet in good for scope in (f"receiver:{outlet.receiver}", f"service:{outlet.service}")}
+    named = {scope for outlet in good for scope in outlet.scopes}
     scopes = [*sorted(named), *mended]
     try:
         state = State.read(config.state)
@@ -135,7 +135,7 @@ async def send_samples(config: Config, clock: Clock, receivers: Collection[str])
 async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:
     subject = f"receiver {outlet.receiver}"
     site, domain = config.sites[0], outlet.notifier.domain
-    message = sample("new", site.site_id, clock.now(), receiver=outlet.receiver, domain=domain)
+    message = sample("new", site.site_id, clock.now(), destination=outlet.destination, domain=domain)
     try:
         receipt = await outlet.notifier.send(message, outlet.render(message, test=True))
     except (DeliveryError, RenderError) as error:

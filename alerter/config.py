@@ -37,6 +37,7 @@ from alerter.config_fields import (
 from alerter.config_files import Files, read_files
 from alerter.config_rules import KEEP, RESCAN_WINDOW, between_keys
 from alerter.errors import ConfigError
+from alerter.models import Medium, destination_of, medium_of
 
 
 class _Table(BaseModel):
@@ -107,7 +108,7 @@ class Quiet(_Table):
 
 
 class Receiver(_Table):
-    """A named destination: people by email, or a Slack channel; and what it hears of, and when."""
+    """A named person or team, reached by email, on Slack or both; and what it is notified of, and when."""
 
     name: Word
     email: Annotated[tuple[Address, ...] | None, Field(default=None, min_length=1, strict=False)]
@@ -124,6 +125,16 @@ class Receiver(_Table):
     urgent_max_rating: Rating | None = None
     mention: SlackMention | None = None
     mention_max_rating: Rating = 5
+
+    @property
+    def media(self) -> list[Medium]:
+        """By what it is reached."""
+        return [medium for medium, way in ((Medium.EMAIL, self.email), (Medium.SLACK, self.slack)) if way is not None]
+
+    @property
+    def destinations(self) -> list[str]:
+        """Its destinations, such as `slack:support`."""
+        return [destination_of(self.name, medium) for medium in self.media]
 
 
 class Reminders(_Table):
@@ -200,14 +211,25 @@ class Config(_Table):
         """The names of the sites that a receiver hears of."""
         return set(receiver.sites or (site.name for site in self.sites))
 
-    def service(self, receiver: Receiver) -> str:
-        """The name of the service that a receiver is reached by: each Slack workspace is one of its own."""
-        if receiver.email:
+    def destinations(self) -> dict[str, Receiver]:
+        """Every destination, with the receiver that it belongs to."""
+        return {destination: receiver for receiver in self.receivers for destination in receiver.destinations}
+
+    def service(self, receiver: Receiver, medium: str) -> str:
+        """The service that a destination is reached by: each Slack workspace is one of its own."""
+        if medium == Medium.EMAIL:
             return "smtp"
         return f"slack:{receiver.token.source}" if receiver.token else "slack"
 
+    def scopes(self, receiver: Receiver, destination: str) -> list[str]:
+        """What can hold back a receiver's destination: its own scope and that of its service."""
+        return [
+            f"destination:{destination}",
+            f"service:{self.service(receiver, medium_of(destination))}",
+        ]
+
     def workspace(self, receiver: Receiver) -> Slack | None:
-        """The Slack workspace of a receiver; None where it is reached by email."""
+        """The Slack workspace of a receiver; None where it is not reached on Slack."""
         if receiver.token is None:
             return self.slack if receiver.slack else None
         base_url = self.slack.base_url if self.slack else Slack.model_fields["base_url"].default

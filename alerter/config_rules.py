@@ -128,8 +128,8 @@ def _way_in(key: str, site: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _way_out(
     key: str, receiver: Mapping[str, Any], raw: Mapping[str, Any], sites: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    if ("email" in receiver) == ("slack" in receiver):
-        yield f"{key}.email", "a receiver has either email or slack, and one of them is needed"
+    if "email" not in receiver and "slack" not in receiver:
+        yield f"{key}.email", "set email, slack or both: a receiver needs one of them"
     if "token" in receiver and "slack" not in receiver:
         yield f"{key}.token", "goes with slack: it is the token of another Slack workspace"
     for way, table in (("email", "smtp"), ("slack", "slack")):

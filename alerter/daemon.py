@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateBusy, StateError
+from alerter.models import phrase_destination
 from alerter.reload import read_again
 from alerter.rounds import Rounds, end_tasks, forget
 from alerter.store import Holder, Lock, State, marker, outbox, roster
@@ -86,13 +87,17 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
     """
     with state.transaction():
         doubtful = outbox.recover(state)
-        receivers = outbox.cancel_for_others(state, [receiver.name for receiver in config.receivers])
+        outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
+        removed = outbox.cancel_for_others(state, config.destinations())
         sites = roster.note(state, {site.site_id: site.name for site in config.sites})
         Troubles(state, config, clock, wake=lambda _: None).end_of_others()
     if doubtful:
         log.warning("%d messages were on their way when the last process ended; they are settled first", doubtful)
-    for name in receivers:
-        log.warning('receiver "%s" is not in the config any more: what waited for it is cancelled', name)
+    for destination in removed:
+        log.warning(
+            "%s is not in the config any more: what waited for it is cancelled",
+            phrase_destination(destination),
+        )
     for name, number in sites.items():
         log.warning(
             'site "%s" is not in the config any more: %d deliveries, none of them new, are cancelled', name, number
@@ -299,7 +304,7 @@ async def beat(config: Config, state: State, clock: Clock, environ: Mapping[str,
 
 def _status(config: Config, state: State, now: datetime) -> str:
     try:
-        waiting = f"{outbox.pending(state, [receiver.name for receiver in config.receivers], now)} deliveries waiting"
+        waiting = f"{outbox.pending(state, config.destinations(), now)} deliveries waiting"
     except StateError:
         waiting = "the state file cannot be read"
     return f"STATUS=watching {len(config.sites)} sites, {waiting}"

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from alerter.config import Config, Site
-from alerter.models import AlertKind, Closing, Known, Status
+from alerter.models import AlertKind, Closing, Known, Medium, Status, medium_of, phrase_destination
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
 from alerter.store.reviews import known_reviews
@@ -108,13 +108,13 @@ class _Story:
         form, attempts, at = "-", "-", "-"
         if delivery.form and delivery.attempted_at:
             form, attempts, at = delivery.form, str(delivery.attempts), self._at(delivery.attempted_at)
-        return [delivery.receiver, status, form, attempts, at, _answer(delivery)]
+        return [phrase_destination(delivery.destination), status, form, attempts, at, _answer(delivery)]
 
     def _of_deliveries(self) -> Iterator[str]:
         for delivery in (each for alert in self._alerts for each in alert.deliveries):
             step = self._step(delivery)
             if step:
-                yield f"{delivery.receiver}: {step}"
+                yield f"{phrase_destination(delivery.destination)}: {step}"
 
     def _step(self, delivery: DeliveryReport) -> str | None:
         """What is still to come of a delivery."""
@@ -124,10 +124,10 @@ class _Story:
             return "the message on Slack is to be changed, as the review has changed since"
         if delivery.status != "pending":
             return None
-        receiver = next((each for each in self._config.receivers if each.name == delivery.receiver), None)
+        receiver = self._config.destinations().get(delivery.destination)
         if receiver is None:
             return "is not in the config any more; it is cancelled at the next start"
-        scopes = [f"receiver:{receiver.name}", f"service:{self._config.service(receiver)}"]
+        scopes = self._config.scopes(receiver, delivery.destination)
         if block := blocks.of(self._state, scopes, self._now):
             if block.until is None:
                 return f"waits, parked: {block.reason}; mend it, then `alerter check` or `alerter retry`"
@@ -135,7 +135,11 @@ class _Story:
         if delivery.partly_taken:
             return "some of its addresses have it; the others are tried again"
         if delivery.in_doubt:
-            look = "is looked for before it is sent again" if receiver.slack else "goes out again as the same mail"
+            look = (
+                "is looked for before it is sent again"
+                if medium_of(delivery.destination) == Medium.SLACK
+                else "goes out again as the same mail"
+            )
             return f"whether it arrived is in doubt; it {look}"
         if delivery.due_at > self._now:
             return f"hears of it at {self._at(delivery.due_at)}, when its quiet hours end"

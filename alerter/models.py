@@ -17,6 +17,37 @@ def from_ms(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+class Medium(StrEnum):
+    """By what a destination is reached."""
+
+    EMAIL = "email"
+    SLACK = "slack"
+
+
+def destination_of(receiver: str, medium: Medium) -> str:
+    """Return the name of a receiver's email or Slack as a destination: `slack:support`."""
+    return f"{medium}:{receiver}"
+
+
+def receiver_of(destination: str) -> str:
+    """Return the name of the receiver that a destination belongs to."""
+    return destination.partition(":")[2]
+
+
+def medium_of(destination: str) -> str:
+    """Return by what a destination is reached: `email` or `slack`."""
+    return destination.partition(":")[0]
+
+
+def phrase_destination(destination: str) -> str:
+    """Return a destination as a person reads it: `support (Slack)`."""
+    medium, _, receiver = destination.partition(":")
+    return f"{receiver} ({_MEDIA.get(medium, medium)})" if medium else receiver
+
+
+_MEDIA: dict[str, str] = {Medium.EMAIL: "email", Medium.SLACK: "Slack"}
+
+
 class AlertKind(StrEnum):
     """Why people should hear something."""
 
@@ -200,7 +231,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """The first message about a review to a receiver: what is said later of the review belongs beneath it."""
+    """The first message about a review to a destination: what is said later of the review belongs beneath it."""
 
     id: int
     uid: str
@@ -229,7 +260,7 @@ class Message:
 
     id: int
     uid: str
-    receiver: str
+    destination: str
     form: Form
     entries: tuple[Entry, ...]
     attempted_at: datetime
@@ -240,6 +271,11 @@ class Message:
     thread: Thread | None = None
     slack_channel: str | None = None
     slack_ts: str | None = None
+
+    @property
+    def receiver(self) -> str:
+        """The name of the receiver that it goes to."""
+        return receiver_of(self.destination)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from alerter.clock import Clock
 from alerter.config import Config, Receiver
 from alerter.demo.page import render_blocks
 from alerter.errors import AlerterError, RenderError
-from alerter.models import Entry, Message
+from alerter.models import Entry, Medium, Message, destination_of
 from alerter.samples import KINDS, OF_REVIEWS, sample
 from alerter.store import State, on_record
 from alerter.tell.render import Renderer, builtin_names, builtin_templates
@@ -67,7 +67,7 @@ def write(
         for kind in kinds:
             site_id = of.alert.site_id if of and of.alert.site_id else site.site_id
             name = receiver.name if receiver else "preview"
-            message = sample(kind, site_id, clock.now(), receiver=name, of=of)
+            message = sample(kind, site_id, clock.now(), destination=destination_of(name, Medium.EMAIL), of=of)
             for way in ways:
                 try:
                     files = way(renderer, message)

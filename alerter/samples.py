@@ -6,7 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from alerter.models import Alert, AlertKind, Closing, Context, Entry, Form, Media, Message, Product, Reply, Review
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Closing,
+    Context,
+    Entry,
+    Form,
+    Media,
+    Message,
+    Product,
+    Reply,
+    Review,
+    receiver_of,
+)
 from alerter.store.summaries import LowRated
 from alerter.summary import figures
 
@@ -23,11 +36,17 @@ _HOSTILE = (
 
 
 def sample(
-    kind: str, site_id: str, now: datetime, *, receiver: str = "test", domain: str = "alerter", of: Entry | None = None
+    kind: str,
+    site_id: str,
+    now: datetime,
+    *,
+    destination: str = "email:test",
+    domain: str = "alerter",
+    of: Entry | None = None,
 ) -> Message:
     """A message of a kind, as people are to see it: of a made-up review, or of one that is on record (`of`)."""
     if kind == "summary":
-        entries = [_summary(receiver, now, {site_id: _figures(now)})]
+        entries = [_summary(receiver_of(destination), now, {site_id: _figures(now)})]
     elif kind in ("trouble", "recovered"):
         entries = [Entry(Alert("test", AlertKind(kind), detail=_trouble(now)))]
     elif of is not None:
@@ -38,7 +57,7 @@ def sample(
         about = {"closed": _answered, "reminder": _waiting}.get(kind, _stale)
         entries = [_entry(AlertKind(kind), site_id, about(now))]
     form = Form.DIGEST if kind == "digest" else Form.ALERT
-    return Message(0, f"{uuid4().hex}@{domain}", receiver, form, _each_its_own(entries), attempted_at=now)
+    return Message(0, f"{uuid4().hex}@{domain}", destination, form, _each_its_own(entries), attempted_at=now)
 
 
 def _each_its_own(entries: Iterable[Entry]) -> tuple[Entry, ...]:

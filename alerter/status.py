@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from alerter.config import Config, Site
+from alerter.models import medium_of, receiver_of
 from alerter.store import State, blocks, lifetime, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
@@ -140,7 +141,7 @@ def _open(state: State, found: OpenReview, names: Mapping[str, str]) -> dict[str
         "rating": found.rating,
         "title": found.title,
         "created": _iso(found.created),
-        "told": sorted(lifetime.told(state, found.site_id, found.review_id)),
+        "told": sorted({receiver_of(each) for each in lifetime.told(state, found.site_id, found.review_id)}),
     }
 
 
@@ -168,11 +169,20 @@ def _open_lines(standing: Standing, now: datetime) -> list[str]:
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:
-    return {"scope": trouble.scope, "since": _iso(trouble.since), "reason": trouble.reason}
+    return _scope(trouble.scope) | {"since": _iso(trouble.since), "reason": trouble.reason}
+
+
+def _scope(scope: str) -> dict[str, Any]:
+    """Return what is at fault: of a destination its receiver and its medium."""
+    kind, _, name = scope.partition(":")
+    if kind not in ("destination", "message"):
+        return {"scope": scope}
+    shown = "receiver" if kind == "destination" else kind
+    return {"scope": f"{shown}:{receiver_of(name)}", "medium": medium_of(name)}
 
 
 def _parked(block: Block) -> dict[str, Any]:
-    return {"scope": block.scope, "since": _iso(block.since), "reason": block.reason}
+    return _scope(block.scope) | {"since": _iso(block.since), "reason": block.reason}
 
 
 def _sums(counts: Any) -> dict[str, int]:

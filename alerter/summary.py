@@ -153,11 +153,11 @@ class Summaries:
             }
             key = f"{AlertKind.SUMMARY}:{summary.name}:{period.name}"
             alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
-            routes = [(receiver.name, None) for receiver in receivers]
+            routes = [(each, None) for receiver in receivers for each in receiver.destinations]
             reviews.raise_alerts(self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now())
             summaries.told(self._state, summary.name, period.until)
         log.info('summary "%s" of %s: told to %d receivers', summary.name, period.name, len(receivers))
-        self._wake(receiver.name for receiver in receivers)
+        self._wake(destination for destination, _ in routes)
 
     def _figures(self, site: Site, period: Period, total: int | None) -> dict[str, Any]:
         threshold, site_id = self._config.threshold(site), site.site_id

@@ -9,14 +9,15 @@ from functools import partial
 from types import ModuleType
 
 from alerter.clock import Clock
-from alerter.config import Config
+from alerter.config import Config, Receiver
 from alerter.errors import Kind
 from alerter.heartbeat import Heartbeat
+from alerter.models import Medium, destination_of
 from alerter.store import State, roster
 from alerter.summary import Summaries
 from alerter.tell import backoff
 from alerter.tell.dispatch import Dispatcher
-from alerter.tell.outlet import Outlet
+from alerter.tell.outlet import Notifier, Outlet
 from alerter.tell.render import Renderer
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
@@ -81,7 +82,7 @@ async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbe
 async def open_outlets(
     config: Config, clock: Clock, removed: Mapping[str, str] | None = None
 ) -> AsyncIterator[list[Outlet]]:
-    """The receivers, with what renders for them and what sends to them; `removed` names sites of the past."""
+    """The destinations, with what renders for them and sends to them; `removed` names sites of the past."""
     async with AsyncExitStack() as stack:
         slack_there = any(config.workspace(receiver) for receiver in config.receivers if receiver.slack)
         session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
@@ -89,20 +90,33 @@ async def open_outlets(
         renderer = Renderer(config.templates, config.timezone, names)
         outlets = []
         for receiver in config.receivers:
-            service = config.service(receiver)
+            if receiver.email and config.smtp:
+                outlets.append(_email_outlet(config, receiver, renderer))
             if receiver.slack and session and (workspace := config.workspace(receiver)):
-                slack = _slack().SlackNotifier(workspace, receiver.name, receiver.slack, session, clock)
-                render = partial(
-                    renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
-                )
-                lane = f"{service}:{receiver.slack}"
-                outlets.append(Outlet(receiver.name, service, slack, render, _SLACK_DIGEST, lane, renderer.faults))
-            elif receiver.email and config.smtp:
-                email = _email().EmailNotifier(config.smtp, receiver.name, receiver.email)
-                outlets.append(
-                    Outlet(receiver.name, service, email, renderer.mail, _MAIL_DIGEST, faults=renderer.faults)
-                )
+                notifier = _slack().SlackNotifier(workspace, receiver.name, receiver.slack, session, clock)
+                outlets.append(_slack_outlet(config, receiver, notifier, renderer))
         yield outlets
+
+
+def _email_outlet(config: Config, receiver: Receiver, renderer: Renderer) -> Outlet:
+    destination = destination_of(receiver.name, Medium.EMAIL)
+    service = config.service(receiver, Medium.EMAIL)
+    notifier = _email().EmailNotifier(config.smtp, receiver.name, receiver.email)
+    return Outlet(destination, service, notifier, renderer.mail, _MAIL_DIGEST, faults=renderer.faults)
+
+
+def _slack_outlet(config: Config, receiver: Receiver, notifier: Notifier, renderer: Renderer) -> Outlet:
+    service = config.service(receiver, Medium.SLACK)
+    render = partial(renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating)
+    return Outlet(
+        destination_of(receiver.name, Medium.SLACK),
+        service,
+        notifier,
+        render,
+        _SLACK_DIGEST,
+        lane=f"{service}:{receiver.slack}",
+        faults=renderer.faults,
+    )
 
 
 def _slack() -> ModuleType:

@@ -304,7 +304,7 @@ async def test_a_review_that_waited_for_one_of_two_is_followed_on(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     await intake.take(site, [review("half")])
-    state.execute("UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND receiver = 'owner'")
+    state.execute("UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND destination = 'email:owner'")
     assert count_as_told(state, clock) == 1
     assert reviews.known_reviews(state, SITE, ["half"])["half"].status == "open"
     assert not alerts(state)
@@ -314,10 +314,10 @@ async def test_a_message_that_was_on_its_way_is_given_up(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     await intake.take(site, [review("under way")])
-    [due] = outbox.due(state, "support", clock.now(), 9)
-    outbox.claim(state, "support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
+    [due] = outbox.due(state, "slack:support", clock.now(), 9)
+    outbox.claim(state, "slack:support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
     count_as_told(state, clock)
-    assert outbox.under_way(state, "support", clock.now()) is None
+    assert outbox.under_way(state, "slack:support", clock.now()) is None
     assert outbox.requeue(state) == (0, 0)
 
 

@@ -21,7 +21,20 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import RenderError, StateBusy
-from alerter.models import Alert, AlertKind, Content, Finding, Form, Grouping, Known, Message, Receipt, Status, to_ms
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Content,
+    Finding,
+    Form,
+    Grouping,
+    Known,
+    Message,
+    Receipt,
+    Status,
+    receiver_of,
+    to_ms,
+)
 from alerter.store import State, blocks, outbox
 from alerter.store.outbox import Due
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
@@ -56,7 +69,7 @@ async def slack(clock: SetClock) -> AsyncIterator[EmbeddedSlack]:
     async with EmbeddedSlack(clock=clock, pace=1.0) as slack:
         slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=SCOPES)
         slack.add_channel(CHANNEL, "reviews")
-        slack.add_channel(ROOM, "team")
+        slack.add_channel(ROOM, "slack:team")
         yield slack
 
 
@@ -73,10 +86,10 @@ class Desk:
     clock: SetClock
     dispatcher: Dispatcher
 
-    async def step(self, receiver: str = "support") -> Pause | None:
+    async def step(self, receiver: str = "slack:support") -> Pause | None:
         return await self.dispatcher._workers[receiver].step()
 
-    async def work(self, receiver: str = "support", within: float = 3600.0) -> Pause:
+    async def work(self, receiver: str = "slack:support", within: float = 3600.0) -> Pause:
         """Let a worker work, and time pass while it rests, until there is nothing more that it would do by itself."""
         ends = self.clock.monotonic() + within
         while True:
@@ -119,7 +132,7 @@ async def desk(start: Start) -> Desk:
 def queue(
     state: State,
     *ids: str,
-    receivers: tuple[str, ...] = ("support",),
+    receivers: tuple[str, ...] = ("slack:support",),
     grouping: Grouping = Grouping.BURST,
     due_at: datetime | None = None,
     **fields: Any,
@@ -154,8 +167,10 @@ def mailed(mailbox: Mailbox) -> list[list[str]]:
     return [list(dict.fromkeys(told(mail.text))) for mail in mailbox.mails]
 
 
-def deliveries(state: State, receiver: str = "support") -> dict[str, int]:
-    return dict(Counter(row["status"] for row in state.rows("SELECT * FROM deliveries WHERE receiver = ?", [receiver])))
+def deliveries(state: State, receiver: str = "slack:support") -> dict[str, int]:
+    return dict(
+        Counter(row["status"] for row in state.rows("SELECT * FROM deliveries WHERE destination = ?", [receiver]))
+    )
 
 
 def messages(state: State) -> list[tuple[str, int]]:
@@ -212,7 +227,7 @@ class Hooked:
 
 def hooked(receiver: str, **hooks: Callable[[], Awaitable[None]]) -> Callable[[Outlet], Outlet]:
     def change(outlet: Outlet) -> Outlet:
-        return replace(outlet, notifier=Hooked(outlet.notifier, **hooks)) if outlet.receiver == receiver else outlet
+        return replace(outlet, notifier=Hooked(outlet.notifier, **hooks)) if outlet.destination == receiver else outlet
 
     return change
 
@@ -279,8 +294,8 @@ async def test_more_than_a_burst_leaves_as_digests(
 
 
 async def test_a_mail_holds_a_larger_digest_than_slack(desk: Desk, mailbox: Mailbox) -> None:
-    queue(desk.state, *many(300), receivers=("owner",))
-    await desk.work("owner")
+    queue(desk.state, *many(300), receivers=("email:owner",))
+    await desk.work("email:owner")
     assert mailed(mailbox) == [many(300)]
 
 
@@ -314,17 +329,17 @@ async def test_what_is_due_later_is_waited_for(desk: Desk, slack: EmbeddedSlack,
 
 
 async def test_a_delivery_leaves_once(desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox) -> None:
-    queue(desk.state, "r1", receivers=("support", "owner"))
+    queue(desk.state, "r1", receivers=("slack:support", "email:owner"))
     for _ in range(3):
-        await desk.work("support")
-        await desk.work("owner")
+        await desk.work("slack:support")
+        await desk.work("email:owner")
     assert posted(slack) == [["r1"]]
     assert mailed(mailbox) == [["r1"]]
     assert mailbox.mails[0].recipients == (OWNER, SECOND)
     assert messages(desk.state) == [("sent", 1), ("sent", 1)]
-    rows = {row["receiver"]: row for row in desk.state.rows("SELECT * FROM messages")}
-    assert (rows["support"]["slack_channel"], rows["support"]["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
-    assert f"<{rows['owner']['message_id']}>" == mailbox.mails[0].message_id
+    rows = {row["destination"]: row for row in desk.state.rows("SELECT * FROM messages")}
+    assert (rows["slack:support"]["slack_channel"], rows["slack:support"]["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
+    assert f"<{rows['email:owner']['message_id']}>" == mailbox.mails[0].message_id
 
 
 async def test_a_message_is_on_record_as_being_sent_before_the_call(start: Start, state: State) -> None:
@@ -333,7 +348,7 @@ async def test_a_message_is_on_record_as_being_sent_before_the_call(start: Start
     async def look() -> None:
         seen.extend(messages(state))
 
-    desk = await start(hooked("support", before=look))
+    desk = await start(hooked("slack:support", before=look))
     queue(state, "r1")
     await desk.step()
     assert seen == [("sending", 1)]
@@ -367,7 +382,7 @@ class Trouble:
         if self.fault:
             slack.faults.add("chat.postMessage", self.fault)
         if self.down:
-            await (slack.stop() if self.scope.endswith("support") else mailbox.pause())
+            await (slack.stop() if self.scope.endswith("slack:support") else mailbox.pause())
         if self.refuse:
             mailbox.refuse = dict.fromkeys((OWNER, SECOND), self.refuse)
         mailbox.refuse_sender = self.sender
@@ -377,38 +392,38 @@ class Trouble:
 
     async def end(self, slack: EmbeddedSlack, mailbox: Mailbox) -> None:
         if self.down:
-            await (slack.start() if self.scope.endswith("support") else mailbox.resume())
+            await (slack.start() if self.scope.endswith("slack:support") else mailbox.resume())
         mailbox.refuse.clear()
         mailbox.refuse_sender = None
         mailbox.password = SECRETS["SMTP_PASSWORD"]
 
 
-SUPPORT, OWNERS = "receiver:support", "receiver:owner"
+SUPPORT, OWNERS = "destination:slack:support", "destination:email:owner"
 TROUBLES = {
-    "Slack is out of reach": Trouble("support", SUPPORT, down=True),
-    "Slack 500": Trouble("support", SUPPORT, message="in_doubt", fault=Fault(500, garble="html")),
+    "Slack is out of reach": Trouble("slack:support", SUPPORT, down=True),
+    "Slack 500": Trouble("slack:support", SUPPORT, message="in_doubt", fault=Fault(500, garble="html")),
     "Slack 500 for work that is done": Trouble(
-        "support", SUPPORT, message="in_doubt", fault=Fault(500, body="{}", done=True)
+        "slack:support", SUPPORT, message="in_doubt", fault=Fault(500, body="{}", done=True)
     ),
-    "Slack hangs up before the work": Trouble("support", SUPPORT, message="in_doubt", fault=Fault(drop="before")),
-    "Slack hangs up after the work": Trouble("support", SUPPORT, message="in_doubt", fault=Fault(drop="after")),
+    "Slack hangs up before the work": Trouble("slack:support", SUPPORT, message="in_doubt", fault=Fault(drop="before")),
+    "Slack hangs up after the work": Trouble("slack:support", SUPPORT, message="in_doubt", fault=Fault(drop="after")),
     "Slack 429 with a time": Trouble(
-        "support", "service:slack", 77, 77, fault=saying("ratelimited", 429, **{"Retry-After": "77"})
+        "slack:support", "service:slack", 77, 77, fault=saying("ratelimited", 429, **{"Retry-After": "77"})
     ),
-    "Slack 429 without": Trouble("support", "service:slack", 30, 30, fault=saying("ratelimited", 429)),
-    "Slack invalid_auth": Trouble("support", "service:slack", None, fault=saying("invalid_auth")),
-    "Slack missing_scope": Trouble("support", "service:slack", None, fault=saying("missing_scope")),
-    "Slack channel_not_found": Trouble("support", SUPPORT, None, fault=saying("channel_not_found")),
-    "Slack is_archived": Trouble("support", SUPPORT, None, fault=saying("is_archived")),
-    "Slack says something new": Trouble("support", SUPPORT, None, fault=saying("never_heard_of")),
-    "SMTP is out of reach": Trouble("owner", OWNERS, down=True),
-    "SMTP 451 after DATA": Trouble("owner", OWNERS, reply="451 4.3.0 Later"),
-    "SMTP every address 450": Trouble("owner", OWNERS, refuse="450 4.2.1 Later"),
-    "SMTP every address 550": Trouble("owner", OWNERS, None, refuse="550 5.1.1 Unknown"),
-    "SMTP 550 for the sender": Trouble("owner", "service:smtp", None, sender="550 5.7.1 Not yours"),
-    "SMTP 535": Trouble("owner", "service:smtp", None, password="another"),
-    "SMTP hangs up before it has it": Trouble("owner", OWNERS, message="in_doubt", drop="before"),
-    "SMTP hangs up when it has it": Trouble("owner", OWNERS, message="in_doubt", copies=2, drop="after"),
+    "Slack 429 without": Trouble("slack:support", "service:slack", 30, 30, fault=saying("ratelimited", 429)),
+    "Slack invalid_auth": Trouble("slack:support", "service:slack", None, fault=saying("invalid_auth")),
+    "Slack missing_scope": Trouble("slack:support", "service:slack", None, fault=saying("missing_scope")),
+    "Slack channel_not_found": Trouble("slack:support", SUPPORT, None, fault=saying("channel_not_found")),
+    "Slack is_archived": Trouble("slack:support", SUPPORT, None, fault=saying("is_archived")),
+    "Slack says something new": Trouble("slack:support", SUPPORT, None, fault=saying("never_heard_of")),
+    "SMTP is out of reach": Trouble("email:owner", OWNERS, down=True),
+    "SMTP 451 after DATA": Trouble("email:owner", OWNERS, reply="451 4.3.0 Later"),
+    "SMTP every address 450": Trouble("email:owner", OWNERS, refuse="450 4.2.1 Later"),
+    "SMTP every address 550": Trouble("email:owner", OWNERS, None, refuse="550 5.1.1 Unknown"),
+    "SMTP 550 for the sender": Trouble("email:owner", "service:smtp", None, sender="550 5.7.1 Not yours"),
+    "SMTP 535": Trouble("email:owner", "service:smtp", None, password="another"),
+    "SMTP hangs up before it has it": Trouble("email:owner", OWNERS, message="in_doubt", drop="before"),
+    "SMTP hangs up when it has it": Trouble("email:owner", OWNERS, message="in_doubt", copies=2, drop="after"),
 }
 
 
@@ -441,7 +456,7 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
     if trouble.at_most is None:
         assert outbox.requeue(desk.state) == (0, 1)
     await desk.work(trouble.receiver)
-    arrived = posted(slack) if trouble.receiver == "support" else mailed(mailbox)
+    arrived = posted(slack) if trouble.receiver == "slack:support" else mailed(mailbox)
     assert arrived == [["r1"]] * trouble.copies + [["r2"]]
     assert deliveries(desk.state, trouble.receiver) == {"sent": 2}
     assert blocked(desk.state, clock.now()) == {}
@@ -452,11 +467,11 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
     ("error", "hears"), [("invalid_auth", False), ("channel_not_found", True)], ids=["service", "receiver"]
 )
 async def test_who_else_is_parked(desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, error: str, hears: bool) -> None:
-    queue(desk.state, "r1", receivers=("support", "team", "owner"))
+    queue(desk.state, "r1", receivers=("slack:support", "slack:team", "email:owner"))
     slack.faults.add("chat.postMessage", saying(error))
-    await desk.step("support")
-    await desk.work("team")
-    await desk.work("owner")
+    await desk.step("slack:support")
+    await desk.work("slack:team")
+    await desk.work("email:owner")
     # Whoever still hears of reviews hears of the trouble too.
     assert [post.channel for post in slack.posts] == [ROOM, ROOM] * hears
     assert len(asked(slack)) == 1 + 2 * hears
@@ -493,19 +508,19 @@ async def test_a_wait_that_slack_asks_for_holds_all_its_receivers_over_a_restart
     start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     desk = await start()
-    queue(state, "r1", receivers=("support", "team"))
+    queue(state, "r1", receivers=("slack:support", "slack:team"))
     slack.faults.add("chat.postMessage", saying("ratelimited", 429, **{"Retry-After": "300"}))
-    await desk.step("support")
+    await desk.step("slack:support")
     clock.advance(seconds=100)
     again = await start()
-    for receiver in ("support", "team"):
+    for receiver in ("slack:support", "slack:team"):
         assert await again.step(receiver) == Pause(Why.HELD_BACK, 200.0)
     assert len(asked(slack)) == 1
     clock.advance(seconds=199.9)
-    assert (await again.step("team") or Pause(Why.PARKED)).why is Why.HELD_BACK
+    assert (await again.step("slack:team") or Pause(Why.PARKED)).why is Why.HELD_BACK
     clock.advance(seconds=0.1)
-    await again.work("support")
-    await again.work("team")
+    await again.work("slack:support")
+    await again.work("slack:team")
     assert [post.channel for post in slack.posts] == [CHANNEL, ROOM]
 
 
@@ -524,15 +539,15 @@ async def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer(
 async def test_while_a_receiver_is_down_one_message_probes_it_at_most_a_minute_apart(
     desk: Desk, mailbox: Mailbox, clock: SetClock
 ) -> None:
-    queue(desk.state, *many(3), receivers=("owner",))
+    queue(desk.state, *many(3), receivers=("email:owner",))
     mailbox.down = True
     waits = []
     ends = clock.now() + timedelta(minutes=20)
     while clock.now() < ends:
         sessions = mailbox.sessions
-        assert await desk.step("owner") is None
+        assert await desk.step("email:owner") is None
         assert mailbox.sessions == sessions + 1
-        pause = await desk.step("owner")
+        pause = await desk.step("email:owner")
         assert pause is not None
         assert pause.why is Why.HELD_BACK
         assert pause.seconds is not None
@@ -542,19 +557,19 @@ async def test_while_a_receiver_is_down_one_message_probes_it_at_most_a_minute_a
     assert min(waits) > 0.09
     assert 20 < max(waits) <= 60
     mailbox.down = False
-    await desk.work("owner")
+    await desk.work("email:owner")
     assert mailed(mailbox) == [[name] for name in many(3)]
 
 
 async def test_waits_begin_short_again_after_a_success(desk: Desk, mailbox: Mailbox, clock: SetClock) -> None:
-    queue(desk.state, "r1", receivers=("owner",))
+    queue(desk.state, "r1", receivers=("email:owner",))
     await mailbox.pause()
-    await desk.work("owner", within=600)
+    await desk.work("email:owner", within=600)
     await mailbox.resume()
-    await desk.work("owner")
-    queue(desk.state, "r2", receivers=("owner",))
+    await desk.work("email:owner")
+    queue(desk.state, "r2", receivers=("email:owner",))
     await mailbox.pause()
-    await desk.step("owner")
+    await desk.step("email:owner")
     assert 0 < (blocked(desk.state, clock.now())[OWNERS] or 0) <= 2
 
 
@@ -575,7 +590,7 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
 ) -> None:
     mailbox.hang = 60.0
     desk = await start()
-    queue(state, "r1", receivers=("owner", "support", "team"))
+    queue(state, "r1", receivers=("email:owner", "slack:support", "slack:team"))
     running = asyncio.create_task(desk.dispatcher.run())
     async with asyncio.timeout(5):
         while len(slack.posts) < 2 or not mailbox.mails:
@@ -585,7 +600,7 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
     desk.dispatcher.stop()
     await running
     assert {post.channel for post in slack.posts} == {CHANNEL, ROOM}
-    assert deliveries(state, "owner") == {"pending": 1}
+    assert deliveries(state, "email:owner") == {"pending": 1}
 
 
 # Faults of the message itself
@@ -605,14 +620,14 @@ async def test_a_post_that_slack_will_not_have_goes_out_as_plain_text(desk: Desk
 
 
 async def test_a_mail_that_the_server_will_not_have_goes_out_as_plain_text(desk: Desk, mailbox: Mailbox) -> None:
-    queue(desk.state, "r1", receivers=("owner",))
+    queue(desk.state, "r1", receivers=("email:owner",))
     mailbox.data_replies.append("554 5.7.1 Spam")
-    await desk.work("owner")
+    await desk.work("email:owner")
     assert mailed(mailbox) == [["r1"]]
     assert mailbox.mails[0].html == ""
 
 
-@pytest.mark.parametrize("receiver", ["support", "owner"])
+@pytest.mark.parametrize("receiver", ["slack:support", "email:owner"])
 async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
     desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock, receiver: str
 ) -> None:
@@ -625,7 +640,7 @@ async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
     assert deliveries(desk.state, receiver) == {"failed": 1, "sent": 2}
     assert outbox.failures(desk.state) == 1
     assert blocked(desk.state, clock.now()) == {}
-    assert counts[f"deliveries_failed:{receiver}"] == 1
+    assert counts[f"deliveries_failed:{receiver_of(receiver)}"] == 1
 
     assert outbox.requeue(desk.state) == (1, 0)
     await desk.work(receiver)
@@ -670,7 +685,7 @@ def breaking(outlet: Outlet) -> Outlet:
 
 
 @pytest.mark.parametrize("others", [2, 30], ids=["as alerts", "as a digest"])
-@pytest.mark.parametrize("receiver", ["support", "owner"])
+@pytest.mark.parametrize("receiver", ["slack:support", "email:owner"])
 async def test_a_review_that_cannot_be_rendered_fails_alone(
     start: Start, state: State, slack: EmbeddedSlack, mailbox: Mailbox, receiver: str, others: int
 ) -> None:
@@ -693,13 +708,13 @@ async def test_a_fault_of_alerter_itself_ends_no_worker_and_loses_nothing(
         if broken:
             raise ZeroDivisionError
 
-    desk = await start(hooked("owner", before=fail))
-    queue(state, "r1", receivers=("owner",))
+    desk = await start(hooked("email:owner", before=fail))
+    queue(state, "r1", receivers=("email:owner",))
     await desk.dispatcher.run(ends_at=(Why.NOTHING_DUE, Why.NO_STATE))
     assert "a fault of alerter itself" in caplog.text
     assert mailbox.mails == []
     broken = False
-    await desk.work("owner")
+    await desk.work("email:owner")
     assert mailed(mailbox) == [["r1"]]
 
 
@@ -744,9 +759,9 @@ async def test_a_message_in_doubt_holds_the_receivers_others_but_nobody_elses(
     slack.faults.add("chat.postMessage", Fault(drop="before"))
     await desk.step()
     clock.advance(seconds=4)
-    queue(desk.state, "r3", receivers=("team",))
+    queue(desk.state, "r3", receivers=("slack:team",))
     assert (await desk.step() or Pause(Why.PARKED)).why is Why.SETTLING
-    assert await desk.step("team") is None
+    assert await desk.step("slack:team") is None
     assert posted(slack) == [["r3"]]
     await desk.work()
     assert posted(slack) == [["r3"], ["r1"], ["r2"]]
@@ -818,9 +833,9 @@ async def test_a_look_that_slack_does_not_understand_is_no_reason_to_post_again(
 
 
 async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(desk: Desk, mailbox: Mailbox) -> None:
-    queue(desk.state, "r1", "r2", receivers=("owner",))
+    queue(desk.state, "r1", "r2", receivers=("email:owner",))
     mailbox.drop.append("after")
-    await desk.work("owner")
+    await desk.work("email:owner")
     assert mailed(mailbox) == [["r1"], ["r1"], ["r2"]]
     first, again, other = [mail.message_id for mail in mailbox.mails]
     assert first == again != other
@@ -835,7 +850,7 @@ Deliver = Callable[[Message], Awaitable[None]]
 async def leave_claimed(state: State, config: Config, clock: SetClock, receiver: str, *, taken: bool) -> Message:
     """What a process leaves that died between marking a message and marking its answer."""
     async with open_outlets(config, clock) as outlets:
-        (outlet,) = [outlet for outlet in outlets if outlet.receiver == receiver]
+        (outlet,) = [outlet for outlet in outlets if outlet.destination == receiver]
         alerts = [due.alert for due in outbox.due(state, receiver, clock.now(), 1)]
         message = outbox.claim(state, receiver, Form.ALERT, alerts, f"9d1e0c@{outlet.notifier.domain}", clock.now())
         if taken:
@@ -850,7 +865,7 @@ async def test_a_crash_around_a_post_neither_loses_nor_repeats_it(
     config: Config, start: Start, state: State, slack: EmbeddedSlack, clock: SetClock, taken: bool, down_for: int
 ) -> None:
     queue(state, "r1", "r2")
-    message = await leave_claimed(state, config, clock, "support", taken=taken)
+    message = await leave_claimed(state, config, clock, "slack:support", taken=taken)
     clock.advance(seconds=down_for)
     desk = await start()
     assert messages(state) == [("in_doubt", 1)]
@@ -868,19 +883,19 @@ async def test_a_crash_around_a_post_neither_loses_nor_repeats_it(
 async def test_a_crash_around_a_mail_loses_nothing_and_repeats_it_under_its_message_id_only(
     config: Config, start: Start, state: State, mailbox: Mailbox, clock: SetClock, taken: bool
 ) -> None:
-    queue(state, "r1", "r2", receivers=("owner",))
-    message = await leave_claimed(state, config, clock, "owner", taken=taken)
-    await (await start()).work("owner")
+    queue(state, "r1", "r2", receivers=("email:owner",))
+    message = await leave_claimed(state, config, clock, "email:owner", taken=taken)
+    await (await start()).work("email:owner")
     assert mailed(mailbox) == [["r1"]] * (1 + taken) + [["r2"]]
     assert {mail.message_id for mail in mailbox.mails[:-1]} == {f"<{message.uid}>"}
-    assert deliveries(state, "owner") == {"sent": 2}
+    assert deliveries(state, "email:owner") == {"sent": 2}
 
 
 async def test_a_worker_that_rests_has_the_disk_keep_what_was_sent(
     start: Start, state: State, mailbox: Mailbox
 ) -> None:
     desk = await start()
-    queue(state, "r1", "r2", receivers=("owner",))
+    queue(state, "r1", "r2", receivers=("email:owner",))
     before = counts["transactions"]
     assert await desk.dispatcher.run((Why.NOTHING_DUE,))
     assert mailed(mailbox) == [["r1"], ["r2"]]
@@ -899,7 +914,7 @@ async def test_a_message_cut_off_by_the_end_of_the_process_is_in_doubt(
         answered.set()
         await asyncio.Event().wait()
 
-    desk = await start(hooked("support", after=hang))
+    desk = await start(hooked("slack:support", after=hang))
     queue(state, "r1")
     step = asyncio.create_task(desk.step())
     await answered.wait()
@@ -916,12 +931,12 @@ async def test_a_message_cut_off_by_the_end_of_the_process_is_in_doubt(
 async def test_a_partly_taken_mail_survives_a_restart(
     start: Start, state: State, mailbox: Mailbox, clock: SetClock
 ) -> None:
-    queue(state, "r1", receivers=("owner",))
+    queue(state, "r1", receivers=("email:owner",))
     mailbox.refuse[SECOND] = "450 4.2.1 Later"
-    await (await start()).step("owner")
+    await (await start()).step("email:owner")
     mailbox.refuse.clear()
     clock.advance(minutes=2)
-    await (await start()).work("owner")
+    await (await start()).work("email:owner")
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,), (SECOND,)]
     assert len({mail.message_id for mail in mailbox.mails}) == 1
 
@@ -933,23 +948,23 @@ async def test_an_address_that_may_take_it_later_holds_up_no_other_mail(
     desk: Desk, mailbox: Mailbox, clock: SetClock
 ) -> None:
     mailbox.refuse[SECOND] = "450 4.2.1 Later"
-    queue(desk.state, "r1", receivers=("owner",))
-    assert await desk.step("owner") is None
-    queue(desk.state, "r2", receivers=("owner",))
-    assert await desk.step("owner") is None
+    queue(desk.state, "r1", receivers=("email:owner",))
+    assert await desk.step("email:owner") is None
+    queue(desk.state, "r2", receivers=("email:owner",))
+    assert await desk.step("email:owner") is None
     assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails] == [((OWNER,), "r1"), ((OWNER,), "r2")]
     assert blocked(desk.state, clock.now()) == {}
-    assert deliveries(desk.state, "owner") == {"pending": 2}
+    assert deliveries(desk.state, "email:owner") == {"pending": 2}
 
-    await desk.work("owner", within=600)
+    await desk.work("email:owner", within=600)
     assert len(mailbox.mails) == 2
     mailbox.refuse.clear()
-    await desk.work("owner")
+    await desk.work("email:owner")
     assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails[2:]] == [
         ((SECOND,), "r1"),
         ((SECOND,), "r2"),
     ]
-    assert deliveries(desk.state, "owner") == {"sent": 2}
+    assert deliveries(desk.state, "email:owner") == {"sent": 2}
     assert len({mail.message_id for mail in mailbox.mails}) == 2
 
 
@@ -957,22 +972,22 @@ async def test_an_address_that_never_takes_it_is_told_of_and_the_mail_is_sent(
     desk: Desk, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     mailbox.refuse[SECOND] = "550 5.1.1 <second@example.com>: unknown"
-    queue(desk.state, "r1", receivers=("owner",))
-    await desk.work("owner")
+    queue(desk.state, "r1", receivers=("email:owner",))
+    await desk.work("email:owner")
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
-    assert deliveries(desk.state, "owner") == {"sent": 1}
+    assert deliveries(desk.state, "email:owner") == {"sent": 1}
     assert "1 of its addresses" in caplog.text
     assert SECOND not in caplog.text
 
 
 async def test_the_last_address_is_given_up_when_it_refuses_for_good(desk: Desk, mailbox: Mailbox) -> None:
     mailbox.refuse[SECOND] = "450 4.2.1 Later"
-    queue(desk.state, "r1", receivers=("owner",))
-    await desk.step("owner")
+    queue(desk.state, "r1", receivers=("email:owner",))
+    await desk.step("email:owner")
     mailbox.refuse[SECOND] = "550 5.1.1 Unknown"
-    assert (await desk.work("owner")).why is Why.NOTHING_DUE
+    assert (await desk.work("email:owner")).why is Why.NOTHING_DUE
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
-    assert deliveries(desk.state, "owner") == {"sent": 1}
+    assert deliveries(desk.state, "email:owner") == {"sent": 1}
     assert blocks.parked(desk.state) == []
 
 
@@ -980,13 +995,13 @@ async def test_a_retry_of_what_only_some_did_not_take_does_not_reach_the_others_
     desk: Desk, mailbox: Mailbox
 ) -> None:
     mailbox.refuse[SECOND] = "450 4.2.1 Later"
-    queue(desk.state, "r1", receivers=("owner",))
-    await desk.step("owner")
+    queue(desk.state, "r1", receivers=("email:owner",))
+    await desk.step("email:owner")
     mailbox.refuse.clear()
     mailbox.data_replies.extend(["554 5.7.1 Spam"] * 2)
-    await desk.work("owner")
+    await desk.work("email:owner")
     outbox.requeue(desk.state)
-    await desk.work("owner")
+    await desk.work("email:owner")
     assert [address for mail in mailbox.mails for address in mail.recipients].count(OWNER) == 1
 
 
@@ -1002,29 +1017,29 @@ async def test_posts_to_a_channel_are_a_second_apart(desk: Desk, slack: Embedded
 
 
 async def test_two_receivers_of_one_channel_share_its_pace(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
-    queue(desk.state, *many(3), receivers=("support", "twin", "team"))
-    assert await desk.step("support") is None
-    assert await desk.step("twin") == Pause(Why.PACE, 1.0)
-    assert await desk.step("team") is None
+    queue(desk.state, *many(3), receivers=("slack:support", "slack:twin", "slack:team"))
+    assert await desk.step("slack:support") is None
+    assert await desk.step("slack:twin") == Pause(Why.PACE, 1.0)
+    assert await desk.step("slack:team") is None
     clock.advance(seconds=1)
-    assert await desk.step("twin") is None
-    assert await desk.step("support") == Pause(Why.PACE, 1.0)
+    assert await desk.step("slack:twin") is None
+    assert await desk.step("slack:support") == Pause(Why.PACE, 1.0)
     assert [post.channel for post in slack.posts] == [CHANNEL, ROOM, CHANNEL]
 
 
 async def test_two_receivers_of_one_channel_share_its_pace_when_both_are_woken_at_once(
     desk: Desk, slack: EmbeddedSlack
 ) -> None:
-    queue(desk.state, "r1", receivers=("support", "twin"))
-    await asyncio.gather(desk.step("support"), desk.step("twin"))
+    queue(desk.state, "r1", receivers=("slack:support", "slack:twin"))
+    await asyncio.gather(desk.step("slack:support"), desk.step("slack:twin"))
     assert len(slack.posts) == 1
     assert not any(call.error for call in slack.requests)
 
 
 async def test_mails_are_not_paced(desk: Desk, mailbox: Mailbox, clock: SetClock) -> None:
-    queue(desk.state, *many(5), receivers=("owner",))
+    queue(desk.state, *many(5), receivers=("email:owner",))
     for _ in range(5):
-        assert await desk.step("owner") is None
+        assert await desk.step("email:owner") is None
     assert len(mailbox.mails) == 5
     assert mailbox.sessions == 1
     assert clock.monotonic() == 0
@@ -1036,15 +1051,15 @@ async def test_a_wait_set_while_a_slow_message_was_on_its_way_still_holds(
     async def be_slow() -> None:
         clock.advance(seconds=1)
         slack.faults.add("chat.postMessage", saying("ratelimited", 429, **{"Retry-After": "60"}))
-        await desk.step("team")
+        await desk.step("slack:team")
         clock.advance(seconds=1)
 
-    desk = await start(hooked("support", after=be_slow))
-    queue(state, "r1", receivers=("support", "team"))
-    assert await desk.step("support") is None
-    assert deliveries(state, "support") == {"sent": 1}
+    desk = await start(hooked("slack:support", after=be_slow))
+    queue(state, "r1", receivers=("slack:support", "slack:team"))
+    assert await desk.step("slack:support") is None
+    assert deliveries(state, "slack:support") == {"sent": 1}
     assert blocked(state, clock.now()) == {"service:slack": 59.0}
-    assert await desk.step("team") == Pause(Why.HELD_BACK, 59.0)
+    assert await desk.step("slack:team") == Pause(Why.HELD_BACK, 59.0)
 
 
 # The state file
@@ -1071,16 +1086,16 @@ def impatient(desk: Desk) -> Desk:
 async def test_nothing_is_sent_that_could_not_be_marked_before(
     desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
-    queue(desk.state, "r1", receivers=("support", "owner"))
+    queue(desk.state, "r1", receivers=("slack:support", "email:owner"))
     with locked(impatient(desk).state):
-        for receiver in ("support", "owner"):
+        for receiver in ("slack:support", "email:owner"):
             with pytest.raises(StateBusy):
                 await desk.step(receiver)
         await desk.dispatcher.run(ends_at=(Why.NO_STATE, Why.PACE, Why.NOTHING_DUE))
     assert slack.requests == []
     assert mailbox.sessions == 0
-    await desk.work("support")
-    await desk.work("owner")
+    await desk.work("slack:support")
+    await desk.work("email:owner")
     assert posted(slack) == mailed(mailbox) == [["r1"]]
 
 
@@ -1130,7 +1145,7 @@ async def test_an_answer_is_recorded_however_long_the_state_file_is_locked(
             await asyncio.sleep(0)
         other.close()
 
-    desk = impatient(await start(hooked("support", before=lock)))
+    desk = impatient(await start(hooked("slack:support", before=lock)))
     queue(state, "r1")
     if answer.fault:
         slack.faults.add("chat.postMessage", answer.fault)
@@ -1150,7 +1165,7 @@ async def test_an_answer_that_was_never_recorded_is_found_by_the_next_process(
         stack.enter_context(locked(state))
 
     async with AsyncExitStack() as stack:
-        desk = impatient(await start(hooked("support", after=lock)))
+        desk = impatient(await start(hooked("slack:support", after=lock)))
         queue(state, "r1")
         step = asyncio.create_task(desk.step())
         async with asyncio.timeout(5):
@@ -1172,10 +1187,10 @@ async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(start: Start, 
     desk = await start()
     running = asyncio.create_task(desk.dispatcher.run())
     await asyncio.sleep(0.05)
-    queue(state, "r1", receivers=("owner",))
+    queue(state, "r1", receivers=("email:owner",))
     await asyncio.sleep(0.1)
     assert mailbox.sessions == 0
-    desk.dispatcher.wake(["owner", "somebody that the config does not name"])
+    desk.dispatcher.wake(["email:owner", "somebody that the config does not name"])
     async with asyncio.timeout(2):
         while not mailbox.mails:
             await asyncio.sleep(0.001)
@@ -1191,7 +1206,7 @@ async def test_what_nobody_woke_a_worker_for_is_found_within_a_minute_all_the_sa
     desk = await start()
     running = asyncio.create_task(desk.dispatcher.run())
     await asyncio.sleep(0.1)
-    queue(state, "r1", receivers=("owner",))
+    queue(state, "r1", receivers=("email:owner",))
     async with asyncio.timeout(2):
         while not mailbox.mails:
             await asyncio.sleep(0.001)
@@ -1204,7 +1219,7 @@ async def test_what_is_due_once_the_clock_was_set_does_not_wait_for_what_it_was(
 ) -> None:
     monkeypatch.setattr("alerter.tell.dispatch._LOOK_AGAIN", 0.05)
     desk = await start()
-    queue(state, "r1", receivers=("owner",), due_at=clock.now() + timedelta(hours=1))
+    queue(state, "r1", receivers=("email:owner",), due_at=clock.now() + timedelta(hours=1))
     running = asyncio.create_task(desk.dispatcher.run())
     await asyncio.sleep(0.1)
     assert not mailbox.mails
@@ -1221,11 +1236,11 @@ async def test_what_is_queued_while_a_message_is_on_its_way_is_not_overlooked(
 ) -> None:
     async def queue_more() -> None:
         if not mailbox.mails:
-            queue(state, "r2", receivers=("owner",))
-            desk.dispatcher.wake(["owner"])
+            queue(state, "r2", receivers=("email:owner",))
+            desk.dispatcher.wake(["email:owner"])
 
-    desk = await start(hooked("owner", before=queue_more))
-    queue(state, "r1", receivers=("owner",))
+    desk = await start(hooked("email:owner", before=queue_more))
+    queue(state, "r1", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
     async with asyncio.timeout(2):
         while len(mailbox.mails) < 2:
@@ -1242,8 +1257,8 @@ async def test_stopping_ends_after_the_message_in_hand(start: Start, state: Stat
         in_hand.set()
         await go_on.wait()
 
-    desk = await start(hooked("owner", before=wait))
-    queue(state, "r1", "r2", "r3", receivers=("owner",))
+    desk = await start(hooked("email:owner", before=wait))
+    queue(state, "r1", "r2", "r3", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
     await in_hand.wait()
     desk.dispatcher.stop()
@@ -1252,29 +1267,29 @@ async def test_stopping_ends_after_the_message_in_hand(start: Start, state: Stat
     go_on.set()
     await running
     assert mailed(mailbox) == [["r1"]]
-    assert deliveries(state, "owner") == {"sent": 1, "pending": 2}
+    assert deliveries(state, "email:owner") == {"sent": 1, "pending": 2}
 
 
 async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_left(
     desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock
 ) -> None:
-    queue(desk.state, "r1", receivers=("owner", "support", "team"))
+    queue(desk.state, "r1", receivers=("email:owner", "slack:support", "slack:team"))
     slack.channels[ROOM].archived = True
     ends_at = (Why.NOTHING_DUE, Why.PARKED, Why.PACE)  # by this clock nothing but a test makes a second pass
     assert not await desk.dispatcher.run(ends_at)
     assert mailed(mailbox)[0] == posted(slack)[0] == ["r1"]
-    assert deliveries(desk.state, "team") == {"pending": 1}
+    assert deliveries(desk.state, "slack:team") == {"pending": 1}
     slack.channels[ROOM].archived = False
     outbox.requeue(desk.state)
     clock.advance(seconds=1)
     while not await desk.dispatcher.run(ends_at):
         clock.advance(seconds=1)
     assert posted(slack).count(["r1"]) == 2
-    assert deliveries(desk.state, "team") == {"sent": 1}
+    assert deliveries(desk.state, "slack:team") == {"sent": 1}
 
 
 async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(desk: Desk, mailbox: Mailbox) -> None:
-    queue(desk.state, "r1", receivers=("owner",))
+    queue(desk.state, "r1", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
     async with asyncio.timeout(2):
         while not mailbox.mails or mailbox._connections:
@@ -1289,7 +1304,7 @@ async def test_by_real_time_what_is_due_later_leaves_then(config: Config, state:
     async with open_outlets(config, clock) as outlets:
         dispatcher = Dispatcher(state, config, clock, outlets)
         due_at = clock.now() + timedelta(seconds=0.2)
-        queue(state, "r1", receivers=("owner",), due_at=due_at)
+        queue(state, "r1", receivers=("email:owner",), due_at=due_at)
         running = asyncio.create_task(dispatcher.run())
         async with asyncio.timeout(2):
             while not mailbox.mails:
@@ -1306,11 +1321,11 @@ async def test_what_keeps_a_receiver_from_being_reached_is_logged_once_until_it_
     desk: Desk, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="alerter")
-    queue(desk.state, "r1", receivers=("owner",))
+    queue(desk.state, "r1", receivers=("email:owner",))
     mailbox.down = True
-    await desk.work("owner", within=120)
+    await desk.work("email:owner", within=120)
     mailbox.down = False
-    await desk.work("owner")
+    await desk.work("email:owner")
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("alerter")]
     assert len(lines) == 2
     assert "waits" in lines[0]

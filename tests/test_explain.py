@@ -103,9 +103,9 @@ async def test_an_alert_is_told_with_its_reason_its_deliveries_and_what_comes_ne
         "on record as open: low-rated, and not answered",
         "",
         f"new, {at}: low-rated and not seen before",
-        "  receiver  status  form   attempts  last attempt             answer",
-        f"  owner     sent    alert  1         {at}  taken as {mail.message_id}",
-        f"  team      sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
+        "  receiver       status  form   attempts  last attempt             answer",
+        f"  owner (email)  sent    alert  1         {at}  taken as {mail.message_id}",
+        f"  team (Slack)   sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
         "",
         "what comes next",
         "- unless it is answered, reminder 1 of 2 at 2026-11-25 13:03:00 CET",
@@ -128,19 +128,22 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     await once(config, clock)
     owner, team = steps(config, clock, "r1")[:2]
-    assert owner == "- owner: hears of it at 2026-11-24 15:30:00 CET, when its quiet hours end"
-    assert team.startswith("- team: waits until 2026-11-24 13:00:0")
+    assert owner == "- owner (email): hears of it at 2026-11-24 15:30:00 CET, when its quiet hours end"
+    assert team.startswith("- team (Slack): waits until 2026-11-24 13:00:0")
     assert "Slack's answer was lost" in team
 
     clock.advance(seconds=3)
     assert steps(config, clock, "r1")[1] == (
-        "- team: whether it arrived is in doubt; it is looked for before it is sent again"
+        "- team (Slack): whether it arrived is in doubt; it is looked for before it is sent again"
     )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
     assert row.split()[1:4] == ["in", "doubt", "alert"]
 
     clock.advance(hours=3)
-    assert steps(config, clock, "r1")[0] == "- owner: is due now; a running daemon sends it, or `alerter run --once`"
+    assert (
+        steps(config, clock, "r1")[0]
+        == "- owner (email): is due now; a running daemon sends it, or `alerter run --once`"
+    )
     slack.revoke(SECRETS["SLACK_BOT_TOKEN"])
     await once(config, clock, later=6)
     [parked] = [step for step in steps(config, clock, "r1") if "team" in step]
@@ -156,7 +159,7 @@ async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
     put(wix, clock, "r1")
     slack.faults.always("chat.postMessage", Fault(body='{"ok": false, "error": "invalid_blocks"}'))
     await once(config, clock)
-    assert steps(config, clock, "r1")[0] == "- team: given up; `alerter retry` queues it again"
+    assert steps(config, clock, "r1")[0] == "- team (Slack): given up; `alerter retry` queues it again"
     row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
     assert "invalid_blocks" in row
 

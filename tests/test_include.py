@@ -9,7 +9,8 @@ import pytest
 from alerter.check import check_routing
 from alerter.config import Config, load_config
 from alerter.errors import ConfigError
-from alerter.trouble import who_hears
+from alerter.models import receiver_of
+from alerter.trouble import recipients_for
 
 SECRETS = {"WIX": "wix-key-7f3a", "SLACK": "xoxb-token-91c2"}
 MAIN = """
@@ -85,11 +86,11 @@ def test_the_trouble_of_a_customer_is_told_to_that_customer_and_to_who_hears_of_
     config = load(MAIN + OPS, bakery=customer("Bakery"), cafe=customer("Cafe"))
 
     def told(scope: str) -> list[str]:
-        return [receiver.name for receiver in who_hears(scope, config)]
+        return [receiver_of(each) for each in recipients_for(scope, config)]
 
     assert told("site:id-Bakery") == ["ops", "Bakery's"]
-    assert told("receiver:Cafe's") == ["ops"]
-    assert told("receiver:ops") == ["Bakery's", "Cafe's"]
+    assert told("destination:slack:Cafe's") == ["ops"]
+    assert told("destination:slack:ops") == ["Bakery's", "Cafe's"]
 
 
 def test_a_receiver_may_hear_of_some_of_the_sites_of_its_file(load: Load) -> None:
@@ -254,6 +255,6 @@ def test_thousands_of_customers_are_looked_through_in_little_time(load: Load) ->
     began = process_time()
     config = load(**files)
     assert check_routing(config) == []
-    assert who_hears("service:slack", config) == []
-    assert len(who_hears("site:id-Site-7", config)) == 1
+    assert recipients_for("service:slack", config) == []
+    assert len(recipients_for("site:id-Site-7", config)) == 1
     assert process_time() - began < 6

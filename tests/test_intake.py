@@ -11,7 +11,7 @@ import pytest
 
 from alerter.config import Config, Site, load_config
 from alerter.errors import StateBusy, StateError
-from alerter.models import AlertKind, Form, Grouping, Receipt, Reply, Review, Status, to_ms
+from alerter.models import AlertKind, Form, Grouping, Receipt, Reply, Review, Status, receiver_of, to_ms
 from alerter.store import State, outbox, reviews
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
@@ -47,8 +47,8 @@ class Door:
         self.bakery, self.florist = config.sites
         self.intake = Intake(state, config, clock, self.catalog, self.wake)  # type: ignore[arg-type]
 
-    def wake(self, receivers: Iterable[str]) -> None:
-        self.woken.append(set(receivers))
+    def wake(self, destinations: Iterable[str]) -> None:
+        self.woken.append({receiver_of(each) for each in destinations})
 
     async def take(
         self, *page: Review, site: Site | None = None, checkpoint: datetime | None = None
@@ -72,11 +72,11 @@ class Door:
     def deliveries(self, status: str = "pending") -> list[tuple[str, str]]:
         """The deliveries of that status: what kind of alert of which review, and to whom."""
         rows = self.state.rows(
-            "SELECT kind || ' ' || review_id AS what, receiver FROM deliveries JOIN alerts ON id = alert"
-            " WHERE status = ? ORDER BY id, receiver",
+            "SELECT kind || ' ' || review_id AS what, destination FROM deliveries JOIN alerts ON id = alert"
+            " WHERE status = ? ORDER BY id, substr(destination, 7)",
             [status],
         )
-        return [(row["what"], row["receiver"]) for row in rows]
+        return [(row["what"], receiver_of(row["destination"])) for row in rows]
 
     def status(self, review_id: str = "r1") -> Status | None:
         known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
@@ -402,7 +402,7 @@ async def test_what_has_not_left_yet_of_a_closed_review_is_cancelled(
     door: Door, changes: dict[str, Any], reason: Reason
 ) -> None:
     await door.take(review("r1", 2), review("r2", 2))
-    door.send("owner")
+    door.send("email:owner")
 
     assert await door.take(replace(review("r1", 2, revision=1), **changes)) == {reason: 1}
 
@@ -415,7 +415,7 @@ async def test_what_has_not_left_yet_of_a_closed_review_is_cancelled(
 
 async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> None:
     await door.take(review("r1", 2))
-    message = outbox.claim(door.state, "owner", Form.ALERT, [1], "uid", T0)
+    message = outbox.claim(door.state, "email:owner", Form.ALERT, [1], "uid", T0)
 
     await door.take(review("r1", 2, revision=1, reply=REPLY))
 
@@ -426,12 +426,12 @@ async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> Non
 
 async def test_a_review_closed_while_its_message_was_being_refused_does_not_leave_any_more(door: Door) -> None:
     await door.take(review("r1", 2))
-    message = outbox.claim(door.state, "owner", Form.ALERT, [1], "uid", T0)
+    message = outbox.claim(door.state, "email:owner", Form.ALERT, [1], "uid", T0)
     await door.take(review("r1", 2, revision=1, reply=REPLY))
 
     outbox.dissolve(door.state, message)
 
-    assert outbox.due(door.state, "owner", AT_LAST, 10) == []
+    assert outbox.due(door.state, "email:owner", AT_LAST, 10) == []
 
 
 async def test_a_review_closed_by_a_raise_is_told_again_when_it_falls_again(door: Door) -> None:
@@ -453,8 +453,8 @@ async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(d
 
 async def test_a_review_that_was_told_is_not_told_again_when_its_answer_is_removed(door: Door) -> None:
     await door.take(review("r1", 2, revision=1))
-    door.send("owner")
-    door.send("baker")
+    door.send("email:owner")
+    door.send("slack:baker")
     await door.take(review("r1", 2, revision=2, reply=REPLY))
 
     await door.take(review("r1", 2, revision=3))
@@ -486,7 +486,7 @@ async def test_a_message_says_what_the_review_says_now(door: Door) -> None:
     await door.take(review("r1", 2, revision=1, body="old"))
     await door.take(review("r1", 2, revision=2, body="new"))
 
-    message = outbox.claim(door.state, "owner", Form.ALERT, [1], "uid", T0)
+    message = outbox.claim(door.state, "email:owner", Form.ALERT, [1], "uid", T0)
 
     assert [each.review.body for each in message.entries if each.review] == ["new"]
 
@@ -587,8 +587,8 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
     assert await fresh.tell() == total
 
     assert fresh.keys() == [f"new:r{number}" for number in reversed(range(total))]
-    assert outbox.pending(fresh.state, ["owner"], T0) == total
-    assert outbox.pending(fresh.state, ["worst"], T0) == total // 2
+    assert outbox.pending(fresh.state, ["email:owner"], T0) == total
+    assert outbox.pending(fresh.state, ["slack:worst"], T0) == total // 2
     assert sum(len(ids) for _, ids in fresh.catalog.learned) == total
     assert await fresh.tell() == 0
 

@@ -14,7 +14,7 @@ from tests.conftest import SITE, review
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-SCOPES = ["receiver:owner", "service:smtp"]
+SCOPES = ["destination:email:owner", "service:smtp"]
 OK = Receipt("250 ok")
 
 
@@ -25,7 +25,7 @@ def alert(number: int, **detail: Any) -> Alert:
 def queue(
     state: State,
     *numbers: int,
-    receivers: Sequence[str] = ("owner",),
+    receivers: Sequence[str] = ("email:owner",),
     due_at: datetime | None = None,
     grouping: Grouping = Grouping.BURST,
 ) -> None:
@@ -35,18 +35,18 @@ def queue(
         assert reviews.raise_alerts(state, raised, T0) == len(numbers)
 
 
-def claim(state: State, *alerts: int, receiver: str = "owner", now: datetime = T0) -> Message:
+def claim(state: State, *alerts: int, receiver: str = "email:owner", now: datetime = T0) -> Message:
     form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
     return outbox.claim(state, receiver, form, alerts, f"{receiver}-{alerts}-{now:%H%M}@alerter", now)
 
 
-def due(state: State, receiver: str = "owner", now: datetime = T0, most: int = 100) -> list[int]:
+def due(state: State, receiver: str = "email:owner", now: datetime = T0, most: int = 100) -> list[int]:
     return [each.alert for each in outbox.due(state, receiver, now, most)]
 
 
-def status(state: State, receiver: str = "owner") -> dict[int, str]:
+def status(state: State, receiver: str = "email:owner") -> dict[int, str]:
     """Where a receiver's deliveries stand."""
-    rows = state.rows("SELECT alert, status FROM deliveries WHERE receiver = ? ORDER BY alert", [receiver])
+    rows = state.rows("SELECT alert, status FROM deliveries WHERE destination = ? ORDER BY alert", [receiver])
     return {row["alert"]: row["status"] for row in rows}
 
 
@@ -77,11 +77,11 @@ def test_a_delivery_is_due_from_its_moment_on_and_not_before(state: State) -> No
 
 
 def test_what_is_due_for_one_receiver_is_not_due_for_another(state: State) -> None:
-    queue(state, 1, receivers=["owner", "support"])
-    queue(state, 2, receivers=["support"])
+    queue(state, 1, receivers=["email:owner", "slack:support"])
+    queue(state, 2, receivers=["slack:support"])
 
     assert due(state) == [1]
-    assert due(state, "support") == [1, 2]
+    assert due(state, "slack:support") == [1, 2]
     assert due(state, "nobody") == []
 
 
@@ -89,16 +89,16 @@ def test_a_due_delivery_says_how_it_may_leave(state: State) -> None:
     for number, grouping in enumerate(Grouping, 1):
         queue(state, number, grouping=grouping)
 
-    assert outbox.due(state, "owner", T0, 10) == [Due(number, each) for number, each in enumerate(Grouping, 1)]
+    assert outbox.due(state, "email:owner", T0, 10) == [Due(number, each) for number, each in enumerate(Grouping, 1)]
 
 
 def test_the_next_due_moment_is_the_earliest_of_what_waits(state: State) -> None:
-    assert outbox.next_due(state, "owner") is None
+    assert outbox.next_due(state, "email:owner") is None
     queue(state, 1, due_at=T0 + HOUR)
     queue(state, 2, due_at=T0 + MINUTE)
-    queue(state, 3, receivers=["support"], due_at=T0)
+    queue(state, 3, receivers=["slack:support"], due_at=T0)
 
-    assert outbox.next_due(state, "owner") == T0 + MINUTE
+    assert outbox.next_due(state, "email:owner") == T0 + MINUTE
 
 
 def test_a_partly_taken_message_counts_for_the_next_due_moment(state: State) -> None:
@@ -106,7 +106,7 @@ def test_a_partly_taken_message_counts_for_the_next_due_moment(state: State) -> 
     outbox.partly_taken(state, claim(state, 1), ["b@example.com"], T0 + MINUTE)
     outbox.sent(state, claim(state, 2), OK, [])
 
-    assert outbox.next_due(state, "owner") == T0 + MINUTE
+    assert outbox.next_due(state, "email:owner") == T0 + MINUTE
 
 
 def test_nothing_is_next_when_all_is_sent_failed_or_cancelled(state: State) -> None:
@@ -114,7 +114,7 @@ def test_nothing_is_next_when_all_is_sent_failed_or_cancelled(state: State) -> N
     outbox.sent(state, claim(state, 1), OK, [])
     outbox.failed(state, claim(state, 2), "554")
 
-    assert outbox.next_due(state, "owner") is None
+    assert outbox.next_due(state, "email:owner") is None
 
 
 # --- claim
@@ -125,7 +125,12 @@ def test_a_claim_counts_the_first_attempt_before_the_call(state: State) -> None:
 
     message = claim(state, 1, 3)
 
-    assert (message.receiver, message.form, message.attempts, message.attempted_at) == ("owner", Form.DIGEST, 1, T0)
+    assert (message.receiver, message.form, message.attempts, message.attempted_at) == (
+        "owner",
+        Form.DIGEST,
+        1,
+        T0,
+    )
     assert not message.in_doubt
     assert due(state) == [2]
     row = message_row(state, message)
@@ -148,12 +153,12 @@ def test_a_claimed_message_carries_the_reviews_as_they_are_known_now(state: Stat
 
 
 def test_a_claim_takes_only_its_own_receivers_deliveries(state: State) -> None:
-    queue(state, 1, receivers=["owner", "support"])
+    queue(state, 1, receivers=["email:owner", "slack:support"])
 
     claim(state, 1)
 
     assert due(state) == []
-    assert due(state, "support") == [1]
+    assert due(state, "slack:support") == [1]
 
 
 def test_what_one_message_carries_no_other_can_claim(state: State) -> None:
@@ -174,7 +179,7 @@ def test_a_claim_of_what_was_cancelled_meanwhile_leaves_no_empty_message_behind(
 
     claim(state, 1)
 
-    left = outbox.under_way(state, "owner", T0)
+    left = outbox.under_way(state, "email:owner", T0)
     assert left is None or left.entries
 
 
@@ -185,7 +190,7 @@ def test_a_message_without_an_answer_is_in_doubt_with_the_same_members_and_name(
     queue(state, 1, 2, 3)
     message = claim(state, 1, 2)
 
-    found = outbox.under_way(state, "owner", T0 + MINUTE)
+    found = outbox.under_way(state, "email:owner", T0 + MINUTE)
 
     assert found is not None
     assert found.in_doubt
@@ -194,14 +199,14 @@ def test_a_message_without_an_answer_is_in_doubt_with_the_same_members_and_name(
 
 
 def test_messages_under_way_come_oldest_first_and_for_their_receiver_only(state: State) -> None:
-    queue(state, 1, 2, receivers=["owner", "support"])
+    queue(state, 1, 2, receivers=["email:owner", "slack:support"])
     first, second = claim(state, 1), claim(state, 2)
 
-    assert (found := outbox.under_way(state, "owner", T0))
+    assert (found := outbox.under_way(state, "email:owner", T0))
     assert found.id == first.id
-    assert outbox.under_way(state, "support", T0) is None
+    assert outbox.under_way(state, "slack:support", T0) is None
     outbox.sent(state, first, OK, [])
-    assert (found := outbox.under_way(state, "owner", T0))
+    assert (found := outbox.under_way(state, "email:owner", T0))
     assert found.id == second.id
 
 
@@ -223,17 +228,17 @@ def test_another_attempt_is_counted_before_the_call(state: State) -> None:
 
     outbox.attempt_again(state, message, T0 + MINUTE, plain=True)
 
-    found = outbox.under_way(state, "owner", T0 + MINUTE)
+    found = outbox.under_way(state, "email:owner", T0 + MINUTE)
     assert found is not None
     assert (found.attempts, found.attempted_at, found.plain) == (2, T0 + MINUTE, True)
 
 
 def test_what_a_dead_process_left_is_in_doubt(state: State) -> None:
-    queue(state, 1, 2, 3, receivers=["owner", "support"])
+    queue(state, 1, 2, 3, receivers=["email:owner", "slack:support"])
     sending, doubted, done = claim(state, 1), claim(state, 2), claim(state, 3)
     outbox.doubt(state, doubted, "lost")
     outbox.sent(state, done, OK, [])
-    other = claim(state, 1, receiver="support")
+    other = claim(state, 1, receiver="slack:support")
 
     assert outbox.recover(state) == 2
 
@@ -252,16 +257,16 @@ def test_what_a_dead_process_left_is_in_doubt(state: State) -> None:
 
 
 def test_a_yes_takes_the_deliveries_out_of_the_outbox(state: State) -> None:
-    queue(state, 1, 2, receivers=["owner", "support"])
+    queue(state, 1, 2, receivers=["email:owner", "slack:support"])
     message = claim(state, 1)
 
     outbox.sent(state, message, Receipt("ok", slack_channel="C1", slack_ts="17.1"), [])
 
     assert status(state) == {1: "sent", 2: "pending"}
-    assert status(state, "support") == {1: "pending", 2: "pending"}
+    assert status(state, "slack:support") == {1: "pending", 2: "pending"}
     row = message_row(state, message)
     assert (row["status"], row["slack_channel"], row["slack_ts"], row["error"]) == ("sent", "C1", "17.1", None)
-    assert outbox.under_way(state, "owner", T0) is None
+    assert outbox.under_way(state, "email:owner", T0) is None
 
 
 def test_addresses_that_refused_for_good_stay_on_record(state: State) -> None:
@@ -289,12 +294,12 @@ def test_a_yes_does_not_end_a_block_that_was_set_after_the_attempt(state: State,
     queue(state, 1)
     message = claim(state, 1)
     blocks.hold_back(state, "service:smtp", T0 + SECOND, until, "slow down")
-    blocks.hold_back(state, "receiver:owner", T0, until, "500")
+    blocks.hold_back(state, "destination:email:owner", T0, until, "500")
 
     outbox.sent(state, message, OK, SCOPES)
 
     assert blocks.held_back(state, "service:smtp", T0 + MINUTE)
-    assert not blocks.held_back(state, "receiver:owner", T0 + MINUTE)
+    assert not blocks.held_back(state, "destination:email:owner", T0 + MINUTE)
 
 
 def test_a_refused_message_sets_its_deliveries_free(state: State) -> None:
@@ -305,7 +310,7 @@ def test_a_refused_message_sets_its_deliveries_free(state: State) -> None:
 
     assert due(state) == [1, 2, 3]
     assert state.value("SELECT count(*) FROM messages") == 0
-    assert [each.grouping for each in outbox.due(state, "owner", T0, 9)] == [Grouping.BURST] * 3
+    assert [each.grouping for each in outbox.due(state, "email:owner", T0, 9)] == [Grouping.BURST] * 3
 
 
 def test_a_refused_digest_can_be_taken_apart(state: State) -> None:
@@ -313,7 +318,7 @@ def test_a_refused_digest_can_be_taken_apart(state: State) -> None:
 
     outbox.dissolve(state, claim(state, 1, 2), Grouping.EACH)
 
-    assert [each.grouping for each in outbox.due(state, "owner", T0, 9)] == [
+    assert [each.grouping for each in outbox.due(state, "email:owner", T0, 9)] == [
         Grouping.EACH,
         Grouping.EACH,
         Grouping.BURST,
@@ -327,26 +332,26 @@ def test_partly_taken_messages_wait_and_others_do_not(state: State) -> None:
 
     outbox.partly_taken(state, partial, {"b@example.com", "a@example.com"}, T0 + MINUTE)
 
-    assert (found := outbox.under_way(state, "owner", T0))
+    assert (found := outbox.under_way(state, "email:owner", T0))
     assert found.id == doubted.id
     outbox.sent(state, doubted, OK, [])
-    assert outbox.under_way(state, "owner", T0 + MINUTE - SECOND) is None
+    assert outbox.under_way(state, "email:owner", T0 + MINUTE - SECOND) is None
     assert due(state) == [3]
-    assert (found := outbox.under_way(state, "owner", T0 + MINUTE))
+    assert (found := outbox.under_way(state, "email:owner", T0 + MINUTE))
     assert (found.id, found.to_left) == (partial.id, ("a@example.com", "b@example.com"))
 
 
 def test_whatever_waits_for_some_addresses_waits_together(state: State) -> None:
-    queue(state, 1, 2, receivers=["owner", "support"])
-    first, second, elsewhere = claim(state, 1), claim(state, 2), claim(state, 1, receiver="support")
+    queue(state, 1, 2, receivers=["email:owner", "slack:support"])
+    first, second, elsewhere = claim(state, 1), claim(state, 2), claim(state, 1, receiver="slack:support")
     outbox.partly_taken(state, first, ["b@example.com"], T0 + SECOND)
     outbox.partly_taken(state, elsewhere, ["c@example.com"], T0 + SECOND)
 
     outbox.partly_taken(state, second, ["b@example.com"], T0 + HOUR)
 
     assert message_row(state, first)["due_at"] == message_row(state, second)["due_at"]
-    assert outbox.under_way(state, "owner", T0 + MINUTE) is None
-    assert outbox.under_way(state, "support", T0 + MINUTE) is not None
+    assert outbox.under_way(state, "email:owner", T0 + MINUTE) is None
+    assert outbox.under_way(state, "slack:support", T0 + MINUTE) is not None
 
 
 def test_a_partly_taken_message_that_is_sent_waits_no_more(state: State) -> None:
@@ -358,7 +363,7 @@ def test_a_partly_taken_message_that_is_sent_waits_no_more(state: State) -> None
 
     row = message_row(state, message)
     assert (row["status"], row["to_left"], row["due_at"]) == ("sent", None, None)
-    assert outbox.next_due(state, "owner") is None
+    assert outbox.next_due(state, "email:owner") is None
 
 
 # --- failed, retried, cancelled
@@ -373,7 +378,7 @@ def test_a_message_that_is_given_up_stays_on_record_and_others_go_on(state: Stat
     assert status(state) == {1: "failed", 2: "failed", 3: "pending"}
     assert (message_row(state, message)["status"], message_row(state, message)["error"]) == ("failed", "554 no")
     assert outbox.failures(state) == 2
-    assert outbox.under_way(state, "owner", T0) is None
+    assert outbox.under_way(state, "email:owner", T0) is None
     assert due(state) == [3]
 
 
@@ -381,7 +386,7 @@ def test_a_retry_queues_what_failed_and_ends_parkings(state: State) -> None:
     queue(state, 1, 2, 3)
     outbox.failed(state, claim(state, 1), "554")
     outbox.sent(state, claim(state, 2), OK, [])
-    blocks.hold_back(state, "receiver:owner", T0, None, "550")
+    blocks.hold_back(state, "destination:email:owner", T0, None, "550")
 
     assert outbox.requeue(state) == (1, 1)
 
@@ -400,25 +405,25 @@ def test_a_retry_does_not_call_a_service_before_the_time_that_it_named(state: St
 
 
 def test_what_waits_for_a_receiver_that_the_config_does_not_name_is_cancelled(state: State) -> None:
-    queue(state, 1, 2, 3, receivers=["owner", "renamed"])
+    queue(state, 1, 2, 3, receivers=["email:owner", "renamed"])
     kept = claim(state, 1)
     outbox.sent(state, claim(state, 1, receiver="renamed"), OK, [])
     doubted = claim(state, 2, receiver="renamed")
 
-    assert outbox.cancel_for_others(state, ["owner", "support"]) == ["renamed"]
+    assert outbox.cancel_for_others(state, ["email:owner", "slack:support"]) == ["renamed"]
 
     assert status(state, "renamed") == {1: "sent", 2: "cancelled", 3: "cancelled"}
     assert status(state) == dict.fromkeys((1, 2, 3), "pending")
     assert outbox.under_way(state, "renamed", T0) is None
     assert message_row(state, doubted)["status"] == "failed"
     assert message_row(state, kept)["status"] == "sending"
-    assert outbox.cancel_for_others(state, ["owner", "support"]) == []
+    assert outbox.cancel_for_others(state, ["email:owner", "slack:support"]) == []
 
 
 def test_what_was_cancelled_or_sent_is_not_touched_by_a_late_answer(state: State) -> None:
     queue(state, 1)
     message = claim(state, 1)
-    outbox.cancel_for_others(state, ["support"])
+    outbox.cancel_for_others(state, ["slack:support"])
 
     outbox.sent(state, message, OK, [])
 
@@ -426,31 +431,31 @@ def test_what_was_cancelled_or_sent_is_not_touched_by_a_late_answer(state: State
 
 
 def test_pending_counts_what_these_receivers_have_not_got_yet(state: State) -> None:
-    queue(state, 1, 2, receivers=["owner", "support"])
-    queue(state, 3, receivers=["other"])
+    queue(state, 1, 2, receivers=["email:owner", "slack:support"])
+    queue(state, 3, receivers=["slack:other"])
     claim(state, 1)
     outbox.sent(state, claim(state, 2), OK, [])
 
-    assert outbox.pending(state, ["owner"], T0) == 1
-    assert outbox.pending(state, ["owner", "support"], T0) == 3
+    assert outbox.pending(state, ["email:owner"], T0) == 1
+    assert outbox.pending(state, ["email:owner", "slack:support"], T0) == 3
     assert outbox.pending(state, [], T0) == 0
 
 
 def test_what_is_held_until_later_is_not_counted_as_pending_before(state: State) -> None:
     queue(state, 1, due_at=T0 + HOUR)
 
-    assert outbox.pending(state, ["owner"], T0) == 0
-    assert outbox.pending(state, ["owner"], T0 + HOUR) == 1
+    assert outbox.pending(state, ["email:owner"], T0) == 0
+    assert outbox.pending(state, ["email:owner"], T0 + HOUR) == 1
 
 
 def test_what_is_held_of_a_review_leaves_with_what_is_said_of_it_before(state: State) -> None:
-    queue(state, 1, 2, receivers=["owner", "support"], due_at=T0 + HOUR)
+    queue(state, 1, 2, receivers=["email:owner", "slack:support"], due_at=T0 + HOUR)
     urgent = Alert(f"lowered:{SITE}:r1:1", AlertKind.LOWERED, SITE, "r1")
     with state.transaction():
-        reviews.raise_alerts(state, [reviews.Raised(urgent, [("owner", None)])], T0)
+        reviews.raise_alerts(state, [reviews.Raised(urgent, [("email:owner", None)])], T0)
 
     assert due(state) == [1, 3]
-    assert due(state, "support") == []
+    assert due(state, "slack:support") == []
 
 
 # --- blocks
@@ -458,52 +463,54 @@ def test_what_is_held_of_a_review_leaves_with_what_is_said_of_it_before(state: S
 
 def test_a_scope_that_nobody_blocked_is_free(state: State) -> None:
     assert blocks.of(state, SCOPES, T0) is None
-    assert blocks.failing_since(state, "receiver:owner") is None
+    assert blocks.failing_since(state, "destination:email:owner") is None
 
 
 def test_a_wait_holds_until_its_moment_and_no_longer(state: State) -> None:
-    blocks.hold_back(state, "receiver:owner", T0, T0 + MINUTE, "timeout")
+    blocks.hold_back(state, "destination:email:owner", T0, T0 + MINUTE, "timeout")
 
-    assert blocks.of(state, SCOPES, T0) == Block("receiver:owner", T0, T0 + MINUTE, parked=False, reason="timeout")
-    assert blocks.held_back(state, "receiver:owner", T0 + MINUTE - timedelta(milliseconds=1))
-    assert not blocks.held_back(state, "receiver:owner", T0 + MINUTE)
+    assert blocks.of(state, SCOPES, T0) == Block(
+        "destination:email:owner", T0, T0 + MINUTE, parked=False, reason="timeout"
+    )
+    assert blocks.held_back(state, "destination:email:owner", T0 + MINUTE - timedelta(milliseconds=1))
+    assert not blocks.held_back(state, "destination:email:owner", T0 + MINUTE)
     assert not blocks.held_back(state, "receiver:other", T0)
 
 
 def test_a_run_of_failures_keeps_its_beginning(state: State) -> None:
     for number in range(3):
         now = T0 + number * HOUR
-        blocks.hold_back(state, "receiver:owner", now, now + MINUTE, f"failure {number}")
+        blocks.hold_back(state, "destination:email:owner", now, now + MINUTE, f"failure {number}")
 
-    assert blocks.failing_since(state, "receiver:owner") == T0
+    assert blocks.failing_since(state, "destination:email:owner") == T0
     assert blocks.of(state, SCOPES, T0 + 2 * HOUR) == Block(
-        "receiver:owner", T0, T0 + 2 * HOUR + MINUTE, parked=False, reason="failure 2"
+        "destination:email:owner", T0, T0 + 2 * HOUR + MINUTE, parked=False, reason="failure 2"
     )
 
 
 def test_a_wait_that_is_over_still_tells_when_the_failures_began(state: State) -> None:
-    blocks.hold_back(state, "receiver:owner", T0, T0 + SECOND, "timeout")
+    blocks.hold_back(state, "destination:email:owner", T0, T0 + SECOND, "timeout")
 
-    assert not blocks.held_back(state, "receiver:owner", T0 + HOUR)
-    assert blocks.failing_since(state, "receiver:owner") == T0
+    assert not blocks.held_back(state, "destination:email:owner", T0 + HOUR)
+    assert blocks.failing_since(state, "destination:email:owner") == T0
 
 
 def test_a_parked_scope_waits_for_a_person(state: State) -> None:
-    blocks.hold_back(state, "receiver:owner", T0, T0 + SECOND, "timeout")
-    blocks.hold_back(state, "receiver:owner", T0 + SECOND, None, "channel_not_found")
+    blocks.hold_back(state, "destination:email:owner", T0, T0 + SECOND, "timeout")
+    blocks.hold_back(state, "destination:email:owner", T0 + SECOND, None, "channel_not_found")
     blocks.hold_back(state, "service:smtp", T0, T0 + HOUR, "421")
 
-    assert blocks.parked(state) == [Block("receiver:owner", T0, None, parked=True, reason="channel_not_found")]
-    assert blocks.held_back(state, "receiver:owner", T0 + timedelta(days=9000))
+    assert blocks.parked(state) == [Block("destination:email:owner", T0, None, parked=True, reason="channel_not_found")]
+    assert blocks.held_back(state, "destination:email:owner", T0 + timedelta(days=9000))
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["the receiver's first", "the service's first"])
 @pytest.mark.parametrize(
     ("receiver", "service", "longest"),
     [
-        (T0 + HOUR, T0 + MINUTE, "receiver:owner"),
+        (T0 + HOUR, T0 + MINUTE, "destination:email:owner"),
         (T0 + MINUTE, T0 + HOUR, "service:smtp"),
-        (None, T0 + HOUR, "receiver:owner"),
+        (None, T0 + HOUR, "destination:email:owner"),
         (T0 + HOUR, None, "service:smtp"),
         (T0 - SECOND, T0 + MINUTE, "service:smtp"),
     ],
@@ -512,7 +519,7 @@ def test_a_parked_scope_waits_for_a_person(state: State) -> None:
 def test_of_several_blocks_the_one_that_holds_longest_counts(
     state: State, receiver: datetime | None, service: datetime | None, longest: str, order: int
 ) -> None:
-    for scope, until in [("receiver:owner", receiver), ("service:smtp", service)][::order]:
+    for scope, until in [("destination:email:owner", receiver), ("service:smtp", service)][::order]:
         blocks.hold_back(state, scope, T0 - MINUTE, until, "reason")
 
     found = blocks.of(state, SCOPES[::order], T0)
@@ -523,20 +530,20 @@ def test_of_several_blocks_the_one_that_holds_longest_counts(
 
 @pytest.mark.parametrize("back", [timedelta(milliseconds=1), timedelta(days=400)], ids=["a little", "a year"])
 def test_a_clock_that_is_set_back_ends_a_wait_but_no_parking(state: State, back: timedelta) -> None:
-    blocks.hold_back(state, "receiver:owner", T0, T0 + MINUTE, "timeout")
+    blocks.hold_back(state, "destination:email:owner", T0, T0 + MINUTE, "timeout")
     blocks.hold_back(state, "service:smtp", T0, None, "535")
 
-    assert not blocks.held_back(state, "receiver:owner", T0 - back)
+    assert not blocks.held_back(state, "destination:email:owner", T0 - back)
     assert blocks.held_back(state, "service:smtp", T0 - back)
 
 
 def test_a_failure_after_the_clock_was_set_back_is_waited_for_anew(state: State) -> None:
-    blocks.hold_back(state, "receiver:owner", T0, T0 + MINUTE, "timeout")
-    blocks.hold_back(state, "receiver:owner", T0 - HOUR, T0 - HOUR + MINUTE, "timeout")
+    blocks.hold_back(state, "destination:email:owner", T0, T0 + MINUTE, "timeout")
+    blocks.hold_back(state, "destination:email:owner", T0 - HOUR, T0 - HOUR + MINUTE, "timeout")
 
-    assert blocks.held_back(state, "receiver:owner", T0 - HOUR + SECOND)
-    assert not blocks.held_back(state, "receiver:owner", T0)
-    assert blocks.failing_since(state, "receiver:owner") == T0 - HOUR
+    assert blocks.held_back(state, "destination:email:owner", T0 - HOUR + SECOND)
+    assert not blocks.held_back(state, "destination:email:owner", T0)
+    assert blocks.failing_since(state, "destination:email:owner") == T0 - HOUR
 
 
 def test_a_shorter_wait_does_not_cut_a_longer_one_short(state: State) -> None:
@@ -558,7 +565,10 @@ def test_lifting_frees_these_scopes_and_no_others(state: State) -> None:
         blocks.hold_back(state, scope, T0, None, "reason")
 
     with state.transaction():
-        assert blocks.lift_parked(state, ["receiver:owner", "site:1", "site:2"]) == ["receiver:owner", "site:1"]
+        assert blocks.lift_parked(state, ["destination:email:owner", "site:1", "site:2"]) == [
+            "destination:email:owner",
+            "site:1",
+        ]
 
     assert [block.scope for block in blocks.parked(state)] == ["service:smtp"]
 
@@ -573,10 +583,10 @@ def test_no_query_looks_through_a_whole_table(state: State) -> None:
     outbox.sent(state, claim(state, 1), OK, SCOPES)
     outbox.dissolve(state, claim(state, 2))
     outbox.failed(state, claim(state, 3), "refused")
-    outbox.under_way(state, "owner", T0)
-    outbox.stale(state, "owner")
-    outbox.next_due(state, "owner")
-    outbox.pending(state, ["owner"], T0)
+    outbox.under_way(state, "email:owner", T0)
+    outbox.stale(state, "email:owner")
+    outbox.next_due(state, "email:owner")
+    outbox.pending(state, ["email:owner"], T0)
     outbox.failures(state)
     lifetime.told(state, SITE, "r1")
     lifetime.unanswered(state, SITE, T0)

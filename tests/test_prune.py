@@ -48,7 +48,7 @@ def tell(state: State) -> None:
     """Have every delivery arrive, and Slack show what is so now."""
     now = datetime(2100, 1, 1, tzinfo=UTC)
     state.execute("UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'")
-    for receiver, ts in (("owner", None), ("support", "1790000000.000100")):
+    for receiver, ts in (("email:owner", None), ("slack:support", "1790000000.000100")):
         alerts = [each.alert for each in outbox.due(state, receiver, now, 100)]
         form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         if alerts and (message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)):
@@ -81,7 +81,7 @@ def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
             [first],
         )
         state.execute(
-            "INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempted_at)"
+            "INSERT INTO messages (id, destination, form, status, message_id, attempts, attempted_at)"
             f" VALUES ({first}, 'owner', 'digest', 'sent', '{at}', 1, {at})"
         )
         state.execute(

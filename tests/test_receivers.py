@@ -211,7 +211,7 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(load: Load, clock
             await house.poller.read(config.sites[0], Span(2))
         held = state.rows(
             "SELECT kind, review_id, due_at FROM deliveries JOIN alerts ON id = alert"
-            " WHERE receiver = 'owner' AND status = 'pending' ORDER BY id"
+            " WHERE destination = 'email:owner' AND status = 'pending' ORDER BY id"
         )
     seven = to_ms(datetime(2026, 11, 25, 6, tzinfo=UTC))
     assert [tuple(row.values()) for row in held] == [("reminder", "r1", seven), ("closed", "r2", seven)]

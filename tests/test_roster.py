@@ -11,10 +11,10 @@ from alerter.daemon import serve, take_over
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Alert, AlertKind
+from alerter.models import Alert, AlertKind, receiver_of
 from alerter.store import State, blocks, reviews, roster, troubles
 from alerter.store.reviews import Raised
-from alerter.trouble import Troubles, who_hears
+from alerter.trouble import Troubles, recipients_for
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -44,7 +44,7 @@ def queue(state: State, kind: AlertKind, site_id: str, clock: SetClock) -> None:
     """Have an alert wait for the baker and for the team."""
     alert = Alert(f"{kind}:{site_id}:r1", kind, site_id, "r1")
     with state.transaction():
-        reviews.raise_alerts(state, [Raised(alert, [("baker", None), ("team", None)])], clock.now())
+        reviews.raise_alerts(state, [Raised(alert, [("email:baker", None), ("slack:team", None)])], clock.now())
 
 
 def standing(state: State) -> dict[str, str]:
@@ -86,18 +86,18 @@ def test_trouble_with_what_is_removed_ends_and_those_hear_of_it_who_are_still_th
     before = load(extra=CAFE)
     take_over(state, before, clock)
     told = Troubles(state, before, clock, wake=lambda _: None)
-    for scope in (f"site:{OTHER}", f"site:{SITE}", "receiver:team", "service:slack"):
+    for scope in (f"site:{OTHER}", f"site:{SITE}", "destination:slack:team", "service:slack"):
         told.begin(scope, "refused")
         blocks.hold_back(state, scope, clock.now(), None, "refused")
     state.execute("UPDATE deliveries SET status = 'sent'")
     take_over(state, load(receivers=BAKER), clock)
     assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
-    assert not {block.scope for block in blocks.parked(state)} & {"receiver:team", "service:slack"}
+    assert not {block.scope for block in blocks.parked(state)} & {"destination:slack:team", "service:slack"}
     rows = state.rows(
-        "SELECT receiver, json_extract(detail, '$.what') AS what FROM alerts JOIN deliveries ON alert = id"
+        "SELECT destination, json_extract(detail, '$.what') AS what FROM alerts JOIN deliveries ON alert = id"
         " WHERE kind = 'recovered' ORDER BY id"
     )
-    assert {row["receiver"] for row in rows} == {"baker"}
+    assert {receiver_of(row["destination"]) for row in rows} == {"baker"}
     assert "the reviews of Café cannot be read" in [row["what"] for row in rows]
 
 
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_a_config_is_told_to_those_who_hear_of_every_site(
     load: Load, receivers: str, names: list[str]
 ) -> None:
     config = load(extra=CAFE, receivers=receivers)
-    assert [receiver.name for receiver in who_hears("config", config)] == names
+    assert [receiver_of(each) for each in recipients_for("config", config)] == names
 
 
 def test_a_site_that_comes_back_has_not_been_failing_all_the_time(load: Load, state: State, clock: SetClock) -> None:

@@ -37,7 +37,7 @@ ALL = (EVERYTHING, BAKER, BOTH, WORST, BAKERS_WORST)
     ids=["a bakery's worst", "a bakery's second worst", "a florist's worst", "a florist's second worst", "other case"],
 )
 def test_receivers_hear_of_their_sites_and_ratings_only(site: str, rating: int, names: list[str]) -> None:
-    assert route(review(rating=rating), site, ALL) == [Route(name) for name in names]
+    assert route(review(rating=rating), site, ALL) == [Route(f"slack:{name}") for name in names]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 5])
@@ -69,8 +69,8 @@ def test_receivers_hear_of_their_products_only() -> None:
 def test_receivers_hear_of_any_of_their_keywords_in_title_or_body() -> None:
     ops = receiver("ops", keywords=["refund", "food poisoning"])
 
-    assert route(review(title="A Refund, please"), BAKERY, [ops]) == [Route("ops")]
-    assert route(review(title="Bad", body="We got\nfood poisoning."), BAKERY, [ops]) == [Route("ops")]
+    assert route(review(title="A Refund, please"), BAKERY, [ops]) == [Route("slack:ops")]
+    assert route(review(title="Bad", body="We got\nfood poisoning."), BAKERY, [ops]) == [Route("slack:ops")]
     assert route(review(title="Bad food", body="poisoning"), BAKERY, [ops]) == []
     assert route(review(), BAKERY, [ops]) == []
 
@@ -79,7 +79,7 @@ def test_a_receiver_hears_of_what_fits_everything_it_asks_for() -> None:
     choosy = receiver("choosy", sites=[BAKERY], min_rating=2, max_rating=3, products=["b1"], keywords=["stale", "hard"])
     fits = {"rating": 2, "entity_id": "b1", "title": "Stale"}
 
-    assert route(review(**fits), BAKERY, [choosy]) == [Route("choosy")]
+    assert route(review(**fits), BAKERY, [choosy]) == [Route("slack:choosy")]
     assert route(review(**fits), FLORIST, [choosy]) == []
     for change in ({"rating": 1}, {"rating": 4}, {"entity_id": "b2"}, {"title": "Soft"}):
         assert route(review(**fits | change), BAKERY, [choosy]) == []
@@ -92,12 +92,12 @@ SEVEN = datetime(2026, 11, 25, 6, tzinfo=UTC)
 
 def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
     sleeper = receiver("sleeper", quiet=NIGHT)
-    routes = [Route("sleeper"), Route("everything")]
+    routes = [Route("slack:sleeper"), Route("slack:everything")]
 
     night = hold(routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
     day = hold(routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 12, tzinfo=UTC), BERLIN)
 
-    assert night == [Route("sleeper", SEVEN), Route("everything")]
+    assert night == [Route("slack:sleeper", SEVEN), Route("slack:everything")]
     assert day == routes
 
 
@@ -105,9 +105,9 @@ def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
 def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetime | None) -> None:
     sleeper = receiver("sleeper", quiet=NIGHT, urgent_max_rating=2)
 
-    held = hold([Route("sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
+    held = hold([Route("slack:sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
 
-    assert held == [Route("sleeper", due_at)]
+    assert held == [Route("slack:sleeper", due_at)]
 
 
 @pytest.mark.parametrize(
@@ -140,28 +140,39 @@ def test_ratings_that_nobody_hears_of_are_found(
 
 
 def test_a_reminder_goes_to_whoever_was_told_and_the_last_one_to_somebody_more() -> None:
-    told = {"everything", "baker"}
+    told = {"slack:everything", "slack:baker"}
 
-    assert route_reminder(told, BAKERY, ALL, escalate_to=None) == [Route("everything"), Route("baker")]
-    assert route_reminder(told, BAKERY, ALL, escalate_to="both") == [Route("everything"), Route("baker"), Route("both")]
+    assert route_reminder(told, BAKERY, ALL, escalate_to=None) == [Route("slack:everything"), Route("slack:baker")]
+    assert route_reminder(told, BAKERY, ALL, escalate_to="both") == [
+        Route("slack:everything"),
+        Route("slack:baker"),
+        Route("slack:both"),
+    ]
 
 
 def test_a_reminder_goes_to_nobody_who_hears_of_other_sites_only() -> None:
-    assert route_reminder({"everything", "baker"}, FLORIST, ALL, escalate_to="baker") == [Route("everything")]
+    assert route_reminder({"slack:everything", "slack:baker"}, FLORIST, ALL, escalate_to="baker") == [
+        Route("slack:everything")
+    ]
 
 
 def test_a_closing_goes_by_mail_where_it_is_asked_for_and_beneath_a_digest_on_slack() -> None:
     keen = Receiver.model_validate({"name": "keen", "email": ["a@example.com"], "closings": True})
     mail = Receiver.model_validate({"name": "mail", "email": ["a@example.com"]})
-    told = {"everything": Form.ALERT, "baker": Form.DIGEST, "keen": Form.ALERT, "mail": Form.DIGEST}
+    told = {
+        "slack:everything": Form.ALERT,
+        "slack:baker": Form.DIGEST,
+        "email:keen": Form.ALERT,
+        "email:mail": Form.DIGEST,
+    }
 
-    assert route_closing(told, BAKERY, (*ALL, keen, mail)) == [Route("baker"), Route("keen")]
+    assert route_closing(told, BAKERY, (*ALL, keen, mail)) == [Route("slack:baker"), Route("email:keen")]
 
 
 def test_a_closing_goes_to_nobody_who_hears_of_other_sites_only() -> None:
-    told = {"everything": Form.DIGEST, "baker": Form.DIGEST}
+    told = {"slack:everything": Form.DIGEST, "slack:baker": Form.DIGEST}
 
-    assert route_closing(told, FLORIST, ALL) == [Route("everything")]
+    assert route_closing(told, FLORIST, ALL) == [Route("slack:everything")]
 
 
 def test_nobody_hears_where_nobody_is() -> None:

@@ -290,7 +290,8 @@ def test_a_text_is_no_moment(state: State) -> None:
 def test_a_delivery_needs_its_alert(state: State) -> None:
     with pytest.raises(StateError, match="FOREIGN KEY"):
         state.execute(
-            "INSERT INTO deliveries (alert, receiver, status, grouping, due_at) VALUES (1, 'a', 'pending', 'each', 0)"
+            "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
+            " VALUES (1, 'a', 'pending', 'each', 0)"
         )
 
 

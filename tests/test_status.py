@@ -147,7 +147,7 @@ def test_a_site_that_shows_published_reviews_only_is_told_apart(stand: Stand, st
 
 def test_unanswered_reviews_are_counted_and_need_nobody(stand: Stand, state: State, clock: SetClock) -> None:
     for number in range(3):
-        send(state, clock, "owner", [alert(state, clock, "owner", review_id=f"r{number}")])
+        send(state, clock, "email:owner", [alert(state, clock, "email:owner", review_id=f"r{number}")])
     records = [Known(review("r0"), Status.CLOSED), Known(review("old"), Status.BASELINE)]
     reviews.put_reviews(state, SITE, records, clock.now())
     clock.advance(minutes=10)
@@ -156,10 +156,10 @@ def test_unanswered_reviews_are_counted_and_need_nobody(stand: Stand, state: Sta
 
 
 def test_deliveries_are_counted_by_receiver_and_in_all(stand: Stand, state: State, clock: SetClock) -> None:
-    first = alert(state, clock, "owner", "support", review_id="r1")
-    second = alert(state, clock, "owner", "support", review_id="r2")
-    send(state, clock, "owner", [first])
-    give_up(state, clock, "owner", [second])
+    first = alert(state, clock, "email:owner", "slack:support", review_id="r1")
+    second = alert(state, clock, "email:owner", "slack:support", review_id="r2")
+    send(state, clock, "email:owner", [first])
+    give_up(state, clock, "email:owner", [second])
     standing = stand()
     assert standing.receivers == [
         {"name": "owner", "pending": 0, "sent": 1, "failed": 1, "cancelled": 0},
@@ -171,7 +171,7 @@ def test_deliveries_are_counted_by_receiver_and_in_all(stand: Stand, state: Stat
 def test_failed_deliveries_need_a_person_until_they_are_queued_again(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
-    give_up(state, clock, "owner", [alert(state, clock, "owner")])
+    give_up(state, clock, "email:owner", [alert(state, clock, "email:owner")])
     assert stand().needs_a_person
     assert "1 deliveries have failed; `alerter retry`" in status.as_text(stand(), clock.now())
     outbox.requeue(state)
@@ -188,18 +188,20 @@ def test_failed_deliveries_of_a_receiver_that_was_renamed_are_not_forgotten(
 
 def test_pending_deliveries_need_nobody_and_the_oldest_is_told(stand: Stand, state: State, clock: SetClock) -> None:
     assert stand().oldest_pending is None
-    first = alert(state, clock, "owner", review_id="r1")
+    first = alert(state, clock, "email:owner", review_id="r1")
     clock.advance(minutes=5)
-    alert(state, clock, "owner", review_id="r2")
+    alert(state, clock, "email:owner", review_id="r2")
     assert stand().oldest_pending == "2026-11-24T12:02:00Z"
     assert "the oldest pending delivery has waited since 5 min ago" in status.as_text(stand(), clock.now())
-    send(state, clock, "owner", [first])
+    send(state, clock, "email:owner", [first])
     assert stand().oldest_pending == "2026-11-24T12:07:00Z"
     assert not stand().needs_a_person
 
 
 def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(stand: Stand, state: State, clock: SetClock) -> None:
-    held = Raised(Alert(f"new:{SITE}:r1", AlertKind.NEW, SITE, "r1"), [("owner", clock.now() + timedelta(hours=8))])
+    held = Raised(
+        Alert(f"new:{SITE}:r1", AlertKind.NEW, SITE, "r1"), [("email:owner", clock.now() + timedelta(hours=8))]
+    )
     with state.transaction():
         reviews.raise_alerts(state, [held], clock.now())
     clock.advance(hours=7)
@@ -209,15 +211,23 @@ def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(stand: Stand, st
     assert stand().oldest_pending == "2026-11-24T20:02:00Z"
 
 
-@pytest.mark.parametrize("scope", ["receiver:support", "service:slack"])
+@pytest.mark.parametrize(
+    ("scope", "shown"),
+    [
+        ("destination:slack:support", {"scope": "receiver:support", "medium": "slack"}),
+        ("service:slack", {"scope": "service:slack"}),
+    ],
+    ids=["a destination", "a service"],
+)
 def test_what_is_parked_needs_a_person_and_says_what_to_do(
-    stand: Stand, state: State, clock: SetClock, scope: str
+    stand: Stand, state: State, clock: SetClock, scope: str, shown: dict[str, str]
 ) -> None:
     blocks.hold_back(state, scope, clock.now(), None, "channel_not_found")
-    assert stand().parked == [{"scope": scope, "since": "2026-11-24T12:02:00Z", "reason": "channel_not_found"}]
+    what = {"since": "2026-11-24T12:02:00Z", "reason": "channel_not_found"}
+    assert stand().parked == [shown | what]
     assert stand().needs_a_person
     text = status.as_text(stand(), clock.now())
-    assert re.search(rf"parked: {scope} since .*: channel_not_found; mend it, then `alerter retry`", text)
+    assert re.search(rf"parked: {shown['scope']} since .*: channel_not_found; mend it, then `alerter retry`", text)
 
 
 def test_a_service_that_asked_to_wait_needs_nobody(stand: Stand, state: State, clock: SetClock) -> None:
@@ -234,7 +244,7 @@ def test_a_site_that_was_renamed_is_the_same_site(state: State, clock: SetClock,
 
 def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: SetClock) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
-    alert(state, clock, "owner")
+    alert(state, clock, "email:owner")
     told = json.loads(status.as_json(stand()))
     names = ("name", "site_id", "last_success", "trouble")
     assert [{name: site[name] for name in names} for site in told["sites"]] == [
@@ -251,7 +261,7 @@ def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: Set
 def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: SetClock) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
     for number in range(12):
-        alert(state, clock, "owner", review_id=f"r{number}")
+        alert(state, clock, "email:owner", review_id=f"r{number}")
     assert status.as_text(stand(), clock.now()).splitlines()[:8] == [
         "site           last read  open  trouble",
         "Corner Bakery  2 min ago  12    -",

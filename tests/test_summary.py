@@ -431,7 +431,7 @@ def summary_message(found: dict[str, Any], receiver: str = "owner") -> Message:
         "sites": {SITE: found | {"unread": False}},
     }
     entry = Entry(Alert("summary:Weekly:2026-W48", AlertKind.SUMMARY, detail=detail))
-    return Message(1, "uid@alerter", receiver, Form.ALERT, (entry,), DUE)
+    return Message(1, "uid@alerter", f"email:{receiver}", Form.ALERT, (entry,), DUE)
 
 
 def lows(name: str, number: int) -> Iterator[LowRated]:

@@ -17,12 +17,13 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
+from alerter.models import receiver_of
 from alerter.samples import sample
 from alerter.store import State, blocks, troubles
 from alerter.tell import state_alarm
 from alerter.tell.dispatch import Why
 from alerter.tell.state_alarm import StateAlarm
-from alerter.trouble import who_hears
+from alerter.trouble import recipients_for
 from alerter.wiring import open_house, open_outlets, open_wix
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
@@ -68,8 +69,8 @@ def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSla
         (f"site:{SITE}", {"baker": "trouble = true"}, ["baker"]),
         (f"site:{SITE}", {"cafe": "trouble = true"}, ["baker", "bakery"]),
         (f"site:{OTHER}", {"baker": "trouble = true"}, ["cafe"]),
-        ("receiver:bakery", {}, ["baker"]),
-        ("receiver:cafe", {}, []),
+        ("destination:slack:bakery", {}, ["baker"]),
+        ("destination:slack:cafe", {}, []),
         ("service:slack", {}, ["baker"]),
         ("service:smtp", {}, ["bakery"]),
         ("addresses:baker", {}, ["bakery"]),
@@ -89,7 +90,7 @@ def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSla
 def test_trouble_is_told_to_those_whom_it_concerns(
     load: Load, scope: str, marks: dict[str, str], names: list[str]
 ) -> None:
-    assert [receiver.name for receiver in who_hears(scope, load(**marks))] == names
+    assert [receiver_of(each) for each in recipients_for(scope, load(**marks))] == names
 
 
 async def test_a_site_that_refuses_us_is_told_once_and_once_when_it_is_over(
@@ -152,7 +153,7 @@ async def test_a_parked_receiver_is_told_of_and_comes_back_with_a_check_and_exac
     assert not await serve(config, Clock(), {}, once=True)
     assert not await serve(config, Clock(), {}, once=True)
     assert [mail.subject for mail in mailbox.mails if "trouble" in mail.subject] == [
-        "alerter is in trouble: receiver support cannot be reached"
+        "alerter is in trouble: receiver support (Slack) cannot be reached"
     ]
     assert "unarchive" in mailbox.mails[-1].text
     slack.channels[CHANNEL].archived = False
@@ -160,7 +161,7 @@ async def test_a_parked_receiver_is_told_of_and_comes_back_with_a_check_and_exac
     async with open_wix(config, Clock()) as wix_client, open_outlets(config, Clock()) as outlets:
         findings = await check.check_services(config, Clock(), wix_client, outlets)
     assert all(finding.ok for finding in findings)
-    assert [finding.subject for finding in findings][-1] == "receiver:support"
+    assert [finding.subject for finding in findings][-1] == "destination:slack:support"
     assert await serve(config, Clock(), {}, once=True)
     assert [post.text.splitlines()[0].startswith("★") for post in slack.posts] == [True]
     assert "it is over" in mailbox.mails[-1].subject
@@ -177,7 +178,9 @@ async def test_a_single_run_tells_of_the_receiver_that_it_has_just_parked(
     slack.channels[CHANNEL].archived = True
     wix.add(SITE, {"content": {"rating": 2, "title": "Stale"}})
     assert not await serve(config, Clock(), {}, once=True)
-    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: receiver team cannot be reached"]
+    assert [mail.subject for mail in mailbox.mails] == [
+        "alerter is in trouble: receiver team (Slack) cannot be reached"
+    ]
 
 
 async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
@@ -194,13 +197,13 @@ async def test_a_test_that_fails_says_what_the_service_said_and_leaves_a_parking
     config: Config, slack: EmbeddedSlack
 ) -> None:
     with State.open(config.state, migrate=True) as state:
-        blocks.hold_back(state, "receiver:support", Clock().now(), None, "is_archived")
+        blocks.hold_back(state, "destination:slack:support", Clock().now(), None, "is_archived")
     slack.channels[CHANNEL].archived = True
     (finding,) = await check.send_samples(config, Clock(), ["support"])
     assert not finding.ok
     assert "is_archived" in finding.text
     with State.open(config.state, migrate=False) as state:
-        assert [block.scope for block in blocks.parked(state)] == ["receiver:support"]
+        assert [block.scope for block in blocks.parked(state)] == ["destination:slack:support"]
 
 
 async def test_an_alert_that_is_refused_for_good_is_told_as_trouble(

@@ -41,15 +41,15 @@ def followed(state: State, site_id: str, since: datetime, threshold: int) -> lis
 
 
 def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:
-    """Which receivers have the first message about a review, or are getting it just now, and in what form."""
+    """The destinations that got the first message about a review, or are getting it now, and in what form."""
     rows = state.rows(
-        "SELECT messages.receiver, messages.form, min(messages.id)"
+        "SELECT messages.destination, messages.form, min(messages.id)"
         " FROM alerts JOIN deliveries ON deliveries.alert = alerts.id JOIN messages ON messages.id = deliveries.message"
         " WHERE alerts.site_id = ? AND alerts.review_id = ? AND messages.parent IS NULL AND messages.status <> 'failed'"
-        " GROUP BY messages.receiver",
+        " GROUP BY messages.destination",
         [site_id, review_id],
     )
-    return {row["receiver"]: Form(row["form"]) for row in rows}
+    return {row["destination"]: Form(row["form"]) for row in rows}
 
 
 def unanswered(state: State, site_id: str, now: datetime) -> list[Unanswered]:
@@ -78,17 +78,17 @@ def reminded(state: State, site_id: str, review_id: str, number: int) -> None:
 
 
 def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
-    """Note that what messages say of these reviews has changed since; returns whose messages they are."""
+    """Note that what messages say of these reviews has changed since; returns the destinations of these messages."""
     if not ids:
         return set()
     rows = state.rows(
         "UPDATE messages SET stale = stale + 1 WHERE (slack_ts IS NOT NULL OR status IN ('sending', 'in_doubt'))"
         " AND id IN (SELECT deliveries.message FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         "  WHERE alerts.site_id = ? AND alerts.review_id IN (SELECT value FROM json_each(?)))"
-        " RETURNING receiver",
+        " RETURNING destination",
         [site_id, json.dumps(list(ids))],
     )
-    return {row["receiver"] for row in rows}
+    return {row["destination"] for row in rows}
 
 
 def erase(state: State, site_id: str, ids: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The outbox in the state file: deliveries, and the messages that carry them."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -38,32 +38,39 @@ class Due:
     thread: int | None = None
 
 
-def due(state: State, receiver: str, now: datetime, most: int) -> list[Due]:
-    """The deliveries of a receiver that may leave now and are in no message yet, oldest first."""
+def due(state: State, destination: str, now: datetime, most: int) -> list[Due]:
+    """The deliveries of a destination that may leave now and are in no message yet, oldest first."""
     rows = state.rows(
         "SELECT alert, grouping, alerts.kind,"
         f" iif(alerts.kind = 'closed', ({_ROOT} AND messages.slack_ts IS NOT NULL), NULL) AS thread"
         " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
-        " WHERE receiver = :receiver AND status = 'pending' AND message IS NULL AND due_at <= :now"
+        " WHERE destination = :destination AND status = 'pending' AND message IS NULL AND due_at <= :now"
         " ORDER BY due_at, alert LIMIT :most",
-        {"receiver": receiver, "now": to_ms(now), "most": most},
+        {"destination": destination, "now": to_ms(now), "most": most},
     )
     return [Due(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"]) for row in rows]
 
 
-def next_due(state: State, receiver: str) -> datetime | None:
-    """When the next waiting delivery of a receiver may leave, or its next partly taken message be tried again."""
+def next_due(state: State, destination: str) -> datetime | None:
+    """When the next waiting delivery of a destination may leave, or its next partly taken message be tried again."""
     ms = state.value(
         "SELECT min(due_at) FROM (SELECT min(due_at) AS due_at FROM deliveries"
-        "  WHERE receiver = :receiver AND status = 'pending' AND message IS NULL"
-        " UNION ALL SELECT min(due_at) FROM messages WHERE receiver = :receiver AND status IN ('sending', 'in_doubt'))",
-        {"receiver": receiver},
+        "  WHERE destination = :destination AND status = 'pending' AND message IS NULL"
+        " UNION ALL SELECT min(due_at) FROM messages"
+        "  WHERE destination = :destination AND status IN ('sending', 'in_doubt'))",
+        {"destination": destination},
     )
     return from_ms(ms) if ms is not None else None
 
 
 def claim(
-    state: State, receiver: str, form: Form, alerts: Sequence[int], uid: str, now: datetime, thread: int | None = None
+    state: State,
+    destination: str,
+    form: Form,
+    alerts: Sequence[int],
+    uid: str,
+    now: datetime,
+    thread: int | None = None,
 ) -> Message | None:
     """Make a message of due deliveries, and count its first attempt, before the call that sends it.
 
@@ -73,57 +80,57 @@ def claim(
     with state.transaction():
         if thread is None and len(alerts) == 1:
             thread = state.value(
-                f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert", {"alert": alerts[0], "receiver": receiver}
+                f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert", {"alert": alerts[0], "destination": destination}
             )
         message_id: int = state.value(
-            "INSERT INTO messages (receiver, form, status, message_id, parent, attempts, attempted_at)"
+            "INSERT INTO messages (destination, form, status, message_id, parent, attempts, attempted_at)"
             " VALUES (?, ?, 'sending', ?, ?, 1, ?) RETURNING id",
-            [receiver, form, uid, thread, to_ms(now)],
+            [destination, form, uid, thread, to_ms(now)],
         )
         members = state.execute(
-            "UPDATE deliveries SET message = ? WHERE receiver = ? AND status = 'pending' AND message IS NULL"
+            "UPDATE deliveries SET message = ? WHERE destination = ? AND status = 'pending' AND message IS NULL"
             " AND alert IN (SELECT value FROM json_each(?))",
-            [message_id, receiver, json.dumps(list(alerts))],
+            [message_id, destination, json.dumps(list(alerts))],
         )
         if not members:
             state.execute("DELETE FROM messages WHERE id = ?", [message_id])
             return None
         return Message(
-            message_id, uid, receiver, form, _entries(state, message_id, now), now, thread=_thread(state, thread)
+            message_id, uid, destination, form, _entries(state, message_id, now), now, thread=_thread(state, thread)
         )
 
 
-def under_way(state: State, receiver: str, now: datetime) -> Message | None:
-    """The oldest message of a receiver that has gone out without a final answer: it is in doubt.
+def under_way(state: State, destination: str, now: datetime) -> Message | None:
+    """The oldest message of a destination that has gone out without a final answer: it is in doubt.
 
     One that some addresses have taken keeps nobody waiting, and comes up when it is due, or when the clock was set back
     since its attempt.
     """
     row = state.row(
-        "SELECT * FROM messages WHERE receiver = :receiver AND status IN ('sending', 'in_doubt')"
+        "SELECT * FROM messages WHERE destination = :destination AND status IN ('sending', 'in_doubt')"
         " AND (due_at IS NULL OR due_at <= :now OR attempted_at > :now) ORDER BY id LIMIT 1",
-        {"receiver": receiver, "now": to_ms(now)},
+        {"destination": destination, "now": to_ms(now)},
     )
     return _message(state, row, in_doubt=True) if row else None
 
 
-def stale(state: State, receiver: str) -> tuple[Message, int] | None:
+def stale(state: State, destination: str) -> tuple[Message, int] | None:
     """The oldest message on Slack that says what is no longer so, as it reads now, and how often it has changed."""
     row = state.row(
-        "SELECT * FROM messages WHERE receiver = ? AND stale AND status = 'sent' AND slack_ts IS NOT NULL"
+        "SELECT * FROM messages WHERE destination = ? AND stale AND status = 'sent' AND slack_ts IS NOT NULL"
         " ORDER BY id LIMIT 1",
-        [receiver],
+        [destination],
     )
     return (_message(state, row, in_doubt=False), row["stale"]) if row else None
 
 
-def updated(state: State, message: Message, changes: int, receiver_scopes: list[str]) -> None:
+def updated(state: State, message: Message, changes: int, scopes: list[str]) -> None:
     """Note that a message says what is so, unless that has changed again meanwhile; the service was reached."""
     with state.transaction():
         state.execute("UPDATE messages SET stale = 0 WHERE id = ? AND stale = ?", [message.id, changes])
         state.execute(
             "DELETE FROM blocks WHERE NOT parked AND scope IN (SELECT value FROM json_each(?))",
-            [json.dumps(receiver_scopes)],
+            [json.dumps(scopes)],
         )
 
 
@@ -136,8 +143,8 @@ def attempt_again(state: State, message: Message, now: datetime, *, plain: bool)
         )
 
 
-def sent(state: State, message: Message, receipt: Receipt, receiver_scopes: list[str], subject: str = "") -> None:
-    """Note the service's yes: the deliveries leave the outbox, and what blocked the receiver is over."""
+def sent(state: State, message: Message, receipt: Receipt, scopes: list[str], subject: str = "") -> None:
+    """Note the service's yes: the deliveries leave the outbox, and what blocked the destination is over."""
     with state.transaction():
         state.execute(
             "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts, to_left = NULL,"
@@ -157,7 +164,7 @@ def sent(state: State, message: Message, receipt: Receipt, receiver_scopes: list
         state.execute(
             "DELETE FROM blocks WHERE scope IN (SELECT value FROM json_each(?))"
             " AND set_at <= (SELECT attempted_at FROM messages WHERE id = ?)",
-            [json.dumps(receiver_scopes), message.id],
+            [json.dumps(scopes), message.id],
         )
 
 
@@ -178,8 +185,8 @@ def partly_taken(state: State, message: Message, to_left: Collection[str], due_a
             [json.dumps(sorted(to_left)), f"{len(to_left)} of its addresses did not take it yet", message.id],
         )
         state.execute(
-            "UPDATE messages SET due_at = ? WHERE receiver = ? AND status = 'in_doubt' AND to_left IS NOT NULL",
-            [to_ms(due_at), message.receiver],
+            "UPDATE messages SET due_at = ? WHERE destination = ? AND status = 'in_doubt' AND to_left IS NOT NULL",
+            [to_ms(due_at), message.destination],
         )
 
 
@@ -218,19 +225,36 @@ def recover(state: State) -> int:
         )
 
 
-def cancel_for_others(state: State, receivers: Collection[str]) -> list[str]:
-    """Cancel what waits for receivers that the config does not name; returns their names."""
-    names = json.dumps(sorted(receivers))
-    gone = "receiver NOT IN (SELECT value FROM json_each(?))"
+def name_media(state: State, media: Mapping[str, str]) -> None:
+    """Complete the destinations of which an earlier version kept only the receiver's name.
+
+    `media` has the medium of each receiver. Called within a transaction.
+    """
+    for table, column, prefix in (
+        ("deliveries", "destination", ""),
+        ("pruned_deliveries", "destination", ""),
+        ("blocks", "scope", "destination:"),
+    ):
+        state.execute_many(
+            f"UPDATE {table} SET {column} = '{prefix}' || :medium || ':' || :receiver"
+            f" WHERE {column} = '{prefix}:' || :receiver",
+            [{"receiver": receiver, "medium": medium} for receiver, medium in media.items()],
+        )
+
+
+def cancel_for_others(state: State, destinations: Collection[str]) -> list[str]:
+    """Cancel what waits for destinations that the config does not have; returns their names."""
+    names = json.dumps(list(destinations))
+    gone = "destination NOT IN (SELECT value FROM json_each(?))"
     with state.transaction():
-        found = state.rows(f"SELECT DISTINCT receiver FROM deliveries WHERE status = 'pending' AND {gone}", [names])
+        found = state.rows(f"SELECT DISTINCT destination FROM deliveries WHERE status = 'pending' AND {gone}", [names])
         state.execute(f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND {gone}", [names])
         state.execute(
-            "UPDATE messages SET status = 'failed', error = 'the config does not name its receiver any more'"
+            "UPDATE messages SET status = 'failed', error = 'the config does not have its destination any more'"
             f" WHERE status IN ('sending', 'in_doubt') AND {gone}",
             [names],
         )
-    return [row["receiver"] for row in found]
+    return [row["destination"] for row in found]
 
 
 def requeue(state: State) -> tuple[int, int]:
@@ -250,13 +274,13 @@ def requeue(state: State) -> tuple[int, int]:
     return deliveries, blocks
 
 
-def pending(state: State, receivers: Collection[str], now: datetime) -> int:
-    """How many deliveries to these receivers are still to be made, but for what is held until later."""
+def pending(state: State, destinations: Collection[str], now: datetime) -> int:
+    """How many deliveries to these destinations are still to be made, but for what is held until later."""
     return int(
         state.value(
             f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'pending'"
-            " AND (due_at <= ? OR message IS NOT NULL) AND receiver IN (SELECT value FROM json_each(?))",
-            [to_ms(now), json.dumps(list(receivers))],
+            " AND (due_at <= ? OR message IS NOT NULL) AND destination IN (SELECT value FROM json_each(?))",
+            [to_ms(now), json.dumps(list(destinations))],
         )
     )
 
@@ -274,11 +298,12 @@ def _cancel_closings(state: State, message: Message) -> None:
     """Where the first message about a review did not arrive, nobody hears that it needs nobody any more."""
     if message.thread is None:
         state.execute(
-            "UPDATE deliveries SET status = 'cancelled' WHERE receiver = ? AND status = 'pending' AND message IS NULL"
+            "UPDATE deliveries SET status = 'cancelled'"
+            " WHERE destination = ? AND status = 'pending' AND message IS NULL"
             " AND alert IN (SELECT id FROM alerts WHERE kind = 'closed' AND (site_id, review_id) IN"
             "  (SELECT site_id, review_id FROM alerts JOIN deliveries AS its ON its.alert = alerts.id"
             "   WHERE its.message = ?))",
-            [message.receiver, message.id],
+            [message.destination, message.id],
         )
 
 
@@ -298,7 +323,7 @@ def _message(state: State, row: dict[str, Any], *, in_doubt: bool) -> Message:
     return Message(
         id=row["id"],
         uid=row["message_id"],
-        receiver=row["receiver"],
+        destination=row["destination"],
         form=Form(row["form"]),
         entries=_entries(state, row["id"], from_ms(row["attempted_at"])),
         attempted_at=from_ms(row["attempted_at"]),
@@ -349,10 +374,10 @@ _CLOSED_SINCE = (
     "EXISTS (SELECT 1 FROM alerts JOIN reviews USING (site_id, review_id)"
     " WHERE alerts.id = deliveries.alert AND reviews.status = 'closed' AND alerts.kind <> 'closed')"
 )
-# The first message about the review of an alert to a receiver; a name for a query around it.
+# The first message about the review of an alert to a destination; a name for a query around it.
 _ROOT = (
     "SELECT min(messages.id) FROM alerts AS others JOIN deliveries AS theirs ON theirs.alert = others.id"
     " JOIN messages ON messages.id = theirs.message WHERE others.site_id = alerts.site_id"
-    " AND others.review_id = alerts.review_id AND theirs.receiver = :receiver"
+    " AND others.review_id = alerts.review_id AND theirs.destination = :destination"
     " AND messages.status = 'sent' AND messages.parent IS NULL"
 )

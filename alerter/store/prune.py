@@ -79,8 +79,8 @@ def drop_alerts(state: State, ids: str) -> None:
     of_these = "WHERE alert IN (SELECT value FROM json_each(?))"
     messages = state.rows(f"SELECT DISTINCT message FROM deliveries {of_these} AND message IS NOT NULL", [ids])
     state.execute(
-        "INSERT INTO pruned_deliveries (receiver, status, number)"
-        f" SELECT receiver, status, count(*) FROM deliveries {of_these} GROUP BY receiver, status"
+        "INSERT INTO pruned_deliveries (destination, status, number)"
+        f" SELECT destination, status, count(*) FROM deliveries {of_these} GROUP BY destination, status"
         " ON CONFLICT DO UPDATE SET number = number + excluded.number",
         [ids],
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerter.models import AlertKind, Form, Known, Product, from_ms
+from alerter.models import AlertKind, Form, Known, Product, from_ms, receiver_of
 from alerter.store.outbox import UNSETTLED
 from alerter.store.reviews import known_reviews
 from alerter.store.state import State
@@ -47,7 +47,7 @@ class Record:
 class DeliveryReport:
     """Where a delivery stands; all from `form` on is of the message that carries it, where there is one."""
 
-    receiver: str
+    destination: str
     status: str
     due_at: datetime
     form: Form | None = None
@@ -90,14 +90,14 @@ def sites(state: State) -> dict[str, SiteReport]:
 
 
 def deliveries(state: State) -> dict[str, dict[str, int]]:
-    """How many deliveries stand where, by receiver, those that were pruned included."""
+    """How many deliveries of each receiver have which status, those that were pruned included."""
     counted: dict[str, dict[str, int]] = {}
     for row in state.rows(
-        "SELECT receiver, status, sum(number) AS number FROM (SELECT receiver, status, count(*) AS number"
-        " FROM deliveries GROUP BY receiver, status UNION ALL SELECT * FROM pruned_deliveries)"
-        " GROUP BY receiver, status"
+        "SELECT destination, status, count(*) AS number FROM deliveries GROUP BY destination, status"
+        " UNION ALL SELECT destination, status, number FROM pruned_deliveries"
     ):
-        counted.setdefault(row["receiver"], {})[row["status"]] = row["number"]
+        its = counted.setdefault(receiver_of(row["destination"]), {})
+        its[row["status"]] = its.get(row["status"], 0) + row["number"]
     return counted
 
 
@@ -160,7 +160,7 @@ def _deliveries_of(state: State, alert: int) -> list[DeliveryReport]:
     rows = state.rows(
         "SELECT deliveries.*, messages.status AS message_status, form, attempts, attempted_at, message_id, slack_ts,"
         " slack_channel, to_left, stale, error FROM deliveries LEFT JOIN messages ON messages.id = deliveries.message"
-        " WHERE alert = ? ORDER BY deliveries.receiver",
+        " WHERE alert = ? ORDER BY deliveries.destination",
         [alert],
     )
     return [_delivery(row) for row in rows]
@@ -169,9 +169,9 @@ def _deliveries_of(state: State, alert: int) -> list[DeliveryReport]:
 def _delivery(row: Mapping[str, Any]) -> DeliveryReport:
     due_at = from_ms(row["due_at"])
     if row["message_id"] is None:
-        return DeliveryReport(row["receiver"], row["status"], due_at)
+        return DeliveryReport(row["destination"], row["status"], due_at)
     return DeliveryReport(
-        receiver=row["receiver"],
+        destination=row["destination"],
         status=row["status"],
         due_at=due_at,
         form=Form(row["form"]),

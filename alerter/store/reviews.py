@@ -27,7 +27,7 @@ class SiteState:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alert, and who is to hear of it from when on (None: at once)."""
+    """An alert, and the destinations that it goes to, from when on (None: at once)."""
 
     alert: Alert
     routes: Sequence[tuple[str, datetime | None]]
@@ -161,19 +161,19 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
     deliveries = [
         {
             "alert": first + number,
-            "receiver": receiver,
+            "destination": destination,
             "grouping": each.grouping,
             "due": to_ms(due_at) if due_at else 0,
             "site": each.alert.site_id,
             "review": each.alert.review_id,
         }
         for number, each in enumerate(raised)
-        for receiver, due_at in each.routes
+        for destination, due_at in each.routes
     ]
     state.execute_many(_RAISE, alerts)
     state.execute_many(
-        "INSERT INTO deliveries (alert, receiver, status, grouping, due_at)"
-        " SELECT id, :receiver, 'pending', :grouping, :due FROM alerts WHERE id = :alert",
+        "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
+        " SELECT id, :destination, 'pending', :grouping, :due FROM alerts WHERE id = :alert",
         deliveries,
     )
     # What is held of a review leaves with what is said of it before that, so that nobody hears of it back to front.
@@ -221,17 +221,17 @@ def cancel_closing(state: State, site_id: str, review_id: str) -> None:
 
 
 def revive(state: State, site_id: str, review_id: str, not_before: Mapping[str, datetime | None]) -> list[str]:
-    """Queue again what was taken back of a review that nobody was told of; returns its receivers."""
-    held = {receiver: to_ms(due_at) for receiver, due_at in not_before.items() if due_at}
+    """Queue again what was taken back of a review that nobody was told of; returns their destinations."""
+    held = {destination: to_ms(due_at) for destination, due_at in not_before.items() if due_at}
     rows = state.rows(
         "UPDATE deliveries SET status = 'pending', message = NULL,"
-        " due_at = max(due_at, ifnull((SELECT value FROM json_each(?) WHERE key = receiver), 0))"
+        " due_at = max(due_at, ifnull((SELECT value FROM json_each(?) WHERE key = destination), 0))"
         " WHERE status = 'cancelled'"
         " AND alert = (SELECT max(id) FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')"
-        " RETURNING receiver",
+        " RETURNING destination",
         [json.dumps(held), site_id, review_id],
     )
-    return [row["receiver"] for row in rows]
+    return [row["destination"] for row in rows]
 
 
 def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
@@ -249,7 +249,7 @@ INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail)
 VALUES (:id, :key, :kind, :site, :review, :now, :detail) ON CONFLICT (key) DO NOTHING
 """
 _LEAVE_TOGETHER = """
-UPDATE deliveries SET due_at = :due WHERE receiver = :receiver AND status = 'pending' AND message IS NULL
+UPDATE deliveries SET due_at = :due WHERE destination = :destination AND status = 'pending' AND message IS NULL
   AND due_at > :due AND alert IN (SELECT id FROM alerts WHERE site_id = :site AND review_id = :review)
 """
 _PUT = """

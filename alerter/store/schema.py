@@ -178,3 +178,43 @@ CREATE TABLE products (
 def the_state_file(db: Database) -> None:
     """Make every table of the first release."""
     db.executescript(_TABLES)
+
+
+@migrations()
+def deliveries_are_for_destinations(db: Database) -> None:
+    """Have deliveries, messages, blocks and troubles name a destination, such as `slack:support`.
+
+    So far each receiver had either email or Slack. Which one it was shows in its messages; where
+    there are none yet, the destination is `:support` until the config says which it is.
+    """
+    for table in ("deliveries", "messages", "pruned_deliveries"):
+        db.execute(f"ALTER TABLE {table} RENAME COLUMN receiver TO destination")
+    db.execute(
+        "UPDATE messages SET destination = CASE WHEN slack_ts IS NOT NULL"
+        " OR message_id LIKE '%@alerter' THEN 'slack:' ELSE 'email:' END || destination"
+    )
+    db.execute(
+        "UPDATE deliveries SET destination = coalesce((SELECT messages.destination FROM messages"
+        f" WHERE messages.id = deliveries.message), {_NEWEST.format('deliveries.destination')})"
+    )
+    db.execute(f"UPDATE pruned_deliveries SET destination = {_NEWEST.format('pruned_deliveries.destination')}")
+    # The key of an alert of trouble holds its scope.
+    db.execute(
+        "UPDATE alerts SET key = 'trouble:destination:'"
+        f" || {_NEWEST.format('substr(scope, 10)')} || substr(key, length('trouble:' || scope) + 1)"
+        " FROM troubles WHERE scope LIKE 'receiver:%'"
+        " AND substr(key, 1, length('trouble:' || scope || ':')) = 'trouble:' || scope || ':'"
+    )
+    for table in ("blocks", "troubles"):
+        db.execute(
+            f"UPDATE {table} SET scope = 'destination:' || {_NEWEST.format('substr(scope, 10)')}"
+            " WHERE scope LIKE 'receiver:%'"
+        )
+
+
+# The destination of the newest message to the receiver whose name is filled in, else `:name`.
+_NEWEST = (
+    "coalesce((SELECT destination FROM messages"
+    " WHERE substr(destination, instr(destination, ':') + 1) = {0} ORDER BY id DESC LIMIT 1),"
+    " ':' || {0})"
+)

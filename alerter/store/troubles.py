@@ -41,18 +41,21 @@ def end(state: State, scopes: Iterable[str]) -> list[Trouble]:
 
 
 def told(state: State, key: str) -> list[str]:
-    """Who has heard of a trouble, by its alert's key; whoever has not is spared both messages. In a transaction."""
+    """Cancel an alert of trouble that has not left yet; return the destinations that have it.
+
+    Within a transaction.
+    """
     state.execute(
         "UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND message IS NULL"
         " AND alert = (SELECT id FROM alerts WHERE key = ?)",
         [key],
     )
     rows = state.rows(
-        "SELECT receiver FROM deliveries WHERE status IN ('pending', 'sent')"
+        "SELECT destination FROM deliveries WHERE status IN ('pending', 'sent')"
         " AND alert = (SELECT id FROM alerts WHERE key = ?)",
         [key],
     )
-    return [row["receiver"] for row in rows]
+    return [row["destination"] for row in rows]
 
 
 def current(state: State) -> list[Trouble]:

@@ -1,4 +1,4 @@
-"""Due deliveries → grouped into messages → sent → marked; one worker a receiver, woken by the commit."""
+"""Due deliveries → grouped into messages → sent → marked; one worker a destination, woken by the commit."""
 
 import asyncio
 import logging
@@ -40,8 +40,8 @@ class Why(StrEnum):
     NOTHING_DUE = "nothing is due"
     PACE = "the channel has just had a message"
     SETTLING = "too early to look for a message in doubt"
-    HELD_BACK = "the receiver or its service is left alone for a while"
-    PARKED = "the receiver or its service waits for a person"
+    HELD_BACK = "the destination or its service is left alone for a while"
+    PARKED = "the destination or its service waits for a person"
     NO_STATE = "the state file cannot be used now"
 
 
@@ -54,7 +54,7 @@ class Pause:
 
 
 class Dispatcher:
-    """Runs a worker for each receiver."""
+    """Runs a worker for each destination."""
 
     def __init__(
         self, state: State, config: Config, clock: Clock, outlets: Sequence[Outlet], *, pace: float = 1.0
@@ -64,16 +64,16 @@ class Dispatcher:
         self.troubles = Troubles(state, config, clock, self.wake)
         self.alarm = StateAlarm(config, clock, outlets)
         self._workers = {
-            outlet.receiver: Worker(
+            outlet.destination: Worker(
                 state, clock, outlet, self.troubles, self.alarm, burst=config.alerts.burst, pace=pace, turns=turns
             )
             for outlet in outlets
         }
 
-    def wake(self, receivers: Iterable[str]) -> None:
-        """Have these receivers' workers look at the outbox."""
-        for receiver in receivers:
-            if worker := self._workers.get(receiver):
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Have the workers of these destinations look at the outbox."""
+        for destination in destinations:
+            if worker := self._workers.get(destination):
                 worker.awake.set()
 
     def wake_all(self) -> None:
@@ -105,7 +105,7 @@ class Dispatcher:
 
 
 class Worker:
-    """Sends what is due to one receiver, one message after the other."""
+    """Sends what is due to one destination, one message after the other."""
 
     def __init__(
         self,
@@ -133,8 +133,7 @@ class Worker:
         self._random = Random()  # noqa: S311 - jitter
         # A message that the process before left in doubt may have gone out just now.
         self._attempted = clock.monotonic()
-        self._scope = f"receiver:{outlet.receiver}"
-        self._scopes = [self._scope, f"service:{outlet.service}"]
+        self._scopes = outlet.scopes
         self._told: str | None = None
 
     async def run(self, ends_at: Sequence[Why]) -> Why | None:
@@ -180,11 +179,11 @@ class Worker:
             if block.until is None:
                 return Pause(Why.PARKED)
             return Pause(Why.HELD_BACK, (block.until - now).total_seconds())
-        message = outbox.under_way(self._state, self._outlet.receiver, now)
+        message = outbox.under_way(self._state, self._outlet.destination, now)
         if message and (wait := self._too_early()) > 0:
             return Pause(Why.SETTLING, wait)
         members = [] if message else self._due(now)
-        changed = None if message or members else outbox.stale(self._state, self._outlet.receiver)
+        changed = None if message or members else outbox.stale(self._state, self._outlet.destination)
         if not (message or members or changed):
             return self._until_next()
         if self._outlet.lane and (wait := self._turns.get(self._outlet.lane, 0) - self._clock.monotonic()) > 0:
@@ -202,7 +201,7 @@ class Worker:
         form, alerts = group(members, self._burst, self._digest)
         thread = next((member.thread for member in members if member.alert == alerts[0]), None)
         uid = f"{uuid4().hex}@{self._outlet.notifier.domain}"
-        if message := outbox.claim(self._state, self._outlet.receiver, form, alerts, uid, now, thread):
+        if message := outbox.claim(self._state, self._outlet.destination, form, alerts, uid, now, thread):
             await self._attempt(message)
 
     async def _update(self, message: Message, changes: int) -> None:
@@ -224,13 +223,13 @@ class Worker:
 
     def _due(self, now: datetime) -> list[Due]:
         """What may leave now: as much as shows whether that is a digest, and then as much as fits into one."""
-        found = outbox.due(self._state, self._outlet.receiver, now, self._burst + 1)
+        found = outbox.due(self._state, self._outlet.destination, now, self._burst + 1)
         if len(found) > self._burst and found[0].grouping is not Grouping.EACH:
-            found = outbox.due(self._state, self._outlet.receiver, now, max(self._burst + 1, self._digest))
+            found = outbox.due(self._state, self._outlet.destination, now, max(self._burst + 1, self._digest))
         return found
 
     def _until_next(self) -> Pause:
-        due_at = outbox.next_due(self._state, self._outlet.receiver)
+        due_at = outbox.next_due(self._state, self._outlet.destination)
         if due_at is None:
             return Pause(Why.NOTHING_DUE)
         return Pause(Why.NOTHING_DUE, max((due_at - self._clock.now()).total_seconds(), 0.0))
@@ -348,11 +347,11 @@ class Worker:
         with self._state.transaction():
             outbox.failed(self._state, message, reason)
             if keys:
-                self._troubles.failed(self._outlet.receiver, keys, reason)
+                self._troubles.failed(self._outlet.destination, keys, reason)
 
     async def _hold_back(self, error: DeliveryError) -> None:
         service = error.kind in (Kind.THROTTLED, Kind.SERVICE)
-        scope = self._scopes[1] if service else self._scope
+        scope = self._scopes[1] if service else self._scopes[0]
         now = self._clock.now()
         since = blocks.failing_since(self._state, scope) or now
         wait = backoff.wait(error.kind, max(now - since, timedelta()), error.retry_after, self._random)

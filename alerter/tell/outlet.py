@@ -1,11 +1,11 @@
-"""A receiver as the telling half sees it: what renders for it, and what sends to it."""
+"""A destination as the notifying half sees it: what renders for it, and what sends to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from alerter.models import Content, Finding, Message, Receipt
+from alerter.models import Content, Finding, Message, Receipt, medium_of, receiver_of
 
 
 class Render(Protocol):
@@ -16,7 +16,7 @@ class Render(Protocol):
 
 
 class Notifier(Protocol):
-    """What sends to one receiver."""
+    """What sends to one destination."""
 
     can_look: bool
     settle_after: timedelta
@@ -40,14 +40,14 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """A receiver as the dispatcher sees it.
+    """A destination as the dispatcher sees it.
 
     `service` names what it shares with others that are reached the same way; `lane` is what may hear one message each
     `pace` seconds (None: no limit); `digest` is how many reviews one message may hold; `faults` tells what is wrong
     with the templates that were rendered so far.
     """
 
-    receiver: str
+    destination: str
     service: str
     notifier: Notifier
     render: Render
@@ -56,6 +56,16 @@ class Outlet:
     faults: Callable[[], Mapping[str, str | None]] = dict
 
     @property
+    def receiver(self) -> str:
+        """The name of the receiver that it belongs to."""
+        return receiver_of(self.destination)
+
+    @property
     def medium(self) -> str:
-        """What kind of service it is: `slack` or `smtp`."""
-        return self.service.partition(":")[0]
+        """By what it is reached: `email` or `slack`."""
+        return medium_of(self.destination)
+
+    @property
+    def scopes(self) -> list[str]:
+        """What can hold it back: its own scope and that of its service."""
+        return [f"destination:{self.destination}", f"service:{self.service}"]

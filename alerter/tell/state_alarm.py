@@ -61,7 +61,7 @@ class StateAlarm:
     async def _tell(self, outlet: Outlet, detail: Mapping[str, str]) -> bool:
         entry = Entry(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
         uid = f"{uuid4().hex}@{outlet.notifier.domain}"
-        message = Message(0, uid, outlet.receiver, Form.ALERT, (entry,), self._clock.now())
+        message = Message(0, uid, outlet.destination, Form.ALERT, (entry,), self._clock.now())
         try:
             # Whoever rings has other work, and a mail server may take minutes.
             async with asyncio.timeout(_PATIENCE):

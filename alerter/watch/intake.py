@@ -184,14 +184,14 @@ class Intake:
         reviews.raise_alerts(self._state, changes.raised, changes.now)
         if changes.erased:
             lifetime.erase(self._state, site_id, changes.erased)
-        changes.woken |= {receiver for each in changes.raised for receiver, _ in each.routes}
+        changes.woken |= {destination for each in changes.raised for destination, _ in each.routes}
         changes.woken |= lifetime.mark_stale(self._state, site_id, changes.stale)
 
     async def tell(self, site: Site, *recorded: Changes) -> None:
         """The alerts are safe; give what they are about a name, then wake the tellers."""
         if about := [review for changes in recorded for review in changes.about]:
             await self._catalog.learn(site, about)
-        if woken := {receiver for changes in recorded for receiver in changes.woken}:
+        if woken := {destination for changes in recorded for destination in changes.woken}:
             self._wake(woken)
         if any(changes.erased for changes in recorded):
             self._state.scrub()
@@ -254,7 +254,7 @@ class Intake:
         if verdict.alert is None:
             return []
         if verdict.reason is Reason.REOPENED:
-            everybody = [Route(receiver.name) for receiver in self._config.receivers]
+            everybody = [Route(destination) for destination in self._config.destinations()]
             not_before = dict(self._held(everybody, review.rating))
             if names := reviews.revive(self._state, site.site_id, review.id, not_before):
                 changes.woken.update(names)
@@ -287,7 +287,7 @@ def _count(seen: Mapping[Reason, int]) -> None:
 
 
 def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:
-    return [(each.receiver, each.due_at) for each in routes]
+    return [(each.destination, each.due_at) for each in routes]
 
 
 def _newest(page: Sequence[Review]) -> Iterable[Review]:

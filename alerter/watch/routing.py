@@ -1,20 +1,20 @@
-"""An alert → which receivers, when. Pure."""
+"""An alert → which destinations, when. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from alerter.config import Receiver
-from alerter.models import Form, Review
+from alerter.models import Form, Medium, Review, medium_of
 from alerter.watch.keywords import stands_in
 from alerter.watch.quiet import quiet_until
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One alert bound for one receiver, to leave from `due_at` on (None: at once)."""
+    """One alert bound for one destination, to leave from `due_at` on (None: at once)."""
 
-    receiver: str
+    destination: str
     due_at: datetime | None = None
 
 
@@ -24,29 +24,40 @@ def hears_of(receiver: Receiver, site: str) -> bool:
 
 
 def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Route]:
-    """Who hears of a review's `new` or `lowered` alert."""
-    return [Route(receiver.name) for receiver in receivers if misfit(receiver, review, site) is None]
+    """Where a review's `new` or `lowered` alert goes."""
+    return [
+        Route(destination)
+        for receiver in receivers
+        if misfit(receiver, review, site) is None
+        for destination in receiver.destinations
+    ]
 
 
 def route_reminder(
     told: Collection[str], site: str, receivers: Iterable[Receiver], *, escalate_to: str | None
 ) -> list[Route]:
-    """Who hears that a review is still open: whoever was told of it, and for the last reminder one more."""
-    names = {*told, escalate_to}
-    return [Route(receiver.name) for receiver in receivers if receiver.name in names and hears_of(receiver, site)]
+    """Where a reminder of an open review goes: where its alert went, and the last one to one receiver more."""
+    return [
+        Route(destination)
+        for receiver in receivers
+        if hears_of(receiver, site)
+        for destination in receiver.destinations
+        if destination in told or receiver.name == escalate_to
+    ]
 
 
 def route_closing(told: Mapping[str, Form], site: str, receivers: Iterable[Receiver]) -> list[Route]:
-    """Who gets a message when a review needs nobody any more, by the form in which each was told of it.
+    """Where a message goes when a review needs nobody any more, by the form in which its alert went there.
 
     On Slack an alert of one review says so itself, by an update; a digest gets a reply in its thread.
     """
     return [
-        Route(receiver.name)
+        Route(destination)
         for receiver in receivers
-        if receiver.name in told
-        and hears_of(receiver, site)
-        and (receiver.closings if receiver.email else told[receiver.name] is Form.DIGEST)
+        if hears_of(receiver, site)
+        for destination in receiver.destinations
+        if destination in told
+        and (receiver.closings if medium_of(destination) == Medium.EMAIL else told[destination] is Form.DIGEST)
     ]
 
 
@@ -57,8 +68,10 @@ def hold(
 
     A review whose rating is urgent is not held; without a `rating` nothing is urgent.
     """
-    by_name = {receiver.name: receiver for receiver in receivers}
-    return [Route(each.receiver, _due_at(by_name[each.receiver], rating, now, timezone)) for each in routes]
+    by_destination = {name: receiver for receiver in receivers for name in receiver.destinations}
+    return [
+        Route(each.destination, _due_at(by_destination[each.destination], rating, now, timezone)) for each in routes
+    ]
 
 
 def _due_at(receiver: Receiver, rating: int | None, now: datetime, timezone: tzinfo) -> datetime | None:

@@ -1,0 +1,107 @@
+"""A delivery is for a destination: a receiver's email, or its Slack."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from alerter.clock import Clock
+from alerter.config import Config, load_config
+from alerter.daemon import serve, take_over
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.models import destination_of, medium_of, phrase_destination, receiver_of
+from alerter.store import State, blocks, report, troubles
+from alerter.store.schema import migrations
+from alerter.trouble import recipients_for
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+
+TEAM = f"""
+[[receivers]]
+name = "team"
+email = ["{OWNER}"]
+slack = "{CHANNEL}"
+"""
+FIRST_RELEASE = f"""
+INSERT INTO alerts VALUES (1, 'new:{SITE}:r1', 'new', '{SITE}', 'r1', 0, '{{}}');
+INSERT INTO alerts VALUES
+  (2, 'trouble:receiver:support:2026-11-24T12:00:00.000+00:00', 'trouble', NULL, NULL, 0, '{{}}');
+INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempted_at, slack_ts)
+  VALUES (1, 'support', 'alert', 'sent', 'a@alerter', 1, 0, '1.1'),
+  (2, 'owner', 'alert', 'sent', 'b@example.com', 1, 0, NULL);
+INSERT INTO deliveries VALUES
+  (1, 'support', 'sent', 'burst', 0, 1), (1, 'owner', 'sent', 'burst', 0, 2), (1, 'late', 'pending', 'burst', 0, NULL),
+  (2, 'owner', 'pending', 'each', 0, NULL);
+INSERT INTO pruned_deliveries VALUES ('support', 'sent', 7), ('late', 'sent', 2);
+INSERT INTO blocks VALUES ('receiver:support', 0, 0, NULL, 1, 'is_archived'), ('receiver:late', 0, 0, NULL, 1, 'gone');
+INSERT INTO troubles VALUES ('receiver:support', 1795521600000, 'is_archived'), ('site:{SITE}', 0, 'refused');
+"""
+
+
+def test_a_destination_is_named_by_its_medium_and_receiver() -> None:
+    destination = destination_of("the team: all", "slack")
+
+    assert destination == "slack:the team: all"
+    assert (medium_of(destination), receiver_of(destination)) == ("slack", "the team: all")
+    assert phrase_destination(destination) == "the team: all (Slack)"
+
+
+async def test_a_receiver_with_email_and_slack_gets_each_alert_by_both(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    config = load_config(write_config(wix, slack, mailbox, receivers=TEAM), SECRETS, secrets=True)
+    await serve(config, Clock(), {}, once=True)
+    wix.add(SITE, {"content": {"rating": 1, "title": "Stale"}})
+    slack.channels[CHANNEL].archived = True
+
+    await serve(config, Clock(), {}, once=True)
+
+    assert any("Stale" in mail.subject for mail in mailbox.mails)
+    with State.open(config.state, migrate=False) as state:
+        assert report.deliveries(state)["team"] == {"sent": 2, "pending": 1}
+        assert [block.scope for block in blocks.parked(state)] == ["destination:slack:team"]
+        assert [trouble.scope for trouble in troubles.current(state)] == ["destination:slack:team"]
+
+
+def test_trouble_with_slack_reaches_the_same_receiver_by_mail(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    config = load_config(write_config(wix, slack, mailbox, receivers=TEAM), SECRETS, secrets=True)
+
+    assert recipients_for("destination:slack:team", config) == ["email:team"]
+    assert recipients_for("addresses:team", config) == ["slack:team"]
+    assert recipients_for("service:slack", config) == ["email:team"]
+
+
+def test_a_state_file_of_the_first_release_is_brought_up_to_date(
+    config: Config, tmp_path: Path, clock: SetClock
+) -> None:
+    with closing(sqlite3.connect(config.state)) as conn:
+        first = migrations._migrations[0]
+        migrations.ensure_migrations_table(db := Database(conn, execute_plugins=False))
+        first.fn(db)
+        db[migrations.migrations_table].insert(
+            {"migration_set": "alerter", "name": first.name, "applied_at": "2026-11-24"}
+        )
+        conn.executescript(FIRST_RELEASE)
+    late = config.receivers[1].model_copy(update={"name": "late"})
+    config = config.model_copy(update={"receivers": (*config.receivers, late)})
+
+    with State.open(config.state, migrate=True) as state:
+        take_over(state, config, clock)
+
+        rows = state.rows("SELECT alert, destination FROM deliveries ORDER BY alert, destination")
+        assert [tuple(row.values()) for row in rows] == [
+            (1, "email:owner"), (1, "slack:late"), (1, "slack:support"), (2, "email:owner")
+        ]  # fmt: skip
+        assert report.deliveries(state)["support"] == {"sent": 8}
+        assert report.deliveries(state)["late"] == {"pending": 1, "sent": 2}
+        assert {block.scope for block in blocks.parked(state)} == {
+            "destination:slack:support", "destination:slack:late"
+        }  # fmt: skip
+        assert "destination:slack:support" in [each.scope for each in troubles.current(state)]
+        key = state.value("SELECT key FROM alerts WHERE id = 2")
+        assert key == "trouble:destination:slack:support:2026-11-24T12:00:00.000+00:00"
