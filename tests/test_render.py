@@ -710,6 +710,7 @@ BROKEN = {
     "an endless loop": ("new.txt", "{% for i in range(10 ** 12) %}{% endfor %}", 1),
     "an include of what is not there": ("new.txt", "\n{% include 'nowhere.txt' %}", 2),
     "JSON with a comma too many": ("new.slack.json", '[\n{"type": "divider"},\n]', 3),
+    "JSON with a comma too many in an object": ("new.slack.json", '[{\n"type": "divider",\n\n}]', 4),
     "JSON cut short": ("new.slack.json", '[{"type":', 1),
     "no JSON at all": ("new.slack.json", "Hello", 1),
 }

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # A fallback past 4,000 characters is refused by some workspaces: https://docs.slack.dev/reference/methods/chat.postMessage
 _SLACK_FALLBACK = 3900
+
+_TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
 
 
 class Renderer:
@@ -156,11 +159,22 @@ def _render(env: Environment, name: str, values: Mapping[str, Any], *, as_json: 
 def _blocks(name: str, text: str) -> list[Any]:
     try:
         blocks = json.loads(text)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        raise _render_error(name, f"does not make JSON: {_json_fault(error)}", "does not make JSON") from error
+    except ValueError as error:  # a number with thousands of digits
         raise _render_error(name, f"does not make JSON: {error}", "does not make JSON") from error
     if not isinstance(blocks, list):
         raise _render_error(name, "must make a JSON list of blocks")
     return blocks
+
+
+def _json_fault(error: json.JSONDecodeError) -> str:
+    """Return what is wrong and where; of a trailing comma that is the bracket after it, on every Python.
+
+    Since Python 3.13 the json module reports the comma itself.
+    """
+    comma = _TRAILING_COMMA.match(error.doc, error.pos)
+    return str(json.JSONDecodeError(error.msg, error.doc, comma.end()) if comma else error)
 
 
 def _render_error(where: str, said: str, briefly: str | None = None) -> RenderError:
