@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,20 +27,29 @@ OWNER = "owner@example.com"
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2", "SMTP_PASSWORD": "smtp-pass-55d0"}
 SCOPES = ("chat:write", "channels:read", "channels:history", "groups:read", "groups:history", "im:write", "im:history")
 
-# The suite tries the same orders each time; `make torture` tries many others.
-hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, database=None, max_examples=15)
-hypothesis.settings.register_profile("torture", deadline=None, max_examples=500, print_blob=True)
+# Seconds after which a test is taken to hang. It is no measure of speed: every other limit in a test is an event or a
+# set clock, so that a busy machine makes a test slow and never red.
+HANG = 300.0
+
+# The suite tries the same orders each time; `make torture` tries many others. No check of hypothesis' own times them.
+SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("suite", derandomize=True, database=None, max_examples=15, **SLOW_IS_FINE)
+hypothesis.settings.register_profile("torture", max_examples=500, print_blob=True, **SLOW_IS_FINE)
 hypothesis.settings.load_profile("suite")
 freezegun.configure(extend_ignore_list=["asyncio"])
 
 
 class SetClock(Clock):
-    """A clock that stands still until a test moves it; sleeping moves it."""
+    """A clock that stands still until a test moves it; sleeping moves it.
+
+    `timeouts` are those that wait for it, in seconds of `monotonic`.
+    """
 
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._ticks = 0.0
         self.slept: list[float] = []
+        self.timeouts: dict[asyncio.Timeout, float] = {}
 
     def now(self) -> datetime:
         return self._now
@@ -52,10 +62,26 @@ class SetClock(Clock):
         self.advance(seconds=seconds)
         await asyncio.sleep(0)
 
+    @asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(None) as timeout:
+            self.timeouts[timeout] = self._ticks + seconds
+            self._end_timeouts()
+            try:
+                yield
+            finally:
+                self.timeouts.pop(timeout, None)
+
     def advance(self, **span: float) -> None:
         """Let time pass, on both clocks."""
         self._now += timedelta(**span)
         self._ticks += timedelta(**span).total_seconds()
+        self._end_timeouts()
+
+    def _end_timeouts(self) -> None:
+        for timeout in [timeout for timeout, ends in self.timeouts.items() if ends <= self._ticks]:
+            del self.timeouts[timeout]
+            timeout.reschedule(asyncio.get_running_loop().time())
 
     def step(self, **span: float) -> None:
         """Set the wall clock, as an administrator or NTP would."""
@@ -177,6 +203,6 @@ def words_of(blocks: list[Any]) -> str:
 
 async def until(happened: Callable[[], object]) -> None:
     """Wait for what only another task, another process or the state file can tell; not for ever."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG):
         while not happened():
             await asyncio.sleep(0.02)

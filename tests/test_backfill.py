@@ -30,7 +30,7 @@ from alerter.watch.backfill import patient_pages
 from alerter.watch.reader import Reader
 from alerter.watch.wix import Span, WixClient
 from alerter.wiring import open_house
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, until
+from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
 
 QUERY = "/reviews/v1/reviews/query"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -599,7 +599,7 @@ async def test_beside_a_running_daemon_a_backfill_records_and_the_daemon_tells(
         assert mailbox.mails == []
         async with open_house(by_mail, state, Clock()) as daemon:
             await daemon.dispatcher.run((Why.NOTHING_DUE,))
-        assert await asyncio.wait_for(running, 5)
+        assert await asyncio.wait_for(running, HANG)
     assert mailed(mailbox) == [["a"]]
     assert "everything is delivered" in capsys.readouterr().out
 
@@ -614,7 +614,7 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
         running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
         assert mailbox.mails == []
-    assert await asyncio.wait_for(running, 5)
+    assert await asyncio.wait_for(running, HANG)
     assert mailed(mailbox) == [["a"]]
 
 
@@ -651,7 +651,7 @@ async def test_a_receiver_that_is_parked_keeps_nobody_waiting_for_the_daemon(
     put(wix, "b", minutes=1)
     with Lock(by_mail.state) as lock:
         assert lock.acquire(Holder.RUN) is None
-        assert not await asyncio.wait_for(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST), 5)
+        assert not await asyncio.wait_for(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST), HANG)
     assert "2 deliveries wait for a receiver that is parked" in capsys.readouterr().out
     assert mailbox.mails == []
 

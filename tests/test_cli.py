@@ -17,7 +17,7 @@ from alerter.cli import main
 from alerter.clock import Clock
 from alerter.models import Known, Status
 from alerter.store import State, reviews, troubles
-from tests.conftest import SITE, review
+from tests.conftest import HANG, SITE, review
 
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2"}
 CONFIG = f"""
@@ -58,7 +58,7 @@ def without_secrets() -> dict[str, None]:
 
 def process(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PYTHON, *args], capture_output=True, text=True, check=False, timeout=30, env=os.environ | environ
+        [*PYTHON, *args], capture_output=True, text=True, check=False, timeout=HANG, env=os.environ | environ
     )
 
 

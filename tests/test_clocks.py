@@ -17,7 +17,7 @@ from alerter.rounds import Rounds
 from alerter.store import State, blocks, reviews
 from alerter.tell.dispatch import Pause, Why
 from alerter.wiring import open_house, open_outlets
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 
@@ -186,7 +186,7 @@ async def test_rounds_go_on_when_the_clock_is_set(config: Config, state: State, 
     """The clock of the rounds is set back an hour; the scheduler's own stays, as if it had been set before it."""
 
     async def after(number: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG):
             while len(wix.queries()) < number:
                 await asyncio.sleep(0.02)
 

@@ -20,7 +20,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.store import Holder, Lock, State, reviews
-from tests.conftest import SECRETS, SITE, until
+from tests.conftest import HANG, SECRETS, SITE, until
 from tests.test_prune import closed_reviews
 
 pytestmark = pytest.mark.slow
@@ -29,8 +29,8 @@ Spawn = Callable[..., Awaitable[asyncio.subprocess.Process]]
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 
 
-async def ended(process: asyncio.subprocess.Process, seconds: float = 60) -> tuple[int, str]:
-    async with asyncio.timeout(seconds):
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    async with asyncio.timeout(HANG):
         out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
 
@@ -104,7 +104,7 @@ async def test_the_daemon_alerts_and_ends_cleanly(
         wix.add(SITE, STALE)
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
         process.send_signal(number)
-        code, out = await ended(process, 10)
+        code, out = await ended(process)
     assert code == 0
     assert "Traceback" not in out
     assert not any(secret in out for secret in SECRETS.values())
@@ -128,7 +128,7 @@ async def test_sigterm_while_slack_hangs_ends_within_ten_seconds_and_nothing_is_
         wix.add(SITE, STALE)
         await until(lambda: len(slack.requests) == 1)
         process.terminate()
-        code, _ = await ended(process, 10)
+        code, _ = await ended(process)
     assert code == 0
     slack.faults.clear()
     async with watching(spawn, wix):
@@ -144,9 +144,9 @@ async def test_a_single_round_ends_within_ten_seconds_too_when_it_is_told_to(
     process = await spawn("run", "--once")
     await until(lambda: len(slack.requests) == 1)
     process.terminate()
-    assert (await ended(process, 10))[0] == 0
+    assert (await ended(process))[0] == 0
     slack.faults.clear()
-    assert (await ended(await spawn("run", "--once"), 20))[0] == 0
+    assert (await ended(await spawn("run", "--once")))[0] == 0
     assert len(slack.posts) == 1
 
 
@@ -349,7 +349,7 @@ async def test_webhooks_come_in_beside_the_rounds_and_the_daemon_still_ends_in_t
             slow.write(b"POST /webhooks/wix HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf")
             await slow.drain()
             process.terminate()
-            code, out = await ended(process, 5)
+            code, out = await ended(process)
             slow.close()
     assert code == 0
     assert "Traceback" not in out

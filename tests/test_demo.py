@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.conftest import HANG
+
 pytestmark = pytest.mark.slow
 
 
@@ -29,7 +31,7 @@ async def start(*arguments: str, cwd: Path) -> asyncio.subprocess.Process:
 
 async def output(*arguments: str, cwd: Path) -> tuple[int, str]:
     process = await start(*arguments, cwd=cwd)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG):
         out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
 
@@ -60,7 +62,7 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
     serving = await start("demo", "--serve", "--reviews", str(reviews), cwd=tmp_path)
     assert serving.stdout is not None
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(HANG):
             printed = b""
             while b"C0123456789" not in printed:
                 printed += await serving.stdout.readline()
@@ -79,7 +81,7 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
         assert not (tmp_path / "demo-state.db").exists()
 
         assert (await output("run", "--once", cwd=tmp_path))[0] == 0
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=HANG) as http:
             for address, title in zip(added, ("Stale", "Cold"), strict=True):
                 answer = await http.post(address, json={"content": {"rating": 1, "title": title}})
                 assert answer.status_code == 201

@@ -11,6 +11,7 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.demo.wix import App, EmbeddedWix
+from tests.conftest import HANG
 
 QUERY = "/reviews/v1/reviews/query"
 
@@ -64,7 +65,7 @@ async def wix(clock: HandClock) -> AsyncIterator[EmbeddedWix]:
 @pytest.fixture
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers) as http:
         yield http
 
 
@@ -131,7 +132,7 @@ async def test_changes_count_up_the_revision_and_move_the_updated_date(wix: Embe
     ids=["nothing", "unknown key", "bearer", "no site", "another key's site", "unknown site", "good"],
 )
 async def test_only_the_key_of_a_site_opens_it(wix: EmbeddedWix, headers: dict[str, str], status: int) -> None:
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url) as http:
+    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url) as http:
         answer = await http.post(QUERY, json={}, headers=headers)
     assert answer.status_code == status
     assert answer.headers["x-wix-request-id"]
@@ -177,7 +178,7 @@ async def test_a_wrong_token_request_is_refused(
 
 async def test_an_access_token_opens_its_site_until_it_expires(wix: EmbeddedWix, clock: HandClock) -> None:
     wix.add(APP_SITE, {"id": "a"})
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url) as http:
+    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url) as http:
 
         async def ask() -> httpx.Response:
             return await http.post(QUERY, json={}, headers={"Authorization": token["access_token"]})
@@ -312,7 +313,7 @@ async def test_what_wix_does_not_have_is_not_found(http: httpx.AsyncClient, meth
 
 
 async def test_people_can_write_reviews_by_hand(wix: EmbeddedWix) -> None:
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url) as http:
+    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url) as http:
         one = await http.post("/demo/reviews", json={"content": {"rating": 1}})
         assert (one.status_code, one.json()["revision"]) == (201, "1")
         many = await http.post(f"/demo/reviews?site={OTHER}", json=[{"id": "x"}, {"id": "y"}])

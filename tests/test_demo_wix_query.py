@@ -11,6 +11,7 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.demo.wix import App, EmbeddedWix
+from tests.conftest import HANG
 
 QUERY = "/reviews/v1/reviews/query"
 
@@ -64,7 +65,7 @@ async def wix(clock: HandClock) -> AsyncIterator[EmbeddedWix]:
 @pytest.fixture
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers) as http:
         yield http
 
 
@@ -285,7 +286,9 @@ async def test_one_of_a_hundred_thousand_reviews_is_found() -> None:
             site.reviews.put(review | {"moderation": {"moderationStatus": "APPROVED"}})
         headers = {"Authorization": "key", "wix-site-id": SITE}
         query = {"filter": {"createdDate": {"$gte": created}}}
-        async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+        async with httpx.AsyncClient(
+            verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers
+        ) as http:
             assert ids(await http.post(QUERY, content=json.dumps({"query": query}))) == ["099999"]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANG
+
 DEPLOY = Path(__file__).parent.parent / "deploy"
 PROGRAM = "/opt/alerter/bin/alerter"
 SERVICES = ("alerter.service", "alerter-once.service")
@@ -39,7 +41,7 @@ def units(tmp_path: Path) -> Path:
 @needs_systemd
 def test_systemd_has_nothing_to_say_against_the_units(units: Path) -> None:
     command = ["systemd-analyze", "verify", "--man=no", *sorted(units.iterdir())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG)
     # It ends with 0 for most faults.
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -52,7 +54,7 @@ def test_what_a_service_is_exposed_to_is_1_2_at_most(units: Path, name: str) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stdout
     assert "Overall exposure level" in done.stdout
@@ -84,7 +86,7 @@ def ctl(folder: Path, *arguments: str, shown: str) -> subprocess.CompletedProces
         (folder / name).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.environ['PATH']}"}
     command = [DEPLOY / "alerterctl", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10, env=environ)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG, env=environ)
 
 
 _REPEAT = 'printf "%s\\n" "$@"; exit 7'

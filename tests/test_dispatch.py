@@ -41,7 +41,7 @@ from alerter.store.reviews import Raised, put_reviews, raise_alerts
 from alerter.tell.dispatch import Dispatcher, Pause, Why, group
 from alerter.tell.outlet import Notifier, Outlet
 from alerter.wiring import open_outlets
-from tests.conftest import CHANNEL, OWNER, SCOPES, SECRETS, SITE, SetClock, review
+from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock, review, until
 
 SECOND, ROOM = "second@example.com", "C0000000002"
 RECEIVERS = f"""
@@ -592,9 +592,7 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
     desk = await start()
     queue(state, "r1", receivers=("email:owner", "slack:support", "slack:team"))
     running = asyncio.create_task(desk.dispatcher.run())
-    async with asyncio.timeout(5):
-        while len(slack.posts) < 2 or not mailbox.mails:
-            await asyncio.sleep(0.001)
+    await until(lambda: len(slack.posts) == 2 and mailbox.mails)
     assert not running.done()
     await mailbox.pause()
     desk.dispatcher.stop()
@@ -1168,7 +1166,7 @@ async def test_an_answer_that_was_never_recorded_is_found_by_the_next_process(
         desk = impatient(await start(hooked("slack:support", after=lock)))
         queue(state, "r1")
         step = asyncio.create_task(desk.step())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG):
             while len(clock.slept) < 3:
                 await asyncio.sleep(0)
         step.cancel()
@@ -1183,50 +1181,48 @@ async def test_an_answer_that_was_never_recorded_is_found_by_the_next_process(
 # Starting, waking, stopping
 
 
-async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(start: Start, state: State, mailbox: Mailbox) -> None:
+async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(
+    start: Start, state: State, mailbox: Mailbox, clock: SetClock
+) -> None:
     desk = await start()
     running = asyncio.create_task(desk.dispatcher.run())
-    await asyncio.sleep(0.05)
+    await until(lambda: len(clock.timeouts) == len(desk.dispatcher._workers))
     queue(state, "r1", receivers=("email:owner",))
-    await asyncio.sleep(0.1)
+    clock.advance(seconds=59)
+    for _ in range(100):
+        await asyncio.sleep(0)
     assert mailbox.sessions == 0
     desk.dispatcher.wake(["email:owner", "somebody that the config does not name"])
-    async with asyncio.timeout(2):
-        while not mailbox.mails:
-            await asyncio.sleep(0.001)
+    await until(lambda: mailbox.mails)
     desk.dispatcher.stop()
     await running
     assert mailed(mailbox) == [["r1"]]
 
 
 async def test_what_nobody_woke_a_worker_for_is_found_within_a_minute_all_the_same(
-    start: Start, state: State, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+    start: Start, state: State, mailbox: Mailbox, clock: SetClock
 ) -> None:
-    monkeypatch.setattr("alerter.tell.dispatch._LOOK_AGAIN", 0.05)
     desk = await start()
     running = asyncio.create_task(desk.dispatcher.run())
-    await asyncio.sleep(0.1)
+    await until(lambda: len(clock.timeouts) == len(desk.dispatcher._workers))
     queue(state, "r1", receivers=("email:owner",))
-    async with asyncio.timeout(2):
-        while not mailbox.mails:
-            await asyncio.sleep(0.001)
+    clock.advance(seconds=60)
+    await until(lambda: mailbox.mails)
     desk.dispatcher.stop()
     await running
 
 
 async def test_what_is_due_once_the_clock_was_set_does_not_wait_for_what_it_was(
-    start: Start, state: State, mailbox: Mailbox, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+    start: Start, state: State, mailbox: Mailbox, clock: SetClock
 ) -> None:
-    monkeypatch.setattr("alerter.tell.dispatch._LOOK_AGAIN", 0.05)
     desk = await start()
     queue(state, "r1", receivers=("email:owner",), due_at=clock.now() + timedelta(hours=1))
     running = asyncio.create_task(desk.dispatcher.run())
-    await asyncio.sleep(0.1)
+    await until(lambda: len(clock.timeouts) == len(desk.dispatcher._workers))
     assert not mailbox.mails
     clock.step(hours=1)
-    async with asyncio.timeout(2):
-        while not mailbox.mails:
-            await asyncio.sleep(0.001)
+    clock.advance(seconds=60)
+    await until(lambda: mailbox.mails)
     desk.dispatcher.stop()
     await running
 
@@ -1242,9 +1238,7 @@ async def test_what_is_queued_while_a_message_is_on_its_way_is_not_overlooked(
     desk = await start(hooked("email:owner", before=queue_more))
     queue(state, "r1", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
-    async with asyncio.timeout(2):
-        while len(mailbox.mails) < 2:
-            await asyncio.sleep(0.001)
+    await until(lambda: len(mailbox.mails) == 2)
     desk.dispatcher.stop()
     await running
     assert mailed(mailbox) == [["r1"], ["r2"]]
@@ -1291,25 +1285,24 @@ async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_l
 async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(desk: Desk, mailbox: Mailbox) -> None:
     queue(desk.state, "r1", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
-    async with asyncio.timeout(2):
-        while not mailbox.mails or mailbox._connections:
-            await asyncio.sleep(0.001)
+    await until(lambda: mailbox.mails and not mailbox._connections)
     assert not running.done()
     desk.dispatcher.stop()
     await running
 
 
-async def test_by_real_time_what_is_due_later_leaves_then(config: Config, state: State, mailbox: Mailbox) -> None:
+async def test_by_real_time_what_is_due_later_leaves_then(
+    config: Config, state: State, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerter.tell.dispatch._LOOK_AGAIN", 2 * HANG)  # nothing but its moment wakes the worker
     clock = Clock()
     async with open_outlets(config, clock) as outlets:
         dispatcher = Dispatcher(state, config, clock, outlets)
         due_at = clock.now() + timedelta(seconds=0.2)
         queue(state, "r1", receivers=("email:owner",), due_at=due_at)
         running = asyncio.create_task(dispatcher.run())
-        async with asyncio.timeout(2):
-            while not mailbox.mails:
-                await asyncio.sleep(0.001)
-        assert timedelta() <= clock.now() - due_at < timedelta(seconds=1)
+        await until(lambda: mailbox.mails)
+        assert clock.now() >= due_at
         dispatcher.stop()
         await running
 

@@ -19,7 +19,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
 from alerter.store import State
-from tests.conftest import SECRETS, SITE, words_of
+from tests.conftest import HANG, SECRETS, SITE, words_of
 
 HOSTILE = {
     "mentions": "<!channel> <@U123> @here",
@@ -137,7 +137,7 @@ async def test_one_receiver_down_never_holds_up_the_other(
     assert not await once(config)
     assert len(slack.posts) == 1
     await mailbox.resume()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG):
         while not await once(config):  # the mail is due again within two seconds
             await asyncio.sleep(0.1)
     assert (len(slack.posts), len(mailbox.mails)) == (1, 1)

@@ -16,7 +16,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.heartbeat import Heartbeat
-from tests.conftest import SECRETS, SetClock
+from tests.conftest import HANG, SECRETS, SetClock
 
 
 @dataclass
@@ -74,7 +74,7 @@ async def test_a_slow_one_is_not_waited_for_and_not_called_twice(listener: Liste
         heartbeat.beat()
         clock.advance(seconds=60)
         await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG):
         while not listener.heard:
             await asyncio.sleep(0.01)
         await heartbeat.stop()

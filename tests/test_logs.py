@@ -20,7 +20,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from tests.conftest import OWNER, SECRETS, SITE, until
+from tests.conftest import HANG, OWNER, SECRETS, SITE, until
 from tests.test_daemon_process import Spawn, ended, listening, spawn
 
 __all__ = ["spawn"]
@@ -49,7 +49,7 @@ except ValueError:
 def logged(level: str, form: str, **environ: str) -> str:
     """What a process writes that logs this and that."""
     command = [sys.executable, "-W", "always", "-c", ASIDE, level, form]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environ, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environ, timeout=HANG)
     return done.stderr
 
 
@@ -90,7 +90,7 @@ def test_the_journal_gets_each_line_with_its_priority_and_without_a_time() -> No
         stream = f"{found.st_dev}:{found.st_ino}"
         command = [sys.executable, "-W", "always", "-c", ASIDE, "DEBUG", "text"]
         environ = os.environ | {"JOURNAL_STREAM": stream}
-        subprocess.run(command, stderr=theirs, check=True, env=environ, timeout=30)
+        subprocess.run(command, stderr=theirs, check=True, env=environ, timeout=HANG)
         lines = ours.recv(65536).decode().splitlines()
     assert lines[0] == "<7>a detail"
     assert lines[1] == '<6>site "Café": Zoë ★ is here'
@@ -216,6 +216,6 @@ def test_what_ends_a_command_reaches_the_journal_with_its_priority(tmp_path: Pat
         stream = f"{os.fstat(journal.fileno()).st_dev}:{os.fstat(journal.fileno()).st_ino}"
         command = [sys.executable, "-m", "alerter", "run", "--config", tmp_path / "none.toml"]
         environ = os.environ | {"JOURNAL_STREAM": stream}
-        done = subprocess.run(command, stderr=journal, check=False, env=environ, timeout=30)
+        done = subprocess.run(command, stderr=journal, check=False, env=environ, timeout=HANG)
     assert done.returncode == 2
     assert {line[:3] for line in (tmp_path / "journal").read_text().splitlines()} == {"<2>"}

@@ -18,7 +18,7 @@ import pytest
 from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Product, Reply, Review
 from alerter.samples import awkward, sample
 from alerter.tell.render import Renderer
-from tests.conftest import SITE
+from tests.conftest import HANG, SITE
 from tests.test_alert_context import ALL, ELSEWHERE, PAGE, PHOTO, VIDEO
 from tests.test_render import CREATED, OTHER_SITE, SITES, STALE, digest, entry, message
 
@@ -260,7 +260,7 @@ def measured(folder: Path, mails: Mapping[str, str], *, dark: bool) -> list[tupl
             f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--virtual-time-budget=20000", "--dump-dom",
             sheet.as_uri(),
         ],
-        capture_output=True, timeout=120, check=True,
+        capture_output=True, timeout=HANG, check=True,
     ).stdout.decode()  # fmt: skip
     [found] = re.findall(r"<pre>(.*?)</pre>", shown, re.DOTALL)
     return [tuple(each) for each in json.loads(html.unescape(found))]

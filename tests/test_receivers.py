@@ -20,7 +20,7 @@ from alerter.store import Holder, Lock, State, blocks
 from alerter.tell.dispatch import Why
 from alerter.watch.wix import Span
 from alerter.wiring import open_house
-from tests.conftest import CHANNEL, OWNER, SCOPES, SECRETS, SITE, SetClock
+from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock
 
 OTHER_TOKEN = "xoxb-other-77aa"
 OTHER_CHANNEL = "C0000000009"
@@ -245,7 +245,7 @@ async def test_a_backfill_sends_at_night_what_a_person_asked_for_and_waits_for_n
     with Lock(config.state) as lock, State.open(config.state, migrate=True) as state:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(backfill.run(config, clock, past, grouping))
-        async with open_house(config, state, clock) as daemon, asyncio.timeout(10):
+        async with open_house(config, state, clock) as daemon, asyncio.timeout(HANG):
             while not running.done():
                 await daemon.dispatcher.run((Why.NOTHING_DUE, Why.PACE))
                 clock.advance(seconds=1)

@@ -23,7 +23,7 @@ from alerter.errors import WixNotFound, WixResponseError
 from alerter.models import Status
 from alerter.store import Holder, Lock, State, reviews
 from alerter.watch.wix import WixClient
-from tests.conftest import OWNER, SECRETS, SITE
+from tests.conftest import HANG, OWNER, SECRETS, SITE
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
@@ -207,7 +207,7 @@ async def test_on_a_terminal_it_asks_first(
             shown += await asyncio.to_thread(os.read, ours, 4096)
         assert sent(wix) == []
         os.write(ours, answer)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG):
             assert await process.wait() == code
     finally:
         os.close(ours)

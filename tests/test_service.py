@@ -26,7 +26,7 @@ from alerter.rounds import Rounds
 from alerter.store import Holder, Lock, State, outbox
 from alerter.systemd import notify
 from alerter.wiring import open_house
-from tests.conftest import SECRETS, SITE, SetClock, until
+from tests.conftest import HANG, SECRETS, SITE, SetClock, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -103,7 +103,7 @@ async def running(path: Path, systemd: Systemd, **environ: str) -> AsyncIterator
         yield Daemon(process, path, log)
         if process.returncode is None:
             process.terminate()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(HANG):
             assert await process.wait() == 0, log.read_text()
     finally:
         if process.returncode is None:
@@ -315,7 +315,7 @@ async def test_a_stop_that_comes_while_it_reloads_waits_for_nothing_more_than_th
         heard = systemd.heard("WATCHDOG=1")
         await until(lambda: systemd.heard("WATCHDOG=1") >= heard + 8)
         daemon.process.terminate()
-        async with asyncio.timeout(8):  # of the eight seconds of grace about four are left
+        async with asyncio.timeout(HANG):  # of the eight seconds of grace about four are left
             assert await daemon.process.wait() == 0
     assert systemd.heard("READY=1") == 1
 

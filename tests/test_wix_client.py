@@ -21,7 +21,7 @@ from alerter.demo.wix import App, EmbeddedWix, Request
 from alerter.errors import WixAuthError, WixError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
 from alerter.watch.wix import _TIMEOUT, Page, Span, WixClient
-from tests.conftest import SECRETS, SITE, SetClock
+from tests.conftest import HANG, SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
 TOKEN = "/oauth2/token"
@@ -550,11 +550,12 @@ async def test_wix_that_is_slow_is_given_up(
     client: WixClient, wix: EmbeddedWix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(_TIMEOUT["timeout"], "read", 0.05)
-    wix.faults.add(QUERY, Fault(delay=5))
+    wix.faults.add(QUERY, Fault(delay=10 * HANG))
     error = await failure(client)
     assert type(error) is WixUnavailable
     assert "in time" in str(error)
     assert counts["wix_calls_timeout"] == 1
+    monkeypatch.undo()
     assert await read(client) == []
 
 
@@ -763,7 +764,7 @@ async def test_fifty_calls_at_most_are_under_way_at_once(clock: SetClock) -> Non
     gate = Gate()
     async with served(gate.handle, clock) as client:
         reading = [asyncio.create_task(read(client)) for _ in range(80)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG):
             await gate.full.wait()
             for _ in range(200):
                 await asyncio.sleep(0)

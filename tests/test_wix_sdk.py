@@ -16,7 +16,7 @@ from alerter.demo.wix import App, EmbeddedWix
 from alerter.demo.wix_reviews import completed
 from alerter.demo.wix_webhooks import Webhooks
 from alerter.watch.wix_event import read_event, read_notice
-from tests.conftest import SITE, SetClock, until
+from tests.conftest import HANG, SITE, SetClock, until
 
 # `make wix-sdk` puts it there; it is Wix's, it is large, and nothing but this test needs it.
 FOLDER = Path(__file__).parent.parent / ".node"
@@ -63,7 +63,7 @@ async def node(script: str, told: dict[str, Any]) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG):
         out, errors = await process.communicate(json.dumps(told).encode())
     assert process.returncode == 0, errors.decode()
     return dict(json.loads(out))

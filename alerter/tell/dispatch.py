@@ -155,7 +155,7 @@ class Worker:
 
     async def _rest(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_AGAIN if seconds is None else min(seconds, _LOOK_AGAIN)):
+            async with self._clock.timeout(_LOOK_AGAIN if seconds is None else min(seconds, _LOOK_AGAIN)):
                 await self.awake.wait()
 
     async def _careful_step(self) -> Pause | None:

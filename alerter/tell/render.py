@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import tzinfo
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Renderer:
         self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
-        self._builtin = _environment(Environment, builtin_templates())
+        self._builtin = _builtin_environment()
         self._own = _environment(SandboxedEnvironment, templates, builtin_templates()) if templates else None
         self._fall_back = fall_back
         self._faults: dict[str, str | None] = {}
@@ -129,6 +130,12 @@ def builtin_templates() -> Path:
 def builtin_names() -> list[str]:
     """The names of the built-in templates."""
     return sorted(file.name for file in builtin_templates().iterdir() if file.is_file())
+
+
+@cache
+def _builtin_environment() -> Environment:
+    """Compiles the built-in templates once for all renderers of a process: a reload makes new ones."""
+    return _environment(Environment, builtin_templates())
 
 
 def _environment(kind: type[Environment], *folders: Path) -> Environment:

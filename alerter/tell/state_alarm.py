@@ -64,7 +64,7 @@ class StateAlarm:
         message = Message(0, uid, outlet.destination, Form.ALERT, (entry,), self._clock.now())
         try:
             # Whoever rings has other work, and a mail server may take minutes.
-            async with asyncio.timeout(_PATIENCE):
+            async with self._clock.timeout(_PATIENCE):
                 await outlet.notifier.send(message, outlet.render(message))
         except (DeliveryError, RenderError, TimeoutError) as error:
             log.error('receiver "%s": cannot be told either: %s', outlet.receiver, str(error) or "no answer")  # noqa: TRY400

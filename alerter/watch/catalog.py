@@ -39,7 +39,7 @@ class Catalog:
         try:
             unknown = ids - products.known(self._state, site.site_id, ids, self._clock.now() - _KEPT)
             if unknown:
-                async with asyncio.timeout(_PATIENCE):
+                async with self._clock.timeout(_PATIENCE):
                     await self._ask(site, sorted(unknown))
         except (WixError, StateError, TimeoutError) as error:
             # The alert says the product's id instead.
