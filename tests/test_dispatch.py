@@ -1285,7 +1285,7 @@ async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_l
 async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(desk: Desk, mailbox: Mailbox) -> None:
     queue(desk.state, "r1", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
-    await until(lambda: mailbox.mails and not mailbox._connections)
+    await until(lambda: mailbox.mails and not mailbox.connected)
     assert not running.done()
     desk.dispatcher.stop()
     await running

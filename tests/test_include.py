@@ -249,12 +249,16 @@ def test_no_fault_of_an_included_file_tells_a_secret(faults: Faults, tmp_path: P
 
 
 @pytest.mark.slow
-def test_thousands_of_customers_are_looked_through_in_little_time(load: Load) -> None:
+def test_ten_times_as_many_customers_take_about_ten_times_as_long(load: Load) -> None:
     """A reload of them must not keep the daemon from its other work; were each held beside all others, it would."""
-    files = {f"customer-{number}": customer(f"Site-{number}") for number in range(3000)}
-    began = process_time()
-    config = load(**files)
-    assert check_routing(config) == []
-    assert recipients_for("service:slack", config) == []
-    assert len(recipients_for("site:id-Site-7", config)) == 1
-    assert process_time() - began < 6
+
+    def seconds(number: int) -> float:
+        files = {f"customer-{each}": customer(f"Site-{each}") for each in range(number)}
+        began = process_time()
+        config = load(**files)
+        assert check_routing(config) == []
+        assert recipients_for("service:slack", config) == []
+        assert len(recipients_for("site:id-Site-7", config)) == 1
+        return process_time() - began
+
+    assert seconds(3000) < 30 * seconds(300)

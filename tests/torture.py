@@ -22,7 +22,8 @@ from typing import Any
 from alerter.demo.faults import Fault
 from tests.world import Outcome, World
 
-_SETTLING = 120.0
+# Seconds after which what has not come to pass never will; no measure of speed.
+_SETTLING = 300.0
 
 
 class Faults:
@@ -103,7 +104,7 @@ async def torture(folder: Path, kills: int, seed: int, say: Callable[[str], None
     async with world.up():
         faults = Faults(world, random, outcome.faults)
         await world.start()
-        await world.until(lambda: len(world.wix.queries()) >= 2, 20)
+        await world.until(lambda: len(world.wix.queries()) >= 2, _SETTLING)
         for number in range(kills):
             for _ in range(random.choice([0, 1, 1, 2, 3, 15])):
                 world.add_review()

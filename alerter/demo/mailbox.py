@@ -131,6 +131,11 @@ class Mailbox:
         ended = [connection.hang_up() for connection in self._connections]
         await asyncio.gather(*(task for task in ended if task is not None), return_exceptions=True)
 
+    @property
+    def connected(self) -> int:
+        """How many clients have not hung up."""
+        return len(self._connections)
+
     async def pause(self) -> None:
         """Be gone: connections end, and new ones are refused until `resume`."""
         await self.stop()
