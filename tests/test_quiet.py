@@ -123,9 +123,10 @@ def test_a_time_that_comes_twice_begins_the_hours_first_and_ends_them_last() -> 
 @pytest.mark.parametrize("zone", [BERLIN, LORD_HOWE, "America/Havana", "America/St_Johns", "Pacific/Apia", "UTC"])
 @pytest.mark.parametrize("hours", [NIGHT, NOON, quiet("23:59", "00:01"), quiet("00:30", "00:15", "sat", "sun")])
 def test_the_end_is_always_later_and_never_quiet(zone: str, hours: Quiet) -> None:
-    """For every quarter of an hour of the months in which clocks change anywhere."""
+    """For moments of every hour and day of the months in which clocks change anywhere."""
     for month in (3, 4, 9, 10, 11):
-        for quarter in range(0, 30 * 96, 3):
+        # 25 quarters of an hour: each day has other hours, each hour other quarters.
+        for quarter in range(0, 30 * 96, 25):
             now = datetime(2026, month, 1, tzinfo=UTC) + quarter * timedelta(minutes=15)
             if end := until(hours, now, zone):
                 assert now < end <= now + timedelta(days=2, hours=1)
