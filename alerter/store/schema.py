@@ -4,6 +4,9 @@ Moments are whole milliseconds since 1970 in UTC. Whatever has been released is 
 migration.
 """
 
+from collections.abc import Iterator
+from sqlite3 import complete_statement
+
 from sqlite_utils import Database, Migrations
 
 migrations = Migrations("alerter")
@@ -177,7 +180,8 @@ CREATE TABLE products (
 @migrations()
 def the_state_file(db: Database) -> None:
     """Make every table of the first release."""
-    db.executescript(_TABLES)
+    for statement in _statements(_TABLES):
+        db.execute(statement)
 
 
 @migrations()
@@ -218,3 +222,13 @@ _NEWEST = (
     " WHERE substr(destination, instr(destination, ':') + 1) = {0} ORDER BY id DESC LIMIT 1),"
     " ':' || {0})"
 )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script at the ends of its lines; `db.executescript` asks SQLite after each character."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if complete_statement(statement):
+            yield statement
+            statement = ""
