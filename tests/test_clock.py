@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerter.clock import Clock, http_date, seconds_from
+from tests.conftest import HANG
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 DAY = 86400.0
@@ -97,14 +98,25 @@ def test_an_http_date_is_a_moment_with_a_zone_or_nothing(text: str | None, momen
 
 async def test_the_real_clock_tells_utc_and_never_runs_backwards() -> None:
     clock = Clock()
-    before, wall = clock.monotonic(), clock.now()
 
+    begun, wall_begun = time.monotonic(), datetime.now(UTC)
+    ticks, wall = clock.monotonic(), clock.now()
     await clock.sleep(0)
+    later = clock.monotonic()
 
-    assert clock.monotonic() >= before
-    assert clock.monotonic() == pytest.approx(time.monotonic(), abs=5)
+    assert begun <= ticks <= later <= time.monotonic()
     assert wall.utcoffset() == timedelta(0)
-    assert abs(wall - datetime.now(UTC)) < timedelta(seconds=5)
+    assert wall_begun <= wall <= datetime.now(UTC)
+
+
+async def test_a_timeout_of_the_real_clock_ends_what_takes_longer_and_nothing_else() -> None:
+    clock = Clock()
+
+    async with clock.timeout(HANG):
+        await clock.sleep(0)
+    with pytest.raises(TimeoutError):
+        async with clock.timeout(0):
+            await asyncio.sleep(HANG)
 
 
 async def test_sleeping_on_the_real_clock_lets_others_go_on() -> None:
