@@ -198,7 +198,7 @@ async def test_rounds_go_on_when_the_clock_is_set(config: Config, state: State, 
         rounds.start()
         await after(2)
         for job in rounds._scheduler.get_jobs():  # what a step back of the scheduler's clock comes to
-            job.modify(next_run_time=datetime.now(UTC).replace(year=2099))
+            job.modify(next_run_time=datetime(2099, 1, 1, tzinfo=UTC))
         clock.hours_back = 1
         seen = len(wix.queries())
         await asyncio.sleep(0)
