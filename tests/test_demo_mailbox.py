@@ -266,3 +266,12 @@ async def test_many_mails_come_in_over_many_connections(mailbox: Mailbox) -> Non
 
     await asyncio.gather(*(several(number) for number in range(10)))
     assert (len(mailbox.mails), mailbox.sessions) == (200, 10)
+
+
+async def test_a_refusal_whose_connection_is_dropped_keeps_no_mail(mailbox: Mailbox) -> None:
+    mailbox.data_replies.append("554 5.7.1 spam")
+    mailbox.drop.append("after")
+    with pytest.raises((aiosmtplib.SMTPServerDisconnected, ConnectionError)):
+        await send(mailbox)
+    assert mailbox.mails == []
+    assert await send(mailbox) == {}

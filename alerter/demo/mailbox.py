@@ -204,12 +204,11 @@ class Mailbox:
         return reply or f"250 2.0.0 Ok: queued as {len(self.mails)}"
 
     def _end_of_data(self, envelope: Envelope) -> Reply:
-        if self.drop and self.drop[0] != "connect":
-            drop = self.drop.popleft()
-            return Reply(drop="before" if drop == "before" else "after")
+        drop = self.drop.popleft() if self.drop and self.drop[0] != "connect" else None
         reply = self.data_replies.popleft() if self.data_replies else self.always_reply
-        if reply is not None:
-            return Reply(reply.encode())
+        if drop or reply is not None:
+            ending: Literal["before", "after"] | None = "before" if drop == "before" else "after" if drop else None
+            return Reply(None if reply is None else reply.encode(), drop=ending)
         content = (envelope.original_content or b"").decode("latin-1")
         return self.faults.take(".", "\n".join([*envelope.rcpt_tos, content])) or Reply()
 
