@@ -190,7 +190,7 @@ def _why(known: Known, *, told: bool) -> str:
     if known.status is Status.OPEN:
         return "low-rated, and not answered"
     if known.status is Status.CLOSED:
-        reason = _CLOSED[known.closing] if known.closing else "it needs nobody any more"
+        reason = _CLOSED[known.closing] if known.closing else Reason.ABOVE
         return reason if told else f"{reason}, before anybody was alerted of it"
     if is_import(known.review):
         return Reason.IMPORTED

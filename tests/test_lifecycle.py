@@ -68,6 +68,7 @@ class Life:
     slack: EmbeddedSlack
     mailbox: Mailbox
     restarts: bool
+    load: Callable[[str, str], Config]
     stack: AsyncExitStack
     house: House | None = None
     state: State = field(init=False)
@@ -87,6 +88,12 @@ class Life:
         self.state = self.stack.enter_context(State.open(self.config.state, migrate=True))
         outbox.recover(self.state)
         self.house = await self.stack.enter_async_context(open_house(self.config, self.state, self.clock))
+
+    async def use(self, extra: str, receivers: str = BOTH) -> None:
+        """Go on with another config."""
+        self.config = self.load(extra, receivers)
+        await self.stack.aclose()
+        self.house = None
 
     async def tell(self) -> None:
         """Have every worker work until nothing is due; time passes while it rests."""
@@ -140,11 +147,12 @@ async def begin(
     """A site whose past (an angry and a happy review) is on record."""
     async with AsyncExitStack() as stack:
 
+        def load(extra: str, receivers: str) -> Config:
+            path = write_config(wix, slack, mailbox, receivers=receivers, extra=extra)
+            return load_config(path, SECRETS, secrets=True)
+
         async def begin(extra: str = "", receivers: str = BOTH) -> Life:
-            config = load_config(
-                write_config(wix, slack, mailbox, receivers=receivers, extra=extra), SECRETS, secrets=True
-            )
-            life = Life(config, clock, wix, slack, mailbox, request.param, stack)
+            life = Life(load(extra, receivers), clock, wix, slack, mailbox, request.param, load, stack)
             life.put("past", 2)
             await life.round(hours=2)
             clock.advance(minutes=1)
@@ -289,6 +297,17 @@ async def test_what_needs_nobody_any_more_stops_asking(life: Life, change: Calla
     assert said in life.mailbox.mails[-1].text
     await life.round(hours=1)
     assert (len(life.alerts()), len(life.mails()), len(life.post().edits)) == (2, 2, 1)
+
+
+async def test_a_lowered_threshold_closes_silently_and_changes_no_message(begin: Begin) -> None:
+    life = await begin("[alerts]\nthreshold = 3")
+    life.put(rating=3)
+    await life.round()
+    await life.use("[alerts]\nthreshold = 2")
+    await life.round(hours=1)
+
+    assert (life.alerts(), life.status(), len(life.mails())) == (["new:r1"], Status.CLOSED, 1)
+    assert life.post().edits == []
 
 
 async def test_what_was_closed_before_it_could_leave_is_never_told(life: Life) -> None:

@@ -718,6 +718,26 @@ async def test_a_threshold_lowered_watches_less_and_one_raised_again_is_silent_o
     assert said(log, logging.WARNING) == []
 
 
+async def test_a_threshold_lowered_closes_what_is_above_it_without_a_word(
+    configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    config = configured(3)
+    async with open_house(config, state, clock) as house:
+        assert await house.poller.round(config.sites[0])
+        put(wix, "three", rating=3)
+        put(wix, "two", rating=2)
+        assert await house.poller.round(config.sites[0])
+    config = configured(2)
+    async with open_house(config, state, clock) as house:
+        assert await house.poller.round(config.sites[0])
+        assert statuses(state) == {"closed": 1, "open": 1}
+        wix.change(SITE, "three", foundHelpful=1)
+        clock.advance(hours=2)
+        assert await house.poller.round(config.sites[0])
+    assert keys(state) == ["new:three", "new:two"]
+    assert state.value("SELECT closing FROM reviews WHERE review_id = 'three'") is None
+
+
 async def test_what_the_log_counts_as_low_rated_is_low_rated(
     configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
 ) -> None:

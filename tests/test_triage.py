@@ -296,8 +296,30 @@ def test_low_rated_is_up_to_the_threshold_inclusive(threshold: int) -> None:
     assert told == set(range(1, threshold + 1))
 
 
-def test_an_open_review_is_closed_when_it_is_read_under_a_lower_threshold() -> None:
-    assert judge(open_(), now(open_(), helpful=1), threshold=1).reason is Reason.RAISED
+@pytest.mark.parametrize("read", [open_().review, now(open_(), helpful=1)], ids=["as it was", "with a vote"])
+def test_an_open_review_above_a_lowered_threshold_is_closed_silently(read: Review) -> None:
+    assert judge(open_(), read, threshold=1) == Verdict(Reason.ABOVE, Status.CLOSED)
+
+
+def test_a_review_that_its_customer_raised_is_closed_as_raised_whatever_the_threshold() -> None:
+    assert judge(open_(), now(open_(), rating=4), threshold=1).closing is Closing.RAISED
+
+
+@pytest.mark.parametrize(
+    ("known", "changes", "closing"),
+    [
+        (replace(ANSWERED, closing=Closing.ANSWERED), {"helpful": 1}, Closing.ANSWERED),
+        (replace(ANSWERED, closing=Closing.ANSWERED), {"reply": None}, None),
+        (replace(ANSWERED, closing=Closing.ANSWERED), {"rating": 4}, Closing.RAISED),
+        (replace(REJECTED, closing=Closing.REJECTED), {"moderation": "APPROVED"}, None),
+        (replace(RAISED, closing=Closing.RAISED), {"rating": 3}, Closing.RAISED),
+    ],
+    ids=["answered", "answer removed", "answered, then raised", "approved again", "raised"],
+)
+def test_a_closed_review_is_called_raised_only_where_its_customer_raised_it(
+    known: Known, changes: dict[str, object], closing: Closing | None
+) -> None:
+    assert judge(known, now(known, **changes), threshold=1).closing is closing
 
 
 def test_a_review_that_comes_without_a_revision_is_not_taken_for_a_lower_one() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from alerter.models import Form, from_ms, to_ms
+from alerter.models import Form, Review, from_ms, to_ms
+from alerter.store.reviews import load_review
 from alerter.store.state import State
 
 
@@ -38,6 +39,14 @@ def followed(state: State, site_id: str, since: datetime, threshold: int) -> lis
         {"site": site_id, "since": to_ms(since), "threshold": threshold},
     )
     return [row["review_id"] for row in rows]
+
+
+def open_above(state: State, site_id: str, threshold: int) -> list[Review]:
+    """The open reviews of a site that are rated higher than its threshold."""
+    rows = state.rows(
+        "SELECT * FROM reviews WHERE site_id = ? AND status = 'open' AND rating > ?", [site_id, threshold]
+    )
+    return [load_review(row) for row in rows]
 
 
 def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:

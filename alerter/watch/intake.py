@@ -231,9 +231,7 @@ class Intake:
         if raised and verdict.closing is not Closing.GONE:
             changes.about.append(review)
         changes.records.append(replace(record, alerted_at=_alerted_at(verdict, known, changes.now, told=told)))
-        if known and not (
-            record.status is known.status and record.closing is known.closing and shows_the_same(known.review, review)
-        ):
+        if known and not (record.closing is known.closing and shows_the_same(known.review, review)):
             changes.stale.append(review.id)
         if known and record.wordless and not known.wordless:
             changes.erased.append(review.id)

@@ -99,6 +99,8 @@ class Poller:
                 low,
                 unanswered,
             )
+        else:
+            await self._intake.take(site, lifetime.open_above(self._state, site.site_id, threshold))
         reviews.cover(self._state, site.site_id, threshold)
         lifetime.rescanned(self._state, site.site_id, self._clock.now())
 

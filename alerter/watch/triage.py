@@ -32,6 +32,7 @@ class Reason(StrEnum):
     RECORDED = "changed, in nothing that people need to hear of"
     ANSWERED = "answered"
     RAISED = "its rating is no longer low"
+    ABOVE = "above the threshold of today, which was lowered"
     REJECTED = "rejected by moderation"
     GONE = "no longer there"
     REOPENED = "no longer answered or rejected"
@@ -63,7 +64,8 @@ def triage(
         return _first_seen(review, threshold=threshold, covered=covered, checkpoint=checkpoint)
     if 0 < review.revision < known.review.revision:  # 0: it came without
         return Verdict(Reason.STALE)
-    if review == known.review and known.closing is not Closing.GONE:
+    above = known.status is Status.OPEN and review.rating > threshold
+    if review == known.review and known.closing is not Closing.GONE and not above:
         return Verdict(Reason.UNCHANGED)
     if known.pruned and known.closing is not Closing.GONE and _standing(review) == _standing(known.review):
         return Verdict(Reason.UNCHANGED)
@@ -97,7 +99,9 @@ def _open(known: Known, review: Review, threshold: int) -> Verdict:
     if review.rejected:
         return _close(Reason.REJECTED, Closing.REJECTED)
     if review.rating > threshold:
-        return _close(Reason.RAISED, Closing.RAISED)
+        if review.rating > known.review.rating:
+            return _close(Reason.RAISED, Closing.RAISED)
+        return Verdict(Reason.ABOVE, Status.CLOSED)
     if review.rating < known.review.rating:
         return _lowered(known, review)
     if _words(review) != _words(known.review):
@@ -109,7 +113,7 @@ def _closed(known: Known, review: Review, threshold: int) -> Verdict:
     if review.rejected:
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.REJECTED)
     if review.rating > threshold:
-        return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.RAISED)
+        return Verdict(Reason.RECORDED, Status.CLOSED, closing=_closing_above(known, review))
     if review.rating < known.review.rating and not _is_answered_now(known, review):
         return _lowered(known, review)
     was_settled = known.review.answered or known.review.rejected or known.closing is Closing.GONE
@@ -117,6 +121,13 @@ def _closed(known: Known, review: Review, threshold: int) -> Verdict:
         closing = Closing.ANSWERED if review.answered else known.closing
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=closing)
     return Verdict(Reason.REOPENED, Status.OPEN, None if known.alerted_at else AlertKind.NEW)
+
+
+def _closing_above(known: Known, review: Review) -> Closing | None:
+    """Why a review above the threshold is closed; None where only the threshold has changed."""
+    if review.rating > known.review.rating or known.closing is Closing.RAISED:
+        return Closing.RAISED
+    return Closing.ANSWERED if review.answered else None
 
 
 def _baseline(known: Known, review: Review, threshold: int) -> Verdict:
