@@ -93,7 +93,7 @@ async def _record(config: Config, clock: Clock, past: Past, house: House, site: 
     ids: dict[str, None] = {}
     with _reading(site, past, clock) as reached:
         async for page in patient_pages(house.reader, clock, site, past.span(config.threshold(site)), page_wait):
-            await house.intake.take(site, page.reviews)
+            await house.intake.take(site, page.reviews, asked_at=page.asked_at)
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
     click.echo(f"{site.name}: {len(ids)} low-rated reviews read")

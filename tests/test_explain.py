@@ -248,6 +248,7 @@ async def test_what_is_gone_says_that_its_text_was_erased(load: Load, clock: Set
     await once(config, clock)
     put(wix, clock, "r1")
     await once(config, clock)
+    clock.advance(minutes=5)
     with State.open(config.state, migrate=False) as state:
         async with open_house(config, state, clock) as house:
             await house.intake.take_gone(config.sites[0], ["r1"])

@@ -442,6 +442,41 @@ async def test_a_review_closed_by_a_raise_is_told_again_when_it_falls_again(door
     assert door.deliveries() == [("lowered r1", "baker"), ("lowered r1", "owner")]
 
 
+async def test_a_page_from_before_an_answer_opens_nothing_again(door: Door, clock: SetClock) -> None:
+    await door.take(review("r1", 2, revision=1))
+    clock.advance(minutes=10)
+    await door.take(review("r1", 2, revision=1, reply=REPLY))  # as `alerter reply` records it
+    clock.advance(seconds=30)
+
+    assert await door.take(review("r1", 2, revision=1)) == {Reason.STALE: 1}
+    assert (door.status(), door.keys()) == (Status.CLOSED, ["new:r1", "closed:r1:1"])
+
+
+async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothing(door: Door, clock: SetClock) -> None:
+    await door.take(review("r1", 2, revision=1))
+    clock.advance(minutes=10)
+    asked_at = clock.now()
+    clock.advance(minutes=50)
+    await door.take(review("r1", 2, revision=1, body="Another body"))
+    clock.advance(minutes=10)
+
+    old = review("r1", 1, revision=1)
+    assert dict(await door.intake.take(door.bakery, [old], asked_at=asked_at)) == {Reason.STALE: 1}
+    await door.intake.take_gone(door.bakery, ["r1"], asked_at=asked_at)
+    assert (door.status(), door.keys()) == (Status.OPEN, ["new:r1"])
+    newer = review("r1", 1, revision=2)
+    assert dict(await door.intake.take(door.bakery, [newer], asked_at=asked_at)) == {Reason.LOWERED: 1}
+
+
+async def test_a_read_is_as_new_as_the_moment_when_it_was_asked_for(door: Door, clock: SetClock) -> None:
+    first = clock.now()
+    clock.advance(seconds=20)
+    second = clock.now()
+    clock.advance(seconds=20)
+    await door.intake.take(door.bakery, [review("r1", 2)], asked_at=first)
+    assert dict(await door.intake.take(door.bakery, [review("r1", 1)], asked_at=second)) == {Reason.LOWERED: 1}
+
+
 async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(door: Door) -> None:
     await door.take(review("r1", 2, revision=1, reply=REPLY))
     assert door.keys() == []

@@ -14,7 +14,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Status
+from alerter.models import Event, Review, Status
 from alerter.store import State, outbox
 from alerter.tell.dispatch import Why
 from alerter.wiring import House, open_house
@@ -113,6 +113,13 @@ class Life:
         visible_after = more.pop("visible_after", 0)
         told = {"id": name, "entityId": None, "content": content, "author": {"authorName": "Robin", "contactId": "c1"}}
         self.wix.add(SITE, told | more, visible_after=visible_after)
+
+    def hear(self, name: str, **fields: Any) -> None:
+        """Take in a webhook that says that a review of one star was created just now."""
+        assert self.house
+        now = self.clock.now()
+        event = Event(name, Review(name, 1, created=now, author="Robin", **fields), now, 1)
+        self.house.intake.hear(self.config.sites[0], event)
 
     def alerts(self) -> list[str]:
         """The keys of the alerts of reviews, without the site's id."""
@@ -560,6 +567,64 @@ async def test_an_hour_that_clocks_skip_or_repeat_moves_no_reminder(begin: Begin
         assert life.alerts()[before + 1 :] == [f"reminder:{day:%B}:1"]
         life.wix.reply(SITE, f"{day:%B}", "Sorry!")
         await life.round(hours=1)
+
+
+# What is gone, and what only seems so
+
+EMPTY = Fault(status=200, body='{"reviews": [], "metadata": {"count": 0, "cursors": {}}}')
+
+
+async def test_a_query_that_wrongly_finds_nothing_closes_nothing(life: Life) -> None:
+    for number in range(5):
+        life.put(f"r{number}")
+    await life.round()
+    life.clock.advance(hours=2)
+    life.wix.faults.add(QUERY, EMPTY, EMPTY, EMPTY)  # what is new, the rescan, and what the rescan did not find
+    await life.round()
+    await life.round(hours=2)
+
+    assert life.alerts() == [f"new:r{number}" for number in range(5)]
+    assert (life.status("r0"), [post.edits for post in life.slack.posts]) == (Status.OPEN, [[]] * 5)
+
+
+async def test_many_deletions_are_looked_at_a_few_in_each_round(life: Life) -> None:
+    for number in range(70):
+        life.put(f"r{number:02}")
+    await life.round()
+    for number in range(70):
+        life.wix.delete(SITE, f"r{number:02}")
+    life.wix.requests.clear()
+    await life.round(hours=2)
+    gone = "SELECT count(*) FROM reviews WHERE closing = 'gone'"
+    assert (sum(each.method == "GET" for each in life.wix.requests), life.state.value(gone)) == (50, 50)
+    await life.round(hours=2 if life.restarts else 0)
+    assert life.state.value(gone) == 70
+
+
+async def test_a_review_is_not_gone_minutes_after_a_webhook_spoke_of_it(begin: Begin) -> None:
+    life = await begin('[poll]\nrescan_every = "5m"')
+    life.clock.advance(minutes=10)
+    life.put("slow", visible_after=120)
+    life.hear("slow", revision=1)
+    await life.round(seconds=2)
+    assert (life.alerts(), life.status("slow")) == (["new:slow"], Status.OPEN)
+    await life.round(minutes=10)
+    assert (life.alerts(), life.status("slow")) == (["new:slow"], Status.OPEN)
+
+    life.wix.delete(SITE, "slow")
+    await life.round(minutes=10)
+    assert life.status("slow") is Status.CLOSED
+
+
+async def test_a_review_that_is_missing_is_not_reminded_of(begin: Begin) -> None:
+    life = await begin(REMINDERS + '[poll]\nrescan_every = "30d"')
+    life.put()
+    await life.round()
+    life.wix.faults.add(QUERY, Fault(), EMPTY)
+    await life.round(hours=25)
+    assert life.alerts() == ["new:r1"]
+    await life.round(minutes=1)
+    assert life.alerts() == ["new:r1", "reminder:r1:1"]
 
 
 # Promise 9

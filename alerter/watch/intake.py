@@ -20,7 +20,9 @@ from alerter.watch.triage import (
     due_reminder,
     is_anonymized,
     is_behind,
+    is_fresh,
     is_old_news,
+    is_older,
     quietly,
     shows_the_same,
     triage,
@@ -37,12 +39,13 @@ _AT_ONCE = 1000  # reviews of the past that one transaction tells of
 class Changes:
     """What follows from what is seen of a site now, to be written in one transaction; then people are to be told.
 
-    `before` is how far the site had been read until then.
+    `before` is how far the site had been read until then, `as_of` the moment for which what is seen holds.
     """
 
     site: Site
     now: datetime
     before: SiteState
+    as_of: datetime
     records: list[Known] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -61,20 +64,28 @@ class Intake:
         self._catalog = catalog
         self._wake = wake
 
-    async def take(self, site: Site, page: Sequence[Review], *, checkpoint: datetime | None = None) -> Counter[Reason]:
+    async def take(
+        self,
+        site: Site,
+        page: Sequence[Review],
+        *,
+        checkpoint: datetime | None = None,
+        asked_at: datetime | None = None,
+    ) -> Counter[Reason]:
         """Record a page of reviews, raise their alerts and move the checkpoint, in one transaction.
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two processes change nothing.
+        `asked_at` is when Wix was asked for the page (None: now).
         """
         if not page and checkpoint is None:
             return Counter()
         seen: Counter[Reason] = Counter()
         with self._state.transaction():
-            changes = self._begin(site)
+            changes = self._begin(site, asked_at)
             known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
             for review in _newest(page):
                 on_record = known.get(review.id)
-                behind = on_record and is_behind(on_record, review, changes.now)
+                behind = on_record and is_behind(on_record, review, changes.as_of, changes.now)
                 seen[Reason.STALE if behind else self._take_one(changes, review, on_record)] += 1
             self._write(changes)
             reviews.advance(self._state, site.site_id, checkpoint)
@@ -82,8 +93,9 @@ class Intake:
         await self.tell(site, changes)
         return seen
 
-    def _begin(self, site: Site) -> Changes:
-        return Changes(site, self._clock.now(), reviews.site_state(self._state, site.site_id))
+    def _begin(self, site: Site, asked_at: datetime | None = None) -> Changes:
+        now = self._clock.now()
+        return Changes(site, now, reviews.site_state(self._state, site.site_id), min(asked_at or now, now))
 
     def _take_one(self, changes: Changes, review: Review, known: Known | None, *, forget: bool = False) -> Reason:
         anonymized = forget or is_anonymized(known, review)
@@ -121,14 +133,21 @@ class Intake:
             return Reason.BASELINE
         return self._take_one(changes, event.review, known, forget=event.anonymized)
 
-    async def take_gone(self, site: Site, ids: Sequence[str]) -> None:
-        """Record that Wix does not have these reviews any more, and forget what they said."""
+    async def take_gone(self, site: Site, ids: Sequence[str], *, asked_at: datetime | None = None) -> set[str]:
+        """Record that Wix does not have these reviews any more, and forget what they said.
+
+        Returns the ids of those that were recorded less than five minutes ago: these are to be asked for again.
+        """
         with self._state.transaction():
-            changes = self._begin(site)
-            for known in reviews.known_reviews(self._state, site.site_id, ids).values():
-                self._note_gone(changes, known.review.id, known)
+            changes = self._begin(site, asked_at)
+            known = reviews.known_reviews(self._state, site.site_id, ids).values()
+            fresh = {each.review.id for each in known if is_fresh(each, changes.now)}
+            for each in known:
+                if each.review.id not in fresh and not is_older(each, changes.as_of, changes.now):
+                    self._note_gone(changes, each.review.id, each)
             self._write(changes)
         await self.tell(site, changes)
+        return fresh
 
     async def remind(self, site: Site, ids: Iterable[str]) -> None:
         """Raise the reminders that are due of these reviews, where they are still open."""
@@ -180,7 +199,7 @@ class Intake:
 
     def _write(self, changes: Changes) -> None:
         site_id = changes.site.site_id
-        reviews.put_reviews(self._state, site_id, changes.records, changes.now)
+        reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
         reviews.raise_alerts(self._state, changes.raised, changes.now)
         if changes.erased:
             lifetime.erase(self._state, site_id, changes.erased)

@@ -1,7 +1,7 @@
 """Makes the rounds of sites: reads what is new, the recent past again, and what a reminder is due of."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # Told of a state file that cannot be used.
 StateFailed = Callable[[StateError], Awaitable[None]]
+
+_MOST_LOOKS = 50  # calls of one round for missing reviews
 
 # What a round may find without anything having happened that people would look for in the log.
 _IDLE = {Reason.IGNORED, Reason.STALE, Reason.UNCHANGED, Reason.RECORDED, Reason.BASELINE, Reason.IMPORTED}
@@ -46,6 +48,7 @@ class Poller:
         self._troubles = troubles
         self._state_failed = state_failed
         self._failing: dict[str, str] = {}
+        self._missing: defaultdict[str, set[str]] = defaultdict(set)
         self.page_at = clock.monotonic()
 
     async def round(self, site: Site) -> bool:
@@ -58,6 +61,7 @@ class Poller:
             await self._read_new(site)
             await self._rescan(site)
             await self._remind(site)
+            await self._look_for_missing(site)
             self._note_success(site, scope)
         except (WixError, StateError) as error:
             await self._failed(site, scope, error)
@@ -112,7 +116,8 @@ class Poller:
         seen: Counter[Reason] = Counter()
         ids: set[str] = set()
         async for page in self._reader.pages(site, wanted):
-            seen += await self._intake.take(site, page.reviews, checkpoint=page.newest if advance else None)
+            checkpoint = page.newest if advance else None
+            seen += await self._intake.take(site, page.reviews, checkpoint=checkpoint, asked_at=page.asked_at)
             ids |= page.ids
             self.page_at = self._clock.monotonic()
         if imported := seen[Reason.IMPORTED]:
@@ -140,17 +145,31 @@ class Poller:
     async def _remind(self, site: Site) -> None:
         """Raise the reminders that are due, of reviews that have just been seen to be open still."""
         if due := self._intake.due_reminders(site):
-            await self._read_again(site, list(due))
-            await self._intake.remind(site, due)
+            await self._intake.remind(site, await self._read_again(site, list(due)))
 
-    async def _read_again(self, site: Site, ids: Sequence[str]) -> None:
-        """Read reviews by their ids; what a read that may see all of them does not find is gone."""
+    async def _read_again(self, site: Site, ids: Sequence[str]) -> set[str]:
+        """Read reviews by their ids, and return those that were found; the others are missing."""
+        found: set[str] = set()
         for start in range(0, len(ids), PAGE_SIZE):
             some = ids[start : start + PAGE_SIZE]
-            found = await self.read(site, These(tuple(some)))
-            gone = [review_id for review_id in some if review_id not in found]
-            if gone and self._reader.sees_private(site):
-                await self._intake.take_gone(site, gone)
+            found |= await self.read(site, These(tuple(some)))
+        self._missing[site.site_id] = (self._missing[site.site_id] | set(ids)) - found
+        return found
+
+    async def _look_for_missing(self, site: Site) -> None:
+        """Ask for missing reviews one by one; what is not there either, for all that we may see of the site, is gone.
+
+        A query that finds nothing may be wrong, and would close everything that is followed.
+        """
+        missing = self._missing[site.site_id]
+        if not self._reader.sees_private(site):
+            missing.clear()
+        for review_id in sorted(missing)[:_MOST_LOOKS]:
+            asked_at = self._clock.now()
+            if await self._reader.is_there(site, review_id):
+                missing.discard(review_id)  # the next read finds it, or it is looked for again
+            elif not await self._intake.take_gone(site, [review_id], asked_at=asked_at):
+                missing.discard(review_id)
 
     async def _failed(self, site: Site, scope: str, error: WixError | StateError) -> None:
         counts["rounds_failed"] += 1

@@ -53,6 +53,10 @@ class Reader:
             self._note(site, page.unreadable)
             yield page
 
+    async def is_there(self, site: Site, review_id: str) -> bool:
+        """Whether Wix has a review, unpublished ones included. Raises WixError."""
+        return await self._wix.is_there(site, review_id)
+
     async def count(self, site: Site, since: datetime, until: datetime) -> int | None:
         """How many reviews of any rating a site got in a span; None where Wix does not say."""
         try:

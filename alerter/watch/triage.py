@@ -165,11 +165,22 @@ def is_old_news(known: Known, event: Event) -> bool:
     return bool(event.at and known.as_of and event.at <= known.as_of)
 
 
-def is_behind(known: Known, review: Review, now: datetime) -> bool:
-    """Whether what was just read may not know yet what a webhook said recently: that it is gone, or answered."""
-    fresh = bool(known.event_sequence and known.as_of and now - known.as_of < OVERLAP)
-    lacks_answer = known.review.answered and not review.answered and review.revision <= known.review.revision
-    return fresh and (known.closing is Closing.GONE or lacks_answer)
+def is_behind(known: Known, review: Review, asked_at: datetime, now: datetime) -> bool:
+    """Whether a read may not know yet what is on record: it was asked for earlier, or Wix's query lags behind."""
+    if review.revision > known.review.revision and known.closing is not Closing.GONE:
+        return False
+    lacks = known.closing is Closing.GONE or (known.review.answered and not review.answered)
+    return is_older(known, asked_at, now) or (lacks and is_fresh(known, now))
+
+
+def is_older(known: Known, asked_at: datetime, now: datetime) -> bool:
+    """Whether a read was asked for before the moment of what is on record."""
+    return bool(known.as_of and asked_at < known.as_of <= now)
+
+
+def is_fresh(known: Known, now: datetime) -> bool:
+    """Whether what is on record is so new that Wix's query may not show it yet."""
+    return bool(known.as_of and abs(now - known.as_of) < OVERLAP)
 
 
 def quietly(verdict: Verdict, known: Known | None) -> Verdict:

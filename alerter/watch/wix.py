@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -69,11 +69,15 @@ class These:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer to a query; `newest` is its newest createdDate, but none that lies in the future."""
+    """One answer to a query; `newest` is its newest createdDate, but none that lies in the future.
+
+    `asked_at` is when the query was sent: whatever was recorded since then is newer.
+    """
 
     reviews: tuple[Review, ...]
     unreadable: tuple[UnreadableReview, ...] = ()
     newest: datetime | None = None
+    asked_at: datetime | None = None
 
     @property
     def ids(self) -> set[str]:
@@ -153,8 +157,9 @@ class WixClient:
         cursors: set[str] = set()
         while True:
             body = {"query": query} | ({"returnPrivateReviews": True} if private else {})
+            asked_at = self._clock.now()
             answer = await self._call(site, "POST", self._query_url, body)
-            yield _page(answer)
+            yield replace(_page(answer), asked_at=asked_at)
             cursor = _next_cursor(answer.body)
             if not cursor:
                 return
@@ -178,6 +183,11 @@ class WixClient:
             if error.status != 403:
                 raise
         return _review(await self._call(site, "GET", url))
+
+    async def is_there(self, site: Site, review_id: str) -> bool:
+        """Whether Wix has a review, unpublished ones included. Raises WixError, also where we may not see those."""
+        url = f"{self._reviews_url}/{quote(review_id, safe='')}?returnPrivateReviews=true"
+        return await self.get(site, url.removeprefix(self._base_url)) is not None
 
     async def set_reply(self, site: Site, review_id: str, message: str) -> Review:
         """Set the owner's reply to a review, over any that there is; returns the review. Raises WixError.
