@@ -150,7 +150,8 @@ class Known:
 
     `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
     are kept, whatever Wix still has; of one that was `pruned` none are on record. `as_of` is the moment for which this
-    holds, `event_sequence` the number of the webhook that it comes from (0: it was read).
+    holds, `event_sequence` the number of the webhook that it comes from (0: it was read). `authorless_since` is when
+    Wix's answers began to lack its author.
     """
 
     review: Review
@@ -161,6 +162,7 @@ class Known:
     pruned: bool = False
     as_of: datetime | None = field(default=None, compare=False)
     event_sequence: int = field(default=0, compare=False)
+    authorless_since: datetime | None = field(default=None, compare=False)
 
     @property
     def wordless(self) -> bool:

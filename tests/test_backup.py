@@ -267,6 +267,7 @@ async def test_a_review_that_is_gone_meanwhile_is_closed_silently(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     count_as_told(state, clock)
+    clock.advance(minutes=5)
     await intake.take_gone(site, ["open"])
     assert state.value("SELECT closing FROM reviews") == "gone"
     assert state.value("SELECT count(*) FROM alerts WHERE kind = 'closed'") == 0

@@ -560,6 +560,16 @@ async def test_a_backfill_marks_its_alerts_and_groups_them_as_asked(fresh: Door)
     assert fresh.state.value("SELECT detail FROM alerts") == '{"backfill": true}'
 
 
+async def test_a_backfill_leaves_out_what_was_deleted_since_it_was_read(fresh: Door, clock: SetClock) -> None:
+    await fresh.take(review("r1"), review("r2"))
+    clock.advance(minutes=10)
+    await fresh.intake.take_gone(fresh.bakery, ["r1"])
+
+    assert await fresh.intake.tell_of_past(fresh.bakery, ["r1", "r2"], Grouping.DIGEST) == 1
+    assert fresh.keys() == ["new:r2"]
+    assert fresh.status("r1") is Status.BASELINE
+
+
 async def test_a_second_backfill_repeats_nothing(fresh: Door) -> None:
     await fresh.take(review("r1", 2), review("r2", 1))
     assert await fresh.tell() == 2

@@ -658,6 +658,7 @@ async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Lif
     await life.round()
     life.wix.change(SITE, "r1", author={"authorName": None, "contactId": None})
     await life.round(hours=1)
+    await life.round(hours=1)
 
     assert life.status() is Status.OPEN
     assert b"Unforgettable" not in bytes_on_disk(life.state)
@@ -670,6 +671,32 @@ async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Lif
     assert life.status() is Status.CLOSED
     assert b"Zacharias" not in bytes_on_disk(life.state)
     assert "Answered" in words_of(life.post().blocks)
+
+
+async def test_one_answer_without_an_author_erases_nothing(life: Life) -> None:
+    life.put(content={"title": "Unforgettable"}, author={"authorName": "Zacharias", "contactId": "c2"})
+    await life.round()
+    for _ in range(3):
+        life.wix.change(SITE, "r1", author={"authorName": None, "contactId": None})
+        await life.round(hours=1)
+        life.wix.change(SITE, "r1", author={"authorName": "Zacharias", "contactId": "c2"})
+        await life.round(hours=1)
+
+    assert "Unforgettable" in words_of(life.post().blocks)
+    assert "Zacharias" in words_of(life.post().blocks)
+    assert life.post().edits == []
+
+
+async def test_two_answers_without_an_author_within_minutes_erase_nothing(begin: Begin) -> None:
+    life = await begin("[poll]\nrescan_every = '1h'")
+    life.put(content={"title": "Unforgettable"})
+    await life.round()
+    life.wix.change(SITE, "r1", author={"authorName": None, "contactId": None})
+    for _ in range(3):
+        await life.round(minutes=1)
+
+    assert life.state.value("SELECT authorless_since FROM reviews WHERE review_id = 'r1'")
+    assert "Unforgettable" in words_of(life.post().blocks)
 
 
 # What it costs

@@ -12,6 +12,7 @@ from alerter.watch.triage import (
     due_reminder,
     is_anonymized,
     is_past_worth_telling,
+    lacks_author,
     shows_the_same,
     triage,
     triage_gone,
@@ -20,6 +21,7 @@ from alerter.watch.triage import (
 from tests.conftest import review
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 REPLY = Reply("Sorry!", NOW)
 THRESHOLD = 2
 
@@ -368,14 +370,20 @@ def test_what_is_gone_is_told_of_only_where_it_was_open(known: Known, status: St
     ],
     ids=["both gone", "the name gone", "the contact gone", "still a contact", "renamed", "never had one"],
 )
-def test_a_review_that_has_lost_its_author_is_anonymized(
+def test_a_review_that_came_twice_without_its_author_is_anonymized(
     before: dict[str, object], after: dict[str, object], *, anonymized: bool
 ) -> None:
-    assert is_anonymized(Known(review(**before), Status.OPEN), review(**after)) is anonymized
+    known = Known(review(**before), Status.OPEN)
+    again = replace(known, authorless_since=NOW)
+
+    assert lacks_author(known, review(**after)) is anonymized
+    assert is_anonymized(known, review(**after), NOW, HOUR) is False
+    assert is_anonymized(again, review(**after), NOW + timedelta(minutes=1), HOUR) is False
+    assert is_anonymized(again, review(**after), NOW + HOUR, HOUR) is anonymized
 
 
 def test_what_was_anonymized_stays_so() -> None:
-    assert is_anonymized(Known(review(), Status.OPEN, anonymized=True), review(author="Robin"))
+    assert is_anonymized(Known(review(), Status.OPEN, anonymized=True), review(author="Robin"), NOW, HOUR)
 
 
 def test_without_words_nothing_is_left_that_anybody_wrote() -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.errors import AlerterError, ConfigError
+from alerter.models import Event, Review
 from alerter.store import State, reviews
+from alerter.store.unrecorded import get_unrecorded, note_unrecorded
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.watch.wix import WixClient
@@ -336,9 +338,9 @@ async def test_a_webhook_twice_changes_nothing(door: Door) -> None:
     assert (counts["reviews_new"], counts["reviews_stale"]) == (1, 2)
 
 
-def history(door: Door, *steps: tuple[str, dict[str, Any]]) -> list[str]:
+def history(door: Door, *steps: tuple[str, dict[str, Any]], at: str = "2026-11-25T12:00:00.000Z") -> list[str]:
     """What happened to a review, one webhook each, in order and within one moment."""
-    moment = {"eventTime": "2026-11-25T12:00:00.000Z"}
+    moment = {"eventTime": at}
     events = [(slug, door.signer.event(slug, review) | moment) for slug, review in steps]
     return [
         door.signer.sign(door.signer.envelope(f"wix.reviews.v1.review_{slug}", event, INSTANCE, None))
@@ -364,6 +366,37 @@ async def test_the_last_word_counts_whatever_comes_last(
         assert await door.post(token) == 200
     assert door.status() in ("closed answered", "closed rejected")
     assert not door.alerts()
+
+
+@pytest.mark.parametrize("revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"])
+async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nobody(
+    door: Door, config: Config, revisions: tuple[str | None, str | None]
+) -> None:
+    created, raised, lowered = history(
+        door,
+        ("created", STALE | {"revision": revisions[0]}),
+        ("updated", STALE | {"content": {"rating": 5}, "revision": revisions[1]}),
+        ("updated", STALE | {"revision": "3"}),
+        at=datetime.now(UTC).isoformat(),
+    )
+    for token in (raised, created, raised):
+        assert await door.post(token) == 200
+    page = [parse_review(STALE | {"revision": revisions[0]})]  # Wix's query lags behind
+    await door.intake.take(config.sites[0], page)
+    assert (door.status(), door.alerts()) == (None, [])
+    assert await door.post(lowered) == 200
+    assert door.alerts() == [f"new:{SITE}:r1"]
+
+
+async def test_what_webhooks_said_of_happy_reviews_is_forgotten_after_days(state: State, clock: SetClock) -> None:
+    event = Event("r1", Review("r1", 5), clock.now(), 1)
+    note_unrecorded(state, SITE, event, clock.now())
+    clock.advance(days=2)
+    note_unrecorded(state, SITE, replace(event, review_id="r2"), clock.now())
+    assert set(get_unrecorded(state, SITE, ["r1", "r2"])) == {"r1", "r2"}
+    clock.advance(days=2)
+    note_unrecorded(state, SITE, replace(event, review_id="r3"), clock.now())
+    assert set(get_unrecorded(state, SITE, ["r1", "r2", "r3"])) == {"r2", "r3"}
 
 
 async def test_what_is_deleted_stays_deleted_whatever_is_heard_of_it_later(door: Door) -> None:

@@ -100,6 +100,17 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
     return {row["destination"] for row in rows}
 
 
+def note_authors(state: State, site_id: str, missing: Collection[str], there: Collection[str], as_of: datetime) -> None:
+    """Note which reviews came without their author as of a moment, and which came with it again."""
+    for ids, since in ((missing, "min(coalesce(authorless_since, :as_of), :as_of)"), (there, "NULL")):
+        if ids:
+            state.execute(
+                f"UPDATE reviews SET authorless_since = {since}"
+                " WHERE site_id = :site AND review_id IN (SELECT value FROM json_each(:ids))",
+                {"site": site_id, "ids": json.dumps(list(ids)), "as_of": to_ms(as_of)},
+            )
+
+
 def erase(state: State, site_id: str, ids: Sequence[str]) -> None:
     """Forget what these reviews said before, wherever it is kept beside their present content."""
     of_these = "site_id = ? AND review_id IN (SELECT value FROM json_each(?))"

@@ -129,7 +129,8 @@ def untold(state: State, site_id: str, ids: Sequence[str], threshold: int) -> li
     """Which of these reviews a backfill tells of, oldest first: low-rated, unanswered, never alerted."""
     rows = state.rows(
         "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
-        " AND rating <= ? AND NOT answered AND NOT rejected AND alerted_at IS NULL ORDER BY created_at, review_id",
+        " AND rating <= ? AND NOT answered AND NOT rejected AND alerted_at IS NULL AND coalesce(closing, '') <> 'gone'"
+        " ORDER BY created_at, review_id",
         [site_id, json.dumps(list(ids)), threshold],
     )
     return [load_review(row) for row in rows]
@@ -238,7 +239,7 @@ def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
     """How many low-rated reviews of a site are on record, and of how many a backfill would tell."""
     row = state.row(
         "SELECT count(*) AS low, ifnull(sum(NOT answered AND NOT rejected AND alerted_at IS NULL), 0) AS untold"
-        " FROM reviews WHERE site_id = ? AND rating <= ?",
+        " FROM reviews WHERE site_id = ? AND rating <= ? AND coalesce(closing, '') <> 'gone'",
         [site_id, threshold],
     )
     return (row["low"], row["untold"]) if row else (0, 0)
@@ -296,6 +297,7 @@ def _known(row: dict[str, Any]) -> Known:
         anonymized=bool(row["anonymized"]),
         as_of=_moment(row["as_of"]),
         event_sequence=row["event_sequence"],
+        authorless_since=_moment(row["authorless_since"]),
     )
 
 

@@ -232,3 +232,30 @@ def _statements(script: str) -> Iterator[str]:
         if complete_statement(statement):
             yield statement
             statement = ""
+
+
+@migrations()
+def the_order_of_webhooks(db: Database) -> None:
+    """Remember what webhooks said of reviews that are not on record, such as those of five stars.
+
+    An older webhook may arrive up to days later, and must not be taken for news.
+    """
+    db.executescript("""
+CREATE TABLE unrecorded_events (
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  revision INTEGER NOT NULL,
+  rating INTEGER NOT NULL,
+  as_of INTEGER NOT NULL,
+  event_sequence INTEGER NOT NULL,
+  received_at INTEGER NOT NULL,
+  PRIMARY KEY (site_id, review_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unrecorded_events_by_age ON unrecorded_events (received_at);
+""")
+
+
+@migrations()
+def missing_authors(db: Database) -> None:
+    """Remember since when Wix's answers lack a review's author: one such answer erases nothing."""
+    db.execute("ALTER TABLE reviews ADD COLUMN authorless_since INTEGER")

@@ -12,6 +12,7 @@ from alerter.counters import counts
 from alerter.models import Alert, AlertKind, Closing, Event, Grouping, Known, Review, Status
 from alerter.store import State, lifetime, reviews
 from alerter.store.reviews import Raised, SiteState
+from alerter.store.unrecorded import get_unrecorded, note_unrecorded
 from alerter.watch.catalog import Catalog
 from alerter.watch.routing import Route, hold, route, route_closing, route_reminder
 from alerter.watch.triage import (
@@ -23,6 +24,7 @@ from alerter.watch.triage import (
     is_fresh,
     is_old_news,
     is_older,
+    lacks_author,
     quietly,
     shows_the_same,
     triage,
@@ -50,6 +52,8 @@ class Changes:
     raised: list[Raised] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
+    authorless: list[str] = field(default_factory=list)
+    authored: list[str] = field(default_factory=list)
     about: list[Review] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
 
@@ -82,11 +86,12 @@ class Intake:
         seen: Counter[Reason] = Counter()
         with self._state.transaction():
             changes = self._begin(site, asked_at)
-            known = reviews.known_reviews(self._state, site.site_id, (review.id for review in page))
+            ids = [review.id for review in page]
+            known = reviews.known_reviews(self._state, site.site_id, ids)
+            last = get_unrecorded(self._state, site.site_id, ids) | known
             for review in _newest(page):
-                on_record = known.get(review.id)
-                behind = on_record and is_behind(on_record, review, changes.as_of, changes.now)
-                seen[Reason.STALE if behind else self._take_one(changes, review, on_record)] += 1
+                behind = review.id in last and is_behind(last[review.id], review, changes.as_of, changes.now)
+                seen[Reason.STALE if behind else self._take_one(changes, review, known.get(review.id))] += 1
             self._write(changes)
             reviews.advance(self._state, site.site_id, checkpoint)
         _count(seen)
@@ -98,10 +103,15 @@ class Intake:
         return Changes(site, now, reviews.site_state(self._state, site.site_id), min(asked_at or now, now))
 
     def _take_one(self, changes: Changes, review: Review, known: Known | None, *, forget: bool = False) -> Reason:
-        anonymized = forget or is_anonymized(known, review)
+        anonymized = forget or is_anonymized(known, review, changes.as_of, self._config.poll.rescan_every)
+        lacking = lacks_author(known, review) and not anonymized
         if anonymized:
             review = without_words(review)
+        elif known and lacking:
+            review = replace(review, author=known.review.author, contact_id=known.review.contact_id)
         verdict = self._judge(changes, review, known)
+        if known and verdict.reason is not Reason.STALE and lacking != bool(known.authorless_since):
+            (changes.authorless if lacking else changes.authored).append(review.id)
         if verdict.status:
             self._follow_up(changes, verdict, known, _record(review, verdict, known, anonymized=anonymized))
         return verdict.reason
@@ -128,10 +138,16 @@ class Intake:
             return Reason.STALE
         if event.review is None:
             return self._note_gone(changes, event.review_id, known)
+        last = None if known else get_unrecorded(self._state, changes.site.site_id, [event.review_id])
+        if last and is_old_news(last[event.review_id], event):
+            return Reason.STALE
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
         if self._judge(changes, event.review, known).reason is Reason.BASELINE:
             return Reason.BASELINE
-        return self._take_one(changes, event.review, known, forget=event.anonymized)
+        reason = self._take_one(changes, event.review, known, forget=event.anonymized)
+        if reason is Reason.IGNORED:
+            note_unrecorded(self._state, changes.site.site_id, event, changes.now)
+        return reason
 
     async def take_gone(self, site: Site, ids: Sequence[str], *, asked_at: datetime | None = None) -> set[str]:
         """Record that Wix does not have these reviews any more, and forget what they said.
@@ -201,6 +217,7 @@ class Intake:
         site_id = changes.site.site_id
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
         reviews.raise_alerts(self._state, changes.raised, changes.now)
+        lifetime.note_authors(self._state, site_id, changes.authorless, changes.authored, changes.as_of)
         if changes.erased:
             lifetime.erase(self._state, site_id, changes.erased)
         changes.woken |= {destination for each in changes.raised for destination, _ in each.routes}

@@ -166,11 +166,16 @@ def is_old_news(known: Known, event: Event) -> bool:
 
 
 def is_behind(known: Known, review: Review, asked_at: datetime, now: datetime) -> bool:
-    """Whether a read may not know yet what is on record: it was asked for earlier, or Wix's query lags behind."""
+    """Whether a read may not know yet what is on record: it was asked for earlier, or Wix's query lags behind.
+
+    A query that lags is about to undo what closed the review, under no higher revision.
+    """
+    if 0 < review.revision < known.review.revision:
+        return True
+    closed = known.status is Status.CLOSED or known.closing is Closing.GONE
     if review.revision > known.review.revision and known.closing is not Closing.GONE:
         return False
-    lacks = known.closing is Closing.GONE or (known.review.answered and not review.answered)
-    return is_older(known, asked_at, now) or (lacks and is_fresh(known, now))
+    return is_older(known, asked_at, now) or (closed and is_fresh(known, now))
 
 
 def is_older(known: Known, asked_at: datetime, now: datetime) -> bool:
@@ -219,12 +224,21 @@ def _shown(review: Review) -> tuple[object, ...]:
     return review.rating, review.title, review.body, review.author, review.media, review.moderation
 
 
-def is_anonymized(known: Known | None, review: Review) -> bool:
-    """Whether a review has lost the person who wrote it, now or before."""
-    if known is None:
-        return False
-    before = known.review
-    return known.anonymized or (bool(before.author or before.contact_id) and not (review.author or review.contact_id))
+def lacks_author(known: Known | None, review: Review) -> bool:
+    """Whether a review came without the author that is on record."""
+    before = known.review if known else review
+    return bool(before.author or before.contact_id) and not (review.author or review.contact_id)
+
+
+def is_anonymized(known: Known | None, review: Review, as_of: datetime, apart: timedelta) -> bool:
+    """Whether a review has lost its author for good: it came without one twice, so far apart, or did before.
+
+    One answer may lack a field by a fault of Wix's, and words that are erased do not come back.
+    """
+    if known is None or known.anonymized or not lacks_author(known, review):
+        return bool(known and known.anonymized)
+    # Two rescans in a row may be a little less apart than they should be.
+    return bool(known.authorless_since and as_of - known.authorless_since > apart / 2)
 
 
 def without_words(review: Review) -> Review:
