@@ -569,6 +569,41 @@ async def test_an_hour_that_clocks_skip_or_repeat_moves_no_reminder(begin: Begin
         await life.round(hours=1)
 
 
+async def test_a_wider_window_records_what_it_adds_silently_and_watches_it_then(begin: Begin) -> None:
+    life = await begin('[poll]\nrescan_window = "7d"')
+    life.put("fell", 4)
+    life.put("falls", 4)
+    life.put("answered", 1)
+    await life.round()
+    life.wix.reply(SITE, "answered", "Sorry!")
+    await life.round(hours=2)
+    life.put("later", 1)
+    await life.round(hours=24 * 10)
+    life.wix.change(SITE, "fell", content={"rating": 1})
+    life.wix.unreply(SITE, "answered")
+    life.wix.change(SITE, "answered", content={"rating": 1, "title": "Unanswered"})
+    await life.use('[poll]\nrescan_window = "30d"')
+    await life.round(hours=2)
+    assert life.alerts() == ["new:answered", "closed:answered:1", "new:later"]
+    assert life.status("fell") is Status.BASELINE
+
+    life.wix.change(SITE, "falls", content={"rating": 1})
+    await life.round(hours=2)
+    assert life.alerts()[3:] == ["new:falls"]
+
+
+async def test_a_raised_threshold_opens_nothing_that_it_had_closed(begin: Begin) -> None:
+    life = await begin("[alerts]\nthreshold = 2")
+    life.put()
+    await life.round()
+    life.wix.change(SITE, "r1", content={"rating": 5})
+    await life.round(hours=2)
+    life.wix.change(SITE, "r1", content={"rating": 3})
+    await life.use("[alerts]\nthreshold = 3")
+    await life.round(hours=2)
+    assert (life.alerts(), life.status()) == (["new:r1", "closed:r1:1"], Status.CLOSED)
+
+
 # What is gone, and what only seems so
 
 EMPTY = Fault(status=200, body='{"reviews": [], "metadata": {"count": 0, "cursors": {}}}')

@@ -25,9 +25,18 @@ def rescanned_at(state: State, site_id: str) -> datetime | None:
     return from_ms(ms) if ms is not None else None
 
 
-def rescanned(state: State, site_id: str, now: datetime) -> None:
-    """Note that the recent past of a site has been read again, to its end."""
-    state.execute("UPDATE sites SET rescanned_at = ? WHERE site_id = ?", [to_ms(now), site_id])
+def rescanned_since(state: State, site_id: str) -> datetime | None:
+    """From which creation date on a site was rescanned last; None where that is not on record."""
+    ms = state.value("SELECT rescanned_since FROM sites WHERE site_id = ?", [site_id])
+    return from_ms(ms) if ms is not None else None
+
+
+def rescanned(state: State, site_id: str, now: datetime, since: datetime | None) -> None:
+    """Note that what was created since a moment has been read again, to its end (None: as far back as before)."""
+    state.execute(
+        "UPDATE sites SET rescanned_at = ?, rescanned_since = coalesce(?, rescanned_since) WHERE site_id = ?",
+        [to_ms(now), to_ms(since) if since else None, site_id],
+    )
 
 
 def followed(state: State, site_id: str, since: datetime, threshold: int) -> list[str]:

@@ -259,3 +259,9 @@ CREATE INDEX unrecorded_events_by_age ON unrecorded_events (received_at);
 def missing_authors(db: Database) -> None:
     """Remember since when Wix's answers lack a review's author: one such answer erases nothing."""
     db.execute("ALTER TABLE reviews ADD COLUMN authorless_since INTEGER")
+
+
+@migrations()
+def the_span_of_rescans(db: Database) -> None:
+    """Remember from which creation date on a site was rescanned last: beyond that it is not covered."""
+    db.execute("ALTER TABLE sites ADD COLUMN rescanned_since INTEGER")

@@ -48,6 +48,7 @@ class Changes:
     now: datetime
     before: SiteState
     as_of: datetime
+    silent: bool = False
     records: list[Known] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
@@ -75,17 +76,19 @@ class Intake:
         *,
         checkpoint: datetime | None = None,
         asked_at: datetime | None = None,
+        silently: bool = False,
     ) -> Counter[Reason]:
         """Record a page of reviews, raise their alerts and move the checkpoint, in one transaction.
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two processes change nothing.
-        `asked_at` is when Wix was asked for the page (None: now).
+        `asked_at` is when Wix was asked for the page (None: now); `silently`, what is not open yet raises no alert.
         """
         if not page and checkpoint is None:
             return Counter()
         seen: Counter[Reason] = Counter()
         with self._state.transaction():
             changes = self._begin(site, asked_at)
+            changes.silent = silently
             ids = [review.id for review in page]
             known = reviews.known_reviews(self._state, site.site_id, ids)
             last = get_unrecorded(self._state, site.site_id, ids) | known
@@ -248,14 +251,15 @@ class Intake:
 
     def _judge(self, changes: Changes, review: Review, known: Known | None) -> Verdict:
         before = changes.before
+        silent = before.restored or (changes.silent and not (known and known.status is Status.OPEN))
         verdict = triage(
             known,
             review,
             threshold=self._config.threshold(changes.site),
-            covered=review.rating <= before.covered_rating and not before.restored,
+            covered=review.rating <= before.covered_rating and not silent,
             checkpoint=before.checkpoint,
         )
-        return quietly(verdict, known) if before.restored else verdict
+        return quietly(verdict, known) if silent else verdict
 
     def _follow_up(self, changes: Changes, verdict: Verdict, known: Known | None, record: Known) -> None:
         """Gather what a verdict asks for."""

@@ -95,7 +95,7 @@ class Poller:
         """Put the past of ratings that were not watched so far on record, silently."""
         if covered < threshold:
             # Only a read of all that is watched may move the checkpoint.
-            await self.read(site, Span(threshold, above=covered), advance=covered == 0)
+            await self.read(site, Span(threshold, above=covered), advance=covered == 0, silently=True)
             low, unanswered = reviews.low_rated(self._state, site.site_id, threshold)
             log.info(
                 'site "%s": watching; %d low-rated on record, %d unanswered; `alerter backfill` tells of them',
@@ -106,18 +106,25 @@ class Poller:
         else:
             await self._intake.take(site, lifetime.open_above(self._state, site.site_id, threshold))
         reviews.cover(self._state, site.site_id, threshold)
-        lifetime.rescanned(self._state, site.site_id, self._clock.now())
+        now = self._clock.now()
+        since = None if covered else now - self._config.poll.rescan_window
+        lifetime.rescanned(self._state, site.site_id, now, since)
 
-    async def read(self, site: Site, wanted: Span | These, *, advance: bool = False) -> set[str]:
+    async def read(
+        self, site: Site, wanted: Span | These, *, advance: bool = False, silently: bool = False
+    ) -> set[str]:
         """Take in every page of what is wanted, each before the next is asked for; returns the ids that there are.
 
-        With `advance` each page moves the checkpoint. Raises WixError and StateError; what was taken in before holds.
+        With `advance` each page moves the checkpoint; `silently`, what is not open yet raises no alert. Raises WixError
+        and StateError; what was taken in before holds.
         """
         seen: Counter[Reason] = Counter()
         ids: set[str] = set()
         async for page in self._reader.pages(site, wanted):
             checkpoint = page.newest if advance else None
-            seen += await self._intake.take(site, page.reviews, checkpoint=checkpoint, asked_at=page.asked_at)
+            seen += await self._intake.take(
+                site, page.reviews, checkpoint=checkpoint, asked_at=page.asked_at, silently=silently
+            )
             ids |= page.ids
             self.page_at = self._clock.monotonic()
         if imported := seen[Reason.IMPORTED]:
@@ -129,7 +136,8 @@ class Poller:
     async def _rescan(self, site: Site) -> None:
         """Read the recent past again, where that is due: what turned up late, and what became of what is followed.
 
-        Wix cannot be asked what has changed. What the span does not hold any more is asked for by its id.
+        Wix cannot be asked what has changed. What the span does not hold any more is asked for by its id. What a wider
+        window adds is the past, and is recorded silently first.
         """
         now = self._clock.now()
         last = lifetime.rescanned_at(self._state, site.site_id)
@@ -137,10 +145,13 @@ class Poller:
             return
         threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
+        covered_since = lifetime.rescanned_since(self._state, site.site_id)
+        if covered_since and since < covered_since:
+            await self.read(site, Span(threshold, since=since, until=covered_since), silently=True)
         found = await self.read(site, Span(threshold, since=since))
         followed = lifetime.followed(self._state, site.site_id, since, threshold)
         await self._read_again(site, [review_id for review_id in followed if review_id not in found])
-        lifetime.rescanned(self._state, site.site_id, now)
+        lifetime.rescanned(self._state, site.site_id, now, since)
 
     async def _remind(self, site: Site) -> None:
         """Raise the reminders that are due, of reviews that have just been seen to be open still."""

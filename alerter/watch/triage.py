@@ -189,7 +189,7 @@ def is_fresh(known: Known, now: datetime) -> bool:
 
 
 def quietly(verdict: Verdict, known: Known | None) -> Verdict:
-    """The same for a site whose state was restored: what we see now people may know already, so nobody is told.
+    """The same, with no alert: a site was restored, so people may know already; or what is read is the past.
 
     What is followed stays so until it is closed; nothing else is followed.
     """
