@@ -367,7 +367,7 @@ def restore(path: Path | None, file: Path) -> None:
     with Lock(config.state) as lock:
         if lock.acquire(Holder.RUN) is not None:
             raise AlerterError(f"alerter is at work on {config.state}; stop it first")
-        restored = command.restore(file, config.state, Clock().now(), config.reminders.after)
+        restored = command.restore(file, config.state, Clock().now())
     since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
     if restored.replaced:
         click.echo(f"what was there is now {restored.replaced}")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerter.config import Config, Site
 from alerter.models import AlertKind, Closing, Known, Medium, Status, medium_of, phrase_destination
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
 from alerter.store.reviews import known_reviews
+from alerter.tell.views import REOPENED
 from alerter.tell.words import stars
 from alerter.terminal import plain, span, table, title
 from alerter.watch.routing import misfit
@@ -170,14 +171,15 @@ class _Story:
             yield f"it is followed no longer: nobody answered it within {span(window)}"
 
     def _of_reminders(self) -> Iterator[str]:
-        after, told_at, reminded = self._config.reminders.after, self._record.told_at, self._record.reminded
-        if told_at is None:
-            return
-        if due := due_reminder(self._now - told_at, reminded, after, self._config.poll.rescan_window):
-            yield f"unless it is answered, reminder {due} of {len(after)} with the next round"
-        for number, wait in enumerate(after, 1):
-            if number > reminded and told_at + wait > self._now:
-                yield f"unless it is answered, reminder {number} of {len(after)} at {self._at(told_at + wait)}"
+        after, window = self._config.reminders.after, self._config.poll.rescan_window
+        for each in self._record.reminders if after else ():
+            name = phrase_destination(each.destination)
+            if due := due_reminder(self._now - each.since, each.reminded, after, window):
+                yield f"{name}: unless it is answered, the reminder after {span(due)} with the next round"
+            for wait in after:
+                if wait > each.reminded and each.since + wait > self._now:
+                    when = self._at(each.since + wait)
+                    yield f"{name}: unless it is answered, the reminder after {span(wait)} at {when}"
 
     def _at(self, moment: datetime) -> str:
         return _time(self._config, moment)
@@ -200,7 +202,10 @@ def _why(known: Known, *, told: bool) -> str:
 def _reason(alert: AlertReport) -> str:
     """Why an alert was raised."""
     if alert.kind is AlertKind.REMINDER:
-        return f"reminder {alert.key.rpartition(':')[2]}: it was still not answered"
+        if "reopened" in alert.detail:
+            return f"it is open again: {REOPENED[Closing(alert.detail['reopened'])]}"
+        after = alert.detail.get("after")  # an old one does not say
+        return f"reminder{f' after {span(timedelta(seconds=after))}' if after else ''}: it was still not answered"
     if alert.kind is AlertKind.CLOSED:
         return _CLOSED[Closing(alert.detail["reason"])]
     if "before" in alert.detail:

@@ -18,7 +18,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Reply
-from alerter.store import Holder, Lock, State, backup, lifetime, outbox, reviews
+from alerter.store import Holder, Lock, State, backup, outbox, reviews
+from alerter.store.reminders import get_reminders_of, start_reminders
 from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
@@ -212,7 +213,7 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     assert all(words in subjects for words in ("‘Known’", "‘Waiting’", "‘New’", "lowered from 2 to 1"))
 
     now = Clock().now()
-    restored = backup.restore(tmp_path / "copy.db", config.state, now, config.reminders.after)
+    restored = backup.restore(tmp_path / "copy.db", config.state, now)
     assert restored.cancelled == 3  # the review for both, and the trouble with the channel for the owner
     assert await once(config)
     assert await once(config)
@@ -230,7 +231,7 @@ async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator
     async with open_house(config, state, clock) as house:
         await house.intake.take(config.sites[0], [review("open", rating=2, revision=1)])
         state.execute("UPDATE deliveries SET status = 'sent'")
-        state.execute("UPDATE reviews SET told_at = alerted_at")
+        start_reminders(state, SITE, "open", ["email:owner"], clock.now())
         yield house.intake
 
 
@@ -239,8 +240,8 @@ def site(config: Config) -> Site:
     return config.sites[0]
 
 
-def count_as_told(state: State, clock: SetClock, *reminders: timedelta) -> int:
-    return backup._count_as_told(state, clock.now(), reminders)
+def count_as_told(state: State, clock: SetClock) -> int:
+    return backup._count_as_told(state, clock.now())
 
 
 def alerts(state: State) -> list[str]:
@@ -287,8 +288,8 @@ async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
     state: State, intake: Intake, clock: SetClock
 ) -> None:
     clock.advance(hours=50)
-    count_as_told(state, clock, timedelta(hours=24), timedelta(hours=48), timedelta(hours=72))
-    assert [each.reminded for each in lifetime.unanswered(state, SITE, clock.now())] == [2]
+    count_as_told(state, clock)
+    assert [each.reminded for each in get_reminders_of(state, SITE, "open")] == [timedelta(hours=50)]
 
 
 async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a_backfill_may_tell_of(

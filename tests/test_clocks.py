@@ -32,7 +32,7 @@ async def test_a_boot_into_another_year_alerts_all_the_same_and_no_checkpoint_ru
         assert await house.poller.round(config.sites[0])
         wix.add(SITE, STALE)
         assert await house.poller.round(config.sites[0])
-        await house.dispatcher._workers["support"].step()
+        await house.dispatcher._workers["slack:support"].step()
         checkpoint = reviews.site_state(state, SITE).checkpoint
     assert len(slack.posts) == 1
     assert checkpoint is not None
@@ -48,7 +48,7 @@ async def test_an_alert_leaves_at_once_after_the_clock_was_set(
         wix.add(SITE, STALE)
         assert await house.poller.round(config.sites[0])
         clock.step(hours=hours)
-        await house.dispatcher._workers["support"].step()
+        await house.dispatcher._workers["slack:support"].step()
     assert len(slack.posts) == 1
 
 
@@ -57,7 +57,7 @@ async def test_a_post_in_doubt_is_looked_for_after_five_seconds_by_whatever_cloc
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int
 ) -> None:
     async with open_house(config, state, clock) as house:
-        worker = house.dispatcher._workers["support"]
+        worker = house.dispatcher._workers["slack:support"]
         assert await house.poller.round(config.sites[0])
         wix.add(SITE, STALE)
         assert await house.poller.round(config.sites[0])
@@ -106,7 +106,7 @@ async def test_an_address_that_did_not_take_a_mail_is_not_left_for_longer_by_a_c
     both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "second@example.com"]\n'
     config = load_config(write_config(wix, slack, mailbox, receivers=both), SECRETS, secrets=True)
     async with open_house(config, state, clock) as house:
-        worker = house.dispatcher._workers["owner"]
+        worker = house.dispatcher._workers["email:owner"]
         assert await house.poller.round(config.sites[0])
         wix.add(SITE, STALE)
         assert await house.poller.round(config.sites[0])
@@ -146,7 +146,7 @@ async def hours_to_a_reminder(config: Config, state: State, clock: SetClock, wix
         assert await house.poller.round(config.sites[0])
         review_id = wix.add(SITE, STALE)["id"]
         assert await house.poller.round(config.sites[0])
-        await house.dispatcher._workers["support"].step()
+        await house.dispatcher._workers["slack:support"].step()
         clock.step(seconds=(set_to - clock.now()).total_seconds())
         for hours in range(100):
             if review_id in house.intake.due_reminders(config.sites[0]):
@@ -161,7 +161,7 @@ async def test_a_wait_that_failures_earned_is_no_longer_after_the_clock_was_set(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int, asked: str
 ) -> None:
     async with open_house(config, state, clock) as house:
-        worker = house.dispatcher._workers["support"]
+        worker = house.dispatcher._workers["slack:support"]
         assert await house.poller.round(config.sites[0])
         wix.add(SITE, STALE)
         assert await house.poller.round(config.sites[0])

@@ -37,6 +37,17 @@ INSERT INTO deliveries VALUES
   (2, 'owner', 'pending', 'each', 0, NULL);
 INSERT INTO pruned_deliveries VALUES ('support', 'sent', 7), ('late', 'sent', 2);
 INSERT INTO blocks VALUES ('receiver:support', 0, 0, NULL, 1, 'is_archived'), ('receiver:late', 0, 0, NULL, 1, 'gone');
+INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at, told_at,
+  reminded, as_of, content) VALUES
+  ('{SITE}', 'r1', 1, 1, 'open', 0, 0, 0, 1000, 2000, 1, 0, '{{}}'),
+  ('{SITE}', 'r2', 1, 1, 'open', 0, 0, 0, 1000, 90000000, 1, 0, '{{}}'),
+  ('{SITE}', 'r3', 1, 1, 'closed', 0, 1, 0, 1000, 2000, 0, 0, '{{}}');
+INSERT INTO alerts VALUES (3, 'reminder:{SITE}:r1:1', 'reminder', '{SITE}', 'r1', 86500000, '{{}}'),
+  (4, 'lowered:{SITE}:r2:1', 'lowered', '{SITE}', 'r2', 1000, '{{}}'),
+  (5, 'reminder:{SITE}:r2:1', 'reminder', '{SITE}', 'r2', 86500000, '{{}}'),
+  (6, 'new:{SITE}:r3', 'new', '{SITE}', 'r3', 0, '{{}}');
+INSERT INTO deliveries VALUES (3, 'owner', 'sent', 'burst', 0, 2), (3, 'support', 'sent', 'burst', 0, 1),
+  (4, 'owner', 'sent', 'burst', 0, 2), (5, 'owner', 'sent', 'burst', 0, 2), (6, 'owner', 'sent', 'burst', 0, 2);
 INSERT INTO troubles VALUES ('receiver:support', 1795521600000, 'is_archived'), ('site:{SITE}', 0, 'refused');
 """
 
@@ -93,11 +104,11 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     with State.open(config.state, migrate=True) as state:
         take_over(state, config, clock)
 
-        rows = state.rows("SELECT alert, destination FROM deliveries ORDER BY alert, destination")
+        rows = state.rows("SELECT alert, destination FROM deliveries WHERE alert < 3 ORDER BY alert, destination")
         assert [tuple(row.values()) for row in rows] == [
             (1, "email:owner"), (1, "slack:late"), (1, "slack:support"), (2, "email:owner")
         ]  # fmt: skip
-        assert report.deliveries(state)["support"] == {"sent": 8}
+        assert report.deliveries(state)["support"] == {"sent": 9}
         assert report.deliveries(state)["late"] == {"pending": 1, "sent": 2}
         assert {block.scope for block in blocks.parked(state)} == {
             "destination:slack:support", "destination:slack:late"
@@ -105,3 +116,12 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
         assert "destination:slack:support" in [each.scope for each in troubles.current(state)]
         key = state.value("SELECT key FROM alerts WHERE id = 2")
         assert key == "trouble:destination:slack:support:2026-11-24T12:00:00.000+00:00"
+
+        # r2 was open again after its reminder, so reminders count from then on.
+        rows = state.rows(
+            "SELECT review_id, destination, since, reminded FROM reminders ORDER BY review_id, destination"
+        )
+        assert [tuple(row.values()) for row in rows] == [
+            ("r1", "email:owner", 2000, 86498000), ("r1", "slack:support", 2000, 86498000),
+            ("r2", "email:owner", 90000000, 0),
+        ]  # fmt: skip

@@ -108,13 +108,17 @@ async def test_an_alert_is_told_with_its_reason_its_deliveries_and_what_comes_ne
         f"  team (Slack)   sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
         "",
         "what comes next",
-        "- unless it is answered, reminder 1 of 2 at 2026-11-25 13:03:00 CET",
-        "- unless it is answered, reminder 2 of 2 at 2026-11-27 13:03:00 CET",
+        "- owner (email): unless it is answered, the reminder after 24 h at 2026-11-25 13:03:00 CET",
+        "- owner (email): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
+        "- team (Slack): unless it is answered, the reminder after 24 h at 2026-11-25 13:03:00 CET",
+        "- team (Slack): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
         "- until it is answered it is followed, at most until 2026-12-24 13:03:00 CET",
     ]
 
     clock.advance(hours=25)
-    assert "- unless it is answered, reminder 1 of 2 with the next round" in steps(config, clock, "r1")
+    assert "- team (Slack): unless it is answered, the reminder after 24 h with the next round" in steps(
+        config, clock, "r1"
+    )
     clock.advance(days=40)
     assert steps(config, clock, "r1")[-1] == "- it is followed no longer: nobody answered it within 30 d"
 
@@ -137,7 +141,7 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
         "- team (Slack): whether it arrived is in doubt; it is looked for before it is sent again"
     )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
-    assert row.split()[1:4] == ["in", "doubt", "alert"]
+    assert row.split()[2:5] == ["in", "doubt", "alert"]
 
     clock.advance(hours=3)
     assert (
@@ -221,7 +225,7 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     assert told == [
         "low-rated and not seen before",
         "its rating fell, from 2 to 1",
-        "reminder 1: it was still not answered",
+        "reminder after 60 s: it was still not answered",
         "it was answered",
     ]
     assert "  no message of its own; where the review stands on Slack, that is changed in its place" in story(

@@ -13,6 +13,7 @@ from alerter.config import Config, Site, load_config
 from alerter.errors import StateBusy, StateError
 from alerter.models import AlertKind, Form, Grouping, Receipt, Reply, Review, Status, receiver_of, to_ms
 from alerter.store import State, outbox, reviews
+from alerter.store.reminders import get_reminders_of
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
 from tests.conftest import SITE, SetClock, review
@@ -486,7 +487,7 @@ async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(d
     assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
 
 
-async def test_a_review_that_was_told_is_not_told_again_when_its_answer_is_removed(door: Door) -> None:
+async def test_a_review_that_was_told_is_told_again_by_mail_only_when_its_answer_is_removed(door: Door) -> None:
     await door.take(review("r1", 2, revision=1))
     door.send("email:owner")
     door.send("slack:baker")
@@ -495,7 +496,31 @@ async def test_a_review_that_was_told_is_not_told_again_when_its_answer_is_remov
     await door.take(review("r1", 2, revision=3))
 
     assert door.status() is Status.OPEN
-    assert door.deliveries() == []
+    assert door.deliveries() == [("reminder r1", "owner")]
+
+
+async def test_a_review_opens_again_for_each_destination_by_what_it_was_sent(door: Door) -> None:
+    await door.take(review("r1", 1, revision=1))
+    door.send("slack:baker")
+    alerts = [each.alert for each in outbox.due(door.state, "email:owner", AT_LAST, 100)]
+    message = outbox.claim(door.state, "email:owner", Form.ALERT, alerts, "uid", T0)
+    await door.take(review("r1", 1, revision=2, reply=REPLY))
+    await door.take(review("r1", 1, revision=3))
+
+    assert door.deliveries() == [("new r1", "owner"), ("new r1", "worst")]  # the mail is on its way
+    since = {each.destination: each.since for each in get_reminders_of(door.state, SITE, "r1")}
+    assert set(since) == {"slack:baker"}
+    assert message
+    outbox.sent(door.state, message, Receipt("ok"), [])
+    assert {each.destination for each in get_reminders_of(door.state, SITE, "r1")} == {"slack:baker", "email:owner"}
+
+
+async def test_reminders_end_with_the_review(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1))
+    door.send("email:owner")
+    assert get_reminders_of(door.state, SITE, "r1")
+    await door.take(review("r1", 2, revision=2, reply=REPLY))
+    assert not get_reminders_of(door.state, SITE, "r1")
 
 
 async def test_a_review_whose_alert_was_cancelled_unsent_is_told_when_it_opens_again(door: Door) -> None:

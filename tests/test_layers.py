@@ -26,6 +26,7 @@ ROOMS: list[set[str]] = [
     {"heartbeat"},
     {"watch.poll", "watch.backfill"},
     {"watch.intake", "watch.reader"},
+    {"watch.changes"},
     {"watch.catalog", "watch.triage", "watch.routing"},
     {"watch.quiet", "watch.keywords"},
     {"watch.wix"},

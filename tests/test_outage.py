@@ -66,7 +66,7 @@ async def test_an_outage_costs_two_probes_a_minute_by_one_message_and_ends_withi
     service = Service(in_doubt)
     async with open_outlets(config, clock) as outlets:
         down = [replace(each, notifier=service) for each in outlets if each.receiver == "support"]
-        worker = Dispatcher(state, config, clock, down)._workers["support"]
+        worker = Dispatcher(state, config, clock, down)._workers["slack:support"]
         keys = queue(state, clock, "r1", "r2", "r3")
         service.up = False
         while clock.monotonic() < hours * 3600:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alerter.models import Alert, AlertKind, Entry, Form, Grouping, Known, Message, Product, Receipt, Status
-from alerter.store import State, blocks, lifetime, outbox, products, report, reviews
+from alerter.store import State, blocks, lifetime, outbox, products, reminders, report, reviews
 from alerter.store.blocks import Block
 from alerter.store.outbox import Due
 from tests.conftest import SITE, review
@@ -589,7 +589,10 @@ def test_no_query_looks_through_a_whole_table(state: State) -> None:
     outbox.pending(state, ["email:owner"], T0)
     outbox.failures(state)
     lifetime.told(state, SITE, "r1")
-    lifetime.unanswered(state, SITE, T0)
+    reminders.get_reminders(state, SITE, T0, [timedelta(hours=1)], timedelta(days=30))
+    reminders.correct_reminders(state, SITE, T0)
+    reviews.alerted_destinations(state, SITE, "r1")
+    reviews.first_alert(state, SITE, "r1")
     lifetime.followed(state, SITE, T0, 2)
     reviews.cancel_unsent(state, SITE, "r1")
     reviews.cancel_closing(state, SITE, "r1")
@@ -603,5 +606,5 @@ def test_no_query_looks_through_a_whole_table(state: State) -> None:
         for row in state.rows(f"EXPLAIN QUERY PLAN {sql}")
     ]
     assert len(plans) > 50
-    tables = ("reviews", "alerts", "messages", "deliveries")
+    tables = ("reviews", "alerts", "messages", "deliveries", "reminders")
     assert [plan for plan in plans if plan[0].startswith(tuple(f"SCAN {table}" for table in tables))] == []

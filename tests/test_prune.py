@@ -75,8 +75,8 @@ def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
         )
         state.execute(
             "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected,"
-            " alerted_at, told_at, closing, content, as_of)"
-            " SELECT site_id, review_id, 2, 1, 'closed', raised_at, 1, 0, raised_at, raised_at, 'answered',"
+            " alerted_at, closing, content, as_of)"
+            " SELECT site_id, review_id, 2, 1, 'closed', raised_at, 1, 0, raised_at, 'answered',"
             """ '{"title": "Stale", "body": "Hard as stone"}', raised_at FROM alerts WHERE id >= ?""",
             [first],
         )
@@ -245,9 +245,8 @@ async def pruned(state: State, intake: Intake, site: Site, clock: SetClock) -> N
         (review(revision=4, reply=Reply("Sorry!")), Reason.UNCHANGED),
         (review(revision=9, reply=Reply("Sorry again!"), title="New words"), Reason.UNCHANGED),
         (review(revision=9, rating=5, reply=Reply("Sorry!")), Reason.RECORDED),
-        (review(revision=9), Reason.REOPENED),
     ],
-    ids=["as it was", "as it is", "edited", "raised", "its answer removed"],
+    ids=["as it was", "as it is", "edited", "raised"],
 )
 @pytest.mark.usefixtures("pruned")
 async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
@@ -255,6 +254,19 @@ async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
 ) -> None:
     assert await intake.take(site, [seen]) == {reason: 1}
     assert state.value("SELECT count(*) FROM alerts") == 0
+    assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
+
+
+@pytest.mark.parametrize("before", [[], [answered(revision=8, rating=1, title="Edited")]], ids=["at once", "later"])
+@pytest.mark.usefixtures("pruned")
+async def test_a_pruned_review_whose_answer_is_removed_is_reminded_of_and_not_new(
+    state: State, intake: Intake, site: Site, clock: SetClock, before: list[Review]
+) -> None:
+    await intake.take(site, before)
+    clock.advance(hours=1)
+    assert await intake.take(site, [review(revision=9)]) == {Reason.REOPENED: 1}
+    rows = state.rows("SELECT kind, destination FROM deliveries JOIN alerts ON id = alert ORDER BY destination")
+    assert [tuple(row.values()) for row in rows] == [("reminder", "email:owner"), ("reminder", "slack:support")]
     assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
 
 

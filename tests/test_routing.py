@@ -7,7 +7,7 @@ import pytest
 
 from alerter.config import Receiver
 from alerter.models import Form
-from alerter.watch.routing import Route, hears_of, hold, route, route_closing, route_reminder, unheard
+from alerter.watch.routing import Route, hears_of, hold, route, route_alerted, route_closing, unheard
 from tests.conftest import review
 
 BAKERY, FLORIST = "Corner Bakery", "Florist"
@@ -139,21 +139,11 @@ def test_ratings_that_nobody_hears_of_are_found(
     assert unheard(BAKERY, threshold, receivers) == found
 
 
-def test_a_reminder_goes_to_whoever_was_told_and_the_last_one_to_somebody_more() -> None:
-    told = {"slack:everything", "slack:baker"}
+def test_what_follows_an_alert_goes_where_the_config_still_has_it_for_the_site() -> None:
+    alerted = {"slack:everything", "slack:baker", "email:of the past"}
 
-    assert route_reminder(told, BAKERY, ALL, escalate_to=None) == [Route("slack:everything"), Route("slack:baker")]
-    assert route_reminder(told, BAKERY, ALL, escalate_to="both") == [
-        Route("slack:everything"),
-        Route("slack:baker"),
-        Route("slack:both"),
-    ]
-
-
-def test_a_reminder_goes_to_nobody_who_hears_of_other_sites_only() -> None:
-    assert route_reminder({"slack:everything", "slack:baker"}, FLORIST, ALL, escalate_to="baker") == [
-        Route("slack:everything")
-    ]
+    assert route_alerted(alerted, BAKERY, ALL) == [Route("slack:everything"), Route("slack:baker")]
+    assert route_alerted(alerted, FLORIST, ALL) == [Route("slack:everything")]
 
 
 def test_a_closing_goes_by_mail_where_it_is_asked_for_and_beneath_a_digest_on_slack() -> None:

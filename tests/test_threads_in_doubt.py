@@ -35,7 +35,7 @@ class Table:
             raise_alerts(self.state, [Raised(each, [("support", None)]) for each in alerts], self.clock.now())
 
     async def step(self) -> Pause | None:
-        return await self.dispatcher._workers["support"].step()
+        return await self.dispatcher._workers["slack:support"].step()
 
     async def work(self) -> Pause:
         while (pause := await self.step()) is None or (pause.seconds or 0) > 0:

@@ -56,7 +56,7 @@ REJECTED_UNTOLD = closed(told=False, moderation="REJECTED")
 RAISED = closed(rating=4)
 GONE = replace(closed(), closing=Closing.GONE)
 
-NEW, LOWERED, CLOSED = AlertKind.NEW, AlertKind.LOWERED, AlertKind.CLOSED
+NEW, LOWERED, CLOSED, REMINDER = AlertKind.NEW, AlertKind.LOWERED, AlertKind.CLOSED, AlertKind.REMINDER
 
 # What is known, what it is now, and the status, alert and reason that follow.
 TABLE = {
@@ -90,18 +90,20 @@ TABLE = {
     "closed, edited in words only after the answer": (
         ANSWERED, now(ANSWERED, body="Hm"), Status.CLOSED, None, Reason.RECORDED,
     ),
-    "closed, answer removed, ever told": (ANSWERED, now(ANSWERED, reply=None), Status.OPEN, None, Reason.REOPENED),
+    "closed, answer removed, ever told": (
+        ANSWERED, now(ANSWERED, reply=None), Status.OPEN, REMINDER, Reason.REOPENED,
+    ),
     "closed, answer removed, never told": (
         ANSWERED_UNTOLD, now(ANSWERED_UNTOLD, reply=None), Status.OPEN, NEW, Reason.REOPENED,
     ),
     "closed, approved again, ever told": (
-        REJECTED, now(REJECTED, moderation="APPROVED"), Status.OPEN, None, Reason.REOPENED,
+        REJECTED, now(REJECTED, moderation="APPROVED"), Status.OPEN, REMINDER, Reason.REOPENED,
     ),
     "closed, approved again, never told": (
         REJECTED_UNTOLD, now(REJECTED_UNTOLD, moderation="APPROVED"), Status.OPEN, NEW, Reason.REOPENED,
     ),
     "closed, back in a moderation that nobody knows": (
-        REJECTED, now(REJECTED, moderation="PONDERED"), Status.OPEN, None, Reason.REOPENED,
+        REJECTED, now(REJECTED, moderation="PONDERED"), Status.OPEN, REMINDER, Reason.REOPENED,
     ),
     "closed, answer removed but rejected": (
         ANSWERED, now(ANSWERED, reply=None, moderation="REJECTED"), Status.CLOSED, None, Reason.RECORDED,
@@ -116,7 +118,7 @@ TABLE = {
         RAISED, now(RAISED, rating=2, reply=REPLY), Status.CLOSED, None, Reason.RECORDED,
     ),
     "raised, rises more": (RAISED, now(RAISED, rating=5), Status.CLOSED, None, Reason.RECORDED),
-    "gone, there again as it was": (GONE, now(GONE), Status.OPEN, None, Reason.REOPENED),
+    "gone, there again as it was": (GONE, now(GONE), Status.OPEN, REMINDER, Reason.REOPENED),
     "gone, there again and answered": (GONE, now(GONE, reply=REPLY), Status.CLOSED, None, Reason.RECORDED),
     "baseline, rating falls": (baseline(), now(baseline(), rating=1), Status.OPEN, LOWERED, Reason.LOWERED),
     "baseline, falls to the threshold": (
@@ -173,6 +175,17 @@ def test_a_closed_alert_carries_its_reason(changes: dict[str, object], reason: s
     verdict = judge(open_(), now(open_(), **changes))
 
     assert (verdict.closing, verdict.detail) == (reason, {"reason": reason})
+
+
+@pytest.mark.parametrize(
+    ("known", "changes", "reason"),
+    [(ANSWERED, {"reply": None}, "answered"), (REJECTED, {"moderation": "APPROVED"}, "rejected"), (GONE, {}, "gone")],
+    ids=["answered", "rejected", "gone"],
+)
+def test_a_reminder_of_a_reopening_says_what_had_closed_it(
+    known: Known, changes: dict[str, object], reason: str
+) -> None:
+    assert judge(known, now(known, **changes)).detail == {"reopened": reason}
 
 
 @pytest.mark.parametrize(
@@ -411,26 +424,33 @@ def test_a_message_is_out_of_date_when_what_it_says_has_changed(change: dict[str
 
 
 DAY = timedelta(days=1)
+NEVER = timedelta()
 
 
 @pytest.mark.parametrize(
-    ("waiting", "reminded", "number"),
+    ("waiting", "reminded", "span"),
     [
-        (DAY - timedelta(seconds=1), 0, None),
-        (DAY, 0, 1),
-        (DAY, 1, None),
-        (3 * DAY, 0, 2),
-        (3 * DAY, 1, 2),
-        (3 * DAY, 2, None),
-        (30 * DAY, 0, 2),
-        (30 * DAY + timedelta(hours=1), 0, 2),
-        (30 * DAY + timedelta(hours=2), 0, None),
-        (-DAY, 0, None),
+        (DAY - timedelta(seconds=1), NEVER, None),
+        (DAY, NEVER, DAY),
+        (DAY, DAY, None),
+        (3 * DAY, NEVER, 3 * DAY),
+        (3 * DAY, DAY, 3 * DAY),
+        (3 * DAY, 3 * DAY, None),
+        (30 * DAY, NEVER, 3 * DAY),
+        (30 * DAY + timedelta(hours=1), NEVER, 3 * DAY),
+        (30 * DAY + timedelta(hours=2), NEVER, None),
+        (-DAY, NEVER, None),
+        (DAY, timedelta(hours=1), DAY),
+        (3 * DAY, 2 * DAY, 3 * DAY),
+        (2 * DAY, 2 * DAY, None),
     ],
     ids=[
         "too early", "the first", "once only", "only the latest", "the second", "no third",
         "within the window", "a round after its end", "at rest", "a clock that was set back",
+        "after one that the config had before", "the last after such a one", "none of a shorter span after it",
     ],
 )  # fmt: skip
-def test_a_reminder_is_due_once_and_within_the_window(waiting: timedelta, reminded: int, number: int | None) -> None:
-    assert due_reminder(waiting, reminded, (DAY, 3 * DAY), 30 * DAY) == number
+def test_a_reminder_is_due_once_and_within_the_window(
+    waiting: timedelta, reminded: timedelta, span: timedelta | None
+) -> None:
+    assert due_reminder(waiting, reminded, (DAY, 3 * DAY), 30 * DAY) == span

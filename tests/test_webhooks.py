@@ -135,7 +135,7 @@ async def door(config: Config, state: State, signer: Webhooks) -> AsyncIterator[
 async def test_a_webhook_is_on_record_before_it_is_answered_and_then_people_are_told(door: Door) -> None:
     assert await door.send("created", STALE) == 200
     assert door.alerts() == [f"new:{SITE}:r1"]
-    await until(lambda: set(door.woken) == {"owner", "support"})
+    await until(lambda: set(door.woken) == {"email:owner", "slack:support"})
     assert counts["webhooks_taken"] == 1
 
 
@@ -377,7 +377,7 @@ async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nob
         ("created", STALE | {"revision": revisions[0]}),
         ("updated", STALE | {"content": {"rating": 5}, "revision": revisions[1]}),
         ("updated", STALE | {"revision": "3"}),
-        at=datetime.now(UTC).isoformat(),
+        at=door.clock.now().isoformat(),
     )
     for token in (raised, created, raised):
         assert await door.post(token) == 200
@@ -445,7 +445,7 @@ async def test_a_slow_catalog_never_delays_the_answer(door: Door, wix: EmbeddedW
     assert not door.woken
     await until(lambda: door.clock.timeouts)
     door.clock.advance(seconds=2)
-    await until(lambda: set(door.woken) == {"owner", "support"})
+    await until(lambda: set(door.woken) == {"email:owner", "slack:support"})
 
     def asked() -> int:
         return sum(request.path.endswith("/version") for request in wix.requests)

@@ -4,10 +4,10 @@ import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from alerter.errors import StateError
@@ -43,7 +43,7 @@ def back_up(path: Path, target: Path) -> int:
     return target.stat().st_size
 
 
-def restore(source: Path, path: Path, now: datetime, reminders: Sequence[timedelta]) -> Restored:
+def restore(source: Path, path: Path, now: datetime) -> Restored:
     """Put a copy in the place of the state file, with the lock held; a file that is there is moved aside.
 
     The copy does not know what was told since it was made: what may have been told counts as told. Raises StateError.
@@ -54,7 +54,7 @@ def restore(source: Path, path: Path, now: datetime, reminders: Sequence[timedel
         _copy(source, partial, 0)
         with State.open(partial, migrate=True) as state:
             as_of = state.value("SELECT max(last_success) FROM sites")
-            cancelled = _count_as_told(state, now, reminders)
+            cancelled = _count_as_told(state, now)
             state.scrub()
         replaced = _move_aside(path, now)
     return Restored(from_ms(as_of) if as_of is not None else None, cancelled, replaced)
@@ -111,7 +111,7 @@ def _move_aside(path: Path, now: datetime) -> Path | None:
     return aside if moved else None
 
 
-def _count_as_told(state: State, now: datetime, reminders: Sequence[timedelta]) -> int:
+def _count_as_told(state: State, now: datetime) -> int:
     """Have nothing be told a second time; returns how many deliveries are cancelled for it.
 
     A review that nobody is on record to have heard of becomes one of the past: a backfill may tell of it.
@@ -125,12 +125,7 @@ def _count_as_told(state: State, now: datetime, reminders: Sequence[timedelta]) 
         )
         state.execute(f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unheard])
         drop_alerts(state, json.dumps([row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [unheard])]))
-        state.execute(
-            "UPDATE reviews SET reminded = max(reminded,"
-            "  (SELECT count(*) FROM json_each(:after) WHERE value <= :now - told_at))"
-            " WHERE status = 'open' AND told_at IS NOT NULL",
-            {"after": json.dumps([span.total_seconds() * 1000 for span in reminders]), "now": to_ms(now)},
-        )
+        state.execute("UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since", {"now": to_ms(now)})
         state.execute("DELETE FROM summaries")  # each begins anew with the present
         state.execute("DELETE FROM blocks WHERE parked")  # mended since, or it will show
         # Whoever has not heard of trouble does not hear of its end, which may have been told too.

@@ -2,21 +2,11 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.models import Form, Review, from_ms, to_ms
 from alerter.store.reviews import load_review
 from alerter.store.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """An open review, when people were told of it first, and the number of its last reminder."""
-
-    review_id: str
-    told_at: datetime
-    reminded: int
 
 
 def rescanned_at(state: State, site_id: str) -> datetime | None:
@@ -68,31 +58,6 @@ def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:
         [site_id, review_id],
     )
     return {row["destination"]: Form(row["form"]) for row in rows}
-
-
-def unanswered(state: State, site_id: str, now: datetime) -> list[Unanswered]:
-    """The open reviews of a site that people have been told of; those of the past, which a backfill told of, not.
-
-    Of one that was told of by a clock that has been set back since, the time counts from now on; of one that was told
-    of long before it was created, as Wix has it, from then on.
-    """
-    rows = state.rows(
-        "SELECT review_id, iif(told_at < created_at - 86400000, created_at, told_at) AS told_at, reminded"
-        " FROM reviews INDEXED BY reviews_open WHERE site_id = ? AND status = 'open' AND reviews.told_at IS NOT NULL"
-        " ORDER BY reviews.told_at",
-        [site_id],
-    )
-    if any(row["told_at"] > to_ms(now) for row in rows):
-        state.execute(
-            "UPDATE reviews SET told_at = :now WHERE site_id = :site AND told_at > :now",
-            {"site": site_id, "now": to_ms(now)},
-        )
-    return [Unanswered(row["review_id"], min(from_ms(row["told_at"]), now), row["reminded"]) for row in rows]
-
-
-def reminded(state: State, site_id: str, review_id: str, number: int) -> None:
-    """Note a review's last reminder, within a transaction."""
-    state.execute("UPDATE reviews SET reminded = ? WHERE site_id = ? AND review_id = ?", [number, site_id, review_id])
 
 
 def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:

@@ -21,6 +21,7 @@ from alerter.models import (
     to_ms,
 )
 from alerter.store.context import context_of
+from alerter.store.reminders import start_reminders
 from alerter.store.reviews import load_review
 from alerter.store.state import State
 
@@ -159,7 +160,7 @@ def sent(state: State, message: Message, receipt: Receipt, scopes: list[str], su
             },
         )
         _settle(state, message, "sent")
-        _note_told(state, message)
+        _start_reminders(state, message)
         # A block that was set while this message was on its way still holds.
         state.execute(
             "DELETE FROM blocks WHERE scope IN (SELECT value FROM json_each(?))"
@@ -307,16 +308,13 @@ def _cancel_closings(state: State, message: Message) -> None:
         )
 
 
-def _note_told(state: State, message: Message) -> None:
-    """Reminders are counted from here on; the past that a backfill speaks of is never reminded of."""
-    told_of = [
-        {"site": entry.alert.site_id, "review": entry.alert.review_id, "at": to_ms(message.attempted_at)}
-        for entry in message.entries
-        if entry.alert.kind in (AlertKind.NEW, AlertKind.LOWERED) and "backfill" not in entry.alert.detail
-    ]
-    state.execute_many(
-        "UPDATE reviews SET told_at = :at WHERE site_id = :site AND review_id = :review AND told_at IS NULL", told_of
-    )
+def _start_reminders(state: State, message: Message) -> None:
+    """Count reminders from here on; the past that a backfill speaks of is never reminded of."""
+    for entry in message.entries:
+        alert = entry.alert
+        asks = alert.kind in (AlertKind.NEW, AlertKind.LOWERED) or "reopened" in alert.detail
+        if asks and "backfill" not in alert.detail and alert.site_id and alert.review_id:
+            start_reminders(state, alert.site_id, alert.review_id, [message.destination], message.attempted_at)
 
 
 def _message(state: State, row: dict[str, Any], *, in_doubt: bool) -> Message:

@@ -108,12 +108,11 @@ THESE = (
     "WHERE (site_id, review_id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
 )
 _KEEP = f"""
-INSERT INTO pruned_reviews (site_id, review_id, revision, rating, answered, rejected, alerted_at, reminded, closing,
-  raised)
-SELECT site_id, review_id, revision, rating, answered, rejected, alerted_at, reminded, closing,
+INSERT INTO pruned_reviews (site_id, review_id, revision, rating, answered, rejected, alerted_at, closing, raised)
+SELECT site_id, review_id, revision, rating, answered, rejected, alerted_at, closing,
   (SELECT count(*) FROM alerts WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id)
 FROM reviews {THESE}
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, answered = excluded.answered,
-  rejected = excluded.rejected, alerted_at = excluded.alerted_at, reminded = excluded.reminded,
+  rejected = excluded.rejected, alerted_at = excluded.alerted_at,
   closing = excluded.closing, raised = raised + excluded.raised
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 from alerter.models import AlertKind, Form, Known, Product, from_ms, receiver_of
 from alerter.store.outbox import UNSETTLED
+from alerter.store.reminders import Reminders, get_reminders_of
 from alerter.store.reviews import known_reviews
 from alerter.store.state import State
 
@@ -34,12 +35,11 @@ class OpenReview:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A review on record: when people heard of it first, the number of its last reminder, and what it is about."""
+    """A review on record: when it was created, its reminders for each destination, and what it is about."""
 
     known: Known
     created: datetime
-    told_at: datetime | None
-    reminded: int
+    reminders: list[Reminders]
     product: Product
 
 
@@ -128,14 +128,14 @@ def record(state: State, site_id: str, review_id: str) -> Record | None:
     """What is on record of a review."""
     known = known_reviews(state, site_id, [review_id]).get(review_id)
     row = state.row(
-        "SELECT created_at, told_at, reminded, name, url FROM reviews LEFT JOIN products USING (site_id, entity_id)"
+        "SELECT created_at, name, url FROM reviews LEFT JOIN products USING (site_id, entity_id)"
         " WHERE site_id = ? AND review_id = ?",
         [site_id, review_id],
     )
     if known is None or row is None:
         return None
-    told_at = from_ms(row["told_at"]) if row["told_at"] is not None else None
-    return Record(known, from_ms(row["created_at"]), told_at, row["reminded"], Product(row["name"], row["url"]))
+    reminders = get_reminders_of(state, site_id, review_id)
+    return Record(known, from_ms(row["created_at"]), reminders, Product(row["name"], row["url"]))
 
 
 def alerts(state: State, site_id: str, review_id: str) -> list[AlertReport]:

@@ -1,7 +1,7 @@
 """Sites, reviews and alerts in the state file: what the watching half reads and writes."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
@@ -196,20 +196,22 @@ def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) ->
 
 
 def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
-    """Take back what has not left yet of a review that needs nobody any more; returns whether anybody was told."""
+    """Cancel what has not left yet of a review that needs nobody any more; returns whether anything was sent.
+
+    Of a review that was pruned no deliveries are on record: these may have been sent.
+    """
     state.execute(
         "UPDATE deliveries SET status = 'cancelled'"
         " WHERE (status = 'failed' OR (status = 'pending' AND message IS NULL))"
         " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')",
         [site_id, review_id],
     )
-    return bool(
-        state.value(
-            "SELECT EXISTS (SELECT 1 FROM deliveries WHERE status <> 'cancelled'"
-            " AND alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed'))",
-            [site_id, review_id],
-        )
+    row = state.row(
+        "SELECT count(*) AS number, sum(CASE WHEN status <> 'cancelled' THEN 1 END) AS sent FROM deliveries"
+        " WHERE alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')",
+        [site_id, review_id],
     )
+    return bool(row and (row["sent"] or not row["number"]))
 
 
 def cancel_closing(state: State, site_id: str, review_id: str) -> None:
@@ -221,18 +223,37 @@ def cancel_closing(state: State, site_id: str, review_id: str) -> None:
     )
 
 
-def revive(state: State, site_id: str, review_id: str, not_before: Mapping[str, datetime | None]) -> list[str]:
-    """Queue again what was taken back of a review that nobody was told of; returns their destinations."""
-    held = {destination: to_ms(due_at) for destination, due_at in not_before.items() if due_at}
-    rows = state.rows(
-        "UPDATE deliveries SET status = 'pending', message = NULL,"
-        " due_at = max(due_at, ifnull((SELECT value FROM json_each(?) WHERE key = destination), 0))"
-        " WHERE status = 'cancelled'"
-        " AND alert = (SELECT max(id) FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')"
-        " RETURNING destination",
-        [json.dumps(held), site_id, review_id],
+def first_alert(state: State, site_id: str, review_id: str) -> int | None:
+    """Return the first alert of a review; None where there was none, or it was pruned."""
+    alert: int | None = state.value(
+        "SELECT min(id) FROM alerts WHERE site_id = ? AND review_id = ? AND kind IN ('new', 'lowered')",
+        [site_id, review_id],
     )
-    return [row["destination"] for row in rows]
+    return alert
+
+
+def alerted_destinations(state: State, site_id: str, review_id: str) -> dict[str, bool]:
+    """Return the destinations that were sent an alert of a review (True), or to which it is on its way just now."""
+    rows = state.rows(
+        "SELECT destination, max(CASE WHEN deliveries.status = 'sent' THEN 1 ELSE 0 END) AS sent FROM alerts"
+        " JOIN deliveries ON deliveries.alert = alerts.id AND deliveries.status IN ('sent', 'pending')"
+        " WHERE site_id = ? AND review_id = ? AND kind IN ('new', 'lowered') GROUP BY destination",
+        [site_id, review_id],
+    )
+    return {row["destination"]: bool(row["sent"]) for row in rows}
+
+
+def queue_alert(state: State, alert: int, routes: Iterable[tuple[str, datetime | None]]) -> None:
+    """Queue an alert that is on record for destinations that were never sent it."""
+    state.execute_many(
+        "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
+        " VALUES (:alert, :destination, 'pending', 'burst', :due)"
+        " ON CONFLICT (alert, destination) DO UPDATE SET status = 'pending', message = NULL, due_at = excluded.due_at",
+        [
+            {"alert": alert, "destination": destination, "due": to_ms(due_at) if due_at else 0}
+            for destination, due_at in routes
+        ],
+    )
 
 
 def low_rated(state: State, site_id: str, threshold: int) -> tuple[int, int]:
@@ -255,13 +276,11 @@ UPDATE deliveries SET due_at = :due WHERE destination = :destination AND status 
 """
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
-  closing, anonymized, entity_id, contact_id, as_of, content, reminded)
+  closing, anonymized, entity_id, contact_id, as_of, content)
 VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected, :alerted,
-  :closing, :anonymized, :entity, :contact, :seen, :content,
-  ifnull((SELECT reminded FROM pruned_reviews WHERE site_id = :site AND review_id = :review), 0))
+  :closing, :anonymized, :entity, :contact, :seen, :content)
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
-  told_at = iif(alerted_at IS excluded.alerted_at, told_at, NULL),
   closing = excluded.closing, anonymized = excluded.anonymized, entity_id = excluded.entity_id,
   contact_id = excluded.contact_id, as_of = excluded.as_of, event_sequence = 0, content = excluded.content
 """

@@ -240,19 +240,13 @@ def the_order_of_webhooks(db: Database) -> None:
 
     An older webhook may arrive up to days later, and must not be taken for news.
     """
-    db.executescript("""
-CREATE TABLE unrecorded_events (
-  site_id TEXT NOT NULL,
-  review_id TEXT NOT NULL,
-  revision INTEGER NOT NULL,
-  rating INTEGER NOT NULL,
-  as_of INTEGER NOT NULL,
-  event_sequence INTEGER NOT NULL,
-  received_at INTEGER NOT NULL,
-  PRIMARY KEY (site_id, review_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX unrecorded_events_by_age ON unrecorded_events (received_at);
-""")
+    db.execute(
+        "CREATE TABLE unrecorded_events (site_id TEXT NOT NULL, review_id TEXT NOT NULL,"
+        " revision INTEGER NOT NULL, rating INTEGER NOT NULL, as_of INTEGER NOT NULL,"
+        " event_sequence INTEGER NOT NULL, received_at INTEGER NOT NULL,"
+        " PRIMARY KEY (site_id, review_id)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX unrecorded_events_by_age ON unrecorded_events (received_at)")
 
 
 @migrations()
@@ -265,3 +259,31 @@ def missing_authors(db: Database) -> None:
 def the_span_of_rescans(db: Database) -> None:
     """Remember from which creation date on a site was rescanned last: beyond that it is not covered."""
     db.execute("ALTER TABLE sites ADD COLUMN rescanned_since INTEGER")
+
+
+@migrations()
+def reminders_for_each_destination(db: Database) -> None:
+    """Count reminders for each destination, in spans: from when it was sent the first alert, or that of a reopening.
+
+    `reminded` is the longest span, in milliseconds, that a destination was reminded of since then.
+    """
+    db.execute(
+        "CREATE TABLE reminders (site_id TEXT NOT NULL, review_id TEXT NOT NULL, destination TEXT NOT NULL,"
+        " since INTEGER NOT NULL, reminded INTEGER NOT NULL DEFAULT 0,"
+        " PRIMARY KEY (site_id, review_id, destination)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX reminders_by_date ON reminders (site_id, since, reminded)")
+    # The last reminder was of the longest span that had passed by then.
+    db.execute(
+        "INSERT INTO reminders (site_id, review_id, destination, since, reminded)"
+        " SELECT reviews.site_id, reviews.review_id, deliveries.destination, min(reviews.told_at),"
+        " coalesce(max(CASE WHEN alerts.kind = 'reminder' AND alerts.raised_at > reviews.told_at"
+        "  THEN alerts.raised_at - reviews.told_at END), 0)"
+        " FROM reviews JOIN alerts ON alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id"
+        "  AND alerts.kind <> 'closed'"
+        " JOIN deliveries ON deliveries.alert = alerts.id AND deliveries.status = 'sent'"
+        " WHERE reviews.status = 'open' AND reviews.told_at IS NOT NULL"
+        " GROUP BY reviews.site_id, reviews.review_id, deliveries.destination"
+    )
+    for table, column in (("reviews", "told_at"), ("reviews", "reminded"), ("pruned_reviews", "reminded")):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")

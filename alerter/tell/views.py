@@ -26,6 +26,12 @@ _ENDS = {
     Closing.REJECTED: "Rejected by moderation",
     Closing.GONE: "Deleted at Wix",
 }
+# Why a review that was closed for that is open again.
+REOPENED = {
+    Closing.ANSWERED: "its answer was removed",
+    Closing.REJECTED: "it was approved again",
+    Closing.GONE: "it is back at Wix",
+}
 _BLANK = {"title": "", "body": ""}
 
 
@@ -103,6 +109,8 @@ class ReviewView:
     """What a lowered review was before: its `rating`, and its `title` and `body` where they were others; else none."""
     waiting: str
     """How long ago it was written, such as 3 h 12 min."""
+    reopened: str
+    """Why it is open again, such as "its answer was removed", where a reminder says that; else empty."""
     closing: str
     """Why it needs nobody any more: answered, raised, rejected or gone; else empty."""
     end: str
@@ -171,6 +179,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         late=bool(alert.detail.get("late")),
         before=_before(review, alert.detail),
         waiting=waiting,
+        reopened=_reopened(alert),
         closing=closing or "",
         end=_end(review, closing),
         reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
@@ -264,11 +273,18 @@ def _end(review: Review, closing: Closing | None) -> str:
 
 def _notes(alert: Alert, waiting: str) -> str:
     """What a digest says of why a review is in it, beyond its being new."""
+    if reopened := _reopened(alert):
+        return f"open again: {reopened}"
     if alert.kind is AlertKind.REMINDER:
         return f"still unanswered after {waiting}" if waiting else "still unanswered"
     if before := alert.detail.get("before"):
         return f"lowered from {before['rating']} stars to {alert.detail.get('after', 'fewer')}"
     return "older, and changed or approved since" if alert.detail.get("late") else ""
+
+
+def _reopened(alert: Alert) -> str:
+    """Why a review is open again, where its reminder is for that."""
+    return REOPENED[Closing(alert.detail["reopened"])] if "reopened" in alert.detail else ""
 
 
 def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | None:

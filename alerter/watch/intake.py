@@ -2,20 +2,33 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
-from alerter.models import Alert, AlertKind, Closing, Event, Grouping, Known, Review, Status
-from alerter.store import State, lifetime, reviews
-from alerter.store.reviews import Raised, SiteState
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Closing,
+    Event,
+    Grouping,
+    Known,
+    Medium,
+    Review,
+    Status,
+    medium_of,
+)
+from alerter.store import State, lifetime, reminders, reviews
+from alerter.store.reviews import Raised
 from alerter.store.unrecorded import get_unrecorded, note_unrecorded
 from alerter.watch.catalog import Catalog
-from alerter.watch.routing import Route, hold, route, route_closing, route_reminder
+from alerter.watch.changes import Changes, alert_of, alerted_at, newest, record_of
+from alerter.watch.routing import Route, hold, route, route_alerted, route_closing
 from alerter.watch.triage import (
+    ROUND_AT_LAST,
     Reason,
     Verdict,
     due_reminder,
@@ -35,28 +48,6 @@ from alerter.watch.triage import (
 Wake = Callable[[Iterable[str]], None]
 _HIGHEST = 5
 _AT_ONCE = 1000  # reviews of the past that one transaction tells of
-
-
-@dataclass(slots=True)
-class Changes:
-    """What follows from what is seen of a site now, to be written in one transaction; then people are to be told.
-
-    `before` is how far the site had been read until then, `as_of` the moment for which what is seen holds.
-    """
-
-    site: Site
-    now: datetime
-    before: SiteState
-    as_of: datetime
-    silent: bool = False
-    records: list[Known] = field(default_factory=list)
-    raised: list[Raised] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
-    erased: list[str] = field(default_factory=list)
-    authorless: list[str] = field(default_factory=list)
-    authored: list[str] = field(default_factory=list)
-    about: list[Review] = field(default_factory=list)
-    woken: set[str] = field(default_factory=set)
 
 
 class Intake:
@@ -92,7 +83,7 @@ class Intake:
             ids = [review.id for review in page]
             known = reviews.known_reviews(self._state, site.site_id, ids)
             last = get_unrecorded(self._state, site.site_id, ids) | known
-            for review in _newest(page):
+            for review in newest(page):
                 behind = review.id in last and is_behind(last[review.id], review, changes.as_of, changes.now)
                 seen[Reason.STALE if behind else self._take_one(changes, review, known.get(review.id))] += 1
             self._write(changes)
@@ -116,7 +107,7 @@ class Intake:
         if known and verdict.reason is not Reason.STALE and lacking != bool(known.authorless_since):
             (changes.authorless if lacking else changes.authored).append(review.id)
         if verdict.status:
-            self._follow_up(changes, verdict, known, _record(review, verdict, known, anonymized=anonymized))
+            self._follow_up(changes, verdict, known, record_of(review, verdict, known, anonymized=anonymized))
         return verdict.reason
 
     def hear(self, site: Site, event: Event) -> Changes:
@@ -173,25 +164,45 @@ class Intake:
         wanted = set(ids)
         with self._state.transaction():
             changes = self._begin(site)
-            for review_id, number in self.due_reminders(site).items():
+            for review_id, due in self.due_reminders(site).items():
                 if review_id in wanted:
-                    known = reviews.known_reviews(self._state, site.site_id, [review_id])[review_id]
-                    changes.raised.append(self._reminder(site, known.review, number))
-                    lifetime.reminded(self._state, site.site_id, review_id, number)
+                    review = reviews.known_reviews(self._state, site.site_id, [review_id])[review_id].review
+                    for span, destinations in due.items():
+                        self._remind(changes, review, span, destinations)
             self._write(changes)
         await self.tell(site, changes)
 
-    def due_reminders(self, site: Site) -> dict[str, int]:
-        """The open reviews of a site that a reminder is due of, with its number."""
-        after, window = self._config.reminders.after, self._config.poll.rescan_window
+    def due_reminders(self, site: Site) -> dict[str, dict[timedelta, list[str]]]:
+        """The open reviews of a site that reminders are due of: of which spans, and for which destinations."""
+        after, window, now = self._config.reminders.after, self._config.poll.rescan_window, self._clock.now()
+        due: dict[str, dict[timedelta, list[str]]] = {}
         if not after:
-            return {}
-        now = self._clock.now()
-        return {
-            each.review_id: number
-            for each in lifetime.unanswered(self._state, site.site_id, now)
-            if (number := due_reminder(now - each.told_at, each.reminded, after, window))
-        }
+            return due
+        reminders.correct_reminders(self._state, site.site_id, now)
+        for each in reminders.get_reminders(self._state, site.site_id, now, after, window + ROUND_AT_LAST):
+            if span := due_reminder(now - each.since, each.reminded, after, window):
+                due.setdefault(each.review_id, {}).setdefault(span, []).append(each.destination)
+        return due
+
+    def _remind(self, changes: Changes, review: Review, span: timedelta, destinations: list[str]) -> None:
+        """Raise the reminder of a span; the last one goes to `escalate_to` too, where that gets none of its own."""
+        config, site, site_id = self._config, changes.site, changes.site.site_id
+        escalated: list[str] = []
+        if span == max(config.reminders.after) and config.reminders.escalate_to:
+            counted = {each.destination for each in reminders.get_reminders_of(self._state, site_id, review.id)}
+            everybody = (each for each in config.receivers if each.name == config.reminders.escalate_to)
+            escalated = [name for each in everybody for name in each.destinations if name not in counted]
+            reminders.start_reminders(self._state, site_id, review.id, escalated, changes.now - span)
+        destinations = [*destinations, *escalated]
+        reminders.note_reminded(self._state, site_id, review.id, destinations, span)
+        if routes := route_alerted(destinations, site.name, config.receivers):
+            alert = self._reminder(site, review, {"after": span.total_seconds()})
+            changes.raised.append(Raised(alert, self._held(routes, review.rating)))
+
+    def _reminder(self, site: Site, review: Review, detail: Mapping[str, Any]) -> Alert:
+        number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, AlertKind.REMINDER)
+        key = f"{AlertKind.REMINDER}:{site.site_id}:{review.id}:{int(detail.get('after', 0))}:{number}"
+        return Alert(key, AlertKind.REMINDER, site.site_id, review.id, detail)
 
     async def tell_of_past(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         """Raise a `new` alert for each of these reviews that is worth telling of and has none yet.
@@ -206,7 +217,7 @@ class Intake:
             changes = self._begin(site)
             past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
             for review in past:
-                alert = _alert(AlertKind.NEW, site, review, {"backfill": True})
+                alert = alert_of(AlertKind.NEW, site, review, {"backfill": True})
                 # A person asked for it now, so it heeds no quiet hours.
                 routes = route(review, site.name, self._config.receivers)
                 changes.raised.append(Raised(alert, _times(routes), grouping))
@@ -220,6 +231,9 @@ class Intake:
         site_id = changes.site.site_id
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
         reviews.raise_alerts(self._state, changes.raised, changes.now)
+        reminders.stop_reminders(self._state, site_id, changes.closed)
+        for review_id, destinations in changes.reopened.items():
+            reminders.start_reminders(self._state, site_id, review_id, destinations, changes.now)
         lifetime.note_authors(self._state, site_id, changes.authorless, changes.authored, changes.as_of)
         if changes.erased:
             lifetime.erase(self._state, site_id, changes.erased)
@@ -239,13 +253,13 @@ class Intake:
         """Gather what follows from a review's end; one never seen is noted, as word of its beginning may still come."""
         if known is None:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=Closing.GONE)
-            record = _record(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
+            record = record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
             self._follow_up(changes, verdict, None, record)
         elif known.closing is not Closing.GONE:
             verdict = triage_gone(known)
             if changes.before.restored:
                 verdict = quietly(verdict, known)
-            record = _record(without_words(known.review), verdict, known, anonymized=known.anonymized)
+            record = record_of(without_words(known.review), verdict, known, anonymized=known.anonymized)
             self._follow_up(changes, verdict, known, record)
         return Reason.GONE
 
@@ -270,9 +284,11 @@ class Intake:
         changes.raised += raised
         if raised and verdict.closing is not Closing.GONE:
             changes.about.append(review)
-        changes.records.append(replace(record, alerted_at=_alerted_at(verdict, known, changes.now, told=told)))
+        changes.records.append(replace(record, alerted_at=alerted_at(verdict, known, changes.now, told=told)))
         if known and not (record.closing is known.closing and shows_the_same(known.review, review)):
             changes.stale.append(review.id)
+        if known and known.status is Status.OPEN and record.status is not Status.OPEN:
+            changes.closed.append(review.id)
         if known and record.wordless and not known.wordless:
             changes.erased.append(review.id)
 
@@ -292,27 +308,41 @@ class Intake:
         if verdict.alert is None:
             return []
         if verdict.reason is Reason.REOPENED:
-            everybody = [Route(destination) for destination in self._config.destinations()]
-            not_before = dict(self._held(everybody, review.rating))
-            if names := reviews.revive(self._state, site.site_id, review.id, not_before):
-                changes.woken.update(names)
-                return []
+            return self._reopen(changes, review, verdict)
         number = 0
         if verdict.alert is not AlertKind.NEW:
             number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, verdict.alert)
-        alert = _alert(verdict.alert, site, review, verdict.detail, number)
+        alert = alert_of(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             told = lifetime.told(self._state, site.site_id, review.id)
             return [Raised(alert, self._held(route_closing(told, site.name, self._config.receivers), None))]
         return [Raised(alert, self._held(route(review, site.name, self._config.receivers), review.rating))]
 
-    def _reminder(self, site: Site, review: Review, number: int) -> Raised:
-        told = lifetime.told(self._state, site.site_id, review.id)
-        last = number == len(self._config.reminders.after)
-        routes = route_reminder(
-            told, site.name, self._config.receivers, escalate_to=self._config.reminders.escalate_to if last else None
-        )
-        return Raised(_alert(AlertKind.REMINDER, site, review, {}, number), self._held(routes, review.rating))
+    def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[Raised]:
+        """Ask again for a review that is open again: of each destination by what it was sent of it before.
+
+        Slack shows it in the message that stands there, a mail reminds of it, and where the alert was never sent, it is
+        sent now. What was sent of a review that was pruned nobody knows: everybody is reminded of it.
+        """
+        site, site_id, receivers = changes.site, changes.site.site_id, self._config.receivers
+        fitting = route(review, site.name, receivers)
+        first = reviews.first_alert(self._state, site_id, review.id)
+        if first is None and verdict.alert is AlertKind.NEW:
+            return [Raised(alert_of(AlertKind.NEW, site, review, {}), self._held(fitting, review.rating))]
+        again = fitting
+        if first is not None:
+            alerted = reviews.alerted_destinations(self._state, site_id, review.id)
+            unsent = self._held([each for each in fitting if each.destination not in alerted], review.rating)
+            reviews.queue_alert(self._state, first, unsent)
+            changes.woken |= {destination for destination, _ in unsent}
+            sent = route_alerted([each for each, is_sent in alerted.items() if is_sent], site.name, receivers)
+            again = [each for each in sent if medium_of(each.destination) != Medium.SLACK]
+            changes.reopened[review.id] = [
+                each.destination for each in sent if medium_of(each.destination) == Medium.SLACK
+            ]
+        if not again:
+            return []
+        return [Raised(self._reminder(site, review, verdict.detail), self._held(again, review.rating))]
 
     def _held(self, routes: Iterable[Route], rating: int | None) -> list[tuple[str, datetime | None]]:
         now, receivers = self._clock.now(), self._config.receivers
@@ -326,31 +356,3 @@ def _count(seen: Mapping[Reason, int]) -> None:
 
 def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:
     return [(each.destination, each.due_at) for each in routes]
-
-
-def _newest(page: Sequence[Review]) -> Iterable[Review]:
-    """A page that shifted while it was read may hold a review twice; the newer one counts."""
-    newest: dict[str, Review] = {}
-    for review in page:
-        if review.id not in newest or review.revision >= newest[review.id].revision:
-            newest[review.id] = review
-    return newest.values()
-
-
-def _alert(kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0) -> Alert:
-    key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
-    return Alert(key, kind, site.site_id, review.id, detail)
-
-
-def _record(review: Review, verdict: Verdict, known: Known | None, *, anonymized: bool) -> Known:
-    if known:  # one that came without its revision has not gone back to none
-        review = replace(review, revision=max(review.revision, known.review.revision))
-    return Known(review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized)
-
-
-def _alerted_at(verdict: Verdict, known: Known | None, now: datetime, *, told: bool) -> datetime | None:
-    """When people were to hear of a review: first, or anew, where it was closed in between."""
-    still_open = known and known.alerted_at and known.status is Status.OPEN
-    if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED) and not still_open:
-        return now
-    return known.alerted_at if known and told else None

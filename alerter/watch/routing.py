@@ -33,16 +33,14 @@ def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Rout
     ]
 
 
-def route_reminder(
-    told: Collection[str], site: str, receivers: Iterable[Receiver], *, escalate_to: str | None
-) -> list[Route]:
-    """Where a reminder of an open review goes: where its alert went, and the last one to one receiver more."""
+def route_alerted(alerted: Collection[str], site: str, receivers: Iterable[Receiver]) -> list[Route]:
+    """Those of these destinations that the config still has for a site: where more is sent of an alerted review."""
     return [
         Route(destination)
         for receiver in receivers
         if hears_of(receiver, site)
         for destination in receiver.destinations
-        if destination in told or receiver.name == escalate_to
+        if destination in alerted
     ]
 
 

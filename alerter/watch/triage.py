@@ -12,7 +12,7 @@ from alerter.models import AlertKind, Closing, Event, Known, Review, Status
 OVERLAP = timedelta(minutes=5)
 _IMPORT_AGE = timedelta(days=30)
 # A reminder may be due at the very moment when its review comes to rest, and the next round is made after that.
-_ROUND_AT_LAST = timedelta(hours=1)
+ROUND_AT_LAST = timedelta(hours=1)
 
 
 class Reason(StrEnum):
@@ -116,11 +116,22 @@ def _closed(known: Known, review: Review, threshold: int) -> Verdict:
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=_closing_above(known, review))
     if review.rating < known.review.rating and not _is_answered_now(known, review):
         return _lowered(known, review)
-    was_settled = known.review.answered or known.review.rejected or known.closing is Closing.GONE
-    if review.answered or not was_settled:
+    settled = _settled_by(known)
+    if review.answered or not settled:
         closing = Closing.ANSWERED if review.answered else known.closing
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=closing)
-    return Verdict(Reason.REOPENED, Status.OPEN, None if known.alerted_at else AlertKind.NEW)
+    if known.alerted_at is None:
+        return Verdict(Reason.REOPENED, Status.OPEN, AlertKind.NEW)
+    return Verdict(Reason.REOPENED, Status.OPEN, AlertKind.REMINDER, {"reopened": settled})
+
+
+def _settled_by(known: Known) -> Closing | None:
+    """What has to be undone before a closed review is open again, other than its rating."""
+    if known.closing is Closing.GONE:
+        return Closing.GONE
+    if known.review.rejected:
+        return Closing.REJECTED
+    return Closing.ANSWERED if known.review.answered else None
 
 
 def _closing_above(known: Known, review: Review) -> Closing | None:
@@ -247,13 +258,16 @@ def without_words(review: Review) -> Review:
     return replace(review, title="", body="", author="", contact_id=None, media=(), reply=reply)
 
 
-def due_reminder(waiting: timedelta, reminded: int, after: Sequence[timedelta], window: timedelta) -> int | None:
-    """The number of the reminder that is due of an open review, `waiting` since people were told of it.
+def due_reminder(
+    waiting: timedelta, reminded: timedelta, after: Sequence[timedelta], window: timedelta
+) -> timedelta | None:
+    """The span of the reminder that is due, `waiting` since a destination was sent the alert.
 
-    What was missed meanwhile is not made up for: only the latest is due. After `window` the review rests.
+    `reminded` is the longest span that it was reminded of: what was missed since is not made up for, only the latest is
+    due. After `window` the review rests.
     """
-    number = sum(waiting >= span for span in after)
-    return number if number > reminded and waiting <= window + _ROUND_AT_LAST else None
+    passed = max((span for span in after if span <= waiting), default=timedelta())
+    return passed if passed > reminded and waiting <= window + ROUND_AT_LAST else None
 
 
 def is_import(review: Review) -> bool:

@@ -9,7 +9,8 @@ from aiohttp import web
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError
-from alerter.watch.intake import Changes, Intake
+from alerter.watch.changes import Changes
+from alerter.watch.intake import Intake
 from alerter.watch.wix_event import Notice, UnreadableEvent, read_event, read_notice
 from alerter.watch.wix_review import UnreadableReview
 from alerter.web.signature import BadSignature, Signatures
