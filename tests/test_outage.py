@@ -51,7 +51,7 @@ def queue(state: State, clock: SetClock, *ids: str) -> list[str]:
     with state.transaction():
         put_reviews(state, SITE, [Known(review(each), Status.OPEN) for each in ids], clock.now())
         alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
-        raise_alerts(state, [Raised(each, [("support", None)]) for each in alerts], clock.now())
+        raise_alerts(state, [Raised(each, [("slack:support", None)]) for each in alerts], clock.now())
     return [alert.key for alert in alerts]
 
 

@@ -32,7 +32,7 @@ class Table:
         with self.state.transaction():
             put_reviews(self.state, SITE, [Known(review(each), Status.OPEN) for each in ids], self.clock.now())
             alerts = [Alert(f"{kind}:{SITE}:{each}", kind, SITE, each) for each in ids]
-            raise_alerts(self.state, [Raised(each, [("support", None)]) for each in alerts], self.clock.now())
+            raise_alerts(self.state, [Raised(each, [("slack:support", None)]) for each in alerts], self.clock.now())
 
     async def step(self) -> Pause | None:
         return await self.dispatcher._workers["slack:support"].step()
