@@ -18,6 +18,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
+from alerter.models import receiver_of
 from alerter.store import State
 from alerter.watch.wix import Span, WixClient
 from alerter.wiring import House, open_house
@@ -82,9 +83,9 @@ def keys(state: State) -> list[str]:
 
 def deliveries(state: State) -> list[tuple[str, str, str]]:
     rows = state.rows(
-        "SELECT review_id, receiver, status FROM deliveries JOIN alerts ON id = alert ORDER BY alert, receiver"
+        "SELECT review_id, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY alert, destination"
     )
-    return [(row["review_id"], row["receiver"], row["status"]) for row in rows]
+    return [(row["review_id"], receiver_of(row["destination"]), row["status"]) for row in rows]
 
 
 def checkpoint(state: State) -> datetime | None:
