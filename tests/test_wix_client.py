@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -308,7 +309,7 @@ async def test_a_token_that_cannot_be_had_is_no_refusal(
     assert await read(client, BY_APP) == []
 
 
-@pytest.mark.parametrize("expires_in", [None, "14400", [], -1, 0, True], ids=repr)
+@pytest.mark.parametrize("expires_in", [None, "14400", [], -1, 0, True, math.inf, 10**400], ids=str)
 async def test_a_token_whose_lifetime_makes_no_sense_is_used_all_the_same(
     client: WixClient, wix: EmbeddedWix, expires_in: object
 ) -> None:

@@ -34,6 +34,8 @@ _HEADERS = {
 }
 _RENEW_EARLY = timedelta(minutes=5)
 _UNNAMED_LIFETIME = 600.0
+# Wix's tokens live for four hours; a number beyond this is nonsense, and may not even fit into a float.
+_LONGEST_LIFETIME = 86400
 _ABSURD = timedelta(days=1)
 
 _Url = httpx.URL | str
@@ -258,7 +260,9 @@ class WixClient:
         value, lifetime = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
             raise WixResponseError("Wix's answer holds no access token")
-        seconds = float(lifetime) if isinstance(lifetime, int | float) else _UNNAMED_LIFETIME
+        if not isinstance(lifetime, int | float) or not 0 < lifetime <= _LONGEST_LIFETIME:
+            lifetime = _UNNAMED_LIFETIME
+        seconds = float(lifetime)
         return _Token(value, self._clock.monotonic() + max(seconds - _RENEW_EARLY.total_seconds(), seconds / 2))
 
 
