@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
@@ -13,8 +14,19 @@ from alerter.watch.wix_review import UnreadableReview
 
 log = logging.getLogger(__name__)
 
-_ASK_AGAIN = timedelta(days=1)
+# After a single refusal the next round asks again; who is refused over and over is asked once a day.
+_ASK_AGAIN = timedelta(seconds=30)
+_ASK_SELDOM = timedelta(days=1)
+_GROWTH = 4
 _MOST_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """When Wix refused unpublished reviews last, and how long it is not asked for them after that."""
+
+    at: datetime
+    wait: timedelta
 
 
 class Reader:
@@ -23,7 +35,7 @@ class Reader:
     def __init__(self, wix: WixClient, clock: Clock) -> None:
         self._wix = wix
         self._clock = clock
-        self._published_only: dict[str, datetime] = {}
+        self._published_only: dict[str, _Refusal] = {}
         self._unreadable: set[tuple[str, str | None]] = set()
 
     def sees_private(self, site: Site) -> bool:
@@ -66,18 +78,20 @@ class Reader:
             return None
 
     def _asks_for_private(self, site: Site) -> bool:
-        """Ask at first, and again once a day: permissions get mended."""
-        refused_at = self._published_only.get(site.site_id)
-        return refused_at is None or abs(self._clock.now() - refused_at) >= _ASK_AGAIN
+        """Ask at first, and again after a while: a firewall refuses once, and permissions get mended."""
+        refusal = self._published_only.get(site.site_id)
+        return refusal is None or abs(self._clock.now() - refusal.at) >= refusal.wait
 
     def _published_alone(self, site: Site) -> None:
-        if self.sees_private(site):
+        before = self._published_only.get(site.site_id)
+        if before is None:
             log.warning(
                 'site "%s": Wix lets us read published reviews only; a review that waits for moderation is not seen. '
                 "Grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) to see it",
                 site.name,
             )
-        self._published_only[site.site_id] = self._clock.now()
+        wait = min(before.wait * _GROWTH, _ASK_SELDOM) if before else _ASK_AGAIN
+        self._published_only[site.site_id] = _Refusal(self._clock.now(), wait)
 
     def _note(self, site: Site, unreadable: tuple[UnreadableReview, ...]) -> None:
         for error in unreadable:
