@@ -35,6 +35,9 @@ class State:
         self._conn: sqlite3.Connection = db.conn
         self._version: int | None = None
         self._behind = False
+        self._busy = False
+        # How many transactions have changed something: while it grows, the file takes writes.
+        self.written = 0
 
     @classmethod
     def open(cls, path: Path, *, migrate: bool) -> Self:
@@ -87,7 +90,8 @@ class State:
         if self._conn.in_transaction:
             yield
             return
-        with _timed(), translated(self.path), self._relaxed() if relaxed else nullcontext():
+        changes = self._conn.total_changes
+        with _timed(), self._waiting_once(), translated(self.path), self._relaxed() if relaxed else nullcontext():
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
             self._conn.execute("BEGIN IMMEDIATE")
             try:
@@ -101,6 +105,7 @@ class State:
                 self._db.rollback()
                 raise
         self._behind = self._behind or relaxed
+        self.written += self._conn.total_changes > changes
 
     def flush(self) -> None:
         """Wait until the disk has what relaxed transactions wrote. Raises StateError."""
@@ -119,8 +124,26 @@ class State:
 
         Never within a transaction. Returns how many rows it changed.
         """
-        with translated(self.path), self._relaxed():
-            return self._conn.execute(sql, params).rowcount
+        with self._waiting_once(), translated(self.path), self._relaxed():
+            changed = self._conn.execute(sql, params).rowcount
+        self.written += changed > 0
+        return changed
+
+    @contextmanager
+    def _waiting_once(self) -> Iterator[None]:
+        """While another process holds the file, only the first writer waits for it.
+
+        A wait blocks the loop, and thousands of sites that wait one after the other would stop it for hours.
+        """
+        try:
+            yield
+        except StateBusy:
+            self._busy = True
+            self._conn.execute("PRAGMA busy_timeout = 0")
+            raise
+        if self._busy:
+            self._busy = False
+            self._conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
 
     @contextmanager
     def _relaxed(self) -> Iterator[None]:
