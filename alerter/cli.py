@@ -336,7 +336,7 @@ def retry(path: Path | None) -> None:
     config = _load(path, secrets=False)
     with State.open(config.state, migrate=False) as state:
         deliveries, parked = outbox.requeue(state)
-    click.echo(f"{deliveries} failed deliveries are queued again, {parked} parked receivers or services are open again")
+    click.echo(f"{deliveries} failed deliveries are queued again, {parked} parked receivers or services are tried now")
     click.echo("a running daemon sends them within its next round; `alerter run --once` sends them now")
 
 

@@ -14,8 +14,8 @@ from alerter.config import Config
 from alerter.errors import StateBusy, StateError
 from alerter.models import phrase_destination
 from alerter.reload import read_again
-from alerter.rounds import Rounds, end_tasks, forget
-from alerter.store import Holder, Lock, State, marker, outbox, roster
+from alerter.rounds import Rounds, end_tasks
+from alerter.store import Holder, Lock, State, blocks, marker, outbox, roster
 from alerter.systemd import notify, watchdog
 from alerter.tell.dispatch import Why
 from alerter.tell.state_alarm import BUSY_FOR, StateAlarm
@@ -83,7 +83,7 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
     """Put in order what the last process or the last config left.
 
     What was on its way is in doubt. Of receivers and sites that the config does not have any more, what waits is
-    cancelled (new reviews of a site still go out), and their trouble is over.
+    cancelled (new reviews of a site still go out), and their trouble is over. What is parked is tried once.
     """
     with state.transaction():
         doubtful = outbox.recover(state)
@@ -91,6 +91,7 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
         removed = outbox.cancel_for_others(state, config.destinations())
         sites = roster.note(state, {site.site_id: site.name for site in config.sites})
         Troubles(state, config, clock, wake=lambda _: None).end_of_others()
+        blocks.try_soon(state)
     if doubtful:
         log.warning("%d messages were on their way when the last process ended; they are settled first", doubtful)
     for destination in removed:
@@ -199,7 +200,7 @@ def _taken_over(state: State, config: Config, changed: Config, clock: Clock) -> 
 async def _run_once(config: Config, state: State, clock: Clock, stop: asyncio.Event) -> bool:
     """One round of everything, then deliver what is due; True where all went well, or where it was told to end."""
     async with open_house(config, state, clock) as house:
-        work = asyncio.create_task(_round_and_deliver(config, state, clock, house))
+        work = asyncio.create_task(_round_and_deliver(config, house))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -210,13 +211,13 @@ async def _run_once(config: Config, state: State, clock: Clock, stop: asyncio.Ev
         return True
 
 
-async def _round_and_deliver(config: Config, state: State, clock: Clock, house: House) -> bool:
+async def _round_and_deliver(config: Config, house: House) -> bool:
     rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
     if any(rounds):
         house.heartbeat.beat()
-    await house.summaries.round()
+    await house.housekeeping.round()
     delivered = await house.dispatcher.run(_ONCE)
-    await forget(config, clock, state)
+    await house.housekeeping.prune()
     await house.heartbeat.settle()
     return all(rounds) and delivered
 
@@ -242,7 +243,7 @@ async def _run_for_ever(
     What is in hand then is ended first, or left safely in the outbox.
     """
     async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, state, house)
+        rounds = Rounds(config, clock, house)
         async with _listening(config, state, clock, house, rounds):
             telling = asyncio.create_task(house.dispatcher.run())
             rounds.start()

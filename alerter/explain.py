@@ -130,7 +130,7 @@ class _Story:
             return "is not in the config any more; it is cancelled at the next start"
         scopes = self._config.scopes(receiver, delivery.destination)
         if block := blocks.of(self._state, scopes, self._now):
-            if block.until is None:
+            if block.parked:
                 return f"waits, parked: {block.reason}; mend it, then `alerter check` or `alerter retry`"
             return f"waits until {self._at(block.until)}: {block.reason}"
         if delivery.partly_taken:
@@ -150,7 +150,7 @@ class _Story:
         trouble = next(
             (each for each in troubles.current(self._state) if each.scope == f"site:{self._site.site_id}"), None
         )
-        if trouble:
+        if trouble and trouble.over_at is None:
             yield f"the site cannot be read at present: {trouble.reason}"
         known = self._record.known
         if known.closing is Closing.GONE:

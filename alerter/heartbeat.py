@@ -50,7 +50,7 @@ class Heartbeat:
             async with asyncio.timeout(_PATIENCE), httpx.AsyncClient() as http:
                 response = await http.get(url, headers={"User-Agent": f"alerter/{__version__}"})
             fault = None if response.is_success else f"it answers {response.status_code}"
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             fault = f"it cannot be reached ({type(error).__name__})"
         if fault and fault != self._failing:
             log.warning("the heartbeat is not heard: %s", fault)

@@ -10,9 +10,6 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.errors import StateError
-from alerter.store import State
-from alerter.store.prune import prune
 from alerter.wiring import House
 
 log = logging.getLogger(__name__)
@@ -31,10 +28,9 @@ class Rounds:
     `finished` says when a round of each site ended last, however badly, by the clock's monotonic time.
     """
 
-    def __init__(self, config: Config, clock: Clock, state: State, house: House) -> None:
+    def __init__(self, config: Config, clock: Clock, house: House) -> None:
         self._config = config
         self._clock = clock
-        self._state = state
         self._house = house
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -69,10 +65,9 @@ class Rounds:
             max_instances=1,
         )
         self._scheduler.add_job(
-            forget,
+            self._house.housekeeping.prune,
             "interval",
             days=1,
-            args=[self._config, self._clock, self._state],
             id="forget",
             next_run_time=now,
             misfire_grace_time=None,
@@ -114,7 +109,7 @@ class Rounds:
 
     async def _round_of_the_house(self) -> None:
         self._note_under_way()
-        await self._house.summaries.round()
+        await self._house.housekeeping.round()
 
     def _note_under_way(self) -> None:
         task = asyncio.current_task()
@@ -139,15 +134,6 @@ async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
-
-
-async def forget(config: Config, clock: Clock, state: State) -> None:
-    """Erase what needs nobody any more; what cannot be erased now is erased another day."""
-    try:
-        if pruned := await prune(state, clock.now(), config.state_file.keep):
-            log.info("the words of %d reviews that were closed long ago are erased", pruned)
-    except StateError as error:
-        log.warning("the words of old reviews are not erased yet: %s", error)
 
 
 def _share(site_id: str) -> float:

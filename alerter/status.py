@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.config import Config, Site
@@ -108,7 +108,8 @@ def as_text(standing: Standing, now: datetime) -> str:
         lines += ["", f"the oldest pending delivery has waited since {_ago(standing.oldest_pending, now)}"]
     for trouble in standing.troubles:
         if not trouble["scope"].startswith("site:"):
-            lines += ["", f"trouble: {trouble['scope']} since {trouble['since']}: {trouble['reason']}"]
+            works = f"; it works since {trouble['works_since']}" if trouble["works_since"] else ""
+            lines += ["", f"trouble: {trouble['scope']} since {trouble['since']}: {trouble['reason']}{works}"]
     for block in standing.parked:
         lines += [
             "",
@@ -122,7 +123,7 @@ def as_text(standing: Standing, now: datetime) -> str:
 def _site(site: Site, found: SiteReport, trouble: str | None, config: Config, now: datetime) -> dict[str, Any]:
     if trouble is None and found.last_success is None:
         trouble = "never read yet"
-    elif trouble is None and found.last_success and now - found.last_success > config.poll.trouble_after:
+    elif trouble is None and found.last_success and now - found.last_success > _patience(config):
         trouble = f"not read for {span(now - found.last_success)}"
     return {
         "name": site.name,
@@ -132,6 +133,11 @@ def _site(site: Site, found: SiteReport, trouble: str | None, config: Config, no
         "published_only": not found.sees_private,
         "trouble": trouble,
     }
+
+
+def _patience(config: Config) -> timedelta:
+    """After how long a site that was not read needs somebody: one round may fail, however seldom rounds are."""
+    return max(config.poll.trouble_after, 2 * config.poll.every)
 
 
 def _open(state: State, found: OpenReview, names: Mapping[str, str]) -> dict[str, Any]:
@@ -169,7 +175,8 @@ def _open_lines(standing: Standing, now: datetime) -> list[str]:
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:
-    return _scope(trouble.scope) | {"since": _iso(trouble.since), "reason": trouble.reason}
+    found = {"since": _iso(trouble.since), "reason": trouble.reason, "works_since": _iso(trouble.over_at)}
+    return _scope(trouble.scope) | found
 
 
 def _scope(scope: str) -> dict[str, Any]:

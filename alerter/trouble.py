@@ -1,14 +1,19 @@
-"""Alerts about alerter itself: what it cannot do, told once when it begins and once when it is over."""
+"""Alerts about alerter itself: what it cannot do, notified once when it begins and once when it is over."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from alerter import trouble_rules as rules
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
-from alerter.models import Alert, AlertKind, Grouping, Medium, medium_of, phrase_destination
+from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, phrase_destination, to_ms
 from alerter.store import State, blocks, reviews, roster, troubles
+from alerter.store.blocks import Block
 from alerter.store.reviews import Raised
+from alerter.store.troubles import Trouble
+from alerter.trouble_rules import Faults
 
 log = logging.getLogger(__name__)
 
@@ -16,8 +21,10 @@ log = logging.getLogger(__name__)
 class Troubles:
     """Begins and ends trouble.
 
-    A scope is `site:<site id>`, `destination:<destination>`, `addresses:<receiver>`, `service:<name>`,
-    `template:<file>`, or `config`: one that was not taken over.
+    A scope is `site:<site id>`, `private:<site id>` (its unpublished reviews), `destination:<medium>:<name>`,
+    `message:<medium>:<name>` (of a destination), `addresses:<name>` (of a receiver), `service:<name>`,
+    `template:<file>`, `job:<name>` (of the daemon's own), `state` (the state file could not be
+    written), or `config`: one that was not taken over.
     """
 
     def __init__(self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
@@ -25,33 +32,150 @@ class Troubles:
         self._config = config
         self._clock = clock
         self._wake = wake
+        # What has waited longest for each destination, and since when nothing has left for it.
+        self._waiting: dict[str, tuple[int, float]] = {}
 
-    def begin(self, scope: str, reason: str) -> None:
-        """Put trouble on record and tell of it, unless it is known."""
+    def begin(self, scope: str, reason: str, began: datetime | None = None) -> None:
+        """Put a fault on record and notify people of it, unless that was done; `began` is when, if not just now."""
+        now = self._now()
         with self._state.transaction():
-            if troubles.known(self._state, scope, reason):
-                return
-            since = troubles.begin(self._state, scope, reason, self._clock.now())
-            destinations = recipients_for(scope, self._config)
-            self._raise(AlertKind.TROUBLE, scope, since, reason, destinations)
-        if not destinations:
-            log.error("nobody can be told of this trouble: %s: %s", scope, reason)
+            known = next(iter(troubles.named(self._state, [scope])), None)
+            trouble = rules.begun(known, scope, reason, now)
+            if rules.is_to_be_notified(trouble, began, now, self._config.poll.trouble_after):
+                trouble = self._notify(trouble, now)
+            if trouble != known:
+                troubles.put(self._state, trouble)
 
     def end(self, scopes: Iterable[str]) -> None:
-        """End the trouble with these scopes; whoever was told of it hears that it is over."""
+        """End the trouble with these scopes, as something has worked; who was notified of it is notified of that."""
+        names = list(scopes)
+        for name in names:
+            self._waiting.pop(name, None)
+        known = [each for each in troubles.named(self._state, names) if each.over_at is None]
+        if not known:
+            return
+        now = self._now()
         with self._state.transaction():
-            for trouble in troubles.end(self._state, scopes):
-                told = troubles.told(self._state, _key(AlertKind.TROUBLE, trouble.scope, trouble.since))
-                there = [each for each in self._config.destinations() if each in told]
-                self._raise(AlertKind.RECOVERED, trouble.scope, trouble.since, trouble.reason, there)
+            for trouble in known:
+                troubles.cancel_unsent(self._state, _key(AlertKind.TROUBLE, trouble))
+                self._settle(replace(trouble, over_at=now), now)
+
+    def review(self) -> None:
+        """Begin, notify and end what follows from how things stand; to be called each minute and at failures."""
+        now = self._now()
+        with self._state.transaction():
+            standing = blocks.every(self._state)
+            known = [each for each in troubles.every(self._state) if each.over_at is None]
+            found = self._found(standing, [each.scope for each in known], now)
+            blocked = {block.scope for block in standing}
+            over = [each.scope for each in known if self._is_over(each, found, blocked)]
+            for scope, (reason, began) in found.items():
+                self.begin(scope, reason, began)
+            self.end(over)
+            for trouble in troubles.every(self._state):
+                self._follow_up(trouble, now)
+
+    def notice(self, scope: str, since: datetime) -> None:
+        """Review how things stand, where a scope has been failing for long and is in no trouble yet."""
+        known = [each for each in troubles.named(self._state, [scope]) if each.over_at is None]
+        if not known and self._clock.now() - since >= self._config.poll.trouble_after:
+            self.review()
+
+    def reached(self, scopes: Iterable[str]) -> None:
+        """End the trouble of those of these scopes that nothing blocks any more, within a transaction."""
+        blocked = {block.scope for block in blocks.every(self._state)}
+        self.end(scope for scope in scopes if scope not in blocked)
+
+    def _found(self, standing: Sequence[Block], known: Collection[str], now: datetime) -> Faults:
+        """What is in trouble by what is left alone, and by what waits though nothing is."""
+        services = self._services()
+        found = rules.lasting(standing, services, known, now, self._config.poll.trouble_after)
+        blocked = {block.scope for block in standing}
+        waiting, began = troubles.oldest_waiting(self._state, now), now - self._config.poll.trouble_after
+        for scope, service in services.items():
+            if self._has_waited(scope, waiting) and not blocked & {scope, f"service:{service}"}:
+                found.setdefault(scope, ("its messages wait, and none has left for a while", began))
+        return found
+
+    def _has_waited(self, scope: str, waiting: Mapping[str, int]) -> bool:
+        """Whether the same alert has been the oldest for long, and nothing has left meanwhile. No clock is set here."""
+        destination, now = scope.partition(":")[2], self._clock.monotonic()
+        oldest = waiting.get(destination)
+        if oldest is None:
+            self._waiting.pop(scope, None)
+            return False
+        before, since = self._waiting.get(scope, (oldest, now))
+        self._waiting[scope] = (oldest, since if before == oldest else now)
+        return now - self._waiting[scope][1] >= self._config.poll.trouble_after.total_seconds()
+
+    def _now(self) -> datetime:
+        """Now, as the state file keeps it: a trouble's beginning is part of its alert's key."""
+        return from_ms(to_ms(self._clock.now()))
+
+    def _is_over(self, trouble: Trouble, found: Collection[str], blocked: Collection[str]) -> bool:
+        """Whether nothing speaks for it any more; of what is not named here somebody else says that it is over."""
+        kind, _, name = trouble.scope.partition(":")
+        if kind == "message":
+            return not troubles.has_failures(self._state, name, trouble.since)
+        return kind in ("destination", "service", "addresses") and trouble.scope not in {*found, *blocked}
+
+    def _follow_up(self, trouble: Trouble, now: datetime) -> None:
+        """Notify what had to wait, forget what is over, and notify others where those who were cannot be reached."""
+        if rules.is_to_be_notified(trouble, None, now, self._config.poll.trouble_after):
+            troubles.put(self._state, self._notify(trouble, now))
+        elif rules.is_recovery_due(trouble, now) or rules.is_forgotten(trouble, now):
+            self._settle(trouble, now)
+        elif trouble.over_at is None and trouble.notified_at:
+            key = _key(AlertKind.TROUBLE, trouble)
+            notified, unreachable = troubles.recipients(self._state, key), self._unreachable()
+            if "sent" not in notified.values() and notified.keys() <= unreachable:
+                others = recipients_for(trouble.scope, self._config, unreachable)
+                troubles.add_recipients(self._state, key, [name for name in others if name not in notified])
+                self._wake(others)
+
+    def _unreachable(self) -> set[str]:
+        """The destinations that are in trouble, by themselves or with their service."""
+        standing = {each.scope for each in troubles.every(self._state) if each.over_at is None}
+        return {
+            destination
+            for destination, receiver in self._config.destinations().items()
+            if standing & set(self._config.scopes(receiver, destination))
+        }
+
+    def _services(self) -> dict[str, str]:
+        """The service of each destination, by the destination's scope."""
+        its = [self._config.scopes(receiver, name) for name, receiver in self._config.destinations().items()]
+        return {scope: service.partition(":")[2] for scope, service in its}
+
+    def _notify(self, trouble: Trouble, now: datetime) -> Trouble:
+        """Notify people that a fault began, within a transaction; returns its record."""
+        names = recipients_for(trouble.scope, self._config, self._unreachable())
+        if not names:
+            log.error("nobody can be notified of this trouble: %s: %s", trouble.scope, trouble.reason)
+        self._raise(AlertKind.TROUBLE, trouble, names)
+        return replace(trouble, notified_at=now)
+
+    def _settle(self, trouble: Trouble, now: datetime) -> None:
+        """Notify who was notified of a fault that it is over, if its hour has come, within a transaction."""
+        notified = troubles.recipients(self._state, _key(AlertKind.TROUBLE, trouble)) if trouble.notified_at else {}
+        names = [each for each in self._config.destinations() if each in notified]
+        if not names:
+            trouble = replace(trouble, notified_at=None)
+        elif rules.is_recovery_due(trouble, now):
+            self._raise(AlertKind.RECOVERED, trouble, names)
+            trouble = replace(trouble, notified_at=None, recovered_at=now)
+        if rules.is_forgotten(trouble, now):
+            troubles.delete(self._state, trouble.scope)
+        else:
+            troubles.put(self._state, trouble)
 
     def end_of_others(self) -> None:
-        """End the trouble with what this config does not have any more, and with a config that was not taken over."""
+        """End what this config does not have any more, and with a config that was not taken over."""
         with self._state.transaction():
-            scopes = [trouble.scope for trouble in troubles.current(self._state)]
-            scopes += [block.scope for block in blocks.parked(self._state)]
+            scopes = {trouble.scope for trouble in troubles.every(self._state)}
+            scopes |= {block.scope for block in blocks.every(self._state)}
             over = [scope for scope in scopes if not _is_known(scope, self._config)]
-            blocks.lift_parked(self._state, over)
+            blocks.lift(self._state, over)
             self.end(over)
 
     def templates(self, faults: Mapping[str, str | None]) -> None:
@@ -62,64 +186,71 @@ class Troubles:
         self.end(f"template:{name}" for name, fault in faults.items() if not fault)
 
     def failed(self, destination: str, keys: Iterable[str], reason: str) -> None:
-        """Notify people that alerts to a destination were given up; that has no end."""
+        """Notify people that alerts to a destination were given up: one trouble, until none of them is left."""
+        self.begin(f"message:{destination}", f"{reason} ({', '.join(keys)})")
+
+    def recovered(self, scope: str, reason: str, since: datetime, destinations: Collection[str]) -> None:
+        """Notify destinations of the end of what they were notified of directly."""
         with self._state.transaction():
-            since = self._clock.now()
-            scope = f"message:{destination}"
-            others = recipients_for(f"destination:{destination}", self._config) or [destination]
-            self._raise(AlertKind.TROUBLE, scope, since, f"{reason} ({', '.join(keys)})", others)
+            self._raise(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
 
-    def _raise(self, kind: AlertKind, scope: str, since: datetime, reason: str, destinations: Collection[str]) -> None:
+    def _raise(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
         sites = {**roster.names(self._state), **{site.site_id: site.name for site in self._config.sites}}
-        what, remedy = _described(scope, sites, self._config)
-        detail = {"what": what, "reason": reason, "remedy": remedy, "since": since.isoformat()}
-        alert = Alert(_key(kind, scope, since), kind, detail=detail)
-        reviews.raise_alerts(
-            self._state, [Raised(alert, [(name, None) for name in destinations], Grouping.EACH)], self._clock.now()
-        )
-        self._wake(destinations)
+        what, remedy = _described(trouble.scope, sites, self._config)
+        detail = {"what": what, "reason": trouble.reason, "remedy": remedy, "since": trouble.since.isoformat()}
+        alert = Alert(_key(kind, trouble), kind, detail=detail)
+        raised = Raised(alert, [(name, None) for name in names], Grouping.EACH)
+        reviews.raise_alerts(self._state, [raised], self._clock.now())
+        self._wake(names)
 
 
-def recipients_for(scope: str, config: Config) -> list[str]:
+def recipients_for(scope: str, config: Config, unreachable: Collection[str] = ()) -> list[str]:
     """Return the destinations that are notified of trouble.
 
-    These are all that it concerns and that work; where receivers are marked for trouble, theirs.
-    Trouble with a destination concerns the others that get alerts of one of its sites, so that
-    each customer's trouble is its own. Templates concern every receiver.
+    These are all that it concerns and that work; where receivers are marked for trouble, theirs. Those that are
+    unreachable are left out, unless that leaves none.
     """
-    receivers = config.destinations()
-    if scope.startswith("template:"):
-        concerned = receivers
-    else:
-        broken = {each: receiver for each, receiver in receivers.items() if _breaks(scope, receiver, each, config)}
-        concerned = {
-            each: receiver
-            for each, receiver in receivers.items()
-            if each not in broken and _concerns(scope, receiver, broken.values(), config)
-        }
+    concerned = _concerned(scope, config)
     marked = [each for each, receiver in concerned.items() if receiver.trouble]
+    for choice in (marked, list(concerned)):
+        if working := [each for each in choice if each not in unreachable]:
+            return working
     return marked or list(concerned)
+
+
+def _concerned(scope: str, config: Config) -> dict[str, Receiver]:
+    """The destinations that trouble concerns: each customer's trouble is its own.
+
+    Trouble with a destination concerns the others that get alerts of one of its sites; if there are none, a single
+    refused message concerns the destination itself. Templates concern every receiver.
+    """
+    kind, _, name = scope.partition(":")
+    every = config.destinations()
+    if kind == "template":
+        return every
+    if kind in ("config", "job"):  # what is wrong there may be another customer's business
+        everything = {site.name for site in config.sites}
+        return {each: receiver for each, receiver in every.items() if config.sites_of(receiver) == everything}
+    if kind in ("site", "private"):
+        sites = {site.name for site in config.sites if site.site_id == name}
+        return {each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)}
+    broken = {each: receiver for each, receiver in every.items() if _breaks(scope, receiver, each, config)}
+    sites = {site for receiver in broken.values() for site in config.sites_of(receiver)}
+    others = {
+        each: receiver for each, receiver in every.items() if each not in broken and sites & config.sites_of(receiver)
+    }
+    return others or (broken if kind == "message" else {})
 
 
 def _breaks(scope: str, receiver: Receiver, destination: str, config: Config) -> bool:
     """Whether a scope in trouble keeps messages from a destination."""
     if scope == f"addresses:{receiver.name}":
         return medium_of(destination) == Medium.EMAIL
-    return scope in config.scopes(receiver, destination)
+    return scope == f"message:{destination}" or scope in config.scopes(receiver, destination)
 
 
-def _concerns(scope: str, receiver: Receiver, broken: Collection[Receiver], config: Config) -> bool:
-    kind, _, name = scope.partition(":")
-    its = config.sites_of(receiver)
-    if kind == "config":  # what is wrong with it may be another customer's business
-        return its == {site.name for site in config.sites}
-    if kind == "site":
-        return any(site.name in its for site in config.sites if site.site_id == name)
-    return any(its & config.sites_of(other) for other in broken)
-
-
-def _key(kind: AlertKind, scope: str, since: datetime) -> str:
-    return f"{kind}:{scope}:{since.isoformat(timespec='milliseconds')}"
+def _key(kind: AlertKind, trouble: Trouble) -> str:
+    return f"{kind}:{trouble.scope}:{trouble.since.isoformat(timespec='milliseconds')}"
 
 
 def _is_known(scope: str, config: Config) -> bool:
@@ -128,7 +259,9 @@ def _is_known(scope: str, config: Config) -> bool:
     known = {
         "config": [],
         "site": [site.site_id for site in config.sites],
+        "private": [site.site_id for site in config.sites],
         "destination": config.destinations(),
+        "message": config.destinations(),
         "addresses": [receiver.name for receiver in config.receivers if receiver.email],
         "service": [config.service(receiver, medium) for receiver in config.receivers for medium in receiver.media],
     }
@@ -143,9 +276,16 @@ def _described(scope: str, sites: Mapping[str, str], config: Config) -> tuple[st
     if kind == "site":
         what = f"the reviews of {sites.get(name, name)} cannot be read"
         return what, "run `alerter check`; if Wix refuses us, look at the site's key or app and its permissions"
+    if kind == "private":
+        what = f"reviews of {sites.get(name, name)} that are not published cannot be read any more"
+        return what, "grant its key or app Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) again"
+    if kind == "job":
+        return f"alerter cannot do a part of its work: {name}", "look at its log, and report what stands there"
+    if kind == "state":
+        return "the state file cannot be written", "nothing"
     if kind == "message":
         return (
-            f"an alert to {phrase_destination(name)} was refused for good",
+            f"alerts to {phrase_destination(name)} were refused for good",
             "see `alerter status`, then `alerter retry`",
         )
     if kind == "addresses":
@@ -154,8 +294,14 @@ def _described(scope: str, sites: Mapping[str, str], config: Config) -> tuple[st
         what = f"the template {name} does not work, and the built-in one is used instead"
         return what, "run `alerter check`, which names what breaks, and mend the file"
     if kind == "destination":
-        return f"receiver {phrase_destination(name)} cannot be reached", "mend what it says, then run `alerter retry`"
-    return f"{_medium(name, config)} refuses us", "mend what it says, then run `alerter retry`"
+        return (
+            f"receiver {phrase_destination(name)} cannot be reached",
+            "mend what it says; alerter tries again each hour, and at once after `alerter retry`",
+        )
+    return (
+        f"{_medium(name, config)} refuses us",
+        "mend what it says; alerter tries again each hour, and at once after `alerter retry`",
+    )
 
 
 def _medium(service: str, config: Config) -> str:

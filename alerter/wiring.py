@@ -12,6 +12,7 @@ from alerter.clock import Clock
 from alerter.config import Config, Receiver
 from alerter.errors import Kind
 from alerter.heartbeat import Heartbeat
+from alerter.housekeeping import Housekeeping
 from alerter.models import Medium, destination_of
 from alerter.store import State, roster
 from alerter.summary import Summaries
@@ -39,6 +40,7 @@ class House:
     intake: Intake
     poller: Poller
     summaries: Summaries
+    housekeeping: Housekeeping
     dispatcher: Dispatcher
     heartbeat: Heartbeat
 
@@ -56,7 +58,8 @@ async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterato
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
         poller = Poller(state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring)
         summaries = Summaries(state, config, clock, reader.count, dispatcher.wake, dispatcher.alarm.ring)
-        yield House(reader, intake, poller, summaries, dispatcher, heartbeat)
+        housekeeping = Housekeeping(state, config, clock, summaries, dispatcher.troubles, dispatcher.alarm)
+        yield House(reader, intake, poller, summaries, housekeeping, dispatcher, heartbeat)
 
 
 @asynccontextmanager

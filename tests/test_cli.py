@@ -17,6 +17,7 @@ from alerter.cli import main
 from alerter.clock import Clock
 from alerter.models import Known, Status
 from alerter.store import State, reviews, troubles
+from alerter.store.troubles import Trouble
 from tests.conftest import HANG, SITE, review
 
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2"}
@@ -224,7 +225,7 @@ def make_corrupt(path: Path) -> None:
 def make_newer(path: Path) -> None:
     make_state(path)
     with closing(sqlite3.connect(path)) as conn, conn:
-        conn.execute("UPDATE _sqlite_migrations SET name = 'a_later_need'")
+        conn.execute("UPDATE _sqlite_migrations SET name = 'a_later_need' WHERE name = 'the_state_file'")
 
 
 def make_text(path: Path) -> None:
@@ -315,7 +316,7 @@ def test_status_is_good_once_the_site_is_read(run: Run, tmp_path: Path) -> None:
 def test_status_of_trouble_is_1_for_machines_too(run: Run, tmp_path: Path) -> None:
     make_state(tmp_path / "state.db")
     with State.open(tmp_path / "state.db", migrate=False) as state, state.transaction():
-        troubles.begin(state, f"site:{SITE}", "Wix answered 401", Clock().now())
+        troubles.put(state, Trouble(f"site:{SITE}", Clock().now(), "Wix answered 401"))
     result = run("status", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["sites"][0]["trouble"] == "Wix answered 401"

@@ -194,7 +194,7 @@ async def test_rounds_go_on_when_the_clock_is_set(config: Config, state: State, 
         update={"poll": config.poll.model_copy(update={"every": config.poll.every.resolution * 500_000})}
     )
     async with open_house(quick, state, clock) as house:
-        rounds = Rounds(quick, clock, state, house)
+        rounds = Rounds(quick, clock, house)
         rounds.start()
         await after(2)
         for job in rounds._scheduler.get_jobs():  # what a step back of the scheduler's clock comes to

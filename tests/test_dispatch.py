@@ -16,6 +16,7 @@ import pytest
 from alerter.clock import Clock
 from alerter.config import Config, load_config
 from alerter.counters import counts
+from alerter.daemon import take_over
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
@@ -35,7 +36,7 @@ from alerter.models import (
     receiver_of,
     to_ms,
 )
-from alerter.store import State, blocks, outbox
+from alerter.store import State, blocks, outbox, troubles
 from alerter.store.outbox import Due
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
 from alerter.tell.dispatch import Dispatcher, Pause, Why, group
@@ -478,20 +479,50 @@ async def test_who_else_is_parked(desk: Desk, slack: EmbeddedSlack, mailbox: Mai
     assert [mail.subject.startswith("alerter is in trouble") for mail in mailbox.mails] == [False, True]
 
 
-async def test_what_is_parked_waits_until_a_person_says_retry(
+@pytest.mark.parametrize("by", ["an hour", "retry", "start"])
+async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
+    desk: Desk, config: Config, slack: EmbeddedSlack, clock: SetClock, by: str
+) -> None:
+    queue(desk.state, "r1", "r2")
+    slack.channels[CHANNEL].archived = True
+    await desk.work()
+    clock.advance(minutes=59)
+    assert await desk.work() == Pause(Why.PARKED)
+    assert len(asked(slack)) == 1
+    assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
+    if by == "an hour":
+        clock.advance(minutes=1)
+    elif by == "retry":
+        assert outbox.requeue(desk.state) == (0, 1)
+    else:
+        take_over(desk.state, config, clock)
+    assert await desk.work() == Pause(Why.PARKED)
+    assert len(asked(slack)) == 2
+    slack.channels[CHANNEL].archived = False
+    clock.advance(hours=1)
+    await desk.work()
+    assert posted(slack) == [["r1"], ["r2"]]
+    assert blocks.parked(desk.state) == []
+
+
+async def test_what_is_parked_is_looked_at_where_no_message_waits(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1")
     slack.channels[CHANNEL].archived = True
     await desk.work()
-    slack.channels[CHANNEL].archived = False
-    clock.advance(days=30)
-    assert await desk.work() == Pause(Why.PARKED)
-    assert len(asked(slack)) == 1
+    desk.state.execute("UPDATE deliveries SET status = 'cancelled'")
+    clock.advance(hours=1)
+    assert await desk.step() is None
     assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
-    assert outbox.requeue(desk.state) == (0, 1)
-    await desk.work()
-    assert posted(slack) == [["r1"]]
+    slack.channels[CHANNEL].archived = False
+    clock.advance(minutes=30)
+    assert await desk.step() == Pause(Why.PARKED)
+    clock.advance(minutes=30)
+    assert await desk.step() is None
+    assert blocks.parked(desk.state) == []
+    assert troubles.current(desk.state) == []
+    assert len(asked(slack)) == 1
 
 
 async def test_a_retry_of_what_is_still_broken_is_parked_again(desk: Desk, slack: EmbeddedSlack) -> None:
@@ -951,7 +982,7 @@ async def test_an_address_that_may_take_it_later_holds_up_no_other_mail(
     queue(desk.state, "r2", receivers=("email:owner",))
     assert await desk.step("email:owner") is None
     assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails] == [((OWNER,), "r1"), ((OWNER,), "r2")]
-    assert blocked(desk.state, clock.now()) == {}
+    assert blocked(desk.state, clock.now()).keys() == {"addresses:owner"}
     assert deliveries(desk.state, "email:owner") == {"pending": 2}
 
     await desk.work("email:owner", within=600)

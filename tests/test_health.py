@@ -19,6 +19,7 @@ from alerter.counters import counts
 from alerter.models import Alert, AlertKind
 from alerter.store import State, reviews, troubles
 from alerter.store.reviews import Raised
+from alerter.store.troubles import Trouble
 from alerter.web.server import open_web
 from tests.conftest import SITE, SetClock
 from tests.test_webhooks import config, other_key, signer
@@ -98,7 +99,7 @@ async def test_all_is_well_while_rounds_end_within_three_periods(look: Look) -> 
 
 async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -> None:
     with look.state.transaction():
-        troubles.begin(look.state, f"site:{SITE}", "Wix refuses us: 403", look.clock.now())
+        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
     status, report = await look.health()
     assert status == 200
     since = look.clock.now().isoformat()

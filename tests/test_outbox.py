@@ -382,7 +382,7 @@ def test_a_message_that_is_given_up_stays_on_record_and_others_go_on(state: Stat
     assert due(state) == [3]
 
 
-def test_a_retry_queues_what_failed_and_ends_parkings(state: State) -> None:
+def test_a_retry_queues_what_failed_and_tries_what_is_parked(state: State) -> None:
     queue(state, 1, 2, 3)
     outbox.failed(state, claim(state, 1), "554")
     outbox.sent(state, claim(state, 2), OK, [])
@@ -392,7 +392,7 @@ def test_a_retry_queues_what_failed_and_ends_parkings(state: State) -> None:
 
     assert due(state) == [1, 3]
     assert outbox.failures(state) == 0
-    assert blocks.parked(state) == []
+    assert not blocks.held_back(state, "receiver:owner", T0)
     assert claim(state, 1, now=T0 + HOUR).attempts == 1
 
 
@@ -495,13 +495,49 @@ def test_a_wait_that_is_over_still_tells_when_the_failures_began(state: State) -
     assert blocks.failing_since(state, "destination:email:owner") == T0
 
 
-def test_a_parked_scope_waits_for_a_person(state: State) -> None:
+def test_a_parked_scope_is_tried_after_an_hour(state: State) -> None:
     blocks.hold_back(state, "destination:email:owner", T0, T0 + SECOND, "timeout")
     blocks.hold_back(state, "destination:email:owner", T0 + SECOND, None, "channel_not_found")
     blocks.hold_back(state, "service:smtp", T0, T0 + HOUR, "421")
 
-    assert blocks.parked(state) == [Block("destination:email:owner", T0, None, parked=True, reason="channel_not_found")]
-    assert blocks.held_back(state, "destination:email:owner", T0 + timedelta(days=9000))
+    until = T0 + SECOND + HOUR
+    assert blocks.parked(state) == [
+        Block("destination:email:owner", T0, until, parked=True, reason="channel_not_found")
+    ]
+    assert blocks.held_back(state, "destination:email:owner", until - SECOND)
+    assert not blocks.held_back(state, "destination:email:owner", until)
+
+
+def test_the_try_of_what_is_parked_is_taken_once_an_hour(state: State) -> None:
+    blocks.hold_back(state, "service:slack", T0, None, "invalid_auth")
+    with state.transaction():
+        assert blocks.try_soon(state) == ["service:slack"]
+    assert not blocks.held_back(state, "service:slack", T0 + SECOND)
+
+    [tried] = blocks.claim_try(state, ["destination:slack:support", "service:slack"], T0 + SECOND)
+
+    assert tried == "service:slack"
+    assert blocks.held_back(state, "service:slack", T0 + SECOND)
+    assert not blocks.held_back(state, "service:slack", T0 + SECOND + HOUR)
+    assert [block.scope for block in blocks.parked(state)] == ["service:slack"]
+
+
+def test_a_failed_try_for_another_reason_leaves_the_next_one_to_its_hour(state: State) -> None:
+    blocks.hold_back(state, "service:slack", T0, None, "invalid_auth")
+    blocks.claim_try(state, ["service:slack"], T0 + HOUR)
+    blocks.hold_back(state, "service:slack", T0 + HOUR, T0 + HOUR + SECOND, "timeout")
+
+    assert blocks.held_back(state, "service:slack", T0 + HOUR + MINUTE)
+    assert blocks.parked(state)[0].reason == "invalid_auth"
+
+
+def test_bad_addresses_are_tried_like_what_is_parked_and_park_nothing(state: State) -> None:
+    blocks.hold_back(state, "addresses:owner", T0, None, "550")
+    with state.transaction():
+        assert blocks.try_soon(state) == []
+
+    assert blocks.parked(state) == []
+    assert blocks.claim_try(state, ["addresses:owner"], T0) == ["addresses:owner"]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["the receiver's first", "the service's first"])
@@ -510,8 +546,8 @@ def test_a_parked_scope_waits_for_a_person(state: State) -> None:
     [
         (T0 + HOUR, T0 + MINUTE, "destination:email:owner"),
         (T0 + MINUTE, T0 + HOUR, "service:smtp"),
-        (None, T0 + HOUR, "destination:email:owner"),
-        (T0 + HOUR, None, "service:smtp"),
+        (None, T0 + HOUR * 2, "destination:email:owner"),
+        (T0 + HOUR * 2, None, "service:smtp"),
         (T0 - SECOND, T0 + MINUTE, "service:smtp"),
     ],
     ids=["the receiver's", "the service's", "the receiver is parked", "the service is parked", "one is over"],
@@ -529,11 +565,13 @@ def test_of_several_blocks_the_one_that_holds_longest_counts(
 
 
 @pytest.mark.parametrize("back", [timedelta(milliseconds=1), timedelta(days=400)], ids=["a little", "a year"])
-def test_a_clock_that_is_set_back_ends_a_wait_but_no_parking(state: State, back: timedelta) -> None:
+def test_a_clock_that_is_set_back_ends_every_wait(state: State, back: timedelta) -> None:
     blocks.hold_back(state, "destination:email:owner", T0, T0 + MINUTE, "timeout")
     blocks.hold_back(state, "service:smtp", T0, None, "535")
 
     assert not blocks.held_back(state, "destination:email:owner", T0 - back)
+    assert not blocks.held_back(state, "service:smtp", T0 - back)
+    blocks.claim_try(state, ["service:smtp"], T0 - back)
     assert blocks.held_back(state, "service:smtp", T0 - back)
 
 
@@ -557,7 +595,7 @@ def test_a_wait_does_not_end_a_parking(state: State) -> None:
     blocks.hold_back(state, "service:slack", T0, None, "invalid_auth to one receiver")
     blocks.hold_back(state, "service:slack", T0 + SECOND, T0 + MINUTE, "429 to another, under way at that time")
 
-    assert blocks.held_back(state, "service:slack", T0 + HOUR)
+    assert blocks.held_back(state, "service:slack", T0 + HOUR - SECOND)
 
 
 def test_lifting_frees_these_scopes_and_no_others(state: State) -> None:
@@ -565,7 +603,7 @@ def test_lifting_frees_these_scopes_and_no_others(state: State) -> None:
         blocks.hold_back(state, scope, T0, None, "reason")
 
     with state.transaction():
-        assert blocks.lift_parked(state, ["destination:email:owner", "site:1", "site:2"]) == [
+        assert blocks.lift(state, ["destination:email:owner", "site:1", "site:2"]) == [
             "destination:email:owner",
             "site:1",
         ]

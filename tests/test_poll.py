@@ -18,16 +18,17 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
-from alerter.models import receiver_of
 from alerter.store import State
-from alerter.watch.wix import Span, WixClient
+from alerter.watch.poll import Poller
+from alerter.watch.reader import Reader
+from alerter.watch.wix import Page, Span, These, WixClient
 from alerter.wiring import House, open_house
 from tests.conftest import SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
 OTHER = "22222222-2222-4222-8222-222222222222"
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
-BOTH = ("owner", "support")
+BOTH = ("email:owner", "slack:support")
 
 OpenHouse = Callable[[], AbstractAsyncContextManager[House]]
 
@@ -85,7 +86,7 @@ def deliveries(state: State) -> list[tuple[str, str, str]]:
     rows = state.rows(
         "SELECT review_id, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY alert, destination"
     )
-    return [(row["review_id"], receiver_of(row["destination"]), row["status"]) for row in rows]
+    return [(row["review_id"], row["destination"], row["status"]) for row in rows]
 
 
 def checkpoint(state: State) -> datetime | None:
@@ -194,7 +195,7 @@ async def test_a_review_added_afterwards_is_alerted_once_to_every_receiver(
     for _ in range(3):
         assert await watching.poller.round(site)
     assert keys(state) == ["new:new"]
-    assert deliveries(state) == [("new", receiver, "pending") for receiver in BOTH]
+    assert deliveries(state) == [("new", destination, "pending") for destination in BOTH]
     assert statuses(state) == {"baseline": 1, "open": 1}
 
 
@@ -244,7 +245,7 @@ async def test_reviews_of_one_moment_on_both_sides_of_a_page_are_each_alerted_on
     assert await watching.poller.round(site)
     assert await watching.poller.round(site)
     assert sorted(keys(state)) == sorted(f"new:r{index}" for index in range(150))
-    assert Counter(receiver for _, receiver, _ in deliveries(state)) == {"owner": 150, "support": 150}
+    assert Counter(receiver for _, receiver, _ in deliveries(state)) == {"email:owner": 150, "slack:support": 150}
 
 
 async def test_a_review_of_the_same_moment_as_the_newest_is_not_overlooked(
@@ -426,7 +427,7 @@ async def test_a_state_file_that_cannot_be_written_loses_nothing(
     assert "locked by another process" in said(log, logging.ERROR)[0]
     assert await watching.poller.round(site)
     assert await watching.poller.round(site)
-    assert deliveries(state) == [("new", receiver, "pending") for receiver in BOTH]
+    assert deliveries(state) == [("new", destination, "pending") for destination in BOTH]
 
 
 @pytest.mark.parametrize(
@@ -550,23 +551,81 @@ async def test_without_the_permission_for_private_reviews_the_published_ones_are
     assert not house.reader.sees_private(site)
 
 
-async def test_a_permission_that_is_missing_is_asked_for_again_after_a_day_and_not_before(
+async def test_a_permission_that_is_missing_is_asked_for_less_and_less_often(
     house: House, site: Site, wix: EmbeddedWix, clock: SetClock, log: pytest.LogCaptureFixture
 ) -> None:
+    """Up to once a day."""
     wix.sites[SITE].private = False
-    assert await house.poller.round(site)
-    assert asked_for_private(wix) == [True, False]
-    wix.requests.clear()
-    clock.advance(hours=23, minutes=59)
-    assert await house.poller.round(site)
-    assert set(asked_for_private(wix)) == {False}
-    wix.requests.clear()
-    clock.advance(minutes=1)
-    assert await house.poller.round(site)
-    assert asked_for_private(wix) == [True, False]
-    assert await house.poller.round(site)
-    assert asked_for_private(wix) == [True, False, False]
+    asked = []
+    for _ in range(3 * 24 * 60):
+        wix.requests.clear()
+        assert await house.poller.round(site)
+        asked.append(True in asked_for_private(wix))
+        clock.advance(minutes=1)
+    first_day, second_day, third_day = (sum(asked[day * 1440 : (day + 1) * 1440]) for day in range(3))
+    assert asked[:2] == [True, True]
+    assert first_day <= 8
+    assert (second_day, third_day) == (1, 1)
     assert len(said(log, logging.WARNING)) == 1
+
+
+async def test_a_single_refusal_hides_unpublished_reviews_until_the_next_round(
+    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    wix.faults.add(QUERY, Fault(status=403, body='{"message": "forbidden"}'))
+    assert await watching.poller.round(site)
+    put(wix, "pending", moderation={"moderationStatus": "IN_MODERATION"})
+    clock.advance(minutes=1)
+    assert await watching.poller.round(site)
+    assert keys(state) == ["new:pending"]
+    assert troubles(state) == []
+
+
+async def test_unpublished_reviews_that_stay_hidden_are_trouble_until_they_are_seen(
+    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    wix.sites[SITE].private = False
+    assert await watching.poller.round(site)
+    clock.advance(minutes=14)
+    assert await watching.poller.round(site)
+    assert troubles(state) == []
+    clock.advance(minutes=1)
+    assert await watching.poller.round(site)
+    [(scope, reason)] = troubles(state)
+    assert scope == f"private:{SITE}"
+    assert "published reviews only" in reason
+    wix.sites[SITE].private = True
+    clock.advance(days=1)
+    assert await watching.poller.round(site)
+    assert troubles(state) == []
+
+
+async def test_a_fault_that_nobody_foresaw_is_a_failure_of_that_site_alone(
+    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, log: pytest.LogCaptureFixture
+) -> None:
+    async with open_house(config, state, clock) as house:
+        poller = Poller(
+            state, config, clock, _Unreadable(), house.intake, house.dispatcher.troubles, house.dispatcher.alarm.ring
+        )
+        for _ in range(16):
+            assert not await poller.round(config.sites[0])
+            clock.advance(minutes=1)
+    [(scope, reason)] = troubles(state)
+    assert scope == f"site:{SITE}"
+    assert "ZeroDivisionError" in reason
+    [failure] = [record for record in log.records if record.levelno >= logging.ERROR]
+    assert failure.exc_info
+
+
+class _Unreadable(Reader):
+    """A reader with a fault of its own."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def pages(self, site: Site, wanted: Span | These) -> AsyncIterator[Page]:
+        if 1 // len(()):
+            yield Page(())
 
 
 async def test_a_permission_that_was_lost_and_came_back_is_used_again(

@@ -129,12 +129,12 @@ def test_what_is_wrong_with_a_config_is_told_to_those_who_hear_of_every_site(
 def test_a_site_that_comes_back_has_not_been_failing_all_the_time(load: Load, state: State, clock: SetClock) -> None:
     take_over(state, load(extra=CAFE), clock)
     with state.transaction():
-        reviews.failing_since(state, OTHER, clock.now())
+        reviews.note_failure(state, OTHER, clock.now())
     take_over(state, load(), clock)
     clock.advance(days=30)
     take_over(state, load(extra=CAFE), clock)
     with state.transaction():
-        assert reviews.failing_since(state, OTHER, clock.now()) == clock.now()
+        assert reviews.note_failure(state, OTHER, clock.now()) == clock.now()
 
 
 def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(load: Load, state: State, clock: SetClock) -> None:

@@ -23,7 +23,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.rounds import Rounds
-from alerter.store import Holder, Lock, State, outbox
+from alerter.store import Holder, Lock, State, outbox, troubles
 from alerter.systemd import notify
 from alerter.wiring import open_house
 from tests.conftest import HANG, SECRETS, SITE, SetClock, until
@@ -178,7 +178,7 @@ async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
     config: Config, state: State, clock: SetClock, systemd: Systemd, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, state, house)
+        rounds = Rounds(config, clock, house)
         assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
         clock.advance(seconds=rounds.patience + 1)
         assert await signs_of_life(rounds, config, state, clock, systemd) == 0
@@ -191,7 +191,7 @@ async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, state, house)
+        rounds = Rounds(config, clock, house)
         clock.advance(seconds=rounds.patience + 1)
         assert rounds.idle_for() > rounds.patience
         wix.add(SITE, STALE)
@@ -407,7 +407,7 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
         await until(lambda: slack.posts)
         with State.open(path.parent / "state.db", migrate=False) as state:
             await until(lambda: not outbox.pending(state, ["owner", "support"], Clock().now()))
-            assert not state.rows("SELECT * FROM troubles")
+            assert not troubles.current(state)
     assert [mail.subject for mail in mailbox.mails[1:]] == [
         "alerter is in trouble: the reviews of Café cannot be read",
         "alerter: it is over; it was: the reviews of Café cannot be read",

@@ -15,6 +15,7 @@ from alerter.status import Standing
 from alerter.store import State, blocks, outbox, reviews
 from alerter.store import troubles as store_troubles
 from alerter.store.reviews import Raised
+from alerter.store.troubles import Trouble
 from tests.conftest import SITE, SetClock, review
 
 CAFE = "22222222-2222-4222-8222-222222222222"
@@ -45,7 +46,7 @@ Stand = Callable[[], Standing]
 
 def begin(state: State, site_id: str, now: datetime, reason: str) -> None:
     with state.transaction():
-        store_troubles.begin(state, f"site:{site_id}", reason, now)
+        store_troubles.put(state, Trouble(f"site:{site_id}", now, reason))
 
 
 @pytest.fixture
@@ -113,6 +114,19 @@ def test_a_site_is_trouble_once_it_was_not_read_for_trouble_after(stand: Stand, 
     assert stand().needs_a_person
 
 
+def test_a_site_with_slow_rounds_is_no_trouble_between_two_of_them(
+    state: State, clock: SetClock, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text(CONFIG.replace("[poll]", '[poll]\nevery = "1h"'))
+    hourly = load_config(tmp_path / "config.toml", {}, secrets=False)
+    for site_id in (SITE, CAFE):
+        reviews.succeeded(state, site_id, clock.now(), sees_private=True)
+    clock.advance(hours=2)
+    assert not status.standing(hourly, state, clock.now()).needs_a_person
+    clock.advance(seconds=1)
+    assert status.standing(hourly, state, clock.now()).needs_a_person
+
+
 def test_a_clock_that_was_set_back_makes_no_trouble(stand: Stand, clock: SetClock) -> None:
     clock.step(hours=-1)
     assert not stand().needs_a_person
@@ -135,7 +149,7 @@ def test_a_site_that_refused_us_from_the_beginning_says_why(config: Config, stat
 def test_trouble_is_over_once_the_site_is_read_again(stand: Stand, state: State, clock: SetClock) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
     with state.transaction():
-        store_troubles.end(state, [f"site:{CAFE}"])
+        store_troubles.delete(state, f"site:{CAFE}")
     assert troubles(stand())["Café"] is None
     assert not stand().needs_a_person
 

@@ -20,6 +20,7 @@ from alerter.models import (
     from_ms,
     to_ms,
 )
+from alerter.store import blocks
 from alerter.store.context import context_of
 from alerter.store.reminders import start_reminders
 from alerter.store.reviews import load_review
@@ -259,7 +260,7 @@ def cancel_for_others(state: State, destinations: Collection[str]) -> list[str]:
 
 
 def requeue(state: State) -> tuple[int, int]:
-    """Queue failed deliveries again and end every block; returns how many of each."""
+    """Queue failed deliveries again and have what is parked be tried at once; returns how many of each."""
     with state.transaction():
         state.execute(f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed' AND {_CLOSED_SINCE}")
         # One that some addresses have taken stays what it is, and goes to the others only.
@@ -271,8 +272,8 @@ def requeue(state: State) -> tuple[int, int]:
             "UPDATE messages SET status = 'in_doubt', plain = 0, due_at = 0"
             " WHERE status = 'failed' AND to_left IS NOT NULL"
         )
-        blocks = state.execute("DELETE FROM blocks WHERE parked")
-    return deliveries, blocks
+        parked = blocks.try_soon(state)
+    return deliveries, len(parked)
 
 
 def pending(state: State, destinations: Collection[str], now: datetime) -> int:

@@ -69,39 +69,50 @@ def cover(state: State, site_id: str, rating: int) -> None:
         )
 
 
-def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) -> None:
-    """Note a round that read everything it meant to, within a transaction."""
+def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) -> datetime | None:
+    """Note a round that read everything it meant to, within a transaction.
+
+    Returns since when a site that showed all its reviews has shown published ones only.
+    """
     state.execute(
-        "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT"
+        "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT (site_id)"
         " DO UPDATE SET last_success = excluded.last_success, sees_private = excluded.sees_private,"
-        " failing_since = NULL, restored = 0",
+        " failing_since = NULL, restored = 0, private_lost_at = CASE WHEN excluded.sees_private THEN NULL"
+        " WHEN sees_private THEN excluded.last_success ELSE min(private_lost_at, excluded.last_success) END",
         {"site": site_id, "now": to_ms(now), "private": sees_private},
     )
+    return _moment(state.value("SELECT private_lost_at FROM sites WHERE site_id = ?", [site_id]))
 
 
 def went_well(state: State, site_id: str, now: datetime, *, sees_private: bool) -> bool:
-    """Note a good round that no failures came before; False where they did, or the site is not on record yet.
+    """Note a good round that no failures came before; False where they did, or where more is to be noted than that.
 
     Without waiting for the disk: what a power failure makes of it is an earlier `last_success`, until the next round.
     """
     return bool(
         state.note(
             "UPDATE sites SET last_success = :now, sees_private = :private WHERE site_id = :site"
-            " AND failing_since IS NULL AND NOT restored"
-            " AND NOT EXISTS (SELECT 1 FROM troubles WHERE scope = 'site:' || :site)",
+            " AND failing_since IS NULL AND NOT restored AND private_lost_at IS NULL"
+            " AND (sees_private IS NULL OR sees_private <= :private)"
+            " AND NOT EXISTS (SELECT 1 FROM troubles WHERE scope = 'site:' || :site AND over_at IS NULL)",
             {"site": site_id, "now": to_ms(now), "private": sees_private},
         )
     )
 
 
-def failing_since(state: State, site_id: str, now: datetime) -> datetime:
+def failing_since(state: State, site_id: str) -> datetime | None:
+    """When the first of the present run of failed rounds of a site was."""
+    return _moment(state.value("SELECT failing_since FROM sites WHERE site_id = ?", [site_id]))
+
+
+def note_failure(state: State, site_id: str, now: datetime) -> datetime:
     """Note a round that failed, within a transaction; returns when the first of the present run of them was."""
     state.execute(
-        "INSERT INTO sites (site_id, failing_since) VALUES (:site, :now) ON CONFLICT"
+        "INSERT INTO sites (site_id, failing_since) VALUES (:site, :now) ON CONFLICT (site_id)"
         " DO UPDATE SET failing_since = min(ifnull(failing_since, excluded.failing_since), excluded.failing_since)",
         {"site": site_id, "now": to_ms(now)},
     )
-    return from_ms(state.value("SELECT failing_since FROM sites WHERE site_id = ?", [site_id]))
+    return failing_since(state, site_id) or now
 
 
 def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:

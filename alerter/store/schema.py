@@ -224,6 +224,18 @@ _NEWEST = (
 )
 
 
+@migrations()
+def what_was_notified_of_trouble(db: Database) -> None:
+    """Remember what people were notified of, so that a fault that comes and goes is one pair of messages an hour.
+
+    Also since when a site shows published reviews only that showed all of them before.
+    """
+    for column in ("notified_at", "over_at", "recovered_at"):
+        db.execute(f"ALTER TABLE troubles ADD COLUMN {column} INTEGER")
+    db.execute("UPDATE troubles SET notified_at = since")
+    db.execute("ALTER TABLE sites ADD COLUMN private_lost_at INTEGER")
+
+
 def _statements(script: str) -> Iterator[str]:
     """Split a script at the ends of its lines; `db.executescript` asks SQLite after each character."""
     statement = ""

@@ -15,10 +15,11 @@ from alerter.config import Config
 from alerter.counters import counts
 from alerter.errors import DeliveryError, Kind, RenderError, StateError
 from alerter.models import AlertKind, Form, Grouping, Message, Receipt
-from alerter.store import State, blocks, outbox
+from alerter.store import State, outbox
 from alerter.store.outbox import Due
 from alerter.tell import backoff
 from alerter.tell.outlet import Outlet
+from alerter.tell.reach import Reach
 from alerter.tell.state_alarm import StateAlarm
 from alerter.trouble import Troubles
 
@@ -62,7 +63,7 @@ class Dispatcher:
         turns: dict[str, float] = {}
         self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
-        self.alarm = StateAlarm(config, clock, outlets)
+        self.alarm = StateAlarm(config, clock, outlets, state)
         self._workers = {
             outlet.destination: Worker(
                 state, clock, outlet, self.troubles, self.alarm, burst=config.alerts.burst, pace=pace, turns=turns
@@ -133,7 +134,8 @@ class Worker:
         self._random = Random()  # noqa: S311 - jitter
         # A message that the process before left in doubt may have gone out just now.
         self._attempted = clock.monotonic()
-        self._scopes = outlet.scopes
+        self._reach = Reach(state, clock, troubles, outlet)
+        self._began = clock.now()
         self._told: str | None = None
 
     async def run(self, ends_at: Sequence[Why]) -> Why | None:
@@ -174,20 +176,20 @@ class Worker:
 
     async def step(self) -> Pause | None:
         """Send one message and return None, or say why there is none to send now."""
-        now = self._clock.now()
-        if block := blocks.of(self._state, self._scopes, now):
-            if block.until is None:
-                return Pause(Why.PARKED)
-            return Pause(Why.HELD_BACK, (block.until - now).total_seconds())
+        now = self._began = self._clock.now()
+        if block := self._reach.held(now):
+            wait = None if block.parked else (block.until - now).total_seconds()
+            return Pause(Why.PARKED if block.parked else Why.HELD_BACK, wait)
         message = outbox.under_way(self._state, self._outlet.destination, now)
         if message and (wait := self._too_early()) > 0:
             return Pause(Why.SETTLING, wait)
         members = [] if message else self._due(now)
         changed = None if message or members else outbox.stale(self._state, self._outlet.destination)
         if not (message or members or changed):
-            return self._until_next()
+            return None if await self._looked(now) else self._until_next()
         if self._outlet.lane and (wait := self._turns.get(self._outlet.lane, 0) - self._clock.monotonic()) > 0:
             return Pause(Why.PACE, wait)
+        self._reach.claim_try(now)
         self._take_turn()
         if message:
             await self._settle(message)
@@ -196,6 +198,14 @@ class Worker:
         elif changed:
             await self._update(*changed)
         return None
+
+    async def _looked(self, now: datetime) -> bool:
+        """Where nothing is to be sent, look whether what failed works again; False where nothing had."""
+        if not self._reach.claim_look(now):
+            return False
+        if all(finding.ok for finding in await self._outlet.notifier.check()):
+            await self._write(lambda: self._reach.note_look(now))
+        return True
 
     async def _send_new(self, members: Sequence[Due], now: datetime) -> None:
         form, alerts = group(members, self._burst, self._digest)
@@ -208,6 +218,7 @@ class Worker:
         """Have a message say what is so now; done twice, it does no harm."""
         try:
             await self._outlet.notifier.update(message, self._outlet.render(message))
+            await self._write(lambda: self._reach.note_reached(self._began))
         except RenderError as error:
             log.error('receiver "%s": a message keeps its old words: %s', self._outlet.receiver, error)  # noqa: TRY400
         except DeliveryError as error:
@@ -218,7 +229,7 @@ class Worker:
                 await self._update(replace(message, plain=True), changes)
                 return
             log.warning('receiver "%s": a message keeps its old words: %s', self._outlet.receiver, error)
-        await self._write(lambda: outbox.updated(self._state, message, changes, self._scopes))
+        await self._write(lambda: outbox.updated(self._state, message, changes, []))
         self._take_turn()
 
     def _due(self, now: datetime) -> list[Due]:
@@ -292,22 +303,25 @@ class Worker:
 
     def _record_sent(self, message: Message, receipt: Receipt, subject: str) -> None:
         """Waits for no disk: a mark that a power failure takes leaves what any death before the mark leaves."""
-        addresses = f"addresses:{self._outlet.receiver}"
         with self._state.transaction(relaxed=True):
-            outbox.sent(self._state, message, receipt, self._scopes, subject)
-            over = self._scopes if message.to_left or receipt.refused else [*self._scopes, addresses]
-            self._troubles.end(over)
+            outbox.sent(self._state, message, receipt, [], subject)
+            self._reach.note_reached(self._began)
+            self._reach.note_taken(receipt, by_the_rest=bool(message.to_left))
             self._troubles.templates(self._outlet.faults())
-            if receipt.refused:
-                self._troubles.begin(addresses, f"{receipt.refused} of them: {receipt.answer}")
 
     async def _try_the_rest_later(self, message: Message, to_left: Sequence[str]) -> None:
         """Most of a receiver's addresses have a message: the rest must not hold up what comes after it."""
         tried_for = timedelta(seconds=2 ** min(message.attempts, 6))
         wait = backoff.wait(Kind.TRANSIENT, tried_for, None, self._random) or timedelta()
         due_at = self._clock.now() + wait
-        await self._write(lambda: outbox.partly_taken(self._state, message, to_left, due_at))
-        self._tell(f"{len(to_left)} of its addresses did not take a mail yet")
+        reason = f"{len(to_left)} of its addresses did not take a mail yet"
+        await self._write(lambda: self._record_partly_taken(message, to_left, due_at, reason))
+        self._tell(reason)
+
+    def _record_partly_taken(self, message: Message, to_left: Sequence[str], due_at: datetime, reason: str) -> None:
+        with self._state.transaction():
+            outbox.partly_taken(self._state, message, to_left, due_at)
+            self._reach.note_not_taken(due_at, reason)
 
     async def _refused(self, message: Message, error: DeliveryError) -> None:
         if error.kind is Kind.MESSAGE:
@@ -350,20 +364,10 @@ class Worker:
                 self._troubles.failed(self._outlet.destination, keys, reason)
 
     async def _hold_back(self, error: DeliveryError) -> None:
-        service = error.kind in (Kind.THROTTLED, Kind.SERVICE)
-        scope = self._scopes[1] if service else self._scopes[0]
         now = self._clock.now()
-        since = blocks.failing_since(self._state, scope) or now
-        wait = backoff.wait(error.kind, max(now - since, timedelta()), error.retry_after, self._random)
-        until = now + wait if wait is not None else None
-        await self._write(lambda: self._record_block(scope, now, until, str(error)))
+        wait = self._reach.wait_after(error, now)
+        await self._write(lambda: self._reach.hold_back(error, now, wait))
         self._tell(f"parked: {error}; then `alerter retry`" if wait is None else f"waits: {error}")
-
-    def _record_block(self, scope: str, now: datetime, until: datetime | None, reason: str) -> None:
-        with self._state.transaction():
-            blocks.hold_back(self._state, scope, now, until, reason)
-            if until is None:
-                self._troubles.begin(scope, reason)
 
     async def _write(self, change: Callable[[], None]) -> None:
         """Write what a service has said, however long the state file takes to become writable again."""

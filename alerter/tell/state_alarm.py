@@ -1,9 +1,10 @@
-"""The last resort: with a state file that cannot be used nothing can be queued, so people are told directly."""
+"""The last resort: while the state file cannot be written nothing can be queued, so people are notified directly."""
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import inf
 from uuid import uuid4
 
@@ -11,54 +12,96 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import DeliveryError, RenderError, StateBusy, StateError
 from alerter.models import Alert, AlertKind, Entry, Form, Message
+from alerter.store import State
 from alerter.tell.outlet import Outlet
 
 log = logging.getLogger(__name__)
 
 # Another process that writes is no trouble before it has gone on for this long.
 BUSY_FOR = timedelta(minutes=5)
+_APART = timedelta(hours=1).total_seconds()
+# Where nobody could be reached, this is how long the next attempt waits.
+_AGAIN = timedelta(minutes=5).total_seconds()
 _PATIENCE = 30.0
 _GOES_ON = "make room on the disk, or end the process that holds the file; alerter goes on by itself"
 _START_AGAIN = "mend what it says, or restore a backup, and start alerter again; it reads nothing before that"
 
 
-class StateAlarm:
-    """Rings once a process."""
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What people were notified of directly: since when it was so, why, and which destinations got it."""
 
-    def __init__(self, config: Config, clock: Clock, outlets: Sequence[Outlet]) -> None:
-        marked = {receiver.name for receiver in config.receivers if receiver.trouble}
+    since: datetime
+    reason: str
+    destinations: list[str]
+    written: int
+
+
+class StateAlarm:
+    """Notifies people once of a state file that cannot be written, and again if it was written meanwhile."""
+
+    def __init__(self, config: Config, clock: Clock, outlets: Sequence[Outlet], state: State | None = None) -> None:
         self._clock = clock
-        self._outlets = [outlet for outlet in outlets if outlet.receiver in marked] or list(outlets)
+        self._state = state
+        self._outlets = outlets
+        self._marked = {receiver.name for receiver in config.receivers if receiver.trouble}
         # Who is kept from writing tries again within two rounds.
         self._apart = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
+        self._busy_for = min(BUSY_FOR, config.poll.trouble_after).total_seconds()
         self._busy_since = self._busy_at = -inf
-        self._rung = False
+        self._rung: Rung | None = None
+        self._next = -inf
 
     async def ring(self, error: StateError) -> None:
-        """Tell people of a state file that cannot be written, in one direct attempt."""
-        if self._rung or (isinstance(error, StateBusy) and not self._busy_for_long()):
+        """Notify people, unless they know; at most once an hour, however often the file fails and works again."""
+        now = self._clock.monotonic()
+        if isinstance(error, StateBusy) and not self._busy_for_long(now):
             return
-        self._rung = True
-        log.critical("the state file cannot be written, so nothing can be queued; people are told once: %s", error)
-        await self._tell_all("the state file cannot be written", error, _GOES_ON)
+        if now < self._next or (self._rung and self._rung.written == self._written()):
+            return
+        self._next = now + _APART
+        since = self._clock.now()
+        log.critical("the state file cannot be written, so nothing can be queued; people are notified once: %s", error)
+        destinations = await self._notify_all("the state file cannot be written", error, _GOES_ON)
+        if destinations:
+            self._rung = Rung(since, str(error), destinations, self._written())
+        else:
+            self._next = now + _AGAIN
+
+    def over(self) -> Rung | None:
+        """What people were notified of, once the file has been written again; None after that."""
+        rung = self._rung
+        if rung is None or rung.written == self._written():
+            return None
+        self._rung = None
+        return rung
 
     async def ring_at_start(self, error: StateError) -> bool:
-        """Tell people that alerter does not start for want of its state file; False where nobody can be reached."""
-        return await self._tell_all("alerter does not start", error, _START_AGAIN)
+        """Notify people that alerter does not start without its state file; False where nobody can be reached."""
+        return bool(await self._notify_all("alerter does not start", error, _START_AGAIN))
 
-    async def _tell_all(self, what: str, error: StateError, remedy: str) -> bool:
+    def _written(self) -> int:
+        return self._state.written if self._state else 0
+
+    async def _notify_all(self, what: str, error: StateError, remedy: str) -> list[str]:
+        """Notify those marked for trouble; if none of them can be reached, all others. Returns who was reached."""
         detail = {"what": what, "reason": str(error), "remedy": remedy, "since": self._clock.now().isoformat()}
-        return any(await asyncio.gather(*(self._tell(outlet, detail) for outlet in self._outlets)))
+        marked = [outlet for outlet in self._outlets if outlet.receiver in self._marked]
+        others = [outlet for outlet in self._outlets if outlet.receiver not in self._marked]
+        for outlets in (marked, others):
+            answers = await asyncio.gather(*(self._notify(outlet, detail) for outlet in outlets))
+            if any(answers):
+                return [outlet.destination for outlet, good in zip(outlets, answers, strict=True) if good]
+        return []
 
-    def _busy_for_long(self) -> bool:
+    def _busy_for_long(self, now: float) -> bool:
         """Whether the file has been busy each time that somebody tried, for a while."""
-        now = self._clock.monotonic()
         if now - self._busy_at > self._apart:
             self._busy_since = now
         self._busy_at = now
-        return now - self._busy_since >= BUSY_FOR.total_seconds()
+        return now - self._busy_since >= self._busy_for
 
-    async def _tell(self, outlet: Outlet, detail: Mapping[str, str]) -> bool:
+    async def _notify(self, outlet: Outlet, detail: Mapping[str, str]) -> bool:
         entry = Entry(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
         uid = f"{uuid4().hex}@{outlet.notifier.domain}"
         message = Message(0, uid, outlet.destination, Form.ALERT, (entry,), self._clock.now())
@@ -67,6 +110,6 @@ class StateAlarm:
             async with self._clock.timeout(_PATIENCE):
                 await outlet.notifier.send(message, outlet.render(message))
         except (DeliveryError, RenderError, TimeoutError) as error:
-            log.error('receiver "%s": cannot be told either: %s', outlet.receiver, str(error) or "no answer")  # noqa: TRY400
+            log.error('receiver "%s": cannot be notified either: %s', outlet.receiver, str(error) or "no answer")  # noqa: TRY400
             return False
         return True

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
@@ -55,15 +55,20 @@ class Poller:
         """Read what is new of a site; True where that went well. What went wrong is logged and on record."""
         scope = f"site:{site.site_id}"
         try:
-            if blocks.held_back(self._state, scope, self._clock.now()):
+            if block := blocks.of(self._state, [scope], self._clock.now()):
                 log.debug('site "%s": waits, as Wix asked', site.name)
+                self._note_silence(site, scope, block.reason)
                 return False
             await self._read_new(site)
             await self._rescan(site)
             await self._remind(site)
             await self._look_for_missing(site)
             self._note_success(site, scope)
-        except (WixError, StateError) as error:
+        except StateError as error:
+            self._log_failure(site, str(error), str(error))
+            await self._state_failed(error)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other sites are read
             await self._failed(site, scope, error)
             return False
         counts["rounds"] += 1
@@ -71,12 +76,28 @@ class Poller:
             log.info('site "%s": is read again', site.name)
         return True
 
+    def _note_silence(self, site: Site, scope: str, reason: str) -> None:
+        """A site that Wix has us leave alone is in trouble like one that fails: once it has not been read for long."""
+        since = reviews.failing_since(self._state, site.site_id)
+        if since and self._clock.now() - since >= self._config.poll.trouble_after:
+            self._troubles.begin(scope, reason, since)
+
     def _note_success(self, site: Site, scope: str) -> None:
         now, sees_private = self._clock.now(), self._reader.sees_private(site)
         if not reviews.went_well(self._state, site.site_id, now, sees_private=sees_private):
             with self._state.transaction():
-                reviews.succeeded(self._state, site.site_id, now, sees_private=sees_private)
+                lost_at = reviews.succeeded(self._state, site.site_id, now, sees_private=sees_private)
+                blocks.lift(self._state, [scope])
                 self._troubles.end([scope])
+                self._note_blindness(site, lost_at, now)
+
+    def _note_blindness(self, site: Site, lost_at: datetime | None, now: datetime) -> None:
+        """A site that showed its unpublished reviews, and has not for long, is in trouble."""
+        if lost_at is None:
+            self._troubles.end([f"private:{site.site_id}"])
+        elif now - lost_at >= self._config.poll.trouble_after:
+            reason = "Wix lets us read published reviews only; one that waits for moderation is not seen"
+            self._troubles.begin(f"private:{site.site_id}", reason, lost_at)
 
     async def _read_new(self, site: Site) -> None:
         threshold = self._config.threshold(site)
@@ -182,25 +203,31 @@ class Poller:
             elif not await self._intake.take_gone(site, [review_id], asked_at=asked_at):
                 missing.discard(review_id)
 
-    async def _failed(self, site: Site, scope: str, error: WixError | StateError) -> None:
-        counts["rounds_failed"] += 1
-        text = error.text if isinstance(error, WixError) else str(error)
-        if self._failing.get(site.site_id) != text:
-            log.error('site "%s": is not read: %s', site.name, error)
-            self._failing[site.site_id] = text
+    async def _failed(self, site: Site, scope: str, error: Exception) -> None:
+        if isinstance(error, WixError):
+            reason = error.text
+            self._log_failure(site, reason, str(error))
+        else:  # nobody foresaw it: it is this site's failure, and the other sites are read
+            reason = f"a fault of alerter itself ({type(error).__name__}); its log has the details"
+            self._log_failure(site, reason, reason, error)
         try:
-            if isinstance(error, StateError):
-                raise error
-            self._record_failure(site, scope, error)
+            self._record_failure(site, scope, reason, error)
         except StateError as fault:
             await self._state_failed(fault)
 
-    def _record_failure(self, site: Site, scope: str, error: WixError) -> None:
-        """Keep to what Wix asked for; people hear of a refusal at once, and of silence when it lasts."""
+    def _log_failure(self, site: Site, reason: str, text: str, fault: Exception | None = None) -> None:
+        """Log why a site is not read, once until that changes; `fault` with its traceback."""
+        counts["rounds_failed"] += 1
+        if self._failing.get(site.site_id) != reason:
+            log.error('site "%s": is not read: %s', site.name, text, exc_info=fault)
+            self._failing[site.site_id] = reason
+
+    def _record_failure(self, site: Site, scope: str, reason: str, error: Exception) -> None:
+        """Keep to what Wix asked for. A refusal is trouble at once, anything else once it has lasted."""
         now = self._clock.now()
         with self._state.transaction():
             if isinstance(error, WixUnavailable) and error.retry_after:
-                blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), error.text)
-            silent_for = now - reviews.failing_since(self._state, site.site_id, now)
-            if isinstance(error, WixAuthError) or silent_for >= self._config.poll.trouble_after:
-                self._troubles.begin(scope, error.text)
+                blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), reason)
+            since = reviews.note_failure(self._state, site.site_id, now)
+            if isinstance(error, WixAuthError) or now - since >= self._config.poll.trouble_after:
+                self._troubles.begin(scope, reason, since)

@@ -1,7 +1,6 @@
 """Whether alerter does its work: rounds end, and the state file takes writes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from alerter.clock import Clock
@@ -30,7 +29,10 @@ class Health:
         """What is wrong, and all open trouble; `ok` is False where something is wrong with alerter itself."""
         reasons = [reason for reason in (self._rounds(), self._writes()) if reason]
         try:
-            found = [asdict(each) | {"since": each.since.isoformat()} for each in troubles.current(self._state)]
+            found = [
+                {"scope": each.scope, "since": each.since.isoformat(), "reason": each.reason}
+                for each in troubles.current(self._state)
+            ]
         except StateError as error:
             reasons, found = reasons or [str(error)], []
         return {"ok": not reasons, "reasons": reasons, "troubles": found}

@@ -1,0 +1,478 @@
+"""Whatever lasts is trouble: notified once, over when its cause is, at most one pair of messages an hour."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from alerter import check, status
+from alerter.config import Config, Site, load_config
+from alerter.daemon import take_over
+from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.housekeeping import Housekeeping
+from alerter.store import State, outbox, troubles
+from alerter.store.blocks import Block
+from alerter.store.schema import migrations
+from alerter.store.troubles import Trouble
+from alerter.summary import Summaries
+from alerter.tell.dispatch import Why
+from alerter.trouble import recipients_for
+from alerter.trouble_rules import begun, is_to_be_notified, lasting
+from alerter.watch.wix import WixClient
+from alerter.wiring import House, open_house, open_outlets, open_wix
+from tests.conftest import CHANNEL, OWNER, SCOPES, SECRETS, SITE, SetClock
+
+QUERY, POST = "/reviews/v1/reviews/query", "chat.postMessage"
+ROOM = "C0000000002"
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+AFTER = 15 * MINUTE
+
+
+@dataclass
+class Life:
+    """A daemon whose minutes a test lets pass."""
+
+    config: Config
+    state: State
+    clock: SetClock
+    house: House
+    wix: EmbeddedWix
+    number: int = 0
+
+    def put(self, number: int = 1) -> None:
+        for _ in range(number):
+            self.number += 1
+            self.wix.add(SITE, {"id": f"r{self.number}", "content": {"rating": 1, "title": f"Title {self.number}"}})
+
+    async def minute(self) -> None:
+        """What a daemon does in a minute."""
+        self.clock.advance(minutes=1)
+        await self.house.poller.round(self.config.sites[0])
+        await self.house.housekeeping.round()
+        for worker in self.house.dispatcher._workers.values():
+            for _ in range(200):
+                pause = await worker._careful_step()
+                if pause and (pause.why is not Why.PACE or pause.seconds is None):
+                    break
+                if pause:
+                    self.clock.advance(seconds=pause.seconds + 0.001)
+            await worker._outlet.notifier.close()
+
+    async def minutes(self, number: int) -> None:
+        for _ in range(number):
+            await self.minute()
+
+    def open(self) -> list[str]:
+        return [trouble.scope for trouble in troubles.current(self.state)]
+
+    def needs_a_person(self) -> bool:
+        return status.standing(self.config, self.state, self.clock.now()).needs_a_person
+
+
+@pytest.fixture
+async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
+    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
+        wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
+        yield wix
+
+
+@pytest.fixture
+async def slack(clock: SetClock) -> AsyncIterator[EmbeddedSlack]:
+    async with EmbeddedSlack(clock=clock, pace=None) as slack:
+        slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=SCOPES)
+        slack.add_channel(CHANNEL, "reviews")
+        slack.add_channel(ROOM, "room")
+        yield slack
+
+
+Begin = Callable[..., Awaitable[Life]]
+
+
+@pytest.fixture
+async def begin(
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    state: State,
+    clock: SetClock,
+) -> AsyncIterator[Begin]:
+    """Starts a daemon whose site has been read; again, it is the next one on the same state file."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(receivers: str | None = None, extra: str = "") -> Life:
+            path = write_config(wix, slack, mailbox, receivers=receivers, extra=extra)
+            config = load_config(path, SECRETS, secrets=True)
+            take_over(state, config, clock)
+            life = Life(config, state, clock, await stack.enter_async_context(open_house(config, state, clock)), wix)
+            await life.minute()
+            return life
+
+        yield begin
+
+
+@pytest.fixture
+async def life(begin: Begin) -> Life:
+    return await begin()
+
+
+def mailed(mailbox: Mailbox) -> list[str]:
+    return [mail.subject for mail in mailbox.mails if mail.subject.startswith("alerter")]
+
+
+def posted(slack: EmbeddedSlack, channel: str = CHANNEL) -> list[str]:
+    return [post.text.split("\n")[0] for post in slack.posts if post.channel == channel and "★" not in post.text[:9]]
+
+
+# What lasts
+
+
+async def test_a_mail_server_that_is_down_is_notified_on_slack_until_it_is_back(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    mailbox.down = True
+    life.put()
+    await life.minutes(15)
+    assert not life.open()
+    assert not life.needs_a_person()
+    await life.minutes(2)
+    assert life.open() == ["destination:email:owner"]
+    assert life.needs_a_person()
+    await life.minutes(120)
+    assert len(posted(slack)) == 1
+    mailbox.down = False
+    await life.minutes(2)
+    assert not life.open()
+    assert not life.needs_a_person()
+    assert len(posted(slack)) == 2
+
+
+async def test_a_service_that_throttles_for_a_day_is_notified_by_mail(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    slack.faults.add(POST, Fault(429, body='{"ok": false, "error": "ratelimited"}', headers={"Retry-After": "86400"}))
+    life.put()
+    await life.minutes(17)
+    assert life.open() == ["service:slack"]
+    assert len(mailed(mailbox)) == 1
+    assert life.needs_a_person()
+    await life.minutes(60)
+    assert len(mailed(mailbox)) == 1
+
+
+async def test_a_site_that_wix_has_us_leave_alone_is_trouble_like_one_that_fails(
+    life: Life, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    wix.faults.add(QUERY, Fault(status=503, body="{}", headers={"Retry-After": "7200"}))
+    await life.minutes(15)
+    assert not life.open()
+    await life.minutes(2)
+    assert life.open() == [f"site:{SITE}"]
+    await life.minutes(120)
+    assert not life.open()
+    assert len(mailed(mailbox)) == 2
+
+
+async def test_an_address_that_is_refused_for_now_is_trouble_once_that_lasts(
+    begin: Begin, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "full@example.com"]\n'
+    team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    life = await begin(receivers=both + team)
+    mailbox.refuse["full@example.com"] = "452 4.2.2 mailbox full"
+    life.put()
+    await life.minutes(15)
+    assert not life.open()
+    await life.minutes(3)
+    assert life.open() == ["addresses:owner"]
+    mailbox.refuse.clear()
+    await life.minutes(3)
+    assert not life.open()
+    assert len(posted(slack)) == 2
+
+
+async def test_messages_that_wait_without_a_reason_are_trouble(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    """A fault of alerter itself in a worker, say."""
+    life.put()
+    await life.house.poller.round(life.config.sites[0])
+    for _ in range(17):
+        life.clock.advance(minutes=1)
+        await life.house.housekeeping.round()
+    assert life.open() == ["destination:email:owner", "destination:slack:support"]
+    await life.minutes(2)
+    assert not life.open()
+
+
+async def test_a_backlog_that_moves_is_no_trouble(life: Life) -> None:
+    life.put(40)
+    await life.house.poller.round(life.config.sites[0])
+    for _ in range(40):
+        life.clock.advance(minutes=1)
+        await life.house.housekeeping.round()
+        await life.house.dispatcher._workers["email:owner"]._careful_step()
+        await life.house.dispatcher._workers["slack:support"]._careful_step()
+    assert not life.open()
+
+
+async def test_a_failure_whose_message_is_gone_is_looked_at_until_it_works(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    mailbox.down = True
+    life.put()
+    await life.minutes(20)
+    assert life.open() == ["destination:email:owner"]
+    life.wix.reply(SITE, "r1", "Sorry!")
+    life.clock.advance(hours=1)
+    await life.minutes(20)
+    assert life.open() == ["destination:email:owner"]
+    mailbox.down = False
+    await life.minutes(6)
+    assert not life.open()
+
+
+# Who is notified
+
+
+async def test_a_fault_of_a_service_is_one_trouble_however_many_receivers_it_has(
+    begin: Begin, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    many = "".join(f'[[receivers]]\nname = "r{n}"\nemail = ["r{n}@example.com"]\n' for n in range(9))
+    team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    life = await begin(receivers=many + team)
+    mailbox.down = True
+    life.put()
+    await life.minutes(60)
+    assert life.open() == ["service:smtp"]
+    mailbox.down = False
+    await life.minutes(3)
+    assert not life.open()
+    assert len(posted(slack)) == 2
+
+
+async def test_others_are_notified_where_those_who_were_cannot_be_reached(
+    begin: Begin, wix: EmbeddedWix, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    marked = f'[[receivers]]\nname = "admin"\nemail = ["{OWNER}"]\ntrouble = true\n'
+    team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    life = await begin(receivers=marked + team)
+    mailbox.down = True
+    wix.sites[SITE].refuse = 401
+    await life.minutes(5)
+    assert not posted(slack)
+    await life.minutes(15)
+    assert sum("cannot be read" in text for text in posted(slack)) == 1
+    assert sum("cannot be reached" in text for text in posted(slack)) == 1
+
+
+def test_who_cannot_be_reached_is_passed_over(config: Config) -> None:
+    def names(*unreachable: str) -> list[str]:
+        return recipients_for(f"site:{SITE}", config, unreachable)
+
+    assert names() == ["email:owner", "slack:support"]
+    assert names("email:owner") == ["slack:support"]
+    assert names("email:owner", "slack:support") == ["email:owner", "slack:support"]
+
+
+# One pair an hour
+
+
+async def test_a_site_that_refuses_every_other_round_is_one_pair_an_hour(
+    life: Life, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    for _ in range(60):
+        wix.faults.add(QUERY, Fault(status=401, body='{"message": "no"}'))
+        await life.minutes(2)
+    assert len(mailed(mailbox)) <= 4
+    await life.minutes(120)
+    assert not life.open()
+    assert "it is over" in mailed(mailbox)[-1]
+    assert sum("it is over" in subject for subject in mailed(mailbox)) == len(mailed(mailbox)) / 2
+
+
+async def test_a_fault_that_comes_back_and_lasts_is_notified_again_and_shown_meanwhile(
+    life: Life, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    site = wix.sites[SITE]
+    site.refuse = 401
+    await life.minute()
+    site.refuse = None
+    await life.minute()
+    assert len(mailed(mailbox)) == 2
+    site.refuse = 401
+    await life.minutes(14)
+    assert len(mailed(mailbox)) == 2
+    assert life.open() == [f"site:{SITE}"]
+    assert life.needs_a_person()
+    await life.minutes(3)
+    assert len(mailed(mailbox)) == 3
+    site.refuse = None
+    await life.minutes(30)
+    assert len(mailed(mailbox)) == 3
+    [shown] = status.standing(life.config, life.state, life.clock.now()).troubles
+    assert shown["works_since"] is not None
+    await life.minutes(15)
+    assert len(mailed(mailbox)) == 4
+    assert not life.open()
+
+
+async def test_sixty_refused_mails_are_one_trouble_which_a_retry_ends(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    mailbox.always_reply = "554 5.7.1 content rejected"
+    life.put(60)
+    await life.minutes(5)
+    assert life.open() == ["message:email:owner"]
+    assert sum("refused for good" in text for text in posted(slack)) == 1
+    assert life.needs_a_person()
+    mailbox.always_reply = None
+    assert outbox.requeue(life.state)[0] == 60
+    assert life.open() == ["message:email:owner"]
+    await life.minutes(3)
+    assert not life.open()
+    assert sum("over" in text for text in posted(slack)) == 1
+
+
+# What ends with its cause
+
+
+async def test_trouble_with_a_token_ends_when_an_update_works(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    life.put()
+    await life.minutes(2)
+    token = slack.tokens[SECRETS["SLACK_BOT_TOKEN"]]
+    token.revoked = True
+    life.wix.reply(SITE, "r1", "Sorry!")
+    life.clock.advance(hours=1)
+    await life.minutes(2)
+    assert life.open() == ["service:slack"]
+    token.revoked = False
+    outbox.requeue(life.state)
+    assert life.open() == ["service:slack"]
+    await life.minutes(2)
+    assert not life.open()
+    assert len(mailed(mailbox)) == 2
+
+
+@pytest.mark.parametrize("by", ["restart", "check", "an hour"])
+async def test_trouble_with_an_address_ends_when_it_is_corrected(
+    begin: Begin, mailbox: Mailbox, slack: EmbeddedSlack, by: str
+) -> None:
+    both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "typo@example.com"]\n'
+    team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+    life = await begin(receivers=both + team)
+    mailbox.refuse["typo@example.com"] = "550 5.1.1 no such user"
+    life.put()
+    await life.minutes(2)
+    assert life.open() == ["addresses:owner"]
+    assert status.standing(life.config, life.state, life.clock.now()).parked == []
+    mailbox.refuse.clear()
+    if by == "restart":
+        life = await begin(receivers=both.replace("typo", "right") + team)
+        await life.minute()
+    elif by == "check":
+        async with open_wix(life.config, life.clock) as wix, open_outlets(life.config, life.clock) as outlets:
+            await check.check_services(life.config, life.clock, wix, outlets)
+    else:
+        await life.minutes(61)
+    assert not life.open()
+
+
+# Faults that nobody foresaw
+
+
+class _Broken(Summaries):
+    """Summaries with a fault of their own, until it is mended."""
+
+    def __init__(self) -> None:
+        self.divisor = 0
+
+    async def round(self) -> None:
+        self.divisor = 1 // self.divisor
+
+
+async def test_a_job_that_fails_is_trouble_and_keeps_no_other_from_being_done(
+    life: Life, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    summaries, dispatcher = _Broken(), life.house.dispatcher
+    jobs = Housekeeping(life.state, life.config, life.clock, summaries, dispatcher.troubles, dispatcher.alarm)
+    mailbox.down = True
+    life.put()
+    life.house = replace(life.house, housekeeping=jobs)
+    await life.minutes(18)
+    assert life.open() == ["job:summaries", "destination:email:owner"]
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+    summaries.divisor = 1
+    await life.minute()
+    assert life.open() == ["destination:email:owner"]
+
+
+async def test_a_check_names_the_site_of_a_fault_that_nobody_foresaw(config: Config, clock: SetClock) -> None:
+    class Odd(WixClient):
+        async def probe(self, site: Site, *, private: bool) -> None:
+            raise OverflowError
+
+    async with open_outlets(config, clock) as outlets:
+        findings = await check.check_services(config, clock, Odd("http://127.0.0.1:1", clock), outlets)
+    bad = [finding for finding in findings if not finding.ok]
+    assert [finding.subject for finding in bad] == ["site Corner Bakery"]
+    assert "OverflowError" in bad[0].text
+
+
+# The rules
+
+
+T0 = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def test_of_several_failing_receivers_the_service_is_at_fault() -> None:
+    blocks = [
+        Block("destination:email:a", T0, T0, parked=False, reason="refused"),
+        Block("destination:email:b", T0 + 14 * MINUTE, T0, parked=False, reason="refused"),
+        Block("destination:email:c", T0, T0, parked=True, reason="unknown"),
+    ]
+    services = dict.fromkeys(("destination:email:a", "destination:email:b", "destination:email:c"), "smtp")
+
+    assert lasting(blocks, services, [], T0 + 14 * MINUTE, AFTER).keys() == {"destination:email:c"}
+    assert lasting(blocks, services, [], T0 + AFTER, AFTER).keys() == {"destination:email:c", "service:smtp"}
+    assert lasting(blocks[:1], services, [], T0 + AFTER, AFTER).keys() == {"destination:email:a"}
+    assert lasting(blocks[:1], services, ["service:smtp"], T0 + AFTER, AFTER).keys() == {"service:smtp"}
+    assert lasting(blocks[:2], services, ["destination:email:a"], T0 + HOUR, AFTER).keys() == {
+        "destination:email:a",
+        "service:smtp",
+    }
+
+
+def test_a_wait_of_a_site_counts_only_while_it_holds() -> None:
+    blocks = [Block("site:1", T0, T0 + HOUR, parked=False, reason="503")]
+
+    assert lasting(blocks, {}, [], T0 + AFTER, AFTER) == {"site:1": ("503", T0)}
+    assert lasting(blocks, {}, [], T0 + HOUR, AFTER) == {}
+
+
+def test_trouble_of_an_older_state_file_has_been_notified(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(Database(path)) as db:
+        migrations.apply(db, stop_before="what_was_notified_of_trouble")
+        db.execute("INSERT INTO troubles (scope, since, reason) VALUES ('site:1', 1000, '401')")
+        db.conn.commit()
+    with State.open(path, migrate=True) as state:
+        [trouble] = troubles.current(state)
+    assert trouble.notified_at == trouble.since
+
+
+def test_a_clock_that_was_set_back_makes_no_trouble_wait() -> None:
+    known = Trouble("site:1", T0, "503", over_at=T0, recovered_at=T0)
+    earlier = T0 - 24 * HOUR
+
+    assert is_to_be_notified(begun(known, "site:1", "503", earlier), None, earlier, AFTER)
+    assert not is_to_be_notified(begun(known, "site:1", "503", T0 + MINUTE), None, T0 + MINUTE, AFTER)

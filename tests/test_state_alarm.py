@@ -1,0 +1,166 @@
+"""A state file that cannot be written is notified directly, each time, and holds up nothing else."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from alerter.clock import ticks
+from alerter.config import Config, load_config
+from alerter.demo.mailbox import Mailbox
+from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.wix import EmbeddedWix
+from alerter.errors import StateBusy, StateError
+from alerter.store import State
+from alerter.tell.state_alarm import StateAlarm
+from alerter.wiring import House, open_house, open_outlets
+from tests.conftest import CHANNEL, OWNER, SECRETS, SetClock
+
+BEGUN = "alerter is in trouble: the state file cannot be written"
+OVER = "alerter: it is over; it was: the state file cannot be written"
+
+
+@pytest.fixture
+async def house(config: Config, state: State, clock: SetClock) -> AsyncIterator[House]:
+    async with open_house(config, state, clock) as house:
+        yield house
+
+
+@contextmanager
+def full(state: State) -> Iterator[None]:
+    """A disk with no room for one more page."""
+    state.execute(f"PRAGMA max_page_count = {state.value('PRAGMA page_count')}")
+    try:
+        yield
+    finally:
+        state.execute("PRAGMA max_page_count = 1000000")
+
+
+def fill(state: State) -> None:
+    with state.transaction():
+        state.execute(
+            "INSERT INTO products (site_id, entity_id, name, asked_at) VALUES ('s', 'e', ?, 0)", ["x" * 99999]
+        )
+
+
+async def ring(house: House, state: State) -> None:
+    with full(state):
+        with pytest.raises(StateError) as caught:
+            fill(state)
+        await house.dispatcher.alarm.ring(caught.value)
+
+
+async def deliver(house: House) -> None:
+    for worker in house.dispatcher._workers.values():
+        while await worker._careful_step() is None:
+            pass
+        await worker._outlet.notifier.close()
+
+
+async def test_a_second_full_disk_in_one_process_is_notified_too(
+    house: House, state: State, clock: SetClock, mailbox: Mailbox, config: Config
+) -> None:
+    for _ in range(2):
+        await ring(house, state)
+        await ring(house, state)
+        clock.advance(days=30)
+        assert await house.poller.round(config.sites[0])
+        await house.housekeeping.round()
+        await deliver(house)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER] * 2
+
+
+async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
+    house: House, state: State, clock: SetClock, mailbox: Mailbox, config: Config
+) -> None:
+    for _ in range(60):
+        await ring(house, state)
+        assert await house.poller.round(config.sites[0])
+        clock.advance(minutes=1)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+async def test_a_look_that_writes_nothing_does_not_end_it(
+    house: House, state: State, clock: SetClock, mailbox: Mailbox
+) -> None:
+    await ring(house, state)
+    for _ in range(3):
+        clock.advance(hours=1)
+        await house.housekeeping.round()
+        await deliver(house)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+async def test_who_is_not_marked_is_notified_where_those_who_are_cannot_be_reached(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock
+) -> None:
+    two = (
+        f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+        f'[[receivers]]\nname = "admin"\nslack = "{CHANNEL}"\ntrouble = true\n'
+    )
+    config = load_config(write_config(wix, slack, mailbox, receivers=two), SECRETS, secrets=True)
+    slack.channels[CHANNEL].archived = True
+    async with open_outlets(config, clock) as outlets:
+        await StateAlarm(config, clock, outlets).ring(StateError("database or disk is full"))
+        for outlet in outlets:
+            await outlet.notifier.close()
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+async def test_where_nobody_can_be_reached_the_next_failure_tries_again(
+    config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    slack.channels[CHANNEL].archived = True
+    mailbox.always_reply = "554 no"
+    async with open_outlets(config, clock) as outlets:
+        alarm = StateAlarm(config, clock, outlets)
+        await alarm.ring(StateError("database or disk is full"))
+        mailbox.always_reply = None
+        await alarm.ring(StateError("database or disk is full"))
+        assert not mailbox.mails
+        clock.advance(minutes=5)
+        await alarm.ring(StateError("database or disk is full"))
+        for outlet in outlets:
+            await outlet.notifier.close()
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+@asynccontextmanager
+async def held(path: Path) -> AsyncIterator[None]:
+    """Another process that writes for long."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def test_while_the_file_is_locked_only_the_first_writer_waits(state: State) -> None:
+    """So a daemon of many sites does not stand still: its watchdog is fed."""
+    took = []
+    async with held(state.path):
+        for _ in range(20):
+            began = ticks()
+            with pytest.raises(StateBusy), state.transaction():
+                pass
+            took.append(ticks() - began)
+    assert sum(took[1:]) < took[0]
+    with state.transaction():
+        pass
+    assert state.value("PRAGMA busy_timeout") == 2000
+
+
+async def test_all_sites_of_a_locked_file_fail_and_are_read_again(
+    house: House, config: Config, state: State, clock: SetClock
+) -> None:
+    assert await house.poller.round(config.sites[0])
+    async with held(state.path):
+        assert not await house.poller.round(config.sites[0])
+        await house.housekeeping.round()
+        await house.housekeeping.prune()
+    assert await house.poller.round(config.sites[0])
+    assert state.value("SELECT count(*) FROM troubles") == 0
