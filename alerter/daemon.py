@@ -15,7 +15,7 @@ from alerter.errors import StateBusy, StateError
 from alerter.models import phrase_destination
 from alerter.reload import read_again
 from alerter.rounds import Rounds, end_tasks
-from alerter.store import Holder, Lock, State, blocks, marker, outbox, roster
+from alerter.store import Holder, Lock, State, blocks, marker, messages, outbox, roster
 from alerter.systemd import notify, watchdog
 from alerter.tell.dispatch import Why
 from alerter.tell.state_alarm import BUSY_FOR, StateAlarm
@@ -86,7 +86,7 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
     cancelled (new reviews of a site still go out), and their trouble is over. What is parked is tried once.
     """
     with state.transaction():
-        doubtful = outbox.recover(state)
+        doubtful = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         removed = outbox.cancel_for_others(state, config.destinations())
         sites = roster.note(state, {site.site_id: site.name for site in config.sites})

@@ -255,9 +255,15 @@ class Content:
 class Message:
     """What goes out in one call.
 
-    `uid` names it for ever: it is its Message-ID, and stands in Slack's metadata. `to_left` holds the addresses that
-    have not taken it yet, where others have. `thread` is what it belongs beneath, if anything; `slack_ts` is where it
-    stands once Slack has it.
+    `uid` names it for ever: it is its Message-ID, and stands in Slack's metadata. `to_left` holds
+    the addresses that have not taken it yet, where others have. `thread` is the message that it is
+    a reply to, if any; `slack_ts` is where it stands once Slack has it.
+    `lost` counts the calls whose answer was lost: as long as it is not 0 the message is in doubt,
+    and `looked_since` and `look` say since when, and up to where, Slack was searched for it.
+    `service_time` is the last attempt by the clock of the service, where that was known.
+    `builtin` and `plain` say that the owner's templates, or all blocks and HTML, were refused;
+    `repeat` that it may have arrived before. An `erase` message shows words of a review that was
+    deleted or anonymized; `failing_since` is when it was first refused to change it.
     """
 
     id: int
@@ -268,11 +274,23 @@ class Message:
     attempted_at: datetime
     attempts: int = 1
     plain: bool = False
-    in_doubt: bool = False
+    builtin: bool = False
+    repeat: bool = False
+    lost: int = 0
+    looked_since: datetime | None = None
+    look: str = ""
+    service_time: datetime | None = None
     to_left: tuple[str, ...] = ()
     thread: Thread | None = None
     slack_channel: str | None = None
     slack_ts: str | None = None
+    erase: bool = False
+    failing_since: datetime | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the service may have it without our knowing."""
+        return self.lost > 0
 
     @property
     def receiver(self) -> str:
@@ -292,6 +310,19 @@ class Receipt:
     slack_ts: str | None = None
     to_left: tuple[str, ...] = ()
     refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look for a message in doubt has found.
+
+    `receipt`: where the message stands. Else `position` says where to go on; empty: all of it was
+    searched, so the message has not arrived. `blind`: the service does not let us look.
+    """
+
+    receipt: Receipt | None = None
+    position: str = ""
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

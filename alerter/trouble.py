@@ -8,12 +8,13 @@ from datetime import datetime
 from alerter import trouble_rules as rules
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
-from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, phrase_destination, to_ms
+from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, to_ms
 from alerter.store import State, blocks, reviews, roster, troubles
 from alerter.store.blocks import Block
 from alerter.store.reviews import Raised
 from alerter.store.troubles import Trouble
 from alerter.trouble_rules import Faults
+from alerter.trouble_words import describe
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,11 @@ log = logging.getLogger(__name__)
 class Troubles:
     """Begins and ends trouble.
 
-    A scope is `site:<site id>`, `private:<site id>` (its unpublished reviews), `destination:<medium>:<name>`,
-    `message:<medium>:<name>` (of a destination), `addresses:<name>` (of a receiver), `service:<name>`,
-    `template:<file>`, `job:<name>` (of the daemon's own), `state` (the state file could not be
-    written), or `config`: one that was not taken over.
+    A scope is one of `site:<site id>`, `private:<site id>` (its unpublished reviews),
+    `destination:<destination>`, `message:<destination>` (refused ones), `erasure:<destination>`
+    (words that still stand on Slack), `addresses:<receiver>`, `service:<name>`,
+    `method:<service>:<name>`, `template:<file>`, `job:<name>` (of the daemon's own), `state` (the
+    state file could not be written), or `config` (one that was not taken over).
     """
 
     def __init__(self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
@@ -117,6 +119,8 @@ class Troubles:
         kind, _, name = trouble.scope.partition(":")
         if kind == "message":
             return not troubles.has_failures(self._state, name, trouble.since)
+        if kind == "method":
+            return trouble.scope not in found
         return kind in ("destination", "service", "addresses") and trouble.scope not in {*found, *blocked}
 
     def _follow_up(self, trouble: Trouble, now: datetime) -> None:
@@ -196,7 +200,7 @@ class Troubles:
 
     def _raise(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
         sites = {**roster.names(self._state), **{site.site_id: site.name for site in self._config.sites}}
-        what, remedy = _described(trouble.scope, sites, self._config)
+        what, remedy = describe(trouble.scope, sites, self._config)
         detail = {"what": what, "reason": trouble.reason, "remedy": remedy, "since": trouble.since.isoformat()}
         alert = Alert(_key(kind, trouble), kind, detail=detail)
         raised = Raised(alert, [(name, None) for name in names], Grouping.EACH)
@@ -231,6 +235,13 @@ def _concerned(scope: str, config: Config) -> dict[str, Receiver]:
     if kind in ("config", "job"):  # what is wrong there may be another customer's business
         everything = {site.name for site in config.sites}
         return {each: receiver for each, receiver in every.items() if config.sites_of(receiver) == everything}
+    if kind == "method":  # the messages of its service arrive all the same
+        service, _, _ = name.rpartition(":")
+        return {
+            each: receiver for each, receiver in every.items() if config.service(receiver, medium_of(each)) == service
+        }
+    if kind == "erasure":
+        return {name: every[name]} if name in every else {}
     if kind in ("site", "private"):
         sites = {site.name for site in config.sites if site.site_id == name}
         return {each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)}
@@ -262,50 +273,8 @@ def _is_known(scope: str, config: Config) -> bool:
         "private": [site.site_id for site in config.sites],
         "destination": config.destinations(),
         "message": config.destinations(),
+        "erasure": config.destinations(),
         "addresses": [receiver.name for receiver in config.receivers if receiver.email],
         "service": [config.service(receiver, medium) for receiver in config.receivers for medium in receiver.media],
     }
     return name in known.get(kind, [name])
-
-
-def _described(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str, str]:
-    """What does not work, and what to do about it."""
-    kind, _, name = scope.partition(":")
-    if kind == "config":
-        return "the changed config is not in force", "correct it (`alerter check`), then reload the service again"
-    if kind == "site":
-        what = f"the reviews of {sites.get(name, name)} cannot be read"
-        return what, "run `alerter check`; if Wix refuses us, look at the site's key or app and its permissions"
-    if kind == "private":
-        what = f"reviews of {sites.get(name, name)} that are not published cannot be read any more"
-        return what, "grant its key or app Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) again"
-    if kind == "job":
-        return f"alerter cannot do a part of its work: {name}", "look at its log, and report what stands there"
-    if kind == "state":
-        return "the state file cannot be written", "nothing"
-    if kind == "message":
-        return (
-            f"alerts to {phrase_destination(name)} were refused for good",
-            "see `alerter status`, then `alerter retry`",
-        )
-    if kind == "addresses":
-        return f"some addresses of {name} refuse our mail", "correct the addresses in the config"
-    if kind == "template":
-        what = f"the template {name} does not work, and the built-in one is used instead"
-        return what, "run `alerter check`, which names what breaks, and mend the file"
-    if kind == "destination":
-        return (
-            f"receiver {phrase_destination(name)} cannot be reached",
-            "mend what it says; alerter tries again each hour, and at once after `alerter retry`",
-        )
-    return (
-        f"{_medium(name, config)} refuses us",
-        "mend what it says; alerter tries again each hour, and at once after `alerter retry`",
-    )
-
-
-def _medium(service: str, config: Config) -> str:
-    if service in ("slack", "smtp"):
-        return "Slack" if service == "slack" else "the mail server"
-    names = [receiver.name for receiver in config.receivers if config.service(receiver, Medium.SLACK) == service]
-    return f"the Slack workspace of {', '.join(names) or service}"

@@ -70,7 +70,9 @@ def lasting(
     found: Faults = {}
     for block in sorted(blocks, key=lambda block: block.since):
         kind = block.scope.partition(":")[0]
-        if not block.parked and (now - block.since < trouble_after or (kind == "site" and block.until <= now)):
+        if not block.parked and (
+            now - block.since < trouble_after or (kind in ("site", "method") and block.until <= now)
+        ):
             continue
         service = services.get(block.scope)
         is_shared = not block.parked and service in shared and block.scope not in known

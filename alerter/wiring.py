@@ -29,6 +29,9 @@ from alerter.watch.wix import WixClient
 # Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll, though Gmail folds away
 # what is past 102 kB.
 _SLACK_DIGEST = 90
+# Slack has refused messages with 11,341 characters in their blocks, which is documented nowhere:
+# https://github.com/slackapi/bolt-js/issues/2867
+_SLACK_BUDGET = 9000
 _MAIL_DIGEST = 1000
 
 
@@ -105,7 +108,15 @@ def _email_outlet(config: Config, receiver: Receiver, renderer: Renderer) -> Out
     destination = destination_of(receiver.name, Medium.EMAIL)
     service = config.service(receiver, Medium.EMAIL)
     notifier = _email().EmailNotifier(config.smtp, receiver.name, receiver.email)
-    return Outlet(destination, service, notifier, renderer.mail, _MAIL_DIGEST, faults=renderer.faults)
+    return Outlet(
+        destination,
+        service,
+        notifier,
+        renderer.mail,
+        _MAIL_DIGEST,
+        refuse=partial(renderer.refuse, ".html"),
+        faults=renderer.faults,
+    )
 
 
 def _slack_outlet(config: Config, receiver: Receiver, notifier: Notifier, renderer: Renderer) -> Outlet:
@@ -118,6 +129,8 @@ def _slack_outlet(config: Config, receiver: Receiver, notifier: Notifier, render
         render,
         _SLACK_DIGEST,
         lane=f"{service}:{receiver.slack}",
+        budget=_SLACK_BUDGET,
+        refuse=partial(renderer.refuse, ".slack.json"),
         faults=renderer.faults,
     )
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from alerter.counters import counts
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Review
+from alerter.models import Message, Receipt, Review
 from alerter.store import State
+from alerter.tell.outlet import Notifier
 
 SITE = "11111111-1111-4111-8111-111111111111"
 CHANNEL = "C0123456789"
@@ -189,6 +191,15 @@ def config(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedS
 def review(review_id: str = "r1", rating: int = 1, **fields: Any) -> Review:
     """A review with an id and a rating, and whatever else a test is about."""
     return Review(id=review_id, rating=rating, **fields)
+
+
+async def look_through(notifier: Notifier, message: Message) -> Receipt | None:
+    """Look for a message page by page; where it stands, or None where it is not to be found."""
+    while True:
+        look = await notifier.look(message)
+        if look.receipt or not look.position:
+            return look.receipt
+        message = replace(message, look=look.position)
 
 
 def words_of(blocks: list[Any]) -> str:

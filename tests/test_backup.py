@@ -18,7 +18,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Reply
-from alerter.store import Holder, Lock, State, backup, outbox, reviews
+from alerter.store import Holder, Lock, State, backup, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of, start_reminders
 from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
@@ -319,7 +319,7 @@ async def test_a_message_that_was_on_its_way_is_given_up(
     [due] = outbox.due(state, "slack:support", clock.now(), 9)
     outbox.claim(state, "slack:support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
     count_as_told(state, clock)
-    assert outbox.under_way(state, "slack:support", clock.now()) is None
+    assert messages.unsettled(state, "slack:support", clock.now()) is None
     assert outbox.requeue(state) == (0, 0)
 
 

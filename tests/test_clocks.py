@@ -18,7 +18,7 @@ from alerter.rounds import Rounds, end_tasks
 from alerter.store import State, blocks, reviews
 from alerter.tell.dispatch import Pause, Why
 from alerter.wiring import open_house, open_outlets
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, until
+from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, look_through, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 
@@ -90,7 +90,7 @@ async def test_a_post_in_doubt_is_found_though_the_machine_was_in_another_year(
         posted = await notifier.send(message, Content("A review", "Stale"))
         for number in range(250):
             slack.say(CHANNEL, f"Lunch {number}?", thread_ts=thread and root)
-        found = await notifier.find(message)
+        found = await look_through(notifier, message)
     assert found
     assert found.slack_ts == posted.slack_ts
 

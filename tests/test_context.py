@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alerter.models import Alert, AlertKind, Closing, Context, Form, Known, Status
-from alerter.store import State, context, outbox, reviews
+from alerter.store import State, context, messages, outbox, reviews
 from alerter.store.context import context_of
 from alerter.store.reviews import Raised
 from tests.conftest import SITE, review
@@ -111,6 +111,6 @@ def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(state: 
     assert len(message.entries) == count
     assert all((entry.context.product_low == count) is known for entry in message.entries)
     # As it is read again after a restart, or for an update.
-    again = outbox.under_way(state, "owner", NOW)
+    again = messages.unsettled(state, "owner", NOW)
     assert again
     assert again.entries == message.entries

@@ -36,7 +36,7 @@ from alerter.models import (
     receiver_of,
     to_ms,
 )
-from alerter.store import State, blocks, outbox, troubles
+from alerter.store import State, blocks, messages, outbox, troubles
 from alerter.store.outbox import Due
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
 from alerter.tell.dispatch import Dispatcher, Pause, Why, group
@@ -117,7 +117,7 @@ async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[
             for outlet in outlets:
                 stack.push_async_callback(outlet.notifier.close)
             anew = stack.enter_context(State.open(state.path, migrate=False))
-            outbox.recover(anew)
+            messages.recover(anew)
             alerts = config.alerts.model_copy(update={"burst": burst})
             own = config.model_copy(update={"alerts": alerts})
             return Desk(anew, clock, Dispatcher(anew, own, clock, [change(outlet) for outlet in outlets], **options))
@@ -174,7 +174,7 @@ def deliveries(state: State, receiver: str = "slack:support") -> dict[str, int]:
     )
 
 
-def messages(state: State) -> list[tuple[str, int]]:
+def sending(state: State) -> list[tuple[str, int]]:
     return [(row["status"], row["attempts"]) for row in state.rows("SELECT * FROM messages ORDER BY id")]
 
 
@@ -337,7 +337,7 @@ async def test_a_delivery_leaves_once(desk: Desk, slack: EmbeddedSlack, mailbox:
     assert posted(slack) == [["r1"]]
     assert mailed(mailbox) == [["r1"]]
     assert mailbox.mails[0].recipients == (OWNER, SECOND)
-    assert messages(desk.state) == [("sent", 1), ("sent", 1)]
+    assert sending(desk.state) == [("sent", 1), ("sent", 1)]
     rows = {row["destination"]: row for row in desk.state.rows("SELECT * FROM messages")}
     assert (rows["slack:support"]["slack_channel"], rows["slack:support"]["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
     assert f"<{rows['email:owner']['message_id']}>" == mailbox.mails[0].message_id
@@ -347,7 +347,7 @@ async def test_a_message_is_on_record_as_being_sent_before_the_call(start: Start
     seen: list[tuple[str, int]] = []
 
     async def look() -> None:
-        seen.extend(messages(state))
+        seen.extend(sending(state))
 
     desk = await start(hooked("slack:support", before=look))
     queue(state, "r1")
@@ -441,7 +441,7 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
     await trouble.befall(slack, mailbox)
     assert await desk.step(trouble.receiver) is None
 
-    assert messages(desk.state) == ([(trouble.message, 1)] if trouble.message else [])
+    assert sending(desk.state) == ([(trouble.message, 1)] if trouble.message else [])
     assert deliveries(desk.state, trouble.receiver) == {"pending": 2}
     ((scope, seconds),) = blocked(desk.state, clock.now()).items()
     assert scope == trouble.scope
@@ -641,7 +641,7 @@ async def test_a_post_that_slack_will_not_have_goes_out_as_plain_text(desk: Desk
     await desk.work()
     (post,) = slack.posts
     assert (post.blocks, named(post)) == ([], ["r1"])
-    assert messages(desk.state) == [("sent", 2)]
+    assert sending(desk.state) == [("sent", 2)]
     assert post.metadata == {
         "event_type": "alerter_message",
         "event_payload": {"message": desk.state.value("SELECT message_id FROM messages")},
@@ -761,7 +761,7 @@ async def test_a_post_in_doubt_is_looked_for_after_five_seconds_and_stands_there
     (looked_at,) = asked(slack, "conversations.history")
     assert 5 <= looked_at < 10
     assert len(asked(slack)) == (2 if drop == "before" else 1)
-    ((status, attempts),) = messages(desk.state)
+    ((status, attempts),) = sending(desk.state)
     assert (status, attempts) == ("sent", len(asked(slack)))
     row = desk.state.row("SELECT * FROM messages") or {}
     assert (row["slack_channel"], row["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
@@ -835,7 +835,7 @@ async def test_a_look_that_fails_is_taken_again_before_anything_is_posted(desk: 
     await desk.work()
     assert posted(slack) == [["r1"]]
     assert len(asked(slack, "conversations.history")) == 4
-    assert messages(desk.state) == [("sent", 1)]
+    assert sending(desk.state) == [("sent", 1)]
 
 
 async def test_a_receiver_parked_with_a_message_in_doubt_still_looks_for_it_afterwards(
@@ -845,7 +845,7 @@ async def test_a_receiver_parked_with_a_message_in_doubt_still_looks_for_it_afte
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     slack.faults.add("conversations.history", saying("invalid_auth"))
     assert await desk.work() == Pause(Why.PARKED)
-    assert messages(desk.state) == [("in_doubt", 1)]
+    assert sending(desk.state) == [("in_doubt", 1)]
     outbox.requeue(desk.state)
     await desk.work()
     assert posted(slack) == [["r1"]]
@@ -868,7 +868,7 @@ async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(desk: De
     assert mailed(mailbox) == [["r1"], ["r1"], ["r2"]]
     first, again, other = [mail.message_id for mail in mailbox.mails]
     assert first == again != other
-    assert messages(desk.state) == [("sent", 2), ("sent", 1)]
+    assert sending(desk.state) == [("sent", 2), ("sent", 1)]
 
 
 # A process that dies
@@ -897,7 +897,7 @@ async def test_a_crash_around_a_post_neither_loses_nor_repeats_it(
     message = await leave_claimed(state, config, clock, "slack:support", taken=taken)
     clock.advance(seconds=down_for)
     desk = await start()
-    assert messages(state) == [("in_doubt", 1)]
+    assert sending(state) == [("in_doubt", 1)]
     await desk.work()
     assert posted(slack) == [["r1"], ["r2"]]
     assert deliveries(state) == {"sent": 2}
@@ -950,7 +950,7 @@ async def test_a_message_cut_off_by_the_end_of_the_process_is_in_doubt(
     step.cancel()
     with pytest.raises(asyncio.CancelledError):
         await step
-    assert messages(state) == [("sending", 1)]
+    assert sending(state) == [("sending", 1)]
     clock.advance(seconds=1)
     await (await start()).work()
     assert posted(slack) == [["r1"]]
@@ -1203,7 +1203,7 @@ async def test_an_answer_that_was_never_recorded_is_found_by_the_next_process(
         step.cancel()
         with pytest.raises(asyncio.CancelledError):
             await step
-    assert messages(state) == [("sending", 1)]
+    assert sending(state) == [("sending", 1)]
     await (await start()).work()
     assert posted(slack) == [["r1"]]
     assert deliveries(state) == {"sent": 1}

@@ -23,7 +23,7 @@ from alerter.errors import DeliveryError, Kind
 from alerter.models import Content, Finding, Form, Message
 from alerter.tell import email as email_module
 from alerter.tell.email import EmailNotifier
-from tests.conftest import SECRETS
+from tests.conftest import SECRETS, look_through
 
 ANN, BOB, CEM = "ann@example.com", "bob@example.com", "cem@example.com"
 PASSWORD = SECRETS["SMTP_PASSWORD"]
@@ -182,7 +182,7 @@ async def test_control_characters_of_a_subject_do_no_harm(notifier: EmailNotifie
 
 async def test_nobody_can_look_into_a_mailbox(notifier: EmailNotifier, mailbox: Mailbox) -> None:
     await notifier.send(message(), CONTENT)
-    assert await notifier.find(message()) is None
+    assert await look_through(notifier, message()) is None
 
 
 # Connections
@@ -468,7 +468,7 @@ async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(
 ) -> None:
     mailbox.drop.append("after")
     await error_of(notifier, message(3))
-    await notifier.send(replace(message(3), attempts=2, in_doubt=True), CONTENT)
+    await notifier.send(replace(message(3), attempts=2, lost=1), CONTENT)
     assert [mail.message_id for mail in mailbox.mails] == [f"<{3:032x}@example.com>"] * 2
 
 

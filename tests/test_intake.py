@@ -12,7 +12,7 @@ import pytest
 from alerter.config import Config, Site, load_config
 from alerter.errors import StateBusy, StateError
 from alerter.models import AlertKind, Form, Grouping, Receipt, Reply, Review, Status, receiver_of, to_ms
-from alerter.store import State, outbox, reviews
+from alerter.store import State, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
@@ -93,7 +93,7 @@ class Door:
         """Have a receiver get all that is due."""
         alerts = [each.alert for each in outbox.due(self.state, receiver, AT_LAST, 100)]
         message = outbox.claim(self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0)
-        outbox.sent(self.state, message, Receipt("ok"), [])
+        messages.mark_sent(self.state, message, Receipt("ok"), [])
 
 
 @pytest.fixture(scope="module")
@@ -420,7 +420,7 @@ async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> Non
 
     await door.take(review("r1", 2, revision=1, reply=REPLY))
 
-    outbox.sent(door.state, message, Receipt("ok"), [])
+    messages.mark_sent(door.state, message, Receipt("ok"), [])
     assert door.deliveries("sent") == [("new r1", "owner")]
     assert door.deliveries("cancelled") == [("new r1", "baker")]
 
@@ -430,7 +430,7 @@ async def test_a_review_closed_while_its_message_was_being_refused_does_not_leav
     message = outbox.claim(door.state, "email:owner", Form.ALERT, [1], "uid", T0)
     await door.take(review("r1", 2, revision=1, reply=REPLY))
 
-    outbox.dissolve(door.state, message)
+    messages.dissolve(door.state, message)
 
     assert outbox.due(door.state, "email:owner", AT_LAST, 10) == []
 

@@ -21,7 +21,7 @@ from alerter.backfill import Past
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.models import Grouping
-from alerter.store import State, outbox, reviews
+from alerter.store import State, messages, outbox, reviews
 from alerter.tell.dispatch import Why
 from alerter.wiring import House, open_house
 from tests.conftest import SetClock
@@ -137,7 +137,7 @@ class Play:
 
     async def start(self) -> None:
         self.state = Mortal.open(self.config.state, migrate=True)
-        outbox.recover(self.state)
+        messages.recover(self.state)
         house = open_house(self.config, self.state, self.clock)
         self.house, self._end = await house.__aenter__(), lambda: house.__aexit__(None, None, None)
 

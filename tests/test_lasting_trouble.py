@@ -344,7 +344,7 @@ async def test_sixty_refused_mails_are_one_trouble_which_a_retry_ends(
 # What ends with its cause
 
 
-async def test_trouble_with_a_token_ends_when_an_update_works(
+async def test_trouble_with_a_token_ends_when_a_message_is_taken(
     life: Life, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     life.put()
@@ -353,6 +353,9 @@ async def test_trouble_with_a_token_ends_when_an_update_works(
     token.revoked = True
     life.wix.reply(SITE, "r1", "Sorry!")
     life.clock.advance(hours=1)
+    await life.minutes(2)
+    assert life.open() == []
+    life.put(2)
     await life.minutes(2)
     assert life.open() == ["service:slack"]
     token.revoked = False

@@ -15,7 +15,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Review, Status
-from alerter.store import State, outbox
+from alerter.store import State, messages
 from alerter.tell.dispatch import Why
 from alerter.wiring import House, open_house
 from tests.conftest import SCOPES, SECRETS, SITE, SetClock, words_of
@@ -86,7 +86,7 @@ class Life:
             return
         await self.stack.aclose()
         self.state = self.stack.enter_context(State.open(self.config.state, migrate=True))
-        outbox.recover(self.state)
+        messages.recover(self.state)
         self.house = await self.stack.enter_async_context(open_house(self.config, self.state, self.clock))
 
     async def use(self, extra: str, receivers: str = BOTH) -> None:

@@ -14,7 +14,7 @@ import alerter
 from alerter import __version__
 from alerter.cli import main
 from alerter.config import load_config
-from alerter.tell.slack_scopes import TO_POST, missing
+from alerter.tell.slack_check import TO_POST, missing
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text("utf-8")

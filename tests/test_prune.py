@@ -15,7 +15,7 @@ from alerter.daemon import serve
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, to_ms
-from alerter.store import State, outbox, report, reviews
+from alerter.store import State, messages, outbox, report, reviews
 from alerter.store.prune import prune
 from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
@@ -52,9 +52,9 @@ def tell(state: State) -> None:
         alerts = [each.alert for each in outbox.due(state, receiver, now, 100)]
         form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         if alerts and (message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)):
-            outbox.sent(state, message, Receipt("ok", None, ts), [], subject="Stale on arrival")
-        while changed := outbox.stale(state, receiver):
-            outbox.updated(state, *changed, [])
+            messages.mark_sent(state, message, Receipt("ok", None, ts), [], subject="Stale on arrival")
+        while changed := messages.outdated(state, receiver):
+            messages.mark_updated(state, *changed, [])
 
 
 async def forget(state: State, now: datetime) -> int:

@@ -19,9 +19,9 @@ from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
 from alerter.errors import DeliveryError, Kind
 from alerter.models import Content, Form, Message
-from alerter.tell import slack as slack_module
+from alerter.tell import slack_api
 from alerter.tell.slack import SlackNotifier, open_session
-from tests.conftest import CHANNEL, SCOPES, SECRETS, SetClock
+from tests.conftest import CHANNEL, SCOPES, SECRETS, SetClock, look_through
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
 PERSON, DIRECT = "U0000000007", "D0000000007"
@@ -185,7 +185,7 @@ async def test_what_a_refusal_in_an_answer_of_200_means(
         pytest.param(Fault(500, garble="html"), Kind.TRANSIENT, True, None, id="500 in HTML"),
         pytest.param(Fault(502, garble="html"), Kind.TRANSIENT, True, None, id="502 in HTML"),
         pytest.param(saying("fatal_error", 500), Kind.TRANSIENT, True, None, id="500 in JSON"),
-        pytest.param(Fault(503, {"Retry-After": "5"}, body="{}"), Kind.TRANSIENT, True, None, id="503"),
+        pytest.param(Fault(503, {"Retry-After": "5"}, body="{}"), Kind.THROTTLED, True, 5.0, id="503"),
         pytest.param(Fault(garble="html"), Kind.TRANSIENT, True, None, id="200 in HTML"),
         pytest.param(Fault(garble="truncate"), Kind.TRANSIENT, True, None, id="half of the JSON"),
         pytest.param(Fault(500, body="<html>"), Kind.TRANSIENT, True, None, id="500 that says it were JSON"),
@@ -236,7 +236,7 @@ async def test_a_slack_that_refuses_connections_has_certainly_not_got_the_post(
 async def test_a_slack_that_does_not_answer_leaves_the_post_in_doubt(
     slack: EmbeddedSlack, make: Make, message: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slack_module, "_TIMEOUT", 0.1)
+    monkeypatch.setattr(slack_api, "TIMEOUT", 0.1)
     slack.faults.add("chat.postMessage", Fault(delay=60))
     error = await error_of(make(), message)
     assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
@@ -275,7 +275,7 @@ async def test_a_look_that_is_cut_off_is_not_a_message_that_is_not_there(
 ) -> None:
     slack.faults.always("conversations.history", Fault(drop="before"))
     with pytest.raises(DeliveryError) as caught:
-        await notifier.find(message)
+        await look_through(notifier, message)
     assert caught.value.kind is Kind.TRANSIENT
 
 
@@ -288,16 +288,20 @@ def chatter(slack: EmbeddedSlack, clock: SetClock, posts: int) -> None:
         slack.say(CHANNEL, f"message {number}")
 
 
-@pytest.mark.parametrize("posts_since", [0, 199, 200, 450], ids=["newest", "end of page 1", "page 2", "page 3"])
+@pytest.mark.parametrize(
+    ("posts_since", "pages"),
+    [(0, 1), (199, 1), (200, 2), (450, 2)],
+    ids=["newest", "end of page 1", "page 2", "after the minutes around it"],
+)
 async def test_a_message_is_found_however_much_was_said_since(
-    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, clock: SetClock, posts_since: int
+    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, clock: SetClock, posts_since: int, pages: int
 ) -> None:
     sent = await notifier.send(message, CONTENT)
     chatter(slack, clock, posts_since)
-    found = await notifier.find(message)
+    found = await look_through(notifier, message)
     assert found is not None
     assert (found.slack_channel, found.slack_ts) == (sent.slack_channel, sent.slack_ts)
-    assert methods(slack).count("conversations.history") == posts_since // 200 + 1
+    assert methods(slack).count("conversations.history") == pages
 
 
 async def test_another_message_is_not_taken_for_it(
@@ -306,7 +310,7 @@ async def test_another_message_is_not_taken_for_it(
     other = Message(2, "0000@alerter", "support", Form.ALERT, (), message.attempted_at)
     await notifier.send(other, CONTENT)
     slack.say(CHANNEL, CONTENT.text)
-    assert await notifier.find(message) is None
+    assert await look_through(notifier, message) is None
 
 
 async def test_a_message_is_looked_for_to_the_end_and_no_further_than_a_day_before_its_attempt(
@@ -316,18 +320,18 @@ async def test_a_message_is_looked_for_to_the_end_and_no_further_than_a_day_befo
     clock.advance(days=2)
     chatter(slack, clock, 250)
     message = Message(3, "1234@alerter", "support", Form.ALERT, (), clock.now())
-    assert await notifier.find(message) is None
-    assert methods(slack).count("conversations.history") == 2
+    assert await look_through(notifier, message) is None
+    assert methods(slack).count("conversations.history") == 3
 
 
 async def test_a_channel_with_nothing_in_it_holds_no_message(notifier: SlackNotifier, message: Message) -> None:
-    assert await notifier.find(message) is None
+    assert await look_through(notifier, message) is None
 
 
 async def test_a_direct_message_is_found(slack: EmbeddedSlack, make: Make, message: Message) -> None:
     notifier = make(PERSON)
     sent = await notifier.send(message, CONTENT)
-    found = await notifier.find(message)
+    found = await look_through(notifier, message)
     assert found is not None
     assert (found.slack_channel, found.slack_ts) == (DIRECT, sent.slack_ts)
     assert slack.requests[-1].args["channel"] == DIRECT
@@ -353,7 +357,7 @@ async def test_without_the_scope_nothing_is_found_and_the_log_says_which_is_miss
     slack.add_token(TOKEN, scopes=scopes)
     notifier = make(channel)
     await notifier.send(message, CONTENT)
-    assert await notifier.find(message) is None
+    assert await look_through(notifier, message) is None
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert 'receiver "support"' in line
     assert "may be posted twice" in line
@@ -363,7 +367,7 @@ async def test_the_log_names_the_scope_that_is_missing_for_a_direct_message(
     slack: EmbeddedSlack, make: Make, message: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     slack.add_token(TOKEN, scopes=("chat:write", "im:write"))
-    await make(PERSON).find(message)
+    await look_through(make(PERSON), message)
     assert "im:history" in caplog.text
 
 
@@ -383,7 +387,7 @@ async def test_a_look_that_fails_is_not_a_message_that_is_not_there(
 ) -> None:
     slack.faults.add("conversations.history", fault)
     with pytest.raises(DeliveryError) as caught:
-        await notifier.find(message)
+        await look_through(notifier, message)
     assert caught.value.kind is kind
 
 
@@ -393,7 +397,7 @@ async def test_a_public_channel_that_may_be_written_to_without_joining_cannot_be
     slack.add_token(TOKEN, scopes=(*SCOPES, "chat:write.public"))
     slack.channels[CHANNEL].member = False
     await notifier.send(message, CONTENT)
-    assert await notifier.find(message) is None
+    assert await look_through(notifier, message) is None
 
 
 # Checking
@@ -559,7 +563,7 @@ async def test_the_token_is_never_logged(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     await notifier.send(message, CONTENT)
-    await notifier.find(message)
+    await look_through(notifier, message)
     await notifier.check()
     faults: list[Any] = [saying("invalid_auth"), Fault(500, garble="html"), Fault(drop="before"), Fault(garble="html")]
     for fault in faults:

@@ -12,7 +12,7 @@ from alerter import status
 from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Known, Receipt, Status
 from alerter.status import Standing
-from alerter.store import State, blocks, outbox, reviews
+from alerter.store import State, blocks, messages, outbox, reviews
 from alerter.store import troubles as store_troubles
 from alerter.store.reviews import Raised
 from alerter.store.troubles import Trouble
@@ -79,12 +79,12 @@ def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1")
 
 def send(state: State, clock: SetClock, receiver: str, alerts: Sequence[int]) -> None:
     message = outbox.claim(state, receiver, Form.ALERT, alerts, f"{receiver}-{alerts}", clock.now())
-    outbox.sent(state, message, Receipt("ok"), [])
+    messages.mark_sent(state, message, Receipt("ok"), [])
 
 
 def give_up(state: State, clock: SetClock, receiver: str, alerts: Sequence[int]) -> None:
     message = outbox.claim(state, receiver, Form.ALERT, alerts, f"{receiver}-{alerts}", clock.now())
-    outbox.failed(state, message, "msg_too_long")
+    messages.mark_failed(state, message, "msg_too_long")
 
 
 def troubles(standing: Standing) -> dict[str, str | None]:

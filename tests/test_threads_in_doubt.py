@@ -9,7 +9,7 @@ from alerter.config import Config
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.models import Alert, AlertKind, Content, Known, Message, Status
-from alerter.store import State, outbox
+from alerter.store import State, messages
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
 from alerter.tell.dispatch import Dispatcher, Pause, Why
 from alerter.wiring import open_outlets
@@ -93,7 +93,7 @@ async def test_a_reply_that_a_dead_process_left_is_found_by_the_next(
     await table.step()
     state.execute("UPDATE messages SET status = 'sending' WHERE status = 'in_doubt'")
     async for following in sit(config, state, clock, slack):
-        assert outbox.recover(state) == 1
+        assert messages.recover(state) == 1
         await following.work()
     assert len(table.said(kind)) == 1
 

@@ -175,6 +175,7 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
             "alert": first + number,
             "destination": destination,
             "grouping": each.grouping,
+            "priority": int(each.grouping is Grouping.EACH and "backfill" in each.alert.detail),
             "due": to_ms(due_at) if due_at else 0,
             "site": each.alert.site_id,
             "review": each.alert.review_id,
@@ -184,8 +185,8 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
     ]
     state.execute_many(_RAISE, alerts)
     state.execute_many(
-        "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
-        " SELECT id, :destination, 'pending', :grouping, :due FROM alerts WHERE id = :alert",
+        "INSERT INTO deliveries (alert, destination, status, grouping, due_at, priority)"
+        " SELECT id, :destination, 'pending', :grouping, :due, :priority FROM alerts WHERE id = :alert",
         deliveries,
     )
     # What is held of a review leaves with what is said of it before that, so that nobody hears of it back to front.

@@ -216,6 +216,39 @@ def deliveries_are_for_destinations(db: Database) -> None:
         )
 
 
+@migrations()
+def messages_are_settled_one_by_one(db: Database) -> None:
+    """Let a message wait by itself: for a look, another attempt or a change.
+
+    A mail that some addresses have taken counts as sent. `priority` puts what a backfill sends one
+    by one behind everything else.
+    """
+    for column in (
+        "lost INTEGER NOT NULL DEFAULT 0",
+        "looked_since INTEGER",
+        "look TEXT NOT NULL DEFAULT ''",
+        "service_time INTEGER",
+        "builtin INTEGER NOT NULL DEFAULT 0",
+        "erase INTEGER NOT NULL DEFAULT 0",
+        "failing_since INTEGER",
+    ):
+        db.execute(f"ALTER TABLE messages ADD COLUMN {column}")
+    partly = "status IN ('sending', 'in_doubt') AND to_left IS NOT NULL"
+    db.execute(
+        "UPDATE deliveries SET status = 'sent' WHERE status = 'pending'"
+        f" AND message IN (SELECT id FROM messages WHERE {partly})"
+    )
+    db.execute(f"UPDATE messages SET status = 'sent' WHERE {partly}")
+    db.execute("UPDATE messages SET lost = 1 WHERE status = 'in_doubt'")
+    db.execute("ALTER TABLE deliveries ADD COLUMN priority INTEGER NOT NULL DEFAULT 0")
+    db.execute("DROP INDEX deliveries_waiting")
+    db.execute(
+        "CREATE INDEX deliveries_waiting ON deliveries (destination, priority, due_at, alert)"
+        " WHERE status = 'pending' AND message IS NULL"
+    )
+    db.execute("CREATE INDEX messages_partly_taken ON messages (destination, due_at) WHERE to_left IS NOT NULL")
+
+
 # The destination of the newest message to the receiver whose name is filled in, else `:name`.
 _NEWEST = (
     "coalesce((SELECT destination FROM messages"

@@ -1,12 +1,11 @@
 """Messages as mail, by SMTP."""
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
@@ -20,7 +19,8 @@ from aiosmtplib import SMTPRecipientRefused
 
 from alerter.config import Smtp
 from alerter.errors import DeliveryError, Kind
-from alerter.models import AlertKind, Content, Finding, Message, Receipt
+from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
+from alerter.text import clean_reply
 
 _TIMEOUT = 60.0
 # RFC 5321, 4.5.3.2.6: a server that takes a mail slowly would get it again and again if it were given up sooner.
@@ -69,8 +69,16 @@ class EmailNotifier:
         """Nobody can change a mail that was sent."""
         raise DeliveryError("a mail that was sent cannot be changed", Kind.MESSAGE)
 
-    async def find(self, message: Message) -> Receipt | None:  # noqa: ARG002 - the other notifier can look
-        """Nobody can look into somebody's mailbox."""
+    async def delete(self, message: Message) -> None:  # noqa: ARG002 - the other notifier can
+        """Nobody can delete a mail that was sent."""
+        raise DeliveryError("a mail that was sent cannot be deleted", Kind.MESSAGE)
+
+    async def look(self, message: Message) -> Look:  # noqa: ARG002 - the other notifier can look
+        """Nobody can look into a mailbox."""
+        return Look(blind=True)
+
+    def time_there(self, now: datetime) -> datetime | None:  # noqa: ARG002 - nobody looks by it
+        """The time by the server's clock is not known."""
         return None
 
     async def check(self) -> list[Finding]:
@@ -246,11 +254,15 @@ def _delivery_error(error: Exception) -> DeliveryError:
         return DeliveryError(f"the mail server cannot be trusted: {problem}", Kind.SERVICE)
     if type(error) in (aiosmtplib.SMTPNotSupported, aiosmtplib.SMTPException):  # no answer, but no extension either
         return DeliveryError(
-            f"the mail server does not offer what `security` or the login needs: {error}", Kind.SERVICE
+            "the mail server does not offer what `security` or the login needs: " + clean_reply(error), Kind.SERVICE
         )
     if not isinstance(error, aiosmtplib.SMTPResponseException):
         return DeliveryError(f"the mail server cannot be reached ({_name(error)})", Kind.TRANSIENT)
-    said = _said(error.code, error.message)
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        # A server may repeat what it was sent, so nothing of its words is kept.
+        said = f"{error.code} to the login"
+    else:
+        said = _said(error.code, error.message)
     if error.code < 500:
         return DeliveryError(f"the mail server says: not now: {said}", Kind.TRANSIENT)
     if isinstance(error, aiosmtplib.SMTPDataError) or error.code == 552:
@@ -274,9 +286,7 @@ def _name(error: Exception) -> str:
 
 
 def _said(code: int, text: str) -> str:
-    """A server's reply on one line, without the addresses that it may quote."""
-    text = re.sub(r"[^\s<>@]+@[^\s<>@]+", "[address]", text)
-    return f"{code} {' '.join(text.split())[:200]}"
+    return f"{code} {clean_reply(text)}"
 
 
 def _remedy(error: DeliveryError) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from alerter.models import Content, Finding, Message, Receipt, medium_of, receiver_of
+from alerter.models import Content, Finding, Look, Message, Receipt, medium_of, receiver_of
 
 
 class Render(Protocol):
@@ -28,8 +28,14 @@ class Notifier(Protocol):
     async def update(self, message: Message, content: Content) -> None:
         """Have a message that was sent say something else, or raise DeliveryError."""
 
-    async def find(self, message: Message) -> Receipt | None:
-        """Look for a message in doubt, or raise DeliveryError."""
+    async def delete(self, message: Message) -> None:
+        """Delete a message that was sent, or raise DeliveryError."""
+
+    async def look(self, message: Message) -> Look:
+        """Search one page for a message in doubt, or raise DeliveryError."""
+
+    def time_there(self, now: datetime) -> datetime | None:
+        """Return the time by the clock of the service, if that is known."""
 
     async def check(self) -> list[Finding]:
         """See whether sending would work, without sending."""
@@ -42,9 +48,10 @@ class Notifier(Protocol):
 class Outlet:
     """A destination as the dispatcher sees it.
 
-    `service` names what it shares with others that are reached the same way; `lane` is what may hear one message each
-    `pace` seconds (None: no limit); `digest` is how many reviews one message may hold; `faults` tells what is wrong
-    with the templates that were rendered so far.
+    `service` names what it shares with others that are reached the same way; `lane` is what gets at
+    most one message each `pace` seconds (None: no limit). `digest` is how many reviews a message
+    may hold, `budget` how many characters (None: no limit). `faults` says what is wrong with the
+    templates that were rendered so far; `refuse` records that the service refuses what they make.
     """
 
     destination: str
@@ -53,6 +60,8 @@ class Outlet:
     render: Render
     digest: int
     lane: str | None = None
+    budget: int | None = None
+    refuse: Callable[[Message, str], bool] = lambda _message, _reason: False
     faults: Callable[[], Mapping[str, str | None]] = dict
 
     @property

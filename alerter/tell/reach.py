@@ -21,6 +21,7 @@ class Reach:
 
     def __init__(self, state: State, clock: Clock, troubles: Troubles, outlet: Outlet) -> None:
         self._scopes = outlet.scopes
+        self._service = outlet.service
         self._addresses = f"addresses:{outlet.receiver}"
         self._all = [*self._scopes, *([self._addresses] if outlet.medium == Medium.EMAIL else [])]
         self._state = state
@@ -88,6 +89,26 @@ class Reach:
                 self._troubles.begin(scope, reason)
             else:
                 self._troubles.notice(scope, blocks.failing_since(self._state, scope) or now)
+
+    def method_held(self, method: str, now: datetime) -> datetime | None:
+        """Return until when a method of the service must not be called, where posting may go on."""
+        block = blocks.of(self._state, [self._method_scope(method)], now)
+        return block.until if block else None
+
+    def hold_method(self, method: str, error: DeliveryError, now: datetime) -> datetime:
+        """Leave one method of the service alone, as it asked; returns until when."""
+        wait = backoff.wait(Kind.THROTTLED, timedelta(), error.retry_after, self._random)
+        until = now + (wait or timedelta())
+        blocks.hold_back(self._state, self._method_scope(method), now, until, str(error))
+        return until
+
+    def wait_for_addresses(self, attempts: int) -> timedelta:
+        """Return how long to wait before a mail goes to the addresses again that did not take it."""
+        tried_for = timedelta(seconds=2 ** min(attempts, 6))
+        return backoff.wait(Kind.TRANSIENT, tried_for, None, self._random) or timedelta()
+
+    def _method_scope(self, method: str) -> str:
+        return f"method:{self._service}:{method}"
 
     def _scope_of(self, error: DeliveryError) -> str:
         return self._scopes[1 if error.kind in (Kind.THROTTLED, Kind.SERVICE) else 0]

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import tzinfo
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # A fallback past 4,000 characters is refused by some workspaces: https://docs.slack.dev/reference/methods/chat.postMessage
 _SLACK_FALLBACK = 3900
+_REPEAT = "This may be a repeat: Slack did not say whether it took the message before."
 
 _TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
 
@@ -42,13 +43,15 @@ class Renderer:
         self._fall_back = fall_back
         self._faults: dict[str, str | None] = {}
         self._broken_in: dict[str, object] = {}
+        self._refused: set[str] = set()
 
     def mail(self, message: Message, *, test: bool = False) -> Content:
         """What a message says by email. Raises RenderError."""
         name, values = self._values(message, test=test)
-        subject = " ".join(self._fill(f"{name}.subject.txt", values).split())
-        text = self._fill(f"{name}.txt", values).rstrip()
-        return Content(subject, text, html="" if message.plain else self._fill(f"{name}.html", values))
+        fill = partial(self._fill, own=not message.builtin)
+        subject = " ".join(fill(f"{name}.subject.txt", values).split())
+        text = fill(f"{name}.txt", values).rstrip()
+        return Content(subject, text, html="" if message.plain else fill(f"{name}.html", values))
 
     def slack(
         self, message: Message, *, test: bool = False, mention: str | None = None, mention_max_rating: int = 5
@@ -56,10 +59,28 @@ class Renderer:
         """What a message says on Slack, and whom it calls by name. Raises RenderError."""
         name, values = self._values(message, test=test)
         values["mention"] = view_mention(message, mention, mention_max_rating)
-        subject = " ".join(self._fill(f"{name}.subject.txt", values).split())
-        text = slack_text(f"{subject}\n{self._fill(f'{name}.txt', values).rstrip()}", _SLACK_FALLBACK)
-        blocks = () if message.plain else tuple(self._fill(f"{name}.slack.json", values, as_json=True))
-        return Content(subject, text, blocks=blocks)
+        fill = partial(self._fill, own=not message.builtin)
+        subject = " ".join(fill(f"{name}.subject.txt", values).split())
+        said = f"{subject}\n{fill(f'{name}.txt', values).rstrip()}"
+        blocks = [] if message.plain else fill(f"{name}.slack.json", values, as_json=True)
+        if message.repeat:
+            said = f"{_REPEAT}\n{said}"
+            note = {"type": "plain_text", "text": _REPEAT}
+            blocks = [{"type": "context", "elements": [note]}, *blocks] if blocks else blocks
+        return Content(subject, slack_text(said, _SLACK_FALLBACK), blocks=tuple(blocks))
+
+    def refuse(self, ending: str, message: Message, reason: str) -> bool:
+        """Record that a service refuses what the owner's template of a message makes.
+
+        The built-in one is used from then on, until the owner changes a template. False where the
+        owner has no templates. `ending` is that of the medium: `.slack.json` or `.html`.
+        """
+        if self._own is None or not self._present():
+            return False
+        name = f"{self._values(message, test=False)[0]}{ending}"
+        self._refused.add(name)
+        self._broke(name, RenderError(f"template {name}: {reason}", f"{name}: {reason}"))
+        return True
 
     def faults(self) -> dict[str, str | None]:
         """The templates that were rendered, each with what is wrong with it, or None.
@@ -70,6 +91,7 @@ class Renderer:
             present = self._present()
             for name in [name for name, then in self._broken_in.items() if then != present]:
                 del self._broken_in[name], self._faults[name]
+                self._refused.discard(name)
         return dict(self._faults)
 
     def _present(self) -> object:
@@ -96,9 +118,10 @@ class Renderer:
         name = AlertKind.CLOSED if message.entries[0].closing else first.kind
         return str(name), {"review": views[0], "site": views[0].site, "test": test}
 
-    def _fill(self, name: str, values: Mapping[str, Any], *, as_json: bool = False) -> Any:
+    def _fill(self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False) -> Any:
         """Render one template. Raises RenderError."""
-        if self._own is not None:
+        refused = self._refused and name in self.faults() and name in self._refused
+        if self._own is not None and own and not refused:
             try:
                 filled = _render(self._own, name, values, as_json=as_json)
             except RenderError as error:
