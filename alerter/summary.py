@@ -151,13 +151,14 @@ class Summaries:
             found = {
                 site.site_id: self._figures(site, period, total) for site, total in zip(sites, totals, strict=True)
             }
-            key = f"{AlertKind.SUMMARY}:{summary.name}:{period.name}"
+            key = f"{AlertKind.SUMMARY}:{summary.name}:{period.until.astimezone(self._config.timezone):%Y-%m-%dT%H:%M}"
             alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
             routes = [(each, None) for receiver in receivers for each in receiver.destinations]
-            reviews.raise_alerts(self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now())
+            raised = reviews.raise_alerts(self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now())
             summaries.told(self._state, summary.name, period.until)
-        log.info('summary "%s" of %s: told to %d receivers', summary.name, period.name, len(receivers))
-        self._wake(destination for destination, _ in routes)
+        if raised:  # not one that the clocks of another timezone had shown before
+            log.info('summary "%s" of %s: queued for %d receivers', summary.name, period.name, len(receivers))
+            self._wake(destination for destination, _ in routes)
 
     def _figures(self, site: Site, period: Period, total: int | None) -> dict[str, Any]:
         threshold, site_id = self._config.threshold(site), site.site_id

@@ -238,7 +238,7 @@ async def test_a_summary_holds_nothing_that_a_customer_wrote(
     assert await once(config, clock)
     assert summaries_in(mailbox)
     with State.open(config.state, migrate=False) as state:
-        detail = state.value("SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-W48'")
+        detail = state.value("SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-11-23T09:00'")
     for words_of_the_customer in ("Stale", "stone", "Robin"):
         assert words_of_the_customer not in detail
         assert words_of_the_customer not in summaries_in(mailbox)[-1].text
@@ -265,6 +265,49 @@ async def test_a_time_that_is_changed_tells_of_nothing_before_the_change(
     clock.step(hours=24)
     assert await once(daily, clock)
     assert len(summaries_in(mailbox)) == 1
+
+
+async def test_a_summary_that_moved_within_its_week_is_sent_at_its_new_time(
+    load: Load, clock: SetClock, mailbox: Mailbox
+) -> None:
+    assert await once(load(), clock)
+    clock.step(days=2)  # Monday
+    assert await once(load(), clock)
+    friday = load(WEEKLY.replace("Mon 09:00", "Fri 09:00"))
+    assert await once(friday, clock)
+    assert len(summaries_in(mailbox)) == 1
+    clock.step(days=4)
+    assert await once(friday, clock)
+    assert len(summaries_in(mailbox)) == 2
+    assert "20 November 2026, 09:00 to 27 November 2026, 09:00" in summaries_in(mailbox)[1].text
+
+
+async def test_a_daily_summary_that_moved_within_its_day_is_sent_at_its_new_time(
+    load: Load, clock: SetClock, mailbox: Mailbox
+) -> None:
+    morning = load(WEEKLY.replace("Mon 09:00", "09:00"))
+    assert await once(morning, clock)
+    clock.step(hours=24)
+    assert await once(morning, clock)
+    evening = load(WEEKLY.replace("Mon 09:00", "18:00"))
+    assert await once(evening, clock)
+    assert len(summaries_in(mailbox)) == 1
+    clock.step(hours=6)
+    assert await once(evening, clock)
+    assert len(summaries_in(mailbox)) == 2
+
+
+async def test_a_summary_whose_timezone_moved_is_not_sent_a_second_time(
+    load: Load, clock: SetClock, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "alerter.summary")
+    config = load()
+    assert await once(config, clock)
+    clock.step(days=2)  # Monday, 13:00 in Berlin
+    assert await once(config, clock)
+    assert await once(config.model_copy(update={"timezone": ZoneInfo("UTC")}), clock)
+    assert len(summaries_in(mailbox)) == 1
+    assert caplog.text.count("queued for 2 receivers") == 1
 
 
 async def test_what_was_missed_while_down_is_told_once_and_only_the_newest(
@@ -430,7 +473,7 @@ def summary_message(found: dict[str, Any], receiver: str = "owner") -> Message:
         "receivers": {"owner": [SITE]},
         "sites": {SITE: found | {"unread": False}},
     }
-    entry = Entry(Alert("summary:Weekly:2026-W48", AlertKind.SUMMARY, detail=detail))
+    entry = Entry(Alert("summary:Weekly:2026-11-23T09:00", AlertKind.SUMMARY, detail=detail))
     return Message(1, "uid@alerter", f"email:{receiver}", Form.ALERT, (entry,), DUE)
 
 
