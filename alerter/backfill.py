@@ -14,14 +14,17 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.daemon import take_over
 from alerter.models import Grouping
+from alerter.rounds import end_tasks
 from alerter.store import Holder, Lock, State, blocks, outbox, reviews
-from alerter.tell.dispatch import Dispatcher, Why
+from alerter.tell.dispatch import Why
 from alerter.watch.backfill import patient_pages, worth_telling
 from alerter.watch.reader import Reader
 from alerter.watch.wix import Span
 from alerter.wiring import House, open_house, open_wix, page_wait
 
 _LOOK_EVERY = 0.5
+# The process that asked for the lock looks for it every second.
+_HANDED_OVER = 3.0
 # A person waits, so what fails is tried again until it has gone or waits for a person.
 _PATIENT = (Why.NOTHING_DUE, Why.PARKED)
 
@@ -73,8 +76,7 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
     with Lock(config.state) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
         with State.open(config.state, migrate=alone) as state:
-            if alone:
-                take_over(state, config, clock)
+            lock.release()  # reading needs no lock: a daemon may begin meanwhile
             async with open_house(config, state, clock) as house:
                 read = [await _record(config, clock, past, house, site) for site in past.sites]
                 if grouping is None:
@@ -83,9 +85,9 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
                     await house.intake.tell_of_past(site, ids, grouping)
                     for site, ids in zip(past.sites, read, strict=True)
                 ]
-                click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
-                await _deliver(config, state, clock, lock, house.dispatcher, alone=alone)
-            return _nothing_left(config, state, clock)
+            click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
+            in_place = await _deliver(config, state, clock, lock)
+            return in_place and _nothing_left(config, state, clock)
 
 
 async def _record(config: Config, clock: Clock, past: Past, house: House, site: Site) -> list[str]:
@@ -100,21 +102,52 @@ async def _record(config: Config, clock: Clock, past: Past, house: House, site: 
     return list(ids)
 
 
-async def _deliver(
-    config: Config, state: State, clock: Clock, lock: Lock, dispatcher: Dispatcher, *, alone: bool
-) -> None:
-    """Tell by ourselves, or wait while the process that has the lock does."""
+async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bool:
+    """Send while the lock is ours, and wait while the process that has it sends.
+
+    False where another file has taken the place of the state file meanwhile, as a restore does.
+    """
     progress = asyncio.create_task(_show_deliveries(config, state, clock))
     try:
-        while not alone:
-            if not outbox.pending(state, _reachable(config, state), clock.now()):
-                return
-            await asyncio.sleep(_LOOK_EVERY)
-            if alone := lock.acquire(Holder.BACKFILL) is None:
-                take_over(state, config, clock)
-        await dispatcher.run(_PATIENT)
+        while True:
+            alone = lock.acquire(Holder.BACKFILL) is None
+            if not state.is_in_place():
+                click.echo(f"{config.state} was replaced meanwhile: run the backfill again, for nothing more is sent")
+                return False
+            if alone and await _send_until_asked(config, state, clock, lock):
+                return True
+            if not alone and not outbox.pending(state, _reachable(config, state), clock.now()):
+                return True
+            await asyncio.sleep(_HANDED_OVER if alone else _LOOK_EVERY)
     finally:
         progress.cancel()
+
+
+async def _send_until_asked(config: Config, state: State, clock: Clock, lock: Lock) -> bool:
+    """Send what is due; False where another process asked for the lock first, which then is free."""
+    take_over(state, config, clock)
+    async with open_house(config, state, clock) as house:
+        sending = asyncio.create_task(house.dispatcher.run(_PATIENT))
+        asked = asyncio.create_task(_is_asked_for(lock))
+        try:
+            await asyncio.wait({sending, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+                return True
+            house.dispatcher.stop()
+            await end_tasks({sending})
+        finally:
+            sending.cancel()
+            asked.cancel()
+    lock.release()
+    return False
+
+
+async def _is_asked_for(lock: Lock) -> None:
+    while True:
+        if lock.is_asked_for():
+            return
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:

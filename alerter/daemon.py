@@ -1,6 +1,7 @@
 """The service: its lock, signals and reloads; it ends cleanly."""
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -25,6 +26,8 @@ from alerter.wiring import House, open_house, open_outlets
 log = logging.getLogger(__name__)
 
 _LOCK_WAIT = 1.0
+# A run under cron comes again; a backfill that hands over has done so by then.
+_ONCE_TRIES = 20
 _BEAT = 10.0
 # A channel on Slack hears at most one message in this time, whoever sends it.
 _PACE = 1.0
@@ -61,22 +64,26 @@ def _set_by(*numbers: signal.Signals) -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-async def _wait_for_lock(lock: Lock, environ: Mapping[str, str], stop: asyncio.Event) -> bool:
-    """Wait while a backfill tells; False where another `run` has the lock."""
-    told = False
-    while not stop.is_set():
+async def _take_lock(lock: Lock, environ: Mapping[str, str], stop: asyncio.Event, *, once: bool) -> Holder | None:
+    """Take the lock, from a backfill too: asked for it, that hands it over within seconds.
+
+    Returns what kind of process keeps the lock; None where it is ours, or where we are to stop.
+    """
+    for tries in itertools.count():
         holder = lock.acquire(Holder.RUN)
-        if holder is not Holder.BACKFILL:
-            return holder is None
-        if not told:
-            told = True
-            log.info("waits for a backfill that is telling; rounds begin when it is done")
-            notify(environ, "READY=1", "STATUS=waiting for a backfill to end")
+        if holder is not Holder.BACKFILL or (once and tries == _ONCE_TRIES):
+            return holder
+        if not tries:
+            log.info("a backfill is sending; rounds begin as soon as it has handed over")
+            notify(environ, "READY=1", "STATUS=waiting for a backfill to hand over")
+        lock.ask()
         if watchdog(environ, os.getpid()):
             notify(environ, "WATCHDOG=1")
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _LOCK_WAIT)
-    return True
+        if stop.is_set():
+            break
+    return None
 
 
 def take_over(state: State, config: Config, clock: Clock) -> None:
@@ -125,11 +132,11 @@ async def _serve(
     config: Config, clock: Clock, environ: Mapping[str, str], *, once: bool, load: Callable[[], Config] | None
 ) -> bool:
     with stopped_by_signals() as stop, _set_by(*[signal.SIGHUP] if load else []) as reload, Lock(config.state) as lock:
-        holder = lock.acquire(Holder.RUN)
+        holder = await _take_lock(lock, environ, stop, once=once)
         if holder is not None and once:
             log.warning("another alerter (%s) is at work on this state file; nothing to do", holder)
             return True
-        if holder is not None and not await _wait_for_lock(lock, environ, stop):
+        if holder is not None:
             log.error("another `alerter run` is at work on %s; this one ends", config.state)
             return False
         if stop.is_set():

@@ -24,7 +24,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Grouping
-from alerter.store import Holder, Lock, State
+from alerter.store import Holder, Lock, State, backup
 from alerter.tell.dispatch import Why
 from alerter.watch.backfill import patient_pages
 from alerter.watch.reader import Reader
@@ -615,6 +615,25 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
         assert mailbox.mails == []
     assert await asyncio.wait_for(running, HANG)
+    assert mailed(mailbox) == [["a"]]
+
+
+async def test_a_backfill_beside_a_daemon_sends_nothing_once_a_restore_replaced_its_file(
+    by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await poll(by_mail, Clock())
+    put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
+    copy = by_mail.state.with_name("copy.db")
+    backup.back_up(by_mail.state, copy)
+    with Lock(by_mail.state) as lock:
+        assert lock.acquire(Holder.RUN) is None
+        running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
+        await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
+        backup.restore(copy, by_mail.state, clock.now(), ())
+    assert not await asyncio.wait_for(running, 5)
+    assert "was replaced meanwhile" in capsys.readouterr().out
+    assert mailbox.mails == []
+    assert await backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
     assert mailed(mailbox) == [["a"]]
 
 

@@ -174,7 +174,7 @@ def notified(address: Path) -> Iterator[Callable[[], Awaitable[str]]]:
         yield said
 
 
-async def test_a_run_waits_for_a_backfill_and_says_so_to_the_log_and_to_systemd(
+async def test_a_run_waits_for_a_backfill_to_hand_over_and_tells_the_log_and_systemd(
     spawn: Spawn, wix: EmbeddedWix, path: Path, tmp_path: Path
 ) -> None:
     told: list[str] = []
@@ -188,9 +188,59 @@ async def test_a_run_waits_for_a_backfill_and_says_so_to_the_log_and_to_systemd(
         told.append(await said())
         process.terminate()
         _, out = await ended(process)
-    assert "STATUS=waiting for a backfill to end" in told[0]
+    assert "STATUS=waiting for a backfill to hand over" in told[0]
     assert "READY=1" in told[1]
-    assert "waits for a backfill" in out
+    assert "a backfill is sending" in out
+
+
+async def test_a_run_beside_a_backfill_watches_at_once_though_the_mail_server_is_dead(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    assert (await ended(await spawn("run", "--once")))[0] == 0
+    wix.add(SITE, {"content": {"rating": 1, "title": "Past"}})
+    await mailbox.stop()
+    backfill = await spawn("backfill", "--since", "2020-01-01")
+    await until(lambda: len(slack.posts) == 1)
+    async with watching(spawn, wix):
+        wix.add(SITE, STALE)
+        await until(lambda: len(slack.posts) == 2)
+        assert backfill.returncode is None
+    assert "Stale" in slack.posts[1].text
+
+
+async def test_a_backfill_goes_on_sending_when_the_run_it_handed_over_to_ends(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    assert (await ended(await spawn("run", "--once")))[0] == 0
+    wix.add(SITE, STALE)
+    slack.faults.always("chat.postMessage", Fault(status=503))
+    backfill = await spawn("backfill", "--since", "2020-01-01")
+    await until(lambda: slack.requests)
+    async with watching(spawn, wix) as process:
+        process.kill()
+        await ended(process)
+    slack.faults.clear()
+    code, out = await ended(backfill)
+    assert code == 0
+    assert "everything is delivered" in out
+    assert len(slack.posts) == 1
+
+
+async def test_a_single_round_beside_a_backfill_is_made_and_the_backfill_goes_on(
+    spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    assert (await ended(await spawn("run", "--once")))[0] == 0
+    slack.faults.always("chat.postMessage", Fault(status=503))
+    wix.add(SITE, STALE)
+    backfill = await spawn("backfill", "--since", "2020-01-01")
+    await until(lambda: slack.requests)
+    read = len(wix.queries())
+    _, out = await ended(await spawn("run", "--once"))
+    assert "nothing to do" not in out
+    assert len(wix.queries()) > read
+    slack.faults.clear()
+    assert (await ended(backfill))[0] == 0
+    assert len(slack.posts) == 1
 
 
 async def test_a_kill_between_the_service_taking_a_message_and_the_mark_repeats_nothing(

@@ -459,6 +459,30 @@ def test_a_lock_is_of_one_state_file(tmp_path: Path) -> None:
         assert other.acquire(Holder.RUN) is None
 
 
+def test_a_lock_knows_that_it_was_asked_for_until_it_is_taken_again(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with Lock(path) as first, Lock(path) as second:
+        assert first.acquire(Holder.BACKFILL) is None
+        assert not first.is_asked_for()
+        second.ask()
+        assert first.is_asked_for()
+        assert second.acquire(Holder.RUN) is Holder.BACKFILL
+        first.release()
+        assert not first.is_asked_for()
+        assert first.acquire(Holder.BACKFILL) is None
+        assert not first.is_asked_for()
+
+
+def test_a_state_file_that_is_replaced_is_not_in_place_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with State.open(path, migrate=True) as state:
+        assert state.is_in_place()
+        path.rename(tmp_path / "aside.db")
+        assert not state.is_in_place()
+        State.open(path, migrate=True).close()
+        assert not state.is_in_place()
+
+
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with Lock(tmp_path / "none" / "state.db") as lock, pytest.raises(StateError, match=r"state\.db\.lock"):
         lock.acquire(Holder.RUN)

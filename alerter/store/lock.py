@@ -8,6 +8,10 @@ from typing import Self
 
 from alerter.errors import StateError
 
+# What another process writes behind the holder's name, to ask for the lock.
+_ASKED = b"asked"
+_ASKED_AT = 16
+
 
 class Holder(StrEnum):
     """What kind of process holds the lock."""
@@ -35,7 +39,7 @@ class Lock:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            held_by = os.pread(fd, 16, 0).decode()
+            held_by = os.pread(fd, _ASKED_AT, 0).rstrip(b"\0").decode()
             os.close(fd)
             return Holder.BACKFILL if held_by == Holder.BACKFILL else Holder.RUN
         try:
@@ -46,6 +50,21 @@ class Lock:
             raise StateError(f"{self._path}: cannot be written: {error.strerror}") from error
         self._fd = fd
         return None
+
+    def ask(self) -> None:
+        """Ask the process that has the lock to hand it over: a backfill does so. Raises StateError."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, _ASKED, _ASKED_AT)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StateError(f"{self._path}: cannot be written: {error.strerror}") from error
+
+    def is_asked_for(self) -> bool:
+        """Whether another process has asked for the lock since we took it."""
+        return self._fd is not None and os.pread(self._fd, len(_ASKED), _ASKED_AT) == _ASKED
 
     def release(self) -> None:
         """Let the next process have it."""

@@ -38,6 +38,7 @@ class State:
         self._busy = False
         # How many transactions have changed something: while it grows, the file takes writes.
         self.written = 0
+        self._file = _identity(path)
 
     @classmethod
     def open(cls, path: Path, *, migrate: bool) -> Self:
@@ -118,6 +119,10 @@ class State:
         with self.transaction():
             # SQLite writes this number even where it is the same; nothing else uses it.
             self.execute("PRAGMA user_version = 0")
+
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to the file that is open; a restore puts another one there."""
+        return _identity(self.path) == self._file
 
     def note(self, sql: str, params: _Params = ()) -> int:
         """Change something that may be forgotten when the power fails: nobody waits for the disk.
@@ -225,6 +230,15 @@ def _check_sqlite() -> None:
 def _is_there(path: Path) -> bool:
     with translated(path):
         return path.exists() and path.stat().st_size > 0
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to now."""
+    with translated(path):
+        if not path.exists():
+            return None
+        found = path.stat()
+        return found.st_dev, found.st_ino
 
 
 def _keep_private(path: Path) -> None:
