@@ -14,7 +14,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateBusy, StateError
 from alerter.models import phrase_destination
-from alerter.reload import read_again
+from alerter.reload import Reload, read_again
 from alerter.rounds import Rounds, end_tasks
 from alerter.store import Holder, Lock, State, blocks, marker, messages, outbox, roster
 from alerter.systemd import notify, watchdog
@@ -29,6 +29,8 @@ _LOCK_WAIT = 1.0
 # A run under cron comes again; a backfill that hands over has done so by then.
 _ONCE_TRIES = 20
 _BEAT = 10.0
+# How soon a reload is tried again that the state file kept from being made.
+_RELOAD_AGAIN = 2.0
 # A channel on Slack hears at most one message in this time, whoever sends it.
 _PACE = 1.0
 # A run under cron comes again: what is held back now is due then.
@@ -37,11 +39,10 @@ _ONCE = (Why.NOTHING_DUE, Why.HELD_BACK, Why.PARKED, Why.NO_STATE)
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a running daemon is told from outside: to stop, or to go on with the config that `load` reads."""
+    """What a running daemon is asked for from outside: to stop, or to read its config again."""
 
     stop: asyncio.Event
-    reload: asyncio.Event
-    load: Callable[[], Config] | None
+    reload: Reload
 
 
 @contextmanager
@@ -148,10 +149,10 @@ async def _serve(
             marker.remove(config.state, environ)
             if once:
                 return await _run_once(config, state, clock, stop)
-            orders = Orders(stop, reload, load)
+            orders = Orders(stop, Reload(reload, load))
             while changed := await _run_for_ever(config, state, clock, environ, orders):
                 await clock.sleep(_PACE)
-                config = _taken_over(state, config, changed, clock)
+                config = _taken_over(state, config, changed, clock, orders.reload)
             return True
 
 
@@ -195,12 +196,14 @@ async def _tell_of(error: StateError, config: Config, clock: Clock, environ: Map
         marker.remove(config.state, environ)
 
 
-def _taken_over(state: State, config: Config, changed: Config, clock: Clock) -> Config:
+def _taken_over(state: State, config: Config, changed: Config, clock: Clock, reload: Reload) -> Config:
+    """Take the changed config over and return it; where that fails, the old one stays in force for now."""
     try:
         take_over(state, changed, clock)
     except StateError as error:
-        log.error("the changed config is not taken over, the old one stays in force: %s", error)  # noqa: TRY400
+        reload.put_off(error, config, clock, Troubles(state, config, clock, wake=lambda _: None))
         return config
+    reload.late_since = None
     return changed
 
 
@@ -257,7 +260,7 @@ async def _run_for_ever(
             log.info("running: %d sites, %d receivers", len(config.sites), len(config.receivers))
             notify(environ, "READY=1", _status(config, state, clock.now()))
             beating = asyncio.create_task(beat(config, state, clock, environ, rounds))
-            changed = await _obey(config, clock, environ, orders, house, telling)
+            changed = await _obey(config, state, clock, environ, orders, house, telling)
             log.info("%s: the work in hand is ended first", "reloading" if changed else "stopping")
             house.dispatcher.stop()
             await rounds.stop(telling)
@@ -269,6 +272,7 @@ async def _run_for_ever(
 
 async def _obey(
     config: Config,
+    state: State,
     clock: Clock,
     environ: Mapping[str, str],
     orders: Orders,
@@ -277,20 +281,30 @@ async def _obey(
 ) -> Config | None:
     """Wait until told to go on with another config, which is returned, or to end."""
     stopping = asyncio.create_task(orders.stop.wait())
+    reload, troubles = orders.reload, house.dispatcher.troubles
     while True:
-        asked = asyncio.create_task(orders.reload.wait())
+        asked = asyncio.create_task(reload.asked.wait())
         await asyncio.wait({telling, stopping, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        if telling.done() or stopping.done() or orders.load is None:
+        if telling.done() or stopping.done() or reload.load is None:
             stopping.cancel()
             notify(environ, "STOPPING=1")
             return None
-        orders.reload.clear()
+        reload.asked.clear()
         notify(environ, "RELOADING=1", f"MONOTONIC_USEC={round(clock.monotonic() * 1_000_000)}")
-        if changed := read_again(config, orders.load, house.dispatcher.troubles):
-            stopping.cancel()
-            return changed
+        if changed := read_again(config, reload.load, troubles):
+            try:
+                state.prove_writable()
+            except StateError as error:
+                reload.put_off(error, config, clock, troubles)
+            else:
+                stopping.cancel()
+                return changed
+        else:
+            reload.late_since = None
         notify(environ, "READY=1")
+        if reload.late_since is not None:
+            await asyncio.wait({telling, stopping}, timeout=_RELOAD_AGAIN, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def beat(config: Config, state: State, clock: Clock, environ: Mapping[str, str], rounds: Rounds) -> None:

@@ -1,14 +1,41 @@
 """A changed config for a running daemon: taken over as a whole, or not at all."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import ConfigError, StateError
 from alerter.trouble import Troubles
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Reload:
+    """The reload that was asked for last: it is wanted until its config is in force, or refused.
+
+    `late_since` is when the state file first kept the config from being taken over, by the monotonic clock.
+    """
+
+    asked: asyncio.Event
+    load: Callable[[], Config] | None
+    late_since: float | None = None
+
+    def put_off(self, error: StateError, config: Config, clock: Clock, troubles: Troubles) -> None:
+        """Keep the reload wanted; when that lasts, it is trouble."""
+        self.asked.set()
+        now = clock.monotonic()
+        if self.late_since is None:
+            self.late_since = now
+            log.warning("the changed config is taken over later, the old one stays in force until then: %s", error)
+        if now - self.late_since >= config.poll.trouble_after.total_seconds():
+            with suppress(StateError):  # then the state alarm notifies people
+                troubles.begin("config", str(error))
 
 
 def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -> Config | None:

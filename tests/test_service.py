@@ -6,9 +6,10 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -261,6 +262,21 @@ async def test_one_fault_keeps_the_whole_old_config_and_is_told_until_a_reload_w
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 3)
     assert mailbox.mails[2].subject == "alerter: it is over; it was: the changed config is not in force"
     assert systemd.heard("RELOADING=1") == 3
+
+
+@pytest.mark.slow
+async def test_a_reload_while_the_state_file_is_locked_is_made_once_it_is_free(
+    path: Path, systemd: Systemd, wix: EmbeddedWix
+) -> None:
+    async with running(path, systemd) as daemon:
+        await until(lambda: len(wix.queries()) >= 2)
+        (path.parent / "sites.d" / "cafe.toml").write_text(CAFE)
+        with closing(sqlite3.connect(path.parent / "state.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            daemon.reload()
+            await until(lambda: daemon.logged("the changed config is taken over later"))
+        await until(lambda: daemon.logged("running: 2 sites, 3 receivers"))
+    assert daemon.log.read_text().count("is taken over later") == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,28 @@
+"""A reload that the state file keeps from being made: it stays wanted, and is trouble when that lasts."""
+
+import asyncio
+from datetime import timedelta
+
+from alerter.config import Config
+from alerter.errors import StateBusy
+from alerter.reload import Reload
+from alerter.store import State, troubles
+from alerter.trouble import Troubles
+from tests.conftest import SetClock
+
+
+def test_a_reload_that_is_put_off_stays_wanted_and_is_trouble_when_that_lasts(
+    config: Config, state: State, clock: SetClock
+) -> None:
+    reload = Reload(asyncio.Event(), None)
+    about = Troubles(state, config, clock, wake=lambda _: None)
+    locked = StateBusy("state.db: is locked by another process")
+    for span in (timedelta(), config.poll.trouble_after - timedelta(seconds=1)):
+        clock.advance(seconds=span.total_seconds())
+        reload.asked.clear()
+        reload.put_off(locked, config, clock, about)
+        assert reload.asked.is_set()
+        assert troubles.current(state) == []
+    clock.advance(seconds=1)
+    reload.put_off(locked, config, clock, about)
+    assert [(each.scope, each.reason) for each in troubles.current(state)] == [("config", str(locked))]
