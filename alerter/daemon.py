@@ -15,6 +15,7 @@ from alerter.config import Config
 from alerter.errors import StateBusy, StateError
 from alerter.models import phrase_destination
 from alerter.reload import Reload, read_again
+from alerter.reroute import reroute
 from alerter.rounds import Rounds, end_tasks
 from alerter.store import Holder, Lock, State, blocks, marker, messages, outbox, roster
 from alerter.systemd import notify, watchdog
@@ -90,23 +91,33 @@ async def _take_lock(lock: Lock, environ: Mapping[str, str], stop: asyncio.Event
 def take_over(state: State, config: Config, clock: Clock) -> None:
     """Put in order what the last process or the last config left.
 
-    What was on its way is in doubt. Of receivers and sites that the config does not have any more, what waits is
-    cancelled (new reviews of a site still go out), and their trouble is over. What is parked is tried once.
+    What was on its way is in doubt. Everything that waits is routed again. Of sites that the config does not have any
+    more, what waits is cancelled but for new reviews; their trouble and that of removed receivers is over. What is
+    parked is tried once.
     """
     with state.transaction():
         doubtful = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
-        removed = outbox.cancel_for_others(state, config.destinations())
+        rerouted = reroute(state, config, clock.now())
         sites = roster.note(state, {site.site_id: site.name for site in config.sites})
-        Troubles(state, config, clock, wake=lambda _: None).end_of_others()
+        troubles = Troubles(state, config, clock, wake=lambda _: None)
+        troubles.end_of_others()
+        for site in config.sites:
+            if number := rerouted.unrouted[site.site_id]:
+                troubles.begin(
+                    f"unrouted:{site.site_id}", f"{number} alerts were for receivers that may not get them now"
+                )
         blocks.try_soon(state)
     if doubtful:
         log.warning("%d messages were on their way when the last process ended; they are settled first", doubtful)
-    for destination in removed:
+    for old, new in rerouted.renamed.items():
+        log.info("%s is %s now, and gets what waited for it", phrase_destination(old), phrase_destination(new))
+    for destination, number in rerouted.cancelled.items():
         log.warning(
-            "%s is not in the config any more: what waited for it is cancelled",
-            phrase_destination(destination),
+            "%s: %d deliveries that the config has no longer are cancelled", phrase_destination(destination), number
         )
+    for destination, number in rerouted.added.items():
+        log.info("%s: gets %d alerts that waited for others", phrase_destination(destination), number)
     for name, number in sites.items():
         log.warning(
             'site "%s" is not in the config any more: %d deliveries, none of them new, are cancelled', name, number

@@ -9,7 +9,7 @@ from alerter import trouble_rules as rules
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, to_ms
-from alerter.store import State, blocks, reviews, roster, troubles
+from alerter.store import State, blocks, rerouting, reviews, roster, troubles
 from alerter.store.blocks import Block
 from alerter.store.reviews import Raised
 from alerter.store.troubles import Trouble
@@ -26,7 +26,7 @@ class Troubles:
     `destination:<destination>`, `message:<destination>` (refused ones), `erasure:<destination>`
     (words that still stand on Slack), `addresses:<receiver>`, `service:<name>`,
     `method:<service>:<name>`, `template:<file>`, `job:<name>` (of the daemon's own), `state` (the
-    state file could not be written), or `config` (one that was not taken over).
+    state file could not be written), `unrouted:<site id>` (its alerts), or `config` (one that was not taken over).
     """
 
     def __init__(self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
@@ -121,6 +121,8 @@ class Troubles:
             return not troubles.has_failures(self._state, name, trouble.since)
         if kind == "method":
             return trouble.scope not in found
+        if kind == "unrouted":
+            return not rerouting.has_unrouted(self._state, name)
         return kind in ("destination", "service", "addresses") and trouble.scope not in {*found, *blocked}
 
     def _follow_up(self, trouble: Trouble, now: datetime) -> None:
@@ -214,7 +216,7 @@ def recipients_for(scope: str, config: Config, unreachable: Collection[str] = ()
     These are all that it concerns and that work; where receivers are marked for trouble, theirs. Those that are
     unreachable are left out, unless that leaves none.
     """
-    concerned = _concerned(scope, config)
+    concerned = concerned_by(scope, config)
     marked = [each for each, receiver in concerned.items() if receiver.trouble]
     for choice in (marked, list(concerned)):
         if working := [each for each in choice if each not in unreachable]:
@@ -222,8 +224,8 @@ def recipients_for(scope: str, config: Config, unreachable: Collection[str] = ()
     return marked or list(concerned)
 
 
-def _concerned(scope: str, config: Config) -> dict[str, Receiver]:
-    """The destinations that trouble concerns: each customer's trouble is its own.
+def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
+    """Return the destinations that trouble concerns: each customer's trouble is its own.
 
     Trouble with a destination concerns the others that get alerts of one of its sites; if there are none, a single
     refused message concerns the destination itself. Templates concern every receiver.
@@ -242,7 +244,7 @@ def _concerned(scope: str, config: Config) -> dict[str, Receiver]:
         }
     if kind == "erasure":
         return {name: every[name]} if name in every else {}
-    if kind in ("site", "private"):
+    if kind in ("site", "private", "unrouted"):
         sites = {site.name for site in config.sites if site.site_id == name}
         return {each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)}
     broken = {each: receiver for each, receiver in every.items() if _breaks(scope, receiver, each, config)}
@@ -264,6 +266,11 @@ def _key(kind: AlertKind, trouble: Trouble) -> str:
     return f"{kind}:{trouble.scope}:{trouble.since.isoformat(timespec='milliseconds')}"
 
 
+def scope_of(key: str) -> str:
+    """Return the scope from the key of an alert of trouble: what stands before its moment, which has three colons."""
+    return key.partition(":")[2].rsplit(":", 4)[0]
+
+
 def _is_known(scope: str, config: Config) -> bool:
     """Whether a config has what a scope is about."""
     kind, _, name = scope.partition(":")
@@ -271,6 +278,7 @@ def _is_known(scope: str, config: Config) -> bool:
         "config": [],
         "site": [site.site_id for site in config.sites],
         "private": [site.site_id for site in config.sites],
+        "unrouted": [site.site_id for site in config.sites],
         "destination": config.destinations(),
         "message": config.destinations(),
         "erasure": config.destinations(),

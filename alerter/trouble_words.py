@@ -19,6 +19,10 @@ _WHAT_AND_REMEDY = {
         "reviews of {} that are not published cannot be read any more",
         "grant its key or app Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) again",
     ),
+    "unrouted": (
+        "alerts of {} go to no receiver",
+        "look at the open reviews in `alerter status`, and correct `[[receivers]]` in the config",
+    ),
     "job": (
         "alerter cannot do a part of its work: {}",
         "look at its log, and report what stands there",
@@ -57,7 +61,7 @@ def describe(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str,
         name, _, method = name.rpartition(":")
         kind = f"method:{method}"
     shown = name
-    if kind in ("site", "private"):
+    if kind in ("site", "private", "unrouted"):
         shown = sites.get(name, name)
     elif kind in ("destination", "message", "erasure"):
         shown = phrase_destination(name)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerter.models import Alert, AlertKind, Entry, Form, Grouping, Known, Message, Product, Receipt, Status
-from alerter.store import State, blocks, lifetime, messages, outbox, products, reminders, report, reviews
+from alerter.store import State, blocks, lifetime, messages, outbox, products, reminders, report, rerouting, reviews
 from alerter.store.outbox import Due
 from tests.conftest import SITE, review
 
@@ -197,26 +197,27 @@ def test_a_retry_does_not_call_a_service_before_the_time_that_it_named(state: St
     assert blocks.held_back(state, "service:slack", T0 + MINUTE)
 
 
-def test_what_waits_for_a_receiver_that_the_config_does_not_name_is_cancelled(state: State) -> None:
+def test_what_waits_for_a_destination_that_is_gone_is_cancelled_and_its_message_in_doubt_deleted(state: State) -> None:
+    there = ["email:owner", "slack:support"]
     queue(state, 1, 2, 3, receivers=["email:owner", "renamed"])
     kept = claim(state, 1)
     messages.mark_sent(state, claim(state, 1, receiver="renamed"), OK)
     doubted = claim(state, 2, receiver="renamed")
 
-    assert outbox.cancel_for_others(state, ["email:owner", "slack:support"]) == ["renamed"]
+    rerouting.cancel(state, rerouting.queued_for_others(state, there))
 
     assert status(state, "renamed") == {1: "sent", 2: "cancelled", 3: "cancelled"}
     assert status(state) == dict.fromkeys((1, 2, 3), "pending")
     assert messages.unsettled(state, "renamed", T0) is None
-    assert message_row(state, doubted)["status"] == "failed"
+    assert not state.row("SELECT * FROM messages WHERE id = ?", [doubted.id])
     assert message_row(state, kept)["status"] == "sending"
-    assert outbox.cancel_for_others(state, ["email:owner", "slack:support"]) == []
+    assert rerouting.queued_for_others(state, there) == []
 
 
 def test_what_was_cancelled_or_sent_is_not_touched_by_a_late_answer(state: State) -> None:
     queue(state, 1)
     message = claim(state, 1)
-    outbox.cancel_for_others(state, ["slack:support"])
+    rerouting.cancel(state, rerouting.queued_for_others(state, ["slack:support"]))
 
     messages.mark_sent(state, message, OK)
 

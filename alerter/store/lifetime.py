@@ -61,7 +61,10 @@ def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:
 
 
 def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
-    """Note that what messages say of these reviews has changed since; returns the destinations of these messages."""
+    """Note that what messages say of these reviews has changed since; returns the destinations of these messages.
+
+    Messages of destinations that the config does not have any more stay as they are: nothing updates them.
+    """
     if not ids:
         return set()
     rows = state.rows(
@@ -70,6 +73,8 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
         " WHERE (slack_ts IS NOT NULL OR status IN ('sending', 'in_doubt'))"
         " AND id IN (SELECT deliveries.message FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         "  WHERE alerts.site_id = ? AND alerts.review_id IN (SELECT value FROM json_each(?)))"
+        " AND NOT EXISTS (SELECT 1 FROM destinations WHERE destinations.destination = messages.destination"
+        "  AND present = 0)"
         " RETURNING destination",
         [site_id, json.dumps(list(ids))],
     )

@@ -116,26 +116,13 @@ def name_media(state: State, media: Mapping[str, str]) -> None:
         )
 
 
-def cancel_for_others(state: State, destinations: Collection[str]) -> list[str]:
-    """Cancel what waits for destinations that the config does not have; return their names."""
-    names = json.dumps(list(destinations))
-    gone = "destination NOT IN (SELECT value FROM json_each(?))"
-    with state.transaction():
-        found = state.rows(
-            f"SELECT DISTINCT destination FROM deliveries WHERE status = 'pending' AND {gone}",
-            [names],
-        )
-        state.execute(
-            f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND {gone}",
-            [names],
-        )
-        state.execute(
-            "UPDATE messages SET status = 'failed', due_at = NULL,"
-            " error = 'the config does not have its destination any more'"
-            f" WHERE status IN ('sending', 'in_doubt') AND {gone}",
-            [names],
-        )
-    return [row["destination"] for row in found]
+def shorten_holds(state: State, destination: str, latest: datetime) -> int:
+    """Have nothing be held for longer than until a moment; returns how many deliveries that concerns."""
+    return state.execute(
+        "UPDATE deliveries SET due_at = :latest WHERE destination = :destination AND status = 'pending'"
+        " AND message IS NULL AND due_at > :latest",
+        {"destination": destination, "latest": to_ms(latest)},
+    )
 
 
 def requeue(state: State) -> tuple[int, int]:

@@ -332,3 +332,16 @@ def reminders_for_each_destination(db: Database) -> None:
     )
     for table, column in (("reviews", "told_at"), ("reviews", "reminded"), ("pruned_reviews", "reminded")):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+
+@migrations()
+def destinations_are_on_record(db: Database) -> None:
+    """Keep what the last config had: only against that it shows which destinations are new.
+
+    addresses are hashes of where a destination leads, rules what may be sent there, both as JSON.
+    present is 0 once the config does not have it any more.
+    """
+    db.execute(
+        "CREATE TABLE destinations (destination TEXT PRIMARY KEY, addresses TEXT NOT NULL, rules TEXT NOT NULL,"
+        " present INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
