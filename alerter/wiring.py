@@ -1,10 +1,10 @@
 """Builds what the commands run from a config: the two halves, and what lies between them."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import ModuleType
 
@@ -23,6 +23,7 @@ from alerter.tell.render import Renderer
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.watch.poll import Poller
+from alerter.watch.quiet import quiet_until
 from alerter.watch.reader import Reader
 from alerter.watch.wix import WixClient
 
@@ -116,6 +117,7 @@ def _email_outlet(config: Config, receiver: Receiver, renderer: Renderer) -> Out
         _MAIL_DIGEST,
         refuse=partial(renderer.refuse, ".html"),
         faults=renderer.faults,
+        held_until=_held_until(config, receiver),
     )
 
 
@@ -132,7 +134,13 @@ def _slack_outlet(config: Config, receiver: Receiver, notifier: Notifier, render
         budget=_SLACK_BUDGET,
         refuse=partial(renderer.refuse, ".slack.json"),
         faults=renderer.faults,
+        held_until=_held_until(config, receiver),
     )
+
+
+def _held_until(config: Config, receiver: Receiver) -> Callable[[datetime], datetime | None]:
+    """What tells when the receiver's quiet hours end that a moment lies in (None: it lies in none)."""
+    return lambda now: quiet_until(receiver.quiet, now, config.timezone) if receiver.quiet else None
 
 
 def _slack() -> ModuleType:

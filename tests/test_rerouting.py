@@ -17,6 +17,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
 from alerter.store import State, outbox
 from alerter.store.prune import prune
+from alerter.tell.dispatch import Why
 from alerter.trouble import Troubles
 from alerter.wiring import open_house
 from tests.conftest import CHANNEL, SECRETS, SITE, SetClock
@@ -253,6 +254,40 @@ async def test_what_waits_for_a_dead_mail_server_is_not_held_by_new_quiet_hours(
     assert due_at(changed) <= clock.now()
 
 
+async def test_what_a_clock_held_that_was_days_ahead_leaves_once_the_clock_is_right(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, state: State
+) -> None:
+    config = load(mail("owner", NIGHT))
+    clock.step(days=3, hours=2)
+    async with open_house(config, state, clock) as house:
+        assert await house.poller.round(config.sites[0])
+        wix.add(SITE, {"content": {"rating": 1, "title": "Hard"}})
+        assert await house.poller.round(config.sites[0])
+        assert await house.dispatcher.run((Why.NOTHING_DUE,))
+        assert mailbox.mails == []
+        clock.step(days=-3, hours=-2)
+        for _ in range(2):
+            assert await house.dispatcher.run((Why.NOTHING_DUE,))
+    assert len(mailbox.mails) == 1
+
+
+async def test_what_a_clock_held_that_was_days_ahead_waits_for_the_end_of_this_night(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, state: State
+) -> None:
+    config = load(mail("owner", NIGHT))
+    clock.step(days=3, hours=2)
+    async with open_house(config, state, clock) as house:
+        assert await house.poller.round(config.sites[0])
+        wix.add(SITE, {"content": {"rating": 1, "title": "Hard"}})
+        assert await house.poller.round(config.sites[0])
+        clock.step(days=-3)
+        assert await house.dispatcher.run((Why.NOTHING_DUE,))
+        assert mailbox.mails == []
+        clock.advance(hours=9)
+        assert await house.dispatcher.run((Why.NOTHING_DUE,))
+    assert len(mailbox.mails) == 1
+
+
 # A receiver that is gone
 
 
@@ -414,6 +449,25 @@ async def test_trouble_that_only_a_removed_receiver_was_to_be_notified_of_goes_t
     assert [(row["destination"], row["status"]) for row in found] == [
         ("email:ops", "cancelled"),
         ("email:owner", "pending"),
+    ]
+
+
+# Reopened reviews
+
+
+async def test_a_reopened_review_is_not_sent_to_a_receiver_that_may_not_get_it_any_more(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, night: Callable[..., Any]
+) -> None:
+    await night(mail("owner", NIGHT), mail("gone", NIGHT), mail("ops", NIGHT))
+    changed = load(mail("owner", 'sites = ["Café"]'), mail("ops", NIGHT))
+    for change in ("REJECTED", "APPROVED"):
+        wix.moderate(SITE, "r1", change)
+        assert await once(changed, clock, hours=1)
+    assert await once(changed, clock, hours=12)
+    assert rows(changed) == [
+        ("new:r1", "email:gone", "cancelled"),
+        ("new:r1", "email:ops", "sent"),
+        ("new:r1", "email:owner", "cancelled"),
     ]
 
 

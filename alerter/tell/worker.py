@@ -161,7 +161,7 @@ class Worker:
         # What is due may have to wait all the same, where it was attempted just now.
         is_due = messages.unsettled(self._state, destination, now) is not None
         settled_at = now if is_due else messages.settled_next(self._state, destination)
-        due_at = outbox.next_due(self._state, destination, now)
+        due_at = self._due_next(now)
         waits = [due_at, settled_at, self._updates.next_at(now)]
         seconds = min((max((at - now).total_seconds(), 0.0) for at in waits if at is not None), default=None)
         if settled_at and messages.is_in_doubt(self._state, destination):
@@ -169,6 +169,18 @@ class Worker:
             why = Why.SETTLING if wait <= _SETTLED_SOON else Why.IN_DOUBT
             return Pause(why, max(seconds or 0.0, self._too_early()))
         return Pause(Why.NOTHING_DUE, seconds)
+
+    def _due_next(self, now: datetime) -> datetime | None:
+        """Return when the next delivery may leave, which nothing holds longer than the quiet hours.
+
+        A clock that was ahead for a while may have held it until a night far away.
+        """
+        destination = self._outlet.destination
+        due_at = outbox.next_due(self._state, destination, now)
+        latest = self._outlet.held_until(now) or now
+        if due_at and due_at > latest and outbox.shorten_holds(self._state, destination, latest):
+            return latest
+        return due_at
 
     async def _looked(self, now: datetime) -> bool:
         """Where nothing is to be sent, look whether what failed works again; False: nothing failed."""
