@@ -23,7 +23,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
-from alerter.models import Grouping
+from alerter.models import Grouping, receiver_of
 from alerter.store import Holder, Lock, State, backup
 from alerter.tell.dispatch import Why
 from alerter.watch.backfill import patient_pages
@@ -95,8 +95,8 @@ def alerts(config: Config) -> list[str]:
 
 def deliveries(config: Config) -> Counter[tuple[str, str]]:
     with record(config) as state:
-        rows = state.rows("SELECT receiver, status FROM deliveries")
-    return Counter((row["receiver"], row["status"]) for row in rows)
+        rows = state.rows("SELECT destination, status FROM deliveries")
+    return Counter((receiver_of(row["destination"]), row["status"]) for row in rows)
 
 
 def named(text: str) -> list[str]:
@@ -391,7 +391,7 @@ async def test_a_backfill_reminds_of_nothing_it_told_of(by_mail: Config, clock: 
     put(wix, "a")
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     with record(by_mail) as state:
-        assert state.value("SELECT count(*) FROM reviews WHERE told_at IS NOT NULL") == 0
+        assert state.value("SELECT count(*) FROM reminders") == 0
 
 
 @pytest.mark.parametrize("grouping", [Grouping.DIGEST, None], ids=["digest", "none"])
@@ -629,7 +629,7 @@ async def test_a_backfill_beside_a_daemon_sends_nothing_once_a_restore_replaced_
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
-        backup.restore(copy, by_mail.state, clock.now(), ())
+        backup.restore(copy, by_mail.state, clock.now())
     assert not await asyncio.wait_for(running, 5)
     assert "was replaced meanwhile" in capsys.readouterr().out
     assert mailbox.mails == []
