@@ -23,7 +23,7 @@ async def test_five_thousand_alerts_are_few_messages_and_name_every_review(
     raised = [
         Raised(
             Alert(f"new:{SITE}:{each.review.id}", AlertKind.NEW, SITE, each.review.id),
-            [("owner", None), ("support", None)],
+            [("email:owner", None), ("slack:support", None)],
         )
         for each in known
     ]

@@ -80,6 +80,15 @@ def test_another_attempt_is_counted_before_the_call(state: State) -> None:
     assert (found.plain, found.builtin) == (True, True)
 
 
+def test_what_a_dead_process_left_is_to_be_settled_at_once(state: State) -> None:
+    queue(state, 1)
+    claim(state, 1)
+    messages.recover(state)
+
+    assert messages.settled_next(state, "email:owner") == T0
+    assert messages.unsettled(state, "email:owner", T0) is not None
+
+
 def test_what_a_dead_process_left_is_in_doubt(state: State) -> None:
     queue(state, 1, 2, 3, receivers=["email:owner", "slack:support"])
     sending, doubted, done = claim(state, 1), claim(state, 2), claim(state, 3)
@@ -256,6 +265,7 @@ def test_a_message_that_is_looked_for_is_still_so_after_the_process_died(state: 
 
     messages.recover(state)
 
+    assert messages.settled_next(state, "slack:support") == T0
     kept = messages.unsettled(state, "slack:support", T0)
     assert kept is not None
     assert (kept.lost, kept.look) == (1, "around abc")

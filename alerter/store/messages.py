@@ -58,7 +58,7 @@ def settled_next(state: State, destination: str) -> datetime | None:
     """Return when the next message is to be settled."""
     return _moment(
         state.value(
-            f"SELECT min(due_at) FROM messages WHERE destination = ? AND ({_UNDER_WAY}"
+            f"SELECT min(coalesce(due_at, attempted_at)) FROM messages WHERE destination = ? AND ({_UNDER_WAY}"
             " OR (to_left IS NOT NULL AND status = 'sent'))",
             [destination],
         )
@@ -82,7 +82,7 @@ def changed_next(state: State, destination: str) -> datetime | None:
     """Return when the next message on Slack is to be changed."""
     return _moment(
         state.value(
-            "SELECT min(due_at) FROM messages WHERE destination = ? AND stale AND status = 'sent'"
+            "SELECT min(coalesce(due_at, attempted_at)) FROM messages WHERE destination = ? AND stale AND status = 'sent'"
             " AND slack_ts IS NOT NULL",
             [destination],
         )
