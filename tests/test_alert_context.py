@@ -243,7 +243,7 @@ async def test_a_mention_in_the_config_reaches_slack(
         receivers=f'[[receivers]]\nname = "s"\nslack = "{CHANNEL}"\nmention = "U0123456789"\nmention_max_rating = 1',
     )  # fmt: skip
     about: list[Review] = [replace(STALE, id="one", rating=1), replace(STALE, id="two", rating=2)]
-    raised = [Raised(Alert(f"new:{each.id}", AlertKind.NEW, SITE, each.id), [("s", None)]) for each in about]
+    raised = [Raised(Alert(f"new:{each.id}", AlertKind.NEW, SITE, each.id), [("slack:s", None)]) for each in about]
     with state.transaction():
         reviews.put_reviews(state, SITE, [reviews.Known(each, reviews.Status.OPEN) for each in about], clock.now())
         reviews.raise_alerts(state, raised, clock.now())

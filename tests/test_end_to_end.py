@@ -184,9 +184,9 @@ async def test_what_waited_for_a_renamed_receiver_is_cancelled_and_logged(
     path = write_config(wix, slack, mailbox, receivers='[[receivers]]\nname = "boss"\nemail = ["boss@example.com"]')
     renamed = load_config(path, SECRETS, secrets=True)
     assert await once(renamed)
-    assert 'receiver "support" is not in the config any more' in caplog.text
+    assert "support (Slack) is not in the config any more" in caplog.text
     with State.open(config.state, migrate=False) as state:
-        left = state.rows("SELECT receiver, status FROM deliveries ORDER BY receiver")
-    assert {"receiver": "support", "status": "cancelled"} in left
-    assert {"receiver": "owner", "status": "sent"} in left
+        left = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
+    assert {"destination": "slack:support", "status": "cancelled"} in left
+    assert {"destination": "email:owner", "status": "sent"} in left
     assert not any(row["status"] == "pending" for row in left)

@@ -27,7 +27,7 @@ from alerter.wiring import House, open_house
 from tests.conftest import SetClock
 from tests.world import CHANNELS, SECRETS, SITE, World
 
-RECEIVERS = ("owner", *CHANNELS)
+DESTINATIONS = ("email:owner", *(f"slack:{channel}" for channel in CHANNELS))
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _ROUNDS_TO_SETTLE = 30
@@ -205,8 +205,8 @@ class Play:
         self.model.must_hear |= there - self.model.answered
 
     async def dispatch(self, steps: int) -> None:
-        for receiver in RECEIVERS * steps:
-            await self.house.dispatcher._workers[receiver].step()
+        for destination in DESTINATIONS * steps:
+            await self.house.dispatcher._workers[destination].step()
 
     async def dies(self, transactions: int, after_the_commit: bool) -> None:
         self.state.transactions_left = transactions
@@ -245,14 +245,14 @@ class Play:
         for _ in range(_ROUNDS_TO_SETTLE):
             await self.retry()
             await self.round()
-            for receiver in RECEIVERS:
-                await self.work(receiver)
+            for destination in DESTINATIONS:
+                await self.work(destination)
             if not self.state.rows("SELECT * FROM deliveries WHERE status IN ('pending', 'failed')"):
                 return
         raise AssertionError("pending does not fall to zero")
 
-    async def work(self, receiver: str) -> None:
-        worker = self.house.dispatcher._workers[receiver]
+    async def work(self, destination: str) -> None:
+        worker = self.house.dispatcher._workers[destination]
         while (pause := await worker.step()) is None or pause.why is not Why.NOTHING_DUE or pause.seconds is not None:
             if pause and pause.seconds is None:
                 return
@@ -260,32 +260,35 @@ class Play:
 
     def check(self) -> None:
         rows = self.state.rows(
-            "SELECT key, kind, review_id, receiver, deliveries.status FROM alerts"
+            "SELECT key, kind, review_id, destination, deliveries.status FROM alerts"
             " JOIN deliveries ON alert = alerts.id WHERE kind IN ('new', 'lowered')"
         )
         assert {row["status"] for row in rows} <= {"sent", "cancelled"}
         assert {row["review_id"] for row in rows if row["status"] == "cancelled"} <= self.model.answered
-        assert Counter((row["key"], row["receiver"]) for row in rows) == Counter(
-            {(key, receiver): 1 for key in {row["key"] for row in rows} for receiver in RECEIVERS}
+        assert Counter((row["key"], row["destination"]) for row in rows) == Counter(
+            {(key, each): 1 for key in {row["key"] for row in rows} for each in DESTINATIONS}
         )
         heard = {row["review_id"] for row in rows}
         assert self.model.must_hear <= heard
         assert heard <= self.model.must_hear | self.model.may_hear
         lowered = [row["key"] for row in rows if row["kind"] == "lowered"]
         assert {key.split(":")[2] for key in lowered} >= self.model.must_hear_again
-        assert len(lowered) <= len(RECEIVERS) * sum(rating == 1 for rating in self.model.lowest.values())
+        assert len(lowered) <= len(DESTINATIONS) * sum(rating == 1 for rating in self.model.lowest.values())
         self.check_services()
 
     def check_services(self) -> None:
         """Each message that was sent has arrived: on Slack once, by mail at least once and under one Message-ID."""
         for channel in CHANNELS:
             posts = [post for post in self.world.slack.posts if post.channel == channel]
-            assert sorted((post.metadata or {})["event_payload"]["message"] for post in posts) == self.sent(channel)
-        assert sorted({mail.message_id.strip("<>") for mail in self.world.mailbox.mails}) == self.sent("owner")
+            assert sorted((post.metadata or {})["event_payload"]["message"] for post in posts) == self.sent(
+                f"slack:{channel}"
+            )
+        assert sorted({mail.message_id.strip("<>") for mail in self.world.mailbox.mails}) == self.sent("email:owner")
 
-    def sent(self, receiver: str) -> list[str]:
+    def sent(self, destination: str) -> list[str]:
         rows = self.state.rows(
-            "SELECT message_id FROM messages WHERE status = 'sent' AND receiver = ? ORDER BY message_id", [receiver]
+            "SELECT message_id FROM messages WHERE status = 'sent' AND destination = ? ORDER BY message_id",
+            [destination],
         )
         return [row["message_id"] for row in rows]
 

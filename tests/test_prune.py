@@ -52,9 +52,9 @@ def tell(state: State) -> None:
         alerts = [each.alert for each in outbox.due(state, receiver, now, 100)]
         form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         if alerts and (message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)):
-            messages.mark_sent(state, message, Receipt("ok", None, ts), [], subject="Stale on arrival")
-        while changed := messages.outdated(state, receiver):
-            messages.mark_updated(state, *changed, [])
+            messages.mark_sent(state, message, Receipt("ok", None, ts), "Stale on arrival")
+        while changed := messages.outdated(state, receiver, now):
+            messages.mark_updated(state, *changed)
 
 
 async def forget(state: State, now: datetime) -> int:
@@ -82,10 +82,11 @@ def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
         )
         state.execute(
             "INSERT INTO messages (id, destination, form, status, message_id, attempts, attempted_at)"
-            f" VALUES ({first}, 'owner', 'digest', 'sent', '{at}', 1, {at})"
+            f" VALUES ({first}, 'email:owner', 'digest', 'sent', '{at}', 1, {at})"
         )
         state.execute(
-            "INSERT INTO deliveries SELECT id, 'owner', 'sent', 'burst', 0, :first FROM alerts WHERE id >= :first",
+            "INSERT INTO deliveries (alert, destination, status, grouping, due_at, message)"
+            " SELECT id, 'email:owner', 'sent', 'burst', 0, :first FROM alerts WHERE id >= :first",
             {"first": first},
         )
 

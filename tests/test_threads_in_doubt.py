@@ -174,7 +174,6 @@ async def test_a_reminder_that_went_to_the_channel_for_want_of_its_thread_is_fou
     assert len(table.said(REMINDER)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="Slack posts it in the channel, and it is not taken back yet")
 async def test_a_closing_in_doubt_whose_thread_is_deleted_meanwhile_is_not_said(table: Table) -> None:
     table.queue(CLOSED, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="before"))

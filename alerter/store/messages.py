@@ -82,8 +82,8 @@ def changed_next(state: State, destination: str) -> datetime | None:
     """Return when the next message on Slack is to be changed."""
     return _moment(
         state.value(
-            "SELECT min(coalesce(due_at, attempted_at)) FROM messages WHERE destination = ? AND stale AND status = 'sent'"
-            " AND slack_ts IS NOT NULL",
+            "SELECT min(coalesce(due_at, attempted_at)) FROM messages WHERE destination = ? AND stale"
+            " AND status = 'sent' AND slack_ts IS NOT NULL",
             [destination],
         )
     )
