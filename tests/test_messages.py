@@ -85,7 +85,7 @@ def test_what_a_dead_process_left_is_to_be_settled_at_once(state: State) -> None
     claim(state, 1)
     messages.recover(state)
 
-    assert messages.settled_next(state, "email:owner") == T0
+    assert messages.settled_next(state, "email:owner", T0) == T0
     assert messages.unsettled(state, "email:owner", T0) is not None
 
 
@@ -209,7 +209,7 @@ def test_a_message_in_doubt_waits_until_its_moment_and_lets_others_pass(state: S
 
     assert messages.is_in_doubt(state, "slack:support")
     assert messages.unsettled(state, "slack:support", T0) is None
-    assert messages.settled_next(state, "slack:support") == T0 + MINUTE
+    assert messages.settled_next(state, "slack:support", T0) == T0 + MINUTE
     assert (found := messages.unsettled(state, "slack:support", T0 + MINUTE))
     assert found.id == second
     assert (found := messages.unsettled(state, "slack:support", T0 + HOUR))
@@ -232,6 +232,7 @@ def test_a_clock_that_was_set_back_makes_no_message_in_doubt_wait_longer(state: 
     in_doubt(state, 1, T0 + MINUTE)
 
     assert messages.unsettled(state, "slack:support", T0 - HOUR) is not None
+    assert messages.settled_next(state, "slack:support", T0 - HOUR) == T0 - HOUR
 
 
 def test_each_lost_answer_is_counted_and_begins_the_look_from_the_start(state: State) -> None:
@@ -265,7 +266,7 @@ def test_a_message_that_is_looked_for_is_still_so_after_the_process_died(state: 
 
     messages.recover(state)
 
-    assert messages.settled_next(state, "slack:support") == T0
+    assert messages.settled_next(state, "slack:support", T0) == T0
     kept = messages.unsettled(state, "slack:support", T0)
     assert kept is not None
     assert (kept.lost, kept.look) == (1, "around abc")
@@ -299,7 +300,7 @@ def test_a_mail_that_some_addresses_took_counts_as_sent_at_once(state: State) ->
 
     assert status(state) == {1: "sent"}
     assert outbox.pending(state, ["email:owner"], T0) == 0
-    assert messages.settled_next(state, "email:owner") == T0 + MINUTE
+    assert messages.settled_next(state, "email:owner", T0) == T0 + MINUTE
     assert not messages.is_in_doubt(state, "email:owner")
     assert state.value("SELECT count(*) FROM reminders WHERE destination = 'email:owner'") == 1
     row = message_row(state, message)
@@ -325,7 +326,7 @@ def test_words_to_erase_come_before_other_changes(state: State) -> None:
     assert found[0].id == first.id
     messages.mark_updated(state, *found)
     assert messages.outdated(state, "slack:support", T0) is None
-    assert messages.changed_next(state, "slack:support") == T0 + HOUR
+    assert messages.changed_next(state, "slack:support", T0) == T0 + HOUR
 
 
 def test_a_change_that_came_during_the_call_is_made_next(state: State) -> None:

@@ -1,4 +1,4 @@
-"""A receiver that is down for a day: it costs little, it is probed by one message at a time, and it is back within a minute."""
+"""A receiver that is down for a day: it costs little, one message probes it, and it is back within a minute."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta

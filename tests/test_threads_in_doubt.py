@@ -180,5 +180,24 @@ async def test_a_closing_in_doubt_whose_thread_is_deleted_meanwhile_is_not_said(
     await table.step()
     table.slack.delete(CHANNEL, table.slack.posts[0].ts)
     assert (await table.work()).why is Why.NOTHING_DUE
-    assert table.said(CLOSED) == []
+    assert [post for post in table.said(CLOSED) if not post.deleted] == []
+    assert not table.state.rows("SELECT * FROM deliveries WHERE status = 'pending'")
+
+
+async def test_a_closing_that_slack_posts_in_the_channel_is_deleted_there(table: Table) -> None:
+    table.slack.delete(CHANNEL, table.slack.posts[0].ts)
+    table.queue(CLOSED, "r3")
+    await table.work()
+    [post] = table.said(CLOSED)
+    assert post.deleted
+    assert not table.state.rows("SELECT * FROM deliveries WHERE status = 'pending'")
+
+
+async def test_a_closing_that_a_look_finds_in_the_channel_is_deleted_there(table: Table) -> None:
+    table.slack.delete(CHANNEL, table.slack.posts[0].ts)
+    table.queue(CLOSED, "r3")
+    table.slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await table.work()
+    [post] = table.said(CLOSED)
+    assert post.deleted
     assert not table.state.rows("SELECT * FROM deliveries WHERE status = 'pending'")

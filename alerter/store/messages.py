@@ -31,6 +31,7 @@ CLOSED_SINCE = (
 )
 _UNDER_WAY = "status IN ('sending', 'in_doubt')"
 _IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
+_MOMENT = f"CASE WHEN {_IS_DUE} THEN :now ELSE due_at END"
 
 
 def unsettled(state: State, destination: str, now: datetime) -> Message | None:
@@ -54,13 +55,13 @@ def is_in_doubt(state: State, destination: str) -> bool:
     return bool(state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {_UNDER_WAY}", [destination]))
 
 
-def settled_next(state: State, destination: str) -> datetime | None:
-    """Return when the next message is to be settled."""
+def settled_next(state: State, destination: str, now: datetime) -> datetime | None:
+    """Return when the next message is to be settled: now, where one is due."""
     return _moment(
         state.value(
-            f"SELECT min(coalesce(due_at, attempted_at)) FROM messages WHERE destination = ? AND ({_UNDER_WAY}"
+            f"SELECT min({_MOMENT}) FROM messages WHERE destination = :destination AND ({_UNDER_WAY}"
             " OR (to_left IS NOT NULL AND status = 'sent'))",
-            [destination],
+            {"destination": destination, "now": to_ms(now)},
         )
     )
 
@@ -78,13 +79,13 @@ def outdated(state: State, destination: str, now: datetime) -> tuple[Message, in
     return (load_message(state, row), row["stale"]) if row else None
 
 
-def changed_next(state: State, destination: str) -> datetime | None:
-    """Return when the next message on Slack is to be changed."""
+def changed_next(state: State, destination: str, now: datetime) -> datetime | None:
+    """Return when the next message on Slack is to be changed: now, where one is due."""
     return _moment(
         state.value(
-            "SELECT min(coalesce(due_at, attempted_at)) FROM messages WHERE destination = ? AND stale"
+            f"SELECT min({_MOMENT}) FROM messages WHERE destination = :destination AND stale"
             " AND status = 'sent' AND slack_ts IS NOT NULL",
-            [destination],
+            {"destination": destination, "now": to_ms(now)},
         )
     )
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,7 +63,7 @@ class SlackNotifier:
             answer = await self._post(message, content, {})
         else:
             if place and _is_closing(message) and not _is_reply(answer):
-                return await self._take_back(answer)
+                return await self._take_back(_receipt(answer))
         return _receipt(answer)
 
     async def _post(self, message: Message, content: Content, place: Mapping[str, Any]) -> AsyncSlackResponse:
@@ -79,13 +80,13 @@ class SlackNotifier:
             **({"blocks": list(content.blocks)} if content.blocks else {}),
         )
 
-    async def _take_back(self, answer: AsyncSlackResponse) -> Receipt:
+    async def _take_back(self, receipt: Receipt) -> Receipt:
         """Delete a closing that Slack has posted in the channel, because its thread is gone."""
         try:
-            await self._delete(str(answer.get("channel")), str(answer.get("ts")))
+            await self._delete(receipt.slack_channel or self._channel, receipt.slack_ts or "")
         except DeliveryError as error:
             log.warning('receiver "%s": a closing stays in the channel: %s', self._receiver, error)
-            return _receipt(answer)
+            return receipt
         return Receipt("what it would have closed is not there any more")
 
     async def update(self, message: Message, content: Content) -> None:
@@ -120,7 +121,10 @@ class SlackNotifier:
 
     async def look(self, message: Message) -> Look:
         """Search one page for a message that may have been taken. Raises DeliveryError."""
-        return await slack_look.look(self._api, self._receiver, self._channel, message)
+        found = await slack_look.look(self._api, self._receiver, self._channel, message)
+        if found.receipt and _place(message) and _is_closing(message) and slack_look.is_in_channel(message):
+            return replace(found, receipt=await self._take_back(found.receipt))
+        return found
 
     async def check(self) -> list[Finding]:
         """Ask who we are, what we may and what the channel is, without posting."""

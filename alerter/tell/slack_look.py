@@ -43,6 +43,11 @@ async def look(api: SlackApi, receiver: str, channel: str, message: Message) -> 
         return Look(blind=True)
 
 
+def is_in_channel(message: Message) -> bool:
+    """Whether the next page is one of the channel, and not of a thread."""
+    return _where(message)[0] != _THREAD
+
+
 async def conversation_of(api: SlackApi, channel: str) -> str:
     """Return the id of a conversation: a person's is the direct message with them."""
     if channel[0] not in "UW":

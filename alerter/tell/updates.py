@@ -57,7 +57,7 @@ class Updates:
 
     def next_at(self, now: datetime) -> datetime | None:
         """Return when the next message may be changed."""
-        at = messages.changed_next(self._state, self._outlet.destination)
+        at = messages.changed_next(self._state, self._outlet.destination, now)
         held = self._reach.method_held("update", now)
         return max(at, held) if at and held else at
 

@@ -158,9 +158,7 @@ class Worker:
 
     def _until_next(self, now: datetime) -> Pause:
         destination = self._outlet.destination
-        # What is due may have to wait all the same, where it was attempted just now.
-        is_due = messages.unsettled(self._state, destination, now) is not None
-        settled_at = now if is_due else messages.settled_next(self._state, destination)
+        settled_at = messages.settled_next(self._state, destination, now)
         due_at = self._due_next(now)
         waits = [due_at, settled_at, self._updates.next_at(now)]
         seconds = min((max((at - now).total_seconds(), 0.0) for at in waits if at is not None), default=None)
