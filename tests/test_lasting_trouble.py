@@ -344,8 +344,8 @@ async def test_sixty_refused_mails_are_one_trouble_which_a_retry_ends(
 # What ends with its cause
 
 
-async def test_trouble_with_a_token_ends_when_a_message_is_taken(
-    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+async def test_an_update_that_a_token_is_refused_parks_nothing_and_is_made_later(
+    life: Life, slack: EmbeddedSlack
 ) -> None:
     life.put()
     await life.minutes(2)
@@ -354,16 +354,11 @@ async def test_trouble_with_a_token_ends_when_a_message_is_taken(
     life.wix.reply(SITE, "r1", "Sorry!")
     life.clock.advance(hours=1)
     await life.minutes(2)
-    assert life.open() == []
-    life.put(2)
-    await life.minutes(2)
-    assert life.open() == ["service:slack"]
-    token.revoked = False
-    outbox.requeue(life.state)
-    assert life.open() == ["service:slack"]
-    await life.minutes(2)
     assert not life.open()
-    assert len(mailed(mailbox)) == 2
+    assert slack.posts[0].edits == []
+    token.revoked = False
+    await life.minutes(10)
+    assert len(slack.posts[0].edits) == 1
 
 
 @pytest.mark.parametrize("by", ["restart", "check", "an hour"])

@@ -494,9 +494,9 @@ async def test_a_reminder_is_due_from_when_the_alert_was_sent(begin: Begin) -> N
     await life.round(hours=30)
     assert len(life.mails()) == 1
     await life.round(hours=23)
-    assert life.alerts() == ["new:r1"]
+    assert not any(key.startswith("reminder") for key in life.alerts())
     await life.round(hours=2)
-    assert life.alerts() == ["new:r1", "reminder:r1:86400:1"]
+    assert life.alerts()[-1] == "reminder:r1:86400:1"
 
 
 TWO = """
