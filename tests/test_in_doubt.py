@@ -161,7 +161,7 @@ async def test_a_repeat_in_doubt_for_ten_minutes_has_failed_and_is_trouble(desk:
     await desk.work()
     assert posted(slack) == [["r1"], ["r1"]]
     assert deliveries(desk.state) == {"failed": 1}
-    assert [each.scope for each in troubles.current(desk.state)] == ["message:slack:support"]
+    assert "message:slack:support" in [each.scope for each in troubles.current(desk.state)]
 
 
 async def test_a_retry_of_a_repeat_that_failed_looks_before_it_posts(

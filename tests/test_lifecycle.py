@@ -516,7 +516,7 @@ max_rating = 1
 
 
 async def test_where_the_alert_came_late_reminders_are_late_too_and_the_last_is_escalated_once(begin: Begin) -> None:
-    life = await begin(REMINDERS, TWO)
+    life = await begin(REMINDERS + '[poll]\ntrouble_after = "48h"\n', TWO)
     await life.mailbox.stop()
     life.put()
     await life.round()

@@ -1,0 +1,45 @@
+"""What a service says is made safe in one place: one line, cut, without addresses, secrets and tricks."""
+
+from base64 import b64encode
+
+import pytest
+
+from alerter.text import LONGEST_REPLY, clean_reply
+
+SECRET = "smtp-pass-55d0"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("250 ok", "250 ok"),
+        ("two\r\nlines\tand\x0bmore", "two lines and more"),
+        ("\x1b[2J\x1b]0;x\x07red", "[2J ]0;x red"),
+        ("no\udcff\ud800pe", "no pe"),
+        ("a\u202eb\u2066c\u200bd\u2028e\u2029f", "a b c d e f"),
+        ("550 <second@example.com>: unknown", "550 <[address]>: unknown"),
+        ("", ""),
+        (None, "None"),
+    ],
+    ids=["plain", "lines", "escapes", "surrogates", "bidi", "an address", "nothing", "not text"],
+)
+def test_a_reply_is_one_line_of_characters_that_show_as_themselves(said: object, shown: str) -> None:
+    assert clean_reply(said).encode() == shown.encode()
+
+
+def test_a_reply_is_cut() -> None:
+    assert clean_reply("x" * 5000) == "x" * LONGEST_REPLY
+    assert clean_reply("x" * 5000, most=10) == "x" * 10
+
+
+@pytest.mark.parametrize("offset", range(3))
+def test_a_secret_is_not_repeated_in_base64_wherever_it_begins(offset: int) -> None:
+    for tail in ("", "a", "ab", "abc"):
+        encoded = b64encode(("u" * offset + SECRET + tail).encode()).decode()
+        cleaned = clean_reply(f"535 no: {encoded}", secrets=[SECRET])
+        assert "[secret]" in cleaned
+        assert not any(encoded[start : start + 12] in cleaned for start in range(2, len(encoded) - 12))
+
+
+def test_a_secret_is_not_repeated_as_it_is() -> None:
+    assert clean_reply(f"no {SECRET}!", secrets=["", SECRET]) == "no [secret]!"
