@@ -121,6 +121,8 @@ class _Story:
         """What is still to come of a delivery."""
         if delivery.status == "failed":
             return "given up; `alerter retry` queues it again"
+        if delivery.status == "sent" and delivery.partly_taken:
+            return "some of its addresses have it; the others are tried again"
         if delivery.status == "sent" and delivery.stale and delivery.slack_ts:
             return "the message on Slack is to be changed, as the review has changed since"
         if delivery.status != "pending":
@@ -133,8 +135,6 @@ class _Story:
             if block.parked:
                 return f"waits, parked: {block.reason}; mend it, then `alerter check` or `alerter retry`"
             return f"waits until {self._at(block.until)}: {block.reason}"
-        if delivery.partly_taken:
-            return "some of its addresses have it; the others are tried again"
         if delivery.in_doubt:
             look = (
                 "is looked for before it is sent again"

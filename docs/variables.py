@@ -33,9 +33,9 @@ class Listener(Renderer):
         super().__init__(None, UTC, {})
         self.heard: dict[str, Any] = {}
 
-    def _fill(self, name: str, values: Mapping[str, Any], *, as_json: bool = False) -> Any:
+    def _fill(self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False) -> Any:
         self.heard |= values
-        return super()._fill(name, values, as_json=as_json)
+        return super()._fill(name, values, own=own, as_json=as_json)
 
 
 def _kinds() -> Iterator[str]:
