@@ -422,7 +422,7 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
         slack.faults.clear()
         await until(lambda: slack.posts)
         with State.open(path.parent / "state.db", migrate=False) as state:
-            await until(lambda: not outbox.pending(state, ["owner", "support"], Clock().now()))
+            await until(lambda: not outbox.pending(state, ["email:owner", "slack:support"], Clock().now()))
             assert not troubles.current(state)
     assert [mail.subject for mail in mailbox.mails[1:]] == [
         "alerter is in trouble: the reviews of Café cannot be read",
