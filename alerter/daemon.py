@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _LOCK_WAIT = 1.0
 # A run under cron comes again; a backfill that hands over has done so by then.
 _ONCE_TRIES = 20
+# How often a running daemon looks whether its lock file is still there.
+_LOCK_LOOK = 5.0
 _BEAT = 10.0
 # How soon a reload is tried again that the state file kept from being made.
 _RELOAD_AGAIN = 2.0
@@ -161,10 +163,30 @@ async def _serve(
             if once:
                 return await _run_once(config, state, clock, stop)
             orders = Orders(stop, Reload(reload, load))
-            while changed := await _run_for_ever(config, state, clock, environ, orders):
-                await clock.sleep(_PACE)
-                config = _taken_over(state, config, changed, clock, orders.reload)
-            return True
+            keeping = asyncio.create_task(keep_lock(lock, stop))
+            try:
+                while changed := await _run_for_ever(config, state, clock, environ, orders):
+                    await clock.sleep(_PACE)
+                    config = _taken_over(state, config, changed, clock, orders.reload)
+            finally:
+                is_ours = keeping.cancel()  # it has ended by itself where the lock was lost
+            return is_ours
+
+
+async def keep_lock(lock: Lock, stop: asyncio.Event) -> None:
+    """Take the lock again where its file was deleted; stop where another process was faster, so that one sends."""
+    while _is_held(lock):  # noqa: ASYNC110 - nothing says that a file was deleted
+        await asyncio.sleep(_LOCK_LOOK)
+    log.critical("the lock file was deleted and another alerter has taken the lock since; this one ends")
+    stop.set()
+
+
+def _is_held(lock: Lock) -> bool:
+    try:
+        return lock.hold(Holder.RUN)
+    except StateError as error:
+        log.error("the lock file is gone and cannot be made again yet: %s", error)  # noqa: TRY400
+        return True
 
 
 async def _opened(

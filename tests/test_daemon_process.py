@@ -243,6 +243,16 @@ async def test_a_single_round_beside_a_backfill_is_made_and_the_backfill_goes_on
     assert len(slack.posts) == 1
 
 
+async def test_a_daemon_whose_lock_another_process_took_ends(spawn: Spawn, wix: EmbeddedWix, path: Path) -> None:
+    async with watching(spawn, wix) as process:
+        (path.parent / "state.db.lock").unlink()
+        with Lock(path.parent / "state.db") as lock:
+            assert lock.acquire(Holder.BACKFILL) is None
+            code, out = await ended(process)
+    assert code == 1
+    assert "another alerter has taken the lock since" in out
+
+
 async def test_a_kill_between_the_service_taking_a_message_and_the_mark_repeats_nothing(
     spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
-from alerter.store import Holder, Lock, State
+from alerter.store import Holder, Lock, State, marker
 from alerter.store.schema import migrations
 
 TROUBLE = "INSERT INTO troubles (scope, since, reason) VALUES (?, 0, ?)"
@@ -486,6 +486,41 @@ def test_a_state_file_that_is_replaced_is_not_in_place_any_more(tmp_path: Path) 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with Lock(tmp_path / "none" / "state.db") as lock, pytest.raises(StateError, match=r"state\.db\.lock"):
         lock.acquire(Holder.RUN)
+
+
+def test_a_linked_state_file_has_one_lock(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other.db").symlink_to(tmp_path / "state.db")
+    with Lock(tmp_path / "state.db") as one, Lock(tmp_path / "elsewhere" / "other.db") as other:
+        assert one.acquire(Holder.RUN) is None
+        assert other.acquire(Holder.BACKFILL) is Holder.RUN
+
+
+def test_a_linked_state_file_has_one_marker(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other.db").symlink_to(tmp_path / "state.db")
+    assert marker.place(tmp_path / "state.db", {})
+    assert not marker.place(tmp_path / "elsewhere" / "other.db", {})
+
+
+def test_a_deleted_lock_file_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with Lock(path) as first, Lock(path) as second:
+        assert first.acquire(Holder.RUN) is None
+        path.with_name("state.db.lock").unlink()
+        assert first.hold(Holder.RUN)
+        assert second.acquire(Holder.BACKFILL) is Holder.RUN
+        assert first.hold(Holder.RUN)
+
+
+def test_a_deleted_lock_file_that_another_process_made_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with Lock(path) as first, Lock(path) as second:
+        assert first.acquire(Holder.RUN) is None
+        path.with_name("state.db.lock").unlink()
+        assert second.acquire(Holder.RUN) is None
+        assert not first.hold(Holder.RUN)
+        assert second.hold(Holder.RUN)
 
 
 VICTIM = f"""

@@ -1,7 +1,8 @@
-"""Who tells: the one process that holds the lock beside the state file."""
+"""Which process sends: the one that holds the lock beside the state file."""
 
 import fcntl
 import os
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -20,6 +21,11 @@ class Holder(StrEnum):
     BACKFILL = "backfill"
 
 
+def real(path: Path) -> Path:
+    """Follow symbolic links: however a config names a state file, it has one lock, one log and one marker."""
+    return Path(os.path.realpath(path))
+
+
 class Lock:
     """An exclusive lock on `<state>.lock`, dropped by the kernel when its process ends, however it ends.
 
@@ -27,29 +33,38 @@ class Lock:
     """
 
     def __init__(self, state: Path) -> None:
+        state = real(state)
         self._path = state.with_name(state.name + ".lock")
         self._fd: int | None = None
 
     def acquire(self, holder: Holder) -> Holder | None:
         """Take the lock and return None; or return what kind of process has it. Raises StateError."""
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StateError(f"{self._path}: cannot be opened: {error.strerror}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held_by = os.pread(fd, _ASKED_AT, 0).rstrip(b"\0").decode()
-            os.close(fd)
-            return Holder.BACKFILL if held_by == Holder.BACKFILL else Holder.RUN
+        while True:
+            fd = self._open()
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held_by = os.pread(fd, _ASKED_AT, 0).rstrip(b"\0").decode()
+                os.close(fd)
+                return Holder.BACKFILL if held_by == Holder.BACKFILL else Holder.RUN
+            if self._is_at_path(fd):
+                break
+            os.close(fd)  # deleted between the two calls: another process may lock a new file
         try:
             os.ftruncate(fd, 0)
             os.pwrite(fd, holder.encode(), 0)
         except OSError as error:
             os.close(fd)
             raise StateError(f"{self._path}: cannot be written: {error.strerror}") from error
+        self.release()
         self._fd = fd
         return None
+
+    def hold(self, holder: Holder) -> bool:
+        """Take the lock again where a person has deleted its file; False where another process was faster."""
+        if self._fd is not None and self._is_at_path(self._fd):
+            return True
+        return self.acquire(holder) is None
 
     def ask(self) -> None:
         """Ask the process that has the lock to hand it over: a backfill does so. Raises StateError."""
@@ -71,6 +86,17 @@ class Lock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateError(f"{self._path}: cannot be opened: {error.strerror}") from error
+
+    def _is_at_path(self, fd: int) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(fd), self._path.stat())
+        return False
 
     def __enter__(self) -> Self:
         return self

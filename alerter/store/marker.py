@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from alerter.store.lock import real
+
 
 def place(state: Path, environ: Mapping[str, str]) -> bool:
     """Note that people are being told; False where that is noted already. Raises OSError where it cannot be noted."""
@@ -30,6 +32,7 @@ def remove(state: Path, environ: Mapping[str, str]) -> None:
 
 def _markers(state: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     """Beside the state file, or, on a disk that nobody can write to, in the folder that systemd keeps for a service."""
+    state = real(state)
     yield state.with_name(f"{state.name}.told")
     if runtime := environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
         yield Path(runtime) / f"{state.name}.told"
