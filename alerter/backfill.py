@@ -78,6 +78,9 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
         with State.open(config.state, migrate=alone) as state:
             lock.release()  # reading needs no lock: a daemon may begin meanwhile
             async with open_house(config, state, clock) as house:
+                for site in past.sites:
+                    if reviews.site_state(state, site.site_id).unverified:
+                        await house.poller.verify(site)
                 read = [await _record(config, clock, past, house, site) for site in past.sites]
                 if grouping is None:
                     return True

@@ -357,25 +357,14 @@ def backup(path: Path | None, file: Path) -> None:
 @main.command()
 @_config_option
 @_FILE
-def restore(path: Path | None, file: Path) -> None:
+@click.option("--move", is_flag=True, help="The backup was the last that the old place did: nothing is cancelled.")
+def restore(path: Path | None, file: Path, *, move: bool) -> None:
     """Put the backup FILE in the place of the state file; no alert is repeated for it."""
+    from alerter import restore as command
     from alerter.clock import Clock
-    from alerter.store import Holder, Lock
-    from alerter.store import backup as command
 
-    config = _load(path, secrets=False)
-    with Lock(config.state) as lock:
-        if lock.acquire(Holder.RUN) is not None:
-            raise AlerterError(f"alerter is at work on {config.state}; stop it first")
-        restored = command.restore(file, config.state, Clock().now())
-    since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
-    if restored.replaced:
-        click.echo(f"what was there is now {restored.replaced}")
-    click.echo(f"{config.state} is restored from {file}, which had last read a site on {since}")
-    if restored.cancelled:
-        click.echo(f"{restored.cancelled} deliveries were waiting then and may have arrived since: they are cancelled")
-    click.echo("what has happened since is recorded by the next round, and nobody is told of it, as people may know it")
-    click.echo(f"`alerter backfill --since {since} --dry-run` then lists what is unanswered and not known to be told")
+    for line in command.run(_load(path, secrets=False), Clock(), file, move=move):
+        click.echo(line)
 
 
 @main.command()

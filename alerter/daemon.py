@@ -101,7 +101,7 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
         doubtful = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
-        sites = roster.note(state, {site.site_id: site.name for site in config.sites})
+        sites = roster.note(state, {site.site_id: site.name for site in config.sites}, clock.now())
         troubles = Troubles(state, config, clock, wake=lambda _: None)
         troubles.end_of_others()
         for site in config.sites:
@@ -199,6 +199,7 @@ async def _opened(
             with ExitStack() as stack:
                 state = stack.enter_context(State.open(config.state, migrate=True))
                 take_over(state, config, clock)
+                state.scrub()  # the last process may have died between erasing and this
                 stack.pop_all()
                 return state
         except StateBusy:

@@ -8,7 +8,6 @@ from alerter.config import Config, Site
 from alerter.models import AlertKind, Closing, Known, Medium, Status, medium_of, phrase_destination
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
-from alerter.store.reviews import known_reviews
 from alerter.tell.views import REOPENED
 from alerter.tell.words import stars
 from alerter.terminal import plain, span, table, title
@@ -41,11 +40,6 @@ def not_on_record(config: Config, state: State | None, sites: Sequence[Site], re
     ]
     found = report.sites(state) if state else {}
     for site in sites:
-        if state and known_reviews(state, site.site_id, [review_id]):
-            return [
-                f"review {plain(review_id, _LONGEST)} on {site.name} was closed longer ago than [state] keep:",
-                "what was said of it is erased; it is known still, and is not alerted a second time",
-            ]
         seen = found.get(site.site_id)
         lines.append(f"- it is rated higher than {stars(config.threshold(site))}, the threshold of {site.name}")
         if seen is None or seen.last_success is None:
@@ -82,14 +76,19 @@ class _Story:
     def _head(self) -> Iterator[str]:
         review = self._review
         about = self._record.product.name or (f"product {review.entity_id}" if review.entity_id else "the site")
-        age = span(self._now - self._record.created)
         yield f"{self._site.name}: review {review.id}"
         yield f"{stars(review.rating)}  {title(review.title)} for {plain(about, _LONGEST)}"
-        yield f"created {self._at(self._record.created)}, {age} ago"
-        yield f"on record as {self._record.known.status}: {_why(self._record.known, told=bool(self._alerts))}"
+        if created := self._record.created:
+            yield f"created {self._at(created)}, {span(self._now - created)} ago"
+        if self._record.unverified:
+            yield "its words are not shown: it was restored, and Wix has not been asked since whether it is still there"
+        told = bool(self._alerts) or self._record.known.pruned
+        yield f"on record as {self._record.known.status}: {_why(self._record.known, told=told)}"
 
     def _of_alerts(self) -> Iterator[str]:
-        if not self._alerts:
+        if self._record.known.pruned:
+            yield "its text and what was sent of it are erased: it was at rest for longer than [state] keep"
+        elif not self._alerts:
             yield "it was never alerted"
         for alert in self._alerts:
             yield f"{alert.kind}, {self._at(alert.raised_at)}: {_reason(alert)}"

@@ -33,6 +33,7 @@ class Housekeeping:
         """To be called at least once a minute."""
         await self._do("summaries", self._summaries.round)
         await self._do("trouble", self._review)
+        await self._do("scrubbing", self._scrub)
 
     async def prune(self) -> None:
         """Erase what nobody needs any more; what cannot be erased now is erased another day."""
@@ -62,9 +63,16 @@ class Housekeeping:
         if rung := self._alarm.over():
             self._troubles.recovered("state", rung.reason, rung.since, rung.destinations)
 
+    async def _scrub(self) -> None:
+        self._state.scrub()
+
     async def _prune(self) -> None:
+        config = self._config
+        keep, window, names = config.state_file.keep, config.poll.rescan_window, config.destinations()
         try:
-            if pruned := await prune(self._state, self._clock.now(), self._config.state_file.keep):
-                log.info("the words of %d reviews that were closed long ago are erased", pruned)
+            if pruned := await prune(self._state, self._clock.now(), keep, window=window, destinations=names):
+                log.info("the words of %d reviews that have been at rest for long are erased", pruned)
+            if not self._state.scrub():
+                log.warning("the write-ahead log still holds erased words: another process reads the state file")
         except StateError as error:
             log.warning("the words of old reviews are not erased yet: %s", error)

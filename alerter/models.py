@@ -149,9 +149,9 @@ class Known:
     """A review on record: as it was read last, where it stands, and when people were alerted of it.
 
     `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
-    are kept, whatever Wix still has; of one that was `pruned` none are on record. `as_of` is the moment for which this
-    holds, `event_sequence` the number of the webhook that it comes from (0: it was read). `authorless_since` is when
-    Wix's answers began to lack its author.
+    are kept, whatever Wix still has; one that was `pruned` was at rest for so long that they were erased. `as_of` is
+    the moment for which this holds, `event_sequence` the number of the webhook that it comes from (0: it was read).
+    `authorless_since` is when Wix's answers began to lack its author.
     """
 
     review: Review

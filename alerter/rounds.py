@@ -68,7 +68,7 @@ class Rounds:
             self._house.housekeeping.prune,
             "interval",
             days=1,
-            id="forget",
+            id="prune",
             next_run_time=now,
             misfire_grace_time=None,
             coalesce=True,

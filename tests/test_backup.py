@@ -241,7 +241,7 @@ def site(config: Config) -> Site:
 
 
 def count_as_told(state: State, clock: SetClock) -> int:
-    return backup._count_as_told(state, clock.now())
+    return backup._count_as_sent(state, clock.now())
 
 
 def alerts(state: State) -> list[str]:
@@ -342,5 +342,5 @@ async def test_a_person_hears_what_a_restore_gave_up(
     state.execute("UPDATE sites SET last_success = 1790000000000")
     run("backup", tmp_path / "copy.db")
     result = run("restore", tmp_path / "copy.db")
-    assert "2 deliveries were waiting then and may have arrived since: they are cancelled" in result.stdout
+    assert "2 deliveries had not arrived then and may have since: they are cancelled" in result.stdout
     assert "`alerter backfill --since 2026-09-21 --dry-run`" in result.stdout

@@ -356,7 +356,8 @@ async def test_what_was_closed_long_ago_is_known_still(load: Load, clock: SetClo
     clock.advance(days=401)
     await once(config, clock)
     with State.open(config.state, migrate=False) as state:
-        assert await prune(state, clock.now(), config.state_file.keep) == 1
-        assert not explain.explain(config, state, config.sites, "r1", clock.now())
-        lines = explain.not_on_record(config, state, config.sites, "r1")
-    assert "is erased; it is known still" in lines[1]
+        keep, window = config.state_file.keep, config.poll.rescan_window
+        await prune(state, clock.now(), keep, window=window, destinations=config.destinations())
+        lines = explain.explain(config, state, config.sites, "r1", clock.now())
+    assert "on record as closed: it was answered" in lines
+    assert "its text and what was sent of it are erased: it was at rest for longer than [state] keep" in lines

@@ -16,7 +16,7 @@ PACKAGE = Path(alerter.__file__).parent
 
 # Top to bottom. A module imports from its own room and from those below it.
 ROOMS: list[set[str]] = [
-    {"__main__", "cli", "check", "status", "backfill", "explain", "preview", "reply", "terminal"},
+    {"__main__", "cli", "check", "status", "backfill", "explain", "preview", "reply", "restore", "terminal"},
     {"demo"},
     {"daemon", "rounds", "wiring", "systemd", "reload", "reroute"},
     {"web.server"},

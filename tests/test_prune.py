@@ -15,7 +15,7 @@ from alerter.daemon import serve
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, to_ms
-from alerter.store import State, messages, outbox, report, reviews
+from alerter.store import State, messages, outbox, report, reviews, roster
 from alerter.store.prune import prune
 from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
@@ -24,7 +24,9 @@ from alerter.wiring import open_house
 from tests.conftest import SITE, SetClock, review
 
 KEEP = timedelta(days=30)
-TABLES = ("reviews", "alerts", "deliveries", "messages")
+WINDOW = timedelta(days=20)
+DESTINATIONS = ["email:owner", "slack:support"]
+SENT = ("alerts", "deliveries", "messages")
 
 
 @pytest.fixture
@@ -60,7 +62,9 @@ def tell(state: State) -> None:
 async def forget(state: State, now: datetime) -> int:
     """What the daemon does once a day, with a site that was read just now."""
     reviews.succeeded(state, SITE, now, sees_private=True)
-    return await prune(state, now, KEEP)
+    pruned = await prune(state, now, KEEP, window=WINDOW, destinations=DESTINATIONS)
+    assert state.scrub()
+    return pruned
 
 
 def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
@@ -96,7 +100,7 @@ _RANDOM_ID = " || '-' || ".join(f"hex(randomblob({length}))" for length in (4, 2
 
 
 @pytest.mark.slow
-async def test_each_review_that_was_closed_leaves_at_most_150_bytes(state: State) -> None:
+async def test_each_review_that_was_closed_leaves_at_most_250_bytes(state: State) -> None:
     """However many there are: a year of a thousand a day leaves no more of each than these months of a hundred."""
     # How often the disk is waited for, and what is written twice, changes no size.
     state.execute("PRAGMA synchronous = OFF")
@@ -109,12 +113,12 @@ async def test_each_review_that_was_closed_leaves_at_most_150_bytes(state: State
         pages.append(int(state.value("PRAGMA page_count")))
         day += step
     # What was freed is used again: once the first are pruned, the file grows by what stays of them.
-    assert (pages[-1] - pages[12]) * page_size(state) <= 150 * number * (steps - 13)
+    assert (pages[-1] - pages[12]) * page_size(state) <= 250 * number * (steps - 13)
     await forget(state, day + KEEP)
-    assert state.value("SELECT count(*) FROM pruned_reviews") == number * steps
+    assert state.value("SELECT sum(pruned_alerts) FROM reviews") == number * steps
     assert state.value("SELECT number FROM pruned_deliveries") == number * steps
     used = state.value("PRAGMA page_count") - state.value("PRAGMA freelist_count")
-    assert used * page_size(state) <= 150 * number * steps
+    assert used * page_size(state) <= 250 * number * steps
 
 
 def page_size(state: State) -> int:
@@ -133,7 +137,10 @@ async def test_the_words_of_a_closed_review_are_erased_wherever_they_were(
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
-    assert not [name for name in TABLES if state.value(f"SELECT count(*) FROM {name}")]
+    assert not [name for name in SENT if state.value(f"SELECT count(*) FROM {name}")]
+    assert state.row("SELECT content, contact_id, entity_id FROM reviews") == dict.fromkeys(
+        ("content", "contact_id", "entity_id"), None
+    ) | {"content": "{}"}
     assert not [file for file in tmp_path.glob("state.db*") if b"Hard as" in file.read_bytes()]
 
 
@@ -148,13 +155,40 @@ async def test_nothing_is_pruned_before_its_time(state: State, intake: Intake, s
     assert state.value("SELECT count(*) FROM reviews") == 1
 
 
-async def test_an_open_review_keeps_everything(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+async def test_an_open_review_is_at_rest_when_it_is_followed_no_longer(
+    state: State, intake: Intake, site: Site, clock: SetClock, tmp_path: Path
+) -> None:
     await intake.take(site, [review(body="Hard as stone")])
     tell(state)
-    clock.advance(days=4000)
+    clock.advance(days=49)
     assert await forget(state, clock.now()) == 0
-    assert "Hard as stone" in state.value("SELECT content FROM reviews")
-    assert [state.value(f"SELECT count(*) FROM {name}") for name in TABLES] == [1, 1, 2, 2]
+    assert [state.value(f"SELECT count(*) FROM {name}") for name in SENT] == [1, 2, 2]
+    clock.advance(days=2)
+    assert await forget(state, clock.now()) == 1
+    assert state.row("SELECT status, content FROM reviews") == {"status": "open", "content": "{}"}
+    assert not [file for file in tmp_path.glob("state.db*") if b"Hard as" in file.read_bytes()]
+
+
+async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review(body="Hard as stone")])
+    tell(state)
+    for days, pruned in ((1, 0), (29, 0), (2, 1)):
+        clock.advance(days=days)
+        reviews.succeeded(state, "another", clock.now(), sees_private=True)
+        roster.note(state, {"another": "Another"}, clock.now())
+        assert await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS) == pruned
+
+
+async def test_a_site_that_is_back_is_followed_on(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+    await intake.take(site, [review(body="Hard as stone")])
+    tell(state)
+    roster.note(state, {}, clock.now())
+    clock.advance(days=31)
+    roster.note(state, {SITE: "Corner Bakery"}, clock.now())
+    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    assert await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS) == 0
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
@@ -182,6 +216,55 @@ async def test_a_review_whose_message_on_slack_is_still_to_change_stays(
     state.execute("UPDATE messages SET stale = 1")
     clock.advance(days=4000)
     assert await forget(state, clock.now()) == 0
+
+
+async def test_what_waits_for_a_receiver_that_is_gone_holds_nothing_back(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review()])
+    tell(state)
+    await intake.take(site, [answered()])
+    state.execute("UPDATE deliveries SET status = 'failed' WHERE destination = 'email:owner'")
+    assert state.value("SELECT sum(stale) FROM messages WHERE destination = 'slack:support'")
+    clock.advance(days=31)
+    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    assert await prune(state, clock.now(), KEEP, window=WINDOW, destinations=["email:new"]) == 1
+    assert report.deliveries(state)["owner"] == {"cancelled": 1}
+
+
+async def test_a_message_that_carries_nothing_keeps_no_other_from_being_erased(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review()])
+    tell(state)
+    state.execute(
+        "INSERT INTO messages (destination, form, status, message_id, parent, attempts, attempted_at)"
+        " SELECT destination, form, 'failed', 'left behind', id, 1, 0 FROM messages WHERE destination = 'email:owner'"
+    )
+    await intake.take(site, [answered()])
+    tell(state)
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+
+
+async def test_a_failed_message_in_a_thread_that_was_sent_again_holds_nothing_back(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    await intake.take(site, [review(rating=2)])
+    tell(state)
+    await intake.take(site, [review(rating=1, revision=1)])
+    [due] = outbox.due(state, "email:owner", clock.now(), 9)
+    message = outbox.claim(state, "email:owner", Form.ALERT, [due.alert], "uid", clock.now())
+    assert message
+    assert message.thread
+    messages.mark_failed(state, message, "554 no")
+    assert outbox.requeue(state) == (1, 0)
+    tell(state)
+    await intake.take(site, [answered(revision=2)])
+    tell(state)
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+    assert not [name for name in SENT if state.value(f"SELECT count(*) FROM {name}")]
 
 
 async def test_one_of_a_digest_goes_and_the_others_stay(
@@ -277,7 +360,7 @@ async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
 ) -> None:
     keys = set()
     for rating, revision in ((2, 5), (1, 6)):
-        state.execute("UPDATE pruned_reviews SET rating = ?", [rating + 1])
+        state.execute("UPDATE reviews SET rating = ?", [rating + 1])
         await intake.take(site, [review(rating=rating, revision=revision)])
         [alert] = state.rows("SELECT key FROM alerts WHERE kind = 'lowered'")
         keys.add(alert["key"])
@@ -303,7 +386,7 @@ async def test_webhooks_about_a_pruned_review_wake_nobody_in_whatever_order_they
     now = clock.now()
     intake.hear(site, Event("r1", answered(revision=4), now - timedelta(days=31), 2))
     intake.hear(site, Event("r1", review(revision=3), now - timedelta(days=31), 1))
-    assert state.value("SELECT count(*) FROM reviews") == 0
+    assert state.value("SELECT content FROM reviews") == "{}"
     intake.hear(site, Event("r1", None, now, 4))
     intake.hear(site, Event("r1", review(revision=5), now, 3))
     assert state.row("SELECT status, closing FROM reviews") == {"status": "closed", "closing": "gone"}
@@ -319,7 +402,7 @@ async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock
     closed_reviews(state, clock.now(), 3)
     reviews.succeeded(state, SITE, clock.now(), sees_private=True)
     clock.step(days=3650)
-    assert await prune(state, clock.now(), KEEP) == 0
+    assert await prune(state, clock.now(), KEEP, window=WINDOW, destinations=DESTINATIONS) == 0
     assert await forget(state, clock.now()) == 3
 
 
@@ -344,11 +427,11 @@ async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
         closed_reviews(state, clock.now() - timedelta(days=399), 2)
     assert await serve(config, clock, {}, once=True)
     with State.open(config.state, migrate=False) as state:
-        assert state.value("SELECT count(*) FROM reviews") == 2
+        assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 2
     clock.advance(days=2)
     assert await serve(config, clock, {}, once=True)
     with State.open(config.state, migrate=False) as state:
-        assert state.value("SELECT count(*) FROM reviews") == 0
+        assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 0
 
 
 async def test_a_run_once_tells_before_it_prunes_which_may_take_long(

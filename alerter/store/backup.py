@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alerter.errors import StateError
 from alerter.models import from_ms, to_ms
+from alerter.store.lock import real
 from alerter.store.prune import THESE, drop_alerts
 from alerter.store.state import BACKUP, State, inspect, translated
 
@@ -32,6 +33,7 @@ def back_up(path: Path, target: Path) -> int:
 
     The copy is there when it is whole and on disk, or not at all. Raises StateError.
     """
+    path = real(path)
     _must_hold_something(path, "there is no state file yet")
     inspect(path, migrate=True, check=False)
     if os.path.lexists(target):
@@ -43,18 +45,24 @@ def back_up(path: Path, target: Path) -> int:
     return target.stat().st_size
 
 
-def restore(source: Path, path: Path, now: datetime) -> Restored:
+def restore(source: Path, path: Path, now: datetime, *, move: bool = False) -> Restored:
     """Put a copy in the place of the state file, with the lock held; a file that is there is moved aside.
 
-    The copy does not know what was told since it was made: what may have been told counts as told. Raises StateError.
+    The copy does not know what was sent since it was made: what may have been sent counts as sent. With `move` nothing
+    was: the backup was the last that the old place did. Of what it holds the words of, some may be deleted at Wix by
+    now, so each site is to be asked before any of it is sent or shown. Raises StateError.
     """
+    path = real(path)
     _must_hold_something(source, "there is no such backup")
     inspect(source, migrate=True, backup=True)
     with _whole(path) as partial:
         _copy(source, partial, 0)
         with State.open(partial, migrate=True) as state:
             as_of = state.value("SELECT max(last_success) FROM sites")
-            cancelled = _count_as_told(state, now)
+            cancelled = 0 if move else _count_as_sent(state, now)
+            with state.transaction():
+                state.execute("UPDATE sites SET unverified = 1, revisited_to = NULL")
+                state.owe_scrub()  # nothing is left in a log, which would not follow the file to its new name
             state.scrub()
         replaced = _move_aside(path, now)
     return Restored(from_ms(as_of) if as_of is not None else None, cancelled, replaced)
@@ -111,20 +119,21 @@ def _move_aside(path: Path, now: datetime) -> Path | None:
     return aside if moved else None
 
 
-def _count_as_told(state: State, now: datetime) -> int:
-    """Have nothing be told a second time; returns how many deliveries are cancelled for it.
+def _count_as_sent(state: State, now: datetime) -> int:
+    """Have nothing be sent a second time; returns how many deliveries are cancelled for it.
 
-    A review that nobody is on record to have heard of becomes one of the past: a backfill may tell of it.
+    What failed may have been sent by a retry since. A review of which nothing is on record as sent becomes one of the
+    past: a backfill may alert of it.
     """
     with state.transaction():
         state.execute("UPDATE sites SET restored = 1, rescanned_at = NULL, failing_since = NULL")
-        unheard = json.dumps([[row["site_id"], row["review_id"]] for row in state.rows(_UNHEARD)])
-        cancelled = state.execute("UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending'")
+        unsent = json.dumps([[row["site_id"], row["review_id"]] for row in state.rows(_UNSENT)])
+        cancelled = state.execute("UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')")
         state.execute(
             "UPDATE messages SET status = 'failed', error = ? WHERE status IN ('sending', 'in_doubt')", [_RESTORED]
         )
-        state.execute(f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unheard])
-        drop_alerts(state, json.dumps([row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [unheard])]))
+        state.execute(f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unsent])
+        drop_alerts(state, json.dumps([row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [unsent])]))
         state.execute("UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since", {"now": to_ms(now)})
         state.execute("DELETE FROM summaries")  # each begins anew with the present
         state.execute("DELETE FROM blocks WHERE parked")  # mended since, or it will show
@@ -136,10 +145,10 @@ def _count_as_told(state: State, now: datetime) -> int:
     return cancelled
 
 
-_UNHEARD = """
+_UNSENT = """
 SELECT site_id, review_id FROM reviews WHERE status = 'open'
   AND EXISTS (SELECT 1 FROM alerts WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
-    AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status = 'pending'))
+    AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status IN ('pending', 'failed')))
   AND NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
-    AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status IN ('sent', 'failed')))
+    AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status = 'sent'))
 """

@@ -34,7 +34,7 @@ def followed(state: State, site_id: str, since: datetime, threshold: int) -> lis
     rows = state.rows(
         "SELECT review_id FROM reviews WHERE site_id = :site AND status = 'open' AND alerted_at >= :since"
         " UNION SELECT review_id FROM reviews WHERE site_id = :site AND created_at >= :since AND rating <= :threshold"
-        "  AND closing IS NOT 'gone'",
+        "  AND closing IS NOT 'gone' AND pruned_at IS NULL",
         {"site": site_id, "since": to_ms(since), "threshold": threshold},
     )
     return [row["review_id"] for row in rows]
@@ -46,6 +46,56 @@ def open_above(state: State, site_id: str, threshold: int) -> list[Review]:
         "SELECT * FROM reviews WHERE site_id = ? AND status = 'open' AND rating > ?", [site_id, threshold]
     )
     return [load_review(row) for row in rows]
+
+
+def old_reviews(state: State, site_id: str, since: datetime, number: int) -> list[str]:
+    """The next reviews whose words are on record and whose fate is not looked after, from the cursor on."""
+    rows = state.rows(
+        f"SELECT review_id {_WITH_WORDS} AND created_at < :since"
+        " AND NOT (status = 'open' AND coalesce(alerted_at, 0) >= :since) ORDER BY review_id LIMIT :number",
+        {"site": site_id, "since": to_ms(since), "number": number},
+    )
+    return [row["review_id"] for row in rows]
+
+
+def old_number(state: State, site_id: str, since: datetime) -> int:
+    """About how many of these there are."""
+    return int(
+        state.value(
+            "SELECT count(*) FROM reviews WHERE site_id = ? AND created_at < ? AND pruned_at IS NULL",
+            [site_id, to_ms(since)],
+        )
+    )
+
+
+def revisited_at(state: State, site_id: str) -> datetime | None:
+    """When old reviews of a site were asked for last."""
+    ms = state.value("SELECT revisited_at FROM sites WHERE site_id = ?", [site_id])
+    return from_ms(ms) if ms is not None else None
+
+
+def mark_revisited(state: State, site_id: str, last: str | None, now: datetime) -> None:
+    """Note up to which review (None: the end) those of a site have been asked for: the cursor."""
+    state.execute("UPDATE sites SET revisited_at = ?, revisited_to = ? WHERE site_id = ?", [to_ms(now), last, site_id])
+
+
+def unverified_reviews(state: State, site_id: str, number: int) -> list[str]:
+    """The next reviews whose words a restored backup holds, from the cursor on."""
+    rows = state.rows(
+        f"SELECT review_id {_WITH_WORDS} ORDER BY review_id LIMIT :number", {"site": site_id, "number": number}
+    )
+    return [row["review_id"] for row in rows]
+
+
+def mark_verified(state: State, site_id: str) -> None:
+    """Note that what a restored backup holds of a site has been asked for: it may be sent and shown."""
+    state.execute("UPDATE sites SET unverified = 0, revisited_to = NULL WHERE site_id = ?", [site_id])
+
+
+_WITH_WORDS = (
+    "FROM reviews WHERE site_id = :site AND pruned_at IS NULL AND anonymized = 0 AND coalesce(closing, '') <> 'gone'"
+    " AND review_id > coalesce((SELECT revisited_to FROM sites WHERE site_id = :site), '')"
+)
 
 
 def told(state: State, site_id: str, review_id: str) -> dict[str, Form]:
@@ -105,3 +155,4 @@ def erase(state: State, site_id: str, ids: Sequence[str]) -> None:
         f" WHERE alert IN (SELECT id FROM alerts WHERE {of_these}))",
         params,
     )
+    state.owe_scrub()

@@ -29,6 +29,13 @@ CLOSED_SINCE = (
     "EXISTS (SELECT 1 FROM alerts JOIN reviews USING (site_id, review_id)"
     " WHERE alerts.id = deliveries.alert AND reviews.status = 'closed' AND alerts.kind <> 'closed')"
 )
+# An alert, and a message, of a site that was restored and has not been asked since: what its
+# reviews said may be deleted at Wix.
+OF_UNVERIFIED = "EXISTS (SELECT 1 FROM sites WHERE sites.site_id = alerts.site_id AND sites.unverified = 1)"
+_MAY_SHOW = (
+    "NOT EXISTS (SELECT 1 FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
+    f" WHERE deliveries.message = messages.id AND {OF_UNVERIFIED})"
+)
 _UNDER_WAY = "status IN ('sending', 'in_doubt')"
 _IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
 _MOMENT = f"CASE WHEN {_IS_DUE} THEN :now ELSE due_at END"
@@ -42,7 +49,8 @@ def unsettled(state: State, destination: str, now: datetime) -> Message | None:
     found = {"destination": destination, "now": to_ms(now)}
     for kind in (_UNDER_WAY, "to_left IS NOT NULL AND status = 'sent'"):
         row = state.row(
-            f"SELECT * FROM messages WHERE destination = :destination AND {kind} AND {_IS_DUE} ORDER BY id LIMIT 1",
+            f"SELECT * FROM messages WHERE destination = :destination AND {kind} AND {_IS_DUE}"
+            f" AND {_MAY_SHOW} ORDER BY id LIMIT 1",
             found,
         )
         if row:
@@ -60,7 +68,7 @@ def settled_next(state: State, destination: str, now: datetime) -> datetime | No
     return _moment(
         state.value(
             f"SELECT min({_MOMENT}) FROM messages WHERE destination = :destination AND ({_UNDER_WAY}"
-            " OR (to_left IS NOT NULL AND status = 'sent'))",
+            f" OR (to_left IS NOT NULL AND status = 'sent')) AND {_MAY_SHOW}",
             {"destination": destination, "now": to_ms(now)},
         )
     )
@@ -73,7 +81,7 @@ def outdated(state: State, destination: str, now: datetime) -> tuple[Message, in
     """
     row = state.row(
         "SELECT * FROM messages WHERE destination = :destination AND stale AND status = 'sent'"
-        f" AND slack_ts IS NOT NULL AND {_IS_DUE} ORDER BY erase DESC, id LIMIT 1",
+        f" AND slack_ts IS NOT NULL AND {_IS_DUE} AND {_MAY_SHOW} ORDER BY erase DESC, id LIMIT 1",
         {"destination": destination, "now": to_ms(now)},
     )
     return (load_message(state, row), row["stale"]) if row else None
@@ -84,7 +92,7 @@ def changed_next(state: State, destination: str, now: datetime) -> datetime | No
     return _moment(
         state.value(
             f"SELECT min({_MOMENT}) FROM messages WHERE destination = :destination AND stale"
-            " AND status = 'sent' AND slack_ts IS NOT NULL",
+            f" AND status = 'sent' AND slack_ts IS NOT NULL AND {_MAY_SHOW}",
             {"destination": destination, "now": to_ms(now)},
         )
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from alerter.models import AlertKind, Form, Grouping, Message, from_ms, to_ms
 from alerter.store import blocks
-from alerter.store.messages import CLOSED_SINCE, entries_of, is_in_doubt, thread_of
+from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, entries_of, is_in_doubt, thread_of
 from alerter.store.state import State
 
 # In the words of the index, or SQLite does not see that it may use it.
@@ -28,7 +28,8 @@ def due(state: State, destination: str, now: datetime, most: int) -> list[Due]:
     """Return deliveries that may leave now and are in no message yet, the oldest first.
 
     What a backfill sends one by one comes after everything else. What is about the same review as
-    a message in doubt waits until that is settled.
+    a message in doubt waits until that is settled. What is about a site that was restored waits
+    until Wix was asked which reviews are still there.
     """
     waits = f" AND NOT ({_IN_DOUBT})" if is_in_doubt(state, destination) else ""
     rows = state.rows(
@@ -36,7 +37,7 @@ def due(state: State, destination: str, now: datetime, most: int) -> list[Due]:
         f" THEN ({_ROOT} AND messages.slack_ts IS NOT NULL) END AS thread"
         " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         " WHERE destination = :destination AND status = 'pending' AND message IS NULL"
-        f" AND due_at <= :now{waits} ORDER BY priority, due_at, alert LIMIT :most",
+        f" AND due_at <= :now{waits} AND NOT {OF_UNVERIFIED} ORDER BY priority, due_at, alert LIMIT :most",
         {"destination": destination, "now": to_ms(now), "most": most},
     )
     return [Due(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"]) for row in rows]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -35,12 +35,17 @@ class OpenReview:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A review on record: when it was created, its reminders for each destination, and what it is about."""
+    """A review on record: when it was created, its reminders for each destination, and what it is about.
+
+    `created` is not known of one that an older version pruned. Of a site that was restored and has not been asked since
+    (`unverified`) it has no words, as they may be deleted at Wix.
+    """
 
     known: Known
-    created: datetime
+    created: datetime | None
     reminders: list[Reminders]
     product: Product
+    unverified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,10 @@ def oldest_pending(state: State) -> datetime | None:
 def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[OpenReview]:
     """The open reviews of these sites, the oldest first."""
     rows = state.rows(
-        "SELECT site_id, review_id, rating, created_at, ifnull(json_extract(content, '$.title'), '') AS title"
-        " FROM reviews WHERE status = 'open' AND site_id IN (SELECT value FROM json_each(?))"
+        "SELECT site_id, review_id, rating, created_at,"
+        " CASE WHEN unverified = 1 THEN '' ELSE coalesce(json_extract(content, '$.title'), '') END AS title"
+        " FROM reviews JOIN sites USING (site_id)"
+        " WHERE status = 'open' AND site_id IN (SELECT value FROM json_each(?))"
         " ORDER BY created_at, review_id LIMIT ?",
         [json.dumps(list(site_ids)), most],
     )
@@ -128,14 +135,23 @@ def record(state: State, site_id: str, review_id: str) -> Record | None:
     """What is on record of a review."""
     known = known_reviews(state, site_id, [review_id]).get(review_id)
     row = state.row(
-        "SELECT created_at, name, url FROM reviews LEFT JOIN products USING (site_id, entity_id)"
+        "SELECT created_at, products.name, url, unverified FROM reviews"
+        " LEFT JOIN products USING (site_id, entity_id) LEFT JOIN sites USING (site_id)"
         " WHERE site_id = ? AND review_id = ?",
         [site_id, review_id],
     )
     if known is None or row is None:
         return None
-    reminders = get_reminders_of(state, site_id, review_id)
-    return Record(known, from_ms(row["created_at"]), reminders, Product(row["name"], row["url"]))
+    created = from_ms(row["created_at"]) if row["created_at"] else None
+    if row["unverified"]:
+        known = replace(known, review=replace(known.review, title="", body="", author="", media=()))
+    return Record(
+        known,
+        created,
+        get_reminders_of(state, site_id, review_id),
+        Product(row["name"], row["url"]),
+        unverified=bool(row["unverified"]),
+    )
 
 
 def alerts(state: State, site_id: str, review_id: str) -> list[AlertReport]:

@@ -15,7 +15,8 @@ from alerter.store.state import State
 class SiteState:
     """How far a site has been read. `covered_rating` is 0 until its first read has come to an end.
 
-    `restored`: a backup was put in place, and the site has not been read since.
+    `restored`: a backup was put in place, and the site has not been read since. `unverified`: nor has every review been
+    asked for whose words it holds.
     """
 
     checkpoint: datetime | None = None
@@ -23,6 +24,7 @@ class SiteState:
     covered_since: datetime | None = None
     last_success: datetime | None = None
     restored: bool = False
+    unverified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ def site_state(state: State, site_id: str) -> SiteState:
         covered_since=_moment(row["covered_since"]),
         last_success=_moment(row["last_success"]),
         restored=bool(row["restored"]),
+        unverified=bool(row["unverified"]),
     )
 
 
@@ -77,7 +80,8 @@ def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) 
     state.execute(
         "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private) ON CONFLICT (site_id)"
         " DO UPDATE SET last_success = excluded.last_success, sees_private = excluded.sees_private,"
-        " failing_since = NULL, restored = 0, private_lost_at = CASE WHEN excluded.sees_private THEN NULL"
+        " failing_since = NULL, restored = CASE WHEN unverified = 1 THEN restored ELSE 0 END,"
+        " private_lost_at = CASE WHEN excluded.sees_private THEN NULL"
         " WHEN sees_private THEN excluded.last_success ELSE min(private_lost_at, excluded.last_success) END",
         {"site": site_id, "now": to_ms(now), "private": sees_private},
     )
@@ -117,10 +121,11 @@ def note_failure(state: State, site_id: str, now: datetime) -> datetime:
 
 def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:
     """What is on record of these reviews, by id; of those that were pruned, what is left."""
-    these = [site_id, json.dumps(list(ids))]
-    of_these = "WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
-    pruned = {row["review_id"]: _pruned(row) for row in state.rows(f"SELECT * FROM pruned_reviews {of_these}", these)}
-    return pruned | {row["review_id"]: _known(row) for row in state.rows(f"SELECT * FROM reviews {of_these}", these)}
+    rows = state.rows(
+        "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))",
+        [site_id, json.dumps(list(ids))],
+    )
+    return {row["review_id"]: _known(row) for row in rows}
 
 
 def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: datetime) -> None:
@@ -199,7 +204,7 @@ def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) ->
     """How many alerts of a kind a review has raised, those of any kind that were pruned included: it numbers a key."""
     return int(
         state.value(
-            "SELECT count(*) + ifnull((SELECT raised FROM pruned_reviews"
+            "SELECT count(*) + coalesce((SELECT pruned_alerts FROM reviews"
             "  WHERE site_id = :site AND review_id = :review), 0)"
             " FROM alerts WHERE site_id = :site AND review_id = :review AND kind = :kind",
             {"site": site_id, "review": review_id, "kind": kind},
@@ -210,7 +215,7 @@ def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) ->
 def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
     """Cancel what has not left yet of a review that needs nobody any more; returns whether anything was sent.
 
-    Of a review that was pruned no deliveries are on record: these may have been sent.
+    Alerts that were pruned count as sent.
     """
     state.execute(
         "UPDATE deliveries SET status = 'cancelled'"
@@ -223,7 +228,8 @@ def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
         " WHERE alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')",
         [site_id, review_id],
     )
-    return bool(row and (row["sent"] or not row["number"]))
+    pruned = state.value("SELECT pruned_alerts FROM reviews WHERE site_id = ? AND review_id = ?", [site_id, review_id])
+    return bool(pruned or (row and (row["sent"] or not row["number"])))
 
 
 def cancel_closing(state: State, site_id: str, review_id: str) -> None:
@@ -294,7 +300,8 @@ VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejec
 ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating, status = excluded.status,
   answered = excluded.answered, rejected = excluded.rejected, alerted_at = excluded.alerted_at,
   closing = excluded.closing, anonymized = excluded.anonymized, entity_id = excluded.entity_id,
-  contact_id = excluded.contact_id, as_of = excluded.as_of, event_sequence = 0, content = excluded.content
+  contact_id = excluded.contact_id, as_of = excluded.as_of, event_sequence = 0, content = excluded.content,
+  pruned_at = NULL
 """
 
 
@@ -320,27 +327,21 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
 
 
 def _known(row: dict[str, Any]) -> Known:
+    review, status, is_pruned = load_review(row), Status(row["status"]), row["pruned_at"] is not None
+    if is_pruned:  # its columns say what its content does not say any more
+        reply = Reply("") if row["answered"] else None
+        review = replace(review, reply=reply, moderation="REJECTED" if row["rejected"] else "")
     return Known(
-        load_review(row),
-        Status(row["status"]),
+        review,
+        status,
         _moment(row["alerted_at"]),
         _closing(row["closing"]),
         anonymized=bool(row["anonymized"]),
+        pruned=is_pruned and status is not Status.BASELINE,  # a backfill reads the words of one of the past again
         as_of=_moment(row["as_of"]),
         event_sequence=row["event_sequence"],
         authorless_since=_moment(row["authorless_since"]),
     )
-
-
-def _pruned(row: dict[str, Any]) -> Known:
-    review = Review(
-        row["review_id"],
-        row["rating"],
-        revision=row["revision"],
-        reply=Reply("") if row["answered"] else None,
-        moderation="REJECTED" if row["rejected"] else "",
-    )
-    return Known(review, Status.CLOSED, _moment(row["alerted_at"]), _closing(row["closing"]), pruned=True)
 
 
 _COLUMNS = ("id", "rating", "revision", "entity_id", "contact_id")

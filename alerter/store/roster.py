@@ -3,23 +3,28 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 
+from alerter.models import to_ms
 from alerter.store.state import State
 
 
-def note(state: State, sites: Mapping[str, str]) -> Counter[str]:
+def note(state: State, sites: Mapping[str, str], now: datetime) -> Counter[str]:
     """Keep the names of the config's sites (by id), and let go of all others, within a transaction.
 
     What is queued of those as `new` still goes, under the name that the site had; the rest is cancelled. Returns how
     much that is, by the name of the site.
     """
     state.execute_many(
-        "INSERT INTO sites (site_id, name) VALUES (:id, :name) ON CONFLICT DO UPDATE SET name = excluded.name",
+        "INSERT INTO sites (site_id, name) VALUES (:id, :name)"
+        " ON CONFLICT (site_id) DO UPDATE SET name = excluded.name, left_at = NULL",
         [{"id": site_id, "name": name} for site_id, name in sites.items()],
     )
     removed = "site_id NOT IN (SELECT value FROM json_each(?))"
     ids = json.dumps(list(sites))
-    state.execute(f"UPDATE sites SET failing_since = NULL WHERE {removed}", [ids])
+    state.execute(
+        f"UPDATE sites SET failing_since = NULL, left_at = coalesce(left_at, ?) WHERE {removed}", [to_ms(now), ids]
+    )
     cancelled = state.rows(
         "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
         " AND (status = 'failed' OR message IS NULL)"

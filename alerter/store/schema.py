@@ -345,3 +345,52 @@ def destinations_are_on_record(db: Database) -> None:
         "CREATE TABLE destinations (destination TEXT PRIMARY KEY, addresses TEXT NOT NULL, rules TEXT NOT NULL,"
         " present INTEGER NOT NULL) STRICT, WITHOUT ROWID"
     )
+
+
+_RETENTION = """
+-- How often words were erased that the write-ahead log may still hold. An older version did not remember that.
+CREATE TABLE scrubs (owed INTEGER NOT NULL) STRICT;
+INSERT INTO scrubs (owed) VALUES (1);
+
+-- left_at: since when the config does not have the site. unverified is 1 from when a backup was put in place until each
+-- review whose words it holds has been asked for. revisited_at: when old reviews were asked for last; revisited_to: the
+-- id of the last of them.
+ALTER TABLE sites ADD COLUMN left_at INTEGER;
+ALTER TABLE sites ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sites ADD COLUMN revisited_at INTEGER;
+ALTER TABLE sites ADD COLUMN revisited_to TEXT;
+
+-- pruned_at: when its words and its alerts were erased, because it had been at rest for `keep`; the row stays for ever.
+-- pruned_alerts: how many alerts these were, so that none of their keys is given out a second time.
+ALTER TABLE reviews ADD COLUMN pruned_at INTEGER;
+ALTER TABLE reviews ADD COLUMN pruned_alerts INTEGER NOT NULL DEFAULT 0;
+UPDATE reviews SET pruned_at = as_of WHERE status = 'baseline' AND content = '{}';
+UPDATE reviews SET pruned_alerts = (SELECT raised FROM pruned_reviews
+    WHERE pruned_reviews.site_id = reviews.site_id AND pruned_reviews.review_id = reviews.review_id)
+  WHERE (site_id, review_id) IN (SELECT site_id, review_id FROM pruned_reviews);
+-- Neither when they were created nor since when they rest is known any more.
+INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at,
+    closing, as_of, content, pruned_at, pruned_alerts)
+  SELECT site_id, review_id, revision, rating, 'closed', 0, answered, rejected, alerted_at,
+    closing, 0, '{}', 0, raised FROM pruned_reviews WHERE true
+  ON CONFLICT (site_id, review_id) DO NOTHING;
+DROP TABLE pruned_reviews;
+
+DROP INDEX reviews_at_rest;
+CREATE INDEX reviews_at_rest ON reviews (as_of) WHERE pruned_at IS NULL;
+DROP INDEX reviews_by_date;
+CREATE INDEX reviews_by_date ON reviews (site_id, created_at) WHERE pruned_at IS NULL;
+DROP INDEX reviews_by_product;
+CREATE INDEX reviews_by_product ON reviews (site_id, entity_id, created_at, rating, closing)
+  WHERE entity_id IS NOT NULL;
+
+-- A retry left failed messages behind that carry nothing, and that name their parent for ever.
+DELETE FROM messages WHERE id NOT IN (SELECT message FROM deliveries WHERE message IS NOT NULL);
+"""
+
+
+@migrations()
+def retention(db: Database) -> None:
+    """Keep what is left of a pruned review in its own row, and what erasing needs to remember."""
+    for statement in _statements(_RETENTION):
+        db.execute(statement)

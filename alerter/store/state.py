@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from alerter.clock import ticks
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
+from alerter.store.lock import real
 from alerter.store.schema import migrations
 
 # A busy wait blocks the loop, so it is short; whoever meets StateBusy tries again later.
@@ -47,6 +48,7 @@ class State:
         Raises StateError, and leaves the file as it is, where it is no state file, is corrupt or of another version.
         """
         _check_sqlite()
+        path = real(path)
         if _is_there(path):
             inspect(path, migrate=migrate)
         elif not migrate:
@@ -64,6 +66,7 @@ class State:
     def read(cls, path: Path) -> Self | None:
         """Open the state file for reading only; None where there is none yet. Raises StateError."""
         _check_sqlite()
+        path = real(path)
         if not _is_there(path):
             return None
         inspect(path, migrate=False, check=False)
@@ -163,9 +166,28 @@ class State:
         before, self._version = self._version, self.value("PRAGMA data_version")
         return before != self._version
 
-    def scrub(self) -> None:
-        """Leave no copy of what was erased: empty the write-ahead log into the file, which overwrites what it frees."""
-        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    def owe_scrub(self) -> None:
+        """Note that words were erased, within the transaction that erases them: `scrub` has to follow."""
+        self.execute("UPDATE scrubs SET owed = owed + 1")
+
+    def scrub(self, *, wait: bool = False) -> bool:
+        """Leave no copy of what was erased: empty the write-ahead log into the file, which overwrites what it frees.
+
+        While another process reads or writes (with `wait`: for two seconds), the log stays as it is, this returns
+        False, and a later call makes up for it, after a kill too. Never within a transaction.
+        """
+        if not (owed := self.value("SELECT owed FROM scrubs")):
+            return True
+        self._conn.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS if wait else 0}")
+        try:
+            if self.value("PRAGMA wal_checkpoint(TRUNCATE)"):
+                return False
+            self.note("UPDATE scrubs SET owed = max(owed - ?, 0)", [owed])
+        except StateBusy:
+            return False
+        finally:
+            self._conn.execute(f"PRAGMA busy_timeout = {0 if self._busy else _BUSY_TIMEOUT_MS}")
+        return True
 
     def rows(self, sql: str, params: _Params = ()) -> list[dict[str, Any]]:
         """What a query finds."""

@@ -43,7 +43,7 @@ def told(state: State, name: str, until: datetime) -> None:
 def low_rated(state: State, site_id: str, since: datetime, until: datetime, threshold: int) -> list[LowRated]:
     """The low-rated reviews of a site that were created in a span; what is rejected or gone does not count."""
     rows = state.rows(
-        f"{_LOW_RATED} AND created_at >= ? AND created_at < ? AND rating <= ? AND NOT rejected"
+        f"{_LOW_RATED} AND created_at >= ? AND created_at < ? AND rating <= ? AND NOT rejected AND pruned_at IS NULL"
         " AND closing IS NOT 'gone' ORDER BY created_at, review_id",
         [site_id, to_ms(since), to_ms(until), threshold],
     )

@@ -10,6 +10,7 @@ from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
 from alerter.store import State, blocks, lifetime, reviews
+from alerter.store.reviews import SiteState
 from alerter.trouble import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
@@ -17,6 +18,10 @@ from alerter.watch.triage import OVERLAP, Reason
 from alerter.watch.wix import PAGE_SIZE, Span, These
 
 log = logging.getLogger(__name__)
+
+# Each old review is asked for once in as many days.
+_REVISIT_EVERY = timedelta(days=1)
+_REVISIT_SHARES = 30
 
 # Told of a state file that cannot be used.
 StateFailed = Callable[[StateError], Awaitable[None]]
@@ -59,11 +64,15 @@ class Poller:
                 log.debug('site "%s": waits, as Wix asked', site.name)
                 self._note_silence(site, scope, block.reason)
                 return False
-            await self._read_new(site)
-            await self._rescan(site)
+            known = reviews.site_state(self._state, site.site_id)
+            if known.unverified:
+                await self.verify(site)
+            await self._read_new(site, known)
+            await self._rescan(site, anyway=known.restored)
             await self._remind(site)
             await self._look_for_missing(site)
             self._note_success(site, scope)
+            self._state.scrub()
         except StateError as error:
             self._log_failure(site, str(error), str(error))
             await self._state_failed(error)
@@ -99,9 +108,8 @@ class Poller:
             reason = "Wix lets us read published reviews only; one that waits for moderation is not seen"
             self._troubles.begin(f"private:{site.site_id}", reason, lost_at)
 
-    async def _read_new(self, site: Site) -> None:
+    async def _read_new(self, site: Site, known: SiteState) -> None:
         threshold = self._config.threshold(site)
-        known = reviews.site_state(self._state, site.site_id)
         if known.restored:
             log.info(
                 'site "%s": restored; what has happened since the backup is recorded, and nobody is told', site.name
@@ -154,7 +162,7 @@ class Poller:
         log.log(logging.INFO if found else logging.DEBUG, 'site "%s": read; %s', site.name, ", ".join(found) or "idle")
         return ids
 
-    async def _rescan(self, site: Site) -> None:
+    async def _rescan(self, site: Site, *, anyway: bool) -> None:
         """Read the recent past again, where that is due: what turned up late, and what became of what is followed.
 
         Wix cannot be asked what has changed. What the span does not hold any more is asked for by its id. What a wider
@@ -162,7 +170,7 @@ class Poller:
         """
         now = self._clock.now()
         last = lifetime.rescanned_at(self._state, site.site_id)
-        if last and abs(now - last) < self._config.poll.rescan_every:
+        if last and abs(now - last) < self._config.poll.rescan_every and not anyway:
             return
         threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
@@ -173,6 +181,32 @@ class Poller:
         followed = lifetime.followed(self._state, site.site_id, since, threshold)
         await self._read_again(site, [review_id for review_id in followed if review_id not in found])
         lifetime.rescanned(self._state, site.site_id, now, since)
+        await self._revisit(site, now, since)
+
+    async def _revisit(self, site: Site, now: datetime, since: datetime) -> None:
+        """Once a day, ask for a share of the reviews that are followed no longer: some may be deleted at Wix."""
+        last = lifetime.revisited_at(self._state, site.site_id)
+        if last and abs(now - last) < _REVISIT_EVERY:
+            return
+        ids: list[str] = []
+        if last and self._reader.sees_private(site):
+            share = -(-lifetime.old_number(self._state, site.site_id, since) // _REVISIT_SHARES)
+            ids = lifetime.old_reviews(self._state, site.site_id, since, share)
+            await self._read_again(site, ids)
+        lifetime.mark_revisited(self._state, site.site_id, ids[-1] if ids else None, now)
+
+    async def verify(self, site: Site) -> None:
+        """After a restore, ask for each review whose words the backup holds, before any are sent or shown.
+
+        Raises WixError and StateError; the next call goes on where this one has come to.
+        """
+        while ids := lifetime.unverified_reviews(self._state, site.site_id, PAGE_SIZE):
+            await self._read_again(site, ids)
+            while not self._missing[site.site_id].isdisjoint(ids):
+                if not await self._look_for_missing(site):
+                    return
+            lifetime.mark_revisited(self._state, site.site_id, ids[-1], self._clock.now())
+        lifetime.mark_verified(self._state, site.site_id)
 
     async def _remind(self, site: Site) -> None:
         """Raise the reminders that are due, of reviews that have just been seen to be open still."""
@@ -188,12 +222,14 @@ class Poller:
         self._missing[site.site_id] = (self._missing[site.site_id] | set(ids)) - found
         return found
 
-    async def _look_for_missing(self, site: Site) -> None:
+    async def _look_for_missing(self, site: Site) -> bool:
         """Ask for missing reviews one by one; what is not there either, for all that we may see of the site, is gone.
 
-        A query that finds nothing may be wrong, and would close everything that is followed.
+        A query that finds nothing may be wrong, and would close everything that is followed. Returns whether that has
+        settled any of them.
         """
         missing = self._missing[site.site_id]
+        before = len(missing)
         if not self._reader.sees_private(site):
             missing.clear()
         for review_id in sorted(missing)[:_MOST_LOOKS]:
@@ -202,6 +238,7 @@ class Poller:
                 missing.discard(review_id)  # the next read finds it, or it is looked for again
             elif not await self._intake.take_gone(site, [review_id], asked_at=asked_at):
                 missing.discard(review_id)
+        return len(missing) < before
 
     async def _failed(self, site: Site, scope: str, error: Exception) -> None:
         if isinstance(error, WixError):
