@@ -368,6 +368,18 @@ def restore(path: Path | None, file: Path, *, move: bool) -> None:
 
 
 @main.command()
+@_config_option
+@click.option("--site", "name", required=True, metavar="NAME", help="The name that it had, or its id.")
+def forget(path: Path | None, name: str) -> None:
+    """Erase all words of a customer whose site has left the config."""
+    from alerter import forget as command
+    from alerter.clock import Clock
+
+    for line in command.run(_load(path, secrets=False), Clock(), name):
+        click.echo(line)
+
+
+@main.command()
 @click.option("--serve", is_flag=True, help="Keep the embedded services up, and print a config for them.")
 @click.option(
     "--reviews",

@@ -16,7 +16,7 @@ PACKAGE = Path(alerter.__file__).parent
 
 # Top to bottom. A module imports from its own room and from those below it.
 ROOMS: list[set[str]] = [
-    {"__main__", "cli", "check", "status", "backfill", "explain", "preview", "reply", "restore", "terminal"},
+    {"__main__", "cli", "check", "status", "backfill", "explain", "forget", "preview", "reply", "restore", "terminal"},
     {"demo"},
     {"daemon", "rounds", "wiring", "systemd", "reload", "reroute"},
     {"web.server"},
@@ -54,7 +54,7 @@ ROOMS: list[set[str]] = [
     {"config_fields", "config_files"},
     {"models", "errors", "clock", "counters", "logs", "text"},
 ]
-COMMANDS = {"cli", "check", "status", "backfill", "preview", "reply"}
+COMMANDS = {"cli", "check", "status", "backfill", "forget", "preview", "reply"}
 THIRD_PARTIES = {
     "aiohttp": {"tell.slack", "tell.slack_api", "demo", "web"},
     "aiosmtpd": {"demo"},

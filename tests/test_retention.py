@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlite_utils import Database
 
 from alerter import explain, preview, status
+from alerter.cli import main
 from alerter.config import Config, load_config
 from alerter.daemon import take_over
 from alerter.demo.faults import Fault
@@ -20,7 +22,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError
-from alerter.store import State, backup, lifetime, outbox
+from alerter.models import Product
+from alerter.store import Holder, Lock, State, backup, lifetime, outbox, products
 from alerter.store.schema import migrations
 from alerter.tell.dispatch import Why
 from alerter.wiring import House, open_house
@@ -385,3 +388,87 @@ async def test_a_restore_under_another_threshold_repeats_nothing(daemon: Daemon,
     await daemon.round(minutes=1)
     await daemon.round(hours=2)
     assert len(daemon.mailbox.mails) == sent
+
+
+# alerter forget
+
+
+@pytest.fixture
+async def former(daemon: Daemon) -> Daemon:
+    """A daemon that has let go of the Tea House, of which it has reviews, trouble and a summary."""
+    summary = '[[summaries]]\nname = "daily"\nat = "08:00"\nreceivers = ["owner"]\n'
+    await daemon.start(OTHER_SITE + summary)
+    await daemon.round()
+    daemon.clock.advance(minutes=1)
+    for name, site in (("tea", OTHER), ("cake", SITE)):
+        daemon.put(name, rating=2, site=site)
+    await daemon.round()
+    daemon.wix.change(OTHER, "tea", content={"rating": 1, "title": "Secret words of tea"})
+    await daemon.round(hours=2)
+    products.put(daemon.state, OTHER, "p1", Product("Jasmine"), daemon.clock.now())
+    daemon.house.dispatcher.troubles.begin(f"site:{OTHER}", "Wix refuses us")
+    await daemon.round(days=1)
+    await daemon.house.summaries.round()
+    await daemon.send()
+    await daemon.start()
+    return daemon
+
+
+def forget_site(daemon: Daemon, name: str) -> Result:
+    at = str(daemon.config.state.with_name("config.toml"))
+    return CliRunner().invoke(main, ["forget", "--site", name, "--config", at], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", ["Tea House", OTHER], ids=["by name", "by id"])
+async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: str) -> None:
+    kept = b"".join(file.read_bytes() for file in former.config.state.parent.glob("state.db*"))
+    assert b"Tea House" in kept
+    assert b"Secret words of tea" in kept
+    with Lock(former.config.state) as running:
+        assert running.acquire(Holder.RUN) is None
+        result = forget_site(former, name)
+    assert result.exit_code == 0
+    assert f"{name}: the words of 1 reviews are erased" in result.stdout
+    kept = b"".join(file.read_bytes() for file in former.config.state.parent.glob("state.db*"))
+    assert b"Tea House" not in kept
+    assert b"Jasmine" not in kept
+    assert b"of tea" not in kept
+    assert former.on_disk("cake")
+    assert former.state.value("SELECT count(*) FROM alerts WHERE site_id = ?", [OTHER]) == 0
+    await former.round(hours=1)
+
+
+async def test_a_customer_that_comes_back_is_not_alerted_again(former: Daemon) -> None:
+    assert forget_site(former, "Tea House").exit_code == 0
+    sent = len(former.mailbox.mails)
+    await former.start(OTHER_SITE)
+    for _ in range(3):
+        await former.round(hours=2)
+    assert len(former.mailbox.mails) == sent
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("Corner Bakery", "the config still has the site"),
+        (SITE, "the config still has the site"),
+        ("Tea Hose", 'did you mean "Tea House"?'),
+    ],
+)
+async def test_only_a_former_customer_is_forgotten(former: Daemon, name: str, phrase: str) -> None:
+    result = forget_site(former, name)
+    assert result.exit_code == 2
+    assert phrase in result.stderr
+    assert former.on_disk("cake")
+    assert former.on_disk("tea")
+
+
+async def test_a_site_that_the_running_daemon_still_watches_is_not_forgotten(daemon: Daemon) -> None:
+    await daemon.start(OTHER_SITE)
+    await daemon.round()
+    daemon.load()
+    with Lock(daemon.config.state) as running:
+        assert running.acquire(Holder.RUN) is None
+        result = forget_site(daemon, "Tea House")
+    assert result.exit_code == 1
+    assert "still watches Tea House: reload it first" in result.stderr

@@ -3,9 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from alerter.models import to_ms
+from alerter.models import from_ms, to_ms
 from alerter.store.state import State
 
 
@@ -34,6 +35,23 @@ def note(state: State, sites: Mapping[str, str], now: datetime) -> Counter[str]:
         [ids],
     )
     return Counter(row["site"] for row in cancelled)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSite:
+    """A site on record, what it was called last, and since when the config does not have it (None: it has)."""
+
+    site_id: str
+    name: str | None
+    left_at: datetime | None
+
+
+def sites(state: State) -> list[KnownSite]:
+    """All sites on record, removed ones too."""
+    return [
+        KnownSite(row["site_id"], row["name"], from_ms(row["left_at"]) if row["left_at"] is not None else None)
+        for row in state.rows("SELECT site_id, name, left_at FROM sites ORDER BY site_id")
+    ]
 
 
 def names(state: State) -> dict[str, str]:

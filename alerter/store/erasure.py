@@ -1,0 +1,79 @@
+"""Erases all that is on record of one customer's words."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from alerter.models import AlertKind, receiver_of
+from alerter.store.prune import AT_ONCE, drop_alerts, prune_reviews
+from alerter.store.state import State
+
+
+def erase_site(state: State, site_id: str, now: datetime) -> int:
+    """Erase the words of a site's reviews, what was sent of them, and every name; returns of how many reviews.
+
+    Ids, dates and stars stay, as of a review that was at rest for long, and how far the site was read.
+    """
+    number = 0
+    while some := _erase_some(state, site_id, now):
+        number += some
+    with state.transaction():
+        left = state.rows("SELECT id FROM alerts WHERE site_id = ?", [site_id])
+        drop_alerts(state, json.dumps([row["id"] for row in left]))
+        name = state.value("SELECT name FROM sites WHERE site_id = ?", [site_id])
+        state.execute("DELETE FROM products WHERE site_id = ?", [site_id])
+        for table in ("troubles", "blocks"):
+            state.execute(
+                f"DELETE FROM {table} WHERE scope IN ('site:' || :site, 'private:' || :site)", {"site": site_id}
+            )
+        _erase_mentions(state, site_id, name or site_id)
+        state.execute("UPDATE sites SET name = NULL WHERE site_id = ?", [site_id])
+        state.owe_scrub()
+    return number
+
+
+def _erase_some(state: State, site_id: str, now: datetime) -> int:
+    """Erase the next few reviews of a site; returns how many, 0 at the end."""
+    with state.transaction():
+        rows = state.rows(
+            "SELECT site_id, review_id FROM reviews WHERE site_id = ? AND pruned_at IS NULL LIMIT ?", [site_id, AT_ONCE]
+        )
+        prune_reviews(state, rows, now)
+    return len(rows)
+
+
+def _erase_mentions(state: State, site_id: str, name: str) -> None:
+    """Erase a site from alerts that are about no review: summaries lose their part of it, trouble loses all."""
+    named = (site_id, json.dumps(name, ensure_ascii=False)[1:-1])
+    for row in state.rows("SELECT id, key, kind, detail FROM alerts WHERE review_id IS NULL AND detail <> '{}'"):
+        if not any(each in row["key"] + row["detail"] for each in named):
+            continue
+        detail = _without(json.loads(row["detail"]), site_id) if row["kind"] == AlertKind.SUMMARY else {}
+        _cancel(state, row["id"], [receiver for receiver, sites in detail.get("receivers", {}).items() if sites])
+        state.execute("UPDATE alerts SET detail = ? WHERE id = ?", [json.dumps(detail, ensure_ascii=False), row["id"]])
+
+
+def _without(summary: dict[str, Any], site_id: str) -> dict[str, Any]:
+    receivers = {
+        receiver: [each for each in sites if each != site_id] for receiver, sites in summary["receivers"].items()
+    }
+    return summary | {
+        "receivers": receivers,
+        "sites": {each: figures for each, figures in summary["sites"].items() if each != site_id},
+    }
+
+
+def _cancel(state: State, alert: int, but_for: list[str]) -> None:
+    """Cancel what was not sent of an alert, but for some receivers, and erase what its messages were called."""
+    rows = state.rows("SELECT destination FROM deliveries WHERE alert = ?", [alert])
+    names = [row["destination"] for row in rows if receiver_of(row["destination"]) not in but_for]
+    of_these = "alert = ? AND destination IN (SELECT value FROM json_each(?))"
+    params = [alert, json.dumps(names)]
+    carried = f"id IN (SELECT message FROM deliveries WHERE {of_these})"
+    state.execute(f"UPDATE messages SET subject = NULL, error = NULL WHERE {carried}", params)
+    state.execute(
+        f"UPDATE messages SET status = 'failed' WHERE status IN ('sending', 'in_doubt') AND {carried}", params
+    )
+    state.execute(
+        f"UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed') AND {of_these}", params
+    )
