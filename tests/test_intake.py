@@ -93,7 +93,7 @@ class Door:
         """Have a receiver get all that is due."""
         alerts = [each.alert for each in outbox.due(self.state, receiver, AT_LAST, 100)]
         message = outbox.claim(self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0)
-        messages.mark_sent(self.state, message, Receipt("ok"), [])
+        messages.mark_sent(self.state, message, Receipt("ok"))
 
 
 @pytest.fixture(scope="module")
@@ -420,7 +420,7 @@ async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> Non
 
     await door.take(review("r1", 2, revision=1, reply=REPLY))
 
-    messages.mark_sent(door.state, message, Receipt("ok"), [])
+    messages.mark_sent(door.state, message, Receipt("ok"))
     assert door.deliveries("sent") == [("new r1", "owner")]
     assert door.deliveries("cancelled") == [("new r1", "baker")]
 
@@ -511,7 +511,7 @@ async def test_a_review_opens_again_for_each_destination_by_what_it_was_sent(doo
     since = {each.destination: each.since for each in get_reminders_of(door.state, SITE, "r1")}
     assert set(since) == {"slack:baker"}
     assert message
-    outbox.sent(door.state, message, Receipt("ok"), [])
+    messages.mark_sent(door.state, message, Receipt("ok"))
     assert {each.destination for each in get_reminders_of(door.state, SITE, "r1")} == {"slack:baker", "email:owner"}
 
 

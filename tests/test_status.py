@@ -79,7 +79,7 @@ def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1")
 
 def send(state: State, clock: SetClock, receiver: str, alerts: Sequence[int]) -> None:
     message = outbox.claim(state, receiver, Form.ALERT, alerts, f"{receiver}-{alerts}", clock.now())
-    messages.mark_sent(state, message, Receipt("ok"), [])
+    messages.mark_sent(state, message, Receipt("ok"))
 
 
 def give_up(state: State, clock: SetClock, receiver: str, alerts: Sequence[int]) -> None:
