@@ -210,13 +210,18 @@ class DaemonSpan:
     ended_by: Literal["running", "stopped", "killed", "crashed"] = "running"
 
 
+Command = Literal[
+    "backfill", "retry", "reply", "moderate", "claim", "snooze", "backup", "restore", "forget", "check", "test",
+    "run_once",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A second process (or a command) and what it was asked."""
 
     run_id: str
-    command: Literal["backfill", "retry", "reply", "moderate", "claim", "snooze", "backup", "restore", "forget", "check",
-                     "test", "run_once"]  # fmt: skip
+    command: Command
     start: datetime
     end: datetime | None  # None: killed, or still running
     exit_code: int | None = None
@@ -293,12 +298,14 @@ class Attempt:
     """A call that Slack or the mail server did not take: refused, throttled, or lost before it was taken."""
 
     time: datetime
-    service: Literal["slack", "smtp"]
-    target: str  # channel or address
+    service: Literal["slack", "smtp", "wix"]
+    target: str  # channel, address or site id
     method: str | None = None
     outcome: str = ""  # the code or word of the answer; "dropped"
     message_id: str | None = None
     items: tuple[Item, ...] = ()
+    retry_after: timedelta | None = None  # of a throttled one, as sent
+    by: str = "daemon"  # or the `run_id` of a second process
 
 
 # ---------------------------------------------------------------- what alerter says and keeps
