@@ -1,0 +1,375 @@
+"""What happens in a run, chosen by a seed. Each seed enables its own kinds of event, so that rare combinations come up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from tests.simulation.setup import SITE_IDS
+
+START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+DAY = 86400.0
+HOUR = 3600.0
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens `at` so many seconds after the start."""
+
+    at: float
+    kind: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        moment = START + timedelta(seconds=self.at)
+        said = " ".join(f"{key}={value}" for key, value in self.args.items() if value not in (None, [], ""))
+        return f"{moment:%a %d %b %H:%M:%S}  {self.kind:14} {said}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    length: float
+    settle: float
+    spec: Json
+    latency: float
+    events: tuple[Event, ...]
+
+    def with_events(self, events: tuple[Event, ...]) -> "Plan":
+        """The same with other events."""
+        return replace(self, events=events)
+
+    def lines(self) -> list[str]:
+        """A timeline for people."""
+        spec = {key: value for key, value in self.spec.items() if value not in (None, [], False)}
+        return [f"seed {self.seed}, {self.length / DAY:.1f} days", f"config {spec}", *(str(event) for event in self.events)]
+
+
+# Kinds of fault: how they are scoped, and the codes that they may have.
+FAULTS: Mapping[str, tuple[str, ...]] = {
+    "wix_down": ("503", "drop", "hang", "500"),
+    "wix_throttled": ("429",),
+    "wix_nonsense": ("html", "json"),
+    "wix_stale": ("",),
+    "wix_empty": ("",),
+    "wix_unauthorized": ("401", "403"),
+    "wix_private_forbidden": ("403",),
+    "wix_token": ("500", "401"),
+    "wix_no_author": ("",),
+    "slack_down": ("503", "drop", "hang", "internal_error"),
+    "slack_throttled": ("429",),
+    "slack_auth": ("invalid_auth", "token_revoked", "account_inactive"),
+    "slack_channel_refused": ("channel_not_found", "is_archived", "not_in_channel", "no_permission", "restricted_action"),
+    "slack_message_refused": ("invalid_blocks", "msg_too_long"),
+    "slack_update_refused": ("update_failed", "cant_update_message", "channel_not_found", "edit_window_closed"),
+    "slack_dropped_before": ("",),
+    "slack_dropped_after": ("",),
+    "slack_nonsense": ("html", "json"),
+    "slack_history_limited": ("429",),
+    "smtp_down": ("421 4.3.2 not available", "drop", "554 5.3.2 no"),
+    "smtp_busy": ("451 4.3.0 try again later", "452 4.3.1 full"),
+    "smtp_auth": ("535",),
+    "smtp_address_hard": ("550 5.1.1 no such user", "553 5.1.2 never"),
+    "smtp_address_soft": ("450 4.2.1 later", "452 4.2.2 over quota"),
+    "smtp_message_refused": ("554 5.7.1 no", "552 5.3.4 too large"),
+    "smtp_dropped_before": ("",),
+    "smtp_dropped_after": ("",),
+    "smtp_nonsense": ("",),
+    "disk_full": ("",),
+    "state_locked": ("",),
+}
+OTHERS = (
+    "edited", "rated", "replied", "unreplied", "moderated", "deleted", "anonymized", "voted", "imported", "late",
+    "hooks", "config", "config_faulty", "kill", "stop", "clock_step", "backfill", "retry", "reply", "backup", "restore",
+    "quiet", "reminders", "summary", "prune",
+)  # fmt: skip
+_LENGTHS = (60.0, 300.0, 1200.0, HOUR, 5 * HOUR, DAY, 3 * DAY)
+# A fault that is spelt out for a few calls is as likely as one that lasts.
+_ONE_CALL = {"slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_dropped_before", "smtp_dropped_after",
+             "smtp_nonsense", "wix_no_author", "wix_stale", "wix_nonsense", "wix_empty"}  # fmt: skip
+
+
+def make(seed: int, *, short: bool = False) -> Plan:
+    """The plan of a seed; a short one covers some days."""
+    return _Generator(seed, short=short).plan()
+
+
+class _Generator:
+    def __init__(self, seed: int, *, short: bool) -> None:
+        self.random = random = Random(f"{seed} {short}")  # noqa: S311
+        self.seed = seed
+        self.days = random.uniform(1, 3) if short else random.choice((3, 7, 7, 14, 14, 28, 28, 56, 90, 150))
+        share = random.choice((0.1, 0.2, 0.4))
+        self.faults = [kind for kind in FAULTS if random.random() < share]
+        self.others = {kind for kind in OTHERS if random.random() < random.choice((0.3, 0.6))}
+        self.events: list[Event] = []
+        self.sites = ["Bakery", "Tearoom"][: random.choice((1, 2, 2))]
+        self.receivers: list[Json] = []
+        self.spec = self._spec(short=short)
+        self.reviews: list[tuple[str, str, float]] = []
+        self.channels = 5
+        self.words = 0
+
+    def plan(self) -> Plan:
+        length = self.days * DAY
+        for _ in range(self._number(self.random.uniform(0.5, 5))):
+            self._review(self.random.uniform(0, length))
+        # A burst now and then.
+        for _ in range(self._number(0.03)):
+            at = self.random.uniform(0, length)
+            for _ in range(self.random.randint(5, 25)):
+                self._review(at + self.random.uniform(0, 60))
+        for kind in self.faults:
+            for _ in range(self._number(self.random.choice((0.05, 0.2, 0.5)), least=1)):
+                self._fault(kind, self.random.uniform(0, length))
+        for kind, rate in (
+            ("config", 0.3), ("config_faulty", 0.05), ("kill", 0.7), ("stop", 0.2), ("clock_step", 0.1),
+            ("backfill", 0.1), ("retry", 0.1), ("reply", 0.3), ("backup", 0.1), ("restore", 0.05),
+        ):  # fmt: skip
+            if kind in self.others:
+                for _ in range(self._number(rate, least=1)):
+                    getattr(self, f"_{kind}")(self.random.uniform(0, length))
+        events = sorted((event for event in self.events if event.at < length), key=lambda event: event.at)
+        events = [replace(event, at=round(event.at, 3)) for event in events]
+        latency = self.random.choice((0.0, 0.01, 0.1, 0.4))
+        return Plan(self.seed, length, 30 * HOUR, self.spec, latency, tuple(events))
+
+    def _number(self, rate: float, least: int = 0) -> int:
+        """How often something happens that happens so many times a day."""
+        mean = rate * self.days
+        number = int(mean) + (self.random.random() < mean % 1)
+        return max(number, least)
+
+    def _spec(self, *, short: bool) -> Json:
+        random = self.random
+        every = random.choice(("15m", "30m", "1h", "1h") if short else ("30m", "1h", "2h", "2h"))
+        receivers: list[Json] = [{"name": "owner", "email": ["owner@example.com"]}]
+        if random.random() < 0.8:
+            receivers.append({"name": "support", "slack": "C0000000001"})
+        if random.random() < 0.4:
+            receivers.append({"name": "bakers", "slack": "C0000000002", "sites": ["Bakery"]})
+        if len(self.sites) > 1 and random.random() < 0.5:
+            addresses = ["tea@example.com", "house@example.com"][: random.choice((1, 2))]
+            receivers.append({"name": "tea", "email": addresses, "sites": ["Tearoom"]})
+        if random.random() < 0.3:
+            receivers.append({"name": "ops", "email": ["ops@example.com", "ops2@example.com"], "trouble": True})
+        if random.random() < 0.3:
+            receivers[0]["closings"] = True
+        if "quiet" in self.others:
+            random.choice(receivers)["quiet"] = self._quiet()
+        if random.random() < 0.2:
+            random.choice(receivers)["max_rating"] = random.choice((1, 2))
+        if random.random() < 0.15:
+            random.choice(receivers)["keywords"] = ["refund"]
+        self.receivers = receivers
+        reminders: list[str] = []
+        if "reminders" in self.others:
+            reminders = random.choice((["24h"], ["4h", "24h"], ["1h", "12h", "72h"]))
+        prune = "prune" in self.others
+        return {
+            "sites": [{"name": name, "site_id": SITE_IDS[name]} for name in self.sites],
+            "receivers": receivers,
+            "every": every,
+            "rescan_every": random.choice(("1h", "4h") if short else ("2h", "4h", "12h")),
+            "rescan_window": random.choice(("5d", "10d")) if prune else "30d",
+            "trouble_after": random.choice(("15m", "1h")),
+            "keep": random.choice(("10d", "20d")) if prune else "400d",
+            "threshold": random.choice((1, 2, 2, 3)),
+            "burst": random.choice((2, 10)),
+            "reminders": reminders,
+            "escalate_to": random.choice([*receivers, {"name": None}])["name"],
+            "summary": {"at": random.choice(("09:00", "Mon 09:00")), "receiver": receivers[0]["name"]}
+            if "summary" in self.others
+            else None,
+            "web": "hooks" in self.others,
+        }
+
+    def _quiet(self) -> Json:
+        quiet: Json = self.random.choice(({"from": "22:00", "to": "07:00"}, {"from": "09:00", "to": "21:00"}))
+        return quiet | ({"days": ["sat", "sun"]} if self.random.random() < 0.3 else {})
+
+    def _add(self, at: float, kind: str, **args: Any) -> None:
+        self.events.append(Event(at, kind, {key: value for key, value in args.items() if value is not None}))
+
+    def _hooks(self) -> list[float] | None:
+        """After how many seconds the webhook of something is sent, each time; none at all now and then."""
+        if "hooks" not in self.others:
+            return None
+        first = self.random.choice((0.3, 0.3, 0.3, 5.0, 120.0, HOUR, 2 * DAY))
+        return self.random.choice(([first], [first], [first, first + 1.0], [first, first + 3 * HOUR], []))
+
+    def _review(self, at: float) -> None:
+        random = self.random
+        name, site = f"r{len(self.reviews) + 1}", random.choice(self.sites)
+        self.reviews.append((name, site, at))
+        late = "late" in self.others and random.random() < 0.15
+        imported = "imported" in self.others and random.random() < 0.1
+        moderation = random.choice(("SUBMITTED", "IN_MODERATION")) if random.random() < 0.1 else None
+        self._add(
+            at,
+            "review",
+            id=name,
+            site=site,
+            rating=random.choice((1, 1, 2, 2, 3, 4, 5)),
+            refund=random.random() < 0.3 or None,
+            silent=random.random() < 0.05 or None,
+            visible_after=random.choice((30.0, 900.0, 3 * HOUR, 2 * DAY)) if late else None,
+            imported=random.choice((40, 400)) if imported else None,
+            moderation=moderation,
+            hooks=self._hooks(),
+        )
+        if moderation:
+            self._change("moderated", name, site, at, status=random.choice(("APPROVED", "APPROVED", "REJECTED")))
+        for kind, chance in (
+            ("edited", 0.15), ("rated", 0.25), ("replied", 0.35), ("moderated", 0.1), ("deleted", 0.1),
+            ("anonymized", 0.05), ("voted", 0.1),
+        ):  # fmt: skip
+            if kind in self.others and random.random() < chance:
+                self._change(kind, name, site, at)
+
+    def _change(self, kind: str, name: str, site: str, at: float, **args: Any) -> None:
+        random = self.random
+        at += random.expovariate(1 / random.choice((60.0, HOUR, 12 * HOUR, 3 * DAY, 15 * DAY)))
+        if kind == "rated":
+            args["rating"] = random.choice((1, 1, 2, 3, 5))
+            args["edited"] = random.random() < 0.5 or None
+        if kind == "edited":
+            args["refund"] = random.random() < 0.3 or None
+        if kind == "moderated" and not args:
+            args["status"] = "REJECTED"
+            if random.random() < 0.5:
+                self._change("moderated", name, site, at, status="APPROVED")
+        self._add(at, kind, id=name, site=site, hooks=self._hooks(), **args)
+        if kind == "replied" and "unreplied" in self.others and random.random() < 0.4:
+            self._change("unreplied", name, site, at)
+            if random.random() < 0.3:
+                self._change("replied", name, site, at + 10)
+        if kind == "rated" and random.random() < 0.4:
+            self._change("rated", name, site, at)
+
+    def _fault(self, kind: str, at: float) -> None:
+        random = self.random
+        length = random.choice(_LENGTHS)
+        if kind in {"disk_full", "state_locked"}:
+            length = random.choice((60.0, 600.0, 3 * HOUR))
+        args: Json = {"fault": kind, "length": length, "code": random.choice(FAULTS[kind]) or None}
+        if kind in _ONE_CALL and random.random() < 0.6:
+            args["calls"] = random.randint(1, 3)
+        if random.random() < 0.2:
+            args["share"] = 0.5
+        if kind.endswith("throttled"):
+            args["retry_after"] = random.choice((1.0, 30.0, HOUR, DAY))
+            args["length"] = min(length, 1200.0) if args["retry_after"] > 30 else length
+        if kind == "wix_stale":
+            args["retry_after"] = random.choice((600.0, 3 * HOUR, DAY))
+        if kind.startswith("wix") and random.random() < 0.5 and kind != "wix_token":
+            args["site_id"] = SITE_IDS[random.choice(self.sites)]
+        slacks = [each["slack"] for each in self.receivers if "slack" in each]
+        if kind == "slack_channel_refused" or (kind == "slack_update_refused" and random.random() < 0.5):
+            args["channel"] = random.choice(slacks or ["C0000000001"])
+        if kind == "slack_throttled" and random.random() < 0.5:
+            args["method"] = random.choice(("chat.postMessage", "chat.update", "conversations.history"))
+        mails = [address for each in self.receivers for address in each.get("email", ())]
+        if kind in {"smtp_address_hard", "smtp_address_soft"}:
+            args["address"] = random.choice(mails)
+        if kind.endswith("message_refused"):
+            args["review_id"] = random.choice(self.reviews)[0] if self.reviews else "r1"
+        self._add(at, "fault", **args)
+
+    def _config(self, at: float) -> None:
+        random = self.random
+        each = random.choice(self.receivers)
+        name = each["name"]
+        back = at + random.choice((600.0, HOUR, DAY, 4 * DAY))
+        choice = random.choice(
+            ("narrow", "rename", "remove", "move", "address", "threshold", "site_threshold", "quiet", "reminders",
+             "summary", "max_rating", "remove_site", "add", "burst", "nothing")
+        )  # fmt: skip
+        ops: list[list[Any]] = []
+        undo: list[list[Any]] = []
+        if choice == "narrow":
+            ops = [["receiver", name, {"sites": [random.choice(self.sites)]}]]
+            undo = [["receiver", name, {"sites": each.get("sites")}]]
+        elif choice == "rename":
+            ops = [["receiver", name, {"name": f"{name}-renamed"}]]
+            undo = [["receiver", f"{name}-renamed", {"name": name}]]
+        elif choice == "remove":
+            ops, undo = [["remove", name]], [["add", dict(each)]]
+        elif choice == "move" and "slack" in each:
+            self.channels += 1
+            ops, undo = [["receiver", name, {"slack": f"C000000000{self.channels % 10}{name}".upper()[:14]}]], []
+        elif choice == "address" and "email" in each:
+            ops = [["receiver", name, {"email": [f"{name}.new@example.com"]}]]
+            undo = [["receiver", name, {"email": each["email"]}]]
+        elif choice == "threshold":
+            ops = [["set", "threshold", random.choice((1, 2, 3, 4))]]
+            undo = [["set", "threshold", self.spec["threshold"]]]
+        elif choice == "site_threshold":
+            ops = [["site_threshold", random.choice(self.sites), random.choice((1, 2, 3, None))]]
+        elif choice == "quiet":
+            ops = [["receiver", name, {"quiet": self._quiet()}]]
+            undo = [["receiver", name, {"quiet": None}]]
+        elif choice == "reminders":
+            ops = [["set", "reminders", random.choice(([], ["2h"], ["1h", "3h"], ["24h", "48h"]))]]
+            undo = [["set", "reminders", self.spec["reminders"]]]
+        elif choice == "summary":
+            ops = [["set", "summary", {"at": random.choice(("12:00", "Tue 10:00")), "receiver": name}]]
+        elif choice == "max_rating":
+            ops = [["receiver", name, {"max_rating": random.choice((1, 2, 3))}]]
+            undo = [["receiver", name, {"max_rating": None}]]
+        elif choice == "remove_site" and len(self.sites) > 1:
+            site = random.choice(self.spec["sites"])
+            ops, undo = [["remove_site", site["name"]]], [["add_site", dict(site)]]
+        elif choice == "add":
+            ops = [["add", {"name": "late-comer", "email": ["late@example.com"]}]]
+        elif choice == "burst":
+            ops = [["set", "burst", random.choice((1, 5, 20))]]
+        self._add(at, "config", ops=ops)
+        if undo and random.random() < 0.6:
+            self._add(back, "config", ops=undo)
+
+    def _config_faulty(self, at: float) -> None:
+        self._add(at, "config_faulty", length=self.random.choice((600.0, HOUR, 10 * HOUR)))
+
+    def _kill(self, at: float) -> None:
+        random = self.random
+        commits = random.choice((None, random.randint(1, 30)))
+        self._add(
+            at, "kill", commits=commits, after=random.random() < 0.5 or None, down=random.choice((1.0, 5.0, 600.0, 5 * HOUR))
+        )
+
+    def _stop(self, at: float) -> None:
+        self._add(at, "stop", down=self.random.choice((1.0, 60.0, 3 * HOUR, 2 * DAY)))
+
+    def _clock_step(self, at: float) -> None:
+        seconds = self.random.choice((-DAY, -2 * HOUR, -90.0, 90.0, 2 * HOUR, DAY))
+        self._add(at, "clock_step", seconds=seconds, length=self.random.choice((60.0, HOUR, DAY)))
+
+    def _backfill(self, at: float) -> None:
+        self._add(
+            at,
+            "backfill",
+            days=self.random.choice((1, 5, 30)),
+            deliver=self.random.choice(("digest", "each", "none")),
+            site=self.random.choice([*self.sites, None]),
+            kill=self.random.choice((None, None, None, self.random.randint(1, 20))),
+        )
+
+    def _retry(self, at: float) -> None:
+        self._add(at, "retry")
+
+    def _reply(self, at: float) -> None:
+        if known := [each for each in self.reviews if each[2] < at]:
+            self._add(at, "reply", id=(chosen := self.random.choice(known))[0], site=chosen[1])
+
+    def _backup(self, at: float) -> None:
+        self._add(at, "backup")
+
+    def _restore(self, at: float) -> None:
+        self._add(at - self.random.choice((60.0, HOUR, DAY)), "backup")
+        self._add(at, "restore", down=self.random.choice((5.0, 600.0)))

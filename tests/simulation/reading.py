@@ -1,0 +1,130 @@
+"""Reads what messages say. The templates of the simulation name, in a line of their own, what they are about."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from alerter.tell.render import builtin_templates
+from tests.simulation import history as h
+
+_LINE = re.compile(r"\[\[(\w+)\|([^\]]*)\]\]")
+_ENDS = {"Answered": "answered", "Raised": "raised", "Rejected": "rejected", "Deleted": "gone"}
+_OF_REVIEWS = ("new", "lowered", "reminder", "closed")
+
+_REVIEW = (
+    "[[{kind}|{{{{ review.id }}}}|{{{{ review.rating }}}}|{{{{ review.before.rating if review.before else '' }}}}"
+    "|{{{{ review.closing }}}}|{{{{ 1 if review.late else 0 }}}}]]\n"
+)
+_DIGEST = (
+    "{% for review in reviews %}[[d|{{ review.id }}|{{ review.rating }}"
+    "|{{ review.notes }}|{{ review.closing }}|{{ 1 if review.late else 0 }}]]\n{% endfor %}"
+)
+_TROUBLE = "[[{kind}|{{{{ trouble.what }}}}]]\n"
+_SUMMARY = "[[summary|]]\n"
+
+
+def write_templates(folder: Path) -> None:
+    """Write the built-in text templates, each with a line before it that says what it is about."""
+    folder.mkdir(exist_ok=True)
+    for file in builtin_templates().iterdir():
+        name = file.name.removesuffix(".txt")
+        lines = dict.fromkeys(_OF_REVIEWS, _REVIEW) | {"digest": _DIGEST, "summary": _SUMMARY}
+        lines |= dict.fromkeys(("trouble", "recovered"), _TROUBLE)
+        if file.suffix == ".txt" and (line := lines.get(name)):
+            line = line.format(kind=name) if name not in {"digest", "summary"} else line
+            (folder / file.name).write_text(line + file.read_text())
+
+
+def read_items(text: str) -> tuple[h.Item, ...]:
+    """What a message is about."""
+    found: dict[h.Item, None] = {}
+    for kind, fields in _LINE.findall(text):
+        found[_item(kind, fields.split("|"))] = None
+    return tuple(found)
+
+
+def _item(kind: str, fields: list[str]) -> h.Item:
+    if kind in {"trouble", "recovered"}:
+        return h.Item(kind, about=fields[0])
+    if kind == "summary":
+        return h.Item("summary", about="other:summary")
+    review_id, rating, before, closing, late = fields
+    number = None
+    if kind == "d":
+        kind, before = _kind_in_digest(before, closing)
+    reason: Any = closing or None
+    return h.Item(
+        kind,  # type: ignore[arg-type]
+        review_id,
+        before=int(before) if before else None,
+        after=int(rating),
+        reason=reason,
+        number=number,
+        says_older=late == "1",
+    )
+
+
+def _kind_in_digest(notes: str, closing: str) -> tuple[str, str]:
+    if closing:
+        return "closed", ""
+    if lowered := re.search(r"lowered from (\d)", notes):
+        return "lowered", lowered[1]
+    return ("reminder", "") if "unanswered" in notes else ("new", "")
+
+
+def repeats(text: str) -> bool:
+    """Whether a message says that it may be a repeat."""
+    return bool(re.search(r"may (be|have been).{0,40}(repeat|second time|twice|already)|\brepeat\b", text, re.IGNORECASE))
+
+
+def said_in_blocks(blocks: Any) -> str:
+    """Every text of a Slack message's blocks."""
+    if isinstance(blocks, str):
+        import json
+
+        blocks = json.loads(blocks or "[]")
+    return "\n".join(_words(blocks or []))
+
+
+def _words(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key in {"text", "alt_text", "url", "fallback"} and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _words(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _words(inner)
+
+
+def about(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str:
+    """What a trouble concerns, from what it says; `sites` has their ids by name. A scope of `status` will do too."""
+    kind, _, name = what.partition(":")
+    if kind == "site" and name:
+        return what
+    if kind in {"receiver", "addresses", "message", "destination"} and name:
+        return f"receiver:{_receiver(name, receivers) or name}"
+    if kind == "service" and name:
+        return "smtp" if name == "smtp" else "slack"
+    if kind == "config":
+        return "config"
+    if found := _receiver(what, receivers):
+        return f"receiver:{found}"
+    for site, site_id in sites.items():
+        if site in what:
+            return f"site:{site_id}"
+    text = what.lower()
+    for word, scope in (
+        ("slack", "slack"), ("mail server", "smtp"), ("smtp", "smtp"), ("config", "config"), ("state", "database"),
+        ("database", "database"), ("alerter does not start", "database"), ("wix", "wix"),
+    ):  # fmt: skip
+        if word in text:
+            return scope
+    return f"other:{what[:80]}"
+
+
+def _receiver(text: str, receivers: Iterable[str]) -> str | None:
+    words = re.split(r"[^\w-]+", text)
+    return next((name for name in receivers if name in words), None)

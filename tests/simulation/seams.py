@@ -1,0 +1,187 @@
+"""The few places at which the simulation enters the process: time, chance and SQLite, all below alerter.
+
+Third parties read the machine's clock by themselves; here they read the virtual one. SQLite's connections
+know whose they are, so that one dies with its process, and that a disk can be full.
+"""
+
+import asyncio
+import contextlib
+import datetime as real
+import os
+import random
+import sqlite3
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import aiohttp.connector
+import apscheduler.executors.base
+import apscheduler.schedulers.base
+import apscheduler.triggers.interval
+import httpcore._async.http11
+import httpx
+import jwt.api_jwt
+
+import alerter.rounds
+import alerter.store.state
+import alerter.tell.dispatch
+import alerter.wiring
+from alerter.clock import Clock
+from tests.simulation.loop import Killed, Process, current
+
+_sqlite_connect = sqlite3.connect
+_TLS = ssl.create_default_context()  # reading the authorities takes 30 ms, at every reload
+
+
+class TrueClock(Clock):
+    """The time that it really is in the simulated world."""
+
+    def __init__(self, start: datetime) -> None:
+        self._start = start
+        self._loop = asyncio.get_running_loop()
+        self._begun = self._loop.time()
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=round(self._loop.time() - self._begun, 6))
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+class MachineClock(TrueClock):
+    """The clock of the machine that alerter runs on: its wall clock can be set."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+class Disk:
+    """The disk that the state file is on."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.locked = False
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that belongs to a process, on a disk that may be full."""
+
+    process: Process
+    disk: Disk
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if self.process.dead:
+            raise Killed
+        head = sql.lstrip()[:6].upper()
+        if head == "BEGIN " and self.disk.locked:
+            raise sqlite3.OperationalError("database is locked")
+        if self.in_transaction or head in {"SELECT", "PRAGMA", "BEGIN ", "WITH X", "ROLLBA"}:
+            return super().execute(sql, *args)
+        if head.startswith("WITH"):
+            return super().execute(sql, *args)
+        self._before_commit()
+        found = super().execute(sql, *args)
+        self._after_commit()
+        return found
+
+    def commit(self) -> None:
+        self.process.check()
+        if not self.in_transaction:
+            return
+        self._before_commit()
+        super().commit()
+        self._after_commit()
+
+    def _before_commit(self) -> None:
+        if self.disk.locked and not self.in_transaction:
+            raise sqlite3.OperationalError("database is locked")
+        if self.disk.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        self.process.commits += 1
+        if self.process.commits == self.process.kill_at and not self.process.kill_after:
+            self._killed()
+
+    def _after_commit(self) -> None:
+        if self.process.commits == self.process.kill_at and self.process.kill_after:
+            self._killed()
+
+    def _killed(self) -> None:
+        self.process.dead = True
+        self.process.died()
+        raise Killed
+
+    def die(self) -> None:
+        """Be closed as the kernel closes what a dead process had open: what was not committed is lost."""
+        super().close()
+
+    def close(self) -> None:
+        self.process.databases.discard(self)
+        super().close()
+
+
+class _Chance:
+    """Gives out generators of random numbers that follow from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311
+
+    def generator(self, seed: object = None) -> random.Random:
+        return random.Random(self._random.getrandbits(64) if seed is None else seed)  # noqa: S311
+
+    def bytes(self, number: int) -> bytes:
+        return self._random.randbytes(number)
+
+
+@contextlib.contextmanager
+def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator[None]:
+    """Let everything that this process does happen in the simulated world.
+
+    `tick`: how often, in seconds, what has nothing to do looks again.
+    """
+    chance = _Chance(seed)
+
+    class Now(real.datetime, metaclass=_AnyDatetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            moment = clock.now()
+            return moment.astimezone(tz) if tz else moment.replace(tzinfo=None)
+
+    def connect(database: Any, *args: Any, **more: Any) -> Any:
+        process = current.get()
+        process.check()
+        more["timeout"] = 0
+        conn = _sqlite_connect(database, *args, factory=_Connection, **more)
+        conn.process, conn.disk = process, disk
+        process.databases.add(conn)
+        return conn
+
+    seams: list[tuple[Any, str, Any]] = [
+        (apscheduler.schedulers.base, "datetime", Now),
+        (apscheduler.executors.base, "datetime", Now),
+        (apscheduler.triggers.interval, "datetime", Now),
+        (jwt.api_jwt, "datetime", Now),
+        (aiohttp.connector, "monotonic", asyncio.get_running_loop().time),
+        # An idle connection is not given up: opening one for each poll would take most of the time.
+        (httpcore._async.http11, "time", SimpleNamespace(monotonic=lambda: 0.0)),
+        (httpx, "create_ssl_context", lambda: _TLS),
+        (sqlite3, "connect", connect),
+        (os, "urandom", chance.bytes),
+        (alerter.tell.dispatch, "Random", chance.generator),
+        (alerter.wiring, "_random", chance.generator()),
+        (alerter.tell.dispatch, "_LOOK_AGAIN", tick),
+        (alerter.rounds, "_HOUSE_EVERY", tick),
+    ]
+    with contextlib.ExitStack() as stack:
+        for module, name, value in seams:
+            stack.enter_context(mock.patch.object(module, name, value))
+        yield
+
+
+class _AnyDatetime(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, real.datetime)
