@@ -1,0 +1,309 @@
+"""What is read in time, what Slack shows, and what is kept no longer than allowed (promises 4 and 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from tests.simulation.history import Config, Review, ReviewEvent, SlackCall
+from tests.simulation.oracle.notified import Verdict
+from tests.simulation.oracle.triage import Triage
+from tests.simulation.oracle.world import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, World
+
+SLACK_ERASES = ("slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_update_refused",
+                "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "slack_message_refused")  # fmt: skip
+
+NOW_AND_THEN = timedelta(days=14)  # "old ids are asked for now and then": the design names no span
+
+
+def judge_kept(world: World, triage: Triage, verdicts: list[Verdict]) -> Iterator[Violation]:
+    """Judge reading, Slack's standing messages, erasure and keeping."""
+    for events in world.events.values():
+        yield from _not_read(world, events)
+        yield from _erased(world, triage, events)
+        yield from _said_after_erasure(world, events)
+    for verdict in verdicts:
+        yield from _followed(world, verdict)
+    yield from _kept_too_long(world)
+    yield from _erased_falsely(world, triage)
+
+
+def opportunity(config: Config) -> timedelta:
+    """Return in what time a calm site's recent reviews are surely all read again."""
+    return 2 * (config.rescan_every + config.poll_every) + 10 * MINUTE
+
+
+# ---------------------------------------------------------------- promise 4
+
+
+def _not_read(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
+    """Spans overlap, and a rescan reads the recent past again: what lasts is seen, however late it turned up."""
+    followed = False  # the state before was low-rated and seen: it may be open
+    for number, event in enumerate(events):
+        state = event.after
+        start = max(event.time, state.visible_from or event.time)
+        end = events[number + 1].time if number + 1 < len(events) else world.h.end
+        configs = world.configs_between(start, end)
+        if state.deleted or not configs:
+            continue
+        sites = [config.site(state.site_id) for config in configs]
+        low = all(site is not None and state.rating <= site.threshold for site in sites)
+        private = state.is_private and not all(site is not None and site.may_read_private for site in sites)
+        if (low or followed) and not private and not _is_imported(state):
+            window = min(config.rescan_window for config in configs)
+            wait = max(opportunity(config) for config in configs)
+            opening = _calm_opening(world, state, start, min(end, state.created + window - DAY), wait)
+            if opening is not None and not _was_shown(world, state, opening + wait):
+                what = f"could be read from {opening:%m-%d %H:%M} on, and was not in {wait}"
+                yield Violation("not_read", "4", opening + wait, what, (state.review_id, f"version {state.version}"))
+        followed = low and _was_shown(world, state, end)
+
+
+def _is_imported(state: Review) -> bool:
+    return state.review_date is not None and state.review_date < state.created
+
+
+def _calm_opening(world: World, state: Review, start: datetime, end: datetime, wait: timedelta) -> datetime | None:
+    """Return the beginning of a span in which a review could be read without hindrance."""
+    starts = [start] + [span.start for span in world.h.daemon] + [fault.end + HOUR for fault in world.h.faults]
+    for when in sorted(starts):
+        if when < start or when + wait > end:
+            continue
+        calm = world.is_site_calm(state.site_id, when - MINUTE, when + wait)
+        forbidden = list(world.faults(("wix_private_forbidden",), when - DAY, when + wait))
+        one_config = len(world.configs_between(when - INFLIGHT, when + wait)) == 1
+        if calm and one_config and not (state.is_private and forbidden):
+            return when
+    return None
+
+
+def _was_shown(world: World, state: Review, end: datetime) -> bool:
+    wanted = (state.review_id, state.version)
+    by_read = any(read.arrived and wanted in read.shown for read in world.h.reads if read.time <= end)
+    return by_read or any(
+        hook.taken and (hook.review_id, hook.version) == wanted and hook.time <= end for hook in world.h.webhooks
+    )
+
+
+# ---------------------------------------------------------------- what Slack shows
+
+
+def standing(world: World, when: datetime) -> dict[tuple[str, str], str]:
+    """Return the text of every message that stands in a channel at a time."""
+    found: dict[tuple[str, str], str] = {}
+    for call in world.h.slack:
+        if call.time > when:
+            break
+        if call.verb == "delete":
+            found.pop((call.channel, call.ts), None)
+        elif call.verb == "post" or (call.channel, call.ts) in found:
+            found[call.channel, call.ts] = call.text
+    return found
+
+
+def _followed(world: World, verdict: Verdict) -> Iterator[Violation]:
+    """Its Slack message is updated: on a new text, on a closing, and asking again."""
+    for destination, slots in verdict.slots.items():
+        posts = [slot.used.message for slot in slots if slot.used and slot.used.item.kind in {"new", "lowered"}]
+        singles = [post for post in posts if isinstance(post, SlackCall) and len(post.items) == 1]
+        if not singles:
+            continue
+        for number, transition in enumerate(verdict.path.transitions):
+            if transition.change not in {"edited", "closed", "reopened"}:
+                continue
+            before = [post for post in singles if post.time < transition.time - INFLIGHT]
+            later = verdict.path.transitions[number + 1 : number + 2]
+            until = later[0].time if later else world.h.end
+            deadline = transition.time + SETTLE
+            if not before or deadline > until or not _can_update(world, destination, transition.time, deadline):
+                continue
+            if not any(_is_about(call, before, verdict.review_id, transition.time) for call in world.h.slack):
+                what = f"its message was not updated after it was {transition.change}"
+                concerns = (verdict.review_id, *destination)
+                yield Violation("not_updated", "triage", transition.time, what, concerns)
+
+
+def _is_about(call: SlackCall, before: list[SlackCall], review_id: str, when: datetime) -> bool:
+    """Return whether a call updates, deletes or answers one of these messages after a time."""
+    if call.time < when - timedelta(seconds=5):
+        return False
+    own = {(post.channel, post.ts) for post in before}
+    posted = call.verb == "post" and any(item.review_id == review_id for item in call.items)
+    return (call.channel, call.ts) in own or (call.channel, call.thread_ts) in own or posted
+
+
+def _can_update(world: World, destination: Destination, start: datetime, end: datetime) -> bool:
+    configs = world.configs_between(start - DAY, end)
+    receivers = [config.receiver(destination.receiver) for config in configs]
+    same = all(receiver is not None for receiver in receivers) and len(configs) == 1
+    refused = any(world.faults(SLACK_ERASES, start - DAY, end))
+    return same and not refused and world.is_calm(destination, start - MINUTE, end) and not world.is_forgotten(start)
+
+
+# ---------------------------------------------------------------- promise 9
+
+
+def _erasure(events: list[ReviewEvent]) -> tuple[datetime, set[str]] | None:
+    """Return when a review was deleted or anonymized, and the words that have to go."""
+    for event in events:
+        if event.change in {"deleted", "anonymized"}:
+            words = {word for one in events if one.time <= event.time for word in one.after.words}
+            later = {word for one in events if one.time > event.time for word in one.after.words}
+            return event.time, words - later
+    return None
+
+
+def _erased(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterator[Violation]:
+    """A review deleted or anonymized at Wix loses its text: database, write-ahead log, Slack messages."""
+    erasure = _erasure(events)
+    if erasure is None:
+        return
+    erased, words = erasure
+    first = events[0].after
+    configs = world.configs_between(erased, world.h.end)
+    if not configs or "unknown" in triage.known_at(first.review_id, erased):
+        return
+    if not all(config.site(first.site_id) for config in configs):
+        return
+    wait = max(opportunity(config) for config in configs) + 2 * HOUR
+    window = min(config.rescan_window for config in configs)
+    followed = triage.known_at(first.review_id, erased) == {"open"} and erased + wait <= first.created + window
+    if not followed and not _was_announced(world, first.review_id):
+        wait = max(wait, NOW_AND_THEN)
+    restores = [run.end or run.start for run in world.h.runs if run.command == "restore" and run.start >= erased]
+    since = max([erased, *restores])
+    for sample in world.h.storage:
+        places = {place for review_id, word, place in sample.found if review_id == first.review_id and word in words}
+        if places and sample.time >= since + wait and _is_readable(world, first.site_id, since, since + wait):
+            found = " and ".join(sorted(places))
+            what = f"its words stand in {found}, {sample.time - erased} after it was erased"
+            yield Violation("words_kept", "9", sample.time, what, (first.review_id,))
+            break
+    yield from _erased_on_slack(world, first, since, wait, words)
+
+
+def _was_announced(world: World, review_id: str) -> bool:
+    """Return whether a webhook told alerter of the erasure."""
+    own = [hook for hook in world.h.webhooks if hook.review_id == review_id and hook.taken]
+    return any(hook.event == "deleted" or hook.anonymize for hook in own)
+
+
+def _is_readable(world: World, site_id: str, start: datetime, end: datetime) -> bool:
+    return world.is_site_calm(site_id, start - MINUTE, end) and not any(
+        world.faults(("wix_private_forbidden",), start - DAY, end)
+    )
+
+
+def _erased_on_slack(
+    world: World, first: Review, since: datetime, wait: timedelta, words: set[str]
+) -> Iterator[Violation]:
+    known = since + wait
+    if not _is_readable(world, first.site_id, since, known) or not world.alive_throughout(since, known):
+        return
+    refused = [fault.end for fault in world.faults(SLACK_ERASES, since, known + SETTLE)]
+    latest = max(refused, default=known)
+    refused += [fault.end for fault in world.faults(SLACK_ERASES, latest, latest + DAY)]
+    deadline = max([known + SETTLE, *(end + DAY + SETTLE for end in refused)])
+    again = [fault for fault in world.faults(SLACK_ERASES, known, deadline) if fault.end not in refused]
+    if deadline <= world.h.end and not again and world.alive_throughout(deadline - DAY - SETTLE, deadline):
+        for channel, ts in _stand(world, deadline, since, words):
+            yield Violation("words_stand", "9", deadline, f"its words stand in {channel}", (first.review_id, ts))
+    told = known + SETTLE + DAY
+    if told < min(latest, world.h.end) and _stand(world, told, since, words) and not _knows(world, since, told):
+        what = "its words stand on Slack, and nobody was told"
+        yield Violation("erasure_silent", "9", told, what, (first.review_id,))
+
+
+def _stand(world: World, when: datetime, since: datetime, words: set[str]) -> list[tuple[str, str]]:
+    """Return the messages of receivers of the config that show any of these words."""
+    configs = world.configs_between(since - DAY, when)
+    found = []
+    for place, text in standing(world, when).items():
+        owner = world.thread_owners.get(place)
+        kept = owner is not None and all(config.receiver(owner.receiver) for config in configs)
+        if kept and any(word in text for word in words):
+            found.append(place)
+    return found
+
+
+def _knows(world: World, since: datetime, told: datetime) -> bool:
+    """Return whether anybody was told of an erasure that is refused, or could not be told."""
+    about = [one.item.about or "" for one in world.received
+             if one.item.kind == "trouble" and since - DAY <= one.time <= told]  # fmt: skip
+    config = world.config_at(told)
+    able = config is not None and any(
+        receiver.trouble and receiver.emails and world.is_calm(Destination(receiver.name, "email"), since, told)
+        for receiver in config.receivers
+    )
+    return not able or any(one.startswith(("erasure:", "receiver:", "slack", "other:")) for one in about)
+
+
+def _said_after_erasure(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
+    """Nobody receives the words of a review that is known to be erased."""
+    erasure = _erasure(events)
+    if erasure is None:
+        return
+    erased, words = erasure
+    review_id = events[0].after.review_id
+    known = [hook.time for hook in world.h.webhooks
+             if hook.review_id == review_id and hook.taken and (hook.event == "deleted" or hook.anonymize)]  # fmt: skip
+    config = world.config_at(erased)
+    if config is None:
+        return
+    wait = opportunity(config) + 2 * HOUR
+    read = erased + wait if _is_readable(world, events[0].after.site_id, erased, erased + wait) else None
+    latest = read or (min(known) + wait if known else None)
+    if latest is None:
+        return
+    messages = [(call.time, call.text) for call in world.h.slack if call.verb != "delete"]
+    messages += [(mail.time, mail.text) for mail in world.h.mails]
+    for when, text in messages:
+        if when > latest and any(word in text for word in words):
+            yield Violation("words_sent", "9", when, "words of an erased review were sent", (review_id,))
+
+
+def _kept_too_long(world: World) -> Iterator[Violation]:
+    """What is at rest for `keep` loses its text too, open or not."""
+    for sample in world.h.storage:
+        configs = world.configs_between(sample.time - 2 * DAY, sample.time)
+        if not configs or not world.alive_throughout(sample.time - 2 * DAY, sample.time):
+            continue
+        if list(world.faults(("disk_full", "state_locked", "clock_step"), sample.time - 3 * DAY, sample.time)):
+            continue
+        restored = any(
+            run.command in {"restore", "backfill"} and run.start > sample.time - 3 * DAY for run in world.h.runs
+        )  # fmt: skip
+        longest = max(config.keep + config.rescan_window for config in configs) + 2 * DAY
+        for review_id in sorted({review_id for review_id, _, _ in sample.found}):
+            last = _last_stir(world, review_id, sample.time)
+            if last is not None and last < sample.time - longest and not restored:
+                what = f"its words are kept {sample.time - last} after its last change"
+                yield Violation("kept_too_long", "9", sample.time, what, (review_id,))
+
+
+def _last_stir(world: World, review_id: str, when: datetime) -> datetime | None:
+    """Return when anything happened to a review last, at Wix or towards people."""
+    times = [event.time for event in world.events.get(review_id, []) if event.time <= when]
+    times += [one.time for one in world.received if one.item.review_id == review_id and one.time <= when]
+    times += [hook.time for hook in world.h.webhooks if hook.review_id == review_id and hook.time <= when]
+    return max(times, default=None)
+
+
+def _erased_falsely(world: World, triage: Triage) -> Iterator[Violation]:
+    """What is open, watched and not deleted keeps its text."""
+    for sample in world.h.storage:
+        found = {review_id for review_id, _, _ in sample.found}
+        for review_id, events in world.events.items():
+            first = events[0].after
+            configs = world.configs_between(first.created, sample.time)
+            if review_id in found or not first.words or _erasure(events) or not configs:
+                continue
+            rests = any(sample.time > first.created + min(c.rescan_window, c.keep) - DAY for c in configs)
+            watched = all(config.site(first.site_id) for config in configs)
+            forgotten = world.has_restored(sample.time)
+            if rests or not watched or forgotten or not any(event.after.words for event in events):
+                continue
+            states = triage.known_at(review_id, sample.time) | triage.known_at(review_id, sample.time - INFLIGHT)
+            if states == {"open"}:
+                what = "an open review lost its words, and nobody erased it"
+                yield Violation("erased_falsely", "1", sample.time, what, (review_id,))

@@ -1,0 +1,299 @@
+"""Rules for single messages: whose they are, repeats, pace, digests, waiting (promises 2, 5, 8; errors in delivery)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from tests.simulation.history import Attempt, Mail, Run, SlackCall
+from tests.simulation.oracle.notified import Slot, Verdict
+from tests.simulation.oracle.world import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, World
+
+SECOND = timedelta(seconds=1)
+TOLERANCE = timedelta(milliseconds=50)
+LOOKS = timedelta(minutes=10)
+METHODS = {"post": "chat.postMessage", "update": "chat.update", "delete": "chat.delete"}
+PARKS = {
+    "channel_not_found", "is_archived", "no_permission", "not_in_channel", "access_denied", "invalid_auth",
+    "account_inactive", "token_revoked", "535",
+}  # fmt: skip
+
+
+def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
+    """Judge every message by itself and beside its neighbours."""
+    messages: list[SlackCall | Mail] = [*world.h.slack, *world.h.mails]
+    for message in messages:
+        yield from _foreign(world, message)
+    yield from _slack_repeats(world)
+    yield from _mail_copies(world)
+    yield from _mail_tries(world)
+    yield from _every_address(world)
+    yield from _pace(world)
+    yield from _flood(world, verdicts)
+    yield from _throttled(world)
+    yield from _probes(world)
+    yield from _strays(world)
+
+
+# ---------------------------------------------------------------- promise 8
+
+
+def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
+    """A receiver gets alerts and trouble of its sites only."""
+    if message.test or (isinstance(message, SlackCall) and message.verb != "post"):
+        return
+    destination = world.destination_of(message)
+    if destination is None:
+        where = message.channel if isinstance(message, SlackCall) else ", ".join(message.taken_for)
+        yield Violation("foreign", "8", message.time, "a message to an address that no receiver has", (where,))
+        return
+    configs = world.configs_between(message.time - INFLIGHT, message.time)
+    receivers = [receiver for config in configs if (receiver := config.receiver(destination.receiver))]
+    if not receivers or any(not receiver.sites for receiver in receivers):
+        return
+    own = {site for receiver in receivers for site in receiver.sites}
+    named = set(message.site_ids)
+    named |= {site for item in message.items if item.review_id and (site := world.site_of(item.review_id))}
+    named |= {about[5:] for item in message.items if (about := _scope(item.about)).startswith("site:")}
+    for site_id in sorted(named - own):
+        yield Violation(
+            "foreign", "8", message.time, "a message about another customer's site", (site_id, *destination)
+        )
+    for review_id, events in world.events.items():
+        words = {word for event in events for word in event.after.words}
+        if world.site_of(review_id) not in own | named and any(word in message.text for word in words):
+            what = "a message with another customer's words"
+            yield Violation("foreign", "8", message.time, what, (review_id, *destination))
+
+
+def _scope(about: str | None) -> str:
+    return (about or "").split("/")[0]
+
+
+# ---------------------------------------------------------------- promise 2
+
+
+def _had_doubt(world: World, message: SlackCall | Mail, until: datetime) -> bool:
+    """Return whether alerter may not know that a message was taken."""
+    soon = message.time + INFLIGHT
+    return (
+        not message.answered
+        or world.kills_between(message.time - INFLIGHT, soon) > 0
+        or any(world.faults(("disk_full", "state_locked"), message.time - INFLIGHT, soon))
+        or world.is_forgotten(message.time, until)
+    )
+
+
+def _slack_repeats(world: World) -> Iterator[Violation]:
+    """What is in doubt is posted once more and says that it may be a repeat; what is not in doubt never."""
+    posts: dict[tuple[Destination, tuple[object, ...]], list[SlackCall]] = {}
+    for call in world.h.slack:
+        destination = world.destination_of(call) if call.items and not call.test else None
+        if destination is None:
+            continue
+        concerns = (*destination, *(item.review_id or item.kind for item in call.items))
+        key = (destination, tuple((item.kind, item.review_id, item.about, item.number) for item in call.items))
+        earlier = posts.setdefault(key, [])
+        if call.says_repeat:
+            yield from _repeat(world, destination, call, earlier, concerns)
+        earlier.append(call)
+
+
+def _repeat(
+    world: World, destination: Destination, call: SlackCall, earlier: list[SlackCall], concerns: tuple[str, ...]
+) -> Iterator[Violation]:
+    retried = any(run.command in {"retry", "restore"} and run.start <= call.time for run in world.h.runs)
+    if not earlier:
+        lost = world.faults_of(destination, call.time - DAY, call.time)
+        if not lost and world.kills_between(call.time - DAY, call.time) == 0 and not retried:
+            yield Violation("repeat_unfounded", "2", call.time, "says that it may be a repeat, of nothing", concerns)
+        return
+    first = earlier[-1]
+    if first.says_repeat and not retried:
+        yield Violation("repeated", "2", call.time, "posted more than once more", concerns)
+    elif not _had_doubt(world, first, call.time):
+        yield Violation("repeated", "2", call.time, "repeats what alerter knew to be there", concerns)
+    elif call.time < first.time + LOOKS - MINUTE and not retried and not _is_blind(world, call.time):
+        yield Violation("repeat_early", "2", call.time, "repeated before ten minutes of looking", concerns)
+
+
+def _is_blind(world: World, when: datetime) -> bool:
+    """Return whether Slack does not let alerter look at all, or its clock is wrong."""
+    refused = (fault.method is not None and fault.method.startswith("conversations.") for fault in world.h.faults
+               if fault.start - INFLIGHT <= when <= fault.end + HOUR)  # fmt: skip
+    return any(refused) or any(world.faults(("clock_step",), when - HOUR, when))
+
+
+def _mail_copies(world: World) -> Iterator[Violation]:
+    """A mail whose answer was lost goes out at most three times in all, 5 s and 60 s apart, under one Message-ID."""
+    taken: dict[tuple[str, str], list[Mail]] = {}
+    retries = [run.start for run in world.h.runs if run.command == "retry"]
+    for mail in world.h.mails:
+        for address in mail.taken_for:
+            earlier = taken.setdefault((mail.message_id, address), [])
+            retried = any(earlier[-1].time <= when <= mail.time for when in retries) if earlier else False
+            concerns = (address, mail.message_id)
+            if earlier and not retried:
+                if not _had_doubt(world, earlier[-1], mail.time):
+                    yield Violation("repeated", "2", mail.time, "a mail that was taken went out again", concerns)
+                least = timedelta(seconds=4) if len(earlier) == 1 else timedelta(seconds=50)
+                stepped = any(world.faults(("clock_step",), earlier[-1].time, mail.time))
+                if mail.time - earlier[-1].time < least and not stepped:
+                    yield Violation("mail_hurried", "2", mail.time, "a mail in doubt went out again too soon", concerns)
+            earlier.append(mail)
+            if len(earlier) > 3 * (1 + sum(earlier[0].time <= when <= mail.time for when in retries)):
+                yield Violation("mail_too_often", "2", mail.time, f"taken {len(earlier)} times", concerns)
+
+
+def _mail_tries(world: World) -> Iterator[Violation]:
+    """At most three in all (refusals are not counted), whether the server took them or not."""
+    tries: dict[tuple[str, str], list[datetime]] = {}
+    for attempt in world.h.attempts:
+        if attempt.service == "smtp" and attempt.message_id and attempt.outcome == "dropped":
+            tries.setdefault((attempt.message_id, attempt.target), []).append(attempt.time)
+    for mail in world.h.mails:
+        for address in () if mail.answered else mail.taken_for:
+            tries.setdefault((mail.message_id, address), []).append(mail.time)
+    for (message_id, address), times in tries.items():
+        retries = sum(run.command == "retry" and run.start >= min(times) for run in world.h.runs)
+        if len(times) > 3 * (1 + retries):
+            concerns = (address, message_id)
+            yield Violation("mail_too_often", "2", max(times), f"{len(times)} tries whose answer was lost", concerns)
+
+
+def _every_address(world: World) -> Iterator[Violation]:
+    """A mail that some addresses took reaches the others too, unless they are refused (errors in delivery)."""
+    took: dict[tuple[str, str], set[str]] = {}
+    first: dict[tuple[str, str], datetime] = {}
+    for mail in world.h.mails:
+        destination = None if mail.test else world.destination_of(mail)
+        if destination is not None:
+            key = (mail.message_id, destination.receiver)
+            took.setdefault(key, set()).update(mail.taken_for)
+            first.setdefault(key, mail.time)
+    for (message_id, name), taken in took.items():
+        when = first[message_id, name]
+        configs = world.configs_between(when - INFLIGHT, min(when + HOUR, world.h.end))
+        everybody = [set(receiver.emails) for config in configs if (receiver := config.receiver(name))]
+        wanted = set.intersection(*everybody) if everybody else set()
+        if when + INFLIGHT > world.h.end or not world.is_calm(Destination(name, "email"), when, when + INFLIGHT):
+            continue
+        for address in sorted(wanted - taken):
+            yield Violation("address_left_out", "1", when, "an address did not get the mail", (address, message_id))
+
+
+# ---------------------------------------------------------------- promise 5
+
+
+def _pace(world: World) -> Iterator[Violation]:
+    """Slack gets at most one message a second a channel."""
+    last: dict[str, datetime] = {}
+    starts = [span.start for span in world.h.daemon]
+    for call in world.h.slack:
+        if call.verb != "post" or call.test:
+            continue
+        before = last.get(call.channel)
+        last[call.channel] = call.time
+        if before is None or call.time - before >= SECOND - TOLERANCE:
+            continue
+        if not any(before <= start <= call.time for start in starts):
+            yield Violation("pace", "5", call.time, f"{call.time - before} after the last", (call.channel,))
+
+
+def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
+    """More than `burst` deliveries due at once leave as digests; one message may probe."""
+    runs = {run.run_id: run for run in world.h.runs}
+    for destination in world.destinations:
+        slots = [slot for verdict in verdicts for slot in verdict.slots[destination] if _is_bulk(slot, runs)]
+        over: list[datetime] = []
+        for slot in slots:
+            one = slot.used
+            if one is None or len(one.message.items) > 1:
+                continue
+            waiting = sum(
+                other.transition.time <= one.time - 10 * SECOND and other.used is not None
+                and other.used.time >= one.time for other in slots
+            )  # fmt: skip
+            config = world.config_at(one.time)
+            if config is not None and waiting > config.burst:
+                over.append(one.time)
+        over.sort()
+        for before, when in itertools.pairwise(over):
+            refused = world.faults(("slack_message_refused", "smtp_message_refused"), when - DAY, when)
+            if when - before < MINUTE and not list(refused):
+                yield Violation("flood", "5", when, "single messages while more than `burst` wait", tuple(destination))
+                break
+
+
+def _is_bulk(slot: Slot, runs: dict[str, Run]) -> bool:
+    if slot.used is None or slot.used.item.kind not in {"new", "lowered"}:
+        return False
+    run = runs.get(slot.transition.backfill or "")
+    return run is None or run.deliver != "each"
+
+
+# ---------------------------------------------------------------- errors in delivery
+
+
+def _calls(world: World) -> list[tuple[datetime, str, str]]:
+    """Return every call as (time, service and method, target)."""
+    found = [(call.time, f"slack {METHODS[call.verb]}", call.channel) for call in world.h.slack if not call.test]
+    found += [(a.time, f"{a.service} {a.method or ''}", a.target) for a in world.h.attempts if a.by == "daemon"]
+    found += [(read.time, "wix ", read.site_id) for read in world.h.reads if read.by == "daemon"]
+    return sorted(found)
+
+
+def _throttled(world: World) -> Iterator[Violation]:
+    """429 with Retry-After: nothing through that method of that service before then."""
+    calls = _calls(world)
+    for attempt in world.h.attempts:
+        if attempt.retry_after is None or attempt.by != "daemon":
+            continue
+        until = attempt.time + min(attempt.retry_after, DAY)
+        if any(world.faults(("clock_step",), attempt.time, until)):
+            continue
+        name = f"{attempt.service} {attempt.method or ''}"
+        for when, service, target in calls:
+            wix = attempt.service == "wix" and service.startswith("wix") and target == attempt.target
+            same = wix or (attempt.service != "wix" and service == name)
+            if same and attempt.time + 5 * SECOND < when < until - 2 * SECOND:
+                what = f"called {when - attempt.time} after a Retry-After of {attempt.retry_after}"
+                yield Violation("throttle_ignored", "errors", when, what, (name, target))
+                break
+
+
+def _probes(world: World) -> Iterator[Violation]:
+    """What is parked is tried with one message once an hour, at start, at reload, by `check` and by `retry`."""
+    last: dict[str, Attempt] = {}
+    chances = [span.start for span in world.h.daemon] + [version.time for version in world.h.configs]
+    chances += [run.start for run in world.h.runs if run.command in {"check", "retry", "test", "restore"}]
+    for attempt in world.h.attempts:
+        if attempt.outcome not in PARKS or attempt.method in {"chat.update", "chat.delete"} or attempt.by != "daemon":
+            continue
+        before = last.get(attempt.target)
+        last[attempt.target] = attempt
+        if before is None or attempt.time - before.time >= HOUR - 2 * MINUTE:
+            continue
+        if any(before.time - INFLIGHT <= when <= attempt.time for when in chances):
+            continue
+        if not any(world.faults(("clock_step",), before.time, attempt.time)):
+            what = f"tried {attempt.time - before.time} after it was parked"
+            yield Violation("parked_tried", "6", attempt.time, what, (attempt.target, attempt.outcome))
+
+
+def _strays(world: World) -> Iterator[Violation]:
+    """What was meant for a thread whose parent is gone does not stay in the channel."""
+    for call in world.h.slack:
+        if call.verb != "post" or call.thread_ts is None or call.in_thread or not call.answered:
+            continue
+        quiet = all(item.kind == "closed" for item in call.items)
+        latest = call.time + SETTLE
+        gone = any(c.verb == "delete" and c.ts == call.ts and c.channel == call.channel for c in world.h.slack)
+        destination = world.destination_of(call)
+        if not quiet or gone or destination is None or latest > world.h.end:
+            continue
+        config = world.config_at(call.time)
+        receiver = config.receiver(destination.receiver) if config else None
+        if receiver is not None and not receiver.closings and world.is_calm(destination, call.time, latest):
+            yield Violation("stray", "triage", call.time, "a quiet closing stands in the channel", tuple(destination))

@@ -1,0 +1,354 @@
+"""Who is to receive what of each review, and who did (promises 1 to 4, triage, quiet hours).
+
+For every path that triage allows, each destination has *slots*: notifications that it must, may or
+must not receive. What it received is put into the slots; what is left over on either side is a
+violation. The path with the fewest decides, so that all destinations are judged by one story.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tests.simulation.history import AlertKind, Review, SlackCall
+from tests.simulation.oracle.reminders import judge_reminders
+from tests.simulation.oracle.triage import Path, Transition, Triage
+from tests.simulation.oracle.world import (
+    DAY,
+    INFLIGHT,
+    MINUTE,
+    SETTLE,
+    Destination,
+    Received,
+    Tri,
+    Violation,
+    World,
+    quiet_span,
+)
+
+SECONDS = timedelta(seconds=5)
+TRIAGED = ("new", "lowered", "closed", "reminder")
+
+
+@dataclass(slots=True)
+class Slot:
+    kinds: frozenset[AlertKind]
+    transition: Transition
+    until: datetime | None  # when what was not sent yet is cancelled
+    tri: Tri
+    used: Received | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The path that explains best what people received of a review, and what it does not explain."""
+
+    review_id: str
+    path: Path
+    slots: dict[Destination, list[Slot]]
+    violations: list[Violation]
+
+
+def verdicts(world: World, triage: Triage) -> list[Verdict]:
+    """Judge every review by its best path."""
+    found = []
+    for review_id, paths in triage.paths.items():
+        judged = [_judge_path(world, review_id, path) for path in paths]
+        found.append(min(judged, key=lambda verdict: len(verdict.violations)))
+    return found
+
+
+def _judge_path(world: World, review_id: str, path: Path) -> Verdict:
+    slots = {destination: slots_of(world, review_id, path, destination) for destination in world.destinations}
+    return Verdict(review_id, path, slots, list(_violations(world, review_id, path, slots)))
+
+
+def _violations(world: World, review_id: str, path: Path, slots: dict[Destination, list[Slot]]) -> Iterator[Violation]:
+    for destination, own in slots.items():
+        received = world.by_review.get((review_id, destination), [])
+        yield from _match(world, review_id, path, destination, own, received)
+        yield from _missing(world, review_id, destination, own)
+        yield from _order(world, review_id, destination, own)
+        yield from judge_reminders(world, review_id, path, destination)
+    yield from _heirs(world, review_id, slots)
+
+
+# ---------------------------------------------------------------- what is due
+
+
+def slots_of(world: World, review_id: str, path: Path, destination: Destination) -> list[Slot]:
+    """Return what one destination is to receive of a review."""
+    slots: list[Slot] = []
+    for index, transition in enumerate(path.transitions):
+        until = next((later.time for later in path.transitions[index + 1 :] if later.change == "closed"), None)
+        state = world.version(review_id, transition.state)
+        if state is None:
+            continue
+        slot = _slot(world, review_id, destination, transition, until, state)
+        if slot is not None:
+            slots.append(slot)
+    return slots
+
+
+def _slot(
+    world: World,
+    review_id: str,
+    destination: Destination,
+    transition: Transition,
+    until: datetime | None,
+    state: Review,
+) -> Slot | None:
+    if transition.change == "closed":
+        return Slot(frozenset({"closed"}), transition, None, _closing(world, review_id, destination, transition))
+    tri = _routed(world, destination, transition, until, state)
+    if transition.change == "opened":
+        kinds: frozenset[AlertKind] = frozenset({"new", "lowered"} if transition.or_lowered else {"new"})
+        return Slot(kinds, transition, until, tri)
+    if transition.change == "lowered":
+        return Slot(frozenset({"lowered"}), transition, until, tri)
+    if transition.change == "reopened":
+        sent = was_sent(world, review_id, destination, transition.time)
+        if sent == "not":
+            return Slot(frozenset({"new"}), transition, until, tri)
+        if sent == "may":
+            return Slot(frozenset({"new", "reminder"}), transition, until, "may" if tri == "must" else tri)
+        asks = tri if destination.medium == "email" else "may"
+        return Slot(frozenset({"reminder"}), transition, until, asks)
+    return None
+
+
+def was_sent(world: World, review_id: str, destination: Destination, when: datetime) -> Tri:
+    """Return whether a destination had received an alert of a review by a time."""
+    times = [one.time for one in world.by_review.get((review_id, destination), []) if one.item.kind in TRIAGED]
+    if any(time < when - INFLIGHT for time in times):
+        return "must"
+    return "may" if any(time <= when + INFLIGHT for time in times) else "not"
+
+
+def _routed(
+    world: World, destination: Destination, transition: Transition, until: datetime | None, state: Review
+) -> Tri:
+    tri = world.route(transition.time, destination, state)
+    later = world.config_times(transition.time, until or world.h.end)
+    for when in later:
+        before, config = world.config_at(when - timedelta(microseconds=1)), world.config_at(when)
+        if config is None or before is None:
+            continue
+        fits = world.fits(config, destination, state)
+        if tri == "must" and not fits:
+            tri = "may"
+        if tri == "not" and fits and before.receiver(destination.receiver) is None:
+            gone = any(config.receiver(receiver.name) is None for receiver in before.receivers)
+            tri = "may" if gone else tri
+    return tri
+
+
+def _closing(world: World, review_id: str, destination: Destination, transition: Transition) -> Tri:
+    """`closed` with the reason; not to a receiver that was sent nothing; silent where only the threshold changed."""
+    sent = was_sent(world, review_id, destination, transition.time)
+    if sent == "not" or transition.reasons == {"threshold"}:
+        return "not"
+    site = world.site_of(review_id)
+    wanted: set[bool | None] = set()
+    for config in world.configs_between(transition.time - INFLIGHT, world.h.end):
+        receiver = config.receiver(destination.receiver)
+        fits = receiver is not None and (not receiver.sites or site in receiver.sites)
+        wanted.add(None if receiver is None or not fits else receiver.closings)
+    if wanted == {True} and sent == "must" and "threshold" not in transition.reasons:
+        return "must"
+    if True in wanted or destination.medium == "slack":
+        return "may"  # on Slack a closing may always stand in the thread
+    return "not"
+
+
+# ---------------------------------------------------------------- what came
+
+
+def _match(
+    world: World, review_id: str, path: Path, destination: Destination, slots: list[Slot], received: list[Received]
+) -> Iterator[Violation]:
+    for one in received:
+        kind = one.item.kind
+        if one.copy or kind not in {"new", "lowered", "closed", "reminder"}:
+            continue
+        open_slots = [slot for slot in slots if _takes(world, slot, one)]
+        fitting = [slot for slot in open_slots if slot.used is None and _has_details(world, review_id, slot, one)]
+        if fitting:
+            fitting[0].used = one
+            yield from _how(world, review_id, destination, fitting[0], one)
+        elif kind != "reminder" and not _is_excused(world, review_id, destination, slots, one):
+            yield _unexpected(world, review_id, path, destination, slots, one)
+
+
+def _takes(world: World, slot: Slot, one: Received) -> bool:
+    if one.item.kind not in slot.kinds or slot.tri == "not" or one.time < slot.transition.time - SECONDS:
+        return False
+    if slot.until is None or one.time <= slot.until + INFLIGHT:
+        return True
+    # In doubt when it was closed: it may be repeated still.
+    return bool(world.faults_of(one.destination, slot.transition.time, slot.until)) and one.message.says_repeat
+
+
+def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> bool:
+    item, transition = one.item, slot.transition
+    if item.kind == "closed":
+        return item.reason is None or item.reason in transition.reasons
+    if item.kind == "lowered" and "new" not in slot.kinds:
+        return item.before in {None, transition.before} and item.after in {None, transition.after}
+    ratings = {
+        event.after.rating
+        for event in world.events[review_id]
+        if event.after.version >= transition.state and event.time <= one.time
+    }
+    return item.after is None or item.after in ratings
+
+
+def _is_excused(world: World, review_id: str, destination: Destination, slots: list[Slot], one: Received) -> bool:
+    """Return whether a restore or `forget` may have made alerter forget that it was sent, or it is judged elsewhere."""
+    config = world.config_at(one.time)
+    receiver = config.receiver(destination.receiver) if config else None
+    if receiver is not None and receiver.sites and world.site_of(review_id) not in receiver.sites:
+        return True  # `foreign` says so
+    starts = [slot.transition.time for slot in slots] or [one.time]
+    return any(world.is_forgotten(start, one.time) for start in starts)
+
+
+def _unexpected(
+    world: World, review_id: str, path: Path, destination: Destination, slots: list[Slot], one: Received
+) -> Violation:
+    kind = one.item.kind
+    concerns = (review_id, *destination, kind)
+    same = [slot for slot in slots if kind in slot.kinds]
+    if any(slot.used is None and _takes(world, slot, one) for slot in same):
+        return Violation(
+            "wrong_details", "triage", one.time, f"{kind} does not say what happened: {one.item}", concerns
+        )
+    if any(slot.used is not None for slot in same):
+        return Violation(
+            "repeated", "2", one.time, f"{kind} once more, without saying that it may be a repeat", concerns
+        )
+    if kind == "new" and not path.transitions and path.known.status == "baseline":
+        return Violation("past", "3", one.time, "the past was alerted", concerns)
+    if kind == "closed":
+        return Violation("closed_to_none", "triage", one.time, "closed, to one that is to receive no closing", concerns)
+    if any(slot.until is not None and one.time > slot.until for slot in same):
+        return Violation("after_closing", "triage", one.time, f"{kind} left after the review was closed", concerns)
+    return Violation("not_due", "triage", one.time, f"{kind} was not due", concerns)
+
+
+def _how(world: World, review_id: str, destination: Destination, slot: Slot, one: Received) -> Iterator[Violation]:
+    """Judge when and how a rightful notification came."""
+    concerns = (review_id, *destination, one.item.kind)
+    transition = slot.transition
+    after = _trouble_after(world, transition.time, one.time)
+    due = _due(world, review_id, destination, slot, one.time)
+    deadline = due + after + INFLIGHT
+    is_late = slot.tri == "must" and one.time > deadline
+    if is_late and world.is_calm(destination, transition.time - MINUTE, deadline, review_id):
+        yield Violation("late", "6", one.time, f"due since {due:%m-%d %H:%M}, and nothing was in its way", concerns)
+    if one.item.kind == "new" and len(one.message.items) == 1:
+        if transition.older is True and not one.item.says_older:
+            yield Violation("older_unsaid", "triage", one.time, "does not say that the review is older", concerns)
+        if transition.older is False and one.item.says_older:
+            yield Violation("older_unsaid", "triage", one.time, "says older of a review that is not", concerns)
+    if _is_in_quiet(world, review_id, slot, one):
+        yield Violation("quiet", "triage", one.time, "came in the quiet hours", concerns)
+
+
+def _is_in_quiet(world: World, review_id: str, slot: Slot, one: Received) -> bool:
+    if isinstance(one.message, SlackCall) and one.message.in_thread:
+        return False  # beneath an old message nobody is woken
+    start = slot.transition.time
+    if list(world.faults(("clock_step",), start - DAY, one.time)):
+        return False
+    ratings = [event.after.rating for event in world.events[review_id]]
+    for config in world.configs_between(start - INFLIGHT, one.time):
+        receiver = config.receiver(one.destination.receiver)
+        if receiver is None:
+            return False
+        span = quiet_span(receiver, one.time)
+        urgent = receiver.urgent_max_rating is not None and min(ratings) <= receiver.urgent_max_rating
+        if span is None or urgent or not (span[0] + INFLIGHT <= start and one.time < span[1] - INFLIGHT):
+            return False
+    return True
+
+
+def _trouble_after(world: World, start: datetime, end: datetime) -> timedelta:
+    return max((config.trouble_after for config in world.configs_between(start, end)), default=timedelta(hours=1))
+
+
+def _due(world: World, review_id: str, destination: Destination, slot: Slot, until: datetime) -> datetime:
+    state = world.version(review_id, slot.transition.state)
+    rating = state.rating if state else 1
+    start = slot.transition.time
+    configs = world.configs_between(start - INFLIGHT, until)
+    return max((world.released(config, destination, rating, start) for config in configs), default=start)
+
+
+# ---------------------------------------------------------------- what did not come
+
+
+def _missing(world: World, review_id: str, destination: Destination, slots: list[Slot]) -> Iterator[Violation]:
+    for slot in slots:
+        if slot.used is not None or slot.tri != "must" or not _is_certain(world, review_id, destination, slot):
+            continue
+        kinds = "/".join(sorted(slot.kinds))
+        when = slot.transition.time
+        yield Violation("lost", "1", when, f"{kinds} never came", (review_id, *destination, kinds))
+
+
+def _is_certain(world: World, review_id: str, destination: Destination, slot: Slot) -> bool:
+    """Return whether a notification must have come, by all that was in its way."""
+    start, end = slot.transition.time, world.h.end
+    due = _due(world, review_id, destination, slot, slot.until or end)
+    if world.is_forgotten(start):
+        return False
+    soon = due + _trouble_after(world, start, end) + INFLIGHT
+    if soon <= (slot.until or end) and world.is_calm(destination, start - MINUTE, soon, review_id):
+        return True
+    if slot.until is not None or due + SETTLE > end:
+        return False
+    settled = world.is_calm(destination, end - SETTLE, end, review_id)
+    return settled and not world.may_have_failed(review_id, destination, start)
+
+
+def _order(world: World, review_id: str, destination: Destination, slots: list[Slot]) -> Iterator[Violation]:
+    """What one review goes through is received in the order in which it happened."""
+    used = [slot for slot in slots if slot.used is not None]
+    for earlier, later in itertools.pairwise(used):
+        assert earlier.used is not None
+        assert later.used is not None
+        retried = any(run.command in {"retry", "restore"} for run in world.h.runs)
+        if later.used.time < earlier.used.time and not retried:
+            what = f"{later.used.item.kind} came before {earlier.used.item.kind}"
+            yield Violation("out_of_order", "triage", later.used.time, what, (review_id, *destination))
+
+
+def _heirs(world: World, review_id: str, slots: dict[Destination, list[Slot]]) -> Iterator[Violation]:
+    """What is cancelled because its receiver is gone goes to receivers that are new in this config and fit."""
+    for destination, own in slots.items():
+        for slot in own:
+            start = slot.transition.time
+            if slot.used is not None or slot.until is not None or slot.transition.change == "closed":
+                continue
+            state = world.version(review_id, slot.transition.state)
+            if state is None or world.route(start, destination, state) != "must":
+                continue
+            for when in world.config_times(start + INFLIGHT, world.h.end - SETTLE):
+                before, config = world.config_at(when - INFLIGHT), world.config_at(when)
+                if before is None or config is None or config.receiver(destination.receiver) is not None:
+                    continue
+                if before.receiver(destination.receiver) is None:
+                    break
+                for heir in slots:
+                    is_new = before.receiver(heir.receiver) is None and world.fits(config, heir, state)
+                    came = world.by_review.get((review_id, heir), [])
+                    kept = all(world.fits(c, heir, state) for c in world.configs_between(when, world.h.end))
+                    calm = world.is_calm(heir, world.h.end - SETTLE, world.h.end, review_id)
+                    tried = world.may_have_failed(review_id, destination, start)
+                    if is_new and kept and calm and not came and not tried and not world.is_forgotten(start):
+                        message = f"what {destination.receiver} did not receive before it was removed"
+                        yield Violation("rerouted_lost", "1", when, message, (review_id, *heir))
+                break

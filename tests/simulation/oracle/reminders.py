@@ -1,0 +1,186 @@
+"""Reminders: at the right spans after the alert, none after the answer, none of the past (promise 3, triage)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from tests.simulation.oracle.triage import Path
+from tests.simulation.oracle.world import INFLIGHT, MINUTE, SETTLE, Destination, Received, Violation, World
+
+WITHIN = ("clock_step",)
+
+
+class Period(NamedTuple):
+    """A review is open for one destination: from a transition until it is closed."""
+
+    start: datetime
+    end: datetime | None
+    reopened: bool
+    backfill: bool
+    last_state: int
+
+
+def judge_reminders(world: World, review_id: str, path: Path, destination: Destination) -> Iterator[Violation]:
+    """Judge the reminders that one destination received of a review."""
+    came = world.by_review.get((review_id, destination), [])
+    reminders = [one for one in came if one.item.kind == "reminder" and not one.copy]
+    periods = _periods(path)
+    for period in periods:
+        bases = _bases(world, review_id, destination, period)
+        own = [one for one in reminders if _is_within(period, one.time)]
+        reminders = [one for one in reminders if one not in own]
+        yield from _each(world, review_id, destination, period, own)
+        yield from _due(world, review_id, destination, period, bases, own)
+        yield from _escalated(world, review_id, destination, period, own)
+    for one in reminders:
+        if not any(world.is_forgotten(period.start, one.time) for period in periods):
+            concerns = (review_id, *destination)
+            yield Violation(
+                "reminder_after_closing", "triage", one.time, "reminder of a review that is not open", concerns
+            )
+
+
+def _periods(path: Path) -> list[Period]:
+    found: list[Period] = []
+    is_open = False
+    for transition in path.transitions:
+        if transition.change == "closed":
+            if is_open:
+                found[-1] = found[-1]._replace(end=transition.time)
+            is_open = False
+        elif is_open:
+            found[-1] = found[-1]._replace(last_state=transition.state)
+        else:
+            backfill = transition.backfill is not None
+            found.append(Period(transition.time, None, transition.change == "reopened", backfill, transition.state))
+            is_open = True
+    return found
+
+
+def _is_within(period: Period, when: datetime) -> bool:
+    return period.start <= when and (period.end is None or when <= period.end + INFLIGHT)
+
+
+def _bases(world: World, review_id: str, destination: Destination, period: Period) -> list[datetime]:
+    """Return when the spans may have begun to count: a notification received, or the reopening."""
+    came = world.by_review.get((review_id, destination), [])
+    first = [one.time for one in came if one.item.kind in {"new", "lowered"} and _is_within(period, one.time)]
+    return [period.start, *first] if period.reopened else first
+
+
+def _escalates_to(world: World, destination: Destination, start: datetime, end: datetime) -> bool:
+    return any(config.escalate_to == destination.receiver for config in world.configs_between(start, end))
+
+
+def _spans(world: World, destination: Destination, start: datetime, end: datetime) -> set[timedelta]:
+    found: set[timedelta] = set()
+    for config in world.configs_between(start - INFLIGHT, end):
+        found |= set(config.reminders_after)
+        if config.escalate_to == destination.receiver and config.escalate_after is not None:
+            found.add(config.escalate_after)
+    return found
+
+
+def _each(
+    world: World, review_id: str, destination: Destination, period: Period, own: list[Received]
+) -> Iterator[Violation]:
+    """Judge each reminder that came: not of a backfill, not early, not too many."""
+    concerns = (review_id, *destination)
+    bases = _bases(world, review_id, destination, period)
+    held = any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs)
+    extra = int(period.reopened) + (2 if held else 0)
+    for number, one in enumerate(own):
+        if world.is_forgotten(period.start, one.time):
+            return
+        if period.backfill:
+            yield Violation("backfill_reminded", "3", one.time, "a backfill never reminds of the past", concerns)
+            continue
+        spans = _spans(world, destination, period.start, one.time)
+        escalated = _escalates_to(world, destination, period.start, one.time)
+        first = _first_anywhere(world, review_id, period) if escalated else min(bases, default=None)
+        stepped = bool(list(world.faults(WITHIN, period.start, one.time))) or held
+        if first is None or (first > one.time and not period.reopened):
+            yield Violation("reminder_early", "triage", one.time, "reminder of what it never received", concerns)
+        elif not stepped and not (period.reopened and number == 0):
+            due = sorted(first + span for span in spans)
+            past = [when for when in due if when <= one.time + MINUTE]
+            if len(past) < len(due) and number + 1 - int(period.reopened) > len(past):
+                what = f"reminder {number + 1}, when {len(past)} of {len(due)} spans had passed"
+                yield Violation("reminder_early", "triage", one.time, what, concerns)
+        if number + 1 > len(spans) + extra:
+            yield Violation("reminder_too_many", "triage", one.time, f"{number + 1} for {len(spans)} spans", concerns)
+
+
+def _first_anywhere(world: World, review_id: str, period: Period) -> datetime | None:
+    times = [time for one in world.destinations for time in _bases(world, review_id, one, period)]
+    return min(times, default=None)
+
+
+def _due(
+    world: World, review_id: str, destination: Destination, period: Period, bases: list[datetime], own: list[Received]
+) -> Iterator[Violation]:
+    """Judge the reminders that did not come."""
+    end = min(period.end or world.h.end, world.h.end)
+    configs = world.configs_between(period.start, end)
+    first_state = world.version(review_id, period.last_state)
+    if not configs or first_state is None or period.backfill or world.is_forgotten(period.start):
+        return
+    if len({config.reminders_after for config in configs}) != 1 or list(world.faults(WITHIN, period.start, end)):
+        return
+    if any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs):
+        return
+    fits = all(
+        world.fits(config, destination, event.after)
+        for config in configs
+        for event in world.events[review_id]
+        if event.time <= end and event.after.version >= first_state.version
+    )
+    thresholds = [site.threshold for config in configs if (site := config.site(first_state.site_id))]
+    if not fits or not bases or first_state.rating > min(thresholds, default=0):
+        return
+    window = min(config.rescan_window for config in configs)
+    after = max(config.trouble_after for config in configs)
+    for span in configs[0].reminders_after:
+        due = max(world.released(config, destination, first_state.rating, max(bases) + span) for config in configs)
+        latest = due + after + INFLIGHT
+        if latest > end or latest > first_state.created + window:
+            continue
+        calm = world.is_calm(destination, due - MINUTE, latest, review_id)
+        settled = (
+            period.end is None and due + SETTLE <= end and world.is_calm(destination, end - SETTLE, end, review_id)
+        )
+        came = [one for one in own if one.time >= min(bases) + span - MINUTE and (not calm or one.time <= latest)]
+        if (calm or settled) and not came and not world.may_have_failed(review_id, destination, due):
+            what = f"no reminder {span} after the alert"
+            yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
+
+
+def _escalated(
+    world: World, review_id: str, destination: Destination, period: Period, own: list[Received]
+) -> Iterator[Violation]:
+    """Judge an escalation that did not come."""
+    end = min(period.end or world.h.end, world.h.end)
+    configs = world.configs_between(period.start, end)
+    state = world.version(review_id, period.last_state)
+    bases = [time for one in world.destinations for time in _bases(world, review_id, one, period)]
+    if len(configs) != 1 or state is None or not bases or period.backfill or world.is_forgotten(period.start):
+        return
+    config = configs[0]
+    receiver = config.receiver(destination.receiver)
+    held = any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs)
+    if config.escalate_to != destination.receiver or receiver is None or held:
+        return
+    if (receiver.sites and state.site_id not in receiver.sites) or list(world.faults(WITHIN, period.start, end)):
+        return
+    span = config.escalate_after or max(config.reminders_after, default=None)
+    site = config.site(state.site_id)
+    if span is None or site is None or state.rating > site.threshold:
+        return
+    due = world.released(config, destination, state.rating, max(bases) + span)
+    latest = due + config.trouble_after + INFLIGHT
+    came = [one for one in own if one.time >= min(bases) + span - MINUTE]
+    inside = latest <= end and latest <= state.created + config.rescan_window
+    if inside and not came and world.is_calm(destination, due - MINUTE, latest, review_id):
+        yield Violation("escalation_missing", "triage", due, f"not escalated {span} after", (review_id, *destination))

@@ -1,0 +1,183 @@
+"""What alerter was shown of each review, for sure or not, and what was past when it was shown."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Literal
+
+from tests.simulation.history import Review, Run
+from tests.simulation.oracle.world import DAY, INFLIGHT, MINUTE, World
+
+IMPORT = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    time: datetime
+    version: int | None  # None: an answer that it is not there
+    sure: bool
+    run: Run | None = None  # a backfill that read it
+
+
+class Sightings:
+    """Every sighting of every review, and the first read of every site."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    # ------------------------------------------------------------ what was shown
+
+    @cached_property
+    def sightings(self) -> dict[str, list[Sighting]]:
+        found: dict[str, list[Sighting]] = {}
+        runs = {run.run_id: run for run in self.world.h.runs}
+        for read in self.world.h.reads:
+            run = runs.get(read.by)
+            if run is not None and (run.dry_run or run.command == "check"):
+                continue
+            sure = read.arrived and not read.wrong and self._is_kept(read.time, read.site_id)
+            if run is not None and run.command == "backfill":
+                sure = sure and run.end is not None and run.exit_code == 0
+            elif run is not None and run.command != "run_once":
+                sure = False
+            backfill = run if run is not None and run.command == "backfill" else None
+            for review_id, version in read.shown:
+                found.setdefault(review_id, []).append(Sighting(read.time, version, sure, backfill))
+            for review_id in read.absent:
+                if not read.wrong:  # a lie closes nothing
+                    found.setdefault(review_id, []).append(Sighting(read.time, None, sure and read.private))
+        for webhook in self.world.h.webhooks:
+            if webhook.taken:  # what it says is true for sure once a read says so
+                carried = None if webhook.event == "deleted" else webhook.version
+                found.setdefault(webhook.review_id, []).append(Sighting(webhook.time, carried, sure=False))
+        return {review_id: sorted(seen, key=lambda one: one.time) for review_id, seen in found.items()}
+
+    def _is_kept(self, when: datetime, site_id: str) -> bool:
+        """Return whether what was read at a time was surely written down."""
+        configs = self.world.configs_near(when)
+        return (
+            self.world.alive_throughout(when, when + INFLIGHT)
+            and not any(self.world.faults(("disk_full", "state_locked"), when - MINUTE, when + INFLIGHT))
+            and all(config.site(site_id) is not None for config in configs)
+            and not self.world.is_forgotten(when)
+        )
+
+    @cached_property
+    def first_reads(self) -> dict[str, tuple[datetime, datetime, bool]]:
+        """Return for each site when its first read began and ended, and whether all of it was for sure."""
+        found: dict[str, tuple[datetime, datetime, bool]] = {}
+        begun: dict[str, datetime] = {}
+        doubt: set[str] = set()
+        for read in self.world.h.reads:
+            if read.by != "daemon" or read.site_id in found:
+                continue
+            begun.setdefault(read.site_id, read.time)
+            sure = read.arrived and not read.wrong and self._is_kept(read.time, read.site_id)
+            if not sure:
+                doubt.add(read.site_id)
+            elif read.last_page:
+                found[read.site_id] = (begun[read.site_id], read.time, read.site_id not in doubt)
+        return found
+
+    # ------------------------------------------------------------ the past
+
+    def in_baseline(self, state: Review, when: datetime) -> Literal["must", "may", "not"]:
+        """Return whether a review that is seen at a time is seen by the first read of its site."""
+        first = self.first_reads.get(state.site_id)
+        if first is None:
+            return "may"
+        begun, ended, sure = first
+        if when > ended:
+            return "not"
+        return "must" if sure and state.created < begun else "may"
+
+    def speaks(self, state: Review, when: datetime) -> Literal["must", "may", "not"]:
+        """Return whether an unknown low-rated open review is alerted (promises 3 and 4, coverage, imports)."""
+        if is_import(state):
+            return "not"
+        baseline = self.in_baseline(state, when)
+        if baseline == "must":
+            return "not"
+        first = self.first_reads.get(state.site_id)
+        if baseline == "may" or first is None:
+            return "may"
+        begun, _, sure = first
+        if not all(config.site(state.site_id) for config in self.world.configs_between(state.created, when)):
+            return "may"  # nobody watched the site when it was written
+        raised = self._threshold_raised(state, when)
+        if raised is not None:
+            return raised
+        if self.is_resting(state, when):
+            return "may"
+        if state.created >= begun:
+            return "must"
+        if not sure or self.world.is_forgotten(begun):
+            return "may"
+        then = self.world.review_at(state.review_id, begun)
+        hidden = then is not None and (
+            (then.visible_from is not None and then.visible_from > begun) or then.is_private or is_settled(then)
+        )
+        changed = then is None or then.rating != state.rating or hidden
+        window = min(config.rescan_window for config in self.world.configs_between(begun, when))
+        return "must" if changed and state.created >= begun - window + DAY else "may"
+
+    def _threshold_raised(self, state: Review, when: datetime) -> Literal["may", "not"] | None:
+        """Return what a raised threshold makes of a review that was above it, or None where it does not matter."""
+        previous: int | None = None
+        found: Literal["may", "not"] | None = None
+        for time, config in self.world.in_force:
+            site = config.site(state.site_id)
+            if site is None or time > when:
+                continue
+            if previous is not None and previous < state.rating <= site.threshold and state.created < time + INFLIGHT:
+                then = self.world.review_at(state.review_id, time)
+                same = then is not None and then.rating == state.rating and state.created < time - DAY
+                found = "not" if same and not _is_hidden(then, time) else "may"
+            previous = site.threshold
+        return found
+
+    def is_resting(self, state: Review, when: datetime) -> bool:
+        configs = self.world.configs_between(state.created, when)
+        return any(when > state.created + config.rescan_window - DAY for config in configs)
+
+    def is_older(self, state: Review, when: datetime) -> bool | None:
+        """Return whether an alert has to say that its review is older; None where it is a matter of taste."""
+        times, newest = self._checkpoints.get(state.site_id, ([], []))
+        index = bisect_left(times, when)
+        checkpoint = newest[index - 1] if index else state.created
+        if state.created < checkpoint - DAY:
+            return True
+        return False if state.created >= checkpoint - 5 * MINUTE else None
+
+    @cached_property
+    def _checkpoints(self) -> dict[str, tuple[list[datetime], list[datetime]]]:
+        """Return for each site the times of sightings, and the newest createdDate that was seen by then."""
+        found: dict[str, tuple[list[datetime], list[datetime]]] = {}
+        everything = [(one, review_id) for review_id, seen in self.sightings.items() for one in seen if one.sure]
+        for one, review_id in sorted(everything, key=lambda pair: pair[0].time):
+            event = None if one.version is None else self.world.versions.get((review_id, one.version))
+            if event is None:
+                continue
+            times, newest = found.setdefault(event.after.site_id, ([], []))
+            times.append(one.time)
+            newest.append(max(event.after.created, newest[-1] if newest else event.after.created))
+        return found
+
+
+def _is_hidden(state: Review | None, when: datetime) -> bool:
+    return state is None or state.is_private or (state.visible_from is not None and state.visible_from > when)
+
+
+def is_stale(state: Review, newest: Review) -> bool:
+    return state.updated is not None and newest.updated is not None and state.updated < newest.updated
+
+
+def is_settled(state: Review) -> bool:
+    return state.reply is not None or state.moderation == "REJECTED"
+
+
+def is_import(state: Review) -> bool:
+    return state.review_date is not None and state.review_date < state.created - IMPORT
