@@ -5,346 +5,83 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.simulation import oracle
 from tests.simulation.history import (
-    AlertKind,
     Attempt,
-    Command,
-    Config,
-    ConfigVersion,
-    DaemonSpan,
-    Explain,
-    Fault,
-    FaultKind,
-    History,
-    Item,
-    Mail,
-    QuietHours,
-    Read,
-    Receiver,
-    ReceiverStatus,
-    Review,
-    ReviewChange,
-    ReviewEvent,
-    Run,
-    Site,
-    SiteStatus,
-    SlackCall,
-    Status,
     Storage,
 )
 from tests.simulation.oracle.rules import RULES
-
-
-START = datetime(2026, 3, 2, 6, tzinfo=UTC)
-OWNER = Receiver("owner", emails=("owner@bakery.test",), sites=("bakery",), trouble=True)
-TEAM = Receiver("team", channel="C1", sites=("bakery",), closings=True, trouble=True)
-FLORA = Receiver("flora", emails=("flora@florist.test",), sites=("florist",), trouble=True)
-BOSS = replace(OWNER, name="boss", emails=("boss@bakery.test",))
-CONFIG = Config(sites=(Site("bakery", "Bakery", 2), Site("florist", "Florist", 2)), receivers=(OWNER, TEAM, FLORA))
-
-
-def at(day: float, hour: float = 0, minute: float = 0, second: float = 0) -> datetime:
-    return START + timedelta(days=day, hours=hour, minutes=minute, seconds=second)
-
-
-class Scene:
-    """Builds a history. The site's first read is an hour after the start; what comes later is new."""
-
-    def __init__(self, days: float = 4, config: Config = CONFIG) -> None:
-        self.end = at(days)
-        self.configs = [ConfigVersion(START, config, START, how="start")]
-        self.daemon = [DaemonSpan(START, None)]
-        self.reviews: dict[str, list[ReviewEvent]] = {}
-        self.reads = [
-            Read(at(0, 1), "bakery", "daemon", private=True),
-            Read(at(0, 1), "florist", "daemon", private=True),
-        ]
-        self.parts: dict[str, list[Any]] = {name: [] for name in History.__dataclass_fields__}
-
-    def history(self) -> History:
-        parts = {name: tuple(sorted(values, key=_when)) for name, values in self.parts.items() if values}
-        events = sorted((event for own in self.reviews.values() for event in own), key=_when)
-        reads = tuple(sorted(self.reads, key=_when))
-        return History(
-            START, self.end, tuple(self.configs), tuple(self.daemon), tuple(events), reads, **parts
-        )  # fmt: skip
-
-    def rules(self) -> set[str]:
-        return {violation.rule for violation in oracle.judge(self.history())}
-
-    # ---- what happens at Wix
-
-    def review(self, review_id: str, when: datetime, rating: int = 1, site: str = "bakery", **more: Any) -> Scene:
-        words = (f"word-{review_id}-0",)
-        created = more.pop("created", when)
-        state = Review(review_id, site, rating, created, 0, words=words, text=words[0], **more)
-        self.reviews[review_id] = [ReviewEvent(when, "created", state)]
-        return self
-
-    def change(self, review_id: str, when: datetime, change: ReviewChange, **fields: Any) -> Scene:
-        last = self.reviews[review_id][-1].after
-        number = last.version + 1
-        if change == "edited":
-            fields |= {"words": (f"word-{review_id}-{number}",), "text": f"word-{review_id}-{number}"}
-        after = replace(last, version=number, revision=last.revision + 1, **fields)
-        self.reviews[review_id].append(ReviewEvent(when, change, after))
-        return self
-
-    def read(self, when: datetime, *shown: str, site: str = "bakery", by: str = "daemon", **more: Any) -> Scene:
-        versions = []
-        for review_id in shown:
-            states = [event.after.version for event in self.reviews[review_id] if event.time <= when]
-            versions.append((review_id, states[-1]))
-        self.reads.append(Read(when, site, by, private=True, shown=tuple(versions), **more))
-        return self
-
-    def fault(self, kind: FaultKind, start: datetime, end: datetime, **scope: Any) -> Scene:
-        return self.add("faults", Fault(kind, start, end, **scope))
-
-    def add(self, part: str, *values: Any) -> Scene:
-        self.parts[part] += values
-        return self
-
-    def reload(self, when: datetime, config: Config) -> Scene:
-        self.configs.append(ConfigVersion(when, config, when))
-        return self
-
-    def run(self, command: Command, when: datetime, **more: Any) -> Scene:
-        run = Run(command, command, when, more.pop("end", when + timedelta(minutes=5)), 0, **more)
-        return self.add("runs", run)
-
-    # ---- what people receive
-
-    def post(self, when: datetime, kind: AlertKind, *ids: str, channel: str = "C1", **more: Any) -> Scene:
-        items = self._items(kind, ids, more)
-        text = more.pop("text", " ".join(self._words(when, one) for one in ids))
-        ts = more.pop("ts", f"{when.timestamp():.6f}")
-        return self.add("slack", SlackCall(when, "post", channel, ts, items=items, text=text, **more))
-
-    def update(self, when: datetime, post_time: datetime, text: str = "updated", **more: Any) -> Scene:
-        verb = more.pop("verb", "update")
-        return self.add("slack", SlackCall(when, verb, "C1", f"{post_time.timestamp():.6f}", text=text, **more))
-
-    def mail(self, when: datetime, kind: AlertKind, *ids: str, to: str = "owner@bakery.test", **more: Any) -> Scene:
-        items = self._items(kind, ids, more)
-        message_id = more.pop("message_id", f"<{when.timestamp()}@test>")
-        text = more.pop("text", " ".join(self._words(when, one) for one in ids))
-        return self.add("mails", Mail(when, message_id, (to,), items, text=text, **more))
-
-    def notify(self, when: datetime, kind: AlertKind, *ids: str, **more: Any) -> Scene:
-        """Send a mail to the owner and a post to the team."""
-        return self.mail(when, kind, *ids, **dict(more)).post(when, kind, *ids, **dict(more))
-
-    def _items(self, kind: AlertKind, ids: tuple[str, ...], more: dict[str, Any]) -> tuple[Item, ...]:
-        fields = {name: more.pop(name) for name in ("about", "before", "after", "reason", "says_older") if name in more}
-        return tuple(Item(kind, one, **fields) for one in ids) or (Item(kind, **fields),)
-
-    def _words(self, when: datetime, review_id: str) -> str:
-        return [event.after.text for event in self.reviews[review_id] if event.time <= when][-1]
-
-
-def _when(value: Any) -> Any:
-    return value.start if isinstance(value, (Fault, Run)) else value.time
-
-
-def a_status(when: datetime, code: int = 0, **more: Any) -> Status:
-    last = when - timedelta(minutes=3)
-    opened = more.pop("open_reviews", 0)
-    sites = (SiteStatus("bakery", last, trouble=False, open_reviews=opened), SiteStatus("florist", last, False, 0))
-    receivers = tuple(ReceiverStatus(one.name, 0, 0, 0) for one in CONFIG.receivers)
-    return Status(when, code, more.pop("sites", sites), more.pop("receivers", receivers), **more)
-
-
-# ---------------------------------------------------------------- scenes that are good
-
-
-def alerted(days: float = 4, config: Config = CONFIG) -> Scene:
-    """A review of one star, read in time, and everybody notified."""
-    return Scene(days, config).review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=1)
-
-
-def answered() -> Scene:
-    scene = alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
-    return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered")
-
-
-def lowered() -> Scene:
-    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
-    return scene.change("r1", at(2), "rating_changed", rating=1).read(at(2, 0, 4), "r1")
-
-
-def told_lowered() -> Scene:
-    return lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=2, after=1)
-
-
-def baseline() -> Scene:
-    scene = Scene().review("r0", at(-3))
-    scene.reads.clear()
-    return scene.read(at(0, 1), "r0").read(at(0, 2), "r0").read(at(0, 1), site="florist")
-
-
-def reminded(**fields: Any) -> Scene:
-    config = replace(CONFIG, reminders_after=(timedelta(days=1),), **fields)
-    return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
-
-
-def escalated() -> Scene:
-    boss = Receiver("boss", emails=BOSS.emails, escalation=True)
-    config = replace(
-        CONFIG, receivers=(OWNER, TEAM, FLORA, boss), reminders_after=(timedelta(days=1),), escalate_to="boss"
-    )
-    return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
-
-
-def many(count: int = 8) -> Scene:
-    ids = [f"r{number}" for number in range(count)]
-    scene = Scene()
-    for number, one in enumerate(ids):
-        scene.review(one, at(1, 0, 0, number))
-    return scene.read(at(1, 0, 4), *ids)
-
-
-def in_digests() -> Scene:
-    scene = many()
-    return scene.notify(at(1, 0, 4, 1), "new", *scene.reviews)
-
-
-def mail_in_doubt() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_dropped_after", at(1), at(1, 0, 10))
-    scene.post(at(1, 0, 4, 1), "new", "r1")
-    for second in (1, 6, 66):
-        scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=second == 66)
-    return scene
-
-
-def post_in_doubt() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_dropped_after", at(1), at(1, 0, 10))
-    scene.mail(at(1, 0, 4, 1), "new", "r1").post(at(1, 0, 4, 1), "new", "r1", answered=False)
-    return scene.post(at(1, 0, 15), "new", "r1", says_repeat=True)
-
-
-def wix_down(hours: float = 5) -> Scene:
-    return Scene().fault("wix_down", at(1), at(1, hours), site_id="bakery")
-
-
-def wix_down_told() -> Scene:
-    scene = wix_down()
-    scene.notify(at(1, 0, 35), "trouble", about="site:bakery")
-    return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
-
-
-def slack_down() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_down", at(1), at(1, 5))
-    scene.mail(at(1, 0, 4, 1), "new", "r1")
-    for minute in (4, 5, 7):
-        items = (Item("new", "r1"),)
-        scene.add("attempts", Attempt(at(1, 0, minute, 1), "slack", "C1", "chat.postMessage", "503", items=items))
-    return scene.post(at(1, 5, 1), "new", "r1")
-
-
-def slack_down_told() -> Scene:
-    scene = slack_down().mail(at(1, 0, 40), "trouble", about="receiver:team")
-    return scene.mail(at(1, 5, 2), "recovered", about="receiver:team")
-
-
-def erased() -> Scene:
-    scene = alerted().change("r1", at(2), "deleted", deleted=True, words=(), text="")
-    scene.read(at(2, 0, 4), absent=("r1",)).read(at(2, 2), absent=("r1",))
-    scene.post(at(2, 0, 4, 1), "closed", "r1", reason="gone", text="closed").update(at(2, 0, 4, 3), at(1, 0, 4, 1))
-    return scene.add("storage", Storage(at(3)))
-
-
-def quiet_night() -> Config:
-    night = QuietHours(time(20), time(7), "UTC")
-    return replace(CONFIG, receivers=(replace(OWNER, quiet=(night,)), replace(TEAM, quiet=(night,)), FLORA))
-
-
-def at_night() -> Scene:
-    return Scene(config=quiet_night()).review("r1", at(1, 16)).read(at(1, 16, 4), "r1")  # 22:04
-
-
-def moved(after: Receiver = BOSS) -> Scene:
-    """A mail server that is down; meanwhile the receiver is replaced by another."""
-    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA))).review("r1", at(1)).read(at(1, 0, 4), "r1")
-    scene.fault("smtp_down", at(1), at(1, 0, 20))
-    return scene.reload(at(1, 0, 10), replace(CONFIG, receivers=(after, FLORA)))
-
-
-def backfilled() -> Scene:
-    scene = baseline().run("backfill", at(1), since=at(-9))
-    scene.reads.append(Read(at(1, 0, 1), "bakery", "backfill", private=True, shown=(("r0", 0),)))
-    return scene.notify(at(1, 0, 1, 5), "new", "r0")
-
-
-def late_one() -> Scene:
-    """A review that is approved days after it was written: older than the newest that was read."""
-    scene = alerted().review("r2", at(1), moderation="IN_MODERATION", visible_from=at(2, 12))
-    scene.reviews["r3"] = [ReviewEvent(at(2, 6), "created", replace(_state("r3"), rating=5, created=at(2, 6)))]
-    scene.read(at(2, 6, 4), "r3").change("r2", at(2, 12), "approved", moderation="APPROVED")
-    return scene.read(at(2, 13), "r2")
-
-
-def _state(review_id: str) -> Review:
-    return Review(review_id, "bakery", 1, START, 0, words=(f"word-{review_id}-0",), text=f"word-{review_id}-0")
-
-
-def reopened() -> Scene:
-    scene = answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
-    return scene.mail(at(3, 0, 4, 1), "reminder", "r1").update(at(3, 0, 4, 1), at(1, 0, 4, 1))
-
-
-def edited() -> Scene:
-    scene = alerted().change("r1", at(2), "edited").read(at(2, 0, 4), "r1")
-    return scene.update(at(2, 0, 4, 2), at(1, 0, 4, 1), "word-r1-1")
-
-
-def parked() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
-    scene.fault("slack_channel_refused", at(1), at(1, 2, 30), channel="C1").mail(
-        at(1, 0, 5), "trouble", about="receiver:team"
-    )
-    for hour in (0, 1, 2):
-        items = (Item("new", "r1"),)
-        refused = "channel_not_found"
-        scene.add("attempts", Attempt(at(1, hour, 4, 1), "slack", "C1", "chat.postMessage", refused, items=items))
-    return scene.post(at(1, 3, 4), "new", "r1").mail(at(1, 3, 5), "recovered", about="receiver:team")
-
-
-def throttled(hours: float = 2.1) -> Scene:
-    again = at(1, hours)
-    wait = timedelta(hours=2)
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
-    scene.fault("slack_throttled", at(1), at(1, 0, 30), method="chat.postMessage", retry_after=wait)
-    said = Attempt(
-        at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "429", items=(Item("new", "r1"),), retry_after=wait
-    )
-    scene.add("attempts", said).mail(at(1, 0, 40), "trouble", about="receiver:team")
-    return scene.post(again, "new", "r1").mail(again + timedelta(minutes=1), "recovered", about="receiver:team")
-
-
-def in_the_thread(**more: Any) -> Scene:
-    config = replace(CONFIG, receivers=(OWNER, replace(TEAM, closings=False), FLORA))
-    scene = alerted(config=config).change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
-    thread = f"{at(1, 0, 4, 1).timestamp():.6f}"
-    return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered", thread_ts=thread, **more)
-
-
-def explained(**more: Any) -> Scene:
-    said = tuple((name, "new") for name in ("owner", "team"))
-    more = {"state": "open", "received": said} | more
-    return alerted().add("explains", Explain(at(3), "r1", 0, **more))
-
-
-def stored(*found: tuple[str, str, str]) -> Scene:
-    return alerted().add("storage", Storage(at(3), found))
-
+from tests.simulation.oracle.scene import BOSS, CONFIG, OWNER, Scene, a_status, at
+from tests.simulation.oracle.scenes import (
+    after_changed,
+    alerted,
+    answered,
+    answered_before_it_left,
+    at_night,
+    backfilled,
+    baseline,
+    channel_moved,
+    closed_by_a_lie,
+    config_refused,
+    each,
+    edited,
+    erased,
+    erasure_refused,
+    escalated,
+    explained,
+    failed_and_not_told,
+    gone_for_a_day,
+    gone_receiver_updated,
+    imported,
+    in_digests,
+    in_the_thread,
+    killed_before_the_commit,
+    killed_in_the_call,
+    late_one,
+    locked,
+    lowered,
+    mail_in_doubt,
+    many,
+    moved,
+    narrowed,
+    new_after_lowered,
+    old_words,
+    one_by_one,
+    one_mail_in_the_way,
+    parked,
+    parked_in_a_hurry,
+    post_in_doubt,
+    private_forbidden,
+    quiet_removed,
+    raised_minimum,
+    reminded,
+    reopened,
+    restored,
+    sent_of_nothing,
+    several_at_once,
+    slack_down,
+    slack_down_told,
+    soft_address,
+    stale_page,
+    stored,
+    threshold,
+    threshold_lowered,
+    throttled,
+    told_lowered,
+    twice_in_an_hour,
+    two_addresses,
+    unread_site,
+    waiting,
+    webhook_first,
+    with_summary,
+    wix_down,
+    wix_down_told,
+)
 
 GOOD: dict[str, Callable[[], Scene]] = {
     "nothing happens": Scene,
@@ -378,86 +115,34 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "status exits 1 while a site is not read": lambda: wix_down_told().add("statuses", a_status(at(1, 3), 1)),
 }  # fmt: skip
 
+GOOD |= {
+    "killed in the call": killed_in_the_call,
+    "killed before the commit": killed_before_the_commit,
+    "a raised threshold says nothing of what is open": lambda: threshold(3),
+    "a lowered threshold closes silently": threshold_lowered,
+    "an import is silent": imported,
+    "lowered and answered between two reads": several_at_once,
+    "what was not sent is cancelled by an answer": lambda: answered_before_it_left(mail=False),
+    "a stale page changes nothing": stale_page,
+    "a webhook comes before the poll": webhook_first,
+    "a restore may repeat what came after the backup": lambda: restored(0.5),
+    "what a receiver may not get any more is cancelled": lambda: narrowed(late=False),
+    "a lower maximum cancels too": lambda: raised_minimum(late=False),
+    "quiet hours that are removed hold nothing": lambda: quiet_removed(18),
+    "an address that is refused for now holds up none": lambda: soft_address(remind=True),
+    "a changed span keeps its reminder": lambda: after_changed(remind=True),
+    "what is new passes a backfill": lambda: each(2),
+    "a summary a day": lambda: with_summary(1, 2),
+    "an update that is refused parks nothing": lambda: channel_moved(refused=False),
+    "a mail in doubt holds up none": lambda: one_mail_in_the_way(0),
+    "unpublished reviews are read again": lambda: private_forbidden(shown=True),
+    "throttled for a day, and told": lambda: gone_for_a_day(told=True),
+}
+
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_history_passes(name: str) -> None:
     assert [str(violation) for violation in oracle.judge(GOOD[name]().history())] == []
-
-
-# ---------------------------------------------------------------- scenes that are bad
-
-
-def twice_in_an_hour() -> Scene:
-    scene = Scene()
-    for minute in (0, 40):
-        scene.fault("wix_down", at(1, 0, minute), at(1, 0, minute + 36), site_id="bakery")
-        scene.notify(at(1, 0, minute + 32), "trouble", about="site:bakery")
-        scene.notify(at(1, 0, minute + 37), "recovered", about="site:bakery")
-    return scene
-
-
-def one_by_one() -> Scene:
-    scene = many()
-    for second, one in enumerate(scene.reviews):
-        scene.mail(at(1, 0, 4, 11 + 2 * second), "new", one).post(at(1, 0, 4, 11 + 2 * second), "new", one)
-    return scene
-
-
-def config_refused() -> Scene:
-    scene = Scene()
-    scene.configs.append(ConfigVersion(at(1), CONFIG, None))
-    return scene
-
-
-def locked() -> Scene:
-    return Scene().fault("state_locked", at(1), at(1, 3))
-
-
-def parked_in_a_hurry() -> Scene:
-    refused = Attempt(at(1, 0, 14), "slack", "C1", "chat.postMessage", "channel_not_found", items=(Item("new", "r1"),))
-    return parked().add("attempts", refused)
-
-
-def erasure_refused() -> Scene:
-    scene = alerted(8).change("r1", at(2), "deleted", deleted=True, words=(), text="")
-    scene.read(at(2, 0, 4), absent=("r1",)).read(at(2, 2), absent=("r1",))
-    return scene.fault("slack_update_refused", at(2), at(7), channel="C1")
-
-
-def old_words() -> Scene:
-    config = replace(CONFIG, keep=timedelta(days=30))
-    return alerted(100, config).add("storage", Storage(at(99), (("r1", "word-r1-0", "db"),)))
-
-
-def new_after_lowered() -> Scene:
-    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1")
-    scene.change("r1", at(1, 0, 5), "rating_changed", rating=1).read(at(1, 0, 8), "r1")
-    scene.notify(at(1, 0, 8, 1), "lowered", "r1", before=2, after=1)
-    return scene.notify(at(1, 0, 9), "new", "r1", after=2)
-
-
-def failed_and_not_told() -> Scene:
-    receivers = tuple(ReceiverStatus(one.name, 0, 0, int(one.name == "owner")) for one in CONFIG.receivers)
-    return Scene().add("statuses", a_status(at(2), 1, receivers=receivers, failed=1))
-
-
-def waiting() -> Scene:
-    receivers = tuple(ReceiverStatus(one.name, int(one.name == "owner"), 0, 0) for one in CONFIG.receivers)
-    return Scene().add("statuses", a_status(at(2), receivers=receivers, pending=1))
-
-
-def sent_of_nothing() -> Scene:
-    receivers = tuple(ReceiverStatus(one.name, 0, 5, 0) for one in CONFIG.receivers)
-    return Scene().add("statuses", a_status(at(2), receivers=receivers, sent=15))
-
-
-def unread_site() -> SiteStatus:
-    return SiteStatus("bakery", at(1), trouble=False, open_reviews=0)
-
-
-def two_addresses() -> Scene:
-    both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
-    return alerted(config=replace(CONFIG, receivers=(both, TEAM, FLORA)))
 
 
 BAD: list[tuple[str, Callable[[], Scene]]] = [
@@ -501,6 +186,27 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("not_read", lambda: Scene().review("r1", at(1))),
     ("not_read", lambda: alerted().change("r1", at(2), "answered", reply="Sorry")),
     ("not_updated", lambda: alerted().change("r1", at(2), "edited").read(at(2, 0, 4), "r1")),
+    ("repeated", lambda: killed_in_the_call().post(at(1, 0, 11), "new", "r1")),
+    ("past", lambda: imported().mail(at(1, 0, 5), "new", "r1")),
+    ("after_closing", lambda: answered_before_it_left(mail=True)),
+    ("repeated", lambda: stale_page().notify(at(2, 1, 1), "lowered", "r1", before=1, after=1)),
+    ("repeated", lambda: restored(2)),
+    ("foreign", lambda: narrowed(late=True)),
+    ("not_due", lambda: raised_minimum(late=True)),
+    ("late", lambda: quiet_removed(25)),
+    ("reminder_missing", lambda: soft_address(remind=False)),
+    ("reminder_missing", lambda: after_changed(remind=False)),
+    ("reminder_missing", closed_by_a_lie),
+    ("closed_to_none", lambda: closed_by_a_lie().post(at(1, 6, 1), "closed", "r1", reason="gone")),
+    ("lost", lambda: channel_moved(refused=True)),
+    ("late", lambda: one_mail_in_the_way(5)),
+    ("closed_to_none", lambda: threshold_lowered().post(at(2, 0, 6), "closed", "r1", reason="raised")),
+    ("foreign", gone_receiver_updated),
+    ("not_read", lambda: private_forbidden(shown=False)),
+    ("silent", lambda: gone_for_a_day(told=False)),
+    ("behind_backfill", lambda: each(30)),
+    ("summary_missing", lambda: with_summary(1)),
+    ("summary_not_due", lambda: with_summary(1, 1.5, 2)),
     # 2: repeats
     ("repeat_unfounded", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4), "r1")
      .notify(at(1, 0, 5), "new", "r1", says_repeat=True)),

@@ -89,6 +89,14 @@ class ConfigVersion:
     how: Literal["start", "reload"] = "reload"
 
 
+@dataclass(frozen=True, slots=True)
+class SummaryDue:
+    """A summary is due for a receiver by the config in force (the generator knows its times)."""
+
+    time: datetime
+    receiver: str
+
+
 # ---------------------------------------------------------------- Wix
 
 
@@ -382,6 +390,7 @@ class History:
     statuses: tuple[Status, ...] = ()
     explains: tuple[Explain, ...] = ()
     storage: tuple[Storage, ...] = ()
+    summaries: tuple[SummaryDue, ...] | None = None  # None: not written down, so not judged
     seed: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)  # for people: what the generator did
 

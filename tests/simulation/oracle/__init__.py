@@ -14,7 +14,8 @@ from tests.simulation.oracle.notified import verdicts
 from tests.simulation.oracle.status import judge_status
 from tests.simulation.oracle.triage import Triage
 from tests.simulation.oracle.troubles import judge_troubles
-from tests.simulation.oracle.world import Violation, World
+from tests.simulation.oracle.values import Violation
+from tests.simulation.oracle.world import World
 
 __all__ = ["Violation", "judge"]
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from tests.simulation.history import Config, Review, ReviewEvent, SlackCall
 from tests.simulation.oracle.notified import Verdict
 from tests.simulation.oracle.triage import Triage
-from tests.simulation.oracle.world import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, World
+from tests.simulation.oracle.values import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, fault_end
+from tests.simulation.oracle.world import World
 
 SLACK_ERASES = ("slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_update_refused",
                 "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "slack_message_refused")  # fmt: skip
@@ -65,12 +66,16 @@ def _is_imported(state: Review) -> bool:
 
 def _calm_opening(world: World, state: Review, start: datetime, end: datetime, wait: timedelta) -> datetime | None:
     """Return the beginning of a span in which a review could be read without hindrance."""
-    starts = [start] + [span.start for span in world.h.daemon] + [fault.end + HOUR for fault in world.h.faults]
+    starts = (
+        [start]
+        + [span.start for span in world.h.daemon]
+        + [fault_end(fault) + HOUR + MINUTE for fault in world.h.faults]
+    )
     for when in sorted(starts):
         if when < start or when + wait > end:
             continue
         calm = world.is_site_calm(state.site_id, when - MINUTE, when + wait)
-        forbidden = list(world.faults(("wix_private_forbidden",), when - DAY, when + wait))
+        forbidden = list(world.faults(("wix_private_forbidden",), when - HOUR, when + wait))
         one_config = len(world.configs_between(when - INFLIGHT, when + wait)) == 1
         if calm and one_config and not (state.is_private and forbidden):
             return when
@@ -115,7 +120,11 @@ def _followed(world: World, verdict: Verdict) -> Iterator[Violation]:
             later = verdict.path.transitions[number + 1 : number + 2]
             until = later[0].time if later else world.h.end
             deadline = transition.time + SETTLE
-            if not before or deadline > until or not _can_update(world, destination, transition.time, deadline):
+            if (
+                not before
+                or deadline > until
+                or not _can_update(world, destination, transition.time, deadline, verdict.review_id)
+            ):
                 continue
             if not any(_is_about(call, before, verdict.review_id, transition.time) for call in world.h.slack):
                 what = f"its message was not updated after it was {transition.change}"
@@ -132,12 +141,18 @@ def _is_about(call: SlackCall, before: list[SlackCall], review_id: str, when: da
     return (call.channel, call.ts) in own or (call.channel, call.thread_ts) in own or posted
 
 
-def _can_update(world: World, destination: Destination, start: datetime, end: datetime) -> bool:
+def _can_update(world: World, destination: Destination, start: datetime, end: datetime, review_id: str) -> bool:
     configs = world.configs_between(start - DAY, end)
     receivers = [config.receiver(destination.receiver) for config in configs]
     same = all(receiver is not None for receiver in receivers) and len(configs) == 1
-    refused = any(world.faults(SLACK_ERASES, start - DAY, end))
-    return same and not refused and world.is_calm(destination, start - MINUTE, end) and not world.is_forgotten(start)
+    channels = {receiver.channel for receiver in receivers if receiver is not None}
+    refused = any(
+        fault.channel in {None, *channels} and fault.review_id in {None, review_id}
+        for fault in world.faults(SLACK_ERASES, start - DAY, end)
+        if fault.method is None or not fault.method.startswith("conversations.")
+    )
+    calm = world.is_calm(destination, start - MINUTE, end, review_id)
+    return same and not refused and calm and not world.is_forgotten(start)
 
 
 # ---------------------------------------------------------------- promise 9

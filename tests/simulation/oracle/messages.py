@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Attempt, Mail, Run, SlackCall
 from tests.simulation.oracle.notified import Slot, Verdict
-from tests.simulation.oracle.world import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, World
+from tests.simulation.oracle.values import ADDRESS, DAY, HOUR, INFLIGHT, LATE, MINUTE, SETTLE, Destination, Violation
+from tests.simulation.oracle.world import World
 
 SECOND = timedelta(seconds=1)
 TOLERANCE = timedelta(milliseconds=50)
@@ -34,6 +35,7 @@ def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]
     yield from _throttled(world)
     yield from _probes(world)
     yield from _strays(world)
+    yield from _summaries(world)
 
 
 # ---------------------------------------------------------------- promise 8
@@ -41,7 +43,19 @@ def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]
 
 def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
     """A receiver gets alerts and trouble of its sites only."""
-    if message.test or (isinstance(message, SlackCall) and message.verb != "post"):
+    if isinstance(message, SlackCall) and message.verb != "post":
+        channels = {
+            r.channel for c in world.configs_between(message.time - INFLIGHT, message.time) for r in c.receivers
+        }
+        owner = world.thread_owners.get((message.channel, message.ts))
+        kept = owner and any(
+            c.receiver(owner.receiver) for c in world.configs_between(message.time - HOUR, message.time)
+        )
+        if not kept and message.channel not in channels:
+            what = "a message of a receiver that is gone was changed"
+            yield Violation("foreign", "8", message.time, what, (message.channel, message.ts))
+        return
+    if message.test:
         return
     destination = world.destination_of(message)
     if destination is None:
@@ -179,7 +193,8 @@ def _every_address(world: World) -> Iterator[Violation]:
         wanted = set.intersection(*everybody) if everybody else set()
         if when + INFLIGHT > world.h.end or not world.is_calm(Destination(name, "email"), when, when + INFLIGHT):
             continue
-        for address in sorted(wanted - taken):
+        refused = {fault.address for fault in world.faults(ADDRESS, when - MINUTE, when + INFLIGHT)}
+        for address in sorted(wanted - taken - refused):
             yield Violation("address_left_out", "1", when, "an address did not get the mail", (address, message_id))
 
 
@@ -297,3 +312,27 @@ def _strays(world: World) -> Iterator[Violation]:
         receiver = config.receiver(destination.receiver) if config else None
         if receiver is not None and not receiver.closings and world.is_calm(destination, call.time, latest):
             yield Violation("stray", "triage", call.time, "a quiet closing stands in the channel", tuple(destination))
+
+
+def _summaries(world: World) -> Iterator[Violation]:
+    """Each summary is sent once, at its time."""
+    if world.h.summaries is None:
+        return
+    for destination in world.destinations:
+        due = [one.time for one in world.h.summaries if one.receiver == destination.receiver]
+        came = [
+            one.time for one in world.received
+            if one.destination == destination and one.item.kind == "summary" and not one.copy
+        ]  # fmt: skip
+        for number, when in enumerate(due):
+            until = min(due[number + 1] if number + 1 < len(due) else world.h.end, when + DAY)
+            in_config = all(c.receiver(destination.receiver) for c in world.configs_between(when, until))
+            opening = next(world.openings(destination, when + MINUTE, until), None)
+            if opening is None or not in_config or world.may_have_failed("", destination, when):
+                continue
+            if not any(when - MINUTE <= time <= opening + LATE + INFLIGHT for time in came):
+                yield Violation("summary_missing", "1", when, "no summary", tuple(destination))
+        for number, time in enumerate(came):
+            stepped = any(world.faults(("clock_step",), time - DAY, time)) or world.has_restored(time)
+            if not stepped and number + 1 > sum(when <= time + MINUTE for when in due):
+                yield Violation("summary_not_due", "2", time, "one summary too many", tuple(destination))

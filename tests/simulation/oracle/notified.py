@@ -15,20 +15,21 @@ from datetime import datetime, timedelta
 from tests.simulation.history import AlertKind, Review, SlackCall
 from tests.simulation.oracle.reminders import judge_reminders
 from tests.simulation.oracle.triage import Path, Transition, Triage
-from tests.simulation.oracle.world import (
+from tests.simulation.oracle.values import (
     DAY,
     INFLIGHT,
-    MINUTE,
+    LATE,
     SETTLE,
     Destination,
     Received,
     Tri,
     Violation,
-    World,
     quiet_span,
 )
+from tests.simulation.oracle.world import World
 
 SECONDS = timedelta(seconds=5)
+MOST_BEFORE = 5  # messages that may be on their way already
 TRIAGED = ("new", "lowered", "closed", "reminder")
 
 
@@ -242,12 +243,15 @@ def _how(world: World, review_id: str, destination: Destination, slot: Slot, one
     """Judge when and how a rightful notification came."""
     concerns = (review_id, *destination, one.item.kind)
     transition = slot.transition
-    after = _trouble_after(world, transition.time, one.time)
     due = _due(world, review_id, destination, slot, one.time)
-    deadline = due + after + INFLIGHT
-    is_late = slot.tri == "must" and one.time > deadline
-    if is_late and world.is_calm(destination, transition.time - MINUTE, deadline, review_id):
-        yield Violation("late", "6", one.time, f"due since {due:%m-%d %H:%M}, and nothing was in its way", concerns)
+    opening = next(world.openings(destination, due, one.time, review_id), None)
+    if slot.tri == "must" and opening is not None and one.time > opening + LATE + INFLIGHT:
+        what = f"due at {due:%m-%d %H:%M}, and nothing was in its way from {opening:%m-%d %H:%M} on"
+        yield Violation("late", "6", one.time, what, concerns)
+    if one.item.kind != "closed" and not _may_be_sent(world, review_id, slot, one):
+        yield Violation("not_due", "triage", one.time, f"{one.item.kind} does not fit its receiver any more", concerns)
+    if slot.transition.backfill is None and one.item.kind in {"new", "lowered"}:
+        yield from _behind_backfill(world, slot, one)
     if one.item.kind == "new" and len(one.message.items) == 1:
         if transition.older is True and not one.item.says_older:
             yield Violation("older_unsaid", "triage", one.time, "does not say that the review is older", concerns)
@@ -275,16 +279,40 @@ def _is_in_quiet(world: World, review_id: str, slot: Slot, one: Received) -> boo
     return True
 
 
-def _trouble_after(world: World, start: datetime, end: datetime) -> timedelta:
-    return max((config.trouble_after for config in world.configs_between(start, end)), default=timedelta(hours=1))
+def _may_be_sent(world: World, review_id: str, slot: Slot, one: Received) -> bool:
+    """Return whether a receiver may still get this, by the configs in force when it came."""
+    states = [event.after for event in world.events[review_id] if event.after.version >= slot.transition.state]
+    configs = world.configs_between(one.time - INFLIGHT, one.time)
+    escalates = any(config.escalate_to == one.destination.receiver for config in configs)
+    return escalates or any(world.fits(config, one.destination, state) for config in configs for state in states)
+
+
+def _behind_backfill(world: World, slot: Slot, one: Received) -> Iterator[Violation]:
+    """Behind `--deliver each` nothing new waits."""
+    runs = [run for run in world.h.runs if run.command == "backfill" and run.deliver == "each"]
+    if not runs or not world.is_calm(one.destination, slot.transition.time, one.time):
+        return
+    old = {
+        review_id
+        for review_id, events in world.events.items()
+        for run in runs
+        if events[0].after.created < slot.transition.time - DAY and run.start <= one.time
+    }
+    before = {
+        (other.message.time, other.item.review_id)
+        for other in world.received
+        if other.destination == one.destination and other.item.kind == "new" and other.item.review_id in old
+        if slot.transition.time + SECONDS < other.time < one.time - SECONDS and len(other.message.items) == 1
+    }
+    if len(before) > MOST_BEFORE:
+        what = f"waited for {len(before)} messages of a backfill"
+        yield Violation("behind_backfill", "5", one.time, what, (str(one.item.review_id), *one.destination))
 
 
 def _due(world: World, review_id: str, destination: Destination, slot: Slot, until: datetime) -> datetime:
     state = world.version(review_id, slot.transition.state)
     rating = state.rating if state else 1
-    start = slot.transition.time
-    configs = world.configs_between(start - INFLIGHT, until)
-    return max((world.released(config, destination, rating, start) for config in configs), default=start)
+    return world.released_at(destination, rating, slot.transition.time, until)
 
 
 # ---------------------------------------------------------------- what did not come
@@ -305,13 +333,8 @@ def _is_certain(world: World, review_id: str, destination: Destination, slot: Sl
     due = _due(world, review_id, destination, slot, slot.until or end)
     if world.is_forgotten(start):
         return False
-    soon = due + _trouble_after(world, start, end) + INFLIGHT
-    if soon <= (slot.until or end) and world.is_calm(destination, start - MINUTE, soon, review_id):
-        return True
-    if slot.until is not None or due + SETTLE > end:
-        return False
-    settled = world.is_calm(destination, end - SETTLE, end, review_id)
-    return settled and not world.may_have_failed(review_id, destination, start)
+    before = next(world.openings(destination, due, slot.until or end, review_id), None)
+    return before is not None and not world.may_have_failed(review_id, destination, start)
 
 
 def _order(world: World, review_id: str, destination: Destination, slots: list[Slot]) -> Iterator[Violation]:

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tests.simulation.oracle.triage import Path
-from tests.simulation.oracle.world import INFLIGHT, MINUTE, SETTLE, Destination, Received, Violation, World
+from tests.simulation.oracle.values import INFLIGHT, LATE, MINUTE, Destination, Received, Violation
+from tests.simulation.oracle.world import World
 
 WITHIN = ("clock_step",)
 
@@ -127,7 +128,7 @@ def _due(
     first_state = world.version(review_id, period.last_state)
     if not configs or first_state is None or period.backfill or world.is_forgotten(period.start):
         return
-    if len({config.reminders_after for config in configs}) != 1 or list(world.faults(WITHIN, period.start, end)):
+    if list(world.faults(WITHIN, period.start, end)):
         return
     if any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs):
         return
@@ -141,18 +142,16 @@ def _due(
     if not fits or not bases or first_state.rating > min(thresholds, default=0):
         return
     window = min(config.rescan_window for config in configs)
-    after = max(config.trouble_after for config in configs)
-    for span in configs[0].reminders_after:
-        due = max(world.released(config, destination, first_state.rating, max(bases) + span) for config in configs)
-        latest = due + after + INFLIGHT
-        if latest > end or latest > first_state.created + window:
+    changed = max(world.config_times(period.start, end), default=period.start)
+    for span in configs[-1].reminders_after:
+        if max(bases) + span <= changed + INFLIGHT and len(configs) > 1:
+            continue  # it was due by another config, or by none
+        due = world.released_at(destination, first_state.rating, max(bases) + span, end)
+        opening = next(world.openings(destination, due + MINUTE, end - MINUTE, review_id), None)
+        if opening is None or opening + LATE > first_state.created + window:
             continue
-        calm = world.is_calm(destination, due - MINUTE, latest, review_id)
-        settled = (
-            period.end is None and due + SETTLE <= end and world.is_calm(destination, end - SETTLE, end, review_id)
-        )
-        came = [one for one in own if one.time >= min(bases) + span - MINUTE and (not calm or one.time <= latest)]
-        if (calm or settled) and not came and not world.may_have_failed(review_id, destination, due):
+        came = [one for one in own if min(bases) + span - MINUTE <= one.time <= opening + LATE + INFLIGHT]
+        if not came and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
 

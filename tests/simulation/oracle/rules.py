@@ -27,6 +27,9 @@ RULES: dict[str, str] = {
     "not_read": "Late is found. Spans overlap, and a rescan reads the recent past again.",
     # promise 5
     "flood": "More than `burst` deliveries due at once leave as digests, except `--deliver each`.",
+    "behind_backfill": "… except `--deliver each`, behind which nothing new waits.",
+    "summary_missing": "summary: one of the kinds of alert; each is sent once, at its time.",
+    "summary_not_due": "Nothing is sent twice.",
     "pace": "Slack gets at most one message a second a channel.",
     "trouble_repeated": "One fault is one trouble, however many messages it hits.",
     "trouble_flood": "One that comes and goes is at most one pair an hour.",

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Literal
 
 from tests.simulation.history import Review, Run
-from tests.simulation.oracle.world import DAY, INFLIGHT, MINUTE, World
+from tests.simulation.oracle.values import DAY, INFLIGHT, MINUTE
+from tests.simulation.oracle.world import World
 
 IMPORT = timedelta(days=30)
 

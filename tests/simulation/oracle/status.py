@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from tests.simulation.history import Explain, Status
 from tests.simulation.oracle.triage import Triage
 from tests.simulation.oracle.troubles import dues, scope
-from tests.simulation.oracle.world import (
+from tests.simulation.oracle.values import (
     DAY,
     HOUR,
     INFLIGHT,
@@ -17,10 +17,10 @@ from tests.simulation.oracle.world import (
     SETTLE,
     Received,
     Violation,
-    World,
     fault_end,
     quiet_span,
 )
+from tests.simulation.oracle.world import World
 
 
 def judge_status(world: World, triage: Triage) -> Iterator[Violation]:
@@ -66,6 +66,9 @@ def _own(world: World, status: Status) -> Iterator[Violation]:
     if config is not None and not _reloaded(world, status):
         missing = {site.site_id for site in config.sites} - {site.site_id for site in status.sites}
         missing |= {one.name for one in config.receivers} - {one.name for one in status.receivers}
+        gone = [one.name for one in status.receivers if config.receiver(one.name) is None and one.pending + one.failed]
+        if gone and not world.config_times(status.time - HOUR, status.time):
+            yield Violation("status_counts", "contract", status.time, "counts what waits for none", tuple(gone))
         if missing:
             yield Violation("status_counts", "contract", status.time, "does not show", tuple(sorted(missing)))
 

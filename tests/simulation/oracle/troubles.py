@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.simulation.history import Attempt, Config, Fault
-from tests.simulation.oracle.world import (
+from tests.simulation.oracle.values import (
     DAY,
     HOUR,
     INFLIGHT,
@@ -20,10 +20,10 @@ from tests.simulation.oracle.world import (
     Destination,
     Received,
     Violation,
-    World,
     fault_end,
     has_medium,
 )
+from tests.simulation.oracle.world import World
 
 UNREAD = ("wix_down", "wix_throttled", "wix_nonsense", "wix_unauthorized", "wix_token")
 SCOPES = ("site:", "receiver:", "slack", "smtp", "wix", "database", "config")
@@ -88,7 +88,9 @@ def dues(world: World) -> Iterator[Due]:
 def _unread(world: World, fault: Fault, config: Config) -> Iterator[Due]:
     """Yield a due for each site that could not be read."""
     until = fault.start + max(config.trouble_after, 2 * config.poll_every) + margin(config)
-    ends = min(fault.end, world.undisturbed_until(fault.start))
+    told = [a.time for a in world.h.attempts if a.service == "wix" and fault.start <= a.time < fault.end]
+    waits = max(told, default=fault.start) + fault.retry_after if told and fault.retry_after else fault.end
+    ends = min(max(fault.end, waits), world.undisturbed_until(fault.start))
     if ends <= until or not world.alive_throughout(fault.start - MINUTE, until):
         return
     if fault.method is not None or fault.review_id is not None:
@@ -279,13 +281,13 @@ def _unrecovered(world: World, destination: Destination, about: str, said: list[
     over = max((fault_end(fault) for fault in causes), default=last.time)
     over = max(over, last.time) + HOUR + SETTLE
     lossy = [fault for fault in causes if fault.kind in {*LOSSY, "smtp_address_soft"}]
-    if over > end or (scope(about).startswith("receiver:") and lossy):
+    samples = [status for status in world.h.statuses if status.time >= end - SETTLE]
+    if over > end or (scope(about).startswith("receiver:") and lossy and (not samples or samples[-1].failed)):
         return  # what failed for good is trouble until somebody sees to it
-    config = world.config_at(last.time)
-    if config is None or len(world.configs_between(last.time - INFLIGHT, end)) > 1:
+    receivers = [config.receiver(destination.receiver) for config in world.configs_between(last.time, end)]
+    if not all(one is not None and one.trouble and not one.quiet for one in receivers):
         return
-    receiver = config.receiver(destination.receiver)
-    if receiver is None or receiver.quiet or world.is_forgotten(last.time):
+    if max(world.config_times(last.time, end), default=last.time) > end - SETTLE or world.is_forgotten(last.time):
         return
     if world.is_calm(destination, end - SETTLE, end) and not world.may_have_failed("", destination, last.time):
         yield Violation("unrecovered", "6", last.time, "its cause ended, and nobody was told", (*destination, about))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
-from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo
 
 from tests.simulation.history import (
     Config,
@@ -22,76 +19,25 @@ from tests.simulation.history import (
     ReviewEvent,
     SlackCall,
 )
-
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-INFLIGHT = 2 * MINUTE  # what was under way when something changed may still arrive
-SETTLE = 2 * HOUR + 15 * MINUTE  # a parked probe comes hourly, a doubt lasts twice ten minutes
-IN_DOUBT = 25 * MINUTE
-
-Tri = Literal["must", "may", "not"]
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A sentence of DESIGN.md that did not hold."""
-
-    rule: str
-    promise: str  # "1" to "9"; "triage", "errors", "contract" where the sentence is not among the promises
-    time: datetime
-    message: str
-    concerns: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.time:%m-%d %H:%M:%S} [{self.promise}] {self.rule}: {self.message} ({', '.join(self.concerns)})"
-
-
-class Destination(NamedTuple):
-    receiver: str
-    medium: Medium
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One item that reached one destination for the first time, or once more."""
-
-    time: datetime
-    destination: Destination
-    item: Item
-    message: SlackCall | Mail
-    copy: bool  # the same mail (Message-ID) once more, or a Slack post that says it may be a repeat and is one
-
-
-WIX = ("wix_down", "wix_throttled", "wix_nonsense", "wix_stale", "wix_empty", "wix_unauthorized", "wix_token")
-MACHINE = ("disk_full", "state_locked", "clock_step")
-# What keeps a new message from leaving (not an update, not a look into the channel's history).
-SLACK_POST = (
-    "slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_message_refused",
-    "slack_dropped_before", "slack_dropped_after", "slack_nonsense",
-)  # fmt: skip
-SMTP = (
-    "smtp_down", "smtp_busy", "smtp_auth", "smtp_address_hard", "smtp_address_soft", "smtp_message_refused",
-    "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
-)  # fmt: skip
-# After these a message may rightly have failed for good: it is then trouble, and `retry` sends it.
-LOSSY = (
-    "slack_message_refused", "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_address_hard",
-    "smtp_message_refused", "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
-)  # fmt: skip
-PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_hard")
-
-
-def fault_end(fault: Fault) -> datetime:
-    """Return when the last rightful effect of a fault on a waiting message is over."""
-    after = fault.retry_after or timedelta(0)
-    if fault.kind in PARKING or fault.kind == "clock_step":
-        after = max(after, HOUR + 5 * MINUTE)
-    elif fault.kind in LOSSY:
-        after = max(after, IN_DOUBT)
-    else:
-        after = max(after, 5 * MINUTE)
-    return fault.end + after
+from tests.simulation.oracle.values import (
+    ADDRESS,
+    DROPPED,
+    INFLIGHT,
+    LATE,
+    LOSSY,
+    MACHINE,
+    MINUTE,
+    SETTLE,
+    SLACK_POST,
+    SMTP,
+    WIX,
+    Destination,
+    Received,
+    Tri,
+    fault_end,
+    has_medium,
+    quiet_span,
+)
 
 
 class World:
@@ -158,8 +104,51 @@ class World:
     def faults_of(
         self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None
     ) -> list[Fault]:
-        found = self.faults((*MACHINE, *SLACK_POST, *SMTP), start, end)
-        return [fault for fault in found if self.concerns(fault, destination, review_id)]
+        """Return what keeps a new message of a review from a destination, at any time of the span."""
+        found = [
+            fault
+            for fault in self.faults((*MACHINE, *SLACK_POST, *SMTP), start, end)
+            if self.concerns(fault, destination, review_id) and self._effect_end(fault, review_id) >= start
+        ]
+        refused = {fault.address for fault in found if fault.kind in ADDRESS}
+        receivers = self.receivers_named(destination.receiver)
+        if None not in refused and all(set(receiver.emails) - refused for receiver in receivers):
+            return [fault for fault in found if fault.kind not in ADDRESS]  # the others get the mail
+        return found
+
+    def _effect_end(self, fault: Fault, review_id: str | None) -> datetime:
+        """Return until when a fault keeps messages of a review: only those about the one in doubt wait for it."""
+        if fault.kind not in DROPPED or review_id is None:
+            return fault_end(fault)
+        span = (fault.start - INFLIGHT, fault.end + INFLIGHT)
+        tried = [attempt for attempt in self.h.attempts if span[0] <= attempt.time <= span[1]]
+        messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
+        sent = [message for message in messages if span[0] <= message.time <= span[1] and not message.answered]
+        hit = any(not attempt.items and attempt.outcome == "dropped" for attempt in tried)
+        hit = hit or any(item.review_id == review_id for one in (*tried, *sent) for item in one.items)
+        return fault_end(fault) if hit else fault.end + 5 * MINUTE
+
+    def openings(
+        self, destination: Destination, due: datetime, end: datetime, review_id: str | None = None
+    ) -> Iterator[datetime]:
+        """Yield when nothing is in the way of a message that is due, for as long as it may take."""
+        after = [self._effect_end(fault, review_id) for fault in self.faults_of(destination, due, end, review_id)]
+        starts = [due, *(when + MINUTE for when in after), *(span.start + MINUTE for span in self.h.daemon)]
+        for start in sorted(starts):
+            if due <= start <= end - LATE and self.is_calm(destination, start, start + LATE, review_id):
+                yield start
+
+    def released_at(self, destination: Destination, rating: int, start: datetime, end: datetime) -> datetime:
+        """Return when what is due at a time leaves, by the quiet hours of the configs that follow each other."""
+        segments = [(start, self.config_at(start))] + [pair for pair in self.in_force if start < pair[0] <= end]
+        due = start
+        for number, (begun, config) in enumerate(segments):
+            if config is None:
+                continue
+            due = self.released(config, destination, rating, max(start, begun))
+            if number + 1 == len(segments) or due < segments[number + 1][0]:
+                break
+        return due
 
     def is_calm(self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None) -> bool:
         """Return whether nothing keeps a message from leaving at once in the whole span."""
@@ -359,23 +348,3 @@ class World:
                 return due
             due = span[1]
         return due
-
-
-def has_medium(receiver: Receiver, medium: Medium) -> bool:
-    return bool(receiver.emails) if medium == "email" else receiver.channel is not None
-
-
-def quiet_span(receiver: Receiver, when: datetime) -> tuple[datetime, datetime] | None:
-    """Return the quiet span that a time lies in."""
-    for hours in receiver.quiet:
-        zone = ZoneInfo(hours.zone)
-        today = when.astimezone(zone).date()
-        for day in (today - DAY, today):
-            if hours.weekdays and day.weekday() not in hours.weekdays:
-                continue
-            start = datetime.combine(day, hours.start, zone)
-            last = day if hours.end > hours.start else day + DAY
-            end = datetime.combine(last, hours.end, zone)
-            if start <= when < end:
-                return start.astimezone(when.tzinfo), end.astimezone(when.tzinfo)
-    return None

@@ -1,0 +1,456 @@
+"""Small histories: good ones, such as use the freedom that the design leaves, and bad ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import time, timedelta
+from typing import Any
+
+from tests.simulation.history import (
+    Attempt,
+    Config,
+    ConfigVersion,
+    DaemonSpan,
+    Explain,
+    Item,
+    QuietHours,
+    Read,
+    Receiver,
+    ReceiverStatus,
+    Review,
+    ReviewEvent,
+    SiteStatus,
+    Storage,
+    SummaryDue,
+    Webhook,
+)
+from tests.simulation.oracle.scene import BOSS, CONFIG, FLORA, OWNER, START, TEAM, Scene, a_status, at
+
+# ---------------------------------------------------------------- scenes that are good
+
+
+def alerted(days: float = 4, config: Config = CONFIG) -> Scene:
+    """A review of one star, read in time, and everybody notified."""
+    return Scene(days, config).review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=1)
+
+
+def answered() -> Scene:
+    scene = alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+    return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered")
+
+
+def lowered() -> Scene:
+    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    return scene.change("r1", at(2), "rating_changed", rating=1).read(at(2, 0, 4), "r1")
+
+
+def told_lowered() -> Scene:
+    return lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=2, after=1)
+
+
+def baseline() -> Scene:
+    scene = Scene().review("r0", at(-3))
+    scene.reads.clear()
+    return scene.read(at(0, 1), "r0").read(at(0, 2), "r0").read(at(0, 1), site="florist")
+
+
+def reminded(**fields: Any) -> Scene:
+    config = replace(CONFIG, reminders_after=(timedelta(days=1),), **fields)
+    return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
+
+
+def escalated() -> Scene:
+    boss = Receiver("boss", emails=BOSS.emails, escalation=True)
+    config = replace(
+        CONFIG, receivers=(OWNER, TEAM, FLORA, boss), reminders_after=(timedelta(days=1),), escalate_to="boss"
+    )
+    return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
+
+
+def many(count: int = 8) -> Scene:
+    ids = [f"r{number}" for number in range(count)]
+    scene = Scene()
+    for number, one in enumerate(ids):
+        scene.review(one, at(1, 0, 0, number))
+    return scene.read(at(1, 0, 4), *ids)
+
+
+def in_digests() -> Scene:
+    scene = many()
+    return scene.notify(at(1, 0, 4, 1), "new", *scene.reviews)
+
+
+def mail_in_doubt() -> Scene:
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_dropped_after", at(1), at(1, 0, 10))
+    scene.post(at(1, 0, 4, 1), "new", "r1")
+    for second in (1, 6, 66):
+        scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=second == 66)
+    return scene
+
+
+def post_in_doubt() -> Scene:
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_dropped_after", at(1), at(1, 0, 10))
+    scene.mail(at(1, 0, 4, 1), "new", "r1").post(at(1, 0, 4, 1), "new", "r1", answered=False)
+    return scene.post(at(1, 0, 15), "new", "r1", says_repeat=True)
+
+
+def wix_down(hours: float = 5) -> Scene:
+    return Scene().fault("wix_down", at(1), at(1, hours), site_id="bakery")
+
+
+def wix_down_told() -> Scene:
+    scene = wix_down()
+    scene.notify(at(1, 0, 35), "trouble", about="site:bakery")
+    return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
+
+
+def slack_down() -> Scene:
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_down", at(1), at(1, 5))
+    scene.mail(at(1, 0, 4, 1), "new", "r1")
+    for minute in (4, 5, 7):
+        items = (Item("new", "r1"),)
+        scene.add("attempts", Attempt(at(1, 0, minute, 1), "slack", "C1", "chat.postMessage", "503", items=items))
+    return scene.post(at(1, 5, 1), "new", "r1")
+
+
+def slack_down_told() -> Scene:
+    scene = slack_down().mail(at(1, 0, 40), "trouble", about="receiver:team")
+    return scene.mail(at(1, 5, 2), "recovered", about="receiver:team")
+
+
+def erased() -> Scene:
+    scene = alerted().change("r1", at(2), "deleted", deleted=True, words=(), text="")
+    scene.read(at(2, 0, 4), absent=("r1",)).read(at(2, 2), absent=("r1",))
+    scene.post(at(2, 0, 4, 1), "closed", "r1", reason="gone", text="closed").update(at(2, 0, 4, 3), at(1, 0, 4, 1))
+    return scene.add("storage", Storage(at(3)))
+
+
+def quiet_night() -> Config:
+    night = QuietHours(time(20), time(7), "UTC")
+    return replace(CONFIG, receivers=(replace(OWNER, quiet=(night,)), replace(TEAM, quiet=(night,)), FLORA))
+
+
+def at_night() -> Scene:
+    return Scene(config=quiet_night()).review("r1", at(1, 16)).read(at(1, 16, 4), "r1")  # 22:04
+
+
+def moved(after: Receiver = BOSS) -> Scene:
+    """A mail server that is down; meanwhile the receiver is replaced by another."""
+    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA))).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("smtp_down", at(1), at(1, 0, 20))
+    return scene.reload(at(1, 0, 10), replace(CONFIG, receivers=(after, FLORA)))
+
+
+def backfilled() -> Scene:
+    scene = baseline().run("backfill", at(1), since=at(-9))
+    scene.reads.append(Read(at(1, 0, 1), "bakery", "backfill", private=True, shown=(("r0", 0),)))
+    return scene.notify(at(1, 0, 1, 5), "new", "r0")
+
+
+def late_one() -> Scene:
+    """A review that is approved days after it was written: older than the newest that was read."""
+    scene = alerted().review("r2", at(1), moderation="IN_MODERATION", visible_from=at(2, 12))
+    scene.reviews["r3"] = [ReviewEvent(at(2, 6), "created", replace(_state("r3"), rating=5, created=at(2, 6)))]
+    scene.read(at(2, 6, 4), "r3").change("r2", at(2, 12), "approved", moderation="APPROVED")
+    return scene.read(at(2, 13), "r2")
+
+
+def _state(review_id: str) -> Review:
+    return Review(review_id, "bakery", 1, START, 0, words=(f"word-{review_id}-0",), text=f"word-{review_id}-0")
+
+
+def reopened() -> Scene:
+    scene = answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
+    return scene.mail(at(3, 0, 4, 1), "reminder", "r1").update(at(3, 0, 4, 1), at(1, 0, 4, 1))
+
+
+def edited() -> Scene:
+    scene = alerted().change("r1", at(2), "edited").read(at(2, 0, 4), "r1")
+    return scene.update(at(2, 0, 4, 2), at(1, 0, 4, 1), "word-r1-1")
+
+
+def parked() -> Scene:
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
+    scene.fault("slack_channel_refused", at(1), at(1, 2, 30), channel="C1").mail(
+        at(1, 0, 5), "trouble", about="receiver:team"
+    )
+    for hour in (0, 1, 2):
+        items = (Item("new", "r1"),)
+        refused = "channel_not_found"
+        scene.add("attempts", Attempt(at(1, hour, 4, 1), "slack", "C1", "chat.postMessage", refused, items=items))
+    return scene.post(at(1, 3, 4), "new", "r1").mail(at(1, 3, 5), "recovered", about="receiver:team")
+
+
+def throttled(hours: float = 2.1) -> Scene:
+    again = at(1, hours)
+    wait = timedelta(hours=2)
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
+    scene.fault("slack_throttled", at(1), at(1, 0, 30), method="chat.postMessage", retry_after=wait)
+    said = Attempt(
+        at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "429", items=(Item("new", "r1"),), retry_after=wait
+    )
+    scene.add("attempts", said).mail(at(1, 0, 40), "trouble", about="receiver:team")
+    return scene.post(again, "new", "r1").mail(again + timedelta(minutes=1), "recovered", about="receiver:team")
+
+
+def in_the_thread(**more: Any) -> Scene:
+    config = replace(CONFIG, receivers=(OWNER, replace(TEAM, closings=False), FLORA))
+    scene = alerted(config=config).change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+    thread = f"{at(1, 0, 4, 1).timestamp():.6f}"
+    return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered", thread_ts=thread, **more)
+
+
+def explained(**more: Any) -> Scene:
+    said = tuple((name, "new") for name in ("owner", "team"))
+    more = {"state": "open", "received": said} | more
+    return alerted().add("explains", Explain(at(3), "r1", 0, **more))
+
+
+def stored(*found: tuple[str, str, str]) -> Scene:
+    return alerted().add("storage", Storage(at(3), found))
+
+
+# ---- freedom: what the design leaves open
+
+
+def killed_in_the_call() -> Scene:
+    """The daemon is killed while Slack takes its message, and finds it there after the start."""
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
+    scene.daemon = [DaemonSpan(START, at(1, 0, 4, 2), "killed"), DaemonSpan(at(1, 0, 10), None)]
+    return scene.post(at(1, 0, 4, 2), "new", "r1", answered=False).read(at(1, 0, 11), "r1")
+
+
+def killed_before_the_commit() -> Scene:
+    """Whether the page was written down before the kill, nobody can know; it is read again."""
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.daemon = [DaemonSpan(START, at(1, 0, 4), "killed"), DaemonSpan(at(1, 3), None)]
+    return scene.read(at(1, 3, 1), "r1").notify(at(1, 3, 1, 1), "new", "r1")
+
+
+def threshold(now: int) -> Scene:
+    sites = (replace(CONFIG.sites[0], threshold=now), CONFIG.sites[1])
+    return alerted().reload(at(2), replace(CONFIG, sites=sites))
+
+
+def threshold_lowered() -> Scene:
+    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    sites = (replace(CONFIG.sites[0], threshold=1), CONFIG.sites[1])
+    return scene.reload(at(2), replace(CONFIG, sites=sites)).read(at(2, 0, 4), "r1").update(at(2, 0, 5), at(1, 0, 4, 1))
+
+
+def imported() -> Scene:
+    return Scene().review("r1", at(1), review_date=at(-300)).read(at(1, 0, 4), "r1")
+
+
+def several_at_once() -> Scene:
+    """Between two reads a review was lowered and answered: alerter sees the end of it."""
+    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    scene.change("r1", at(2), "rating_changed", rating=1).change("r1", at(2, 0, 1), "answered", reply="Sorry")
+    return scene.read(at(2, 0, 4), "r1").post(at(2, 0, 5), "closed", "r1", reason="answered")
+
+
+def answered_before_it_left(mail: bool) -> Scene:
+    """The mail server is down until after the answer: the mail is cancelled."""
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_down", at(1), at(1, 2))
+    scene.post(at(1, 0, 4, 1), "new", "r1").change("r1", at(1, 1), "answered", reply="Sorry").read(at(1, 1, 4), "r1")
+    scene.post(at(1, 1, 4, 1), "closed", "r1").mail(at(1, 2, 1), "trouble", about="other:r1", to=FLORA.emails[0])
+    return scene.mail(at(1, 2, 1), "new", "r1") if mail else scene
+
+
+def stale_page() -> Scene:
+    scene = told_lowered()
+    scene.reads.append(Read(at(2, 1), "bakery", "daemon", private=True, shown=(("r1", 0),)))
+    return scene
+
+
+def webhook_first(taken: bool = True) -> Scene:
+    hook = Webhook(at(1, 0, 0, 5), "e1", "bakery", "r1", "created", 0, taken=taken)
+    scene = Scene().review("r1", at(1)).add("webhooks", hook).read(at(1, 0, 4), "r1")
+    return scene.notify(at(1, 0, 0, 6), "new", "r1")
+
+
+def restored(backup: float) -> Scene:
+    """A restore: what came after the backup may come again, what came before may not."""
+    scene = alerted().run("restore", at(3), backup_taken=at(backup))
+    return scene.read(at(3, 0, 10), "r1").notify(at(3, 0, 10, 1), "new", "r1")
+
+
+def narrowed(late: bool) -> Scene:
+    """A receiver is narrowed to another site while a mail to it waits."""
+    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA))).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("smtp_down", at(1), at(1, 0, 20))
+    scene.reload(at(1, 0, 10), replace(CONFIG, receivers=(replace(OWNER, sites=("florist",)), FLORA)))
+    return scene.mail(at(1, 0, 21), "new", "r1") if late else scene
+
+
+def raised_minimum(late: bool) -> Scene:
+    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA))).review("r1", at(1), rating=2)
+    scene.read(at(1, 0, 4), "r1").fault("smtp_down", at(1), at(1, 0, 20))
+    scene.reload(at(1, 0, 10), replace(CONFIG, receivers=(replace(OWNER, max_rating=1), FLORA)))
+    return scene.mail(at(1, 0, 21), "new", "r1") if late else scene
+
+
+def quiet_removed(hour: float) -> Scene:
+    return at_night().reload(at(1, 18), CONFIG).notify(at(1, hour, 1), "new", "r1")
+
+
+def soft_address(remind: bool) -> Scene:
+    both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
+    config = replace(CONFIG, receivers=(both, FLORA), reminders_after=(timedelta(days=1),))
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("smtp_address_soft", at(0, 12), at(4), address="chef@bakery.test").mail(at(1, 0, 5), "new", "r1")
+    scene.mail(at(1, 0, 40), "trouble", about="receiver:owner", to=FLORA.emails[0])
+    return scene.mail(at(2, 0, 5), "reminder", "r1") if remind else scene
+
+
+def after_changed(remind: bool) -> Scene:
+    scene = alerted(config=replace(CONFIG, reminders_after=(timedelta(hours=6), timedelta(days=2))))
+    scene.notify(at(1, 6, 4, 5), "reminder", "r1").reload(at(2), replace(CONFIG, reminders_after=(timedelta(days=2),)))
+    return scene.notify(at(3, 0, 4, 5), "reminder", "r1") if remind else scene
+
+
+def each(before: int) -> Scene:
+    """A new review is alerted while a backfill sends message by message."""
+    old = [f"old{number}" for number in range(40)]
+    scene = Scene().run("backfill", at(1), since=at(-100), deliver="each")
+    for one in old:
+        scene.review(one, at(-20))
+    shown = tuple((one, 0) for one in old)
+    scene.reads.append(Read(at(1, 0, 1), "bakery", "backfill", private=True, shown=shown))
+    scene.review("r1", at(1, 0, 1)).read(at(1, 0, 1, 10), "r1")
+    new = at(1, 0, 1, 9) + timedelta(seconds=2 * before + 2)
+    for number, one in enumerate(old):
+        scene.notify(at(1, 0, 1, 10) + timedelta(seconds=2 * number), "new", one)
+    return scene.notify(new, "new", "r1")
+
+
+def with_summary(*days: float) -> Scene:
+    scene = Scene().add("summaries", SummaryDue(at(1), "owner"), SummaryDue(at(2), "owner"))
+    for day in days:
+        scene.mail(at(day, 0, 1), "summary")
+    return scene
+
+
+def channel_moved(refused: bool) -> Scene:
+    """The old channel refuses updates; new messages go on in the new one."""
+    moved_team = replace(TEAM, channel="C2")
+    scene = alerted().reload(at(2), replace(CONFIG, receivers=(OWNER, moved_team, FLORA)))
+    scene.fault("slack_update_refused", at(2), at(4), channel="C1").review("r2", at(2, 6)).read(at(2, 6, 4), "r2")
+    scene.mail(at(2, 6, 5), "new", "r2")
+    return scene if refused else scene.post(at(2, 6, 5), "new", "r2", channel="C2")
+
+
+def one_mail_in_the_way(late: float) -> Scene:
+    """One mail's answer is lost; another mail goes on."""
+    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA)))
+    scene.fault("smtp_dropped_after", at(1), at(3), review_id="r1").review("r1", at(1)).read(at(1, 0, 4), "r1")
+    for second in (1, 6, 66):
+        scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=False)
+    scene.mail(at(1, 0, 6), "trouble", about="receiver:owner", to=FLORA.emails[0])
+    return scene.review("r2", at(1, 0, 6)).read(at(1, 0, 9), "r2").mail(at(1, late, 10), "new", "r2")
+
+
+def gone_receiver_updated() -> Scene:
+    scene = alerted().reload(at(2), replace(CONFIG, receivers=(OWNER, FLORA)))
+    return scene.update(at(3), at(1, 0, 4, 1))
+
+
+def private_forbidden(shown: bool) -> Scene:
+    """For an hour Wix does not let alerter see what is not published; then it is read again."""
+    scene = Scene().fault("wix_private_forbidden", at(0, 20), at(0, 21))
+    scene.review("r1", at(0, 22), moderation="IN_MODERATION")
+    return scene.read(at(0, 22, 30), "r1").notify(at(0, 22, 31), "new", "r1") if shown else scene
+
+
+def gone_for_a_day(told: bool) -> Scene:
+    """Wix says: come back in a day."""
+    scene = Scene().fault("wix_throttled", at(1), at(1, 0, 10), site_id="bakery", retry_after=timedelta(days=1))
+    said = Attempt(at(1, 0, 4), "wix", "bakery", "query", "429", retry_after=timedelta(days=1))
+    scene.add("attempts", said)
+    if told:
+        scene.notify(at(1, 0, 36), "trouble", about="site:bakery").notify(at(2, 0, 6), "recovered", about="site:bakery")
+    return scene
+
+
+def closed_by_a_lie() -> Scene:
+    """Wix answered wrongly that a review is not there."""
+    scene = reminded()
+    scene.parts["slack"].pop()
+    scene.parts["mails"].pop()
+    return scene.read(at(1, 6), absent=("r1",), wrong=True)
+
+
+# ---------------------------------------------------------------- scenes that are bad
+
+
+def twice_in_an_hour() -> Scene:
+    scene = Scene()
+    for minute in (0, 40):
+        scene.fault("wix_down", at(1, 0, minute), at(1, 0, minute + 36), site_id="bakery")
+        scene.notify(at(1, 0, minute + 32), "trouble", about="site:bakery")
+        scene.notify(at(1, 0, minute + 37), "recovered", about="site:bakery")
+    return scene
+
+
+def one_by_one() -> Scene:
+    scene = many()
+    for second, one in enumerate(scene.reviews):
+        scene.mail(at(1, 0, 4, 11 + 2 * second), "new", one).post(at(1, 0, 4, 11 + 2 * second), "new", one)
+    return scene
+
+
+def config_refused() -> Scene:
+    scene = Scene()
+    scene.configs.append(ConfigVersion(at(1), CONFIG, None))
+    return scene
+
+
+def locked() -> Scene:
+    return Scene().fault("state_locked", at(1), at(1, 3))
+
+
+def parked_in_a_hurry() -> Scene:
+    refused = Attempt(at(1, 0, 14), "slack", "C1", "chat.postMessage", "channel_not_found", items=(Item("new", "r1"),))
+    return parked().add("attempts", refused)
+
+
+def erasure_refused() -> Scene:
+    scene = alerted(8).change("r1", at(2), "deleted", deleted=True, words=(), text="")
+    scene.read(at(2, 0, 4), absent=("r1",)).read(at(2, 2), absent=("r1",))
+    return scene.fault("slack_update_refused", at(2), at(7), channel="C1")
+
+
+def old_words() -> Scene:
+    config = replace(CONFIG, keep=timedelta(days=30))
+    return alerted(100, config).add("storage", Storage(at(99), (("r1", "word-r1-0", "db"),)))
+
+
+def new_after_lowered() -> Scene:
+    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1")
+    scene.change("r1", at(1, 0, 5), "rating_changed", rating=1).read(at(1, 0, 8), "r1")
+    scene.notify(at(1, 0, 8, 1), "lowered", "r1", before=2, after=1)
+    return scene.notify(at(1, 0, 9), "new", "r1", after=2)
+
+
+def failed_and_not_told() -> Scene:
+    receivers = tuple(ReceiverStatus(one.name, 0, 0, int(one.name == "owner")) for one in CONFIG.receivers)
+    return Scene().add("statuses", a_status(at(2), 1, receivers=receivers, failed=1))
+
+
+def waiting() -> Scene:
+    receivers = tuple(ReceiverStatus(one.name, int(one.name == "owner"), 0, 0) for one in CONFIG.receivers)
+    return Scene().add("statuses", a_status(at(2), receivers=receivers, pending=1))
+
+
+def sent_of_nothing() -> Scene:
+    receivers = tuple(ReceiverStatus(one.name, 0, 5, 0) for one in CONFIG.receivers)
+    return Scene().add("statuses", a_status(at(2), receivers=receivers, sent=15))
+
+
+def unread_site() -> SiteStatus:
+    return SiteStatus("bakery", at(1), trouble=False, open_reviews=0)
+
+
+def two_addresses() -> Scene:
+    both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
+    return alerted(config=replace(CONFIG, receivers=(both, TEAM, FLORA)))
