@@ -83,11 +83,8 @@ def _calm_opening(world: World, state: Review, start: datetime, end: datetime, w
 
 
 def _was_shown(world: World, state: Review, end: datetime) -> bool:
-    wanted = (state.review_id, state.version)
-    by_read = any(read.arrived and wanted in read.shown for read in world.h.reads if read.time <= end)
-    return by_read or any(
-        hook.taken and (hook.review_id, hook.version) == wanted and hook.time <= end for hook in world.h.webhooks
-    )
+    first = world.first_shown.get((state.review_id, state.version))
+    return first is not None and first <= end
 
 
 # ---------------------------------------------------------------- what Slack shows

@@ -63,21 +63,31 @@ class Triage:
 
     @cached_property
     def paths(self) -> dict[str, list[Path]]:
-        return {review_id: self._paths(review_id) for review_id in self.world.events}
+        """Return for each review the paths that the design allows."""
+        return {review_id: paths for review_id, (paths, _) in self._walks.items()}
 
     def known_at(self, review_id: str, when: datetime) -> set[str]:
         """Return the states that a review may have here at a time."""
-        return {path.known.status for path in self._paths(review_id, until=when)}
+        found = {"unknown"}
+        for time, statuses in self._walks[review_id][1] if review_id in self._walks else ():
+            if time > when:
+                break
+            found = statuses
+        return found
 
     # ------------------------------------------------------------ paths
 
-    def _paths(self, review_id: str, until: datetime | None = None) -> list[Path]:
+    @cached_property
+    def _walks(self) -> dict[str, tuple[list[Path], list[tuple[datetime, set[str]]]]]:
+        return {review_id: self._walk(review_id) for review_id in self.world.events}
+
+    def _walk(self, review_id: str) -> tuple[list[Path], list[tuple[datetime, set[str]]]]:
+        """Follow one review; return its paths, and since when it may have been in which states."""
         paths = [Path(UNKNOWN)]
+        statuses: list[tuple[datetime, set[str]]] = []
         done: set[object] = set()
         latest = -1
         for sighting in self.seen.sightings.get(review_id, []):
-            if until is not None and sighting.time > until:
-                break
             key = self._key(review_id, sighting)
             if key in done:
                 continue
@@ -87,8 +97,9 @@ class Triage:
                 for outcome in self._step(path, review_id, sighting, latest):
                     following[outcome] = None
             paths = list(following)[:MOST_PATHS]
+            statuses.append((sighting.time, {path.known.status for path in paths}))
             latest = max(latest, -1 if sighting.version is None else sighting.version)
-        return paths
+        return paths, statuses
 
     def _key(self, review_id: str, sighting: Sighting) -> object:
         """Return what makes a sighting say the same as one before."""

@@ -53,8 +53,12 @@ class World:
         taken = [(version.in_force, version.config) for version in self.h.configs if version.in_force is not None]
         return sorted(taken, key=lambda pair: pair[0])
 
+    @cached_property
+    def _starts(self) -> list[datetime]:
+        return [start for start, _ in self.in_force]
+
     def config_at(self, when: datetime) -> Config | None:
-        index = bisect_right([start for start, _ in self.in_force], when)
+        index = bisect_right(self._starts, when)
         return self.in_force[index - 1][1] if index else None
 
     def configs_between(self, start: datetime, end: datetime) -> list[Config]:
@@ -200,6 +204,19 @@ class World:
     def version(self, review_id: str, number: int) -> Review | None:
         event = self.versions.get((review_id, number))
         return event.after if event else None
+
+    @cached_property
+    def first_shown(self) -> dict[tuple[str, int], datetime]:
+        """Return when each state of each review was shown to alerter first."""
+        found: dict[tuple[str, int], datetime] = {}
+        for read in self.h.reads:
+            for key in read.shown if read.arrived else ():
+                found.setdefault(key, read.time)
+        for hook in self.h.webhooks:
+            if hook.taken and hook.version is not None:
+                key = (hook.review_id, hook.version)
+                found[key] = min(found.get(key, hook.time), hook.time)
+        return found
 
     def review_at(self, review_id: str, when: datetime) -> Review | None:
         state = None
