@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -33,28 +34,44 @@ class Sightings:
 
     @cached_property
     def sightings(self) -> dict[str, list[Sighting]]:
+        """Return everything that alerter was shown of each review, by time."""
         found: dict[str, list[Sighting]] = {}
+        for review_id, sighting in (*self._of_reads(), *self._of_webhooks(), *self._of_actions()):
+            found.setdefault(review_id, []).append(sighting)
+        return {review_id: sorted(seen, key=lambda one: one.time) for review_id, seen in found.items()}
+
+    def _of_reads(self) -> Iterator[tuple[str, Sighting]]:
         runs = {run.run_id: run for run in self.world.h.runs}
         for read in self.world.h.reads:
             run = runs.get(read.by)
             if run is not None and (run.dry_run or run.command == "check"):
                 continue
             sure = read.arrived and not read.wrong and self._is_kept(read.time, read.site_id)
-            if run is not None and run.command == "backfill":
-                sure = sure and run.end is not None and run.exit_code == 0
+            backfill = run if run is not None and run.command == "backfill" else None
+            if backfill is not None:
+                sure = sure and backfill.end is not None and backfill.exit_code == 0
             elif run is not None and run.command != "run_once":
                 sure = False
-            backfill = run if run is not None and run.command == "backfill" else None
             for review_id, version in read.shown:
-                found.setdefault(review_id, []).append(Sighting(read.time, version, sure, backfill))
-            for review_id in read.absent:
-                if not read.wrong:  # a lie closes nothing
-                    found.setdefault(review_id, []).append(Sighting(read.time, None, sure and read.private))
+                yield review_id, Sighting(read.time, version, sure, backfill)
+            for review_id in () if read.wrong else read.absent:  # a lie closes nothing
+                yield review_id, Sighting(read.time, None, sure and read.private)
+
+    def _of_webhooks(self) -> Iterator[tuple[str, Sighting]]:
+        """What a webhook says is true for sure once a read says so."""
         for webhook in self.world.h.webhooks:
-            if webhook.taken:  # what it says is true for sure once a read says so
-                carried = None if webhook.event == "deleted" else webhook.version
-                found.setdefault(webhook.review_id, []).append(Sighting(webhook.time, carried, sure=False))
-        return {review_id: sorted(seen, key=lambda one: one.time) for review_id, seen in found.items()}
+            if webhook.taken:
+                version = None if webhook.event == "deleted" else webhook.version
+                yield webhook.review_id, Sighting(webhook.time, version, sure=False)
+
+    def _of_actions(self) -> Iterator[tuple[str, Sighting]]:
+        """What a person did through alerter, alerter may know at once."""
+        for run in self.world.h.runs:
+            if run.command not in {"reply", "moderate"}:
+                continue
+            for event in self.world.events.get(run.review_id or "", []):
+                if run.start <= event.time <= (run.end or run.start) + INFLIGHT:
+                    yield event.after.review_id, Sighting(event.time, event.after.version, sure=False)
 
     def _is_kept(self, when: datetime, site_id: str) -> bool:
         """Return whether what was read at a time was surely written down."""

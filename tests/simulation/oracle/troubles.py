@@ -11,7 +11,6 @@ from tests.simulation.oracle.values import (
     DAY,
     HOUR,
     INFLIGHT,
-    LOSSY,
     MINUTE,
     PARKING,
     SETTLE,
@@ -22,10 +21,12 @@ from tests.simulation.oracle.values import (
     Violation,
     fault_end,
     has_medium,
+    is_lossy,
 )
 from tests.simulation.oracle.world import World
 
 UNREAD = ("wix_down", "wix_throttled", "wix_nonsense", "wix_unauthorized", "wix_token")
+DELIVERY_MARGIN = 20 * MINUTE
 SCOPES = ("site:", "receiver:", "slack", "smtp", "wix", "database", "config")
 
 
@@ -124,7 +125,7 @@ def _unreached(world: World) -> Iterator[Due]:
         first = next((a for a in world.h.attempts if _is_stopped(fault, a)), None)
         if first is None:
             continue
-        until = first.time + margin(config)
+        until = first.time + DELIVERY_MARGIN
         until += timedelta(0) if fault.kind in PARKING else config.trouble_after
         end = fault.end if fault.retry_after is None else max(fault.end, first.time + fault.retry_after)
         ends = min(end, world.undisturbed_until(first.time), _freed_at(world, first))
@@ -245,7 +246,8 @@ def _may_be_another(world: World, about: str, before: datetime, when: datetime) 
     """Return whether a second trouble of a receiver may be about another message that failed for good."""
     if not about.startswith("receiver:"):
         return False
-    lossy = list(world.faults((*LOSSY, "smtp_address_soft"), before - SETTLE, when))
+    faults = world.faults((*SLACK_POST, *SMTP), before - SETTLE, when)
+    lossy = [fault for fault in faults if is_lossy(fault) or fault.kind == "smtp_address_soft"]
     return any(fault.intermittent or fault.kind not in PARKING for fault in lossy)
 
 
@@ -280,7 +282,7 @@ def _unrecovered(world: World, destination: Destination, about: str, said: list[
     causes = [fault for fault in world.h.faults if matches(world, fault, about)]
     over = max((fault_end(fault) for fault in causes), default=last.time)
     over = max(over, last.time) + HOUR + SETTLE
-    lossy = [fault for fault in causes if fault.kind in {*LOSSY, "smtp_address_soft"}]
+    lossy = [fault for fault in causes if is_lossy(fault) or fault.kind == "smtp_address_soft"]
     samples = [status for status in world.h.statuses if status.time >= end - SETTLE]
     if over > end or (scope(about).startswith("receiver:") and lossy and (not samples or samples[-1].failed)):
         return  # what failed for good is trouble until somebody sees to it

@@ -66,20 +66,24 @@ LOSSY = (
     "slack_message_refused", "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_address_hard",
     "smtp_message_refused", "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
 )  # fmt: skip
-DROPPED = (
-    "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_dropped_before", "smtp_dropped_after",
-    "smtp_nonsense",
-)  # fmt: skip
 ADDRESS = ("smtp_address_hard", "smtp_address_soft")
+# Codes of which the design does not say whether they are transient or park a receiver.
+UNCLEAR = ("internal_error", "restricted_action", "554 5.3.2 no")
 PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_hard")
+
+
+def is_lossy(fault: Fault) -> bool:
+    """Return whether a message that met this fault may rightly have failed for good, or be in doubt."""
+    lost = fault.kind in {"slack_down", "smtp_down"} and (fault.code or "").startswith(("drop", "hang", "554"))
+    return lost or fault.kind in LOSSY
 
 
 def fault_end(fault: Fault) -> datetime:
     """Return when the last rightful effect of a fault on a waiting message is over."""
-    after = fault.retry_after or timedelta(0)
-    if fault.kind in PARKING or fault.kind == "clock_step":
+    after = timedelta(0) if fault.kind == "wix_stale" else fault.retry_after or timedelta(0)
+    if fault.kind in PARKING or fault.kind == "clock_step" or fault.code in UNCLEAR:
         after = max(after, HOUR + 5 * MINUTE)
-    elif fault.kind in LOSSY:
+    elif is_lossy(fault):
         after = max(after, IN_DOUBT)
     else:
         after = max(after, 5 * MINUTE)

@@ -21,12 +21,11 @@ from tests.simulation.history import (
 )
 from tests.simulation.oracle.values import (
     ADDRESS,
-    DROPPED,
     INFLIGHT,
     LATE,
-    LOSSY,
     MACHINE,
     MINUTE,
+    PARKING,
     SETTLE,
     SLACK_POST,
     SMTP,
@@ -36,6 +35,7 @@ from tests.simulation.oracle.values import (
     Tri,
     fault_end,
     has_medium,
+    is_lossy,
     quiet_span,
 )
 
@@ -122,7 +122,7 @@ class World:
 
     def _effect_end(self, fault: Fault, review_id: str | None) -> datetime:
         """Return until when a fault keeps messages of a review: only those about the one in doubt wait for it."""
-        if fault.kind not in DROPPED or review_id is None:
+        if not is_lossy(fault) or fault.kind in PARKING or review_id is None:
             return fault_end(fault)
         span = (fault.start - INFLIGHT, fault.end + INFLIGHT)
         tried = [attempt for attempt in self.h.attempts if span[0] <= attempt.time <= span[1]]
@@ -313,8 +313,8 @@ class World:
         """Return whether there was an attempt after which a message may rightly fail for good."""
         if self.kills_between(start, self.h.end) > 1:
             return True
-        for fault in self.faults(LOSSY, start, self.h.end):
-            if not self.concerns(fault, destination, review_id):
+        for fault in self.faults((*SLACK_POST, *SMTP), start, self.h.end):
+            if not is_lossy(fault) or not self.concerns(fault, destination, review_id):
                 continue
             targets = {fault.channel, fault.address}
             for receiver in self.receivers_named(destination.receiver):
