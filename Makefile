@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture bench docs pictures wix-sdk clean
+.PHONY: demo test coverage torture simulate bench docs pictures wix-sdk clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -27,6 +27,11 @@ torture: .venv/installed
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.sweep
 	$(BIN)/python -m pytest -q tests/test_interleavings.py --hypothesis-profile torture
+
+# Months of the service in seconds, with everything that can happen, judged by its promises. What went wrong is printed
+# as the shortest timeline that still goes wrong: `SEEDS=17 make simulate`, `SEEDS=1-500 …`, `MINUTES=60 …`.
+simulate: .venv/installed
+	$(BIN)/python -m tests.simulation
 
 # Wix's own client and parser of webhooks, for the tests that try the embedded Wix with them; needs node.
 wix-sdk:

@@ -47,7 +47,11 @@ class Plan:
     def lines(self) -> list[str]:
         """A timeline for people."""
         spec = {key: value for key, value in self.spec.items() if value not in (None, [], False)}
-        return [f"seed {self.seed}, {self.length / DAY:.1f} days", f"config {spec}", *(str(event) for event in self.events)]
+        return [
+            f"seed {self.seed}, {self.length / DAY:.1f} days",
+            f"config {spec}",
+            *(str(event) for event in self.events),
+        ]
 
 
 # Kinds of fault: how they are scoped, and the codes that they may have.
@@ -64,7 +68,13 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "slack_down": ("503", "drop", "hang", "internal_error"),
     "slack_throttled": ("429",),
     "slack_auth": ("invalid_auth", "token_revoked", "account_inactive"),
-    "slack_channel_refused": ("channel_not_found", "is_archived", "not_in_channel", "no_permission", "restricted_action"),
+    "slack_channel_refused": (
+        "channel_not_found",
+        "is_archived",
+        "not_in_channel",
+        "no_permission",
+        "restricted_action",
+    ),
     "slack_message_refused": ("invalid_blocks", "msg_too_long"),
     "slack_update_refused": ("update_failed", "cant_update_message", "channel_not_found", "edit_window_closed"),
     "slack_dropped_before": ("",),
@@ -89,6 +99,9 @@ OTHERS = (
     "quiet", "reminders", "summary", "prune",
 )  # fmt: skip
 _LENGTHS = (60.0, 300.0, 1200.0, HOUR, 5 * HOUR, DAY, 3 * DAY)
+# While these last, alerter tries again each minute: days of that take too much of the time that there is.
+_TRIED_OFTEN = {"slack_down", "slack_nonsense", "slack_dropped_before", "slack_dropped_after", "smtp_down", "smtp_busy",
+                "smtp_nonsense", "smtp_dropped_before", "smtp_dropped_after", "smtp_address_soft"}  # fmt: skip
 # A fault that is spelt out for a few calls is as likely as one that lasts.
 _ONE_CALL = {"slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_dropped_before", "smtp_dropped_after",
              "smtp_nonsense", "wix_no_author", "wix_stale", "wix_nonsense", "wix_empty"}  # fmt: skip
@@ -255,6 +268,8 @@ class _Generator:
     def _fault(self, kind: str, at: float) -> None:
         random = self.random
         length = random.choice(_LENGTHS)
+        if kind in _TRIED_OFTEN:
+            length = min(length, random.choice((1200.0, 1.5 * HOUR, 1.5 * HOUR, 5 * HOUR)))
         if kind in {"disk_full", "state_locked"}:
             length = random.choice((60.0, 600.0, 3 * HOUR))
         args: Json = {"fault": kind, "length": length, "code": random.choice(FAULTS[kind]) or None}
@@ -340,7 +355,11 @@ class _Generator:
         random = self.random
         commits = random.choice((None, random.randint(1, 30)))
         self._add(
-            at, "kill", commits=commits, after=random.random() < 0.5 or None, down=random.choice((1.0, 5.0, 600.0, 5 * HOUR))
+            at,
+            "kill",
+            commits=commits,
+            after=random.random() < 0.5 or None,
+            down=random.choice((1.0, 5.0, 600.0, 5 * HOUR)),
         )
 
     def _stop(self, at: float) -> None:

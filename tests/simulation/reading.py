@@ -75,7 +75,9 @@ def _kind_in_digest(notes: str, closing: str) -> tuple[str, str]:
 
 def repeats(text: str) -> bool:
     """Whether a message says that it may be a repeat."""
-    return bool(re.search(r"may (be|have been).{0,40}(repeat|second time|twice|already)|\brepeat\b", text, re.IGNORECASE))
+    return bool(
+        re.search(r"may (be|have been).{0,40}(repeat|second time|twice|already)|\brepeat\b", text, re.IGNORECASE)
+    )
 
 
 def said_in_blocks(blocks: Any) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
@@ -42,6 +43,7 @@ _LONGEST_RESTART = 300.0
 _SAMPLES = 8 * 3600.0
 _TRIES_OF_HOOK = (0.0, 60.0, 600.0, 3600.0, 6 * 3600.0)
 _ALIVE_FOR_ANSWER = 2.0
+_WORDS = re.compile(rb"Zq[tb]r\d+x\d+z")
 
 
 class World:
@@ -352,9 +354,7 @@ class World:
         self._note(site_id, id, change)
 
     def do_edited(self, id: str, site: str, *, refund: Any = None, hooks: Any = None) -> None:
-        self._change(
-            site, id, "edited", hooks, lambda s: self.wix.change(s, id, content=self._text(id, refund=refund))
-        )
+        self._change(site, id, "edited", hooks, lambda s: self.wix.change(s, id, content=self._text(id, refund=refund)))
 
     def do_rated(self, id: str, site: str, rating: int, *, edited: Any = None, hooks: Any = None) -> None:
         content = {"rating": rating} | (self._text(id, refund=None) if edited else {})
@@ -479,9 +479,7 @@ class World:
 
     # ------------------------------------------------------------ commands
 
-    async def do_backfill(
-        self, days: float, deliver: Any, *, site: str | None = None, kill: int | None = None
-    ) -> None:
+    async def do_backfill(self, days: float, deliver: Any, *, site: str | None = None, kill: int | None = None) -> None:
         since = (self.true.now() - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
         try:
             config = self._load()
@@ -504,8 +502,7 @@ class World:
         process = Process(run.run_id)
         process.kill_at = kill_at
         process.died = lambda: self.loop.call_soon(lambda: self.spawn(self._bury(process)))
-        with contextlib.redirect_stdout(io.StringIO()):
-            task = self._in(process, make())
+        task = self._in(process, make())
         await asyncio.wait([task])
         self.deaths[process] = self.true.now()
         if process.dead or task.cancelled():
@@ -626,14 +623,10 @@ class World:
 
     def _storage(self) -> h.Storage:
         found = []
-        texts = {
-            where: (self.folder / name).read_bytes()
-            for where, name in (("db", "state.db"), ("wal", "state.db-wal"))
-            if (self.folder / name).exists()
-        }
-        for known in self.wix.versions.values():
-            for word in dict.fromkeys(word for _, state, _ in known for word in state.words):
-                found += [(known[0][1].review_id, word, where) for where, text in texts.items() if word.encode() in text]
+        for where, name in (("db", "state.db"), ("wal", "state.db-wal")):
+            if (self.folder / name).exists():
+                words = set(_WORDS.findall((self.folder / name).read_bytes()))
+                found += [(word[3:].partition(b"x")[0].decode(), word.decode(), where) for word in sorted(words)]
         return h.Storage(self.true.now(), tuple(found))
 
     # ------------------------------------------------------------ what happened
@@ -644,7 +637,9 @@ class World:
         return not (process.dead and death and death - at < timedelta(seconds=_ALIVE_FOR_ANSWER))
 
     def _history(self) -> h.History:
-        names = [each["name"] for version in self.configs for each in ({"name": r.name} for r in version.config.receivers)]
+        names = [
+            each["name"] for version in self.configs for each in ({"name": r.name} for r in version.config.receivers)
+        ]
         names = list(dict.fromkeys(names))
 
         def named(items: tuple[h.Item, ...]) -> tuple[h.Item, ...]:
@@ -712,8 +707,13 @@ class _Log(logging.Handler):
             self._world.ready(taken=True)
         elif "is not taken over" in text:
             self._world.ready(taken=False)
-        if record.levelno >= logging.ERROR and record.exc_info and not issubclass(record.exc_info[0] or Exception, Killed):
-            self._world.notes.append(f"{self._world.true.now():%d %b %H:%M:%S} {text}: {record.exc_info[1]!r}"[:300])
+        if record.levelno < logging.ERROR or not record.exc_info or len(self._world.notes) > 100:
+            return
+        if not issubclass(record.exc_info[0] or Exception, Killed):
+            import traceback
+
+            text += "".join(traceback.format_exception(record.exc_info[1])[-3:])
+            self._world.notes.append(f"{self._world.true.now():%d %b %H:%M:%S} {text}: {record.exc_info[1]!r}"[:900])
 
 
 @contextlib.contextmanager
@@ -722,15 +722,19 @@ def _quiet(world: World) -> Iterator[None]:
     before = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
-    log.addHandler(handler)
-    others = [logging.getLogger(name) for name in ("aiohttp", "asyncio", "apscheduler", "mail.log", "slack_sdk")]
+    logs = [log, logging.getLogger("apscheduler")]
+    for each in logs:
+        each.addHandler(handler)
+    others = [logging.getLogger(name) for name in ("aiohttp", "asyncio", "mail.log", "slack_sdk")]
     levels = [other.level for other in others]
     for other in others:
         other.setLevel(logging.CRITICAL + 1)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
-        log.removeHandler(handler)
+        for each in logs:
+            each.removeHandler(handler)
         log.level, log.propagate = before
         for other, level in zip(others, levels, strict=True):
             other.setLevel(level)
@@ -771,11 +775,13 @@ def run(plan: Plan) -> h.History:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ignore_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _ignore_the_dead(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Nobody asks for the exceptions of what was killed, or of a connection that was cut."""
     error = context.get("exception")
-    if isinstance(error, Killed | ConnectionError | Stuck) or error is None:
-        return
-    raise error
+    if isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None and not isinstance(error, Killed | ConnectionError):
+        raise error
 
 
 __all__ = ["Event", "World", "run"]

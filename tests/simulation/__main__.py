@@ -1,0 +1,161 @@
+"""`make simulate`: many runs on every core, each by a seed; what goes wrong is shrunk and printed.
+
+SEEDS=17 or SEEDS=1-500 chooses seeds, MINUTES=60 goes on for so long, SHORT=1 makes the runs of `make test`.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+from tests.simulation import plan as plans
+from tests.simulation import world
+from tests.simulation.oracle import Violation, judge
+from tests.simulation.shrink import shrink
+
+_MOST_SHRUNK = 10
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a seed."""
+
+    seed: int
+    weeks: float
+    cpu: float
+    violations: tuple[Violation, ...]
+    notes: tuple[str, ...]
+
+
+def simulate(seed: int, *, short: bool) -> Result:
+    """Run a seed, and judge it."""
+    begun = time.process_time()
+    history = world.run(plans.make(seed, short=short))
+    found = tuple(judge(history))
+    gc.collect()
+    weeks = (history.end - history.start).total_seconds() / 604800
+    return Result(seed, weeks, time.process_time() - begun, found, history.notes)
+
+
+def shrunk(seed: int, rule: str, *, short: bool, seconds: float) -> tuple[plans.Plan, list[Violation]]:
+    """The smallest plan of a seed that still breaks a rule, and how it does."""
+
+    def broken(plan: plans.Plan) -> list[Violation]:
+        return [violation for violation in judge(world.run(plan)) if violation.rule == rule]
+
+    plan = shrink(plans.make(seed, short=short), lambda plan: bool(broken(plan)), seconds)
+    return plan, broken(plan)
+
+
+def _seeds(text: str) -> Iterable[int]:
+    if not text:
+        first = random.SystemRandom().randrange(1_000_000)
+        return count(first)
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _job(job: tuple[int, bool]) -> Result:
+    return simulate(job[0], short=job[1])
+
+
+def _until(seeds: Iterable[int], minutes: float, *, short: bool) -> Iterator[tuple[int, bool]]:
+    end = time.monotonic() + 60 * minutes
+    for seed in seeds:
+        if time.monotonic() > end:
+            return
+        yield seed, short
+
+
+def _results(jobs: Iterator[tuple[int, bool]], processes: int) -> Iterator[Result]:
+    """Each result as it comes; no job is taken before a core is free."""
+    if processes == 1:
+        yield from map(_job, jobs)
+        return
+    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=20) as pool:
+        waiting = [pool.apply_async(_job, (job,)) for job in _some(jobs, processes)]
+        while waiting:
+            for done in [result for result in waiting if result.ready()]:
+                waiting.remove(done)
+                waiting += [pool.apply_async(_job, (job,)) for job in _some(jobs, 1)]
+                yield done.get()
+            time.sleep(0.02)
+
+
+def _some(jobs: Iterator[tuple[int, bool]], number: int) -> list[tuple[int, bool]]:
+    return list(islice(jobs, number))
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Run the service in a simulated world, and judge what it did.")
+    parser.add_argument("--seeds", default=os.environ.get("SEEDS", ""), help="17, or 1-500")
+    parser.add_argument("--minutes", type=float, default=float(os.environ.get("MINUTES") or 0), help="how long")
+    parser.add_argument("--short", action="store_true", default=bool(os.environ.get("SHORT")), help="runs of some days")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--shrink", type=float, default=120.0, help="seconds for each finding; 0: do not")
+    parser.add_argument("--plan", action="store_true", help="only print the plan")
+    asked = parser.parse_args()
+    minutes = asked.minutes or (5.0 if not asked.seeds else 1e6)
+    if asked.plan:
+        for seed in _seeds(asked.seeds):
+            print(*plans.make(seed, short=asked.short).lines(), sep="\n")
+        return
+    sys.exit(0 if _run(asked, minutes) else 1)
+
+
+def _run(asked: argparse.Namespace, minutes: float) -> bool:
+    runs, weeks, cpu, begun = 0, 0.0, 0.0, time.monotonic()
+    rules: Counter[str] = Counter()
+    bad: list[Result] = []
+    jobs = iter(_until(_seeds(asked.seeds), minutes, short=asked.short))
+    for result in _results(jobs, asked.processes):
+        runs, weeks, cpu = runs + 1, weeks + result.weeks, cpu + result.cpu
+        if result.violations:
+            bad.append(result)
+            rules.update({violation.rule for violation in result.violations})
+            said = " ".join(dict.fromkeys(violation.rule for violation in result.violations))
+            print(f"\rseed {result.seed}: {len(result.violations)} violations: {said}\033[K")
+        if result.notes:
+            print(f"\rseed {result.seed}: {result.notes[0]}\033[K")
+        if sys.stderr.isatty():
+            print(f"\r{runs} runs, {weeks:.0f} weeks, {len(bad)} with findings\033[K", end="", file=sys.stderr)
+    print(
+        f"\r{runs} runs, {weeks:.1f} simulated weeks in {time.monotonic() - begun:.0f} s"
+        f" ({weeks / max(cpu, 0.001):.2f} weeks a second of CPU), {len(bad)} with findings"
+    )
+    for rule, number in rules.most_common():
+        print(f"  {number:4}  {rule}")
+    if asked.shrink:
+        _explain(bad, asked)
+    return not bad
+
+
+def _explain(bad: list[Result], asked: argparse.Namespace) -> None:
+    """Print one shrunk timeline for each rule that was broken."""
+    told: set[str] = set()
+    for result in sorted(bad, key=lambda each: len(each.violations)):
+        for violation in result.violations:
+            if violation.rule in told or len(told) >= _MOST_SHRUNK:
+                continue
+            told.add(violation.rule)
+            plan, broken = shrunk(result.seed, violation.rule, short=asked.short, seconds=asked.shrink)
+            short = "SHORT=1 " if asked.short else ""
+            print(f"\n{short}SEEDS={result.seed} make simulate: {violation.rule}; the least that breaks it:")
+            print(*(f"  {line}" for line in plan.lines()), sep="\n")
+            print(*(f"  → {each}" for each in broken[:5]), sep="\n")
+
+
+if __name__ == "__main__":
+    # The order of sets is a part of what a seed decides.
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    main()
