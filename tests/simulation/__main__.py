@@ -13,10 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count, islice
 
 from tests.simulation import plan as plans
 from tests.simulation import world
+from tests.simulation.history import History, Item
 from tests.simulation.oracle import Violation, judge
 from tests.simulation.shrink import shrink
 
@@ -52,6 +54,99 @@ def shrunk(seed: int, rule: str, *, short: bool, seconds: float) -> tuple[plans.
 
     plan = shrink(plans.make(seed, short=short), lambda plan: bool(broken(plan)), seconds)
     return plan, broken(plan)
+
+
+def timeline(history: History) -> list[str]:
+    """What happened, a line each."""
+    lines: list[tuple[datetime, str]] = []
+
+    def add(at: datetime, *said: object) -> None:
+        lines.append((at, " ".join(str(each) for each in said)))
+
+    def items(found: Iterable[Item]) -> str:
+        return ", ".join(
+            " ".join(str(each) for each in (item.kind, item.review_id or item.about, item.reason) if each)
+            + (f" {item.before or ''}→{item.after}" if item.after else "")
+            for item in found
+        )
+
+    for mail in history.mails:
+        add(
+            mail.time,
+            "mail",
+            mail.taken_for,
+            items(mail.items),
+            "" if mail.answered else "(no answer)",
+            mail.message_id[:6],
+        )
+    for call in history.slack:
+        add(
+            call.time,
+            "slack",
+            call.verb,
+            call.channel,
+            call.ts,
+            items(call.items),
+            "" if call.answered else "(no answer)",
+        )
+    for attempt in history.attempts:
+        add(
+            attempt.time,
+            "refused",
+            attempt.service,
+            attempt.target,
+            attempt.method or "",
+            attempt.outcome,
+            items(attempt.items),
+        )
+    for event in history.reviews:
+        after = event.after
+        add(event.time, "review", event.change, after.review_id, f"{after.rating} stars, version {after.version}")
+    for hook in history.webhooks:
+        add(
+            hook.time,
+            "webhook",
+            hook.event,
+            hook.review_id,
+            f"version {hook.version}",
+            "taken" if hook.taken else "not taken",
+        )
+    for version in history.configs:
+        add(version.time, "config", version.how, f"in force {version.in_force}", version.config)
+    for span in history.daemon:
+        add(span.start, "daemon starts")
+        if span.end:
+            add(span.end, "daemon", span.ended_by)
+    for run in history.runs:
+        add(run.start, "run", run)
+    for fault in history.faults:
+        add(fault.start, "fault", fault)
+    for read in history.reads:
+        if read.shown or read.absent or not read.arrived:
+            add(
+                read.time,
+                "read",
+                read.by,
+                read.site_id[:4],
+                read.shown,
+                f"absent {read.absent}" if read.absent else "",
+                "" if read.arrived else "(did not arrive)",
+                "(wrong)" if read.wrong else "",
+            )
+    for status in history.statuses:
+        add(
+            status.time,
+            "status",
+            status.exit_code,
+            f"pending {status.pending}, failed {status.failed}",
+            status.troubles,
+            status.parked,
+            [site.site_id[:4] for site in status.sites if site.trouble],
+        )
+    for storage in history.storage:
+        if storage.found:
+            add(storage.time, "storage", {review for review, _, _ in storage.found})
+    return [f"{at:%a %d %b %H:%M:%S}  {said}" for at, said in sorted(lines, key=lambda line: line[0])]
 
 
 def _seeds(text: str) -> Iterable[int]:
@@ -102,11 +197,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shrink", type=float, default=120.0, help="seconds for each finding; 0: do not")
     parser.add_argument("--plan", action="store_true", help="only print the plan")
+    parser.add_argument("--timeline", action="store_true", help="only print what happens")
     asked = parser.parse_args()
     minutes = asked.minutes or (5.0 if not asked.seeds else 1e6)
     if asked.plan:
         for seed in _seeds(asked.seeds):
             print(*plans.make(seed, short=asked.short).lines(), sep="\n")
+        return
+    if asked.timeline:
+        for seed in _seeds(asked.seeds):
+            history = world.run(plans.make(seed, short=asked.short))
+            print(*timeline(history), *judge(history), sep="\n")
         return
     sys.exit(0 if _run(asked, minutes) else 1)
 
