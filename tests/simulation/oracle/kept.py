@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Config, Review, ReviewEvent, SlackCall
 from tests.simulation.oracle.notified import Verdict
-from tests.simulation.oracle.triage import Triage
+from tests.simulation.oracle.triage import Transition, Triage
 from tests.simulation.oracle.values import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, fault_end
 from tests.simulation.oracle.world import World
 
@@ -116,26 +116,26 @@ def _followed(world: World, verdict: Verdict) -> Iterator[Violation]:
             before = [post for post in singles if post.time < transition.time - INFLIGHT]
             later = verdict.path.transitions[number + 1 : number + 2]
             until = later[0].time if later else world.h.end
-            deadline = transition.time + SETTLE
-            if (
-                not before
-                or deadline > until
-                or not _can_update(world, destination, transition.time, deadline, verdict.review_id)
-            ):
+            deadline = transition.time + HOUR
+            if not before or deadline > until or not _can_update(
+                world, destination, transition.time, deadline, verdict.review_id
+            ):  # fmt: skip
                 continue
-            if not any(_is_about(call, before, verdict.review_id, transition.time) for call in world.h.slack):
+            calls = [call for call in world.h.slack if transition.time - INFLIGHT / 10 <= call.time <= deadline]
+            if not any(_shows(world, call, before, transition, verdict.review_id) for call in calls):
                 what = f"its message was not updated after it was {transition.change}"
                 concerns = (verdict.review_id, *destination)
                 yield Violation("not_updated", "triage", transition.time, what, concerns)
 
 
-def _is_about(call: SlackCall, before: list[SlackCall], review_id: str, when: datetime) -> bool:
-    """Return whether a call updates, deletes or answers one of these messages after a time."""
-    if call.time < when - timedelta(seconds=5):
-        return False
-    own = {(post.channel, post.ts) for post in before}
-    posted = call.verb == "post" and any(item.review_id == review_id for item in call.items)
-    return (call.channel, call.ts) in own or (call.channel, call.thread_ts) in own or posted
+def _shows(world: World, call: SlackCall, before: list[SlackCall], transition: Transition, review_id: str) -> bool:
+    """Return whether a call shows on Slack what became of a review."""
+    own = (call.channel, call.ts) in {(post.channel, post.ts) for post in before}
+    if transition.change == "closed":
+        return own or (call.verb == "post" and any(item.review_id == review_id for item in call.items))
+    state = world.version(review_id, transition.state)
+    words = state.words if state and transition.change == "edited" else ()
+    return own and call.verb == "update" and all(word in call.text for word in words)
 
 
 def _can_update(world: World, destination: Destination, start: datetime, end: datetime, review_id: str) -> bool:

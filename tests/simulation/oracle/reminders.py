@@ -91,7 +91,8 @@ def _each(
     concerns = (review_id, *destination)
     bases = _bases(world, review_id, destination, period)
     held = any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs)
-    extra = int(period.reopened) + (2 if held else 0)
+    asked = int(_asks_at_once(world, review_id, destination, period, own))
+    extra = asked + (2 if held else 0)
     for number, one in enumerate(own):
         if world.is_forgotten(period.start, one.time):
             return
@@ -104,14 +105,22 @@ def _each(
         stepped = bool(list(world.faults(WITHIN, period.start, one.time))) or held
         if first is None or (first > one.time and not period.reopened):
             yield Violation("reminder_early", "triage", one.time, "reminder of what it never received", concerns)
-        elif not stepped and not (period.reopened and number == 0):
+        elif not stepped and not (asked and number == 0):
             due = sorted(first + span for span in spans)
             past = [when for when in due if when <= one.time + MINUTE]
-            if len(past) < len(due) and number + 1 - int(period.reopened) > len(past):
+            if len(past) < len(due) and number + 1 - asked > len(past):
                 what = f"reminder {number + 1}, when {len(past)} of {len(due)} spans had passed"
                 yield Violation("reminder_early", "triage", one.time, what, concerns)
         if number + 1 > len(spans) + extra:
             yield Violation("reminder_too_many", "triage", one.time, f"{number + 1} for {len(spans)} spans", concerns)
+
+
+def _asks_at_once(world: World, review_id: str, destination: Destination, period: Period, own: list[Received]) -> bool:
+    """Return whether one reminder is for the reopening itself: one by mail, on Slack at once if at all."""
+    if not period.reopened or destination.medium == "email" or not own:
+        return period.reopened
+    calm = world.is_calm(destination, period.start, period.start + LATE, review_id)
+    return not calm or own[0].time <= period.start + LATE
 
 
 def _first_anywhere(world: World, review_id: str, period: Period) -> datetime | None:
@@ -132,14 +141,7 @@ def _due(
         return
     if any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs):
         return
-    fits = all(
-        world.fits(config, destination, event.after)
-        for config in configs
-        for event in world.events[review_id]
-        if event.time <= end and event.after.version >= first_state.version
-    )
-    thresholds = [site.threshold for config in configs if (site := config.site(first_state.site_id))]
-    if not fits or not bases or first_state.rating > min(thresholds, default=0):
+    if not bases:
         return
     window = min(config.rescan_window for config in configs)
     changed = max(world.config_times(period.start, end), default=period.start)
@@ -150,10 +152,26 @@ def _due(
         opening = next(world.openings(destination, due + MINUTE, end - MINUTE, review_id), None)
         if opening is None or opening + LATE > first_state.created + window:
             continue
+        if not _fits_until(world, review_id, destination, period, opening + LATE):
+            continue
         came = [one for one in own if min(bases) + span - MINUTE <= one.time <= opening + LATE + INFLIGHT]
         if not came and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
+
+
+def _fits_until(world: World, review_id: str, destination: Destination, period: Period, when: datetime) -> bool:
+    """Return whether a review stayed low-rated and fit for a destination, in all its states, by all configs."""
+    states = [world.review_at(review_id, period.start)]
+    states += [event.after for event in world.events[review_id] if period.start < event.time <= when]
+    return all(
+        state is not None
+        and world.fits(config, destination, state)
+        and (site := config.site(state.site_id)) is not None
+        and state.rating <= site.threshold
+        for config in world.configs_between(period.start, when)
+        for state in states
+    )
 
 
 def _escalated(

@@ -191,8 +191,8 @@ class Triage:
             return
         verdict = self.seen.speaks(state, sighting.time)
         if verdict != "not":
-            older = self.seen.is_older(state, sighting.time)
             high = path.known.status == "high"
+            older = None if high else self.seen.is_older(state, sighting.time)
             change = Transition(
                 sighting.time, "opened", state.version, None, state.rating, older=older, or_lowered=high
             )
