@@ -15,6 +15,7 @@ from tests.simulation.history import (
     Attempt,
     Storage,
 )
+from tests.simulation.oracle.ideal import Ideal
 from tests.simulation.oracle.rules import RULES
 from tests.simulation.oracle.scene import BOSS, CONFIG, OWNER, Scene, a_status, at
 from tests.simulation.oracle.scenes import (
@@ -46,6 +47,7 @@ from tests.simulation.oracle.scenes import (
     locked,
     lowered,
     mail_in_doubt,
+    mail_retried_under_another_id,
     many,
     moved,
     narrowed,
@@ -56,6 +58,7 @@ from tests.simulation.oracle.scenes import (
     parked,
     parked_in_a_hurry,
     post_in_doubt,
+    post_in_doubt_forgotten,
     private_forbidden,
     quiet_removed,
     raised_minimum,
@@ -76,6 +79,7 @@ from tests.simulation.oracle.scenes import (
     twice_in_an_hour,
     two_addresses,
     unread_site,
+    unread_status,
     waiting,
     webhook_first,
     with_summary,
@@ -112,7 +116,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "explain says what is so": explained,
     "an open review keeps its words": lambda: stored(("r1", "word-r1-0", "db")),
     "status shows what is open": lambda: alerted().add("statuses", a_status(at(3), open_reviews=1)),
-    "status exits 1 while a site is not read": lambda: wix_down_told().add("statuses", a_status(at(1, 3), 1)),
+    "status exits 1 while a site is not read": lambda: wix_down_told().add("statuses", unread_status(at(1, 4))),
 }  # fmt: skip
 
 GOOD |= {
@@ -220,6 +224,12 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
         Attempt(at(1, 0, minute), "smtp", "owner@bakery.test", outcome="dropped", message_id="<one@test>")
         for minute in range(5)))),
     ("failed_silently", failed_and_not_told),
+    ("other_message_id", mail_retried_under_another_id),
+    ("lost", post_in_doubt_forgotten),
+    ("trouble_to_none", lambda: wix_down_told().mail(at(1, 0, 36), "trouble", about="site:bakery", to=BOSS.emails[0])
+     .with_config(replace(CONFIG, receivers=(*CONFIG.receivers, replace(BOSS, trouble=False))))),
+    ("status_parked", lambda: parked().add("statuses", a_status(at(1, 1), 1, open_reviews=1))),
+    ("status_site", lambda: wix_down_told().add("statuses", a_status(at(1, 4), 1))),
     # errors in delivery
     ("address_left_out", two_addresses),
     ("throttle_ignored", lambda: throttled(1)),
@@ -272,6 +282,26 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
 @pytest.mark.parametrize(("rule", "scene"), BAD, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(BAD)])
 def test_a_rule_finds_what_breaks_it(rule: str, scene: Callable[[], Scene]) -> None:
     assert rule in scene().rules()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flawless_alerter_passes(seed: int) -> None:
+    assert [str(violation) for violation in oracle.judge(Ideal(seed, days=2).play().history())] == []
+
+
+@pytest.mark.parametrize("part", ["mails", "slack"])
+def test_each_message_that_is_left_out_is_missed(part: str) -> None:
+    history = Ideal(4, days=2).play().history()
+    messages = getattr(history, part)
+    left_out = [one for one in messages if one.items and one.time < history.end - timedelta(hours=2)][::9]
+
+    missed = [
+        one for one in left_out
+        if oracle.judge(history.with_(**{part: tuple(each for each in messages if each is not one)}))
+    ]  # fmt: skip
+
+    assert left_out
+    assert missed == left_out
 
 
 def test_every_rule_of_the_oracle_has_a_history_that_breaks_it() -> None:

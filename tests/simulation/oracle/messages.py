@@ -29,6 +29,7 @@ def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]
     yield from _slack_repeats(world)
     yield from _mail_copies(world)
     yield from _mail_tries(world)
+    yield from _mail_ids(world)
     yield from _every_address(world)
     yield from _pace(world)
     yield from _flood(world, verdicts)
@@ -174,6 +175,23 @@ def _mail_tries(world: World) -> Iterator[Violation]:
         if len(times) > 3 * (1 + retries):
             concerns = (address, message_id)
             yield Violation("mail_too_often", "2", max(times), f"{len(times)} tries whose answer was lost", concerns)
+
+
+def _mail_ids(world: World) -> Iterator[Violation]:
+    """A mail whose answer was lost goes out again under its Message-ID, by `retry` too."""
+    doubtful: dict[tuple[str, str, str | None], tuple[datetime, str]] = {}
+    for attempt in world.h.attempts:
+        if attempt.service == "smtp" and attempt.outcome == "dropped" and attempt.message_id:
+            for item in attempt.items:
+                doubtful.setdefault((attempt.target, item.kind, item.review_id), (attempt.time, attempt.message_id))
+    for mail in world.h.mails:
+        for address in mail.taken_for:
+            for item in mail.items:
+                when, message_id = doubtful.get((address, item.kind, item.review_id), (mail.time, mail.message_id))
+                same = message_id == mail.message_id or item.review_id is None or item.kind == "reminder"
+                if when < mail.time and not same and not world.is_forgotten(when, mail.time):
+                    what = f"in doubt as {message_id}, and sent again under another Message-ID"
+                    yield Violation("other_message_id", "2", mail.time, what, (address, mail.message_id))
 
 
 def _every_address(world: World) -> Iterator[Violation]:

@@ -333,8 +333,27 @@ def _is_certain(world: World, review_id: str, destination: Destination, slot: Sl
     due = _due(world, review_id, destination, slot, slot.until or end)
     if world.is_forgotten(start):
         return False
-    before = next(world.openings(destination, due, slot.until or end, review_id), None)
-    return before is not None and not world.may_have_failed(review_id, destination, start)
+    opening = next(world.openings(destination, due, slot.until or end, review_id), None)
+    if opening is None or not world.may_have_failed(review_id, destination, start):
+        return opening is not None
+    return opening + SETTLE <= (slot.until or end) and not _said_to_have_failed(world, destination, start)
+
+
+def _said_to_have_failed(world: World, destination: Destination, start: datetime) -> bool:
+    """Return whether people or `status` learned that something did not reach a receiver for good."""
+    name = destination.receiver
+    told = any(
+        one.item.kind == "trouble" and one.time >= start and not (one.item.about or "").startswith("site:")
+        for one in world.received
+    )
+    shown = any(
+        receiver.failed
+        for status in world.h.statuses
+        if status.time >= start
+        for receiver in status.receivers
+        if receiver.name == name
+    )
+    return told or shown
 
 
 def _order(world: World, review_id: str, destination: Destination, slots: list[Slot]) -> Iterator[Violation]:

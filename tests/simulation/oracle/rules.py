@@ -19,6 +19,7 @@ RULES: dict[str, str] = {
     "look at all).",
     "mail_hurried": "A mail whose answer was lost goes out at most three times in all, 5 s and 60 s apart.",
     "mail_too_often": "A mail whose answer was lost goes out at most three times in all, under one Message-ID.",
+    "other_message_id": "… under one Message-ID; … `retry` keeps the id.",
     "failed_silently": "A repeat in doubt for ten minutes has failed and is trouble; … then it has failed, is trouble.",
     # promise 3
     "past": "The past stays quiet. What the first read of a site finds is its baseline.",
@@ -41,6 +42,7 @@ RULES: dict[str, str] = {
     "nothing is in its way.)",
     "pending": "No silence … (nothing is pending for ever).",
     "unrecovered": "… ends when its cause ends.",
+    "trouble_to_none": "… is told through a receiver that works (one that receives trouble, by the config).",
     "premature": "… ends when its cause ends (and not before).",
     "phantom": "trouble: the daemon cannot do a part of its job.",
     "parked_tried": "What is parked is tried with one message once an hour, at start, at reload, by `check`, `retry`.",
@@ -76,6 +78,7 @@ RULES: dict[str, str] = {
     "status_exit": "`status` exits 1 for open trouble, failed deliveries, or a site not read; its JSON has …",
     "status_counts": "Its JSON has at least sites, receivers, deliveries.",
     "status_site": "Its JSON has … last_success.",
+    "status_parked": "Its JSON has … `parked: [{scope, since, reason}]`.",
     "status_open": "Its JSON has … open_reviews.",
     "explain": "`explain` says what is so.",
 }

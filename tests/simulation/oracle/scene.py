@@ -104,6 +104,10 @@ class Scene:
         self.configs.append(ConfigVersion(when, config, when))
         return self
 
+    def with_config(self, config: Config) -> Scene:
+        self.configs = [ConfigVersion(START, config, START, how="start")]
+        return self
+
     def run(self, command: Command, when: datetime, **more: Any) -> Scene:
         run = Run(command, command, when, more.pop("end", when + timedelta(minutes=5)), 0, **more)
         return self.add("runs", run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from tests.simulation.history import (
@@ -20,6 +20,7 @@ from tests.simulation.history import (
     Review,
     ReviewEvent,
     SiteStatus,
+    Status,
     Storage,
     SummaryDue,
     Webhook,
@@ -454,3 +455,24 @@ def unread_site() -> SiteStatus:
 def two_addresses() -> Scene:
     both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
     return alerted(config=replace(CONFIG, receivers=(both, TEAM, FLORA)))
+
+
+def mail_retried_under_another_id() -> Scene:
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_dropped_before", at(1), at(1, 0, 10))
+    items, owner = (Item("new", "r1"),), OWNER.emails[0]
+    for second in (1, 6, 66):
+        scene.add("attempts", Attempt(at(1, 0, 4, second), "smtp", owner, None, "dropped", "<one@test>", items))
+    return scene.post(at(1, 0, 4, 1), "new", "r1").run("retry", at(1, 1)).mail(at(1, 1, 0, 1), "new", "r1")
+
+
+def post_in_doubt_forgotten() -> Scene:
+    """A post was dropped before Slack took it, and that was that."""
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_dropped_before", at(1), at(1, 0, 10))
+    dropped = Attempt(at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "dropped", items=(Item("new", "r1"),))
+    return scene.mail(at(1, 0, 4, 1), "new", "r1").add("attempts", dropped)
+
+
+def unread_status(when: datetime) -> Status:
+    """What `status` shows of a site that is not read."""
+    sites = (SiteStatus("bakery", at(1), trouble=True, open_reviews=0), SiteStatus("florist", when, False, 0))
+    return a_status(when, 1, sites=sites, troubles=("site:bakery",))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Explain, Status
 from tests.simulation.oracle.triage import Triage
-from tests.simulation.oracle.troubles import dues, scope
+from tests.simulation.oracle.troubles import Due, dues, scope
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,
@@ -38,9 +38,21 @@ def judge_status(world: World, triage: Triage) -> Iterator[Violation]:
             if status.exit_code == 0 and one.until <= status.time < one.ends - MINUTE:
                 what = f"exits 0, and {one.what} since {one.since:%m-%d %H:%M}"
                 yield Violation("status_blind", "6", status.time, what, one.abouts)
+            yield from _shows(status, one)
     yield from _failed_silently(world)
     for explain in world.h.explains:
         yield from _explain(world, triage, explain)
+
+
+def _shows(status: Status, due: Due) -> Iterator[Violation]:
+    """`sites` and `parked` show what lasts."""
+    if not due.until <= status.time < due.ends - MINUTE:
+        return
+    site = next((site for site in status.sites if site.site_id == due.site_id), None)
+    if site is not None and not site.trouble:
+        yield Violation("status_site", "6", status.time, f"shows no trouble, and {due.what}", (site.site_id,))
+    if due.parks and not any(scope(one) in due.abouts for one in status.parked):
+        yield Violation("status_parked", "contract", status.time, f"shows nothing parked, and {due.what}", due.abouts)
 
 
 def _reloaded(world: World, status: Status) -> bool:

@@ -40,6 +40,7 @@ class Due:
     ends: datetime  # until then it surely lasts
     what: str
     site_id: str | None = None
+    parks: bool = False
 
 
 def judge_troubles(world: World) -> Iterator[Violation]:
@@ -47,6 +48,8 @@ def judge_troubles(world: World) -> Iterator[Violation]:
     for due in dues(world):
         yield from _silent(world, due)
     series = _series(world)
+    for one in world.received:
+        yield from _to_none(world, one)
     for (destination, about), said in series.items():
         yield from _pairs(world, destination, about, said)
         yield from _unrecovered(world, destination, about, said)
@@ -99,7 +102,8 @@ def _unread(world: World, fault: Fault, config: Config) -> Iterator[Due]:
     for site in config.sites:
         if fault.site_id in {None, site.site_id}:
             abouts = (f"site:{site.site_id}", "wix")
-            yield Due(abouts, fault.start, until, ends, f"{site.name} is not read ({fault.kind})", site.site_id)
+            what = f"{site.name} is not read ({fault.kind})"
+            yield Due(abouts, fault.start, until, ends, what, site.site_id)
 
 
 def _refused_configs(world: World) -> Iterator[Due]:
@@ -133,7 +137,8 @@ def _unreached(world: World) -> Iterator[Due]:
             continue
         names = [r.name for r in config.receivers if first.target == r.channel or first.target in r.emails]
         abouts = (*(f"receiver:{name}" for name in names), first.service)
-        yield Due(abouts, first.time, until, ends, f"{first.target} is not reached ({fault.kind})")
+        what, parks = f"{first.target} is not reached ({fault.kind})", fault.kind in PARKING
+        yield Due(abouts, first.time, until, ends, what, parks=parks)
 
 
 def _is_stopped(fault: Fault, attempt: Attempt) -> bool:
@@ -216,6 +221,21 @@ def _series(world: World) -> dict[tuple[Destination, str], list[Received]]:
         if one.item.kind in {"trouble", "recovered"} and not one.copy:
             found.setdefault((one.destination, one.item.about or "other:"), []).append(one)
     return found
+
+
+def _to_none(world: World, one: Received) -> Iterator[Violation]:
+    """Trouble goes to those that the config makes receive it, while one of them works."""
+    if one.item.kind not in {"trouble", "recovered"}:
+        return
+    configs = world.configs_between(one.time - INFLIGHT, one.time)
+    receivers = [config.receiver(one.destination.receiver) for config in configs]
+    if any(receiver is None or receiver.trouble for receiver in receivers):
+        return
+    for other in world.destinations:
+        able = all((receiver := config.receiver(other.receiver)) and receiver.trouble for config in configs)
+        if able and world.is_calm(other, one.time - HOUR, one.time):
+            yield Violation("trouble_to_none", "6", one.time, "it is to receive no trouble", tuple(one.destination))
+            return
 
 
 def _pairs(world: World, destination: Destination, about: str, said: list[Received]) -> Iterator[Violation]:
