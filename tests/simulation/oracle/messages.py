@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Attempt, Mail, Run, SlackCall
 from tests.simulation.oracle.notified import Slot, Verdict
-from tests.simulation.oracle.values import ADDRESS, DAY, HOUR, INFLIGHT, LATE, MINUTE, SETTLE, Destination, Violation
+from tests.simulation.oracle.values import ADDRESS, DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation
 from tests.simulation.oracle.world import World
 
 SECOND = timedelta(seconds=1)
@@ -348,7 +348,7 @@ def _summaries(world: World) -> Iterator[Violation]:
             opening = next(world.openings(destination, when + MINUTE, until), None)
             if opening is None or not in_config or world.may_have_failed("", destination, when):
                 continue
-            if not any(when - MINUTE <= time <= opening + LATE + INFLIGHT for time in came):
+            if not any(when - MINUTE <= time <= opening + world.late + INFLIGHT for time in came):
                 yield Violation("summary_missing", "1", when, "no summary", tuple(destination))
         for number, time in enumerate(came):
             stepped = any(world.faults(("clock_step",), time - DAY, time)) or world.has_restored(time)

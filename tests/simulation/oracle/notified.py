@@ -18,7 +18,6 @@ from tests.simulation.oracle.triage import Path, Transition, Triage
 from tests.simulation.oracle.values import (
     DAY,
     INFLIGHT,
-    LATE,
     SETTLE,
     Destination,
     Received,
@@ -245,7 +244,7 @@ def _how(world: World, review_id: str, destination: Destination, slot: Slot, one
     transition = slot.transition
     due = _due(world, review_id, destination, slot, one.time)
     opening = next(world.openings(destination, due, one.time, review_id), None)
-    if slot.tri == "must" and opening is not None and one.time > opening + LATE + INFLIGHT:
+    if slot.tri == "must" and opening is not None and one.time > opening + world.late + INFLIGHT:
         what = f"due at {due:%m-%d %H:%M}, and nothing was in its way from {opening:%m-%d %H:%M} on"
         yield Violation("late", "6", one.time, what, concerns)
     if one.item.kind != "closed" and not _may_be_sent(world, review_id, slot, one):

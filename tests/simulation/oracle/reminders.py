@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tests.simulation.oracle.triage import Path
-from tests.simulation.oracle.values import INFLIGHT, LATE, MINUTE, Destination, Received, Violation
+from tests.simulation.oracle.values import INFLIGHT, MINUTE, Destination, Received, Violation
 from tests.simulation.oracle.world import World
 
 WITHIN = ("clock_step",)
@@ -119,8 +119,8 @@ def _asks_at_once(world: World, review_id: str, destination: Destination, period
     """Return whether one reminder is for the reopening itself: one by mail, on Slack at once if at all."""
     if not period.reopened or destination.medium == "email" or not own:
         return period.reopened
-    calm = world.is_calm(destination, period.start, period.start + LATE, review_id)
-    return not calm or own[0].time <= period.start + LATE
+    calm = world.is_calm(destination, period.start, period.start + world.late, review_id)
+    return not calm or own[0].time <= period.start + world.late
 
 
 def _first_anywhere(world: World, review_id: str, period: Period) -> datetime | None:
@@ -150,11 +150,11 @@ def _due(
             continue  # it was due by another config, or by none
         due = world.released_at(destination, first_state.rating, max(bases) + span, end)
         opening = next(world.openings(destination, due + MINUTE, end - MINUTE, review_id), None)
-        if opening is None or opening + LATE > first_state.created + window:
+        if opening is None or opening + world.late > first_state.created + window:
             continue
-        if not _fits_until(world, review_id, destination, period, opening + LATE):
+        if not _fits_until(world, review_id, destination, period, opening + world.late):
             continue
-        came = [one for one in own if min(bases) + span - MINUTE <= one.time <= opening + LATE + INFLIGHT]
+        came = [one for one in own if min(bases) + span - MINUTE <= one.time <= opening + world.late + INFLIGHT]
         if not came and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))

@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 INFLIGHT = 2 * MINUTE  # what was under way when something changed may still arrive
 SETTLE = 2 * HOUR + 15 * MINUTE  # a parked probe comes hourly, a doubt lasts twice ten minutes
 IN_DOUBT = 25 * MINUTE
-LATE = 10 * MINUTE  # where nothing is in its way, a message leaves within this
+LATE = 10 * MINUTE  # see `World.late`
 
 Tri = Literal["must", "may", "not"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from tests.simulation.history import (
@@ -74,6 +74,11 @@ class World:
     def config_times(self, start: datetime, end: datetime) -> list[datetime]:
         return [when for when, _ in self.in_force if start < when <= end]
 
+    @cached_property
+    def late(self) -> timedelta:
+        """Return how long a message may take where nothing is in its way: it may leave with the next round only."""
+        return LATE + max((config.poll_every for _, config in self.in_force), default=LATE)
+
     # ------------------------------------------------------------ the daemon
 
     def alive_throughout(self, start: datetime, end: datetime) -> bool:
@@ -139,7 +144,7 @@ class World:
         after = [self._effect_end(fault, review_id) for fault in self.faults_of(destination, due, end, review_id)]
         starts = [due, *(when + MINUTE for when in after), *(span.start + MINUTE for span in self.h.daemon)]
         for start in sorted(starts):
-            if due <= start <= end - LATE and self.is_calm(destination, start, start + LATE, review_id):
+            if due <= start <= end - self.late and self.is_calm(destination, start, start + self.late, review_id):
                 yield start
 
     def released_at(self, destination: Destination, rating: int, start: datetime, end: datetime) -> datetime:
