@@ -306,8 +306,9 @@ def _probes(world: World) -> Iterator[Violation]:
             continue
         before = last.get(attempt.target)
         last[attempt.target] = attempt
-        if before is None or attempt.time - before.time >= HOUR - 2 * MINUTE:
-            continue
+        gap = attempt.time - before.time if before else HOUR
+        if before is None or gap < 5 * SECOND or gap >= HOUR - 2 * MINUTE:
+            continue  # what was on its way already is no try
         if any(before.time - INFLIGHT <= when <= attempt.time for when in chances):
             continue
         if not any(world.faults(("clock_step",), before.time, attempt.time)):

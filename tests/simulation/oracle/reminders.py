@@ -11,6 +11,7 @@ from tests.simulation.oracle.values import INFLIGHT, MINUTE, Destination, Receiv
 from tests.simulation.oracle.world import World
 
 WITHIN = ("clock_step",)
+SECONDS = timedelta(seconds=5)  # a webhook is answered after what came of it was sent
 
 
 class Period(NamedTuple):
@@ -61,7 +62,7 @@ def _periods(path: Path) -> list[Period]:
 
 
 def _is_within(period: Period, when: datetime) -> bool:
-    return period.start <= when and (period.end is None or when <= period.end + INFLIGHT)
+    return period.start - SECONDS <= when and (period.end is None or when <= period.end + INFLIGHT)
 
 
 def _bases(world: World, review_id: str, destination: Destination, period: Period) -> list[datetime]:

@@ -99,11 +99,22 @@ def _unread(world: World, fault: Fault, config: Config) -> Iterator[Due]:
         return
     if fault.method is not None or fault.review_id is not None:
         return
+    wait = until - fault.start
     for site in config.sites:
         if fault.site_id in {None, site.site_id}:
+            read = _last_read(world, site.site_id, fault.start, ends)
+            if read is not None and read + wait >= ends:
+                continue  # it was read all the same (a token that still holds, a site that needs none)
+            until = (read or fault.start) + wait
             abouts = (f"site:{site.site_id}", "wix")
             what = f"{site.name} is not read ({fault.kind})"
             yield Due(abouts, fault.start, until, ends, what, site.site_id)
+
+
+def _last_read(world: World, site_id: str, start: datetime, end: datetime) -> datetime | None:
+    times = [read.time for read in world.h.reads if read.site_id == site_id and read.by == "daemon"
+             and read.arrived and not read.wrong and start <= read.time < end]  # fmt: skip
+    return max(times, default=None)
 
 
 def _refused_configs(world: World) -> Iterator[Due]:
