@@ -372,3 +372,7 @@ async def kill(process: Process) -> None:
         for task in list(process.tasks):
             task.cancel()
         await asyncio.sleep(0)
+    for handle in (*loop._scheduled, *loop._ready):
+        # What only waits for its time, such as a scheduler, is no task.
+        if not handle._cancelled and handle._context.get(current) is process:
+            handle.cancel()

@@ -130,8 +130,11 @@ class _Generator:
 
     def plan(self) -> Plan:
         length = self.days * DAY
-        for _ in range(self._number(self.random.uniform(0.5, 5))):
+        # What has happened already is read again and again: more of it in a long run would only take time.
+        for _ in range(self._number(self.random.uniform(0.5, 5) * min(1.0, 14 / self.days))):
             self._review(self.random.uniform(0, length))
+        for _ in range(self.random.choice((0, 2, 10))):
+            self._past()
         # A burst now and then.
         for _ in range(self._number(0.03)):
             at = self.random.uniform(0, length)
@@ -160,7 +163,10 @@ class _Generator:
 
     def _spec(self, *, short: bool) -> Json:
         random = self.random
-        every = random.choice(("15m", "30m", "1h", "1h") if short else ("30m", "1h", "2h", "2h"))
+        # Rounds are what takes time: in months they are rare.
+        every = random.choice(
+            ("15m", "30m", "1h", "1h") if short else ("30m", "1h", "2h") if self.days < 20 else ("2h", "4h")
+        )
         receivers: list[Json] = [{"name": "owner", "email": ["owner@example.com"]}]
         if random.random() < 0.8:
             receivers.append({"name": "support", "slack": "C0000000001"})
@@ -188,9 +194,9 @@ class _Generator:
             "sites": [{"name": name, "site_id": SITE_IDS[name]} for name in self.sites],
             "receivers": receivers,
             "every": every,
-            "rescan_every": random.choice(("1h", "4h") if short else ("2h", "4h", "12h")),
+            "rescan_every": random.choice(("1h", "4h") if short else ("4h", "12h", "24h")),
             "rescan_window": random.choice(("5d", "10d")) if prune else "30d",
-            "trouble_after": random.choice(("15m", "1h")),
+            "trouble_after": random.choice(("15m", "1h", "6h")),
             "keep": random.choice(("10d", "20d")) if prune else "400d",
             "threshold": random.choice((1, 2, 2, 3)),
             "burst": random.choice((2, 10)),
@@ -226,7 +232,7 @@ class _Generator:
         self._add(
             at,
             "review",
-            id=name,
+            review=name,
             site=site,
             rating=random.choice((1, 1, 2, 2, 3, 4, 5)),
             refund=random.random() < 0.3 or None,
@@ -245,6 +251,18 @@ class _Generator:
             if kind in self.others and random.random() < chance:
                 self._change(kind, name, site, at)
 
+    def _past(self) -> None:
+        """A review that is there before alerter is."""
+        random = self.random
+        name, site = f"r{len(self.reviews) + 1}", random.choice(self.sites)
+        self.reviews.append((name, site, 0.0))
+        self._add(
+            0.0, "review", review=name, site=site, rating=random.choice((1, 2, 3, 5)), age=random.uniform(0.01, 60)
+        )
+        for kind, chance in (("rated", 0.3), ("replied", 0.3), ("deleted", 0.1), ("edited", 0.1)):
+            if kind in self.others and random.random() < chance:
+                self._change(kind, name, site, 0.0)
+
     def _change(self, kind: str, name: str, site: str, at: float, **args: Any) -> None:
         random = self.random
         at += random.expovariate(1 / random.choice((60.0, HOUR, 12 * HOUR, 3 * DAY, 15 * DAY)))
@@ -257,7 +275,7 @@ class _Generator:
             args["status"] = "REJECTED"
             if random.random() < 0.5:
                 self._change("moderated", name, site, at, status="APPROVED")
-        self._add(at, kind, id=name, site=site, hooks=self._hooks(), **args)
+        self._add(at, kind, review=name, site=site, hooks=self._hooks(), **args)
         if kind == "replied" and "unreplied" in self.others and random.random() < 0.4:
             self._change("unreplied", name, site, at)
             if random.random() < 0.3:
@@ -384,7 +402,7 @@ class _Generator:
 
     def _reply(self, at: float) -> None:
         if known := [each for each in self.reviews if each[2] < at]:
-            self._add(at, "reply", id=(chosen := self.random.choice(known))[0], site=chosen[1])
+            self._add(at, "reply", review=(chosen := self.random.choice(known))[0], site=chosen[1])
 
     def _backup(self, at: float) -> None:
         self._add(at, "backup")

@@ -23,6 +23,7 @@ import apscheduler.schedulers.base
 import apscheduler.triggers.interval
 import httpcore._async.http11
 import httpx
+import jinja2
 import jwt.api_jwt
 
 import alerter.rounds
@@ -124,6 +125,23 @@ class _Connection(sqlite3.Connection):
         super().close()
 
 
+def _compile_once() -> Any:
+    """Compile each template once a process: after each restart it would be most of the work."""
+    compiled: dict[Any, Any] = {}
+    slow = jinja2.Environment.compile
+
+    def compile_once(self: Any, source: Any, name: Any = None, filename: Any = None, *more: Any, **words: Any) -> Any:
+        key = (type(self), source, name)
+        if key not in compiled:
+            compiled[key] = slow(self, source, name, filename, *more, **words)
+        return compiled[key]
+
+    return compile_once
+
+
+_COMPILE = _compile_once()
+
+
 class _Chance:
     """Gives out generators of random numbers that follow from one seed."""
 
@@ -169,6 +187,7 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
         # An idle connection is not given up: opening one for each poll would take most of the time.
         (httpcore._async.http11, "time", SimpleNamespace(monotonic=lambda: 0.0)),
         (httpx, "create_ssl_context", lambda: _TLS),
+        (jinja2.Environment, "compile", _COMPILE),
         (sqlite3, "connect", connect),
         (os, "urandom", chance.bytes),
         (alerter.tell.dispatch, "Random", chance.generator),

@@ -1,10 +1,9 @@
 """The embedded Wix, Slack and mailbox, with the faults of the plan, writing down what happens at them."""
 
 import asyncio
-import copy
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -16,7 +15,6 @@ from alerter.demo.mailbox import Mailbox, _abort
 from alerter.demo.slack import _CALL, EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_calls import REVIEWS, Refusal
-from alerter.demo.wix_reviews import stamp
 from tests.simulation import history as h
 from tests.simulation.faults import Active, ActiveFaults
 from tests.simulation.loop import Process, Transport
@@ -395,6 +393,3 @@ def _oldest(body: Any) -> datetime | None:
     created = _filter(body).get("createdDate") or {}
     since = created.get("$gte") or created.get("$gt")
     return datetime.fromisoformat(since) if since else None
-
-
-__all__ = ["SimMailbox", "SimSlack", "SimWix", "answer_of", "copy", "stamp", "Sequence"]

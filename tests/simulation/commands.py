@@ -1,0 +1,136 @@
+"""The command line beside the daemon: second processes, as the plan has them."""
+
+import asyncio
+import contextlib
+import contextvars
+import io
+import os
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import click
+
+from alerter import backfill as backfill_command
+from alerter.cli import main as cli
+from alerter.errors import AlerterError, ConfigError
+from alerter.models import Grouping
+from tests.simulation import history as h
+from tests.simulation.loop import Process, current
+from tests.simulation.setup import SECRETS, SITE_IDS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Commands:
+    """Runs commands, each as a process of its own."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._backups: list[tuple[Path, datetime]] = []
+
+    async def do_backfill(self, days: float, deliver: Any, *, site: str | None = None, kill: int | None = None) -> None:
+        since = (self._world.true.now() - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+        try:
+            config = self._world.load()
+        except ConfigError:
+            return
+        sites = [each for each in config.sites if site in (None, each.name)]
+        if not sites:
+            return
+        past = backfill_command.Past(sites, since, None)
+        ids = tuple(SITE_IDS[each.name] for each in sites)
+        run = h.Run(
+            f"backfill-{len(self._world.runs)}",
+            "backfill",
+            self._world.true.now(),
+            None,
+            sites=ids,
+            since=since,
+            deliver=deliver,
+        )
+        grouping = None if deliver == "none" else Grouping(deliver)
+        await self._run(run, lambda: backfill_command.run(config, self._world.machine, past, grouping), kill)
+
+    async def _run(self, run: h.Run, make: Callable[[], Coroutine[Any, Any, Any]], kill_at: int | None = None) -> None:
+        number = len(self._world.runs)
+        self._world.runs.append(run)
+        process = Process(run.run_id)
+        process.kill_at = kill_at
+        process.died = lambda: self._world.loop.call_soon(lambda: self._world.spawn(self._world.bury(process)))
+        task = self._world.run_in(process, make())
+        await asyncio.wait([task])
+        self._world.deaths[process] = self._world.true.now()
+        if process.dead or task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, AlerterError):
+            raise error
+        code = 1 if error or task.result() is False else 0
+        self._world.runs[number] = h.replace(run, end=self._world.true.now(), exit_code=code)
+
+    def command(self, name: str, *args: str) -> tuple[int, str]:
+        """Run a command line in a process of its own."""
+        process = Process(name)
+        context = contextvars.copy_context()
+        context.run(current.set, process)
+        code, said = context.run(self._invoke, *args)
+        self._world.deaths[process] = self._world.true.now()
+        return code, said
+
+    def _invoke(self, *args: str) -> tuple[int, str]:
+        out, code = io.StringIO(), 0
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(io.StringIO()),
+            mock.patch("alerter.clock.Clock", lambda: self._world.machine),
+            mock.patch("alerter.cli._load", lambda *_, **__: self._world.load()),
+            mock.patch("alerter.cli.log_to_stderr", lambda *_, **__: None),
+            mock.patch.object(asyncio, "run", self._world.loop.run_nested),  # type: ignore[attr-defined]
+            mock.patch.dict(os.environ, SECRETS),
+        ):
+            try:
+                code = cli([*args, "--config", str(self._world.path)], standalone_mode=False) or 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+            except click.ClickException as error:
+                code = error.exit_code
+        return code, out.getvalue()
+
+    def _noted(self, run: h.Run, *args: str) -> str:
+        code, said = self.command(run.run_id, *args)
+        self._world.runs.append(h.replace(run, end=self._world.true.now(), exit_code=code))
+        return said
+
+    def do_retry(self) -> None:
+        self._noted(h.Run(f"retry-{len(self._world.runs)}", "retry", self._world.true.now(), None), "retry")
+
+    def do_reply(self, review: str, site: str) -> None:
+        site_id = SITE_IDS[site]
+        run = h.Run(f"reply-{len(self._world.runs)}", "reply", self._world.true.now(), None, review_id=review)
+        before = self._world.wix.sites[site_id].reviews.get(review)
+        self._noted(run, "reply", review, "--site", site, "--message", "We are so sorry.", "--yes")
+        after = self._world.wix.sites[site_id].reviews.get(review)
+        if after is not None and before is not None and after.review != before.review:
+            self._world.reviews.note(site_id, review, "answered")
+
+    def do_backup(self) -> None:
+        target = self._world.folder / f"backup-{len(self._backups)}.db"
+        run = h.Run(f"backup-{len(self._world.runs)}", "backup", self._world.true.now(), None)
+        self._noted(run, "backup", str(target))
+        if target.exists():
+            self._backups.append((target, self._world.true.now()))
+
+    async def do_restore(self, *, down: float) -> None:
+        if not self._backups or self._world.daemon is None:
+            return
+        self._world.hold(down + 15)
+        self._world.daemon.signal(15)
+        while self._world.daemon is not None:
+            await asyncio.sleep(1)
+        source, taken = self._backups[-1]
+        run = h.Run(f"restore-{len(self._world.runs)}", "restore", self._world.true.now(), None, backup_taken=taken)
+        self._noted(run, "restore", str(source))
