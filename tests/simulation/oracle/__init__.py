@@ -29,5 +29,5 @@ def judge(history: History) -> list[Violation]:
     found += judge_messages(world, judged)
     found += judge_troubles(world)
     found += judge_status(world, triage)
-    found += judge_kept(world, triage, judged)
+    found += judge_kept(world, triage)
     return sorted(found, key=lambda violation: (violation.time, violation.rule, violation.concerns))

@@ -1,30 +1,34 @@
-"""What is read in time, what Slack shows, and what is kept no longer than allowed (promises 4 and 9)."""
+"""What is read in time, and what is kept no longer than allowed (promises 4 and 9)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Config, Review, ReviewEvent, SlackCall
-from tests.simulation.oracle.notified import Verdict
-from tests.simulation.oracle.triage import Transition, Triage
-from tests.simulation.oracle.values import DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation, fault_end
+from tests.simulation.history import Config, Review, ReviewEvent
+from tests.simulation.oracle.triage import Triage
+from tests.simulation.oracle.values import (
+    DAY,
+    HOUR,
+    INFLIGHT,
+    MINUTE,
+    SETTLE,
+    SLACK_ERASES,
+    Destination,
+    Violation,
+    fault_end,
+)
 from tests.simulation.oracle.world import World
-
-SLACK_ERASES = ("slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_update_refused",
-                "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "slack_message_refused")  # fmt: skip
 
 NOW_AND_THEN = timedelta(days=14)  # "old ids are asked for now and then": the design names no span
 
 
-def judge_kept(world: World, triage: Triage, verdicts: list[Verdict]) -> Iterator[Violation]:
-    """Judge reading, Slack's standing messages, erasure and keeping."""
+def judge_kept(world: World, triage: Triage) -> Iterator[Violation]:
+    """Judge reading, erasure and keeping."""
     for events in world.events.values():
         yield from _not_read(world, events)
         yield from _erased(world, triage, events)
         yield from _said_after_erasure(world, events)
-    for verdict in verdicts:
-        yield from _followed(world, verdict)
     yield from _kept_too_long(world)
     yield from _erased_falsely(world, triage)
 
@@ -103,71 +107,23 @@ def standing(world: World, when: datetime) -> dict[tuple[str, str], str]:
     return found
 
 
-def _followed(world: World, verdict: Verdict) -> Iterator[Violation]:
-    """Its Slack message is updated: on a new text, on a closing, and asking again."""
-    for destination, slots in verdict.slots.items():
-        posts = [slot.used.message for slot in slots if slot.used and slot.used.item.kind in {"new", "lowered"}]
-        singles = [post for post in posts if isinstance(post, SlackCall) and len(post.items) == 1]
-        if not singles:
-            continue
-        for number, transition in enumerate(verdict.path.transitions):
-            if transition.change not in {"edited", "closed", "reopened"}:
-                continue
-            before = [post for post in singles if post.time < transition.time - INFLIGHT]
-            later = verdict.path.transitions[number + 1 : number + 2]
-            until = later[0].time if later else world.h.end
-            deadline = transition.time + HOUR
-            if not before or deadline > until or not _can_update(
-                world, destination, transition.time, deadline, verdict.review_id
-            ):  # fmt: skip
-                continue
-            calls = [call for call in world.h.slack if transition.time - INFLIGHT / 10 <= call.time <= deadline]
-            if not any(_shows(world, call, before, transition, verdict.review_id) for call in calls):
-                what = f"its message was not updated after it was {transition.change}"
-                concerns = (verdict.review_id, *destination)
-                yield Violation("not_updated", "triage", transition.time, what, concerns)
-
-
-def _shows(world: World, call: SlackCall, before: list[SlackCall], transition: Transition, review_id: str) -> bool:
-    """Return whether a call shows on Slack what became of a review."""
-    own = (call.channel, call.ts) in {(post.channel, post.ts) for post in before}
-    if transition.change == "closed":
-        return own or (call.verb == "post" and any(item.review_id == review_id for item in call.items))
-    state = world.version(review_id, transition.state)
-    words = state.words if state and transition.change == "edited" else ()
-    return own and call.verb == "update" and all(word in call.text for word in words)
-
-
-def _can_update(world: World, destination: Destination, start: datetime, end: datetime, review_id: str) -> bool:
-    configs = world.configs_between(start - DAY, end)
-    receivers = [config.receiver(destination.receiver) for config in configs]
-    same = all(receiver is not None for receiver in receivers) and len(configs) == 1
-    channels = {receiver.channel for receiver in receivers if receiver is not None}
-    refused = any(
-        fault.channel in {None, *channels} and fault.review_id in {None, review_id}
-        for fault in world.faults(SLACK_ERASES, start - DAY, end)
-        if fault.method is None or not fault.method.startswith("conversations.")
-    )
-    calm = world.is_calm(destination, start - MINUTE, end, review_id)
-    return same and not refused and calm and not world.is_forgotten(start)
-
-
 # ---------------------------------------------------------------- promise 9
 
 
-def _erasure(events: list[ReviewEvent]) -> tuple[datetime, set[str]] | None:
-    """Return when a review was deleted or anonymized, and the words that have to go."""
-    for event in events:
+def _erasure(world: World, events: list[ReviewEvent]) -> tuple[datetime, set[str]] | None:
+    """Return when a review that alerter knew was deleted or anonymized, and the words that have to go."""
+    for number, event in enumerate(events):
         if event.change in {"deleted", "anonymized"}:
+            shown = [world.first_shown.get((one.after.review_id, one.after.version)) for one in events[:number]]
             words = {word for one in events if one.time <= event.time for word in one.after.words}
             later = {word for one in events if one.time > event.time for word in one.after.words}
-            return event.time, words - later
+            return (event.time, words - later) if any(shown) else None
     return None
 
 
 def _erased(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterator[Violation]:
     """A review deleted or anonymized at Wix loses its text: database, write-ahead log, Slack messages."""
-    erasure = _erasure(events)
+    erasure = _erasure(world, events)
     if erasure is None:
         return
     erased, words = erasure
@@ -252,7 +208,7 @@ def _knows(world: World, since: datetime, told: datetime) -> bool:
 
 def _said_after_erasure(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
     """Nobody receives the words of a review that is known to be erased."""
-    erasure = _erasure(events)
+    erasure = _erasure(world, events)
     if erasure is None:
         return
     erased, words = erasure
@@ -308,7 +264,7 @@ def _erased_falsely(world: World, triage: Triage) -> Iterator[Violation]:
         for review_id, events in world.events.items():
             first = events[0].after
             configs = world.configs_between(first.created, sample.time)
-            if review_id in found or not first.words or _erasure(events) or not configs:
+            if review_id in found or not first.words or _erasure(world, events) or not configs:
                 continue
             rests = any(sample.time > first.created + min(c.rescan_window, c.keep) - DAY for c in configs)
             watched = all(config.site(first.site_id) for config in configs)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.simulation.history import AlertKind, Review, SlackCall
+from tests.simulation.oracle.followed import judge_followed
 from tests.simulation.oracle.reminders import judge_reminders
 from tests.simulation.oracle.triage import Path, Transition, Triage
 from tests.simulation.oracle.values import (
@@ -73,6 +74,11 @@ def _violations(world: World, review_id: str, path: Path, slots: dict[Destinatio
         yield from _order(world, review_id, destination, own)
         yield from judge_reminders(world, review_id, path, destination)
     yield from _heirs(world, review_id, slots)
+    posts = {
+        destination: [slot.used.message for slot in own if slot.used and slot.used.item.kind in {"new", "lowered"}]
+        for destination, own in slots.items()
+    }
+    yield from judge_followed(world, review_id, path, posts)
 
 
 # ---------------------------------------------------------------- what is due

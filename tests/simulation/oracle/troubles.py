@@ -354,6 +354,9 @@ def _premature(world: World, one: Received) -> Iterator[Violation]:
             continue
         if about == "wix" and fault.site_id is not None:
             continue
+        read = _last_read(world, about.removeprefix("site:"), fault.start, one.time + INFLIGHT)
+        if fault.kind in UNREAD and read is not None:
+            continue  # it was read all the same
         both = about.startswith("receiver:") and len(_media(world, about.removeprefix("receiver:"))) > 1
         if not both and fault.start + INFLIGHT < one.time < fault.end - INFLIGHT:
             what = f"recovered, while {fault.kind} lasts"

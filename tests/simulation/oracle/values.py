@@ -57,6 +57,8 @@ SLACK_POST = (
     "slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_message_refused",
     "slack_dropped_before", "slack_dropped_after", "slack_nonsense",
 )  # fmt: skip
+SLACK_ERASES = ("slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_update_refused",
+                "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "slack_message_refused")  # fmt: skip
 SMTP = (
     "smtp_down", "smtp_busy", "smtp_auth", "smtp_address_hard", "smtp_address_soft", "smtp_message_refused",
     "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
