@@ -100,6 +100,7 @@ class Recorder:
         def sites(text: str) -> tuple[str, ...]:
             return tuple(site_id for name, site_id in SITE_IDS.items() if name in text or site_id in text)
 
+        folder = str(self._world.folder)  # it has another name in each run
         begun = self._world.true.now() - timedelta(seconds=self._world.plan.length + self._world.plan.settle)
         attempts = [
             h.replace(each, items=named(each.items))
@@ -126,6 +127,7 @@ class Recorder:
             slack=tuple(
                 h.replace(
                     call,
+                    text=call.text.replace(folder, ""),
                     items=named(call.items),
                     site_ids=sites(call.text),
                     answered=call.answered and self._alive(process, call.time),
@@ -135,6 +137,7 @@ class Recorder:
             mails=tuple(
                 h.replace(
                     mail,
+                    text=mail.text.replace(folder, ""),
                     items=named(mail.items),
                     site_ids=sites(mail.subject + mail.text),
                     answered=mail.answered and self._alive(process, mail.time),
