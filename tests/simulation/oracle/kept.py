@@ -264,7 +264,8 @@ def _erased_falsely(world: World, triage: Triage) -> Iterator[Violation]:
         for review_id, events in world.events.items():
             first = events[0].after
             configs = world.configs_between(first.created, sample.time)
-            if review_id in found or not first.words or _erasure(world, events) or not configs:
+            erased = any(event.change in {"deleted", "anonymized"} for event in events)
+            if review_id in found or not first.words or erased or not configs:
                 continue
             rests = any(sample.time > first.created + min(c.rescan_window, c.keep) - DAY for c in configs)
             watched = all(config.site(first.site_id) for config in configs)

@@ -157,7 +157,7 @@ def _mail_copies(world: World) -> Iterator[Violation]:
                 if mail.time - earlier[-1].time < least and not stepped:
                     yield Violation("mail_hurried", "2", mail.time, "a mail in doubt went out again too soon", concerns)
             earlier.append(mail)
-            if len(earlier) > 3 * (1 + sum(earlier[0].time <= when <= mail.time for when in retries)):
+            if len(earlier) == 1 + 3 * (1 + sum(earlier[0].time <= when <= mail.time for when in retries)):
                 yield Violation("mail_too_often", "2", mail.time, f"taken {len(earlier)} times", concerns)
 
 

@@ -150,6 +150,9 @@ def _due(
         if max(bases) + span <= changed + INFLIGHT and len(configs) > 1:
             continue  # it was due by another config, or by none
         due = world.released_at(destination, first_state.rating, max(bases) + span, end)
+        round_after = due + max(config.poll_every for config in configs)  # it leaves with a round
+        held = world.released_at(destination, first_state.rating, round_after, end)
+        due = held if held > round_after else due
         opening = next(world.openings(destination, due + MINUTE, end - MINUTE, review_id), None)
         if opening is None or opening + world.late > first_state.created + window:
             continue

@@ -209,7 +209,10 @@ def _explain(world: World, triage: Triage, explain: Explain) -> Iterator[Violati
     concerns = (explain.review_id,)
     when = explain.time
     states = triage.known_at(explain.review_id, when) | triage.known_at(explain.review_id, when - INFLIGHT)
-    if explain.exit_code not in {0, 1, 2} or (states <= {"open", "closed"} and explain.exit_code != 0):
+    config = world.config_at(when)
+    watched = config is not None and config.site(world.site_of(explain.review_id) or "") is not None
+    known = watched and states <= {"open", "closed"} and not world.has_restored(when)
+    if explain.exit_code not in {0, 1, 2} or (known and explain.exit_code != 0):
         yield Violation("explain", "contract", when, f"exits {explain.exit_code}", concerns)
     resting = {"open"} if explain.state == "resting" else {explain.state}
     if explain.state not in {None, "unknown"} and not resting & states and not world.has_restored(when):

@@ -243,7 +243,8 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
     if any(receiver is None or receiver.trouble for receiver in receivers):
         return
     for other in world.destinations:
-        able = all((receiver := config.receiver(other.receiver)) and receiver.trouble for config in configs)
+        about = scope(one.item.about) == f"receiver:{other.receiver}"
+        able = not about and all((to := config.receiver(other.receiver)) and to.trouble for config in configs)
         if able and world.is_calm(other, one.time - HOUR, one.time):
             yield Violation("trouble_to_none", "6", one.time, "it is to receive no trouble", tuple(one.destination))
             return
