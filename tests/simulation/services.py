@@ -66,7 +66,7 @@ class SimWix(EmbeddedWix):
                 return await _fail(answer_of(fault), request, handler)
             return cast("web.StreamResponse", await handler(request))
         try:
-            site_id = self._caller(request).site_id
+            site_id = self.access.caller(request).site.site_id
         except Refusal:
             return cast("web.StreamResponse", await handler(request))
         body = await _json(request)
