@@ -12,6 +12,7 @@ from tests.simulation.oracle.values import ADDRESS, DAY, HOUR, INFLIGHT, MINUTE,
 from tests.simulation.oracle.world import World
 
 SECOND = timedelta(seconds=1)
+MOST_BEFORE = 5  # messages that may be on their way already
 TOLERANCE = timedelta(milliseconds=50)
 LOOKS = timedelta(minutes=10)
 METHODS = {"post": "chat.postMessage", "update": "chat.update", "delete": "chat.delete"}
@@ -33,6 +34,8 @@ def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]
     yield from _every_address(world)
     yield from _pace(world)
     yield from _flood(world, verdicts)
+    for slot in [slot for verdict in verdicts for own in verdict.slots.values() for slot in own]:
+        yield from _behind_backfill(world, slot)
     yield from _throttled(world)
     yield from _probes(world)
     yield from _strays(world)
@@ -257,6 +260,31 @@ def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
             if when - before < MINUTE and not list(refused):
                 yield Violation("flood", "5", when, "single messages while more than `burst` wait", tuple(destination))
                 break
+
+
+def _behind_backfill(world: World, slot: Slot) -> Iterator[Violation]:
+    """Behind `--deliver each` nothing new waits."""
+    one = slot.used
+    if one is None or slot.transition.backfill is not None or one.item.kind not in {"new", "lowered"}:
+        return
+    runs = [run for run in world.h.runs if run.command == "backfill" and run.deliver == "each"]
+    if not runs or not world.is_calm(one.destination, slot.transition.time, one.time):
+        return
+    old = {
+        review_id
+        for review_id, events in world.events.items()
+        for run in runs
+        if events[0].after.created < slot.transition.time - DAY and run.start <= one.time
+    }
+    before = {
+        (other.message.time, other.item.review_id)
+        for other in world.received
+        if other.destination == one.destination and other.item.kind == "new" and other.item.review_id in old
+        if slot.transition.time + 5 * SECOND < other.time < one.time - 5 * SECOND and len(other.message.items) == 1
+    }
+    if len(before) > MOST_BEFORE:
+        what = f"waited for {len(before)} messages of a backfill"
+        yield Violation("behind_backfill", "5", one.time, what, (str(one.item.review_id), *one.destination))
 
 
 def _is_bulk(slot: Slot, runs: dict[str, Run]) -> bool:

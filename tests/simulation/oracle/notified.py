@@ -29,7 +29,6 @@ from tests.simulation.oracle.values import (
 from tests.simulation.oracle.world import World
 
 SECONDS = timedelta(seconds=5)
-MOST_BEFORE = 5  # messages that may be on their way already
 TRIAGED = ("new", "lowered", "closed", "reminder")
 
 
@@ -137,7 +136,7 @@ def _routed(
     world: World, destination: Destination, transition: Transition, until: datetime | None, state: Review
 ) -> Tri:
     tri = world.route(transition.time, destination, state)
-    later = world.config_times(transition.time, until or world.h.end)
+    later = world.config_times(transition.time, _sent_by(world, destination, transition.time, until, state))
     for when in later:
         before, config = world.config_at(when - timedelta(microseconds=1)), world.config_at(when)
         if config is None or before is None:
@@ -149,6 +148,16 @@ def _routed(
             gone = any(config.receiver(receiver.name) is None for receiver in before.receivers)
             tri = "may" if gone else tri
     return tri
+
+
+def _sent_by(
+    world: World, destination: Destination, start: datetime, until: datetime | None, state: Review
+) -> datetime:
+    """Return when an alert has left at the latest: what the config says later does not touch it."""
+    end = until or world.h.end
+    due = world.released_at(destination, state.rating, start, end)
+    opening = next(world.openings(destination, due, end, state.review_id), None)
+    return end if opening is None else min(end, opening + world.late)
 
 
 def _closing(world: World, review_id: str, destination: Destination, transition: Transition) -> Tri:
@@ -255,8 +264,6 @@ def _how(world: World, review_id: str, destination: Destination, slot: Slot, one
         yield Violation("late", "6", one.time, what, concerns)
     if one.item.kind != "closed" and not _may_be_sent(world, review_id, slot, one):
         yield Violation("not_due", "triage", one.time, f"{one.item.kind} does not fit its receiver any more", concerns)
-    if slot.transition.backfill is None and one.item.kind in {"new", "lowered"}:
-        yield from _behind_backfill(world, slot, one)
     if one.item.kind == "new" and len(one.message.items) == 1:
         if transition.older is True and not one.item.says_older:
             yield Violation("older_unsaid", "triage", one.time, "does not say that the review is older", concerns)
@@ -290,28 +297,6 @@ def _may_be_sent(world: World, review_id: str, slot: Slot, one: Received) -> boo
     configs = world.configs_between(one.time - INFLIGHT, one.time)
     escalates = any(config.escalate_to == one.destination.receiver for config in configs)
     return escalates or any(world.fits(config, one.destination, state) for config in configs for state in states)
-
-
-def _behind_backfill(world: World, slot: Slot, one: Received) -> Iterator[Violation]:
-    """Behind `--deliver each` nothing new waits."""
-    runs = [run for run in world.h.runs if run.command == "backfill" and run.deliver == "each"]
-    if not runs or not world.is_calm(one.destination, slot.transition.time, one.time):
-        return
-    old = {
-        review_id
-        for review_id, events in world.events.items()
-        for run in runs
-        if events[0].after.created < slot.transition.time - DAY and run.start <= one.time
-    }
-    before = {
-        (other.message.time, other.item.review_id)
-        for other in world.received
-        if other.destination == one.destination and other.item.kind == "new" and other.item.review_id in old
-        if slot.transition.time + SECONDS < other.time < one.time - SECONDS and len(other.message.items) == 1
-    }
-    if len(before) > MOST_BEFORE:
-        what = f"waited for {len(before)} messages of a backfill"
-        yield Violation("behind_backfill", "5", one.time, what, (str(one.item.review_id), *one.destination))
 
 
 def _due(world: World, review_id: str, destination: Destination, slot: Slot, until: datetime) -> datetime:
@@ -383,7 +368,8 @@ def _heirs(world: World, review_id: str, slots: dict[Destination, list[Slot]]) -
             state = world.version(review_id, slot.transition.state)
             if state is None or world.route(start, destination, state) != "must":
                 continue
-            for when in world.config_times(start + INFLIGHT, world.h.end - SETTLE):
+            last = min(_sent_by(world, destination, start, None, state), world.h.end - SETTLE)
+            for when in world.config_times(start + INFLIGHT, last):
                 before, config = world.config_at(when - INFLIGHT), world.config_at(when)
                 if before is None or config is None or config.receiver(destination.receiver) is not None:
                     continue
