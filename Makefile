@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture simulate bench docs pictures wix-sdk clean
+.PHONY: demo test coverage torture simulate simulate-defects bench docs pictures wix-sdk clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -32,6 +32,10 @@ torture: .venv/installed
 # as the shortest timeline that still goes wrong: `SEEDS=17 make simulate`, `SEEDS=1-500 …`, `MINUTES=60 …`.
 simulate: .venv/installed
 	$(BIN)/python -m tests.simulation
+
+# Whether the simulator finds known defects, when they are put back one at a time.
+simulate-defects: .venv/installed
+	$(BIN)/python -m tests.simulation.defects
 
 # Wix's own client and parser of webhooks, for the tests that try the embedded Wix with them; needs node.
 wix-sdk:

@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shrink", type=float, default=120.0, help="seconds for each finding; 0: do not")
     parser.add_argument("--plan", action="store_true", help="only print the plan")
+    parser.add_argument("--find", default="", help="stop at the first seed that breaks one of these rules")
     parser.add_argument("--timeline", action="store_true", help="only print what happens")
     asked = parser.parse_args()
     minutes = asked.minutes or (5.0 if not asked.seeds else 1e6)
@@ -219,12 +220,15 @@ def _run(asked: argparse.Namespace, minutes: float) -> bool:
     jobs = iter(_until(_seeds(asked.seeds), minutes, short=asked.short))
     for result in _results(jobs, asked.processes):
         runs, weeks, cpu = runs + 1, weeks + result.weeks, cpu + result.cpu
-        if result.violations:
+        if result.violations and not asked.find:
             bad.append(result)
             rules.update({violation.rule for violation in result.violations})
             said = " ".join(dict.fromkeys(violation.rule for violation in result.violations))
             print(f"\rseed {result.seed}: {len(result.violations)} violations: {said}\033[K")
-        if result.notes:
+        if rule := next((each.rule for each in result.violations if each.rule in asked.find.split(",")), None):
+            print(f"seed {result.seed} after {runs} runs: {rule}")
+            return False
+        if result.notes and not asked.find:
             print(f"\rseed {result.seed}: {result.notes[0]}\033[K")
         if sys.stderr.isatty():
             print(f"\r{runs} runs, {weeks:.0f} weeks, {len(bad)} with findings\033[K", end="", file=sys.stderr)

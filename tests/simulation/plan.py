@@ -116,7 +116,8 @@ class _Generator:
     def __init__(self, seed: int, *, short: bool) -> None:
         self.random = random = Random(f"{seed} {short}")  # noqa: S311
         self.seed = seed
-        self.days = random.uniform(1, 3) if short else random.choice((3, 7, 7, 14, 14, 28, 28, 56, 90, 150))
+        self.short = short
+        self.days = random.uniform(0.5, 1.5) if short else random.choice((3, 7, 7, 14, 14, 28, 28, 56, 90, 150))
         share = random.choice((0.1, 0.2, 0.4))
         self.faults = [kind for kind in FAULTS if random.random() < share]
         self.others = {kind for kind in OTHERS if random.random() < random.choice((0.3, 0.6))}
@@ -153,7 +154,9 @@ class _Generator:
         events = sorted((event for event in self.events if event.at < length), key=lambda event: event.at)
         events = [replace(event, at=round(event.at, 3)) for event in events]
         latency = self.random.choice((0.0, 0.01, 0.1, 0.4))
-        return Plan(self.seed, length, 30 * HOUR, self.spec, latency, tuple(events))
+        # Long enough for quiet hours to end, and for what was throttled for a day.
+        settle = 14 * HOUR if self.short else 30 * HOUR
+        return Plan(self.seed, length, settle, self.spec, latency, tuple(events))
 
     def _number(self, rate: float, least: int = 0) -> int:
         """How often something happens that happens so many times a day."""
@@ -164,9 +167,7 @@ class _Generator:
     def _spec(self, *, short: bool) -> Json:
         random = self.random
         # Rounds are what takes time: in months they are rare.
-        every = random.choice(
-            ("15m", "30m", "1h", "1h") if short else ("30m", "1h", "2h") if self.days < 20 else ("2h", "4h")
-        )
+        every = random.choice(("30m", "1h", "1h") if short else ("30m", "1h", "2h") if self.days < 20 else ("2h", "4h"))
         receivers: list[Json] = [{"name": "owner", "email": ["owner@example.com"]}]
         if random.random() < 0.8:
             receivers.append({"name": "support", "slack": "C0000000001"})
@@ -290,13 +291,15 @@ class _Generator:
             length = min(length, random.choice((1200.0, 1.5 * HOUR, 1.5 * HOUR, 5 * HOUR)))
         if kind in {"disk_full", "state_locked"}:
             length = random.choice((60.0, 600.0, 3 * HOUR))
+        if self.short:
+            length = min(length, 5 * HOUR)
         args: Json = {"fault": kind, "length": length, "code": random.choice(FAULTS[kind]) or None}
         if kind in _ONE_CALL and random.random() < 0.6:
             args["calls"] = random.randint(1, 3)
         if random.random() < 0.2:
             args["share"] = 0.5
         if kind.endswith("throttled"):
-            args["retry_after"] = random.choice((1.0, 30.0, HOUR, DAY))
+            args["retry_after"] = random.choice((1.0, 30.0, HOUR, HOUR if self.short else DAY))
             args["length"] = min(length, 1200.0) if args["retry_after"] > 30 else length
         if kind == "wix_stale":
             args["retry_after"] = random.choice((600.0, 3 * HOUR, DAY))

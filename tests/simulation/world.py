@@ -19,7 +19,7 @@ from alerter.config import load_config
 from alerter.daemon import serve
 from alerter.demo.wix import App
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.errors import AlerterError
+from alerter.errors import AlerterError, ConfigError
 from tests.simulation import history as h
 from tests.simulation.commands import Commands
 from tests.simulation.faults import ActiveFaults
@@ -200,7 +200,8 @@ class World:
             how = "killed"
         elif not task.cancelled() and (error := task.exception()):
             how = "crashed"
-            self.notes.append(f"{self.true.now():%d %b %H:%M:%S} the daemon ended: {error!r}"[:300])
+            if not isinstance(error, ConfigError):
+                self.notes.append(f"{self.true.now():%d %b %H:%M:%S} the daemon ended: {error!r}"[:300])
             if not isinstance(error, AlerterError):
                 raise error
         self.spans[-1] = h.DaemonSpan(self.spans[-1].start, self.true.now(), how)

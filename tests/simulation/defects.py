@@ -1,0 +1,208 @@
+"""Known defects, put back one at a time: the simulator has to find each of them. `make simulate-defects`.
+
+A defect is a few replacements in the source of a copy of the package. What it replaces has to be there: a defect that
+no longer fits has to be written anew.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import alerter
+
+_PACKAGE = Path(alerter.__file__).parent
+_PROJECT = _PACKAGE.parent
+_SEEDS = 60
+
+
+@dataclass(frozen=True)
+class Defect:
+    """What is put back, and the rules of the oracle of which one has to be broken by it."""
+
+    name: str
+    replace: tuple[tuple[str, str, str], ...]
+    found_as: tuple[str, ...] = ()
+
+    def fits(self) -> list[str]:
+        """The replacements whose text is not in the package."""
+        return [
+            f"{file}: {old.strip().splitlines()[0]}"
+            for file, old, _ in self.replace
+            if old not in (_PACKAGE / file).read_text()
+        ]
+
+
+DEFECTS = (
+    Defect(
+        "a lowered threshold closes as raised",
+        (
+            (
+                "watch/triage.py",
+                "        if review.rating > known.review.rating:\n            return _close(Reason.RAISED, Closing.RAISED)\n"
+                "        return Verdict(Reason.ABOVE, Status.CLOSED)\n",
+                "        return _close(Reason.RAISED, Closing.RAISED)\n",
+            ),
+        ),
+        ("closed_to_none", "wrong_details", "not_due", "not_updated"),
+    ),
+    Defect(
+        "one answer without author erases a review",
+        (
+            (
+                "watch/triage.py",
+                "    return bool(known.authorless_since and as_of - known.authorless_since > apart / 2)\n",
+                "    return True\n",
+            ),
+        ),
+        ("erased_falsely",),
+    ),
+    Defect(
+        "a review is gone at the first look",
+        (
+            (
+                "watch/intake.py",
+                "fresh = {each.review.id for each in known if is_fresh(each, changes.now)}",
+                "fresh = set()",
+            ),
+        ),
+        ("not_due", "wrong_details", "erased_falsely", "closed_to_none"),
+    ),
+    Defect(
+        "a read is as old as its answer",
+        (("watch/intake.py", "min(asked_at or now, now))", "now)"),),
+        ("not_due", "wrong_details", "lost"),
+    ),
+    Defect(
+        "reminders do not count anew after a reopening",
+        (("watch/intake.py", "reminders.stop_reminders(self._state, site_id, changes.closed)", "pass"),),
+        ("reminder_missing", "reminder_early", "reminder_too_many"),
+    ),
+    Defect(
+        "a receiver gets alerts of every site",
+        (("watch/routing.py", "return receiver.sites is None or site in receiver.sites", "return True"),),
+        ("foreign",),
+    ),
+    Defect(
+        "quiet hours hold nothing",
+        (("watch/routing.py", "if receiver.quiet and not urgent else None", "if False else None"),),
+        ("quiet",),
+    ),
+    Defect(
+        "what was under way at a kill is forgotten",
+        (
+            (
+                "store/outbox.py",
+                "error = 'the process ended before the answer'\"\n",
+                'error = NULL, attempts = attempts"\n',
+            ),
+            ("store/outbox.py", "UPDATE messages SET status = 'in_doubt',", "UPDATE messages SET status = 'failed',"),
+        ),
+        ("lost", "pending", "failed_silently"),
+    ),
+    Defect(
+        "nobody looks whether a message in doubt has arrived",
+        (
+            (
+                "tell/slack.py",
+                "            channel = await self._conversation()\n            if message.thread and",
+                "            return None\n            channel = await self._conversation()\n            if message.thread and",
+            ),
+        ),
+        ("repeated", "repeat_unfounded"),
+    ),
+    Defect(
+        "each try of a mail has a Message-ID of its own",
+        (
+            (
+                "tell/email.py",
+                'mail["Message-ID"] = f"<{message.uid}>"',
+                'mail["Message-ID"] = f"<{message.attempts}.{message.uid}>"',
+            ),
+        ),
+        ("other_message_id", "repeated"),
+    ),
+    Defect(
+        "what is unsent of a closed review still leaves",
+        (("watch/intake.py", "return reviews.cancel_unsent(self._state, site.site_id, review.id)", "return True"),),
+        ("after_closing", "reminder_after_closing", "words_sent"),
+    ),
+    Defect(
+        "erased words stay in the write-ahead log",
+        (("store/state.py", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA data_version"),),
+        ("words_kept",),
+    ),
+    Defect(
+        "a clock that is set back stops the rounds",
+        (("rounds.py", "if abs(self._ahead() - ahead) > every / 2:", "if False:"),),
+        ("silent", "not_read", "lost", "reminder_missing"),
+    ),
+    Defect(
+        "an address that takes mail later is left out",
+        (("tell/email.py", "to_left=later, refused=", "to_left=(), refused="),),
+        ("address_left_out",),
+    ),
+    Defect(
+        "the checkpoint moves before what was read is recorded",
+        (
+            (
+                "watch/intake.py",
+                "        with self._state.transaction():\n            changes = self._begin(site, asked_at)\n            changes.silent",
+                "        reviews.advance(self._state, site.site_id, checkpoint)\n"
+                "        with self._state.transaction():\n            changes = self._begin(site, asked_at)\n            changes.silent",
+            ),
+        ),
+        ("lost", "not_read", "not_due", "late"),
+    ),
+)
+
+
+def search(defect: Defect, seeds: str, *, short: bool) -> tuple[bool, str]:
+    """Whether the simulator finds a defect within these seeds, and what it said."""
+    with tempfile.TemporaryDirectory(prefix="alerter-defect-") as name:
+        folder = Path(name)
+        shutil.copytree(_PACKAGE, folder / "alerter", ignore=shutil.ignore_patterns("__pycache__"))
+        for beside in ("tests", "templates"):
+            (folder / beside).symlink_to(_PROJECT / beside)
+        for file, old, new in defect.replace:
+            source = folder / "alerter" / file
+            source.write_text(source.read_text().replace(old, new))
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--find", ",".join(defect.found_as)),
+                *(["--short"] if short else []),
+            ],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return ended.returncode == 1, (ended.stdout.strip().splitlines() or [ended.stderr.strip()[-500:]])[0]
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Put known defects back, and see that the simulator finds each.")
+    parser.add_argument("--seeds", default=os.environ.get("SEEDS") or f"1-{_SEEDS}")
+    parser.add_argument("--long", action="store_true", help="runs of weeks and months")
+    parser.add_argument("--only", default="", help="a part of a defect's name")
+    asked = parser.parse_args()
+    missed = 0
+    for defect in (defect for defect in DEFECTS if asked.only in defect.name):
+        if misfits := defect.fits():
+            found, said = False, f"does not fit any more: {'; '.join(misfits)}"
+        else:
+            found, said = search(defect, asked.seeds, short=not asked.long)
+        missed += not found
+        print(f"{'found ' if found else 'MISSED'}  {defect.name}: {said}", flush=True)
+    print(f"{len(DEFECTS)} defects, {missed} missed")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
