@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,18 +40,29 @@ class Result:
 def simulate(seed: int, *, short: bool) -> Result:
     """Run a seed, and judge it."""
     begun = time.process_time()
-    history = world.run(plans.make(seed, short=short))
-    found = tuple(judge(history))
+    plan = plans.make(seed, short=short)
+    history, found = judged(plan)
     gc.collect()
     weeks = (history.end - history.start).total_seconds() / 604800
     return Result(seed, weeks, time.process_time() - begun, found, history.notes)
+
+
+def judged(plan: plans.Plan) -> tuple[History, tuple[Violation, ...]]:
+    """Run a plan, and judge it; a run that breaks off is a finding too."""
+    try:
+        history = world.run(plan)
+        return history, tuple(judge(history))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it has a seed
+        where = "".join(traceback.format_exception(error)[-2:])
+        broken = Violation("broken_off", "1", plans.START, f"{error!r}: {where}")
+        return History(plans.START, plans.START), (broken,)
 
 
 def shrunk(seed: int, rule: str, *, short: bool, seconds: float) -> tuple[plans.Plan, list[Violation]]:
     """The smallest plan of a seed that still breaks a rule, and how it does."""
 
     def broken(plan: plans.Plan) -> list[Violation]:
-        return [violation for violation in judge(world.run(plan)) if violation.rule == rule]
+        return [violation for violation in judged(plan)[1] if violation.rule == rule]
 
     plan = shrink(plans.make(seed, short=short), lambda plan: bool(broken(plan)), seconds)
     return plan, broken(plan)
@@ -174,6 +186,7 @@ def _results(jobs: Iterator[tuple[int, bool]], processes: int) -> Iterator[Resul
     if processes == 1:
         yield from map(_job, jobs)
         return
+    simulate(1, short=True)  # what is compiled once is there before the processes part
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=20) as pool:
         waiting = [pool.apply_async(_job, (job,)) for job in _some(jobs, processes)]
         while waiting:

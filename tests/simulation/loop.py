@@ -18,6 +18,8 @@ from typing import Any
 
 HOST = "127.0.0.1"
 _FIRST_PORT = 20000
+# More than this never has a reason to happen within one moment.
+_MOST_AT_ONCE = 300_000
 
 
 class Killed(BaseException):
@@ -236,6 +238,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.silent_fd = self._silent[0]
         self._arrives: dict[Transport, float] = {}
         self.jumps = 0
+        self._at_once = 0
 
     def close(self) -> None:
         if not self.is_closed():
@@ -265,11 +268,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if not scheduled:
                 raise Stuck
             self.jumps += 1
+            self._at_once = 0
             self._virtual = max(self._virtual, scheduled[0]._when)
         while scheduled and scheduled[0]._when <= self._virtual:
             handle = heapq.heappop(scheduled)
             handle._scheduled = False
             ready.append(handle)
+        self._at_once += len(ready)
+        if self._at_once > _MOST_AT_ONCE:
+            raise Stuck("time stands still: something is tried again and again without a wait")
         for _ in range(len(ready)):
             if not ready:
                 break

@@ -153,7 +153,7 @@ class _Generator:
                     getattr(self, f"_{kind}")(self.random.uniform(0, length))
         events = sorted((event for event in self.events if event.at < length), key=lambda event: event.at)
         events = [replace(event, at=round(event.at, 3)) for event in events]
-        latency = self.random.choice((0.0, 0.01, 0.1, 0.4))
+        latency = self.random.choice((0.01, 0.1, 0.4))
         # Long enough for quiet hours to end, and for what was throttled for a day.
         settle = 14 * HOUR if self.short else 30 * HOUR
         return Plan(self.seed, length, settle, self.spec, latency, tuple(events))
