@@ -169,6 +169,12 @@ def _seeds(text: str) -> Iterable[int]:
     return range(int(first), int(last or first) + 1)
 
 
+def _has(plan: plans.Plan, kinds: str) -> bool:
+    there = {event.args.get("fault", event.kind) for event in plan.events}
+    there |= {op for event in plan.events for op, *_ in event.args.get("ops", ())}
+    return not kinds or set(kinds.split(",")) <= there
+
+
 def _job(job: tuple[int, bool]) -> Result:
     return simulate(job[0], short=job[1])
 
@@ -211,6 +217,8 @@ def main() -> None:
     parser.add_argument("--shrink", type=float, default=120.0, help="seconds for each finding; 0: do not")
     parser.add_argument("--plan", action="store_true", help="only print the plan")
     parser.add_argument("--find", default="", help="stop at the first seed that breaks one of these rules")
+    parser.add_argument("--but", default="", help="but not these: 17:lost,18:late")
+    parser.add_argument("--having", default="", help="only seeds whose plans have all of these kinds of event or fault")
     parser.add_argument("--timeline", action="store_true", help="only print what happens")
     asked = parser.parse_args()
     minutes = asked.minutes or (5.0 if not asked.seeds else 1e6)
@@ -230,7 +238,8 @@ def _run(asked: argparse.Namespace, minutes: float) -> bool:
     runs, weeks, cpu, begun = 0, 0.0, 0.0, time.monotonic()
     rules: Counter[str] = Counter()
     bad: list[Result] = []
-    jobs = iter(_until(_seeds(asked.seeds), minutes, short=asked.short))
+    seeds = (seed for seed in _seeds(asked.seeds) if _has(plans.make(seed, short=asked.short), asked.having))
+    jobs = iter(_until(seeds, minutes, short=asked.short))
     for result in _results(jobs, asked.processes):
         runs, weeks, cpu = runs + 1, weeks + result.weeks, cpu + result.cpu
         if result.violations and not asked.find:
@@ -238,7 +247,10 @@ def _run(asked: argparse.Namespace, minutes: float) -> bool:
             rules.update({violation.rule for violation in result.violations})
             said = " ".join(dict.fromkeys(violation.rule for violation in result.violations))
             print(f"\rseed {result.seed}: {len(result.violations)} violations: {said}\033[K")
-        if rule := next((each.rule for each in result.violations if each.rule in asked.find.split(",")), None):
+        found = {each.rule for each in result.violations} & set(asked.find.split(","))
+        found -= {rule for rule in found if f"{result.seed}:{rule}" in asked.but.split(",")}
+        if found:
+            rule = min(found)
             print(f"seed {result.seed} after {runs} runs: {rule}")
             return False
         if result.notes and not asked.find:
