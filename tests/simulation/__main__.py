@@ -14,14 +14,14 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import count, islice
 
 from tests.simulation import plan as plans
 from tests.simulation import world
-from tests.simulation.history import History, Item
+from tests.simulation.history import History
 from tests.simulation.oracle import Violation, judge
 from tests.simulation.shrink import shrink
+from tests.simulation.timeline import timeline
 
 _MOST_SHRUNK = 10
 
@@ -66,99 +66,6 @@ def shrunk(seed: int, rule: str, *, short: bool, seconds: float) -> tuple[plans.
 
     plan = shrink(plans.make(seed, short=short), lambda plan: bool(broken(plan)), seconds)
     return plan, broken(plan)
-
-
-def timeline(history: History) -> list[str]:
-    """What happened, a line each."""
-    lines: list[tuple[datetime, str]] = []
-
-    def add(at: datetime, *said: object) -> None:
-        lines.append((at, " ".join(str(each) for each in said)))
-
-    def items(found: Iterable[Item]) -> str:
-        return ", ".join(
-            " ".join(str(each) for each in (item.kind, item.review_id or item.about, item.reason) if each)
-            + (f" {item.before or ''}→{item.after}" if item.after else "")
-            for item in found
-        )
-
-    for mail in history.mails:
-        add(
-            mail.time,
-            "mail",
-            mail.taken_for,
-            items(mail.items),
-            "" if mail.answered else "(no answer)",
-            mail.message_id[:6],
-        )
-    for call in history.slack:
-        add(
-            call.time,
-            "slack",
-            call.verb,
-            call.channel,
-            call.ts,
-            items(call.items),
-            "" if call.answered else "(no answer)",
-        )
-    for attempt in history.attempts:
-        add(
-            attempt.time,
-            "refused",
-            attempt.service,
-            attempt.target,
-            attempt.method or "",
-            attempt.outcome,
-            items(attempt.items),
-        )
-    for event in history.reviews:
-        after = event.after
-        add(event.time, "review", event.change, after.review_id, f"{after.rating} stars, version {after.version}")
-    for hook in history.webhooks:
-        add(
-            hook.time,
-            "webhook",
-            hook.event,
-            hook.review_id,
-            f"version {hook.version}",
-            "taken" if hook.taken else "not taken",
-        )
-    for version in history.configs:
-        add(version.time, "config", version.how, f"in force {version.in_force}", version.config)
-    for span in history.daemon:
-        add(span.start, "daemon starts")
-        if span.end:
-            add(span.end, "daemon", span.ended_by)
-    for run in history.runs:
-        add(run.start, "run", run)
-    for fault in history.faults:
-        add(fault.start, "fault", fault)
-    for read in history.reads:
-        if read.shown or read.absent or not read.arrived:
-            add(
-                read.time,
-                "read",
-                read.by,
-                read.site_id[:4],
-                read.shown,
-                f"absent {read.absent}" if read.absent else "",
-                "" if read.arrived else "(did not arrive)",
-                "(wrong)" if read.wrong else "",
-            )
-    for status in history.statuses:
-        add(
-            status.time,
-            "status",
-            status.exit_code,
-            f"pending {status.pending}, failed {status.failed}",
-            status.troubles,
-            status.parked,
-            [site.site_id[:4] for site in status.sites if site.trouble],
-        )
-    for storage in history.storage:
-        if storage.found:
-            add(storage.time, "storage", {review for review, _, _ in storage.found})
-    return [f"{at:%a %d %b %H:%M:%S}  {said}" for at, said in sorted(lines, key=lambda line: line[0])]
 
 
 def _seeds(text: str) -> Iterable[int]:
@@ -287,5 +194,5 @@ if __name__ == "__main__":
     # The order of sets is a part of what a seed decides.
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - itself once more
     main()

@@ -86,9 +86,9 @@ class Commands:
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(io.StringIO()),
-            mock.patch("alerter.clock.Clock", lambda: self._world.machine),
-            mock.patch("alerter.cli._load", lambda *_, **__: self._world.load()),
-            mock.patch("alerter.cli.log_to_stderr", lambda *_, **__: None),
+            mock.patch("alerter.clock.Clock", return_value=self._world.machine),
+            mock.patch("alerter.cli._load", side_effect=lambda *_, **__: self._world.load()),
+            mock.patch("alerter.cli.log_to_stderr"),
             mock.patch.object(asyncio, "run", self._world.loop.run_nested),  # type: ignore[attr-defined]
             mock.patch.dict(os.environ, SECRETS),
         ):

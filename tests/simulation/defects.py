@@ -39,13 +39,17 @@ class Defect:
         ]
 
 
+_ADVANCES_FIRST = """        seen: Counter[Reason] = Counter()
+        reviews.advance(self._state, site.site_id, checkpoint)
+        with self._state.transaction():
+"""
+
 DEFECTS = (
     Defect(
         "a lowered threshold closes as raised",
         (
             (
                 "watch/triage.py",
-                "        if review.rating > known.review.rating:\n            return _close(Reason.RAISED, Closing.RAISED)\n"
                 "        return Verdict(Reason.ABOVE, Status.CLOSED)\n",
                 "        return _close(Reason.RAISED, Closing.RAISED)\n",
             ),
@@ -115,8 +119,8 @@ DEFECTS = (
         (
             (
                 "tell/slack.py",
-                "            channel = await self._conversation()\n            if message.thread and",
-                "            return None\n            channel = await self._conversation()\n            if message.thread and",
+                "            channel = await self._conversation()\n            if message.thread",
+                "            return None\n            if message.thread",
             ),
         ),
         ("repeated", "repeat_unfounded"),
@@ -163,9 +167,8 @@ DEFECTS = (
         (
             (
                 "watch/intake.py",
-                "        with self._state.transaction():\n            changes = self._begin(site, asked_at)\n            changes.silent",
-                "        reviews.advance(self._state, site.site_id, checkpoint)\n"
-                "        with self._state.transaction():\n            changes = self._begin(site, asked_at)\n            changes.silent",
+                "        seen: Counter[Reason] = Counter()\n        with self._state.transaction():\n",
+                _ADVANCES_FIRST,
             ),
         ),
         ("lost", "not_read", "not_due", "late"),

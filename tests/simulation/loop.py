@@ -255,15 +255,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         As asyncio's own, but that nothing is selected, and that it may be run within itself.
         """
         scheduled, ready = self._scheduled, self._ready
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
-            self._timer_cancelled_count -= 1
-        if len(scheduled) > 100 and self._timer_cancelled_count > len(scheduled) // 2:
-            for handle in scheduled:
-                handle._scheduled = not handle._cancelled
-            scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
-            heapq.heapify(scheduled)
-            self._timer_cancelled_count = 0
+        self._forget_cancelled()
         if not ready and not self._stopping:
             if not scheduled:
                 raise Stuck
@@ -283,6 +275,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
+
+    def _forget_cancelled(self) -> None:
+        scheduled = self._scheduled
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+            self._timer_cancelled_count -= 1
+        if len(scheduled) > 100 and self._timer_cancelled_count > len(scheduled) // 2:
+            for handle in scheduled:
+                handle._scheduled = not handle._cancelled
+            scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
+            heapq.heapify(scheduled)
+            self._timer_cancelled_count = 0
 
     def run_nested(self, main: Any) -> Any:
         """What `asyncio.run` is to a command that runs within the simulation; everything else goes on meanwhile."""

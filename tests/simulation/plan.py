@@ -1,4 +1,7 @@
-"""What happens in a run, chosen by a seed. Each seed enables its own kinds of event, so that rare combinations come up."""
+"""What happens in a run, chosen by a seed.
+
+Each seed enables its own kinds of event, so that rare combinations come up.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from tests.simulation.kinds import FAULTS, LENGTHS, ONE_CALL, OTHERS, TRIED_OFTEN
 from tests.simulation.setup import SITE_IDS
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -54,59 +58,6 @@ class Plan:
         ]
 
 
-# Kinds of fault: how they are scoped, and the codes that they may have.
-FAULTS: Mapping[str, tuple[str, ...]] = {
-    "wix_down": ("503", "drop", "hang", "500"),
-    "wix_throttled": ("429",),
-    "wix_nonsense": ("html", "json"),
-    "wix_stale": ("",),
-    "wix_empty": ("",),
-    "wix_unauthorized": ("401", "403"),
-    "wix_private_forbidden": ("403",),
-    "wix_token": ("500", "401"),
-    "wix_no_author": ("",),
-    "slack_down": ("503", "drop", "hang", "internal_error"),
-    "slack_throttled": ("429",),
-    "slack_auth": ("invalid_auth", "token_revoked", "account_inactive"),
-    "slack_channel_refused": (
-        "channel_not_found",
-        "is_archived",
-        "not_in_channel",
-        "no_permission",
-        "restricted_action",
-    ),
-    "slack_message_refused": ("invalid_blocks", "msg_too_long"),
-    "slack_update_refused": ("update_failed", "cant_update_message", "channel_not_found", "edit_window_closed"),
-    "slack_dropped_before": ("",),
-    "slack_dropped_after": ("",),
-    "slack_nonsense": ("html", "json"),
-    "slack_history_limited": ("429",),
-    "smtp_down": ("421 4.3.2 not available", "drop", "554 5.3.2 no"),
-    "smtp_busy": ("451 4.3.0 try again later", "452 4.3.1 full"),
-    "smtp_auth": ("535",),
-    "smtp_address_hard": ("550 5.1.1 no such user", "553 5.1.2 never"),
-    "smtp_address_soft": ("450 4.2.1 later", "452 4.2.2 over quota"),
-    "smtp_message_refused": ("554 5.7.1 no", "552 5.3.4 too large"),
-    "smtp_dropped_before": ("",),
-    "smtp_dropped_after": ("",),
-    "smtp_nonsense": ("",),
-    "disk_full": ("",),
-    "state_locked": ("",),
-}
-OTHERS = (
-    "edited", "rated", "replied", "unreplied", "moderated", "deleted", "anonymized", "voted", "imported", "late",
-    "hooks", "config", "config_faulty", "kill", "stop", "clock_step", "backfill", "retry", "reply", "backup", "restore",
-    "quiet", "reminders", "summary", "prune",
-)  # fmt: skip
-_LENGTHS = (60.0, 300.0, 1200.0, HOUR, 5 * HOUR, DAY, 3 * DAY)
-# While these last, alerter tries again each minute: days of that take too much of the time that there is.
-_TRIED_OFTEN = {"slack_down", "slack_nonsense", "slack_dropped_before", "slack_dropped_after", "smtp_down", "smtp_busy",
-                "smtp_nonsense", "smtp_dropped_before", "smtp_dropped_after", "smtp_address_soft"}  # fmt: skip
-# A fault that is spelt out for a few calls is as likely as one that lasts.
-_ONE_CALL = {"slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_dropped_before", "smtp_dropped_after",
-             "smtp_nonsense", "wix_no_author", "wix_stale", "wix_nonsense", "wix_empty"}  # fmt: skip
-
-
 def make(seed: int, *, short: bool = False) -> Plan:
     """The plan of a seed; a short one covers some days."""
     return _Generator(seed, short=short).plan()
@@ -114,7 +65,7 @@ def make(seed: int, *, short: bool = False) -> Plan:
 
 class _Generator:
     def __init__(self, seed: int, *, short: bool) -> None:
-        self.random = random = Random(f"{seed} {short}")  # noqa: S311
+        self.random = random = Random(f"{seed} {short}")
         self.seed = seed
         self.short = short
         self.days = random.uniform(0.5, 1.5) if short else random.choice((3, 7, 7, 14, 14, 28, 28, 56, 90, 150))
@@ -286,15 +237,15 @@ class _Generator:
 
     def _fault(self, kind: str, at: float) -> None:
         random = self.random
-        length = random.choice(_LENGTHS)
-        if kind in _TRIED_OFTEN:
+        length = random.choice(LENGTHS)
+        if kind in TRIED_OFTEN:
             length = min(length, random.choice((1200.0, 1.5 * HOUR, 1.5 * HOUR, 5 * HOUR)))
         if kind in {"disk_full", "state_locked"}:
             length = random.choice((60.0, 600.0, 3 * HOUR))
         if self.short:
             length = min(length, 5 * HOUR)
         args: Json = {"fault": kind, "length": length, "code": random.choice(FAULTS[kind]) or None}
-        if kind in _ONE_CALL and random.random() < 0.6:
+        if kind in ONE_CALL and random.random() < 0.6:
             args["calls"] = random.randint(1, 3)
         if random.random() < 0.2:
             args["share"] = 0.5

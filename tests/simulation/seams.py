@@ -6,7 +6,6 @@ know whose they are, so that one dies with its process, and that a disk can be f
 
 import asyncio
 import contextlib
-import datetime as real
 import os
 import random
 import sqlite3
@@ -146,10 +145,10 @@ class _Chance:
     """Gives out generators of random numbers that follow from one seed."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
 
     def generator(self, seed: object = None) -> random.Random:
-        return random.Random(self._random.getrandbits(64) if seed is None else seed)  # noqa: S311
+        return random.Random(self._random.getrandbits(64) if seed is None else seed)
 
     def bytes(self, number: int) -> bytes:
         return self._random.randbytes(number)
@@ -163,7 +162,7 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
     """
     chance = _Chance(seed)
 
-    class Now(real.datetime, metaclass=_AnyDatetime):
+    class Now(datetime, metaclass=_AnyDatetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             moment = clock.now()
@@ -203,4 +202,4 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
 
 class _AnyDatetime(type):
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, real.datetime)
+        return isinstance(instance, datetime)

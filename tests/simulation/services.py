@@ -122,10 +122,8 @@ class SimWix(EmbeddedWix):
         asked = _asked_ids(body)
         if request.method == "GET":
             asked = [request.match_info["id"]]
-        shown = []
         reviews = [] if answer is None else answer["reviews"] if "reviews" in answer else [answer["review"]]
-        for review in reviews:
-            shown.append((review["id"], self.version(site_id, review)))
+        shown = [(review["id"], self.version(site_id, review)) for review in reviews]
         ids = {review_id for review_id, _ in shown}
         read = h.Read(
             self.clock.now(),

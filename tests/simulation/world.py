@@ -47,11 +47,11 @@ class World:
         self.plan = plan
         self.folder = folder
         self.loop = asyncio.get_running_loop()
-        self.random = Random(plan.seed)  # noqa: S311
+        self.random = Random(plan.seed)
         self.true = TrueClock(START)
         self.machine = MachineClock(START)
         self.disk = Disk()
-        self.faults = ActiveFaults(Random(plan.seed + 1))  # noqa: S311
+        self.faults = ActiveFaults(Random(plan.seed + 1))
         self.wix = SimWix(self.faults, clock=self.true)
         self.slack = SimSlack(self.faults, clock=self.true)
         self.mailbox = SimMailbox(self.faults, username="alerts", password=SECRETS["SMTP_PASSWORD"], clock=self.true)
@@ -299,9 +299,9 @@ def signer() -> Webhooks:
 
 def run(plan: Plan) -> h.History:
     """Let a plan happen; returns what happened."""
-    shm = Path("/dev/shm")  # noqa: S108 - a disk that is memory
+    shm = Path("/dev/shm")  # a disk that is memory
     folder = Path(tempfile.mkdtemp(prefix="alerter-simulation-", dir=shm if shm.is_dir() else None))
-    chance = Random(plan.seed + 2)  # noqa: S311
+    chance = Random(plan.seed + 2)
     loop = VirtualLoop((lambda: chance.uniform(0.2, 1) * plan.latency) if plan.latency else lambda: 0.0)
     loop.set_exception_handler(_ignore_the_dead)
     gc.collect()
