@@ -10,6 +10,7 @@ import os
 import random
 import sqlite3
 import ssl
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -25,10 +26,7 @@ import httpx
 import jinja2
 import jwt.api_jwt
 
-import alerter.rounds
-import alerter.store.state
-import alerter.tell.dispatch
-import alerter.wiring
+import alerter.daemon  # noqa: F401 - all that a daemon is made of is there before it is entered
 from alerter.clock import Clock
 from tests.simulation.loop import Killed, Process, current
 
@@ -189,11 +187,14 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
         (jinja2.Environment, "compile", _COMPILE),
         (sqlite3, "connect", connect),
         (os, "urandom", chance.bytes),
-        (alerter.tell.dispatch, "Random", chance.generator),
-        (alerter.wiring, "_random", chance.generator()),
-        (alerter.tell.dispatch, "_LOOK_AGAIN", tick),
-        (alerter.rounds, "_HOUSE_EVERY", tick),
     ]
+    # Alerter's own chance, and how often those look again who have nothing to do, wherever these are.
+    own: dict[str, Any] = {"Random": chance.generator, "_LOOK_AGAIN": tick, "_HOUSE_EVERY": tick}
+    for module_name, module in sorted(sys.modules.items()):
+        if module_name.startswith("alerter."):
+            seams += [(module, name, value) for name, value in own.items() if hasattr(module, name)]
+            if isinstance(getattr(module, "_random", None), random.Random):
+                seams.append((module, "_random", chance.generator()))
     with contextlib.ExitStack() as stack:
         for module, name, value in seams:
             stack.enter_context(mock.patch.object(module, name, value))
