@@ -10,6 +10,7 @@ from tests.simulation import history as h
 
 _LINE = re.compile(r"\[\[(\w+)\|([^\]]*)\]\]")
 _ENDS = {"Answered": "answered", "Raised": "raised", "Rejected": "rejected", "Deleted": "gone"}
+_WORD = re.compile(r"Zq[tb](r\d+)x\d+z")
 _OF_REVIEWS = ("new", "lowered", "reminder", "closed")
 
 _REVIEW = (
@@ -41,7 +42,23 @@ def read_items(text: str) -> tuple[h.Item, ...]:
     found: dict[h.Item, None] = {}
     for kind, fields in _LINE.findall(text):
         found[_item(kind, fields.split("|"))] = None
-    return tuple(found)
+    return tuple(found) or _unmarked(text)
+
+
+def _unmarked(text: str) -> tuple[h.Item, ...]:
+    """The same of a message by the built-in templates, which stand in where ours are refused: by its words."""
+    review_ids = dict.fromkeys(_WORD.findall(text))
+    if not review_ids:
+        return ()
+    rating = re.search(r"(\d) of 5", text)
+    after = int(rating[1]) if rating else None
+    lowered = re.search(r"lowered from (\d)", text)
+    kind: h.AlertKind = "lowered" if lowered else "reminder" if "still unanswered" in text.lower() else "new"
+    before = int(lowered[1]) if lowered else None
+    reason: Any = next((name for word, name in _ENDS.items() if re.search(rf"^{word}\b", text, re.MULTILINE)), None)
+    if reason:
+        return tuple(h.Item("closed", each, after=after, reason=reason) for each in review_ids)
+    return tuple(h.Item(kind, each, before=before, after=after) for each in review_ids)
 
 
 def _item(kind: str, fields: list[str]) -> h.Item:

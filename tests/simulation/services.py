@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -22,7 +21,6 @@ from tests.simulation.reading import read_items, repeats, said_in_blocks
 
 # Longer than any client waits.
 _FOR_EVER = 700.0
-_MARK = re.compile(r"\[\[\w+\|([^|\]]+)")
 
 
 def process_of(request: web.Request) -> Process:
@@ -203,7 +201,7 @@ class SimSlack(EmbeddedSlack):
         if method == "chat.update" and (fault := self.wrong.hit("slack_update_refused", **what)):
             return answer_of(fault)
         if method in {"chat.postMessage", "chat.update"}:
-            named = _MARK.findall(str(args.get("text", "")))
+            named = [item.review_id for item in read_items(str(args.get("text", "")))]
             if fault := self.wrong.hit("slack_message_refused", review_id=named, **what):
                 return answer_of(fault)
         for kind in ("slack_dropped_before", "slack_dropped_after", "slack_nonsense"):
