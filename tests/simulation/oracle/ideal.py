@@ -31,7 +31,7 @@ class Ideal:
     """Plays some days of reviews against the table of the design."""
 
     def __init__(self, seed: int, days: int = 4) -> None:
-        self.random = Random(seed)  # noqa: S311
+        self.random = Random(seed)
         self.scene = Scene(days, IDEAL)
         self.known: dict[str, Known] = {}
         self.free = at(0)
