@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -52,9 +52,11 @@ class _Rerouting:
         destinations.rename(self._state, pairs.items())
         there = {name for name, each in self._before.items() if each.present} | set(pairs.values())
         gone = rerouting.queued_for_others(self._state, self._receivers)
-        cancelled = [*gone, *self._unfit(self._changed(pairs))]
+        changed = self._changed(pairs)
+        cancelled = [*gone, *self._unfit(rerouting.queued(self._state, changed))]
         rerouting.cancel(self._state, cancelled)
-        rerouting.forget_updates(self._state, self._receivers)
+        rerouting.leave_as_sent(self._state, self._unfit(rerouting.partly_taken(self._state, changed)))
+        rerouting.leave_others_as_sent(self._state, self._receivers)
         # Without a record of an earlier config nothing can be said to be new in this one.
         new = [name for name in self._after if name not in there] if self._before else []
         added = self._offered(cancelled, new)
@@ -77,9 +79,8 @@ class _Rerouting:
             if name not in before or before[name].rules != each.rules or name in pairs.values()
         ]
 
-    def _unfit(self, changed: Sequence[str]) -> list[Queued]:
-        """What waits for these destinations and may not go there any more; what a summary shows is cut to fit."""
-        waiting = rerouting.queued(self._state, changed)
+    def _unfit(self, waiting: Sequence[Queued]) -> list[Queued]:
+        """What may not go to its destination any more; what a summary shows is cut to fit."""
         found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
         kept: list[Queued] = []
         unfit: list[Queued] = []
@@ -96,8 +97,8 @@ class _Rerouting:
 
     def _offered(self, cancelled: Sequence[Queued], new: Sequence[str]) -> list[Queued]:
         """What goes to other destinations in place of what was cancelled."""
-        groupings = {each.alert: each.grouping for each in cancelled}
-        recipients = rerouting.recipients(self._state, groupings) if new else {}
+        before = {each.alert: each for each in cancelled}
+        recipients = rerouting.recipients(self._state, before) if new else {}
         offered: list[Queued] = []
         of_summaries: dict[int, Alert] = {}
         for number, alert, review in self._alerts(cancelled if new else ()):
@@ -108,7 +109,7 @@ class _Rerouting:
                 if destination not in have and not addresses <= reached:
                     reached |= addresses
                     due_at = self._due_at(destination, alert, review) or _AT_ONCE
-                    offered.append(Queued(number, destination, groupings[number], due_at))
+                    offered.append(replace(before[number], destination=destination, due_at=due_at))
             if alert.kind is AlertKind.SUMMARY:
                 of_summaries[number] = alert
         self._cut_summaries([each for each in offered if each.alert in of_summaries], of_summaries)

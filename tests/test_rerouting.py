@@ -201,6 +201,24 @@ async def test_a_message_in_doubt_that_holds_nothing_else_is_dropped(
     assert not [each for each in mailbox.mails if "Hard" in each.text]
 
 
+@pytest.mark.parametrize("change", ["narrowed", "removed"])
+async def test_no_further_address_gets_a_mail_that_its_receiver_may_not_get_any_more(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, state: State, change: str
+) -> None:
+    two = mail("owner").replace('com"]', 'com", "second@example.com"]')
+    assert await once(load(two, mail("ops")), clock)
+    mailbox.refuse["second@example.com"] = "450 4.2.1 Later"
+    wix.add(SITE, {"content": {"rating": 1, "title": "Hard"}})
+    await once(load(two, mail("ops")), clock, minutes=1)
+    assert len(mails(mailbox, "owner")) == 1
+    mailbox.refuse.clear()
+    narrowed = two + 'sites = ["Café"]\n' if change == "narrowed" else ""
+    for _ in range(2):
+        await once(load(narrowed, mail("ops")), clock, hours=2)
+    assert not [each for each in mails(mailbox, "second") if "Hard" in each.text]
+    assert not state.rows("SELECT * FROM messages WHERE to_left IS NOT NULL")
+
+
 async def test_trouble_of_a_site_that_a_receiver_does_not_get_any_more_is_not_sent_to_it(
     load: Load, state: State, clock: SetClock
 ) -> None:
@@ -312,7 +330,8 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
         assert not state.rows("SELECT * FROM messages WHERE stale > 0")
         clock.advance(days=2)
         assert await once(less, clock)
-        assert await prune(state, clock.now(), timedelta(days=1)) == 1
+        window, keep = less.poll.rescan_window, timedelta(days=1)
+        assert await prune(state, clock.now(), keep, window=window, destinations=less.destinations()) == 1
 
 
 async def test_a_renamed_receiver_gets_what_waited_and_goes_on_with_its_messages(

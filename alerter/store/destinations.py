@@ -61,8 +61,8 @@ def rename(state: State, pairs: Iterable[tuple[str, str]]) -> None:
         )
         state.execute("UPDATE messages SET destination = :new WHERE destination = :old", names)
         state.execute("DELETE FROM destinations WHERE destination = :old", names)
-        # A mail that some addresses have stays what it is, for `alerter retry`.
-        failed = "(SELECT id FROM messages WHERE destination = :new AND status = 'failed' AND to_left IS NULL)"
+        # What may have arrived stays what it is, for `alerter retry`.
+        failed = "(SELECT id FROM messages WHERE destination = :new AND status = 'failed' AND lost = 0)"
         state.execute(
             "UPDATE deliveries SET status = 'pending', message = NULL"
             f" WHERE destination = :new AND status = 'failed' AND message IN {failed}",

@@ -22,6 +22,7 @@ class Queued:
     destination: str
     grouping: Grouping
     due_at: datetime
+    priority: int = 0
 
 
 def queued(state: State, destinations: Collection[str]) -> list[Queued]:
@@ -42,14 +43,27 @@ def queued_for_others(state: State, destinations: Collection[str]) -> list[Queue
     )
 
 
+def partly_taken(state: State, destinations: Collection[str]) -> list[Queued]:
+    """What some addresses of these destinations have, and others are still to get."""
+    return _queued(
+        state,
+        "message IN (SELECT id FROM messages WHERE status = 'sent' AND to_left IS NOT NULL"
+        " AND destination IN (SELECT value FROM json_each(?)))",
+        [json.dumps(list(destinations))],
+    )
+
+
 def held(state: State, now: datetime) -> list[Queued]:
     """What is held for quiet hours."""
     return _queued(state, "status = 'pending' AND message IS NULL AND due_at > ?", [to_ms(now)])
 
 
 def _queued(state: State, where: str, params: Sequence[Any]) -> list[Queued]:
-    rows = state.rows(f"SELECT alert, destination, grouping, due_at FROM deliveries WHERE {where}", params)
-    return [Queued(row["alert"], row["destination"], Grouping(row["grouping"]), from_ms(row["due_at"])) for row in rows]
+    rows = state.rows(f"SELECT alert, destination, grouping, due_at, priority FROM deliveries WHERE {where}", params)
+    return [
+        Queued(row["alert"], row["destination"], Grouping(row["grouping"]), from_ms(row["due_at"]), row["priority"])
+        for row in rows
+    ]
 
 
 def alerts(state: State, ids: Iterable[int]) -> Iterator[tuple[int, Alert, Review | None]]:
@@ -87,9 +101,10 @@ def cancel(state: State, deliveries: Sequence[Queued]) -> None:
 def add(state: State, deliveries: Sequence[Queued]) -> None:
     """Queue deliveries, also where they were cancelled before."""
     state.execute_many(
-        "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
-        " VALUES (:alert, :destination, 'pending', :grouping, :due) ON CONFLICT (alert, destination) DO UPDATE"
-        " SET status = 'pending', message = NULL, grouping = excluded.grouping, due_at = excluded.due_at"
+        "INSERT INTO deliveries (alert, destination, status, grouping, due_at, priority)"
+        " VALUES (:alert, :destination, 'pending', :grouping, :due, :priority)"
+        " ON CONFLICT (alert, destination) DO UPDATE SET status = 'pending', message = NULL,"
+        " grouping = excluded.grouping, due_at = excluded.due_at, priority = excluded.priority"
         " WHERE deliveries.status = 'cancelled'",
         [
             {
@@ -97,6 +112,7 @@ def add(state: State, deliveries: Sequence[Queued]) -> None:
                 "destination": each.destination,
                 "grouping": each.grouping,
                 "due": to_ms(each.due_at),
+                "priority": each.priority,
             }
             for each in deliveries
         ],
@@ -151,10 +167,21 @@ def has_unrouted(state: State, site_id: str) -> bool:
     )
 
 
-def forget_updates(state: State, destinations: Collection[str]) -> None:
-    """Keep no messages for an update that went to other destinations."""
+def leave_as_sent(state: State, partly: Sequence[Queued]) -> None:
+    """Try no further addresses of the mails that hold one of these deliveries."""
+    state.execute_many(
+        "UPDATE messages SET to_left = NULL, due_at = NULL"
+        " WHERE id = (SELECT message FROM deliveries WHERE alert = :alert AND destination = :destination)",
+        [{"alert": each.alert, "destination": each.destination} for each in partly],
+    )
+
+
+def leave_others_as_sent(state: State, destinations: Collection[str]) -> None:
+    """Change no message that went to other destinations, and try no further addresses of theirs."""
     state.execute(
-        "UPDATE messages SET stale = 0 WHERE stale > 0 AND destination NOT IN (SELECT value FROM json_each(?))",
+        "UPDATE messages SET stale = 0, erase = 0, to_left = NULL, due_at = NULL, failing_since = NULL"
+        " WHERE status = 'sent' AND (stale > 0 OR to_left IS NOT NULL)"
+        " AND destination NOT IN (SELECT value FROM json_each(?))",
         [json.dumps(list(destinations))],
     )
 
