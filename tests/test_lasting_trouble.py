@@ -107,8 +107,9 @@ async def begin(
     """Starts a daemon whose site has been read; again, it is the next one on the same state file."""
     async with AsyncExitStack() as stack:
 
-        async def begin(receivers: str | None = None, extra: str = "") -> Life:
+        async def begin(receivers: str | None = None, extra: str = "", head: str = "") -> Life:
             path = write_config(wix, slack, mailbox, receivers=receivers, extra=extra)
+            path.write_text(f"{head}\n{path.read_text()}")
             config = load_config(path, SECRETS, secrets=True)
             take_over(state, config, clock)
             life = Life(config, state, clock, await stack.enter_async_context(open_house(config, state, clock)), wix)

@@ -73,11 +73,12 @@ class Renderer:
         """Record that a service refuses what the owner's template of a message makes.
 
         The built-in one is used from then on, until the owner changes a template. False where the
-        owner has no templates. `ending` is that of the medium: `.slack.json` or `.html`.
+        owner has no such template. `ending` is that of the medium: `.slack.json` or `.html`.
         """
-        if self._own is None or not self._present():
-            return False
         name = f"{self._values(message, test=False)[0]}{ending}"
+        files = (self._present() or ()) if self._own else ()
+        if not any(file == name or file.startswith("_") for file, _ in files):
+            return False
         self._refused.add(name)
         self._broke(name, RenderError(f"template {name}: {reason}", f"{name}: {reason}"))
         return True
@@ -94,7 +95,7 @@ class Renderer:
                 self._refused.discard(name)
         return dict(self._faults)
 
-    def _present(self) -> object:
+    def _present(self) -> list[tuple[str, int]] | None:
         """What the owner's templates are like just now."""
         try:
             return [(file.name, file.stat().st_mtime_ns) for file in sorted(self._folder.iterdir())]
