@@ -143,6 +143,9 @@ class _Story:
             return f"whether it arrived is in doubt; it {look}"
         if delivery.due_at > self._now:
             return f"hears of it at {self._at(delivery.due_at)}, when its quiet hours end"
+        theirs = (each for alert in self._alerts for each in alert.deliveries)
+        if any(each.in_doubt and each.destination == delivery.destination for each in theirs):
+            return "waits until it is known whether the message before about this review arrived"
         return "is due now; a running daemon sends it, or `alerter run --once`"
 
     def _of_review(self) -> Iterator[str]:

@@ -317,6 +317,26 @@ async def test_what_is_asked_for_one_by_one_comes_one_by_one(desk: Desk, slack: 
     assert posted(slack) == [[name] for name in many(15)]
 
 
+async def test_a_new_review_leaves_before_what_a_backfill_sends_one_by_one(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    with desk.state.transaction():
+        now, ids = clock.now(), many(100, "past")
+        put_reviews(desk.state, SITE, [Known(review(each, title=f"<{each}>"), Status.OPEN) for each in ids], now)
+        alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each, {"backfill": True}) for each in ids]
+        raise_alerts(desk.state, [Raised(alert, [("slack:support", None)], EACH) for alert in alerts], now)
+    await desk.work(within=9.5)
+    assert posted(slack) == [[name] for name in ids[:10]]
+    clock.advance(seconds=1)
+    queue(desk.state, "new")
+    began = clock.monotonic()
+    assert await desk.step() is None
+    assert posted(slack)[10:] == [["new"]]
+    assert clock.monotonic() == began
+    await desk.work()
+    assert posted(slack)[11:] == [[name] for name in ids[10:]]
+
+
 async def test_what_is_asked_for_as_a_digest_comes_as_one(desk: Desk, slack: EmbeddedSlack) -> None:
     queue(desk.state, *many(3), grouping=DIGEST)
     await desk.work()

@@ -155,6 +155,45 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     assert "`alerter retry`" in parked
 
 
+async def test_what_waits_for_a_message_in_doubt_about_its_review_says_so(
+    load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    config = load()
+    await once(config, clock)
+    put(wix, clock, "r1", rating=2)
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await once(config, clock)
+    slack.throttle("conversations.history", 300)
+    wix.change(SITE, "r1", content={"rating": 1})
+    clock.advance(seconds=10)
+    await once(config, clock)
+    assert [step for step in steps(config, clock, "r1") if "team (Slack)" in step] == [
+        "- team (Slack): whether it arrived is in doubt; it is looked for before it is sent again",
+        "- team (Slack): waits until it is known whether the message before about this review arrived",
+    ]
+
+
+async def test_a_mail_that_some_addresses_have_says_so_until_all_have_it(
+    load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    config = load()
+    path = config.state.parent / "config.toml"
+    path.write_text(path.read_text().replace(f'["{OWNER}"]', f'["{OWNER}", "full@example.com"]'))
+    config = load_config(path, SECRETS, secrets=True)
+    mailbox.refuse["full@example.com"] = "452 4.2.2 mailbox full"
+    await once(config, clock)
+    put(wix, clock, "r1")
+    await once(config, clock)
+    assert "- owner (email): some of its addresses have it; the others are tried again" in steps(config, clock, "r1")
+    row = next(line for line in story(config, clock, "r1") if line.startswith("  owner"))
+    assert row.split()[2] == "sent"
+    assert row.endswith("1 of its addresses did not take it yet")
+    mailbox.refuse.clear()
+    clock.advance(minutes=2)
+    await once(config, clock)
+    assert not [step for step in steps(config, clock, "r1") if "some of its addresses" in step]
+
+
 async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from alerter.demo.slack import EmbeddedSlack
 from tests.conftest import words_of
-from tests.test_lasting_trouble import Begin, Life, begin, mailed, slack, wix
+from tests.test_lasting_trouble import Begin, Life, begin, slack, wix
 
 __all__ = ["begin", "slack", "wix"]
 

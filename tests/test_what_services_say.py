@@ -14,7 +14,7 @@ from alerter.store import blocks, troubles
 from alerter.web.health import Health
 from alerter.wiring import open_outlets, open_wix
 from tests.conftest import CHANNEL, SECRETS, SetClock
-from tests.test_lasting_trouble import Begin, Life, begin, life, slack, wix
+from tests.test_lasting_trouble import Life, begin, life, slack, wix
 
 __all__ = ["begin", "life", "slack", "wix"]
 
