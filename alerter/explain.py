@@ -124,8 +124,10 @@ class _Story:
             return "some of its addresses have it; the others are tried again"
         if delivery.status == "sent" and delivery.stale and delivery.slack_ts:
             return "the message on Slack is to be changed, as the review has changed since"
-        if delivery.status != "pending":
-            return None
+        return self._wait(delivery) if delivery.status == "pending" else None
+
+    def _wait(self, delivery: DeliveryReport) -> str:
+        """What a delivery waits for."""
         receiver = self._config.destinations().get(delivery.destination)
         if receiver is None:
             return "is not in the config any more; it is cancelled at the next start"

@@ -260,6 +260,7 @@ class Message:
     a reply to, if any; `slack_ts` is where it stands once Slack has it.
     `lost` counts the calls whose answer was lost: as long as it is not 0 the message is in doubt,
     and `looked_since` and `look` say since when, and up to where, Slack was searched for it.
+    `due_at` is when it was to be settled next.
     `service_time` is the last attempt by the clock of the service, where that was known.
     `builtin` and `plain` say that the owner's templates, or all blocks and HTML, were refused;
     `repeat` that it may have arrived before. An `erase` message shows words of a review that was
@@ -279,6 +280,7 @@ class Message:
     lost: int = 0
     looked_since: datetime | None = None
     look: str = ""
+    due_at: datetime | None = None
     service_time: datetime | None = None
     to_left: tuple[str, ...] = ()
     thread: Thread | None = None

@@ -94,8 +94,11 @@ class Troubles:
         found = rules.lasting(standing, services, known, now, self._config.poll.trouble_after)
         blocked = {block.scope for block in standing}
         waiting, began = troubles.oldest_waiting(self._state, now), now - self._config.poll.trouble_after
+        # What is in doubt waits for a look, and that looks are throttled is trouble by itself.
+        looks_held = {block.scope for block in standing if block.until > now and block.scope.endswith(":look")}
         for scope, service in services.items():
-            if self._has_waited(scope, waiting) and not blocked & {scope, f"service:{service}"}:
+            reasons = (blocked & {scope, f"service:{service}"}) | (looks_held & {f"method:{service}:look"})
+            if self._has_waited(scope, waiting) and not reasons:
                 found.setdefault(scope, ("its messages wait, and none has left for a while", began))
         return found
 

@@ -10,9 +10,9 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Form, Message
-from alerter.store import blocks, outbox, troubles
+from alerter.store import blocks, lifetime, outbox, troubles
 from alerter.tell.in_doubt import Step, next_step, wait_after_loss
-from tests.conftest import CHANNEL, SECRETS, SetClock
+from tests.conftest import CHANNEL, SECRETS, SITE, SetClock
 from tests.test_dispatch import (
     Desk,
     Start,
@@ -47,6 +47,9 @@ NOTE = "This may be a repeat"
         (LOOKED, timedelta(minutes=9), {}, Step.LOOK),
         (LOOKED, timedelta(minutes=10), {}, Step.REPEAT),
         (LOOKED, -timedelta(minutes=10), {}, Step.REPEAT),
+        (replace(LOOKED, due_at=T0 + 10 * MINUTE), timedelta(minutes=10), {}, Step.REPEAT),
+        (replace(LOOKED, due_at=T0 + MINUTE), timedelta(hours=8), {}, Step.LOOK),
+        (replace(LOOKED, lost=2, due_at=T0 + MINUTE), timedelta(hours=8), {}, Step.LOOK),
         (LOST, timedelta(), {"blind": True}, Step.REPEAT),
         (replace(LOST, lost=2), timedelta(), {"blind": True}, Step.LOOK),
         (replace(LOOKED, lost=2), timedelta(minutes=9), {"blind": True}, Step.LOOK),
@@ -60,6 +63,9 @@ NOTE = "This may be a repeat"
         "is being looked for",
         "looked for ten minutes",
         "looked before the clock was set back",
+        "looked for when it was due",
+        "not looked for when it was due",
+        "the repeat was not looked for when it was due",
         "cannot be looked for",
         "the repeat cannot be looked for",
         "the repeat cannot be looked for yet",
@@ -164,6 +170,100 @@ async def test_a_repeat_in_doubt_for_ten_minutes_has_failed_and_is_trouble(desk:
     assert "message:slack:support" in [each.scope for each in troubles.current(desk.state)]
 
 
+async def test_a_machine_that_slept_looks_once_more_before_it_repeats(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    slack.throttle("conversations.history", 30)
+    await desk.work(within=6)
+    clock.advance(hours=8)
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    assert deliveries(desk.state) == {"sent": 1}
+
+
+async def test_a_slack_that_was_down_for_long_is_looked_into_before_it_is_repeated(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    slack.throttle("conversations.history", 30)
+    await desk.work(within=6)
+    slack.faults.always("conversations.history", Fault(status=503))
+    await desk.work(within=3600)
+    slack.faults.clear()
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    assert deliveries(desk.state) == {"sent": 1}
+
+
+async def test_a_machine_that_slept_and_is_throttled_then_repeats_it_once(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    slack.throttle("conversations.history", 86400 * 2)
+    await desk.work(within=6)
+    clock.advance(hours=8)
+    await desk.work()
+    assert posted(slack) == [["r1"], ["r1"]]
+    assert deliveries(desk.state) == {"sent": 1}
+
+
+async def test_a_lost_answer_is_found_by_the_first_look_where_history_is_limited(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    slack.add_token(SECRETS["SLACK_BOT_TOKEN"], limited_history=True)
+    for number in range(100):
+        slack.say(CHANNEL, f"before {number}")
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    for number in range(14):
+        slack.say(CHANNEL, f"after {number}")
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    assert len(asked(slack, "conversations.history")) == 1
+
+
+async def test_where_history_is_limited_a_busy_channel_is_read_on_a_minute_later(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    slack.add_token(SECRETS["SLACK_BOT_TOKEN"], limited_history=True)
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    for number in range(40):
+        slack.say(CHANNEL, f"after {number}")
+    queue(desk.state, "r2", "r3")
+    await desk.work(within=30)
+    assert posted(slack) == [["r1"], ["r2"], ["r3"]]
+    await desk.work()
+    assert posted(slack) == [["r1"], ["r2"], ["r3"]]
+    assert deliveries(desk.state) == {"sent": 3}
+
+
+@pytest.mark.parametrize("method", ["conversations.history", "chat.update"])
+async def test_what_is_throttled_for_a_minute_now_and_then_is_no_trouble(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock, method: str
+) -> None:
+    for number in range(3):
+        queue(desk.state, f"r{number}")
+        slack.faults.add("chat.postMessage", Fault(drop="after"))
+        slack.throttle(method, 60)
+        with desk.state.transaction():
+            lifetime.mark_stale(desk.state, SITE, ["r0"] if number else [])
+        await desk.work(within=30)
+        desk.dispatcher.troubles.review()
+        assert troubles.current(desk.state) == []
+        await desk.work()
+        clock.advance(hours=5)
+
+
 async def test_a_retry_of_a_repeat_that_failed_looks_before_it_posts(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
@@ -236,6 +336,13 @@ async def test_a_redirect_is_not_followed_and_leaves_nothing_in_doubt(desk: Desk
     assert sending(desk.state) == []
     await desk.work()
     assert posted(slack) == [["r1"]]
+
+
+async def test_a_check_is_good_where_only_looks_are_throttled(desk: Desk, slack: EmbeddedSlack) -> None:
+    slack.add_token(SECRETS["SLACK_BOT_TOKEN"], limited_history=True)
+    notifier = desk.dispatcher._workers["slack:support"]._outlet.notifier
+    for _ in range(3):
+        assert all(finding.ok for finding in await notifier.check())
 
 
 # By mail

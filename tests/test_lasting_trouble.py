@@ -168,6 +168,23 @@ async def test_a_service_that_throttles_for_a_day_is_notified_by_mail(
     assert len(mailed(mailbox)) == 1
 
 
+async def test_a_repeat_that_failed_while_looks_are_throttled_is_no_trouble_of_the_receiver(
+    life: Life, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    slack.faults.add(POST, Fault(drop="after"), Fault(drop="after"))
+    slack.throttle("conversations.history", 86400)
+    life.put()
+    seen: set[str] = set()
+    for _ in range(40):
+        await life.minute()
+        seen |= set(life.open())
+    assert seen == {"method:slack:look", "message:slack:support"}
+    life.put()
+    await life.minutes(2)
+    assert "Title 2" in str(slack.posts[-1].blocks)
+    assert life.needs_a_person()
+
+
 async def test_a_site_that_wix_has_us_leave_alone_is_trouble_like_one_that_fails(
     life: Life, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:

@@ -321,6 +321,7 @@ def load_message(state: State, row: Mapping[str, Any]) -> Message:
         lost=row["lost"] + (row["status"] == "sending"),
         looked_since=_moment(row["looked_since"]),
         look=row["look"],
+        due_at=_moment(row["due_at"]),
         service_time=_moment(row["service_time"]),
         to_left=tuple(json.loads(row["to_left"] or "[]")),
         thread=thread_of(state, row["parent"]),

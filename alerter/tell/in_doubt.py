@@ -16,6 +16,8 @@ PATIENCE = timedelta(minutes=10)
 _MOST_MAILS = 3
 # How often to look again for what was posted twice, where Slack does not let us look.
 _BLIND_WAIT = timedelta(minutes=1)
+# A message that nobody looked for when it was due, as the machine slept, say, is looked for first.
+_LATE = timedelta(minutes=1)
 _MAIL_WAITS = (timedelta(seconds=5), timedelta(seconds=60))
 
 
@@ -41,6 +43,8 @@ def next_step(message: Message, now: datetime, *, can_look: bool, blind: bool = 
     if blind and not repeated:
         return Step.REPEAT
     if message.looked_since is None or abs(now - message.looked_since) < PATIENCE:
+        return Step.LOOK
+    if message.due_at and abs(now - message.due_at) >= _LATE:
         return Step.LOOK
     return Step.GIVE_UP if repeated else Step.REPEAT
 
@@ -73,11 +77,13 @@ class Looks:
             look = await self._notifier.look(message)
         except DeliveryError as error:
             if error.kind is Kind.THROTTLED:  # each method has a limit of its own: posting goes on
+                self._reach.note_there(now)
                 self._postpone(message, now, self._reach.hold_method("look", error, now))
                 return None
             # Nothing was sent, so the message itself cannot be at fault.
             kind = Kind.TRANSIENT if error.kind is Kind.MESSAGE else error.kind
             raise DeliveryError(str(error), kind, retry_after=error.retry_after) from error
+        self._reach.note_answered("look", now)
         searched = replace(message, looked_since=message.looked_since or now, look=look.position)
         if look.receipt:
             return look.receipt
@@ -94,4 +100,4 @@ class Looks:
     def _postpone(self, message: Message, now: datetime, until: datetime) -> None:
         since = message.looked_since or now
         searched = replace(message, looked_since=since)
-        messages.postpone(self._state, searched, min(until, since + PATIENCE))
+        messages.postpone(self._state, searched, max(now, min(until, since + PATIENCE)))

@@ -56,6 +56,12 @@ class Reach:
             blocks.lift_before(self._state, self._scopes, began)
             self._troubles.reached(self._scopes)
 
+    def note_there(self, began: datetime) -> None:
+        """Note that the destination's service answered a look: only that look has to wait."""
+        with self._state.transaction():
+            blocks.lift_before(self._state, self._scopes[:1], began)
+            self._troubles.reached(self._scopes[:1])
+
     def note_taken(self, receipt: Receipt, *, by_the_rest: bool) -> None:
         """Note which addresses took a mail, or the rest of them did, within a transaction."""
         if self._addresses not in self._all:
@@ -101,6 +107,14 @@ class Reach:
         until = now + (wait or timedelta())
         blocks.hold_back(self._state, self._method_scope(method), now, until, str(error))
         return until
+
+    def note_answered(self, method: str, began: datetime) -> None:
+        """Note that a method, whose call began at a moment, was not throttled."""
+        scope = self._method_scope(method)
+        if blocks.failing_since(self._state, scope):
+            with self._state.transaction():
+                blocks.lift_before(self._state, [scope], began)
+                self._troubles.reached([scope])
 
     def wait_for_addresses(self, attempts: int) -> timedelta:
         """Return how long to wait before a mail goes to the addresses again that did not take it."""

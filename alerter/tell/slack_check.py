@@ -6,7 +6,7 @@ Scopes: https://docs.slack.dev/reference/scopes
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from alerter.errors import DeliveryError
+from alerter.errors import DeliveryError, Kind
 from alerter.models import Finding
 from alerter.tell.slack_api import CannotLook, Refused, SlackApi, headers_of
 from alerter.tell.slack_look import conversation_of
@@ -66,7 +66,8 @@ async def _blindness(api: SlackApi, subject: str, channel: str) -> list[Finding]
             text = f"we may not look into {where} ({error}), so a message whose answer is lost may be posted twice"
             return [_warn(subject, text)]
         except Refused as error:
-            if error.code not in _NO_THREAD:
+            # A look that is throttled says nothing of the channel: posting goes on.
+            if error.code not in _NO_THREAD and error.kind is not Kind.THROTTLED:
                 raise
     return []
 

@@ -74,6 +74,7 @@ class Updates:
                 await self._refused(message, changes, error)
         else:
             await self._write(lambda: self._record_changed(message, changes, began))
+            self._reach.note_answered("update", began)
 
     def _record_changed(self, message: Message, changes: int, began: datetime) -> None:
         with self._state.transaction():
@@ -90,6 +91,8 @@ class Updates:
         if error.kind is Kind.THROTTLED:
             self._reach.hold_method("update", error, now)
             return
+        if not error.in_doubt:
+            self._reach.note_answered("update", now)
         failing_since = message.failing_since or now
         failing_for = abs(now - failing_since)
         failing = replace(message, failing_since=failing_since)
