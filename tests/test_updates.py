@@ -15,6 +15,7 @@ from tests.test_dispatch import (
     asked,
     config,
     desk,
+    many,
     posted,
     queue,
     slack,
@@ -193,6 +194,26 @@ async def test_words_that_slack_will_not_delete_are_tried_daily_and_once_each(li
     assert "Title" not in words_of(slack.posts[0].blocks)
     assert life.open() == []
     assert of_erasure(slack) == [False, True]
+
+
+async def test_words_in_a_digest_whose_other_reviews_go_on_changing_are_deleted_too(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    ids = many(12)
+    queue(desk.state, *ids)
+    await desk.work()
+    slack.refuse[UPDATE, "*"] = "update_failed"
+    with desk.state.transaction():
+        lifetime.erase(desk.state, SITE, ids[:1])
+    mark_stale(desk.state, ids[0])
+    for each in ids[1:8]:
+        await desk.work(within=60)
+        assert scopes(desk.state) == ([] if slack.posts[0].deleted else ["erasure:slack:support"])
+        clock.advance(hours=6)
+        mark_stale(desk.state, each)
+    assert slack.posts[0].deleted
+    assert asked(slack, DELETE)[0] >= DAY.total_seconds()
+    assert scopes(desk.state) == []
 
 
 async def test_a_message_with_words_to_erase_that_is_gone_from_slack_is_done(life: Life, slack: EmbeddedSlack) -> None:

@@ -118,7 +118,7 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
     if not ids:
         return set()
     rows = state.rows(
-        "UPDATE messages SET stale = stale + 1, failing_since = NULL,"
+        "UPDATE messages SET stale = stale + 1, failing_since = CASE WHEN erase THEN failing_since END,"
         " due_at = CASE WHEN status = 'sent' AND to_left IS NULL THEN NULL ELSE due_at END"
         " WHERE (slack_ts IS NOT NULL OR status IN ('sending', 'in_doubt'))"
         " AND id IN (SELECT deliveries.message FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
@@ -150,8 +150,8 @@ def erase(state: State, site_id: str, ids: Sequence[str]) -> None:
         f"UPDATE alerts SET detail = json_remove(detail, '$.before.title', '$.before.body') WHERE {of_these}", params
     )
     state.execute(
-        "UPDATE messages SET subject = NULL, erase = CASE WHEN slack_ts IS NULL"
-        "  AND status = 'sent' THEN 0 ELSE 1 END WHERE id IN (SELECT message FROM deliveries"
+        "UPDATE messages SET subject = NULL, failing_since = CASE WHEN erase THEN failing_since END,"
+        " erase = CASE WHEN slack_ts IS NULL AND status = 'sent' THEN 0 ELSE 1 END WHERE id IN (SELECT message FROM deliveries"
         f" WHERE alert IN (SELECT id FROM alerts WHERE {of_these}))",
         params,
     )

@@ -107,8 +107,8 @@ class Updates:
 
     async def _erase(self, message: Message, error: DeliveryError, now: datetime) -> None:
         """Delete a message whose words cannot be replaced; where that fails too, try daily."""
-        first = message.failing_since == now
-        if not first:
+        failing_since = message.failing_since or now
+        if abs(now - failing_since) >= _ERASE_EVERY:
             try:
                 await self._outlet.notifier.delete(message)
             except DeliveryError as refusal:
