@@ -151,7 +151,8 @@ def erase(state: State, site_id: str, ids: Sequence[str]) -> None:
     )
     state.execute(
         "UPDATE messages SET subject = NULL, failing_since = CASE WHEN erase THEN failing_since END,"
-        " erase = CASE WHEN slack_ts IS NULL AND status = 'sent' THEN 0 ELSE 1 END WHERE id IN (SELECT message FROM deliveries"
+        " erase = CASE WHEN slack_ts IS NULL AND status = 'sent' THEN 0 ELSE 1 END"
+        " WHERE id IN (SELECT message FROM deliveries"
         f" WHERE alert IN (SELECT id FROM alerts WHERE {of_these}))",
         params,
     )
