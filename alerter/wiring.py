@@ -138,9 +138,12 @@ def _slack_outlet(config: Config, receiver: Receiver, notifier: Notifier, render
     )
 
 
-def _held_until(config: Config, receiver: Receiver) -> Callable[[datetime], datetime | None]:
-    """What tells when the receiver's quiet hours end that a moment lies in (None: it lies in none)."""
-    return lambda now: quiet_until(receiver.quiet, now, config.timezone) if receiver.quiet else None
+def _held_until(config: Config, receiver: Receiver) -> Callable[[datetime], datetime | None] | None:
+    """Return what says when the receiver's quiet hours end that a moment lies in."""
+    quiet = receiver.quiet
+    if quiet is None:
+        return None
+    return lambda now: quiet_until(quiet, now, config.timezone)
 
 
 def _slack() -> ModuleType:

@@ -52,7 +52,7 @@ class Outlet:
     most one message each `pace` seconds (None: no limit). `digest` is how many reviews a message
     may hold, `budget` how many characters (None: no limit). `faults` says what is wrong with the
     templates that were rendered so far; `refuse` records that the service refuses what they make.
-    `held_until` says when the quiet hours end that a moment lies in.
+    `held_until` says when the quiet hours end that a moment lies in (None: there are none).
     """
 
     destination: str
@@ -64,7 +64,7 @@ class Outlet:
     budget: int | None = None
     refuse: Callable[[Message, str], bool] = lambda _message, _reason: False
     faults: Callable[[], Mapping[str, str | None]] = dict
-    held_until: Callable[[datetime], datetime | None] = lambda _: None
+    held_until: Callable[[datetime], datetime | None] | None = None
 
     @property
     def receiver(self) -> str:

@@ -175,8 +175,10 @@ class Worker:
         """
         destination = self._outlet.destination
         due_at = outbox.next_due(self._state, destination, now)
+        if due_at is None or self._outlet.held_until is None:
+            return due_at
         latest = self._outlet.held_until(now) or now
-        if due_at and due_at > latest and outbox.shorten_holds(self._state, destination, latest):
+        if due_at > latest and outbox.shorten_holds(self._state, destination, latest):
             return latest
         return due_at
 
