@@ -223,8 +223,8 @@ def _address(value: object) -> str:
 
 
 def _slack_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[CGDU][A-Z0-9]{2,}", value):
-        raise _fault("must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U…)")
+    if not isinstance(value, str) or not re.fullmatch(r"[CGDUW][A-Z0-9]{2,}", value):
+        raise _fault("must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U… or W…)")
     return value
 
 

@@ -127,6 +127,12 @@ def test_a_mention_is_a_person_or_a_group(load: Load, whom: str) -> None:
     assert (receiver.mention, receiver.mention_max_rating) == (whom, 1)
 
 
+@pytest.mark.parametrize("whom", ["C0123456789", "G0123456789", "D0123456789", "U0123456789", "W0123456789"])
+def test_a_receiver_on_slack_is_a_channel_or_a_person(load: Load, whom: str) -> None:
+    [receiver] = load(LEAST.replace("C0123456789", whom)).receivers
+    assert receiver.slack == whom
+
+
 def test_what_is_left_out_has_the_documented_default(load: Load) -> None:
     config = load(LEAST)
     assert config.timezone == ZoneInfo("UTC")

@@ -122,6 +122,18 @@ async def test_a_person_hears_by_direct_message(slack: EmbeddedSlack, make: Make
     assert receipt.slack_channel == DIRECT
 
 
+async def test_a_person_of_an_enterprise_grid_is_looked_for_as_any_other(slack: EmbeddedSlack, make: Make) -> None:
+    person = "W0000000008"
+    slack.add_user(person, "mina")
+    slack.add_token(TOKEN, scopes=["chat:write", "im:read", "im:history"])
+    first, *others = await make(person).check()
+    assert first.ok
+    assert [each.text for each in others] == [
+        "slack: without im:write a message to a person whose answer is lost may be posted twice; grant it to the app"
+    ]
+    assert "conversations.open" in methods(slack)
+
+
 async def test_a_closed_notifier_leaves_the_shared_session_open(make: Make, message: Message) -> None:
     first, second = make(), make(PERSON)
     await first.close()
