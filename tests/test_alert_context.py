@@ -17,6 +17,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.slack_blocks import faults_of, length_of
 from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix_media import HOSTILE_URLS
+from alerter.links import foreign_host, https_url
 from alerter.models import Alert, AlertKind, Closing, Content, Context, Entry, Media, Message, Product, Review
 from alerter.store import State, reviews
 from alerter.store.reviews import Raised
@@ -252,3 +254,23 @@ async def test_a_mention_in_the_config_reaches_slack(
         assert await house.dispatcher.run([Why.NOTHING_DUE])
 
     assert [json.dumps(post.blocks).count('"user_id": "U0123456789"') for post in slack.posts] == [1, 0]
+
+
+@pytest.mark.parametrize("url", HOSTILE_URLS, ids=repr)
+def test_media_on_record_from_an_earlier_version_are_looked_at_again(renderer: Renderer, url: str) -> None:
+    of = around(media=(Media("photo", url, url), PHOTO))
+    mail, slack = renderer.mail(of), renderer.slack(of)
+    page = Page(mail.html)
+
+    assert [dict(attrs)["src"] for tag, attrs in page.tags if tag == "img"] == [PHOTO.thumbnail]
+    assert [block["accessory"]["image_url"] for block in slack.blocks if "accessory" in block] == [PHOTO.thumbnail]
+    for link in {*page.links, *(each["url"] for each in objects(slack.blocks) if "url" in each)}:
+        assert link in (DASHBOARD, PHOTO.url) or (link == https_url(link) and foreign_host(link))
+
+
+@pytest.mark.parametrize("url", [url for url in HOSTILE_URLS if https_url(url) is None], ids=repr)
+def test_a_products_page_that_is_no_plain_address_is_no_link(renderer: Renderer, url: str) -> None:
+    of = message(entry(product=Product("Rye bread", url)))
+
+    assert Page(renderer.mail(of).html).links == [DASHBOARD]
+    assert {each["url"] for each in objects(renderer.slack(of).blocks) if "url" in each} == {DASHBOARD}

@@ -52,7 +52,7 @@ ROOMS: list[set[str]] = [
     {"config"},
     {"config_faults", "config_rules"},
     {"config_fields", "config_files"},
-    {"models", "errors", "clock", "counters", "logs", "text"},
+    {"models", "errors", "clock", "counters", "links", "logs", "text"},
 ]
 COMMANDS = {"cli", "check", "status", "backfill", "forget", "preview", "reply"}
 THIRD_PARTIES = {

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from statistics import median
 from typing import Any
 
+from alerter.links import https_url
 from alerter.tell.views import SiteView, dashboard, span
 from alerter.tell.words import stars
 
@@ -137,7 +138,7 @@ def _bars(rows: Sequence[_Named]) -> list[BarView]:
 def _products(found: Mapping[str, Any], views: Mapping[str, SiteView], name: str) -> list[_Named]:
     """The products of all sites, with the site's name where there are several."""
     rows = [
-        (_on(each["what"], views, site_id), each["url"] or "", each["number"])
+        (_on(each["what"], views, site_id), https_url(each["url"]) or "", each["number"])
         for site_id, figures in found.items()
         for each in figures[name]
     ]
@@ -162,7 +163,7 @@ def _open(found: Mapping[str, Any], views: Mapping[str, SiteView], until: dateti
             stars=stars(each["rating"]),
             rating=each["rating"],
             what=each["what"],
-            what_url=each["url"] or "",
+            what_url=https_url(each["url"]) or "",
             waiting=span(until - created),
             site=views[site_id],
         )

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
-from urllib.parse import urlsplit
 
+from alerter.links import foreign_host, https_url, is_thumbnail
 from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Review
 from alerter.tell.words import SLACK_TEXT, cut, stars, units
 
@@ -171,7 +171,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         excerpt=cut(" ".join(review.body.split()), _EXCERPT),
         author=review.author or "a customer",
         what=entry.product.name or _what(review),
-        what_url=entry.product.url or "",
+        what_url=https_url(entry.product.url) or "",
         when=_date(when, timezone) if when else "on an unknown date",
         timestamp=max(int(when.timestamp()), 0) if when else 0,
         moderation=_MODERATION.get(review.moderation, ""),
@@ -184,7 +184,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         end=_end(review, closing),
         reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
         site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
-        media=tuple(_view_media(number, media) for number, media in enumerate(review.media, 1)),
+        media=_view_media(review.media),
         verified=review.verified,
         helpful=review.helpful,
         unhelpful=review.unhelpful,
@@ -251,10 +251,19 @@ def span(length: timedelta) -> str:
     return f"{minutes} min" if minutes else "less than a minute"
 
 
-def _view_media(number: int, media: Media) -> MediaView:
-    host = urlsplit(media.url).hostname or ""
-    elsewhere = "" if host.endswith(".wixstatic.com") else host
-    return MediaView(number, media.kind, media.url, media.thumbnail or "", elsewhere)
+def _view_media(found: Iterable[Media]) -> tuple[MediaView, ...]:
+    """What can be opened; what an earlier version recorded is looked at as strictly as what is read now."""
+    good = [media for media in found if https_url(media.url)]
+    return tuple(
+        MediaView(
+            number=number,
+            kind=media.kind,
+            url=media.url,
+            thumbnail=media.thumbnail if media.thumbnail and is_thumbnail(media.thumbnail) else "",
+            host=foreign_host(media.url),
+        )
+        for number, media in enumerate(good, 1)
+    )
 
 
 def _app(origin: str) -> str:

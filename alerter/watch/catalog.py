@@ -10,10 +10,11 @@ from urllib.parse import quote
 from alerter.clock import Clock
 from alerter.config import Site
 from alerter.errors import StateError, WixAuthError, WixError, WixPrecondition, WixResponseError
+from alerter.links import https_url
 from alerter.models import Product, Review
 from alerter.store import State, products
 from alerter.watch.wix import WixClient
-from alerter.watch.wix_review import clean, https_url
+from alerter.watch.wix_review import clean
 
 log = logging.getLogger(__name__)
 

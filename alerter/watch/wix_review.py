@@ -7,17 +7,14 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
+from alerter.links import file_id, file_url, https_url, thumbnail
 from alerter.models import Media, Reply, Review
 
 # Wix's own limits: https://dev.wix.com/docs/rest/business-management/reviews/reviews/review-object
 _LONGEST = 3000
 _LONGEST_NAME = 100
 _MOST_MEDIA = 10
-# Wix shrinks the pictures that it keeps: a photo as it came from a phone is several megabytes.
-_PICTURE = re.compile(r"https://static\.wixstatic\.com/media/[\w.~-]{1,200}", re.ASCII)
-_SMALL = "v1/fill/w_240,h_240,al_c,q_80/small.jpg"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -126,27 +123,28 @@ def _media(value: object) -> tuple[Media, ...]:
 
 def _medium(item: Mapping[str, Any]) -> Media | None:
     image, video = _table(item, "image"), _table(item, "video")
-    if url := https_url(image.get("url")):
-        return Media("photo", url, _thumbnail(url))
+    if url := _image_url(image):
+        return Media("photo", url, thumbnail(url))
     posters = video.get("posters")
     poster = posters[0] if isinstance(posters, list) and posters and isinstance(posters[0], dict) else {}
+    poster_url = _image_url(poster)
+    url = _video_url(video) or poster_url
+    return Media("video", url, thumbnail(poster_url)) if url else None
+
+
+def _image_url(image: Mapping[str, Any]) -> str | None:
+    """The id is the firm field at Wix: `url` may be missing, or no address.
+
+    An id that does not end as a file does may be of an app's own, so an address comes before it.
+    """
+    image_id, url = image.get("id"), image.get("url")
+    by_id = file_url(image_id)
+    if by_id and "." in str(image_id):
+        return by_id
+    return https_url(url) or file_url(file_id(url)) or by_id
+
+
+def _video_url(video: Mapping[str, Any]) -> str | None:
     resolutions = video.get("resolutions")
-    for resolution in resolutions if isinstance(resolutions, list) else ():
-        if isinstance(resolution, dict) and (url := https_url(resolution.get("url"))):
-            return Media("video", url, _thumbnail(poster.get("url")))
-    return None
-
-
-def _thumbnail(url: object) -> str | None:
-    """Only of what Wix keeps: a picture from anywhere else would tell its host who looks at it, and when."""
-    return f"{url}/{_SMALL}" if isinstance(url, str) and _PICTURE.fullmatch(url) else None
-
-
-def https_url(value: object) -> str | None:
-    """An address that is safe to link to."""
-    if not isinstance(value, str) or len(value) > _LONGEST or not re.fullmatch(r"https://[!#-&(-;=?-~]+", value):
-        return None
-    try:
-        return value if urlsplit(value).hostname else None
-    except ValueError:  # a host that begins like an IPv6 address and is none
-        return None
+    each = (item.get("url") for item in resolutions if isinstance(item, dict)) if isinstance(resolutions, list) else ()
+    return next((url for url in map(https_url, (video.get("url"), *each)) if url), None)
