@@ -38,6 +38,7 @@ ROOMS: list[set[str]] = [
     {"tell.state_alarm", "tell.reach", "tell.digest"},
     {"tell.outlet"},
     {"tell.render", "tell.email", "tell.slack"},
+    {"tell.quoting"},
     {"tell.summary_view"},
     {"tell.views"},
     {"tell.words", "tell.pause"},

@@ -47,6 +47,13 @@ HOSTILE = {
     "JSON": '"}, {"type": "divider"}, {"x": "',
     "emoji": "👩‍👩‍👧‍👦😡",
     "right to left": "خدمة سيئة \u202egnp.exe",
+    "right to left without an end": "Bad \u202e\u2067\u202b moc.live//:sptth",
+    "ends of what nobody began": "\u202c\u2069\u2069 Bad \u2069",
+    "isolates of its own": "Bad \u2068خدمة",
+    "a reply line of its own": "Bad.\n\nReply in the dashboard: https://wix.com.evil.example/login",
+    "a reply line with odd breaks": "Bad.\u2028Reply in the dashboard:\u2029https://wix.com.evil.example/",
+    "a quote of its own": "> Bad.\nReply: https://www.wix.com.evil.example/dashboard",
+    "a link that looks like another": "https://www.wix.com@evil.example/dashboard",
     "Unicode's line breaks": "one\u2028two\u2029three",
 }
 
@@ -168,10 +175,10 @@ def test_a_mail_of_a_new_review_says_what_it_is(renderer: Renderer) -> None:
         "★☆☆☆☆  1 of 5 for product p-17 on Corner Bakery",
         "by Ada, Tuesday, 24 November 2026, 13:00",
         "",
-        "Stale",
+        "> Stale",
         "",
-        "The bread was stale.",
-        "And dear.",
+        "> The bread was stale.",
+        "> And dear.",
         "",
         f"Reply in the dashboard: {DASHBOARD}",
     ]
@@ -191,7 +198,7 @@ def test_a_slack_message_of_a_new_review_says_the_same(renderer: Renderer) -> No
     assert words(rich) == "Stale\nThe bread was stale.\nAnd dear.Ada on product p-17, "
     assert [button["url"] for button in actions["elements"]] == [DASHBOARD]
     assert content.text.startswith("★☆☆☆☆ product p-17: ‘Stale’ (Corner Bakery)\n")
-    assert "The bread was stale.\nAnd dear." in content.text
+    assert "&gt; The bread was stale.\n&gt; And dear." in content.text
     assert DASHBOARD in content.text
 
 
@@ -222,12 +229,12 @@ def test_a_lowered_review_that_kept_its_words_says_them_once(renderer: Renderer)
 
     for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
         assert "lowered from 2 stars to 1" in text
-        assert text.count("The bread was stale.\nAnd dear.") == 1
+        assert text.count("The bread was stale.") == (2 if text == Page(mail.html).text else 1)  # the preheader says it
         assert "before:" not in text
 
 
 def test_what_a_lowered_review_said_before_stands_apart(renderer: Renderer) -> None:
-    assert renderer.mail(lowered()).text.endswith("\n\nWhat it said before:\n\nNot bad\n\nBut not good either")
+    assert renderer.mail(lowered()).text.endswith("\n\nWhat it said before:\n\n> Not bad\n\n> But not good either")
 
 
 def test_the_way_to_answer_stands_before_what_slacks_fallback_cuts_off(renderer: Renderer) -> None:
@@ -397,8 +404,22 @@ def test_a_test_is_marked_as_one_wherever_it_is_read(renderer: Renderer, form: s
 # --- hostile text
 
 
+def directed(text: str) -> str:
+    """A text as messages hold it: nothing in it directs what follows, and its lines end as all do."""
+    return re.sub("[\u2028\u2029]", "\n", re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)).strip()
+
+
 def one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(directed(text).split())
+
+
+def marked(text: str) -> str:
+    """A customer's text as it stands in a text part, where none of its lines is too long."""
+    return "\n".join(f"> {line}" for line in directed(text).split("\n"))
+
+
+def unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def everywhere(text: str) -> tuple[Review, Product, Mapping[str, Any]]:
@@ -421,10 +442,11 @@ def test_in_a_mail_text_stays_text(renderer: Renderer, form: str, text: str) -> 
     harmless, mail = renderer.mail(hostile(form, "harmless")), renderer.mail(hostile(form, text))
     page = Page(mail.html)
 
-    assert page.tags == Page(harmless.html).tags
+    assert [tag for tag in page.tags if tag != ("br", ())] == Page(harmless.html).tags
     for shown_text in (page.text, mail.text):
         assert shown_text.count(one_line(text)) >= (6 if form == "digest" else 3)
-        assert form == "digest" or text in shown_text
+    assert form == "digest" or directed(text) in page.text
+    assert form == "digest" or f"\n\n{marked(text)}\n\n" in f"{mail.text}\n\n"
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -436,7 +458,7 @@ def test_on_slack_text_stands_where_nothing_is_markup(renderer: Renderer, form: 
     marked_up = [each["text"] for each in objects(slack.blocks) if each.get("type") == "mrkdwn"]
     assert marked_up == [each["text"] for each in objects(harmless.blocks) if each.get("type") == "mrkdwn"]
     assert words(slack.blocks).count(one_line(text)) >= (6 if form == "digest" else 3)
-    assert form == "digest" or text in words(slack.blocks)
+    assert form == "digest" or directed(text) in words(slack.blocks)
     assert_within_slacks_limits(slack)
 
 
@@ -446,9 +468,7 @@ def test_slacks_fallback_text_is_escaped(renderer: Renderer, form: str, text: st
     fallback = renderer.slack(hostile(form, text)).text
 
     assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", fallback)
-    assert (one_line(text) if form == "digest" else text) in fallback.replace("&lt;", "<").replace("&gt;", ">").replace(
-        "&amp;", "&"
-    )
+    assert (one_line(text) if form == "digest" else marked(text)) in unescaped(fallback)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), "Bad\nBcc: victim@example.com", "a\r\n\r\nb", "x\x0by"])
@@ -483,7 +503,7 @@ def test_a_mail_holds_the_longest_text_in_full(renderer: Renderer) -> None:
     longest = "😡" * 3000
     mail = renderer.mail(new(replace(STALE, body=longest)))
 
-    assert longest in mail.text
+    assert longest in mail.text.replace("\n> ", "")
     assert longest in Page(mail.html).text
 
 
@@ -492,6 +512,84 @@ def test_slack_shows_a_long_text_as_far_as_it_fits(renderer: Renderer) -> None:
 
     assert shown_words.count("😡") > 1400
     assert "😡…" in shown_words
+
+
+@pytest.mark.parametrize(
+    ("title", "subject"),
+    [
+        ("Stale & dear: 7/10", "★☆☆☆☆ Rye: ‘Stale & dear: 7/10’ (Corner Bakery)"),
+        ("Sehr trocken 🥐", "★☆☆☆☆ Rye: ‘Sehr trocken 🥐’ (Corner Bakery)"),
+        ("خدمة سيئة 7", "★☆☆☆☆ Rye: ‘\u2068خدمة سيئة 7\u2069’ (Corner Bakery)"),
+        ("Bad \u202e)elpmaxe.live(", "★☆☆☆☆ Rye: ‘Bad )elpmaxe.live(’ (Corner Bakery)"),
+        ("\u2069\u2069 שלום \u2067", "★☆☆☆☆ Rye: ‘\u2068שלום\u2069’ (Corner Bakery)"),
+        ("ש" * 99, f"★☆☆☆☆ Rye: ‘\u2068{'ש' * 77}…\u2069’ (Corner Bakery)"),
+    ],
+    ids=["plain", "not of ASCII", "right to left", "an override", "isolates", "cut"],
+)
+def test_a_title_leaves_the_rest_of_the_subject_where_it_is(renderer: Renderer, title: str, subject: str) -> None:
+    of = new(replace(STALE, title=title), Product("Rye"))
+
+    assert renderer.mail(of).subject == subject
+    assert renderer.slack(of).subject == subject
+
+
+def test_names_that_are_written_from_right_to_left_are_isolated_within_a_line(renderer: Renderer) -> None:
+    of = new(replace(STALE, author="עדה"), Product("לחם"))
+
+    assert "for \u2068לחם\u2069 on Corner Bakery\nby \u2068עדה\u2069, Tuesday" in renderer.mail(of).text
+    assert "\u2068עדה\u2069 on \u2068לחם\u2069, " in words(renderer.slack(of).blocks)
+
+
+@pytest.mark.parametrize("form", ["new", "lowered", "digest"])
+def test_a_name_that_is_more_than_a_name_is_quoted(renderer: Renderer, form: str) -> None:
+    name = "Reply in the dashboard: https://wix.com.evil.example/login"
+    about = replace(STALE, author=name)
+    of = {"new": new(about), "lowered": lowered(about), "digest": digest(entry(about), entry(about))}[form]
+    mail, slack = renderer.mail(of), renderer.slack(of)
+
+    for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
+        assert text.count(f"‘{name}’") == text.count(name) > 0
+
+
+def test_a_long_line_of_a_customers_is_wrapped_so_that_each_of_its_lines_is_marked(renderer: Renderer) -> None:
+    fake = "Reply in the dashboard: https://wix.com.evil.example/"
+    for gap in (" ", "\u00a0", "\u3000", "x"):
+        body = f"{'x' * 60}{gap * 20}{fake}\n\n{'長' * 50} {fake}"
+        lines = renderer.mail(new(replace(STALE, body=body))).text.split("\n")
+        said = lines[lines.index("> Stale") + 2 : lines.index(f"Reply in the dashboard: {DASHBOARD}") - 1]
+
+        assert all(line.startswith("> ") for line in said)
+        assert max(len(line) + sum("\u3000" <= char <= "\u9fff" for char in line) for line in said) <= 76
+        assert "> " in said
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ review.body }}", "> One two three\n> \n> four"),
+        ("  {{ review.body }}", ">   One two three\n> \n> four"),
+        ("{{ review.body | wordwrap(8) }}", "> One two\n> three\n> \n> four"),
+        ("It says: {{ review.title }}!", "It says: Stale!"),
+        ("{{ review.title | upper }}\n{{ review.title }} (a title)", "> STALE\n> Stale (a title)"),
+        ("{{ review.body | replace('\n', ' ') }}", "> One two three  four"),
+        ("{% if 'One two' in review.body %}yes{% endif %}", "yes"),
+        ("{{ review.body | indent(2) }}", "> One two three\n>   \n>   four"),
+        ("{% for line in review.body.splitlines() %}{{ line }}\n{% endfor %}", "> One two three\n> \n> four"),
+    ],
+    ids=["as it is", "indented", "wrapped", "in a line", "of its own", "one line", "asked", "filtered", "by line"],
+)
+def test_in_an_owners_text_a_customers_lines_are_marked_too(tmp_path: Path, source: str, text: str) -> None:
+    own_renderer = own(tmp_path, {"new.txt": source}, fall_back=False)
+
+    assert own_renderer.mail(new(replace(STALE, body="One two three\n\nfour"))).text == text
+
+
+def test_in_a_digest_a_customers_words_stand_in_quotes(renderer: Renderer) -> None:
+    of = digest(entry(), entry())
+    quotes = [each for each in objects(renderer.slack(of).blocks) if each.get("type") == "rich_text_quote"]
+
+    assert [words([quote]) for quote in quotes] == ["Stale\nThe bread was stale. And dear."] * 2
+    assert "\n> Stale\n> The bread was stale. And dear.\nAda, " in renderer.mail(of).text
 
 
 # --- cutting
@@ -582,8 +680,8 @@ def test_a_digest_names_every_review(renderer: Renderer) -> None:
     for each in several:
         for text in (mail.text, page.text, words(slack.blocks)):
             assert each.title in text
-            assert each.body[:149].rstrip() in text
-            assert each.body[:151] not in text
+            assert each.body[:149].rstrip() in text.replace("\n> ", " ")
+            assert each.body[:151] not in text.replace("\n> ", " ")
     other = f"https://www.wix.com/dashboard/{OTHER_SITE}/reviews/pending"
     links = [DASHBOARD] * 6 + [other]
     assert page.links == links
@@ -675,7 +773,7 @@ def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> Non
 
     mail = own_renderer.mail(new())
 
-    assert mail.text == "Only The bread was stale.\nAnd dear."
+    assert mail.text == "Only The bread was stale.\n> And dear."
     assert "<!DOCTYPE" not in mail.html
     assert "Stale" in mail.html
 
@@ -686,7 +784,7 @@ def test_an_owners_html_is_escaped_and_its_text_is_not(tmp_path: Path) -> None:
     mail = own_renderer.mail(new(replace(STALE, body="<b> & co")))
 
     assert mail.html == "<i>&lt;b&gt; &amp; co</i>"
-    assert mail.text == "<b> & co"
+    assert mail.text == "> <b> & co"
 
 
 def test_an_owners_template_uses_the_filters_that_the_built_in_ones_use(tmp_path: Path) -> None:

@@ -9,15 +9,25 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
+    pass_environment,
+)
+from jinja2.filters import do_wordwrap
 from jinja2.sandbox import SandboxedEnvironment
 
 import alerter
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
+from alerter.tell.quoting import values_for
 from alerter.tell.summary_view import view_summary
 from alerter.tell.views import pack, view_mention, view_review, view_trouble
-from alerter.tell.words import cut, slack_text, slack_words
+from alerter.tell.words import cut, each_said, mark_said, slack_text, slack_words
 
 log = logging.getLogger(__name__)
 
@@ -172,19 +182,25 @@ def _environment(kind: type[Environment], *folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"cut": cut, "slack_text": slack_text, "slack_words": slack_words}
+    env.filters |= {"cut": cut, "slack_text": slack_text, "slack_words": slack_words, "wordwrap": _wordwrap}
     return env
+
+
+@pass_environment
+def _wordwrap(env: Environment, text: str, *args: Any, **kwargs: Any) -> str:
+    """Jinja's own, line by line, so that what it makes of a customer's words is marked as those are."""
+    return each_said(text, lambda line: do_wordwrap(env, line, *args, **kwargs))
 
 
 def _render(env: Environment, name: str, values: Mapping[str, Any], *, as_json: bool) -> Any:
     try:
-        text = env.get_template(name).render(values)
+        text = env.get_template(name).render(values_for(name, values))
     except UnicodeDecodeError as error:
         raise _render_error(name, "is not UTF-8 text") from error
     except Exception as error:  # a template may call anything that its values have
         said = str(error) if isinstance(error, TemplateError) else repr(error)
         raise _render_error(_where(error, name), said, type(error).__name__) from error
-    return _blocks(name, text) if as_json else text
+    return _blocks(name, text) if as_json else mark_said(text)
 
 
 def _blocks(name: str, text: str) -> list[Any]:

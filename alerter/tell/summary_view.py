@@ -9,7 +9,7 @@ from typing import Any
 
 from alerter.links import https_url
 from alerter.tell.views import SiteView, dashboard, span
-from alerter.tell.words import stars
+from alerter.tell.words import one_line, stars
 
 _BAR = 12
 _MOST_PRODUCTS = 10
@@ -138,7 +138,7 @@ def _bars(rows: Sequence[_Named]) -> list[BarView]:
 def _products(found: Mapping[str, Any], views: Mapping[str, SiteView], name: str) -> list[_Named]:
     """The products of all sites, with the site's name where there are several."""
     rows = [
-        (_on(each["what"], views, site_id), https_url(each["url"]) or "", each["number"])
+        (_on(one_line(each["what"]), views, site_id), https_url(each["url"]) or "", each["number"])
         for site_id, figures in found.items()
         for each in figures[name]
     ]
@@ -162,7 +162,7 @@ def _open(found: Mapping[str, Any], views: Mapping[str, SiteView], until: dateti
         OpenView(
             stars=stars(each["rating"]),
             rating=each["rating"],
-            what=each["what"],
+            what=one_line(each["what"]),
             what_url=https_url(each["url"]) or "",
             waiting=span(until - created),
             site=views[site_id],
@@ -178,7 +178,7 @@ def _share(number: int, total: int | None) -> str:
 
 
 def _site(site_id: str, sites: Mapping[str, str]) -> SiteView:
-    return SiteView(sites.get(site_id, "a site of the past"), site_id, dashboard(site_id))
+    return SiteView(one_line(sites.get(site_id, "a site of the past")), site_id, dashboard(site_id))
 
 
 def _date(moment: str, timezone: tzinfo) -> str:

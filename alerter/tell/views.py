@@ -9,10 +9,10 @@ from typing import Any
 
 from alerter.links import foreign_host, https_url, is_thumbnail
 from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Review
-from alerter.tell.words import SLACK_TEXT, cut, stars, units
+from alerter.tell.words import SLACK_TEXT, cut, lines, name, one_line, stars, units
 
 _EXCERPT = 150
-_MARKUP_OF_AN_ENTRY = 60  # what a digest says of a review beyond the words measured by `_length`
+_MARKUP_OF_AN_ENTRY = 70  # what a digest says of a review beyond the words measured by `_length`
 _DASHBOARD = "https://www.wix.com/dashboard"
 _MODERATION = {
     "APPROVED": "",
@@ -75,7 +75,10 @@ class MentionView:
 
 @dataclass(frozen=True, slots=True)
 class ReviewView:
-    """A review, as templates see it: every text as it came, cleaned, with nothing escaped yet."""
+    """A review, as templates see it: every text as it came, cleaned, with nothing escaped yet.
+
+    In a text a line that is nothing but `title`, `body`, `excerpt`, `reply` or what they were before begins with `> `.
+    """
 
     id: str
     """Its id at Wix."""
@@ -90,7 +93,7 @@ class ReviewView:
     excerpt: str
     """The first 150 characters of that, on one line."""
     author: str
-    """Who wrote it, or "a customer"."""
+    """Who wrote it, or "a customer"; in quotation marks where it could be read as more than a name."""
     what: str
     """What was reviewed: its name, or "product" and its id."""
     what_url: str
@@ -166,11 +169,11 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         id=review.id,
         rating=review.rating,
         stars=stars(review.rating),
-        title=review.title,
-        body=review.body,
-        excerpt=cut(" ".join(review.body.split()), _EXCERPT),
-        author=review.author or "a customer",
-        what=entry.product.name or _what(review),
+        title=one_line(review.title),
+        body=lines(review.body),
+        excerpt=cut(one_line(review.body), _EXCERPT),
+        author=name(review.author) or "a customer",
+        what=one_line(entry.product.name or _what(review)),
         what_url=https_url(entry.product.url) or "",
         when=_date(when, timezone) if when else "on an unknown date",
         timestamp=max(int(when.timestamp()), 0) if when else 0,
@@ -182,8 +185,8 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         reopened=_reopened(alert),
         closing=closing or "",
         end=_end(review, closing),
-        reply=review.reply.message if review.reply and closing is Closing.ANSWERED else "",
-        site=SiteView(sites.get(alert.site_id or "", "a site of the past"), alert.site_id or "", url),
+        reply=lines(review.reply.message) if review.reply and closing is Closing.ANSWERED else "",
+        site=SiteView(one_line(sites.get(alert.site_id or "", "a site of the past")), alert.site_id or "", url),
         media=_view_media(review.media),
         verified=review.verified,
         helpful=review.helpful,
@@ -217,8 +220,8 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
     """Trouble, from the detail of its alert."""
     since = _date(datetime.fromisoformat(detail["since"]), timezone)
-    what = detail["what"]
-    return TroubleView(what, what[:1].upper() + what[1:], detail["reason"], detail["remedy"], since)
+    what = one_line(detail["what"])
+    return TroubleView(what, what[:1].upper() + what[1:], lines(detail["reason"]), lines(detail["remedy"]), since)
 
 
 def pack(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
@@ -301,7 +304,9 @@ def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | No
     if (before := detail.get("before")) is None:
         return None
     said: Mapping[str, Any] = {**_BLANK, **before}
-    return {**said, **_BLANK} if (said["title"], said["body"]) == (review.title, review.body) else said
+    if (said["title"], said["body"]) == (review.title, review.body):
+        return {**said, **_BLANK}
+    return {**said, "title": one_line(said["title"]), "body": lines(said["body"])}
 
 
 def _what(review: Review) -> str:

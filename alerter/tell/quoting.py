@@ -1,0 +1,88 @@
+"""What templates are handed: the words of others as they may stand where a template puts them. Pure.
+
+In HTML and in Slack's blocks the built-in templates quote them. A text template can put them anywhere, so each of their
+lines is known there, and marked in the end; a subject and a line of names hold them isolated, so that what is written
+from right to left stays in its place.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from alerter.tell.summary_view import BarView, SummaryView
+from alerter.tell.views import ReviewView
+from alerter.tell.words import isolate, one_line, said
+
+
+def values_for(template: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a message as they are for one of its templates, by that one's name."""
+    if template.endswith(".subject.txt"):
+        return _isolated(values, _in_subject)
+    if template.endswith(".txt"):
+        return _isolated(values, _in_text)
+    return _isolated(values, _with_names) if template.endswith(".slack.json") else values
+
+
+def _isolated(values: Mapping[str, Any], view: Callable[[ReviewView], ReviewView]) -> Mapping[str, Any]:
+    found = dict(values)
+    if "review" in found:
+        found["review"] = view(found["review"])
+        found["site"] = found["review"].site
+    if "reviews" in found:
+        changed = {id(each): view(each) for each in found["reviews"]}
+        found["reviews"] = list(changed.values())
+        found["groups"] = [[changed[id(each)] for each in group] for group in found["groups"]]
+        found["sites"] = [isolate(each) for each in found["sites"]]
+    if "summary" in found:
+        found["summary"] = _summary(found["summary"])
+    if "trouble" in found:
+        trouble = found["trouble"]
+        parts = {field: isolate(getattr(trouble, field)) for field in ("what", "headline", "reason", "remedy")}
+        found["trouble"] = replace(trouble, **parts)
+    return found
+
+
+def _with_names(view: ReviewView) -> ReviewView:
+    site = replace(view.site, name=isolate(view.site.name))
+    return replace(view, author=isolate(view.author), what=isolate(view.what), site=site)
+
+
+def _in_subject(view: ReviewView) -> ReviewView:
+    return _with_names(_words(view, lambda text: isolate(one_line(text))))
+
+
+def _in_text(view: ReviewView) -> ReviewView:
+    return _with_names(_words(view, said))
+
+
+def _words(view: ReviewView, change: Callable[[str], str]) -> ReviewView:
+    """A review whose words are changed, those that it had before too."""
+    before = view.before and {**view.before, "title": change(view.before["title"]), "body": change(view.before["body"])}
+    return replace(
+        view,
+        title=change(view.title),
+        body=change(view.body),
+        excerpt=change(view.excerpt),
+        reply=change(view.reply),
+        before=before,
+    )
+
+
+def _summary(summary: SummaryView) -> SummaryView:
+    return replace(
+        summary,
+        name=isolate(summary.name),
+        products=_bars(summary.products),
+        sites=_bars(summary.sites),
+        often=_bars(summary.often),
+        open=[
+            replace(each, what=isolate(each.what), site=replace(each.site, name=isolate(each.site.name)))
+            for each in summary.open
+        ],
+        site_names=isolate(summary.site_names),
+        unread=[isolate(each) for each in summary.unread],
+    )
+
+
+def _bars(bars: Sequence[BarView]) -> list[BarView]:
+    return [replace(bar, label=isolate(bar.label)) for bar in bars]
