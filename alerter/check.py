@@ -11,7 +11,8 @@ from alerter.models import Finding
 from alerter.samples import KINDS, awkward, sample
 from alerter.store import State, blocks
 from alerter.tell.outlet import Outlet
-from alerter.tell.render import Renderer, builtin_names
+from alerter.tell.render import Renderer
+from alerter.tell.templates import builtin_names
 from alerter.tell.words import cut
 from alerter.trouble import Troubles
 from alerter.watch.routing import unheard

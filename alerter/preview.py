@@ -16,7 +16,8 @@ from alerter.errors import AlerterError, RenderError
 from alerter.models import Entry, Medium, Message, destination_of
 from alerter.samples import KINDS, OF_REVIEWS, sample
 from alerter.store import State, on_record
-from alerter.tell.render import Renderer, builtin_names, builtin_templates
+from alerter.tell.render import Renderer
+from alerter.tell.templates import builtin_names, builtin_templates
 
 
 def kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:

@@ -17,7 +17,8 @@ from alerter.demo.slack_blocks import faults_of
 from alerter.models import Closing, Known, Product, Reply, Status
 from alerter.samples import KINDS, OF_REVIEWS, awkward, sample
 from alerter.store import State, products, reviews
-from alerter.tell.render import Renderer, builtin_names, builtin_templates
+from alerter.tell.render import Renderer
+from alerter.tell.templates import builtin_names, builtin_templates
 from tests.conftest import SITE, review
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

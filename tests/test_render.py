@@ -17,7 +17,8 @@ import pytest
 from alerter.demo.slack_blocks import faults_of
 from alerter.errors import RenderError
 from alerter.models import Alert, AlertKind, Content, Entry, Form, Message, Product, Reply, Review
-from alerter.tell.render import Renderer, builtin_templates
+from alerter.tell.render import Renderer
+from alerter.tell.templates import builtin_templates
 from alerter.tell.words import cut, slack_text, slack_words
 from tests.conftest import SITE, review
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from alerter.tell.summary_view import BarView, SummaryView
-from alerter.tell.views import ReviewView
+from alerter.tell.views import ReviewView, SiteView
 from alerter.tell.words import isolate, one_line, said
 
 
@@ -42,30 +42,29 @@ def _isolated(values: Mapping[str, Any], view: Callable[[ReviewView], ReviewView
     return found
 
 
-def _with_names(view: ReviewView) -> ReviewView:
-    site = replace(view.site, name=isolate(view.site.name))
-    return replace(view, author=isolate(view.author), what=isolate(view.what), site=site)
+def _with_names(view: ReviewView, **words: Any) -> ReviewView:
+    return replace(view, author=isolate(view.author), what=isolate(view.what), site=_site(view.site), **words)
 
 
 def _in_subject(view: ReviewView) -> ReviewView:
-    return _with_names(_words(view, lambda text: isolate(one_line(text))))
+    return _with_names(view, **_words(view, lambda text: isolate(one_line(text))))
 
 
 def _in_text(view: ReviewView) -> ReviewView:
-    return _with_names(_words(view, said))
+    return _with_names(view, **_words(view, said))
 
 
-def _words(view: ReviewView, change: Callable[[str], str]) -> ReviewView:
-    """A review whose words are changed, those that it had before too."""
-    before = view.before and {**view.before, "title": change(view.before["title"]), "body": change(view.before["body"])}
-    return replace(
-        view,
-        title=change(view.title),
-        body=change(view.body),
-        excerpt=change(view.excerpt),
-        reply=change(view.reply),
-        before=before,
-    )
+def _words(view: ReviewView, change: Callable[[str], str]) -> dict[str, Any]:
+    """What somebody wrote in a review or of it, changed; what it said before too."""
+    found: dict[str, Any] = {field: change(getattr(view, field)) for field in ("title", "body", "excerpt", "reply")}
+    if view.before:
+        found["before"] = {**view.before, **{field: change(view.before[field]) for field in ("title", "body")}}
+    return found
+
+
+def _site(site: SiteView) -> SiteView:
+    name = isolate(site.name)
+    return site if name == site.name else replace(site, name=name)
 
 
 def _summary(summary: SummaryView) -> SummaryView:
@@ -75,10 +74,7 @@ def _summary(summary: SummaryView) -> SummaryView:
         products=_bars(summary.products),
         sites=_bars(summary.sites),
         often=_bars(summary.often),
-        open=[
-            replace(each, what=isolate(each.what), site=replace(each.site, name=isolate(each.site.name)))
-            for each in summary.open
-        ],
+        open=[replace(each, what=isolate(each.what), site=_site(each.site)) for each in summary.open],
         site_names=isolate(summary.site_names),
         unread=[isolate(each) for each in summary.unread],
     )

@@ -5,29 +5,20 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import tzinfo
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import (
-    ChoiceLoader,
-    Environment,
-    FileSystemLoader,
-    StrictUndefined,
-    TemplateError,
-    TemplateSyntaxError,
-    pass_environment,
-)
-from jinja2.filters import do_wordwrap
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import Environment
 
-import alerter
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
 from alerter.tell.quoting import values_for
 from alerter.tell.summary_view import view_summary
+from alerter.tell.template_process import TemplateProcess
+from alerter.tell.templates import builtin_environment, builtin_templates, fill, folder_state, render_error
 from alerter.tell.views import pack, view_mention, view_review, view_trouble
-from alerter.tell.words import cut, each_said, mark_said, slack_text, slack_words
+from alerter.tell.words import mark_said, slack_text
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +39,8 @@ class Renderer:
         self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
-        self._builtin = _builtin_environment()
-        self._own = _environment(SandboxedEnvironment, templates, builtin_templates()) if templates else None
+        self._builtin = builtin_environment()
+        self._own = TemplateProcess(templates) if templates else None
         self._fall_back = fall_back
         self._faults: dict[str, str | None] = {}
         self._broken_in: dict[str, object] = {}
@@ -107,10 +98,7 @@ class Renderer:
 
     def _present(self) -> list[tuple[str, int]] | None:
         """What the owner's templates are like just now."""
-        try:
-            return [(file.name, file.stat().st_mtime_ns) for file in sorted(self._folder.iterdir())]
-        except OSError:  # the folder, or a file of it, is not there any more: that is a change too
-            return None
+        return folder_state(self._folder)
 
     def _values(self, message: Message, *, test: bool) -> tuple[str, dict[str, Any]]:
         first = message.entries[0].alert
@@ -154,52 +142,10 @@ class Renderer:
         self._broken_in[name] = self._present()
 
 
-def builtin_templates() -> Path:
-    """The folder of the built-in templates: inside an installed package, beside it in a checkout."""
-    package = Path(alerter.__file__).parent
-    inside = package / "templates"
-    return inside if inside.is_dir() else package.parent / "templates"
-
-
-def builtin_names() -> list[str]:
-    """The names of the built-in templates."""
-    return sorted(file.name for file in builtin_templates().iterdir() if file.is_file())
-
-
-@cache
-def _builtin_environment() -> Environment:
-    """Compiles the built-in templates once for all renderers of a process: a reload makes new ones."""
-    return _environment(Environment, builtin_templates())
-
-
-def _environment(kind: type[Environment], *folders: Path) -> Environment:
-    """Compiles each template once; the built-in ones never change."""
-    env = kind(
-        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
-        auto_reload=len(folders) > 1,
-        autoescape=lambda name: bool(name and name.endswith(".html")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {"cut": cut, "slack_text": slack_text, "slack_words": slack_words, "wordwrap": _wordwrap}
-    return env
-
-
-@pass_environment
-def _wordwrap(env: Environment, text: str, *args: Any, **kwargs: Any) -> str:
-    """Jinja's own, line by line, so that what it makes of a customer's words is marked as those are."""
-    return each_said(text, lambda line: do_wordwrap(env, line, *args, **kwargs))
-
-
-def _render(env: Environment, name: str, values: Mapping[str, Any], *, as_json: bool) -> Any:
-    try:
-        text = env.get_template(name).render(values_for(name, values))
-    except UnicodeDecodeError as error:
-        raise _render_error(name, "is not UTF-8 text") from error
-    except Exception as error:  # a template may call anything that its values have
-        said = str(error) if isinstance(error, TemplateError) else repr(error)
-        raise _render_error(_where(error, name), said, type(error).__name__) from error
+def _render(source: Environment | TemplateProcess, name: str, values: Mapping[str, Any], *, as_json: bool) -> Any:
+    """Render one template, from the built-in ones or from an owner's. Raises RenderError."""
+    values = values_for(name, values)
+    text = source.render(name, values) if isinstance(source, TemplateProcess) else fill(source, name, values)
     return _blocks(name, text) if as_json else mark_said(text)
 
 
@@ -207,11 +153,11 @@ def _blocks(name: str, text: str) -> list[Any]:
     try:
         blocks = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _render_error(name, f"does not make JSON: {_json_fault(error)}", "does not make JSON") from error
-    except ValueError as error:  # a number with thousands of digits
-        raise _render_error(name, f"does not make JSON: {error}", "does not make JSON") from error
+        raise render_error(name, f"does not make JSON: {_json_fault(error)}", "does not make JSON") from error
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, a thousand lists within lists
+        raise render_error(name, f"does not make JSON: {error}", "does not make JSON") from error
     if not isinstance(blocks, list):
-        raise _render_error(name, "must make a JSON list of blocks")
+        raise render_error(name, "must make a JSON list of blocks")
     return blocks
 
 
@@ -222,20 +168,3 @@ def _json_fault(error: json.JSONDecodeError) -> str:
     """
     comma = _TRAILING_COMMA.match(error.doc, error.pos)
     return str(json.JSONDecodeError(error.msg, error.doc, comma.end()) if comma else error)
-
-
-def _render_error(where: str, said: str, briefly: str | None = None) -> RenderError:
-    return RenderError(f"template {where}: {said}", f"{where}: {briefly or said}")
-
-
-def _where(error: Exception, name: str) -> str:
-    """The file and line where it went wrong: a syntax error knows, any other has them in its traceback."""
-    if isinstance(error, TemplateSyntaxError):
-        return f"{error.name or name}, line {error.lineno}"
-    lineno, trace = None, error.__traceback__
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if file.suffix in (".txt", ".html", ".json"):
-            name, lineno = file.name, trace.tb_lineno
-        trace = trace.tb_next
-    return f"{name}, line {lineno}" if lineno else name
