@@ -590,7 +590,7 @@ def test_in_a_digest_a_customers_words_stand_in_quotes(renderer: Renderer) -> No
     quotes = [each for each in objects(renderer.slack(of).blocks) if each.get("type") == "rich_text_quote"]
 
     assert [words([quote]) for quote in quotes] == ["Stale\nThe bread was stale. And dear."] * 2
-    assert "\n> Stale\n> The bread was stale. And dear.\nAda, " in renderer.mail(of).text
+    assert "\n> Stale\n> The bread was stale. And dear.\nby Ada, " in renderer.mail(of).text
 
 
 # --- cutting

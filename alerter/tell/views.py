@@ -173,7 +173,7 @@ def view_review(entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[st
         body=lines(review.body),
         excerpt=cut(one_line(review.body), _EXCERPT),
         author=name(review.author) or "a customer",
-        what=one_line(entry.product.name or _what(review)),
+        what=one_line(entry.product.name or "") or _what(review),
         what_url=https_url(entry.product.url) or "",
         when=_date(when, timezone) if when else "on an unknown date",
         timestamp=max(int(when.timestamp()), 0) if when else 0,
@@ -310,9 +310,10 @@ def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | No
 
 
 def _what(review: Review) -> str:
-    if not review.entity_id:
+    entity_id = one_line(review.entity_id or "")
+    if not entity_id:
         return "the site"
-    return f"product {review.entity_id}" if review.namespace in ("stores", "") else review.entity_id
+    return f"product {entity_id}" if review.namespace in ("stores", "") else entity_id
 
 
 def _date(moment: datetime, timezone: tzinfo) -> str:

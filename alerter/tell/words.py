@@ -32,7 +32,7 @@ def one_line(text: str) -> str:
 
 def lines(text: str) -> str:
     """Somebody else's text of several lines, broken by line feeds only; it directs nothing beyond itself."""
-    return _LINE_BREAK.sub("\n", _DIRECTING.sub("", text))
+    return _LINE_BREAK.sub("\n", _DIRECTING.sub("", text)).strip()
 
 
 def name(text: str) -> str:
