@@ -585,6 +585,20 @@ def test_in_an_owners_text_a_customers_lines_are_marked_too(tmp_path: Path, sour
     assert own_renderer.mail(new(replace(STALE, body="One two three\n\nfour"))).text == text
 
 
+MRKDWN = '[{"type": "section", "text": {"type": "mrkdwn", "text": {{ %s | tojson }}}}]'
+
+
+@pytest.mark.parametrize("words", ["<!channel>", "see <https://evil.example|here>", "x <@U123> y"])
+def test_an_owners_blocks_make_no_mention_of_a_customers_words(tmp_path: Path, words: str) -> None:
+    of = new(replace(STALE, body=words))
+    for source in ("review.body", '("<!here> *New:* " ~ review.excerpt)'):
+        with pytest.raises(RenderError, match=r"new\.slack\.json: makes a mention or a link .*slack_text"):
+            own(tmp_path, {"new.slack.json": MRKDWN % source}, fall_back=False).slack(of)
+    for source in ("(review.body | slack_text)", '("<!here> " ~ review.rating)'):
+        [block] = own(tmp_path, {"new.slack.json": MRKDWN % source}, fall_back=False).slack(of).blocks
+        assert block["type"] == "section"
+
+
 def test_in_a_digest_a_customers_words_stand_in_quotes(renderer: Renderer) -> None:
     of = digest(entry(), entry())
     quotes = [each for each in objects(renderer.slack(of).blocks) if each.get("type") == "rich_text_quote"]

@@ -229,6 +229,8 @@ def test_half_a_character_and_endless_lists_are_faults(folder: Path) -> None:
         own(folder, {"new.txt": "{{ '\\ud800' }}"}).mail(new())
     with pytest.raises(RenderError, match=r"new\.slack\.json: does not make JSON"):
         own(folder, {"new.txt": "x", "new.slack.json": "{{ '[' * 100000 }}"}).slack(new())
+    with pytest.raises(RenderError, match=r"new\.slack\.json: nests its blocks deeper than Slack does"):
+        own(folder, {"new.txt": "x", "new.slack.json": "{{ '[' * 300 }}{{ ']' * 300 }}"}).slack(new())
 
 
 def test_a_log_of_an_excess_holds_nothing_of_a_review(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

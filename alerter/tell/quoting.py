@@ -5,8 +5,9 @@ lines is known there, and marked in the end; a subject and a line of names hold 
 from right to left stays in its place.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from alerter.tell.summary_view import BarView, SummaryView
@@ -21,6 +22,38 @@ def values_for(template: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
     if template.endswith(".txt"):
         return _isolated(values, _in_text)
     return _isolated(values, _with_names) if template.endswith(".slack.json") else values
+
+
+# A mention, a channel or a link: https://docs.slack.dev/messaging/formatting-message-text#advanced
+_SLACK_CONTROL = re.compile(r"<[^<>]+>")
+
+
+def has_slack_markup(blocks: Sequence[Any], values: Mapping[str, Any]) -> bool:
+    """Whether something that others wrote became a mention or a link in some blocks, for want of an escape."""
+    found = {control for text in _markup_texts(blocks) for control in _SLACK_CONTROL.findall(text)}
+    return bool(found) and any(control in text for text in _texts(values) for control in found)
+
+
+def _markup_texts(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if part.get("type") == "mrkdwn" and isinstance(part.get("text"), str):
+            yield part["text"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _markup_texts(inner)
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, Mapping):
+        yield from _texts(list(part.values()))
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            yield from _texts(inner)
+    elif is_dataclass(part):
+        yield from _texts([getattr(part, field.name) for field in fields(part)])
 
 
 def _isolated(values: Mapping[str, Any], view: Callable[[ReviewView], ReviewView]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
-from alerter.tell.quoting import values_for
+from alerter.tell.quoting import has_slack_markup, values_for
 from alerter.tell.summary_view import view_summary
 from alerter.tell.template_process import TemplateProcess
 from alerter.tell.templates import builtin_environment, builtin_templates, fill, folder_state, render_error
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _SLACK_FALLBACK = 3900
 _REPEAT = "This may be a repeat: Slack did not say whether it took the message before."
 
+_DEEPEST = 30  # lists and objects within each other; Slack has about ten, and Python a limit
 _TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
 
 
@@ -146,7 +147,12 @@ def _render(source: Environment | TemplateProcess, name: str, values: Mapping[st
     """Render one template, from the built-in ones or from an owner's. Raises RenderError."""
     values = values_for(name, values)
     text = source.render(name, values) if isinstance(source, TemplateProcess) else fill(source, name, values)
-    return _blocks(name, text) if as_json else mark_said(text)
+    if not as_json:
+        return mark_said(text)
+    blocks = _blocks(name, text)
+    if isinstance(source, TemplateProcess) and has_slack_markup(blocks, values):
+        raise render_error(name, "makes a mention or a link of what somebody wrote: put it through slack_text")
+    return blocks
 
 
 def _blocks(name: str, text: str) -> list[Any]:
@@ -158,7 +164,14 @@ def _blocks(name: str, text: str) -> list[Any]:
         raise render_error(name, f"does not make JSON: {error}", "does not make JSON") from error
     if not isinstance(blocks, list):
         raise render_error(name, "must make a JSON list of blocks")
+    if _is_deeper(blocks, _DEEPEST):
+        raise render_error(name, "nests its blocks deeper than Slack does")
     return blocks
+
+
+def _is_deeper(part: Any, levels: int) -> bool:
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _json_fault(error: json.JSONDecodeError) -> str:
