@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver, Site
+from alerter.config_fields import BEYOND_THIS_MACHINE, is_loopback
 from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
 from alerter.models import Finding
 from alerter.samples import KINDS, awkward, sample
@@ -20,6 +21,11 @@ from alerter.watch.wix import WixClient
 from alerter.wiring import open_outlets
 
 _LONGEST = 300
+
+
+def check_config(config: Config, clock: Clock) -> list[Finding]:
+    """Look at everything that needs no service."""
+    return [*check_exposure(config), *check_routing(config), *check_templates(config, clock)]
 
 
 def check_routing(config: Config) -> list[Finding]:
@@ -40,6 +46,14 @@ def check_routing(config: Config) -> list[Finding]:
                     Finding(ok=True, subject=f"site {site.name}", text=text.format(_stars(ratings)), warning=True)
                 )
     return findings
+
+
+def check_exposure(config: Config) -> list[Finding]:
+    """Warn of what the config opens to others."""
+    found = []
+    if config.web and not is_loopback(config.web.listen[0]):
+        found.append(Finding(ok=True, subject="web.listen", text=BEYOND_THIS_MACHINE, warning=True))
+    return found
 
 
 def _stars(ratings: Sequence[int]) -> str:

@@ -174,7 +174,7 @@ def check(path: Path | None, *, offline: bool) -> None:
     config, clock = _load(path), Clock()
     sizes = f"{len(config.sites)} sites, {len(config.receivers)} receivers"
     findings = [Finding(ok=True, subject="config", text=sizes)]
-    findings += [*command.check_routing(config), *command.check_templates(config, clock)]
+    findings += command.check_config(config, clock)
 
     async def ask() -> list[Finding]:
         async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:

@@ -16,6 +16,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+BEYOND_THIS_MACHINE = (
+    "others on the network can reach it, in plain HTTP; better 127.0.0.1 and a reverse proxy for /webhooks/wix alone"
+)
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60  # at the end of a day, in minutes
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

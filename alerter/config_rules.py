@@ -52,6 +52,11 @@ def _web(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _repeated("apps", "app_id", apps)
     if apps and "web" not in raw:
         yield "apps", "webhooks come in where [web] listens: needs the table [web]"
+    known = [str(app.get("app_id")) for app in apps]
+    for number, site in enumerate(_tables(raw, "sites"), 1):
+        name = site.get("app_id")
+        if known and "api_key" in site and isinstance(name, str) and name not in known:
+            yield f"sites.{number}.app_id", f'there is no app "{name}" in [[apps]]{_did_you_mean(name, known)}'
     if "web" in raw and not all(find_spec(name) for name in ("jwt", "cryptography", "prometheus_client")):
         yield "web", "needs packages that are not installed: pip install 'alerter[web]'"
 
@@ -114,9 +119,8 @@ def _repeated(name: str, key: str, tables: list[Mapping[str, Any]]) -> Iterator[
 def _way_in(key: str, site: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     app = ("app_id", "app_secret", "instance_id")
     if "api_key" in site:
-        for name in ("app_id", "app_secret"):
-            if name in site:
-                yield f"{key}.{name}", "goes without api_key: use one way in or the other"
+        if "app_secret" in site:
+            yield f"{key}.app_secret", "goes without api_key: use one way in or the other"
     elif not any(name in site for name in app):
         yield f"{key}.api_key", "is missing (or, for an app: app_id, app_secret and instance_id)"
     else:

@@ -239,7 +239,12 @@ ONE_FAULT = {
         "must be the site's id",
     ),
     "a site without a way in": ('api_key = "env:WIX"', "", "sites.1.api_key", "is missing (or, for an app: app_id,"),
-    "a site with two ways in": ("threshold = 3", 'app_id = "x"', "sites.1.app_id", "goes without api_key"),
+    "a site with two ways in": (
+        "threshold = 3",
+        'app_secret = "env:APP"',
+        "sites.1.app_secret",
+        "goes without api_key",
+    ),
     "half an app": (
         'app_secret = "env:APP"',
         "",

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from alerter.check import check_exposure
 from alerter.config import Config, load_config
 from alerter.errors import ConfigError
 
@@ -125,6 +126,23 @@ def test_an_app_stands_there_once(load: Load) -> None:
     with pytest.raises(ConfigError) as caught:
         load(web() + app(PEM) + app(PEM))
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["apps.1.app_id", "apps.2.app_id"]
+
+
+def test_a_site_by_api_key_may_name_the_app_of_its_webhooks(load: Load) -> None:
+    named = 'api_key = "env:WIX"\napp_id = "an-app"\n'
+    more = f'[[sites]]\nname = "Café"\nsite_id = "2"\n{named}instance_id = "i"\n'
+    assert load(web() + app(PEM) + more).sites[1].app_id == "an-app"
+    told = fault(load, web() + app(PEM) + more.replace("an-app", "an-ap"))
+    assert told == 'sites.2.app_id: there is no app "an-ap" in [[apps]]; did you mean "an-app"? (in config.toml)'
+    assert "goes without api_key" in fault(load, f'{more}app_secret = "env:WIX"\n')
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "alerts.example:8080"])
+def test_listening_beyond_this_machine_is_warned_of(load: Load, listen: str) -> None:
+    [finding] = check_exposure(load(web(listen)))
+    assert (finding.ok, finding.warning, finding.subject) == (True, True, "web.listen")
+    for here in ("127.0.0.1:8080", "[::1]:8080", "localhost:8080"):
+        assert check_exposure(load(web(here))) == []
 
 
 def test_an_instance_belongs_to_one_site(load: Load) -> None:

@@ -51,8 +51,8 @@ class Look:
     http: aiohttp.ClientSession
     finished: dict[str, float] = field(default_factory=dict)
 
-    async def health(self) -> tuple[int, dict[str, Any]]:
-        async with self.http.get(f"{self.url}/healthz") as response:
+    async def health(self, **headers: str) -> tuple[int, dict[str, Any]]:
+        async with self.http.get(f"{self.url}/healthz", headers=headers) as response:
             return response.status, await response.json()
 
     async def metrics(self) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -104,6 +104,22 @@ async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -
     assert status == 200
     since = look.clock.now().isoformat()
     assert report["troubles"] == [{"scope": f"site:{SITE}", "since": since, "reason": "Wix refuses us: 403"}]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(look: Look, header: str) -> None:
+    look.clock.advance(seconds=181)
+    since = look.clock.now()
+    with look.state.transaction():
+        troubles.begin(look.state, "service:slack:file:/etc/alerter/token", "Slack: invalid_auth", since)
+    look.state.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, report = await look.health(**{header: "192.0.2.1"})
+        other.execute("ROLLBACK")
+    reasons = ["no round of 1 of 1 sites has ended for 180 s", "the state file takes no writes"]
+    found = [{"scope": "service", "since": since.isoformat()}]
+    assert (status, report) == (503, {"ok": False, "reasons": reasons, "troubles": found})
 
 
 async def test_a_state_file_that_takes_no_writes_is_told(look: Look) -> None:

@@ -139,11 +139,13 @@ def test_a_fault_names_its_file_and_the_key_there(faults: Faults) -> None:
     [
         ('[[sites]]\nname = "Bakery"\nsite_id = "id-2"\napi_key = "env:WIX"', "sites.1.name"),
         ('[[sites]]\nname = "Shop"\nsite_id = "id-Bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
+        ('[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "i-1"', "sites.1.instance_id"),
     ],
-    ids=["a name", "a site id"],
+    ids=["a name", "a site id", "an instance of an app"],
 )
 def test_no_two_files_have_the_same(faults: Faults, again: str, key: str) -> None:
-    told = faults(bakery=customer("Bakery"), other=again)
+    bakery = customer("Bakery").replace('"env:WIX"', '"env:WIX"\ninstance_id = "i-1"')
+    told = faults(bakery=bakery, other=again)
     assert [problem.split(": ")[0] + problem[problem.rindex(" (in ") :] for problem in told] == [
         f"{key} (in sites.d/bakery.toml)",
         f"{key} (in sites.d/other.toml)",

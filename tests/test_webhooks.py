@@ -34,7 +34,7 @@ from alerter.watch.intake import Intake
 from alerter.watch.wix import WixClient
 from alerter.watch.wix_review import parse_review
 from alerter.web.server import open_web
-from alerter.web.signature import Signatures
+from alerter.web.signature import BadSignature, Signatures, parse_token
 from tests.conftest import HANG, SECRETS, SITE, SetClock, until
 
 INSTANCE = "55555555-5555-4555-8555-555555555555"
@@ -73,7 +73,7 @@ app_id = "an-app"
 public_key = '''{signer.public_key}'''
 """
     path = write_config(wix, slack, mailbox, extra=extra)
-    path.write_text(path.read_text().replace("[smtp]", f'instance_id = "{INSTANCE}"\n\n[smtp]'))
+    path.write_text(path.read_text().replace("[smtp]", f'instance_id = "{INSTANCE}"\napp_id = "an-app"\n\n[smtp]'))
     return load_config(path, SECRETS, secrets=True)
 
 
@@ -157,6 +157,11 @@ def with_the_public_key_as_password(signer: Webhooks) -> str:
     return b".".join((head, body, signature)).decode()
 
 
+def detached(signer: Webhooks) -> str:
+    payload = {"data": "{}", "exp": 32503680000}
+    return jwt.encode(payload, signer._key, "RS256", headers={"b64": False, "crit": ["b64"]})
+
+
 def tampered(signer: Webhooks) -> str:
     head, _, signature = signer.sign("{}").split(".")
     body = jwt.utils.base64url_encode(json.dumps({"data": "{}", "exp": 32503680000}).encode()).decode()
@@ -173,6 +178,12 @@ BAD = {
     "nothing": lambda _: "",
     "no token": lambda _: "hello",
     "JSON": lambda _: '{"data": "{}"}',
+    "another algorithm": lambda signer: signer.sign("{}").replace("eyJhbGciOiJSUzI1NiI", "eyJhbGciOiJSUzUxMiI"),
+    "a payload that is not encoded": detached,
+    "a header of 100 kB": lambda signer: f"{jwt.utils.base64url_encode(b' ' * 90_000).decode()}{signer.sign('{}')}",
+    "three dots": lambda _: "...",
+    "an end that is no number": lambda signer: jwt.encode({"data": "{}", "exp": float("inf")}, signer._key, "RS256"),
+    "not valid yet": lambda signer: signer.sign("{}", nbf=datetime.now(UTC) + timedelta(minutes=5)),
     "deep nonsense": lambda _: jwt.utils.base64url_encode(b"[" * 100_000).decode() + ".e30.e30",
     "no text": lambda _: b"\xff\xfe\x00.\x00.\x00",
 }
@@ -191,10 +202,25 @@ async def test_a_token_needs_neither_issuer_nor_audience_and_may_come_from_a_clo
     assert door.alerts() == [f"new:{SITE}:r1"]
 
 
-async def test_a_body_of_256_kb_is_read_and_a_larger_one_is_not(door: Door) -> None:
-    assert await door.post(b"x" * 256 * 1024) == 401
-    assert await door.post(b"x" * (256 * 1024 + 1)) == 413
+async def test_a_body_of_144_kb_is_read_and_a_larger_one_is_not(door: Door) -> None:
+    assert await door.post(b"x" * 144 * 1024) == 401
+    assert await door.post(b"x" * (144 * 1024 + 1)) == 413
     assert counts["webhooks_too_large"] == 1
+
+
+@pytest.mark.parametrize("letter", ['"', "\n", "\u05e9"], ids=["quotes", "line breaks", "Hebrew, escaped"])
+async def test_the_longest_review_with_a_reply_and_ten_photos_fits(door: Door, letter: str) -> None:
+    name = f"e6a89e_{'a' * 32}~mv2.png"
+    image = {"id": name, "url": f"https://static.wixstatic.com/media/{name}", "altText": "x" * 100, "width": 4000}
+    content = {
+        "rating": 1,
+        "title": f"a{letter * 2998}b",
+        "body": f"a{letter * 2998}b",
+        "media": [{"image": image}] * 10,
+    }
+    assert await door.send("created", STALE | {"content": content, "reply": {"message": f"a{letter * 2998}b"}}) == 200
+    [row] = door.state.rows("SELECT rating FROM reviews")
+    assert row["rating"] == 1
 
 
 async def test_other_methods_and_paths_are_none_of_ours(door: Door) -> None:
@@ -207,11 +233,52 @@ async def test_other_methods_and_paths_are_none_of_ours(door: Door) -> None:
 # Whose it is
 
 
-async def test_the_site_is_told_by_its_instance_else_by_its_id(door: Door) -> None:
-    assert await door.send("created", STALE | {"id": "r1"}, instance=INSTANCE, site="another") == 200
+async def test_the_site_is_found_by_its_instance_else_by_its_id(door: Door) -> None:
+    assert await door.send("created", STALE | {"id": "r1"}, instance=INSTANCE, site=SITE) == 200
     assert await door.send("created", STALE | {"id": "r2"}, instance="another", site=SITE) == 200
     assert await door.send("created", STALE | {"id": "r3"}, instance=None, site=SITE) == 200
-    assert len(door.alerts()) == 3
+    assert await door.send("created", STALE | {"id": "r4"}, instance=INSTANCE, site=None) == 200
+    assert len(door.alerts()) == 4
+
+
+async def test_an_event_that_names_another_site_than_its_instance_is_left_out(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await door.send("created", STALE, instance=INSTANCE, site="another") == 200
+    assert (door.alerts(), counts["webhooks_unknown_site"]) == ([], 1)
+    assert "names another site than that of its instance" in caplog.text
+
+
+async def test_who_names_the_instance_of_another_gets_none_of_its_events(door: Door, config: Config) -> None:
+    victim = config.sites[0].model_copy(update={"name": "Victim", "site_id": "victim", "instance_id": None})
+    object.__setattr__(config, "sites", (*config.sites, victim))
+    reviews.cover(door.state, "victim", 2)
+    assert await door.send("created", STALE, instance=INSTANCE, site="victim") == 200
+    assert door.alerts() == ["new:victim:r1"]
+
+
+@pytest.mark.parametrize("slug", ["created", "deleted"])
+async def test_the_key_of_another_app_is_not_believed(
+    door: Door, config: Config, caplog: pytest.LogCaptureFixture, slug: str
+) -> None:
+    assert await door.send("created", STALE | {"id": "r0"}) == 200
+    object.__setattr__(config.sites[0], "app_id", "another-app")
+    for site in (SITE, None):
+        assert await door.send(slug, STALE | {"id": "r0" if slug == "deleted" else "r1"}, site=site) == 200
+    assert (door.status("r0"), door.status("r1")) == ("open", None)
+    assert counts["webhooks_unknown_site"] == 2
+    assert "is not signed for the site's app_id" in caplog.text
+
+
+async def test_a_site_without_an_app_takes_events_of_any_that_name_its_id(door: Door, config: Config) -> None:
+    object.__setattr__(config.sites[0], "app_id", None)
+    assert await door.send("created", STALE | {"id": "r1"}, site=None) == 200
+    assert door.alerts() == []
+    assert await door.send("created", STALE | {"id": "r2"}, site=SITE.upper()) == 200
+    assert len(door.alerts()) == 1
+    object.__setattr__(config, "apps", config.apps[1:])
+    assert await door.send("created", STALE | {"id": "r3"}, site=None) == 200
+    assert len(door.alerts()) == 2
 
 
 async def test_unknown_sites_and_events_are_acknowledged_and_counted(
@@ -233,6 +300,20 @@ async def test_unknown_sites_and_events_are_acknowledged_and_counted(
 async def test_what_wix_signs_but_nobody_can_read_is_acknowledged(door: Door, data: object) -> None:
     assert await door.post(door.signer.sign(data)) == 200
     assert counts["webhooks_unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    "review_id", ["\ud800", "x" * 100_000, "a b", "\x1b[2J"], ids=["surrogate", "long", "two", "esc"]
+)
+async def test_a_deletion_of_what_no_review_is_called_is_refused(
+    door: Door, caplog: pytest.LogCaptureFixture, review_id: str
+) -> None:
+    event = door.signer.event("deleted", {"id": "r1"}) | {"entityId": review_id}
+    data = door.signer.envelope("wix.reviews.v1.review_deleted", event, INSTANCE, None)
+    assert await door.post(door.signer.sign(data)) == 400
+    assert counts["webhooks_unreadable"] == 1
+    assert door.state.rows("SELECT 1 FROM reviews") == []
+    assert review_id not in caplog.text
 
 
 async def test_a_review_that_cannot_be_read_is_left_to_the_rounds(door: Door, caplog: pytest.LogCaptureFixture) -> None:
@@ -497,23 +578,63 @@ async def test_a_connection_ends_with_its_answer(door: Door) -> None:
     async with asyncio.timeout(HANG):
         answer = await reader.read()
     assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"Server: alerter\r\n" in answer
     assert b"Connection: close" in answer
     writer.close()
 
 
-async def test_too_many_connections_are_turned_away_and_room_is_made_again(
+async def test_beside_idle_connections_there_is_always_room_for_another(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alerter.web.server._MOST_CONNECTIONS", 3)
     port = int(door.url.rpartition(":")[2])
-    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    async with asyncio.timeout(HANG):
-        assert await _rest(reader) == b""
-    for _, each in [*idle, (reader, writer)]:
-        each.close()
-        await each.wait_closed()
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+    async with door.http.get(f"{door.url}/healthz") as response:
+        assert response.status == 200
     assert await door.send("created", STALE) == 200
+    async with asyncio.timeout(5):
+        assert [await _rest(reader) for reader, _ in idle[:5]] == [b""] * 5  # the oldest made room
+    for _, writer in idle:
+        writer.close()
+
+
+async def test_what_comes_while_too_much_is_in_hand_is_to_come_again(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerter.web.webhooks._MOST_IN_HAND", 2)
+    tokens = [forged(door.signer) for _ in range(2)] * 10
+    answers = await asyncio.gather(*(door.post(token) for token in tokens))
+    assert set(answers) == {401, 503}
+    assert counts["webhooks_busy"] == answers.count(503) > 0
+    assert await door.send("created", STALE) == 200
+
+
+async def test_others_get_their_turn_while_a_token_is_tried_with_300_keys(signer: Webhooks) -> None:
+    signatures = Signatures([App.model_construct(app_id=f"{n}", public_key=signer.public_key) for n in range(300)])
+    turns: list[int] = []
+
+    async def other() -> None:
+        for number in range(10):
+            turns.append(number)
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    with pytest.raises(BadSignature):
+        await signatures.signer(parse_token(forged(signer, data="x" * 90_000).encode()))
+    assert len(turns) == 3
+    beside.cancel()
+
+
+async def test_a_token_that_names_its_app_needs_one_key_only(signer: Webhooks, other_key: str) -> None:
+    apps = [App.model_construct(app_id=f"{n}", public_key=b64decode(other_key).decode()) for n in range(300)]
+    signatures = Signatures([*apps, App.model_construct(app_id="an-app", public_key=signer.public_key)])
+    turns: list[int] = []
+    beside = asyncio.create_task(asyncio.sleep(0))
+    beside.add_done_callback(lambda _: turns.append(1))
+    assert await signatures.signer(parse_token(signer.sign("{}").encode())) == "an-app"
+    assert not turns
+    assert await signatures.signer(parse_token(signer.sign("{}", aud=None).encode())) == "an-app"
+    assert turns
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:
@@ -527,7 +648,10 @@ async def test_nonsense_is_answered_and_not_logged(door: Door, caplog: pytest.Lo
     reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rpartition(":")[2]))
     writer.write(b"\x16\x03\x01 what is this\r\n\r\n")
     async with asyncio.timeout(HANG):
-        assert b"400" in await reader.read()
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.0 400")
+    assert b"Server: alerter\r\n" in answer
+    assert b"aiohttp" not in answer
     writer.close()
     assert not caplog.records
 

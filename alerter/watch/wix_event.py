@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerter.models import Event
-from alerter.watch.wix_review import moment, parse_review, whole_number
+from alerter.watch.wix_review import is_review_id, moment, parse_review, whole_number
 
 # Where each kind of event holds its review: the part, the field in it, and the field in that, if there is one.
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/introduction
@@ -27,6 +27,10 @@ class UnreadableEvent(ValueError):
     """What came with a good signature is no event that can be understood."""
 
 
+class BadId(ValueError):
+    """An event whose review has an id that no review has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """The envelope: what kind of thing happened on which site; the event in it has not been looked at yet."""
@@ -35,6 +39,10 @@ class Notice:
     instance_id: str | None
     site_id: str | None
     envelope: Mapping[str, Any]
+
+    def is_of(self, site_id: str) -> bool:
+        """Whether it names that site."""
+        return self.site_id is not None and self.site_id.lower() == site_id.lower()
 
 
 def read_notice(data: object) -> Notice:
@@ -51,7 +59,7 @@ def read_notice(data: object) -> Notice:
 def read_event(notice: Notice) -> Event | None:
     """Read the event in an envelope; None where it is of a kind that says nothing of a review.
 
-    Raises UnreadableEvent, or UnreadableReview where the review in it is at fault.
+    Raises UnreadableEvent, BadId, or UnreadableReview where the review in it is at fault.
     """
     if notice.event_type not in _PLACES:
         return None
@@ -65,6 +73,8 @@ def read_event(notice: Notice) -> Event | None:
         review_id = _text(payload.get("entityId")) or _text(raw.get("id"))
         if not review_id:
             raise UnreadableEvent("the webhook does not say which review was deleted")
+        if not is_review_id(review_id):
+            raise BadId("the id of the deleted review is none")
         return Event(review_id, None, at, sequence)
     review = parse_review(raw)
     return Event(review.id, review, at, sequence, anonymized=payload.get("triggeredByAnonymizeRequest") is True)

@@ -31,7 +31,7 @@ def parse_review(raw: object) -> Review:
     if not isinstance(raw, dict):
         raise UnreadableReview("is not an object")
     review_id = raw.get("id")
-    if not isinstance(review_id, str) or not re.fullmatch(r"[\w.:-]{1,100}", review_id, re.ASCII):
+    if not isinstance(review_id, str) or not is_review_id(review_id):
         raise UnreadableReview("has no id")
     content, author, origin = _table(raw, "content"), _table(raw, "author"), _table(raw, "origin")
     return Review(
@@ -55,6 +55,11 @@ def parse_review(raw: object) -> Review:
         unhelpful=whole_number(raw.get("foundUnhelpful")),
         media=_media(content.get("media")),
     )
+
+
+def is_review_id(text: str) -> bool:
+    """Whether this may be the id of a review."""
+    return re.fullmatch(r"[\w.:-]{1,100}", text, re.ASCII) is not None
 
 
 def clean(text: str) -> str:

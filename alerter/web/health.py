@@ -7,6 +7,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.store import State, troubles
+from alerter.store.troubles import Trouble
 
 _PERIODS = 3
 _MOST_NAMED = 5
@@ -25,28 +26,29 @@ class Health:
         self._fault: str | None = None
         self._tried_at: float | None = None
 
-    def report(self) -> dict[str, Any]:
-        """What is wrong, and all open trouble; `ok` is False where something is wrong with alerter itself."""
-        reasons = [reason for reason in (self._rounds(), self._writes()) if reason]
+    def report(self, *, details: bool) -> dict[str, Any]:
+        """What is wrong, and all open trouble; `ok` is False where something is wrong with alerter itself.
+
+        Without `details` it names no site, receiver or path, and quotes nothing that a service said.
+        """
+        reasons = [reason for reason in (self._rounds(details=details), self._writes(details=details)) if reason]
         try:
-            found = [
-                {"scope": each.scope, "since": each.since.isoformat(), "reason": each.reason}
-                for each in troubles.current(self._state)
-            ]
+            found = [_shown(trouble, details=details) for trouble in troubles.current(self._state)]
         except StateError as error:
-            reasons, found = reasons or [str(error)], []
+            reasons, found = reasons or [_phrase("the state file cannot be read", str(error), details=details)], []
         return {"ok": not reasons, "reasons": reasons, "troubles": found}
 
-    def _rounds(self) -> str | None:
+    def _rounds(self, *, details: bool) -> str | None:
         patience = _PERIODS * self._config.poll.every.total_seconds()
         now = self._clock.monotonic()
         late = [site.name for site in self._config.sites if now - self._finished.get(site.site_id, now) > patience]
         if not late:
             return None
         named = ", ".join(late[:_MOST_NAMED]) + (", …" if len(late) > _MOST_NAMED else "")
-        return f"no round of {len(late)} of {len(self._config.sites)} sites has ended for {patience:.0f} s: {named}"
+        reason = f"no round of {len(late)} of {len(self._config.sites)} sites has ended for {patience:.0f} s"
+        return _phrase(reason, named, details=details)
 
-    def _writes(self) -> str | None:
+    def _writes(self, *, details: bool) -> str | None:
         now = self._clock.monotonic()
         if self._tried_at is None or now - self._tried_at >= _HOLDS_FOR:
             self._tried_at = now
@@ -54,5 +56,16 @@ class Health:
                 self._state.prove_writable()
                 self._fault = None
             except StateError as error:
-                self._fault = f"the state file takes no writes: {error}"
-        return self._fault
+                self._fault = str(error)
+        return _phrase("the state file takes no writes", self._fault, details=details) if self._fault else None
+
+
+def _phrase(reason: str, detail: str, *, details: bool) -> str:
+    return f"{reason}: {detail}" if details else reason
+
+
+def _shown(trouble: Trouble, *, details: bool) -> dict[str, Any]:
+    since = trouble.since.isoformat()
+    if not details:
+        return {"scope": trouble.scope.partition(":")[0], "since": since}
+    return {"scope": trouble.scope, "since": since, "reason": trouble.reason}

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -13,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from alerter.clock import Clock
 from alerter.config import Config
+from alerter.config_fields import BEYOND_THIS_MACHINE, is_loopback
 from alerter.errors import AlerterError
 from alerter.store import State
 from alerter.watch.intake import Intake
@@ -22,10 +22,16 @@ from alerter.web.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
+# What aiohttp is, and in which version, is nobody's business.
+_NAME = "alerter"
+# A proxy adds one of them: whoever asks through it is not on this machine.
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 # aiohttp would log every scanner's nonsense, with its address and a traceback.
 _SILENT = logging.getLogger(f"{__name__}.aiohttp")
 _SILENT.setLevel(logging.CRITICAL + 1)
-_LARGEST_BODY = 256 * 1024
+# What Wix sends of a title and a text of 3,000 characters each, quotes throughout, with ten photos, takes 71 kB, and
+# 137 kB in the older form of payloads, which wraps it once more.
+_LARGEST_BODY = 144 * 1024
 _MOST_CONNECTIONS = 500
 _PATIENCE = 5.0
 # Twice this at most, beside what else the daemon ends within its ten seconds.
@@ -48,13 +54,14 @@ class Web:
     def application(self) -> web.Application:
         """The paths, and what answers there."""
         app = web.Application(middlewares=[_one_request], client_max_size=_LARGEST_BODY)
+        app.on_response_prepare.append(_name_server)
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/webhooks/wix", self.webhooks.receive)
         return app
 
-    async def _health(self, _: web.Request) -> web.Response:
-        report = self.health.report()
+    async def _health(self, request: web.Request) -> web.Response:
+        report = self.health.report(details=_is_local(request))
         return web.json_response(report, status=200 if report["ok"] else 503)
 
     async def _metrics(self, _: web.Request) -> web.Response:
@@ -71,6 +78,8 @@ async def open_web(
     finished: Mapping[str, float],
 ) -> AsyncIterator[Web]:
     """Listen on a host and a port. Raises AlerterError where that is not possible, ConfigError where a key is none."""
+    if not is_loopback(listen[0]):
+        log.warning("[web] listen: %s", BEYOND_THIS_MACHINE)
     served = Web(config, state, clock, intake, finished)
     runner = web.AppRunner(served.application(), shutdown_timeout=_STOP_WITHIN)
     await runner.setup()
@@ -105,21 +114,49 @@ class _Connection(web.RequestHandler):
         super().__init__(server, loop=loop, logger=_SILENT, access_log=_SILENT, lingering_time=_LINGER)
         self._server = server
         self._end: asyncio.TimerHandle | None = None
+        self.is_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless there are too many already."""
+        """Begin; where there are too many, the oldest ends, which has had the most time for its request."""
         super().connection_made(transport)
-        abort = cast("asyncio.Transport", transport).abort
-        if len(self._server.connections) > _MOST_CONNECTIONS:
-            abort()
-        else:
-            self._end = self._loop.call_later(_PATIENCE, abort)
+        self._end = self._loop.call_later(_PATIENCE, self.cut_off)
+        alive = [each for each in self._server.connections if isinstance(each, _Connection) and not each.is_over]
+        if len(alive) > _MOST_CONNECTIONS:
+            alive[0].cut_off()
+
+    def cut_off(self) -> None:
+        """End at once."""
+        self._finish()
+        if self.transport:
+            self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
+        self._finish()
+        super().connection_lost(exc)
+
+    def _finish(self) -> None:
+        self.is_over = True
         if self._end:
             self._end.cancel()
-        super().connection_lost(exc)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, without a word of it."""
+        super().handle_error(request, status, exc, message)
+        response = web.Response(status=status, text="this is no HTTP\n", headers={"Server": _NAME})
+        response.force_close()
+        return response
+
+
+async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = _NAME
+
+
+def _is_local(request: web.Request) -> bool:
+    """Whether somebody on this machine asks."""
+    return is_loopback(request.remote or "") and not any(name in request.headers for name in _FORWARDED)
 
 
 @web.middleware
@@ -132,6 +169,10 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
         response = web.Response(status=refusal.status, text=f"{refusal.reason}\n", headers=_allowed(refusal))
     except (ConnectionError, web.RequestPayloadError):
         raise  # whoever asked has left, or was cut off
+    except RuntimeError:
+        if request.transport and not request.transport.is_closing():
+            raise
+        raise ConnectionResetError from None  # as aiohttp has it where the connection ends within a body
     except Exception:
         log.exception("a request was not answered: a fault of alerter itself")
         response = web.Response(status=500, text="a fault of alerter itself\n")

@@ -11,15 +11,22 @@ from alerter.counters import counts
 from alerter.errors import StateError
 from alerter.watch.changes import Changes
 from alerter.watch.intake import Intake
-from alerter.watch.wix_event import Notice, UnreadableEvent, read_event, read_notice
+from alerter.watch.wix_event import BadId, Notice, UnreadableEvent, read_event, read_notice
 from alerter.watch.wix_review import UnreadableReview
-from alerter.web.signature import BadSignature, Signatures
+from alerter.web.signature import BadSignature, Signatures, check_algorithm, parse_token
 
 log = logging.getLogger(__name__)
 
 # What becomes of a webhook, as it is counted.
-OUTCOMES = ("taken", "refused", "too_large", "unknown_site", "unknown_event", "unreadable", "failed")
+OUTCOMES = ("taken", "refused", "too_large", "unknown_site", "unknown_event", "unreadable", "busy", "failed")
 _MOST_REMEMBERED = 100
+# Each takes some milliseconds, so the last of them is answered within the 1.25 s that Wix waits.
+_MOST_IN_HAND = 64
+_ANSWERS = {
+    "busy": (503, "busy, try again"),
+    "failed": (503, "cannot be recorded now, try again"),
+    "refused": (401, "the signature does not hold"),
+}
 
 
 class Webhooks:
@@ -29,6 +36,8 @@ class Webhooks:
         self._config = config
         self._intake = intake
         self._signatures = Signatures(config.apps)
+        self._in_hand = 0
+        self._turn = asyncio.Lock()
         self._recorded: defaultdict[str, list[Changes]] = defaultdict(list)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._told: set[str] = set()
@@ -37,23 +46,42 @@ class Webhooks:
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one webhook: 200 once what it says is on record, or is of no concern to us."""
         try:
-            token = await request.read()
-            data = self._signatures.data(token.strip())
+            body = (await request.read()).strip()
+            outcome = await self._check(body)
         except web.HTTPRequestEntityTooLarge:
             counts["webhooks_too_large"] += 1
             raise
         except BadSignature:
-            counts["webhooks_refused"] += 1
+            outcome = "refused"
             self._tell_once("a webhook was refused: Wix has not signed it with the key of any app in [[apps]]")
-            return web.Response(status=401, text="the signature does not hold\n")
-        outcome = self._take(data)
+        except BadId as error:
+            counts["webhooks_unreadable"] += 1
+            self._tell_once(f"a webhook was refused: {error}")
+            return web.Response(status=400, text=f"{error}\n")
         counts[f"webhooks_{outcome}"] += 1
-        if outcome == "failed":
-            return web.Response(status=503, text="cannot be recorded now, try again\n")
-        return web.Response(text=f"{outcome}\n")
+        status, text = _ANSWERS.get(outcome, (200, outcome))
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return web.Response(status=status, text=f"{text}\n", headers=headers)
 
-    def _take(self, data: object) -> str:
-        """Record what a signed webhook says, and return what became of it. Nothing is awaited on the way."""
+    async def _check(self, body: bytes) -> str:
+        """Check a body and record what it says, one at a time, so that everything else runs in between.
+
+        Raises BadSignature and BadId.
+        """
+        check_algorithm(body)
+        if self._in_hand >= _MOST_IN_HAND:
+            return "busy"
+        self._in_hand += 1
+        try:
+            async with self._turn:
+                await asyncio.sleep(0)
+                token = parse_token(body)
+                return self._take(token.data, await self._signatures.signer(token))
+        finally:
+            self._in_hand -= 1
+
+    def _take(self, data: object, signer: str) -> str:
+        """Record what a webhook signed for that app says, and return what became of it. Nothing is awaited."""
         try:
             notice = read_notice(data)
             event = read_event(notice)
@@ -66,9 +94,8 @@ class Webhooks:
             return "unreadable"
         if event is None:
             return "unknown_event"
-        site = self._site(notice)
+        site = self._site(notice, signer)
         if site is None:
-            self._tell_once(f"a webhook is of a site that is not in the config (instance {_shown(notice.instance_id)})")
             return "unknown_site"
         try:
             changes = self._intake.hear(site, event)
@@ -79,12 +106,33 @@ class Webhooks:
         self._tell_later(site, changes)
         return "taken"
 
-    def _site(self, notice: Notice) -> Site | None:
-        """The site by the app's instance, which is what Wix promises to send, else by its own id."""
-        sites = self._config.sites
-        by_instance = (site for site in sites if notice.instance_id and site.instance_id == notice.instance_id)
-        by_id = (site for site in sites if site.site_id == notice.site_id)
-        return next(by_instance, None) or next(by_id, None)
+    def _site(self, notice: Notice, signer: str) -> Site | None:
+        """The site that a webhook is about, where the app that it is signed for may speak of it.
+
+        It is found by the app's instance, which is what Wix promises to send, else by its own id. Where the webhook
+        names a site id, that has to be the site's: anybody can write another's instance into their config.
+        """
+        by_instance = [
+            site for site in self._config.sites if site.instance_id and site.instance_id == notice.instance_id
+        ]
+        by_id = [site for site in self._config.sites if notice.is_of(site.site_id)]
+        found = [site for site in by_instance if notice.site_id is None or site in by_id] or by_id
+        instance = _shown(notice.instance_id)
+        if by_instance and not found:
+            self._tell_once(f"a webhook is left out: it names another site than that of its instance ({instance})")
+        elif not found:
+            self._tell_once(f"a webhook is of a site that is not in the config (instance {instance})")
+        elif not self._may_speak(signer, found[0], notice):
+            self._tell_once(f'a webhook of site "{found[0].name}" is left out: it is not signed for the site\'s app_id')
+        else:
+            return found[0]
+        return None
+
+    def _may_speak(self, signer: str, site: Site, notice: Notice) -> bool:
+        """Whether an app's webhooks about a site count: those of its own app, else those that name its site id."""
+        if site.app_id is not None:
+            return site.app_id == signer
+        return notice.is_of(site.site_id) or len(self._config.apps) == 1
 
     def _tell_later(self, site: Site, changes: Changes) -> None:
         """Have people told, but not before Wix has its answer: names of products may take seconds."""
