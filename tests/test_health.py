@@ -111,7 +111,7 @@ async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(look
     look.clock.advance(seconds=181)
     since = look.clock.now()
     with look.state.transaction():
-        troubles.begin(look.state, "service:slack:file:/etc/alerter/token", "Slack: invalid_auth", since)
+        troubles.put(look.state, Trouble("service:slack:file:/etc/alerter/token", since, "Slack: invalid_auth"))
     look.state.execute("PRAGMA busy_timeout = 0")
     with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -30,7 +30,7 @@ ROOMS: list[set[str]] = [
     {"watch.catalog", "watch.triage", "watch.routing"},
     {"watch.quiet", "watch.keywords"},
     {"watch.wix"},
-    {"watch.wix_event"},
+    {"watch.wix_event", "watch.wix_proof"},
     {"watch.wix_review"},
     {"tell.dispatch"},
     {"tell.worker"},

@@ -26,6 +26,7 @@ from tests.conftest import HANG, SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
 TOKEN = "/oauth2/token"
+INFO = "/oauth2/token-info"
 APP_SITE = "33333333-3333-4333-8333-333333333333"
 OTHER_APP_SITE = "44444444-4444-4444-8444-444444444444"
 KEY = SECRETS["WIX_API_KEY"]
@@ -175,7 +176,8 @@ async def test_an_app_gets_a_token_once_and_keeps_it(client: WixClient, wix: Emb
     fill(wix, 150, APP_SITE)
     assert len(await read(client, BY_APP)) == 150
     await read(client, BY_APP)
-    token, *queries = wix.requests
+    token, info, *queries = wix.requests
+    assert info.path == INFO
     assert token.path == TOKEN
     assert token.body == {
         "grant_type": "client_credentials",
@@ -194,7 +196,7 @@ async def test_each_site_of_an_app_has_a_token_of_its_own(client: WixClient, wix
     fill(wix, 2, OTHER_APP_SITE)
     assert await read(client, BY_APP) == []
     assert len(await read(client, app_site(OTHER_APP_SITE))) == 2
-    assert [request.path for request in wix.requests] == [TOKEN, QUERY, TOKEN, QUERY]
+    assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, TOKEN, INFO, QUERY]
 
 
 async def test_calls_that_begin_together_share_one_token(client: WixClient, wix: EmbeddedWix) -> None:
@@ -214,10 +216,10 @@ async def test_a_token_is_renewed_before_it_expires(
     await read(client, BY_APP)
     clock.advance(seconds=kept)
     await read(client, BY_APP)
-    assert [request.path for request in wix.requests] == [TOKEN, QUERY, QUERY]
+    assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, QUERY]
     clock.advance(seconds=renewed)
     await read(client, BY_APP)
-    assert [request.path for request in wix.requests][3:] == [TOKEN, QUERY]
+    assert [request.path for request in wix.requests][4:] == [TOKEN, INFO, QUERY]
     assert {request.status for request in wix.requests} == {200}
 
 
@@ -227,7 +229,7 @@ async def test_a_wall_clock_that_jumps_does_not_age_a_token(
     await read(client, BY_APP)
     clock.step(days=400)
     await read(client, BY_APP)
-    assert [request.path for request in wix.requests] == [TOKEN, QUERY, QUERY]
+    assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, QUERY]
 
 
 async def test_a_revoked_token_is_renewed_once_and_the_call_repeated(client: WixClient, wix: EmbeddedWix) -> None:
@@ -235,8 +237,8 @@ async def test_a_revoked_token_is_renewed_once_and_the_call_repeated(client: Wix
     await read(client, BY_APP)
     wix.revoke_tokens()
     assert [review.id for review in await read(client, BY_APP)] == ["r0"]
-    answered = [(request.path, request.status) for request in wix.requests[2:]]
-    assert answered == [(QUERY, 401), (TOKEN, 200), (QUERY, 200)]
+    answered = [(request.path, request.status) for request in wix.requests[3:]]
+    assert answered == [(QUERY, 401), (TOKEN, 200), (INFO, 200), (QUERY, 200)]
 
 
 async def test_a_second_401_is_a_matter_for_a_person(client: WixClient, wix: EmbeddedWix) -> None:
@@ -244,7 +246,7 @@ async def test_a_second_401_is_a_matter_for_a_person(client: WixClient, wix: Emb
     error = await failure(client, BY_APP)
     assert isinstance(error, WixAuthError)
     assert error.status == 401
-    assert [request.path for request in wix.requests] == [TOKEN, QUERY, TOKEN, QUERY]
+    assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, TOKEN, INFO, QUERY]
 
 
 async def test_a_key_that_is_refused_is_not_tried_again(client: WixClient, wix: EmbeddedWix) -> None:

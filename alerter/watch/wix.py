@@ -19,6 +19,7 @@ from alerter.config import Site
 from alerter.counters import counts
 from alerter.errors import WixAuthError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
+from alerter.watch.wix_proof import SiteProof
 from alerter.watch.wix_review import UnreadableReview, parse_review
 
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
@@ -143,6 +144,7 @@ class WixClient:
         self._clock = clock
         self._lines = _Lines()
         self._tokens: dict[str, _Token] = {}
+        self.proof = SiteProof()
         self._token_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def close(self) -> None:
@@ -263,7 +265,16 @@ class WixClient:
         if not isinstance(lifetime, int | float) or not 0 < lifetime <= _LONGEST_LIFETIME:
             lifetime = _UNNAMED_LIFETIME
         seconds = float(lifetime)
+        self.proof.check(site, await self._token_info(line, site, value))
         return _Token(value, self._clock.monotonic() + max(seconds - _RENEW_EARLY.total_seconds(), seconds / 2))
+
+    async def _token_info(self, line: httpx.AsyncClient, site: Site, token: str) -> dict[str, Any] | None:
+        """What Wix says that a token is for; None where it refuses to say."""
+        response = await _send(line, "POST", f"{self._base_url}/oauth2/token-info", {"token": token}, {})
+        try:
+            return _understood(response, self._clock.now(), (token, *_secrets(site)))
+        except (WixAuthError, WixNotFound, WixPrecondition, WixResponseError):
+            return None
 
 
 async def _send(
