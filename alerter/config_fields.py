@@ -151,6 +151,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def unproxied(url: str) -> dict[str, None]:
+    """What httpx takes as `mounts` so that a proxy of the environment carries no traffic to this machine."""
+    host = urlsplit(url).hostname or ""
+    return {f"all://{f'[{host}]' if ':' in host else host}": None} if is_loopback(host) else {}
+
+
 def _url(value: object) -> str:
     text = value if isinstance(value, str) else ""
     try:

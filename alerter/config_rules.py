@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
 
-from alerter.config_fields import DAYS, MIDNIGHT, duration, time_of_day
+from alerter.config_fields import DAYS, MIDNIGHT, duration, is_loopback, time_of_day
 
 RESCAN_WINDOW = timedelta(days=30)
 KEEP = timedelta(days=400)
@@ -43,8 +43,16 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _summaries(_tables(raw, "summaries"), [str(receiver.get("name")) for receiver in receivers])
     smtp = raw.get("smtp")
     yield from _reminders(raw, [str(receiver.get("name")) for receiver in receivers])
-    if isinstance(smtp, dict) and ("username" in smtp) != ("password" in smtp):
+    if isinstance(smtp, dict):
+        yield from _login(smtp)
+
+
+def _login(smtp: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if ("username" in smtp) != ("password" in smtp):
         yield "smtp.password" if "username" in smtp else "smtp.username", "username and password go together"
+    host = smtp.get("host")
+    if smtp.get("security") == "none" and "password" in smtp and isinstance(host, str) and not is_loopback(host):
+        yield "smtp.security", "must be starttls or tls: a password goes unencrypted to this machine only"
 
 
 def _web(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import httpx
 
 from alerter import __version__
 from alerter.clock import Clock
+from alerter.config_fields import unproxied
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Heartbeat:
     async def _call(self, url: str) -> None:
         """Failing is told once, to the log only: the one at the other end notices, which is what it is for."""
         try:
-            async with asyncio.timeout(_PATIENCE), httpx.AsyncClient() as http:
+            async with asyncio.timeout(_PATIENCE), httpx.AsyncClient(mounts=unproxied(url)) as http:
                 response = await http.get(url, headers={"User-Agent": f"alerter/{__version__}"})
             fault = None if response.is_success else f"it answers {response.status_code}"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:

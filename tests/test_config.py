@@ -238,6 +238,12 @@ ONE_FAULT = {
         "sites.1.site_id",
         "must be the site's id",
     ),
+    "a password in plain text": (
+        'security = "starttls"',
+        'security = "none"',
+        "smtp.security",
+        "must be starttls or tls: a password goes unencrypted to this machine only",
+    ),
     "a site without a way in": ('api_key = "env:WIX"', "", "sites.1.api_key", "is missing (or, for an app: app_id,"),
     "a site with two ways in": (
         "threshold = 3",

@@ -15,6 +15,7 @@ from alerter.demo.faults import Fault, Faults, Loopback, application, failing
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix_webhooks import free_port
 from alerter.heartbeat import Heartbeat
 from tests.conftest import HANG, SECRETS, SetClock
 
@@ -58,6 +59,17 @@ async def test_it_beats_at_most_once_a_minute(listener: Listener, clock: SetCloc
     heartbeat.beat()
     await heartbeat.settle()
     assert len(listener.heard) == 2
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_no_proxy_carries_what_stays_on_this_machine(
+    listener: Listener, clock: SetClock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    heartbeat = Heartbeat(listener.url, clock)
+    heartbeat.beat()
+    await heartbeat.settle()
+    assert listener.heard == ["/secret-3c9d?rid=1"]
 
 
 async def test_without_an_address_it_does_nothing(clock: SetClock) -> None:

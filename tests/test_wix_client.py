@@ -19,6 +19,7 @@ from alerter.config import Site
 from alerter.counters import counts
 from alerter.demo.faults import Fault, Loopback
 from alerter.demo.wix import App, EmbeddedWix, Request
+from alerter.demo.wix_webhooks import free_port
 from alerter.errors import WixAuthError, WixError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
 from alerter.watch.wix import _TIMEOUT, Page, Span, WixClient
@@ -170,6 +171,27 @@ async def test_one_key_serves_many_sites(client: WixClient, wix: EmbeddedWix) ->
     wix.add_site(other, api_key=KEY)
     await asyncio.gather(read(client), read(client, site_of(site_id=other, api_key="env:KEY")))
     assert sorted(str(request.site_id) for request in wix.queries()) == [SITE, other]
+
+
+async def test_no_proxy_carries_what_stays_on_this_machine(
+    wix: EmbeddedWix, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{free_port()}")
+    client = WixClient(wix.base_url, clock)
+    fill(wix, 1)
+    assert len(await read(client)) == 1
+    await client.close()
+
+
+async def test_a_proxy_carries_what_leaves_this_machine(
+    wix: EmbeddedWix, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", wix.base_url)
+    client = WixClient("http://wix.invalid", clock)
+    assert await read(client) == []
+    assert sent_headers(wix.requests[-1])["host"] == "wix.invalid"
+    await client.close()
 
 
 async def test_an_app_gets_a_token_once_and_keeps_it(client: WixClient, wix: EmbeddedWix) -> None:

@@ -16,6 +16,7 @@ import httpx
 from alerter import __version__
 from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Site
+from alerter.config_fields import unproxied
 from alerter.counters import counts
 from alerter.errors import WixAuthError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
@@ -107,8 +108,8 @@ class _Token:
 class _Lines:
     """Connections to Wix, each with a client of its own: httpx looks through all of a pool's at every call."""
 
-    def __init__(self) -> None:
-        self._tls = httpx.create_ssl_context()
+    def __init__(self, base_url: str) -> None:
+        self._tls, self._mounts = httpx.create_ssl_context(), unproxied(base_url)
         self._slots = asyncio.Semaphore(_MOST_LINES)
         self._all: list[httpx.AsyncClient] = []
         self._free: list[httpx.AsyncClient] = []
@@ -124,7 +125,7 @@ class _Lines:
                 self._free.append(line)
 
     def _open(self) -> httpx.AsyncClient:
-        line = httpx.AsyncClient(verify=self._tls, limits=httpx.Limits(max_connections=1))
+        line = httpx.AsyncClient(verify=self._tls, mounts=self._mounts, limits=httpx.Limits(max_connections=1))
         self._all.append(line)
         return line
 
@@ -142,7 +143,7 @@ class WixClient:
         self._reviews_url = f"{base_url}/reviews/v1/reviews"
         self._query_url = httpx.URL(f"{self._reviews_url}/query")
         self._clock = clock
-        self._lines = _Lines()
+        self._lines = _Lines(base_url)
         self._tokens: dict[str, _Token] = {}
         self.proof = SiteProof()
         self._token_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
