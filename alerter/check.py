@@ -53,6 +53,9 @@ def check_exposure(config: Config) -> list[Finding]:
     found = []
     if config.web and not is_loopback(config.web.listen[0]):
         found.append(Finding(ok=True, subject="web.listen", text=BEYOND_THIS_MACHINE, warning=True))
+    if config.include and config.include_env is None:
+        text = 'its files may use every variable and credential; list those that are for them: include_env = ["…"]'
+        found.append(Finding(ok=True, subject="include", text=text, warning=True))
     return found
 
 

@@ -16,19 +16,15 @@ from alerter.config_fields import (
     Day,
     Duration,
     Folder,
-    HeaderSecret,
     Listen,
     PublicKey,
     Rating,
-    Secret,
-    SecretUrl,
     Sender,
     SiteId,
     SlackId,
     SlackMention,
     TimeOfDay,
     Timezone,
-    TokenOfItsOwn,
     Url,
     Word,
     table_of,
@@ -36,6 +32,7 @@ from alerter.config_fields import (
 )
 from alerter.config_files import Files, read_files
 from alerter.config_rules import KEEP, RESCAN_WINDOW, between_keys
+from alerter.config_secrets import HeaderSecret, Secret, SecretUrl, TokenOfItsOwn
 from alerter.errors import ConfigError
 from alerter.models import Medium, destination_of, medium_of
 
@@ -185,6 +182,7 @@ class Config(_Table):
     timezone: Timezone = "UTC"  # type: ignore[assignment]
     templates: Folder | None = None
     include: Word | None = None
+    include_env: Annotated[tuple[Word, ...] | None, Field(default=None, strict=False)]
     poll: Poll = Poll()
     alerts: Alerts = Alerts()
     reminders: Reminders = Reminders(after=())

@@ -4,16 +4,16 @@ import difflib
 import ipaddress
 import re
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
 from email.utils import getaddresses, parseaddr
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 BEYOND_THIS_MACHINE = (
@@ -37,15 +37,8 @@ class At:
         return f"{day}{self.time:%H:%M}"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A Slack token of a receiver's own; receivers who name the same `source` share a workspace."""
-
-    source: str
-    secret: SecretStr
-
-
-def _fault(text: str) -> PydanticCustomError:
+def fault(text: str) -> PydanticCustomError:
+    """What a value is told to be wrong with."""
     return PydanticCustomError("fault", "{text}", {"text": text})
 
 
@@ -54,7 +47,7 @@ def duration(value: object) -> timedelta:
     match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
     span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
     if not timedelta() < span <= _LONGEST:
-        raise _fault('must be a duration such as "90s", "5m", "2h" or "30d", and more than nothing')
+        raise fault('must be a duration such as "90s", "5m", "2h" or "30d", and more than nothing')
     return span
 
 
@@ -63,13 +56,13 @@ def time_of_day(value: object) -> int:
     match = re.fullmatch(r"(\d\d):(\d\d)", value, re.ASCII) if isinstance(value, str) else None
     minutes = 60 * int(match[1]) + int(match[2]) if match and int(match[2]) < 60 else MIDNIGHT + 1
     if minutes > MIDNIGHT:
-        raise _fault('must be a time of day such as "22:00", from "00:00" to "24:00"')
+        raise fault('must be a time of day such as "22:00", from "00:00" to "24:00"')
     return minutes
 
 
 def _day(value: object) -> str:
     if value not in DAYS:
-        raise _fault(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")
+        raise fault(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")
     return str(value)
 
 
@@ -78,13 +71,13 @@ def _at(value: object) -> At:
     match = re.fullmatch(r"(?:([A-Z][a-z]{2}) )?([01]\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
     days = [day.title() for day in DAYS]
     if not match or (match[1] and match[1] not in days):
-        raise _fault(f'must be a day and a time such as "Mon 09:00", or "09:00" for each day (days: {", ".join(days)})')
+        raise fault(f'must be a day and a time such as "Mon 09:00", or "09:00" for each day (days: {", ".join(days)})')
     return At(time(int(match[2]), int(match[3])), days.index(match[1]) if match[1] else None)
 
 
 def _rating(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 5:
-        raise _fault("must be a number of stars: 1, 2, 3, 4 or 5")
+        raise fault("must be a number of stars: 1, 2, 3, 4 or 5")
     return value
 
 
@@ -93,54 +86,10 @@ def whole(lowest: int, highest: int) -> BeforeValidator:
 
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise _fault(f"must be a whole number from {lowest} to {highest}")
+            raise fault(f"must be a whole number from {lowest} to {highest}")
         return value
 
     return BeforeValidator(check)
-
-
-def _secret(value: object, info: ValidationInfo) -> SecretStr:
-    """Fetch a secret from where the config says it is; its value never stands in the config, nor in a fault."""
-    source, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if source not in ("env", "file", "credential") or not name:
-        raise _fault(
-            'must say where the secret is: "env:NAME", "file:PATH" or "credential:NAME"; '
-            "the secret itself does not belong in this file"
-        )
-    place: dict[str, Any] = info.context or {}
-    if not place.get("secrets", False):
-        return SecretStr("")
-    found = _read_secret(source, name, place["folder"], place["environ"])
-    if not found or not found.isprintable():
-        raise _fault(f"the secret in {source}:{name} is empty or has a character that no secret has")
-    return SecretStr(found)
-
-
-def _key(value: object, info: ValidationInfo) -> SecretStr:
-    """A secret that travels in an HTTP header."""
-    secret = _secret(value, info)
-    if not secret.get_secret_value().isascii():
-        raise _fault("the secret has a character that no key or token has")
-    return secret
-
-
-def _token(value: object, info: ValidationInfo) -> Token:
-    return Token(str(value), _key(value, info))
-
-
-def _read_secret(source: str, name: str, folder: Path, environ: Mapping[str, str]) -> str:
-    if source == "env":
-        if not environ.get(name):
-            raise _fault(f"the environment variable {name} is not set")
-        return environ[name].strip()
-    if source == "credential" and not environ.get("CREDENTIALS_DIRECTORY"):
-        raise _fault(f"there is no credential {name}: systemd's LoadCredential has not set CREDENTIALS_DIRECTORY")
-    path = Path(environ["CREDENTIALS_DIRECTORY"]) / name if source == "credential" else folder / name
-    try:
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise _fault(f"the secret in {source}:{name} cannot be read: {reason}") from None
 
 
 def is_loopback(host: str) -> bool:
@@ -157,7 +106,8 @@ def unproxied(url: str) -> dict[str, None]:
     return {f"all://{f'[{host}]' if ':' in host else host}": None} if is_loopback(host) else {}
 
 
-def _url(value: object) -> str:
+def address_of(value: object) -> str:
+    """Check an http address. Raises PydanticCustomError."""
     text = value if isinstance(value, str) else ""
     try:
         parts = urlsplit(text)
@@ -165,25 +115,10 @@ def _url(value: object) -> str:
     except ValueError:
         good = None
     if not good or re.search(r"[@?#\"'<>]", text):
-        raise _fault('must be an address such as "https://www.wixapis.com"')
+        raise fault('must be an address such as "https://www.wixapis.com"')
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise _fault("must be https:// (plain http:// goes to this machine only)")
+        raise fault("must be https:// (plain http:// goes to this machine only)")
     return text.rstrip("/")
-
-
-def _secret_url(value: object, info: ValidationInfo) -> SecretStr:
-    """A secret that is an address as a whole; unlike others it may have a query."""
-    secret = _secret(value, info)
-    text = secret.get_secret_value()
-    if text:
-        try:
-            _url(text.partition("?")[0])
-            good = re.fullmatch(r"[!-~]+", text) and "#" not in text
-        except PydanticCustomError:
-            good = None
-        if not good:
-            raise _fault('the secret must be an address such as "https://hc-ping.com/…"')
-    return secret
 
 
 def _listen(value: object) -> tuple[str, int]:
@@ -192,7 +127,7 @@ def _listen(value: object) -> tuple[str, int]:
         r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", value if isinstance(value, str) else ""
     )
     if not match or not 1 <= int(match[3]) <= 65535:
-        raise _fault('must be a host and a port such as "127.0.0.1:8080"')
+        raise fault('must be a host and a port such as "127.0.0.1:8080"')
     return match[1] or match[2], int(match[3])
 
 
@@ -211,9 +146,7 @@ def _public_key(value: object) -> str:
         der = b""
     # A sequence that is as long as it says, and an RSA key: 0x82 is "two bytes of length follow".
     if der[:2] != b"\x30\x82" or int.from_bytes(der[2:4]) != len(der) - 4 or der[4 : 4 + len(_RSA)] != _RSA:
-        raise _fault(
-            "must be the app's public key from its dashboard: whole, as PEM (BEGIN PUBLIC KEY) or base64 of it"
-        )
+        raise fault("must be the app's public key from its dashboard: whole, as PEM (BEGIN PUBLIC KEY) or base64 of it")
     return pem
 
 
@@ -221,25 +154,25 @@ def _mailbox(value: object) -> str:
     """One mail address, with or without a name before it."""
     found = getaddresses([value]) if isinstance(value, str) and value.isprintable() else []
     if len(found) != 1 or not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", found[0][1]):
-        raise _fault('must be a mail address such as "owner@example.com"')
+        raise fault('must be a mail address such as "owner@example.com"')
     return str(value)
 
 
 def _address(value: object) -> str:
     if _mailbox(value) != parseaddr(str(value))[1]:
-        raise _fault('must be a bare mail address such as "owner@example.com"')
+        raise fault('must be a bare mail address such as "owner@example.com"')
     return str(value)
 
 
 def _slack_id(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[CGDUW][A-Z0-9]{2,}", value):
-        raise _fault("must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U… or W…)")
+        raise fault("must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U… or W…)")
     return value
 
 
 def _slack_mention(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[UWS][A-Z0-9]{2,}", value):
-        raise _fault("must be an id like U0123456789 (a person: U… or W…, a user group: S…)")
+        raise fault("must be an id like U0123456789 (a person: U… or W…, a user group: S…)")
     return value
 
 
@@ -249,12 +182,12 @@ def _timezone(value: object) -> ZoneInfo:
     except (ValueError, OSError, ZoneInfoNotFoundError):
         near = difflib.get_close_matches(str(value), available_timezones(), 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise _fault('must be a timezone such as "Europe/Berlin"' + hint) from None
+        raise fault('must be a timezone such as "Europe/Berlin"' + hint) from None
 
 
 def _word(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise _fault("must be a text, and not an empty one")
+        raise fault("must be a text, and not an empty one")
     return value
 
 
@@ -269,7 +202,7 @@ def table_of(key: str) -> Callable[[object], object]:
 
 def _site_id(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
-        raise _fault("must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…")
+        raise fault("must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…")
     return value
 
 
@@ -284,8 +217,8 @@ def _folder(value: object, info: ValidationInfo) -> Path:
         if path.is_dir():
             return path
     except OSError as error:
-        raise _fault(f"must be a folder; {error.strerror}") from None
-    raise _fault(f"must be a folder; there is none at {path}")
+        raise fault(f"must be a folder; {error.strerror}") from None
+    raise fault(f"must be a folder; there is none at {path}")
 
 
 AtTime = Annotated[At, BeforeValidator(_at)]
@@ -297,15 +230,11 @@ Listen = Annotated[tuple[str, int], BeforeValidator(_listen)]
 PublicKey = Annotated[str, BeforeValidator(_public_key)]
 Rating = Annotated[int, BeforeValidator(_rating)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
-HeaderSecret = Annotated[SecretStr, BeforeValidator(_key)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]
 Sender = Annotated[str, BeforeValidator(_mailbox)]
 SiteId = Annotated[str, BeforeValidator(_site_id)]
 SlackId = Annotated[str, BeforeValidator(_slack_id)]
 TimeOfDay = Annotated[int, BeforeValidator(time_of_day)]
 SlackMention = Annotated[str, BeforeValidator(_slack_mention)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone), Field(validate_default=True)]
-TokenOfItsOwn = Annotated[Token, BeforeValidator(_token)]
-Url = Annotated[str, BeforeValidator(_url)]
+Url = Annotated[str, BeforeValidator(address_of)]
 Word = Annotated[str, BeforeValidator(_word)]

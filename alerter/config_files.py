@@ -8,11 +8,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from alerter.config_secrets import Reference
 from alerter.errors import ConfigError
 
 TABLES = ("sites", "receivers")
-# In an included file, "file:PATH" is relative to that file.
-_SECRETS = ("api_key", "app_secret", "token")
+# The keys of these tables that are secrets.
+SECRETS = ("api_key", "app_secret", "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,11 @@ def _matching(folder: Path, pattern: str) -> list[str]:
 
 
 def _include(files: Files, path: Path, name: str) -> None:
+    listed = files.raw.get("include_env")
+    allowed = frozenset(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else None
+    if path.is_fifo() or path.is_char_device():  # which would be waited for, or has no end
+        files.unread.append(f"{path}: is no regular file")
+        return
     try:
         raw = _read(path)
     except ConfigError as error:
@@ -107,19 +113,16 @@ def _include(files: Files, path: Path, name: str) -> None:
         elif not isinstance(found, list):
             files.faults.append((name, key, f"must be tables, each headed [[{key}]]"))
         elif isinstance(files.raw.setdefault(key, []), list):
-            files.raw[key].extend(_absolute(table, path.parent) for table in found)
+            files.raw[key].extend(_confined(table, path.parent, allowed) for table in found)
             files.origins[key].extend((name, number) for number in range(1, len(found) + 1))
 
 
-def _absolute(table: Any, folder: Path) -> Any:
+def _confined(table: Any, folder: Path, allowed: frozenset[str] | None) -> Any:
+    """A table of an included file, whose secrets may be in its own folder and in the allowed variables only."""
     if not isinstance(table, dict):
         return table
-    moved = {
-        key: f"file:{folder / value.removeprefix('file:')}"
-        for key in _SECRETS
-        if isinstance(value := table.get(key), str) and value.startswith("file:") and value != "file:"
-    }
-    return table | moved
+    secrets = {key: table[key] for key in SECRETS if isinstance(table.get(key), str)}
+    return table | {key: Reference(text, folder, allowed) for key, text in secrets.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,5 +134,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8 text"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: is not TOML: it is nested too deeply"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: is not TOML: {error}"]) from None

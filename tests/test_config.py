@@ -1,5 +1,6 @@
 """What a config may say, and what is said of one that may not."""
 
+import os
 import re
 import traceback
 from collections.abc import Callable, Mapping
@@ -804,3 +805,70 @@ def test_two_summaries_of_the_same_name_and_single_brackets_are_told(faults: Fau
     assert [problem.split(": ")[0] for problem in faults(twice)] == ["summaries.1.name", "summaries.2.name"]
     [problem] = faults(SUMMARY.replace("[[summaries]]", "[summaries]"))
     assert "[[summaries]]" in problem
+
+
+@pytest.mark.parametrize("source", ["env", "file", "credential"])
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "xoxb-1111111111-222222-AbCdEfGhIjKl",
+        "IST.eyJraWQiOiJQb3pIX2FDMiIsImFsZyI6IlJTMjU2In0.eyJkYXRhIjoie1wi",
+        "d1f0e2a4-5b6c-4d7e-8f90-a1b2c3d4e5f6",
+        "hunter2",
+        "JBSWY3DPEHPK3PXP",
+        "pA55word",
+        "a b\u0000c9",
+    ],
+)
+def test_a_secret_that_is_pasted_in_place_of_a_name_is_not_shown(
+    faults: Faults, tmp_path: Path, source: str, pasted: str
+) -> None:
+    escaped = pasted.replace("\0", "\\u0000")
+    environ = SECRETS | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    [problem] = faults(changed('api_key = "env:WIX"', f'api_key = "{source}:{escaped}"'), environ)
+    assert problem.startswith("sites.1.api_key: ")
+    assert pasted not in problem
+    assert "not shown" in problem
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ("env:WIX_API_KEY_2", "WIX_API_KEY_2 is not set"),
+        ("file:secrets/wix-key", "file:secrets/wix-key cannot be read"),
+        ("file:/etc/alerter-7f3a/wix-key.txt", "file:/etc/alerter-7f3a/wix-key.txt cannot be read"),
+        ("credential:alerter_wix-key", "credential alerter_wix-key: systemd"),
+    ],
+)
+def test_a_name_is_shown(faults: Faults, reference: str, shown: str) -> None:
+    [problem] = faults(changed('api_key = "env:WIX"', f'api_key = "{reference}"'))
+    assert shown in problem
+
+
+@pytest.mark.parametrize("name", ["../key", "/etc/passwd", "a/b", "..", "."])
+def test_a_credential_has_the_name_of_a_file(faults: Faults, tmp_path: Path, name: str) -> None:
+    environ = SECRETS | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert (
+        "must name a credential" in faults(changed('api_key = "env:WIX"', f'api_key = "credential:{name}"'), environ)[0]
+    )
+
+
+def test_a_secret_is_read_from_a_small_regular_file_only(faults: Faults, load: Load, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_text("x" * (64 * 1024 + 1))
+    (tmp_path / "loop").symlink_to("loop")
+    for name, reason in (
+        ("pipe", "it is no regular file of at most 64 kB"),
+        ("/dev/zero", "it is no regular file of at most 64 kB"),
+        ("large", "it is no regular file of at most 64 kB"),
+        (".", "Is a directory"),
+        ("loop", ""),
+    ):
+        [problem] = faults(changed('api_key = "env:WIX"', f'api_key = "file:{name}"'))
+        assert f"the secret in file:{name} cannot be read: {reason}" in problem
+    (tmp_path / "largest").write_text("x" * 64 * 1024)
+    assert load(changed('api_key = "env:WIX"', 'api_key = "file:largest"'))
+
+
+def test_a_file_that_is_nested_too_deeply_is_no_config(faults: Faults) -> None:
+    assert "is nested too deeply" in faults("a = " + "[" * 100_000)[0]

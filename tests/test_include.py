@@ -1,13 +1,17 @@
 """A config in several files: one for each customer, added and removed one at a time."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
+from typing import get_args, get_type_hints
 
 import pytest
 
-from alerter.check import check_routing
-from alerter.config import Config, load_config
+from alerter.check import check_exposure, check_routing
+from alerter.config import Config, Receiver, Site, load_config
+from alerter.config_files import SECRETS as SECRET_KEYS
+from alerter.config_secrets import HeaderSecret, Secret, SecretUrl, TokenOfItsOwn
 from alerter.errors import ConfigError
 from alerter.models import receiver_of
 from alerter.trouble import recipients_for
@@ -195,9 +199,91 @@ def test_a_token_of_a_customers_own_workspace_is_beside_the_customers_file(load:
     assert workspace.token.get_secret_value() == "xoxb-of-the-customer"
 
 
+@pytest.mark.parametrize("name", ["../wix", "{tmp}/wix", "link", "{tmp}/sites.d/../wix", "folder/up/wix"])
+def test_an_included_file_names_no_file_outside_of_its_own_folder(faults: Faults, tmp_path: Path, name: str) -> None:
+    (tmp_path / "wix").write_text("of-the-main-file")
+    (tmp_path / "sites.d" / "link").symlink_to(tmp_path / "wix")
+    (tmp_path / "sites.d" / "folder").mkdir()
+    (tmp_path / "sites.d" / "folder" / "up").symlink_to(tmp_path)
+    [problem] = faults(bakery=customer("Bakery").replace("env:WIX", f"file:{name.format(tmp=tmp_path)}"))
+    assert problem == (
+        f"sites.1.api_key: must be a file in {tmp_path}/sites.d: "
+        "an included file names no file outside of its own folder (in sites.d/bakery.toml)"
+    )
+
+
+def test_an_included_file_names_files_in_and_below_its_own_folder(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "sites.d" / "bakery").mkdir()
+    (tmp_path / "sites.d" / "bakery" / "key").write_text("below")
+    (tmp_path / "sites.d" / "key").symlink_to("bakery/key")
+    for name in ("bakery/key", "key", f"{tmp_path}/sites.d/key"):
+        [site] = load(bakery=customer("Bakery").replace("env:WIX", f"file:{name}")).sites
+        assert site.api_key
+        assert site.api_key.get_secret_value() == "below"
+
+
+def test_the_main_file_may_name_any_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("xoxb-elsewhere")
+    (tmp_path / "sites.d" / "slack").symlink_to(tmp_path / "elsewhere")
+    for name in ("sites.d/../elsewhere", f"{tmp_path}/elsewhere", "sites.d/slack"):
+        config = load(MAIN.replace("env:SLACK", f"file:{name}"), bakery=customer("Bakery"))
+        assert config.slack
+        assert config.slack.token.get_secret_value() == "xoxb-elsewhere"
+
+
+def test_include_env_lists_what_included_files_may_use(
+    load: Load, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SECRETS, "CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "mine").write_text("mine")
+    listed = 'include_env = ["WIX", "mine"]\n' + MAIN
+    credential = customer("Bakery").replace("env:WIX", "credential:mine")
+    assert len(load(listed, bakery=customer("Bakery"), cafe=credential.replace("Bakery", "Cafe")).sites) == 2
+    told = faults(
+        listed,
+        bakery=customer("Bakery").replace("env:WIX", "env:SLACK"),
+        cafe=customer("Cafe", more='token = "credential:slack"'),
+    )
+    assert told == [
+        f"{key}: {name} is not for included files: "
+        f"the main file does not list it in include_env (in sites.d/{file}.toml)"
+        for key, name, file in (
+            ("sites.1.api_key", "env:SLACK", "bakery"),
+            ("receivers.1.token", "credential:slack", "cafe"),
+        )
+    ]
+    assert len(faults("include_env = []\n" + MAIN, bakery=customer("Bakery"))) == 3
+
+
+def test_check_warns_where_included_files_may_use_every_variable(load: Load) -> None:
+    [finding] = check_exposure(load(bakery=customer("Bakery"), cafe=customer("Cafe")))
+    assert (finding.ok, finding.warning, finding.subject) == (True, True, "include")
+    assert check_exposure(load('include_env = ["WIX"]\n' + MAIN)) == []
+    assert check_exposure(load(MAIN.replace("include =", "#") + customer("Shop"))) == []
+
+
+def test_every_secret_of_a_site_and_a_receiver_is_confined() -> None:
+    kinds = {get_args(kind)[1] for kind in (HeaderSecret, Secret, SecretUrl, TokenOfItsOwn)}
+    found = {
+        name
+        for table in (Site, Receiver)
+        for name, annotation in get_type_hints(table, include_extras=True).items()
+        if any(kind in str(annotation) for kind in map(str, kinds))
+    }
+    assert found == set(SECRET_KEYS)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "no end"])
+def test_an_included_file_that_is_none_is_not_waited_for(
+    faults: Faults, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "sites.d" / "pipe.toml")
+    assert faults(bakery=customer("Bakery")) == [f"{tmp_path}/sites.d/pipe.toml: is no regular file"]
+
+
 def test_a_secret_that_is_not_there_is_told_with_its_file(faults: Faults) -> None:
     [problem] = faults(bakery=customer("Bakery").replace("env:WIX", "file:none"))
-    assert problem.startswith("sites.1.api_key: the secret in file:")
+    assert problem.startswith("sites.1.api_key: the secret in /")
     assert problem.endswith("sites.d/none cannot be read: No such file or directory (in sites.d/bakery.toml)")
 
 

@@ -54,7 +54,9 @@ ROOMS: list[set[str]] = [
     {"store"},
     {"config"},
     {"config_faults", "config_rules"},
-    {"config_fields", "config_files"},
+    {"config_files"},
+    {"config_secrets"},
+    {"config_fields"},
     {"models", "errors", "clock", "counters", "links", "logs", "text"},
 ]
 COMMANDS = {"cli", "check", "status", "backfill", "forget", "preview", "reply"}
@@ -69,8 +71,8 @@ THIRD_PARTIES = {
     "jinja2": {"tell.render", "tell.templates"},
     "jwt": {"web", "demo"},
     "prometheus_client": {"web"},
-    "pydantic": {"config", "config_faults", "config_fields"},
-    "pydantic_core": {"config_faults", "config_rules", "config_fields"},
+    "pydantic": {"config", "config_faults", "config_fields", "config_secrets"},
+    "pydantic_core": {"config_faults", "config_rules", "config_fields", "config_secrets"},
     "slack_sdk": {"tell.slack", "tell.slack_api"},
     "sqlite_utils": {"store"},
 }
