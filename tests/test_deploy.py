@@ -89,7 +89,15 @@ def ctl(folder: Path, *arguments: str, shown: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG, env=environ)
 
 
-_REPEAT = 'printf "%s\\n" "$@"; exit 7'
+# The files that it is given are gone when it has ended.
+_REPEAT = r"""printf "%s\n" "$@"
+for each; do
+  case $each in
+    --property=EnvironmentFile=*/environment) sed "s/^/environment: /" "${each#*e=}" ;;
+    --property=LoadCredential=*:*/credentials/*) printf "credential %s: %s\n" "${each##*/}" "$(cat "${each##*:}")" ;;
+  esac
+done
+exit 7"""
 UNIT = f"# /etc/systemd/system/alerter.service\n{(DEPLOY / 'alerter.service').read_text()}\n"
 
 
@@ -97,18 +105,65 @@ def test_alerterctl_runs_a_command_as_the_service_would(tmp_path: Path) -> None:
     done = ctl(tmp_path, "backfill", "--since", "2026-01-01", "--site", "Corner Bakery", shown=UNIT)
     told = done.stdout.splitlines()
     options, command = told[: told.index("--")], told[told.index("--") + 1 :]
-    assert command == [PROGRAM, "backfill", "--since", "2026-01-01", "--site", "Corner Bakery"]
+    asked = [PROGRAM, "backfill", "--since", "2026-01-01", "--site", "Corner Bakery"]
+    assert command == [*asked, 'environment: ALERTER_CONFIG="/etc/alerter/config.toml"']
     assert options[:4] == ["--quiet", "--collect", "--wait", "--pipe"]
-    assert options[4:] == [f"--property={line}" for line in sandbox("alerter.service")]
+    *properties, environment = options[4:]
+    lines = [line for line in sandbox("alerter.service") if not line.startswith("Environment=")]
+    assert properties == [f"--property={line}" for line in lines]
+    assert environment.startswith("--property=EnvironmentFile=")
+    assert not Path(environment.rpartition("=")[2]).exists()  # nothing is left
     assert (done.returncode, done.stderr) == (7, "")
 
 
+OWN = r"""[Unit]
+Wants=other.service
+[Service]
+ExecStart=
+ExecStart=-/srv/alerter run
+Environment="A=b $c `d` \"e\"" 'F=g  h' I=j\
+  K=l
+EnvironmentFile=-/etc/alerter/environment
+SetCredential=token:top\x2dsecret
+SystemCallFilter=@system-service \
+# between two lines
+  @chown
+MemoryMax = 1G
+"""
+
+
 def test_alerterctl_keeps_to_what_the_owner_has_changed(tmp_path: Path) -> None:
-    own = '[Unit]\nWants=other.service\n[Service]\nExecStart=\nExecStart=/srv/alerter run\nEnvironment="A=b c"\n'
+    told = ctl(tmp_path, "status", shown=UNIT + OWN).stdout.splitlines()
+    options, command = told[: told.index("--")], told[told.index("--") + 1 :]
+    assert command[:2] == ["/srv/alerter", "status"]
+    assert "--property=MemoryMax=1G" in options
+    assert [" ".join(each.split()) for each in options if "@chown" in each] == [
+        "--property=SystemCallFilter=@system-service @chown"
+    ]
+    assert options[-1] == "--property=EnvironmentFile=-/etc/alerter/environment"
+    assert not [each for each in options if "Wants" in each or "ExecStart" in each]
+
+
+def test_alerterctl_puts_no_secret_on_a_command_line(tmp_path: Path) -> None:
+    told = ctl(tmp_path, "status", shown=UNIT + OWN).stdout.splitlines()
+    options, files = told[: told.index("--")], told[told.index("--") + 3 :]
+    assert not [each for each in options if "Environment=" in each or "SetCredential" in each or "secret" in each]
+    assert files == [
+        "credential token: top-secret",
+        'environment: ALERTER_CONFIG="/etc/alerter/config.toml"',
+        r'environment: A="b \$c \`d\` \"e\""',
+        'environment: F="g  h"',
+        'environment: I="j"',
+        'environment: K="l"',
+    ]
+
+
+def test_alerterctl_forgets_what_the_owner_has_emptied(tmp_path: Path) -> None:
+    lines = ["SetCredential=a:b", "SetCredential=", "Environment=", "EnvironmentFile=/a", "EnvironmentFile="]
+    own = "\n".join(["[Service]", *lines, "Environment=B=c", ""])
     told = ctl(tmp_path, "status", shown=UNIT + own).stdout.splitlines()
-    assert '--property=Environment="A=b c"' in told
-    assert told[-2:] == ["/srv/alerter", "status"]
-    assert not [each for each in told if "Wants" in each or "ExecStart" in each]
+    assert told[told.index("--") + 3 :] == ['environment: B="c"']
+    assert not [each for each in told if "credentials/a" in each or "EnvironmentFile=/a" in each]
 
 
 def test_alerterctl_without_the_unit_runs_nothing(tmp_path: Path) -> None:
