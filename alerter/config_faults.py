@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from alerter.config_fields import LONGEST_NAME
+
 
 def place(loc: tuple[int | str, ...]) -> str:
     """The key as a person would look for it: `receivers.2.slack` is a key of the second [[receivers]]."""
@@ -34,7 +36,7 @@ def phrase(detail: ErrorDetails, config: type[BaseModel]) -> str:
 
 def _unknown(loc: tuple[int | str, ...], config: type[BaseModel]) -> str:
     known = [field.alias or name for name, field in _model_at(loc[:-1], config).model_fields.items()]
-    near = difflib.get_close_matches(str(loc[-1]), known, 1)
+    near = difflib.get_close_matches(str(loc[-1])[:LONGEST_NAME], known, 1)
     return f"is not a known key; did you mean {near[0]}?" if near else f"is not a known key; known: {', '.join(known)}"
 
 

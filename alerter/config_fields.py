@@ -20,6 +20,8 @@ BEYOND_THIS_MACHINE = (
     "others on the network can reach it, in plain HTTP; better 127.0.0.1 and a reverse proxy for /webhooks/wix alone"
 )
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+# What is longer is not compared with known names, which takes the square of its length.
+LONGEST_NAME = 100
 MIDNIGHT = 24 * 60  # at the end of a day, in minutes
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=36500)
@@ -180,7 +182,7 @@ def _timezone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(value) if isinstance(value, str) else ZoneInfo("")
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        near = difflib.get_close_matches(str(value), available_timezones(), 1)
+        near = difflib.get_close_matches(str(value)[:LONGEST_NAME], available_timezones(), 1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise fault('must be a timezone such as "Europe/Berlin"' + hint) from None
 

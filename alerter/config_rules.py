@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
 
-from alerter.config_fields import DAYS, MIDNIGHT, duration, is_loopback, time_of_day
+from alerter.config_fields import DAYS, LONGEST_NAME, MIDNIGHT, duration, is_loopback, time_of_day
 
 RESCAN_WINDOW = timedelta(days=30)
 KEEP = timedelta(days=400)
@@ -113,7 +113,7 @@ def _read(field: Callable[[object], _Value], value: object) -> _Value | None:
 
 
 def _did_you_mean(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name[:LONGEST_NAME], known, 1)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 

@@ -16,17 +16,19 @@ AlerterError
 
 from enum import StrEnum
 
+_LONGEST = 1000
+
 
 class AlerterError(Exception):
     """Anything that alerter tells a person about, in words that say what to do."""
 
 
 class ConfigError(AlerterError):
-    """The config cannot be used; `problems` has one line for each fault."""
+    """The config cannot be used; `problems` has one line for each fault, with nothing but what can be seen."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [_line(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
 
 
 class StateError(AlerterError):
@@ -109,3 +111,7 @@ class DeliveryError(AlerterError):
         self.kind = kind
         self.retry_after = retry_after
         self.in_doubt = in_doubt
+
+
+def _line(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_LONGEST])

@@ -872,3 +872,11 @@ def test_a_secret_is_read_from_a_small_regular_file_only(faults: Faults, load: L
 
 def test_a_file_that_is_nested_too_deeply_is_no_config(faults: Faults) -> None:
     assert "is nested too deeply" in faults("a = " + "[" * 100_000)[0]
+
+
+def test_a_fault_is_one_line_of_what_can_be_seen(faults: Faults) -> None:
+    [problem] = faults(changed("threshold = 3", '"\\u001b[2J\\nforged \\u202e" = 1'))
+    assert problem.isprintable()
+    assert "forged" in problem
+    [problem] = faults(changed("threshold = 3", f'"{"x" * 100_000}" = 1'))
+    assert len(problem) <= 1000
