@@ -97,7 +97,7 @@ class Renderer:
                 self._refused.discard(name)
         return dict(self._faults)
 
-    def _present(self) -> list[tuple[str, int]] | None:
+    def _present(self) -> list[tuple[str, tuple[int, int]]] | None:
         """What the owner's templates are like just now."""
         return folder_state(self._folder)
 

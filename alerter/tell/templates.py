@@ -94,7 +94,7 @@ def builtin_names() -> list[str]:
     return sorted(file.name for file in builtin_templates().iterdir() if file.is_file())
 
 
-def folder_state(folder: Path) -> object:
+def folder_state(folder: Path) -> list[tuple[str, tuple[int, int]]] | None:
     """Return what changes when somebody changes a file of a folder."""
     try:
         return [(file.name, _changed(file)) for file in sorted(folder.iterdir())]
