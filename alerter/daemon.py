@@ -116,7 +116,9 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
         log.info("%s is %s now, and gets what waited for it", phrase_destination(old), phrase_destination(new))
     for destination, number in rerouted.cancelled.items():
         log.warning(
-            "%s: %d deliveries that the config has no longer are cancelled", phrase_destination(destination), number
+            "%s may not get them any more by this config: deliveries cancelled=%d",
+            phrase_destination(destination),
+            number,
         )
     for destination, number in rerouted.added.items():
         log.info("%s: gets %d alerts that waited for others", phrase_destination(destination), number)

@@ -170,7 +170,7 @@ async def test_a_backfill_tells_of_the_baseline_in_digests_and_only_once(
     assert (len(slack.posts), len(mailbox.mails)) == (posts, 1)
 
 
-async def test_what_waited_for_a_renamed_receiver_is_cancelled_and_logged(
+async def test_what_waited_for_a_removed_receiver_goes_to_the_new_one(
     write_config: Callable[..., Path],
     wix: EmbeddedWix,
     slack: EmbeddedSlack,
@@ -186,7 +186,7 @@ async def test_what_waited_for_a_renamed_receiver_is_cancelled_and_logged(
     path = write_config(wix, slack, mailbox, receivers='[[receivers]]\nname = "boss"\nemail = ["boss@example.com"]')
     renamed = load_config(path, SECRETS, secrets=True)
     assert await once(renamed)
-    assert "support (Slack) is not in the config any more" in caplog.text
+    assert "support (Slack) may not get them any more by this config: deliveries cancelled=1" in caplog.text
     with State.open(config.state, migrate=False) as state:
         left = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
     assert {"destination": "slack:support", "status": "cancelled"} in left

@@ -141,5 +141,5 @@ async def test_the_lines_of_a_review_stay_lines_in_text_and_html(
     wix.add(SITE, {"content": {"rating": 1, "title": "Stale", "body": "First.\nSecond.\n\nThird."}})
     assert await serve(config, Clock(), {}, once=True)
     (mail,) = mailbox.mails
-    assert "First.\nSecond.\n\nThird." in mail.text
+    assert "> First.\n> Second.\n>\n> Third." in mail.text.replace("> \n", ">\n")
     assert re.search(r"First\.\s*<br>\s*Second\.\s*<br>\s*<br>\s*Third\.", mail.html)
