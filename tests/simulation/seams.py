@@ -71,17 +71,26 @@ class _Connection(sqlite3.Connection):
 
     process: Process
     disk: Disk
+    _before = 0
+    _sets = False
 
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-        if self.process.dead:
-            raise Killed
-        head = sql.lstrip()[:6].upper()
-        if head == "BEGIN " and self.disk.locked:
+        self.process.check()
+        word = sql.split(None, 1)[0].upper()
+        if word == "BEGIN":
+            if self.disk.locked:
+                raise sqlite3.OperationalError("database is locked")
+            self._before, self._sets = self.total_changes, False
+            return super().execute(sql, *args)
+        if word == "COMMIT":
+            return self._committing(sql)
+        if self.in_transaction:
+            self._sets = self._sets or (word == "PRAGMA" and "=" in sql)
+            return super().execute(sql, *args)
+        if word in {"SELECT", "PRAGMA", "WITH", "ROLLBACK"}:
+            return super().execute(sql, *args)
+        if self.disk.locked:
             raise sqlite3.OperationalError("database is locked")
-        if self.in_transaction or head in {"SELECT", "PRAGMA", "BEGIN ", "WITH X", "ROLLBA"}:
-            return super().execute(sql, *args)
-        if head.startswith("WITH"):
-            return super().execute(sql, *args)
         self._before_commit()
         found = super().execute(sql, *args)
         self._after_commit()
@@ -89,15 +98,20 @@ class _Connection(sqlite3.Connection):
 
     def commit(self) -> None:
         self.process.check()
-        if not self.in_transaction:
-            return
-        self._before_commit()
-        super().commit()
-        self._after_commit()
+        if self.in_transaction:
+            self._committing("COMMIT")
+
+    def _committing(self, sql: str) -> sqlite3.Cursor:
+        """End a transaction; one that changed nothing needs no room on the disk."""
+        writes = self._sets or self.total_changes > self._before
+        if writes:
+            self._before_commit()
+        found = super().execute(sql)
+        if writes:
+            self._after_commit()
+        return found
 
     def _before_commit(self) -> None:
-        if self.disk.locked and not self.in_transaction:
-            raise sqlite3.OperationalError("database is locked")
         if self.disk.full:
             raise sqlite3.OperationalError("database or disk is full")
         self.process.commits += 1
