@@ -48,9 +48,13 @@ class Heartbeat:
     async def _call(self, url: str) -> None:
         """Failing is told once, to the log only: the one at the other end notices, which is what it is for."""
         try:
-            async with asyncio.timeout(_PATIENCE), httpx.AsyncClient(mounts=unproxied(url)) as http:
-                response = await http.get(url, headers={"User-Agent": f"alerter/{__version__}"})
-            fault = None if response.is_success else f"it answers {response.status_code}"
+            # The status is all that counts, so the body is not read.
+            async with (
+                asyncio.timeout(_PATIENCE),
+                httpx.AsyncClient(mounts=unproxied(url), follow_redirects=False) as http,
+                http.stream("GET", url, headers={"User-Agent": f"alerter/{__version__}"}) as response,
+            ):
+                fault = None if response.is_success else f"it answers {response.status_code}"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             fault = f"it cannot be reached ({type(error).__name__})"
         if fault and fault != self._failing:

@@ -1,6 +1,7 @@
 """The heartbeat: called after a good round, once a minute at most, and never in the way of anything."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from aiohttp import web
 from alerter.clock import Clock
 from alerter.config import load_config
 from alerter.daemon import serve
-from alerter.demo.faults import Fault, Faults, Loopback, application, failing
+from alerter.demo.faults import Fault, Faults, Loopback, application, bomb, drip, endless, failing, redirect
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
@@ -112,6 +113,36 @@ async def test_a_failure_is_told_when_it_begins_changes_and_ends_and_never_shows
         "the heartbeat is heard again",
     ]
     assert "secret-3c9d" not in caplog.text
+
+
+@pytest.mark.parametrize("fault", [bomb(200_000_000), endless(), drip()], ids=["bomb", "endless", "drip"])
+async def test_the_body_of_an_answer_is_not_read(
+    listener: Listener, clock: SetClock, caplog: pytest.LogCaptureFixture, fault: Fault
+) -> None:
+    listener.faults.always("/secret-3c9d", fault)
+    heartbeat = Heartbeat(listener.url, clock)
+    tracemalloc.start()
+    heartbeat.beat()
+    async with asyncio.timeout(HANG):
+        await heartbeat.settle()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+    assert not [record for record in caplog.records if record.name == "alerter.heartbeat"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("address", ["/elsewhere", "javascript:x", "http://xn--/"])
+async def test_a_redirect_is_a_failure_and_not_followed(
+    listener: Listener, clock: SetClock, caplog: pytest.LogCaptureFixture, status: int, address: str
+) -> None:
+    listener.faults.always("/secret-3c9d", redirect(address, status))
+    heartbeat = Heartbeat(listener.url, clock)
+    heartbeat.beat()
+    await heartbeat.settle()
+    assert not listener.heard
+    assert "the heartbeat is not heard" in caplog.text
+    assert address not in caplog.text
 
 
 async def test_a_run_under_cron_beats_after_a_good_round_and_not_after_a_bad_one(

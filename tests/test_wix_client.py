@@ -22,7 +22,8 @@ from alerter.demo.wix import App, EmbeddedWix, Request
 from alerter.demo.wix_webhooks import free_port
 from alerter.errors import WixAuthError, WixError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
 from alerter.models import Review
-from alerter.watch.wix import _TIMEOUT, Page, Span, WixClient
+from alerter.watch.wix import Page, Span, WixClient
+from alerter.watch.wix_http import _TIMEOUT
 from tests.conftest import HANG, SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
