@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import math
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -613,7 +614,7 @@ async def test_wix_that_nobody_listens_for_cannot_be_reached(client: WixClient, 
         (Fault(headers={"Content-Encoding": "gzip"}), WixResponseError, "cannot be read"),
         (Fault(status=204), WixResponseError, "204"),
         (Fault(status=302, headers={"Location": "/elsewhere"}), WixResponseError, "302"),
-        (Fault(status=400, body='{"message": "filter is\\nwrong\\u0000"}'), WixResponseError, "“filter is wrong ”"),
+        (Fault(status=400, body='{"message": "filter is\\nwrong\\u0000"}'), WixResponseError, "“filter is wrong”"),
         (Fault(status=404, body='{"message": "gone"}'), WixNotFound, "404 “gone”"),
         (Fault(status=409), WixResponseError, "409"),
         (Fault(status=428, body='{"message": null}'), WixPrecondition, "428"),
@@ -739,6 +740,7 @@ ECHOES = [
     Fault(status=403, body=f'{{"error": "denied", "error_description": "{APP_SECRET}"}}'),
     Fault(status=404, body=f'{{"message": {{"nested": "{KEY}{APP_SECRET}"}}}}'),
     Fault(status=500, body=f'{{"message": "{"x" * 190}{KEY}{APP_SECRET}"}}'),
+    Fault(status=400, body=json.dumps({"message": b64encode(f"{KEY}:{APP_SECRET}".encode()).decode()})),
     Fault(status=503, body=f"<html>{KEY}{APP_SECRET}</html>"),
     Fault(status=200, body=f'"{KEY}{APP_SECRET}"'),
     Fault(status=200, headers={"Content-Encoding": "gzip"}, body=f"{KEY}{APP_SECRET}"),
@@ -749,7 +751,7 @@ ECHOES = [
 @pytest.mark.parametrize(
     "fault",
     ECHOES,
-    ids=["400", "401", "403", "404 nested", "500 at the cut", "503 as HTML", "200", "not gzip", "dropped"],
+    ids=["400", "401", "403", "404 nested", "500 at the cut", "in base64", "503 as HTML", "200", "not gzip", "dropped"],
 )
 @pytest.mark.parametrize(
     ("site", "path"), [(BY_KEY, QUERY), (BY_APP, QUERY), (BY_APP, TOKEN)], ids=["key", "app", "token call"]
@@ -766,6 +768,7 @@ async def test_no_secret_stands_in_an_error_or_a_log(
     texts = [*said(error), *(record.getMessage() for record in caplog.records if record.name.startswith("alerter"))]
     assert not [text for text in texts if secret in text]
     assert not [text for text in texts if secret[:-1] in text]
+    assert not [text for text in texts if b64encode(secret.encode())[:-2].decode() in text]
 
 
 async def test_no_access_token_stands_in_an_error(client: WixClient, wix: EmbeddedWix) -> None:

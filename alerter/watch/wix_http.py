@@ -21,6 +21,7 @@ from alerter.clock import Clock, seconds_from
 from alerter.config_fields import unproxied
 from alerter.counters import counts
 from alerter.errors import WixAuthError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
+from alerter.text import clean_reply
 
 Url = httpx.URL | str
 
@@ -202,13 +203,11 @@ def _json(body: bytes) -> Any:
 
 
 def said(answer: HttpAnswer, secrets: tuple[str, ...]) -> str:
-    """What Wix said, short, on one line and without our secrets."""
+    """Return the status and what Wix said, safe to show."""
     found = _json(answer.body)
     message = ""
     if isinstance(found, dict):
         words = (found.get(name) for name in ("message", "error_description", "error"))
         message = next((each for each in words if isinstance(each, str) and each), "")
-    for secret in filter(None, secrets):
-        message = message.replace(secret, "[secret]")
-    message = "".join(char if char.isprintable() else " " for char in message[:200])
+    message = clean_reply(message, secrets=secrets)
     return f"{answer.status} “{message}”" if message else str(answer.status)
