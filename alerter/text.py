@@ -15,9 +15,13 @@ def clean_reply(said: object, *, secrets: Iterable[str] = (), most: int = LONGES
     Every reply of a service passes here before it is kept, logged or shown. `secrets` are those
     that were sent to the service, which it may repeat, also in base64.
     """
-    text = str(said)[: 20 * most]
-    for secret in _spellings(secrets):
+    whole, spellings = str(said), list(_spellings(secrets))
+    text = whole[: 20 * most]
+    for secret in spellings:
         text = text.replace(secret, "[secret]")
+    if len(whole) > 20 * most and spellings:
+        # The cut may leave the beginning of a secret at the end.
+        text = text[: -max(map(len, spellings))]
     text = "".join(char if _is_shown(char) else " " for char in text)
     text = _ADDRESS.sub("[address]", text)
     return " ".join(text.split())[:most]

@@ -43,3 +43,10 @@ def test_a_secret_is_not_repeated_in_base64_wherever_it_begins(offset: int) -> N
 
 def test_a_secret_is_not_repeated_as_it_is() -> None:
     assert clean_reply(f"no {SECRET}!", secrets=["", SECRET]) == "no [secret]!"
+
+
+@pytest.mark.parametrize("spaces", range(3970, 4001))
+def test_a_secret_at_the_first_cut_leaves_no_beginning_behind(spaces: int) -> None:
+    cleaned = clean_reply(f"no{' ' * spaces}{SECRET}{SECRET}", secrets=[SECRET])
+    assert cleaned.startswith("no")
+    assert SECRET[:2] not in cleaned
