@@ -358,20 +358,24 @@ async def test_a_key_that_no_header_takes_is_refused_and_not_told(client: WixCli
     ("span", "asked"),
     [
         (Span(2), {"content.rating": {"$lte": 2}}),
-        (Span(3, above=2), {"content.rating": {"$gt": 2, "$lte": 3}}),
+        (Span(3, above=2), {"$and": [{"content.rating": {"$gt": 2}}, {"content.rating": {"$lte": 3}}]}),
         (
             Span(1, since=datetime(2024, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)),
-            {"content.rating": {"$lte": 1}, "createdDate": {"$gte": "2024-07-01T12:00:00.123Z"}},
+            {"$and": [{"content.rating": {"$lte": 1}}, {"createdDate": {"$gte": "2024-07-01T12:00:00.123Z"}}]},
         ),
         (
             Span(5, until=datetime(2024, 7, 1, tzinfo=UTC)),
-            {"content.rating": {"$lte": 5}, "createdDate": {"$lt": "2024-07-01T00:00:00.000Z"}},
+            {"$and": [{"content.rating": {"$lte": 5}}, {"createdDate": {"$lt": "2024-07-01T00:00:00.000Z"}}]},
         ),
         (
             Span(4, above=1, since=datetime(2024, 1, 1, tzinfo=UTC), until=datetime(2024, 7, 1, tzinfo=UTC)),
             {
-                "content.rating": {"$gt": 1, "$lte": 4},
-                "createdDate": {"$gte": "2024-01-01T00:00:00.000Z", "$lt": "2024-07-01T00:00:00.000Z"},
+                "$and": [
+                    {"content.rating": {"$gt": 1}},
+                    {"content.rating": {"$lte": 4}},
+                    {"createdDate": {"$gte": "2024-01-01T00:00:00.000Z"}},
+                    {"createdDate": {"$lt": "2024-07-01T00:00:00.000Z"}},
+                ]
             },
         ),
     ],

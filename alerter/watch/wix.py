@@ -39,10 +39,15 @@ class Span:
 
     def filter(self) -> dict[str, Any]:
         """The same as Wix's query language has it."""
-        rating = {"$gt": self.above} if self.above else {}
-        created = {"$gte": _iso(self.since)} if self.since else {}
-        created |= {"$lt": _iso(self.until)} if self.until else {}
-        return {"content.rating": rating | {"$lte": self.up_to}} | ({"createdDate": created} if created else {})
+        conditions: list[dict[str, Any]] = []
+        if self.above:
+            conditions.append({"content.rating": {"$gt": self.above}})
+        conditions.append({"content.rating": {"$lte": self.up_to}})
+        if self.since:
+            conditions.append({"createdDate": {"$gte": _iso(self.since)}})
+        if self.until:
+            conditions.append({"createdDate": {"$lt": _iso(self.until)}})
+        return _all(conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +164,13 @@ class WixClient:
 
     async def count(self, site: Site, since: datetime, until: datetime, *, private: bool) -> int:
         """How many reviews were created from one moment on until before another, rejected ones not. Raises WixError."""
-        wanted = {
-            "createdDate": {"$gte": _iso(since), "$lt": _iso(until)},
-            "moderation.moderationStatus": {"$ne": "REJECTED"},
-        }
+        wanted = _all(
+            [
+                {"createdDate": {"$gte": _iso(since)}},
+                {"createdDate": {"$lt": _iso(until)}},
+                {"moderation.moderationStatus": {"$ne": "REJECTED"}},
+            ]
+        )
         body = {"filter": wanted} | ({"includePrivateReviews": True} if private else {})
         answer = await self._call(site, "POST", f"{self._reviews_url}/count", body)
         number = answer.body.get("count")
@@ -277,6 +285,11 @@ def _next_cursor(answer: Mapping[str, Any]) -> str | None:
     cursors = metadata.get("cursors") if isinstance(metadata, dict) else None
     cursor = cursors.get("next") if isinstance(cursors, dict) else None
     return cursor if isinstance(cursor, str) and cursor else None
+
+
+def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join conditions as Wix's own client does: each has one operator."""
+    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
 
 
 def _iso(moment: datetime) -> str:

@@ -13,7 +13,7 @@ from benchmarks.world import World, house, site_id, worlds
 _WARM_UP = 30
 QUERY = {
     "query": {
-        "filter": {"content.rating": {"$lte": 2}, "createdDate": {"$gte": "2026-11-24T11:55:00.000Z"}},
+        "filter": {"$and": [{"content.rating": {"$lte": 2}}, {"createdDate": {"$gte": "2026-11-24T11:55:00.000Z"}}]},
         "sort": [{"fieldName": "createdDate", "order": "ASC"}],
         "cursorPaging": {"limit": 100},
     },

@@ -50,7 +50,7 @@ class FastWix:
 
     def _page(self, body: bytes) -> bytes:
         query = json.loads(body)["query"]
-        if "filter" in query and query["filter"]["content.rating"] != {"$lte": 2}:
+        if "filter" in query and {"content.rating": {"$lte": 2}} not in query["filter"].get("$and", [query["filter"]]):
             raise ValueError("only low-rated reviews are to be asked for")
         first = int(query["cursorPaging"].get("cursor", "0"))
         last = min(first + _PAGE, self._low_rated)
