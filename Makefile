@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture simulate simulate-defects bench docs pictures wix-sdk clean
+.PHONY: demo test coverage torture simulate simulate-defects bench docs pictures wix-sdk lock sbom audit clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -50,6 +50,26 @@ pictures: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# What the image is made of, each file by its hash. UV_* and pip's own settings name other sources and are left out.
+LOCK := env -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config \
+	--system-certs --universal --python-version 3.11 --generate-hashes --upgrade --custom-compile-command 'make lock'
+
+lock: .venv/supply
+	$(LOCK) --extra web pyproject.toml --output-file deploy/requirements.lock
+	echo 'hatchling>=1.27' | $(LOCK) - --output-file deploy/build.lock
+
+sbom: .venv/supply
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements deploy/requirements.lock --output-reproducible --output-file dist/sbom.json
+
+# Fails where a package has a known vulnerability, and only then: where nothing can be asked it says so.
+audit: .venv/supply
+	@PATH="$(BIN):$$PATH" $(BIN)/python deploy/audit.py
+
+.venv/supply: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[supply]'
+	@touch $@
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
