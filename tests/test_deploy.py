@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from alerter.watch.wix_http import LARGEST
 from tests.conftest import HANG
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
+MB = 1024 * 1024
 PROGRAM = "/opt/alerter/bin/alerter"
 SERVICES = ("alerter.service", "alerter-once.service")
 NO_SYSTEMD = "systemd-analyze is not installed here"
@@ -76,6 +78,14 @@ def test_the_daemon_is_started_again_whatever_happens() -> None:
 def test_both_services_have_the_same_user_state_credentials_and_sandbox() -> None:
     assert sandbox(SERVICES[0]) == sandbox(SERVICES[1])
     assert f"ExecStart={PROGRAM} run --once" in settings("alerter-once.service")
+
+
+def test_a_service_is_stopped_before_it_takes_the_machine_with_it() -> None:
+    for name in SERVICES:
+        limits = dict(line.split("=", 1) for line in sandbox(name) if line.startswith(("MemoryMax=", "TasksMax=")))
+        # asyncio looks up names in 32 threads at most.
+        assert int(limits["TasksMax"]) > 33
+        assert int(limits["MemoryMax"].removesuffix("M")) * MB > 16 * LARGEST
 
 
 def ctl(folder: Path, *arguments: str, shown: str) -> subprocess.CompletedProcess[str]:
