@@ -39,7 +39,7 @@ ODD = [
     "", "r1", "1", "-1", "2026-11-24T12:00:00.000Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "\ud800",
     "\x00\x1b[2J", "a\r\nb", "https://static.wixstatic.com/media/a", "https://[::1", "https://x/" + "a" * 5000,
     "x" * 20_000, "٣", "1" * 5000, KEY, APP_SECRET, 0, 1, 2.0, 2.5, -1, 6, 10**400, 1e308, float("inf"), float("nan"),
-    True, None, [], {}, "@deep", "@digits",
+    True, None, [], {}, "@deep", "@deep", "@digits", "@digits",
 ]  # fmt: skip
 ANY = st.recursive(
     st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=20),
@@ -150,7 +150,8 @@ def wire_json(value: Any, depth: int, digits: int) -> bytes:
     return text.replace('"@deep"', "[" * depth + "]" * depth).replace('"@digits"', "9" * digits).encode()
 
 
-JSON_BODIES = st.builds(wire_json, ANSWER, st.integers(1, 1200), st.integers(1, 5000))
+DEPTHS, DIGITS = st.sampled_from([1, 500, 980, 2000, 100_000]), st.sampled_from([1, 400, 4300, 5000])
+JSON_BODIES = st.builds(wire_json, ANSWER, DEPTHS, DIGITS)
 BODIES = JSON_BODIES | JSON_BODIES.map(gzip.compress) | JSON_BODIES.map(lambda body: body[:-3]) | st.binary(max_size=60)
 HEADS = st.none() | st.none() | st.none() | st.binary(max_size=80) | TEXT.map(lambda text: f"HTTP/1.1 {text}".encode())
 ANSWERS = st.builds(Raw, STATUSES, HEADERS, BODIES, HEADS)
