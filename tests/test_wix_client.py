@@ -480,6 +480,16 @@ async def test_cursors_that_go_in_circles_end_the_read(client: WixClient, wix: E
         await pages(client, most=10)
 
 
+@pytest.mark.parametrize("reviews", [[], [{"id": "a", "content": {"rating": 1}}]], ids=["empty", "the same"])
+async def test_pages_without_end_that_hold_nothing_new_end_the_read(
+    client: WixClient, wix: EmbeddedWix, reviews: list[Any]
+) -> None:
+    wix.faults.add(QUERY, *(answer(*reviews, cursor=f"{number}") for number in range(100)))
+    with pytest.raises(WixResponseError, match="does not move"):
+        await pages(client, most=100)
+    assert 50 <= len(wix.requests) <= 51
+
+
 async def test_what_was_yielded_before_a_failure_holds(client: WixClient, wix: EmbeddedWix) -> None:
     fill(wix, 150)
     wix.faults.add(QUERY, Fault(), Fault(status=500))

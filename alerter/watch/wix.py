@@ -21,6 +21,8 @@ from alerter.watch.wix_review import UnreadableReview, parse_review
 
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
 PAGE_SIZE = 100
+# Pages in a row that hold nothing new: a page may be empty, but a read has to end.
+_MOST_REPEATED = 50
 _RENEW_EARLY = timedelta(minutes=5)
 _UNNAMED_LIFETIME = 600.0
 # Wix's tokens live for four hours; a number beyond this is nonsense, and may not even fit into a float.
@@ -120,15 +122,20 @@ class WixClient:
             "cursorPaging": {"limit": PAGE_SIZE},
         }
         cursors: set[str] = set()
+        before: set[str] = set()
+        repeated = 0
         while True:
             body = {"query": query} | ({"returnPrivateReviews": True} if private else {})
             asked_at = self._clock.now()
             answer = await self._call(site, "POST", self._query_url, body)
-            yield replace(_page(answer), asked_at=asked_at)
+            page = replace(_page(answer), asked_at=asked_at)
+            yield page
             cursor = _next_cursor(answer.body)
             if not cursor:
                 return
-            if cursor in cursors:
+            repeated = 0 if page.ids - before else repeated + 1
+            before = page.ids
+            if cursor in cursors or repeated >= _MOST_REPEATED:
                 raise WixResponseError("Wix's cursor does not move on", answer.request)
             cursors.add(cursor)
             # The cursor carries its own filter and sort; sending them again is an error.
