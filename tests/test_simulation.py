@@ -88,6 +88,12 @@ def test_a_review_reaches_its_owner_by_the_real_service() -> None:
     assert [span.ended_by for span in history.daemon] == ["running"]
 
 
+def test_a_clock_step_that_the_end_of_a_run_cuts_short_is_on_record() -> None:
+    plan = quiet_plan(Event(DAY / 2, "clock_step", {"seconds": -DAY, "length": 9 * DAY}))
+    [fault] = world.run(plan).faults
+    assert (fault.kind, (fault.end - fault.start).total_seconds()) == ("clock_step", DAY / 2)
+
+
 def test_a_seed_always_gives_the_same_history() -> None:
     plan = replace(make(7, short=True), length=DAY)
     assert world.run(plan) == world.run(plan)

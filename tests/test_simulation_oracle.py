@@ -63,6 +63,7 @@ from tests.simulation.oracle.scenes import (
     quiet_removed,
     raised_minimum,
     reminded,
+    renamed,
     reopened,
     restored,
     sent_of_nothing,
@@ -140,6 +141,7 @@ GOOD |= {
     "an update that is refused parks nothing": lambda: channel_moved(refused=False),
     "a mail in doubt holds up none": lambda: one_mail_in_the_way(0),
     "unpublished reviews are read again": lambda: private_forbidden(shown=True),
+    "a renamed receiver keeps what it was sent": renamed,
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
 }
 

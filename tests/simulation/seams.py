@@ -203,7 +203,7 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
         (os, "urandom", chance.bytes),
     ]
     # Alerter's own chance, and how often those look again who have nothing to do, wherever these are.
-    own: dict[str, Any] = {"Random": chance.generator, "_LOOK_AGAIN": tick, "_HOUSE_EVERY": tick}
+    own: dict[str, Any] = {"Random": chance.generator, "_LOOK_AGAIN": tick, "_HOUSE_EVERY": tick, "_LOCK_LOOK": tick}
     for module_name, module in sorted(sys.modules.items()):
         if module_name.startswith("alerter."):
             seams += [(module, name, value) for name, value in own.items() if hasattr(module, name)]

@@ -18,6 +18,7 @@ class Wrongs:
 
     def __init__(self, world: "World") -> None:
         self._world = world
+        self._stepped_at = world.true.now()
 
     def do_fault(
         self, fault: str, length: float, *, code: str = "", calls: int | None = None, share: float = 1.0,
@@ -45,12 +46,16 @@ class Wrongs:
         if self._world.machine.ahead:
             return
         self._world.machine.ahead = timedelta(seconds=seconds)
-        now = self._world.true.now()
+        self._stepped_at = self._world.true.now()
         await asyncio.sleep(length)
-        self._world.machine.ahead = timedelta()
-        self._world.other_faults.append(
-            h.Fault("clock_step", now, self._world.true.now(), step=timedelta(seconds=seconds))
-        )
+        self.set_clock_right()
+
+    def set_clock_right(self) -> None:
+        """End a clock step, where there is one, and write it down."""
+        if step := self._world.machine.ahead:
+            self._world.machine.ahead = timedelta()
+            fault = h.Fault("clock_step", self._stepped_at, self._world.true.now(), step=step)
+            self._world.other_faults.append(fault)
 
     def do_config(self, ops: list[Any]) -> None:
         for op, *args in ops:

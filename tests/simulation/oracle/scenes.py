@@ -448,6 +448,14 @@ def sent_of_nothing() -> Scene:
     return Scene().add("statuses", a_status(at(2), receivers=receivers, sent=15))
 
 
+def renamed() -> Scene:
+    """A receiver is renamed, and `status` shows under the new name what came under the old one."""
+    boss = replace(OWNER, name="boss")
+    scene = alerted().reload(at(2), replace(CONFIG, receivers=(boss, TEAM, FLORA)))
+    sent = (ReceiverStatus("boss", 0, 1, 0), ReceiverStatus("team", 0, 1, 0), ReceiverStatus("flora", 0, 0, 0))
+    return scene.add("statuses", a_status(at(3), receivers=sent, sent=2, open_reviews=1))
+
+
 def unread_site() -> SiteStatus:
     return SiteStatus("bakery", at(1), trouble=False, open_reviews=0)
 
