@@ -77,6 +77,7 @@ from tests.simulation.oracle.scenes import (
     threshold_lowered,
     throttled,
     told_lowered,
+    told_to_others,
     twice_in_an_hour,
     two_addresses,
     unread_site,
@@ -142,6 +143,7 @@ GOOD |= {
     "a mail in doubt holds up none": lambda: one_mail_in_the_way(0),
     "unpublished reviews are read again": lambda: private_forbidden(shown=True),
     "a renamed receiver keeps what it was sent": renamed,
+    "others receive trouble while the one marked for it is not reached": told_to_others,
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
 }
 

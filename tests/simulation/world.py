@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any

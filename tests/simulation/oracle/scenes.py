@@ -99,6 +99,24 @@ def wix_down(hours: float = 5) -> Scene:
     return Scene().fault("wix_down", at(1), at(1, hours), site_id="bakery")
 
 
+def told_to_others() -> Scene:
+    """The only one marked for trouble was not reached; another was, once its own service was back."""
+    boss = replace(BOSS, trouble=True)
+    team = replace(TEAM, trouble=False)
+    owner = replace(OWNER, trouble=False)
+    flora = replace(FLORA, trouble=False)
+    scene = Scene(config=replace(CONFIG, receivers=(owner, team, flora, boss)))
+    scene.fault("wix_down", at(1), at(1, 5), site_id="bakery")
+    scene.fault("smtp_down", at(1), at(1, 1)).fault("slack_down", at(1), at(1, 3))
+    scene.post(at(1, 3, 2), "trouble", about="site:bakery").mail(
+        at(1, 1, 5), "trouble", about="site:bakery", to=boss.emails[0]
+    )
+    scene.post(at(1, 5, 5), "recovered", about="site:bakery").mail(
+        at(1, 5, 5), "recovered", about="site:bakery", to=boss.emails[0]
+    )
+    return scene
+
+
 def wix_down_told() -> Scene:
     scene = wix_down()
     scene.notify(at(1, 0, 35), "trouble", about="site:bakery")

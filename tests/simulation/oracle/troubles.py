@@ -235,8 +235,11 @@ def _series(world: World) -> dict[tuple[Destination, str], list[Received]]:
 
 
 def _to_none(world: World, one: Received) -> Iterator[Violation]:
-    """Trouble goes to those that the config makes receive it, while one of them works."""
-    if one.item.kind not in {"trouble", "recovered"}:
+    """Trouble goes to those that the config makes receive it, while one of them works.
+
+    What it is the end of decides who receives a `recovered`.
+    """
+    if one.item.kind != "trouble":
         return
     configs = world.configs_between(one.time - INFLIGHT, one.time)
     receivers = [config.receiver(one.destination.receiver) for config in configs]
@@ -245,9 +248,17 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
     for other in world.destinations:
         about = scope(one.item.about) == f"receiver:{other.receiver}"
         able = not about and all((to := config.receiver(other.receiver)) and to.trouble for config in configs)
-        if able and world.is_calm(other, one.time - HOUR, one.time):
+        if able and world.is_calm(other, _queued_at(world, one) - HOUR, one.time):
             yield Violation("trouble_to_none", "6", one.time, "it is to receive no trouble", tuple(one.destination))
             return
+
+
+def _queued_at(world: World, one: Received) -> datetime:
+    """Return when a message may have been queued at the earliest: it waited for its destination since."""
+    start = one.time
+    while faults := [f for f in world.faults_of(one.destination, start - HOUR, one.time) if f.start < start]:
+        start = min(fault.start for fault in faults)
+    return start
 
 
 def _pairs(world: World, destination: Destination, about: str, said: list[Received]) -> Iterator[Violation]:
