@@ -74,6 +74,7 @@ from tests.simulation.oracle.scenes import (
     stale_page,
     stored,
     threshold,
+    threshold_low_for_an_hour,
     threshold_lowered,
     throttled,
     told_lowered,
@@ -144,6 +145,7 @@ GOOD |= {
     "unpublished reviews are read again": lambda: private_forbidden(shown=True),
     "a renamed receiver keeps what it was sent": renamed,
     "others receive trouble while the one marked for it is not reached": told_to_others,
+    "a lowered threshold closes without a read": threshold_low_for_an_hour,
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
 }
 

@@ -257,6 +257,14 @@ def threshold_lowered() -> Scene:
     return scene.reload(at(2), replace(CONFIG, sites=sites)).read(at(2, 0, 4), "r1").update(at(2, 0, 5), at(1, 0, 4, 1))
 
 
+def threshold_low_for_an_hour() -> Scene:
+    """What is open is closed by the lower threshold, though nothing of it is read, and stays closed."""
+    low = tuple(replace(site, threshold=1) for site in CONFIG.sites)
+    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1")
+    scene.reload(at(2), replace(CONFIG, sites=low)).reload(at(2, 1), CONFIG).read(at(2, 1, 4), "r1")
+    return scene.add("statuses", a_status(at(3)))
+
+
 def imported() -> Scene:
     return Scene().review("r1", at(1), review_date=at(-300)).read(at(1, 0, 4), "r1")
 

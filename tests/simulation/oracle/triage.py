@@ -68,12 +68,23 @@ class Triage:
 
     def known_at(self, review_id: str, when: datetime) -> set[str]:
         """Return the states that a review may have here at a time."""
-        found = {"unknown"}
+        found, seen = {"unknown"}, None
         for time, statuses in self._walks[review_id][1] if review_id in self._walks else ():
             if time > when:
                 break
-            found = statuses
+            found, seen = statuses, time
+        state = self.world.review_at(review_id, seen) if seen else None
+        if seen and state and "open" in found and self._fell_below(state.site_id, state.rating, seen, when):
+            return found | {"closed"}
         return found
+
+    def _fell_below(self, site_id: str, rating: int, start: datetime, end: datetime) -> datetime | None:
+        """Return when a threshold came into force that is below a rating: what is open is closed without a read."""
+        for when, config in self.world.in_force:
+            site = config.site(site_id)
+            if start < when <= end and site is not None and site.threshold < rating:
+                return when
+        return None
 
     # ------------------------------------------------------------ paths
 
@@ -163,6 +174,10 @@ class Triage:
                 yield from self._first(path, state, sighting, threshold)
             elif known.status == "open":
                 yield from self._open(path, state, sighting, threshold)
+                since = path.transitions[-1].time
+                if when := self._fell_below(state.site_id, known.rating, since, sighting.time):
+                    before = self.world.version(state.review_id, known.version) or state
+                    yield from self._closed(_close(path, before, when, {"threshold"}), state, sighting, threshold)
             elif known.status == "closed":
                 yield from self._closed(path, state, sighting, threshold)
             else:
