@@ -13,6 +13,7 @@ import pytest
 from tests.simulation import world
 from tests.simulation.loop import Process, Stuck, VirtualLoop, current, kill
 from tests.simulation.plan import DAY, Event, Plan, make
+from tests.simulation.reading import about
 from tests.simulation.shrink import shrink
 
 _PROJECT = Path(__file__).parent.parent
@@ -92,6 +93,11 @@ def test_a_clock_step_that_the_end_of_a_run_cuts_short_is_on_record() -> None:
     plan = quiet_plan(Event(DAY / 2, "clock_step", {"seconds": -DAY, "length": 9 * DAY}))
     [fault] = world.run(plan).faults
     assert (fault.kind, (fault.end - fault.start).total_seconds()) == ("clock_step", DAY / 2)
+
+
+def test_trouble_of_a_template_is_none_of_its_service() -> None:
+    what = "the template new.slack.json does not work, and the built-in one is used instead"
+    assert about(what, {}, ["slack"]) == about("template:new.slack.json", {}, []) == "template:new.slack.json"
 
 
 def test_a_seed_always_gives_the_same_history() -> None:

@@ -62,6 +62,7 @@ from tests.simulation.oracle.scenes import (
     private_forbidden,
     quiet_removed,
     raised_minimum,
+    refused_and_retried,
     reminded,
     renamed,
     reopened,
@@ -146,6 +147,9 @@ GOOD |= {
     "a renamed receiver keeps what it was sent": renamed,
     "others receive trouble while the one marked for it is not reached": told_to_others,
     "a lowered threshold closes without a read": threshold_low_for_an_hour,
+    "what has failed leaves with a retry": lambda: refused_and_retried(told=True).mail(
+        at(2, 0, 2), "recovered", about="receiver:team"
+    ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
 }
 
@@ -204,6 +208,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("foreign", lambda: narrowed(late=True)),
     ("not_due", lambda: raised_minimum(late=True)),
     ("late", lambda: quiet_removed(25)),
+    ("late", lambda: refused_and_retried(told=False)),
     ("reminder_missing", lambda: soft_address(remind=False)),
     ("reminder_missing", lambda: after_changed(remind=False)),
     ("reminder_missing", closed_by_a_lie),

@@ -121,8 +121,10 @@ def _words(value: Any) -> Iterable[str]:
 def about(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str:
     """What a trouble concerns, from what it says; `sites` has their ids by name. A scope of `status` will do too."""
     kind, _, name = what.partition(":")
-    if kind == "site" and name:
+    if kind in {"site", "template"} and name:
         return what
+    if found := re.match(r"the template (\S+) does not work", what):
+        return f"template:{found[1]}"
     if kind in {"receiver", "addresses", "message", "destination"} and name:
         return f"receiver:{_receiver(name, receivers) or name}"
     if kind == "service" and name:

@@ -259,7 +259,8 @@ def _how(world: World, review_id: str, destination: Destination, slot: Slot, one
     transition = slot.transition
     due = _due(world, review_id, destination, slot, one.time)
     opening = next(world.openings(destination, due, one.time, review_id), None)
-    if slot.tri == "must" and opening is not None and one.time > opening + world.late + INFLIGHT:
+    is_late = opening is not None and one.time > opening + world.late + INFLIGHT
+    if slot.tri == "must" and opening is not None and is_late and not _was_retried(world, slot, one):
         what = f"due at {due:%m-%d %H:%M}, and nothing was in its way from {opening:%m-%d %H:%M} on"
         yield Violation("late", "6", one.time, what, concerns)
     if one.item.kind != "closed" and not _may_be_sent(world, review_id, slot, one):
@@ -303,6 +304,14 @@ def _due(world: World, review_id: str, destination: Destination, slot: Slot, unt
     state = world.version(review_id, slot.transition.state)
     rating = state.rating if state else 1
     return world.released_at(destination, rating, slot.transition.time, until)
+
+
+def _was_retried(world: World, slot: Slot, one: Received) -> bool:
+    """Return whether a notification had failed for good, so that `retry` sent it."""
+    start, destination = slot.transition.time, one.destination
+    retried = any(run.command == "retry" and start <= run.start <= one.time for run in world.h.runs)
+    failed = world.may_have_failed(one.item.review_id or "", destination, start)
+    return retried and failed and _said_to_have_failed(world, destination, start)
 
 
 # ---------------------------------------------------------------- what did not come

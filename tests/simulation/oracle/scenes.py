@@ -499,6 +499,14 @@ def mail_retried_under_another_id() -> Scene:
     return scene.post(at(1, 0, 4, 1), "new", "r1").run("retry", at(1, 1)).mail(at(1, 1, 0, 1), "new", "r1")
 
 
+def refused_and_retried(told: bool) -> Scene:
+    """A message is refused, has failed, and leaves with a `retry` a day later."""
+    refused = Attempt(at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "invalid_blocks", items=(Item("new", "r1"),))
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_message_refused", at(1), at(1, 1))
+    scene.mail(at(1, 0, 4, 1), "new", "r1").add("attempts", refused).run("retry", at(2)).post(at(2, 0, 1), "new", "r1")
+    return scene.mail(at(1, 0, 5), "trouble", about="receiver:team") if told else scene
+
+
 def post_in_doubt_forgotten() -> Scene:
     """A post was dropped before Slack took it, and that was that."""
     scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_dropped_before", at(1), at(1, 0, 10))
