@@ -13,6 +13,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import idna
 from pydantic import BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
@@ -153,17 +154,33 @@ def _public_key(value: object) -> str:
 
 
 def _mailbox(value: object) -> str:
-    """One mail address, with or without a name before it."""
+    """Check one mail address, with or without a name before it; a domain is returned in ASCII."""
     found = getaddresses([value]) if isinstance(value, str) and value.isprintable() else []
-    if len(found) != 1 or not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", found[0][1]):
+    address = found[0][1] if len(found) == 1 else ""
+    local, _, domain = address.rpartition("@")
+    if local and not local.isascii():
+        raise fault("must have ASCII characters only before the @: not every mail server takes others")
+    encoded = _ascii_domain(domain)
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", f"{local}@{encoded}"):
         raise fault('must be a mail address such as "owner@example.com"')
-    return str(value)
+    return encoded.join(str(value).rsplit(domain, 1))
+
+
+def _ascii_domain(domain: str) -> str:
+    """Return a domain as mail servers take it (RFC 5891); empty where it is none."""
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
 
 
 def _address(value: object) -> str:
-    if _mailbox(value) != parseaddr(str(value))[1]:
+    mailbox = _mailbox(value)
+    if mailbox != parseaddr(mailbox)[1]:
         raise fault('must be a bare mail address such as "owner@example.com"')
-    return str(value)
+    return mailbox
 
 
 def _slack_id(value: object) -> str:

@@ -68,6 +68,7 @@ THIRD_PARTIES = {
     "apscheduler": {"rounds"},
     "click": COMMANDS,
     "cryptography": {"web", "demo"},
+    "idna": {"config_fields"},
     "httpx": {"watch.wix", "watch.wix_http", "heartbeat"},
     "jinja2": {"tell.render", "tell.templates"},
     "jwt": {"web", "demo"},

@@ -3,6 +3,7 @@
 import logging
 import ssl
 import traceback
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from email.utils import format_datetime
@@ -15,7 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from alerter.config import Slack
-from alerter.demo.faults import Fault
+from alerter.demo.faults import Fault, bomb, endless, redirect
 from alerter.demo.slack import EmbeddedSlack
 from alerter.errors import DeliveryError, Kind
 from alerter.models import Content, Form, Message
@@ -584,3 +585,29 @@ async def test_the_token_is_never_logged(
     await slack.stop()
     await error_of(notifier, message)
     assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("fault", [bomb(200_000_000), endless()], ids=["a compressed bomb", "an answer without end"])
+async def test_an_answer_of_any_size_takes_little_memory(
+    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, fault: Fault
+) -> None:
+    slack.faults.add("chat.postMessage", fault)
+    tracemalloc.start()
+    try:
+        error = await error_of(notifier, message)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
+    assert peak < 80 << 20
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(
+    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, status: int
+) -> None:
+    async with EmbeddedSlack() as other:
+        slack.faults.add("chat.postMessage", redirect(other.base_url + "/chat.postMessage", status))
+        error = await error_of(notifier, message)
+        assert other.requests == []
+    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, False)

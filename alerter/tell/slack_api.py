@@ -19,6 +19,9 @@ from alerter.text import clean_reply
 Method = Callable[..., Awaitable[AsyncSlackResponse]]
 
 TIMEOUT = 30
+# A page of 200 posts of 40,000 characters, in the longest spelling of JSON, is larger than any
+# that Slack sends: https://docs.slack.dev/reference/methods/conversations.history
+_MOST_BYTES = 16 << 20
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
 _FAULT_OF_SERVICE = {
     "account_inactive", "enterprise_is_restricted", "invalid_auth", "missing_scope",
@@ -50,7 +53,10 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),  # one workspace's cookies must not reach another
-        middlewares=[_refuse_redirects],
+        # Uncompressed, so that a small answer cannot become a large one here.
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+        middlewares=[_bound_answer],
     ) as session:
         yield session
 
@@ -59,13 +65,23 @@ class _Redirected(aiohttp.ClientError):
     """Slack sends us to another address, which would get the message instead."""
 
 
-async def _refuse_redirects(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
+class _TooLarge(aiohttp.ClientError):
+    """Slack's answer is larger than any that makes sense."""
+
+
+async def _bound_answer(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Follow no redirect, and read no more of an answer than a page of history can hold."""
     response = await handler(request)
     if 300 <= response.status < 400:
         response.close()
         raise _Redirected
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            response.close()
+            raise _TooLarge
+    response._body = bytes(body)  # noqa: SLF001 - the client reads it from there; there is no setter
     return response
 
 
