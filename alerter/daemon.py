@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
@@ -20,7 +20,7 @@ from alerter.rounds import Rounds, end_tasks
 from alerter.store import Holder, Lock, State, blocks, marker, messages, outbox, roster
 from alerter.systemd import notify, watchdog
 from alerter.tell.dispatch import Why
-from alerter.tell.state_alarm import BUSY_FOR, StateAlarm
+from alerter.tell.state_alarm import BUSY_FOR, AlarmRecord, StateAlarm
 from alerter.trouble import Troubles
 from alerter.wiring import House, open_house, open_outlets
 
@@ -42,10 +42,11 @@ _ONCE = (Why.NOTHING_DUE, Why.HELD_BACK, Why.PARKED, Why.NO_STATE)
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a running daemon is asked for from outside: to stop, or to read its config again."""
+    """What goes on over a reload: what a daemon is asked for, and what people were notified of directly."""
 
     stop: asyncio.Event
     reload: Reload
+    alarms: AlarmRecord = field(default_factory=AlarmRecord)
 
 
 @contextmanager
@@ -288,7 +289,7 @@ async def _run_for_ever(
 
     What is in hand then is ended first, or left safely in the outbox.
     """
-    async with open_house(config, state, clock) as house:
+    async with open_house(config, state, clock, orders.alarms) as house:
         rounds = Rounds(config, clock, house)
         async with _listening(config, state, clock, house, rounds):
             telling = asyncio.create_task(house.dispatcher.run())

@@ -20,6 +20,7 @@ from alerter.tell import backoff
 from alerter.tell.dispatch import Dispatcher
 from alerter.tell.outlet import Notifier, Outlet
 from alerter.tell.render import Renderer
+from alerter.tell.state_alarm import AlarmRecord
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.watch.poll import Poller
@@ -50,14 +51,16 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(config: Config, state: State, clock: Clock) -> AsyncIterator[House]:
-    """Wire everything up, and close its connections in the end."""
+async def open_house(
+    config: Config, state: State, clock: Clock, alarms: AlarmRecord | None = None
+) -> AsyncIterator[House]:
+    """Wire everything up, and close its connections in the end. `alarms`: what is known of them from before."""
     async with (
         open_wix(config, clock) as wix,
         open_outlets(config, clock, roster.names(state)) as outlets,
         _open_heartbeat(config, clock) as heartbeat,
     ):
-        dispatcher = Dispatcher(state, config, clock, outlets)
+        dispatcher = Dispatcher(state, config, clock, outlets, alarms=alarms)
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
         poller = Poller(state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring)

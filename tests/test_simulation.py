@@ -89,6 +89,14 @@ def test_a_review_reaches_its_owner_by_the_real_service() -> None:
     assert [span.ended_by for span in history.daemon] == ["running"]
 
 
+def test_a_disk_that_was_full_is_over_though_the_config_changed_meanwhile() -> None:
+    full = Event(DAY / 2, "fault", {"fault": "disk_full", "length": 7200.0})
+    changed = Event(DAY / 2 + 7201, "config", {"ops": [["set", "burst", 7]]})
+    history = world.run(quiet_plan(full, changed))
+    said = [item.kind for mail in history.mails for item in mail.items]
+    assert said == ["trouble", "recovered"]
+
+
 def test_a_clock_step_that_the_end_of_a_run_cuts_short_is_on_record() -> None:
     plan = quiet_plan(Event(DAY / 2, "clock_step", {"seconds": -DAY, "length": 9 * DAY}))
     [fault] = world.run(plan).faults

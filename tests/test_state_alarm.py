@@ -14,7 +14,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
 from alerter.store import State
-from alerter.tell.state_alarm import StateAlarm
+from alerter.tell.state_alarm import AlarmRecord, StateAlarm
 from alerter.wiring import House, open_house, open_outlets
 from tests.conftest import CHANNEL, OWNER, SECRETS, SetClock
 
@@ -80,6 +80,21 @@ async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
         assert await house.poller.round(config.sites[0])
         clock.advance(minutes=1)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+async def test_a_full_disk_is_over_after_a_reload_too(
+    config: Config, state: State, clock: SetClock, mailbox: Mailbox
+) -> None:
+    alarms = AlarmRecord()
+    for _ in range(2):
+        async with open_house(config, state, clock, alarms) as house:
+            await ring(house, state)
+    clock.advance(hours=2)
+    async with open_house(config, state, clock, alarms) as house:
+        assert await house.poller.round(config.sites[0])
+        await house.housekeeping.round()
+        await deliver(house)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
 
 
 async def test_a_look_that_writes_nothing_does_not_end_it(

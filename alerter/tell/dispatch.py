@@ -10,7 +10,7 @@ from alerter.store import State
 from alerter.tell.digest import group
 from alerter.tell.outlet import Outlet
 from alerter.tell.pause import Pause, Why
-from alerter.tell.state_alarm import StateAlarm
+from alerter.tell.state_alarm import AlarmRecord, StateAlarm
 from alerter.tell.worker import Worker
 from alerter.trouble import Troubles
 
@@ -28,11 +28,12 @@ class Dispatcher:
         outlets: Sequence[Outlet],
         *,
         pace: float = 1.0,
+        alarms: AlarmRecord | None = None,
     ) -> None:
         turns: dict[str, float] = {}
         self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
-        self.alarm = StateAlarm(config, clock, outlets, state)
+        self.alarm = StateAlarm(config, clock, outlets, state, alarms)
         self._workers = {
             outlet.destination: Worker(
                 state,

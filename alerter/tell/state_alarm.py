@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
 from uuid import uuid4
@@ -37,10 +37,25 @@ class Rung:
     written: int
 
 
+@dataclass(slots=True)
+class AlarmRecord:
+    """What people were notified of, and when they may be again: outlives a reload, as no file can hold it."""
+
+    rung: Rung | None = None
+    next_at: float = -inf
+
+
 class StateAlarm:
     """Notifies people once of a state file that cannot be written, and again if it was written meanwhile."""
 
-    def __init__(self, config: Config, clock: Clock, outlets: Sequence[Outlet], state: State | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        outlets: Sequence[Outlet],
+        state: State | None = None,
+        record: AlarmRecord | None = None,
+    ) -> None:
         self._clock = clock
         self._state = state
         self._outlets = outlets
@@ -49,32 +64,36 @@ class StateAlarm:
         self._apart = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
         self._busy_for = min(BUSY_FOR, config.poll.trouble_after).total_seconds()
         self._busy_since = self._busy_at = -inf
-        self._rung: Rung | None = None
-        self._next = -inf
+        self._record = record or AlarmRecord()
 
     async def ring(self, error: StateError) -> None:
         """Notify people, unless they know; at most once an hour, however often the file fails and works again."""
         now = self._clock.monotonic()
         if isinstance(error, StateBusy) and not self._busy_for_long(now):
             return
-        if now < self._next or (self._rung and self._rung.written == self._written()):
+        rung = self._record.rung
+        if now < self._record.next_at or (rung and rung.written == self._written()):
             return
-        self._next = now + _APART
+        self._record.next_at = now + _APART
         since = self._clock.now()
         log.critical("the state file cannot be written, so nothing can be queued; people are notified once: %s", error)
         destinations = await self._notify_all("the state file cannot be written", error, _GOES_ON)
         if destinations:
-            self._rung = Rung(since, str(error), destinations, self._written())
+            self._record.rung = Rung(since, str(error), destinations, self._written())
         else:
-            self._next = now + _AGAIN
+            self._record.next_at = now + _AGAIN
 
     def over(self) -> Rung | None:
-        """What people were notified of, once the file has been written again; None after that."""
-        rung = self._rung
+        """What people were notified of, once the file has been written again; None after that.
+
+        Destinations that the config does not have any more are left out.
+        """
+        rung = self._record.rung
         if rung is None or rung.written == self._written():
             return None
-        self._rung = None
-        return rung
+        self._record.rung = None
+        present = {outlet.destination for outlet in self._outlets}
+        return replace(rung, destinations=[name for name in rung.destinations if name in present])
 
     async def ring_at_start(self, error: StateError) -> bool:
         """Notify people that alerter does not start without its state file; False where nobody can be reached."""
