@@ -285,7 +285,7 @@ async def test_what_needs_a_restart_says_so_and_stays_as_it_was_while_the_rest_i
 ) -> None:
     async with running(path, systemd) as daemon:
         await until(lambda: len(wix.queries()) >= 2)
-        text = path.read_text().replace('"state.db"', '"other.db"').replace(f'"{mailbox.host}"', '"mail.invalid"')
+        text = path.read_text().replace('"state.db"', '"other.db"').replace(f'"{mailbox.host}"', '"127.0.0.2"')
         path.write_text(text.replace('password = "env:SMTP_PASSWORD"', 'password = "env:OTHER"'))
         (path.parent / "sites.d" / "cafe.toml").write_text(CAFE)
         daemon.reload()
