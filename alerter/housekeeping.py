@@ -62,6 +62,7 @@ class Housekeeping:
         self._troubles.review()
         if rung := self._alarm.over():
             self._troubles.recovered("state", rung.reason, rung.since, rung.destinations)
+            self._alarm.clear()
 
     async def _scrub(self) -> None:
         self._state.scrub()

@@ -82,6 +82,18 @@ async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
+async def test_a_disk_with_room_for_some_writes_only_is_one_trouble(
+    house: House, state: State, clock: SetClock, mailbox: Mailbox, config: Config
+) -> None:
+    for _ in range(3):
+        await ring(house, state)
+        clock.advance(hours=1)
+        assert await house.poller.round(config.sites[0])
+    await house.housekeeping.round()
+    await deliver(house)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
+
+
 async def test_a_full_disk_is_over_after_a_reload_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:

@@ -71,8 +71,7 @@ class StateAlarm:
         now = self._clock.monotonic()
         if isinstance(error, StateBusy) and not self._busy_for_long(now):
             return
-        rung = self._record.rung
-        if now < self._record.next_at or (rung and rung.written == self._written()):
+        if now < self._record.next_at or self._record.rung:
             return
         self._record.next_at = now + _APART
         since = self._clock.now()
@@ -84,16 +83,19 @@ class StateAlarm:
             self._record.next_at = now + _AGAIN
 
     def over(self) -> Rung | None:
-        """What people were notified of, once the file has been written again; None after that.
+        """What people were notified of, once the file has been written again; None after `clear`.
 
         Destinations that the config does not have any more are left out.
         """
         rung = self._record.rung
         if rung is None or rung.written == self._written():
             return None
-        self._record.rung = None
         present = {outlet.destination for outlet in self._outlets}
         return replace(rung, destinations=[name for name in rung.destinations if name in present])
+
+    def clear(self) -> None:
+        """Forget what people were notified of: the message that it is over is queued."""
+        self._record.rung = None
 
     async def ring_at_start(self, error: StateError) -> bool:
         """Notify people that alerter does not start without its state file; False where nobody can be reached."""
