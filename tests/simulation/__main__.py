@@ -20,7 +20,7 @@ from tests.simulation import plan as plans
 from tests.simulation import world
 from tests.simulation.history import History
 from tests.simulation.oracle import Violation, judge
-from tests.simulation.shrink import shrink
+from tests.simulation.shrink import shrink, until
 from tests.simulation.timeline import timeline
 
 _MOST_SHRUNK = 10
@@ -64,7 +64,15 @@ def shrunk(seed: int, rule: str, *, short: bool, seconds: float) -> tuple[plans.
     def broken(plan: plans.Plan) -> list[Violation]:
         return [violation for violation in judged(plan)[1] if violation.rule == rule]
 
-    plan = shrink(plans.make(seed, short=short), lambda plan: bool(broken(plan)), seconds)
+    plan = plans.make(seed, short=short)
+    found = broken(plan)
+    # What comes after the violation only takes time.
+    for later in (plans.HOUR, plans.DAY) if found else ():
+        sooner = until(plan, (found[0].time - plans.START).total_seconds() + later)
+        if sooner.length < plan.length and (there := broken(sooner)):
+            plan, found = sooner, there
+            break
+    plan = shrink(plan, lambda plan: bool(broken(plan)), seconds) if found else plan
     return plan, broken(plan)
 
 
