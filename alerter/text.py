@@ -2,10 +2,13 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 from unicodedata import category
 
 LONGEST_REPLY = 200
+# Shorter ones stand in ordinary words.
+_SHORTEST_BASE64 = 4
 _ADDRESS = re.compile(r"[^\s<>@]{1,200}@[^\s<>@]{1,200}")
 
 
@@ -15,27 +18,44 @@ def clean_reply(said: object, *, secrets: Iterable[str] = (), most: int = LONGES
     Every reply of a service passes here before it is kept, logged or shown. `secrets` are those
     that were sent to the service, which it may repeat, also in base64.
     """
-    whole, spellings = str(said), list(_spellings(secrets))
+    whole, hidden = str(said), _pattern(secrets)
     text = whole[: 20 * most]
-    for secret in spellings:
-        text = text.replace(secret, "[secret]")
-    if len(whole) > 20 * most and spellings:
-        # The cut may leave the beginning of a secret at the end.
-        text = text[: -max(map(len, spellings))]
+    if hidden is not None:
+        text = hidden.pattern.sub("[secret]", text)
+        if len(whole) > 20 * most:
+            # The cut may leave the beginning of a secret at the end.
+            text = text[: -hidden.longest]
     text = "".join(char if _is_shown(char) else " " for char in text)
     text = _ADDRESS.sub("[address]", text)
     return " ".join(text.split())[:most]
 
 
-def _spellings(secrets: Iterable[str]) -> Iterable[str]:
-    """Yield each secret as a service may repeat it: plain, in base64, or at the end of base64."""
-    for secret in filter(None, secrets):
+class _Hidden(NamedTuple):
+    pattern: re.Pattern[str]
+    longest: int
+
+
+def _pattern(secrets: Iterable[str]) -> _Hidden | None:
+    """Return what finds each secret, plain or in base64; None without secrets.
+
+    One pass with the longest first, so that no replacement is searched in turn.
+    """
+    spellings = {each for secret in secrets for each in _spellings(secret)}
+    if not spellings:
+        return None
+    longest_first = sorted(spellings, key=lambda each: (-len(each), each))
+    return _Hidden(re.compile("|".join(map(re.escape, longest_first))), len(longest_first[0]))
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield a secret as a service may repeat it: plain, in base64, or at the end of base64."""
+    if secret:
         yield secret
-        raw = secret.encode()
-        for offset in range(3):  # base64 has three spellings, by where in a group of 3 it begins
-            encoded = b64encode(b"\0" * offset + raw).decode()
-            whole = encoded.rstrip("=")[-(-offset * 8 // 6) :]
-            yield from (whole, whole[:-1])
+    raw = secret.encode(errors="surrogatepass")
+    for offset in range(3):  # base64 has three spellings, by where in a group of 3 it begins
+        encoded = b64encode(b"\0" * offset + raw).decode()
+        whole = encoded.rstrip("=")[-(-offset * 8 // 6) :]
+        yield from (each for each in (whole, whole[:-1]) if len(each) >= _SHORTEST_BASE64)
 
 
 def _is_shown(char: str) -> bool:

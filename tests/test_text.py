@@ -45,6 +45,16 @@ def test_a_secret_is_not_repeated_as_it_is() -> None:
     assert clean_reply(f"no {SECRET}!", secrets=["", SECRET]) == "no [secret]!"
 
 
+def test_short_secrets_do_not_swell_a_reply() -> None:
+    said = "Authentication failed" * 100
+    assert clean_reply(said, secrets=["k"]) == clean_reply(said)
+    assert clean_reply("aaa", secrets=["a", "s", "e"]) == "[secret]" * 3
+
+
+def test_a_secret_that_is_not_unicode_is_hidden_too() -> None:
+    assert clean_reply("no \udc80!", secrets=["\udc80"]) == "no [secret]!"
+
+
 @pytest.mark.parametrize("spaces", range(3970, 4001))
 def test_a_secret_at_the_first_cut_leaves_no_beginning_behind(spaces: int) -> None:
     cleaned = clean_reply(f"no{' ' * spaces}{SECRET}{SECRET}", secrets=[SECRET])

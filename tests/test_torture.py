@@ -11,7 +11,6 @@ from tests.world import CHANNELS, SECRETS, Outcome, World
 
 
 @pytest.mark.slow
-@pytest.mark.skip(reason="the harness counts a mail that is given up after three lost answers as lost")
 async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(tmp_path: Path) -> None:
     outcome = await torture(tmp_path, kills=6, seed=20261124)
     assert (outcome.lost, outcome.repeated, outcome.pending) == ([], [], 0)
