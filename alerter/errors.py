@@ -106,7 +106,9 @@ class DeliveryError(AlerterError):
     `in_doubt` is True where the service may have taken the message all the same.
     """
 
-    def __init__(self, text: str, kind: Kind, *, retry_after: float | None = None, in_doubt: bool = False) -> None:
+    def __init__(
+        self, text: str, kind: Kind, *, retry_after: float | None = None, in_doubt: bool = False
+    ) -> None:
         super().__init__(text)
         self.kind = kind
         self.retry_after = retry_after
@@ -114,4 +116,6 @@ class DeliveryError(AlerterError):
 
 
 def _line(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_LONGEST])
+    return "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_LONGEST]
+    )

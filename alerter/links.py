@@ -37,7 +37,11 @@ def foreign_host(url: str) -> str:
 
 def file_url(file_id: object) -> str | None:
     """Return the address of a file that Wix keeps, by its id."""
-    known = isinstance(file_id, str) and len(file_id) <= _LONGEST_FILE_ID and _FILE_ID.fullmatch(file_id)
+    known = (
+        isinstance(file_id, str)
+        and len(file_id) <= _LONGEST_FILE_ID
+        and _FILE_ID.fullmatch(file_id)
+    )
     return f"{_KEPT}{file_id}" if known else None
 
 

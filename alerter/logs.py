@@ -21,7 +21,9 @@ _DEBUG = 7
 def log_to_stderr(level: int, environ: Mapping[str, str], *, form: str = "text") -> None:
     """Write one line an event, from this level up."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_formatter(form, in_journal=_leads_to_journal(environ.get("JOURNAL_STREAM", ""))))
+    handler.setFormatter(
+        _formatter(form, in_journal=_leads_to_journal(environ.get("JOURNAL_STREAM", "")))
+    )
     logging.basicConfig(level=level, handlers=[handler])
     logging.captureWarnings(True)
     for name in ("httpx", "httpcore", "slack_sdk"):  # they write addresses with their queries
@@ -62,7 +64,9 @@ class _Journal(logging.Formatter):
     """The journal has its own clock, and takes the level from the beginning of each line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), _DEBUG)
+        priority = next(
+            (number for level, number in _PRIORITIES if record.levelno >= level), _DEBUG
+        )
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver, Site, Summary
-from alerter.config_fields import At
+from alerter.config.fields import At
 from alerter.errors import StateError
 from alerter.models import Alert, AlertKind, Grouping
 from alerter.store import State, reviews, summaries, troubles
@@ -60,24 +60,37 @@ def _name(at: At, day: date) -> str:
 
 
 def figures(
-    low: Sequence[LowRated], week: Sequence[LowRated], still_open: Sequence[LowRated], total: int | None
+    low: Sequence[LowRated],
+    week: Sequence[LowRated],
+    still_open: Sequence[LowRated],
+    total: int | None,
 ) -> dict[str, Any]:
     """What a summary tells of one site, as the alert's detail holds it. Pure.
 
     `low` were created in its period, `week` in the seven days before its end.
     """
     waits = sorted(
-        max((each.answered_at - each.created).total_seconds(), 0) for each in low if each.answered and each.answered_at
+        max((each.answered_at - each.created).total_seconds(), 0)
+        for each in low
+        if each.answered and each.answered_at
     )
     return {
         "total": total,
-        "stars": {str(rating): number for rating, number in sorted(Counter(each.rating for each in low).items())},
+        "stars": {
+            str(rating): number
+            for rating, number in sorted(Counter(each.rating for each in low).items())
+        },
         "products": _products(low),
         "often": [product for product in _products(week) if product["number"] >= _OFTEN],
         "answered": sum(each.answered for each in low),
         "waits": waits,
         "open": [
-            {"rating": each.rating, "created": each.created.isoformat(), "what": _what(each), "url": each.product.url}
+            {
+                "rating": each.rating,
+                "created": each.created.isoformat(),
+                "what": _what(each),
+                "url": each.product.url,
+            }
             for each in still_open[:_MOST_OPEN]
         ],
         "open_number": len(still_open),
@@ -89,7 +102,10 @@ def _products(low: Iterable[LowRated]) -> list[dict[str, Any]]:
     groups: dict[str | None, list[LowRated]] = {}
     for each in low:
         groups.setdefault(each.entity_id, []).append(each)
-    found = [{"what": _what(its[0]), "url": its[0].product.url, "number": len(its)} for its in groups.values()]
+    found = [
+        {"what": _what(its[0]), "url": its[0].product.url, "number": len(its)}
+        for its in groups.values()
+    ]
     return sorted(found, key=lambda product: (-product["number"], product["what"]))
 
 
@@ -133,7 +149,11 @@ class Summaries:
         if period.until <= told_until:
             return None
         sites = self._sites(summary)
-        return period if all(self._is_read(site, period) or self._is_in_trouble(site) for site in sites) else None
+        return (
+            period
+            if all(self._is_read(site, period) or self._is_in_trouble(site) for site in sites)
+            else None
+        )
 
     def _is_read(self, site: Site, period: Period) -> bool:
         last = reviews.site_state(self._state, site.site_id).last_success
@@ -141,23 +161,35 @@ class Summaries:
 
     def _is_in_trouble(self, site: Site) -> bool:
         """What cannot be read for now is not waited for."""
-        return any(trouble.scope == f"site:{site.site_id}" for trouble in troubles.current(self._state))
+        return any(
+            trouble.scope == f"site:{site.site_id}" for trouble in troubles.current(self._state)
+        )
 
     async def _raise(self, summary: Summary, period: Period) -> None:
         sites = self._sites(summary)
-        totals = await asyncio.gather(*(self._count(site, period.since, period.until) for site in sites))
+        totals = await asyncio.gather(
+            *(self._count(site, period.since, period.until) for site in sites)
+        )
         receivers = self._receivers(summary)
         with self._state.transaction():
             found = {
-                site.site_id: self._figures(site, period, total) for site, total in zip(sites, totals, strict=True)
+                site.site_id: self._figures(site, period, total)
+                for site, total in zip(sites, totals, strict=True)
             }
             key = f"{AlertKind.SUMMARY}:{summary.name}:{period.until.astimezone(self._config.timezone):%Y-%m-%dT%H:%M}"
             alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
             routes = [(each, None) for receiver in receivers for each in receiver.destinations]
-            raised = reviews.raise_alerts(self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now())
+            raised = reviews.raise_alerts(
+                self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now()
+            )
             summaries.told(self._state, summary.name, period.until)
         if raised:  # not one that the clocks of another timezone had shown before
-            log.info('summary "%s" of %s: queued for %d receivers', summary.name, period.name, len(receivers))
+            log.info(
+                'summary "%s" of %s: queued for %d receivers',
+                summary.name,
+                period.name,
+                len(receivers),
+            )
             self._wake(destination for destination, _ in routes)
 
     def _figures(self, site: Site, period: Period, total: int | None) -> dict[str, Any]:
@@ -165,7 +197,9 @@ class Summaries:
         followed_since = self._clock.now() - self._config.poll.rescan_window
         found = figures(
             summaries.low_rated(self._state, site_id, period.since, period.until, threshold),
-            summaries.low_rated(self._state, site_id, period.until - _WEEK, period.until, threshold),
+            summaries.low_rated(
+                self._state, site_id, period.until - _WEEK, period.until, threshold
+            ),
             summaries.still_open(self._state, site_id, followed_since),
             total,
         )
@@ -179,15 +213,25 @@ class Summaries:
             "since": period.since.isoformat(),
             "until": period.until.isoformat(),
             "receivers": {
-                receiver.name: [site_id for name, site_id in ids.items() if name in self._config.sites_of(receiver)]
+                receiver.name: [
+                    site_id
+                    for name, site_id in ids.items()
+                    if name in self._config.sites_of(receiver)
+                ]
                 for receiver in self._receivers(summary)
             },
             "sites": found,
         }
 
     def _receivers(self, summary: Summary) -> list[Receiver]:
-        return [receiver for receiver in self._config.receivers if receiver.name in summary.receivers]
+        return [
+            receiver for receiver in self._config.receivers if receiver.name in summary.receivers
+        ]
 
     def _sites(self, summary: Summary) -> list[Site]:
-        names = {name for receiver in self._receivers(summary) for name in self._config.sites_of(receiver)}
+        names = {
+            name
+            for receiver in self._receivers(summary)
+            for name in self._config.sites_of(receiver)
+        }
         return [site for site in self._config.sites if site.name in names]

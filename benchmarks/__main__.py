@@ -37,7 +37,9 @@ def main() -> None:
     print(f"\n{told}\n\n{table(figures)}")
     missed = sum(not figure.good for figure in figures)
     print(f"\n{len(figures) - missed} of {len(figures)} goals reached")
-    options.json.write_text(json.dumps({"about": told, "figures": [each.told() for each in figures]}, indent=2) + "\n")
+    options.json.write_text(
+        json.dumps({"about": told, "figures": [each.told() for each in figures]}, indent=2) + "\n"
+    )
     if options.into:
         _put(options.into, f"{told}\n\n{table(figures)}\n")
 
@@ -45,10 +47,18 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     known = sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", choices=[[], *known], metavar="ROW", help=", ".join(_ROWS))
+    parser.add_argument(
+        "rows", nargs="*", choices=[[], *known], metavar="ROW", help=", ".join(_ROWS)
+    )
     parser.add_argument("--quick", action="store_true", help="less of everything, to try it")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures go")
-    parser.add_argument("--into", type=Path, help="a document whose figures are replaced, such as docs/performance.md")
+    parser.add_argument(
+        "--json", type=Path, default=Path("benchmarks.json"), help="where the figures go"
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        help="a document whose figures are replaced, such as docs/performance.md",
+    )
     return parser.parse_args()
 
 

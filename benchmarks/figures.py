@@ -30,7 +30,10 @@ class Figure:
     def cells(self) -> list[str]:
         """The same as a row of the table."""
         unit = "" if self.unit == "×" else " "
-        value, goal = f"{_short(self.value)}{unit}{self.unit}", f"{self.sign} {_short(self.goal)}{unit}{self.unit}"
+        value, goal = (
+            f"{_short(self.value)}{unit}{self.unit}",
+            f"{self.sign} {_short(self.goal)}{unit}{self.unit}",
+        )
         return [self.row, self.measure, value, goal, "pass" if self.good else "MISS", self.detail]
 
 
@@ -42,7 +45,8 @@ def table(figures: Iterable[Figure]) -> str:
     rows = [_HEAD, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
     ]
     lines.insert(1, "| " + " | ".join("-" * max(width, 3) for width in widths) + " |")
     return "\n".join(lines)

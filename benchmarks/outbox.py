@@ -4,9 +4,9 @@ import json
 
 from alerter.clock import Clock
 from alerter.models import Grouping
-from alerter.tell.dispatch import Dispatcher, Why
-from alerter.watch.wix_review import parse_review
-from alerter.wiring import open_outlets
+from alerter.notify.dispatch import Dispatcher, Why
+from alerter.service.runtime import open_outlets
+from alerter.wix.review import parse_review
 from benchmarks.processes import Meter
 from benchmarks.reviews import page_of
 from benchmarks.world import World, house, worlds
@@ -20,7 +20,10 @@ async def deliver(meter: Meter, world: World, number: int) -> None:
         async with house(fresh) as (config, state, opened):
             site, ids = config.sites[0], []
             for first in range(0, number, _PAGE):
-                page = [parse_review(raw) for raw in json.loads(page_of(first, min(first + _PAGE, number)))]
+                page = [
+                    parse_review(raw)
+                    for raw in json.loads(page_of(first, min(first + _PAGE, number)))
+                ]
                 await opened.intake.take(site, page)
                 ids += [review.id for review in page]
             await opened.intake.tell_of_past(site, ids, Grouping.EACH)

@@ -97,7 +97,9 @@ class Beside:
     @property
     def speed(self) -> float:
         """How much of the limit's speed it has."""
-        return middle(bare.wall / ours.wall for ours, bare in zip(self.ours, self.bare, strict=True))
+        return middle(
+            bare.wall / ours.wall for ours, bare in zip(self.ours, self.bare, strict=True)
+        )
 
     @property
     def cpu(self) -> float:
@@ -106,12 +108,16 @@ class Beside:
 
     def rates(self, number: int) -> tuple[float, float]:
         """How many a second both make."""
-        ours, bare = (number / middle(cost.wall for cost in costs) for costs in (self.ours, self.bare))
+        ours, bare = (
+            number / middle(cost.wall for cost in costs) for costs in (self.ours, self.bare)
+        )
         return ours, bare
 
     def cpu_ms(self, number: int) -> tuple[float, float]:
         """How many milliseconds of the processor one costs both."""
-        ours, bare = (1e3 * middle(cost.cpu for cost in costs) / number for costs in (self.ours, self.bare))
+        ours, bare = (
+            1e3 * middle(cost.cpu for cost in costs) / number for costs in (self.ours, self.bare)
+        )
         return ours, bare
 
 
@@ -205,9 +211,17 @@ class Usage:
 
 def _cpu(pid: int) -> float:
     """All threads' seconds of the processor, to the nanosecond: the usual counters move in hundredths."""
-    return sum(int(path.read_text("ascii").split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    return (
+        sum(
+            int(path.read_text("ascii").split()[0])
+            for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
+        )
+        / 1e9
+    )
 
 
 def load() -> str:
     """How busy the machine is, for whoever reads the figures."""
-    return f"{os.cpu_count()} cores, load {', '.join(f'{average:.2f}' for average in os.getloadavg())}"
+    return (
+        f"{os.cpu_count()} cores, load {', '.join(f'{average:.2f}' for average in os.getloadavg())}"
+    )

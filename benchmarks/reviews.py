@@ -19,7 +19,11 @@ def review_id(number: int) -> str:
 
 def review_json(number: int) -> str:
     """One low-rated review, published and not answered."""
-    created = (_FIRST + timedelta(minutes=number)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    created = (
+        (_FIRST + timedelta(minutes=number))
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
     return (
         f'{{"id": "{review_id(number)}", "namespace": "stores", "entityId": "{PRODUCT}", "createdDate": "{created}",'
         f' "updatedDate": "{created}", "reviewDate": "{created}", "content": {{"title": "Stale on arrival {number}",'

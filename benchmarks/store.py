@@ -23,7 +23,12 @@ def bare_state(folder: Path) -> sqlite3.Connection:
     path = folder / "bare.db"
     State.open(path, migrate=True).close()
     conn = sqlite3.connect(path)
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "secure_delete = ON",
+        "foreign_keys = ON",
+    ):
         conn.execute(f"PRAGMA {pragma}").fetchall()
     return conn
 
@@ -35,13 +40,17 @@ def insert_reviews(conn: sqlite3.Connection, found: Iterable[Mapping[str, Any]])
 
 def review_sql(conn: sqlite3.Connection) -> str:
     """What inserts a review; a column that is not measured here but has to hold something is 0."""
-    columns = conn.execute("SELECT name FROM pragma_table_info('reviews') WHERE \"notnull\" AND dflt_value IS NULL")
+    columns = conn.execute(
+        "SELECT name FROM pragma_table_info('reviews') WHERE \"notnull\" AND dflt_value IS NULL"
+    )
     others = [name for (name,) in columns if name not in _REVIEW]
     values = ["?"] * len(_REVIEW) + ["0"] * len(others)
     return f"INSERT INTO reviews ({', '.join([*_REVIEW, *others])}) VALUES ({', '.join(values)})"
 
 
-def review_row(raw: Mapping[str, Any], status: str = "baseline", alerted_at: int | None = None) -> tuple[Any, ...]:
+def review_row(
+    raw: Mapping[str, Any], status: str = "baseline", alerted_at: int | None = None
+) -> tuple[Any, ...]:
     """A review as its row."""
     content = raw["content"]
     told = {

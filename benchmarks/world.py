@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 from alerter.clock import Clock
 from alerter.config import Config, load_config
+from alerter.service.runtime import House, open_house
 from alerter.store import State
-from alerter.wiring import House, open_house
 
 SECRETS = {"WIX_API_KEY": "wix-key", "SLACK_BOT_TOKEN": "xoxb-token"}
 OWNER = "owner@example.com"
@@ -39,7 +39,9 @@ class World:
     def write(self) -> Path:
         """Write the config file."""
         path = self.folder / "config.toml"
-        path.write_text("".join([self._tables(), *self._sites(), *self._receivers(), self.more]), "utf-8")
+        path.write_text(
+            "".join([self._tables(), *self._sites(), *self._receivers(), self.more]), "utf-8"
+        )
         return path
 
     def config(self) -> Config:
@@ -47,7 +49,11 @@ class World:
         return load_config(self.write(), SECRETS, secrets=True)
 
     def _tables(self) -> str:
-        slack = f'[slack]\ntoken = "env:SLACK_BOT_TOKEN"\nbase_url = "{self.slack}"\n' if self.slack else ""
+        slack = (
+            f'[slack]\ntoken = "env:SLACK_BOT_TOKEN"\nbase_url = "{self.slack}"\n'
+            if self.slack
+            else ""
+        )
         smtp = (
             f'[smtp]\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "alerts@example.com"\n'
             if self.smtp
@@ -114,12 +120,18 @@ class Daemon:
 def running(world: World) -> Iterator[Daemon]:
     """Start `alerter run`, wait until it is ready, and end it."""
     path, address = world.write(), world.folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, (world.folder / "log").open("wb") as log:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
+        (world.folder / "log").open("wb") as log,
+    ):
         sock.bind(str(address))
         sock.settimeout(_PATIENCE)
         began = time.monotonic()
         process = subprocess.Popen(
-            command(path, "run"), env=os.environ | SECRETS | {"NOTIFY_SOCKET": str(address)}, stdout=log, stderr=log
+            command(path, "run"),
+            env=os.environ | SECRETS | {"NOTIFY_SOCKET": str(address)},
+            stdout=log,
+            stderr=log,
         )
         try:
             while b"READY=1" not in sock.recv(4096):

@@ -37,18 +37,32 @@ OF = {
 
 def chromium(*arguments: str) -> str:
     """Run it; returns what it prints."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if found is None:
         sys.exit("pictures need Chromium: apt-get install chromium")
     with tempfile.TemporaryDirectory() as profile:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
-        done = subprocess.run([found, *flags, *arguments], capture_output=True, text=True, check=True, timeout=60)
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={profile}",
+        ]
+        done = subprocess.run(
+            [found, *flags, *arguments], capture_output=True, text=True, check=True, timeout=60
+        )
     return done.stdout
 
 
 def height(page: Path) -> int:
     """How tall a page is at the width of the pictures."""
-    frame = f'<iframe style="width:{WIDTH}px;height:10px" srcdoc="{escape(page.read_text("utf-8"))}"'
+    frame = (
+        f'<iframe style="width:{WIDTH}px;height:10px" srcdoc="{escape(page.read_text("utf-8"))}"'
+    )
     look = 'onload="document.title = this.contentDocument.documentElement.scrollHeight"></iframe>'
     wrapper = page.with_suffix(".measured.html")
     wrapper.write_text(f"<!doctype html><title></title>{frame} {look}", "utf-8")
@@ -65,7 +79,16 @@ def main() -> None:
         folder = Path(name)
         config = folder / "config.toml"
         config.write_text(CONFIG, "utf-8")
-        command = [sys.executable, "-m", "alerter", "preview", "--config", str(config), "--to", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "alerter",
+            "preview",
+            "--config",
+            str(config),
+            "--to",
+            str(folder),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for file, picture in OF.items():
             page = folder / file

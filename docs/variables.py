@@ -9,14 +9,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alerter.samples import KINDS, sample
-from alerter.tell import summary_view, views
-from alerter.tell.render import Renderer
+from alerter.render import summary_view, views
+from alerter.render.renderer import Renderer
+from alerter.render.samples import KINDS, sample
 
 DOCUMENT = Path(__file__).parent / "templates.md"
 BEGIN, END = "<!-- From here on made by `make docs`. -->", "<!-- To here. -->"
 MODULES = (views, summary_view)
-WORDS = {"str": "text", "int": "number", "bool": "yes or no", "None": "none", "Mapping[str, Any]": "table"}
+WORDS = {
+    "str": "text",
+    "int": "number",
+    "bool": "yes or no",
+    "None": "none",
+    "Mapping[str, Any]": "table",
+}
 
 
 def made(document: str) -> str:
@@ -33,7 +39,9 @@ class Listener(Renderer):
         super().__init__(None, UTC, {})
         self.heard: dict[str, Any] = {}
 
-    def _fill(self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False) -> Any:
+    def _fill(
+        self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False
+    ) -> Any:
         self.heard |= values
         return super()._fill(name, values, own=own, as_json=as_json)
 
@@ -45,7 +53,9 @@ def _kinds() -> Iterator[str]:
         listener, message = Listener(), sample(kind, "a-site", datetime.now(UTC))
         listener.mail(message)
         listener.slack(message)
-        told = ", ".join(f"`{name}`{_type(value)}" for name, value in listener.heard.items() if name != "test")
+        told = ", ".join(
+            f"`{name}`{_type(value)}" for name, value in listener.heard.items() if name != "test"
+        )
         yield f"| `{kind}` | {told} |"
     yield ""
 
@@ -74,7 +84,9 @@ def _table(node: ast.ClassDef, module: ModuleType) -> Iterator[str]:
     for field, text in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
             if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
-                raise SystemExit(f"{module.__name__}.{node.name}.{ast.unparse(field.target)} does not say what it is")
+                raise SystemExit(
+                    f"{module.__name__}.{node.name}.{ast.unparse(field.target)} does not say what it is"
+                )
             said = " ".join(str(text.value.value).split()).replace("|", "\\|")
             yield f"| `{ast.unparse(field.target)}` | {_words(ast.unparse(field.annotation))} | {said} |"
     yield ""

@@ -20,14 +20,26 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Message, Receipt, Review
+from alerter.notify.destination import Notifier
 from alerter.store import State
-from alerter.tell.outlet import Notifier
 
 SITE = "11111111-1111-4111-8111-111111111111"
 CHANNEL = "C0123456789"
 OWNER = "owner@example.com"
-SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2", "SMTP_PASSWORD": "smtp-pass-55d0"}
-SCOPES = ("chat:write", "channels:read", "channels:history", "groups:read", "groups:history", "im:write", "im:history")
+SECRETS = {
+    "WIX_API_KEY": "wix-key-7f3a",
+    "SLACK_BOT_TOKEN": "xoxb-token-91c2",
+    "SMTP_PASSWORD": "smtp-pass-55d0",
+}
+SCOPES = (
+    "chat:write",
+    "channels:read",
+    "channels:history",
+    "groups:read",
+    "groups:history",
+    "im:write",
+    "im:history",
+)
 
 # Seconds after which a test is taken to hang. It is no measure of speed: every other limit in a test is an event or a
 # set clock, so that a busy machine makes a test slow and never red.
@@ -35,7 +47,9 @@ HANG = 300.0
 
 # The suite tries the same orders each time; `make torture` tries many others. No check of hypothesis' own times them.
 SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("suite", derandomize=True, database=None, max_examples=15, **SLOW_IS_FINE)
+hypothesis.settings.register_profile(
+    "suite", derandomize=True, database=None, max_examples=15, **SLOW_IS_FINE
+)
 hypothesis.settings.register_profile("torture", max_examples=500, print_blob=True, **SLOW_IS_FINE)
 hypothesis.settings.load_profile("suite")
 freezegun.configure(extend_ignore_list=["asyncio"])
@@ -93,7 +107,13 @@ class SetClock(Clock):
 @pytest.fixture(autouse=True)
 def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine's environment reaches a test."""
-    for name in ("ALERTER_CONFIG", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "SSL_CERT_FILE"):
+    for name in (
+        "ALERTER_CONFIG",
+        "NOTIFY_SOCKET",
+        "CREDENTIALS_DIRECTORY",
+        "JOURNAL_STREAM",
+        "SSL_CERT_FILE",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
@@ -137,7 +157,12 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
     """Write a config for the embedded services; `extra` is more TOML, `receivers` replaces the two of them."""
 
     def write(
-        wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, *, extra: str = "", receivers: str | None = None
+        wix: EmbeddedWix,
+        slack: EmbeddedSlack,
+        mailbox: Mailbox,
+        *,
+        extra: str = "",
+        receivers: str | None = None,
     ) -> Path:
         two = f"""
 [[receivers]]
@@ -183,7 +208,9 @@ base_url = "{slack.base_url}"
 
 
 @pytest.fixture
-def config(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Config:
+def config(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Config:
     """A checked config of one site and two receivers, all embedded."""
     return load_config(write_config(wix, slack, mailbox), SECRETS, secrets=True)
 

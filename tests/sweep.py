@@ -20,7 +20,7 @@ from pathlib import Path
 
 from alerter.clock import Clock
 from alerter.config import load_config
-from alerter.daemon import serve
+from alerter.service.daemon import serve
 from tests.world import SECRETS, Outcome, World
 
 # What each of them stands for: a commit that is written, and not on the disk yet; a request or a word to the mail
@@ -47,7 +47,9 @@ class Sweep:
         self.kills += outcome.kills
         self.deliveries += outcome.deliveries
         if not outcome.good:
-            harm = f"lost {outcome.lost}, repeated {outcome.repeated}, {outcome.pending} left pending"
+            harm = (
+                f"lost {outcome.lost}, repeated {outcome.repeated}, {outcome.pending} left pending"
+            )
             self.faults.append(f"  {name}, killed at {number}: {harm}")
 
 
@@ -97,7 +99,9 @@ async def _round(world: World) -> None:
 def why_not() -> str | None:
     """What keeps strace from doing here what the sweep needs of it; None where it can."""
     if shutil.which("strace") is None:
-        return "the sweep of kill points needs strace; install it (on Debian: apt-get install strace)"
+        return (
+            "the sweep of kill points needs strace; install it (on Debian: apt-get install strace)"
+        )
     tried = subprocess.run([*_knife("exit_group", 1), "true"], capture_output=True, check=False)
     if tried.returncode != -signal.SIGKILL:
         return f"the sweep of kill points needs strace, which may not trace here: {tried.stderr.decode().strip()}"
@@ -105,7 +109,16 @@ def why_not() -> str | None:
 
 
 def _knife(call: str, number: int) -> list[str]:
-    return ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
+    return [
+        "strace",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"trace={call}",
+        "-e",
+        f"inject={call}:signal=KILL:when={number}",
+    ]
 
 
 async def _killed_at(world: World, command: Sequence[str], call: str, number: int) -> bool:
@@ -119,7 +132,9 @@ async def _killed_at(world: World, command: Sequence[str], call: str, number: in
     return code == -signal.SIGKILL
 
 
-async def kill_at(folder: Path, scenario: Scenario, call: str, number: int, most: int = _NEVER) -> Outcome:
+async def kill_at(
+    folder: Path, scenario: Scenario, call: str, number: int, most: int = _NEVER
+) -> Outcome:
     """Kill at one point, then at the first, the second… commit of what comes after it, until one comes through.
 
     Or until it was killed `most` times.
@@ -141,16 +156,23 @@ async def kill_at(folder: Path, scenario: Scenario, call: str, number: int, most
 
 
 async def sweep(
-    folder: Path, numbers: Sequence[int] = range(1, 1000), say: Callable[[str], None] = lambda _: None
+    folder: Path,
+    numbers: Sequence[int] = range(1, 1000),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Sweep:
     """Go through the points with these numbers, of each kind of call in each scenario, until there are no more."""
     swept = Sweep()
     for name, scenario in SCENARIOS.items():
         for call, what in CALLS.items():
-            for some in (numbers[start : start + _SIDE_BY_SIDE] for start in range(0, len(numbers), _SIDE_BY_SIDE)):
+            for some in (
+                numbers[start : start + _SIDE_BY_SIDE]
+                for start in range(0, len(numbers), _SIDE_BY_SIDE)
+            ):
                 folders = [folder / f"{name} {call} {number}" for number in some]
                 pairs = zip(folders, some, strict=True)
-                outcomes = await asyncio.gather(*(kill_at(place, scenario, call, number) for place, number in pairs))
+                outcomes = await asyncio.gather(
+                    *(kill_at(place, scenario, call, number) for place, number in pairs)
+                )
                 for number, outcome in zip(some, outcomes, strict=True):
                     swept.add(f"{name}: {what}", number, outcome)
                 say(f"{name}: {what} up to {some[-1]}")
@@ -161,15 +183,21 @@ async def sweep(
 
 def report(swept: Sweep) -> str:
     """The figures, for people."""
-    lines = [f"{sum(swept.points.values())} points, {swept.kills} kills, {swept.deliveries} deliveries"]
+    lines = [
+        f"{sum(swept.points.values())} points, {swept.kills} kills, {swept.deliveries} deliveries"
+    ]
     lines += [f"  {number:5}  {name}" for name, number in swept.points.items()]
     lines += swept.faults
-    return "\n".join([*lines, f"{len(swept.faults)} points at which something was lost, repeated or left"])
+    return "\n".join(
+        [*lines, f"{len(swept.faults)} points at which something was lost, repeated or left"]
+    )
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Kill the daemon at every commit, send and answer, and count.")
+    parser = argparse.ArgumentParser(
+        description="Kill the daemon at every commit, send and answer, and count."
+    )
     parser.add_argument("--check", action="store_true", help="only say whether it can be done here")
     asked = parser.parse_args()
     if fault := why_not():
@@ -181,7 +209,9 @@ def main() -> None:
         if sys.stderr.isatty():
             print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it holds every dropped connection to be an error
+    logging.getLogger("aiohttp.server").setLevel(
+        logging.CRITICAL
+    )  # it holds every dropped connection to be an error
     with tempfile.TemporaryDirectory(prefix="alerter-sweep-") as folder:
         swept = asyncio.run(sweep(Path(folder), say=say))
     print(report(swept))

@@ -19,18 +19,45 @@ from alerter.demo.slack_blocks import faults_of, length_of
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_media import HOSTILE_URLS
 from alerter.links import foreign_host, https_url
-from alerter.models import Alert, AlertKind, Closing, Content, Context, Entry, Media, Message, Product, Review
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Closing,
+    Content,
+    Context,
+    Entry,
+    Media,
+    Message,
+    Product,
+    Review,
+)
+from alerter.notify.dispatch import Why
+from alerter.render.renderer import Renderer
+from alerter.service.runtime import open_house
 from alerter.store import State, reviews
 from alerter.store.reviews import Raised
-from alerter.tell.dispatch import Why
-from alerter.tell.render import Renderer
-from alerter.wiring import open_house
 from tests.conftest import CHANNEL, SECRETS, SITE
-from tests.test_render import CREATED, DASHBOARD, STALE, Page, digest, entry, lowered, message, new, objects, words
+from tests.test_render import (
+    CREATED,
+    DASHBOARD,
+    STALE,
+    Page,
+    digest,
+    entry,
+    lowered,
+    message,
+    new,
+    objects,
+    words,
+)
 
 KEPT = "https://static.wixstatic.com/media/"
 PHOTO = Media("photo", f"{KEPT}a.jpg", f"{KEPT}a.jpg/v1/fill/w_240,h_240,al_c,q_80/small.jpg")
-VIDEO = Media("video", "https://video.wixstatic.com/v.mp4", f"{KEPT}b.jpg/v1/fill/w_240,h_240,al_c,q_80/small.jpg")
+VIDEO = Media(
+    "video",
+    "https://video.wixstatic.com/v.mp4",
+    f"{KEPT}b.jpg/v1/fill/w_240,h_240,al_c,q_80/small.jpg",
+)
 ELSEWHERE = Media("photo", "https://photos.example/x.jpg")
 PAGE = "https://bakery.example/product-page/rye"
 NOTHING = Context()
@@ -87,7 +114,9 @@ def test_what_is_known_around_a_review_is_told_everywhere(
 
     assert facts(slack)[name] == said
     assert f"\n{name}: {said}\n" in f"{mail.text}\n"
-    assert f"{name}\n{said}\n" in re.sub(r"\s*\n\s*", "\n", Page(mail.html.replace("</td>", "\n</td>")).text)
+    assert f"{name}\n{said}\n" in re.sub(
+        r"\s*\n\s*", "\n", Page(mail.html.replace("</td>", "\n</td>")).text
+    )
     assert f"{name}: {said}" in slack.text
 
 
@@ -106,7 +135,9 @@ def test_photos_and_videos_are_shown_small_and_linked(renderer: Renderer) -> Non
     mail, slack = renderer.mail(of), renderer.slack(of)
     page = Page(mail.html)
 
-    assert mail.text.endswith(f"\n\nPhoto 1: {PHOTO.url}\nPhoto 2: {ELSEWHERE.url}\nVideo 3: {VIDEO.url}")
+    assert mail.text.endswith(
+        f"\n\nPhoto 1: {PHOTO.url}\nPhoto 2: {ELSEWHERE.url}\nVideo 3: {VIDEO.url}"
+    )
     pictures = [dict(attrs) for tag, attrs in page.tags if tag == "img"]
     assert [(each["src"], each["alt"]) for each in pictures] == [
         (PHOTO.thumbnail, "Photo 1"),
@@ -122,7 +153,9 @@ def test_photos_and_videos_are_shown_small_and_linked(renderer: Renderer) -> Non
     assert VIDEO.url in slack.text
 
 
-def test_slack_shows_four_pictures_and_links_to_all_and_never_needs_one_to_post(renderer: Renderer) -> None:
+def test_slack_shows_four_pictures_and_links_to_all_and_never_needs_one_to_post(
+    renderer: Renderer,
+) -> None:
     slack = renderer.slack(around(media=(PHOTO,) * 10))
 
     assert sum("accessory" in block for block in slack.blocks) == 4
@@ -131,7 +164,9 @@ def test_slack_shows_four_pictures_and_links_to_all_and_never_needs_one_to_post(
     assert not [block for block in slack.blocks if block["type"] == "image"]
 
 
-def test_all_that_can_be_known_of_the_longest_review_fits_into_one_slack_message(renderer: Renderer) -> None:
+def test_all_that_can_be_known_of_the_longest_review_fits_into_one_slack_message(
+    renderer: Renderer,
+) -> None:
     long_url = "https://photos.example/" + "x" * 2970
     about = replace(
         STALE, title="😡" * 3000, body="&" * 3000, author="😡" * 100, moderation="SUBMITTED", verified=True,
@@ -155,7 +190,10 @@ def test_the_product_is_named_and_linked(renderer: Renderer) -> None:
     assert f"\nSee the product: {PAGE}" in mail.text
     assert Page(mail.html).links == [PAGE, DASHBOARD]
     [actions] = [block for block in slack.blocks if block["type"] == "actions"]
-    assert [(each["url"], each.get("style")) for each in actions["elements"]] == [(DASHBOARD, "primary"), (PAGE, None)]
+    assert [(each["url"], each.get("style")) for each in actions["elements"]] == [
+        (DASHBOARD, "primary"),
+        (PAGE, None),
+    ]
     assert {"type": "link", "url": PAGE, "text": "Rye bread"} in objects(slack.blocks)
 
 
@@ -163,7 +201,11 @@ def test_the_product_is_named_and_linked(renderer: Renderer) -> None:
 
 
 def called(content: Content) -> list[Any]:
-    return [each for each in objects(content.blocks) if each.get("type") in ("user", "usergroup", "broadcast")]
+    return [
+        each
+        for each in objects(content.blocks)
+        if each.get("type") in ("user", "usergroup", "broadcast")
+    ]
 
 
 PERSON = {"type": "user", "user_id": "U0123456789"}
@@ -180,7 +222,9 @@ TROUBLE = {"what": "It", "reason": "is", "remedy": "down", "since": CREATED.isof
     ],
     ids=["a person", "a person of an organisation", "a group"],
 )
-def test_a_mention_is_an_element_of_its_own(renderer: Renderer, whom: str, element: dict[str, str]) -> None:
+def test_a_mention_is_an_element_of_its_own(
+    renderer: Renderer, whom: str, element: dict[str, str]
+) -> None:
     content = renderer.slack(new(), mention=whom)
 
     assert called(content) == [element]
@@ -208,7 +252,9 @@ def test_a_mention_is_an_element_of_its_own(renderer: Renderer, whom: str, eleme
         "trouble", "recovered", "closed meanwhile",
     ],
 )  # fmt: skip
-def test_somebody_is_called_once_for_what_asks_for_somebody(renderer: Renderer, of: Message, once: bool) -> None:
+def test_somebody_is_called_once_for_what_asks_for_somebody(
+    renderer: Renderer, of: Message, once: bool
+) -> None:
     assert called(renderer.slack(of, mention="U0123456789")) == [PERSON] * once
     assert called(renderer.slack(of)) == []
 
@@ -224,10 +270,15 @@ def test_mention_max_rating_says_how_low_it_has_to_be(
     entries = [entry(replace(STALE, rating=rating)) for rating in ratings]
     of = message(*entries) if len(entries) == 1 else digest(*entries)
 
-    assert called(renderer.slack(of, mention="U0123456789", mention_max_rating=most)) == [PERSON] * once
+    assert (
+        called(renderer.slack(of, mention="U0123456789", mention_max_rating=most))
+        == [PERSON] * once
+    )
 
 
-@pytest.mark.parametrize("text", ["<@U0123456789>", "<!subteam^S0123456789>", "<!channel>", "@channel @here"])
+@pytest.mark.parametrize(
+    "text", ["<@U0123456789>", "<!subteam^S0123456789>", "<!channel>", "@channel @here"]
+)
 def test_a_review_calls_nobody(renderer: Renderer, text: str) -> None:
     about = replace(STALE, title=text, body=text, author=text, origin=text)
     content = renderer.slack(new(about, Product(text)))
@@ -237,7 +288,11 @@ def test_a_review_calls_nobody(renderer: Renderer, text: str) -> None:
 
 
 async def test_a_mention_in_the_config_reaches_slack(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, state: State
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    state: State,
 ) -> None:
     clock = Clock()
     path = write_config(
@@ -245,25 +300,37 @@ async def test_a_mention_in_the_config_reaches_slack(
         receivers=f'[[receivers]]\nname = "s"\nslack = "{CHANNEL}"\nmention = "U0123456789"\nmention_max_rating = 1',
     )  # fmt: skip
     about: list[Review] = [replace(STALE, id="one", rating=1), replace(STALE, id="two", rating=2)]
-    raised = [Raised(Alert(f"new:{each.id}", AlertKind.NEW, SITE, each.id), [("slack:s", None)]) for each in about]
+    raised = [
+        Raised(Alert(f"new:{each.id}", AlertKind.NEW, SITE, each.id), [("slack:s", None)])
+        for each in about
+    ]
     with state.transaction():
-        reviews.put_reviews(state, SITE, [reviews.Known(each, reviews.Status.OPEN) for each in about], clock.now())
+        reviews.put_reviews(
+            state, SITE, [reviews.Known(each, reviews.Status.OPEN) for each in about], clock.now()
+        )
         reviews.raise_alerts(state, raised, clock.now())
     config = load_config(path, SECRETS, secrets=True)
     async with open_house(config, state, clock) as house:
         assert await house.dispatcher.run([Why.NOTHING_DUE])
 
-    assert [json.dumps(post.blocks).count('"user_id": "U0123456789"') for post in slack.posts] == [1, 0]
+    assert [json.dumps(post.blocks).count('"user_id": "U0123456789"') for post in slack.posts] == [
+        1,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("url", HOSTILE_URLS, ids=repr)
-def test_media_on_record_from_an_earlier_version_are_looked_at_again(renderer: Renderer, url: str) -> None:
+def test_media_on_record_from_an_earlier_version_are_looked_at_again(
+    renderer: Renderer, url: str
+) -> None:
     of = around(media=(Media("photo", url, url), PHOTO))
     mail, slack = renderer.mail(of), renderer.slack(of)
     page = Page(mail.html)
 
     assert [dict(attrs)["src"] for tag, attrs in page.tags if tag == "img"] == [PHOTO.thumbnail]
-    assert [block["accessory"]["image_url"] for block in slack.blocks if "accessory" in block] == [PHOTO.thumbnail]
+    assert [block["accessory"]["image_url"] for block in slack.blocks if "accessory" in block] == [
+        PHOTO.thumbnail
+    ]
     for link in {*page.links, *(each["url"] for each in objects(slack.blocks) if "url" in each)}:
         assert link in (DASHBOARD, PHOTO.url) or (link == https_url(link) and foreign_host(link))
 
@@ -273,4 +340,6 @@ def test_a_products_page_that_is_no_plain_address_is_no_link(renderer: Renderer,
     of = message(entry(product=Product("Rye bread", url)))
 
     assert Page(renderer.mail(of).html).links == [DASHBOARD]
-    assert {each["url"] for each in objects(renderer.slack(of).blocks) if "url" in each} == {DASHBOARD}
+    assert {each["url"] for each in objects(renderer.slack(of).blocks) if "url" in each} == {
+        DASHBOARD
+    }

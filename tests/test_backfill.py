@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from alerter import backfill
-from alerter.backfill import Past
-from alerter.cli import _past
 from alerter.clock import Clock
+from alerter.commands import backfill
+from alerter.commands.backfill import Past, _past
 from alerter.config import Config, Site, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
@@ -24,12 +23,12 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Grouping, receiver_of
+from alerter.notify.dispatch import Why
+from alerter.service.runtime import open_house
 from alerter.store import Holder, Lock, State, backup
-from alerter.tell.dispatch import Why
 from alerter.watch.backfill import patient_pages
 from alerter.watch.reader import Reader
-from alerter.watch.wix import Span, WixClient
-from alerter.wiring import open_house
+from alerter.wix.client import Span, WixClient
 from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
 
 QUERY = "/reviews/v1/reviews/query"
@@ -53,17 +52,25 @@ def site(config: Config) -> Site:
 
 
 @pytest.fixture
-def by_mail(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Config:
+def by_mail(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Config:
     """A config whose only receiver gets mail, which nothing paces."""
-    return load_config(write_config(wix, slack, mailbox, receivers=MAIL_ONLY), SECRETS, secrets=True)
+    return load_config(
+        write_config(wix, slack, mailbox, receivers=MAIL_ONLY), SECRETS, secrets=True
+    )
 
 
 def put(wix: EmbeddedWix, name: str, *, site_id: str = SITE, rating: int = 1, **more: Any) -> None:
     """Add a review; what datetime calls a span says how long after noon it was created."""
-    span = {unit: more.pop(unit) for unit in ("days", "hours", "minutes", "seconds") if unit in more}
+    span = {
+        unit: more.pop(unit) for unit in ("days", "hours", "minutes", "seconds") if unit in more
+    }
     created = stamp(NOON + timedelta(**span))
     content = {"rating": rating, "title": f"<{name}>"}
-    wix.add(site_id, {"id": name, "entityId": "rye", "createdDate": created, "content": content} | more)
+    wix.add(
+        site_id, {"id": name, "entityId": "rye", "createdDate": created, "content": content} | more
+    )
 
 
 def past(config: Config, since: datetime = JULY, until: datetime | None = None) -> Past:
@@ -168,11 +175,18 @@ async def test_what_follows_a_failure_is_read_from_the_newest_review_on(
     span = Span(2, since=JULY, until=NOON + timedelta(days=5))
     found = await read(reader, clock, site, span)
     assert list(dict.fromkeys(found)) == [f"r{index}" for index in range(257)]
-    assert {name: times for name, times in Counter(found).items() if times > 1} == {"r99": 2, "r198": 2}
+    assert {name: times for name, times in Counter(found).items() if times > 1} == {
+        "r99": 2,
+        "r198": 2,
+    }
     asked = [request.body["query"].get("filter") for request in wix.queries()]
     until_then = stamp(NOON + timedelta(days=5))
     assert [each["$and"] for each in asked if each] == [
-        [{"content.rating": {"$lte": 2}}, {"createdDate": {"$gte": stamp(since)}}, {"createdDate": {"$lt": until_then}}]
+        [
+            {"content.rating": {"$lte": 2}},
+            {"createdDate": {"$gte": stamp(since)}},
+            {"createdDate": {"$lt": until_then}},
+        ]
         for since in (JULY, NOON + timedelta(minutes=99), NOON + timedelta(minutes=198))
     ]
 
@@ -186,7 +200,9 @@ async def test_reviews_of_one_moment_on_both_sides_of_a_failure_are_all_read(
     assert set(await read(reader, clock, site, Span(2))) == {f"r{index}" for index in range(150)}
 
 
-async def test_ten_minutes_of_failing_are_enough(reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix) -> None:
+async def test_ten_minutes_of_failing_are_enough(
+    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
+) -> None:
     wix.faults.always(QUERY, Fault(status=500))
     with pytest.raises(WixUnavailable):
         await read(reader, clock, site, Span(2))
@@ -216,7 +232,12 @@ async def test_every_page_starts_the_ten_minutes_anew(
     ids=["401", "400", "truncated", "null reviews"],
 )
 async def test_what_waiting_does_not_mend_is_not_waited_for(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix, fault: Fault, kind: type[WixError]
+    reader: Reader,
+    clock: SetClock,
+    site: Site,
+    wix: EmbeddedWix,
+    fault: Fault,
+    kind: type[WixError],
 ) -> None:
     wix.faults.add(QUERY, fault)
     with pytest.raises(kind):
@@ -248,7 +269,9 @@ async def test_a_dry_run_counts_and_leaves_no_trace(
     put(wix, "import", minutes=2, reviewDate="2020-01-01T00:00:00.000Z")
     put(wix, "older", days=-1)
     before = set(config.state.parent.iterdir())
-    assert await backfill.dry_run(config, clock, past(config)) == {"Corner Bakery": ["one", "two", "import"]}
+    assert await backfill.dry_run(config, clock, past(config)) == {
+        "Corner Bakery": ["one", "two", "import"]
+    }
     assert set(config.state.parent.iterdir()) == before
     assert [request.path for request in wix.requests] == [QUERY]
     assert (mailbox.mails, slack.posts) == ([], [])
@@ -263,7 +286,9 @@ async def test_a_dry_run_knows_what_was_alerted_and_changes_nothing_on_record(
     await poll(config, clock)
     put(wix, "unseen", minutes=2)
     before = config.state.read_bytes()
-    assert await backfill.dry_run(config, clock, past(config)) == {"Corner Bakery": ["baseline", "unseen"]}
+    assert await backfill.dry_run(config, clock, past(config)) == {
+        "Corner Bakery": ["baseline", "unseen"]
+    }
     assert config.state.read_bytes() == before
     assert not config.state.with_name("state.db.lock").exists()
 
@@ -308,7 +333,9 @@ async def test_a_digest_tells_everybody_of_everything_in_one_message(
     assert mailed(mailbox) == [[f"r{index}" for index in range(5)]]
     [post] = slack.posts
     assert post.channel == CHANNEL
-    assert list(dict.fromkeys(named(json.dumps(post.blocks)))) == [f"r{index}" for index in range(5)]
+    assert list(dict.fromkeys(named(json.dumps(post.blocks)))) == [
+        f"r{index}" for index in range(5)
+    ]
     assert deliveries(config) == {("owner", "sent"): 5, ("support", "sent"): 5}
     assert capsys.readouterr().out.splitlines() == [
         "Corner Bakery: 7 low-rated reviews read",
@@ -334,7 +361,9 @@ async def test_none_records_and_says_nothing(
     assert (mailbox.mails, slack.posts) == ([], [])
     assert alerts(config) == []
     with record(config) as state:
-        assert state.rows("SELECT review_id, status FROM reviews") == [{"review_id": "a", "status": "baseline"}]
+        assert state.rows("SELECT review_id, status FROM reviews") == [
+            {"review_id": "a", "status": "baseline"}
+        ]
         assert state.value("SELECT checkpoint FROM sites") is None
 
 
@@ -347,7 +376,9 @@ async def test_what_none_recorded_can_be_told_later(
     assert mailed(mailbox) == [["a"]]
 
 
-@pytest.mark.parametrize("grouping", [Grouping.DIGEST, Grouping.EACH, None], ids=["digest", "each", "none"])
+@pytest.mark.parametrize(
+    "grouping", [Grouping.DIGEST, Grouping.EACH, None], ids=["digest", "each", "none"]
+)
 async def test_a_second_run_repeats_nothing(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, grouping: Grouping | None
 ) -> None:
@@ -386,7 +417,9 @@ async def test_imports_are_told_by_a_backfill(
     assert mailed(mailbox) == [["import"]]
 
 
-async def test_a_backfill_reminds_of_nothing_it_told_of(by_mail: Config, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_a_backfill_reminds_of_nothing_it_told_of(
+    by_mail: Config, clock: SetClock, wix: EmbeddedWix
+) -> None:
     put(wix, "a")
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     with record(by_mail) as state:
@@ -552,14 +585,22 @@ async def test_days_begin_at_midnight_where_the_owner_lives(
         ("2026-10-25", "2026-10-24T22:00:00+00:00"),
         ("2026-10-26", "2026-10-25T23:00:00+00:00"),
     ],
-    ids=["winter", "the clocks go forward", "the day after", "the clocks go back", "the day after that"],
+    ids=[
+        "winter",
+        "the clocks go forward",
+        "the day after",
+        "the clocks go back",
+        "the day after that",
+    ],
 )
 def test_midnight_moves_with_the_clocks(config: Config, day: str, begins: str) -> None:
     assert _past(config, day, None, ()).since == datetime.fromisoformat(begins)
 
 
 @pytest.fixture
-def two_sites(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Config:
+def two_sites(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Config:
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     extra = f'[[sites]]\nname = "Book shop"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
     path = write_config(wix, slack, mailbox, receivers=MAIL_ONLY, extra=extra)
@@ -568,17 +609,28 @@ def two_sites(write_config: Callable[..., Path], wix: EmbeddedWix, slack: Embedd
 
 @pytest.mark.parametrize(
     ("names", "read"),
-    [((), [SITE, OTHER]), (("Book shop",), [OTHER]), (("Book shop", "Corner Bakery", "Book shop"), [OTHER, SITE])],
+    [
+        ((), [SITE, OTHER]),
+        (("Book shop",), [OTHER]),
+        (("Book shop", "Corner Bakery", "Book shop"), [OTHER, SITE]),
+    ],
     ids=["all", "one", "named twice"],
 )
 async def test_only_the_sites_that_were_asked_for_are_read_and_told_of(
-    two_sites: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, names: tuple[str, ...], read: list[str]
+    two_sites: Config,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    mailbox: Mailbox,
+    names: tuple[str, ...],
+    read: list[str],
 ) -> None:
     put(wix, SITE)
     put(wix, OTHER, site_id=OTHER, minutes=1)
     await poll(two_sites, clock)
     wix.requests.clear()
-    assert await backfill.run(two_sites, clock, _past(two_sites, "2024-07-01", None, names), Grouping.DIGEST)
+    assert await backfill.run(
+        two_sites, clock, _past(two_sites, "2024-07-01", None, names), Grouping.DIGEST
+    )
     assert [request.site_id for request in wix.queries()] == read
     assert sorted(mailed(mailbox)[0]) == sorted(read)
 
@@ -593,7 +645,9 @@ async def test_beside_a_running_daemon_a_backfill_records_and_the_daemon_tells(
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
     with Lock(by_mail.state) as lock, State.open(by_mail.state, migrate=True) as state:
         assert lock.acquire(Holder.RUN) is None
-        running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
+        running = asyncio.create_task(
+            backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
+        )
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
         assert mailbox.mails == []
         async with open_house(by_mail, state, Clock()) as daemon:
@@ -610,7 +664,9 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
     with Lock(by_mail.state) as lock:
         assert lock.acquire(Holder.RUN) is None
-        running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
+        running = asyncio.create_task(
+            backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
+        )
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
         assert mailbox.mails == []
     assert await asyncio.wait_for(running, HANG)
@@ -618,7 +674,11 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
 
 
 async def test_a_backfill_beside_a_daemon_sends_nothing_once_a_restore_replaced_its_file(
-    by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, capsys: pytest.CaptureFixture[str]
+    by_mail: Config,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    mailbox: Mailbox,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
@@ -626,7 +686,9 @@ async def test_a_backfill_beside_a_daemon_sends_nothing_once_a_restore_replaced_
     backup.back_up(by_mail.state, copy)
     with Lock(by_mail.state) as lock:
         assert lock.acquire(Holder.RUN) is None
-        running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
+        running = asyncio.create_task(
+            backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
+        )
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
         backup.restore(copy, by_mail.state, clock.now())
     assert not await asyncio.wait_for(running, 5)
@@ -650,7 +712,11 @@ async def test_a_backfill_that_tells_by_itself_holds_the_lock(
 
 
 async def test_a_receiver_that_is_parked_ends_it_and_is_named_as_the_reason(
-    config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, capsys: pytest.CaptureFixture[str]
+    config: Config,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     put(wix, "a")
     mailbox.refuse[OWNER] = "550 5.1.1 No such user"
@@ -669,17 +735,26 @@ async def test_a_receiver_that_is_parked_keeps_nobody_waiting_for_the_daemon(
     put(wix, "b", minutes=1)
     with Lock(by_mail.state) as lock:
         assert lock.acquire(Holder.RUN) is None
-        assert not await asyncio.wait_for(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST), HANG)
+        assert not await asyncio.wait_for(
+            backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST), HANG
+        )
     assert "2 deliveries wait for a receiver that is parked" in capsys.readouterr().out
     assert mailbox.mails == []
 
 
 async def test_what_a_backfill_could_not_deliver_it_says(
-    by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, capsys: pytest.CaptureFixture[str]
+    by_mail: Config,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    mailbox: Mailbox,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     put(wix, "a")
     mailbox.always_reply = "554 5.7.1 This mail is not wanted"
     assert not await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     # The alert, and that it was refused.
-    assert "2 deliveries have failed: see `alerter status`, then `alerter retry`" in capsys.readouterr().out
+    assert (
+        "2 deliveries have failed: see `alerter status`, then `alerter retry`"
+        in capsys.readouterr().out
+    )
     assert deliveries(by_mail) == {("owner", "failed"): 2}

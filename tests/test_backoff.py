@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from alerter.errors import Kind
-from alerter.tell.backoff import UNNAMED_WAIT, wait
+from alerter.notify.backoff import UNNAMED_WAIT, wait
 
 MINUTE = 60.0
 
@@ -19,7 +19,9 @@ def dice(seed: int = 0) -> Random:
 def waits(failing_for: float, *, times: int = 2000, seed: int = 7) -> list[float]:
     """Many waits of a receiver that has failed for so many seconds."""
     random = dice(seed)
-    found = [wait(Kind.TRANSIENT, timedelta(seconds=failing_for), None, random) for _ in range(times)]
+    found = [
+        wait(Kind.TRANSIENT, timedelta(seconds=failing_for), None, random) for _ in range(times)
+    ]
     return [each.total_seconds() for each in found if each is not None]
 
 
@@ -78,5 +80,7 @@ def test_a_throttled_service_that_names_no_time_is_left_alone_for_a_while() -> N
 
 @pytest.mark.parametrize("kind", [Kind.RECEIVER, Kind.SERVICE])
 @pytest.mark.parametrize("retry_after", [None, 5.0], ids=["no time named", "a time named"])
-def test_what_a_person_has_to_mend_is_not_tried_again(kind: Kind, retry_after: float | None) -> None:
+def test_what_a_person_has_to_mend_is_not_tried_again(
+    kind: Kind, retry_after: float | None
+) -> None:
     assert wait(kind, timedelta(seconds=5), retry_after, dice()) is None

@@ -13,17 +13,17 @@ from click.testing import CliRunner, Result
 from alerter.cli import main
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.daemon import serve
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Reply
+from alerter.service.daemon import serve
+from alerter.service.runtime import open_house
 from alerter.store import Holder, Lock, State, backup, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of, start_reminders
-from alerter.trouble import Troubles
+from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
-from alerter.wiring import open_house
 from tests.conftest import CHANNEL, SITE, SetClock, review
 
 Run = Callable[..., Result]
@@ -58,7 +58,9 @@ def test_a_backup_is_whole_and_for_its_user_only(run: Run, state: State, tmp_pat
     assert not list(tmp_path.glob(".copy*"))
 
 
-def test_a_backup_sees_what_is_committed_while_somebody_is_writing(run: Run, state: State, tmp_path: Path) -> None:
+def test_a_backup_sees_what_is_committed_while_somebody_is_writing(
+    run: Run, state: State, tmp_path: Path
+) -> None:
     reviews.cover(state, SITE, 2)
     with state.transaction():
         reviews.cover(state, SITE, 5)
@@ -102,7 +104,9 @@ def test_what_was_erased_is_not_in_a_backup(run: Run, state: State, tmp_path: Pa
 # Putting one in place
 
 
-def test_a_backup_that_was_only_copied_into_place_is_refused(run: Run, state: State, tmp_path: Path) -> None:
+def test_a_backup_that_was_only_copied_into_place_is_refused(
+    run: Run, state: State, tmp_path: Path
+) -> None:
     state.close()
     run("backup", tmp_path / "copy.db")
     for file in tmp_path.glob("state.db*"):
@@ -113,15 +117,23 @@ def test_a_backup_that_was_only_copied_into_place_is_refused(run: Run, state: St
     assert "is a backup; `alerter restore` puts one in place" in result.stderr
 
 
-def test_a_restored_state_is_the_backup_and_what_was_there_is_kept(run: Run, state: State, tmp_path: Path) -> None:
+def test_a_restored_state_is_the_backup_and_what_was_there_is_kept(
+    run: Run, state: State, tmp_path: Path
+) -> None:
     reviews.cover(state, SITE, 2)
     run("backup", tmp_path / "copy.db")
     reviews.cover(state, SITE, 4)
-    result = run("restore", tmp_path / "copy.db")  # the other connection keeps the old log where it is
+    result = run(
+        "restore", tmp_path / "copy.db"
+    )  # the other connection keeps the old log where it is
     assert result.exit_code == 0
     with State.open(tmp_path / "state.db", migrate=False) as restored:
         assert restored.value("SELECT covered_rating FROM sites") == 2
-    [old] = [file for file in tmp_path.glob("state.db.replaced-*") if not file.name.endswith(("-wal", "-shm"))]
+    [old] = [
+        file
+        for file in tmp_path.glob("state.db.replaced-*")
+        if not file.name.endswith(("-wal", "-shm"))
+    ]
     assert str(old) in result.stdout
     with closing(sqlite3.connect(old)) as db:
         assert db.execute("SELECT covered_rating FROM sites").fetchall() == [(4,)]
@@ -129,7 +141,9 @@ def test_a_restored_state_is_the_backup_and_what_was_there_is_kept(run: Run, sta
     assert not list(tmp_path.glob(".state*"))
 
 
-def test_a_copy_that_another_tool_made_is_put_in_place_as_well(run: Run, state: State, tmp_path: Path) -> None:
+def test_a_copy_that_another_tool_made_is_put_in_place_as_well(
+    run: Run, state: State, tmp_path: Path
+) -> None:
     reviews.cover(state, SITE, 2)
     state.close()
     (tmp_path / "copy.db").write_bytes((tmp_path / "state.db").read_bytes())
@@ -138,10 +152,15 @@ def test_a_copy_that_another_tool_made_is_put_in_place_as_well(run: Run, state: 
     assert result.exit_code == 0
     assert "what was there" not in result.stdout
     with State.open(tmp_path / "state.db", migrate=False) as restored:
-        assert restored.row("SELECT covered_rating, restored FROM sites") == {"covered_rating": 2, "restored": 1}
+        assert restored.row("SELECT covered_rating, restored FROM sites") == {
+            "covered_rating": 2,
+            "restored": 1,
+        }
 
 
-def test_nothing_is_restored_while_alerter_is_at_work(run: Run, state: State, tmp_path: Path) -> None:
+def test_nothing_is_restored_while_alerter_is_at_work(
+    run: Run, state: State, tmp_path: Path
+) -> None:
     run("backup", tmp_path / "copy.db")
     with Lock(state.path) as lock:
         lock.acquire(Holder.RUN)
@@ -153,7 +172,11 @@ def test_nothing_is_restored_while_alerter_is_at_work(run: Run, state: State, tm
 
 @pytest.mark.parametrize(
     ("content", "phrase"),
-    [(None, "there is no such backup"), (b"", "there is no such backup"), (b"Dear diary, " * 999, "is not a state")],
+    [
+        (None, "there is no such backup"),
+        (b"", "there is no such backup"),
+        (b"Dear diary, " * 999, "is not a state"),
+    ],
     ids=["missing", "empty", "a text"],
 )
 def test_what_is_no_backup_is_refused_and_changes_nothing(
@@ -210,18 +233,27 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     assert await once(config)
     told = (len(slack.posts), len({mail.message_id for mail in mailbox.mails}))
     subjects = "; ".join(mail.subject for mail in mailbox.mails)
-    assert all(words in subjects for words in ("‘Known’", "‘Waiting’", "‘New’", "lowered from 2 to 1"))
+    assert all(
+        words in subjects for words in ("‘Known’", "‘Waiting’", "‘New’", "lowered from 2 to 1")
+    )
 
     now = Clock().now()
     restored = backup.restore(tmp_path / "copy.db", config.state, now)
-    assert restored.cancelled == 3  # the review for both, and the trouble with the channel for the owner
+    assert (
+        restored.cancelled == 3
+    )  # the review for both, and the trouble with the channel for the owner
     assert await once(config)
     assert await once(config)
     assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == told
-    assert caplog.text.count("what has happened since the backup is recorded, and nobody is told") == 1
+    assert (
+        caplog.text.count("what has happened since the backup is recorded, and nobody is told") == 1
+    )
     wix.add(SITE, bad("After"))
     assert await once(config)
-    assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == (told[0] + 1, told[1] + 1)
+    assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == (
+        told[0] + 1,
+        told[1] + 1,
+    )
 
 
 @pytest.fixture
@@ -245,7 +277,9 @@ def count_as_told(state: State, clock: SetClock) -> int:
 
 
 def alerts(state: State) -> list[str]:
-    rows = state.rows("SELECT DISTINCT key FROM alerts JOIN deliveries ON alert = id WHERE status = 'pending'")
+    rows = state.rows(
+        "SELECT DISTINCT key FROM alerts JOIN deliveries ON alert = id WHERE status = 'pending'"
+    )
     return [row["key"] for row in rows]
 
 
@@ -255,12 +289,15 @@ async def test_until_the_site_has_been_read_what_is_seen_is_recorded_and_not_tol
     count_as_told(state, clock)
     assert await intake.take(site, [review("new")]) == {Reason.BASELINE: 1}
     assert await intake.take(site, [review("open", rating=1, revision=2)]) == {Reason.LOWERED: 1}
-    assert await intake.take(site, [review("open", rating=1, revision=3, reply=Reply("Sorry!"))]) == {
-        Reason.ANSWERED: 1
-    }
+    assert await intake.take(
+        site, [review("open", rating=1, revision=3, reply=Reply("Sorry!"))]
+    ) == {Reason.ANSWERED: 1}
     assert await intake.take(site, [review("open", rating=1, revision=4)]) == {Reason.REOPENED: 1}
     assert not alerts(state)
-    standing = {row["review_id"]: row["status"] for row in state.rows("SELECT review_id, status FROM reviews")}
+    standing = {
+        row["review_id"]: row["status"]
+        for row in state.rows("SELECT review_id, status FROM reviews")
+    }
     assert standing == {"new": "baseline", "open": "closed"}
 
 
@@ -289,7 +326,9 @@ async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
 ) -> None:
     clock.advance(hours=50)
     count_as_told(state, clock)
-    assert [each.reminded for each in get_reminders_of(state, SITE, "open")] == [timedelta(hours=50)]
+    assert [each.reminded for each in get_reminders_of(state, SITE, "open")] == [
+        timedelta(hours=50)
+    ]
 
 
 async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a_backfill_may_tell_of(
@@ -306,7 +345,9 @@ async def test_a_review_that_waited_for_one_of_two_is_followed_on(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     await intake.take(site, [review("half")])
-    state.execute("UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND destination = 'email:owner'")
+    state.execute(
+        "UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND destination = 'email:owner'"
+    )
     assert count_as_told(state, clock) == 1
     assert reviews.known_reviews(state, SITE, ["half"])["half"].status == "open"
     assert not alerts(state)
@@ -342,5 +383,7 @@ async def test_a_person_hears_what_a_restore_gave_up(
     state.execute("UPDATE sites SET last_success = 1790000000000")
     run("backup", tmp_path / "copy.db")
     result = run("restore", tmp_path / "copy.db")
-    assert "2 deliveries had not arrived then and may have since: they are cancelled" in result.stdout
+    assert (
+        "2 deliveries had not arrived then and may have since: they are cancelled" in result.stdout
+    )
     assert "`alerter backfill --since 2026-09-21 --dry-run`" in result.stdout

@@ -23,7 +23,9 @@ def test_a_wait_holds_until_its_moment_and_no_longer(state: State) -> None:
     assert blocks.of(state, SCOPES, T0) == Block(
         "destination:email:owner", T0, T0 + MINUTE, parked=False, reason="timeout"
     )
-    assert blocks.held_back(state, "destination:email:owner", T0 + MINUTE - timedelta(milliseconds=1))
+    assert blocks.held_back(
+        state, "destination:email:owner", T0 + MINUTE - timedelta(milliseconds=1)
+    )
     assert not blocks.held_back(state, "destination:email:owner", T0 + MINUTE)
     assert not blocks.held_back(state, "receiver:other", T0)
 
@@ -101,7 +103,13 @@ def test_bad_addresses_are_tried_like_what_is_parked_and_park_nothing(state: Sta
         (T0 + HOUR * 2, None, "service:smtp"),
         (T0 - SECOND, T0 + MINUTE, "service:smtp"),
     ],
-    ids=["the receiver's", "the service's", "the receiver is parked", "the service is parked", "one is over"],
+    ids=[
+        "the receiver's",
+        "the service's",
+        "the receiver is parked",
+        "the service is parked",
+        "one is over",
+    ],
 )
 def test_of_several_blocks_the_one_that_holds_longest_counts(
     state: State, receiver: datetime | None, service: datetime | None, longest: str, order: int
@@ -115,7 +123,9 @@ def test_of_several_blocks_the_one_that_holds_longest_counts(
     assert found.scope == longest
 
 
-@pytest.mark.parametrize("back", [timedelta(milliseconds=1), timedelta(days=400)], ids=["a little", "a year"])
+@pytest.mark.parametrize(
+    "back", [timedelta(milliseconds=1), timedelta(days=400)], ids=["a little", "a year"]
+)
 def test_a_clock_that_is_set_back_ends_every_wait(state: State, back: timedelta) -> None:
     blocks.hold_back(state, "destination:email:owner", T0, T0 + MINUTE, "timeout")
     blocks.hold_back(state, "service:smtp", T0, None, "535")
@@ -137,14 +147,18 @@ def test_a_failure_after_the_clock_was_set_back_is_waited_for_anew(state: State)
 
 def test_a_shorter_wait_does_not_cut_a_longer_one_short(state: State) -> None:
     blocks.hold_back(state, "service:slack", T0, T0 + HOUR, "429 to one receiver")
-    blocks.hold_back(state, "service:slack", T0 + SECOND, T0 + MINUTE, "429 to another, under way at that time")
+    blocks.hold_back(
+        state, "service:slack", T0 + SECOND, T0 + MINUTE, "429 to another, under way at that time"
+    )
 
     assert blocks.held_back(state, "service:slack", T0 + 2 * MINUTE)
 
 
 def test_a_wait_does_not_end_a_parking(state: State) -> None:
     blocks.hold_back(state, "service:slack", T0, None, "invalid_auth to one receiver")
-    blocks.hold_back(state, "service:slack", T0 + SECOND, T0 + MINUTE, "429 to another, under way at that time")
+    blocks.hold_back(
+        state, "service:slack", T0 + SECOND, T0 + MINUTE, "429 to another, under way at that time"
+    )
 
     assert blocks.held_back(state, "service:slack", T0 + HOUR - SECOND)
 
@@ -163,7 +177,9 @@ def test_lifting_frees_these_scopes_and_no_others(state: State) -> None:
 
 
 @pytest.mark.parametrize("until", [T0 + HOUR, None], ids=["a wait", "a parking"])
-def test_a_good_call_lifts_only_what_was_set_before_it_began(state: State, until: datetime | None) -> None:
+def test_a_good_call_lifts_only_what_was_set_before_it_began(
+    state: State, until: datetime | None
+) -> None:
     blocks.hold_back(state, "destination:email:owner", T0, until, "500")
     blocks.hold_back(state, "service:smtp", T0 + SECOND, until, "slow down")
     blocks.hold_back(state, "destination:other", T0, until, "500")

@@ -13,10 +13,10 @@ from alerter.config import Config, Site
 from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Review
+from alerter.service.runtime import open_house
 from alerter.store import State
 from alerter.watch.catalog import Catalog
-from alerter.watch.wix import WixClient
-from alerter.wiring import open_house
+from alerter.wix.client import WixClient
 from tests.conftest import HANG, SECRETS, SITE, SetClock, review, until
 
 VERSION = "/stores/v3/provision/version"
@@ -65,7 +65,9 @@ def paths(wix: EmbeddedWix) -> list[str]:
     return [request.path for request in wix.requests]
 
 
-@pytest.mark.parametrize(("version", "place"), [("V3_CATALOG", V3), ("V1_CATALOG", V1)], ids=["V3", "V1"])
+@pytest.mark.parametrize(
+    ("version", "place"), [("V3_CATALOG", V3), ("V1_CATALOG", V1)], ids=["V3", "V1"]
+)
 async def test_a_product_is_asked_for_in_the_catalog_that_the_site_has(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, version: str, place: str
 ) -> None:
@@ -88,10 +90,17 @@ async def test_a_site_without_a_store_is_asked_for_no_product(
 
 
 @pytest.mark.parametrize(
-    "fault", [None, Fault(status=404), Fault(body="{}")], ids=["not installed", "no such call", "no version"]
+    "fault",
+    [None, Fault(status=404), Fault(body="{}")],
+    ids=["not installed", "no such call", "no version"],
 )
 async def test_a_store_that_is_installed_later_is_found_a_day_later(
-    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, fault: Fault | None
+    catalog: Catalog,
+    site: Site,
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    fault: Fault | None,
 ) -> None:
     wix.sites[SITE].catalog = "STORES_NOT_INSTALLED"
     if fault:
@@ -168,7 +177,13 @@ async def test_a_site_is_asked_for_its_catalog_once_a_day_whatever_it_answers(
     ],
 )
 async def test_a_product_without_a_name_is_asked_for_once_a_day(
-    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, path: str, fault: Fault | None
+    catalog: Catalog,
+    site: Site,
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    path: str,
+    fault: Fault | None,
 ) -> None:
     if fault:
         wix.faults.always(path, fault)
@@ -325,7 +340,9 @@ async def test_products_are_asked_for_at_the_same_time(
         wix.add_product(SITE, entity_id, f"Bread {entity_id}", URL)
         wix.faults.always(V3 + entity_id, Fault(delay=0.3))
     await catalog.learn(site, [of(entity_id) for entity_id in several])
-    assert {name for name, _ in names(state).values()} == {f"Bread {entity_id}" for entity_id in several}
+    assert {name for name, _ in names(state).values()} == {
+        f"Bread {entity_id}" for entity_id in several
+    }
 
 
 async def test_a_product_that_wix_cannot_name_now_keeps_no_other_from_its_name(
@@ -356,7 +373,10 @@ async def test_two_sites_have_each_their_own_catalog(
     await catalog.learn(site, [of()])
     await catalog.learn(other, [of()])
     rows = state.rows("SELECT site_id, name FROM products ORDER BY site_id")
-    assert [(row["site_id"], row["name"]) for row in rows] == [(SITE, "Rye bread"), (other.site_id, "Another's rye")]
+    assert [(row["site_id"], row["name"]) for row in rows] == [
+        (SITE, "Rye bread"),
+        (other.site_id, "Another's rye"),
+    ]
 
 
 @pytest.mark.slow
@@ -367,7 +387,9 @@ async def test_slow_wix_is_given_up_within_two_seconds_and_the_alert_goes_on(
     async with open_house(config, state, clock) as house:
         assert await house.poller.round(site)
         created = datetime(2024, 7, 1, tzinfo=UTC).isoformat()
-        wix.add(SITE, {"id": "new", "entityId": "rye", "createdDate": created, "content": {"rating": 1}})
+        wix.add(
+            SITE, {"id": "new", "entityId": "rye", "createdDate": created, "content": {"rating": 1}}
+        )
         wix.faults.always(V3 + "rye", Fault(delay=10 * HANG))
         reading = asyncio.create_task(house.poller.round(site))
         # The alert is safe before anybody waits for a name.

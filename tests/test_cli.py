@@ -59,7 +59,12 @@ def without_secrets() -> dict[str, None]:
 
 def process(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PYTHON, *args], capture_output=True, text=True, check=False, timeout=HANG, env=os.environ | environ
+        [*PYTHON, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANG,
+        env=os.environ | environ,
     )
 
 
@@ -89,7 +94,17 @@ finally:
     done = process("-c", look)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("loaded: []\n")
-    for command in ("run", "backfill", "check", "test", "status", "explain", "reply", "retry", "demo"):
+    for command in (
+        "run",
+        "backfill",
+        "check",
+        "test",
+        "status",
+        "explain",
+        "reply",
+        "retry",
+        "demo",
+    ):
         assert f"\n  {command} " in done.stdout
 
 
@@ -111,7 +126,9 @@ def named(name: str) -> str:
     return CONFIG.replace("Corner Bakery", name)
 
 
-def test_the_config_is_the_one_given_then_of_the_environment_then_of_this_folder(run: Run, tmp_path: Path) -> None:
+def test_the_config_is_the_one_given_then_of_the_environment_then_of_this_folder(
+    run: Run, tmp_path: Path
+) -> None:
     (tmp_path / "given.toml").write_text(named("Given"))
     (tmp_path / "environ.toml").write_text(named("Environ"))
 
@@ -143,8 +160,13 @@ def test_a_config_of_the_environment_that_is_not_there_is_not_passed_over(run: R
 
 def test_every_fault_of_a_config_is_told_without_a_traceback_or_a_secret(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(CONFIG.replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon") + 'sites = ["Zoo"]\n')
-    done = process("-m", "alerter", "run", "--config", str(path), WIX_API_KEY=SECRETS["WIX_API_KEY"])
+    path.write_text(
+        CONFIG.replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon")
+        + 'sites = ["Zoo"]\n'
+    )
+    done = process(
+        "-m", "alerter", "run", "--config", str(path), WIX_API_KEY=SECRETS["WIX_API_KEY"]
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     first, *faults = done.stderr.splitlines()
@@ -171,7 +193,9 @@ def test_every_fault_of_a_config_is_told_without_a_traceback_or_a_secret(tmp_pat
     ],
     ids=" ".join,
 )
-def test_a_command_that_speaks_to_a_service_needs_every_variable(run: Run, tmp_path: Path, args: list[str]) -> None:
+def test_a_command_that_speaks_to_a_service_needs_every_variable(
+    run: Run, tmp_path: Path, args: list[str]
+) -> None:
     result = run(*args, **without_secrets())
     assert result.exit_code == 2
     assert "sites.1.api_key: the environment variable WIX_API_KEY is not set" in result.stderr
@@ -185,17 +209,34 @@ BAD_ARGUMENTS = {
     "a time": (["--since", "2026-01-31T12:00"], '"2026-01-31T12:00" is not a day'),
     "before all time": (["--since", "0001-01-01"], '"0001-01-01" is not a day'),
     "no end": (["--since", "2026-01-01", "--until", "now"], '--until: "now" is not a day'),
-    "the end first": (["--since", "2026-01-02", "--until", "2026-01-01"], "--until: must be a later day than --since"),
-    "no span": (["--since", "2026-01-02", "--until", "2026-01-02"], "must be a later day than --since"),
-    "an unknown site": (["--since", "2026-01-01", "--site", "Zoo"], 'no site "Zoo"; there are: Corner Bakery'),
-    "a misspelt site": (["--since", "2026-01-01", "--site", "Corner Bakry"], 'did you mean "Corner Bakery"?'),
-    "an unknown way": (["--since", "2026-01-01", "--deliver", "all"], "'all' is not one of 'digest', 'each', 'none'"),
+    "the end first": (
+        ["--since", "2026-01-02", "--until", "2026-01-01"],
+        "--until: must be a later day than --since",
+    ),
+    "no span": (
+        ["--since", "2026-01-02", "--until", "2026-01-02"],
+        "must be a later day than --since",
+    ),
+    "an unknown site": (
+        ["--since", "2026-01-01", "--site", "Zoo"],
+        'no site "Zoo"; there are: Corner Bakery',
+    ),
+    "a misspelt site": (
+        ["--since", "2026-01-01", "--site", "Corner Bakry"],
+        'did you mean "Corner Bakery"?',
+    ),
+    "an unknown way": (
+        ["--since", "2026-01-01", "--deliver", "all"],
+        "'all' is not one of 'digest', 'each', 'none'",
+    ),
     "no beginning": ([], "Missing option '--since'"),
 }
 
 
 @pytest.mark.parametrize(("args", "phrase"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS.keys())
-def test_a_backfill_of_nonsense_is_refused(run: Run, tmp_path: Path, args: list[str], phrase: str) -> None:
+def test_a_backfill_of_nonsense_is_refused(
+    run: Run, tmp_path: Path, args: list[str], phrase: str
+) -> None:
     result = run("backfill", *args)
     assert result.exit_code == 2
     assert phrase in result.stderr
@@ -225,7 +266,9 @@ def make_corrupt(path: Path) -> None:
 def make_newer(path: Path) -> None:
     make_state(path)
     with closing(sqlite3.connect(path)) as conn, conn:
-        conn.execute("UPDATE _sqlite_migrations SET name = 'a_later_need' WHERE name = 'the_state_file'")
+        conn.execute(
+            "UPDATE _sqlite_migrations SET name = 'a_later_need' WHERE name = 'the_state_file'"
+        )
 
 
 def make_text(path: Path) -> None:
@@ -241,7 +284,9 @@ def make_text(path: Path) -> None:
     ],
     ids=["corrupt", "newer", "no state file"],
 )
-@pytest.mark.parametrize("args", [["status"], ["explain", "r1"], ["retry"], ["run", "--once"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "args", [["status"], ["explain", "r1"], ["retry"], ["run", "--once"]], ids=" ".join
+)
 def test_a_state_file_that_cannot_be_used_is_told(
     run: Run, tmp_path: Path, make: Callable[[Path], None], phrase: str, args: list[str]
 ) -> None:
@@ -267,7 +312,9 @@ def test_retry_makes_no_state_file(run: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("state.db*"))
 
 
-def test_a_demo_without_its_mail_server_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_without_its_mail_server_says_how_to_get_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "aiosmtpd", None)
     result = run("demo")
     assert result.exit_code == 1
@@ -337,17 +384,42 @@ def test_check_offline_looks_at_the_config_and_the_templates(run: Run) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "phrase"),
     [
-        pytest.param("new.txt", "one\n{{ nope }}", "template new.txt, line 2: 'nope' is undefined", id="undefined"),
         pytest.param(
-            "new.html", "one\ntwo\n{% if %}", "template new.html, line 3: Expected an expression", id="syntax"
+            "new.txt",
+            "one\n{{ nope }}",
+            "template new.txt, line 2: 'nope' is undefined",
+            id="undefined",
         ),
-        pytest.param("digest.subject.txt", "{{ 1 / 0 }}", "template digest.subject.txt, line 1: Zero", id="an error"),
         pytest.param(
-            "lowered.txt", "{{ review.__class__.mro() }}", "template lowered.txt, line 1: access", id="unsafe"
+            "new.html",
+            "one\ntwo\n{% if %}",
+            "template new.html, line 3: Expected an expression",
+            id="syntax",
         ),
-        pytest.param("digest.slack.json", "[{]", "template digest.slack.json: does not make JSON", id="no JSON"),
-        pytest.param("new.slack.json", "{}", "template new.slack.json: must make a JSON list", id="no blocks"),
-        pytest.param("_review.txt", "1\n2\n3\n4\n5\n6\n{{ nope }}", "_review.txt, line 7", id="included"),
+        pytest.param(
+            "digest.subject.txt",
+            "{{ 1 / 0 }}",
+            "template digest.subject.txt, line 1: Zero",
+            id="an error",
+        ),
+        pytest.param(
+            "lowered.txt",
+            "{{ review.__class__.mro() }}",
+            "template lowered.txt, line 1: access",
+            id="unsafe",
+        ),
+        pytest.param(
+            "digest.slack.json",
+            "[{]",
+            "template digest.slack.json: does not make JSON",
+            id="no JSON",
+        ),
+        pytest.param(
+            "new.slack.json", "{}", "template new.slack.json: must make a JSON list", id="no blocks"
+        ),
+        pytest.param(
+            "_review.txt", "1\n2\n3\n4\n5\n6\n{{ nope }}", "_review.txt, line 7", id="included"
+        ),
         pytest.param(
             "_review.txt",
             "1\n2\n3\n4\n5\n6\n{% if %}",

@@ -70,7 +70,9 @@ DAY = 86400.0
         "a year out of range",
     ],
 )
-def test_retry_after_is_understood_in_both_its_forms_or_left_aside(header: str | None, seconds: float | None) -> None:
+def test_retry_after_is_understood_in_both_its_forms_or_left_aside(
+    header: str | None, seconds: float | None
+) -> None:
     assert seconds_from(header, NOW) == seconds
 
 
@@ -87,9 +89,21 @@ def test_retry_after_is_understood_in_both_its_forms_or_left_aside(header: str |
         (None, None),
         pytest.param("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
     ],
-    ids=["GMT", "an offset", "no zone", "unknown zone", "ISO", "a word", "empty", "missing", "offset out of range"],
+    ids=[
+        "GMT",
+        "an offset",
+        "no zone",
+        "unknown zone",
+        "ISO",
+        "a word",
+        "empty",
+        "missing",
+        "offset out of range",
+    ],
 )
-def test_an_http_date_is_a_moment_with_a_zone_or_nothing(text: str | None, moment: datetime | None) -> None:
+def test_an_http_date_is_a_moment_with_a_zone_or_nothing(
+    text: str | None, moment: datetime | None
+) -> None:
     found = http_date(text)
 
     assert found == moment

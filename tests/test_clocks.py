@@ -14,10 +14,10 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Content, Entry, Form, Message, Thread
-from alerter.rounds import Rounds, end_tasks
+from alerter.notify.dispatch import Pause, Why
+from alerter.service.runtime import open_house, open_outlets
+from alerter.service.scheduler import Rounds, end_tasks
 from alerter.store import State, blocks, reviews
-from alerter.tell.dispatch import Pause, Why
-from alerter.wiring import open_house, open_outlets
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, look_through, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
@@ -41,7 +41,12 @@ async def test_a_boot_into_another_year_alerts_all_the_same_and_no_checkpoint_ru
 
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_an_alert_leaves_at_once_after_the_clock_was_set(
-    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int
+    config: Config,
+    state: State,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    hours: int,
 ) -> None:
     async with open_house(config, state, clock) as house:
         assert await house.poller.round(config.sites[0])
@@ -54,7 +59,12 @@ async def test_an_alert_leaves_at_once_after_the_clock_was_set(
 
 @pytest.mark.parametrize("hours", [-1, 1, 24 * 365 * 10])
 async def test_a_post_in_doubt_is_looked_for_after_five_seconds_by_whatever_clock(
-    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int
+    config: Config,
+    state: State,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    hours: int,
 ) -> None:
     async with open_house(config, state, clock) as house:
         worker = house.dispatcher._workers["slack:support"]
@@ -85,7 +95,13 @@ async def test_a_post_in_doubt_is_found_though_the_machine_was_in_another_year(
         thread = Thread(1, "root@alerter", slack_ts=root) if place == "in a thread" else None
         entry = Entry(Alert("reminder:1", AlertKind.REMINDER, SITE, "r1"))
         message = Message(
-            2, "u@alerter", "support", Form.ALERT, (entry,), datetime(year, 1, 2, tzinfo=UTC), thread=thread
+            2,
+            "u@alerter",
+            "support",
+            Form.ALERT,
+            (entry,),
+            datetime(year, 1, 2, tzinfo=UTC),
+            thread=thread,
         )
         posted = await notifier.send(message, Content("A review", "Stale"))
         for number in range(250):
@@ -136,12 +152,19 @@ async def test_a_reminder_waits_no_longer_than_it_should_after_the_clock_was_set
     config: Config, state: State, wix: EmbeddedWix, hours: int
 ) -> None:
     clock = SetClock(datetime.now(UTC))
-    assert await hours_to_a_reminder(config, state, clock, wix, clock.now() + timedelta(hours=hours)) <= 25
+    assert (
+        await hours_to_a_reminder(config, state, clock, wix, clock.now() + timedelta(hours=hours))
+        <= 25
+    )
 
 
-async def hours_to_a_reminder(config: Config, state: State, clock: SetClock, wix: EmbeddedWix, set_to: datetime) -> int:
+async def hours_to_a_reminder(
+    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, set_to: datetime
+) -> int:
     """How long a reminder due after a day takes where the clock is set just after people were told, rounded up."""
-    reminding = config.model_copy(update={"reminders": Reminders.model_construct(after=(timedelta(hours=24),))})
+    reminding = config.model_copy(
+        update={"reminders": Reminders.model_construct(after=(timedelta(hours=24),))}
+    )
     async with open_house(reminding, state, clock) as house:
         assert await house.poller.round(config.sites[0])
         review_id = wix.add(SITE, STALE)["id"]
@@ -158,14 +181,22 @@ async def hours_to_a_reminder(config: Config, state: State, clock: SetClock, wix
 @pytest.mark.parametrize("hours", [-1, 1])
 @pytest.mark.parametrize("asked", ["429", "503"])
 async def test_a_wait_that_failures_earned_is_no_longer_after_the_clock_was_set(
-    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, hours: int, asked: str
+    config: Config,
+    state: State,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    hours: int,
+    asked: str,
 ) -> None:
     async with open_house(config, state, clock) as house:
         worker = house.dispatcher._workers["slack:support"]
         assert await house.poller.round(config.sites[0])
         wix.add(SITE, STALE)
         assert await house.poller.round(config.sites[0])
-        slack.faults.add("chat.postMessage", Fault(status=int(asked), headers={"Retry-After": "40"}))
+        slack.faults.add(
+            "chat.postMessage", Fault(status=int(asked), headers={"Retry-After": "40"})
+        )
         await worker.step()
         clock.step(hours=hours)
         begun = clock.monotonic()
@@ -175,7 +206,9 @@ async def test_a_wait_that_failures_earned_is_no_longer_after_the_clock_was_set(
     assert clock.monotonic() - begun <= 60
 
 
-def test_a_wait_ends_when_the_clock_is_set_back_behind_its_beginning(state: State, clock: SetClock) -> None:
+def test_a_wait_ends_when_the_clock_is_set_back_behind_its_beginning(
+    state: State, clock: SetClock
+) -> None:
     blocks.hold_back(state, "service:slack", clock.now(), clock.now().replace(minute=30), "429")
     assert blocks.held_back(state, "service:slack", clock.now())
     clock.step(hours=-1)
@@ -183,7 +216,9 @@ def test_a_wait_ends_when_the_clock_is_set_back_behind_its_beginning(state: Stat
 
 
 @pytest.mark.slow
-async def test_rounds_go_on_when_the_clock_is_set(config: Config, state: State, wix: EmbeddedWix) -> None:
+async def test_rounds_go_on_when_the_clock_is_set(
+    config: Config, state: State, wix: EmbeddedWix
+) -> None:
     """The clock of the rounds is set back an hour; the scheduler's own stays, as if it had been set before it."""
 
     async def after(number: int) -> None:
@@ -191,13 +226,17 @@ async def test_rounds_go_on_when_the_clock_is_set(config: Config, state: State, 
 
     clock = _Drifting()
     quick = config.model_copy(
-        update={"poll": config.poll.model_copy(update={"every": config.poll.every.resolution * 500_000})}
+        update={
+            "poll": config.poll.model_copy(update={"every": config.poll.every.resolution * 500_000})
+        }
     )
     async with open_house(quick, state, clock) as house:
         rounds = Rounds(quick, clock, house)
         rounds.start()
         await after(2)
-        for job in rounds._scheduler.get_jobs():  # what a step back of the scheduler's clock comes to
+        for (
+            job
+        ) in rounds._scheduler.get_jobs():  # what a step back of the scheduler's clock comes to
             job.modify(next_run_time=datetime(2099, 1, 1, tzinfo=UTC))
         clock.hours_back = 1
         seen = len(wix.queries())
@@ -228,7 +267,10 @@ def test_what_is_under_way_at_the_end_gets_eight_of_the_ten_seconds() -> None:
     loop = _Skipping()
 
     async def end() -> tuple[bool, bool]:
-        slow, hanging = asyncio.create_task(asyncio.sleep(7.9, True)), asyncio.create_task(asyncio.sleep(1000))
+        slow, hanging = (
+            asyncio.create_task(asyncio.sleep(7.9, True)),
+            asyncio.create_task(asyncio.sleep(1000)),
+        )
         await end_tasks({slow, hanging})
         return slow.result(), hanging.cancelled()
 

@@ -14,7 +14,12 @@ from pydantic import ValidationError
 from alerter.config import Config, load_config
 from alerter.errors import ConfigError
 
-SECRETS = {"WIX": "wix-key-7f3a", "APP": "app-secret-66b0", "SMTP": "smtp-pass-55d0", "SLACK": "xoxb-token-91c2"}
+SECRETS = {
+    "WIX": "wix-key-7f3a",
+    "APP": "app-secret-66b0",
+    "SMTP": "smtp-pass-55d0",
+    "SLACK": "xoxb-token-91c2",
+}
 FULL = """
 state = "state.db"
 timezone = "Europe/Berlin"
@@ -88,7 +93,9 @@ def load(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def faults(load: Load) -> Faults:
-    def faults(text: str, environ: Mapping[str, str] = SECRETS, *, secrets: bool = True) -> list[str]:
+    def faults(
+        text: str, environ: Mapping[str, str] = SECRETS, *, secrets: bool = True
+    ) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             load(text, environ, secrets=secrets)
         return caught.value.problems
@@ -108,27 +115,45 @@ def test_a_config_with_every_key_is_read_as_it_is_meant(load: Load, tmp_path: Pa
     assert config.timezone == ZoneInfo("Europe/Berlin")
     assert config.poll.rescan_window == timedelta(days=30)
     bakery, cafe = config.sites
-    assert (bakery.name, bakery.api_key and bakery.api_key.get_secret_value()) == ("Corner Bakery", SECRETS["WIX"])
-    assert (cafe.app_id, cafe.app_secret and cafe.app_secret.get_secret_value()) == ("an-app", SECRETS["APP"])
+    assert (bakery.name, bakery.api_key and bakery.api_key.get_secret_value()) == (
+        "Corner Bakery",
+        SECRETS["WIX"],
+    )
+    assert (cafe.app_id, cafe.app_secret and cafe.app_secret.get_secret_value()) == (
+        "an-app",
+        SECRETS["APP"],
+    )
     assert (config.threshold(bakery), config.threshold(cafe)) == (3, 2)
     assert config.smtp
     assert (config.smtp.sender, config.smtp.port) == ("Review alerts <alerts@example.com>", 587)
     owner, support = config.receivers
-    assert (owner.email, owner.sites, config.service(owner, "email")) == (("owner@example.com",), None, "smtp")
-    assert (support.slack, support.sites, support.max_rating) == ("C0123456789", ("Corner Bakery",), 1)
+    assert (owner.email, owner.sites, config.service(owner, "email")) == (
+        ("owner@example.com",),
+        None,
+        "smtp",
+    )
+    assert (support.slack, support.sites, support.max_rating) == (
+        "C0123456789",
+        ("Corner Bakery",),
+        1,
+    )
     assert support.quiet
     assert (support.quiet.begin, support.quiet.end) == (22 * 60, 7 * 60)
     assert support.quiet.days == ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
     assert config.service(support, "slack") == "slack"
 
 
-@pytest.mark.parametrize("whom", ["U0123456789", "W0123456789", "S0123456789"], ids=["person", "person too", "group"])
+@pytest.mark.parametrize(
+    "whom", ["U0123456789", "W0123456789", "S0123456789"], ids=["person", "person too", "group"]
+)
 def test_a_mention_is_a_person_or_a_group(load: Load, whom: str) -> None:
     [receiver] = load(LEAST + f'mention = "{whom}"\nmention_max_rating = 1').receivers
     assert (receiver.mention, receiver.mention_max_rating) == (whom, 1)
 
 
-@pytest.mark.parametrize("whom", ["C0123456789", "G0123456789", "D0123456789", "U0123456789", "W0123456789"])
+@pytest.mark.parametrize(
+    "whom", ["C0123456789", "G0123456789", "D0123456789", "U0123456789", "W0123456789"]
+)
 def test_a_receiver_on_slack_is_a_channel_or_a_person(load: Load, whom: str) -> None:
     [receiver] = load(LEAST.replace("C0123456789", whom)).receivers
     assert receiver.slack == whom
@@ -165,22 +190,62 @@ def test_the_state_may_be_a_table(load: Load, tmp_path: Path) -> None:
 # Every row: a line of FULL, what stands there instead, the key that is at fault, and what is said of it.
 QUIET = 'quiet = {from = "22:00", to = "07:00"}'
 ONE_FAULT = {
-    "an unknown key": ('timezone = "Europe/Berlin"', "colour = 1", "colour", "is not a known key; known: state, "),
-    "a misspelt key": ('every = "60s"', 'evry = "60s"', "poll.evry", "is not a known key; did you mean every?"),
+    "an unknown key": (
+        'timezone = "Europe/Berlin"',
+        "colour = 1",
+        "colour",
+        "is not a known key; known: state, ",
+    ),
+    "a misspelt key": (
+        'every = "60s"',
+        'evry = "60s"',
+        "poll.evry",
+        "is not a known key; did you mean every?",
+    ),
     "a misspelt table": ("[wix]", "[wx]", "wx", "is not a known key; did you mean wix?"),
-    "a misspelt alias": ("port = 587", 'port = 587\nfro = "x"', "smtp.fro", "is not a known key; did you mean from?"),
-    "a misspelt key of a site": ("threshold = 3", "treshold = 3", "sites.1.treshold", "did you mean threshold?"),
+    "a misspelt alias": (
+        "port = 587",
+        'port = 587\nfro = "x"',
+        "smtp.fro",
+        "is not a known key; did you mean from?",
+    ),
+    "a misspelt key of a site": (
+        "threshold = 3",
+        "treshold = 3",
+        "sites.1.treshold",
+        "did you mean threshold?",
+    ),
     "no state": ('state = "state.db"', "", "state", "is missing"),
-    "an empty state": ('state = "state.db"', 'state = " "', "state", "must be a text, and not an empty one"),
-    "a state that is a number": ('state = "state.db"', "state = 1", "state", "must be a text, and not an empty one"),
+    "an empty state": (
+        'state = "state.db"',
+        'state = " "',
+        "state",
+        "must be a text, and not an empty one",
+    ),
+    "a state that is a number": (
+        'state = "state.db"',
+        "state = 1",
+        "state",
+        "must be a text, and not an empty one",
+    ),
     "a state that is read again after it was erased": (
         'state = "state.db"',
         'state = { keep = "29d" }',
         "state.keep",
         "must not be less than poll.rescan_window",
     ),
-    "a state kept for nothing": ('state = "state.db"', 'state = { keep = "0d" }', "state.keep", "must be a duration"),
-    "a misspelt key of the state": ('state = "state.db"', 'state.kep = "9d"', "state.kep", "did you mean keep?"),
+    "a state kept for nothing": (
+        'state = "state.db"',
+        'state = { keep = "0d" }',
+        "state.keep",
+        "must be a duration",
+    ),
+    "a misspelt key of the state": (
+        'state = "state.db"',
+        'state.kep = "9d"',
+        "state.kep",
+        "did you mean keep?",
+    ),
     "a state in no file": ('state = "state.db"', 'state.file = ""', "state.file", "must be a text"),
     "a misspelt timezone": (
         'timezone = "Europe/Berlin"',
@@ -188,7 +253,12 @@ ONE_FAULT = {
         "timezone",
         'must be a timezone such as "Europe/Berlin"; did you mean "Europe/Berlin"?',
     ),
-    "a timezone like no other": ('timezone = "Europe/Berlin"', 'timezone = "zzz"', "timezone", "must be a timezone"),
+    "a timezone like no other": (
+        'timezone = "Europe/Berlin"',
+        'timezone = "zzz"',
+        "timezone",
+        "must be a timezone",
+    ),
     "templates that are not there": (
         'timezone = "Europe/Berlin"',
         'templates = "mine"',
@@ -201,15 +271,55 @@ ONE_FAULT = {
         "templates",
         "must be a folder; there is none at",
     ),
-    "no stars": ("threshold = 2", "threshold = 0", "alerts.threshold", "must be a number of stars: 1, 2, 3, 4 or 5"),
-    "six stars": ("threshold = 3", "threshold = 6", "sites.1.threshold", "must be a number of stars"),
-    "stars as text": ("max_rating = 1", 'max_rating = "1"', "receivers.2.max_rating", "must be a number of stars"),
-    "stars as yes": ("threshold = 2", "threshold = true", "alerts.threshold", "must be a number of stars"),
-    "half a star": ("threshold = 2", "threshold = 2.0", "alerts.threshold", "must be a number of stars"),
-    "no burst": ("burst = 10", "burst = 0", "alerts.burst", "must be a whole number from 1 to 1000"),
+    "no stars": (
+        "threshold = 2",
+        "threshold = 0",
+        "alerts.threshold",
+        "must be a number of stars: 1, 2, 3, 4 or 5",
+    ),
+    "six stars": (
+        "threshold = 3",
+        "threshold = 6",
+        "sites.1.threshold",
+        "must be a number of stars",
+    ),
+    "stars as text": (
+        "max_rating = 1",
+        'max_rating = "1"',
+        "receivers.2.max_rating",
+        "must be a number of stars",
+    ),
+    "stars as yes": (
+        "threshold = 2",
+        "threshold = true",
+        "alerts.threshold",
+        "must be a number of stars",
+    ),
+    "half a star": (
+        "threshold = 2",
+        "threshold = 2.0",
+        "alerts.threshold",
+        "must be a number of stars",
+    ),
+    "no burst": (
+        "burst = 10",
+        "burst = 0",
+        "alerts.burst",
+        "must be a whole number from 1 to 1000",
+    ),
     "burst as yes": ("burst = 10", "burst = true", "alerts.burst", "must be a whole number"),
-    "port as text": ("port = 587", 'port = "587"', "smtp.port", "must be a whole number from 1 to 65535"),
-    "port too high": ("port = 587", "port = 65536", "smtp.port", "must be a whole number from 1 to 65535"),
+    "port as text": (
+        "port = 587",
+        'port = "587"',
+        "smtp.port",
+        "must be a whole number from 1 to 65535",
+    ),
+    "port too high": (
+        "port = 587",
+        "port = 65536",
+        "smtp.port",
+        "must be a whole number from 1 to 65535",
+    ),
     "no port": ("port = 587", "", "smtp.port", "is missing"),
     "no security": ('security = "starttls"', "", "smtp.security", "is missing"),
     "unknown security": (
@@ -218,8 +328,18 @@ ONE_FAULT = {
         "smtp.security",
         "must be 'starttls', 'tls' or 'none'",
     ),
-    "a user without a password": ('password = "env:SMTP"', "", "smtp.password", "username and password go together"),
-    "a password without a user": ('username = "alerts"', "", "smtp.username", "username and password go together"),
+    "a user without a password": (
+        'password = "env:SMTP"',
+        "",
+        "smtp.password",
+        "username and password go together",
+    ),
+    "a password without a user": (
+        'username = "alerts"',
+        "",
+        "smtp.username",
+        "username and password go together",
+    ),
     "a sender that is no address": (
         'from = "Review alerts <alerts@example.com>"',
         'from = "Review alerts"',
@@ -232,7 +352,12 @@ ONE_FAULT = {
         "smtp.from",
         "must be a mail address",
     ),
-    "a site without a name": ('name = "Corner Café"', 'name = ""', "sites.2.name", "must be a text"),
+    "a site without a name": (
+        'name = "Corner Café"',
+        'name = ""',
+        "sites.2.name",
+        "must be a text",
+    ),
     "a site id that is an address": (
         'site_id = "11111111-1111-4111-8111-111111111111"',
         'site_id = "https://bakery.example.com"',
@@ -245,7 +370,12 @@ ONE_FAULT = {
         "smtp.security",
         "must be starttls or tls: a password goes unencrypted to this machine only",
     ),
-    "a site without a way in": ('api_key = "env:WIX"', "", "sites.1.api_key", "is missing (or, for an app: app_id,"),
+    "a site without a way in": (
+        'api_key = "env:WIX"',
+        "",
+        "sites.1.api_key",
+        "is missing (or, for an app: app_id,",
+    ),
     "a site with two ways in": (
         "threshold = 3",
         'app_secret = "env:APP"',
@@ -259,7 +389,12 @@ ONE_FAULT = {
         "app_id, app_secret and instance_id go together",
     ),
     "no instance": ('instance_id = "an-instance"', "", "sites.2.instance_id", "go together"),
-    "a receiver of nothing": ('slack = "C0123456789"', "", "receivers.2.email", "set email, slack or both"),
+    "a receiver of nothing": (
+        'slack = "C0123456789"',
+        "",
+        "receivers.2.email",
+        "set email, slack or both",
+    ),
     "a mention in a mail": (
         'email = ["owner@example.com"]',
         'email = ["owner@example.com"]\nmention = "U0123456789"',
@@ -296,15 +431,30 @@ ONE_FAULT = {
         "receivers.2.slack",
         "must be an id like C0",
     ),
-    "an id in small letters": ('slack = "C0123456789"', 'slack = "c0123456789"', "receivers.2.slack", "must be an id"),
+    "an id in small letters": (
+        'slack = "C0123456789"',
+        'slack = "c0123456789"',
+        "receivers.2.slack",
+        "must be an id",
+    ),
     "an address with a name": (
         'email = ["owner@example.com"]',
         'email = ["owner@example.com", "Owner <o@example.com>"]',
         "receivers.1.email.2",
         "must be a bare mail address",
     ),
-    "no address": ('email = ["owner@example.com"]', "email = []", "receivers.1.email", "must name at least one"),
-    "a receiver of no site": ('sites = ["Corner Bakery"]', "sites = []", "receivers.2.sites", "must name at least one"),
+    "no address": (
+        'email = ["owner@example.com"]',
+        "email = []",
+        "receivers.1.email",
+        "must name at least one",
+    ),
+    "a receiver of no site": (
+        'sites = ["Corner Bakery"]',
+        "sites = []",
+        "receivers.2.sites",
+        "must name at least one",
+    ),
     "a receiver of an unknown site": (
         'sites = ["Corner Bakery"]',
         'sites = ["Corner Bakry"]',
@@ -329,8 +479,18 @@ ONE_FAULT = {
         "receivers.2.token",
         "must say where the secret is",
     ),
-    "no keywords": ("max_rating = 1", "keywords = []", "receivers.2.keywords", "must name at least one"),
-    "a product that is no list": ("max_rating = 1", 'products = "b1"', "receivers.2.products", "must be a list"),
+    "no keywords": (
+        "max_rating = 1",
+        "keywords = []",
+        "receivers.2.keywords",
+        "must name at least one",
+    ),
+    "a product that is no list": (
+        "max_rating = 1",
+        'products = "b1"',
+        "receivers.2.products",
+        "must be a list",
+    ),
     "no time of day": (
         QUIET,
         'quiet = {from = "22:00", to = "7"}',
@@ -349,7 +509,12 @@ ONE_FAULT = {
         "receivers.2.quiet.to",
         "must be a time of day",
     ),
-    "hours without a beginning": (QUIET, 'quiet = {to = "07:00"}', "receivers.2.quiet.from", "is missing"),
+    "hours without a beginning": (
+        QUIET,
+        'quiet = {to = "07:00"}',
+        "receivers.2.quiet.from",
+        "is missing",
+    ),
     "hours that are none": (
         QUIET,
         'quiet = {from = "22:00", to = "22:00"}',
@@ -386,12 +551,19 @@ ONE_FAULT = {
         "receivers.2.quiet.day",
         "did you mean days?",
     ),
-    "a site like no other": ('sites = ["Corner Bakery"]', 'sites = ["Zoo"]', "receivers.2.sites.1", 'is no site "Zoo"'),
+    "a site like no other": (
+        'sites = ["Corner Bakery"]',
+        'sites = ["Zoo"]',
+        "receivers.2.sites.1",
+        'is no site "Zoo"',
+    ),
 }
 
 
 @pytest.mark.parametrize(("old", "new", "key", "phrase"), ONE_FAULT.values(), ids=ONE_FAULT.keys())
-def test_a_fault_is_told_with_its_key(faults: Faults, old: str, new: str, key: str, phrase: str) -> None:
+def test_a_fault_is_told_with_its_key(
+    faults: Faults, old: str, new: str, key: str, phrase: str
+) -> None:
     [problem] = faults(changed(old, new))
     assert problem.startswith(f"{key}: ")
     assert phrase in problem
@@ -410,14 +582,18 @@ TWO_OF_A_KIND = {
 
 
 @pytest.mark.parametrize(("old", "new", "key"), TWO_OF_A_KIND.values(), ids=TWO_OF_A_KIND.keys())
-def test_two_of_the_same_name_or_id_are_both_told(faults: Faults, old: str, new: str, key: str) -> None:
+def test_two_of_the_same_name_or_id_are_both_told(
+    faults: Faults, old: str, new: str, key: str
+) -> None:
     told = faults(changed(old, new))
     assert [problem.split(": ")[0] for problem in told] == [key.format(1), key.format(2)]
     assert all("each needs its own" in problem for problem in told)
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("smtp", "receivers.1.email"), ("slack", "receivers.2.slack")], ids=["smtp", "slack"]
+    ("name", "key"),
+    [("smtp", "receivers.1.email"), ("slack", "receivers.2.slack")],
+    ids=["smtp", "slack"],
 )
 def test_a_receiver_needs_the_table_of_its_service(faults: Faults, name: str, key: str) -> None:
     without = re.sub(rf"\[{name}\]\n([^\[].*\n)+", "", FULL)
@@ -435,10 +611,13 @@ def test_a_receiver_with_a_token_of_its_own_needs_no_table(load: Load) -> None:
 
 
 @pytest.mark.parametrize("secrets", [True, False], ids=["with secrets", "without secrets"])
-def test_receivers_share_a_workspace_where_they_name_the_same_token(load: Load, *, secrets: bool) -> None:
+def test_receivers_share_a_workspace_where_they_name_the_same_token(
+    load: Load, *, secrets: bool
+) -> None:
     more = [("b", "env:SLACK"), ("c", "env:SMTP"), ("d", "env:SMTP")]
     text = LEAST + "".join(
-        f'[[receivers]]\nname = "{name}"\nslack = "C22"\ntoken = "{token}"\n' for name, token in more
+        f'[[receivers]]\nname = "{name}"\nslack = "C22"\ntoken = "{token}"\n'
+        for name, token in more
     )
     config = load(text, secrets=secrets)
     assert [config.service(receiver, "slack") for receiver in config.receivers] == [
@@ -451,7 +630,9 @@ def test_receivers_share_a_workspace_where_they_name_the_same_token(load: Load, 
 
 @pytest.mark.parametrize("name", ["sites", "receivers"])
 @pytest.mark.parametrize("empty", [True, False], ids=["an empty list", "nothing"])
-def test_at_least_one_site_and_one_receiver_are_needed(faults: Faults, name: str, *, empty: bool) -> None:
+def test_at_least_one_site_and_one_receiver_are_needed(
+    faults: Faults, name: str, *, empty: bool
+) -> None:
     without = re.sub(rf"\[\[{name}\]\]\n([^\[].*\n)+", "", LEAST)
     [problem] = faults(f"{name} = []\n{without}" if empty else without)
     assert problem.startswith(f"{name}: ")
@@ -485,9 +666,15 @@ def test_every_unknown_site_of_a_receiver_is_told(faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        pytest.param('email = ["owner@example.com"]', 'email = "owner@example.com"', id="an address that is no list"),
+        pytest.param(
+            'email = ["owner@example.com"]',
+            'email = "owner@example.com"',
+            id="an address that is no list",
+        ),
         pytest.param('email = ["owner@example.com"]', "email = []", id="an empty list"),
-        pytest.param('sites = ["Corner Bakery"]', 'sites = "Corner Bakery"', id="a site that is no list"),
+        pytest.param(
+            'sites = ["Corner Bakery"]', 'sites = "Corner Bakery"', id="a site that is no list"
+        ),
     ],
 )
 def test_a_fault_of_a_list_is_told_in_words_for_people(faults: Faults, old: str, new: str) -> None:
@@ -561,7 +748,9 @@ def test_a_duration_is_a_number_and_a_unit(load: Load, text: str, span: timedelt
 )
 def test_anything_else_is_no_duration(faults: Faults, value: str) -> None:
     [problem] = faults(changed('rescan_every = "1h"', f"rescan_every = {value}"))
-    assert problem.startswith('poll.rescan_every: must be a duration such as "90s", "5m", "2h" or "30d"')
+    assert problem.startswith(
+        'poll.rescan_every: must be a duration such as "90s", "5m", "2h" or "30d"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -601,13 +790,17 @@ def test_a_base_url_is_https_or_of_this_machine(faults: Faults, url: str, phrase
     assert problem.startswith(f"slack.base_url: {phrase}")
 
 
-@pytest.mark.parametrize("url", ["https://:password@example.com", "https://exam ple.com", "https://example.com/#x"])
+@pytest.mark.parametrize(
+    "url", ["https://:password@example.com", "https://exam ple.com", "https://example.com/#x"]
+)
 def test_a_base_url_has_a_host_and_a_path_and_nothing_else(faults: Faults, url: str) -> None:
     [problem] = faults(changed('base_url = "https://slack.com/api/"', f'base_url = "{url}"'))
     assert problem.startswith("slack.base_url: must be an address")
 
 
-@pytest.mark.parametrize("sender", ["Alerts <a@example.com>, b@example.com", "a@example.com, b@example.com"])
+@pytest.mark.parametrize(
+    "sender", ["Alerts <a@example.com>, b@example.com", "a@example.com, b@example.com"]
+)
 def test_a_sender_is_one_address(faults: Faults, sender: str) -> None:
     [problem] = faults(changed('from = "Review alerts <alerts@example.com>"', f'from = "{sender}"'))
     assert problem.startswith("smtp.from: ")
@@ -625,7 +818,9 @@ def test_paths_are_relative_to_the_config_and_not_to_where_it_is_read(
 
 
 def test_an_absolute_path_stays_as_it_is(load: Load) -> None:
-    assert load(LEAST.replace("state.db", "/var/lib/alerter/state.db")).state == Path("/var/lib/alerter/state.db")
+    assert load(LEAST.replace("state.db", "/var/lib/alerter/state.db")).state == Path(
+        "/var/lib/alerter/state.db"
+    )
 
 
 def test_a_templates_folder_that_cannot_be_looked_at_is_a_fault(faults: Faults) -> None:
@@ -664,20 +859,31 @@ NO_SECRET = {
     "a variable that is not set": ("env:NOT_SET", "the environment variable NOT_SET is not set"),
     "an empty variable": ("env:EMPTY", "the environment variable EMPTY is not set"),
     "a blank variable": ("env:BLANK", "env:BLANK is empty"),
-    "a variable of two lines": ("env:TWO", "env:TWO is empty or has a character that no secret has"),
+    "a variable of two lines": (
+        "env:TWO",
+        "env:TWO is empty or has a character that no secret has",
+    ),
     "no file": ("file:none", "file:none cannot be read: No such file or directory"),
     "a folder": ("file:.", "file:. cannot be read: Is a directory"),
     "an empty file": ("file:empty", "file:empty is empty"),
     "a file that is no text": ("file:binary", "file:binary cannot be read: not text"),
-    "no folder of credentials": ("credential:wix", "LoadCredential has not set CREDENTIALS_DIRECTORY"),
-    "a secret itself": ("wix-key-itself", 'must say where the secret is: "env:NAME", "file:PATH" or "credential:NAME"'),
+    "no folder of credentials": (
+        "credential:wix",
+        "LoadCredential has not set CREDENTIALS_DIRECTORY",
+    ),
+    "a secret itself": (
+        "wix-key-itself",
+        'must say where the secret is: "env:NAME", "file:PATH" or "credential:NAME"',
+    ),
     "a source without a name": ("env:", "must say where the secret is"),
     "an unknown source": ("vault:wix", "must say where the secret is"),
 }
 
 
 @pytest.mark.parametrize(("value", "phrase"), NO_SECRET.values(), ids=NO_SECRET.keys())
-def test_a_secret_that_is_not_there_is_a_fault(faults: Faults, tmp_path: Path, value: str, phrase: str) -> None:
+def test_a_secret_that_is_not_there_is_a_fault(
+    faults: Faults, tmp_path: Path, value: str, phrase: str
+) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     [problem] = faults(with_key(value), SECRETS | {"EMPTY": "", "BLANK": " ", "TWO": "one\ntwo"})
@@ -686,7 +892,9 @@ def test_a_secret_that_is_not_there_is_a_fault(faults: Faults, tmp_path: Path, v
 
 
 def test_a_credential_that_systemd_did_not_load_is_a_fault(faults: Faults, tmp_path: Path) -> None:
-    [problem] = faults(with_key("credential:wix"), SECRETS | {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    [problem] = faults(
+        with_key("credential:wix"), SECRETS | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    )
     assert "the secret in credential:wix cannot be read: No such file or directory" in problem
 
 
@@ -718,7 +926,9 @@ def test_no_fault_tells_a_secret_that(load: Load, tmp_path: Path, line: str) -> 
         load(changed('api_key = "env:WIX"', line, LEAST), SECRETS | {"HUSH": HUSH})
     error = caught.value
     told = [str(error), repr(error), *error.problems, *traceback.format_exception(error)]
-    assert not [text for text in told if HUSH in text or any(secret in text for secret in SECRETS.values())]
+    assert not [
+        text for text in told if HUSH in text or any(secret in text for secret in SECRETS.values())
+    ]
 
 
 def test_a_config_never_shows_its_secrets(load: Load) -> None:
@@ -740,7 +950,9 @@ def test_a_config_never_shows_its_secrets(load: Load) -> None:
     ],
     ids=["not there", "not UTF-8", "not TOML", "a key twice"],
 )
-def test_a_file_that_cannot_be_read_is_told_by_its_path(tmp_path: Path, content: bytes | None, phrase: str) -> None:
+def test_a_file_that_cannot_be_read_is_told_by_its_path(
+    tmp_path: Path, content: bytes | None, phrase: str
+) -> None:
     path = tmp_path / "config.toml"
     if content is not None:
         path.write_bytes(content)
@@ -788,9 +1000,13 @@ SUMMARY = f'{FULL}[[summaries]]\nname = "Weekly"\nat = "Mon 09:00"\nreceivers = 
 
 
 @pytest.mark.parametrize(
-    ("at", "weekday", "hour"), [("Mon 09:00", 0, 9), ("Sun 23:59", 6, 23), ("00:00", None, 0)], ids=str
+    ("at", "weekday", "hour"),
+    [("Mon 09:00", 0, 9), ("Sun 23:59", 6, 23), ("00:00", None, 0)],
+    ids=str,
 )
-def test_a_summary_is_told_each_week_or_each_day(load: Load, at: str, weekday: int | None, hour: int) -> None:
+def test_a_summary_is_told_each_week_or_each_day(
+    load: Load, at: str, weekday: int | None, hour: int
+) -> None:
     (summary,) = load(changed('at = "Mon 09:00"', f'at = "{at}"', SUMMARY)).summaries
     assert (summary.at.weekday, summary.at.time.hour, str(summary.at)) == (weekday, hour, at)
     assert summary.receivers == ("owner",)
@@ -801,19 +1017,36 @@ def test_a_summary_is_told_each_week_or_each_day(load: Load, at: str, weekday: i
     [
         *(
             ('at = "Mon 09:00"', f'at = "{at}"', "at", "must be a day and a time such as")
-            for at in ("mon 09:00", "Monday 09:00", "Xyz 09:00", "9:00", "24:00", "09:60", "Mon  09:00", "", "Mon")
+            for at in (
+                "mon 09:00",
+                "Monday 09:00",
+                "Xyz 09:00",
+                "9:00",
+                "24:00",
+                "09:60",
+                "Mon  09:00",
+                "",
+                "Mon",
+            )
         ),
         ('at = "Mon 09:00"', "at = 09:00:00", "at", "must be a day and a time"),
         ('at = "Mon 09:00"', "", "at", "is missing"),
         ('receivers = ["owner"]', "receivers = []", "receivers", "must name at least one"),
         ('receivers = ["owner"]', 'receivers = "owner"', "receivers", "must be a list"),
         ('receivers = ["owner"]', "", "receivers", "is missing"),
-        ('receivers = ["owner"]', 'receivers = ["ownr"]', "receivers.1", 'no receiver "ownr"; did you mean "owner"?'),
+        (
+            'receivers = ["owner"]',
+            'receivers = ["ownr"]',
+            "receivers.1",
+            'no receiver "ownr"; did you mean "owner"?',
+        ),
         ('name = "Weekly"', "", "name", "is missing"),
         ('name = "Weekly"', 'name = "Weekly"\non = "Mon"', "on", "is not a known key"),
     ],
 )
-def test_a_fault_of_a_summary_is_told_with_its_key(faults: Faults, old: str, new: str, key: str, phrase: str) -> None:
+def test_a_fault_of_a_summary_is_told_with_its_key(
+    faults: Faults, old: str, new: str, key: str, phrase: str
+) -> None:
     [problem] = faults(changed(old, new, SUMMARY))
     assert problem.startswith(f"summaries.1.{key}: ")
     assert phrase in problem
@@ -821,7 +1054,10 @@ def test_a_fault_of_a_summary_is_told_with_its_key(faults: Faults, old: str, new
 
 def test_two_summaries_of_the_same_name_and_single_brackets_are_told(faults: Faults) -> None:
     twice = SUMMARY + SUMMARY.removeprefix(FULL)
-    assert [problem.split(": ")[0] for problem in faults(twice)] == ["summaries.1.name", "summaries.2.name"]
+    assert [problem.split(": ")[0] for problem in faults(twice)] == [
+        "summaries.1.name",
+        "summaries.2.name",
+    ]
     [problem] = faults(SUMMARY.replace("[[summaries]]", "[summaries]"))
     assert "[[summaries]]" in problem
 
@@ -868,11 +1104,14 @@ def test_a_name_is_shown(faults: Faults, reference: str, shown: str) -> None:
 def test_a_credential_has_the_name_of_a_file(faults: Faults, tmp_path: Path, name: str) -> None:
     environ = SECRETS | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert (
-        "must name a credential" in faults(changed('api_key = "env:WIX"', f'api_key = "credential:{name}"'), environ)[0]
+        "must name a credential"
+        in faults(changed('api_key = "env:WIX"', f'api_key = "credential:{name}"'), environ)[0]
     )
 
 
-def test_a_secret_is_read_from_a_small_regular_file_only(faults: Faults, load: Load, tmp_path: Path) -> None:
+def test_a_secret_is_read_from_a_small_regular_file_only(
+    faults: Faults, load: Load, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_text("x" * (64 * 1024 + 1))
     (tmp_path / "loop").symlink_to("loop")

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
-from alerter.check import check_exposure
+from alerter.commands.check import check_exposure
 from alerter.config import Config, load_config
 from alerter.errors import ConfigError
 
@@ -26,7 +31,11 @@ token = "env:SLACK"
 name = "support"
 slack = "C0123456789"
 """
-SECRETS = {"WIX": "wix-key-7f3a", "SLACK": "xoxb-token-91c2", "BEAT": "https://hc.example/ping/secret-3c9d?rid=1"}
+SECRETS = {
+    "WIX": "wix-key-7f3a",
+    "SLACK": "xoxb-token-91c2",
+    "BEAT": "https://hc.example/ping/secret-3c9d?rid=1",
+}
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -89,7 +98,12 @@ def test_what_is_no_place_to_listen_on_is_a_fault(load: Load, listen: str) -> No
 
 @pytest.mark.parametrize(
     "key",
-    [PEM, b64encode(PEM.encode()).decode(), b64encode(PEM.strip().encode()).decode(), PEM.replace("\n", "\r\n")],
+    [
+        PEM,
+        b64encode(PEM.encode()).decode(),
+        b64encode(PEM.strip().encode()).decode(),
+        PEM.replace("\n", "\r\n"),
+    ],
     ids=["PEM", "base64", "base64 without its last line break", "PEM of another system"],
 )
 def test_a_public_key_is_pem_or_base64_of_it(load: Load, key: str) -> None:
@@ -104,9 +118,13 @@ NO_KEYS = {
     "a private key": PRIVATE,
     "base64 of a private key": b64encode(PRIVATE.encode()).decode(),
     "half a key": PEM[: len(PEM) // 2],
-    "a key that lost a line": "\n".join(line for number, line in enumerate(PEM.split("\n")) if number != 2),
+    "a key that lost a line": "\n".join(
+        line for number, line in enumerate(PEM.split("\n")) if number != 2
+    ),
     "a key of another kind": public(ec.generate_private_key(ec.SECP256R1())),
-    "a key that is too short to trust": public(rsa.generate_private_key(public_exponent=65537, key_size=1024)),  # noqa: S505 - that is the point
+    "a key that is too short to trust": public(
+        rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - that is the point
+    ),
 }
 
 
@@ -125,7 +143,10 @@ def test_apps_need_a_place_where_their_webhooks_come_in(load: Load) -> None:
 def test_an_app_stands_there_once(load: Load) -> None:
     with pytest.raises(ConfigError) as caught:
         load(web() + app(PEM) + app(PEM))
-    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["apps.1.app_id", "apps.2.app_id"]
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "apps.1.app_id",
+        "apps.2.app_id",
+    ]
 
 
 def test_a_site_by_api_key_may_name_the_app_of_its_webhooks(load: Load) -> None:
@@ -133,11 +154,16 @@ def test_a_site_by_api_key_may_name_the_app_of_its_webhooks(load: Load) -> None:
     more = f'[[sites]]\nname = "Café"\nsite_id = "2"\n{named}instance_id = "i"\n'
     assert load(web() + app(PEM) + more).sites[1].app_id == "an-app"
     told = fault(load, web() + app(PEM) + more.replace("an-app", "an-ap"))
-    assert told == 'sites.2.app_id: there is no app "an-ap" in [[apps]]; did you mean "an-app"? (in config.toml)'
+    assert (
+        told
+        == 'sites.2.app_id: there is no app "an-ap" in [[apps]]; did you mean "an-app"? (in config.toml)'
+    )
     assert "goes without api_key" in fault(load, f'{more}app_secret = "env:WIX"\n')
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "alerts.example:8080"])
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "alerts.example:8080"]
+)
 def test_listening_beyond_this_machine_is_warned_of(load: Load, listen: str) -> None:
     [finding] = check_exposure(load(web(listen)))
     assert (finding.ok, finding.warning, finding.subject) == (True, True, "web.listen")
@@ -158,7 +184,9 @@ def test_without_the_extra_web_is_a_fault_that_names_it(
     load: Load, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    assert "web: needs packages that are not installed: pip install 'alerter[web]'" in fault(load, web())
+    assert "web: needs packages that are not installed: pip install 'alerter[web]'" in fault(
+        load, web()
+    )
     assert load("").web is None
 
 
@@ -171,7 +199,13 @@ def test_a_heartbeat_is_a_secret_address(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["secret-3c9d", "http://example.com/secret-3c9d", "ftp://a/secret-3c9d", "https://a/#secret-3c9d"]
+    "url",
+    [
+        "secret-3c9d",
+        "http://example.com/secret-3c9d",
+        "ftp://a/secret-3c9d",
+        "https://a/#secret-3c9d",
+    ],
 )
 def test_what_is_no_address_is_a_fault_that_never_shows_it(load: Load, url: str) -> None:
     told = fault(load, '[heartbeat]\nurl = "env:BEAT"\n', BEAT=url)
@@ -180,4 +214,6 @@ def test_what_is_no_address_is_a_fault_that_never_shows_it(load: Load, url: str)
 
 
 def test_an_address_in_the_config_itself_is_a_fault(load: Load) -> None:
-    assert "heartbeat.url: must say where the secret is" in fault(load, '[heartbeat]\nurl = "https://hc.example/1"\n')
+    assert "heartbeat.url: must say where the secret is" in fault(
+        load, '[heartbeat]\nurl = "https://hc.example/1"\n'
+    )

@@ -27,7 +27,10 @@ def put(
     **fields: Any,
 ) -> None:  # fmt: skip
     about = review(
-        review_id, rating, created=NOW - timedelta(days=days), **{"entity_id": "rye", "contact_id": "ada"} | fields
+        review_id,
+        rating,
+        created=NOW - timedelta(days=days),
+        **{"entity_id": "rye", "contact_id": "ada"} | fields,
     )
     with state.transaction():
         reviews.put_reviews(state, site, [Known(about, Status.BASELINE, closing=closing)], NOW)
@@ -58,7 +61,11 @@ def test_an_author_has_earlier_low_rated_reviews_of_any_age(state: State) -> Non
 
     found = context_of(state, SITE, "this", NOW)
 
-    assert (found.author_low, found.author_last, found.author_rating) == (2, NOW - timedelta(days=40), 2)
+    assert (found.author_low, found.author_last, found.author_rating) == (
+        2,
+        NOW - timedelta(days=40),
+        2,
+    )
 
 
 def test_reviews_of_nothing_by_nobody_have_nothing_in_common(state: State) -> None:
@@ -97,15 +104,22 @@ def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
 
 
 @pytest.mark.parametrize(("count", "known"), [(1, True), (2, False)], ids=["alone", "in a digest"])
-def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(state: State, count: int, known: bool) -> None:
+def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(
+    state: State, count: int, known: bool
+) -> None:
     ids = [f"r{number}" for number in range(count)]
     for review_id in ids:
         put(state, review_id)
-    raised = [Raised(Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each), [("owner", None)]) for each in ids]
+    raised = [
+        Raised(Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each), [("owner", None)])
+        for each in ids
+    ]
     with state.transaction():
         reviews.raise_alerts(state, raised, NOW)
     form = Form.ALERT if count == 1 else Form.DIGEST
-    message = outbox.claim(state, "owner", form, [due.alert for due in outbox.due(state, "owner", NOW, 9)], "uid", NOW)
+    message = outbox.claim(
+        state, "owner", form, [due.alert for due in outbox.due(state, "owner", NOW, 9)], "uid", NOW
+    )
 
     assert message
     assert len(message.entries) == count

@@ -36,7 +36,9 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
 
 
 @pytest.fixture
-def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+def path(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Path:
     return write_config(wix, slack, mailbox, extra='[poll]\nevery = "1s"')
 
 
@@ -44,7 +46,9 @@ def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSla
 async def spawn(path: Path) -> AsyncIterator[Spawn]:
     started: list[asyncio.subprocess.Process] = []
 
-    async def start(*arguments: str, before: tuple[str, ...] = (), **environ: str) -> asyncio.subprocess.Process:
+    async def start(
+        *arguments: str, before: tuple[str, ...] = (), **environ: str
+    ) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             *before,
             sys.executable,
@@ -88,7 +92,9 @@ def read_to_the_end(path: Path) -> bool:
 
 
 @asynccontextmanager
-async def watching(spawn: Spawn, wix: EmbeddedWix, rounds: int = 2) -> AsyncIterator[asyncio.subprocess.Process]:
+async def watching(
+    spawn: Spawn, wix: EmbeddedWix, rounds: int = 2
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """A daemon that has read the site for the first time."""
     before = len(wix.queries())
     process = await spawn("run")
@@ -115,9 +121,9 @@ async def test_an_idle_round_is_exactly_one_request(spawn: Spawn, wix: EmbeddedW
     async with watching(spawn, wix):
         before = len(wix.requests)
         await until(lambda: len(wix.queries()) >= before + 3)
-        assert [request.path for request in wix.requests[before:]] == ["/reviews/v1/reviews/query"] * (
-            len(wix.requests) - before
-        )
+        assert [request.path for request in wix.requests[before:]] == [
+            "/reviews/v1/reviews/query"
+        ] * (len(wix.requests) - before)
 
 
 async def test_sigterm_while_slack_hangs_ends_it_and_nothing_is_lost_or_repeated(
@@ -150,7 +156,9 @@ async def test_a_single_round_that_hangs_ends_too_when_it_is_told_to(
     assert len(slack.posts) == 1
 
 
-async def test_a_second_run_is_refused_and_an_overlapping_run_once_ends_well(spawn: Spawn, wix: EmbeddedWix) -> None:
+async def test_a_second_run_is_refused_and_an_overlapping_run_once_ends_well(
+    spawn: Spawn, wix: EmbeddedWix
+) -> None:
     async with watching(spawn, wix):
         code, out = await ended(await spawn("run"))
         assert code == 1
@@ -243,7 +251,9 @@ async def test_a_single_round_beside_a_backfill_is_made_and_the_backfill_goes_on
     assert len(slack.posts) == 1
 
 
-async def test_a_daemon_whose_lock_another_process_took_ends(spawn: Spawn, wix: EmbeddedWix, path: Path) -> None:
+async def test_a_daemon_whose_lock_another_process_took_ends(
+    spawn: Spawn, wix: EmbeddedWix, path: Path
+) -> None:
     async with watching(spawn, wix) as process:
         (path.parent / "state.db.lock").unlink()
         with Lock(path.parent / "state.db") as lock:
@@ -266,7 +276,9 @@ async def test_a_kill_between_the_service_taking_a_message_and_the_mark_repeats_
     async with watching(spawn, wix):
         await until(lambda: any(call.method == "conversations.history" for call in slack.requests))
         wix.add(SITE, STALE)
-        await until(lambda: len(slack.posts) == 2 and len({mail.message_id for mail in mailbox.mails}) == 2)
+        await until(
+            lambda: len(slack.posts) == 2 and len({mail.message_id for mail in mailbox.mails}) == 2
+        )
     assert len({str(post.metadata) for post in slack.posts}) == 2
 
 
@@ -284,7 +296,9 @@ async def test_a_backfill_beside_the_daemon_waits_until_it_has_told(
     assert len(slack.posts) == len(mailbox.mails) == 1
 
 
-async def test_a_state_file_of_a_newer_version_is_refused_and_left_as_it_is(spawn: Spawn, path: Path) -> None:
+async def test_a_state_file_of_a_newer_version_is_refused_and_left_as_it_is(
+    spawn: Spawn, path: Path
+) -> None:
     file = path.parent / "state.db"
     with State.open(file, migrate=True) as state:
         state.execute(
@@ -308,7 +322,9 @@ async def test_a_state_file_that_cannot_be_opened_is_told_once_however_often_the
         assert code == 1
         assert "is not a state file" in out
         assert "Traceback" not in out
-    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: alerter does not start"]
+    assert [mail.subject for mail in mailbox.mails] == [
+        "alerter is in trouble: alerter does not start"
+    ]
     assert "is not a state file" in mailbox.mails[0].text
     assert len(slack.posts) == 1
 
@@ -325,11 +341,16 @@ async def test_a_state_file_that_cannot_be_opened_is_told_once_however_often_the
 async def test_a_disk_that_is_full_when_the_daemon_starts_is_told_and_no_traceback(
     spawn: Spawn, slack: EmbeddedSlack, mailbox: Mailbox, path: Path, there: bool
 ) -> None:
-    no_coverage = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}  # it writes files too
+    no_coverage = {
+        "COVERAGE_PROCESS_START": "",
+        "COVERAGE_PROCESS_CONFIG": "",
+    }  # it writes files too
     if there:
         assert (await ended(await spawn("run", "--once")))[0] == 0
     for _ in range(2):
-        process = await spawn("run", before=("sh", "-c", 'ulimit -f 0 && exec "$@"', "sh"), **no_coverage)
+        process = await spawn(
+            "run", before=("sh", "-c", 'ulimit -f 0 && exec "$@"', "sh"), **no_coverage
+        )
         code, out = await ended(process)
         assert code == 1
         assert "Traceback" not in out
@@ -371,7 +392,10 @@ async def test_a_start_waits_for_a_process_that_writes_to_the_state_file_and_end
 ) -> None:
     file = path.parent / "state.db"
     State.open(file, migrate=True).close()
-    with notified(tmp_path / "notify") as said, closing(sqlite3.connect(file, isolation_level=None)) as other:
+    with (
+        notified(tmp_path / "notify") as said,
+        closing(sqlite3.connect(file, isolation_level=None)) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         assert (await ended(await spawn("run", "--once")))[0] == 1
         for end in (lambda process: process.terminate(), lambda _: other.execute("ROLLBACK")):
@@ -385,7 +409,9 @@ async def test_a_start_waits_for_a_process_that_writes_to_the_state_file_and_end
     assert not mailbox.mails
 
 
-async def test_everything_it_writes_is_for_its_user_only(spawn: Spawn, wix: EmbeddedWix, path: Path) -> None:
+async def test_everything_it_writes_is_for_its_user_only(
+    spawn: Spawn, wix: EmbeddedWix, path: Path
+) -> None:
     async with watching(spawn, wix):
         modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("state.db*")}
     assert set(modes) == {"state.db", "state.db-wal", "state.db-shm", "state.db.lock"}
@@ -397,7 +423,9 @@ async def test_webhooks_come_in_beside_the_rounds_and_a_slow_client_holds_up_no_
 ) -> None:
     port = free_port()
     async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix") as webhooks:
-        path.write_text(path.read_text().replace('every = "1s"', 'every = "1h"') + listening(port, webhooks))
+        path.write_text(
+            path.read_text().replace('every = "1s"', 'every = "1h"') + listening(port, webhooks)
+        )
         async with watching(spawn, wix, rounds=1) as process:
             webhooks.watch(wix.sites[SITE], "an-instance")
             await until(lambda: read_to_the_end(path))
@@ -446,13 +474,18 @@ async def test_a_port_in_use_is_told_and_ends_the_run(path: Path, spawn: Spawn) 
         path.write_text(f'{path.read_text()}\n[web]\nlisten = "{listen}"\n')
         code, out = await ended(await spawn("run"))
     assert code == 1
-    assert out == f"alerter: cannot listen on {listen}: Address already in use; name another place in [web] listen\n"
+    assert (
+        out
+        == f"alerter: cannot listen on {listen}: Address already in use; name another place in [web] listen\n"
+    )
 
 
 async def test_a_summary_that_was_missed_while_down_leaves_once_at_the_next_start(
     spawn: Spawn, wix: EmbeddedWix, path: Path, mailbox: Mailbox
 ) -> None:
-    path.write_text(f'{path.read_text()}\n[[summaries]]\nname = "Daily"\nat = "09:00"\nreceivers = ["owner"]\n')
+    path.write_text(
+        f'{path.read_text()}\n[[summaries]]\nname = "Daily"\nat = "09:00"\nreceivers = ["owner"]\n'
+    )
     async with watching(spawn, wix) as process:
         process.terminate()
         await ended(process)

@@ -55,7 +55,10 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
     created = "2026-01-01T12:00:00.000Z"
     reviews.write_text(
         "".join(
-            json.dumps({"id": f"r{number}", "createdDate": created, "content": {"rating": 1 + number % 5}}) + "\n"
+            json.dumps(
+                {"id": f"r{number}", "createdDate": created, "content": {"rating": 1 + number % 5}}
+            )
+            + "\n"
             for number in range(50)
         )
     )
@@ -67,11 +70,15 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
             while b"C0123456789" not in printed:
                 printed += await serving.stdout.readline()
         (tmp_path / "config.toml").write_bytes(printed)
-        added = [line.split()[-1] for line in printed.decode().splitlines() if "/demo/reviews" in line]
+        added = [
+            line.split()[-1] for line in printed.decode().splitlines() if "/demo/reviews" in line
+        ]
         sites = tomllib.loads(printed.decode())["sites"]
         assert ["api_key" in site for site in sites] == [True, False]
         assert {"app_id", "app_secret", "instance_id"} <= set(sites[1])
-        assert all(secret.startswith("file:/") for secret in (sites[0]["api_key"], sites[1]["app_secret"]))
+        assert all(
+            secret.startswith("file:/") for secret in (sites[0]["api_key"], sites[1]["app_secret"])
+        )
 
         assert (await output("check", cwd=tmp_path))[0] == 0
         code, out = await output("backfill", "--since", "2018-01-01", "--dry-run", cwd=tmp_path)

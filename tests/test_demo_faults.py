@@ -30,7 +30,9 @@ async def wix() -> AsyncIterator[EmbeddedWix]:
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
     no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    async with httpx.AsyncClient(verify=no_certificates, timeout=HANG, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=no_certificates, timeout=HANG, base_url=wix.base_url, headers=headers
+    ) as http:
         yield http
 
 
@@ -39,8 +41,12 @@ def ids(answer: httpx.Response) -> list[str]:
     return [review["id"] for review in answer.json()["reviews"]]
 
 
-async def test_faults_replace_answers_in_order_and_are_used_up(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
-    wix.faults.add("/query", Fault(status=503, body="oops"), Fault(status=429, headers={"Retry-After": "7"}))
+async def test_faults_replace_answers_in_order_and_are_used_up(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
+    wix.faults.add(
+        "/query", Fault(status=503, body="oops"), Fault(status=429, headers={"Retry-After": "7"})
+    )
     first, second, third = [await http.post(QUERY, json={}) for _ in range(3)]
     assert (first.status_code, first.text) == (503, "oops")
     assert (second.status_code, second.headers["Retry-After"]) == (429, "7")
@@ -49,7 +55,9 @@ async def test_faults_replace_answers_in_order_and_are_used_up(wix: EmbeddedWix,
     assert [each.status for each in wix.queries(SITE)] == [503, 429, 200]
 
 
-async def test_a_fault_can_last_until_it_is_cleared(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_fault_can_last_until_it_is_cleared(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.faults.always("/query", Fault(status=500))
     wix.faults.add("/count", Fault(status=502))
     assert [(await http.post(QUERY, json={})).status_code for _ in range(3)] == [500] * 3
@@ -82,11 +90,15 @@ async def test_a_fault_may_delay_garble_or_answer_for_work_that_was_done(
         (await http.post(QUERY, json={})).json()
     assert (await http.post(QUERY, json={})).headers["Content-Type"].startswith("text/html")
     wix.faults.add("/reply", Fault(status=500, done=True))
-    assert (await http.patch("/reviews/v1/reviews/a/reply", json={"message": "Sorry"})).status_code == 500
+    assert (
+        await http.patch("/reviews/v1/reviews/a/reply", json={"message": "Sorry"})
+    ).status_code == 500
     assert (await http.get("/reviews/v1/reviews/a")).json()["review"]["reply"]["message"] == "Sorry"
 
 
-async def test_it_stops_at_once_and_starts_again_on_the_same_port(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_it_stops_at_once_and_starts_again_on_the_same_port(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.faults.add("/query", Fault(delay=10 * HANG))
     hanging = asyncio.create_task(http.post(QUERY, json={}))
     await until(lambda: wix.requests)
@@ -105,11 +117,16 @@ async def test_a_redirect_names_another_address(wix: EmbeddedWix, http: httpx.As
     for status in (301, 302, 307, 308):
         wix.faults.add("/reply", redirect("http://elsewhere.example/x", status))
         answer = await http.patch("/reviews/v1/reviews/a/reply", json={"message": "Sorry"})
-        assert (answer.status_code, answer.headers["Location"]) == (status, "http://elsewhere.example/x")
+        assert (answer.status_code, answer.headers["Location"]) == (
+            status,
+            "http://elsewhere.example/x",
+        )
     assert "reply" not in wix.sites[SITE].reviews.get("a").review  # type: ignore[union-attr]
 
 
-async def test_a_bomb_is_small_on_the_wire_and_large_when_decoded(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_bomb_is_small_on_the_wire_and_large_when_decoded(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.faults.add("/query", bomb(5_000_000))
     answer = await http.post(QUERY, json={})
     assert int(answer.headers["Content-Length"]) < 10_000
@@ -133,7 +150,9 @@ async def test_an_answer_goes_on_until_the_client_hangs_up(
 
 
 @pytest.mark.parametrize("name", NONSENSE)
-async def test_an_answer_may_be_nonsense(wix: EmbeddedWix, http: httpx.AsyncClient, name: str) -> None:
+async def test_an_answer_may_be_nonsense(
+    wix: EmbeddedWix, http: httpx.AsyncClient, name: str
+) -> None:
     wix.faults.add("/query", Fault(body=NONSENSE[name]))
     answer = await http.post(QUERY, json={})
     assert (answer.status_code, answer.content) == (200, NONSENSE[name])
@@ -151,7 +170,9 @@ async def test_a_fault_can_be_for_one_site_only(wix: EmbeddedWix, http: httpx.As
     assert (await http.post(COUNT, json={}, headers=other)).status_code == 502
 
 
-async def test_headers_alone_go_with_the_answer_of_the_service(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_headers_alone_go_with_the_answer_of_the_service(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.faults.add("/query", Fault(headers={"Set-Cookie": "d=1"}))
     answer = await http.post(QUERY, json={})
     assert answer.headers["Set-Cookie"] == "d=1"

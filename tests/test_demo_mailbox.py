@@ -52,7 +52,9 @@ def mail(subject: str = "Hello") -> EmailMessage:
 
 
 def client(mailbox: Mailbox, **options: Any) -> aiosmtplib.SMTP:
-    return aiosmtplib.SMTP(hostname=mailbox.host, port=mailbox.port, timeout=HANG, **{"start_tls": False, **options})
+    return aiosmtplib.SMTP(
+        hostname=mailbox.host, port=mailbox.port, timeout=HANG, **{"start_tls": False, **options}
+    )
 
 
 async def send(mailbox: Mailbox, **options: Any) -> dict[str, aiosmtplib.SMTPResponse]:
@@ -83,8 +85,12 @@ async def test_a_mail_is_kept_as_it_came(mailbox: Mailbox) -> None:
 async def test_a_mail_without_parts_or_headers_is_kept_too(mailbox: Mailbox) -> None:
     async with client(mailbox) as smtp:
         await smtp.sendmail("a@example.com", ["b@example.com"], b"\r\nbody\r\n")
-        await smtp.sendmail("a@example.com", ["b@example.com"], b"Content-Type: image/png\r\n\r\nx\r\n")
-    assert [(kept.subject, kept.message_id, kept.html) for kept in mailbox.mails] == [("", "", "")] * 2
+        await smtp.sendmail(
+            "a@example.com", ["b@example.com"], b"Content-Type: image/png\r\n\r\nx\r\n"
+        )
+    assert [(kept.subject, kept.message_id, kept.html) for kept in mailbox.mails] == [
+        ("", "", "")
+    ] * 2
     assert [kept.text for kept in mailbox.mails] == ["body\n", ""]
     assert mailbox.sessions == 1
 
@@ -95,7 +101,10 @@ async def test_a_mail_comes_in_over_tls_with_a_password(
 ) -> None:
     login: dict[str, Any] = {"username": "alerts", "password": "schlüssel"}
     async with Mailbox(security=security, ssl_context=server_context, **login) as mailbox:
-        secure: dict[str, Any] = {"tls_context": trusting, security.replace("starttls", "start_tls"): True}
+        secure: dict[str, Any] = {
+            "tls_context": trusting,
+            security.replace("starttls", "start_tls"): True,
+        }
         if security == "tls":
             secure = {"tls_context": trusting, "use_tls": True}
         assert await send(mailbox, **secure, **login) == {}
@@ -112,7 +121,9 @@ async def test_a_mail_comes_in_over_tls_with_a_password(
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 async def test_a_client_that_does_not_trust_the_certificate_leaves_no_mess(
-    security: Literal["starttls", "tls"], server_context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+    security: Literal["starttls", "tls"],
+    server_context: ssl.SSLContext,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     secure: dict[str, Any] = {"start_tls": True} if security == "starttls" else {"use_tls": True}
     suspicious = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -146,7 +157,9 @@ def test_tls_needs_a_context() -> None:
 async def test_a_refused_address_is_left_out(mailbox: Mailbox) -> None:
     mailbox.refuse["bob@example.com"] = "550 5.1.1 no such user"
     refused = await send(mailbox)
-    assert {address: response.code for address, response in refused.items()} == {"bob@example.com": 550}
+    assert {address: response.code for address, response in refused.items()} == {
+        "bob@example.com": 550
+    }
     assert mailbox.mails[0].recipients == ("ann@example.com",)
     mailbox.refuse["ann@example.com"] = "451 4.2.0 later"
     with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as everybody:
@@ -174,7 +187,9 @@ async def test_an_address_beyond_ascii_has_to_say_so(mailbox: Mailbox) -> None:
         assert refused.value.code == 553
 
 
-async def test_replies_to_data_are_used_up_in_order_and_their_mails_not_kept(mailbox: Mailbox) -> None:
+async def test_replies_to_data_are_used_up_in_order_and_their_mails_not_kept(
+    mailbox: Mailbox,
+) -> None:
     mailbox.data_replies.extend(["451 4.3.0 later", "554 5.7.1 spam"])
     for code in (451, 554):
         with pytest.raises(aiosmtplib.SMTPDataError) as refused:
@@ -206,7 +221,9 @@ async def test_a_connection_dropped_at_the_end_leaves_the_client_in_doubt(
 
 async def test_a_connection_may_be_dropped_or_refused_at_the_start(mailbox: Mailbox) -> None:
     mailbox.drop.append("connect")
-    with pytest.raises((aiosmtplib.SMTPConnectError, aiosmtplib.SMTPServerDisconnected, ConnectionError)):
+    with pytest.raises(
+        (aiosmtplib.SMTPConnectError, aiosmtplib.SMTPServerDisconnected, ConnectionError)
+    ):
         await send(mailbox)
     mailbox.greeting = "554 5.3.2 no mail here"
     with pytest.raises(aiosmtplib.SMTPConnectResponseError) as refused:
@@ -245,7 +262,10 @@ async def test_it_stops_at_once_with_clients_connected_and_hanging(
             "starttls": {"start_tls": True, "tls_context": trusting},
             "tls": {"use_tls": True, "tls_context": trusting},
         }[security]
-        async with asyncio.timeout(HANG), Mailbox(security=security, ssl_context=context) as mailbox:
+        async with (
+            asyncio.timeout(HANG),
+            Mailbox(security=security, ssl_context=context) as mailbox,
+        ):
             mailbox.hang = 10 * HANG
             idle = client(mailbox, **options)
             await idle.connect()
@@ -262,7 +282,9 @@ async def test_many_mails_come_in_over_many_connections(mailbox: Mailbox) -> Non
     async def several(number: int) -> None:
         async with client(mailbox) as smtp:
             for _ in range(20):
-                await smtp.sendmail("a@example.com", ["b@example.com"], f"Subject: {number}\r\n\r\nx\r\n".encode())
+                await smtp.sendmail(
+                    "a@example.com", ["b@example.com"], f"Subject: {number}\r\n\r\nx\r\n".encode()
+                )
 
     await asyncio.gather(*(several(number) for number in range(10)))
     assert (len(mailbox.mails), mailbox.sessions) == (200, 10)

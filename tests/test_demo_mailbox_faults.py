@@ -32,7 +32,9 @@ def mail(subject: str = "Hello") -> EmailMessage:
 
 
 def client(mailbox: Mailbox, **options: Any) -> aiosmtplib.SMTP:
-    return aiosmtplib.SMTP(hostname=mailbox.host, port=mailbox.port, timeout=HANG, start_tls=False, **options)
+    return aiosmtplib.SMTP(
+        hostname=mailbox.host, port=mailbox.port, timeout=HANG, start_tls=False, **options
+    )
 
 
 async def send(mailbox: Mailbox, subject: str = "Hello", **options: Any) -> Any:
@@ -44,18 +46,31 @@ async def conversation(mailbox: Mailbox) -> dict[str, bytes]:
     """Say each command to the mailbox, and return the first line that came back."""
     reader, writer = await asyncio.open_connection(mailbox.host, mailbox.port)
     lines = {"CONNECT": await reader.readline()}
-    said = ["EHLO me", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "DATA", ".", "NOOP", "RSET", "QUIT"]
+    said = [
+        "EHLO me",
+        "MAIL FROM:<a@example.com>",
+        "RCPT TO:<b@example.com>",
+        "DATA",
+        ".",
+        "NOOP",
+        "RSET",
+        "QUIT",
+    ]
     for line in said:
         writer.write(f"{line}\r\n".encode())
         name = line.split()[0]
         lines[name] = (await reader.readline()).partition(b": queued")[0]
-        while name == "EHLO" and lines[name][3:4] == b"-" and (await reader.readline())[3:4] == b"-":
+        while (
+            name == "EHLO" and lines[name][3:4] == b"-" and (await reader.readline())[3:4] == b"-"
+        ):
             pass
     writer.close()
     return lines
 
 
-@pytest.mark.parametrize("command", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", ".", "NOOP", "RSET", "QUIT"])
+@pytest.mark.parametrize(
+    "command", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", ".", "NOOP", "RSET", "QUIT"]
+)
 async def test_any_command_is_answered_with_any_bytes(mailbox: Mailbox, command: str) -> None:
     usual = await conversation(mailbox)
     raw = usual[command][:3] + b" caf\xe9 \x1b[2J \xff"
@@ -71,9 +86,12 @@ async def test_a_mail_whose_250_is_not_utf8_is_kept(mailbox: Mailbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("MAIL", 452), ("MAIL", 550), ("RCPT", 451), ("DATA", 451), ("DATA", 554), (".", 552)]
+    ("command", "code"),
+    [("MAIL", 452), ("MAIL", 550), ("RCPT", 451), ("DATA", 451), ("DATA", 554), (".", 552)],
 )
-async def test_a_refused_command_is_not_carried_out(mailbox: Mailbox, command: str, code: int) -> None:
+async def test_a_refused_command_is_not_carried_out(
+    mailbox: Mailbox, command: str, code: int
+) -> None:
     mailbox.faults.always(command, Reply(f"{code}-one\r\n{code} two".encode()))
     with pytest.raises(aiosmtplib.SMTPException) as refused:
         await send(mailbox)

@@ -12,15 +12,56 @@ from alerter.demo.page import render_page
 from alerter.demo.slack import Post
 from alerter.demo.slack_workspace import Edit
 
-HOSTILE = (
-    """</pre></iframe><script>alert(1)</script>"><img src=x onerror=alert(2)> <!channel> <javascript:alert(3)|x>"""
-)
+HOSTILE = """</pre></iframe><script>alert(1)</script>"><img src=x onerror=alert(2)> <!channel> <javascript:alert(3)|x>"""
 TAGS = {
-    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "main", "section", "article", "div", "p"),
-    *("dl", "dt", "dd", "iframe", "details", "summary", "pre", "a", "b", "i", "s", "code", "blockquote", "hr", "span"),
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "h2",
+        "h3",
+        "main",
+        "section",
+        "article",
+        "div",
+        "p",
+    ),
+    *(
+        "dl",
+        "dt",
+        "dd",
+        "iframe",
+        "details",
+        "summary",
+        "pre",
+        "a",
+        "b",
+        "i",
+        "s",
+        "code",
+        "blockquote",
+        "hr",
+        "span",
+    ),
     *("ul", "ol", "li"),
 }
-ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "sandbox", "title", "srcdoc", "open", "href"}
+ATTRIBUTES = {
+    "lang",
+    "charset",
+    "http-equiv",
+    "content",
+    "name",
+    "class",
+    "sandbox",
+    "title",
+    "srcdoc",
+    "open",
+    "href",
+}
 ATTRIBUTES |= {"rel"}
 
 
@@ -69,7 +110,11 @@ def everything(text: str) -> list[dict[str, Any]]:
     picture = {"type": "image", "image_url": text, "alt_text": text}
     button = {"type": "button", "text": plain, "url": text}
     inline = [
-        {"type": "text", "text": text, "style": {"bold": True, "italic": True, "strike": True, "code": True}},
+        {
+            "type": "text",
+            "text": text,
+            "style": {"bold": True, "italic": True, "strike": True, "code": True},
+        },
         {"type": "link", "url": text, "text": text},
         {"type": "link", "url": text},
         {"type": "emoji", "name": text},
@@ -78,8 +123,14 @@ def everything(text: str) -> list[dict[str, Any]]:
         {"type": "usergroup", "usergroup_id": text},
     ]
     section = {"type": "rich_text_section", "elements": inline}
-    kinds = [{"type": f"rich_text_{kind}", "elements": inline} for kind in ("section", "quote", "preformatted")]
-    lists = [{"type": "rich_text_list", "style": style, "elements": [section]} for style in ("bullet", "ordered")]
+    kinds = [
+        {"type": f"rich_text_{kind}", "elements": inline}
+        for kind in ("section", "quote", "preformatted")
+    ]
+    lists = [
+        {"type": "rich_text_list", "style": style, "elements": [section]}
+        for style in ("bullet", "ordered")
+    ]
     return [
         {"type": "section", "text": marked, "fields": [plain, marked], "accessory": button},
         {"type": "header", "text": plain},
@@ -93,7 +144,9 @@ def everything(text: str) -> list[dict[str, Any]]:
 
 
 def test_a_mail_is_shown_as_a_client_shows_it() -> None:
-    page = Reader(render_page([mail("Plain ä", "<p>Rich <b>ä</b></p>", "Grüße")], [], title="What <you> got"))
+    page = Reader(
+        render_page([mail("Plain ä", "<p>Rich <b>ä</b></p>", "Grüße")], [], title="What <you> got")
+    )
     for words in (
         "What <you> got",
         "Alerts <alerts@example.com>",
@@ -118,7 +171,13 @@ def test_a_mail_without_html_or_headers_shows_its_text() -> None:
 
 
 def test_a_slack_message_is_shown_block_by_block() -> None:
-    page = show(post(*everything("https://x.example/?a=1&b=2"), thread_ts="1", edits=[Edit("before", [], None)]))
+    page = show(
+        post(
+            *everything("https://x.example/?a=1&b=2"),
+            thread_ts="1",
+            edits=[Edit("before", [], None)],
+        )
+    )
     assert "#reviews · 2026-11-23 12:00:00 UTC · edited" in page.words
     assert page.all("article") == [{"class": "reply"}]
     assert {link["href"] for link in page.all("a")} == {"https://x.example/?a=1&b=2"}
@@ -146,7 +205,9 @@ def test_slack_markup_is_read(text: str, html: str) -> None:
     assert f'<div class="words">{html}</div>' in render_page([], [post(text=text)], title="Demo")
 
 
-@pytest.mark.parametrize("text", [HOSTILE, "`*" + HOSTILE + "*`", "javascript:alert(1)", "\0<\1>&lt;b&gt;"])
+@pytest.mark.parametrize(
+    "text", [HOSTILE, "`*" + HOSTILE + "*`", "javascript:alert(1)", "\0<\1>&lt;b&gt;"]
+)
 def test_hostile_text_does_nothing_anywhere(text: str) -> None:
     head = text.replace("\0", "").replace("\1", "")
     mails = [mail(text, text, head), mail(head, f"<p>{text}</p>")]

@@ -75,7 +75,9 @@ HEADER = {"type": "header", "text": plain("Title")}
 
 async def test_bad_blocks_are_answered_with_the_place(client: AsyncWebClient) -> None:
     with pytest.raises(SlackApiError) as caught:
-        await client.chat_postMessage(channel=ROOM, text="x", blocks=[{"type": "section", "text": plain("")}])
+        await client.chat_postMessage(
+            channel=ROOM, text="x", blocks=[{"type": "section", "text": plain("")}]
+        )
     answer = caught.value.response
     assert answer.status_code == 200
     fault = "must be more than 0 characters [json-pointer:/blocks/0/text/text]"
@@ -83,46 +85,80 @@ async def test_bad_blocks_are_answered_with_the_place(client: AsyncWebClient) ->
     assert answer["response_metadata"]["messages"] == [f"[ERROR] {fault}"]
 
 
-async def test_the_text_of_all_blocks_together_is_limited(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_the_text_of_all_blocks_together_is_limited(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     blocks = [{"type": "section", "text": plain("x" * 2268)}] * 5
     await client.chat_postMessage(channel=ROOM, text="x", blocks=blocks)
     blocks = [*blocks, {"type": "section", "text": plain("x")}]
-    assert await error_of(client.chat_postMessage(channel=ROOM, text="x", blocks=blocks)) == "msg_blocks_too_long"
+    assert (
+        await error_of(client.chat_postMessage(channel=ROOM, text="x", blocks=blocks))
+        == "msg_blocks_too_long"
+    )
     slack.blocks_error = "invalid_blocks"
-    assert await error_of(client.chat_postMessage(channel=ROOM, text="x", blocks=blocks)) == "invalid_blocks"
+    assert (
+        await error_of(client.chat_postMessage(channel=ROOM, text="x", blocks=blocks))
+        == "invalid_blocks"
+    )
     slack.blocks_limit = 13_200
     await client.chat_postMessage(channel=ROOM, text="x", blocks=blocks)
 
 
-async def test_a_post_is_kept_as_it_came(slack: EmbeddedSlack, client: AsyncWebClient, clock: HandClock) -> None:
+async def test_a_post_is_kept_as_it_came(
+    slack: EmbeddedSlack, client: AsyncWebClient, clock: HandClock
+) -> None:
     clock.seconds = 1.5
     metadata = {"event_type": "alert", "event_payload": {"uid": "m-1"}}
-    answer = await client.chat_postMessage(channel=ROOM, text="hello", blocks=[{"type": "divider"}], metadata=metadata)
+    answer = await client.chat_postMessage(
+        channel=ROOM, text="hello", blocks=[{"type": "divider"}], metadata=metadata
+    )
     assert (answer["channel"], answer["ts"]) == (ROOM, "1795435201.500000")
     assert answer["message"]["metadata"] == metadata
     assert answer.headers["x-oauth-scopes"].startswith("chat:write,")
     (post,) = slack.posts
-    assert (post.channel, post.channel_name, post.ts, post.at) == (ROOM, "reviews", answer["ts"], 1.5)
+    assert (post.channel, post.channel_name, post.ts, post.at) == (
+        ROOM,
+        "reviews",
+        answer["ts"],
+        1.5,
+    )
     assert (post.text, post.blocks, post.metadata) == ("hello", [{"type": "divider"}], metadata)
     assert post.args["text"] == "hello"
-    assert [(call.method, call.status, call.error) for call in slack.requests] == [("chat.postMessage", 200, None)]
+    assert [(call.method, call.status, call.error) for call in slack.requests] == [
+        ("chat.postMessage", 200, None)
+    ]
 
 
-async def test_every_message_has_a_later_ts_even_where_the_clock_stands(client: AsyncWebClient) -> None:
+async def test_every_message_has_a_later_ts_even_where_the_clock_stands(
+    client: AsyncWebClient,
+) -> None:
     stamps = [(await client.chat_postMessage(channel=ROOM, text="x"))["ts"] for _ in range(3)]
     assert stamps == ["1795435200.000000", "1795435200.000001", "1795435200.000002"]
 
 
-async def test_forms_and_json_say_the_same(slack: EmbeddedSlack, http: aiohttp.ClientSession) -> None:
+async def test_forms_and_json_say_the_same(
+    slack: EmbeddedSlack, http: aiohttp.ClientSession
+) -> None:
     blocks, metadata = [{"type": "divider"}], {"event_type": "alert", "event_payload": {}}
-    form = {"channel": ROOM, "text": "ä 1", "blocks": json.dumps(blocks), "metadata": json.dumps(metadata)}
-    async with http.post(f"{slack.base_url}chat.postMessage", data={**form, "token": TOKEN}) as answer:
+    form = {
+        "channel": ROOM,
+        "text": "ä 1",
+        "blocks": json.dumps(blocks),
+        "metadata": json.dumps(metadata),
+    }
+    async with http.post(
+        f"{slack.base_url}chat.postMessage", data={**form, "token": TOKEN}
+    ) as answer:
         assert (await answer.json())["ok"]
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with http.post(f"{slack.base_url}chat.postMessage", json=form, headers=headers) as answer:
         assert (await answer.json())["ok"]
-    assert [(post.text, post.blocks, post.metadata) for post in slack.posts] == [("ä 1", blocks, metadata)] * 2
-    async with http.post(f"{slack.base_url}chat.postMessage", json={**form, "token": TOKEN}) as answer:
+    assert [(post.text, post.blocks, post.metadata) for post in slack.posts] == [
+        ("ä 1", blocks, metadata)
+    ] * 2
+    async with http.post(
+        f"{slack.base_url}chat.postMessage", json={**form, "token": TOKEN}
+    ) as answer:
         assert (await answer.json())["error"] == "not_authed"
 
 
@@ -136,12 +172,40 @@ async def test_forms_and_json_say_the_same(slack: EmbeddedSlack, http: aiohttp.C
         (b'{"text": "\xff"}', "application/json", "invalid_json"),
         (b"<x/>", "text/xml", "invalid_post_type"),
         (b"text=%ff", "application/x-www-form-urlencoded", "invalid_charset"),
-        (b"channel=C0000000001&blocks=[", "application/x-www-form-urlencoded", "invalid_blocks_format"),
-        (b"channel=C0000000001&blocks={}", "application/x-www-form-urlencoded", "invalid_blocks_format"),
-        (b'channel=C0000000001&blocks=["%5cud83d"]', "application/x-www-form-urlencoded", "invalid_blocks_format"),
-        (b"channel=C0000000001&text=x&metadata=[", "application/x-www-form-urlencoded", "invalid_metadata_format"),
+        (
+            b"channel=C0000000001&blocks=[",
+            "application/x-www-form-urlencoded",
+            "invalid_blocks_format",
+        ),
+        (
+            b"channel=C0000000001&blocks={}",
+            "application/x-www-form-urlencoded",
+            "invalid_blocks_format",
+        ),
+        (
+            b'channel=C0000000001&blocks=["%5cud83d"]',
+            "application/x-www-form-urlencoded",
+            "invalid_blocks_format",
+        ),
+        (
+            b"channel=C0000000001&text=x&metadata=[",
+            "application/x-www-form-urlencoded",
+            "invalid_metadata_format",
+        ),
     ],
-    ids=["json", "list", "NaN", "surrogate", "bytes", "xml", "charset", "blocks", "object", "half pair", "metadata"],
+    ids=[
+        "json",
+        "list",
+        "NaN",
+        "surrogate",
+        "bytes",
+        "xml",
+        "charset",
+        "blocks",
+        "object",
+        "half pair",
+        "metadata",
+    ],
 )
 async def test_what_cannot_be_read_is_refused(
     slack: EmbeddedSlack, http: aiohttp.ClientSession, body: bytes, kind: str, error: str
@@ -169,7 +233,10 @@ async def test_what_cannot_be_read_is_refused(
         ({"blocks": {}}, "invalid_blocks_format"),
         ({"metadata": "x"}, "invalid_metadata_format"),
         ({"metadata": {"event_type": "a"}}, "invalid_metadata_schema"),
-        ({"metadata": {"event_type": "a", "event_payload": {"x": "y" * 8000}}}, "metadata_too_large"),
+        (
+            {"metadata": {"event_type": "a", "event_payload": {"x": "y" * 8000}}},
+            "metadata_too_large",
+        ),
         ({"thread_ts": "1700000000"}, "invalid_thread_ts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -182,7 +249,8 @@ async def test_a_post_that_slack_would_refuse_is_refused(
     slack.add_channel("C-hidden", "hidden", member=False, private=True)
     arguments = {"channel": ROOM, "text": "x"} | change
     call = client.api_call(
-        "chat.postMessage", json={key: value for key, value in arguments.items() if value is not None}
+        "chat.postMessage",
+        json={key: value for key, value in arguments.items() if value is not None},
     )
     assert await error_of(call) == error
     assert slack.posts == []
@@ -194,7 +262,9 @@ async def test_a_text_of_forty_thousand_characters_is_posted_but_four_thousand_a
 ) -> None:
     ts = (await client.chat_postMessage(channel=ROOM, text="x" * 40_000))["ts"]
     await client.chat_update(channel=ROOM, ts=ts, text="x" * 4000)
-    assert await error_of(client.chat_update(channel=ROOM, ts=ts, text="x" * 4001)) == "msg_too_long"
+    assert (
+        await error_of(client.chat_update(channel=ROOM, ts=ts, text="x" * 4001)) == "msg_too_long"
+    )
 
 
 async def test_tokens_open_what_they_are_for(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
@@ -263,7 +333,11 @@ async def test_one_channel_takes_a_post_a_second(
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=ROOM, text="2")
     answer = caught.value.response
-    assert (answer.status_code, answer["error"], answer.headers["Retry-After"]) == (429, "ratelimited", "1")
+    assert (answer.status_code, answer["error"], answer.headers["Retry-After"]) == (
+        429,
+        "ratelimited",
+        "1",
+    )
     await client.chat_postMessage(channel="C-other", text="3")
     clock.seconds = 0.985
     await client.chat_postMessage(channel=ROOM, text="4")
@@ -274,7 +348,9 @@ async def test_an_update_replaces_what_the_message_said_and_keeps_the_rest(
     slack: EmbeddedSlack, client: AsyncWebClient
 ) -> None:
     metadata = {"event_type": "alert", "event_payload": {"uid": "m-1"}}
-    sent = await client.chat_postMessage(channel=ROOM, text="1", blocks=[{"type": "divider"}], metadata=metadata)
+    sent = await client.chat_postMessage(
+        channel=ROOM, text="1", blocks=[{"type": "divider"}], metadata=metadata
+    )
     post = slack.posts[0]
     without_text = {"channel": ROOM, "ts": sent["ts"], "blocks": [HEADER]}
     await client.api_call("chat.update", json=without_text)
@@ -288,13 +364,17 @@ async def test_an_update_replaces_what_the_message_said_and_keeps_the_rest(
     assert len(slack.posts) == 1
 
 
-async def test_an_update_that_slack_would_refuse_is_refused(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_an_update_that_slack_would_refuse_is_refused(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     ts = (await client.chat_postMessage(channel=ROOM, text="mine"))["ts"]
     theirs = slack.say(ROOM, "theirs")
     slack.add_token("xoxb-2", bot_id="B00000002")
 
     async def refusal(**args: Any) -> str:
-        return await error_of(client.api_call("chat.update", json={"channel": ROOM, "ts": ts, "text": "x"} | args))
+        return await error_of(
+            client.api_call("chat.update", json={"channel": ROOM, "ts": ts, "text": "x"} | args)
+        )
 
     assert await refusal(ts="1700000000.000001") == "message_not_found"
     assert await refusal(ts=theirs) == "cant_update_message"
@@ -319,11 +399,15 @@ async def test_an_unknown_method_is_refused(client: AsyncWebClient) -> None:
 
 
 async def test_a_fault_answers_for_slack(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
-    slack.faults.add("chat.postMessage", Fault(status=429, headers={"Retry-After": "30"}, body='{"ok": false}'))
+    slack.faults.add(
+        "chat.postMessage", Fault(status=429, headers={"Retry-After": "30"}, body='{"ok": false}')
+    )
     with pytest.raises(SlackApiError) as caught:
         await client.chat_postMessage(channel=ROOM, text="x")
     assert caught.value.response.headers["Retry-After"] == "30"
-    slack.faults.add("chat.postMessage", Fault(body='{"ok": false, "error": "fatal_error"}', done=True))
+    slack.faults.add(
+        "chat.postMessage", Fault(body='{"ok": false, "error": "fatal_error"}', done=True)
+    )
     assert await error_of(client.chat_postMessage(channel=ROOM, text="y")) == "fatal_error"
     assert [post.text for post in slack.posts] == ["y"]
     assert [call.status for call in slack.requests] == [429, 200]
@@ -343,7 +427,9 @@ async def test_a_lost_answer_may_stand_for_a_message_that_was_posted(
     assert slack.requests[0].status is None
 
 
-async def test_a_late_answer_stands_for_a_message_that_was_posted(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_a_late_answer_stands_for_a_message_that_was_posted(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     slack.faults.add("chat.postMessage", Fault(delay=10 * HANG))
     posting = asyncio.create_task(client.chat_postMessage(channel=ROOM, text="x"))
     await until(lambda: slack.posts)
@@ -352,12 +438,16 @@ async def test_a_late_answer_stands_for_a_message_that_was_posted(slack: Embedde
     assert [post.text for post in slack.posts] == ["x"]
 
 
-async def test_a_thousand_posts_are_all_kept(slack: EmbeddedSlack, http: aiohttp.ClientSession) -> None:
+async def test_a_thousand_posts_are_all_kept(
+    slack: EmbeddedSlack, http: aiohttp.ClientSession
+) -> None:
     parent = slack.say(ROOM, "parent")
     headers = {"Authorization": f"Bearer {TOKEN}"}
     blocks = [HEADER, {"type": "section", "text": plain("x" * 500)}]
     for number in range(1000):
         body = {"channel": ROOM, "text": f"{number}", "blocks": blocks, "thread_ts": parent}
-        async with http.post(f"{slack.base_url}chat.postMessage", json=body, headers=headers) as answer:
+        async with http.post(
+            f"{slack.base_url}chat.postMessage", json=body, headers=headers
+        ) as answer:
             assert answer.status == 200
     assert len(slack.posts) == 1000

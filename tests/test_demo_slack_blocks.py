@@ -26,26 +26,49 @@ def button(**more: Any) -> dict[str, Any]:
 GOOD_BLOCKS: dict[str, dict[str, Any]] = {
     "section": {"type": "section", "text": mrkdwn("x" * 3000), "block_id": "b" * 255},
     "fields": {"type": "section", "fields": [plain("x" * 2000)] * 10},
-    "accessory": {"type": "section", "text": plain(), "accessory": {"type": "button", "text": plain()}},
+    "accessory": {
+        "type": "section",
+        "text": plain(),
+        "accessory": {"type": "button", "text": plain()},
+    },
     "header": {"type": "header", "text": {**plain("x" * 150), "emoji": True}},
     "divider": {"type": "divider"},
     "context": {
         "type": "context",
-        "elements": [mrkdwn(), plain(), {"type": "image", "image_url": "https://x.example/i.png", "alt_text": "i"}],
+        "elements": [
+            mrkdwn(),
+            plain(),
+            {"type": "image", "image_url": "https://x.example/i.png", "alt_text": "i"},
+        ],
     },
     "actions": {
         "type": "actions",
         "elements": [
-            {"type": "button", "text": plain("x" * 75), "url": "https://x.example", "action_id": f"a{number}"}
+            {
+                "type": "button",
+                "text": plain("x" * 75),
+                "url": "https://x.example",
+                "action_id": f"a{number}",
+            }
             for number in range(25)
         ],
     },
-    "image": {"type": "image", "image_url": "https://x.example/i.png", "alt_text": "i", "title": plain()},
+    "image": {
+        "type": "image",
+        "image_url": "https://x.example/i.png",
+        "alt_text": "i",
+        "title": plain(),
+    },
     "rich text": rich(
         {"type": "text", "text": "*not bold* <!channel>", "style": {"bold": True}},
         {"type": "link", "url": "https://x.example", "text": "here"},
         {"type": "emoji", "name": "star"},
-        {"type": "date", "timestamp": 1_763_900_000, "format": "{date_num}", "fallback": "2025-11-23"},
+        {
+            "type": "date",
+            "timestamp": 1_763_900_000,
+            "format": "{date_num}",
+            "fallback": "2025-11-23",
+        },
         {"type": "user", "user_id": "U1"},
         {"type": "usergroup", "usergroup_id": "S1"},
         {"type": "broadcast", "range": "here"},
@@ -65,8 +88,14 @@ GOOD_BLOCKS: dict[str, dict[str, Any]] = {
 BAD_BLOCKS: dict[str, tuple[Any, str]] = {
     "no object": ("x", "must provide an object [json-pointer:/blocks/0]"),
     "no type": ({"text": plain()}, "missing required field: type [json-pointer:/blocks/0]"),
-    "unknown type": ({"type": "marquee"}, "unsupported type: marquee [json-pointer:/blocks/0/type]"),
-    "empty section": ({"type": "section"}, "must define either `text` or `fields` [json-pointer:/blocks/0]"),
+    "unknown type": (
+        {"type": "marquee"},
+        "unsupported type: marquee [json-pointer:/blocks/0/type]",
+    ),
+    "empty section": (
+        {"type": "section"},
+        "must define either `text` or `fields` [json-pointer:/blocks/0]",
+    ),
     "text as a string": (
         {"type": "section", "text": "x"},
         "must provide an object [json-pointer:/blocks/0/text]",
@@ -115,7 +144,10 @@ BAD_BLOCKS: dict[str, tuple[Any, str]] = {
         {"type": "header", "text": plain("x" * 151)},
         "must be less than 151 characters [json-pointer:/blocks/0/text/text]",
     ),
-    "header without text": ({"type": "header"}, "missing required field: text [json-pointer:/blocks/0]"),
+    "header without text": (
+        {"type": "header"},
+        "missing required field: text [json-pointer:/blocks/0]",
+    ),
     "much context": (
         {"type": "context", "elements": [plain()] * 11},
         "no more than 10 items allowed [json-pointer:/blocks/0/elements]",
@@ -140,7 +172,10 @@ BAD_BLOCKS: dict[str, tuple[Any, str]] = {
         button(url="https://x.example/" + "x" * 3000),
         "must be less than 3001 characters [json-pointer:/blocks/0/elements/0/url]",
     ),
-    "no url": (button(url="x.example"), "must be a valid URL [json-pointer:/blocks/0/elements/0/url]"),
+    "no url": (
+        button(url="x.example"),
+        "must be a valid URL [json-pointer:/blocks/0/elements/0/url]",
+    ),
     "long value": (
         button(value="x" * 2001),
         "must be less than 2001 characters [json-pointer:/blocks/0/elements/0/value]",
@@ -150,7 +185,10 @@ BAD_BLOCKS: dict[str, tuple[Any, str]] = {
         "must be less than 256 characters [json-pointer:/blocks/0/elements/0/action_id]",
     ),
     "action id twice": (
-        {"type": "actions", "elements": [{"type": "button", "text": plain(), "action_id": "a"}] * 2},
+        {
+            "type": "actions",
+            "elements": [{"type": "button", "text": plain(), "action_id": "a"}] * 2,
+        },
         "action_id already exists: a [json-pointer:/blocks/0/elements/1/action_id]",
     ),
     "unknown style": (
@@ -239,12 +277,18 @@ def test_a_bad_block_is_refused_at_its_place(block: Any, fault: str) -> None:
 
 
 def test_blocks_are_at_most_fifty_and_their_ids_unique() -> None:
-    assert faults_of([{"type": "divider"}] * 51) == ["no more than 50 items allowed [json-pointer:/blocks]"]
+    assert faults_of([{"type": "divider"}] * 51) == [
+        "no more than 50 items allowed [json-pointer:/blocks]"
+    ]
     twice = [{"type": "divider", "block_id": "a"}] * 2
     assert faults_of(twice) == ["block_id already exists: a [json-pointer:/blocks/1/block_id]"]
     assert faults_of([{"type": "divider"}] * 50) == []
 
 
 def test_the_text_of_blocks_is_measured_wherever_it_stands() -> None:
-    blocks = [GOOD_BLOCKS["section"], rich({"type": "text", "text": "12345"}), {"type": "header", "text": plain("123")}]
+    blocks = [
+        GOOD_BLOCKS["section"],
+        rich({"type": "text", "text": "12345"}),
+        {"type": "header", "text": plain("123")},
+    ]
     assert length_of(blocks) == 3008

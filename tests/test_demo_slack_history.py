@@ -68,8 +68,13 @@ async def test_a_message_to_a_person_lands_in_their_direct_channel(
     answer = await client.chat_postMessage(channel="U0000000007", text="psst")
     assert answer["channel"] == "D0000000007"
     assert (await client.conversations_open(users="U0000000007"))["channel"]["id"] == "D0000000007"
-    assert (await client.conversations_history(channel="D0000000007"))["messages"][0]["text"] == "psst"
-    assert await error_of(client.chat_update(channel="U0000000007", ts=answer["ts"], text="y")) == "channel_not_found"
+    assert (await client.conversations_history(channel="D0000000007"))["messages"][0][
+        "text"
+    ] == "psst"
+    assert (
+        await error_of(client.chat_update(channel="U0000000007", ts=answer["ts"], text="y"))
+        == "channel_not_found"
+    )
     await client.chat_update(channel="D0000000007", ts=answer["ts"], text="y")
     assert slack.posts[0].text == "y"
     assert await error_of(client.conversations_open(users="U404")) == "user_not_found"
@@ -80,7 +85,12 @@ async def test_info_tells_what_a_channel_is(slack: EmbeddedSlack, client: AsyncW
     slack.add_channel("C-old", "old", archived=True, member=False)
     await client.conversations_open(users="U0000000007")
     info = (await client.conversations_info(channel=ROOM))["channel"]
-    assert (info["id"], info["name"], info["is_member"], info["is_archived"]) == (ROOM, "reviews", True, False)
+    assert (info["id"], info["name"], info["is_member"], info["is_archived"]) == (
+        ROOM,
+        "reviews",
+        True,
+        False,
+    )
     info = (await client.conversations_info(channel="C-old"))["channel"]
     assert (info["is_member"], info["is_archived"]) == (False, True)
     info = (await client.conversations_info(channel="D0000000007"))["channel"]
@@ -94,22 +104,31 @@ async def test_history_has_the_newest_first_and_replies_only_where_they_were_bro
     metadata = {"event_type": "alert", "event_payload": {"uid": "m-1"}}
     parent = (await client.chat_postMessage(channel=ROOM, text="parent", metadata=metadata))["ts"]
     await client.chat_postMessage(channel=ROOM, text="quiet", thread_ts=parent, metadata=metadata)
-    loud = await client.chat_postMessage(channel=ROOM, text="loud", thread_ts=parent, reply_broadcast=True)
+    loud = await client.chat_postMessage(
+        channel=ROOM, text="loud", thread_ts=parent, reply_broadcast=True
+    )
     slack.say(ROOM, "thanks")
     history = await client.conversations_history(channel=ROOM)
     assert [message["text"] for message in history["messages"]] == ["thanks", "loud", "parent"]
     assert not any("metadata" in message for message in history["messages"])
     assert history["messages"][1]["subtype"] == "thread_broadcast"
-    assert (history["messages"][2]["reply_count"], history["messages"][2]["latest_reply"]) == (2, loud["ts"])
+    assert (history["messages"][2]["reply_count"], history["messages"][2]["latest_reply"]) == (
+        2,
+        loud["ts"],
+    )
     told = await client.conversations_history(channel=ROOM, include_all_metadata=True)
     assert told["messages"][2]["metadata"] == metadata
     replies = await client.conversations_replies(channel=ROOM, ts=parent, include_all_metadata=True)
     assert [message["text"] for message in replies["messages"]] == ["parent", "quiet", "loud"]
     assert replies["messages"][1]["metadata"] == metadata
     assert (await client.conversations_replies(channel=ROOM, ts=loud["ts"]))["messages"] == [
-        {key: value for key, value in message.items() if key != "metadata"} for message in replies["messages"]
+        {key: value for key, value in message.items() if key != "metadata"}
+        for message in replies["messages"]
     ]
-    assert await error_of(client.conversations_replies(channel=ROOM, ts="1700000000.000001")) == "thread_not_found"
+    assert (
+        await error_of(client.conversations_replies(channel=ROOM, ts="1700000000.000001"))
+        == "thread_not_found"
+    )
     nested = client.chat_postMessage(channel=ROOM, text="x", thread_ts=loud["ts"])
     assert await error_of(nested) == "cannot_reply_to_message"
     slack.delete(ROOM, loud["ts"])
@@ -140,7 +159,9 @@ async def test_pages_repeat_and_skip_nothing(
     assert seen == (["0", "1", "2", "3", "4", "5"] if thread else ["5", "4", "3", "2", "1", "0"])
 
 
-async def test_history_is_bounded_by_times(slack: EmbeddedSlack, client: AsyncWebClient, clock: HandClock) -> None:
+async def test_history_is_bounded_by_times(
+    slack: EmbeddedSlack, client: AsyncWebClient, clock: HandClock
+) -> None:
     stamps = []
     for clock.seconds in range(5):
         stamps.append(slack.say(ROOM, f"{clock.seconds}"))
@@ -168,8 +189,21 @@ async def test_history_is_bounded_by_times(slack: EmbeddedSlack, client: AsyncWe
         ({"limit": -1}, "invalid_arguments"),
         ({"channel": "C404"}, "channel_not_found"),
     ],
-    ids=["whole seconds", "zero", "word", "no base64", "no cursor", "word as limit", "negative limit", "channel"],
+    ids=[
+        "whole seconds",
+        "zero",
+        "word",
+        "no base64",
+        "no cursor",
+        "word as limit",
+        "negative limit",
+        "channel",
+    ],
 )
-async def test_history_refuses_what_it_cannot_read(client: AsyncWebClient, args: dict[str, Any], error: str) -> None:
-    call = client.api_call("conversations.history", http_verb="GET", params={"channel": ROOM} | args)
+async def test_history_refuses_what_it_cannot_read(
+    client: AsyncWebClient, args: dict[str, Any], error: str
+) -> None:
+    call = client.api_call(
+        "conversations.history", http_verb="GET", params={"channel": ROOM} | args
+    )
     assert await error_of(call) == error

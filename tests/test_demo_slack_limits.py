@@ -57,10 +57,16 @@ async def test_an_app_outside_the_marketplace_reads_fifteen_messages_a_minute(
         slack.say(ROOM, str(number))
         slack.say(ROOM, str(number), thread_ts=parent)
     page = await client.conversations_history(channel=ROOM, limit=200)
-    assert [message["text"] for message in page["messages"]] == [str(number) for number in range(19, 4, -1)]
+    assert [message["text"] for message in page["messages"]] == [
+        str(number) for number in range(19, 4, -1)
+    ]
     clock.advance(seconds=20.5)
     answer = await refusal(client.conversations_history(channel=OTHER))
-    assert (answer.status_code, answer["error"], answer.headers["Retry-After"]) == (429, "ratelimited", "40")
+    assert (answer.status_code, answer["error"], answer.headers["Retry-After"]) == (
+        429,
+        "ratelimited",
+        "40",
+    )
     thread = await client.conversations_replies(channel=ROOM, ts=parent)
     assert (len(thread["messages"]), thread["has_more"]) == (15, True)
     await client.chat_postMessage(channel=ROOM, text="x")
@@ -76,7 +82,9 @@ async def test_tokens_of_one_app_share_its_limits_and_others_have_their_own(
     for token, bot in ((BOT, "B1"), (SAME_BOT, "B1"), (OTHER_BOT, "B2")):
         slack.add_token(token, bot_id=bot, limited_history=True)
     await client.conversations_history(channel=ROOM)
-    assert await error_of(client.conversations_history(channel=ROOM, token=SAME_BOT)) == "ratelimited"
+    assert (
+        await error_of(client.conversations_history(channel=ROOM, token=SAME_BOT)) == "ratelimited"
+    )
     await client.conversations_history(channel=ROOM, token=OTHER_BOT)
 
 
@@ -92,7 +100,9 @@ async def test_one_method_can_be_throttled_for_a_day(
     await client.chat_postMessage(channel=ROOM, text="x")
 
 
-async def test_history_with_oldest_alone_may_begin_at_the_oldest(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_history_with_oldest_alone_may_begin_at_the_oldest(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     stamps = [slack.say(ROOM, str(number)) for number in range(5)]
 
     async def pages(**bounds: Any) -> list[str]:
@@ -127,20 +137,29 @@ async def test_a_reply_to_a_deleted_message_is_posted_in_the_channel(
     living = await client.chat_postMessage(channel=ROOM, text="in the thread", thread_ts=parent)
     assert living["message"]["thread_ts"] == parent
     slack.delete(ROOM, parent)
-    stray = await client.chat_postMessage(channel=ROOM, text="stray", thread_ts=parent, reply_broadcast=True)
+    stray = await client.chat_postMessage(
+        channel=ROOM, text="stray", thread_ts=parent, reply_broadcast=True
+    )
     assert "thread_ts" not in stray["message"]
     assert "subtype" not in stray["message"]
     history = await client.conversations_history(channel=ROOM)
     assert [message["text"] for message in history["messages"]] == ["stray"]
-    assert await error_of(client.conversations_replies(channel=ROOM, ts=parent)) == "thread_not_found"
+    assert (
+        await error_of(client.conversations_replies(channel=ROOM, ts=parent)) == "thread_not_found"
+    )
 
 
-async def test_a_bot_deletes_its_own_messages_only(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_a_bot_deletes_its_own_messages_only(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     slack.add_token(OTHER_BOT, bot_id="B2")
     ts = (await client.chat_postMessage(channel=ROOM, text="mine"))["ts"]
     theirs = slack.say(ROOM, "theirs")
     assert await error_of(client.chat_delete(channel=ROOM, ts=theirs)) == "cant_delete_message"
-    assert await error_of(client.chat_delete(channel=ROOM, ts=ts, token=OTHER_BOT)) == "cant_delete_message"
+    assert (
+        await error_of(client.chat_delete(channel=ROOM, ts=ts, token=OTHER_BOT))
+        == "cant_delete_message"
+    )
     assert await error_of(client.chat_delete(channel=OTHER, ts=ts)) == "message_not_found"
     assert await error_of(client.chat_delete(channel="C404", ts=ts)) == "channel_not_found"
     assert await error_of(client.chat_delete(channel=ROOM, ts="")) == "invalid_arguments"
@@ -158,13 +177,17 @@ async def test_a_method_or_a_channel_can_be_refused_with_any_error(
     slack.refuse["*", OTHER] = "\x1b[2J\nforged \ud800"
     assert await error_of(client.chat_postMessage(channel=ROOM, text="x")) == "no_permission"
     assert await error_of(client.chat_update(channel=ROOM, ts="1", text="x")) == "update_failed"
-    assert await error_of(client.chat_postMessage(channel=OTHER, text="x")) == "\x1b[2J\nforged \ud800"
+    assert (
+        await error_of(client.chat_postMessage(channel=OTHER, text="x")) == "\x1b[2J\nforged \ud800"
+    )
     await client.conversations_history(channel=ROOM)
     slack.refuse.clear()
     await client.chat_postMessage(channel=ROOM, text="x")
 
 
-async def test_one_channel_or_one_token_can_have_a_fault(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_one_channel_or_one_token_can_have_a_fault(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     slack.add_token(OTHER_BOT, bot_id="B2")
     slack.faults.always("chat.postMessage", Fault(status=503, only=OTHER))
     slack.faults.add("auth.test", Fault(status=500, only=OTHER_BOT))
@@ -175,7 +198,9 @@ async def test_one_channel_or_one_token_can_have_a_fault(slack: EmbeddedSlack, c
     await client.auth_test(token=OTHER_BOT)
 
 
-async def test_names_of_teams_and_channels_come_as_they_are(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_names_of_teams_and_channels_come_as_they_are(
+    slack: EmbeddedSlack, client: AsyncWebClient
+) -> None:
     slack.tokens[BOT].team = "Evil \x1b[31m\nok forged"
     slack.channels[ROOM].name = "rev\x1b]0;x\x07iews \ud800"
     assert (await client.auth_test())["team"] == "Evil \x1b[31m\nok forged"
@@ -192,17 +217,29 @@ async def test_cookies_are_set_for_each_token_and_those_sent_are_kept(
         headers = {"Authorization": f"Bearer {token}", **sent}
         async with http.post(f"{slack.base_url}auth.test", headers=headers) as answer:
             assert answer.headers["Set-Cookie"] == slack.tokens[token].cookie
-    assert [(call.token, call.cookie) for call in slack.requests] == [(BOT, None), (OTHER_BOT, "d=one")]
+    assert [(call.token, call.cookie) for call in slack.requests] == [
+        (BOT, None),
+        (OTHER_BOT, "d=one"),
+    ]
 
 
-@pytest.mark.parametrize(("user", "direct"), [("U0000000007", "D0000000007"), ("W0000000007", "DW0000000007")])
+@pytest.mark.parametrize(
+    ("user", "direct"), [("U0000000007", "D0000000007"), ("W0000000007", "DW0000000007")]
+)
 async def test_people_of_an_enterprise_grid_are_written_to_as_others_are(
     slack: EmbeddedSlack, client: AsyncWebClient, user: str, direct: str
 ) -> None:
     slack.add_user("U0000000007")
     slack.add_user("W0000000007")
     answer = await client.chat_postMessage(channel=user, text="psst")
-    assert answer["channel"] == direct == (await client.conversations_open(users=user))["channel"]["id"]
+    assert (
+        answer["channel"]
+        == direct
+        == (await client.conversations_open(users=user))["channel"]["id"]
+    )
     assert slack.channels[direct].user == user
-    assert await error_of(client.chat_update(channel=user, ts=answer["ts"], text="y")) == "channel_not_found"
+    assert (
+        await error_of(client.chat_update(channel=user, ts=answer["ts"], text="y"))
+        == "channel_not_found"
+    )
     await client.chat_update(channel=direct, ts=answer["ts"], text="y")

@@ -65,7 +65,9 @@ async def wix(clock: HandClock) -> AsyncIterator[EmbeddedWix]:
 @pytest.fixture
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers
+    ) as http:
         yield http
 
 
@@ -83,10 +85,21 @@ def put(wix: EmbeddedWix, name: str, second: int = 0, rating: int = 1, **more: A
 
 
 async def test_a_created_review_has_what_wix_gives_it(wix: EmbeddedWix) -> None:
-    review = wix.add(SITE, {"content": {"rating": 2, "body": "Meh"}, "moderation": {"manuallyChanged": True}})
-    assert review["createdDate"] == "2026-11-23T12:00:00.000Z" == review["updatedDate"] == review["reviewDate"]
+    review = wix.add(
+        SITE, {"content": {"rating": 2, "body": "Meh"}, "moderation": {"manuallyChanged": True}}
+    )
+    assert (
+        review["createdDate"]
+        == "2026-11-23T12:00:00.000Z"
+        == review["updatedDate"]
+        == review["reviewDate"]
+    )
     assert review["moderation"] == {"moderationStatus": "APPROVED", "manuallyChanged": True}
-    assert (review["revision"], review["namespace"], review["content"]["rating"]) == ("1", "stores", 2)
+    assert (review["revision"], review["namespace"], review["content"]["rating"]) == (
+        "1",
+        "stores",
+        2,
+    )
     assert len(review["id"]) == 36
     with pytest.raises(ValueError, match="already"):
         wix.add(SITE, {"id": review["id"]})
@@ -100,7 +113,9 @@ async def test_what_is_given_of_a_review_stays(wix: EmbeddedWix) -> None:
     assert {key: review[key] for key in given} == given
 
 
-async def test_changes_count_up_the_revision_and_move_the_updated_date(wix: EmbeddedWix, clock: HandClock) -> None:
+async def test_changes_count_up_the_revision_and_move_the_updated_date(
+    wix: EmbeddedWix, clock: HandClock
+) -> None:
     put(wix, "a")
     clock.seconds = 5
     changed = wix.change(SITE, "a", content={"rating": 3})
@@ -129,15 +144,29 @@ async def test_changes_count_up_the_revision_and_move_the_updated_date(wix: Embe
         ({"Authorization": "key", "wix-site-id": "nowhere"}, 403),
         ({"Authorization": "key", "wix-site-id": SITE}, 200),
     ],
-    ids=["nothing", "unknown key", "bearer", "no site", "another key's site", "unknown site", "good"],
+    ids=[
+        "nothing",
+        "unknown key",
+        "bearer",
+        "no site",
+        "another key's site",
+        "unknown site",
+        "good",
+    ],
 )
-async def test_only_the_key_of_a_site_opens_it(wix: EmbeddedWix, headers: dict[str, str], status: int) -> None:
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url) as http:
+async def test_only_the_key_of_a_site_opens_it(
+    wix: EmbeddedWix, headers: dict[str, str], status: int
+) -> None:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url
+    ) as http:
         answer = await http.post(QUERY, json={}, headers=headers)
     assert answer.status_code == status
     assert answer.headers["x-wix-request-id"]
     if status != 200:
-        assert answer.json()["message"] == answer.json()["details"]["applicationError"]["description"]
+        assert (
+            answer.json()["message"] == answer.json()["details"]["applicationError"]["description"]
+        )
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -176,9 +205,13 @@ async def test_a_wrong_token_request_is_refused(
     assert answer.json()["error_description"]
 
 
-async def test_an_access_token_opens_its_site_until_it_expires(wix: EmbeddedWix, clock: HandClock) -> None:
+async def test_an_access_token_opens_its_site_until_it_expires(
+    wix: EmbeddedWix, clock: HandClock
+) -> None:
     wix.add(APP_SITE, {"id": "a"})
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url
+    ) as http:
 
         async def ask() -> httpx.Response:
             return await http.post(QUERY, json={}, headers={"Authorization": token["access_token"]})
@@ -195,7 +228,9 @@ async def test_an_access_token_opens_its_site_until_it_expires(wix: EmbeddedWix,
         assert (await ask()).status_code == 401
 
 
-async def test_unpublished_reviews_are_for_those_who_ask_and_may(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_unpublished_reviews_are_for_those_who_ask_and_may(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     put(wix, "a", 1)
     put(wix, "b", 2, moderation={"moderationStatus": "IN_MODERATION"})
     put(wix, "c", 3, moderation={"moderationStatus": "REJECTED"})
@@ -204,7 +239,9 @@ async def test_unpublished_reviews_are_for_those_who_ask_and_may(wix: EmbeddedWi
     assert (await http.post(COUNT, json={})).json() == {"count": 1}
     assert (await http.post(COUNT, json={"includePrivateReviews": True})).json() == {"count": 3}
     assert (await http.get("/reviews/v1/reviews/b")).status_code == 404
-    assert (await http.get("/reviews/v1/reviews/b?returnPrivateReviews=true")).json()["review"]["id"] == "b"
+    assert (await http.get("/reviews/v1/reviews/b?returnPrivateReviews=true")).json()["review"][
+        "id"
+    ] == "b"
     wix.sites[SITE].private = False
     assert (await http.post(QUERY, json={"returnPrivateReviews": True})).status_code == 403
     assert (await http.post(COUNT, json={"includePrivateReviews": True})).status_code == 403
@@ -213,7 +250,9 @@ async def test_unpublished_reviews_are_for_those_who_ask_and_may(wix: EmbeddedWi
     assert ids(await http.post(QUERY, json={"returnPrivateReviews": False})) == ["a"]
 
 
-async def test_a_review_can_become_visible_late(wix: EmbeddedWix, http: httpx.AsyncClient, clock: HandClock) -> None:
+async def test_a_review_can_become_visible_late(
+    wix: EmbeddedWix, http: httpx.AsyncClient, clock: HandClock
+) -> None:
     wix.add(SITE, {"id": "a"}, visible_after=3)
     assert ids(await http.post(QUERY, json={})) == []
     assert (await http.get("/reviews/v1/reviews/a")).status_code == 404
@@ -233,22 +272,36 @@ async def test_counting_refuses_what_is_too_much(wix: EmbeddedWix, http: httpx.A
     assert (await http.post(COUNT, json={"query": {}})).status_code == 400
 
 
-async def test_replies_are_set_and_removed_over_the_api(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_replies_are_set_and_removed_over_the_api(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     put(wix, "a")
     path = "/reviews/v1/reviews/a/reply"
     answer = await http.patch(path, json={"message": "Sorry"})
     assert answer.json()["review"]["reply"]["message"] == "Sorry"
     assert answer.json()["review"]["revision"] == "2"
-    for bad in ({}, {"message": ""}, {"message": 1}, {"message": "x" * 10_001}, {"message": "x", "to": "all"}):
+    for bad in (
+        {},
+        {"message": ""},
+        {"message": 1},
+        {"message": "x" * 10_001},
+        {"message": "x", "to": "all"},
+    ):
         assert (await http.patch(path, json=bad)).status_code == 400
     assert "reply" not in (await http.delete(path)).json()["review"]
-    assert (await http.patch("/reviews/v1/reviews/nobody/reply", json={"message": "x"})).status_code == 404
+    assert (
+        await http.patch("/reviews/v1/reviews/nobody/reply", json={"message": "x"})
+    ).status_code == 404
 
 
-async def test_products_are_named_by_the_catalog_that_the_site_has(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_products_are_named_by_the_catalog_that_the_site_has(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.add_product(SITE, "mug", "A mug", "https://shop.example/product-page/mug")
     new, old = "/stores/v3/products/mug", "/stores-reader/v1/products/mug"
-    assert (await http.get("/stores/v3/provision/version")).json() == {"catalogVersion": "V3_CATALOG"}
+    assert (await http.get("/stores/v3/provision/version")).json() == {
+        "catalogVersion": "V3_CATALOG"
+    }
     assert (await http.get(new)).json() == {"product": {"id": "mug", "name": "A mug"}}
     product = (await http.get(f"{new}?fields=URL")).json()["product"]
     assert product["url"]["url"] == "https://shop.example/product-page/mug"
@@ -305,7 +358,9 @@ async def test_every_request_is_on_record(wix: EmbeddedWix, http: httpx.AsyncCli
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", QUERY), ("PUT", "/nowhere")])
-async def test_what_wix_does_not_have_is_not_found(http: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_what_wix_does_not_have_is_not_found(
+    http: httpx.AsyncClient, method: str, path: str
+) -> None:
     answer = await http.request(method, path)
     assert answer.status_code == 404
     assert answer.headers["x-wix-request-id"]
@@ -313,7 +368,9 @@ async def test_what_wix_does_not_have_is_not_found(http: httpx.AsyncClient, meth
 
 
 async def test_people_can_write_reviews_by_hand(wix: EmbeddedWix) -> None:
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url
+    ) as http:
         one = await http.post("/demo/reviews", json={"content": {"rating": 1}})
         assert (one.status_code, one.json()["revision"]) == (201, "1")
         many = await http.post(f"/demo/reviews?site={OTHER}", json=[{"id": "x"}, {"id": "y"}])
@@ -332,11 +389,18 @@ async def test_people_can_write_reviews_by_hand(wix: EmbeddedWix) -> None:
     assert len(wix.sites[SITE].reviews) == 1
 
 
-async def test_a_file_of_reviews_is_loaded_and_a_bad_line_named(wix: EmbeddedWix, tmp_path: Path) -> None:
+async def test_a_file_of_reviews_is_loaded_and_a_bad_line_named(
+    wix: EmbeddedWix, tmp_path: Path
+) -> None:
     good = tmp_path / "good.jsonl"
     good.write_text('{"id": "a"}\n\n{"id": "b", "content": {"body": "schön"}}\n', encoding="utf-8")
     assert wix.load(SITE, good) == 2
-    for text in ('{"id": "c"}\n{', '{"id": "d"}\n[]', '{"id": "e"}\n{"createdDate": "x"}', '{"id": "f"}\n{"id": "f"}'):
+    for text in (
+        '{"id": "c"}\n{',
+        '{"id": "d"}\n[]',
+        '{"id": "e"}\n{"createdDate": "x"}',
+        '{"id": "f"}\n{"id": "f"}',
+    ):
         bad = tmp_path / "bad.jsonl"
         bad.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=r"^line 2: "):

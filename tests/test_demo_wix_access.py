@@ -13,7 +13,11 @@ from tests.conftest import SITE, SetClock
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 APP = App("app-id", "app-secret", "instance-1")
-QUERY, COUNT, REVIEW = "/reviews/v1/reviews/query", "/reviews/v1/reviews/count", "/reviews/v1/reviews/a"
+QUERY, COUNT, REVIEW = (
+    "/reviews/v1/reviews/query",
+    "/reviews/v1/reviews/count",
+    "/reviews/v1/reviews/a",
+)
 SITES = "/site-list/v2/sites/query"
 # Reading the certificates of this machine for every client would be most of the time these tests take.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -32,25 +36,33 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
 @pytest.fixture
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers
+    ) as http:
         yield http
 
 
 async def token(wix: EmbeddedWix) -> str:
     asked = {"client_id": "app-id", "client_secret": "app-secret", "instance_id": "instance-1"}
     async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url) as http:
-        answer = await http.post("/oauth2/token", json={"grant_type": "client_credentials", **asked})
+        answer = await http.post(
+            "/oauth2/token", json={"grant_type": "client_credentials", **asked}
+        )
         return str(answer.json()["access_token"])
 
 
 @pytest.fixture
 async def app(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": await token(wix)}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers
+    ) as http:
         yield http
 
 
-async def test_a_review_is_moderated_over_the_api(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_review_is_moderated_over_the_api(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     heard: list[str] = []
     wix.sites[SITE].listen = lambda slug, _: heard.append(slug)
     answer = await http.patch(f"{REVIEW}/moderate", json={"reviewId": "a", "status": "REJECTED"})
@@ -68,10 +80,14 @@ async def test_a_review_is_moderated_over_the_api(wix: EmbeddedWix, http: httpx.
         {"status": "APPROVED", "reviewId": "b"},
     ):
         assert (await http.patch(f"{REVIEW}/moderate", json=bad)).status_code == 400
-    assert (await http.patch("/reviews/v1/reviews/b/moderate", json={"status": "APPROVED"})).status_code == 404
+    assert (
+        await http.patch("/reviews/v1/reviews/b/moderate", json={"status": "APPROVED"})
+    ).status_code == 404
 
 
-async def test_the_id_of_the_path_may_be_repeated(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_the_id_of_the_path_may_be_repeated(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     answer = await http.patch(f"{REVIEW}/reply", json={"reviewId": "a", "message": "Sorry"})
     assert answer.json()["review"]["reply"]["message"] == "Sorry"
     params = {"reviewId": "a", "returnPrivateReviews": "true"}
@@ -81,7 +97,9 @@ async def test_the_id_of_the_path_may_be_repeated(wix: EmbeddedWix, http: httpx.
     answer = await http.delete(f"{REVIEW}/reply", params={"reviewId": "a"})
     assert "reply" not in answer.json()["review"]
     assert (answer.json()["review"]["revision"], heard) == ("3", ["updated"])
-    assert (await http.patch(f"{REVIEW}/reply", json={"reviewId": "b", "message": "x"})).status_code == 400
+    assert (
+        await http.patch(f"{REVIEW}/reply", json={"reviewId": "b", "message": "x"})
+    ).status_code == 400
     assert (await http.get(REVIEW, params={"reviewId": "b"})).status_code == 400
     assert (await http.delete(f"{REVIEW}/reply", params={"reviewId": "b"})).status_code == 400
 
@@ -122,7 +140,9 @@ async def test_a_key_or_an_app_may_lack_a_permission(
     assert (await app.request(method, path, json=body)).status_code == 403
 
 
-async def test_token_info_names_the_site_of_a_token(wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock) -> None:
+async def test_token_info_names_the_site_of_a_token(
+    wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock
+) -> None:
     access_token = await token(wix)
     issued = int(clock.now().timestamp())
     clock.advance(seconds=100)
@@ -152,9 +172,14 @@ async def test_token_info_names_the_site_of_a_token(wix: EmbeddedWix, http: http
     assert (await info()).json() == {"active": False}
 
 
-async def test_an_app_asks_for_its_instance(wix: EmbeddedWix, http: httpx.AsyncClient, app: httpx.AsyncClient) -> None:
+async def test_an_app_asks_for_its_instance(
+    wix: EmbeddedWix, http: httpx.AsyncClient, app: httpx.AsyncClient
+) -> None:
     answer = (await app.get("/apps/v1/instance")).json()
-    assert (answer["instance"]["instanceId"], answer["site"]["siteDisplayName"]) == ("instance-1", "Tea House")
+    assert (answer["instance"]["instanceId"], answer["site"]["siteDisplayName"]) == (
+        "instance-1",
+        "Tea House",
+    )
     assert (await http.get("/apps/v1/instance")).status_code == 403
     wix.forbid("app-id", "MANAGE_YOUR_APP")
     assert (await app.get("/apps/v1/instance")).status_code == 403
@@ -167,11 +192,19 @@ async def test_expires_in_may_be_anything(wix: EmbeddedWix, http: httpx.AsyncCli
     assert answer.json()["expires_in"] == int("9" * 400)
 
 
-async def test_the_tokens_of_one_app_may_fail_alone(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_the_tokens_of_one_app_may_fail_alone(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.add_site("third", app=App("other-app", "secret", "instance-3"))
     wix.faults.always("/oauth2/token", Fault(status=503, only="instance-3"))
-    asked = {"grant_type": "client_credentials", "client_id": "other-app", "client_secret": "secret"}
-    assert (await http.post("/oauth2/token", json=asked | {"instance_id": "instance-3"})).status_code == 503
+    asked = {
+        "grant_type": "client_credentials",
+        "client_id": "other-app",
+        "client_secret": "secret",
+    }
+    assert (
+        await http.post("/oauth2/token", json=asked | {"instance_id": "instance-3"})
+    ).status_code == 503
     assert await token(wix)
 
 
@@ -183,16 +216,28 @@ async def test_an_account_lists_its_sites_and_opens_them(wix: EmbeddedWix) -> No
     wix.add_account("account-2", "other-key", [OTHER])
     headers = {"Authorization": "account-key", "wix-account-id": "account-1"}
     async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url) as http:
-        first = (await http.post(SITES, json={"query": {"cursorPaging": {"limit": 50}}}, headers=headers)).json()
-        assert first["sites"][0] == {"id": SITE, "name": "corner-bakery", "displayName": "Corner Bakery"}
+        first = (
+            await http.post(SITES, json={"query": {"cursorPaging": {"limit": 50}}}, headers=headers)
+        ).json()
+        assert first["sites"][0] == {
+            "id": SITE,
+            "name": "corner-bakery",
+            "displayName": "Corner Bakery",
+        }
         assert (first["metadata"]["count"], first["metadata"]["hasNext"]) == (50, True)
         paging = {"limit": 50, "cursor": first["metadata"]["cursors"]["next"]}
-        second = (await http.post(SITES, json={"query": {"cursorPaging": paging}}, headers=headers)).json()
+        second = (
+            await http.post(SITES, json={"query": {"cursorPaging": paging}}, headers=headers)
+        ).json()
         assert [site["id"] for site in first["sites"] + second["sites"]] == [SITE, *mine]
         assert second["metadata"] == {"count": 21, "cursors": {}, "hasNext": False}
-        answer = await http.post(QUERY, json={}, headers={"Authorization": "account-key", "wix-site-id": "site-3"})
+        answer = await http.post(
+            QUERY, json={}, headers={"Authorization": "account-key", "wix-site-id": "site-3"}
+        )
         assert answer.status_code == 200
-        answer = await http.post(QUERY, json={}, headers={"Authorization": "account-key", "wix-site-id": OTHER})
+        answer = await http.post(
+            QUERY, json={}, headers={"Authorization": "account-key", "wix-site-id": OTHER}
+        )
         assert answer.status_code == 403
 
 
@@ -200,7 +245,11 @@ async def test_an_account_lists_its_sites_and_opens_them(wix: EmbeddedWix) -> No
     ("headers", "body", "status"),
     [
         ({"Authorization": "account-key", "wix-account-id": "account-1"}, {}, 200),
-        ({"Authorization": "account-key", "wix-account-id": "account-1", "wix-site-id": SITE}, {}, 400),
+        (
+            {"Authorization": "account-key", "wix-account-id": "account-1", "wix-site-id": SITE},
+            {},
+            400,
+        ),
         ({"Authorization": "account-key"}, {}, 403),
         ({"Authorization": "account-key", "wix-account-id": "account-2"}, {}, 403),
         ({"Authorization": "key", "wix-account-id": "account-1"}, {}, 401),
@@ -215,7 +264,11 @@ async def test_an_account_lists_its_sites_and_opens_them(wix: EmbeddedWix) -> No
             {"query": {"cursorPaging": {"cursor": "x"}}},
             400,
         ),
-        ({"Authorization": "account-key", "wix-account-id": "account-1"}, {"query": {"paging": {}}}, 400),
+        (
+            {"Authorization": "account-key", "wix-account-id": "account-1"},
+            {"query": {"paging": {}}},
+            400,
+        ),
     ],
 )
 async def test_only_an_accounts_key_lists_its_sites(

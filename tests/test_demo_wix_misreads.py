@@ -11,7 +11,11 @@ from alerter.demo.wix import EmbeddedWix, Misread
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from tests.conftest import SITE, SetClock
 
-QUERY, COUNT, REVIEW = "/reviews/v1/reviews/query", "/reviews/v1/reviews/count", "/reviews/v1/reviews/a"
+QUERY, COUNT, REVIEW = (
+    "/reviews/v1/reviews/query",
+    "/reviews/v1/reviews/count",
+    "/reviews/v1/reviews/a",
+)
 BY_ID = {"query": {"filter": {"id": {"$in": ["a", "b"]}}}}
 # Reading the certificates of this machine for every client would be most of the time these tests take.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -24,7 +28,13 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
         for second, name in enumerate("ab"):
             created = f"2026-11-20T10:00:{second:02}.000Z"
             wix.add(
-                SITE, {"id": name, "createdDate": created, "author": {"authorName": "Ann"}, "content": {"rating": 1}}
+                SITE,
+                {
+                    "id": name,
+                    "createdDate": created,
+                    "author": {"authorName": "Ann"},
+                    "content": {"rating": 1},
+                },
             )
         yield wix
 
@@ -32,7 +42,9 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
 @pytest.fixture
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers
+    ) as http:
         yield http
 
 
@@ -41,7 +53,9 @@ def ids(answer: httpx.Response) -> str:
     return "".join(review["id"] for review in answer.json()["reviews"])
 
 
-async def test_an_answer_may_be_some_minutes_old(wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock) -> None:
+async def test_an_answer_may_be_some_minutes_old(
+    wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock
+) -> None:
     misreads = wix.sites[SITE].misreads
     clock.advance(minutes=10)
     wix.change(SITE, "a", content={"rating": 5})
@@ -81,7 +95,9 @@ async def test_what_was_just_written_is_read_by_those_who_say_so(
     assert "X-Wix-Consistent" not in (await http.post(QUERY, json={})).headers
 
 
-async def test_a_query_by_id_may_wrongly_find_nothing(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_query_by_id_may_wrongly_find_nothing(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.sites[SITE].misreads.add("ids", Misread(empty=True), Misread(empty=True, only="b"))
     assert ids(await http.post(QUERY, json={})) == "ab"
     assert ids(await http.post(QUERY, json=BY_ID)) == ""
@@ -98,13 +114,18 @@ async def test_a_get_may_wrongly_find_nothing(wix: EmbeddedWix, http: httpx.Asyn
 async def test_one_answer_may_leave_fields_out(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
     wix.sites[SITE].misreads.add("query", Misread(without=("author",), only="a"))
     answers = [(await http.post(QUERY, json={})).json()["reviews"] for _ in range(2)]
-    assert [["author" in review for review in reviews] for reviews in answers] == [[False, True], [True, True]]
+    assert [["author" in review for review in reviews] for reviews in answers] == [
+        [False, True],
+        [True, True],
+    ]
     wix.sites[SITE].misreads.add("get", Misread(without=("author", "content")))
     assert {"author", "content"} & set((await http.get(REVIEW)).json()["review"]) == set()
     assert wix.sites[SITE].reviews.get("a").review["author"] == {"authorName": "Ann"}  # type: ignore[union-attr]
 
 
-async def test_private_reviews_may_be_refused_once(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_private_reviews_may_be_refused_once(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     wix.moderate(SITE, "a", "IN_MODERATION")
     wix.sites[SITE].misreads.add("query", Misread(forbidden=True), Misread(forbidden=True))
     assert (await http.post(QUERY, json={"returnPrivateReviews": True})).status_code == 403
@@ -115,7 +136,9 @@ async def test_private_reviews_may_be_refused_once(wix: EmbeddedWix, http: httpx
     assert [(await http.get(REVIEW, params=params)).status_code for _ in range(2)] == [404, 200]
 
 
-async def test_a_site_can_be_throttled_for_a_day(wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock) -> None:
+async def test_a_site_can_be_throttled_for_a_day(
+    wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock
+) -> None:
     wix.add_site("other", api_key="other")
     wix.throttle(86_400, SITE)
     clock.advance(hours=1)
@@ -129,7 +152,9 @@ async def test_a_site_can_be_throttled_for_a_day(wix: EmbeddedWix, http: httpx.A
     assert (await http.post(QUERY, json={})).status_code == 200
 
 
-async def test_its_clock_may_differ(wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock) -> None:
+async def test_its_clock_may_differ(
+    wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock
+) -> None:
     wix.skew = 3600
     date = parsedate_to_datetime((await http.post(QUERY, json={})).headers["Date"])
     assert (date - clock.now()).total_seconds() == 3600
@@ -152,4 +177,6 @@ async def test_reviews_made_in_the_same_order_have_the_same_ids(clock: SetClock)
         wix.add_site(SITE)
         made.append([wix.add(SITE, {}) for _ in range(3)])
     assert made[0] == made[1]
-    assert len({review["id"] for review in made[0]} | {review["entityId"] for review in made[0]}) == 6
+    assert (
+        len({review["id"] for review in made[0]} | {review["entityId"] for review in made[0]}) == 6
+    )

@@ -65,7 +65,9 @@ async def wix(clock: HandClock) -> AsyncIterator[EmbeddedWix]:
 @pytest.fixture
 async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers) as http:
+    async with httpx.AsyncClient(
+        verify=NO_CERTIFICATES, timeout=HANG, base_url=wix.base_url, headers=headers
+    ) as http:
         yield http
 
 
@@ -121,7 +123,9 @@ def put(wix: EmbeddedWix, name: str, second: int = 0, rating: int = 1, **more: A
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_wix_does_not_document_is_refused(http: httpx.AsyncClient, query: Any, field: str) -> None:
+async def test_what_wix_does_not_document_is_refused(
+    http: httpx.AsyncClient, query: Any, field: str
+) -> None:
     answer = await http.post(QUERY, json={"query": query})
     assert answer.status_code == 400
     violation = answer.json()["details"]["validationError"]["fieldViolations"][0]
@@ -173,7 +177,9 @@ async def test_a_body_that_is_no_query_is_refused(http: httpx.AsyncClient, body:
     ],
     ids=str,
 )
-async def test_a_filter_finds_what_fits(wix: EmbeddedWix, http: httpx.AsyncClient, asked: Any, found: str) -> None:
+async def test_a_filter_finds_what_fits(
+    wix: EmbeddedWix, http: httpx.AsyncClient, asked: Any, found: str
+) -> None:
     put(wix, "a", 1, 1, author={"contactId": "contact"}, entityId="mug")
     put(wix, "c", 3, 3, origin={"type": "APP"}, relevanceScore=0.7)
     put(wix, "b", 2, 2)
@@ -182,7 +188,9 @@ async def test_a_filter_finds_what_fits(wix: EmbeddedWix, http: httpx.AsyncClien
     assert ids(await http.post(QUERY, json={"query": {"filter": asked}})) == list(found)
 
 
-async def read_all(http: httpx.AsyncClient, query: dict[str, Any], wix: EmbeddedWix | None = None) -> list[list[str]]:
+async def read_all(
+    http: httpx.AsyncClient, query: dict[str, Any], wix: EmbeddedWix | None = None
+) -> list[list[str]]:
     """Every page; with a Wix, a review is created before and behind the place between any two pages."""
     pages = []
     limit = query["cursorPaging"]["limit"]
@@ -218,7 +226,10 @@ SORTS = {
         [{"fieldName": "content.rating"}, {"fieldName": "createdDate", "order": "DESC"}],
         "eadbfc",
     ),
-    "by score, which most do not have": ([{"fieldName": "relevanceScore", "order": "DESC"}], "bfedca"),
+    "by score, which most do not have": (
+        [{"fieldName": "relevanceScore", "order": "DESC"}],
+        "bfedca",
+    ),
     "by verified": ([{"fieldName": "verified"}], "abdefc"),
 }
 
@@ -228,7 +239,14 @@ SORTS = {
 async def test_pages_follow_the_order_asked_for(
     wix: EmbeddedWix, http: httpx.AsyncClient, sort: Any, order: str, limit: int
 ) -> None:
-    for name, second, rating in [("f", 3, 5), ("b", 1, 2), ("a", 1, 1), ("d", 3, 2), ("c", 2, 5), ("e", 3, 1)]:
+    for name, second, rating in [
+        ("f", 3, 5),
+        ("b", 1, 2),
+        ("a", 1, 1),
+        ("d", 3, 2),
+        ("c", 2, 5),
+        ("e", 3, 1),
+    ]:
         more: dict[str, Any] = {"relevanceScore": 1.0} if name == "b" else {"verified": name == "c"}
         put(wix, name, second, rating, **more)
     pages = await read_all(http, {"sort": sort, "cursorPaging": {"limit": limit}})
@@ -245,32 +263,45 @@ async def test_reviews_created_between_pages_are_neither_repeated_nor_make_other
     query = {"sort": [{"fieldName": field, "order": order}], "cursorPaging": {"limit": 2}}
     seen = [name for page in await read_all(http, query, wix) for name in page]
     assert len(seen) == len(set(seen))
-    assert sorted(name for name in seen if name.startswith("r")) == [f"r{number:02}" for number in range(12)]
+    assert sorted(name for name in seen if name.startswith("r")) == [
+        f"r{number:02}" for number in range(12)
+    ]
     added = [name for name in seen if not name.startswith("r")]
     assert added
     assert all(name.startswith("late" if order == "ASC" else "early") for name in added)
 
 
-async def test_a_cursor_carries_its_filter_and_fits_nothing_else(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_cursor_carries_its_filter_and_fits_nothing_else(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     for number in range(6):
         put(wix, f"r{number}", number, 1 + number % 2)
     first = {"filter": {"content.rating": 1}, "cursorPaging": {"limit": 1}}
     cursor = (await http.post(QUERY, json={"query": first})).json()["metadata"]["cursors"]["next"]
-    assert ids(await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}}})) == ["r2", "r4"]
+    assert ids(await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}}})) == [
+        "r2",
+        "r4",
+    ]
     extras: list[dict[str, Any]] = [
         {"filter": {"content.rating": 1}},
         {"filter": {}},
         {"sort": [{"fieldName": "createdDate"}]},
     ]
     for extra in extras:
-        answer = await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}, **extra}})
+        answer = await http.post(
+            QUERY, json={"query": {"cursorPaging": {"cursor": cursor}, **extra}}
+        )
         assert answer.status_code == 400
     elsewhere = {"Authorization": "other-key", "wix-site-id": OTHER}
-    answer = await http.post(QUERY, json={"query": {"cursorPaging": {"cursor": cursor}}}, headers=elsewhere)
+    answer = await http.post(
+        QUERY, json={"query": {"cursorPaging": {"cursor": cursor}}}, headers=elsewhere
+    )
     assert answer.status_code == 400
 
 
-async def test_a_page_holds_fifty_reviews_unless_asked_otherwise(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_page_holds_fifty_reviews_unless_asked_otherwise(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     for number in range(60):
         put(wix, f"r{number}", number)
     assert len(ids(await http.post(QUERY, json={}))) == 50
@@ -282,7 +313,11 @@ async def test_one_of_a_hundred_thousand_reviews_is_found() -> None:
         start = datetime(2020, 1, 1, tzinfo=UTC)
         for number in range(100_000):
             created = (start + timedelta(minutes=number)).isoformat().replace("+00:00", "Z")
-            review = {"id": f"{number:06}", "createdDate": created, "content": {"rating": 1 + number % 5}}
+            review = {
+                "id": f"{number:06}",
+                "createdDate": created,
+                "content": {"rating": 1 + number % 5},
+            }
             site.reviews.put(review | {"moderation": {"moderationStatus": "APPROVED"}})
         headers = {"Authorization": "key", "wix-site-id": SITE}
         query = {"filter": {"createdDate": {"$gte": created}}}
@@ -332,18 +367,24 @@ async def test_conditions_are_joined_by_and_or_and_not(
     ],
     ids=str,
 )
-async def test_filters_that_are_joined_wrongly_are_refused(http: httpx.AsyncClient, asked: Any, field: str) -> None:
+async def test_filters_that_are_joined_wrongly_are_refused(
+    http: httpx.AsyncClient, asked: Any, field: str
+) -> None:
     answer = await http.post(QUERY, json={"query": {"filter": asked}})
     assert answer.status_code == 400
     (violation,) = answer.json()["details"]["validationError"]["fieldViolations"]
     assert violation["field"] == field
 
 
-async def test_a_cursor_carries_a_joined_filter_on(wix: EmbeddedWix, http: httpx.AsyncClient) -> None:
+async def test_a_cursor_carries_a_joined_filter_on(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
     for second, name in enumerate("abcde"):
         wix.add(SITE, {"id": name, "createdDate": at(second)})
     asked = {"$and": [{"createdDate": {"$gte": at(1)}}, {"$not": {"id": "d"}}]}
     first = await http.post(QUERY, json={"query": {"filter": asked, "cursorPaging": {"limit": 2}}})
     assert ids(first) == ["b", "c"]
     cursor = first.json()["metadata"]["cursors"]["next"]
-    assert ids(await http.post(QUERY, json={"query": {"cursorPaging": {"limit": 2, "cursor": cursor}}})) == ["e"]
+    assert ids(
+        await http.post(QUERY, json={"query": {"cursorPaging": {"limit": 2, "cursor": cursor}}})
+    ) == ["e"]

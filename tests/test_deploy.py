@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerter.watch.wix_http import LARGEST
+from alerter.wix.http import LARGEST
 from tests.conftest import HANG
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -22,7 +22,11 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 def settings(name: str) -> list[str]:
     """The lines of a unit that say something."""
-    return [line for line in (DEPLOY / name).read_text().splitlines() if "=" in line and not line.startswith("#")]
+    return [
+        line
+        for line in (DEPLOY / name).read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    ]
 
 
 def sandbox(name: str) -> list[str]:
@@ -52,7 +56,14 @@ def test_systemd_has_nothing_to_say_against_the_units(units: Path) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_a_service_is_exposed_to_is_1_2_at_most(units: Path, name: str) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=12", "--no-pager", str(units / name)],
+        [
+            "systemd-analyze",
+            "security",
+            "--offline=true",
+            "--threshold=12",
+            "--no-pager",
+            str(units / name),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -64,11 +75,21 @@ def test_what_a_service_is_exposed_to_is_1_2_at_most(units: Path, name: str) -> 
 
 def test_the_daemon_is_started_again_whatever_happens() -> None:
     lines = settings("alerter.service")
-    for line in ("Type=notify", "Restart=always", "RestartSec=5", "StartLimitIntervalSec=0", "DynamicUser=yes"):
+    for line in (
+        "Type=notify",
+        "Restart=always",
+        "RestartSec=5",
+        "StartLimitIntervalSec=0",
+        "DynamicUser=yes",
+    ):
         assert line in lines
     assert f"ExecStart={PROGRAM} run" in lines
     assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
-    assert [line for line in lines if line.startswith(("WatchdogSec=", "StateDirectory=", "LoadCredential="))] == [
+    assert [
+        line
+        for line in lines
+        if line.startswith(("WatchdogSec=", "StateDirectory=", "LoadCredential="))
+    ] == [
         "WatchdogSec=3min",
         "StateDirectory=alerter",
         "LoadCredential=alerter:/etc/alerter/credentials",
@@ -82,7 +103,11 @@ def test_both_services_have_the_same_user_state_credentials_and_sandbox() -> Non
 
 def test_a_service_is_stopped_before_it_takes_the_machine_with_it() -> None:
     for name in SERVICES:
-        limits = dict(line.split("=", 1) for line in sandbox(name) if line.startswith(("MemoryMax=", "TasksMax=")))
+        limits = dict(
+            line.split("=", 1)
+            for line in sandbox(name)
+            if line.startswith(("MemoryMax=", "TasksMax="))
+        )
         # asyncio looks up names in 32 threads at most.
         assert int(limits["TasksMax"]) > 33
         assert int(limits["MemoryMax"].removesuffix("M")) * MB > 16 * LARGEST
@@ -91,12 +116,17 @@ def test_a_service_is_stopped_before_it_takes_the_machine_with_it() -> None:
 def ctl(folder: Path, *arguments: str, shown: str) -> subprocess.CompletedProcess[str]:
     """Run alerterctl where systemctl shows this unit, if any, and systemd-run repeats what it is asked for."""
     (folder / "unit").write_text(shown)
-    for name, does in (("systemctl", f'test -s "{folder}/unit" && cat "{folder}/unit"'), ("systemd-run", _REPEAT)):
+    for name, does in (
+        ("systemctl", f'test -s "{folder}/unit" && cat "{folder}/unit"'),
+        ("systemd-run", _REPEAT),
+    ):
         (folder / name).write_text(f"#!/bin/sh\n{does}\n")
         (folder / name).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.environ['PATH']}"}
     command = [DEPLOY / "alerterctl", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG, env=environ)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=HANG, env=environ
+    )
 
 
 # The files that it is given are gone when it has ended.
@@ -157,7 +187,11 @@ def test_alerterctl_keeps_to_what_the_owner_has_changed(tmp_path: Path) -> None:
 def test_alerterctl_puts_no_secret_on_a_command_line(tmp_path: Path) -> None:
     told = ctl(tmp_path, "status", shown=UNIT + OWN).stdout.splitlines()
     options, files = told[: told.index("--")], told[told.index("--") + 3 :]
-    assert not [each for each in options if "Environment=" in each or "SetCredential" in each or "secret" in each]
+    assert not [
+        each
+        for each in options
+        if "Environment=" in each or "SetCredential" in each or "secret" in each
+    ]
     assert files == [
         "credential token: top-secret",
         'environment: ALERTER_CONFIG="/etc/alerter/config.toml"',
@@ -169,7 +203,13 @@ def test_alerterctl_puts_no_secret_on_a_command_line(tmp_path: Path) -> None:
 
 
 def test_alerterctl_forgets_what_the_owner_has_emptied(tmp_path: Path) -> None:
-    lines = ["SetCredential=a:b", "SetCredential=", "Environment=", "EnvironmentFile=/a", "EnvironmentFile="]
+    lines = [
+        "SetCredential=a:b",
+        "SetCredential=",
+        "Environment=",
+        "EnvironmentFile=/a",
+        "EnvironmentFile=",
+    ]
     own = "\n".join(["[Service]", *lines, "Environment=B=c", ""])
     told = ctl(tmp_path, "status", shown=UNIT + own).stdout.splitlines()
     assert told[told.index("--") + 3 :] == ['environment: B="c"']

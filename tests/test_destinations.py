@@ -9,14 +9,14 @@ from sqlite_utils import Database
 
 from alerter.clock import Clock
 from alerter.config import Config, load_config
-from alerter.daemon import serve, take_over
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import destination_of, medium_of, phrase_destination, receiver_of
+from alerter.service.daemon import serve, take_over
 from alerter.store import State, blocks, report, troubles
 from alerter.store.schema import migrations
-from alerter.trouble import recipients_for
+from alerter.trouble.tracker import recipients_for
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
 TEAM = f"""
@@ -104,7 +104,9 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     with State.open(config.state, migrate=True) as state:
         take_over(state, config, clock)
 
-        rows = state.rows("SELECT alert, destination FROM deliveries WHERE alert < 3 ORDER BY alert, destination")
+        rows = state.rows(
+            "SELECT alert, destination FROM deliveries WHERE alert < 3 ORDER BY alert, destination"
+        )
         assert [tuple(row.values()) for row in rows] == [
             (1, "email:owner"), (1, "slack:late"), (1, "slack:support"), (2, "email:owner")
         ]  # fmt: skip

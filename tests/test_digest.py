@@ -8,9 +8,9 @@ import pytest
 
 from alerter.errors import RenderError
 from alerter.models import Content, Message
+from alerter.notify.destination import Notifier, Outlet
+from alerter.notify.digest import largest_that_fits, length_of
 from alerter.store import State
-from alerter.tell.digest import largest_that_fits, length_of
-from alerter.tell.outlet import Notifier, Outlet
 from tests.test_outbox import queue
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -25,12 +25,18 @@ OUTLET = Outlet("email:owner", "smtp", cast(Notifier, None), hundred_each, 1000,
 
 def test_every_text_of_the_blocks_counts_and_nothing_else() -> None:
     image = {"type": "image", "alt_text": "123", "image_url": "https://example.com"}
-    section = {"type": "section", "text": {"type": "plain_text", "text": "12345"}, "fields": ({"text": "1"},)}
+    section = {
+        "type": "section",
+        "text": {"type": "plain_text", "text": "12345"},
+        "fields": ({"text": "1"},),
+    }
     context = {"elements": [{"text": "12"}, image]}
     assert length_of(Content("", "not this", blocks=(section, context))) == 5 + 1 + 2 + 3
 
 
-@pytest.mark.parametrize(("budget", "count"), [(None, 40), (4000, 40), (3999, 39), (1000, 10), (99, 1)])
+@pytest.mark.parametrize(
+    ("budget", "count"), [(None, 40), (4000, 40), (3999, 39), (1000, 10), (99, 1)]
+)
 def test_as_many_leave_together_as_fit(state: State, budget: int | None, count: int) -> None:
     alerts = list(range(1, 41))
     queue(state, *alerts)

@@ -16,7 +16,6 @@ import pytest
 from alerter.clock import Clock
 from alerter.config import Config, load_config
 from alerter.counters import counts
-from alerter.daemon import take_over
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
@@ -37,13 +36,14 @@ from alerter.models import (
     receiver_of,
     to_ms,
 )
+from alerter.notify.destination import Notifier, Outlet
+from alerter.notify.digest import group, length_of
+from alerter.notify.dispatch import Dispatcher, Pause, Why
+from alerter.service.daemon import take_over
+from alerter.service.runtime import open_outlets
 from alerter.store import State, blocks, messages, outbox, troubles
 from alerter.store.outbox import Due
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
-from alerter.tell.digest import group, length_of
-from alerter.tell.dispatch import Dispatcher, Pause, Why
-from alerter.tell.outlet import Notifier, Outlet
-from alerter.wiring import open_outlets
 from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock, review, until
 
 SECOND, ROOM = "second@example.com", "C0000000002"
@@ -77,8 +77,12 @@ async def slack(clock: SetClock) -> AsyncIterator[EmbeddedSlack]:
 
 
 @pytest.fixture
-def config(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Config:
-    return load_config(write_config(wix, slack, mailbox, receivers=RECEIVERS), SECRETS, secrets=True)
+def config(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Config:
+    return load_config(
+        write_config(wix, slack, mailbox, receivers=RECEIVERS), SECRETS, secrets=True
+    )
 
 
 @dataclass
@@ -113,7 +117,9 @@ async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[
     async with AsyncExitStack() as stack:
 
         async def start(
-            change: Callable[[Outlet], Outlet] = lambda outlet: outlet, burst: int = 10, **options: Any
+            change: Callable[[Outlet], Outlet] = lambda outlet: outlet,
+            burst: int = 10,
+            **options: Any,
         ) -> Desk:
             outlets = await stack.enter_async_context(open_outlets(config, clock))
             for outlet in outlets:
@@ -122,7 +128,11 @@ async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[
             messages.recover(anew)
             alerts = config.alerts.model_copy(update={"burst": burst})
             own = config.model_copy(update={"alerts": alerts})
-            return Desk(anew, clock, Dispatcher(anew, own, clock, [change(outlet) for outlet in outlets], **options))
+            return Desk(
+                anew,
+                clock,
+                Dispatcher(anew, own, clock, [change(outlet) for outlet in outlets], **options),
+            )
 
         yield start
 
@@ -143,9 +153,18 @@ def queue(
     """Alerts of new reviews, as the watching half writes them."""
     now = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
     with state.transaction():
-        put_reviews(state, SITE, [Known(review(each, title=f"<{each}>", **fields), Status.OPEN) for each in ids], now)
+        put_reviews(
+            state,
+            SITE,
+            [Known(review(each, title=f"<{each}>", **fields), Status.OPEN) for each in ids],
+            now,
+        )
         alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
-        raise_alerts(state, [Raised(alert, [(name, due_at) for name in receivers], grouping) for alert in alerts], now)
+        raise_alerts(
+            state,
+            [Raised(alert, [(name, due_at) for name in receivers], grouping) for alert in alerts],
+            now,
+        )
 
 
 def many(count: int, prefix: str = "r") -> list[str]:
@@ -154,7 +173,10 @@ def many(count: int, prefix: str = "r") -> list[str]:
 
 def told(text: str) -> list[str]:
     """The reviews that a message speaks of, by their titles."""
-    return [part.partition(">")[0] for part in text.replace("&lt;", "<").replace("&gt;", ">").split("<")[1:]]
+    return [
+        part.partition(">")[0]
+        for part in text.replace("&lt;", "<").replace("&gt;", ">").split("<")[1:]
+    ]
 
 
 def named(post: Post) -> list[str]:
@@ -172,12 +194,17 @@ def mailed(mailbox: Mailbox) -> list[list[str]]:
 
 def deliveries(state: State, receiver: str = "slack:support") -> dict[str, int]:
     return dict(
-        Counter(row["status"] for row in state.rows("SELECT * FROM deliveries WHERE destination = ?", [receiver]))
+        Counter(
+            row["status"]
+            for row in state.rows("SELECT * FROM deliveries WHERE destination = ?", [receiver])
+        )
     )
 
 
 def sending(state: State) -> list[tuple[str, int]]:
-    return [(row["status"], row["attempts"]) for row in state.rows("SELECT * FROM messages ORDER BY id")]
+    return [
+        (row["status"], row["attempts"]) for row in state.rows("SELECT * FROM messages ORDER BY id")
+    ]
 
 
 def blocked(state: State, now: datetime) -> dict[str, float | None]:
@@ -239,7 +266,11 @@ class Hooked:
 
 def hooked(receiver: str, **hooks: Callable[[], Awaitable[None]]) -> Callable[[Outlet], Outlet]:
     def change(outlet: Outlet) -> Outlet:
-        return replace(outlet, notifier=Hooked(outlet.notifier, **hooks)) if outlet.destination == receiver else outlet
+        return (
+            replace(outlet, notifier=Hooked(outlet.notifier, **hooks))
+            if outlet.destination == receiver
+            else outlet
+        )
 
     return change
 
@@ -311,7 +342,9 @@ async def test_a_mail_holds_a_larger_digest_than_slack(desk: Desk, mailbox: Mail
     assert mailed(mailbox) == [many(300)]
 
 
-async def test_what_is_asked_for_one_by_one_comes_one_by_one(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_what_is_asked_for_one_by_one_comes_one_by_one(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, *many(15), grouping=EACH)
     await desk.work()
     assert posted(slack) == [[name] for name in many(15)]
@@ -322,9 +355,19 @@ async def test_a_new_review_leaves_before_what_a_backfill_sends_one_by_one(
 ) -> None:
     with desk.state.transaction():
         now, ids = clock.now(), many(100, "past")
-        put_reviews(desk.state, SITE, [Known(review(each, title=f"<{each}>"), Status.OPEN) for each in ids], now)
-        alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each, {"backfill": True}) for each in ids]
-        raise_alerts(desk.state, [Raised(alert, [("slack:support", None)], EACH) for alert in alerts], now)
+        put_reviews(
+            desk.state,
+            SITE,
+            [Known(review(each, title=f"<{each}>"), Status.OPEN) for each in ids],
+            now,
+        )
+        alerts = [
+            Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each, {"backfill": True})
+            for each in ids
+        ]
+        raise_alerts(
+            desk.state, [Raised(alert, [("slack:support", None)], EACH) for alert in alerts], now
+        )
     await desk.work(within=9.5)
     assert posted(slack) == [[name] for name in ids[:10]]
     clock.advance(seconds=1)
@@ -352,7 +395,9 @@ async def test_the_oldest_leaves_first(desk: Desk, slack: EmbeddedSlack, clock: 
     assert posted(slack) == [["first"], ["second"], ["early"], ["late"]]
 
 
-async def test_what_is_due_later_is_waited_for(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+async def test_what_is_due_later_is_waited_for(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
     queue(desk.state, "r1", due_at=clock.now() + timedelta(minutes=10))
     assert await desk.step() == Pause(Why.NOTHING_DUE, 600.0)
     clock.advance(minutes=10)
@@ -370,11 +415,16 @@ async def test_a_delivery_leaves_once(desk: Desk, slack: EmbeddedSlack, mailbox:
     assert mailbox.mails[0].recipients == (OWNER, SECOND)
     assert sending(desk.state) == [("sent", 1), ("sent", 1)]
     rows = {row["destination"]: row for row in desk.state.rows("SELECT * FROM messages")}
-    assert (rows["slack:support"]["slack_channel"], rows["slack:support"]["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
+    assert (rows["slack:support"]["slack_channel"], rows["slack:support"]["slack_ts"]) == (
+        CHANNEL,
+        slack.posts[0].ts,
+    )
     assert f"<{rows['email:owner']['message_id']}>" == mailbox.mails[0].message_id
 
 
-async def test_a_message_is_on_record_as_being_sent_before_the_call(start: Start, state: State) -> None:
+async def test_a_message_is_on_record_as_being_sent_before_the_call(
+    start: Start, state: State
+) -> None:
     seen: list[tuple[str, int]] = []
 
     async def look() -> None:
@@ -433,29 +483,55 @@ class Trouble:
 SUPPORT, OWNERS = "destination:slack:support", "destination:email:owner"
 TROUBLES = {
     "Slack is out of reach": Trouble("slack:support", SUPPORT, down=True),
-    "Slack 500": Trouble("slack:support", SUPPORT, message="in_doubt", fault=Fault(500, garble="html")),
+    "Slack 500": Trouble(
+        "slack:support", SUPPORT, message="in_doubt", fault=Fault(500, garble="html")
+    ),
     "Slack 500 for work that is done": Trouble(
         "slack:support", SUPPORT, message="in_doubt", fault=Fault(500, body="{}", done=True)
     ),
-    "Slack hangs up before the work": Trouble("slack:support", SUPPORT, message="in_doubt", fault=Fault(drop="before")),
-    "Slack hangs up after the work": Trouble("slack:support", SUPPORT, message="in_doubt", fault=Fault(drop="after")),
-    "Slack 429 with a time": Trouble(
-        "slack:support", "service:slack", 77, 77, fault=saying("ratelimited", 429, **{"Retry-After": "77"})
+    "Slack hangs up before the work": Trouble(
+        "slack:support", SUPPORT, message="in_doubt", fault=Fault(drop="before")
     ),
-    "Slack 429 without": Trouble("slack:support", "service:slack", 30, 30, fault=saying("ratelimited", 429)),
-    "Slack invalid_auth": Trouble("slack:support", "service:slack", None, fault=saying("invalid_auth")),
-    "Slack missing_scope": Trouble("slack:support", "service:slack", None, fault=saying("missing_scope")),
-    "Slack channel_not_found": Trouble("slack:support", SUPPORT, None, fault=saying("channel_not_found")),
+    "Slack hangs up after the work": Trouble(
+        "slack:support", SUPPORT, message="in_doubt", fault=Fault(drop="after")
+    ),
+    "Slack 429 with a time": Trouble(
+        "slack:support",
+        "service:slack",
+        77,
+        77,
+        fault=saying("ratelimited", 429, **{"Retry-After": "77"}),
+    ),
+    "Slack 429 without": Trouble(
+        "slack:support", "service:slack", 30, 30, fault=saying("ratelimited", 429)
+    ),
+    "Slack invalid_auth": Trouble(
+        "slack:support", "service:slack", None, fault=saying("invalid_auth")
+    ),
+    "Slack missing_scope": Trouble(
+        "slack:support", "service:slack", None, fault=saying("missing_scope")
+    ),
+    "Slack channel_not_found": Trouble(
+        "slack:support", SUPPORT, None, fault=saying("channel_not_found")
+    ),
     "Slack is_archived": Trouble("slack:support", SUPPORT, None, fault=saying("is_archived")),
-    "Slack says something new": Trouble("slack:support", SUPPORT, None, fault=saying("never_heard_of")),
+    "Slack says something new": Trouble(
+        "slack:support", SUPPORT, None, fault=saying("never_heard_of")
+    ),
     "SMTP is out of reach": Trouble("email:owner", OWNERS, down=True),
     "SMTP 451 after DATA": Trouble("email:owner", OWNERS, reply="451 4.3.0 Later"),
     "SMTP every address 450": Trouble("email:owner", OWNERS, refuse="450 4.2.1 Later"),
     "SMTP every address 550": Trouble("email:owner", OWNERS, None, refuse="550 5.1.1 Unknown"),
-    "SMTP 550 for the sender": Trouble("email:owner", "service:smtp", None, sender="550 5.7.1 Not yours"),
+    "SMTP 550 for the sender": Trouble(
+        "email:owner", "service:smtp", None, sender="550 5.7.1 Not yours"
+    ),
     "SMTP 535": Trouble("email:owner", "service:smtp", None, password="another"),
-    "SMTP hangs up before it has it": Trouble("email:owner", OWNERS, message="in_doubt", drop="before"),
-    "SMTP hangs up when it has it": Trouble("email:owner", OWNERS, message="in_doubt", copies=2, drop="after"),
+    "SMTP hangs up before it has it": Trouble(
+        "email:owner", OWNERS, message="in_doubt", drop="before"
+    ),
+    "SMTP hangs up when it has it": Trouble(
+        "email:owner", OWNERS, message="in_doubt", copies=2, drop="after"
+    ),
 }
 
 
@@ -482,7 +558,9 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
     else:
         assert seconds is not None
         assert trouble.at_least <= seconds <= trouble.at_most
-        assert await desk.step(trouble.receiver) == Pause(Why.HELD_BACK, pytest.approx(seconds, abs=0.01))
+        assert await desk.step(trouble.receiver) == Pause(
+            Why.HELD_BACK, pytest.approx(seconds, abs=0.01)
+        )
 
     await trouble.end(slack, mailbox)
     if trouble.at_most is None:
@@ -497,9 +575,13 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
 
 
 @pytest.mark.parametrize(
-    ("error", "hears"), [("invalid_auth", False), ("channel_not_found", True)], ids=["service", "receiver"]
+    ("error", "hears"),
+    [("invalid_auth", False), ("channel_not_found", True)],
+    ids=["service", "receiver"],
 )
-async def test_who_else_is_parked(desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, error: str, hears: bool) -> None:
+async def test_who_else_is_parked(
+    desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, error: str, hears: bool
+) -> None:
     queue(desk.state, "r1", receivers=("slack:support", "slack:team", "email:owner"))
     slack.faults.add("chat.postMessage", saying(error))
     await desk.step("slack:support")
@@ -508,7 +590,10 @@ async def test_who_else_is_parked(desk: Desk, slack: EmbeddedSlack, mailbox: Mai
     # Whoever still hears of reviews hears of the trouble too.
     assert [post.channel for post in slack.posts] == [ROOM, ROOM] * hears
     assert len(asked(slack)) == 1 + 2 * hears
-    assert [mail.subject.startswith("alerter is in trouble") for mail in mailbox.mails] == [False, True]
+    assert [mail.subject.startswith("alerter is in trouble") for mail in mailbox.mails] == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("by", ["an hour", "retry", "start"])
@@ -557,7 +642,9 @@ async def test_what_is_parked_is_looked_at_where_no_message_waits(
     assert len(asked(slack)) == 1
 
 
-async def test_a_retry_of_what_is_still_broken_is_parked_again(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_retry_of_what_is_still_broken_is_parked_again(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, "r1")
     slack.channels[CHANNEL].member = False
     for calls in (1, 2):
@@ -624,7 +711,9 @@ async def test_while_a_receiver_is_down_one_message_probes_it_at_most_a_minute_a
     assert mailed(mailbox) == [[name] for name in many(3)]
 
 
-async def test_waits_begin_short_again_after_a_success(desk: Desk, mailbox: Mailbox, clock: SetClock) -> None:
+async def test_waits_begin_short_again_after_a_success(
+    desk: Desk, mailbox: Mailbox, clock: SetClock
+) -> None:
     queue(desk.state, "r1", receivers=("email:owner",))
     await mailbox.pause()
     await desk.work("email:owner", within=600)
@@ -667,7 +756,9 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else(
 # Faults of the message itself
 
 
-async def test_a_post_that_slack_will_not_have_goes_out_as_plain_text(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_post_that_slack_will_not_have_goes_out_as_plain_text(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", saying("invalid_blocks"))
     await desk.work()
@@ -680,7 +771,9 @@ async def test_a_post_that_slack_will_not_have_goes_out_as_plain_text(desk: Desk
     }
 
 
-async def test_a_mail_that_the_server_will_not_have_goes_out_as_plain_text(desk: Desk, mailbox: Mailbox) -> None:
+async def test_a_mail_that_the_server_will_not_have_goes_out_as_plain_text(
+    desk: Desk, mailbox: Mailbox
+) -> None:
     queue(desk.state, "r1", receivers=("email:owner",))
     mailbox.data_replies.append("554 5.7.1 Spam")
     await desk.work("email:owner")
@@ -708,16 +801,22 @@ async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
     assert (posted(slack) or mailed(mailbox)) == [["r2"], ["r3"], ["r1"]]
 
 
-async def test_a_digest_on_slack_is_cut_to_what_slack_takes_before_it_is_sent(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_digest_on_slack_is_cut_to_what_slack_takes_before_it_is_sent(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, *many(68), body="long " * 40)
     await desk.work()
     assert not any(call.error for call in slack.requests)
     assert [name for names in posted(slack) for name in names] == many(68)
     assert all(len(names) > 10 for names in posted(slack)[:-1])
-    assert all(length_of(Content("", "", blocks=tuple(post.blocks))) <= 9000 for post in slack.posts)
+    assert all(
+        length_of(Content("", "", blocks=tuple(post.blocks))) <= 9000 for post in slack.posts
+    )
 
 
-@pytest.mark.parametrize(("count", "refusals", "sizes"), [(60, 1, [30, 30]), (60, 2, [15] * 4), (30, 3, [10] * 3)])
+@pytest.mark.parametrize(
+    ("count", "refusals", "sizes"), [(60, 1, [30, 30]), (60, 2, [15] * 4), (30, 3, [10] * 3)]
+)
 async def test_a_digest_that_is_refused_is_halved_and_later_ones_stay_small(
     desk: Desk, slack: EmbeddedSlack, count: int, refusals: int, sizes: list[int]
 ) -> None:
@@ -817,7 +916,9 @@ async def test_a_post_in_doubt_is_looked_for_after_five_seconds_and_stands_there
     assert (row["slack_channel"], row["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
 
 
-async def test_a_post_in_doubt_is_not_looked_for_too_early(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+async def test_a_post_in_doubt_is_not_looked_for_too_early(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     await desk.step()
@@ -845,14 +946,20 @@ async def test_while_a_service_fails_nothing_goes_to_that_receiver_but_to_others
     assert posted(slack) == [["r3"], ["r2"], ["r1"]]
 
 
-async def test_a_message_in_doubt_never_changes_what_it_holds(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_message_in_doubt_never_changes_what_it_holds(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, *many(12))
     slack.faults.add("chat.postMessage", Fault(drop="before"))
     await desk.step()
     queue(desk.state, *many(3, "s"))
     await desk.work()
     assert posted(slack) == [["s000"], ["s001"], ["s002"], many(12)]
-    uids = [call.args["metadata"]["event_payload"]["message"] for call in slack.requests if "metadata" in call.args]
+    uids = [
+        call.args["metadata"]["event_payload"]["message"]
+        for call in slack.requests
+        if "metadata" in call.args
+    ]
     assert uids[0] == uids[-1]
 
 
@@ -877,7 +984,9 @@ async def test_without_the_scope_to_look_a_post_in_doubt_is_posted_again(
     assert "may be posted twice" in caplog.text
 
 
-async def test_a_look_that_fails_is_taken_again_before_anything_is_posted(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_look_that_fails_is_taken_again_before_anything_is_posted(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     slack.faults.add("conversations.history", *[Fault(500, garble="html")] * 3)
@@ -910,7 +1019,9 @@ async def test_a_look_that_slack_does_not_understand_is_no_reason_to_post_again(
     assert posted(slack) == [["r1"]]
 
 
-async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(desk: Desk, mailbox: Mailbox) -> None:
+async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(
+    desk: Desk, mailbox: Mailbox
+) -> None:
     queue(desk.state, "r1", "r2", receivers=("email:owner",))
     mailbox.drop.append("after")
     await desk.work("email:owner")
@@ -925,12 +1036,16 @@ async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(desk: De
 Deliver = Callable[[Message], Awaitable[None]]
 
 
-async def leave_claimed(state: State, config: Config, clock: SetClock, receiver: str, *, taken: bool) -> Message:
+async def leave_claimed(
+    state: State, config: Config, clock: SetClock, receiver: str, *, taken: bool
+) -> Message:
     """What a process leaves that died between marking a message and marking its answer."""
     async with open_outlets(config, clock) as outlets:
         (outlet,) = [outlet for outlet in outlets if outlet.destination == receiver]
         alerts = [due.alert for due in outbox.due(state, receiver, clock.now(), 1)]
-        message = outbox.claim(state, receiver, Form.ALERT, alerts, f"9d1e0c@{outlet.notifier.domain}", clock.now())
+        message = outbox.claim(
+            state, receiver, Form.ALERT, alerts, f"9d1e0c@{outlet.notifier.domain}", clock.now()
+        )
         if taken:
             await outlet.notifier.send(message, outlet.render(message))
         await outlet.notifier.close()
@@ -940,7 +1055,13 @@ async def leave_claimed(state: State, config: Config, clock: SetClock, receiver:
 @pytest.mark.parametrize("down_for", [0, 3, 86400], ids=["at once", "after 3 s", "after a day"])
 @pytest.mark.parametrize("taken", [False, True], ids=["before the call", "before the mark"])
 async def test_a_crash_around_a_post_neither_loses_nor_repeats_it(
-    config: Config, start: Start, state: State, slack: EmbeddedSlack, clock: SetClock, taken: bool, down_for: int
+    config: Config,
+    start: Start,
+    state: State,
+    slack: EmbeddedSlack,
+    clock: SetClock,
+    taken: bool,
+    down_for: int,
 ) -> None:
     queue(state, "r1", "r2")
     message = await leave_claimed(state, config, clock, "slack:support", taken=taken)
@@ -1031,7 +1152,10 @@ async def test_an_address_that_may_take_it_later_holds_up_no_other_mail(
     assert await desk.step("email:owner") is None
     queue(desk.state, "r2", receivers=("email:owner",))
     assert await desk.step("email:owner") is None
-    assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails] == [((OWNER,), "r1"), ((OWNER,), "r2")]
+    assert [(mail.recipients, told(mail.text)[0]) for mail in mailbox.mails] == [
+        ((OWNER,), "r1"),
+        ((OWNER,), "r2"),
+    ]
     assert blocked(desk.state, clock.now()).keys() == {"addresses:owner"}
     assert deliveries(desk.state, "email:owner") == {"sent": 2}
 
@@ -1059,7 +1183,9 @@ async def test_an_address_that_never_takes_it_is_told_of_and_the_mail_is_sent(
     assert SECOND not in caplog.text
 
 
-async def test_the_last_address_is_given_up_when_it_refuses_for_good(desk: Desk, mailbox: Mailbox) -> None:
+async def test_the_last_address_is_given_up_when_it_refuses_for_good(
+    desk: Desk, mailbox: Mailbox
+) -> None:
     mailbox.refuse[SECOND] = "450 4.2.1 Later"
     queue(desk.state, "r1", receivers=("email:owner",))
     await desk.step("email:owner")
@@ -1095,7 +1221,9 @@ async def test_posts_to_a_channel_are_a_second_apart(desk: Desk, slack: Embedded
     assert not any(call.error for call in slack.requests)
 
 
-async def test_two_receivers_of_one_channel_share_its_pace(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+async def test_two_receivers_of_one_channel_share_its_pace(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
     queue(desk.state, *many(3), receivers=("slack:support", "slack:twin", "slack:team"))
     assert await desk.step("slack:support") is None
     assert await desk.step("slack:twin") == Pause(Why.PACE, 1.0)
@@ -1325,7 +1453,9 @@ async def test_what_is_queued_while_a_message_is_on_its_way_is_not_overlooked(
     assert mailed(mailbox) == [["r1"], ["r2"]]
 
 
-async def test_stopping_ends_after_the_message_in_hand(start: Start, state: State, mailbox: Mailbox) -> None:
+async def test_stopping_ends_after_the_message_in_hand(
+    start: Start, state: State, mailbox: Mailbox
+) -> None:
     in_hand, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -1350,7 +1480,11 @@ async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_l
 ) -> None:
     queue(desk.state, "r1", receivers=("email:owner", "slack:support", "slack:team"))
     slack.channels[ROOM].archived = True
-    ends_at = (Why.NOTHING_DUE, Why.PARKED, Why.PACE)  # by this clock nothing but a test makes a second pass
+    ends_at = (
+        Why.NOTHING_DUE,
+        Why.PARKED,
+        Why.PACE,
+    )  # by this clock nothing but a test makes a second pass
     assert not await desk.dispatcher.run(ends_at)
     assert mailed(mailbox)[0] == posted(slack)[0] == ["r1"]
     assert deliveries(desk.state, "slack:team") == {"pending": 1}
@@ -1363,7 +1497,9 @@ async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_l
     assert deliveries(desk.state, "slack:team") == {"sent": 1}
 
 
-async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(desk: Desk, mailbox: Mailbox) -> None:
+async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(
+    desk: Desk, mailbox: Mailbox
+) -> None:
     queue(desk.state, "r1", receivers=("email:owner",))
     running = asyncio.create_task(desk.dispatcher.run())
     await until(lambda: mailbox.mails and not mailbox.connected)
@@ -1375,7 +1511,9 @@ async def test_a_worker_with_nothing_to_do_says_goodbye_to_the_mail_server(desk:
 async def test_by_real_time_what_is_due_later_leaves_then(
     config: Config, state: State, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alerter.tell.worker._LOOK_AGAIN", 2 * HANG)  # nothing but its moment wakes the worker
+    monkeypatch.setattr(
+        "alerter.notify.worker._LOOK_AGAIN", 2 * HANG
+    )  # nothing but its moment wakes the worker
     clock = Clock()
     async with open_outlets(config, clock) as outlets:
         dispatcher = Dispatcher(state, config, clock, outlets)

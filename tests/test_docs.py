@@ -19,14 +19,18 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 EXAMPLE = (ROOT / "config.example.toml").read_text("utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-CONFIGS = [block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "[[sites]]" in block]
+CONFIGS = [
+    block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "[[sites]]" in block
+]
 
 
 def load(text: str, folder: Path) -> Config:
     """Load a config as it stands in a document, once its variables are set."""
     path = folder / "config.toml"
     path.write_text(text, "utf-8")
-    return load_config(path, dict.fromkeys(re.findall(r'"env:(\w+)"', text), "https://set.example"), secrets=True)
+    return load_config(
+        path, dict.fromkeys(re.findall(r'"env:(\w+)"', text), "https://set.example"), secrets=True
+    )
 
 
 def uncommented(text: str) -> str:
@@ -52,7 +56,9 @@ def test_readme_names_every_command_and_every_option() -> None:
 def test_every_command_and_option_says_what_it_does() -> None:
     for command in main.commands.values():
         assert command.help
-        assert [each.name for each in command.params if isinstance(each, click.Option) and not each.help] == []
+        assert [
+            each.name for each in command.params if isinstance(each, click.Option) and not each.help
+        ] == []
 
 
 def test_readme_names_the_two_commands_that_set_everything_up() -> None:
@@ -86,7 +92,11 @@ def _fields(model: type[BaseModel], above: str = "") -> Iterator[str]:
     """Every key of a model and of those within it: `sites.name`."""
     for name, field in model.model_fields.items():
         key = f"{above}{field.alias or name}"
-        inner = [each for each in _flat(field.annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+        inner = [
+            each
+            for each in _flat(field.annotation)
+            if isinstance(each, type) and issubclass(each, BaseModel)
+        ]
         yield from (each for one in inner for each in _fields(one, f"{key}."))
         if not inner:
             yield key
@@ -100,7 +110,11 @@ def _flat(annotation: Any) -> Iterator[Any]:
 
 def _keys(table: dict[str, Any], above: str = "") -> Iterator[str]:
     for name, value in table.items():
-        inner = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+        inner = [
+            each
+            for each in (value if isinstance(value, list) else [value])
+            if isinstance(each, dict)
+        ]
         yield from (each for one in inner for each in _keys(one, f"{above}{name}."))
         if not inner:
             yield f"{above}{name}"
@@ -132,7 +146,9 @@ def test_the_pictures_are_small_and_each_is_shown_somewhere() -> None:
     pictures = sorted((ROOT / "docs" / "pictures").iterdir())
     shown = "".join(path.read_text("utf-8") for path in DOCUMENTS)
     assert pictures
-    assert [path.name for path in pictures if path.stat().st_size > 150_000 or path.name not in shown] == []
+    assert [
+        path.name for path in pictures if path.stat().st_size > 150_000 or path.name not in shown
+    ] == []
 
 
 def test_the_changelog_tells_of_this_version() -> None:
@@ -151,6 +167,8 @@ def test_documents_name_files_that_are_there() -> None:
     named = {
         each
         for path in DOCUMENTS
-        for each in re.findall(r"`((?:alerter|tests|templates|docs|deploy)/[\w./]*)`", path.read_text("utf-8"))
+        for each in re.findall(
+            r"`((?:alerter|tests|templates|docs|deploy)/[\w./]*)`", path.read_text("utf-8")
+        )
     }
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

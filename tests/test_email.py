@@ -21,13 +21,15 @@ from alerter.config import Smtp
 from alerter.demo.mailbox import Mailbox
 from alerter.errors import DeliveryError, Kind
 from alerter.models import Content, Finding, Form, Message
-from alerter.tell import email as email_module
-from alerter.tell.email import EmailNotifier
+from alerter.notify import email as email_module
+from alerter.notify.email import EmailNotifier
 from tests.conftest import SECRETS, look_through
 
 ANN, BOB, CEM = "ann@example.com", "bob@example.com", "cem@example.com"
 PASSWORD = SECRETS["SMTP_PASSWORD"]
-CONTENT = Content("★☆☆☆☆ Stale 🥐 (Grüße)", "Sehr trocken 🥐\n.\nund … zäh", "<p>Sehr <b>trocken</b> 🥐</p>")
+CONTENT = Content(
+    "★☆☆☆☆ Stale 🥐 (Grüße)", "Sehr trocken 🥐\n.\nund … zäh", "<p>Sehr <b>trocken</b> 🥐</p>"
+)
 Security = Literal["none", "starttls", "tls"]
 Open = Callable[..., EmailNotifier]
 
@@ -35,7 +37,9 @@ Open = Callable[..., EmailNotifier]
 def message(number: int = 1, *to_left: str, **fields: Any) -> Message:
     """A message in hand; what it is about stands in its content."""
     at = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-    return Message(number, f"{number:032x}@example.com", "owner", Form.ALERT, (), at, to_left=to_left, **fields)
+    return Message(
+        number, f"{number:032x}@example.com", "owner", Form.ALERT, (), at, to_left=to_left, **fields
+    )
 
 
 def smtp(mailbox: Mailbox, security: Security = "none", password: str = PASSWORD) -> Smtp:
@@ -57,7 +61,9 @@ async def open_notifier() -> AsyncIterator[Open]:
         def make(
             mailbox: Mailbox, *addresses: str, security: Security = "none", password: str = PASSWORD
         ) -> EmailNotifier:
-            notifier = EmailNotifier(smtp(mailbox, security, password), "owner", addresses or (ANN, BOB))
+            notifier = EmailNotifier(
+                smtp(mailbox, security, password), "owner", addresses or (ANN, BOB)
+            )
             stack.push_async_callback(notifier.close)
             return notifier
 
@@ -69,7 +75,9 @@ def notifier(open_notifier: Open, mailbox: Mailbox) -> EmailNotifier:
     return open_notifier(mailbox)
 
 
-async def error_of(notifier: EmailNotifier, sent: Message | None = None, content: Content = CONTENT) -> DeliveryError:
+async def error_of(
+    notifier: EmailNotifier, sent: Message | None = None, content: Content = CONTENT
+) -> DeliveryError:
     """What sending fails with; neither an address nor the password stands anywhere in it."""
     with pytest.raises(DeliveryError) as caught:
         await notifier.send(sent or message(), content)
@@ -101,7 +109,9 @@ async def test_a_mail_carries_headers_that_keep_machines_from_answering_it(
     assert headers["MIME-Version"] == "1.0"
 
 
-async def test_text_and_html_arrive_in_that_order_and_intact(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_text_and_html_arrive_in_that_order_and_intact(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     await notifier.send(message(), CONTENT)
     (mail,) = mailbox.mails
     assert [part.get_content_type() for part in mail.message.walk()] == [
@@ -122,7 +132,9 @@ async def test_plain_text_goes_out_without_html(notifier: EmailNotifier, mailbox
     assert mailbox.mails[0].text.rstrip("\n") == CONTENT.text
 
 
-async def test_a_text_of_the_greatest_length_arrives_whole(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_a_text_of_the_greatest_length_arrives_whole(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     text = "\n".join("ä🥐" * 1500 for _ in range(100))
     await notifier.send(message(), replace(CONTENT, text=text, subject="ä🥐" * 200))
     assert mailbox.mails[0].text.rstrip("\n") == text
@@ -134,7 +146,9 @@ async def test_a_text_of_the_greatest_length_arrives_whole(notifier: EmailNotifi
     [
         "Weekly: 8 low-rated reviews, 4 still open (Corner Bakery, Café)",
         "3 low-rated reviews (" + "Café Zoë, " * 9 + "Zoë)",
-        "alerter is in trouble: the reviews of " + "Corner Bakery and " * 5 + "Corner Café cannot be read",
+        "alerter is in trouble: the reviews of "
+        + "Corner Bakery and " * 5
+        + "Corner Café cannot be read",
         "long and plain " * 9 + "x" * 200,
         "★☆☆☆☆ " + "ÄÖ" * 60,
         "👩‍👩‍👧‍👦 é =?x?= " * 9 + "end",
@@ -168,12 +182,16 @@ async def test_a_subject_arrives_as_it_is_whatever_is_in_it(
 async def test_a_subject_that_would_begin_another_header_is_a_fault_of_the_message(
     notifier: EmailNotifier, mailbox: Mailbox, end: str
 ) -> None:
-    error = await error_of(notifier, content=replace(CONTENT, subject=f"Hello{end}Bcc: eve@example.com"))
+    error = await error_of(
+        notifier, content=replace(CONTENT, subject=f"Hello{end}Bcc: eve@example.com")
+    )
     assert (error.kind, error.in_doubt) == (Kind.MESSAGE, False)
     assert mailbox.mails == []
 
 
-async def test_control_characters_of_a_subject_do_no_harm(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_control_characters_of_a_subject_do_no_harm(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     await notifier.send(message(), replace(CONTENT, subject="a\x00\x07\x7fb\u202ec"))
     (mail,) = mailbox.mails
     assert mail.message["To"] == f"{ANN}, {BOB}"
@@ -188,7 +206,9 @@ async def test_nobody_can_look_into_a_mailbox(notifier: EmailNotifier, mailbox: 
 # Connections
 
 
-async def test_one_connection_serves_a_run_of_mails(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_one_connection_serves_a_run_of_mails(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     for number in range(5):
         await notifier.send(message(number), CONTENT)
     assert (len(mailbox.mails), mailbox.sessions) == (5, 1)
@@ -209,7 +229,9 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(
     assert (len(mailbox.mails), mailbox.sessions) == (2, 2)
 
 
-async def test_closing_twice_or_after_the_server_is_gone_is_no_error(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_closing_twice_or_after_the_server_is_gone_is_no_error(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     await notifier.close()
     await notifier.send(message(), CONTENT)
     await mailbox.pause()
@@ -217,7 +239,9 @@ async def test_closing_twice_or_after_the_server_is_gone_is_no_error(notifier: E
     await notifier.close()
 
 
-async def test_a_server_that_refuses_one_mail_takes_the_next(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_a_server_that_refuses_one_mail_takes_the_next(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     mailbox.data_replies.append("554 5.7.1 No")
     await error_of(notifier)
     await notifier.send(message(2), CONTENT)
@@ -248,7 +272,9 @@ def fresh_trust() -> Iterator[None]:
 
 
 @pytest.fixture
-def trusted(authority: trustme.CA, fresh_trust: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def trusted(
+    authority: trustme.CA, fresh_trust: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
 
@@ -261,7 +287,12 @@ class ListeningMailbox(Mailbox):
         self.logins: list[bool] = []
 
     def authenticate(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: LoginPassword
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        mechanism: str,
+        login: LoginPassword,
     ) -> AuthResult:
         self.logins.append(session.ssl is not None)
         return super().authenticate(server, session, envelope, mechanism, login)
@@ -269,7 +300,10 @@ class ListeningMailbox(Mailbox):
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 async def test_mail_goes_out_over_tls(
-    security: Literal["starttls", "tls"], server_context: ssl.SSLContext, trusted: None, open_notifier: Open
+    security: Literal["starttls", "tls"],
+    server_context: ssl.SSLContext,
+    trusted: None,
+    open_notifier: Open,
 ) -> None:
     async with ListeningMailbox(security=security, ssl_context=server_context) as mailbox:
         notifier = open_notifier(mailbox, security=security)
@@ -283,7 +317,10 @@ async def test_mail_goes_out_over_tls(
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 async def test_a_certificate_that_cannot_be_trusted_is_a_fault_of_the_service(
-    security: Literal["starttls", "tls"], server_context: ssl.SSLContext, fresh_trust: None, open_notifier: Open
+    security: Literal["starttls", "tls"],
+    server_context: ssl.SSLContext,
+    fresh_trust: None,
+    open_notifier: Open,
 ) -> None:
     async with ListeningMailbox(security=security, ssl_context=server_context) as mailbox:
         error = await error_of(open_notifier(mailbox, security=security))
@@ -304,7 +341,9 @@ async def test_a_certificate_for_another_name_is_a_fault_of_the_service(
     assert (mailbox.mails, mailbox.logins) == ([], [])
 
 
-async def test_a_server_without_starttls_is_a_fault_of_the_service(fresh_trust: None, open_notifier: Open) -> None:
+async def test_a_server_without_starttls_is_a_fault_of_the_service(
+    fresh_trust: None, open_notifier: Open
+) -> None:
     async with ListeningMailbox() as mailbox:
         error = await error_of(open_notifier(mailbox, security="starttls"))
     assert error.kind is Kind.SERVICE
@@ -318,14 +357,18 @@ async def test_a_server_that_takes_no_logins_is_a_fault_of_the_service(open_noti
     assert mailbox.mails == []
 
 
-async def test_nothing_goes_out_in_clear_where_starttls_is_not_offered(fresh_trust: None, open_notifier: Open) -> None:
+async def test_nothing_goes_out_in_clear_where_starttls_is_not_offered(
+    fresh_trust: None, open_notifier: Open
+) -> None:
     async with ListeningMailbox() as mailbox:
         error = await error_of(open_notifier(mailbox, security="starttls"))
     assert not error.in_doubt
     assert (mailbox.mails, mailbox.logins) == ([], [])
 
 
-async def test_tls_on_a_plain_port_is_a_fault_of_the_service(fresh_trust: None, open_notifier: Open) -> None:
+async def test_tls_on_a_plain_port_is_a_fault_of_the_service(
+    fresh_trust: None, open_notifier: Open
+) -> None:
     async with ListeningMailbox() as mailbox:
         error = await error_of(open_notifier(mailbox, security="tls"))
     assert (error.kind, error.in_doubt) == (Kind.SERVICE, False)
@@ -336,7 +379,9 @@ async def test_tls_on_a_plain_port_is_a_fault_of_the_service(fresh_trust: None, 
 # Refusals
 
 
-async def test_a_wrong_password_is_a_fault_of_the_service(mailbox: Mailbox, open_notifier: Open) -> None:
+async def test_a_wrong_password_is_a_fault_of_the_service(
+    mailbox: Mailbox, open_notifier: Open
+) -> None:
     wrong = "smtp-wrong-11aa"
     error = await error_of(open_notifier(mailbox, password=wrong))
     assert (error.kind, error.in_doubt) == (Kind.SERVICE, False)
@@ -345,7 +390,9 @@ async def test_a_wrong_password_is_a_fault_of_the_service(mailbox: Mailbox, open
     assert mailbox.mails == []
 
 
-async def test_a_server_that_refuses_connections_may_be_back_later(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_a_server_that_refuses_connections_may_be_back_later(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
     await mailbox.pause()
     error = await error_of(notifier)
     assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, False)
@@ -388,8 +435,16 @@ def in_order(*steps: Prepare) -> Prepare:
     ("prepare", "kind", "in_doubt", "says"),
     [
         pytest.param(setting("down", True), Kind.TRANSIENT, False, "421", id="421 in the greeting"),
-        pytest.param(setting("greeting", "554 5.7.1 Go away"), Kind.SERVICE, False, "554", id="554 in the greeting"),
-        pytest.param(dropping("connect"), Kind.TRANSIENT, False, "cannot be reached", id="hung up at once"),
+        pytest.param(
+            setting("greeting", "554 5.7.1 Go away"),
+            Kind.SERVICE,
+            False,
+            "554",
+            id="554 in the greeting",
+        ),
+        pytest.param(
+            dropping("connect"), Kind.TRANSIENT, False, "cannot be reached", id="hung up at once"
+        ),
         pytest.param(
             setting("refuse_sender", "550 5.7.1 <alerts@example.com>: not yours"),
             Kind.SERVICE,
@@ -397,24 +452,59 @@ def in_order(*steps: Prepare) -> Prepare:
             "550",
             id="550 sender",
         ),
-        pytest.param(setting("refuse_sender", "451 4.3.0 Later"), Kind.TRANSIENT, False, "451", id="451 sender"),
-        pytest.param(setting("refuse_sender", "552 5.3.4 Too big"), Kind.MESSAGE, False, "552", id="552 size"),
-        pytest.param(refusing("550", ANN, BOB), Kind.RECEIVER, False, "550", id="every address 550"),
-        pytest.param(refusing("450", ANN, BOB), Kind.TRANSIENT, False, "450", id="every address 450"),
         pytest.param(
-            in_order(refusing("550", ANN), refusing("450", BOB)), Kind.TRANSIENT, False, "no address", id="550 and 450"
+            setting("refuse_sender", "451 4.3.0 Later"),
+            Kind.TRANSIENT,
+            False,
+            "451",
+            id="451 sender",
         ),
-        pytest.param(answering("451 4.3.0 Later"), Kind.TRANSIENT, False, "451", id="451 after DATA"),
-        pytest.param(answering("452 4.3.1 Disk full"), Kind.TRANSIENT, False, "452", id="452 after DATA"),
+        pytest.param(
+            setting("refuse_sender", "552 5.3.4 Too big"), Kind.MESSAGE, False, "552", id="552 size"
+        ),
+        pytest.param(
+            refusing("550", ANN, BOB), Kind.RECEIVER, False, "550", id="every address 550"
+        ),
+        pytest.param(
+            refusing("450", ANN, BOB), Kind.TRANSIENT, False, "450", id="every address 450"
+        ),
+        pytest.param(
+            in_order(refusing("550", ANN), refusing("450", BOB)),
+            Kind.TRANSIENT,
+            False,
+            "no address",
+            id="550 and 450",
+        ),
+        pytest.param(
+            answering("451 4.3.0 Later"), Kind.TRANSIENT, False, "451", id="451 after DATA"
+        ),
+        pytest.param(
+            answering("452 4.3.1 Disk full"), Kind.TRANSIENT, False, "452", id="452 after DATA"
+        ),
         pytest.param(answering("550 5.7.1 Spam"), Kind.MESSAGE, False, "550", id="550 after DATA"),
-        pytest.param(answering("552 5.3.4 Too big"), Kind.MESSAGE, False, "552", id="552 after DATA"),
+        pytest.param(
+            answering("552 5.3.4 Too big"), Kind.MESSAGE, False, "552", id="552 after DATA"
+        ),
         pytest.param(answering("554 5.7.1 Spam"), Kind.MESSAGE, False, "554", id="554 after DATA"),
-        pytest.param(dropping("before"), Kind.TRANSIENT, True, "was lost", id="hung up before it had the mail"),
-        pytest.param(dropping("after"), Kind.TRANSIENT, True, "was lost", id="hung up when it had the mail"),
+        pytest.param(
+            dropping("before"),
+            Kind.TRANSIENT,
+            True,
+            "was lost",
+            id="hung up before it had the mail",
+        ),
+        pytest.param(
+            dropping("after"), Kind.TRANSIENT, True, "was lost", id="hung up when it had the mail"
+        ),
     ],
 )
 async def test_what_a_refusal_means(
-    mailbox: Mailbox, notifier: EmailNotifier, prepare: Prepare, kind: Kind, in_doubt: bool, says: str
+    mailbox: Mailbox,
+    notifier: EmailNotifier,
+    prepare: Prepare,
+    kind: Kind,
+    in_doubt: bool,
+    says: str,
 ) -> None:
     prepare(mailbox)
     error = await error_of(notifier)
@@ -447,7 +537,9 @@ async def test_mails_that_are_sent_at_the_same_time_do_not_get_in_each_others_wa
 ) -> None:
     """A worker's, and the alarm that the state file cannot be written."""
     mailbox.hang = 0.01
-    await asyncio.gather(*(notifier.send(message(number), CONTENT) for number in range(5)), notifier.close())
+    await asyncio.gather(
+        *(notifier.send(message(number), CONTENT) for number in range(5)), notifier.close()
+    )
     assert len({mail.message_id for mail in mailbox.mails}) == len(mailbox.mails) == 5
 
 
@@ -475,7 +567,9 @@ async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(
 # Some addresses of several
 
 
-async def test_an_address_that_may_take_it_later_is_left(mailbox: Mailbox, open_notifier: Open) -> None:
+async def test_an_address_that_may_take_it_later_is_left(
+    mailbox: Mailbox, open_notifier: Open
+) -> None:
     refusing("450", BOB)(mailbox)
     receipt = await open_notifier(mailbox, ANN, BOB, CEM).send(message(), CONTENT)
     assert (receipt.to_left, receipt.refused) == ((BOB,), 0)
@@ -490,7 +584,9 @@ async def test_an_address_that_never_will_is_counted(mailbox: Mailbox, open_noti
     assert mailbox.mails[0].recipients == (CEM,)
 
 
-async def test_only_those_left_are_tried_again_and_the_mail_is_the_same(mailbox: Mailbox, open_notifier: Open) -> None:
+async def test_only_those_left_are_tried_again_and_the_mail_is_the_same(
+    mailbox: Mailbox, open_notifier: Open
+) -> None:
     notifier = open_notifier(mailbox, ANN, BOB, CEM)
     refusing("450", BOB)(mailbox)
     receipt = await notifier.send(message(4), CONTENT)
@@ -504,7 +600,9 @@ async def test_only_those_left_are_tried_again_and_the_mail_is_the_same(mailbox:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [("450", Kind.TRANSIENT), ("550", None)], ids=["later again", "refused for good"]
+    ("code", "kind"),
+    [("450", Kind.TRANSIENT), ("550", None)],
+    ids=["later again", "refused for good"],
 )
 async def test_what_becomes_of_the_last_address(
     mailbox: Mailbox, notifier: EmailNotifier, code: str, kind: Kind | None
@@ -562,13 +660,17 @@ async def test_checking_names_the_addresses_that_are_refused_by_their_place(
 @pytest.mark.parametrize(
     ("prepare", "says"),
     [
-        pytest.param(setting("refuse_sender", "550 5.7.1 Not yours"), "look at [smtp]", id="sender refused"),
+        pytest.param(
+            setting("refuse_sender", "550 5.7.1 Not yours"), "look at [smtp]", id="sender refused"
+        ),
         pytest.param(setting("down", True), "try again later", id="down"),
         pytest.param(setting("password", "another"), "look at [smtp]", id="wrong password"),
         pytest.param(dropping("connect"), "try again later", id="hung up"),
     ],
 )
-async def test_checking_says_what_to_do(mailbox: Mailbox, notifier: EmailNotifier, prepare: Prepare, says: str) -> None:
+async def test_checking_says_what_to_do(
+    mailbox: Mailbox, notifier: EmailNotifier, prepare: Prepare, says: str
+) -> None:
     prepare(mailbox)
     ((ok, text),) = told(await notifier.check())
     assert not ok
@@ -588,7 +690,9 @@ async def test_checking_finds_a_certificate_that_cannot_be_trusted(
 # Secrets
 
 
-async def test_no_secret_is_logged(mailbox: Mailbox, notifier: EmailNotifier, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_logged(
+    mailbox: Mailbox, notifier: EmailNotifier, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     await notifier.send(message(), CONTENT)
     refusing("550", ANN, BOB)(mailbox)

@@ -9,15 +9,15 @@ from typing import Any
 import freezegun
 import pytest
 
-from alerter import backfill
 from alerter.clock import Clock
+from alerter.commands import backfill
 from alerter.config import Config, load_config
-from alerter.daemon import serve
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
+from alerter.service.daemon import serve
 from alerter.store import State
 from tests.conftest import HANG, SECRETS, SITE, words_of
 
@@ -57,7 +57,10 @@ class _Text(HTMLParser):
 
 
 def bad(title: str, body: str = "", rating: int = 1) -> dict[str, Any]:
-    return {"content": {"rating": rating, "title": title, "body": body}, "author": {"authorName": "Robin"}}
+    return {
+        "content": {"rating": rating, "title": title, "body": body},
+        "author": {"authorName": "Robin"},
+    }
 
 
 async def once(config: Config) -> bool:
@@ -75,7 +78,9 @@ async def test_a_new_low_rated_review_arrives_once_on_every_receiver(
     assert await once(config)
     assert await once(config)
 
-    assert [mail.subject for mail in mailbox.mails] == ["★☆☆☆☆ Croissant box: ‘Stale on arrival’ (Corner Bakery)"]
+    assert [mail.subject for mail in mailbox.mails] == [
+        "★☆☆☆☆ Croissant box: ‘Stale on arrival’ (Corner Bakery)"
+    ]
     assert [post.text.splitlines()[0] for post in slack.posts] == [mailbox.mails[0].subject]
     assert "Hard as stone." in mailbox.mails[0].text
     assert f"https://www.wix.com/dashboard/{SITE}/reviews/pending" in mailbox.mails[0].text
@@ -90,7 +95,9 @@ async def test_hostile_text_arrives_as_text_once_on_both_receivers(
     assert await once(config)
 
     (mail,), (post,) = mailbox.mails, slack.posts
-    cleaned = text.replace("\x00", "").replace("\x07", "").replace("\ud800", "�").replace("\r\n", "\n")
+    cleaned = (
+        text.replace("\x00", "").replace("\x07", "").replace("\ud800", "�").replace("\r\n", "\n")
+    )
     cleaned = cleaned.replace("\u202e", "").replace("\u202c", "")
     page = _Text()
     page.feed(mail.html)
@@ -149,7 +156,11 @@ async def test_a_backfill_tells_of_the_baseline_in_digests_and_only_once(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     for number in range(120):
-        wix.add(SITE, bad(f"Review {number:03}") | {"createdDate": f"2026-01-{1 + number % 28:02}T12:00:00.000Z"})
+        wix.add(
+            SITE,
+            bad(f"Review {number:03}")
+            | {"createdDate": f"2026-01-{1 + number % 28:02}T12:00:00.000Z"},
+        )
     answered = wix.add(SITE, bad("Answered") | {"createdDate": "2026-01-05T12:00:00.000Z"})
     wix.reply(SITE, answered["id"], "Sorry!")
     assert await once(config)
@@ -183,10 +194,15 @@ async def test_what_waited_for_a_removed_receiver_goes_to_the_new_one(
     wix.add(SITE, bad("Stale"))
     await once(config)
 
-    path = write_config(wix, slack, mailbox, receivers='[[receivers]]\nname = "boss"\nemail = ["boss@example.com"]')
+    path = write_config(
+        wix, slack, mailbox, receivers='[[receivers]]\nname = "boss"\nemail = ["boss@example.com"]'
+    )
     renamed = load_config(path, SECRETS, secrets=True)
     assert await once(renamed)
-    assert "support (Slack) may not get them any more by this config: deliveries cancelled=1" in caplog.text
+    assert (
+        "support (Slack) may not get them any more by this config: deliveries cancelled=1"
+        in caplog.text
+    )
     with State.open(config.state, migrate=False) as state:
         left = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
     assert {"destination": "slack:support", "status": "cancelled"} in left

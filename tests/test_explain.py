@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerter import explain, status
+from alerter.commands import explain, status
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
@@ -15,10 +15,10 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping
+from alerter.notify.dispatch import Why
+from alerter.service.runtime import open_house
 from alerter.store import State
 from alerter.store.prune import prune
-from alerter.tell.dispatch import Why
-from alerter.wiring import open_house
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -42,7 +42,9 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
 
 
 @pytest.fixture
-def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+def load(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Load:
     def load(owner: str = "", team: str = "", extra: str = "") -> Config:
         both = f"""
 [[receivers]]
@@ -53,14 +55,29 @@ email = ["{OWNER}"]
 name = "team"
 slack = "{CHANNEL}"
 {team}"""
-        return load_config(write_config(wix, slack, mailbox, receivers=both, extra=TWO + extra), SECRETS, secrets=True)
+        return load_config(
+            write_config(wix, slack, mailbox, receivers=both, extra=TWO + extra),
+            SECRETS,
+            secrets=True,
+        )
 
     return load
 
 
-def put(wix: EmbeddedWix, clock: SetClock, review_id: str, rating: int = 1, site_id: str = SITE, **more: Any) -> None:
+def put(
+    wix: EmbeddedWix,
+    clock: SetClock,
+    review_id: str,
+    rating: int = 1,
+    site_id: str = SITE,
+    **more: Any,
+) -> None:
     content = {"rating": rating, "title": f"Title of {review_id}"}
-    wix.add(site_id, {"id": review_id, "createdDate": stamp(clock.now()), "content": content, "entityId": None} | more)
+    wix.add(
+        site_id,
+        {"id": review_id, "createdDate": stamp(clock.now()), "content": content, "entityId": None}
+        | more,
+    )
 
 
 async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
@@ -116,11 +133,15 @@ async def test_an_alert_is_told_with_its_reason_its_deliveries_and_what_comes_ne
     ]
 
     clock.advance(hours=25)
-    assert "- team (Slack): unless it is answered, the reminder after 24 h with the next round" in steps(
-        config, clock, "r1"
+    assert (
+        "- team (Slack): unless it is answered, the reminder after 24 h with the next round"
+        in steps(config, clock, "r1")
     )
     clock.advance(days=40)
-    assert steps(config, clock, "r1")[-1] == "- it is followed no longer: nobody answered it within 30 d"
+    assert (
+        steps(config, clock, "r1")[-1]
+        == "- it is followed no longer: nobody answered it within 30 d"
+    )
 
 
 async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
@@ -132,7 +153,9 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     await once(config, clock)
     owner, team = steps(config, clock, "r1")[:2]
-    assert owner == "- owner (email): hears of it at 2026-11-24 15:30:00 CET, when its quiet hours end"
+    assert (
+        owner == "- owner (email): hears of it at 2026-11-24 15:30:00 CET, when its quiet hours end"
+    )
     assert team.startswith("- team (Slack): waits until 2026-11-24 13:00:0")
     assert "Slack's answer was lost" in team
 
@@ -184,7 +207,9 @@ async def test_a_mail_that_some_addresses_have_says_so_until_all_have_it(
     await once(config, clock)
     put(wix, clock, "r1")
     await once(config, clock)
-    assert "- owner (email): some of its addresses have it; the others are tried again" in steps(config, clock, "r1")
+    assert "- owner (email): some of its addresses have it; the others are tried again" in steps(
+        config, clock, "r1"
+    )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  owner"))
     assert row.split()[2] == "sent"
     assert row.endswith("1 of its addresses did not take it yet")
@@ -202,7 +227,9 @@ async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
     put(wix, clock, "r1")
     slack.faults.always("chat.postMessage", Fault(body='{"ok": false, "error": "invalid_blocks"}'))
     await once(config, clock)
-    assert steps(config, clock, "r1")[0] == "- team (Slack): given up; `alerter retry` queues it again"
+    assert (
+        steps(config, clock, "r1")[0] == "- team (Slack): given up; `alerter retry` queues it again"
+    )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
     assert "invalid_blocks" in row
 
@@ -224,13 +251,17 @@ async def test_a_review_of_the_past_an_import_and_one_that_was_answered_say_why_
         "it was never alerted",
     ]
     assert "`alerter backfill` tells of it" in steps(config, clock, "old")[0]
-    assert story(config, clock, "imported")[3].endswith("written long before it was created: an import")
+    assert story(config, clock, "imported")[3].endswith(
+        "written long before it was created: an import"
+    )
     assert story(config, clock, "answered")[3] == (
         "on record as closed: it was answered, before anybody was alerted of it"
     )
 
 
-async def test_who_is_left_out_is_told_by_which_key(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_who_is_left_out_is_told_by_which_key(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load(owner='keywords = ["refund"]', team="min_rating = 2")
     await once(config, clock)
     put(wix, clock, "r1")
@@ -259,7 +290,9 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     await once(config, clock)
 
     told = [
-        line.split(": ", 1)[1] for line in story(config, clock, "r1") if line.startswith(("new", "low", "rem", "clo"))
+        line.split(": ", 1)[1]
+        for line in story(config, clock, "r1")
+        if line.startswith(("new", "low", "rem", "clo"))
     ]
     assert told == [
         "low-rated and not seen before",
@@ -267,8 +300,9 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
         "reminder after 60 s: it was still not answered",
         "it was answered",
     ]
-    assert "  no message of its own; where the review stands on Slack, that is changed in its place" in story(
-        config, clock, "r1"
+    assert (
+        "  no message of its own; where the review stands on Slack, that is changed in its place"
+        in story(config, clock, "r1")
     )
     assert (
         steps(config, clock, "r1")[-1]
@@ -286,7 +320,9 @@ async def test_what_a_backfill_told_says_so(load: Load, clock: SetClock, wix: Em
     assert story(config, clock, "r1")[5].endswith(": a backfill was asked to tell of the past")
 
 
-async def test_what_is_gone_says_that_its_text_was_erased(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_what_is_gone_says_that_its_text_was_erased(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     await once(config, clock)
     put(wix, clock, "r1")
@@ -301,7 +337,9 @@ async def test_what_is_gone_says_that_its_text_was_erased(load: Load, clock: Set
     assert lines[-1] == "- nothing more"
 
 
-async def test_a_review_on_two_sites_is_told_for_each(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_a_review_on_two_sites_is_told_for_each(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     put(wix, clock, "r1")
     put(wix, clock, "r1", site_id=OTHER)
@@ -312,16 +350,22 @@ async def test_a_review_on_two_sites_is_told_for_each(load: Load, clock: SetCloc
     ]
 
 
-async def test_a_site_that_cannot_be_read_is_told(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_a_site_that_cannot_be_read_is_told(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     put(wix, clock, "r1")
     await once(config, clock)
     wix.sites[SITE].refuse = 401
     await once(config, clock)
-    assert steps(config, clock, "r1")[0].startswith("- the site cannot be read at present: Wix refuses us")
+    assert steps(config, clock, "r1")[0].startswith(
+        "- the site cannot be read at present: Wix refuses us"
+    )
 
 
-async def test_what_is_not_on_record_is_told_with_the_usual_reasons(load: Load, clock: SetClock) -> None:
+async def test_what_is_not_on_record_is_told_with_the_usual_reasons(
+    load: Load, clock: SetClock
+) -> None:
     config = load()
     unread = explain.not_on_record(config, None, config.sites, "r\x1b9")
     assert unread[0] == "review r 9 is not on record of Corner Bakery, Café; either"
@@ -340,14 +384,18 @@ async def test_what_is_not_on_record_is_told_with_the_usual_reasons(load: Load, 
     ]
 
 
-async def test_dates_at_the_end_of_time_do_no_harm(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_dates_at_the_end_of_time_do_no_harm(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     put(wix, clock, "r1", createdDate="9999-12-31T23:59:59.999Z")
     await once(config, clock)
     assert story(config, clock, "r1")[2].startswith("created 9999-12-31 23:59:59 UTC")
 
 
-async def test_a_title_cannot_disturb_a_terminal(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_a_title_cannot_disturb_a_terminal(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     put(wix, clock, "r1", content={"rating": 1, "title": "a\u202eb\x1b[31mc" + "x" * 500})
     await once(config, clock)
@@ -380,11 +428,24 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
     }
     lines = status.as_text(standing, clock.now()).splitlines()
     first = lines.index(next(line for line in lines if line.startswith("open review")))
-    assert lines[first + 1].split() == ["r00", "3", "h", "★★☆☆☆", "Corner", "Bakery", "team", "“Title", "of", "r00”"]
+    assert lines[first + 1].split() == [
+        "r00",
+        "3",
+        "h",
+        "★★☆☆☆",
+        "Corner",
+        "Bakery",
+        "team",
+        "“Title",
+        "of",
+        "r00”",
+    ]
     assert lines[first + 21] == "and 2 more"
 
 
-async def test_what_was_closed_long_ago_is_known_still(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_what_was_closed_long_ago_is_known_still(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     await once(config, clock)
     wix.add(SITE, {"id": "r1", "content": {"rating": 1}})
@@ -399,4 +460,7 @@ async def test_what_was_closed_long_ago_is_known_still(load: Load, clock: SetClo
         await prune(state, clock.now(), keep, window=window, destinations=config.destinations())
         lines = explain.explain(config, state, config.sites, "r1", clock.now())
     assert "on record as closed: it was answered" in lines
-    assert "its text and what was sent of it are erased: it was at rest for longer than [state] keep" in lines
+    assert (
+        "its text and what was sent of it are erased: it was at rest for longer than [state] keep"
+        in lines
+    )

@@ -19,7 +19,13 @@ SECRET = "s3cr3t-9f2a-Zq8"
 PASTED = "p4sted-7c1e-Xw2"  # a secret in the place of its name
 ENVIRON = {"KEY": SECRET, "TOKEN": f"xoxb-{SECRET}", "URL": f"https://hc.example/{SECRET}"}
 SECRET_KEYS = ("api_key", "app_secret", "password", "token", "url")
-SITE = {"name": "Corner Bakery", "site_id": "11111111", "api_key": "env:KEY", "instance_id": "i-1", "app_id": "an-app"}
+SITE = {
+    "name": "Corner Bakery",
+    "site_id": "11111111",
+    "api_key": "env:KEY",
+    "instance_id": "i-1",
+    "app_id": "an-app",
+}
 RECEIVER = {
     "name": "support",
     "slack": "C0123456789",
@@ -55,23 +61,62 @@ MAIN = {
     "summaries": [{"name": "Weekly", "at": "Mon 09:00", "receivers": ["support"]}],
 }
 INCLUDED = {
-    "sites": [{"name": "Shop", "site_id": "id-2", "app_id": "b", "app_secret": "file:key", "instance_id": "i-2"}],
+    "sites": [
+        {
+            "name": "Shop",
+            "site_id": "id-2",
+            "app_id": "b",
+            "app_secret": "file:key",
+            "instance_id": "i-2",
+        }
+    ],
     "receivers": [{"name": "shop", "slack": "C0123456789", "token": "file:token"}],
 }
 
 words = (
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-    | st.sampled_from(["env:", "file:", "credential:", "\x1b[2J", "..", "/dev/zero", "9" * 30, "2" * 5000, "\u202e"])
     | st.sampled_from(
-        [f"env:{PASTED}", f"file:{PASTED}", f"credential:../{PASTED}", "file:pipe", PASTED, "file:../main-key"]
+        [
+            "env:",
+            "file:",
+            "credential:",
+            "\x1b[2J",
+            "..",
+            "/dev/zero",
+            "9" * 30,
+            "2" * 5000,
+            "\u202e",
+        ]
     )
     | st.sampled_from(
-        ["127.0.0.1:0", "[::1", "http://[", "https://a:99999", "a@b@c", "<a@b>", "UTC\x00", "24:00", "\n"]
+        [
+            f"env:{PASTED}",
+            f"file:{PASTED}",
+            f"credential:../{PASTED}",
+            "file:pipe",
+            PASTED,
+            "file:../main-key",
+        ]
+    )
+    | st.sampled_from(
+        [
+            "127.0.0.1:0",
+            "[::1",
+            "http://[",
+            "https://a:99999",
+            "a@b@c",
+            "<a@b>",
+            "UTC\x00",
+            "24:00",
+            "\n",
+        ]
     )
 )
 leaves = st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | words
 values = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=5
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=5,
 )
 
 
@@ -86,14 +131,22 @@ def spoil(data: st.DataObject, value: Any) -> Any:
             return {**value, data.draw(words): data.draw(values)}
         return {**value, key: spoil(data, value[key])}
     if isinstance(value, list) and value and data.draw(st.integers(0, 4)):
-        return [spoil(data, value[0]), *value[1:], *([value[0]] if data.draw(st.booleans()) else [])]
+        return [
+            spoil(data, value[0]),
+            *value[1:],
+            *([value[0]] if data.draw(st.booleans()) else []),
+        ]
     return data.draw(values)
 
 
 def toml(value: Any) -> str:
     """A value as TOML has it, tables inline."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, str):
@@ -106,7 +159,9 @@ def written(data: st.DataObject, table: Mapping[str, Any], folder: Path, name: s
     for _ in range(data.draw(st.integers(0, 3))):
         table = spoil(data, table) if isinstance(table, Mapping) else table
     lines = (
-        [f"{json.dumps(key)} = {toml(each)}" for key, each in table.items()] if isinstance(table, Mapping) else ["[["]
+        [f"{json.dumps(key)} = {toml(each)}" for key, each in table.items()]
+        if isinstance(table, Mapping)
+        else ["[["]
     )
     text = "\n".join(lines)
     if not data.draw(st.integers(0, 9)):
@@ -165,5 +220,7 @@ def test_what_is_spoiled_is_good() -> None:
             (place / "token").write_text("xoxb-token")
             (place / "key").write_text("key")
         for path, table in (("config.toml", MAIN), ("sites.d/shop.toml", INCLUDED)):
-            (folder / path).write_text("\n".join(f"{key} = {toml(each)}" for key, each in table.items()))
+            (folder / path).write_text(
+                "\n".join(f"{key} = {toml(each)}" for key, each in table.items())
+            )
         assert len(load_config(folder / "config.toml", ENVIRON, secrets=True).sites) == 2

@@ -18,8 +18,8 @@ from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from alerter.links import foreign_host, https_url
 from alerter.models import AlertKind, Closing, Entry, Message, Product, Reply, Review
-from alerter.tell.render import Renderer
-from alerter.watch.wix_review import clean, parse_review
+from alerter.render.renderer import Renderer
+from alerter.wix.review import clean, parse_review
 from tests.conftest import SITE
 from tests.test_render import (
     CREATED,
@@ -102,7 +102,10 @@ def closed(review: Review, product: Product, before: str) -> Message:
 
 
 def many(review: Review, product: Product, before: str) -> Message:
-    of: list[Entry] = [entry(review, product=product), entry(replace(review, rating=1), AlertKind.REMINDER, product)]
+    of: list[Entry] = [
+        entry(review, product=product),
+        entry(replace(review, rating=1), AlertKind.REMINDER, product),
+    ]
     return digest(*of)
 
 
@@ -137,7 +140,11 @@ def tamed(review: Review) -> Review:
 
 def ours(text: str) -> list[str]:
     """The lines that stand for our own, without what they name."""
-    return [re.split(r"[★‘]|^by | for | on ", line)[0] for line in text.split("\n") if not line.startswith("> ")]
+    return [
+        re.split(r"[★‘]|^by | for | on ", line)[0]
+        for line in text.split("\n")
+        if not line.startswith("> ")
+    ]
 
 
 def tags(page: Page) -> list[str]:
@@ -148,7 +155,9 @@ def tags(page: Page) -> list[str]:
 def assert_text(text: str) -> None:
     """It can be sent and shown: no controls, nothing that directs what follows it."""
     text.encode()
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066\u2067\u2028\u2029\ufdd0]", text)
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066\u2067\u2028\u2029\ufdd0]", text
+    )
     for line in text.split("\n"):
         depth = 0
         for sign in re.findall("[\u2068\u2069]", line):
@@ -158,13 +167,25 @@ def assert_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(raw=wix_reviews(), name=texts, page=strategies.none() | strategies.sampled_from(HOSTILE_URLS), before=texts)
+@given(
+    raw=wix_reviews(),
+    name=texts,
+    page=strategies.none() | strategies.sampled_from(HOSTILE_URLS),
+    before=texts,
+)
 def test_whatever_a_review_says_stays_a_customers_words(
-    renderer: Renderer, kind: Callable[..., Message], raw: Mapping[str, Any], name: str, page: str | None, before: str
+    renderer: Renderer,
+    kind: Callable[..., Message],
+    raw: Mapping[str, Any],
+    name: str,
+    page: str | None,
+    before: str,
 ) -> None:
     review = parse_review(raw)
     of = kind(review, Product(clean(name) or None, page), clean(before))
-    plain = kind(tamed(review), Product(harmless(clean(name)) or None, page), harmless(clean(before)) and "y")
+    plain = kind(
+        tamed(review), Product(harmless(clean(name)) or None, page), harmless(clean(before)) and "y"
+    )
     mail, tame = renderer.mail(of), renderer.mail(plain)
     slack, tame_slack = renderer.slack(of), renderer.slack(plain)
 
@@ -185,16 +206,25 @@ def test_whatever_a_review_says_stays_a_customers_words(
     links = [*page_of.links, *(each["url"] for each in objects(slack.blocks) if "url" in each)]
     for link in links:
         assert link == https_url(link)
-        assert link.startswith(("https://static.wixstatic.com/media/", "https://video.wixstatic.com/video/")) or (
-            link == DASHBOARD or foreign_host(link)
-        )
+        assert link.startswith(
+            ("https://static.wixstatic.com/media/", "https://video.wixstatic.com/video/")
+        ) or (link == DASHBOARD or foreign_host(link))
     assert not re.search("[<>]", slack.text)
     assert_text(slack.text)
     if len(slack.text) < 3800 > len(tame_slack.text):
         assert len(ours(unescaped(slack.text))) == len(ours(unescaped(tame_slack.text)))
-    assert not [each for each in objects(slack.blocks) if each.get("type") in ("user", "usergroup", "broadcast")]
+    assert not [
+        each
+        for each in objects(slack.blocks)
+        if each.get("type") in ("user", "usergroup", "broadcast")
+    ]
 
 
 def test_the_date_of_all_of_these_is_known() -> None:
-    assert parse_review({"id": "r", "createdDate": "2026-11-24T12:00:00Z", "content": {"rating": 1}}).created == CREATED
+    assert (
+        parse_review(
+            {"id": "r", "createdDate": "2026-11-24T12:00:00Z", "content": {"rating": 1}}
+        ).created
+        == CREATED
+    )
     assert SITE in DASHBOARD

@@ -24,18 +24,30 @@ from alerter.demo.wix_webhooks import Webhooks
 from alerter.store import State, reviews
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
-from alerter.watch.wix import WixClient
 from alerter.web.server import open_web
+from alerter.wix.client import WixClient
 
 SITE = "11111111-1111-4111-8111-111111111111"
 INSTANCE = "55555555-5555-4555-8555-555555555555"
-SLUGS = ("created", "updated", "deleted", "moderation_status_changed", "review_published", "voted_on")
+SLUGS = (
+    "created",
+    "updated",
+    "deleted",
+    "moderation_status_changed",
+    "review_published",
+    "voted_on",
+)
 REVIEW = {
     "id": "r1",
     "revision": "3",
     "createdDate": "2026-11-24T12:00:00.000Z",
     "updatedDate": "2026-11-24T12:00:00.000Z",
-    "content": {"rating": 1, "title": "Stale", "body": "Hard.", "media": [{"image": {"url": "https://a.example/b"}}]},
+    "content": {
+        "rating": 1,
+        "title": "Stale",
+        "body": "Hard.",
+        "media": [{"image": {"url": "https://a.example/b"}}],
+    },
     "author": {"authorName": "Robin", "contactId": "c1"},
     "reply": {"message": "Sorry!"},
     "moderation": {"moderationStatus": "APPROVED"},
@@ -47,9 +59,13 @@ REVIEW = {
 words = st.text(st.characters(codec=None), max_size=20) | st.sampled_from(
     ["\ud800", "\x1b[2J", "9" * 5000, "NaN", "r1"]
 )
-leaves = st.none() | st.booleans() | st.integers() | st.integers(10**18, 10**400) | st.floats() | words
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.integers(10**18, 10**400) | st.floats() | words
+)
 values = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -96,7 +112,9 @@ def envelope(data: st.DataObject) -> Any:
 
 def posted(data: st.DataObject) -> Posted:
     """A body: signed by our app, signed by another that is not ours, or a token with some bytes changed."""
-    kind = data.draw(st.sampled_from(["signed", "signed", "signed", "stranger", "cut", "bytes", "head"]))
+    kind = data.draw(
+        st.sampled_from(["signed", "signed", "signed", "stranger", "cut", "bytes", "head"])
+    )
     if kind == "bytes":
         return Posted(data.draw(st.binary(max_size=200)), signed=False)
     signer = app("stranger" if kind == "stranger" else "an-app")
@@ -106,8 +124,14 @@ def posted(data: st.DataObject) -> Posted:
         changed = token[:at] + data.draw(st.binary(min_size=1, max_size=4)) + token[at + 4 :]
         return Posted(changed, signed=changed == token)
     if kind == "head":
-        head = json.dumps(data.draw(st.dictionaries(st.sampled_from(["alg", "b64", "crit", "kid", "typ"]), values)))
-        return Posted(jwt.utils.base64url_encode(head.encode()) + token[token.index(b".") :], signed=False)
+        head = json.dumps(
+            data.draw(
+                st.dictionaries(st.sampled_from(["alg", "b64", "crit", "kid", "typ"]), values)
+            )
+        )
+        return Posted(
+            jwt.utils.base64url_encode(head.encode()) + token[token.index(b".") :], signed=False
+        )
     return Posted(token, signed=kind == "signed")
 
 
@@ -162,7 +186,11 @@ async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
 
 def content(state: State) -> list[tuple[Any, ...]]:
     """All that is on record of reviews, and of what people are notified of."""
-    return [tuple(row) for table in ("reviews", "alerts", "deliveries") for row in state.rows(f"SELECT * FROM {table}")]
+    return [
+        tuple(row)
+        for table in ("reviews", "alerts", "deliveries")
+        for row in state.rows(f"SELECT * FROM {table}")
+    ]
 
 
 @given(st.data())
@@ -178,7 +206,9 @@ def test_whatever_is_posted_is_answered(data: st.DataObject) -> None:
     finally:
         logging.getLogger("alerter").removeHandler(handler)
     assert set(found) <= {200, 400, 401, 413}
-    assert not [record for record in caught if record.levelno >= logging.ERROR], [each.exc_info for each in caught]
+    assert not [record for record in caught if record.levelno >= logging.ERROR], [
+        each.exc_info for each in caught
+    ]
     assert all(record.getMessage().isprintable() for record in caught)
 
 

@@ -23,9 +23,9 @@ from alerter.errors import WixError
 from alerter.models import Review
 from alerter.store import State
 from alerter.watch.catalog import Catalog
-from alerter.watch.wix import Span, These, WixClient
-from alerter.watch.wix_event import UnreadableEvent, read_event, read_notice
-from alerter.watch.wix_review import UnreadableReview, parse_review
+from alerter.wix.client import Span, These, WixClient
+from alerter.wix.event import UnreadableEvent, read_event, read_notice
+from alerter.wix.review import UnreadableReview, parse_review
 from tests.conftest import HANG, SECRETS, SITE, SetClock
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -43,26 +43,42 @@ ODD = [
 ]  # fmt: skip
 ANY = st.recursive(
     st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
 
 def table(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """An object with some of these fields, most of them as they should be, or now and then anything at all."""
-    some = st.fixed_dictionaries({}, optional={name: value | value | ANY for name, value in fields.items()})
+    some = st.fixed_dictionaries(
+        {}, optional={name: value | value | ANY for name, value in fields.items()}
+    )
     return some | some | some | ANY
 
 
-DATES = st.sampled_from(["2026-11-24T12:00:00.000Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"])
-URLS = st.sampled_from(["https://static.wixstatic.com/media/a~mv2.jpg", "wix:image://v1/a/b", "https://[::1", "//x"])
+DATES = st.sampled_from(
+    ["2026-11-24T12:00:00.000Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"]
+)
+URLS = st.sampled_from(
+    ["https://static.wixstatic.com/media/a~mv2.jpg", "wix:image://v1/a/b", "https://[::1", "//x"]
+)
 MEDIUM = table(
     image=table(id=st.text(max_size=9), url=URLS),
-    video=table(posters=st.lists(table(url=URLS), max_size=2), resolutions=st.lists(table(url=URLS), max_size=2)),
+    video=table(
+        posters=st.lists(table(url=URLS), max_size=2),
+        resolutions=st.lists(table(url=URLS), max_size=2),
+    ),
 )
 REVIEW = table(
     id=st.just("r1"),
-    content=table(rating=st.integers(1, 5), title=st.text(), body=st.text(), media=st.lists(MEDIUM, max_size=3)),
+    content=table(
+        rating=st.integers(1, 5),
+        title=st.text(),
+        body=st.text(),
+        media=st.lists(MEDIUM, max_size=3),
+    ),
     author=table(authorName=st.text(), contactId=st.text()),
     reply=table(message=st.text(), createdDate=DATES, updatedDate=DATES),
     moderation=table(moderationStatus=st.sampled_from(["APPROVED", "REJECTED"])),
@@ -103,19 +119,30 @@ EVENT = table(
 
 # HTTP
 
-TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40)
+TEXT = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40
+)
 NUMBERS = st.sampled_from(["9" * 5000, "-1", "nan", "inf", "1e400", "12", "0x10", "1_0"])
 DATE_HEADERS = st.sampled_from(
-    ["Tue, 24 Nov 2026 12:01:30 GMT", "Tue, 24 Nov 2026 12:00:00 +999999999999999", "Mon, 01 Jan 0001 00:00:00 +2359"]
+    [
+        "Tue, 24 Nov 2026 12:01:30 GMT",
+        "Tue, 24 Nov 2026 12:00:00 +999999999999999",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+    ]
 )
-ADDRESSES = st.sampled_from(["javascript:x", "http://xn--/", "//[", "http://a:x/", "http://127.0.0.1:9/", "/x"])
+ADDRESSES = st.sampled_from(
+    ["javascript:x", "http://xn--/", "//[", "http://a:x/", "http://127.0.0.1:9/", "/x"]
+)
 HEADERS = st.fixed_dictionaries(
     {},
     optional={
         "Retry-After": NUMBERS | DATE_HEADERS | TEXT,
         "Date": DATE_HEADERS | TEXT,
         "Location": ADDRESSES | TEXT,
-        "Content-Encoding": st.sampled_from(["gzip", "GZIP", "identity", "br", "deflate", "gzip, gzip"]) | TEXT,
+        "Content-Encoding": st.sampled_from(
+            ["gzip", "GZIP", "identity", "br", "deflate", "gzip, gzip"]
+        )
+        | TEXT,
         "Content-Type": TEXT,
         "Set-Cookie": TEXT,
         "x-wix-request-id": st.just("1763985600.5711-x") | TEXT,
@@ -139,21 +166,44 @@ class Raw:
     def wire(self) -> bytes:
         if self.head is not None:
             return self.head
-        lines = [f"HTTP/1.1 {self.status} X", *(f"{name}: {value}" for name, value in self.headers.items())]
+        lines = [
+            f"HTTP/1.1 {self.status} X",
+            *(f"{name}: {value}" for name, value in self.headers.items()),
+        ]
         length = f"Content-Length: {len(self.body)}"
-        return "\r\n".join([*lines, length, "Connection: close", "", ""]).encode("latin-1") + self.body
+        return (
+            "\r\n".join([*lines, length, "Connection: close", "", ""]).encode("latin-1") + self.body
+        )
 
 
 def wire_json(value: Any, depth: int, digits: int) -> bytes:
     """Return JSON that may be as deep, and have numbers as long, as no Python value can be dumped."""
     text = json.dumps(value)
-    return text.replace('"@deep"', "[" * depth + "]" * depth).replace('"@digits"', "9" * digits).encode()
+    return (
+        text.replace('"@deep"', "[" * depth + "]" * depth)
+        .replace('"@digits"', "9" * digits)
+        .encode()
+    )
 
 
-DEPTHS, DIGITS = st.sampled_from([1, 500, 980, 2000, 100_000]), st.sampled_from([1, 400, 4300, 5000])
+DEPTHS, DIGITS = (
+    st.sampled_from([1, 500, 980, 2000, 100_000]),
+    st.sampled_from([1, 400, 4300, 5000]),
+)
 JSON_BODIES = st.builds(wire_json, ANSWER, DEPTHS, DIGITS)
-BODIES = JSON_BODIES | JSON_BODIES.map(gzip.compress) | JSON_BODIES.map(lambda body: body[:-3]) | st.binary(max_size=60)
-HEADS = st.none() | st.none() | st.none() | st.binary(max_size=80) | TEXT.map(lambda text: f"HTTP/1.1 {text}".encode())
+BODIES = (
+    JSON_BODIES
+    | JSON_BODIES.map(gzip.compress)
+    | JSON_BODIES.map(lambda body: body[:-3])
+    | st.binary(max_size=60)
+)
+HEADS = (
+    st.none()
+    | st.none()
+    | st.none()
+    | st.binary(max_size=80)
+    | TEXT.map(lambda text: f"HTTP/1.1 {text}".encode())
+)
 ANSWERS = st.builds(Raw, STATUSES, HEADERS, BODIES, HEADS)
 GOOD_TOKEN = Raw(200, {}, TOKEN)
 
@@ -196,7 +246,10 @@ def assert_clean(review: Review) -> None:
     """It can be stored and sent, and is as short as Wix's own limits have it."""
     json.dumps(asdict(review), ensure_ascii=False, default=str).encode()
     assert 1 <= review.rating <= 5
-    assert max(len(review.title), len(review.body), len(review.reply.message) if review.reply else 0) <= LONGEST
+    assert (
+        max(len(review.title), len(review.body), len(review.reply.message) if review.reply else 0)
+        <= LONGEST
+    )
 
 
 def assert_told(error: Exception) -> None:
@@ -218,7 +271,9 @@ async def read(client: WixClient, site: Site, wanted: Span | These) -> None:
 async def look_up(client: WixClient, state: State, clock: SetClock, site: Site) -> None:
     """A product that Wix says nothing usable of is no failure."""
     clock.advance(days=2)
-    await Catalog(state, clock, client).learn(site, [Review("r1", 1, namespace="stores", entity_id="p1")])
+    await Catalog(state, clock, client).learn(
+        site, [Review("r1", 1, namespace="stores", entity_id="p1")]
+    )
 
 
 async def one_review(client: WixClient, site: Site) -> None:
@@ -229,7 +284,9 @@ async def reply(client: WixClient, site: Site) -> None:
     assert_clean(await client.set_reply(site, "r1", "We are sorry."))
 
 
-def calls(client: WixClient, state: State, clock: SetClock) -> list[Callable[[Site], Awaitable[Any]]]:
+def calls(
+    client: WixClient, state: State, clock: SetClock
+) -> list[Callable[[Site], Awaitable[Any]]]:
     return [
         lambda site: read(client, site, Span(2)),
         lambda site: read(client, site, These(("r1",))),
@@ -251,7 +308,9 @@ async def answered(call: Callable[[Site], Awaitable[Any]], site: Site) -> None:
 
 
 @contextmanager
-def wix_client(tmp_path: Path) -> Iterator[tuple[asyncio.Runner, RawServer, list[Callable[[Site], Awaitable[Any]]]]]:
+def wix_client(
+    tmp_path: Path,
+) -> Iterator[tuple[asyncio.Runner, RawServer, list[Callable[[Site], Awaitable[Any]]]]]:
     clock, server = SetClock(NOW), RawServer()
     with asyncio.Runner() as runner, State.open(tmp_path / "state.db", migrate=True) as state:
         listening = runner.run(server.start())
@@ -310,7 +369,10 @@ def test_any_answer_to_a_call_for_a_token_is_one_or_a_wix_error(tmp_path: Path) 
 
         @given(ANSWERS)
         def holds(token: Raw) -> None:
-            server.token, server.answer = token, Raw(401, {}, b"")  # so that the next call needs a new one
+            server.token, server.answer = (
+                token,
+                Raw(401, {}, b""),
+            )  # so that the next call needs a new one
             runner.run(answered(all_calls[0], BY_APP))
 
         holds()

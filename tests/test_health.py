@@ -82,7 +82,9 @@ async def look(config: Config, state: State, clock: SetClock) -> AsyncIterator[L
 
 def raise_alert(state: State, clock: SetClock, key: str, kind: AlertKind = AlertKind.NEW) -> None:
     with state.transaction():
-        reviews.raise_alerts(state, [Raised(Alert(key, kind, SITE, "r1"), [("owner", None)])], clock.now())
+        reviews.raise_alerts(
+            state, [Raised(Alert(key, kind, SITE, "r1"), [("owner", None)])], clock.now()
+        )
 
 
 async def test_all_is_well_while_rounds_end_within_three_periods(look: Look) -> None:
@@ -103,15 +105,22 @@ async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -
     status, report = await look.health()
     assert status == 200
     since = look.clock.now().isoformat()
-    assert report["troubles"] == [{"scope": f"site:{SITE}", "since": since, "reason": "Wix refuses us: 403"}]
+    assert report["troubles"] == [
+        {"scope": f"site:{SITE}", "since": since, "reason": "Wix refuses us: 403"}
+    ]
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
-async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(look: Look, header: str) -> None:
+async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
+    look: Look, header: str
+) -> None:
     look.clock.advance(seconds=181)
     since = look.clock.now()
     with look.state.transaction():
-        troubles.put(look.state, Trouble("service:slack:file:/etc/alerter/token", since, "Slack: invalid_auth"))
+        troubles.put(
+            look.state,
+            Trouble("service:slack:file:/etc/alerter/token", since, "Slack: invalid_auth"),
+        )
     look.state.execute("PRAGMA busy_timeout = 0")
     with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -143,10 +152,14 @@ async def test_proving_that_the_state_file_takes_writes_really_writes(state: Sta
     assert wal.stat().st_size > 0
 
 
-async def test_every_series_is_there_from_the_beginning_on_and_none_has_a_label_for_each_site(look: Look) -> None:
+async def test_every_series_is_there_from_the_beginning_on_and_none_has_a_label_for_each_site(
+    look: Look,
+) -> None:
     counts["wix_calls_200"] += 1
     found = await look.metrics()
-    assert {name: set(samples[0][0]) for name, samples in found.items() if not name.endswith("_created")} == SERIES
+    assert {
+        name: set(samples[0][0]) for name, samples in found.items() if not name.endswith("_created")
+    } == SERIES
     assert not any("Bakery" in str(samples) or SITE in str(samples) for samples in found.values())
 
 
@@ -192,7 +205,12 @@ async def test_ages_are_those_of_the_oldest(look: Look) -> None:
     raise_alert(look.state, look.clock, "new:1")
     with look.state.transaction():
         reviews.succeeded(look.state, SITE, look.clock.now(), sees_private=True)
-        reviews.succeeded(look.state, "a site of the past", look.clock.now() - timedelta(days=9), sees_private=True)
+        reviews.succeeded(
+            look.state,
+            "a site of the past",
+            look.clock.now() - timedelta(days=9),
+            sees_private=True,
+        )
     before = look.clock.now().timestamp()
     look.clock.advance(seconds=90)
     assert await look.value("alerter_oldest_pending_age_seconds") == 90
@@ -217,7 +235,9 @@ async def test_what_is_counted_is_told_even_while_the_state_file_cannot_be_read(
 async def test_the_alert_rules_ask_for_what_is_there(look: Look) -> None:
     counts["wix_calls_403"] += 1
     found = await look.metrics()
-    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    rules = [
+        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+    ]
     assert len({rule["alert"] for rule in rules}) == len(rules) > 5
     for rule in rules:
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
@@ -235,4 +255,6 @@ def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], fl
         assert name in found, f"{expression}: there is no {name}"
         for label, operator, value in re.findall(r'(\w+)(=~?|!=)"([^"]*)"', matchers):
             there = [labels[label] for labels, _ in found[name]]
-            assert operator == "!=" or any(re.fullmatch(value, each) for each in there), f"{expression}: {label}"
+            assert operator == "!=" or any(re.fullmatch(value, each) for each in there), (
+                f"{expression}: {label}"
+            )

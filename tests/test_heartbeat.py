@@ -11,13 +11,23 @@ from aiohttp import web
 
 from alerter.clock import Clock
 from alerter.config import load_config
-from alerter.daemon import serve
-from alerter.demo.faults import Fault, Faults, Loopback, application, bomb, drip, endless, failing, redirect
+from alerter.demo.faults import (
+    Fault,
+    Faults,
+    Loopback,
+    application,
+    bomb,
+    drip,
+    endless,
+    failing,
+    redirect,
+)
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import free_port
-from alerter.heartbeat import Heartbeat
+from alerter.service.daemon import serve
+from alerter.service.heartbeat import Heartbeat
 from tests.conftest import HANG, SECRETS, SetClock
 
 
@@ -80,7 +90,9 @@ async def test_without_an_address_it_does_nothing(clock: SetClock) -> None:
     await heartbeat.stop()
 
 
-async def test_a_slow_one_is_not_waited_for_and_not_called_twice(listener: Listener, clock: SetClock) -> None:
+async def test_a_slow_one_is_not_waited_for_and_not_called_twice(
+    listener: Listener, clock: SetClock
+) -> None:
     listener.faults.always("/secret-3c9d", Fault(delay=60))
     heartbeat = Heartbeat(listener.url, clock)
     for _ in range(3):
@@ -106,7 +118,9 @@ async def test_a_failure_is_told_when_it_begins_changes_and_ends_and_never_shows
         heartbeat.beat()
         await heartbeat.settle()
         clock.advance(minutes=1)
-    told = [record.message for record in caplog.records if record.name == "alerter.heartbeat"]
+    told = [
+        record.message for record in caplog.records if record.name == "alerter.service.heartbeat"
+    ]
     assert told == [
         "the heartbeat is not heard: it answers 500",
         "the heartbeat is not heard: it cannot be reached (RemoteProtocolError)",
@@ -115,7 +129,9 @@ async def test_a_failure_is_told_when_it_begins_changes_and_ends_and_never_shows
     assert "secret-3c9d" not in caplog.text
 
 
-@pytest.mark.parametrize("fault", [bomb(200_000_000), endless(), drip()], ids=["bomb", "endless", "drip"])
+@pytest.mark.parametrize(
+    "fault", [bomb(200_000_000), endless(), drip()], ids=["bomb", "endless", "drip"]
+)
 async def test_the_body_of_an_answer_is_not_read(
     listener: Listener, clock: SetClock, caplog: pytest.LogCaptureFixture, fault: Fault
 ) -> None:
@@ -128,7 +144,7 @@ async def test_the_body_of_an_answer_is_not_read(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8_000_000
-    assert not [record for record in caplog.records if record.name == "alerter.heartbeat"]
+    assert not [record for record in caplog.records if record.name == "alerter.service.heartbeat"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -146,7 +162,11 @@ async def test_a_redirect_is_a_failure_and_not_followed(
 
 
 async def test_a_run_under_cron_beats_after_a_good_round_and_not_after_a_bad_one(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, listener: Listener
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    listener: Listener,
 ) -> None:
     path = write_config(wix, slack, mailbox, extra='[heartbeat]\nurl = "env:PING"')
     config = load_config(path, SECRETS | {"PING": listener.url}, secrets=True)

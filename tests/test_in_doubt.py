@@ -10,8 +10,8 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Form, Message
+from alerter.notify.in_doubt import Step, next_step, wait_after_loss
 from alerter.store import blocks, lifetime, outbox, troubles
-from alerter.tell.in_doubt import Step, next_step, wait_after_loss
 from tests.conftest import CHANNEL, SECRETS, SITE, SetClock
 from tests.test_dispatch import (
     Desk,
@@ -74,7 +74,9 @@ NOTE = "This may be a repeat"
         "a mail lost three times",
     ],
 )
-def test_the_next_step(message: Message, after: timedelta, seen: dict[str, Any], step: Step) -> None:
+def test_the_next_step(
+    message: Message, after: timedelta, seen: dict[str, Any], step: Step
+) -> None:
     assert next_step(message, T0 + after, **{"can_look": True} | seen) is step
 
 
@@ -100,7 +102,9 @@ async def test_a_look_by_slacks_own_clock_is_one_call(desk: Desk, slack: Embedde
 
 
 @pytest.mark.parametrize("skew", [-4000, 4000])
-async def test_a_post_is_found_though_slacks_clock_is_another(desk: Desk, slack: EmbeddedSlack, skew: int) -> None:
+async def test_a_post_is_found_though_slacks_clock_is_another(
+    desk: Desk, slack: EmbeddedSlack, skew: int
+) -> None:
     slack.skew = skew
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", Fault(drop="after"))
@@ -126,7 +130,9 @@ async def test_a_post_that_much_was_said_after_is_found_where_history_is_limited
     assert deliveries(desk.state) == {"sent": 2}
 
 
-async def test_a_look_that_is_throttled_holds_up_no_post(desk: Desk, slack: EmbeddedSlack, clock: SetClock) -> None:
+async def test_a_look_that_is_throttled_holds_up_no_post(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     await desk.step()
@@ -160,7 +166,9 @@ async def test_after_ten_minutes_of_throttled_looks_it_is_posted_once_more_and_s
     assert deliveries(desk.state) == {"sent": 1}
 
 
-async def test_a_repeat_in_doubt_for_ten_minutes_has_failed_and_is_trouble(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_repeat_in_doubt_for_ten_minutes_has_failed_and_is_trouble(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", *[Fault(drop="after")] * 2)
     slack.throttle("conversations.history", 86400)
@@ -289,7 +297,9 @@ async def test_where_slack_does_not_let_us_look_it_is_repeated_at_once_with_a_no
     assert [NOTE in str(post.blocks) for post in slack.posts] == [False, True]
 
 
-async def test_a_look_goes_on_after_a_restart_where_it_was(start: Start, slack: EmbeddedSlack, clock: SetClock) -> None:
+async def test_a_look_goes_on_after_a_restart_where_it_was(
+    start: Start, slack: EmbeddedSlack, clock: SetClock
+) -> None:
     desk = await start()
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", Fault(drop="before"))
@@ -310,7 +320,9 @@ async def test_a_service_that_names_a_time_with_its_5xx_is_left_alone_until_then
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1")
-    slack.faults.add("chat.postMessage", saying("service_unavailable", 503, **{"Retry-After": "77"}))
+    slack.faults.add(
+        "chat.postMessage", saying("service_unavailable", 503, **{"Retry-After": "77"})
+    )
     await desk.step()
     assert blocked(desk.state, clock.now()) == {"service:slack": 77.0}
     assert sending(desk.state) == [("in_doubt", 1)]
@@ -328,9 +340,14 @@ async def test_what_slack_does_not_permit_in_a_channel_parks_that_channel_only(
     assert posted(slack) == [["r1"]]
 
 
-async def test_a_redirect_is_not_followed_and_leaves_nothing_in_doubt(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_redirect_is_not_followed_and_leaves_nothing_in_doubt(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, "r1")
-    slack.faults.add("chat.postMessage", Fault(status=307, headers={"Location": slack.base_url + "chat.postMessage"}))
+    slack.faults.add(
+        "chat.postMessage",
+        Fault(status=307, headers={"Location": slack.base_url + "chat.postMessage"}),
+    )
     await desk.step()
     assert len(slack.requests) == 1
     assert sending(desk.state) == []
@@ -338,7 +355,9 @@ async def test_a_redirect_is_not_followed_and_leaves_nothing_in_doubt(desk: Desk
     assert posted(slack) == [["r1"]]
 
 
-async def test_a_check_is_good_where_only_looks_are_throttled(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_check_is_good_where_only_looks_are_throttled(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     slack.add_token(SECRETS["SLACK_BOT_TOKEN"], limited_history=True)
     notifier = desk.dispatcher._workers["slack:support"]._outlet.notifier
     for _ in range(3):
@@ -365,7 +384,9 @@ async def test_a_mail_whose_answer_is_lost_each_time_goes_out_three_times_in_all
     assert mailed(mailbox)[-1] == ["r2"]
 
 
-async def test_a_retry_of_a_mail_that_was_lost_keeps_its_message_id(desk: Desk, mailbox: Mailbox) -> None:
+async def test_a_retry_of_a_mail_that_was_lost_keeps_its_message_id(
+    desk: Desk, mailbox: Mailbox
+) -> None:
     queue(desk.state, "r1", receivers=("email:owner",))
     mailbox.drop.extend(["after"] * 3)
     await desk.work("email:owner")

@@ -8,13 +8,13 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from alerter.check import check_exposure, check_routing
+from alerter.commands.check import check_exposure, check_routing
 from alerter.config import Config, Receiver, Site, load_config
-from alerter.config_files import SECRETS as SECRET_KEYS
-from alerter.config_secrets import HeaderSecret, Secret, SecretUrl, TokenOfItsOwn
+from alerter.config.files import SECRETS as SECRET_KEYS
+from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, TokenOfItsOwn
 from alerter.errors import ConfigError
 from alerter.models import receiver_of
-from alerter.trouble import recipients_for
+from alerter.trouble.tracker import recipients_for
 
 SECRETS = {"WIX": "wix-key-7f3a", "SLACK": "xoxb-token-91c2"}
 MAIN = """
@@ -80,13 +80,21 @@ def test_all_sites_and_receivers_may_come_from_included_files(load: Load) -> Non
 
 
 def test_a_receiver_of_an_included_file_hears_of_the_sites_of_that_file_only(load: Load) -> None:
-    two = customer("Bakery") + '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
+    two = (
+        customer("Bakery") + '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
+    )
     config = load(MAIN + OPS, bakery=two, cafe=customer("Cafe"))
     hears_of = {receiver.name: config.sites_of(receiver) for receiver in config.receivers}
-    assert hears_of == {"ops": {"Bakery", "Shop", "Cafe"}, "Bakery's": {"Bakery", "Shop"}, "Cafe's": {"Cafe"}}
+    assert hears_of == {
+        "ops": {"Bakery", "Shop", "Cafe"},
+        "Bakery's": {"Bakery", "Shop"},
+        "Cafe's": {"Cafe"},
+    }
 
 
-def test_the_trouble_of_a_customer_is_told_to_that_customer_and_to_who_hears_of_all(load: Load) -> None:
+def test_the_trouble_of_a_customer_is_told_to_that_customer_and_to_who_hears_of_all(
+    load: Load,
+) -> None:
     config = load(MAIN + OPS, bakery=customer("Bakery"), cafe=customer("Cafe"))
 
     def told(scope: str) -> list[str]:
@@ -110,7 +118,9 @@ def test_a_receiver_never_hears_of_a_site_of_another_file(faults: Faults) -> Non
     ]
 
 
-def test_a_receiver_without_a_site_beside_it_hears_of_nothing_and_is_a_fault(faults: Faults) -> None:
+def test_a_receiver_without_a_site_beside_it_hears_of_nothing_and_is_a_fault(
+    faults: Faults,
+) -> None:
     alone = '[[receivers]]\nname = "alone"\nslack = "C0123456789"\n'
     assert faults(bakery=customer("Bakery"), cafe=alone) == [
         "receivers.1: hears of the sites of its own file only, and there are none in it (in sites.d/cafe.toml)"
@@ -118,7 +128,9 @@ def test_a_receiver_without_a_site_beside_it_hears_of_nothing_and_is_a_fault(fau
 
 
 def test_a_receiver_of_the_main_file_may_name_included_sites(load: Load) -> None:
-    assert load(MAIN + OPS + 'sites = ["Cafe"]', cafe=customer("Cafe")).receivers[0].sites == ("Cafe",)
+    assert load(MAIN + OPS + 'sites = ["Cafe"]', cafe=customer("Cafe")).receivers[0].sites == (
+        "Cafe",
+    )
 
 
 def test_a_file_of_sites_alone_is_fine_where_somebody_hears_of_them(load: Load) -> None:
@@ -128,7 +140,9 @@ def test_a_file_of_sites_alone_is_fine_where_somebody_hears_of_them(load: Load) 
 
 
 def test_a_fault_names_its_file_and_the_key_there(faults: Faults) -> None:
-    bad = customer("Cafe", more='max_rating = 9\nsits = ["Cafe"]').replace("[[sites]]", "[[sites]]\nthreshold = 0")
+    bad = customer("Cafe", more='max_rating = 9\nsits = ["Cafe"]').replace(
+        "[[sites]]", "[[sites]]\nthreshold = 0"
+    )
     told = faults(MAIN + "[poll]\nevery = 1", bakery=customer("Bakery"), cafe=bad)
     assert [problem.split(": ")[0] + problem[problem.rindex(" (in ") :] for problem in told] == [
         "poll.every (in config.toml)",
@@ -143,7 +157,10 @@ def test_a_fault_names_its_file_and_the_key_there(faults: Faults) -> None:
     [
         ('[[sites]]\nname = "Bakery"\nsite_id = "id-2"\napi_key = "env:WIX"', "sites.1.name"),
         ('[[sites]]\nname = "Shop"\nsite_id = "id-Bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
-        ('[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "i-1"', "sites.1.instance_id"),
+        (
+            '[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "i-1"',
+            "sites.1.instance_id",
+        ),
     ],
     ids=["a name", "a site id", "an instance of an app"],
 )
@@ -173,7 +190,9 @@ def test_every_file_that_cannot_be_read_is_told_and_nothing_that_follows_from_it
 ) -> None:
     (tmp_path / "sites.d" / "folder.toml").mkdir()
     told = faults(
-        MAIN + OPS + 'sites = ["Cafe"]', cafe="[[sites", bakery="x = \udcff".encode(errors="replace").decode()
+        MAIN + OPS + 'sites = ["Cafe"]',
+        cafe="[[sites",
+        bakery="x = \udcff".encode(errors="replace").decode(),
     )
     assert [problem.split(": ")[0] for problem in told] == [
         str(tmp_path / "sites.d" / f"{name}.toml") for name in ("bakery", "cafe", "folder")
@@ -191,7 +210,9 @@ def test_a_secret_in_a_file_is_beside_the_file_that_names_it(load: Load, tmp_pat
     ]
 
 
-def test_a_token_of_a_customers_own_workspace_is_beside_the_customers_file(load: Load, tmp_path: Path) -> None:
+def test_a_token_of_a_customers_own_workspace_is_beside_the_customers_file(
+    load: Load, tmp_path: Path
+) -> None:
     (tmp_path / "sites.d" / "token").write_text("xoxb-of-the-customer")
     config = load(bakery=customer("Bakery", more='token = "file:token"'))
     (receiver,) = [each for each in config.receivers if each.token]
@@ -199,20 +220,28 @@ def test_a_token_of_a_customers_own_workspace_is_beside_the_customers_file(load:
     assert workspace.token.get_secret_value() == "xoxb-of-the-customer"
 
 
-@pytest.mark.parametrize("name", ["../wix", "{tmp}/wix", "link", "{tmp}/sites.d/../wix", "folder/up/wix"])
-def test_an_included_file_names_no_file_outside_of_its_own_folder(faults: Faults, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["../wix", "{tmp}/wix", "link", "{tmp}/sites.d/../wix", "folder/up/wix"]
+)
+def test_an_included_file_names_no_file_outside_of_its_own_folder(
+    faults: Faults, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "wix").write_text("of-the-main-file")
     (tmp_path / "sites.d" / "link").symlink_to(tmp_path / "wix")
     (tmp_path / "sites.d" / "folder").mkdir()
     (tmp_path / "sites.d" / "folder" / "up").symlink_to(tmp_path)
-    [problem] = faults(bakery=customer("Bakery").replace("env:WIX", f"file:{name.format(tmp=tmp_path)}"))
+    [problem] = faults(
+        bakery=customer("Bakery").replace("env:WIX", f"file:{name.format(tmp=tmp_path)}")
+    )
     assert problem == (
         f"sites.1.api_key: must be a file in {tmp_path}/sites.d: "
         "an included file names no file outside of its own folder (in sites.d/bakery.toml)"
     )
 
 
-def test_an_included_file_names_files_in_and_below_its_own_folder(load: Load, tmp_path: Path) -> None:
+def test_an_included_file_names_files_in_and_below_its_own_folder(
+    load: Load, tmp_path: Path
+) -> None:
     (tmp_path / "sites.d" / "bakery").mkdir()
     (tmp_path / "sites.d" / "bakery" / "key").write_text("below")
     (tmp_path / "sites.d" / "key").symlink_to("bakery/key")
@@ -238,7 +267,12 @@ def test_include_env_lists_what_included_files_may_use(
     (tmp_path / "mine").write_text("mine")
     listed = 'include_env = ["WIX", "mine"]\n' + MAIN
     credential = customer("Bakery").replace("env:WIX", "credential:mine")
-    assert len(load(listed, bakery=customer("Bakery"), cafe=credential.replace("Bakery", "Cafe")).sites) == 2
+    assert (
+        len(
+            load(listed, bakery=customer("Bakery"), cafe=credential.replace("Bakery", "Cafe")).sites
+        )
+        == 2
+    )
     told = faults(
         listed,
         bakery=customer("Bakery").replace("env:WIX", "env:SLACK"),
@@ -273,18 +307,24 @@ def test_every_secret_of_a_site_and_a_receiver_is_confined() -> None:
     assert found == set(SECRET_KEYS)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "no end"])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "no end"]
+)
 def test_an_included_file_that_is_none_is_not_waited_for(
     faults: Faults, tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "sites.d" / "pipe.toml")
-    assert faults(bakery=customer("Bakery")) == [f"{tmp_path}/sites.d/pipe.toml: is no regular file"]
+    assert faults(bakery=customer("Bakery")) == [
+        f"{tmp_path}/sites.d/pipe.toml: is no regular file"
+    ]
 
 
 def test_a_secret_that_is_not_there_is_told_with_its_file(faults: Faults) -> None:
     [problem] = faults(bakery=customer("Bakery").replace("env:WIX", "file:none"))
     assert problem.startswith("sites.1.api_key: the secret in /")
-    assert problem.endswith("sites.d/none cannot be read: No such file or directory (in sites.d/bakery.toml)")
+    assert problem.endswith(
+        "sites.d/none cannot be read: No such file or directory (in sites.d/bakery.toml)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,7 +338,9 @@ def test_a_secret_that_is_not_there_is_told_with_its_file(faults: Faults) -> Non
         ('"sites.d/*\\u0000"', "must be a text"),
     ],
 )
-def test_an_include_that_names_nothing_is_a_fault(faults: Faults, include: str, phrase: str) -> None:
+def test_an_include_that_names_nothing_is_a_fault(
+    faults: Faults, include: str, phrase: str
+) -> None:
     main = MAIN.replace('"sites.d/*.toml"', include) + OPS + customer("Bakery")
     told = faults(main)
     assert any(problem.startswith("include: ") and phrase in problem for problem in told)
@@ -320,7 +362,9 @@ def test_files_that_an_editor_hides_are_left_alone(load: Load, tmp_path: Path) -
 
 @pytest.mark.parametrize("value", ['"text"', "7", "{a = 1}", "[1]", "[]"])
 @pytest.mark.parametrize("table", ["sites", "receivers"])
-def test_a_table_of_a_wrong_type_is_a_fault_and_nothing_worse(faults: Faults, table: str, value: str) -> None:
+def test_a_table_of_a_wrong_type_is_a_fault_and_nothing_worse(
+    faults: Faults, table: str, value: str
+) -> None:
     other = customer("Bakery").partition("[[receivers]]")
     rest = other[0] if table == "receivers" else other[1] + other[2]
     assert faults(bakery=f"{table} = {value}\n{rest}")
@@ -330,7 +374,8 @@ def test_a_table_of_a_wrong_type_is_a_fault_and_nothing_worse(faults: Faults, ta
 def test_no_fault_of_an_included_file_tells_a_secret(faults: Faults, tmp_path: Path) -> None:
     (tmp_path / "sites.d" / "key").write_text("hush-7\nhush-7")
     told = faults(
-        bakery=customer("Bakery").replace('"env:WIX"', '"hush-7"'), cafe=customer("Cafe").replace("env:WIX", "file:key")
+        bakery=customer("Bakery").replace('"env:WIX"', '"hush-7"'),
+        cafe=customer("Cafe").replace("env:WIX", "file:key"),
     )
     assert len(told) == 2
     assert "hush-7" not in str(told)

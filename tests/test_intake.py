@@ -11,7 +11,17 @@ import pytest
 
 from alerter.config import Config, Site, load_config
 from alerter.errors import StateBusy, StateError
-from alerter.models import AlertKind, Form, Grouping, Receipt, Reply, Review, Status, receiver_of, to_ms
+from alerter.models import (
+    AlertKind,
+    Form,
+    Grouping,
+    Receipt,
+    Reply,
+    Review,
+    Status,
+    receiver_of,
+    to_ms,
+)
 from alerter.store import State, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of
 from alerter.watch.intake import Intake
@@ -62,13 +72,17 @@ class Door:
 
     def ids(self, site_id: str = SITE) -> list[str]:
         rows = self.state.rows(
-            "SELECT review_id FROM reviews WHERE site_id = ? ORDER BY created_at, review_id", [site_id]
+            "SELECT review_id FROM reviews WHERE site_id = ? ORDER BY created_at, review_id",
+            [site_id],
         )
         return [row["review_id"] for row in rows]
 
     def keys(self) -> list[str]:
         """The alerts, oldest first, without the site."""
-        return [row["key"].replace(f":{SITE}:", ":") for row in self.state.rows("SELECT key FROM alerts ORDER BY id")]
+        return [
+            row["key"].replace(f":{SITE}:", ":")
+            for row in self.state.rows("SELECT key FROM alerts ORDER BY id")
+        ]
 
     def deliveries(self, status: str = "pending") -> list[tuple[str, str]]:
         """The deliveries of that status: what kind of alert of which review, and to whom."""
@@ -92,7 +106,9 @@ class Door:
     def send(self, receiver: str) -> None:
         """Have a receiver get all that is due."""
         alerts = [each.alert for each in outbox.due(self.state, receiver, AT_LAST, 100)]
-        message = outbox.claim(self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0)
+        message = outbox.claim(
+            self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0
+        )
         messages.mark_sent(self.state, message, Receipt("ok"))
 
 
@@ -163,7 +179,9 @@ def door(fresh: Door) -> Door:
 
 
 async def test_the_first_read_of_a_site_is_its_baseline_and_silent(fresh: Door) -> None:
-    seen = await fresh.take(review("r1"), review("r2", 2), review("r3", 3), review("r4", reply=REPLY), checkpoint=T0)
+    seen = await fresh.take(
+        review("r1"), review("r2", 2), review("r3", 3), review("r4", reply=REPLY), checkpoint=T0
+    )
 
     assert seen == {Reason.BASELINE: 3, Reason.IGNORED: 1}
     assert fresh.counts() == {"sites": 1, "reviews": 3, "alerts": 0, "deliveries": 0}
@@ -174,7 +192,9 @@ async def test_the_first_read_of_a_site_is_its_baseline_and_silent(fresh: Door) 
     assert (fresh.woken, fresh.catalog.learned) == ([], [])
 
 
-async def test_a_new_review_is_told_to_everybody_who_hears_of_it_and_wakes_just_those(door: Door) -> None:
+async def test_a_new_review_is_told_to_everybody_who_hears_of_it_and_wakes_just_those(
+    door: Door,
+) -> None:
     assert await door.take(review("r1", 2)) == {Reason.NEW: 1}
 
     assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
@@ -230,11 +250,18 @@ async def test_an_import_is_recorded_and_not_told(door: Door) -> None:
     assert (door.status(), door.keys()) == (Status.BASELINE, [])
 
 
-async def test_late_is_judged_by_the_checkpoint_before_the_page_and_not_after_it(door: Door) -> None:
+async def test_late_is_judged_by_the_checkpoint_before_the_page_and_not_after_it(
+    door: Door,
+) -> None:
     await door.take(review("r1", created=T0), checkpoint=T0)
-    page = [review("r2", created=T0 - timedelta(days=1)), review("r3", created=T0 + timedelta(hours=1))]
+    page = [
+        review("r2", created=T0 - timedelta(days=1)),
+        review("r3", created=T0 + timedelta(hours=1)),
+    ]
 
-    seen = await door.take(*page, review("r4", created=T0 + timedelta(minutes=1)), checkpoint=T0 + timedelta(hours=1))
+    seen = await door.take(
+        *page, review("r4", created=T0 + timedelta(minutes=1)), checkpoint=T0 + timedelta(hours=1)
+    )
 
     assert seen == {Reason.LATE: 1, Reason.NEW: 2}
     assert door.state.value("SELECT detail FROM alerts WHERE review_id = 'r2'") == '{"late": true}'
@@ -265,7 +292,9 @@ async def test_a_stale_page_changes_nothing(door: Door) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["older one first", "newer one first"])
-async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(door: Door, order: int) -> None:
+async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(
+    door: Door, order: int
+) -> None:
     twice = [review(revision=1, rating=2, body="old"), review(revision=2, rating=1, body="new")]
 
     assert await door.take(*twice[::order]) == {Reason.NEW: 1}
@@ -274,7 +303,9 @@ async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(door: Do
     assert reviews.known_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
 
 
-async def test_two_processes_that_read_the_same_tell_once(door: Door, config: Config, clock: SetClock) -> None:
+async def test_two_processes_that_read_the_same_tell_once(
+    door: Door, config: Config, clock: SetClock
+) -> None:
     with State.open(door.state.path, migrate=False) as second_state:
         other = Door(second_state, config, clock)
         await door.take(review())
@@ -307,9 +338,13 @@ async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(doo
     ["INSERT ON reviews", "INSERT ON alerts", "INSERT ON deliveries", "UPDATE ON sites"],
     ids=["the review", "the alert", "the delivery", "the checkpoint"],
 )
-async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(door: Door, breaks: str) -> None:
+async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(
+    door: Door, breaks: str
+) -> None:
     before = door.counts()
-    door.state.execute(f"CREATE TRIGGER full BEFORE {breaks} BEGIN SELECT raise(ABORT, 'disk full'); END")
+    door.state.execute(
+        f"CREATE TRIGGER full BEFORE {breaks} BEGIN SELECT raise(ABORT, 'disk full'); END"
+    )
 
     with pytest.raises(StateError, match="disk full"):
         await door.take(review("r1"), review("r2", 2), checkpoint=T0)
@@ -425,7 +460,9 @@ async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> Non
     assert door.deliveries("cancelled") == [("new r1", "baker")]
 
 
-async def test_a_review_closed_while_its_message_was_being_refused_does_not_leave_any_more(door: Door) -> None:
+async def test_a_review_closed_while_its_message_was_being_refused_does_not_leave_any_more(
+    door: Door,
+) -> None:
     await door.take(review("r1", 2))
     message = outbox.claim(door.state, "email:owner", Form.ALERT, [1], "uid", T0)
     await door.take(review("r1", 2, revision=1, reply=REPLY))
@@ -443,7 +480,9 @@ async def test_a_review_closed_by_a_raise_is_told_again_when_it_falls_again(door
     assert door.deliveries() == [("lowered r1", "baker"), ("lowered r1", "owner")]
 
 
-async def test_a_page_from_before_an_answer_opens_nothing_again(door: Door, clock: SetClock) -> None:
+async def test_a_page_from_before_an_answer_opens_nothing_again(
+    door: Door, clock: SetClock
+) -> None:
     await door.take(review("r1", 2, revision=1))
     clock.advance(minutes=10)
     await door.take(review("r1", 2, revision=1, reply=REPLY))  # as `alerter reply` records it
@@ -453,7 +492,9 @@ async def test_a_page_from_before_an_answer_opens_nothing_again(door: Door, cloc
     assert (door.status(), door.keys()) == (Status.CLOSED, ["new:r1", "closed:r1:1"])
 
 
-async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothing(door: Door, clock: SetClock) -> None:
+async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothing(
+    door: Door, clock: SetClock
+) -> None:
     await door.take(review("r1", 2, revision=1))
     clock.advance(minutes=10)
     asked_at = clock.now()
@@ -466,16 +507,22 @@ async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothin
     await door.intake.take_gone(door.bakery, ["r1"], asked_at=asked_at)
     assert (door.status(), door.keys()) == (Status.OPEN, ["new:r1"])
     newer = review("r1", 1, revision=2)
-    assert dict(await door.intake.take(door.bakery, [newer], asked_at=asked_at)) == {Reason.LOWERED: 1}
+    assert dict(await door.intake.take(door.bakery, [newer], asked_at=asked_at)) == {
+        Reason.LOWERED: 1
+    }
 
 
-async def test_a_read_is_as_new_as_the_moment_when_it_was_asked_for(door: Door, clock: SetClock) -> None:
+async def test_a_read_is_as_new_as_the_moment_when_it_was_asked_for(
+    door: Door, clock: SetClock
+) -> None:
     first = clock.now()
     clock.advance(seconds=20)
     second = clock.now()
     clock.advance(seconds=20)
     await door.intake.take(door.bakery, [review("r1", 2)], asked_at=first)
-    assert dict(await door.intake.take(door.bakery, [review("r1", 1)], asked_at=second)) == {Reason.LOWERED: 1}
+    assert dict(await door.intake.take(door.bakery, [review("r1", 1)], asked_at=second)) == {
+        Reason.LOWERED: 1
+    }
 
 
 async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(door: Door) -> None:
@@ -487,7 +534,9 @@ async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(d
     assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
 
 
-async def test_a_review_that_was_told_is_told_again_by_mail_only_when_its_answer_is_removed(door: Door) -> None:
+async def test_a_review_that_was_told_is_told_again_by_mail_only_when_its_answer_is_removed(
+    door: Door,
+) -> None:
     await door.take(review("r1", 2, revision=1))
     door.send("email:owner")
     door.send("slack:baker")
@@ -512,7 +561,10 @@ async def test_a_review_opens_again_for_each_destination_by_what_it_was_sent(doo
     assert set(since) == {"slack:baker"}
     assert message
     messages.mark_sent(door.state, message, Receipt("ok"))
-    assert {each.destination for each in get_reminders_of(door.state, SITE, "r1")} == {"slack:baker", "email:owner"}
+    assert {each.destination for each in get_reminders_of(door.state, SITE, "r1")} == {
+        "slack:baker",
+        "email:owner",
+    }
 
 
 async def test_reminders_end_with_the_review(door: Door) -> None:
@@ -523,7 +575,9 @@ async def test_reminders_end_with_the_review(door: Door) -> None:
     assert not get_reminders_of(door.state, SITE, "r1")
 
 
-async def test_a_review_whose_alert_was_cancelled_unsent_is_told_when_it_opens_again(door: Door) -> None:
+async def test_a_review_whose_alert_was_cancelled_unsent_is_told_when_it_opens_again(
+    door: Door,
+) -> None:
     await door.take(review("r1", 2, revision=1))
     await door.take(review("r1", 2, revision=2, moderation="REJECTED"))
     assert door.deliveries() == []
@@ -554,7 +608,9 @@ async def test_a_message_says_what_the_review_says_now(door: Door) -> None:
 # --- the past
 
 
-async def test_a_backfill_tells_of_everything_that_waits_for_an_answer_and_has_no_alert(fresh: Door) -> None:
+async def test_a_backfill_tells_of_everything_that_waits_for_an_answer_and_has_no_alert(
+    fresh: Door,
+) -> None:
     await fresh.take(
         review("baseline", 2),
         review("import", 1, created=T0, written=T0 - timedelta(days=400)),
@@ -563,11 +619,16 @@ async def test_a_backfill_tells_of_everything_that_waits_for_an_answer_and_has_n
         review("held", 1, moderation="IN_MODERATION"),
     )
     reviews.cover(fresh.state, SITE, 2)
-    await fresh.take(review("alerted", 1), review("late import", 2, created=T0, written=T0 - timedelta(days=400)))
+    await fresh.take(
+        review("alerted", 1), review("late import", 2, created=T0, written=T0 - timedelta(days=400))
+    )
 
     assert await fresh.tell() == 4
 
-    told = {row["review_id"] for row in fresh.state.rows("SELECT review_id FROM alerts WHERE kind = 'new'")}
+    told = {
+        row["review_id"]
+        for row in fresh.state.rows("SELECT review_id FROM alerts WHERE kind = 'new'")
+    }
     assert told == {"baseline", "import", "held", "late import", "alerted"}
     assert fresh.keys().count("new:alerted") == 1
     assert fresh.deliveries().count(("new baseline", "owner")) == 1
@@ -585,7 +646,9 @@ async def test_a_backfill_marks_its_alerts_and_groups_them_as_asked(fresh: Door)
     assert fresh.state.value("SELECT detail FROM alerts") == '{"backfill": true}'
 
 
-async def test_a_backfill_leaves_out_what_was_deleted_since_it_was_read(fresh: Door, clock: SetClock) -> None:
+async def test_a_backfill_leaves_out_what_was_deleted_since_it_was_read(
+    fresh: Door, clock: SetClock
+) -> None:
     await fresh.take(review("r1"), review("r2"))
     clock.advance(minutes=10)
     await fresh.intake.take_gone(fresh.bakery, ["r1"])
@@ -626,7 +689,9 @@ async def test_a_backfilled_review_is_closed_by_an_answer_and_cancelled(fresh: D
     assert fresh.deliveries() == []
 
 
-async def test_a_review_without_a_date_is_dated_by_when_it_was_seen(fresh: Door, clock: SetClock) -> None:
+async def test_a_review_without_a_date_is_dated_by_when_it_was_seen(
+    fresh: Door, clock: SetClock
+) -> None:
     await fresh.take(review())
     clock.advance(days=3)
     await fresh.take(review(helpful=1))
@@ -638,7 +703,9 @@ async def test_a_backfill_keeps_to_the_threshold_of_today(fresh: Door) -> None:
     await fresh.take(review("r1", 4), review("r2", 3), site=fresh.florist)
     stricter = fresh.florist.model_copy(update={"threshold": 3})
 
-    assert await fresh.intake.tell_of_past(stricter, fresh.ids(stricter.site_id), Grouping.DIGEST) == 1
+    assert (
+        await fresh.intake.tell_of_past(stricter, fresh.ids(stricter.site_id), Grouping.DIGEST) == 1
+    )
 
     assert fresh.deliveries() == [("new r2", "florist"), ("new r2", "owner")]
 
@@ -651,7 +718,10 @@ async def test_a_backfill_keeps_to_its_site(fresh: Door) -> None:
 
 async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
     total = 2100
-    page = [review(f"r{number}", 1 + number % 2, created=T0 - timedelta(minutes=number)) for number in range(total)]
+    page = [
+        review(f"r{number}", 1 + number % 2, created=T0 - timedelta(minutes=number))
+        for number in range(total)
+    ]
     await fresh.take(*page)
 
     assert await fresh.tell() == total
@@ -665,7 +735,9 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
 
 async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(fresh: Door) -> None:
     await fresh.take(review("r1", 2))
-    fresh.state.execute("CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT raise(ABORT, 'disk full'); END")
+    fresh.state.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT raise(ABORT, 'disk full'); END"
+    )
 
     with pytest.raises(StateError, match="disk full"):
         await fresh.tell()
@@ -675,7 +747,9 @@ async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(f
     assert await fresh.tell() == 1
 
 
-async def test_a_backfill_learns_names_after_the_commit_and_before_anybody_is_woken(fresh: Door) -> None:
+async def test_a_backfill_learns_names_after_the_commit_and_before_anybody_is_woken(
+    fresh: Door,
+) -> None:
     await fresh.take(review("r1", 2))
     fresh.catalog.look = lambda: (fresh.counts()["deliveries"], fresh.status(), len(fresh.woken))
 

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerter.backfill import Past
+from alerter.commands.backfill import Past
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.models import Grouping
+from alerter.notify.dispatch import Why
+from alerter.service.runtime import House, open_house
 from alerter.store import State, messages, outbox, reviews
-from alerter.tell.dispatch import Why
-from alerter.wiring import House, open_house
 from tests.conftest import SetClock
 from tests.world import CHANNELS, SECRETS, SITE, World
 
@@ -115,7 +115,9 @@ class Play:
 
     def __init__(self, world: World, config: Config, state: Path) -> None:
         self.world = world
-        self.config = config.model_copy(update={"state_file": config.state_file.model_copy(update={"file": state})})
+        self.config = config.model_copy(
+            update={"state_file": config.state_file.model_copy(update={"file": state})}
+        )
         self.clock = SetClock(NOW)
         self.model = Model()
         self.state: Mortal
@@ -247,13 +249,19 @@ class Play:
             await self.round()
             for destination in DESTINATIONS:
                 await self.work(destination)
-            if not self.state.rows("SELECT * FROM deliveries WHERE status IN ('pending', 'failed')"):
+            if not self.state.rows(
+                "SELECT * FROM deliveries WHERE status IN ('pending', 'failed')"
+            ):
                 return
         raise AssertionError("pending does not fall to zero")
 
     async def work(self, destination: str) -> None:
         worker = self.house.dispatcher._workers[destination]
-        while (pause := await worker.step()) is None or pause.why is not Why.NOTHING_DUE or pause.seconds is not None:
+        while (
+            (pause := await worker.step()) is None
+            or pause.why is not Why.NOTHING_DUE
+            or pause.seconds is not None
+        ):
             if pause and pause.seconds is None:
                 return
             self.clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
@@ -264,7 +272,9 @@ class Play:
             " JOIN deliveries ON alert = alerts.id WHERE kind IN ('new', 'lowered')"
         )
         assert {row["status"] for row in rows} <= {"sent", "cancelled"}
-        assert {row["review_id"] for row in rows if row["status"] == "cancelled"} <= self.model.answered
+        assert {
+            row["review_id"] for row in rows if row["status"] == "cancelled"
+        } <= self.model.answered
         assert Counter((row["key"], row["destination"]) for row in rows) == Counter(
             {(key, each): 1 for key in {row["key"] for row in rows} for each in DESTINATIONS}
         )
@@ -273,17 +283,21 @@ class Play:
         assert heard <= self.model.must_hear | self.model.may_hear
         lowered = [row["key"] for row in rows if row["kind"] == "lowered"]
         assert {key.split(":")[2] for key in lowered} >= self.model.must_hear_again
-        assert len(lowered) <= len(DESTINATIONS) * sum(rating == 1 for rating in self.model.lowest.values())
+        assert len(lowered) <= len(DESTINATIONS) * sum(
+            rating == 1 for rating in self.model.lowest.values()
+        )
         self.check_services()
 
     def check_services(self) -> None:
         """Each message that was sent has arrived: on Slack once, by mail at least once and under one Message-ID."""
         for channel in CHANNELS:
             posts = [post for post in self.world.slack.posts if post.channel == channel]
-            assert sorted((post.metadata or {})["event_payload"]["message"] for post in posts) == self.sent(
-                f"slack:{channel}"
-            )
-        assert sorted({mail.message_id.strip("<>") for mail in self.world.mailbox.mails}) == self.sent("email:owner")
+            assert sorted(
+                (post.metadata or {})["event_payload"]["message"] for post in posts
+            ) == self.sent(f"slack:{channel}")
+        assert sorted(
+            {mail.message_id.strip("<>") for mail in self.world.mailbox.mails}
+        ) == self.sent("email:owner")
 
     def sent(self, destination: str) -> list[str]:
         rows = self.state.rows(

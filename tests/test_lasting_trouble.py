@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from alerter import check, status
+from alerter.commands import check, status
 from alerter.config import Config, Site, load_config
-from alerter.daemon import take_over
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.housekeeping import Housekeeping
+from alerter.notify.dispatch import Why
+from alerter.service.daemon import take_over
+from alerter.service.housekeeping import Housekeeping
+from alerter.service.runtime import House, open_house, open_outlets, open_wix
 from alerter.store import State, outbox, troubles
 from alerter.store.blocks import Block
 from alerter.store.schema import migrations
 from alerter.store.troubles import Trouble
 from alerter.summary import Summaries
-from alerter.tell.dispatch import Why
-from alerter.trouble import recipients_for
-from alerter.trouble_rules import begun, is_to_be_notified, lasting
-from alerter.watch.wix import WixClient
-from alerter.wiring import House, open_house, open_outlets, open_wix
+from alerter.trouble.rules import begun, is_to_be_notified, lasting
+from alerter.trouble.tracker import recipients_for
+from alerter.wix.client import WixClient
 from tests.conftest import CHANNEL, OWNER, SCOPES, SECRETS, SITE, SetClock
 
 QUERY, POST = "/reviews/v1/reviews/query", "chat.postMessage"
@@ -49,7 +49,13 @@ class Life:
     def put(self, number: int = 1) -> None:
         for _ in range(number):
             self.number += 1
-            self.wix.add(SITE, {"id": f"r{self.number}", "content": {"rating": 1, "title": f"Title {self.number}"}})
+            self.wix.add(
+                SITE,
+                {
+                    "id": f"r{self.number}",
+                    "content": {"rating": 1, "title": f"Title {self.number}"},
+                },
+            )
 
     async def minute(self) -> None:
         """What a daemon does in a minute."""
@@ -112,7 +118,13 @@ async def begin(
             path.write_text(f"{head}\n{path.read_text()}")
             config = load_config(path, SECRETS, secrets=True)
             take_over(state, config, clock)
-            life = Life(config, state, clock, await stack.enter_async_context(open_house(config, state, clock)), wix)
+            life = Life(
+                config,
+                state,
+                clock,
+                await stack.enter_async_context(open_house(config, state, clock)),
+                wix,
+            )
             await life.minute()
             return life
 
@@ -129,7 +141,11 @@ def mailed(mailbox: Mailbox) -> list[str]:
 
 
 def posted(slack: EmbeddedSlack, channel: str = CHANNEL) -> list[str]:
-    return [post.text.split("\n")[0] for post in slack.posts if post.channel == channel and "★" not in post.text[:9]]
+    return [
+        post.text.split("\n")[0]
+        for post in slack.posts
+        if post.channel == channel and "★" not in post.text[:9]
+    ]
 
 
 # What lasts
@@ -158,7 +174,10 @@ async def test_a_mail_server_that_is_down_is_notified_on_slack_until_it_is_back(
 async def test_a_service_that_throttles_for_a_day_is_notified_by_mail(
     life: Life, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
-    slack.faults.add(POST, Fault(429, body='{"ok": false, "error": "ratelimited"}', headers={"Retry-After": "86400"}))
+    slack.faults.add(
+        POST,
+        Fault(429, body='{"ok": false, "error": "ratelimited"}', headers={"Retry-After": "86400"}),
+    )
     life.put()
     await life.minutes(17)
     assert life.open() == ["service:slack"]
@@ -263,7 +282,9 @@ async def test_a_failure_whose_message_is_gone_is_looked_at_until_it_works(
 async def test_a_fault_of_a_service_is_one_trouble_however_many_receivers_it_has(
     begin: Begin, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
-    many = "".join(f'[[receivers]]\nname = "r{n}"\nemail = ["r{n}@example.com"]\n' for n in range(9))
+    many = "".join(
+        f'[[receivers]]\nname = "r{n}"\nemail = ["r{n}@example.com"]\n' for n in range(9)
+    )
     team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
     life = await begin(receivers=many + team)
     mailbox.down = True
@@ -396,7 +417,10 @@ async def test_trouble_with_an_address_ends_when_it_is_corrected(
         life = await begin(receivers=both.replace("typo", "right") + team)
         await life.minute()
     elif by == "check":
-        async with open_wix(life.config, life.clock) as wix, open_outlets(life.config, life.clock) as outlets:
+        async with (
+            open_wix(life.config, life.clock) as wix,
+            open_outlets(life.config, life.clock) as outlets,
+        ):
             await check.check_services(life.config, life.clock, wix, outlets)
     else:
         await life.minutes(61)
@@ -420,7 +444,9 @@ async def test_a_job_that_fails_is_trouble_and_keeps_no_other_from_being_done(
     life: Life, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     summaries, dispatcher = _Broken(), life.house.dispatcher
-    jobs = Housekeeping(life.state, life.config, life.clock, summaries, dispatcher.troubles, dispatcher.alarm)
+    jobs = Housekeeping(
+        life.state, life.config, life.clock, summaries, dispatcher.troubles, dispatcher.alarm
+    )
     mailbox.down = True
     life.put()
     life.house = replace(life.house, housekeeping=jobs)
@@ -432,13 +458,17 @@ async def test_a_job_that_fails_is_trouble_and_keeps_no_other_from_being_done(
     assert life.open() == ["destination:email:owner"]
 
 
-async def test_a_check_names_the_site_of_a_fault_that_nobody_foresaw(config: Config, clock: SetClock) -> None:
+async def test_a_check_names_the_site_of_a_fault_that_nobody_foresaw(
+    config: Config, clock: SetClock
+) -> None:
     class Odd(WixClient):
         async def probe(self, site: Site, *, private: bool) -> None:
             raise OverflowError
 
     async with open_outlets(config, clock) as outlets:
-        findings = await check.check_services(config, clock, Odd("http://127.0.0.1:1", clock), outlets)
+        findings = await check.check_services(
+            config, clock, Odd("http://127.0.0.1:1", clock), outlets
+        )
     bad = [finding for finding in findings if not finding.ok]
     assert [finding.subject for finding in bad] == ["site Corner Bakery"]
     assert "OverflowError" in bad[0].text
@@ -456,12 +486,19 @@ def test_of_several_failing_receivers_the_service_is_at_fault() -> None:
         Block("destination:email:b", T0 + 14 * MINUTE, T0, parked=False, reason="refused"),
         Block("destination:email:c", T0, T0, parked=True, reason="unknown"),
     ]
-    services = dict.fromkeys(("destination:email:a", "destination:email:b", "destination:email:c"), "smtp")
+    services = dict.fromkeys(
+        ("destination:email:a", "destination:email:b", "destination:email:c"), "smtp"
+    )
 
     assert lasting(blocks, services, [], T0 + 14 * MINUTE, AFTER).keys() == {"destination:email:c"}
-    assert lasting(blocks, services, [], T0 + AFTER, AFTER).keys() == {"destination:email:c", "service:smtp"}
+    assert lasting(blocks, services, [], T0 + AFTER, AFTER).keys() == {
+        "destination:email:c",
+        "service:smtp",
+    }
     assert lasting(blocks[:1], services, [], T0 + AFTER, AFTER).keys() == {"destination:email:a"}
-    assert lasting(blocks[:1], services, ["service:smtp"], T0 + AFTER, AFTER).keys() == {"service:smtp"}
+    assert lasting(blocks[:1], services, ["service:smtp"], T0 + AFTER, AFTER).keys() == {
+        "service:smtp"
+    }
     assert lasting(blocks[:2], services, ["destination:email:a"], T0 + HOUR, AFTER).keys() == {
         "destination:email:a",
         "service:smtp",
@@ -491,4 +528,6 @@ def test_a_clock_that_was_set_back_makes_no_trouble_wait() -> None:
     earlier = T0 - 24 * HOUR
 
     assert is_to_be_notified(begun(known, "site:1", "503", earlier), None, earlier, AFTER)
-    assert not is_to_be_notified(begun(known, "site:1", "503", T0 + MINUTE), None, T0 + MINUTE, AFTER)
+    assert not is_to_be_notified(
+        begun(known, "site:1", "503", T0 + MINUTE), None, T0 + MINUTE, AFTER
+    )

@@ -1,4 +1,4 @@
-"""The rooms of the house: imports point down, and each third party has one room."""
+"""The architecture: imports point down, and each third party is imported by the packages named for it."""
 
 import ast
 import re
@@ -14,68 +14,40 @@ import alerter
 
 PACKAGE = Path(alerter.__file__).parent
 
-# Top to bottom. A module imports from its own room and from those below it.
-ROOMS: list[set[str]] = [
-    {"__main__", "cli", "check", "status", "backfill", "explain", "forget", "preview", "reply", "restore", "terminal"},
+# From the top down. A package imports from itself and from those further down, never from one beside it.
+LAYERS: list[set[str]] = [
+    {"__main__"},
+    {"cli"},
+    {"commands"},
     {"demo"},
-    {"daemon", "rounds", "wiring", "systemd", "reload", "reroute"},
-    {"web.server"},
-    {"web.health", "web.metrics"},
-    {"web.webhooks"},
-    {"web.signature"},
-    {"heartbeat", "housekeeping"},
-    {"watch.poll", "watch.backfill"},
-    {"watch.intake", "watch.reader", "watch.rerouting"},
-    {"watch.changes"},
-    {"watch.catalog", "watch.triage", "watch.routing"},
-    {"watch.quiet", "watch.keywords"},
-    {"watch.wix"},
-    {"watch.wix_http"},
-    {"watch.wix_event", "watch.wix_proof"},
-    {"watch.wix_review"},
-    {"tell.dispatch"},
-    {"tell.worker"},
-    {"tell.in_doubt", "tell.updates"},
-    {"tell.state_alarm", "tell.reach", "tell.digest"},
-    {"tell.outlet"},
-    {"tell.render", "tell.email", "tell.slack"},
-    {"tell.template_process"},
-    {"tell.templates"},
-    {"tell.quoting"},
-    {"tell.summary_view"},
-    {"tell.views"},
-    {"tell.words", "tell.pause"},
-    {"tell.slack_check"},
-    {"tell.slack_look"},
-    {"tell.slack_api"},
-    {"tell.backoff"},
-    {"samples"},
-    {"trouble", "summary"},
-    {"trouble_rules", "trouble_words"},
+    {"service"},
+    {"web"},
+    {"watch", "notify"},
+    {"wix", "slack", "render"},
+    {"summary"},
+    {"trouble"},
     {"store"},
     {"config"},
-    {"config_faults", "config_rules"},
-    {"config_files"},
-    {"config_secrets"},
-    {"config_fields"},
-    {"models", "errors", "clock", "counters", "links", "logs", "text"},
+    {"models", "clock", "logs"},
+    {"errors", "counters", "links", "text"},
 ]
-COMMANDS = {"cli", "check", "status", "backfill", "forget", "preview", "reply"}
+# What is not on a layer of its own: the package itself, which holds the version.
+GROUND = "alerter"
 THIRD_PARTIES = {
-    "aiohttp": {"tell.slack", "tell.slack_api", "demo", "web"},
+    "aiohttp": {"notify.slack", "slack", "demo", "web"},
     "aiosmtpd": {"demo"},
-    "aiosmtplib": {"tell.email"},
-    "apscheduler": {"rounds"},
-    "click": COMMANDS,
+    "aiosmtplib": {"notify"},
+    "apscheduler": {"service"},
+    "click": {"cli", "commands"},
     "cryptography": {"web", "demo"},
-    "idna": {"config_fields"},
-    "httpx": {"watch.wix", "watch.wix_http", "heartbeat"},
-    "jinja2": {"tell.render", "tell.templates"},
+    "httpx": {"wix", "service.heartbeat"},
+    "idna": {"config"},
+    "jinja2": {"render"},
     "jwt": {"web", "demo"},
     "prometheus_client": {"web"},
-    "pydantic": {"config", "config_faults", "config_fields", "config_secrets"},
-    "pydantic_core": {"config_faults", "config_rules", "config_fields", "config_secrets"},
-    "slack_sdk": {"tell.slack", "tell.slack_api"},
+    "pydantic": {"config"},
+    "pydantic_core": {"config"},
+    "slack_sdk": {"notify.slack", "slack"},
     "sqlite_utils": {"store"},
 }
 
@@ -90,7 +62,7 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items(
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node that runs: all but what stands under `if TYPE_CHECKING`."""
+    """Yield every node that runs: all but those under `if TYPE_CHECKING`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             continue
@@ -99,7 +71,7 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
-    """The full names of the modules, or of what is taken from them, that a file imports anywhere."""
+    """Yield the full name of each module, or of each name in it, that a file imports anywhere."""
     for node in _run(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -109,7 +81,7 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def _module(imported: str) -> str:
-    """The module of ours that an import means: the longest name that is one."""
+    """Return our module that an import means: the longest name that is one."""
     name = imported.removeprefix("alerter").removeprefix(".")
     while name and name not in FILES:
         name = name.rpartition(".")[0]
@@ -117,50 +89,42 @@ def _module(imported: str) -> str:
 
 
 OURS = {
-    name: {_module(each) for each in _imported(tree) if each.split(".")[0] == "alerter"} for name, tree in TREES.items()
+    name: {_module(each) for each in _imported(tree) if each.split(".")[0] == "alerter"}
+    for name, tree in TREES.items()
 }
-
-STRANGERS = {
+FOREIGN = {
     name: {each.split(".")[0] for each in _imported(tree)} - sys.stdlib_module_names - {"alerter"}
     for name, tree in TREES.items()
 }
 
 
-def _within(module: str, room: str) -> bool:
-    return f"{module}.".startswith(f"{room}.")
+def _package(module: str) -> str:
+    return module.partition(".")[0] or GROUND
 
 
-def _room(module: str) -> int:
-    """How far down a module's room is; the package itself and those of its folders that hold rooms are the ground."""
-    inside = [depth for depth, room in enumerate(ROOMS) if any(_within(module, name) for name in room)]
-    assert inside or module in ("", "watch", "tell", "web"), f"{module} has no room: give it one, and say in which"
-    return inside[0] if inside else len(ROOMS)
+def _layer(module: str) -> int:
+    package = _package(module)
+    found = [depth for depth, layer in enumerate(LAYERS) if package in layer]
+    assert found or package == GROUND, f"{package} has no layer: give it one, and document it"
+    return found[0] if found else len(LAYERS)
 
 
-def test_every_room_is_there() -> None:
-    assert {name for room in ROOMS for name in room} <= set(FILES)
-    assert len(FILES) > 20
+def test_every_layer_exists() -> None:
+    assert {_package(name) for name in FILES} == {GROUND}.union(*LAYERS)
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if name])
 def test_imports_point_down(module: str) -> None:
-    assert {other for other in OURS[module] if _room(other) < _room(module)} == set()
-
-
-def test_the_two_halves_never_import_each_other() -> None:
-    halves = {"watch": "tell", "tell": "watch"}
-    met = {
-        (name, other)
-        for name, others in OURS.items()
-        for other in others
-        if other.split(".")[0] == halves.get(name.split(".")[0])
-    }
-    assert met == set()
+    elsewhere = {each for each in OURS[module] if _package(each) != _package(module)}
+    assert {each for each in elsewhere if _layer(each) <= _layer(module)} == set()
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
+    edges = {
+        name: {each for each in others if each not in (name, "")} for name, others in OURS.items()
+    }
     try:
-        TopologicalSorter({name: others - {name, ""} for name, others in OURS.items()}).prepare()
+        TopologicalSorter(edges).prepare()
     except CycleError as error:
         circle: list[str] = error.args[1]
         pytest.fail(", ".join(f"{one} is imported by {other}" for one, other in pairwise(circle)))
@@ -170,22 +134,23 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     "name",
     [pytest.param(name) if name == "click" else name for name in THIRD_PARTIES],
 )
-def test_a_third_party_is_imported_in_its_own_room_only(name: str) -> None:
-    importers = {module for module in FILES if name in STRANGERS[module]}
-    # `alerter demo` looks whether aiosmtpd is there before it goes into the demo.
-    elsewhere = importers - ({"cli"} if name == "aiosmtpd" else set())
+def test_a_third_party_is_imported_by_its_packages_only(name: str) -> None:
+    importers = {module for module in FILES if name in FOREIGN[module]}
+    # `alerter demo` checks that aiosmtpd is installed before it imports the demo.
+    elsewhere = importers - ({"cli", "commands.demo"} if name == "aiosmtpd" else set())
     assert importers, f"nothing imports {name} any more"
-    assert [each for each in elsewhere if not any(_within(each, room) for room in THIRD_PARTIES[name])] == []
+    allowed = tuple(f"{each}." for each in THIRD_PARTIES[name])
+    assert [each for each in elsewhere if not f"{each}.".startswith(allowed)] == []
 
 
-def test_every_third_party_has_a_room() -> None:
-    assert set().union(*STRANGERS.values()) == set(THIRD_PARTIES)
+def test_every_third_party_is_listed() -> None:
+    assert set().union(*FOREIGN.values()) == set(THIRD_PARTIES)
 
 
-def test_imports_inside_functions_count_and_those_for_annotations_do_not() -> None:
+def test_imports_in_functions_count_and_those_for_annotations_do_not() -> None:
     tree = ast.parse("if TYPE_CHECKING:\n    import a\ndef f():\n    from b import c")
     assert list(_imported(tree)) == ["b.c"]
-    assert "daemon" in OURS["cli"]
+    assert "service.daemon" in set().union(*(OURS[name] for name in FILES if name.startswith("c")))
 
 
 @pytest.mark.parametrize("module", FILES)
@@ -213,6 +178,13 @@ def test_time_comes_from_the_clock_only() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and ast.unparse(node)
-        in ("datetime.now", "datetime.utcnow", "date.today", "time.time", "time.monotonic", "time.sleep")
+        in (
+            "datetime.now",
+            "datetime.utcnow",
+            "date.today",
+            "time.time",
+            "time.monotonic",
+            "time.sleep",
+        )
     }
     assert asked == set()

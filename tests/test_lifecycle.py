@@ -15,9 +15,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Review, Status
+from alerter.notify.dispatch import Why
+from alerter.service.runtime import House, open_house
 from alerter.store import State, messages
-from alerter.tell.dispatch import Why
-from alerter.wiring import House, open_house
 from tests.conftest import SCOPES, SECRETS, SITE, SetClock, words_of
 
 QUERY = "/reviews/v1/reviews/query"
@@ -87,7 +87,9 @@ class Life:
         await self.stack.aclose()
         self.state = self.stack.enter_context(State.open(self.config.state, migrate=True))
         messages.recover(self.state)
-        self.house = await self.stack.enter_async_context(open_house(self.config, self.state, self.clock))
+        self.house = await self.stack.enter_async_context(
+            open_house(self.config, self.state, self.clock)
+        )
 
     async def use(self, extra: str, receivers: str = BOTH) -> None:
         """Go on with another config."""
@@ -109,9 +111,18 @@ class Life:
 
     def put(self, name: str = "r1", rating: int = 2, **more: Any) -> None:
         """A customer writes a review."""
-        content = {"rating": rating, "title": f"Title of {name}", "body": f"Body of {name}"} | more.pop("content", {})
+        content = {
+            "rating": rating,
+            "title": f"Title of {name}",
+            "body": f"Body of {name}",
+        } | more.pop("content", {})
         visible_after = more.pop("visible_after", 0)
-        told = {"id": name, "entityId": None, "content": content, "author": {"authorName": "Robin", "contactId": "c1"}}
+        told = {
+            "id": name,
+            "entityId": None,
+            "content": content,
+            "author": {"authorName": "Robin", "contactId": "c1"},
+        }
         self.wix.add(SITE, told | more, visible_after=visible_after)
 
     def hear(self, name: str, **fields: Any) -> None:
@@ -131,7 +142,9 @@ class Life:
 
     def mails(self, to: str = "owner") -> list[str]:
         """The subjects of the mails to somebody."""
-        return [mail.subject for mail in self.mailbox.mails if mail.recipients == (f"{to}@example.com",)]
+        return [
+            mail.subject for mail in self.mailbox.mails if mail.recipients == (f"{to}@example.com",)
+        ]
 
     def post(self) -> Post:
         """The one message on Slack."""
@@ -159,7 +172,9 @@ async def begin(
             return load_config(path, SECRETS, secrets=True)
 
         async def begin(extra: str = "", receivers: str = BOTH) -> Life:
-            life = Life(load(extra, receivers), clock, wix, slack, mailbox, request.param, load, stack)
+            life = Life(
+                load(extra, receivers), clock, wix, slack, mailbox, request.param, load, stack
+            )
             life.put("past", 2)
             await life.round(hours=2)
             clock.advance(minutes=1)
@@ -187,7 +202,9 @@ async def test_a_new_review_is_told_and_open(life: Life) -> None:
     [{"reply": {"message": "Sorry!"}}, {"moderation": {"moderationStatus": "REJECTED"}}],
     ids=["answered", "rejected"],
 )
-async def test_what_is_settled_when_it_is_first_seen_is_silent(life: Life, more: dict[str, Any]) -> None:
+async def test_what_is_settled_when_it_is_first_seen_is_silent(
+    life: Life, more: dict[str, Any]
+) -> None:
     life.put(**more)
     await life.round()
 
@@ -220,7 +237,9 @@ async def test_a_review_whose_rating_falls_below_the_threshold_later_is_found(li
     assert life.alerts() == ["new:bad", "new:fine"]
 
 
-async def test_a_lowered_rating_says_what_changed_in_the_thread_and_in_the_channel(life: Life) -> None:
+async def test_a_lowered_rating_says_what_changed_in_the_thread_and_in_the_channel(
+    life: Life,
+) -> None:
     life.put()
     await life.round()
     life.wix.change(SITE, "r1", content={"rating": 1, "body": "Worse than I thought"})
@@ -276,7 +295,9 @@ async def test_an_answer_closes_the_alert_where_it_stands(life: Life) -> None:
     assert "We are sorry, Robin." in said
     assert "Body of r1" in said
     assert [block["type"] for block in life.post().blocks if block["type"] == "actions"] == []
-    first, closing = [mail for mail in life.mailbox.mails if mail.recipients == ("owner@example.com",)]
+    first, closing = [
+        mail for mail in life.mailbox.mails if mail.recipients == ("owner@example.com",)
+    ]
     assert closing.subject == f"Re: {first.subject}"
     assert closing.message["In-Reply-To"] == closing.message["References"] == first.message_id
     assert "Answered after 3 h 12 min" in closing.text
@@ -292,7 +313,9 @@ async def test_an_answer_closes_the_alert_where_it_stands(life: Life) -> None:
     ],
     ids=["raised", "rejected", "gone"],
 )
-async def test_what_needs_nobody_any_more_stops_asking(life: Life, change: Callable[[Life], object], said: str) -> None:
+async def test_what_needs_nobody_any_more_stops_asking(
+    life: Life, change: Callable[[Life], object], said: str
+) -> None:
     life.put()
     await life.round()
     change(life)
@@ -372,8 +395,15 @@ async def test_what_is_open_again_asks_again_where_it_stands_and_by_one_mail(
     undo(life)
     await life.round(hours=1)
 
-    assert (life.alerts(), life.status()) == (["new:r1", "closed:r1:1", "reminder:r1:0:1"], Status.OPEN)
-    assert [subject.split(":")[0] for subject in life.mails()] == ["★★☆☆☆ the site", "Re", "Open again"]
+    assert (life.alerts(), life.status()) == (
+        ["new:r1", "closed:r1:1", "reminder:r1:0:1"],
+        Status.OPEN,
+    )
+    assert [subject.split(":")[0] for subject in life.mails()] == [
+        "★★☆☆☆ the site",
+        "Re",
+        "Open again",
+    ]
     assert life.mails("manager") == []
     assert f"This review is open again: {said}." in life.mailbox.mails[-1].text
     assert "actions" in [block["type"] for block in life.post().blocks]
@@ -430,7 +460,9 @@ async def test_a_review_that_was_gone_and_is_there_again_is_open_again(life: Lif
 # What went out in a digest
 
 
-async def test_a_review_told_of_in_a_digest_is_closed_in_its_thread_and_on_its_line(begin: Begin) -> None:
+async def test_a_review_told_of_in_a_digest_is_closed_in_its_thread_and_on_its_line(
+    begin: Begin,
+) -> None:
     life = await begin("[alerts]\nburst = 1")
     for name in ("r1", "r2", "r3"):
         life.put(name)
@@ -471,7 +503,11 @@ async def test_who_was_told_is_reminded_and_at_last_somebody_more(begin: Begin) 
     await life.round(hours=23)
     assert len(life.mails()) == 1
     await life.round(hours=2)
-    assert (life.alerts(), len(life.mails()), life.mails("manager")) == (["new:r1", "reminder:r1:86400:1"], 2, [])
+    assert (life.alerts(), len(life.mails()), life.mails("manager")) == (
+        ["new:r1", "reminder:r1:86400:1"],
+        2,
+        [],
+    )
     assert "Still unanswered after 1 d 1 h" in life.mails()[1]
     reminder = life.slack.posts[1]
     assert (reminder.thread_ts, reminder.reply_broadcast) == (life.slack.posts[0].ts, True)
@@ -515,7 +551,9 @@ max_rating = 1
 """
 
 
-async def test_where_the_alert_came_late_reminders_are_late_too_and_the_last_is_escalated_once(begin: Begin) -> None:
+async def test_where_the_alert_came_late_reminders_are_late_too_and_the_last_is_escalated_once(
+    begin: Begin,
+) -> None:
     life = await begin(REMINDERS + '[poll]\ntrouble_after = "48h"\n', TWO)
     await life.mailbox.stop()
     life.put()
@@ -550,7 +588,9 @@ async def test_reminders_that_change_in_the_config_are_sent_by_their_spans(
     assert life.alerts()[-1].startswith("reminder:r1:259200:")
 
 
-async def test_after_a_reopening_each_hears_what_it_has_not_heard_and_reminders_count_anew(begin: Begin) -> None:
+async def test_after_a_reopening_each_hears_what_it_has_not_heard_and_reminders_count_anew(
+    begin: Begin,
+) -> None:
     quiet = 'email = ["owner@example.com"]\nquiet = {from = "22:00", to = "07:00"}'
     life = await begin(REMINDERS, TWO.replace('email = ["owner@example.com"]', quiet))
     life.clock.advance(hours=9)  # 23:01 in Berlin
@@ -573,7 +613,9 @@ async def test_after_a_reopening_each_hears_what_it_has_not_heard_and_reminders_
     assert (len(life.mails()), len(life.slack.posts)) == (2, 2)
 
 
-async def test_the_email_and_the_slack_of_one_receiver_are_each_asked_again_in_their_way(begin: Begin) -> None:
+async def test_the_email_and_the_slack_of_one_receiver_are_each_asked_again_in_their_way(
+    begin: Begin,
+) -> None:
 
     def of_reviews() -> list[str]:
         return [subject.split(":")[0] for subject in life.mails() if "the site" in subject]
@@ -597,10 +639,17 @@ async def test_the_email_and_the_slack_of_one_receiver_are_each_asked_again_in_t
     assert (len(of_reviews()), len(life.slack.posts)) == (3, 2)
 
 
-async def test_a_receiver_that_is_new_at_a_reopening_gets_the_alert_and_its_reminders(begin: Begin) -> None:
-    support = TWO.replace('email = ["owner@example.com"]', 'email = ["owner@example.com"]\nsites = ["Corner Bakery"]')
+async def test_a_receiver_that_is_new_at_a_reopening_gets_the_alert_and_its_reminders(
+    begin: Begin,
+) -> None:
+    support = TWO.replace(
+        'email = ["owner@example.com"]', 'email = ["owner@example.com"]\nsites = ["Corner Bakery"]'
+    )
     life = await begin(
-        REMINDERS, TWO.replace('email = ["owner@example.com"]', 'email = ["other@example.com"]\nmax_rating = 1')
+        REMINDERS,
+        TWO.replace(
+            'email = ["owner@example.com"]', 'email = ["other@example.com"]\nmax_rating = 1'
+        ),
     )
     life.put()
     await life.round()
@@ -611,7 +660,10 @@ async def test_a_receiver_that_is_new_at_a_reopening_gets_the_alert_and_its_remi
     await life.round(hours=1)
     assert len(life.mails()) == 1
     await life.round(hours=25)
-    assert [subject.split(":")[0] for subject in life.mails()] == ["★★☆☆☆ the site", "Still unanswered after 1 d 3 h"]
+    assert [subject.split(":")[0] for subject in life.mails()] == [
+        "★★☆☆☆ the site",
+        "Still unanswered after 1 d 3 h",
+    ]
 
 
 async def test_what_is_lowered_after_its_last_reminder_is_reminded_of_again(begin: Begin) -> None:
@@ -631,7 +683,9 @@ async def test_what_is_lowered_after_its_last_reminder_is_reminded_of_again(begi
     assert life.mails("manager")[-1].startswith("Still unanswered")
 
 
-async def test_a_review_that_was_answered_in_the_last_minute_is_not_reminded_of(begin: Begin) -> None:
+async def test_a_review_that_was_answered_in_the_last_minute_is_not_reminded_of(
+    begin: Begin,
+) -> None:
     life = await begin(REMINDERS + '[poll]\nrescan_every = "30d"')
     life.put()
     await life.round()
@@ -641,7 +695,9 @@ async def test_a_review_that_was_answered_in_the_last_minute_is_not_reminded_of(
     assert life.alerts() == ["new:r1", "closed:r1:1"]
 
 
-async def test_what_is_lowered_after_its_answer_is_followed_and_reminded_of_from_then_on(begin: Begin) -> None:
+async def test_what_is_lowered_after_its_answer_is_followed_and_reminded_of_from_then_on(
+    begin: Begin,
+) -> None:
     life = await begin(REMINDERS)
     life.put()
     await life.round()
@@ -709,7 +765,9 @@ async def test_an_hour_that_clocks_skip_or_repeat_moves_no_reminder(begin: Begin
         await life.round(hours=1)
 
 
-async def test_a_wider_window_records_what_it_adds_silently_and_watches_it_then(begin: Begin) -> None:
+async def test_a_wider_window_records_what_it_adds_silently_and_watches_it_then(
+    begin: Begin,
+) -> None:
     life = await begin('[poll]\nrescan_window = "7d"')
     life.put("fell", 4)
     life.put("falls", 4)
@@ -754,7 +812,9 @@ async def test_a_query_that_wrongly_finds_nothing_closes_nothing(life: Life) -> 
         life.put(f"r{number}")
     await life.round()
     life.clock.advance(hours=2)
-    life.wix.faults.add(QUERY, EMPTY, EMPTY, EMPTY)  # what is new, the rescan, and what the rescan did not find
+    life.wix.faults.add(
+        QUERY, EMPTY, EMPTY, EMPTY
+    )  # what is new, the rescan, and what the rescan did not find
     await life.round()
     await life.round(hours=2)
 
@@ -771,7 +831,10 @@ async def test_many_deletions_are_looked_at_a_few_in_each_round(life: Life) -> N
     life.wix.requests.clear()
     await life.round(hours=2)
     gone = "SELECT count(*) FROM reviews WHERE closing = 'gone'"
-    assert (sum(each.method == "GET" for each in life.wix.requests), life.state.value(gone)) == (50, 50)
+    assert (sum(each.method == "GET" for each in life.wix.requests), life.state.value(gone)) == (
+        50,
+        50,
+    )
     await life.round(hours=2 if life.restarts else 0)
     assert life.state.value(gone) == 70
 
@@ -811,7 +874,10 @@ def bytes_on_disk(state: State) -> bytes:
 
 
 async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> None:
-    life.put(content={"title": "Unforgettable", "body": "Unrepeatable"}, author={"authorName": "Zacharias"})
+    life.put(
+        content={"title": "Unforgettable", "body": "Unrepeatable"},
+        author={"authorName": "Zacharias"},
+    )
     await life.round()
     life.wix.change(SITE, "r1", content={"rating": 1, "title": "Unspeakable"})
     await life.round(hours=1)
@@ -829,7 +895,10 @@ async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> No
 
 
 async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Life) -> None:
-    life.put(content={"title": "Unforgettable", "body": "Unrepeatable"}, author={"authorName": "Zacharias"})
+    life.put(
+        content={"title": "Unforgettable", "body": "Unrepeatable"},
+        author={"authorName": "Zacharias"},
+    )
     await life.round()
     life.wix.change(SITE, "r1", author={"authorName": None, "contactId": None})
     await life.round(hours=1)
@@ -849,7 +918,9 @@ async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Lif
 
 
 async def test_one_answer_without_an_author_erases_nothing(life: Life) -> None:
-    life.put(content={"title": "Unforgettable"}, author={"authorName": "Zacharias", "contactId": "c2"})
+    life.put(
+        content={"title": "Unforgettable"}, author={"authorName": "Zacharias", "contactId": "c2"}
+    )
     await life.round()
     for _ in range(3):
         life.wix.change(SITE, "r1", author={"authorName": None, "contactId": None})

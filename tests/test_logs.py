@@ -28,7 +28,10 @@ __all__ = ["spawn"]
 PING = "ping-2f7e"
 WORDS = "Words for the owner only"
 AUTHOR = "Robin Nobody"
-PRIVATE = {"content": {"rating": 1, "title": WORDS, "body": WORDS}, "author": {"authorName": AUTHOR}}
+PRIVATE = {
+    "content": {"rating": 1, "title": WORDS, "body": WORDS},
+    "author": {"authorName": AUTHOR},
+}
 ASIDE = """
 import logging, os, sys, warnings
 from alerter.logs import log_to_stderr
@@ -49,13 +52,17 @@ except ValueError:
 def logged(level: str, form: str, **environ: str) -> str:
     """What a process writes that logs this and that."""
     command = [sys.executable, "-W", "always", "-c", ASIDE, level, form]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environ, timeout=HANG)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | environ, timeout=HANG
+    )
     return done.stderr
 
 
 def test_text_has_the_time_the_level_and_the_words() -> None:
     lines = logged("INFO", "text").splitlines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} INFO site \"Café\": Zoë ★ is here", lines[0])
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} INFO site \"Café\": Zoë ★ is here", lines[0]
+    )
     assert lines[-1] == "ValueError: what went wrong"
     assert not any("a detail" in line or "secret" in line for line in lines)
 
@@ -178,7 +185,12 @@ async def test_whatever_fails_the_log_holds_no_words_no_address_and_no_secret(
     assert [each for each in private if each in out] == [], out
     assert "Traceback" not in out
     lines = out.strip().split("\n")
-    for expected in ("the heartbeat is not heard", "a webhook was refused", "is not read", "webhooks are not taken"):
+    for expected in (
+        "the heartbeat is not heard",
+        "a webhook was refused",
+        "is not read",
+        "webhooks are not taken",
+    ):
         assert len([line for line in lines if expected in line]) == 1, f"{expected}: {out}"
     if form == "json":
         assert all(json.loads(line)["message"] for line in lines)
@@ -203,7 +215,9 @@ def test_the_levels_are_those_that_logging_knows() -> None:
 
 
 async def test_what_ends_the_daemon_is_a_line_of_json_too(path: Path, spawn: Spawn) -> None:
-    path.write_text(path.read_text().replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon"))
+    path.write_text(
+        path.read_text().replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon")
+    )
     code, out = await ended(await spawn("run", "--log-format", "json", "--log-level", "error"))
     told = [json.loads(line) for line in out.splitlines()]
     assert code == 2

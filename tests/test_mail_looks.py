@@ -16,25 +16,39 @@ import html5lib
 import pytest
 
 from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Product, Reply, Review
-from alerter.samples import awkward, sample
-from alerter.tell.render import Renderer
+from alerter.render.renderer import Renderer
+from alerter.render.samples import awkward, sample
 from tests.conftest import HANG, SITE
 from tests.test_alert_context import ALL, ELSEWHERE, PAGE, PHOTO, VIDEO
 from tests.test_render import CREATED, OTHER_SITE, SITES, STALE, digest, entry, message
 
 GMAIL_CLIPS_AT = 102_000
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 FULL = replace(
-    STALE, moderation="SUBMITTED", verified=True, helpful=3, unhelpful=1, origin="APP", media=(PHOTO, ELSEWHERE, VIDEO)
+    STALE,
+    moderation="SUBMITTED",
+    verified=True,
+    helpful=3,
+    unhelpful=1,
+    origin="APP",
+    media=(PHOTO, ELSEWHERE, VIDEO),
 )
 REVIEWS = {
     "usual": FULL,
     "bare": replace(STALE, title="", body="", author=""),
-    "endless words": replace(FULL, title="W" * 300, body="https://example.com/" + "x" * 900, author="A" * 100),
-    "right to left": replace(FULL, title="خدمة سيئة جدا", body="وصل الخبز قديماً.\nلن أطلب مرة أخرى.", author="محمد"),
+    "endless words": replace(
+        FULL, title="W" * 300, body="https://example.com/" + "x" * 900, author="A" * 100
+    ),
+    "right to left": replace(
+        FULL, title="خدمة سيئة جدا", body="وصل الخبز قديماً.\nلن أطلب مرة أخرى.", author="محمد"
+    ),
     "emoji": replace(FULL, title="😡" * 99, body="👩‍👩‍👧‍👦" * 200, author="🥐" * 50),
-    "markup": replace(FULL, title="</td></table>", body="<!-- <style> {{ 7*7 }} & <b>", author='"><img src=x>'),
+    "markup": replace(
+        FULL, title="</td></table>", body="<!-- <style> {{ 7*7 }} & <b>", author='"><img src=x>'
+    ),
     "ten pictures": replace(FULL, media=(PHOTO,) * 10),
 }
 TROUBLE = {"what": f'The site "{"W" * 60}"', "reason": "403 " + "x" * 300, "remedy": "Mend it.",
@@ -42,14 +56,20 @@ TROUBLE = {"what": f'The site "{"W" * 60}"', "reason": "403 " + "x" * 300, "reme
 
 
 def alert(kind: AlertKind, about: Review) -> Message:
-    detail = {"before": {"rating": 4, "title": about.title, "body": about.body}} if kind is AlertKind.LOWERED else {}
+    detail = (
+        {"before": {"rating": 4, "title": about.title, "body": about.body}}
+        if kind is AlertKind.LOWERED
+        else {}
+    )
     product = Product("P" * 90 if about.title.startswith("W") else "Rye bread", PAGE)
     return message(replace(entry(about, kind, product, **detail), context=ALL))
 
 
 def closed(about: Review) -> Message:
     answered = replace(about, reply=Reply(about.body or "Sorry.", CREATED))
-    return message(replace(entry(answered, AlertKind.CLOSED, reason="answered"), closing=Closing.ANSWERED))
+    return message(
+        replace(entry(answered, AlertKind.CLOSED, reason="answered"), closing=Closing.ANSWERED)
+    )
 
 
 def trouble(kind: AlertKind) -> Message:
@@ -95,14 +115,27 @@ def test_a_fault_in_html_would_be_found(pages: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_every_address_in_a_mail_is_absolute(pages: dict[str, str], name: str) -> None:
-    found = [value for each in tree(pages[name]).iter() for key, value in each.attrib.items() if key in ("href", "src")]
+    found = [
+        value
+        for each in tree(pages[name]).iter()
+        for key, value in each.attrib.items()
+        if key in ("href", "src")
+    ]
 
-    assert [each for each in found if urlsplit(each).scheme != "https" or not urlsplit(each).netloc] == []
-    assert found or name in ("trouble", "recovered", "summary, nothing happened") or name.startswith("closed")
+    assert [
+        each for each in found if urlsplit(each).scheme != "https" or not urlsplit(each).netloc
+    ] == []
+    assert (
+        found
+        or name in ("trouble", "recovered", "summary, nothing happened")
+        or name.startswith("closed")
+    )
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_mail_can_be_understood_without_pictures_and_without_sight(pages: dict[str, str], name: str) -> None:
+def test_a_mail_can_be_understood_without_pictures_and_without_sight(
+    pages: dict[str, str], name: str
+) -> None:
     root = tree(pages[name])
 
     assert [each for each in root.iter("img") if not each.get("alt")] == []
@@ -115,7 +148,9 @@ def test_a_mail_can_be_understood_without_pictures_and_without_sight(pages: dict
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_the_line_beside_the_subject_says_what_the_mail_is_about(pages: dict[str, str], name: str) -> None:
+def test_the_line_beside_the_subject_says_what_the_mail_is_about(
+    pages: dict[str, str], name: str
+) -> None:
     preheader = tree(pages[name]).find("body")[0]
 
     assert "display:none" in preheader.get("style")
@@ -142,19 +177,29 @@ class Sheet:
                 for declaration in filter(str.strip, body.split(";")):
                     name, _, value = declaration.partition(":")
                     insists = "!important" in value
-                    rules.setdefault(selector, {})[name.strip()] = (value.replace("!important", "").strip(), insists)
+                    rules.setdefault(selector, {})[name.strip()] = (
+                        value.replace("!important", "").strip(),
+                        insists,
+                    )
         return cls(rules)
 
     def colour(self, element: Any, name: str) -> str | None:
-        inline = dict(re.findall(r"(?:^|;)\s*([\w-]+)\s*:\s*([^;]+)", element.get("style") or "")).get(name)
+        inline = dict(
+            re.findall(r"(?:^|;)\s*([\w-]+)\s*:\s*([^;]+)", element.get("style") or "")
+        ).get(name)
         said = (inline, False) if inline else None
-        for selector in (element.tag, *(f".{each}" for each in (element.get("class") or "").split())):
+        for selector in (
+            element.tag,
+            *(f".{each}" for each in (element.get("class") or "").split()),
+        ):
             if (found := self.rules.get(selector, {}).get(name)) and (found[1] or not inline):
                 said = found
         return said[0] if said else None
 
 
-def pairs(element: Any, sheet: Sheet, colours: tuple[str, str] = ("", "")) -> Iterator[tuple[str, str, str]]:
+def pairs(
+    element: Any, sheet: Sheet, colours: tuple[str, str] = ("", "")
+) -> Iterator[tuple[str, str, str]]:
     """Every text of a mail, with its colour and what is behind it."""
     if element.tag in ("head", "style") or "display:none" in (element.get("style") or ""):
         return
@@ -174,7 +219,9 @@ def pairs(element: Any, sheet: Sheet, colours: tuple[str, str] = ("", "")) -> It
 def luminance(colour: str) -> float:
     """https://www.w3.org/TR/WCAG21/#dfn-relative-luminance."""
     shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -186,7 +233,9 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", MESSAGES)
-def test_every_text_can_be_told_from_what_is_behind_it(pages: dict[str, str], name: str, dark: bool) -> None:
+def test_every_text_can_be_told_from_what_is_behind_it(
+    pages: dict[str, str], name: str, dark: bool
+) -> None:
     found = list(pairs(tree(pages[name]), Sheet.of(pages[name], dark=dark)))
 
     assert len(found) >= 3
@@ -203,7 +252,9 @@ def test_contrast_is_measured_as_the_standard_does() -> None:
 # --- sizes
 
 
-@pytest.mark.parametrize("character", ["😡", "&", '"', "\n", "\n<"], ids=["emoji", "ampersand", "quote", "line", "tag"])
+@pytest.mark.parametrize(
+    "character", ["😡", "&", '"', "\n", "\n<"], ids=["emoji", "ampersand", "quote", "line", "tag"]
+)
 def test_a_mail_about_the_largest_review_is_not_clipped(character: str) -> None:
     words = (character * 3000)[:3000]
     about = replace(
@@ -211,13 +262,18 @@ def test_a_mail_about_the_largest_review_is_not_clipped(character: str) -> None:
         media=(Media("photo", "https://photos.example/" + "x" * 200),) * 10,
     )  # fmt: skip
     renderer = Renderer(None, ZoneInfo("Europe/Berlin"), SITES)
-    sizes = [len(renderer.mail(of).html.encode()) for of in (*(alert(kind, about) for kind in ASKING), closed(about))]
+    sizes = [
+        len(renderer.mail(of).html.encode())
+        for of in (*(alert(kind, about) for kind in ASKING), closed(about))
+    ]
 
     assert max(sizes) < 100_000
 
 
 def test_a_digest_is_compact_and_says_at_its_top_how_many_there_are() -> None:
-    about = replace(STALE, title="Stale on arrival", body="The bread was stale, and the box was open. " * 9)
+    about = replace(
+        STALE, title="Stale on arrival", body="The bread was stale, and the box was open. " * 9
+    )
     renderer = Renderer(None, ZoneInfo("Europe/Berlin"), SITES)
     mails = {count: renderer.mail(digest(*[entry(about)] * count)).html for count in (100, 1000)}
 
@@ -241,7 +297,9 @@ onload = () => {
 </script>"""
 
 
-def measured(folder: Path, mails: Mapping[str, str], *, dark: bool) -> list[tuple[str, int, float, str]]:
+def measured(
+    folder: Path, mails: Mapping[str, str], *, dark: bool
+) -> list[tuple[str, int, float, str]]:
     """Each mail at 320 and at 600 pixels: how far it reaches to the right, and its background."""
     frames = "".join(
         f'<iframe title="{html.escape(name)}" width="{width}" style="border:0" srcdoc="{html.escape(mail)}"></iframe>'
@@ -250,7 +308,9 @@ def measured(folder: Path, mails: Mapping[str, str], *, dark: bool) -> list[tupl
     )
     sheet = folder / "mails.html"
     sheet.write_text(
-        '<!DOCTYPE html><meta charset="utf-8"><meta name="color-scheme" content="light dark">' + frames + _MEASURE,
+        '<!DOCTYPE html><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+        + frames
+        + _MEASURE,
         "utf-8",
     )
     shown = subprocess.run(
@@ -276,6 +336,8 @@ def test_a_browser_shows_every_mail_without_scrolling_sideways(
     found = measured(tmp_path, {**pages, "too wide": wide}, dark=dark)
 
     assert len(found) == 2 * len(pages) + 2
-    assert {background for *_, background in found} == {"rgb(23, 21, 19)" if dark else "rgb(244, 242, 239)"}
+    assert {background for *_, background in found} == {
+        "rgb(23, 21, 19)" if dark else "rgb(244, 242, 239)"
+    }
     assert [each for each in found if each[0] != "too wide" and each[2] > each[1]] == []
     assert all(reach > width for name, width, reach, _ in found if name == "too wide")

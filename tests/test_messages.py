@@ -11,7 +11,9 @@ from tests.test_outbox import HOUR, MINUTE, OK, SECOND, T0, claim, due, message_
 ON_SLACK = Receipt("ok", slack_channel="C1", slack_ts="17.1")
 
 
-def in_doubt(state: State, number: int, due_at: datetime = T0, receiver: str = "slack:support") -> int:
+def in_doubt(
+    state: State, number: int, due_at: datetime = T0, receiver: str = "slack:support"
+) -> int:
     """Put a message in doubt; returns its id."""
     message = claim(state, number, receiver=receiver)
     messages.mark_in_doubt(state, message, "lost", due_at, lost=True)
@@ -26,13 +28,17 @@ def next_change(state: State) -> tuple[Message, int]:
 
 def make_stale(state: State, message_id: int, *, erase: bool = False) -> None:
     with state.transaction():
-        state.execute("UPDATE messages SET stale = stale + 1, erase = ? WHERE id = ?", [erase, message_id])
+        state.execute(
+            "UPDATE messages SET stale = stale + 1, erase = ? WHERE id = ?", [erase, message_id]
+        )
 
 
 # --- under way, in doubt
 
 
-def test_a_message_without_an_answer_is_in_doubt_with_the_same_members_and_name(state: State) -> None:
+def test_a_message_without_an_answer_is_in_doubt_with_the_same_members_and_name(
+    state: State,
+) -> None:
     queue(state, 1, 2, 3)
     message = claim(state, 1, 2)
 
@@ -40,7 +46,12 @@ def test_a_message_without_an_answer_is_in_doubt_with_the_same_members_and_name(
 
     assert found is not None
     assert found.in_doubt
-    assert (found.id, found.uid, found.entries, found.form) == (message.id, message.uid, message.entries, Form.DIGEST)
+    assert (found.id, found.uid, found.entries, found.form) == (
+        message.id,
+        message.uid,
+        message.entries,
+        Form.DIGEST,
+    )
     assert found.attempted_at == T0
 
 
@@ -72,7 +83,9 @@ def test_another_attempt_is_counted_before_the_call(state: State) -> None:
     queue(state, 1)
     message = claim(state, 1)
 
-    messages.count_attempt(state, replace(message, plain=True, builtin=True, service_time=T0), T0 + MINUTE)
+    messages.count_attempt(
+        state, replace(message, plain=True, builtin=True, service_time=T0), T0 + MINUTE
+    )
 
     found = messages.unsettled(state, "email:owner", T0 + MINUTE)
     assert found is not None
@@ -121,7 +134,12 @@ def test_a_yes_takes_the_deliveries_out_of_the_outbox(state: State) -> None:
     assert status(state) == {1: "sent", 2: "pending"}
     assert status(state, "slack:support") == {1: "pending", 2: "pending"}
     row = message_row(state, message)
-    assert (row["status"], row["slack_channel"], row["slack_ts"], row["error"]) == ("sent", "C1", "17.1", None)
+    assert (row["status"], row["slack_channel"], row["slack_ts"], row["error"]) == (
+        "sent",
+        "C1",
+        "17.1",
+        None,
+    )
     assert messages.unsettled(state, "email:owner", T0) is None
 
 
@@ -142,7 +160,9 @@ def test_a_refused_message_sets_its_deliveries_free(state: State) -> None:
 
     assert due(state) == [1, 2, 3]
     assert state.value("SELECT count(*) FROM messages") == 0
-    assert [each.grouping for each in outbox.due(state, "email:owner", T0, 9)] == [Grouping.BURST] * 3
+    assert [each.grouping for each in outbox.due(state, "email:owner", T0, 9)] == [
+        Grouping.BURST
+    ] * 3
 
 
 def test_partly_taken_messages_wait_and_others_do_not(state: State) -> None:
@@ -163,7 +183,11 @@ def test_partly_taken_messages_wait_and_others_do_not(state: State) -> None:
 
 def test_whatever_waits_for_some_addresses_waits_together(state: State) -> None:
     queue(state, 1, 2, receivers=["email:owner", "slack:support"])
-    first, second, elsewhere = claim(state, 1), claim(state, 2), claim(state, 1, receiver="slack:support")
+    first, second, elsewhere = (
+        claim(state, 1),
+        claim(state, 2),
+        claim(state, 1, receiver="slack:support"),
+    )
     messages.mark_partly_taken(state, first, ["b@example.com"], T0 + SECOND, "")
     messages.mark_partly_taken(state, elsewhere, ["c@example.com"], T0 + SECOND, "")
 
@@ -193,7 +217,10 @@ def test_a_message_that_is_given_up_stays_on_record_and_others_go_on(state: Stat
     messages.mark_failed(state, message, "554 no")
 
     assert status(state) == {1: "failed", 2: "failed", 3: "pending"}
-    assert (message_row(state, message)["status"], message_row(state, message)["error"]) == ("failed", "554 no")
+    assert (message_row(state, message)["status"], message_row(state, message)["error"]) == (
+        "failed",
+        "554 no",
+    )
     assert outbox.failures(state) == 2
     assert messages.unsettled(state, "email:owner", T0) is None
     assert due(state) == [3]
@@ -221,7 +248,9 @@ def test_what_is_about_the_review_of_a_message_in_doubt_waits_and_no_other(state
     in_doubt(state, 1, T0 + MINUTE)
     worse = Alert(f"lowered:{SITE}:r1:1", AlertKind.LOWERED, SITE, "r1")
     with state.transaction():
-        reviews.raise_alerts(state, [reviews.Raised(worse, [("slack:support", None), ("email:owner", None)])], T0)
+        reviews.raise_alerts(
+            state, [reviews.Raised(worse, [("slack:support", None), ("email:owner", None)])], T0
+        )
 
     assert due(state, "slack:support") == [2]
     assert due(state) == [3]
@@ -304,7 +333,11 @@ def test_a_mail_that_some_addresses_took_counts_as_sent_at_once(state: State) ->
     assert not messages.is_in_doubt(state, "email:owner")
     assert state.value("SELECT count(*) FROM reminders WHERE destination = 'email:owner'") == 1
     row = message_row(state, message)
-    assert (row["status"], row["subject"], row["to_left"]) == ("sent", "Subject", '["b@example.com"]')
+    assert (row["status"], row["subject"], row["to_left"]) == (
+        "sent",
+        "Subject",
+        '["b@example.com"]',
+    )
 
 
 # --- to be changed

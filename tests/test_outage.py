@@ -8,10 +8,10 @@ import pytest
 from alerter.config import Config
 from alerter.errors import DeliveryError, Kind
 from alerter.models import Alert, AlertKind, Content, Finding, Known, Look, Message, Receipt, Status
+from alerter.notify.dispatch import Dispatcher, Why
+from alerter.service.runtime import open_outlets
 from alerter.store import State
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
-from alerter.tell.dispatch import Dispatcher, Why
-from alerter.wiring import open_outlets
 from tests.conftest import SITE, SetClock, review
 
 
@@ -57,13 +57,17 @@ def queue(state: State, clock: SetClock, *ids: str) -> list[str]:
     with state.transaction():
         put_reviews(state, SITE, [Known(review(each), Status.OPEN) for each in ids], clock.now())
         alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
-        raise_alerts(state, [Raised(each, [("slack:support", None)]) for each in alerts], clock.now())
+        raise_alerts(
+            state, [Raised(each, [("slack:support", None)]) for each in alerts], clock.now()
+        )
     return [alert.key for alert in alerts]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("in_doubt", "hours"), [(False, 24), (True, 3)], ids=["a day of refused connections", "three hours of lost answers"]
+    ("in_doubt", "hours"),
+    [(False, 24), (True, 3)],
+    ids=["a day of refused connections", "three hours of lost answers"],
 )
 async def test_an_outage_costs_two_probes_a_minute_and_ends_within_a_minute(
     config: Config, state: State, clock: SetClock, in_doubt: bool, hours: int

@@ -4,8 +4,30 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alerter.models import Alert, AlertKind, Entry, Form, Grouping, Known, Message, Product, Receipt, Status
-from alerter.store import State, blocks, lifetime, messages, outbox, products, reminders, report, rerouting, reviews
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Entry,
+    Form,
+    Grouping,
+    Known,
+    Message,
+    Product,
+    Receipt,
+    Status,
+)
+from alerter.store import (
+    State,
+    blocks,
+    lifetime,
+    messages,
+    outbox,
+    products,
+    reminders,
+    report,
+    rerouting,
+    reviews,
+)
 from alerter.store.outbox import Due
 from tests.conftest import SITE, review
 
@@ -28,22 +50,31 @@ def queue(
 ) -> None:
     """Raise an alert for each number, bound for these receivers. In a fresh state file its id is that number."""
     with state.transaction():
-        raised = [reviews.Raised(alert(number), [(name, due_at) for name in receivers], grouping) for number in numbers]
+        raised = [
+            reviews.Raised(alert(number), [(name, due_at) for name in receivers], grouping)
+            for number in numbers
+        ]
         assert reviews.raise_alerts(state, raised, T0) == len(numbers)
 
 
 def claim(state: State, *alerts: int, receiver: str = "email:owner", now: datetime = T0) -> Message:
     form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
-    return outbox.claim(state, receiver, form, alerts, f"{receiver}-{alerts}-{now:%H%M}@alerter", now)
+    return outbox.claim(
+        state, receiver, form, alerts, f"{receiver}-{alerts}-{now:%H%M}@alerter", now
+    )
 
 
-def due(state: State, receiver: str = "email:owner", now: datetime = T0, most: int = 100) -> list[int]:
+def due(
+    state: State, receiver: str = "email:owner", now: datetime = T0, most: int = 100
+) -> list[int]:
     return [each.alert for each in outbox.due(state, receiver, now, most)]
 
 
 def status(state: State, receiver: str = "email:owner") -> dict[int, str]:
     """Where a receiver's deliveries stand."""
-    rows = state.rows("SELECT alert, status FROM deliveries WHERE destination = ? ORDER BY alert", [receiver])
+    rows = state.rows(
+        "SELECT alert, status FROM deliveries WHERE destination = ? ORDER BY alert", [receiver]
+    )
     return {row["alert"]: row["status"] for row in rows}
 
 
@@ -86,7 +117,9 @@ def test_a_due_delivery_says_how_it_may_leave(state: State) -> None:
     for number, grouping in enumerate(Grouping, 1):
         queue(state, number, grouping=grouping)
 
-    assert outbox.due(state, "email:owner", T0, 10) == [Due(number, each) for number, each in enumerate(Grouping, 1)]
+    assert outbox.due(state, "email:owner", T0, 10) == [
+        Due(number, each) for number, each in enumerate(Grouping, 1)
+    ]
 
 
 def test_the_next_due_moment_is_the_earliest_of_what_waits(state: State) -> None:
@@ -160,7 +193,9 @@ def test_what_one_message_carries_no_other_can_claim(state: State) -> None:
     assert [each.alert.review_id for each in second.entries] == ["r2"]
 
 
-def test_a_claim_of_what_was_cancelled_meanwhile_leaves_no_empty_message_behind(state: State) -> None:
+def test_a_claim_of_what_was_cancelled_meanwhile_leaves_no_empty_message_behind(
+    state: State,
+) -> None:
     queue(state, 1, 2)
     assert due(state) == [1, 2]
     with state.transaction():
@@ -197,7 +232,9 @@ def test_a_retry_does_not_call_a_service_before_the_time_that_it_named(state: St
     assert blocks.held_back(state, "service:slack", T0 + MINUTE)
 
 
-def test_what_waits_for_a_destination_that_is_gone_is_cancelled_and_its_message_in_doubt_deleted(state: State) -> None:
+def test_what_waits_for_a_destination_that_is_gone_is_cancelled_and_its_message_in_doubt_deleted(
+    state: State,
+) -> None:
     there = ["email:owner", "slack:support"]
     queue(state, 1, 2, 3, receivers=["email:owner", "renamed"])
     kept = claim(state, 1)
@@ -290,4 +327,6 @@ def test_no_query_looks_through_a_whole_table(state: State) -> None:
     ]
     assert len(plans) > 50
     tables = ("reviews", "alerts", "messages", "deliveries", "reminders")
-    assert [plan for plan in plans if plan[0].startswith(tuple(f"SCAN {table}" for table in tables))] == []
+    assert [
+        plan for plan in plans if plan[0].startswith(tuple(f"SCAN {table}" for table in tables))
+    ] == []

@@ -14,13 +14,17 @@ import alerter
 from alerter import __version__
 from alerter.cli import main
 from alerter.config import load_config
-from alerter.tell.slack_check import TO_POST, missing
+from alerter.slack.check import TO_POST, missing
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 # The same environment without what would lead back to the checkout.
-ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+ENVIRON = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("PYTHON", "VIRTUAL_ENV"))
+}
 
 
 def output(*command: str | Path, cwd: Path = ROOT, **environ: str) -> str:
@@ -55,14 +59,29 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     python, command = tmp_path / "env" / "bin" / "python", tmp_path / "env" / "bin" / "alerter"
     [site_packages] = (tmp_path / "env").glob("lib/python*/site-packages")
     (site_packages / "borrowed.pth").write_text(str(Path(pytest.__file__).parent.parent))
-    output(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    output(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        wheel,
+    )
     (tmp_path / "config.toml").write_text((ROOT / "config.example.toml").read_text("utf-8"))
-    secrets = dict.fromkeys(("WIX_API_KEY", "WIX_APP_SECRET", "SMTP_PASSWORD", "SLACK_BOT_TOKEN"), "x")
+    secrets = dict.fromkeys(
+        ("WIX_API_KEY", "WIX_APP_SECRET", "SMTP_PASSWORD", "SLACK_BOT_TOKEN"), "x"
+    )
 
     where = output(python, "-c", "import alerter; print(alerter.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(site_packages)
     assert output(command, "--version", cwd=tmp_path) == f"alerter, version {__version__}\n"
-    assert "every kind of message renders" in output(command, "check", "--offline", cwd=tmp_path, **secrets)
+    assert "every kind of message renders" in output(
+        command, "check", "--offline", cwd=tmp_path, **secrets
+    )
 
 
 @pytest.mark.slow
@@ -87,7 +106,12 @@ def test_the_wheel_holds_every_template_and_every_module_and_nothing_else(wheel:
 )
 def test_a_shell_completes_commands_and_options(words: str, offered: set[str]) -> None:
     command = Path(sys.executable).with_name("alerter")
-    told = output(command, _ALERTER_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1))
+    told = output(
+        command,
+        _ALERTER_COMPLETE="bash_complete",
+        COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split()) - 1),
+    )
     assert {line.partition(",")[2] for line in told.splitlines()} == offered
 
 
@@ -107,11 +131,17 @@ def instructions(name: str) -> list[str]:
 
 
 def test_the_image_is_made_of_what_is_there_and_of_nothing_more() -> None:
-    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    let_in = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if line.startswith("!")
+    }
     copied = {name for line in instructions("COPY") for name in line.split()[:-1]}
     assert copied == let_in
     assert [name for name in copied if not (ROOT / name).exists()] == []
-    forced = re.findall(r'(?m)^(?:readme|license-files|path) = \[?"([^"]+)"', (ROOT / "pyproject.toml").read_text())
+    forced = re.findall(
+        r'(?m)^(?:readme|license-files|path) = \[?"([^"]+)"', (ROOT / "pyproject.toml").read_text()
+    )
     assert {name.split("/")[0] for name in forced} <= copied
 
 
@@ -126,7 +156,9 @@ def test_the_image_runs_as_nobody_in_particular_on_a_named_version() -> None:
 
 
 def test_the_image_starts_and_checks_itself_by_commands_of_ours() -> None:
-    [health], [entry], [command] = (instructions(name) for name in ("HEALTHCHECK", "ENTRYPOINT", "CMD"))
+    [health], [entry], [command] = (
+        instructions(name) for name in ("HEALTHCHECK", "ENTRYPOINT", "CMD")
+    )
     assert json.loads(entry) == ["alerter"]
     for words in (json.loads(command), health.partition(" CMD alerter ")[2].split()):
         assert words[0] in main.commands
@@ -151,12 +183,20 @@ def test_the_slack_app_is_granted_all_that_is_used_and_nothing_more() -> None:
         assert list(missing(granted, "C1", channel)) == []
     assert list(missing(granted, "U1", {"is_im": True})) == []
     kinds = ("channels", "groups", "im", "mpim")
-    assert granted == {TO_POST, "im:write", *(f"{kind}:{right}" for kind in kinds for right in ("read", "history"))}
+    assert granted == {
+        TO_POST,
+        "im:write",
+        *(f"{kind}:{right}" for kind in kinds for right in ("read", "history")),
+    }
     assert set(manifest) == {"display_information", "features", "oauth_config", "settings"}
     assert len(manifest["display_information"]["description"]) <= 140
 
 
 def test_the_config_to_begin_with_is_good(tmp_path: Path) -> None:
-    [config] = [text for text in re.findall(r"```toml\n(.*?)```", DEPLOY, re.DOTALL) if "[[sites]]" in text]
+    [config] = [
+        text for text in re.findall(r"```toml\n(.*?)```", DEPLOY, re.DOTALL) if "[[sites]]" in text
+    ]
     (tmp_path / "config.toml").write_text(config)
-    assert load_config(tmp_path / "config.toml", {}, secrets=False).state == Path("/var/lib/alerter/state.db")
+    assert load_config(tmp_path / "config.toml", {}, secrets=False).state == Path(
+        "/var/lib/alerter/state.db"
+    )

@@ -18,11 +18,11 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix, Request
 from alerter.demo.wix_reviews import stamp
+from alerter.service.runtime import House, open_house
 from alerter.store import State
 from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
-from alerter.watch.wix import Page, Span, These, WixClient
-from alerter.wiring import House, open_house
+from alerter.wix.client import Page, Span, These, WixClient
 from tests.conftest import SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
@@ -67,10 +67,18 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def put(
-    wix: EmbeddedWix, name: str, *, site_id: str = SITE, rating: int = 1, visible_after: float = 0, **more: Any
+    wix: EmbeddedWix,
+    name: str,
+    *,
+    site_id: str = SITE,
+    rating: int = 1,
+    visible_after: float = 0,
+    **more: Any,
 ) -> None:
     """Add a review; what datetime calls a span says how long after noon it was created."""
-    span = {unit: more.pop(unit) for unit in ("days", "hours", "minutes", "seconds") if unit in more}
+    span = {
+        unit: more.pop(unit) for unit in ("days", "hours", "minutes", "seconds") if unit in more
+    }
     created = stamp(NOON + timedelta(**span))
     review = {"id": name, "entityId": None, "createdDate": created, "content": {"rating": rating}}
     wix.add(site_id, review | more, visible_after=visible_after)
@@ -95,7 +103,9 @@ def checkpoint(state: State) -> datetime | None:
 
 
 def troubles(state: State) -> list[tuple[str, str]]:
-    return [(row["scope"], row["reason"]) for row in state.rows("SELECT scope, reason FROM troubles")]
+    return [
+        (row["scope"], row["reason"]) for row in state.rows("SELECT scope, reason FROM troubles")
+    ]
 
 
 def statuses(state: State) -> Counter[str]:
@@ -103,7 +113,9 @@ def statuses(state: State) -> Counter[str]:
 
 
 def said(log: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
-    return [r.getMessage() for r in log.records if r.name.startswith("alerter") and r.levelno >= level]
+    return [
+        r.getMessage() for r in log.records if r.name.startswith("alerter") and r.levelno >= level
+    ]
 
 
 def conditions(request: Request) -> list[dict[str, Any]]:
@@ -205,7 +217,9 @@ async def test_a_review_added_afterwards_is_alerted_once_to_every_receiver(
     assert statuses(state) == {"baseline": 1, "open": 1}
 
 
-async def test_an_idle_round_is_one_request(watching: House, site: Site, wix: EmbeddedWix, clock: SetClock) -> None:
+async def test_an_idle_round_is_one_request(
+    watching: House, site: Site, wix: EmbeddedWix, clock: SetClock
+) -> None:
     for number in range(1, 6):
         assert await watching.poller.round(site)
         assert len(wix.requests) == number
@@ -251,7 +265,10 @@ async def test_reviews_of_one_moment_on_both_sides_of_a_page_are_each_alerted_on
     assert await watching.poller.round(site)
     assert await watching.poller.round(site)
     assert sorted(keys(state)) == sorted(f"new:r{index}" for index in range(150))
-    assert Counter(receiver for _, receiver, _ in deliveries(state)) == {"email:owner": 150, "slack:support": 150}
+    assert Counter(receiver for _, receiver, _ in deliveries(state)) == {
+        "email:owner": 150,
+        "slack:support": 150,
+    }
 
 
 async def test_a_review_of_the_same_moment_as_the_newest_is_not_overlooked(
@@ -366,7 +383,9 @@ async def test_a_review_that_cannot_be_read_is_logged_once_and_takes_no_other_wi
     for _ in range(4):
         assert await watching.poller.round(site)
     assert keys(state) == ["new:good"]
-    assert len([line for line in said(log, logging.ERROR) if "review bad has no rating" in line]) == 1
+    assert (
+        len([line for line in said(log, logging.ERROR) if "review bad has no rating" in line]) == 1
+    )
     assert len([line for line in said(log, logging.ERROR) if "(no id)" in line]) == 1
     assert counts["reviews_unreadable"] == 2
 
@@ -389,7 +408,19 @@ async def test_a_review_that_cannot_be_read_is_logged_once_and_takes_no_other_wi
         Fault(status=401),
         Fault(status=400),
     ],
-    ids=["500", "503", "429", "dropped", "answer lost", "truncated", "HTML", "null reviews", "error", "401", "400"],
+    ids=[
+        "500",
+        "503",
+        "429",
+        "dropped",
+        "answer lost",
+        "truncated",
+        "HTML",
+        "null reviews",
+        "error",
+        "401",
+        "400",
+    ],
 )
 async def test_a_failure_moves_no_checkpoint_and_the_page_is_read_again(
     watching: House, site: Site, wix: EmbeddedWix, state: State, fault: Fault
@@ -437,7 +468,9 @@ async def test_a_state_file_that_cannot_be_written_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(status=429, headers={"Retry-After": "60"}), Fault(status=401)], ids=["429", "401"]
+    "fault",
+    [Fault(status=429, headers={"Retry-After": "60"}), Fault(status=401)],
+    ids=["429", "401"],
 )
 async def test_wix_and_the_state_file_may_fail_together(
     watching: House, site: Site, wix: EmbeddedWix, state: State, fault: Fault
@@ -468,7 +501,12 @@ async def test_a_failure_is_logged_once_until_it_changes_and_so_is_its_end(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(status=500), Fault(status=401, body='{"message": "no"}'), Fault(status=400), Fault(body="null")],
+    [
+        Fault(status=500),
+        Fault(status=401, body='{"message": "no"}'),
+        Fault(status=400),
+        Fault(body="null"),
+    ],
     ids=["500", "401", "400", "null"],
 )
 async def test_a_failure_whose_request_id_alone_changes_is_logged_once(
@@ -481,7 +519,9 @@ async def test_a_failure_whose_request_id_alone_changes_is_logged_once(
     assert len(said(log)) == 1
 
 
-@pytest.mark.parametrize("header", ["120", "Tue, 24 Nov 2026 12:02:00 GMT"], ids=["seconds", "a date"])
+@pytest.mark.parametrize(
+    "header", ["120", "Tue, 24 Nov 2026 12:02:00 GMT"], ids=["seconds", "a date"]
+)
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_site_is_left_alone_for_as_long_as_wix_asks_even_over_a_restart(
     watching: House,
@@ -542,7 +582,12 @@ async def test_a_clock_set_back_keeps_no_site_waiting(
 
 
 async def test_without_the_permission_for_private_reviews_the_published_ones_are_read(
-    house: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
+    house: House,
+    site: Site,
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     wix.sites[SITE].private = False
     assert await house.poller.round(site)
@@ -568,7 +613,9 @@ async def test_a_permission_that_is_missing_is_asked_for_less_and_less_often(
         assert await house.poller.round(site)
         asked.append(True in asked_for_private(wix))
         clock.advance(minutes=1)
-    first_day, second_day, third_day = (sum(asked[day * 1440 : (day + 1) * 1440]) for day in range(3))
+    first_day, second_day, third_day = (
+        sum(asked[day * 1440 : (day + 1) * 1440]) for day in range(3)
+    )
     assert asked[:2] == [True, True]
     assert first_day <= 8
     assert (second_day, third_day) == (1, 1)
@@ -611,7 +658,13 @@ async def test_a_fault_that_nobody_foresaw_is_a_failure_of_that_site_alone(
 ) -> None:
     async with open_house(config, state, clock) as house:
         poller = Poller(
-            state, config, clock, _Unreadable(), house.intake, house.dispatcher.troubles, house.dispatcher.alarm.ring
+            state,
+            config,
+            clock,
+            _Unreadable(),
+            house.intake,
+            house.dispatcher.troubles,
+            house.dispatcher.alarm.ring,
         )
         for _ in range(16):
             assert not await poller.round(config.sites[0])
@@ -635,7 +688,12 @@ class _Unreadable(Reader):
 
 
 async def test_a_permission_that_was_lost_and_came_back_is_used_again(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
+    watching: House,
+    site: Site,
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     put(wix, "pending", moderation={"moderationStatus": "IN_MODERATION"})
     assert await watching.poller.round(site)
@@ -716,7 +774,11 @@ def configured(
 
 
 async def test_a_threshold_raised_records_the_difference_silently_and_then_watches_it(
-    configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
+    configured: Callable[[int], Config],
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     put(wix, "two", rating=2)
     put(wix, "three", rating=3)
@@ -762,7 +824,11 @@ async def test_a_raise_that_fails_halfway_stays_silent_when_it_is_done_again(
 
 
 async def test_a_threshold_lowered_watches_less_and_one_raised_again_is_silent_of_the_time_between(
-    configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
+    configured: Callable[[int], Config],
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     config = configured(3)
     async with open_house(config, state, clock) as house:
@@ -805,7 +871,11 @@ async def test_a_threshold_lowered_closes_what_is_above_it_without_a_word(
 
 
 async def test_what_the_log_counts_as_low_rated_is_low_rated(
-    configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock, log: pytest.LogCaptureFixture
+    configured: Callable[[int], Config],
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     config = configured(2)
     async with open_house(config, state, clock) as house:
@@ -822,5 +892,9 @@ async def test_what_the_log_counts_as_low_rated_is_low_rated(
 
 
 async def _only(house: House, config: Config) -> Any:
-    [review] = [review async for page in house.reader.pages(config.sites[0], Span(5)) for review in page.reviews]
+    [review] = [
+        review
+        async for page in house.reader.pages(config.sites[0], Span(5))
+        for review in page.reviews
+    ]
     return review

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from alerter.cli import main
 from alerter.demo.slack_blocks import faults_of
 from alerter.models import Closing, Known, Product, Reply, Status
-from alerter.samples import KINDS, OF_REVIEWS, awkward, sample
+from alerter.render.renderer import Renderer
+from alerter.render.samples import KINDS, OF_REVIEWS, awkward, sample
+from alerter.render.templates import builtin_names, builtin_templates
 from alerter.store import State, products, reviews
-from alerter.tell.render import Renderer
-from alerter.tell.templates import builtin_names, builtin_templates
 from tests.conftest import SITE, review
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -58,7 +58,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in a folder that holds a config, without any secret."""
     (tmp_path / "config.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
-    return lambda *args, **environ: CliRunner(catch_exceptions=False).invoke(main, args, env=environ)
+    return lambda *args, **environ: CliRunner(catch_exceptions=False).invoke(
+        main, args, env=environ
+    )
 
 
 def written(result: Result) -> dict[str, str]:
@@ -69,7 +71,9 @@ def written(result: Result) -> dict[str, str]:
 # Preview
 
 
-def test_a_preview_of_everything_writes_every_kind_both_ways_to_a_fresh_folder(run: Run, tmp_path: Path) -> None:
+def test_a_preview_of_everything_writes_every_kind_both_ways_to_a_fresh_folder(
+    run: Run, tmp_path: Path
+) -> None:
     first, second = run("preview"), run("preview")
     assert (first.exit_code, first.stderr) == (0, "")
     assert set(written(first)) == {f"{kind}.{ending}" for kind in KINDS for ending in ENDINGS}
@@ -81,7 +85,9 @@ def test_a_preview_of_one_kind_goes_where_it_is_told_to(run: Run, tmp_path: Path
     result = run("preview", "new", "--to", "look/here")
     assert result.stdout.splitlines() == [f"look/here/new.{ending}" for ending in ENDINGS]
     files = written(result)
-    assert files["new.txt"].startswith("Subject: ★☆☆☆☆ Croissant box: ‘Stale on arrival’ (Corner Bakery)\n\n")
+    assert files["new.txt"].startswith(
+        "Subject: ★☆☆☆☆ Croissant box: ‘Stale on arrival’ (Corner Bakery)\n\n"
+    )
     assert "Stale on arrival" in files["new.html"]
     assert faults_of(json.loads(files["new.slack.json"])["blocks"]) == []
     assert "Stale on arrival" in files["new.slack.html"]
@@ -110,14 +116,18 @@ def test_a_preview_for_a_receiver_is_of_its_service_and_its_sites(
 @pytest.fixture
 def on_record(tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
-    told = review("r-7", title="Burnt", body="Black as coal.", created=at, entity_id="p1", namespace="stores")
+    told = review(
+        "r-7", title="Burnt", body="Black as coal.", created=at, entity_id="p1", namespace="stores"
+    )
     with State.open(tmp_path / "state.db", migrate=True) as state, state.transaction():
         reviews.put_reviews(state, SITE, [Known(told, Status.OPEN)], at)
         products.put(state, SITE, "p1", Product("Rye bread"), at)
 
 
 @pytest.mark.usefixtures("on_record")
-def test_a_preview_of_a_review_on_record_is_of_that_review_and_changes_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_preview_of_a_review_on_record_is_of_that_review_and_changes_nothing(
+    run: Run, tmp_path: Path
+) -> None:
     before = (tmp_path / "state.db").read_bytes()
     result = run("preview", "--review", "r-7")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -132,10 +142,14 @@ def test_a_preview_of_a_review_on_record_is_of_that_review_and_changes_nothing(r
 
 
 @pytest.mark.usefixtures("on_record")
-def test_a_preview_needs_no_lock_and_a_closed_review_can_be_shown_as_new(run: Run, tmp_path: Path) -> None:
+def test_a_preview_needs_no_lock_and_a_closed_review_can_be_shown_as_new(
+    run: Run, tmp_path: Path
+) -> None:
     with State.open(tmp_path / "state.db", migrate=True) as state, state.transaction():
         answered = review("r-8", title="Dry", reply=Reply("Sorry!"), created=NOW)
-        reviews.put_reviews(state, SITE, [Known(answered, Status.CLOSED, closing=Closing.ANSWERED)], NOW)
+        reviews.put_reviews(
+            state, SITE, [Known(answered, Status.CLOSED, closing=Closing.ANSWERED)], NOW
+        )
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         files = written(run("preview", "new", "--review", "r-8"))
@@ -146,16 +160,34 @@ def test_a_preview_needs_no_lock_and_a_closed_review_can_be_shown_as_new(run: Ru
     ("args", "code", "phrase"),
     [
         (["sumary"], 2, 'there is no kind of message "sumary"; did you mean "summary"?'),
-        (["everything"], 2, "there are: new, lowered, reminder, closed, digest, summary, trouble, recovered"),
-        (["new", "--receiver", "nobody"], 2, 'there is no receiver "nobody"; there are: owner, support'),
+        (
+            ["everything"],
+            2,
+            "there are: new, lowered, reminder, closed, digest, summary, trouble, recovered",
+        ),
+        (
+            ["new", "--receiver", "nobody"],
+            2,
+            'there is no receiver "nobody"; there are: owner, support',
+        ),
         (["trouble", "--review", "r-7"], 2, "a trouble message is not about one review"),
         (["new", "--review", "r-7"], 1, 'there is no review "r-7" on record in'),
         (["new", "--to", "config.toml"], 2, "is a file"),
         (["new", "--to", "/proc/none"], 1, "/proc/none: cannot be written"),
     ],
-    ids=["misspelt", "unknown", "no receiver", "not of a review", "no review", "a file", "not to be made"],
+    ids=[
+        "misspelt",
+        "unknown",
+        "no receiver",
+        "not of a review",
+        "no review",
+        "a file",
+        "not to be made",
+    ],
 )
-def test_a_preview_of_nonsense_is_refused(run: Run, args: list[str], code: int, phrase: str) -> None:
+def test_a_preview_of_nonsense_is_refused(
+    run: Run, args: list[str], code: int, phrase: str
+) -> None:
     result = run("preview", *args)
     assert result.exit_code == code
     assert phrase in " ".join(result.stderr.split())
@@ -183,7 +215,9 @@ def own_templates(tmp_path: Path) -> Path:
     return own
 
 
-def test_an_export_copies_every_template_and_never_touches_one_that_is_there(run: Run, tmp_path: Path) -> None:
+def test_an_export_copies_every_template_and_never_touches_one_that_is_there(
+    run: Run, tmp_path: Path
+) -> None:
     own = tmp_path / "mine"
     own.mkdir()
     (own / "new.html").write_text("mine\n")
@@ -237,7 +271,9 @@ def check(run: Run) -> Result:
     return run("check", "--offline", WIX_API_KEY="key", SLACK_BOT_TOKEN="token")
 
 
-def test_a_check_has_nothing_to_say_against_copies_of_the_built_in_templates(run: Run, tmp_path: Path) -> None:
+def test_a_check_has_nothing_to_say_against_copies_of_the_built_in_templates(
+    run: Run, tmp_path: Path
+) -> None:
     own_templates(tmp_path)
     assert check(run).exit_code == 0
 
@@ -247,7 +283,12 @@ CARELESS = {
     "no date": ("new.html", "\n{{ 1 // review.timestamp }}", 2, "new: no date"),
     "no before": ("lowered.txt", "{{ review.before.title[0] }}", 1, "lowered: late, and erased"),
     "no total": ("summary.txt", "\n\n{{ summary.total + 1 }}", 3, "summary: nothing happened"),
-    "text as JSON": ("new.slack.json", '[{"type": "header", "text": "{{ review.title }}"}]', None, "new: hostile text"),
+    "text as JSON": (
+        "new.slack.json",
+        '[{"type": "header", "text": "{{ review.title }}"}]',
+        None,
+        "new: hostile text",
+    ),
     "trouble": ("recovered.txt", "{{ trouble.wath }}", 1, "recovered: a usual one"),
     "a part": ("_layout.html", "{% block content %}", 1, "new: a usual one"),
 }

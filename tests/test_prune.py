@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from alerter.config import Config, Site
-from alerter.daemon import serve
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, to_ms
+from alerter.service.daemon import serve
+from alerter.service.runtime import open_house
 from alerter.store import State, messages, outbox, report, reviews, roster
 from alerter.store.prune import prune
-from alerter.trouble import Troubles
+from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
-from alerter.wiring import open_house
 from tests.conftest import SITE, SetClock, review
 
 KEEP = timedelta(days=30)
@@ -49,11 +49,15 @@ def answered(review_id: str = "r1", **fields: Any) -> Review:
 def tell(state: State) -> None:
     """Have every delivery arrive, and Slack show what is so now."""
     now = datetime(2100, 1, 1, tzinfo=UTC)
-    state.execute("UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'")
+    state.execute(
+        "UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'"
+    )
     for receiver, ts in (("email:owner", None), ("slack:support", "1790000000.000100")):
         alerts = [each.alert for each in outbox.due(state, receiver, now, 100)]
         form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
-        if alerts and (message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)):
+        if alerts and (
+            message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)
+        ):
             messages.mark_sent(state, message, Receipt("ok", None, ts), "Stale on arrival")
         while changed := messages.outdated(state, receiver, now):
             messages.mark_updated(state, *changed)
@@ -144,7 +148,9 @@ async def test_the_words_of_a_closed_review_are_erased_wherever_they_were(
     assert not [file for file in tmp_path.glob("state.db*") if b"Hard as" in file.read_bytes()]
 
 
-async def test_nothing_is_pruned_before_its_time(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+async def test_nothing_is_pruned_before_its_time(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
     await intake.take(site, [review()])
     tell(state)
     clock.advance(days=31)
@@ -178,10 +184,15 @@ async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
         clock.advance(days=days)
         reviews.succeeded(state, "another", clock.now(), sees_private=True)
         roster.note(state, {"another": "Another"}, clock.now())
-        assert await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS) == pruned
+        assert (
+            await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS)
+            == pruned
+        )
 
 
-async def test_a_site_that_is_back_is_followed_on(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
+async def test_a_site_that_is_back_is_followed_on(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
     await intake.take(site, [review(body="Hard as stone")])
     tell(state)
     roster.note(state, {}, clock.now())
@@ -276,8 +287,12 @@ async def test_one_of_a_digest_goes_and_the_others_stay(
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
-    messages = [row["id"] for row in state.rows("SELECT id FROM messages WHERE parent IS NULL ORDER BY id")]
-    assert [row["message"] for row in state.rows("SELECT message FROM deliveries ORDER BY message")] == messages
+    messages = [
+        row["id"] for row in state.rows("SELECT id FROM messages WHERE parent IS NULL ORDER BY id")
+    ]
+    assert [
+        row["message"] for row in state.rows("SELECT message FROM deliveries ORDER BY message")
+    ] == messages
     assert len(messages) == 2
 
 
@@ -290,7 +305,10 @@ async def test_a_review_of_the_past_loses_its_words_and_stays_a_review_of_the_pa
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
     assert await forget(state, clock.now()) == 0
-    assert state.row("SELECT content, contact_id FROM reviews") == {"content": "{}", "contact_id": None}
+    assert state.row("SELECT content, contact_id FROM reviews") == {
+        "content": "{}",
+        "contact_id": None,
+    }
     await intake.take(site, [review(rating=2, body="Hard as stone")])
     assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 1
 
@@ -341,7 +359,9 @@ async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
     assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
 
 
-@pytest.mark.parametrize("before", [[], [answered(revision=8, rating=1, title="Edited")]], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "before", [[], [answered(revision=8, rating=1, title="Edited")]], ids=["at once", "later"]
+)
 @pytest.mark.usefixtures("pruned")
 async def test_a_pruned_review_whose_answer_is_removed_is_reminded_of_and_not_new(
     state: State, intake: Intake, site: Site, clock: SetClock, before: list[Review]
@@ -349,8 +369,13 @@ async def test_a_pruned_review_whose_answer_is_removed_is_reminded_of_and_not_ne
     await intake.take(site, before)
     clock.advance(hours=1)
     assert await intake.take(site, [review(revision=9)]) == {Reason.REOPENED: 1}
-    rows = state.rows("SELECT kind, destination FROM deliveries JOIN alerts ON id = alert ORDER BY destination")
-    assert [tuple(row.values()) for row in rows] == [("reminder", "email:owner"), ("reminder", "slack:support")]
+    rows = state.rows(
+        "SELECT kind, destination FROM deliveries JOIN alerts ON id = alert ORDER BY destination"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("reminder", "email:owner"),
+        ("reminder", "slack:support"),
+    ]
     assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
 
 
@@ -373,9 +398,14 @@ async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
 
 
 @pytest.mark.usefixtures("pruned")
-async def test_a_pruned_review_that_is_gone_at_wix_is_so_on_record(state: State, intake: Intake, site: Site) -> None:
+async def test_a_pruned_review_that_is_gone_at_wix_is_so_on_record(
+    state: State, intake: Intake, site: Site
+) -> None:
     await intake.take_gone(site, ["r1"])
-    assert state.row("SELECT status, closing FROM reviews") == {"status": "closed", "closing": "gone"}
+    assert state.row("SELECT status, closing FROM reviews") == {
+        "status": "closed",
+        "closing": "gone",
+    }
     assert state.value("SELECT count(*) FROM alerts") == 0
 
 
@@ -389,7 +419,10 @@ async def test_webhooks_about_a_pruned_review_wake_nobody_in_whatever_order_they
     assert state.value("SELECT content FROM reviews") == "{}"
     intake.hear(site, Event("r1", None, now, 4))
     intake.hear(site, Event("r1", review(revision=5), now, 3))
-    assert state.row("SELECT status, closing FROM reviews") == {"status": "closed", "closing": "gone"}
+    assert state.row("SELECT status, closing FROM reviews") == {
+        "status": "closed",
+        "closing": "gone",
+    }
     assert state.value("SELECT count(*) FROM alerts") == 0
 
 
@@ -435,7 +468,11 @@ async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
 
 
 async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
-    config: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+    config: Config,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    mailbox: Mailbox,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert await serve(config, clock, {}, once=True)
     with State.open(config.state, migrate=False) as state:

@@ -17,7 +17,11 @@ def quiet(begin: str, end: str, *days: str) -> Quiet:
 
 def at(text: str, zone: str = BERLIN, *, second: bool = False) -> datetime:
     """A moment by the clock of a zone; `second`: the second time that it shows it."""
-    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=int(second)).astimezone(UTC)
+    return (
+        datetime.fromisoformat(text)
+        .replace(tzinfo=ZoneInfo(zone), fold=int(second))
+        .astimezone(UTC)
+    )
 
 
 def until(hours: Quiet, now: datetime, zone: str = BERLIN) -> datetime | None:
@@ -86,9 +90,17 @@ def test_all_days_but_one_end_on_that_day() -> None:
         (LORD_HOWE, "2026-04-04T22:00", "2026-04-05T07:00", 9.5),
         ("Asia/Kolkata", "2026-03-28T22:00", "2026-03-29T07:00", 9),
     ],
-    ids=["Berlin in March", "Berlin in October", "Lord Howe in October", "Lord Howe in April", "no change"],
+    ids=[
+        "Berlin in March",
+        "Berlin in October",
+        "Lord Howe in October",
+        "Lord Howe in April",
+        "no change",
+    ],
 )
-def test_a_night_in_which_the_clocks_change_ends_by_the_clock(zone: str, now: str, end: str, hours: float) -> None:
+def test_a_night_in_which_the_clocks_change_ends_by_the_clock(
+    zone: str, now: str, end: str, hours: float
+) -> None:
     night_end = until(NIGHT, at(now, zone), zone)
     assert night_end == at(end, zone)
     assert night_end - at(now, zone) == timedelta(hours=hours)
@@ -115,13 +127,20 @@ def test_hours_that_are_skipped_altogether_are_none() -> None:
 
 def test_a_time_that_comes_twice_begins_the_hours_first_and_ends_them_last() -> None:
     last = at("2026-10-25T02:30", second=True)
-    for begin, end, now in (("22:00", "02:30", "2026-10-25T02:45"), ("02:15", "02:30", "2026-10-25T02:20")):
+    for begin, end, now in (
+        ("22:00", "02:30", "2026-10-25T02:45"),
+        ("02:15", "02:30", "2026-10-25T02:20"),
+    ):
         assert until(quiet(begin, end), at(now)) == last
     assert until(quiet("02:15", "02:30"), last) is None
 
 
-@pytest.mark.parametrize("zone", [BERLIN, LORD_HOWE, "America/Havana", "America/St_Johns", "Pacific/Apia", "UTC"])
-@pytest.mark.parametrize("hours", [NIGHT, NOON, quiet("23:59", "00:01"), quiet("00:30", "00:15", "sat", "sun")])
+@pytest.mark.parametrize(
+    "zone", [BERLIN, LORD_HOWE, "America/Havana", "America/St_Johns", "Pacific/Apia", "UTC"]
+)
+@pytest.mark.parametrize(
+    "hours", [NIGHT, NOON, quiet("23:59", "00:01"), quiet("00:30", "00:15", "sat", "sun")]
+)
 def test_the_end_is_always_later_and_never_quiet(zone: str, hours: Quiet) -> None:
     """For moments of every hour and day of the months in which clocks change anywhere."""
     for month in (3, 4, 9, 10, 11):
@@ -133,6 +152,8 @@ def test_the_end_is_always_later_and_never_quiet(zone: str, hours: Quiet) -> Non
                 assert until(hours, end, zone) is None
 
 
-@pytest.mark.parametrize("now", [datetime(1970, 1, 1, 1, tzinfo=UTC), datetime(2036, 2, 7, 1, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "now", [datetime(1970, 1, 1, 1, tzinfo=UTC), datetime(2036, 2, 7, 1, tzinfo=UTC)]
+)
 def test_a_clock_that_is_wrong_does_no_harm(now: datetime) -> None:
     assert until(NIGHT, now) == now.replace(hour=6)

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from alerter import backfill, check
-from alerter.backfill import Past
+from alerter.commands import backfill, check
+from alerter.commands.backfill import Past
 from alerter.config import Config, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping, to_ms
+from alerter.notify.dispatch import Why
+from alerter.service.runtime import open_house
 from alerter.store import Holder, Lock, State, blocks
-from alerter.tell.dispatch import Why
-from alerter.watch.wix import Span
-from alerter.wiring import open_house
+from alerter.wix.client import Span
 from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock
 
 OTHER_TOKEN = "xoxb-other-77aa"
@@ -40,7 +40,9 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
 
 
 @pytest.fixture
-def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+def load(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Load:
     """A config with an owner by mail and a team on Slack, with further keys for each."""
     slack.add_token(OTHER_TOKEN, scopes=SCOPES, bot_id="B00000002")
     slack.add_channel(OTHER_CHANNEL, "elsewhere")
@@ -191,14 +193,21 @@ async def test_what_is_urgent_comes_at_once_with_what_was_held_of_the_same_revie
     wix.change(SITE, "r1", content={"rating": 1})
     await once(config, clock)
     assert len(mailbox.mails) == 3
-    told = [next(name for name in ("r1", "r2", "r3") if f"Title of {name}" in mail.text) for mail in mailbox.mails]
+    told = [
+        next(name for name in ("r1", "r2", "r3") if f"Title of {name}" in mail.text)
+        for mail in mailbox.mails
+    ]
     assert sorted(told) == ["r1", "r1", "r3"]
     first, second = (mail for mail, name in zip(mailbox.mails, told, strict=True) if name == "r1")
     assert second.message["In-Reply-To"] == first.message_id
 
 
-async def test_reminders_and_closings_keep_the_quiet_hours_too(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
-    config = load(owner=f"{NIGHT}\nclosings = true\nurgent_max_rating = 1", more='[reminders]\nafter = ["1h"]')
+async def test_reminders_and_closings_keep_the_quiet_hours_too(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    config = load(
+        owner=f"{NIGHT}\nclosings = true\nurgent_max_rating = 1", more='[reminders]\nafter = ["1h"]'
+    )
     await once(config, clock)
     put(wix, clock, "r1")
     put(wix, clock, "r2", rating=1)
@@ -214,7 +223,10 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(load: Load, clock
             " WHERE destination = 'email:owner' AND status = 'pending' ORDER BY id"
         )
     seven = to_ms(datetime(2026, 11, 25, 6, tzinfo=UTC))
-    assert [tuple(row.values()) for row in held] == [("reminder", "r1", seven), ("closed", "r2", seven)]
+    assert [tuple(row.values()) for row in held] == [
+        ("reminder", "r1", seven),
+        ("closed", "r2", seven),
+    ]
 
 
 async def test_trouble_is_told_at_night(
@@ -276,11 +288,15 @@ async def test_each_hears_of_what_it_chose(
 
 
 def test_check_warns_of_what_nobody_would_hear_of(load: Load) -> None:
-    nobody, choosy = check.check_routing(load(owner='keywords = ["refund"]\nmax_rating = 1', team="min_rating = 3"))
+    nobody, choosy = check.check_routing(
+        load(owner='keywords = ["refund"]\nmax_rating = 1', team="min_rating = 3")
+    )
 
     assert (nobody.ok, nobody.warning, nobody.subject) == (True, True, "site Corner Bakery")
     assert nobody.text.startswith("nobody would hear of its reviews with 2 stars; ")
-    assert choosy.text.startswith("its reviews with 1 star are heard of by product or keyword only; ")
+    assert choosy.text.startswith(
+        "its reviews with 1 star are heard of by product or keyword only; "
+    )
     assert check.check_routing(load()) == []
 
 
@@ -290,7 +306,9 @@ def test_check_warns_of_what_nobody_would_hear_of(load: Load) -> None:
 async def test_a_token_that_is_revoked_parks_its_own_workspace_only(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
-    elsewhere = f'[[receivers]]\nname = "elsewhere"\nslack = "{OTHER_CHANNEL}"\ntoken = "env:OTHER_TOKEN"\n'
+    elsewhere = (
+        f'[[receivers]]\nname = "elsewhere"\nslack = "{OTHER_CHANNEL}"\ntoken = "env:OTHER_TOKEN"\n'
+    )
     config = load(more=elsewhere)
     await once(config, clock)
     slack.revoke(OTHER_TOKEN)
@@ -315,7 +333,9 @@ async def test_a_token_that_is_revoked_parks_its_own_workspace_only(
 async def test_a_token_that_is_revoked_leaves_the_other_workspace_alone(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
 ) -> None:
-    elsewhere = f'[[receivers]]\nname = "elsewhere"\nslack = "{OTHER_CHANNEL}"\ntoken = "env:OTHER_TOKEN"\n'
+    elsewhere = (
+        f'[[receivers]]\nname = "elsewhere"\nslack = "{OTHER_CHANNEL}"\ntoken = "env:OTHER_TOKEN"\n'
+    )
     config = load(more=elsewhere)
     await once(config, clock)
     slack.revoke(SECRETS["SLACK_BOT_TOKEN"])
@@ -324,4 +344,6 @@ async def test_a_token_that_is_revoked_leaves_the_other_workspace_alone(
 
     with State.open(config.state, migrate=False) as state:
         assert [block.scope for block in blocks.parked(state)] == ["service:slack"]
-    assert "Title of r1" in str([post.blocks for post in slack.posts if post.channel == OTHER_CHANNEL])
+    assert "Title of r1" in str(
+        [post.blocks for post in slack.posts if post.channel == OTHER_CHANNEL]
+    )

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from alerter.config import Config
 from alerter.errors import StateBusy
-from alerter.reload import Reload
+from alerter.service.reload import Reload
 from alerter.store import State, troubles
-from alerter.trouble import Troubles
+from alerter.trouble.tracker import Troubles
 from tests.conftest import SetClock
 
 
@@ -25,4 +25,6 @@ def test_a_reload_that_is_put_off_stays_wanted_and_is_trouble_when_that_lasts(
         assert troubles.current(state) == []
     clock.advance(seconds=1)
     reload.put_off(locked, config, clock, about)
-    assert [(each.scope, each.reason) for each in troubles.current(state)] == [("config", str(locked))]
+    assert [(each.scope, each.reason) for each in troubles.current(state)] == [
+        ("config", str(locked))
+    ]

@@ -17,9 +17,9 @@ import pytest
 from alerter.demo.slack_blocks import faults_of
 from alerter.errors import RenderError
 from alerter.models import Alert, AlertKind, Content, Entry, Form, Message, Product, Reply, Review
-from alerter.tell.render import Renderer
-from alerter.tell.templates import builtin_templates
-from alerter.tell.words import cut, slack_text, slack_words
+from alerter.render.renderer import Renderer
+from alerter.render.templates import builtin_templates
+from alerter.render.words import cut, slack_text, slack_words
 from tests.conftest import SITE, review
 
 OTHER_SITE = "22222222-2222-4222-8222-222222222222"
@@ -70,15 +70,23 @@ def entry(
     **detail: Any,
 ) -> Entry:  # fmt: skip
     review_id = about.id if about else "gone"
-    return Entry(Alert(f"{kind}:{site}:{review_id}", kind, site, review_id, detail), about, product or Product())
+    return Entry(
+        Alert(f"{kind}:{site}:{review_id}", kind, site, review_id, detail),
+        about,
+        product or Product(),
+    )
 
 
 def new(about: Review | None = STALE, product: Product | None = None, **detail: Any) -> Message:
     return message(entry(about, product=product, **detail))
 
 
-def lowered(about: Review = STALE, product: Product | None = None, before: Mapping[str, Any] | None = None) -> Message:
-    return message(entry(about, AlertKind.LOWERED, product, before=before or BEFORE, after=about.rating))
+def lowered(
+    about: Review = STALE, product: Product | None = None, before: Mapping[str, Any] | None = None
+) -> Message:
+    return message(
+        entry(about, AlertKind.LOWERED, product, before=before or BEFORE, after=about.rating)
+    )
 
 
 def digest(*entries: Entry) -> Message:
@@ -136,7 +144,11 @@ def objects(part: Any) -> Iterator[Mapping[str, Any]]:
 
 def words(blocks: Any) -> str:
     """What people read in the rich text and the fields of some blocks."""
-    return "".join(str(each["text"]) for each in objects(blocks) if each.get("type") in ("text", "link", "mrkdwn"))
+    return "".join(
+        str(each["text"])
+        for each in objects(blocks)
+        if each.get("type") in ("text", "link", "mrkdwn")
+    )
 
 
 def shape(part: Any) -> Any:
@@ -184,7 +196,14 @@ def test_a_mail_of_a_new_review_says_what_it_is(renderer: Renderer) -> None:
         f"Reply in the dashboard: {DASHBOARD}",
     ]
     page = Page(content.html)
-    for text in ("★☆☆☆☆", "product p-17", "Corner Bakery", "Stale", "The bread was stale.\nAnd dear.", "Ada"):
+    for text in (
+        "★☆☆☆☆",
+        "product p-17",
+        "Corner Bakery",
+        "Stale",
+        "The bread was stale.\nAnd dear.",
+        "Ada",
+    ):
         assert text in page.text
     assert page.links == [DASHBOARD]
     assert content.blocks == ()
@@ -217,7 +236,9 @@ def test_a_lowered_review_is_told_with_before_and_after(renderer: Renderer) -> N
 
 
 @pytest.mark.parametrize("before", [{"rating": 2, "title": "", "body": ""}], ids=["no words"])
-def test_a_lowered_review_that_had_no_words_says_nothing_of_them(renderer: Renderer, before: Mapping[str, Any]) -> None:
+def test_a_lowered_review_that_had_no_words_says_nothing_of_them(
+    renderer: Renderer, before: Mapping[str, Any]
+) -> None:
     mail = renderer.mail(lowered(before=before))
 
     assert "before:" not in mail.text
@@ -230,17 +251,23 @@ def test_a_lowered_review_that_kept_its_words_says_them_once(renderer: Renderer)
 
     for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
         assert "lowered from 2 stars to 1" in text
-        assert text.count("The bread was stale.") == (2 if text == Page(mail.html).text else 1)  # the preheader says it
+        assert text.count("The bread was stale.") == (
+            2 if text == Page(mail.html).text else 1
+        )  # the preheader says it
         assert "before:" not in text
 
 
 def test_what_a_lowered_review_said_before_stands_apart(renderer: Renderer) -> None:
-    assert renderer.mail(lowered()).text.endswith("\n\nWhat it said before:\n\n> Not bad\n\n> But not good either")
+    assert renderer.mail(lowered()).text.endswith(
+        "\n\nWhat it said before:\n\n> Not bad\n\n> But not good either"
+    )
 
 
 def test_the_way_to_answer_stands_before_what_slacks_fallback_cuts_off(renderer: Renderer) -> None:
     about = replace(STALE, body="x" * 3000)
-    fallback = renderer.slack(lowered(about, before={"rating": 2, "title": "", "body": "y" * 3000})).text
+    fallback = renderer.slack(
+        lowered(about, before={"rating": 2, "title": "", "body": "y" * 3000})
+    ).text
 
     assert DASHBOARD in fallback
     assert fallback.endswith("y…")
@@ -265,7 +292,10 @@ def test_a_review_that_is_not_on_record_any_more_can_be_told(renderer: Renderer)
 
 
 def test_a_plain_message_is_text_alone(renderer: Renderer) -> None:
-    mail, slack = renderer.mail(replace(new(), plain=True)), renderer.slack(replace(new(), plain=True))
+    mail, slack = (
+        renderer.mail(replace(new(), plain=True)),
+        renderer.slack(replace(new(), plain=True)),
+    )
 
     assert mail.html == ""
     assert slack.blocks == ()
@@ -273,7 +303,9 @@ def test_a_plain_message_is_text_alone(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize("rating", [1, 2, 3, 4, 5])
-def test_stars_are_five_and_as_many_full_ones_as_the_rating(renderer: Renderer, rating: int) -> None:
+def test_stars_are_five_and_as_many_full_ones_as_the_rating(
+    renderer: Renderer, rating: int
+) -> None:
     stars = renderer.mail(new(replace(STALE, rating=rating))).subject[:5]
 
     assert (stars.count("★"), stars.count("☆")) == (rating, 5 - rating)
@@ -284,8 +316,16 @@ def test_stars_are_five_and_as_many_full_ones_as_the_rating(renderer: Renderer, 
     [
         ("Europe/Berlin", CREATED, "Tuesday, 24 November 2026, 13:00"),
         ("Europe/Berlin", datetime(2026, 7, 1, 12, 5, tzinfo=UTC), "Wednesday, 1 July 2026, 14:05"),
-        ("Europe/Berlin", datetime(2026, 12, 31, 23, 30, tzinfo=UTC), "Friday, 1 January 2027, 00:30"),
-        ("America/New_York", datetime(2026, 11, 24, 2, tzinfo=UTC), "Monday, 23 November 2026, 21:00"),
+        (
+            "Europe/Berlin",
+            datetime(2026, 12, 31, 23, 30, tzinfo=UTC),
+            "Friday, 1 January 2027, 00:30",
+        ),
+        (
+            "America/New_York",
+            datetime(2026, 11, 24, 2, tzinfo=UTC),
+            "Monday, 23 November 2026, 21:00",
+        ),
         ("Asia/Kathmandu", CREATED, "Tuesday, 24 November 2026, 17:45"),
         ("UTC", CREATED, "Tuesday, 24 November 2026, 12:00"),
     ],
@@ -299,7 +339,12 @@ def test_dates_are_in_the_owners_timezone(zone: str, moment: datetime, date: str
     assert date in mail.text
     assert date in Page(mail.html).text
     assert [each for each in objects(slack.blocks) if each.get("type") == "date"] == [
-        {"type": "date", "timestamp": int(moment.timestamp()), "format": "{date_long} at {time}", "fallback": date}
+        {
+            "type": "date",
+            "timestamp": int(moment.timestamp()),
+            "format": "{date_long} at {time}",
+            "fallback": date,
+        }
     ]
 
 
@@ -322,7 +367,9 @@ def test_a_review_without_a_date_says_so(renderer: Renderer) -> None:
     ],
     ids=lambda moment: str(moment.year),
 )
-def test_a_date_out_of_all_reason_keeps_no_message_from_leaving(zone: str, moment: datetime) -> None:
+def test_a_date_out_of_all_reason_keeps_no_message_from_leaving(
+    zone: str, moment: datetime
+) -> None:
     renderer = Renderer(None, ZoneInfo(zone), SITES)
     odd = new(replace(STALE, created=moment))
 
@@ -341,14 +388,24 @@ def test_a_date_out_of_all_reason_keeps_no_message_from_leaving(zone: str, momen
         ("PONDERED", None),
         ("", None),
     ],
-    ids=["submitted", "in moderation", "rejected", "approved", "unknown", "nobody knows", "missing"],
+    ids=[
+        "submitted",
+        "in moderation",
+        "rejected",
+        "approved",
+        "unknown",
+        "nobody knows",
+        "missing",
+    ],
 )
 @pytest.mark.parametrize("form", ["new", "lowered", "digest"])
 def test_moderation_is_told_in_words_only_where_a_review_is_not_published(
     renderer: Renderer, form: str, moderation: str, said: str | None
 ) -> None:
     held = replace(STALE, moderation=moderation)
-    of = {"new": new(held), "lowered": lowered(held), "digest": digest(entry(held), entry(held))}[form]
+    of = {"new": new(held), "lowered": lowered(held), "digest": digest(entry(held), entry(held))}[
+        form
+    ]
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
@@ -375,7 +432,13 @@ def test_a_late_review_says_that_it_is_older(renderer: Renderer, late: bool) -> 
         ({"namespace": "bookings", "entity_id": "b-3"}, Product(), "b-3"),
         ({"namespace": "stores", "entity_id": None}, Product(), "the site"),
     ],
-    ids=["its name", "its id for want of a name", "of no namespace", "of another namespace", "nothing"],
+    ids=[
+        "its name",
+        "its id for want of a name",
+        "of no namespace",
+        "of another namespace",
+        "nothing",
+    ],
 )
 def test_what_was_reviewed_is_named_as_well_as_it_is_known(
     renderer: Renderer, fields: dict[str, Any], product: Product, what: str
@@ -398,7 +461,11 @@ def test_a_test_is_marked_as_one_wherever_it_is_read(renderer: Renderer, form: s
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "This is a test" in text
     assert_within_slacks_limits(slack)
-    for text in (renderer.mail(of).text, Page(renderer.mail(of).html).text, renderer.slack(of).text):
+    for text in (
+        renderer.mail(of).text,
+        Page(renderer.mail(of).html).text,
+        renderer.slack(of).text,
+    ):
         assert "test" not in text.lower()
 
 
@@ -452,12 +519,16 @@ def test_in_a_mail_text_stays_text(renderer: Renderer, form: str, text: str) -> 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("form", ["new", "lowered", "digest"])
-def test_on_slack_text_stands_where_nothing_is_markup(renderer: Renderer, form: str, text: str) -> None:
+def test_on_slack_text_stands_where_nothing_is_markup(
+    renderer: Renderer, form: str, text: str
+) -> None:
     harmless, slack = renderer.slack(hostile(form, "harmless")), renderer.slack(hostile(form, text))
 
     assert shape(slack.blocks) == shape(harmless.blocks)
     marked_up = [each["text"] for each in objects(slack.blocks) if each.get("type") == "mrkdwn"]
-    assert marked_up == [each["text"] for each in objects(harmless.blocks) if each.get("type") == "mrkdwn"]
+    assert marked_up == [
+        each["text"] for each in objects(harmless.blocks) if each.get("type") == "mrkdwn"
+    ]
     assert words(slack.blocks).count(one_line(text)) >= (6 if form == "digest" else 3)
     assert form == "digest" or directed(text) in words(slack.blocks)
     assert_within_slacks_limits(slack)
@@ -472,9 +543,13 @@ def test_slacks_fallback_text_is_escaped(renderer: Renderer, form: str, text: st
     assert (one_line(text) if form == "digest" else marked(text)) in unescaped(fallback)
 
 
-@pytest.mark.parametrize("text", [*HOSTILE.values(), "Bad\nBcc: victim@example.com", "a\r\n\r\nb", "x\x0by"])
+@pytest.mark.parametrize(
+    "text", [*HOSTILE.values(), "Bad\nBcc: victim@example.com", "a\r\n\r\nb", "x\x0by"]
+)
 @pytest.mark.parametrize("kind", ["new", "lowered"])
-def test_a_subject_is_one_line_whatever_reaches_it(renderer: Renderer, kind: str, text: str) -> None:
+def test_a_subject_is_one_line_whatever_reaches_it(
+    renderer: Renderer, kind: str, text: str
+) -> None:
     about = replace(STALE, title=text, entity_id=text)
     of = new(about) if kind == "new" else lowered(about)
 
@@ -492,7 +567,15 @@ def test_a_subject_is_cut_where_title_and_product_are_endless(renderer: Renderer
 
 @pytest.mark.parametrize(
     "text",
-    ["😡" * 3000, "&" * 3000, "<!channel>" * 300, "خ" * 3000, "x\n" * 1500, "\\" * 3000, '"' * 3000],
+    [
+        "😡" * 3000,
+        "&" * 3000,
+        "<!channel>" * 300,
+        "خ" * 3000,
+        "x\n" * 1500,
+        "\\" * 3000,
+        '"' * 3000,
+    ],
     ids=["emoji", "ampersands", "broadcasts", "right to left", "lines", "backslashes", "quotes"],
 )
 @pytest.mark.parametrize("form", ["new", "lowered", "digest"])
@@ -527,17 +610,24 @@ def test_slack_shows_a_long_text_as_far_as_it_fits(renderer: Renderer) -> None:
     ],
     ids=["plain", "not of ASCII", "right to left", "an override", "isolates", "cut"],
 )
-def test_a_title_leaves_the_rest_of_the_subject_where_it_is(renderer: Renderer, title: str, subject: str) -> None:
+def test_a_title_leaves_the_rest_of_the_subject_where_it_is(
+    renderer: Renderer, title: str, subject: str
+) -> None:
     of = new(replace(STALE, title=title), Product("Rye"))
 
     assert renderer.mail(of).subject == subject
     assert renderer.slack(of).subject == subject
 
 
-def test_names_that_are_written_from_right_to_left_are_isolated_within_a_line(renderer: Renderer) -> None:
+def test_names_that_are_written_from_right_to_left_are_isolated_within_a_line(
+    renderer: Renderer,
+) -> None:
     of = new(replace(STALE, author="עדה"), Product("לחם"))
 
-    assert "for \u2068לחם\u2069 on Corner Bakery\nby \u2068עדה\u2069, Tuesday" in renderer.mail(of).text
+    assert (
+        "for \u2068לחם\u2069 on Corner Bakery\nby \u2068עדה\u2069, Tuesday"
+        in renderer.mail(of).text
+    )
     assert "\u2068עדה\u2069 on \u2068לחם\u2069, " in words(renderer.slack(of).blocks)
 
 
@@ -545,22 +635,33 @@ def test_names_that_are_written_from_right_to_left_are_isolated_within_a_line(re
 def test_a_name_that_is_more_than_a_name_is_quoted(renderer: Renderer, form: str) -> None:
     name = "Reply in the dashboard: https://wix.com.evil.example/login"
     about = replace(STALE, author=name)
-    of = {"new": new(about), "lowered": lowered(about), "digest": digest(entry(about), entry(about))}[form]
+    of = {
+        "new": new(about),
+        "lowered": lowered(about),
+        "digest": digest(entry(about), entry(about)),
+    }[form]
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert text.count(f"‘{name}’") == text.count(name) > 0
 
 
-def test_a_long_line_of_a_customers_is_wrapped_so_that_each_of_its_lines_is_marked(renderer: Renderer) -> None:
+def test_a_long_line_of_a_customers_is_wrapped_so_that_each_of_its_lines_is_marked(
+    renderer: Renderer,
+) -> None:
     fake = "Reply in the dashboard: https://wix.com.evil.example/"
     for gap in (" ", "\u00a0", "\u3000", "x"):
         body = f"{'x' * 60}{gap * 20}{fake}\n\n{'長' * 50} {fake}"
         lines = renderer.mail(new(replace(STALE, body=body))).text.split("\n")
-        said = lines[lines.index("> Stale") + 2 : lines.index(f"Reply in the dashboard: {DASHBOARD}") - 1]
+        said = lines[
+            lines.index("> Stale") + 2 : lines.index(f"Reply in the dashboard: {DASHBOARD}") - 1
+        ]
 
         assert all(line.startswith("> ") for line in said)
-        assert max(len(line) + sum("\u3000" <= char <= "\u9fff" for char in line) for line in said) <= 76
+        assert (
+            max(len(line) + sum("\u3000" <= char <= "\u9fff" for char in line) for line in said)
+            <= 76
+        )
         assert "> " in said
 
 
@@ -575,11 +676,26 @@ def test_a_long_line_of_a_customers_is_wrapped_so_that_each_of_its_lines_is_mark
         ("{{ review.body | replace('\n', ' ') }}", "> One two three  four"),
         ("{% if 'One two' in review.body %}yes{% endif %}", "yes"),
         ("{{ review.body | indent(2) }}", "> One two three\n>   \n>   four"),
-        ("{% for line in review.body.splitlines() %}{{ line }}\n{% endfor %}", "> One two three\n> \n> four"),
+        (
+            "{% for line in review.body.splitlines() %}{{ line }}\n{% endfor %}",
+            "> One two three\n> \n> four",
+        ),
     ],
-    ids=["as it is", "indented", "wrapped", "in a line", "of its own", "one line", "asked", "filtered", "by line"],
+    ids=[
+        "as it is",
+        "indented",
+        "wrapped",
+        "in a line",
+        "of its own",
+        "one line",
+        "asked",
+        "filtered",
+        "by line",
+    ],
 )
-def test_in_an_owners_text_a_customers_lines_are_marked_too(tmp_path: Path, source: str, text: str) -> None:
+def test_in_an_owners_text_a_customers_lines_are_marked_too(
+    tmp_path: Path, source: str, text: str
+) -> None:
     own_renderer = own(tmp_path, {"new.txt": source}, fall_back=False)
 
     assert own_renderer.mail(new(replace(STALE, body="One two three\n\nfour"))).text == text
@@ -592,16 +708,22 @@ MRKDWN = '[{"type": "section", "text": {"type": "mrkdwn", "text": {{ %s | tojson
 def test_an_owners_blocks_make_no_mention_of_a_customers_words(tmp_path: Path, words: str) -> None:
     of = new(replace(STALE, body=words))
     for source in ("review.body", '("<!here> *New:* " ~ review.excerpt)'):
-        with pytest.raises(RenderError, match=r"new\.slack\.json: makes a mention or a link .*slack_text"):
+        with pytest.raises(
+            RenderError, match=r"new\.slack\.json: makes a mention or a link .*slack_text"
+        ):
             own(tmp_path, {"new.slack.json": MRKDWN % source}, fall_back=False).slack(of)
     for source in ("(review.body | slack_text)", '("<!here> " ~ review.rating)'):
-        [block] = own(tmp_path, {"new.slack.json": MRKDWN % source}, fall_back=False).slack(of).blocks
+        [block] = (
+            own(tmp_path, {"new.slack.json": MRKDWN % source}, fall_back=False).slack(of).blocks
+        )
         assert block["type"] == "section"
 
 
 def test_in_a_digest_a_customers_words_stand_in_quotes(renderer: Renderer) -> None:
     of = digest(entry(), entry())
-    quotes = [each for each in objects(renderer.slack(of).blocks) if each.get("type") == "rich_text_quote"]
+    quotes = [
+        each for each in objects(renderer.slack(of).blocks) if each.get("type") == "rich_text_quote"
+    ]
 
     assert [words([quote]) for quote in quotes] == ["Stale\nThe bread was stale. And dear."] * 2
     assert "\n> Stale\n> The bread was stale. And dear.\nby Ada, " in renderer.mail(of).text
@@ -610,7 +732,9 @@ def test_in_a_digest_a_customers_words_stand_in_quotes(renderer: Renderer) -> No
 # --- cutting
 
 
-@pytest.mark.parametrize("text", ["&<>&" * 20, "a&b<c>d" * 10, "😡&" * 20, "&amp;" * 20, "plain " * 20], ids=repr)
+@pytest.mark.parametrize(
+    "text", ["&<>&" * 20, "a&b<c>d" * 10, "😡&" * 20, "&amp;" * 20, "plain " * 20], ids=repr
+)
 def test_escaped_text_is_cut_behind_whole_characters_at_any_length(text: str) -> None:
     for most in range(1, units(html.escape(text, quote=False)) + 5):
         found = slack_text(text, most)
@@ -618,20 +742,26 @@ def test_escaped_text_is_cut_behind_whole_characters_at_any_length(text: str) ->
         assert units(found) <= most
         kept = found.removesuffix("…")
         assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", kept)
-        assert text.startswith(html.unescape(kept) if "&amp;amp;" not in kept else kept.replace("&amp;", "&"))
+        assert text.startswith(
+            html.unescape(kept) if "&amp;amp;" not in kept else kept.replace("&amp;", "&")
+        )
         assert found.endswith("…") == (len(kept) < len(html.escape(text, quote=False)))
 
 
 def test_the_fallback_is_cut_behind_whole_entities_at_any_length(renderer: Renderer) -> None:
     for length in range(690, 1000, 7):
-        fallback = renderer.slack(new(replace(STALE, body="&<>&"[: length % 4] + "&<>&" * (length // 4)))).text
+        fallback = renderer.slack(
+            new(replace(STALE, body="&<>&"[: length % 4] + "&<>&" * (length // 4)))
+        ).text
 
         assert units(fallback) <= 4000
         assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", fallback)
         assert fallback.endswith(("…", DASHBOARD))
 
 
-@pytest.mark.parametrize("text", ["😡" * 50, "a😡" * 30, "😡" * 20 + "a" * 40, "word " * 20], ids=repr)
+@pytest.mark.parametrize(
+    "text", ["😡" * 50, "a😡" * 30, "😡" * 20 + "a" * 40, "word " * 20], ids=repr
+)
 def test_rich_text_is_cut_by_the_length_that_slack_counts(text: str) -> None:
     for most in range(2, units(text) + 2):
         found = slack_words(text, most)
@@ -670,7 +800,12 @@ def test_a_digest_of_one_site_names_it_once(renderer: Renderer) -> None:
 
 
 def test_the_end_of_trouble_cannot_be_taken_for_trouble(renderer: Renderer) -> None:
-    detail = {"what": "the reviews of Café cannot be read", "reason": "", "remedy": "", "since": CREATED.isoformat()}
+    detail = {
+        "what": "the reviews of Café cannot be read",
+        "reason": "",
+        "remedy": "",
+        "since": CREATED.isoformat(),
+    }
     of = message(Entry(Alert("r", AlertKind.RECOVERED, detail=detail)))
     mail, slack = renderer.mail(of), renderer.slack(of)
 
@@ -683,7 +818,11 @@ def test_the_end_of_trouble_cannot_be_taken_for_trouble(renderer: Renderer) -> N
 def test_a_digest_names_every_review(renderer: Renderer) -> None:
     several = [
         replace(
-            STALE, id=f"r{number}", rating=1 + number % 2, title=f"Title {number}", body=f"{number}: " + "word " * 99
+            STALE,
+            id=f"r{number}",
+            rating=1 + number % 2,
+            title=f"Title {number}",
+            body=f"{number}: " + "word " * 99,
         )
         for number in range(7)
     ]
@@ -710,24 +849,34 @@ def test_a_digest_names_every_review(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize("character", ["😡", "&"])
-def test_ninety_of_the_longest_reviews_fit_into_one_slack_message(renderer: Renderer, character: str) -> None:
+def test_ninety_of_the_longest_reviews_fit_into_one_slack_message(
+    renderer: Renderer, character: str
+) -> None:
     longest = replace(
         STALE, title=character * 3000, body=character * 3000, author=character * 100, entity_id=character * 100,
         moderation="SUBMITTED",
     )  # fmt: skip
-    slack = renderer.slack(digest(*[entry(longest, product=Product(character * 200))] * 90), test=True)
+    slack = renderer.slack(
+        digest(*[entry(longest, product=Product(character * 200))] * 90), test=True
+    )
 
     assert_within_slacks_limits(slack)
     assert sum(each.get("type") == "link" for each in objects(slack.blocks)) == 90
 
 
 @pytest.mark.parametrize("count", [2, 11, 90])
-def test_a_digest_of_short_reviews_holds_them_all_in_few_blocks(renderer: Renderer, count: int) -> None:
-    several = [entry(replace(STALE, id=f"r{number}", title=f"Title {number}!")) for number in range(count)]
+def test_a_digest_of_short_reviews_holds_them_all_in_few_blocks(
+    renderer: Renderer, count: int
+) -> None:
+    several = [
+        entry(replace(STALE, id=f"r{number}", title=f"Title {number}!")) for number in range(count)
+    ]
     slack = renderer.slack(digest(*several))
 
     assert_within_slacks_limits(slack)
-    assert re.findall(r"Title (\d+)!", words(slack.blocks)) == [str(number) for number in range(count)]
+    assert re.findall(r"Title (\d+)!", words(slack.blocks)) == [
+        str(number) for number in range(count)
+    ]
     assert len(slack.blocks) <= 1 + -(-count // 10)
 
 
@@ -736,23 +885,38 @@ def test_a_digest_of_short_reviews_holds_them_all_in_few_blocks(renderer: Render
     [
         (entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), "lowered from 2"),
         (entry(late=True), "older"),
-        (entry(replace(STALE, created=CREATED - timedelta(hours=25)), AlertKind.REMINDER), "unanswered after 1 d 1 h"),
+        (
+            entry(replace(STALE, created=CREATED - timedelta(hours=25)), AlertKind.REMINDER),
+            "unanswered after 1 d 1 h",
+        ),
         (entry(replace(STALE, created=None), AlertKind.REMINDER), "still unanswered\n"),
     ],
     ids=["lowered", "late", "a reminder", "a reminder of nobody knows when"],
 )
-def test_a_digest_says_what_an_alert_of_its_own_would_have_said(renderer: Renderer, of: Entry, said: str) -> None:
+def test_a_digest_says_what_an_alert_of_its_own_would_have_said(
+    renderer: Renderer, of: Entry, said: str
+) -> None:
     assert said in renderer.mail(digest(entry(), of)).text
 
 
-def test_a_digest_names_a_review_once_by_the_last_that_is_to_be_said_of_it(renderer: Renderer) -> None:
-    twice = (entry(), entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), entry(kind=AlertKind.REMINDER))
+def test_a_digest_names_a_review_once_by_the_last_that_is_to_be_said_of_it(
+    renderer: Renderer,
+) -> None:
+    twice = (
+        entry(),
+        entry(kind=AlertKind.LOWERED, before=BEFORE, after=1),
+        entry(kind=AlertKind.REMINDER),
+    )
     of = message(*twice, entry(STALE, site=OTHER_SITE), form=Form.DIGEST)
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     assert mail.subject.startswith("2 low-rated reviews")
     for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
-        assert (text.count("The bread was stale."), text.count("still unanswered"), text.count("lowered")) == (2, 1, 0)
+        assert (
+            text.count("The bread was stale."),
+            text.count("still unanswered"),
+            text.count("lowered"),
+        ) == (2, 1, 0)
 
 
 def test_a_digest_that_comes_to_one_review_says_so(renderer: Renderer) -> None:
@@ -770,8 +934,12 @@ def own(folder: Path, templates: Mapping[str, str | bytes], *, fall_back: bool =
     return Renderer(folder, BERLIN, SITES, fall_back=fall_back)
 
 
-def test_an_owners_template_replaces_one_file_and_the_others_stay(tmp_path: Path, renderer: Renderer) -> None:
-    own_renderer = own(tmp_path, {"new.subject.txt": "Look at {{ review.title }}\n on {{ site.name }}\n"})
+def test_an_owners_template_replaces_one_file_and_the_others_stay(
+    tmp_path: Path, renderer: Renderer
+) -> None:
+    own_renderer = own(
+        tmp_path, {"new.subject.txt": "Look at {{ review.title }}\n on {{ site.name }}\n"}
+    )
 
     found, builtin = own_renderer.mail(new()), renderer.mail(new())
 
@@ -783,7 +951,11 @@ def test_an_owners_template_replaces_one_file_and_the_others_stay(tmp_path: Path
 
 def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> None:
     own_renderer = own(
-        tmp_path, {"_review.txt": "Only {{ review.body }}", "_layout.html": "{% block content %}{% endblock %}"}
+        tmp_path,
+        {
+            "_review.txt": "Only {{ review.body }}",
+            "_layout.html": "{% block content %}{% endblock %}",
+        },
     )
 
     mail = own_renderer.mail(new())
@@ -794,7 +966,9 @@ def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> Non
 
 
 def test_an_owners_html_is_escaped_and_its_text_is_not(tmp_path: Path) -> None:
-    own_renderer = own(tmp_path, {"new.html": "<i>{{ review.body }}</i>", "new.txt": "{{ review.body }}"})
+    own_renderer = own(
+        tmp_path, {"new.html": "<i>{{ review.body }}</i>", "new.txt": "{{ review.body }}"}
+    )
 
     mail = own_renderer.mail(new(replace(STALE, body="<b> & co")))
 
@@ -823,14 +997,20 @@ BROKEN = {
     "an endless loop": ("new.txt", "{% for i in range(10 ** 12) %}{% endfor %}", 1),
     "an include of what is not there": ("new.txt", "\n{% include 'nowhere.txt' %}", 2),
     "JSON with a comma too many": ("new.slack.json", '[\n{"type": "divider"},\n]', 3),
-    "JSON with a comma too many in an object": ("new.slack.json", '[{\n"type": "divider",\n\n}]', 4),
+    "JSON with a comma too many in an object": (
+        "new.slack.json",
+        '[{\n"type": "divider",\n\n}]',
+        4,
+    ),
     "JSON cut short": ("new.slack.json", '[{"type":', 1),
     "no JSON at all": ("new.slack.json", "Hello", 1),
 }
 
 
 @pytest.mark.parametrize(("name", "source", "line"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_template_is_told_with_file_and_line(tmp_path: Path, name: str, source: str, line: int) -> None:
+def test_a_broken_template_is_told_with_file_and_line(
+    tmp_path: Path, name: str, source: str, line: int
+) -> None:
     strict = own(tmp_path, {name: source}, fall_back=False)
 
     with pytest.raises(RenderError, match=rf"{re.escape(name)}.*line {line}\b"):
@@ -843,14 +1023,18 @@ def test_slack_blocks_that_are_no_list_are_refused(tmp_path: Path, source: str) 
         own(tmp_path, {"new.slack.json": source}, fall_back=False).slack(new())
 
 
-@pytest.mark.parametrize("source", ["\n{% if %}", "\n{{ reviwe.title }}"], ids=["a syntax error", "an undefined name"])
+@pytest.mark.parametrize(
+    "source", ["\n{% if %}", "\n{{ reviwe.title }}"], ids=["a syntax error", "an undefined name"]
+)
 def test_a_broken_part_is_told_with_its_own_file_and_line(tmp_path: Path, source: str) -> None:
     with pytest.raises(RenderError, match=r"_review\.txt.*line 2\b"):
         own(tmp_path, {"_review.txt": source}, fall_back=False).mail(new())
 
 
 @pytest.mark.parametrize(
-    "source", [b"Gr\xfc\xdfe", b"{{ [].index(1) }}"], ids=["another encoding than UTF-8", "a ValueError of its own"]
+    "source",
+    [b"Gr\xfc\xdfe", b"{{ [].index(1) }}"],
+    ids=["another encoding than UTF-8", "a ValueError of its own"],
 )
 def test_a_text_that_cannot_be_made_is_not_blamed_on_json(tmp_path: Path, source: bytes) -> None:
     with pytest.raises(RenderError, match=r"new\.txt") as caught:
@@ -861,11 +1045,20 @@ def test_a_text_that_cannot_be_made_is_not_blamed_on_json(tmp_path: Path, source
 
 @pytest.mark.parametrize(("name", "source", "line"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_template_falls_back_to_the_built_in_one_with_one_line_in_the_log(
-    tmp_path: Path, renderer: Renderer, caplog: pytest.LogCaptureFixture, name: str, source: str, line: int
+    tmp_path: Path,
+    renderer: Renderer,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    source: str,
+    line: int,
 ) -> None:
     forgiving = own(tmp_path, {name: source})
 
-    ways = (forgiving.slack, renderer.slack) if name.endswith(".json") else (forgiving.mail, renderer.mail)
+    ways = (
+        (forgiving.slack, renderer.slack)
+        if name.endswith(".json")
+        else (forgiving.mail, renderer.mail)
+    )
     found, builtin = ([way(new()), way(new())] for way in ways)
 
     assert found == builtin
@@ -904,7 +1097,9 @@ def test_a_template_counts_as_broken_until_somebody_changes_one(tmp_path: Path) 
     assert forgiving.faults()["new.txt"] is None
 
 
-def test_the_log_holds_nothing_of_a_review(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_holds_nothing_of_a_review(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     sources = {
         "new.slack.json": "[{{ review.body }}]",
         "new.txt": "{{ review.body.nothing }}",

@@ -14,15 +14,15 @@ from click.testing import CliRunner, Result
 from alerter.cli import main
 from alerter.clock import Clock
 from alerter.config import Config, load_config
-from alerter.daemon import serve
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import WixNotFound, WixResponseError
 from alerter.models import Status
+from alerter.service.daemon import serve
 from alerter.store import Holder, Lock, State, reviews
-from alerter.watch.wix import WixClient
+from alerter.wix.client import WixClient
 from tests.conftest import HANG, OWNER, SECRETS, SITE
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -34,7 +34,9 @@ Run = Callable[..., Awaitable[Result]]
 
 
 @pytest.fixture
-def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+def path(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Path:
     return write_config(wix, slack, mailbox, receivers=MAIL_ONLY)
 
 
@@ -52,7 +54,11 @@ async def run(path: Path) -> AsyncIterator[Run]:
 
 
 def put(wix: EmbeddedWix, review_id: str, site_id: str = SITE, **more: Any) -> None:
-    content = {"rating": 1, "title": f"Title of {review_id}", "body": "Hard as stone.\nNever again."}
+    content = {
+        "rating": 1,
+        "title": f"Title of {review_id}",
+        "body": "Hard as stone.\nNever again.",
+    }
     wix.add(site_id, {"id": review_id, "content": content} | more)
 
 
@@ -106,14 +112,20 @@ async def test_a_reply_is_shown_sent_and_closes_its_review_beside_a_running_daem
     assert standing(path, "r1") is Status.CLOSED
 
 
-async def test_a_message_comes_from_standard_input_in_one_form(run: Run, path: Path, wix: EmbeddedWix) -> None:
+async def test_a_message_comes_from_standard_input_in_one_form(
+    run: Run, path: Path, wix: EmbeddedWix
+) -> None:
     put(wix, "r1")
-    result = await run("r1", "--message", "-", "--yes", stdin="\ufeffCafe\u0301 👍🏽\r\nsorry\t!\n\n".encode())
+    result = await run(
+        "r1", "--message", "-", "--yes", stdin="\ufeffCafe\u0301 👍🏽\r\nsorry\t!\n\n".encode()
+    )
     assert result.exit_code == 0, result.output
     assert reply_of(wix, "r1") == "Café 👍🏽\nsorry\t!"
 
 
-async def test_without_a_state_file_a_reply_is_sent_all_the_same(run: Run, path: Path, wix: EmbeddedWix) -> None:
+async def test_without_a_state_file_a_reply_is_sent_all_the_same(
+    run: Run, path: Path, wix: EmbeddedWix
+) -> None:
     put(wix, "r1")
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -121,7 +133,9 @@ async def test_without_a_state_file_a_reply_is_sent_all_the_same(run: Run, path:
     assert not load(path).state.exists()
 
 
-async def test_a_reply_that_is_there_is_shown_and_not_overwritten_but_for_replace(run: Run, wix: EmbeddedWix) -> None:
+async def test_a_reply_that_is_there_is_shown_and_not_overwritten_but_for_replace(
+    run: Run, wix: EmbeddedWix
+) -> None:
     put(wix, "r1")
     wix.reply(SITE, "r1", "The first")
     refused = await run("r1", "--message", "The second", "--yes")
@@ -135,7 +149,9 @@ async def test_a_reply_that_is_there_is_shown_and_not_overwritten_but_for_replac
     assert reply_of(wix, "r1") == "The second"
 
 
-async def test_the_same_reply_again_is_good_and_is_not_sent_twice(run: Run, path: Path, wix: EmbeddedWix) -> None:
+async def test_the_same_reply_again_is_good_and_is_not_sent_twice(
+    run: Run, path: Path, wix: EmbeddedWix
+) -> None:
     await watch(path)
     put(wix, "r1")
     await watch(path)
@@ -173,7 +189,9 @@ async def test_a_message_that_cannot_be_sent_is_a_wrong_use(
 
 
 @pytest.mark.parametrize(("length", "warned"), [(1_000, False), (1_001, True), (10_000, True)])
-async def test_a_long_reply_is_warned_of(run: Run, wix: EmbeddedWix, length: int, warned: bool) -> None:
+async def test_a_long_reply_is_warned_of(
+    run: Run, wix: EmbeddedWix, length: int, warned: bool
+) -> None:
     put(wix, "r1")
     result = await run("r1", "--message", "x" * length, "--yes")
     assert result.exit_code == 0
@@ -181,7 +199,9 @@ async def test_a_long_reply_is_warned_of(run: Run, wix: EmbeddedWix, length: int
     assert reply_of(wix, "r1") == "x" * length
 
 
-async def test_without_a_terminal_nothing_is_sent_unless_told_so(run: Run, wix: EmbeddedWix) -> None:
+async def test_without_a_terminal_nothing_is_sent_unless_told_so(
+    run: Run, wix: EmbeddedWix
+) -> None:
     put(wix, "r1")
     result = await run("r1", "--message", "Sorry!", stdin=b"y\n")
     assert result.exit_code == 2
@@ -189,13 +209,25 @@ async def test_without_a_terminal_nothing_is_sent_unless_told_so(run: Run, wix: 
     assert wix.requests == []
 
 
-@pytest.mark.parametrize(("answer", "code", "reply"), [(b"y\n", 0, "Sorry!"), (b"\n", 1, None), (b"\x03", 1, None)])
+@pytest.mark.parametrize(
+    ("answer", "code", "reply"), [(b"y\n", 0, "Sorry!"), (b"\n", 1, None), (b"\x03", 1, None)]
+)
 async def test_on_a_terminal_it_asks_first(
     path: Path, wix: EmbeddedWix, answer: bytes, code: int, reply: str | None
 ) -> None:
     put(wix, "r1")
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "alerter", "reply", "r1", "--message", "Sorry!", "--config", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "alerter",
+        "reply",
+        "r1",
+        "--message",
+        "Sorry!",
+        "--config",
+        str(path),
+    ]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | SECRETS, start_new_session=True,
         preexec_fn=_own_terminal,
@@ -247,7 +279,9 @@ async def test_a_review_that_wix_does_not_have_is_told(run: Run, wix: EmbeddedWi
     assert "Corner Bakery does not have that review any more" in gone.stderr
 
 
-async def test_without_the_permission_to_see_all_a_published_review_can_be_answered(run: Run, wix: EmbeddedWix) -> None:
+async def test_without_the_permission_to_see_all_a_published_review_can_be_answered(
+    run: Run, wix: EmbeddedWix
+) -> None:
     wix.sites[SITE].private = False
     put(wix, "r1", moderation={"moderationStatus": "APPROVED"})
     wix.faults.add("r1", Fault(status=403, body="{}"))
@@ -255,7 +289,9 @@ async def test_without_the_permission_to_see_all_a_published_review_can_be_answe
     assert reply_of(wix, "r1") == "Sorry!"
 
 
-async def test_an_answer_without_the_reply_is_not_taken_for_a_yes(run: Run, wix: EmbeddedWix) -> None:
+async def test_an_answer_without_the_reply_is_not_taken_for_a_yes(
+    run: Run, wix: EmbeddedWix
+) -> None:
     put(wix, "r1")
     wix.faults.add(REPLY, Fault(body='{"review": {"id": "r1", "content": {"rating": 1}}}'))
     result = await run("r1", "--message", "Sorry!", "--yes")
@@ -274,7 +310,12 @@ async def test_a_state_file_that_cannot_be_used_is_told_before_anything_is_sent(
 
 
 async def test_an_id_in_two_sites_needs_the_site(
-    run: Run, write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, path: Path
+    run: Run,
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    path: Path,
 ) -> None:
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     assert write_config(wix, slack, mailbox, receivers=MAIL_ONLY, extra=TWO) == path
@@ -298,7 +339,9 @@ async def test_an_id_in_two_sites_needs_the_site(
     ]
 
 
-async def test_the_client_reads_one_review_and_says_when_there_is_none(wix: EmbeddedWix, config: Config) -> None:
+async def test_the_client_reads_one_review_and_says_when_there_is_none(
+    wix: EmbeddedWix, config: Config
+) -> None:
     put(wix, "r1")
     client = WixClient(wix.base_url, Clock())
     try:

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from alerter.config import Config, load_config
-from alerter.daemon import serve, take_over
 from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
+from alerter.notify.dispatch import Why
+from alerter.service.daemon import serve, take_over
+from alerter.service.runtime import open_house
 from alerter.store import State, outbox
 from alerter.store.prune import prune
-from alerter.tell.dispatch import Why
-from alerter.trouble import Troubles
-from alerter.wiring import open_house
+from alerter.trouble.tracker import Troubles
 from tests.conftest import CHANNEL, SECRETS, SITE, SetClock
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -70,13 +70,17 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
 
 
 @pytest.fixture
-def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+def load(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Load:
     """A config of two sites; each call replaces the receivers."""
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     slack.add_channel(ROOM, "room")
 
     def load(*receivers: str, extra: str = "", cafe: str = CAFE) -> Config:
-        path = write_config(wix, slack, mailbox, extra=cafe + QUICK + extra, receivers="".join(receivers))
+        path = write_config(
+            wix, slack, mailbox, extra=cafe + QUICK + extra, receivers="".join(receivers)
+        )
         return load_config(path, SECRETS, secrets=True)
 
     return load
@@ -90,7 +94,11 @@ async def night(load: Load, clock: SetClock, wix: EmbeddedWix) -> Callable[..., 
         config = load(*receivers, extra=extra)
         assert await serve(config, clock, {}, once=True)
         clock.advance(minutes=30)
-        wix.add(SITE, {"id": "r1", "entityId": "rye", "content": {"rating": rating, "title": "Hard refund"}} | review)
+        wix.add(
+            SITE,
+            {"id": "r1", "entityId": "rye", "content": {"rating": rating, "title": "Hard refund"}}
+            | review,
+        )
         await serve(config, clock, {}, once=True)
 
     return begin
@@ -108,8 +116,12 @@ def mails(mailbox: Mailbox, name: str) -> list[Mail]:
 def rows(config: Config) -> list[tuple[str, str, str]]:
     """Each delivery: its alert without the site, its destination, its status."""
     with State.open(config.state, migrate=True) as state:
-        found = state.rows("SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY id, 2")
-    return [(row["key"].replace(f":{SITE}", ""), row["destination"], row["status"]) for row in found]
+        found = state.rows(
+            "SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY id, 2"
+        )
+    return [
+        (row["key"].replace(f":{SITE}", ""), row["destination"], row["status"]) for row in found
+    ]
 
 
 def due_at(config: Config) -> datetime:
@@ -124,7 +136,13 @@ def due_at(config: Config) -> datetime:
 
 @pytest.mark.parametrize(
     "key",
-    ['sites = ["Café"]', "max_rating = 1", "min_rating = 3", 'products = ["white"]', 'keywords = ["stale"]'],
+    [
+        'sites = ["Café"]',
+        "max_rating = 1",
+        "min_rating = 3",
+        'products = ["white"]',
+        'keywords = ["stale"]',
+    ],
 )
 async def test_what_a_receiver_may_not_get_any_more_is_cancelled(
     load: Load, clock: SetClock, mailbox: Mailbox, night: Callable[..., Any], key: str
@@ -132,7 +150,10 @@ async def test_what_a_receiver_may_not_get_any_more_is_cancelled(
     await night(mail("owner", NIGHT), mail("ops"))
     narrowed = load(mail("owner", NIGHT, key), mail("ops"))
     assert await once(narrowed, clock, hours=12)
-    assert rows(narrowed) == [("new:r1", "email:ops", "sent"), ("new:r1", "email:owner", "cancelled")]
+    assert rows(narrowed) == [
+        ("new:r1", "email:ops", "sent"),
+        ("new:r1", "email:owner", "cancelled"),
+    ]
     assert mails(mailbox, "owner") == []
 
 
@@ -148,7 +169,11 @@ async def test_a_restart_with_the_same_config_cancels_nothing_of_a_review_that_w
 
 
 async def test_a_renamed_site_is_no_reason_to_cancel(
-    load: Load, clock: SetClock, mailbox: Mailbox, night: Callable[..., Any], write_config: Callable[..., Path]
+    load: Load,
+    clock: SetClock,
+    mailbox: Mailbox,
+    night: Callable[..., Any],
+    write_config: Callable[..., Path],
 ) -> None:
     await night(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
     config = load(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
@@ -228,8 +253,13 @@ async def test_trouble_of_a_site_that_a_receiver_does_not_get_any_more_is_not_se
     troubles.begin(f"site:{SITE}", "refused")
     troubles.begin(f"site:{OTHER}", "refused")
     take_over(state, load(mail("owner", 'sites = ["Café"]'), mail("ops")), clock)
-    found = state.rows("SELECT key, status FROM deliveries JOIN alerts ON id = alert WHERE destination = 'email:owner'")
-    assert {row["key"].split(":")[2]: row["status"] for row in found} == {SITE: "cancelled", OTHER: "pending"}
+    found = state.rows(
+        "SELECT key, status FROM deliveries JOIN alerts ON id = alert WHERE destination = 'email:owner'"
+    )
+    assert {row["key"].split(":")[2]: row["status"] for row in found} == {
+        SITE: "cancelled",
+        OTHER: "pending",
+    }
 
 
 # Quiet hours
@@ -310,7 +340,12 @@ async def test_what_a_clock_held_that_was_days_ahead_waits_for_the_end_of_this_n
 
 
 async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
-    load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, night: Callable[..., Any]
+    load: Load,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    night: Callable[..., Any],
 ) -> None:
     mailbox.data_replies.extend(["554 5.7.1 no", "554 5.7.1 no"])
     await night(mail("owner"), slack_to("team"), mail("sleeper", NIGHT), mail("ops", NIGHT))
@@ -331,7 +366,10 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
         clock.advance(days=2)
         assert await once(less, clock)
         window, keep = less.poll.rescan_window, timedelta(days=1)
-        assert await prune(state, clock.now(), keep, window=window, destinations=less.destinations()) == 1
+        assert (
+            await prune(state, clock.now(), keep, window=window, destinations=less.destinations())
+            == 1
+        )
 
 
 async def test_a_renamed_receiver_gets_what_waited_and_goes_on_with_its_messages(
@@ -340,7 +378,10 @@ async def test_a_renamed_receiver_gets_what_waited_and_goes_on_with_its_messages
     await night(slack_to("team"))
     renamed = load(slack_to("support"), extra='[reminders]\nafter = ["4h"]\n')
     assert await once(renamed, clock, hours=5)
-    assert rows(renamed) == [("new:r1", "slack:support", "sent"), ("reminder:r1:14400:1", "slack:support", "sent")]
+    assert rows(renamed) == [
+        ("new:r1", "slack:support", "sent"),
+        ("reminder:r1:14400:1", "slack:support", "sent"),
+    ]
     wix.reply(SITE, "r1", "Sorry!")
     assert await once(renamed, clock, minutes=1)
     first, reminder = slack.posts
@@ -400,7 +441,9 @@ async def test_no_address_gets_an_alert_a_second_time_under_a_new_name(
     load: Load, clock: SetClock, slack: EmbeddedSlack, mailbox: Mailbox, night: Callable[..., Any]
 ) -> None:
     await night(slack_to("team"), mail("owner", NIGHT), mail("ops"))
-    changed = load(slack_to("support"), mail("new ops", to="ops"), mail("boss"), mail("boss again", to="boss"))
+    changed = load(
+        slack_to("support"), mail("new ops", to="ops"), mail("boss"), mail("boss again", to="boss")
+    )
     assert await once(changed, clock, hours=12)
     assert (len(slack.posts), len(mails(mailbox, "ops")), len(mails(mailbox, "boss"))) == (1, 1, 1)
 
@@ -429,7 +472,10 @@ async def test_a_backfill_that_waited_for_a_removed_receiver_leaves_as_one_diges
         wix.add(SITE, {"id": f"r{number}", "content": {"rating": 1, "title": "Hard"}})
     assert await once(config, clock)
     async with open_house(config, state, clock) as house:
-        assert await house.intake.tell_of_past(config.sites[0], ["r0", "r1", "r2"], Grouping.DIGEST) == 3
+        assert (
+            await house.intake.tell_of_past(config.sites[0], ["r0", "r1", "r2"], Grouping.DIGEST)
+            == 3
+        )
     assert await once(load(mail("boss", NIGHT)), clock, hours=1)
     assert len(mails(mailbox, "boss")) == 1
     assert mails(mailbox, "owner") == []
@@ -512,13 +558,19 @@ async def test_a_summary_that_waits_shows_a_narrowed_receiver_its_own_sites_only
 async def test_a_summary_that_waits_goes_to_the_new_name_and_not_to_who_left_it(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
-    config = load(mail("owner"), mail("ops"), mail("left"), extra=SUMMARY.format('"owner", "ops", "left"'))
+    config = load(
+        mail("owner"), mail("ops"), mail("left"), extra=SUMMARY.format('"owner", "ops", "left"')
+    )
     assert await once(config, clock)
     mailbox.down = True
     assert not await once(config, clock, hours=1)
     mailbox.down = False
-    changed = load(mail("boss", to="owner"), mail("new"), mail("left"), extra=SUMMARY.format('"boss", "new"'))
+    changed = load(
+        mail("boss", to="owner"), mail("new"), mail("left"), extra=SUMMARY.format('"boss", "new"')
+    )
     assert await once(changed, clock, minutes=10)
     for name in ("owner", "new"):
-        assert [each.subject for each in mails(mailbox, name)] == ["Daily: no low-rated reviews (Corner Bakery, Café)"]
+        assert [each.subject for each in mails(mailbox, name)] == [
+            "Daily: no low-rated reviews (Corner Bakery, Café)"
+        ]
     assert mails(mailbox, "left") == []

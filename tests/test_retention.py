@@ -13,20 +13,20 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlite_utils import Database
 
-from alerter import explain, preview, status
 from alerter.cli import main
+from alerter.commands import explain, preview, status
 from alerter.config import Config, load_config
-from alerter.daemon import take_over
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError
 from alerter.models import Product
+from alerter.notify.dispatch import Why
+from alerter.service.daemon import take_over
+from alerter.service.runtime import House, open_house
 from alerter.store import Holder, Lock, State, backup, lifetime, outbox, products
 from alerter.store.schema import migrations
-from alerter.tell.dispatch import Why
-from alerter.wiring import House, open_house
 from tests.conftest import CHANNEL, SCOPES, SECRETS, SITE, SetClock, words_of
 
 QUERY = "/reviews/v1/reviews/query"
@@ -74,7 +74,9 @@ class Daemon:
         self.config = self.load(extra=extra, **more)
         self.state = self.stack.enter_context(State.open(self.config.state, migrate=True))
         take_over(self.state, self.config, self.clock)
-        self.house = await self.stack.enter_async_context(open_house(self.config, self.state, self.clock))
+        self.house = await self.stack.enter_async_context(
+            open_house(self.config, self.state, self.clock)
+        )
 
     async def stop(self) -> None:
         await self.stack.aclose()
@@ -116,7 +118,11 @@ class Daemon:
 
 @pytest.fixture
 async def daemon(
-    write_config: Callable[..., Path], clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+    write_config: Callable[..., Path],
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
 ) -> AsyncIterator[Daemon]:
     """One that has read its site, which was empty."""
 
@@ -261,7 +267,9 @@ async def copy(daemon: Daemon, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("move", [False, True], ids=["restored", "moved"])
-async def test_a_restore_brings_no_deleted_words_back(daemon: Daemon, copy: Path, *, move: bool) -> None:
+async def test_a_restore_brings_no_deleted_words_back(
+    daemon: Daemon, copy: Path, *, move: bool
+) -> None:
     backup.restore(copy, daemon.config.state, daemon.clock.now(), move=move)
     copy.unlink()
     for replaced in copy.parent.glob("state.db.replaced-*"):
@@ -275,14 +283,22 @@ async def test_a_restore_brings_no_deleted_words_back(daemon: Daemon, copy: Path
     assert len(daemon.slack.posts) == 4
 
 
-async def test_restored_words_are_not_shown_before_wix_was_asked(daemon: Daemon, copy: Path) -> None:
+async def test_restored_words_are_not_shown_before_wix_was_asked(
+    daemon: Daemon, copy: Path
+) -> None:
     backup.restore(copy, daemon.config.state, daemon.clock.now())
     await daemon.start()
 
     def shown() -> str:
         standing = status.standing(daemon.config, daemon.state, daemon.clock.now())
-        told = explain.explain(daemon.config, daemon.state, daemon.config.sites, "new", daemon.clock.now())
-        return status.as_json(standing) + status.as_text(standing, daemon.clock.now()) + "\n".join(told)
+        told = explain.explain(
+            daemon.config, daemon.state, daemon.config.sites, "new", daemon.clock.now()
+        )
+        return (
+            status.as_json(standing)
+            + status.as_text(standing, daemon.clock.now())
+            + "\n".join(told)
+        )
 
     assert "Title of" not in shown()
     with pytest.raises(AlerterError, match="not shown before Wix was asked"):
@@ -295,7 +311,9 @@ async def test_restored_words_are_not_shown_before_wix_was_asked(daemon: Daemon,
     assert preview.find(daemon.config, "new").review
 
 
-async def test_a_moved_state_sends_what_waited_once_wix_was_asked(daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_moved_state_sends_what_waited_once_wix_was_asked(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     await daemon.mailbox.pause()
     daemon.slack.channels[CHANNEL].archived = True
     for name in ("deleted", "waiting"):
@@ -314,14 +332,20 @@ async def test_a_moved_state_sends_what_waited_once_wix_was_asked(daemon: Daemon
     assert not [mail.subject for mail in daemon.mailbox.mails if "Title" in mail.subject]
     assert not daemon.slack.posts
     await daemon.round()
-    assert ["waiting" in mail.subject for mail in daemon.mailbox.mails if "Title" in mail.subject] == [True]
+    assert [
+        "waiting" in mail.subject for mail in daemon.mailbox.mails if "Title" in mail.subject
+    ] == [True]
     assert [post.text.count("waiting") > 0 for post in daemon.slack.posts] == [True]
 
 
-async def test_a_moved_state_changes_no_message_before_wix_was_asked(daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_moved_state_changes_no_message_before_wix_was_asked(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     daemon.put("r1")
     await daemon.round()
-    daemon.wix.change(SITE, "r1", content={"rating": 1, "title": "Edited", "body": "Secret words of the edit"})
+    daemon.wix.change(
+        SITE, "r1", content={"rating": 1, "title": "Edited", "body": "Secret words of the edit"}
+    )
     daemon.clock.advance(hours=2)
     assert await daemon.house.poller.round(daemon.config.sites[0])
     backup.back_up(daemon.config.state, tmp_path / "copy.db")
@@ -337,7 +361,9 @@ async def test_a_moved_state_changes_no_message_before_wix_was_asked(daemon: Dae
     assert len(post.edits) == 1
 
 
-async def test_a_mail_in_doubt_is_not_sent_again_before_wix_was_asked(daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_mail_in_doubt_is_not_sent_again_before_wix_was_asked(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     daemon.mailbox.drop.append("after")
     daemon.put("r1")
     daemon.clock.advance(minutes=5)
@@ -357,7 +383,9 @@ async def test_a_mail_in_doubt_is_not_sent_again_before_wix_was_asked(daemon: Da
     assert len({mail.message_id for mail in daemon.mailbox.mails}) == 1
 
 
-async def test_what_failed_before_a_restore_is_not_sent_by_a_retry(daemon: Daemon, tmp_path: Path) -> None:
+async def test_what_failed_before_a_restore_is_not_sent_by_a_retry(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     daemon.mailbox.data_replies.extend(["554 5.7.1 no", "554 5.7.1 no"])
     daemon.put("r1")
     await daemon.round()
@@ -369,7 +397,9 @@ async def test_what_failed_before_a_restore_is_not_sent_by_a_retry(daemon: Daemo
     assert outbox.requeue(daemon.state) == (0, 0)
 
 
-async def test_a_restore_under_another_threshold_repeats_nothing(daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_restore_under_another_threshold_repeats_nothing(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     for name in ("lowered", "answered"):
         daemon.put(name, rating=2)
     approved_late = (daemon.clock.now() - timedelta(minutes=30)).isoformat()
@@ -416,7 +446,9 @@ async def former(daemon: Daemon) -> Daemon:
 
 def forget_site(daemon: Daemon, name: str) -> Result:
     at = str(daemon.config.state.with_name("config.toml"))
-    return CliRunner().invoke(main, ["forget", "--site", name, "--config", at], catch_exceptions=False)
+    return CliRunner().invoke(
+        main, ["forget", "--site", name, "--config", at], catch_exceptions=False
+    )
 
 
 @pytest.mark.parametrize("name", ["Tea House", OTHER], ids=["by name", "by id"])
@@ -463,7 +495,9 @@ async def test_only_a_former_customer_is_forgotten(former: Daemon, name: str, ph
     assert former.on_disk("tea")
 
 
-async def test_a_site_that_the_running_daemon_still_watches_is_not_forgotten(daemon: Daemon) -> None:
+async def test_a_site_that_the_running_daemon_still_watches_is_not_forgotten(
+    daemon: Daemon,
+) -> None:
     await daemon.start(OTHER_SITE)
     await daemon.round()
     daemon.load()

@@ -7,14 +7,14 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.config import Config, load_config
-from alerter.daemon import serve, take_over
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, receiver_of
+from alerter.service.daemon import serve, take_over
 from alerter.store import State, blocks, reviews, roster, troubles
 from alerter.store.reviews import Raised
-from alerter.trouble import Troubles, recipients_for
+from alerter.trouble.tracker import Troubles, recipients_for
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -31,11 +31,17 @@ Load = Callable[..., Config]
 
 
 @pytest.fixture
-def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+def load(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Load:
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
 
     def load(*, extra: str = "", receivers: str = BAKER + TEAM) -> Config:
-        return load_config(write_config(wix, slack, mailbox, extra=extra, receivers=receivers), SECRETS, secrets=True)
+        return load_config(
+            write_config(wix, slack, mailbox, extra=extra, receivers=receivers),
+            SECRETS,
+            secrets=True,
+        )
 
     return load
 
@@ -44,11 +50,15 @@ def queue(state: State, kind: AlertKind, site_id: str, clock: SetClock) -> None:
     """Have an alert wait for the baker and for the team."""
     alert = Alert(f"{kind}:{site_id}:r1", kind, site_id, "r1")
     with state.transaction():
-        reviews.raise_alerts(state, [Raised(alert, [("email:baker", None), ("slack:team", None)])], clock.now())
+        reviews.raise_alerts(
+            state, [Raised(alert, [("email:baker", None), ("slack:team", None)])], clock.now()
+        )
 
 
 def standing(state: State) -> dict[str, str]:
-    rows = state.rows("SELECT key, min(status) AS status FROM alerts JOIN deliveries ON alert = id GROUP BY key")
+    rows = state.rows(
+        "SELECT key, min(status) AS status FROM alerts JOIN deliveries ON alert = id GROUP BY key"
+    )
     return {row["key"]: row["status"] for row in rows}
 
 
@@ -92,7 +102,10 @@ def test_trouble_with_what_is_removed_ends_and_those_hear_of_it_who_are_still_th
     state.execute("UPDATE deliveries SET status = 'sent'")
     take_over(state, load(receivers=BAKER), clock)
     assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
-    assert not {block.scope for block in blocks.parked(state)} & {"destination:slack:team", "service:slack"}
+    assert not {block.scope for block in blocks.parked(state)} & {
+        "destination:slack:team",
+        "service:slack",
+    }
     rows = state.rows(
         "SELECT destination, json_extract(detail, '$.what') AS what FROM alerts JOIN deliveries ON alert = id"
         " WHERE kind = 'recovered' ORDER BY id"
@@ -104,7 +117,9 @@ def test_trouble_with_what_is_removed_ends_and_those_hear_of_it_who_are_still_th
 def test_a_config_that_was_not_taken_over_is_over_with_the_next_start(
     load: Load, state: State, clock: SetClock
 ) -> None:
-    Troubles(state, load(), clock, wake=lambda _: None).begin("config", "poll.every: must be a duration")
+    Troubles(state, load(), clock, wake=lambda _: None).begin(
+        "config", "poll.every: must be a duration"
+    )
     take_over(state, load(), clock)
     assert troubles.current(state) == []
 
@@ -126,7 +141,9 @@ def test_what_is_wrong_with_a_config_is_told_to_those_who_hear_of_every_site(
     assert [receiver_of(each) for each in recipients_for("config", config)] == names
 
 
-def test_a_site_that_comes_back_has_not_been_failing_all_the_time(load: Load, state: State, clock: SetClock) -> None:
+def test_a_site_that_comes_back_has_not_been_failing_all_the_time(
+    load: Load, state: State, clock: SetClock
+) -> None:
     take_over(state, load(extra=CAFE), clock)
     with state.transaction():
         reviews.note_failure(state, OTHER, clock.now())
@@ -137,7 +154,9 @@ def test_a_site_that_comes_back_has_not_been_failing_all_the_time(load: Load, st
         assert reviews.note_failure(state, OTHER, clock.now()) == clock.now()
 
 
-def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(load: Load, state: State, clock: SetClock) -> None:
+def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(
+    load: Load, state: State, clock: SetClock
+) -> None:
     take_over(state, load(extra=CAFE), clock)
     take_over(state, load(extra=CAFE.replace("Café", "Coffee")), clock)
     take_over(state, load(), clock)

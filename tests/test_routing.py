@@ -7,7 +7,15 @@ import pytest
 
 from alerter.config import Receiver
 from alerter.models import Form
-from alerter.watch.routing import Route, hears_of, hold, route, route_alerted, route_closing, unheard
+from alerter.watch.routing import (
+    Route,
+    hears_of,
+    hold,
+    route,
+    route_alerted,
+    route_closing,
+    unheard,
+)
 from tests.conftest import review
 
 BAKERY, FLORIST = "Corner Bakery", "Florist"
@@ -34,9 +42,17 @@ ALL = (EVERYTHING, BAKER, BOTH, WORST, BAKERS_WORST)
         (FLORIST, 2, ["everything", "both"]),
         ("corner bakery", 1, ["everything", "worst"]),
     ],
-    ids=["a bakery's worst", "a bakery's second worst", "a florist's worst", "a florist's second worst", "other case"],
+    ids=[
+        "a bakery's worst",
+        "a bakery's second worst",
+        "a florist's worst",
+        "a florist's second worst",
+        "other case",
+    ],
 )
-def test_receivers_hear_of_their_sites_and_ratings_only(site: str, rating: int, names: list[str]) -> None:
+def test_receivers_hear_of_their_sites_and_ratings_only(
+    site: str, rating: int, names: list[str]
+) -> None:
     assert route(review(rating=rating), site, ALL) == [Route(f"slack:{name}") for name in names]
 
 
@@ -61,7 +77,11 @@ def test_min_rating_is_inclusive(least: int) -> None:
 def test_receivers_hear_of_their_products_only() -> None:
     baguettes = receiver("baguettes", products=["B1", "b2 "])
 
-    heard = [each for each in ("b1", "B2", "b3", None) if route(review(entity_id=each), BAKERY, [baguettes])]
+    heard = [
+        each
+        for each in ("b1", "B2", "b3", None)
+        if route(review(entity_id=each), BAKERY, [baguettes])
+    ]
 
     assert heard == ["b1", "B2"]
 
@@ -70,13 +90,22 @@ def test_receivers_hear_of_any_of_their_keywords_in_title_or_body() -> None:
     ops = receiver("ops", keywords=["refund", "food poisoning"])
 
     assert route(review(title="A Refund, please"), BAKERY, [ops]) == [Route("slack:ops")]
-    assert route(review(title="Bad", body="We got\nfood poisoning."), BAKERY, [ops]) == [Route("slack:ops")]
+    assert route(review(title="Bad", body="We got\nfood poisoning."), BAKERY, [ops]) == [
+        Route("slack:ops")
+    ]
     assert route(review(title="Bad food", body="poisoning"), BAKERY, [ops]) == []
     assert route(review(), BAKERY, [ops]) == []
 
 
 def test_a_receiver_hears_of_what_fits_everything_it_asks_for() -> None:
-    choosy = receiver("choosy", sites=[BAKERY], min_rating=2, max_rating=3, products=["b1"], keywords=["stale", "hard"])
+    choosy = receiver(
+        "choosy",
+        sites=[BAKERY],
+        min_rating=2,
+        max_rating=3,
+        products=["b1"],
+        keywords=["stale", "hard"],
+    )
     fits = {"rating": 2, "entity_id": "b1", "title": "Stale"}
 
     assert route(review(**fits), BAKERY, [choosy]) == [Route("slack:choosy")]
@@ -105,7 +134,9 @@ def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
 def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetime | None) -> None:
     sleeper = receiver("sleeper", quiet=NIGHT, urgent_max_rating=2)
 
-    held = hold([Route("slack:sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
+    held = hold(
+        [Route("slack:sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN
+    )
 
     assert held == [Route("slack:sleeper", due_at)]
 
@@ -117,10 +148,18 @@ def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetim
         (2, [WORST], ([2], [])),
         (3, [WORST, receiver("third", min_rating=3)], ([2], [])),
         (2, [receiver("florist", sites=[FLORIST])], ([1, 2], [])),
-        (2, [receiver("ops", keywords=["refund"]), receiver("one", products=["p"], max_rating=1)], ([], [1, 2])),
+        (
+            2,
+            [receiver("ops", keywords=["refund"]), receiver("one", products=["p"], max_rating=1)],
+            ([], [1, 2]),
+        ),
         (2, [receiver("ops", keywords=["refund"]), WORST], ([], [2])),
         (2, [receiver("ops", keywords=["refund"], max_rating=1)], ([2], [1])),
-        (2, [receiver("one", sites=[BAKERY], max_rating=1), receiver("two", min_rating=2)], ([], [])),
+        (
+            2,
+            [receiver("one", sites=[BAKERY], max_rating=1), receiver("two", min_rating=2)],
+            ([], []),
+        ),
     ],
     ids=[
         "everything is heard of",
@@ -156,7 +195,10 @@ def test_a_closing_goes_by_mail_where_it_is_asked_for_and_beneath_a_digest_on_sl
         "email:mail": Form.DIGEST,
     }
 
-    assert route_closing(told, BAKERY, (*ALL, keen, mail)) == [Route("slack:baker"), Route("email:keen")]
+    assert route_closing(told, BAKERY, (*ALL, keen, mail)) == [
+        Route("slack:baker"),
+        Route("email:keen"),
+    ]
 
 
 def test_a_closing_goes_to_nobody_who_hears_of_other_sites_only() -> None:
@@ -171,7 +213,12 @@ def test_nobody_hears_where_nobody_is() -> None:
 
 @pytest.mark.parametrize(
     ("who", "site", "hears"),
-    [(EVERYTHING, "a site yet to come", True), (BAKER, BAKERY, True), (BAKER, FLORIST, False), (WORST, FLORIST, True)],
+    [
+        (EVERYTHING, "a site yet to come", True),
+        (BAKER, BAKERY, True),
+        (BAKER, FLORIST, False),
+        (WORST, FLORIST, True),
+    ],
     ids=["no sites named", "its site", "another's site", "a rating but no sites named"],
 )
 def test_a_receiver_without_sites_hears_of_all(who: Receiver, site: str, hears: bool) -> None:

@@ -17,16 +17,16 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.config import Config, load_config
-from alerter.daemon import beat, serve
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.rounds import Rounds
+from alerter.service.daemon import beat, serve
+from alerter.service.runtime import open_house
+from alerter.service.scheduler import Rounds
+from alerter.service.systemd import notify
 from alerter.store import Holder, Lock, State, outbox, troubles
-from alerter.systemd import notify
-from alerter.wiring import open_house
 from tests.conftest import HANG, SECRETS, SITE, SetClock, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
@@ -53,7 +53,12 @@ class Systemd:
         return sum(state in states.splitlines() for states in self.told)
 
     def status(self) -> str:
-        return [line for states in self.told for line in states.splitlines() if line.startswith("STATUS=")][-1]
+        return [
+            line
+            for states in self.told
+            for line in states.splitlines()
+            if line.startswith("STATUS=")
+        ][-1]
 
 
 @pytest.fixture
@@ -82,7 +87,9 @@ class Daemon:
 
 
 @pytest.fixture
-def path(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+def path(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Path:
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     path = write_config(wix, slack, mailbox, extra='[poll]\nevery = "1s"')
     path.write_text('include = "sites.d/*.toml"\n' + path.read_text())
@@ -120,7 +127,10 @@ async def test_systemd_hears_when_it_is_ready_how_it_stands_that_it_lives_and_wh
 ) -> None:
     async with running(path, systemd, WATCHDOG_USEC="200000"):
         await until(lambda: systemd.heard("WATCHDOG=1") >= 3)
-        assert systemd.told[0].splitlines() == ["READY=1", "STATUS=watching 1 sites, 0 deliveries waiting"]
+        assert systemd.told[0].splitlines() == [
+            "READY=1",
+            "STATUS=watching 1 sites, 0 deliveries waiting",
+        ]
         await until(lambda: len(wix.queries()) >= 2)
         slack.faults.always("chat.postMessage", Fault(status=503))
         wix.add(SITE, STALE)
@@ -131,7 +141,9 @@ async def test_systemd_hears_when_it_is_ready_how_it_stands_that_it_lives_and_wh
 
 
 @pytest.mark.slow
-async def test_an_outage_of_wix_is_no_reason_to_be_restarted(path: Path, systemd: Systemd, wix: EmbeddedWix) -> None:
+async def test_an_outage_of_wix_is_no_reason_to_be_restarted(
+    path: Path, systemd: Systemd, wix: EmbeddedWix
+) -> None:
     wix.faults.always("/query", Fault(status=503))
     async with running(path, systemd, WATCHDOG_USEC="200000") as daemon:
         await until(lambda: len(wix.queries()) >= 3)
@@ -163,7 +175,9 @@ async def test_a_daemon_that_waits_for_a_backfill_lives_and_takes_a_reload_for_l
             await until(lambda: systemd.heard("RELOADING=1") and len(wix.queries()) >= 1)
 
 
-async def signs_of_life(rounds: Rounds, config: Config, state: State, clock: SetClock, systemd: Systemd) -> int:
+async def signs_of_life(
+    rounds: Rounds, config: Config, state: State, clock: SetClock, systemd: Systemd
+) -> int:
     """How many signs of life three beats give to a watchdog with a short patience."""
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000"}
     systemd.told.clear()
@@ -176,7 +190,11 @@ async def signs_of_life(rounds: Rounds, config: Config, state: State, clock: Set
 
 
 async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
-    config: Config, state: State, clock: SetClock, systemd: Systemd, caplog: pytest.LogCaptureFixture
+    config: Config,
+    state: State,
+    clock: SetClock,
+    systemd: Systemd,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_house(config, state, clock) as house:
         rounds = Rounds(config, clock, house)
@@ -221,11 +239,19 @@ async def test_a_reload_adds_a_customer_whose_past_stays_quiet_and_loses_and_rep
         await until(lambda: daemon.logged("running: 2 sites, 3 receivers"))
         await until(lambda: len(slack.posts) == 2)
         with State.open(path.parent / "state.db", migrate=False) as state:
-            await until(lambda: state.value("SELECT covered_rating FROM sites WHERE site_id = ?", [OTHER]))
+            await until(
+                lambda: state.value("SELECT covered_rating FROM sites WHERE site_id = ?", [OTHER])
+            )
         wix.add(OTHER, {"content": {"rating": 1, "title": "Cold coffee"}})
-        await until(lambda: any(mail.recipients == ("barista@example.com",) for mail in mailbox.mails))
+        await until(
+            lambda: any(mail.recipients == ("barista@example.com",) for mail in mailbox.mails)
+        )
         await until(lambda: len(slack.posts) == 3)
-    assert [mail.text.count("Cold coffee") > 0 for mail in mailbox.mails if "barista" in mail.recipients[0]] == [True]
+    assert [
+        mail.text.count("Cold coffee") > 0
+        for mail in mailbox.mails
+        if "barista" in mail.recipients[0]
+    ] == [True]
     assert not [post for post in slack.posts if "Old" in post.text]
     assert len({str(post.metadata) for post in slack.posts}) == 3
     reloading = next(states for states in systemd.told if "RELOADING=1" in states)
@@ -247,7 +273,9 @@ async def test_one_fault_keeps_the_whole_old_config_and_is_told_until_a_reload_w
         await until(lambda: daemon.logged("the old one stays in force"))
         assert daemon.logged("sites.1.max_ratting: is not a known key")
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
-        assert mailbox.mails[0].subject == "alerter is in trouble: the changed config is not in force"
+        assert (
+            mailbox.mails[0].subject == "alerter is in trouble: the changed config is not in force"
+        )
         assert "sites.d/cafe.toml" in mailbox.mails[0].text
         await until(lambda: systemd.heard("READY=1") == 2)
         daemon.reload()  # nobody is told again
@@ -260,7 +288,10 @@ async def test_one_fault_keeps_the_whole_old_config_and_is_told_until_a_reload_w
         cafe.write_text(CAFE)
         daemon.reload()
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 3)
-    assert mailbox.mails[2].subject == "alerter: it is over; it was: the changed config is not in force"
+    assert (
+        mailbox.mails[2].subject
+        == "alerter: it is over; it was: the changed config is not in force"
+    )
     assert systemd.heard("RELOADING=1") == 3
 
 
@@ -285,7 +316,11 @@ async def test_what_needs_a_restart_says_so_and_stays_as_it_was_while_the_rest_i
 ) -> None:
     async with running(path, systemd) as daemon:
         await until(lambda: len(wix.queries()) >= 2)
-        text = path.read_text().replace('"state.db"', '"other.db"').replace(f'"{mailbox.host}"', '"127.0.0.2"')
+        text = (
+            path.read_text()
+            .replace('"state.db"', '"other.db"')
+            .replace(f'"{mailbox.host}"', '"127.0.0.2"')
+        )
         path.write_text(text.replace('password = "env:SMTP_PASSWORD"', 'password = "env:OTHER"'))
         (path.parent / "sites.d" / "cafe.toml").write_text(CAFE)
         daemon.reload()
@@ -312,7 +347,9 @@ async def test_a_reload_waits_for_the_message_in_hand_and_not_for_ever(
         daemon.reload()
         await until(lambda: systemd.heard("READY=1") == 2)
         begun, ended = (
-            [number for number, states in enumerate(systemd.told) if state in states.splitlines()][-1]
+            [number for number, states in enumerate(systemd.told) if state in states.splitlines()][
+                -1
+            ]
             for state in ("RELOADING=1", "READY=1")
         )
         assert any("WATCHDOG=1" in states for states in systemd.told[begun:ended])
@@ -322,7 +359,11 @@ async def test_a_reload_waits_for_the_message_in_hand_and_not_for_ever(
 
 @pytest.mark.slow
 async def test_a_stop_that_comes_while_it_reloads_waits_for_nothing_more_than_the_reload_did(
-    path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, caplog: pytest.LogCaptureFixture
+    path: Path,
+    systemd: Systemd,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """In one loop with the daemon: then the signal cannot come later than it should."""
     caplog.set_level("INFO")
@@ -373,7 +414,10 @@ async def test_webhooks_that_come_in_while_it_reloads_are_told_once(
                     daemon.reload()
                 await asyncio.sleep(0.4)
             await until(lambda: len(mailbox.mails) >= len(titles) <= len(slack.posts))
-    for told in ([mail.subject for mail in mailbox.mails], [post.text.splitlines()[0] for post in slack.posts]):
+    for told in (
+        [mail.subject for mail in mailbox.mails],
+        [post.text.splitlines()[0] for post in slack.posts],
+    ):
         assert sorted(re.findall(r"Stale \d+", " ".join(told))) == titles
 
 
@@ -385,10 +429,16 @@ async def test_a_key_that_no_signature_can_be_checked_with_keeps_the_old_config_
     path.write_text(good)
     async with running(path, systemd) as daemon:
         await until(lambda: len(wix.queries()) >= 2)
-        key = re.sub(r"(KEY-----\n.{27})...", r"\1AAA", Webhooks("").public_key)  # what only looks like one
-        path.write_text(re.sub(r"(?s)(public_key = ''').*?(''')", lambda found: found[1] + key + found[2], good))
+        key = re.sub(
+            r"(KEY-----\n.{27})...", r"\1AAA", Webhooks("").public_key
+        )  # what only looks like one
+        path.write_text(
+            re.sub(r"(?s)(public_key = ''').*?(''')", lambda found: found[1] + key + found[2], good)
+        )
         daemon.reload()
-        await until(lambda: daemon.logged("the changed config: apps.1.public_key: is not a public key"))
+        await until(
+            lambda: daemon.logged("the changed config: apps.1.public_key: is not a public key")
+        )
         await until(lambda: systemd.heard("READY=1") == 2)
         heard = len(wix.queries())
         await until(lambda: len(wix.queries()) > heard)
@@ -407,7 +457,12 @@ def cafe(path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_ends(
-    path: Path, cafe: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+    path: Path,
+    cafe: Path,
+    systemd: Systemd,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
 ) -> None:
     async with running(path, systemd) as daemon:
         await until(lambda: len(wix.queries()) >= 4)
@@ -422,7 +477,9 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
         slack.faults.clear()
         await until(lambda: slack.posts)
         with State.open(path.parent / "state.db", migrate=False) as state:
-            await until(lambda: not outbox.pending(state, ["email:owner", "slack:support"], Clock().now()))
+            await until(
+                lambda: not outbox.pending(state, ["email:owner", "slack:support"], Clock().now())
+            )
             assert not troubles.current(state)
     assert [mail.subject for mail in mailbox.mails[1:]] == [
         "alerter is in trouble: the reviews of Café cannot be read",
@@ -433,7 +490,11 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
 
 
 async def test_an_idle_round_is_for_debugging_and_one_that_finds_something_is_one_line(
-    config: Config, state: State, clock: SetClock, wix: EmbeddedWix, caplog: pytest.LogCaptureFixture
+    config: Config,
+    state: State,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_house(config, state, clock) as house:
         await house.poller.round(config.sites[0])

@@ -105,7 +105,11 @@ def test_a_clock_step_that_the_end_of_a_run_cuts_short_is_on_record() -> None:
 
 def test_trouble_of_a_template_is_none_of_its_service() -> None:
     what = "the template new.slack.json does not work, and the built-in one is used instead"
-    assert about(what, {}, ["slack"]) == about("template:new.slack.json", {}, []) == "template:new.slack.json"
+    assert (
+        about(what, {}, ["slack"])
+        == about("template:new.slack.json", {}, [])
+        == "template:new.slack.json"
+    )
 
 
 def test_a_seed_always_gives_the_same_history() -> None:
@@ -127,7 +131,18 @@ def test_a_failing_plan_shrinks_to_what_it_takes() -> None:
 def test_the_promises_hold_in_a_dozen_simulated_runs() -> None:
     # The order of sets is a part of what a seed decides, hence a process with a hash seed of its own.
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--short", "--seeds", _SEEDS, "--processes", "1", "--shrink", "30"],
+        [
+            sys.executable,
+            "-m",
+            "tests.simulation",
+            "--short",
+            "--seeds",
+            _SEEDS,
+            "--processes",
+            "1",
+            "--shrink",
+            "30",
+        ],
         cwd=_PROJECT,
         env=os.environ | {"PYTHONHASHSEED": "0"},
         capture_output=True,

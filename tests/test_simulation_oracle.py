@@ -290,21 +290,27 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rule", "scene"), BAD, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(BAD)])
+@pytest.mark.parametrize(
+    ("rule", "scene"), BAD, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(BAD)]
+)
 def test_a_rule_finds_what_breaks_it(rule: str, scene: Callable[[], Scene]) -> None:
     assert rule in scene().rules()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_flawless_alerter_passes(seed: int) -> None:
-    assert [str(violation) for violation in oracle.judge(Ideal(seed, days=2).play().history())] == []
+    assert [
+        str(violation) for violation in oracle.judge(Ideal(seed, days=2).play().history())
+    ] == []
 
 
 @pytest.mark.parametrize("part", ["mails", "slack"])
 def test_each_message_that_is_left_out_is_missed(part: str) -> None:
     history = Ideal(4, days=2).play().history()
     messages = getattr(history, part)
-    left_out = [one for one in messages if one.items and one.time < history.end - timedelta(hours=2)][::9]
+    left_out = [
+        one for one in messages if one.items and one.time < history.end - timedelta(hours=2)
+    ][::9]
 
     missed = [
         one for one in left_out
@@ -317,6 +323,10 @@ def test_each_message_that_is_left_out_is_missed(part: str) -> None:
 
 def test_every_rule_of_the_oracle_has_a_history_that_breaks_it() -> None:
     sources = Path(oracle.__file__).parent.glob("*.py")
-    rules = {rule for source in sources for rule in re.findall(r'Violation\(\s*"(\w+)"', source.read_text("utf-8"))}
+    rules = {
+        rule
+        for source in sources
+        for rule in re.findall(r'Violation\(\s*"(\w+)"', source.read_text("utf-8"))
+    }
 
     assert rules == {rule for rule, _ in BAD} == set(RULES)

@@ -20,13 +20,15 @@ from alerter.demo.faults import Fault, bomb, endless, redirect
 from alerter.demo.slack import EmbeddedSlack
 from alerter.errors import DeliveryError, Kind
 from alerter.models import Content, Form, Message
-from alerter.tell import slack_api
-from alerter.tell.slack import SlackNotifier, open_session
+from alerter.notify.slack import SlackNotifier, open_session
+from alerter.slack import api as slack_api
 from tests.conftest import CHANNEL, SCOPES, SECRETS, SetClock, look_through
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
 PERSON, DIRECT = "U0000000007", "D0000000007"
-BLOCKS = ({"type": "section", "text": {"type": "plain_text", "text": "Sehr trocken 🥐 *und* <zäh>"}},)
+BLOCKS = (
+    {"type": "section", "text": {"type": "plain_text", "text": "Sehr trocken 🥐 *und* <zäh>"}},
+)
 CONTENT = Content("Stale", "★☆☆☆☆ Stale &lt;!channel&gt;", blocks=BLOCKS)
 Make = Callable[..., SlackNotifier]
 
@@ -65,7 +67,9 @@ def message(clock: SetClock) -> Message:
     return Message(1, "9f2c@alerter", "support", Form.ALERT, (), clock.now())
 
 
-async def error_of(notifier: SlackNotifier, message: Message, content: Content = CONTENT) -> DeliveryError:
+async def error_of(
+    notifier: SlackNotifier, message: Message, content: Content = CONTENT
+) -> DeliveryError:
     """What sending fails with; the token stands nowhere in it."""
     with pytest.raises(DeliveryError) as caught:
         await notifier.send(message, content)
@@ -87,7 +91,10 @@ async def test_a_post_has_blocks_and_a_fallback_and_says_which_message_it_is(
     receipt = await notifier.send(message, CONTENT)
     (post,) = slack.posts
     assert (post.channel, post.text, post.blocks) == (CHANNEL, CONTENT.text, list(BLOCKS))
-    assert post.metadata == {"event_type": "alerter_message", "event_payload": {"message": "9f2c@alerter"}}
+    assert post.metadata == {
+        "event_type": "alerter_message",
+        "event_payload": {"message": "9f2c@alerter"},
+    }
     assert post.thread_ts is None
     assert (receipt.slack_channel, receipt.slack_ts) == (CHANNEL, post.ts)
     assert (receipt.to_left, receipt.refused) == ((), 0)
@@ -117,13 +124,17 @@ async def test_plain_text_is_posted_without_blocks(
     assert post.metadata is not None
 
 
-async def test_a_person_hears_by_direct_message(slack: EmbeddedSlack, make: Make, message: Message) -> None:
+async def test_a_person_hears_by_direct_message(
+    slack: EmbeddedSlack, make: Make, message: Message
+) -> None:
     receipt = await make(PERSON).send(message, CONTENT)
     assert [post.channel for post in slack.posts] == [DIRECT]
     assert receipt.slack_channel == DIRECT
 
 
-async def test_a_person_of_an_enterprise_grid_is_looked_for_as_any_other(slack: EmbeddedSlack, make: Make) -> None:
+async def test_a_person_of_an_enterprise_grid_is_looked_for_as_any_other(
+    slack: EmbeddedSlack, make: Make
+) -> None:
     person = "W0000000008"
     slack.add_user(person, "mina")
     slack.add_token(TOKEN, scopes=["chat:write", "im:read", "im:history"])
@@ -135,7 +146,9 @@ async def test_a_person_of_an_enterprise_grid_is_looked_for_as_any_other(slack: 
     assert "conversations.open" in methods(slack)
 
 
-async def test_a_closed_notifier_leaves_the_shared_session_open(make: Make, message: Message) -> None:
+async def test_a_closed_notifier_leaves_the_shared_session_open(
+    make: Make, message: Message
+) -> None:
     first, second = make(), make(PERSON)
     await first.close()
     await second.send(message, CONTENT)
@@ -192,23 +205,43 @@ async def test_what_a_refusal_in_an_answer_of_200_means(
 @pytest.mark.parametrize(
     ("fault", "kind", "in_doubt", "retry_after"),
     [
-        pytest.param(saying("ratelimited", 429, **{"Retry-After": "7"}), Kind.THROTTLED, False, 7.0, id="429 for 7 s"),
-        pytest.param(saying("ratelimited", 429), Kind.THROTTLED, False, None, id="429 for who knows"),
+        pytest.param(
+            saying("ratelimited", 429, **{"Retry-After": "7"}),
+            Kind.THROTTLED,
+            False,
+            7.0,
+            id="429 for 7 s",
+        ),
+        pytest.param(
+            saying("ratelimited", 429), Kind.THROTTLED, False, None, id="429 for who knows"
+        ),
         pytest.param(Fault(429, garble="html"), Kind.THROTTLED, False, None, id="429 in HTML"),
         pytest.param(Fault(500, garble="html"), Kind.TRANSIENT, True, None, id="500 in HTML"),
         pytest.param(Fault(502, garble="html"), Kind.TRANSIENT, True, None, id="502 in HTML"),
         pytest.param(saying("fatal_error", 500), Kind.TRANSIENT, True, None, id="500 in JSON"),
-        pytest.param(Fault(503, {"Retry-After": "5"}, body="{}"), Kind.THROTTLED, True, 5.0, id="503"),
+        pytest.param(
+            Fault(503, {"Retry-After": "5"}, body="{}"), Kind.THROTTLED, True, 5.0, id="503"
+        ),
         pytest.param(Fault(garble="html"), Kind.TRANSIENT, True, None, id="200 in HTML"),
         pytest.param(Fault(garble="truncate"), Kind.TRANSIENT, True, None, id="half of the JSON"),
-        pytest.param(Fault(500, body="<html>"), Kind.TRANSIENT, True, None, id="500 that says it were JSON"),
-        pytest.param(Fault(429, {"Retry-After": "4"}, body="slow"), Kind.THROTTLED, False, 4.0, id="429 no JSON"),
+        pytest.param(
+            Fault(500, body="<html>"), Kind.TRANSIENT, True, None, id="500 that says it were JSON"
+        ),
+        pytest.param(
+            Fault(429, {"Retry-After": "4"}, body="slow"),
+            Kind.THROTTLED,
+            False,
+            4.0,
+            id="429 no JSON",
+        ),
         pytest.param(Fault(body="[]"), Kind.TRANSIENT, True, None, id="an empty list"),
         pytest.param(Fault(body="[1]"), Kind.TRANSIENT, True, None, id="a list"),
         pytest.param(Fault(body="null"), Kind.TRANSIENT, True, None, id="null"),
         pytest.param(Fault(body='"ok"'), Kind.TRANSIENT, True, None, id="a word"),
         pytest.param(Fault(body="{}"), Kind.TRANSIENT, True, None, id="an empty object"),
-        pytest.param(Fault(drop="before"), Kind.TRANSIENT, True, None, id="hung up before the work"),
+        pytest.param(
+            Fault(drop="before"), Kind.TRANSIENT, True, None, id="hung up before the work"
+        ),
         pytest.param(Fault(drop="after"), Kind.TRANSIENT, True, None, id="hung up after the work"),
     ],
 )
@@ -307,7 +340,12 @@ def chatter(slack: EmbeddedSlack, clock: SetClock, posts: int) -> None:
     ids=["newest", "end of page 1", "page 2", "after the minutes around it"],
 )
 async def test_a_message_is_found_however_much_was_said_since(
-    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, clock: SetClock, posts_since: int, pages: int
+    slack: EmbeddedSlack,
+    notifier: SlackNotifier,
+    message: Message,
+    clock: SetClock,
+    posts_since: int,
+    pages: int,
 ) -> None:
     sent = await notifier.send(message, CONTENT)
     chatter(slack, clock, posts_since)
@@ -337,11 +375,15 @@ async def test_a_message_is_looked_for_to_the_end_and_no_further_than_a_day_befo
     assert methods(slack).count("conversations.history") == 3
 
 
-async def test_a_channel_with_nothing_in_it_holds_no_message(notifier: SlackNotifier, message: Message) -> None:
+async def test_a_channel_with_nothing_in_it_holds_no_message(
+    notifier: SlackNotifier, message: Message
+) -> None:
     assert await look_through(notifier, message) is None
 
 
-async def test_a_direct_message_is_found(slack: EmbeddedSlack, make: Make, message: Message) -> None:
+async def test_a_direct_message_is_found(
+    slack: EmbeddedSlack, make: Make, message: Message
+) -> None:
     notifier = make(PERSON)
     sent = await notifier.send(message, CONTENT)
     found = await look_through(notifier, message)
@@ -371,7 +413,9 @@ async def test_without_the_scope_nothing_is_found_and_the_log_says_which_is_miss
     notifier = make(channel)
     await notifier.send(message, CONTENT)
     assert await look_through(notifier, message) is None
-    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    (line,) = [
+        record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
+    ]
     assert 'receiver "support"' in line
     assert "may be posted twice" in line
 
@@ -479,20 +523,36 @@ UNSEEN = "`alerter check` cannot see whether the channel is there"
     ("receiver", "private", "granted", "lines"),
     [
         (CHANNEL, False, "chat:write channels:read", [f"without channels:history {TWICE}"]),
-        (CHANNEL, True, "chat:write groups:read channels:history", [f"without groups:history {TWICE}"]),
+        (
+            CHANNEL,
+            True,
+            "chat:write groups:read channels:history",
+            [f"without groups:history {TWICE}"],
+        ),
         (
             CHANNEL,
             False,
             "chat:write",
-            [f"without channels:read or groups:read {UNSEEN}", f"without channels:history or groups:history {TWICE}"],
+            [
+                f"without channels:read or groups:read {UNSEEN}",
+                f"without channels:history or groups:history {TWICE}",
+            ],
         ),
-        (CHANNEL, False, "chat:write channels:history", [f"without channels:read or groups:read {UNSEEN}"]),
+        (
+            CHANNEL,
+            False,
+            "chat:write channels:history",
+            [f"without channels:read or groups:read {UNSEEN}"],
+        ),
         (PERSON, False, "chat:write im:write im:read", [f"without im:history {TWICE}"]),
         (
             PERSON,
             False,
             "chat:write im:history",
-            [f"without im:read {UNSEEN}", f"without im:write {TWICE.replace('message', 'message to a person')}"],
+            [
+                f"without im:read {UNSEEN}",
+                f"without im:write {TWICE.replace('message', 'message to a person')}",
+            ],
         ),
     ],
     ids=["no history", "private", "only to post", "cannot look", "a person", "a person, unseen"],
@@ -505,7 +565,9 @@ async def test_checking_says_of_each_scope_that_is_missing_what_it_costs(
     first, *others = await make(receiver).check()
     assert first.ok
     assert ("may not look at" in first.text) == any(UNSEEN in line for line in lines)
-    assert [each.text for each in others] == [f"slack: {line}; grant it to the app" for line in lines]
+    assert [each.text for each in others] == [
+        f"slack: {line}; grant it to the app" for line in lines
+    ]
     assert all(each.ok and each.warning for each in others)
 
 
@@ -533,7 +595,9 @@ async def test_checking_a_slack_that_is_out_of_reach_is_no_traceback(
     assert "cannot be reached" in finding.text
 
 
-async def test_checking_a_person_opens_the_conversation_and_says_nothing(slack: EmbeddedSlack, make: Make) -> None:
+async def test_checking_a_person_opens_the_conversation_and_says_nothing(
+    slack: EmbeddedSlack, make: Make
+) -> None:
     slack.add_token(TOKEN, scopes=(*SCOPES, "im:read"))
     (finding,) = await make(PERSON).check()
     assert (finding.ok, finding.warning) == (True, False)
@@ -572,13 +636,21 @@ async def test_checking_says_beforehand_what_may_come_to_be_posted_twice(
 
 
 async def test_the_token_is_never_logged(
-    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, caplog: pytest.LogCaptureFixture
+    slack: EmbeddedSlack,
+    notifier: SlackNotifier,
+    message: Message,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     await notifier.send(message, CONTENT)
     await look_through(notifier, message)
     await notifier.check()
-    faults: list[Any] = [saying("invalid_auth"), Fault(500, garble="html"), Fault(drop="before"), Fault(garble="html")]
+    faults: list[Any] = [
+        saying("invalid_auth"),
+        Fault(500, garble="html"),
+        Fault(drop="before"),
+        Fault(garble="html"),
+    ]
     for fault in faults:
         slack.faults.add("chat.postMessage", fault)
         await error_of(notifier, message)
@@ -587,7 +659,9 @@ async def test_the_token_is_never_logged(
     assert TOKEN not in caplog.text
 
 
-@pytest.mark.parametrize("fault", [bomb(200_000_000), endless()], ids=["a compressed bomb", "an answer without end"])
+@pytest.mark.parametrize(
+    "fault", [bomb(200_000_000), endless()], ids=["a compressed bomb", "an answer without end"]
+)
 async def test_an_answer_of_any_size_takes_little_memory(
     slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, fault: Fault
 ) -> None:

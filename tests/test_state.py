@@ -73,13 +73,17 @@ def change(path: Path, sql: str) -> None:
 
 def schema(path: Path) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path)) as conn:
-        return conn.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").fetchall()
+        return conn.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+        ).fetchall()
 
 
 # Privacy
 
 
-def test_nobody_else_may_read_the_state_file_nor_what_lies_beside_it(tmp_path: Path, wide_umask: None) -> None:
+def test_nobody_else_may_read_the_state_file_nor_what_lies_beside_it(
+    tmp_path: Path, wide_umask: None
+) -> None:
     path = tmp_path / "state.db"
     with Lock(path) as lock, State.open(path, migrate=True) as state:
         lock.acquire(Holder.RUN)
@@ -98,7 +102,9 @@ def test_a_state_file_that_others_could_read_is_made_private(path: Path) -> None
     assert mode(path) == 0o600
 
 
-def test_reading_beside_nobody_leaves_nothing_that_others_could_read(path: Path, wide_umask: None) -> None:
+def test_reading_beside_nobody_leaves_nothing_that_others_could_read(
+    path: Path, wide_umask: None
+) -> None:
     with reading(path):
         pass
     assert {mode(each) for each in path.parent.iterdir()} == {0o600}
@@ -151,8 +157,14 @@ REFUSED = {
     "no database": (no_database, "is not a state file; name another one in `state`"),
     "a short text": (a_short_text, "is not a state file"),
     "another program's": (of_another_program, "is a database, but not a state file of alerter"),
-    "a newer version's": (of_a_newer_version, "was written by a newer alerter; install that version again"),
-    "corrupt": (corrupt_in_the_middle, "is corrupt .*restore a backup, or move it away to start anew"),
+    "a newer version's": (
+        of_a_newer_version,
+        "was written by a newer alerter; install that version again",
+    ),
+    "corrupt": (
+        corrupt_in_the_middle,
+        "is corrupt .*restore a backup, or move it away to start anew",
+    ),
     "cut off": (cut_off, "malformed"),
 }
 
@@ -173,7 +185,9 @@ def test_a_file_that_is_refused_stays_as_it_is(
 
 
 @pytest.mark.parametrize(
-    "spoil", [no_database, of_another_program, of_a_newer_version, cut_off], ids=lambda spoil: spoil.__name__
+    "spoil",
+    [no_database, of_another_program, of_a_newer_version, cut_off],
+    ids=lambda spoil: spoil.__name__,
 )
 def test_reading_refuses_the_same_files(path: Path, spoil: Callable[[Path], None]) -> None:
     spoil(path)
@@ -183,7 +197,9 @@ def test_reading_refuses_the_same_files(path: Path, spoil: Callable[[Path], None
     assert path.read_bytes() == before
 
 
-def test_an_older_version_is_brought_up_to_date_by_the_daemon_only(path: Path, a_later_version: None) -> None:
+def test_an_older_version_is_brought_up_to_date_by_the_daemon_only(
+    path: Path, a_later_version: None
+) -> None:
     before = path.read_bytes()
     for look in (lambda: State.open(path, migrate=False), lambda: State.read(path)):
         with pytest.raises(StateError, match="is of an older version; restart the service"):
@@ -218,20 +234,26 @@ def test_an_empty_file_is_no_state_file_yet(tmp_path: Path) -> None:
         assert scopes(state) == []
 
 
-def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_table(tmp_path: Path) -> None:
+def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_table(
+    tmp_path: Path,
+) -> None:
     change(tmp_path / "state.db", "PRAGMA journal_mode = WAL")
     with State.open(tmp_path / "state.db", migrate=True) as state:
         assert scopes(state) == []
 
 
-def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migration(tmp_path: Path) -> None:
+def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migration(
+    tmp_path: Path,
+) -> None:
     with closing(Database(tmp_path / "state.db")) as db:
         migrations.ensure_migrations_table(db)
     with State.open(tmp_path / "state.db", migrate=True) as state:
         assert scopes(state) == []
 
 
-def test_a_state_file_is_made_though_an_earlier_start_died_while_it_wrote_its_first_page(tmp_path: Path) -> None:
+def test_a_state_file_is_made_though_an_earlier_start_died_while_it_wrote_its_first_page(
+    tmp_path: Path,
+) -> None:
     with closing(sqlite3.connect(tmp_path / "dying.db", isolation_level=None)) as dying:
         dying.execute("PRAGMA cache_size = 1")  # pages are written before the commit
         dying.execute("BEGIN")
@@ -258,7 +280,9 @@ def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
 # Schema
 
 
-def test_a_migrated_state_file_is_like_a_fresh_one(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_migrated_state_file_is_like_a_fresh_one(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     old, fresh = tmp_path / "old.db", tmp_path / "fresh.db"
     State.open(old, migrate=True).close()
     request.getfixturevalue("a_later_version")
@@ -275,7 +299,9 @@ def test_opening_again_changes_nothing(path: Path) -> None:
 
 
 def test_every_table_is_strict(state: State) -> None:
-    tables = state.rows("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE '%sqlite%'")
+    tables = state.rows(
+        "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE '%sqlite%'"
+    )
     assert {"sites", "reviews", "alerts", "deliveries", "messages", "blocks", "products"} <= {
         row["name"] for row in tables
     }
@@ -284,7 +310,9 @@ def test_every_table_is_strict(state: State) -> None:
 
 def test_a_text_is_no_moment(state: State) -> None:
     with pytest.raises(StateError, match="cannot store TEXT value in INTEGER column"):
-        state.execute("INSERT INTO troubles (scope, since, reason) VALUES ('site:x', 'yesterday', 'r')")
+        state.execute(
+            "INSERT INTO troubles (scope, since, reason) VALUES ('site:x', 'yesterday', 'r')"
+        )
 
 
 def test_a_delivery_needs_its_alert(state: State) -> None:
@@ -297,7 +325,9 @@ def test_a_delivery_needs_its_alert(state: State) -> None:
 
 def test_power_may_fail_after_a_commit(state: State) -> None:
     assert state.value("PRAGMA journal_mode") == "wal"
-    assert state.value("PRAGMA synchronous") == 2, "FULL: https://www.sqlite.org/pragma.html#pragma_synchronous"
+    assert state.value("PRAGMA synchronous") == 2, (
+        "FULL: https://www.sqlite.org/pragma.html#pragma_synchronous"
+    )
 
 
 # Transactions
@@ -341,7 +371,9 @@ def test_a_refused_change_takes_the_whole_transaction_back(state: State) -> None
 
 
 def test_a_transaction_waits_while_another_process_writes(state: State) -> None:
-    with closing(sqlite3.connect(state.path, check_same_thread=False, isolation_level=None)) as other:
+    with closing(
+        sqlite3.connect(state.path, check_same_thread=False, isolation_level=None)
+    ) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute(TROUBLE, ["site:1", "r"])
         done = threading.Timer(0.2, other.commit)
@@ -381,7 +413,9 @@ def test_a_reader_sees_what_is_committed_while_the_daemon_writes(state: State) -
             assert scopes(reader) == ["site:1"]
 
 
-def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(state: State, path: Path) -> None:
+def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(
+    state: State, path: Path
+) -> None:
     state.execute(TROUBLE, ["site:a", "r"])
     assert state.note("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:a'") == 1
     assert state.note("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:b'") == 0
@@ -390,7 +424,9 @@ def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(state: 
         assert other.value("SELECT reason FROM troubles") == "noted"
 
 
-def test_a_relaxed_transaction_does_not_wait_for_the_disk_and_what_comes_after_it_does(state: State) -> None:
+def test_a_relaxed_transaction_does_not_wait_for_the_disk_and_what_comes_after_it_does(
+    state: State,
+) -> None:
     normal, full = 1, 2
     with state.transaction(relaxed=True):
         state.execute(TROUBLE, ["site:a", "r"])
@@ -484,7 +520,10 @@ def test_a_state_file_that_is_replaced_is_not_in_place_any_more(tmp_path: Path) 
 
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    with Lock(tmp_path / "none" / "state.db") as lock, pytest.raises(StateError, match=r"state\.db\.lock"):
+    with (
+        Lock(tmp_path / "none" / "state.db") as lock,
+        pytest.raises(StateError, match=r"state\.db\.lock"),
+    ):
         lock.acquire(Holder.RUN)
 
 
@@ -538,10 +577,15 @@ sys.stdin.read()
 """
 
 
-def test_a_process_that_is_killed_leaves_its_lock_free_and_what_it_committed(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_leaves_its_lock_free_and_what_it_committed(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "state.db"
     victim = subprocess.Popen(
-        [sys.executable, "-c", VICTIM, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", VICTIM, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with victim, Lock(path) as lock:
         try:

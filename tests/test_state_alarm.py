@@ -13,9 +13,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
+from alerter.notify.state_failure import AlarmRecord, StateAlarm
+from alerter.service.runtime import House, open_house, open_outlets
 from alerter.store import State
-from alerter.tell.state_alarm import AlarmRecord, StateAlarm
-from alerter.wiring import House, open_house, open_outlets
 from tests.conftest import CHANNEL, OWNER, SECRETS, SetClock
 
 BEGUN = "alerter is in trouble: the state file cannot be written"
@@ -41,7 +41,8 @@ def full(state: State) -> Iterator[None]:
 def fill(state: State) -> None:
     with state.transaction():
         state.execute(
-            "INSERT INTO products (site_id, entity_id, name, asked_at) VALUES ('s', 'e', ?, 0)", ["x" * 99999]
+            "INSERT INTO products (site_id, entity_id, name, asked_at) VALUES ('s', 'e', ?, 0)",
+            ["x" * 99999],
         )
 
 
@@ -122,7 +123,11 @@ async def test_a_look_that_writes_nothing_does_not_end_it(
 
 
 async def test_who_is_not_marked_is_notified_where_those_who_are_cannot_be_reached(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    clock: SetClock,
 ) -> None:
     two = (
         f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from alerter import status
+from alerter.commands import status
+from alerter.commands.status import Standing
 from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Known, Receipt, Status
-from alerter.status import Standing
 from alerter.store import State, blocks, messages, outbox, reviews
 from alerter.store import troubles as store_troubles
 from alerter.store.reviews import Raised
@@ -72,7 +72,9 @@ def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1")
         Grouping.BURST,
     )
     with state.transaction():
-        reviews.put_reviews(state, SITE, [Known(review(review_id), Status.OPEN, clock.now())], clock.now())
+        reviews.put_reviews(
+            state, SITE, [Known(review(review_id), Status.OPEN, clock.now())], clock.now()
+        )
         reviews.raise_alerts(state, [raised], clock.now())
     return int(state.value("SELECT max(id) FROM alerts"))
 
@@ -92,7 +94,9 @@ def troubles(standing: Standing) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["an empty state file", "no state file"])
-def test_a_site_that_was_never_read_is_trouble(config: Config, state: State, clock: SetClock, *, there: bool) -> None:
+def test_a_site_that_was_never_read_is_trouble(
+    config: Config, state: State, clock: SetClock, *, there: bool
+) -> None:
     standing = status.standing(config, state if there else None, clock.now())
     assert troubles(standing) == {"Corner Bakery": "never read yet", "Café": "never read yet"}
     assert standing.deliveries == {"pending": 0, "sent": 0, "failed": 0, "cancelled": 0}
@@ -105,7 +109,9 @@ def test_sites_that_were_read_lately_need_nobody(stand: Stand) -> None:
     assert not stand().needs_a_person
 
 
-def test_a_site_is_trouble_once_it_was_not_read_for_trouble_after(stand: Stand, state: State, clock: SetClock) -> None:
+def test_a_site_is_trouble_once_it_was_not_read_for_trouble_after(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     clock.advance(minutes=13)
     reviews.succeeded(state, CAFE, clock.now(), sees_private=True)
     assert not stand().needs_a_person
@@ -137,16 +143,25 @@ def test_a_site_that_refuses_us_is_trouble_though_it_was_read_lately(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401: the key is not valid")
-    assert troubles(stand()) == {"Corner Bakery": None, "Café": "Wix answered 401: the key is not valid"}
+    assert troubles(stand()) == {
+        "Corner Bakery": None,
+        "Café": "Wix answered 401: the key is not valid",
+    }
     assert stand().needs_a_person
 
 
-def test_a_site_that_refused_us_from_the_beginning_says_why(config: Config, state: State, clock: SetClock) -> None:
+def test_a_site_that_refused_us_from_the_beginning_says_why(
+    config: Config, state: State, clock: SetClock
+) -> None:
     begin(state, SITE, clock.now(), "Wix answered 403")
-    assert troubles(status.standing(config, state, clock.now()))["Corner Bakery"] == "Wix answered 403"
+    assert (
+        troubles(status.standing(config, state, clock.now()))["Corner Bakery"] == "Wix answered 403"
+    )
 
 
-def test_trouble_is_over_once_the_site_is_read_again(stand: Stand, state: State, clock: SetClock) -> None:
+def test_trouble_is_over_once_the_site_is_read_again(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
     with state.transaction():
         store_troubles.delete(state, f"site:{CAFE}")
@@ -154,14 +169,23 @@ def test_trouble_is_over_once_the_site_is_read_again(stand: Stand, state: State,
     assert not stand().needs_a_person
 
 
-def test_a_site_that_shows_published_reviews_only_is_told_apart(stand: Stand, state: State, clock: SetClock) -> None:
+def test_a_site_that_shows_published_reviews_only_is_told_apart(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     reviews.succeeded(state, CAFE, clock.now(), sees_private=False)
     assert [site["published_only"] for site in stand().sites] == [False, True]
 
 
-def test_unanswered_reviews_are_counted_and_need_nobody(stand: Stand, state: State, clock: SetClock) -> None:
+def test_unanswered_reviews_are_counted_and_need_nobody(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     for number in range(3):
-        send(state, clock, "email:owner", [alert(state, clock, "email:owner", review_id=f"r{number}")])
+        send(
+            state,
+            clock,
+            "email:owner",
+            [alert(state, clock, "email:owner", review_id=f"r{number}")],
+        )
     records = [Known(review("r0"), Status.CLOSED), Known(review("old"), Status.BASELINE)]
     reviews.put_reviews(state, SITE, records, clock.now())
     clock.advance(minutes=10)
@@ -169,7 +193,9 @@ def test_unanswered_reviews_are_counted_and_need_nobody(stand: Stand, state: Sta
     assert not stand().needs_a_person
 
 
-def test_deliveries_are_counted_by_receiver_and_in_all(stand: Stand, state: State, clock: SetClock) -> None:
+def test_deliveries_are_counted_by_receiver_and_in_all(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     first = alert(state, clock, "email:owner", "slack:support", review_id="r1")
     second = alert(state, clock, "email:owner", "slack:support", review_id="r2")
     send(state, clock, "email:owner", [first])
@@ -200,21 +226,28 @@ def test_failed_deliveries_of_a_receiver_that_was_renamed_are_not_forgotten(
     assert stand().needs_a_person
 
 
-def test_pending_deliveries_need_nobody_and_the_oldest_is_told(stand: Stand, state: State, clock: SetClock) -> None:
+def test_pending_deliveries_need_nobody_and_the_oldest_is_told(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     assert stand().oldest_pending is None
     first = alert(state, clock, "email:owner", review_id="r1")
     clock.advance(minutes=5)
     alert(state, clock, "email:owner", review_id="r2")
     assert stand().oldest_pending == "2026-11-24T12:02:00Z"
-    assert "the oldest pending delivery has waited since 5 min ago" in status.as_text(stand(), clock.now())
+    assert "the oldest pending delivery has waited since 5 min ago" in status.as_text(
+        stand(), clock.now()
+    )
     send(state, clock, "email:owner", [first])
     assert stand().oldest_pending == "2026-11-24T12:07:00Z"
     assert not stand().needs_a_person
 
 
-def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(stand: Stand, state: State, clock: SetClock) -> None:
+def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
     held = Raised(
-        Alert(f"new:{SITE}:r1", AlertKind.NEW, SITE, "r1"), [("email:owner", clock.now() + timedelta(hours=8))]
+        Alert(f"new:{SITE}:r1", AlertKind.NEW, SITE, "r1"),
+        [("email:owner", clock.now() + timedelta(hours=8))],
     )
     with state.transaction():
         reviews.raise_alerts(state, [held], clock.now())
@@ -241,19 +274,31 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
     assert stand().parked == [shown | what]
     assert stand().needs_a_person
     text = status.as_text(stand(), clock.now())
-    assert re.search(rf"parked: {shown['scope']} since .*: channel_not_found; mend it, then `alerter retry`", text)
+    assert re.search(
+        rf"parked: {shown['scope']} since .*: channel_not_found; mend it, then `alerter retry`",
+        text,
+    )
 
 
-def test_a_service_that_asked_to_wait_needs_nobody(stand: Stand, state: State, clock: SetClock) -> None:
-    blocks.hold_back(state, "service:slack", clock.now(), clock.now() + timedelta(minutes=1), "ratelimited")
+def test_a_service_that_asked_to_wait_needs_nobody(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
+    blocks.hold_back(
+        state, "service:slack", clock.now(), clock.now() + timedelta(minutes=1), "ratelimited"
+    )
     assert stand().parked == []
     assert not stand().needs_a_person
 
 
-def test_a_site_that_was_renamed_is_the_same_site(state: State, clock: SetClock, tmp_path: Path, stand: Stand) -> None:
+def test_a_site_that_was_renamed_is_the_same_site(
+    state: State, clock: SetClock, tmp_path: Path, stand: Stand
+) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.replace("Corner Bakery", "The Bakery"))
     renamed = load_config(tmp_path / "config.toml", {}, secrets=False)
-    assert troubles(status.standing(renamed, state, clock.now())) == {"The Bakery": None, "Café": None}
+    assert troubles(status.standing(renamed, state, clock.now())) == {
+        "The Bakery": None,
+        "Café": None,
+    }
 
 
 def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: SetClock) -> None:
@@ -262,8 +307,18 @@ def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: Set
     told = json.loads(status.as_json(stand()))
     names = ("name", "site_id", "last_success", "trouble")
     assert [{name: site[name] for name in names} for site in told["sites"]] == [
-        {"name": "Corner Bakery", "site_id": SITE, "last_success": "2026-11-24T12:00:00Z", "trouble": None},
-        {"name": "Café", "site_id": CAFE, "last_success": "2026-11-24T12:00:00Z", "trouble": "Wix answered 401"},
+        {
+            "name": "Corner Bakery",
+            "site_id": SITE,
+            "last_success": "2026-11-24T12:00:00Z",
+            "trouble": None,
+        },
+        {
+            "name": "Café",
+            "site_id": CAFE,
+            "last_success": "2026-11-24T12:00:00Z",
+            "trouble": "Wix answered 401",
+        },
     ]
     assert {name: told["deliveries"][name] for name in ("pending", "sent", "failed")} == {
         "pending": 1,
@@ -304,4 +359,6 @@ def test_a_time_is_told_in_a_unit_that_says_enough(
 ) -> None:
     reviews.succeeded(state, SITE, clock.now(), sees_private=True)
     clock.advance(**span)
-    assert f"Corner Bakery  {text} " in status.as_text(status.standing(config, state, clock.now()), clock.now())
+    assert f"Corner Bakery  {text} " in status.as_text(
+        status.standing(config, state, clock.now()), clock.now()
+    )

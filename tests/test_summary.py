@@ -12,19 +12,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerter.config import Config, load_config
-from alerter.config_fields import At
-from alerter.daemon import serve
+from alerter.config.fields import At
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Entry, Form, Message, Product
+from alerter.render.renderer import Renderer
+from alerter.service.daemon import serve
+from alerter.service.runtime import open_house
 from alerter.store import State
 from alerter.store.summaries import LowRated
 from alerter.summary import figures, last_period
-from alerter.tell.render import Renderer
-from alerter.wiring import open_house
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 from tests.test_render import HOSTILE, Page, one_line, words
 
@@ -58,7 +58,13 @@ def utc(text: str) -> datetime:
         (DAILY, "2026-11-25T12:00", "2026-11-25", "2026-11-24T08:00", "2026-11-25T08:00"),
         (DAILY, "2026-11-25T07:00", "2026-11-24", "2026-11-23T08:00", "2026-11-24T08:00"),
         (At(time(0, 30)), "2026-11-24T23:30", "2026-11-25", "2026-11-23T23:30", "2026-11-24T23:30"),
-        (At(time(9), weekday=4), "2027-01-01T09:00", "2026-W53", "2026-12-25T08:00", "2027-01-01T08:00"),
+        (
+            At(time(9), weekday=4),
+            "2027-01-01T09:00",
+            "2026-W53",
+            "2026-12-25T08:00",
+            "2027-01-01T08:00",
+        ),
         (MONDAY, "2026-03-30T12:00", "2026-W14", "2026-03-23T08:00", "2026-03-30T07:00"),
         (MONDAY, "2026-10-26T12:00", "2026-W44", "2026-10-19T07:00", "2026-10-26T08:00"),
         (NIGHTLY, "2026-03-29T01:29", "2026-03-28", "2026-03-27T01:30", "2026-03-28T01:30"),
@@ -93,7 +99,9 @@ def test_a_period_goes_from_one_wall_clock_time_to_the_next(
 
 def test_every_period_of_a_year_comes_once_and_begins_where_the_one_before_ended() -> None:
     start = utc("2026-01-05T12:00")
-    hours = (last_period(NIGHTLY, start + timedelta(hours=hour), BERLIN) for hour in range(366 * 24))
+    hours = (
+        last_period(NIGHTLY, start + timedelta(hours=hour), BERLIN) for hour in range(366 * 24)
+    )
     periods = list(dict.fromkeys(hours))
     assert len(periods) == len({period.name for period in periods}) == 367
     assert all(one.until == other.since for one, other in itertools.pairwise(periods))
@@ -123,15 +131,23 @@ def test_figures_count_stars_products_answers_and_what_is_open() -> None:
 
 
 def test_what_has_no_name_is_called_by_its_id_and_what_has_no_product_the_site() -> None:
-    nameless = [LowRated(1, DUE, "p-9", Product(), False, None), LowRated(1, DUE, None, Product(), False, None)]
-    assert [each["what"] for each in figures(nameless, [], [], None)["products"]] == ["product p-9", "the site"]
+    nameless = [
+        LowRated(1, DUE, "p-9", Product(), False, None),
+        LowRated(1, DUE, None, Product(), False, None),
+    ]
+    assert [each["what"] for each in figures(nameless, [], [], None)["products"]] == [
+        "product p-9",
+        "the site",
+    ]
 
 
 # From Wix to people
 
 
 @pytest.fixture
-def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+def load(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Load:
     """A config of two sites; the owner hears of both of them, support of the bakery alone, both by email."""
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     people = (
@@ -167,7 +183,11 @@ async def once(config: Config, clock: SetClock) -> bool:
 
 
 def summaries_in(mailbox: Mailbox, address: str = OWNER) -> list[Mail]:
-    return [mail for mail in mailbox.mails if mail.subject.startswith("Weekly") and address in mail.recipients]
+    return [
+        mail
+        for mail in mailbox.mails
+        if mail.subject.startswith("Weekly") and address in mail.recipients
+    ]
 
 
 def subjects(mails: list[Mail]) -> list[str]:
@@ -194,7 +214,9 @@ async def test_a_summary_tells_each_receiver_of_its_own_sites(
     assert await once(config, clock)
     assert await once(config, clock)
 
-    assert subjects(summaries_in(mailbox)) == ["Weekly: 4 low-rated reviews, 4 still open (Corner Bakery, Patisserie)"]
+    assert subjects(summaries_in(mailbox)) == [
+        "Weekly: 4 low-rated reviews, 4 still open (Corner Bakery, Patisserie)"
+    ]
     (mail,) = summaries_in(mailbox)
     assert "16 November 2026, 09:00 to 23 November 2026, 09:00" in mail.text
     assert "4 low-rated reviews, 40% of all 10." in mail.text
@@ -202,7 +224,10 @@ async def test_a_summary_tells_each_receiver_of_its_own_sites(
     assert "Croissant box (Corner Bakery)  ████████████ 3" in mail.text
     assert "product c7 (Patisserie)" in mail.text
     assert "Three or more within seven days" in mail.text
-    assert f"★★☆☆☆  Croissant box, for 1 d 12 h: https://www.wix.com/dashboard/{SITE}/reviews/pending" in mail.text
+    assert (
+        f"★★☆☆☆  Croissant box, for 1 d 12 h: https://www.wix.com/dashboard/{SITE}/reviews/pending"
+        in mail.text
+    )
     (told,) = summaries_in(mailbox, SUPPORT)
     assert told.subject == "Weekly: 3 low-rated reviews, 4 still open (Corner Bakery)"
     assert "33% of all 9." in told.text
@@ -215,7 +240,8 @@ async def test_a_summary_is_told_on_slack_too(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
 ) -> None:
     config = load(
-        WEEKLY.replace('"owner", "support"', '"team"'), f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
+        WEEKLY.replace('"owner", "support"', '"team"'),
+        f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n',
     )
     for days in (1.5, 2, 2.5):
         wix.add(SITE, bad(days))
@@ -238,7 +264,9 @@ async def test_a_summary_holds_nothing_that_a_customer_wrote(
     assert await once(config, clock)
     assert summaries_in(mailbox)
     with State.open(config.state, migrate=False) as state:
-        detail = state.value("SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-11-23T09:00'")
+        detail = state.value(
+            "SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-11-23T09:00'"
+        )
     for words_of_the_customer in ("Stale", "stone", "Robin"):
         assert words_of_the_customer not in detail
         assert words_of_the_customer not in summaries_in(mailbox)[-1].text
@@ -318,7 +346,9 @@ async def test_what_was_missed_while_down_is_told_once_and_only_the_newest(
     clock.step(days=24)
     for _ in range(3):
         assert await once(config, clock)
-    assert subjects(summaries_in(mailbox)) == ["Weekly: no low-rated reviews (Corner Bakery, Patisserie)"]
+    assert subjects(summaries_in(mailbox)) == [
+        "Weekly: no low-rated reviews (Corner Bakery, Patisserie)"
+    ]
     assert "7 December 2026, 09:00 to 14 December 2026, 09:00" in summaries_in(mailbox)[-1].text
     assert len(summaries_in(mailbox, SUPPORT)) == 1
 
@@ -399,7 +429,9 @@ async def test_what_is_rejected_or_gone_does_not_count(
     wix.delete(SITE, gone["id"])
     clock.step(hours=24)
     assert await once(config, clock)
-    assert subjects(summaries_in(mailbox)) == ["Weekly: 1 low-rated review, 1 still open (Corner Bakery, Patisserie)"]
+    assert subjects(summaries_in(mailbox)) == [
+        "Weekly: 1 low-rated review, 1 still open (Corner Bakery, Patisserie)"
+    ]
     assert "1 low-rated review, 100% of all 1." in summaries_in(mailbox)[0].text
 
 
@@ -427,10 +459,18 @@ async def test_a_summary_that_is_refused_for_good_is_told_as_trouble(
     clock.step(days=2)
     await once(config, clock)
     await once(config, clock)
-    assert sum("refused for good" in mail.subject and "summary:Weekly" in mail.text for mail in mailbox.mails) == 1
+    assert (
+        sum(
+            "refused for good" in mail.subject and "summary:Weekly" in mail.text
+            for mail in mailbox.mails
+        )
+        == 1
+    )
 
 
-async def test_a_summary_that_cannot_be_written_now_is_raised_by_a_later_round(load: Load, clock: SetClock) -> None:
+async def test_a_summary_that_cannot_be_written_now_is_raised_by_a_later_round(
+    load: Load, clock: SetClock
+) -> None:
     config = load()
     assert await once(config, clock)
     clock.step(days=2)
@@ -486,7 +526,9 @@ def many(name: str) -> dict[str, Any]:
     return figures([*lows(name, 30)], [*lows(name, 3)] * 3, [*lows(name, 30)], 90)
 
 
-@pytest.mark.parametrize("name", [*HOSTILE.values(), "x" * 200, "😀" * 200], ids=[*HOSTILE, "the longest", "all emoji"])
+@pytest.mark.parametrize(
+    "name", [*HOSTILE.values(), "x" * 200, "😀" * 200], ids=[*HOSTILE, "the longest", "all emoji"]
+)
 def test_a_products_name_stays_text_and_within_limits(name: str) -> None:
     renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
     harmless, message = summary_message(many("bread")), summary_message(many(name))

@@ -46,7 +46,10 @@ def test_every_package_is_pinned_with_its_hashes_and_no_source(lock: Path) -> No
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
-        (LOCKS[0], PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["web"]),
+        (
+            LOCKS[0],
+            PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["web"],
+        ),
         (LOCKS[1], PROJECT["build-system"]["requires"]),
     ],
     ids=[lock.name for lock in LOCKS],
@@ -60,17 +63,25 @@ def test_the_lock_holds_what_the_project_asks_for(lock: Path, wanted: list[str])
 
 
 def test_the_image_installs_by_hash_or_from_what_it_has() -> None:
-    commands = re.findall(r"pip (?:install|download|wheel) [^&\n]*", DOCKERFILE.replace("\\\n", " "))
+    commands = re.findall(
+        r"pip (?:install|download|wheel) [^&\n]*", DOCKERFILE.replace("\\\n", " ")
+    )
     assert len(commands) == 4
-    assert [each for each in commands if "--require-hashes" not in each and "--no-index" not in each] == []
+    assert [
+        each for each in commands if "--require-hashes" not in each and "--no-index" not in each
+    ] == []
 
 
-def run(folder: Path, stub: str, does: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, stub: str, does: str, *command: str | Path
+) -> subprocess.CompletedProcess[str]:
     """Run a command that finds a program of the given name doing what we say."""
     (folder / stub).write_text(f"#!/bin/sh\n{does}\n")
     (folder / stub).chmod(0o755)
     environ = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=HANG, env=environ)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=HANG, env=environ
+    )
 
 
 def test_the_command_in_the_dockerfile_pins_both_bases_by_digest(tmp_path: Path) -> None:
@@ -82,7 +93,8 @@ def test_the_command_in_the_dockerfile_pins_both_bases_by_digest(tmp_path: Path)
         assert done.returncode == 0, done.stderr
         pinned_bases = re.findall(r"(?m)^FROM (.*)$", (tmp_path / "Dockerfile").read_text())
         assert pinned_bases == [
-            f"{base}@sha256:{digit * 64}{rest}" for base, rest in zip(BASES, (" AS build", ""), strict=True)
+            f"{base}@sha256:{digit * 64}{rest}"
+            for base, rest in zip(BASES, (" AS build", ""), strict=True)
         ]
 
 
@@ -128,5 +140,7 @@ def test_an_audit_that_cannot_ask_says_so_and_fails_nothing(tmp_path: Path) -> N
     does = "echo 'ERROR: Max retries exceeded' >&2; exit 1"
     done = run(tmp_path, "pip-audit", does, sys.executable, ROOT / "deploy" / "audit.py")
     assert done.returncode == 0
-    assert done.stdout.startswith("NOT AUDITED: the vulnerabilities cannot be looked up, offline perhaps")
+    assert done.stdout.startswith(
+        "NOT AUDITED: the vulnerabilities cannot be looked up, offline perhaps"
+    )
     assert "Max retries" in done.stdout

@@ -21,14 +21,20 @@ with_strace = pytest.mark.skipif(fault is not None, reason=str(fault))
 async def test_a_daemon_killed_at_a_commit_and_again_while_it_recovers_loses_and_repeats_nothing(
     tmp_path: Path, scenario: str, call: str, number: int
 ) -> None:
-    outcome = await sweep.kill_at(tmp_path / "point", sweep.SCENARIOS[scenario], call, number, most=2)
+    outcome = await sweep.kill_at(
+        tmp_path / "point", sweep.SCENARIOS[scenario], call, number, most=2
+    )
     assert (outcome.lost, outcome.repeated, outcome.pending, outcome.kills) == ([], [], 0, 2)
 
 
 def test_the_sweep_says_where_harm_was_done() -> None:
     swept = sweep.Sweep()
     swept.add("an everyday round: sends", 7, Outcome(kills=3, deliveries=9))
-    swept.add("an everyday round: sends", 8, Outcome(kills=2, deliveries=9, lost=["Review 00001. by mail"]))
+    swept.add(
+        "an everyday round: sends",
+        8,
+        Outcome(kills=2, deliveries=9, lost=["Review 00001. by mail"]),
+    )
     swept.add("an everyday round: sends", 9, Outcome(deliveries=9))
     report = sweep.report(swept)
     assert report.startswith("2 points, 5 kills, 27 deliveries\n")

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from alerter.cli import main
 from alerter.clock import Clock
 from alerter.config import Config, load_config
-from alerter.daemon import serve
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.service.daemon import serve
 from tests.conftest import CHANNEL, SECRETS, SITE
 
 TESTS = Path(__file__).parent
@@ -35,7 +35,9 @@ def test_every_symptom_has_tests_and_every_test_that_is_named_exists() -> None:
     assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1))
     assert len(rows) > 30
     there = {
-        name for file in TESTS.glob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))
+        name
+        for file in TESTS.glob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))
     }
     named = {symptom.strip(): set(re.findall(r"`(test_\w+)`", held)) for _, symptom, held in rows}
     assert [symptom for symptom, names in named.items() if not names] == []
@@ -58,7 +60,9 @@ async def test_a_mail_server_that_dies_between_the_read_and_the_mail_has_it_once
     assert len(slack.posts) == 1
 
 
-def test_a_test_that_was_refused_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_test_that_was_refused_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     path = tmp_path / "config.toml"
@@ -130,7 +134,9 @@ async def test_a_change_of_everything_at_once_is_one_message(
     for number, review_id in enumerate(ids):
         wix.change(SITE, review_id, **stale(number, 1))
     assert await serve(config, Clock(), {}, once=True)
-    assert [told(mail.text) for mail in mailbox.mails] == [{f"Stale {number:04}." for number in range(30)}]
+    assert [told(mail.text) for mail in mailbox.mails] == [
+        {f"Stale {number:04}." for number in range(30)}
+    ]
     assert len(slack.posts) == 1
 
 

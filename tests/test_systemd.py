@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alerter.systemd import notify, watchdog
+from alerter.service.systemd import notify, watchdog
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["a path", "an abstract name"])
@@ -50,5 +50,7 @@ def test_somebody_who_never_reads_does_not_hold_us_up(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_watchdog_is_meant_for_us_where_it_says_so(environ: dict[str, str], seconds: float | None) -> None:
+def test_a_watchdog_is_meant_for_us_where_it_says_so(
+    environ: dict[str, str], seconds: float | None
+) -> None:
     assert watchdog(environ, 42) == seconds

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerter.errors import RenderError
-from alerter.tell.render import Renderer
+from alerter.render.renderer import Renderer
 from tests.conftest import SITE
 from tests.test_render import STALE, new
 
@@ -62,10 +62,13 @@ def processes() -> Iterator[int]:
     """The processes that this one has started and that render templates."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parent, command = status.read_text().rpartition(")")[2].split()[1], (status.parent / "cmdline").read_bytes()
+            parent, command = (
+                status.read_text().rpartition(")")[2].split()[1],
+                (status.parent / "cmdline").read_bytes(),
+            )
         except (OSError, IndexError):
             continue
-        if int(parent) == os.getpid() and b"alerter.tell.template_process" in command:
+        if int(parent) == os.getpid() and b"alerter.render.template_process" in command:
             yield int(status.parent.name)
 
 
@@ -91,7 +94,11 @@ def test_a_template_that_takes_too_much_is_ended(folder: Path, source: str) -> N
 def test_the_built_in_template_is_used_and_the_excess_not_tried_again(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    renderer = own(folder, {"new.txt": ENDLESS["a text times a number"], "new.subject.txt": "Mine"}, fall_back=True)
+    renderer = own(
+        folder,
+        {"new.txt": ENDLESS["a text times a number"], "new.subject.txt": "Mine"},
+        fall_back=True,
+    )
 
     found = [renderer.mail(new()) for _ in range(3)]
 
@@ -112,7 +119,10 @@ def test_time_is_up_after_two_seconds_of_computing_and_is_not_spent_again(folder
         renderer.mail(new())
 
     [running] = processes()  # the subject was rendered, by a new process; the text was not tried
-    ticks = sum(int(each) for each in Path(f"/proc/{running}/stat").read_text().rpartition(")")[2].split()[11:13])
+    ticks = sum(
+        int(each)
+        for each in Path(f"/proc/{running}/stat").read_text().rpartition(")")[2].split()[11:13]
+    )
     assert ticks / os.sysconf("SC_CLK_TCK") < 2
 
 
@@ -123,7 +133,11 @@ def test_memory_is_bounded_by_the_kernel(folder: Path) -> None:
     [running] = processes()
     limits = Path(f"/proc/{running}/limits").read_text()
 
-    for name, limit in (("address space", "200000000"), ("file size", "0"), ("core file size", "0")):
+    for name, limit in (
+        ("address space", "200000000"),
+        ("file size", "0"),
+        ("core file size", "0"),
+    ):
         [line] = [line for line in limits.splitlines() if line.lower().startswith(f"max {name}")]
         assert line.split()[-3:-1] == [limit, limit]
 
@@ -176,14 +190,18 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> No
         '{% include "_stolen.txt" %}', '{% import "_stolen.txt" as x %}{{ x }}', '{% extends "_stolen.txt" %}',
         '{% include "out/secret.txt" %}', '{% include "zero.txt" %}',
     ):  # fmt: skip
-        with pytest.raises(RenderError, match=r"new\.txt, line 1: \S+ lies outside the folder of templates"):
+        with pytest.raises(
+            RenderError, match=r"new\.txt, line 1: \S+ lies outside the folder of templates"
+        ):
             own(folder, {"new.txt": source}).mail(new())
     for source in ('{% include "../secret.txt" %}', f'{{% include "{secret}" %}}'):
         with pytest.raises(RenderError, match=r"new\.txt, line 1"):
             own(folder, {"new.txt": source}).mail(new())
 
 
-def test_a_template_that_is_a_link_out_of_the_folder_falls_back(folder: Path, tmp_path: Path) -> None:
+def test_a_template_that_is_a_link_out_of_the_folder_falls_back(
+    folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "secret.txt").write_text("the secret")
     (folder / "new.txt").symlink_to(tmp_path / "secret.txt")
     renderer = Renderer(folder, BERLIN, SITES)
@@ -229,11 +247,17 @@ def test_half_a_character_and_endless_lists_are_faults(folder: Path) -> None:
         own(folder, {"new.txt": "{{ '\\ud800' }}"}).mail(new())
     with pytest.raises(RenderError, match=r"new\.slack\.json: does not make JSON"):
         own(folder, {"new.txt": "x", "new.slack.json": "{{ '[' * 100000 }}"}).slack(new())
-    with pytest.raises(RenderError, match=r"new\.slack\.json: nests its blocks deeper than Slack does"):
-        own(folder, {"new.txt": "x", "new.slack.json": "{{ '[' * 300 }}{{ ']' * 300 }}"}).slack(new())
+    with pytest.raises(
+        RenderError, match=r"new\.slack\.json: nests its blocks deeper than Slack does"
+    ):
+        own(folder, {"new.txt": "x", "new.slack.json": "{{ '[' * 300 }}{{ ']' * 300 }}"}).slack(
+            new()
+        )
 
 
-def test_a_log_of_an_excess_holds_nothing_of_a_review(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_of_an_excess_holds_nothing_of_a_review(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     own(folder, {"new.txt": "{{ review.body * 10 ** 9 }}"}, fall_back=True).mail(new())
 
     assert STALE.body[:9] not in caplog.text

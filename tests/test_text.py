@@ -23,7 +23,9 @@ SECRET = "smtp-pass-55d0"
     ],
     ids=["plain", "lines", "escapes", "surrogates", "bidi", "an address", "nothing", "not text"],
 )
-def test_a_reply_is_one_line_of_characters_that_show_as_themselves(said: object, shown: str) -> None:
+def test_a_reply_is_one_line_of_characters_that_show_as_themselves(
+    said: object, shown: str
+) -> None:
     assert clean_reply(said).encode() == shown.encode()
 
 
@@ -38,7 +40,9 @@ def test_a_secret_is_not_repeated_in_base64_wherever_it_begins(offset: int) -> N
         encoded = b64encode(("u" * offset + SECRET + tail).encode()).decode()
         cleaned = clean_reply(f"535 no: {encoded}", secrets=[SECRET])
         assert "[secret]" in cleaned
-        assert not any(encoded[start : start + 12] in cleaned for start in range(2, len(encoded) - 12))
+        assert not any(
+            encoded[start : start + 12] in cleaned for start in range(2, len(encoded) - 12)
+        )
 
 
 def test_a_secret_is_not_repeated_as_it_is() -> None:

@@ -9,14 +9,16 @@ from alerter.config import Config
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.models import Alert, AlertKind, Content, Known, Message, Status
+from alerter.notify.dispatch import Dispatcher, Pause, Why
+from alerter.service.runtime import open_outlets
 from alerter.store import State, messages
 from alerter.store.reviews import Raised, put_reviews, raise_alerts
-from alerter.tell.dispatch import Dispatcher, Pause, Why
-from alerter.wiring import open_outlets
 from tests.conftest import CHANNEL, SCOPES, SECRETS, SITE, SetClock, review
 
 CLOSED, REMINDER = AlertKind.CLOSED, AlertKind.REMINDER
-KINDS = pytest.mark.parametrize("kind", [CLOSED, REMINDER], ids=["a thread's reply", "a broadcast reply"])
+KINDS = pytest.mark.parametrize(
+    "kind", [CLOSED, REMINDER], ids=["a thread's reply", "a broadcast reply"]
+)
 
 
 @dataclass
@@ -30,9 +32,18 @@ class Table:
 
     def queue(self, kind: AlertKind, *ids: str) -> None:
         with self.state.transaction():
-            put_reviews(self.state, SITE, [Known(review(each), Status.OPEN) for each in ids], self.clock.now())
+            put_reviews(
+                self.state,
+                SITE,
+                [Known(review(each), Status.OPEN) for each in ids],
+                self.clock.now(),
+            )
             alerts = [Alert(f"{kind}:{SITE}:{each}", kind, SITE, each) for each in ids]
-            raise_alerts(self.state, [Raised(each, [("slack:support", None)]) for each in alerts], self.clock.now())
+            raise_alerts(
+                self.state,
+                [Raised(each, [("slack:support", None)]) for each in alerts],
+                self.clock.now(),
+            )
 
     async def step(self) -> Pause | None:
         return await self.dispatcher._workers["slack:support"].step()
@@ -53,14 +64,18 @@ def plainly(message: Message, *, test: bool = False) -> Content:
     return Content("", " ".join(entry.alert.key for entry in message.entries))
 
 
-async def sit(config: Config, state: State, clock: SetClock, slack: EmbeddedSlack) -> AsyncIterator[Table]:
+async def sit(
+    config: Config, state: State, clock: SetClock, slack: EmbeddedSlack
+) -> AsyncIterator[Table]:
     async with open_outlets(config, clock) as outlets:
         plain = [replace(outlet, render=plainly) for outlet in outlets]
         yield Table(state, clock, slack, Dispatcher(state, config, clock, plain))
 
 
 @pytest.fixture
-async def table(config: Config, state: State, clock: SetClock, slack: EmbeddedSlack) -> AsyncIterator[Table]:
+async def table(
+    config: Config, state: State, clock: SetClock, slack: EmbeddedSlack
+) -> AsyncIterator[Table]:
     """Twelve reviews were told of in a digest: what comes next of one of them belongs beneath it."""
     async for table in sit(config, state, clock, slack):
         table.queue(AlertKind.NEW, *(f"r{number}" for number in range(12)))
@@ -86,7 +101,12 @@ async def test_a_reply_whose_answer_is_lost_is_looked_for_among_the_replies_and_
 
 @KINDS
 async def test_a_reply_that_a_dead_process_left_is_found_by_the_next(
-    table: Table, config: Config, state: State, clock: SetClock, slack: EmbeddedSlack, kind: AlertKind
+    table: Table,
+    config: Config,
+    state: State,
+    clock: SetClock,
+    slack: EmbeddedSlack,
+    kind: AlertKind,
 ) -> None:
     table.queue(kind, "r3")
     slack.faults.add("chat.postMessage", Fault(drop="after"))
@@ -99,7 +119,9 @@ async def test_a_reply_that_a_dead_process_left_is_found_by_the_next(
 
 
 @KINDS
-async def test_a_reply_in_doubt_is_not_looked_for_before_five_seconds_are_over(table: Table, kind: AlertKind) -> None:
+async def test_a_reply_in_doubt_is_not_looked_for_before_five_seconds_are_over(
+    table: Table, kind: AlertKind
+) -> None:
     table.queue(kind, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     await table.step()
@@ -112,10 +134,14 @@ async def test_a_reply_in_doubt_is_not_looked_for_before_five_seconds_are_over(t
 
 
 @KINDS
-async def test_a_look_at_the_thread_that_fails_is_taken_again(table: Table, kind: AlertKind) -> None:
+async def test_a_look_at_the_thread_that_fails_is_taken_again(
+    table: Table, kind: AlertKind
+) -> None:
     table.queue(kind, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
-    table.slack.faults.add("conversations.replies", Fault(status=503), Fault(drop="before"), Fault(garble="html"))
+    table.slack.faults.add(
+        "conversations.replies", Fault(status=503), Fault(drop="before"), Fault(garble="html")
+    )
     await table.work()
     assert len(table.said(kind)) == 1
     assert table.asked("conversations.replies") == 4
@@ -124,7 +150,9 @@ async def test_a_look_at_the_thread_that_fails_is_taken_again(table: Table, kind
 REFUSED = Fault(body='{"ok": false, "error": "not_allowed_token_type"}')
 
 
-async def test_where_bots_may_not_read_threads_a_broadcast_reply_is_found_in_the_channel(table: Table) -> None:
+async def test_where_bots_may_not_read_threads_a_broadcast_reply_is_found_in_the_channel(
+    table: Table,
+) -> None:
     table.queue(REMINDER, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     table.slack.faults.always("conversations.replies", REFUSED)
@@ -148,7 +176,9 @@ async def test_where_bots_may_not_read_threads_another_reply_is_posted_again_and
 async def test_without_the_history_scope_a_reply_is_posted_again_once_and_the_log_says_so(
     table: Table, kind: AlertKind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    table.slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=[each for each in SCOPES if "history" not in each])
+    table.slack.add_token(
+        SECRETS["SLACK_BOT_TOKEN"], scopes=[each for each in SCOPES if "history" not in each]
+    )
     table.queue(kind, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     await table.work()
@@ -156,7 +186,9 @@ async def test_without_the_history_scope_a_reply_is_posted_again_once_and_the_lo
     assert "may be posted twice" in caplog.text
 
 
-async def test_a_reminder_in_doubt_whose_thread_is_deleted_meanwhile_stands_in_the_channel_once(table: Table) -> None:
+async def test_a_reminder_in_doubt_whose_thread_is_deleted_meanwhile_stands_in_the_channel_once(
+    table: Table,
+) -> None:
     table.queue(REMINDER, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="before"))
     await table.step()
@@ -166,7 +198,9 @@ async def test_a_reminder_in_doubt_whose_thread_is_deleted_meanwhile_stands_in_t
     assert post.thread_ts is None
 
 
-async def test_a_reminder_that_went_to_the_channel_for_want_of_its_thread_is_found_there(table: Table) -> None:
+async def test_a_reminder_that_went_to_the_channel_for_want_of_its_thread_is_found_there(
+    table: Table,
+) -> None:
     table.slack.delete(CHANNEL, table.slack.posts[0].ts)
     table.queue(REMINDER, "r3")
     table.slack.faults.add("chat.postMessage", Fault(), Fault(drop="after"))
@@ -174,7 +208,9 @@ async def test_a_reminder_that_went_to_the_channel_for_want_of_its_thread_is_fou
     assert len(table.said(REMINDER)) == 1
 
 
-async def test_a_closing_in_doubt_whose_thread_is_deleted_meanwhile_is_not_said(table: Table) -> None:
+async def test_a_closing_in_doubt_whose_thread_is_deleted_meanwhile_is_not_said(
+    table: Table,
+) -> None:
     table.queue(CLOSED, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="before"))
     await table.step()

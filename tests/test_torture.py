@@ -11,7 +11,9 @@ from tests.world import CHANNELS, SECRETS, Outcome, World
 
 
 @pytest.mark.slow
-async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(tmp_path: Path) -> None:
+async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(
+    tmp_path: Path,
+) -> None:
     outcome = await torture(tmp_path, kills=6, seed=20261124)
     assert (outcome.lost, outcome.repeated, outcome.pending) == ([], [], 0)
     assert outcome.kills == 6
@@ -24,7 +26,9 @@ async def test_the_harness_notices_what_is_lost_and_what_is_repeated(tmp_path: P
     State.open(world.state, migrate=True).close()
     async with world.up():
         world.add_review()
-        client = AsyncWebClient(SECRETS["SLACK_BOT_TOKEN"], base_url=world.slack.base_url, retry_handlers=[])
+        client = AsyncWebClient(
+            SECRETS["SLACK_BOT_TOKEN"], base_url=world.slack.base_url, retry_handlers=[]
+        )
         for _ in range(2):
             await client.chat_postMessage(channel=CHANNELS[0], text=world.titles[0])
         world.count(outcome)

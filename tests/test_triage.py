@@ -44,7 +44,12 @@ def now(known: Known | None = None, **changes: object) -> Review:
 
 
 def judge(
-    known: Known | None, read: Review, *, covered: bool = True, checkpoint: datetime | None = NOW, threshold: int = 2
+    known: Known | None,
+    read: Review,
+    *,
+    covered: bool = True,
+    checkpoint: datetime | None = NOW,
+    threshold: int = 2,
 ) -> Verdict:
     return triage(known, read, threshold=threshold, covered=covered, checkpoint=checkpoint)
 
@@ -56,7 +61,12 @@ REJECTED_UNTOLD = closed(told=False, moderation="REJECTED")
 RAISED = closed(rating=4)
 GONE = replace(closed(), closing=Closing.GONE)
 
-NEW, LOWERED, CLOSED, REMINDER = AlertKind.NEW, AlertKind.LOWERED, AlertKind.CLOSED, AlertKind.REMINDER
+NEW, LOWERED, CLOSED, REMINDER = (
+    AlertKind.NEW,
+    AlertKind.LOWERED,
+    AlertKind.CLOSED,
+    AlertKind.REMINDER,
+)
 
 # What is known, what it is now, and the status, alert and reason that follow.
 TABLE = {
@@ -151,7 +161,11 @@ TABLE = {
 
 @pytest.mark.parametrize(("known", "read", "status", "alert", "reason"), TABLE.values(), ids=TABLE)
 def test_the_triage_table_holds(
-    known: Known | None, read: Review, status: Status | None, alert: AlertKind | None, reason: Reason
+    known: Known | None,
+    read: Review,
+    status: Status | None,
+    alert: AlertKind | None,
+    reason: Reason,
 ) -> None:
     verdict = judge(known, read)
 
@@ -168,7 +182,11 @@ def test_an_alert_of_a_lowered_rating_says_what_the_review_was_before() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
-    [({"reply": REPLY}, "answered"), ({"rating": 5}, "raised"), ({"moderation": "REJECTED"}, "rejected")],
+    [
+        ({"reply": REPLY}, "answered"),
+        ({"rating": 5}, "raised"),
+        ({"moderation": "REJECTED"}, "rejected"),
+    ],
     ids=["answered", "raised", "rejected"],
 )
 def test_a_closed_alert_carries_its_reason(changes: dict[str, object], reason: str) -> None:
@@ -179,7 +197,11 @@ def test_a_closed_alert_carries_its_reason(changes: dict[str, object], reason: s
 
 @pytest.mark.parametrize(
     ("known", "changes", "reason"),
-    [(ANSWERED, {"reply": None}, "answered"), (REJECTED, {"moderation": "APPROVED"}, "rejected"), (GONE, {}, "gone")],
+    [
+        (ANSWERED, {"reply": None}, "answered"),
+        (REJECTED, {"moderation": "APPROVED"}, "rejected"),
+        (GONE, {}, "gone"),
+    ],
     ids=["answered", "rejected", "gone"],
 )
 def test_a_reminder_of_a_reopening_says_what_had_closed_it(
@@ -197,9 +219,17 @@ def test_a_reminder_of_a_reopening_says_what_had_closed_it(
         (NOW + timedelta(days=1), False),
         (None, False),
     ],
-    ids=["just over five minutes before", "five minutes before", "at the checkpoint", "after it", "no date"],
+    ids=[
+        "just over five minutes before",
+        "five minutes before",
+        "at the checkpoint",
+        "after it",
+        "no date",
+    ],
 )
-def test_only_what_was_created_well_before_the_checkpoint_is_called_late(created: datetime | None, late: bool) -> None:
+def test_only_what_was_created_well_before_the_checkpoint_is_called_late(
+    created: datetime | None, late: bool
+) -> None:
     verdict = judge(None, now(created=created))
 
     assert (verdict.alert, verdict.detail.get("late", False)) == (AlertKind.NEW, late)
@@ -218,7 +248,9 @@ def test_nothing_is_late_where_there_is_no_checkpoint() -> None:
     ],
     ids=["30 days before", "more than 30 days before", "written after it was created"],
 )
-def test_what_was_written_more_than_30_days_before_it_was_created_is_an_import(age: timedelta, status: Status) -> None:
+def test_what_was_written_more_than_30_days_before_it_was_created_is_an_import(
+    age: timedelta, status: Status
+) -> None:
     verdict = judge(None, now(created=NOW, written=NOW - age))
 
     assert verdict.status is status
@@ -247,17 +279,25 @@ def test_a_review_without_one_of_its_dates_is_no_import(missing: str) -> None:
 def test_what_coverage_does_not_hold_yet_is_baseline_and_silent(read: Review) -> None:
     verdict = judge(None, read, covered=False)
 
-    assert (verdict.status, verdict.alert, verdict.reason) == (Status.BASELINE, None, Reason.BASELINE)
+    assert (verdict.status, verdict.alert, verdict.reason) == (
+        Status.BASELINE,
+        None,
+        Reason.BASELINE,
+    )
 
 
-@pytest.mark.parametrize("known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"])
+@pytest.mark.parametrize(
+    "known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"]
+)
 def test_a_known_review_is_judged_the_same_outside_the_coverage(known: Known) -> None:
     read = now(known, rating=1)
 
     assert judge(known, read, covered=False) == judge(known, read, covered=True)
 
 
-@pytest.mark.parametrize("known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"])
+@pytest.mark.parametrize(
+    "known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"]
+)
 def test_a_lower_revision_changes_nothing(known: Known) -> None:
     stored = replace(known, review=replace(known.review, revision=2))
     read = replace(known.review, revision=1, rating=1, body="Other", reply=Reply("Other"))
@@ -265,7 +305,9 @@ def test_a_lower_revision_changes_nothing(known: Known) -> None:
     assert judge(stored, read) == Verdict(Reason.STALE)
 
 
-@pytest.mark.parametrize("known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"])
+@pytest.mark.parametrize(
+    "known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"]
+)
 def test_the_same_content_again_changes_nothing(known: Known) -> None:
     assert judge(known, known.review) == Verdict(Reason.UNCHANGED)
 
@@ -279,7 +321,9 @@ def test_the_same_content_again_changes_nothing(known: Known) -> None:
     ],
     ids=["a reply", "a rating", "a moderation decision"],
 )
-def test_other_content_under_the_same_revision_counts(changes: dict[str, object], reason: Reason) -> None:
+def test_other_content_under_the_same_revision_counts(
+    changes: dict[str, object], reason: Reason
+) -> None:
     known = open_()
 
     assert judge(known, replace(known.review, **changes)).reason is reason
@@ -306,12 +350,18 @@ def test_a_reopened_review_is_closed_by_its_old_answer_when_that_is_rewritten() 
 
 @pytest.mark.parametrize("threshold", [1, 2, 3, 4, 5])
 def test_low_rated_is_up_to_the_threshold_inclusive(threshold: int) -> None:
-    told = {rating for rating in range(1, 6) if judge(None, now(rating=rating), threshold=threshold).alert}
+    told = {
+        rating
+        for rating in range(1, 6)
+        if judge(None, now(rating=rating), threshold=threshold).alert
+    }
 
     assert told == set(range(1, threshold + 1))
 
 
-@pytest.mark.parametrize("read", [open_().review, now(open_(), helpful=1)], ids=["as it was", "with a vote"])
+@pytest.mark.parametrize(
+    "read", [open_().review, now(open_(), helpful=1)], ids=["as it was", "with a vote"]
+)
 def test_an_open_review_above_a_lowered_threshold_is_closed_silently(read: Review) -> None:
     assert judge(open_(), read, threshold=1) == Verdict(Reason.ABOVE, Status.CLOSED)
 
@@ -354,18 +404,34 @@ def test_a_review_that_comes_without_a_revision_is_not_taken_for_a_lower_one() -
         (now(moderation="PONDERED"), True),
         (now(created=NOW, written=NOW - timedelta(days=900)), True),
     ],
-    ids=["low-rated", "at the threshold", "above it", "answered", "rejected", "moderation nobody knows", "imported"],
+    ids=[
+        "low-rated",
+        "at the threshold",
+        "above it",
+        "answered",
+        "rejected",
+        "moderation nobody knows",
+        "imported",
+    ],
 )
-def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(read: Review, worth: bool) -> None:
+def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(
+    read: Review, worth: bool
+) -> None:
     assert is_past_worth_telling(read, THRESHOLD) is worth
 
 
 @pytest.mark.parametrize(
     ("known", "status", "alert"),
-    [(open_(), Status.CLOSED, CLOSED), (ANSWERED, Status.CLOSED, None), (baseline(), Status.BASELINE, None)],
+    [
+        (open_(), Status.CLOSED, CLOSED),
+        (ANSWERED, Status.CLOSED, None),
+        (baseline(), Status.BASELINE, None),
+    ],
     ids=["open", "closed", "baseline"],
 )
-def test_what_is_gone_is_told_of_only_where_it_was_open(known: Known, status: Status, alert: AlertKind | None) -> None:
+def test_what_is_gone_is_told_of_only_where_it_was_open(
+    known: Known, status: Status, alert: AlertKind | None
+) -> None:
     verdict = triage_gone(known)
 
     assert (verdict.status, verdict.alert, verdict.closing) == (status, alert, Closing.GONE)
@@ -381,7 +447,14 @@ def test_what_is_gone_is_told_of_only_where_it_was_open(known: Known, status: St
         ({"author": "Robin"}, {"author": "R."}, False),
         ({}, {}, False),
     ],
-    ids=["both gone", "the name gone", "the contact gone", "still a contact", "renamed", "never had one"],
+    ids=[
+        "both gone",
+        "the name gone",
+        "the contact gone",
+        "still a contact",
+        "renamed",
+        "never had one",
+    ],
 )
 def test_a_review_that_came_twice_without_its_author_is_anonymized(
     before: dict[str, object], after: dict[str, object], *, anonymized: bool
@@ -396,12 +469,19 @@ def test_a_review_that_came_twice_without_its_author_is_anonymized(
 
 
 def test_what_was_anonymized_stays_so() -> None:
-    assert is_anonymized(Known(review(), Status.OPEN, anonymized=True), review(author="Robin"), NOW, HOUR)
+    assert is_anonymized(
+        Known(review(), Status.OPEN, anonymized=True), review(author="Robin"), NOW, HOUR
+    )
 
 
 def test_without_words_nothing_is_left_that_anybody_wrote() -> None:
     whole = review(
-        title="T", body="B", author="Robin", contact_id="c", media=(Media("image", "https://x/y"),), reply=REPLY
+        title="T",
+        body="B",
+        author="Robin",
+        contact_id="c",
+        media=(Media("image", "https://x/y"),),
+        reply=REPLY,
     )
 
     assert without_words(whole) == review(reply=Reply("", NOW))
@@ -419,7 +499,9 @@ def test_without_words_nothing_is_left_that_anybody_wrote() -> None:
     ],
     ids=["a vote", "a date", "the text", "the rating", "the moderation"],
 )
-def test_a_message_is_out_of_date_when_what_it_says_has_changed(change: dict[str, object], *, same: bool) -> None:
+def test_a_message_is_out_of_date_when_what_it_says_has_changed(
+    change: dict[str, object], *, same: bool
+) -> None:
     assert shows_the_same(review(), replace(review(), **change)) is same
 
 

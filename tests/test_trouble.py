@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from alerter import check
 from alerter.clock import Clock
+from alerter.commands import check
 from alerter.config import Config, load_config
-from alerter.daemon import serve
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
 from alerter.models import receiver_of
-from alerter.samples import sample
+from alerter.notify.dispatch import Why
+from alerter.notify.state_failure import StateAlarm
+from alerter.render.samples import sample
+from alerter.service.daemon import serve
+from alerter.service.runtime import open_house, open_outlets, open_wix
 from alerter.store import State, blocks, troubles
-from alerter.tell.dispatch import Why
-from alerter.tell.state_alarm import StateAlarm
-from alerter.trouble import recipients_for
-from alerter.wiring import open_house, open_outlets, open_wix
+from alerter.trouble.tracker import recipients_for
 from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
@@ -43,14 +43,19 @@ def receivers(**marks: str) -> str:
         "bakery": f'slack = "{CHANNEL}"\nsites = ["Corner Bakery"]',
         "cafe": 'slack = "C0000000009"\nsites = ["Café"]',
     }
-    return "".join(f'[[receivers]]\nname = "{name}"\n{way}\n{marks.get(name, "")}\n' for name, way in ways.items())
+    return "".join(
+        f'[[receivers]]\nname = "{name}"\n{way}\n{marks.get(name, "")}\n'
+        for name, way in ways.items()
+    )
 
 
 Load = Callable[..., Config]
 
 
 @pytest.fixture
-def load(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Load:
+def load(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Load:
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     slack.add_channel("C0000000009", "cafe")
 
@@ -172,7 +177,9 @@ async def test_a_single_run_tells_of_the_receiver_that_it_has_just_parked(
     """Also one that had nothing to do until then."""
     lone = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\nmax_rating = 1\n'
     team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
-    config = load_config(write_config(wix, slack, mailbox, receivers=lone + team), SECRETS, secrets=True)
+    config = load_config(
+        write_config(wix, slack, mailbox, receivers=lone + team), SECRETS, secrets=True
+    )
     assert await serve(config, Clock(), {}, once=True)
     slack.channels[CHANNEL].archived = True
     wix.add(SITE, {"content": {"rating": 2, "title": "Stale"}})
@@ -223,7 +230,9 @@ async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
 ) -> None:
     both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "gone@example.com"]\n'
     team = f'[[receivers]]\nname = "team"\nslack = "{CHANNEL}"\n'
-    config = load_config(write_config(wix, slack, mailbox, receivers=both + team), SECRETS, secrets=True)
+    config = load_config(
+        write_config(wix, slack, mailbox, receivers=both + team), SECRETS, secrets=True
+    )
     assert await serve(config, Clock(), {}, once=True)
     mailbox.refuse["gone@example.com"] = "550 5.1.1 no such user"
     wix.add(SITE, STALE)
@@ -249,12 +258,16 @@ async def test_a_state_file_that_cannot_be_written_is_told_directly_and_once(
             await alarm.ring(StateError("database or disk is full"))
         for outlet in outlets:
             await outlet.notifier.close()
-    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: the state file cannot be written"]
+    assert [mail.subject for mail in mailbox.mails] == [
+        "alerter is in trouble: the state file cannot be written"
+    ]
     assert "disk is full" in mailbox.mails[0].text
     assert len(slack.posts) == 1
 
 
-async def test_a_state_file_that_stays_locked_is_told_too(config: Config, clock: SetClock, mailbox: Mailbox) -> None:
+async def test_a_state_file_that_stays_locked_is_told_too(
+    config: Config, clock: SetClock, mailbox: Mailbox
+) -> None:
     async with open_outlets(config, clock) as outlets:
         alarm = StateAlarm(config, clock, outlets)
         for _ in range(10):
@@ -269,7 +282,9 @@ async def test_a_state_file_that_stays_locked_is_told_too(config: Config, clock:
 
 
 @pytest.fixture
-def own(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox) -> Path:
+def own(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> Path:
     """A folder of an owner's templates, and a config that names it, with receivers by email alone."""
     two = (
         f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
@@ -283,12 +298,14 @@ def own(write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlac
 
 
 def told_of_templates(mailbox: Mailbox) -> list[str]:
-    return [f"{mail.recipients[0]}: {mail.subject}" for mail in mailbox.mails if "template" in mail.subject]
+    return [
+        f"{mail.recipients[0]}: {mail.subject}"
+        for mail in mailbox.mails
+        if "template" in mail.subject
+    ]
 
 
-BROKEN = (
-    "a@example.com: alerter is in trouble: the template new.txt does not work, and the built-in one is used instead"
-)
+BROKEN = "a@example.com: alerter is in trouble: the template new.txt does not work, and the built-in one is used instead"
 MENDED = BROKEN.replace("alerter is in trouble:", "alerter: it is over; it was:")
 
 
@@ -371,7 +388,9 @@ async def test_a_mail_server_that_takes_its_time_keeps_nobody_from_being_told_an
 ) -> None:
     mailbox.hang = 10 * HANG
     async with open_outlets(config, clock) as outlets:
-        ringing = asyncio.create_task(StateAlarm(config, clock, outlets).ring(StateError("database or disk is full")))
+        ringing = asyncio.create_task(
+            StateAlarm(config, clock, outlets).ring(StateError("database or disk is full"))
+        )
         await until(lambda: len(slack.posts) == 1 and mailbox.mails and len(clock.timeouts) == 1)
         clock.advance(seconds=30)
         await asyncio.wait_for(ringing, HANG)
@@ -407,6 +426,8 @@ async def test_a_state_file_that_is_locked_when_alerter_starts_is_waited_for_and
         with pytest.raises(StateBusy):
             await serve(config, clock, {}, once=False)
         assert clock.minutes >= 6
-    assert [mail.subject for mail in mailbox.mails] == ["alerter is in trouble: alerter does not start"]
+    assert [mail.subject for mail in mailbox.mails] == [
+        "alerter is in trouble: alerter does not start"
+    ]
     assert "locked by another process" in mailbox.mails[0].text
     assert not wix.requests

@@ -82,7 +82,9 @@ async def test_a_change_that_fails_for_now_is_tried_with_growing_waits_for_a_day
     assert scopes(desk.state) == []
 
 
-async def test_a_change_that_fails_holds_up_no_other_and_no_post(desk: Desk, slack: EmbeddedSlack) -> None:
+async def test_a_change_that_fails_holds_up_no_other_and_no_post(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
     queue(desk.state, "r1", "r2")
     await desk.work()
     slack.faults.add(UPDATE, Fault(status=503), Fault(drop="before"))
@@ -94,7 +96,9 @@ async def test_a_change_that_fails_holds_up_no_other_and_no_post(desk: Desk, sla
     assert edits(slack) == [1, 1, 0]
 
 
-@pytest.mark.parametrize("error", ["update_failed", "no_permission", "cant_update_message", "is_inactive"])
+@pytest.mark.parametrize(
+    "error", ["update_failed", "no_permission", "cant_update_message", "is_inactive"]
+)
 async def test_a_change_that_slack_refuses_keeps_the_old_words_and_parks_nothing(
     desk: Desk, slack: EmbeddedSlack, caplog: pytest.LogCaptureFixture, error: str
 ) -> None:
@@ -156,7 +160,11 @@ async def erase(life: Life, how: str) -> None:
 
 def of_erasure(slack: EmbeddedSlack) -> list[bool]:
     """The messages about words that still stand: whether they say that it is over."""
-    return ["it is over; " in post.text.lower() for post in slack.posts if "words of a deleted review" in post.text]
+    return [
+        "it is over; " in post.text.lower()
+        for post in slack.posts
+        if "words of a deleted review" in post.text
+    ]
 
 
 @pytest.mark.parametrize("how", ["deleted", "anonymized"])
@@ -178,7 +186,9 @@ async def test_words_to_erase_that_slack_keeps_are_trouble_and_deleted_a_day_lat
     assert of_erasure(slack) == [False, True]
 
 
-async def test_words_that_slack_will_not_delete_are_tried_daily_and_once_each(life: Life, slack: EmbeddedSlack) -> None:
+async def test_words_that_slack_will_not_delete_are_tried_daily_and_once_each(
+    life: Life, slack: EmbeddedSlack
+) -> None:
     slack.refuse[UPDATE, "*"] = "update_failed"
     slack.refuse[DELETE, "*"] = "cant_delete_message"
     await erase(life, "deleted")
@@ -216,7 +226,9 @@ async def test_words_in_a_digest_whose_other_reviews_go_on_changing_are_deleted_
     assert scopes(desk.state) == []
 
 
-async def test_a_message_with_words_to_erase_that_is_gone_from_slack_is_done(life: Life, slack: EmbeddedSlack) -> None:
+async def test_a_message_with_words_to_erase_that_is_gone_from_slack_is_done(
+    life: Life, slack: EmbeddedSlack
+) -> None:
     life.put()
     await life.minutes(2)
     slack.delete(CHANNEL, slack.posts[0].ts)
@@ -230,7 +242,9 @@ async def test_a_message_with_words_to_erase_that_is_gone_from_slack_is_done(lif
     assert life.open() == []
 
 
-async def test_a_message_that_is_gone_when_it_is_to_be_deleted_is_done(life: Life, slack: EmbeddedSlack) -> None:
+async def test_a_message_that_is_gone_when_it_is_to_be_deleted_is_done(
+    life: Life, slack: EmbeddedSlack
+) -> None:
     slack.refuse[UPDATE, "*"] = "update_failed"
     slack.refuse[DELETE, "*"] = "message_not_found"
     await erase(life, "deleted")

@@ -31,10 +31,10 @@ from alerter.store import State, reviews
 from alerter.store.unrecorded import get_unrecorded, note_unrecorded
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
-from alerter.watch.wix import WixClient
-from alerter.watch.wix_review import parse_review
 from alerter.web.server import open_web
 from alerter.web.signature import BadSignature, Signatures, parse_token
+from alerter.wix.client import WixClient
+from alerter.wix.review import parse_review
 from tests.conftest import HANG, SECRETS, SITE, SetClock, until
 
 INSTANCE = "55555555-5555-4555-8555-555555555555"
@@ -73,7 +73,11 @@ app_id = "an-app"
 public_key = '''{signer.public_key}'''
 """
     path = write_config(wix, slack, mailbox, extra=extra)
-    path.write_text(path.read_text().replace("[smtp]", f'instance_id = "{INSTANCE}"\napp_id = "an-app"\n\n[smtp]'))
+    path.write_text(
+        path.read_text().replace(
+            "[smtp]", f'instance_id = "{INSTANCE}"\napp_id = "an-app"\n\n[smtp]'
+        )
+    )
     return load_config(path, SECRETS, secrets=True)
 
 
@@ -132,7 +136,9 @@ async def door(config: Config, state: State, signer: Webhooks) -> AsyncIterator[
 # Who is let in
 
 
-async def test_a_webhook_is_on_record_before_it_is_answered_and_then_people_are_told(door: Door) -> None:
+async def test_a_webhook_is_on_record_before_it_is_answered_and_then_people_are_told(
+    door: Door,
+) -> None:
     assert await door.send("created", STALE) == 200
     assert door.alerts() == [f"new:{SITE}:r1"]
     await until(lambda: set(door.woken) == {"email:owner", "slack:support"})
@@ -151,9 +157,14 @@ def unsigned(signer: Webhooks) -> str:
 
 
 def with_the_public_key_as_password(signer: Webhooks) -> str:
-    head, body = (jwt.utils.base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS256"}, {"exp": 1e10}))
+    head, body = (
+        jwt.utils.base64url_encode(json.dumps(part).encode())
+        for part in ({"alg": "HS256"}, {"exp": 1e10})
+    )
     secret = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
-    signature = jwt.utils.base64url_encode(secret.sign(head + b"." + body, signer.public_key.encode()))
+    signature = jwt.utils.base64url_encode(
+        secret.sign(head + b"." + body, signer.public_key.encode())
+    )
     return b".".join((head, body, signature)).decode()
 
 
@@ -164,7 +175,9 @@ def detached(signer: Webhooks) -> str:
 
 def tampered(signer: Webhooks) -> str:
     head, _, signature = signer.sign("{}").split(".")
-    body = jwt.utils.base64url_encode(json.dumps({"data": "{}", "exp": 32503680000}).encode()).decode()
+    body = jwt.utils.base64url_encode(
+        json.dumps({"data": "{}", "exp": 32503680000}).encode()
+    ).decode()
     return f"{head}.{body}.{signature}"
 
 
@@ -178,11 +191,17 @@ BAD = {
     "nothing": lambda _: "",
     "no token": lambda _: "hello",
     "JSON": lambda _: '{"data": "{}"}',
-    "another algorithm": lambda signer: signer.sign("{}").replace("eyJhbGciOiJSUzI1NiI", "eyJhbGciOiJSUzUxMiI"),
+    "another algorithm": lambda signer: signer.sign("{}").replace(
+        "eyJhbGciOiJSUzI1NiI", "eyJhbGciOiJSUzUxMiI"
+    ),
     "a payload that is not encoded": detached,
-    "a header of 100 kB": lambda signer: f"{jwt.utils.base64url_encode(b' ' * 90_000).decode()}{signer.sign('{}')}",
+    "a header of 100 kB": lambda signer: (
+        f"{jwt.utils.base64url_encode(b' ' * 90_000).decode()}{signer.sign('{}')}"
+    ),
     "three dots": lambda _: "...",
-    "an end that is no number": lambda signer: jwt.encode({"data": "{}", "exp": float("inf")}, signer._key, "RS256"),
+    "an end that is no number": lambda signer: jwt.encode(
+        {"data": "{}", "exp": float("inf")}, signer._key, "RS256"
+    ),
     "not valid yet": lambda signer: signer.sign("{}", nbf=datetime.now(UTC) + timedelta(minutes=5)),
     "deep nonsense": lambda _: jwt.utils.base64url_encode(b"[" * 100_000).decode() + ".e30.e30",
     "no text": lambda _: b"\xff\xfe\x00.\x00.\x00",
@@ -190,13 +209,19 @@ BAD = {
 
 
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD.keys())
-async def test_what_wix_has_not_signed_is_refused(door: Door, make: Callable[[Webhooks], str | bytes]) -> None:
+async def test_what_wix_has_not_signed_is_refused(
+    door: Door, make: Callable[[Webhooks], str | bytes]
+) -> None:
     assert await door.post(make(door.signer)) == 401
     assert counts["webhooks_refused"] == 1
 
 
-async def test_a_token_needs_neither_issuer_nor_audience_and_may_come_from_a_clock_that_is_ahead(door: Door) -> None:
-    data = door.signer.envelope("wix.reviews.v1.review_created", door.signer.event("created", STALE), INSTANCE, None)
+async def test_a_token_needs_neither_issuer_nor_audience_and_may_come_from_a_clock_that_is_ahead(
+    door: Door,
+) -> None:
+    data = door.signer.envelope(
+        "wix.reviews.v1.review_created", door.signer.event("created", STALE), INSTANCE, None
+    )
     ahead = datetime.now(UTC) + timedelta(seconds=90)
     assert await door.post(door.signer.sign(data, aud=None, iss=None, iat=ahead) + "\r\n") == 200
     assert door.alerts() == [f"new:{SITE}:r1"]
@@ -208,17 +233,29 @@ async def test_a_body_of_144_kb_is_read_and_a_larger_one_is_not(door: Door) -> N
     assert counts["webhooks_too_large"] == 1
 
 
-@pytest.mark.parametrize("letter", ['"', "\n", "\u05e9"], ids=["quotes", "line breaks", "Hebrew, escaped"])
+@pytest.mark.parametrize(
+    "letter", ['"', "\n", "\u05e9"], ids=["quotes", "line breaks", "Hebrew, escaped"]
+)
 async def test_the_longest_review_with_a_reply_and_ten_photos_fits(door: Door, letter: str) -> None:
     name = f"e6a89e_{'a' * 32}~mv2.png"
-    image = {"id": name, "url": f"https://static.wixstatic.com/media/{name}", "altText": "x" * 100, "width": 4000}
+    image = {
+        "id": name,
+        "url": f"https://static.wixstatic.com/media/{name}",
+        "altText": "x" * 100,
+        "width": 4000,
+    }
     content = {
         "rating": 1,
         "title": f"a{letter * 2998}b",
         "body": f"a{letter * 2998}b",
         "media": [{"image": image}] * 10,
     }
-    assert await door.send("created", STALE | {"content": content, "reply": {"message": f"a{letter * 2998}b"}}) == 200
+    assert (
+        await door.send(
+            "created", STALE | {"content": content, "reply": {"message": f"a{letter * 2998}b"}}
+        )
+        == 200
+    )
     [row] = door.state.rows("SELECT rating FROM reviews")
     assert row["rating"] == 1
 
@@ -249,8 +286,12 @@ async def test_an_event_that_names_another_site_than_its_instance_is_left_out(
     assert "names another site than that of its instance" in caplog.text
 
 
-async def test_who_names_the_instance_of_another_gets_none_of_its_events(door: Door, config: Config) -> None:
-    victim = config.sites[0].model_copy(update={"name": "Victim", "site_id": "victim", "instance_id": None})
+async def test_who_names_the_instance_of_another_gets_none_of_its_events(
+    door: Door, config: Config
+) -> None:
+    victim = config.sites[0].model_copy(
+        update={"name": "Victim", "site_id": "victim", "instance_id": None}
+    )
     object.__setattr__(config, "sites", (*config.sites, victim))
     reviews.cover(door.state, "victim", 2)
     assert await door.send("created", STALE, instance=INSTANCE, site="victim") == 200
@@ -264,13 +305,18 @@ async def test_the_key_of_another_app_is_not_believed(
     assert await door.send("created", STALE | {"id": "r0"}) == 200
     object.__setattr__(config.sites[0], "app_id", "another-app")
     for site in (SITE, None):
-        assert await door.send(slug, STALE | {"id": "r0" if slug == "deleted" else "r1"}, site=site) == 200
+        assert (
+            await door.send(slug, STALE | {"id": "r0" if slug == "deleted" else "r1"}, site=site)
+            == 200
+        )
     assert (door.status("r0"), door.status("r1")) == ("open", None)
     assert counts["webhooks_unknown_site"] == 2
     assert "is not signed for the site's app_id" in caplog.text
 
 
-async def test_a_site_without_an_app_takes_events_of_any_that_name_its_id(door: Door, config: Config) -> None:
+async def test_a_site_without_an_app_takes_events_of_any_that_name_its_id(
+    door: Door, config: Config
+) -> None:
     object.__setattr__(config.sites[0], "app_id", None)
     assert await door.send("created", STALE | {"id": "r1"}, site=None) == 200
     assert door.alerts() == []
@@ -294,7 +340,15 @@ async def test_unknown_sites_and_events_are_acknowledged_and_counted(
 
 @pytest.mark.parametrize(
     "data",
-    [None, 7, "no JSON", "[]", "{}", '{"eventType": "wix.reviews.v1.review_created"}', "[" * 100_000],
+    [
+        None,
+        7,
+        "no JSON",
+        "[]",
+        "{}",
+        '{"eventType": "wix.reviews.v1.review_created"}',
+        "[" * 100_000,
+    ],
     ids=["none", "a number", "no JSON", "a list", "nothing", "no event", "deep nonsense"],
 )
 async def test_what_wix_signs_but_nobody_can_read_is_acknowledged(door: Door, data: object) -> None:
@@ -303,7 +357,9 @@ async def test_what_wix_signs_but_nobody_can_read_is_acknowledged(door: Door, da
 
 
 @pytest.mark.parametrize(
-    "review_id", ["\ud800", "x" * 100_000, "a b", "\x1b[2J"], ids=["surrogate", "long", "two", "esc"]
+    "review_id",
+    ["\ud800", "x" * 100_000, "a b", "\x1b[2J"],
+    ids=["surrogate", "long", "two", "esc"],
 )
 async def test_a_deletion_of_what_no_review_is_called_is_refused(
     door: Door, caplog: pytest.LogCaptureFixture, review_id: str
@@ -316,9 +372,16 @@ async def test_a_deletion_of_what_no_review_is_called_is_refused(
     assert review_id not in caplog.text
 
 
-async def test_a_review_that_cannot_be_read_is_left_to_the_rounds(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_review_that_cannot_be_read_is_left_to_the_rounds(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(3):
-        assert await door.send("created", {"id": "r1", "content": {"rating": "many", "body": "Private words"}}) == 200
+        assert (
+            await door.send(
+                "created", {"id": "r1", "content": {"rating": "many", "body": "Private words"}}
+            )
+            == 200
+        )
     assert counts["webhooks_unreadable"] == 3
     assert caplog.text.count("a webhook is left out") == 1
     assert "Private words" not in caplog.text
@@ -334,7 +397,10 @@ async def test_older_payloads_carry_the_review_as_text(door: Door) -> None:
 
     assert await door.send("created", STALE, **older("createdEvent", "entityAsJson", STALE)) == 200
     raised = STALE | {"content": {"rating": 5}, "revision": "2"}
-    assert await door.send("updated", raised, **older("updatedEvent", "currentEntityAsJson", raised)) == 200
+    assert (
+        await door.send("updated", raised, **older("updatedEvent", "currentEntityAsJson", raised))
+        == 200
+    )
     body = {"review": STALE | {"id": "r2"}, "previousModerationStatus": "SUBMITTED"}
     changed = older("actionEvent", "bodyAsJson", body)
     assert await door.send("moderation_status_changed", STALE | {"id": "r2"}, **changed) == 200
@@ -342,14 +408,18 @@ async def test_older_payloads_carry_the_review_as_text(door: Door) -> None:
     assert door.alerts()[2:] == [f"new:{SITE}:r2"]
 
 
-@pytest.mark.parametrize("slug", ["created", "updated", "moderation_status_changed", "review_published"])
+@pytest.mark.parametrize(
+    "slug", ["created", "updated", "moderation_status_changed", "review_published"]
+)
 async def test_each_kind_of_event_brings_its_review(door: Door, slug: str) -> None:
     assert await door.send(slug, STALE) == 200
     assert door.alerts() == [f"new:{SITE}:r1"]
 
 
 @pytest.mark.parametrize("deleted", [{}, {"deletedEntity": STALE}, {"deletedEntity": None}, None])
-async def test_a_deleted_review_is_closed_and_its_words_are_forgotten(door: Door, deleted: object) -> None:
+async def test_a_deleted_review_is_closed_and_its_words_are_forgotten(
+    door: Door, deleted: object
+) -> None:
     await door.send("created", STALE)
     assert await door.send("deleted", STALE, deletedEvent=deleted) == 200
     assert door.status() == "closed gone"
@@ -363,7 +433,12 @@ async def test_a_review_whose_author_is_to_be_forgotten_loses_its_words_whatever
     someone = {"revision": "2", "author": {"authorName": "Someone", "contactId": "c2"}}
     forget = door.signer.event("updated", STALE | someone)
     vote = door.signer.event("updated", STALE | someone | {"foundHelpful": 1})
-    assert await door.send("created", STALE | {"author": {"authorName": "Zacharias", "contactId": "c1"}}) == 200
+    assert (
+        await door.send(
+            "created", STALE | {"author": {"authorName": "Zacharias", "contactId": "c1"}}
+        )
+        == 200
+    )
     for event in (vote, forget) if late else (forget, vote):
         gone = {"triggeredByAnonymizeRequest": event is forget}
         data = door.signer.envelope("wix.reviews.v1.review_updated", event | gone, INSTANCE, None)
@@ -383,7 +458,9 @@ async def test_a_webhook_never_moves_the_checkpoint(door: Door) -> None:
     assert reviews.site_state(door.state, SITE).checkpoint == before
 
 
-async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(door: Door, config: Config) -> None:
+async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(
+    door: Door, config: Config
+) -> None:
     door.state.execute("DELETE FROM sites")
     assert await door.send("created", STALE) == 200
     assert (door.status(), door.alerts()) == (None, [])
@@ -392,7 +469,9 @@ async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(door: D
     assert (door.status(), door.alerts()) == ("baseline", [])
 
 
-async def test_a_review_that_was_made_during_the_first_read_is_alerted_all_the_same(door: Door, config: Config) -> None:
+async def test_a_review_that_was_made_during_the_first_read_is_alerted_all_the_same(
+    door: Door, config: Config
+) -> None:
     door.state.execute("DELETE FROM sites")
     await door.intake.take(config.sites[0], [], checkpoint=datetime(2026, 11, 24, tzinfo=UTC))
     assert await door.send("created", STALE) == 200
@@ -419,12 +498,16 @@ async def test_a_webhook_twice_changes_nothing(door: Door) -> None:
     assert (counts["reviews_new"], counts["reviews_stale"]) == (1, 2)
 
 
-def history(door: Door, *steps: tuple[str, dict[str, Any]], at: str = "2026-11-25T12:00:00.000Z") -> list[str]:
+def history(
+    door: Door, *steps: tuple[str, dict[str, Any]], at: str = "2026-11-25T12:00:00.000Z"
+) -> list[str]:
     """What happened to a review, one webhook each, in order and within one moment."""
     moment = {"eventTime": at}
     events = [(slug, door.signer.event(slug, review) | moment) for slug, review in steps]
     return [
-        door.signer.sign(door.signer.envelope(f"wix.reviews.v1.review_{slug}", event, INSTANCE, None))
+        door.signer.sign(
+            door.signer.envelope(f"wix.reviews.v1.review_{slug}", event, INSTANCE, None)
+        )
         for slug, event in events
     ]
 
@@ -433,7 +516,9 @@ REPLY = {"reply": {"message": "Sorry!"}}
 REJECTED = {"moderation": {"moderationStatus": "REJECTED"}}
 
 
-@pytest.mark.parametrize("revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"])
+@pytest.mark.parametrize(
+    "revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"]
+)
 @pytest.mark.parametrize("then", [REPLY, REJECTED], ids=["answered", "rejected"])
 async def test_the_last_word_counts_whatever_comes_last(
     door: Door, then: dict[str, Any], revisions: tuple[str | None, str | None]
@@ -449,7 +534,9 @@ async def test_the_last_word_counts_whatever_comes_last(
     assert not door.alerts()
 
 
-@pytest.mark.parametrize("revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"])
+@pytest.mark.parametrize(
+    "revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"]
+)
 async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nobody(
     door: Door, config: Config, revisions: tuple[str | None, str | None]
 ) -> None:
@@ -469,7 +556,9 @@ async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nob
     assert door.alerts() == [f"new:{SITE}:r1"]
 
 
-async def test_what_webhooks_said_of_happy_reviews_is_forgotten_after_days(state: State, clock: SetClock) -> None:
+async def test_what_webhooks_said_of_happy_reviews_is_forgotten_after_days(
+    state: State, clock: SetClock
+) -> None:
     event = Event("r1", Review("r1", 5), clock.now(), 1)
     note_unrecorded(state, SITE, event, clock.now())
     clock.advance(days=2)
@@ -490,7 +579,9 @@ async def test_what_is_deleted_stays_deleted_whatever_is_heard_of_it_later(door:
     assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
 
 
-async def test_a_read_that_does_not_know_of_a_deletion_yet_brings_nothing_back(door: Door, config: Config) -> None:
+async def test_a_read_that_does_not_know_of_a_deletion_yet_brings_nothing_back(
+    door: Door, config: Config
+) -> None:
     await door.send("created", STALE)
     await door.send("deleted", STALE)
     await door.intake.take(config.sites[0], [parse_review(STALE)])
@@ -498,7 +589,9 @@ async def test_a_read_that_does_not_know_of_a_deletion_yet_brings_nothing_back(d
     assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
 
 
-async def test_a_read_that_does_not_know_of_an_answer_yet_opens_nothing_again(door: Door, config: Config) -> None:
+async def test_a_read_that_does_not_know_of_an_answer_yet_opens_nothing_again(
+    door: Door, config: Config
+) -> None:
     await door.send("created", STALE)
     await door.send("updated", STALE | REPLY)
     await door.intake.take(config.sites[0], [parse_review(STALE)])
@@ -508,7 +601,9 @@ async def test_a_read_that_does_not_know_of_an_answer_yet_opens_nothing_again(do
 
 
 @pytest.mark.parametrize("quiet", [True, False], ids=["without a new revision", "with one"])
-async def test_a_webhook_from_before_what_was_read_is_old_news(door: Door, config: Config, *, quiet: bool) -> None:
+async def test_a_webhook_from_before_what_was_read_is_old_news(
+    door: Door, config: Config, *, quiet: bool
+) -> None:
     (created,) = history(door, ("created", STALE))  # an hour of trouble ago, say
     answered = parse_review(STALE | REPLY | {"revision": "1" if quiet else "2"})
     await door.intake.take(config.sites[0], [answered])
@@ -522,7 +617,12 @@ async def test_a_webhook_from_before_what_was_read_is_old_news(door: Door, confi
 async def test_a_slow_catalog_never_delays_the_answer(door: Door, wix: EmbeddedWix) -> None:
     wix.faults.always("/version", Fault(delay=10 * HANG))
     for number in range(5):
-        assert await door.send("created", STALE | {"id": f"r{number}", "entityId": "p1", "namespace": "stores"}) == 200
+        assert (
+            await door.send(
+                "created", STALE | {"id": f"r{number}", "entityId": "p1", "namespace": "stores"}
+            )
+            == 200
+        )
     assert not door.woken
     await until(lambda: door.clock.timeouts)
     door.clock.advance(seconds=2)
@@ -610,7 +710,9 @@ async def test_what_comes_while_too_much_is_in_hand_is_to_come_again(
 
 
 async def test_others_get_their_turn_while_a_token_is_tried_with_300_keys(signer: Webhooks) -> None:
-    signatures = Signatures([App.model_construct(app_id=f"{n}", public_key=signer.public_key) for n in range(300)])
+    signatures = Signatures(
+        [App.model_construct(app_id=f"{n}", public_key=signer.public_key) for n in range(300)]
+    )
     turns: list[int] = []
 
     async def other() -> None:
@@ -625,9 +727,16 @@ async def test_others_get_their_turn_while_a_token_is_tried_with_300_keys(signer
     beside.cancel()
 
 
-async def test_a_token_that_names_its_app_needs_one_key_only(signer: Webhooks, other_key: str) -> None:
-    apps = [App.model_construct(app_id=f"{n}", public_key=b64decode(other_key).decode()) for n in range(300)]
-    signatures = Signatures([*apps, App.model_construct(app_id="an-app", public_key=signer.public_key)])
+async def test_a_token_that_names_its_app_needs_one_key_only(
+    signer: Webhooks, other_key: str
+) -> None:
+    apps = [
+        App.model_construct(app_id=f"{n}", public_key=b64decode(other_key).decode())
+        for n in range(300)
+    ]
+    signatures = Signatures(
+        [*apps, App.model_construct(app_id="an-app", public_key=signer.public_key)]
+    )
     turns: list[int] = []
     beside = asyncio.create_task(asyncio.sleep(0))
     beside.add_done_callback(lambda _: turns.append(1))
@@ -644,7 +753,9 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def test_nonsense_is_answered_and_not_logged(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nonsense_is_answered_and_not_logged(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rpartition(":")[2]))
     writer.write(b"\x16\x03\x01 what is this\r\n\r\n")
     async with asyncio.timeout(HANG):
@@ -656,9 +767,13 @@ async def test_nonsense_is_answered_and_not_logged(door: Door, caplog: pytest.Lo
     assert not caplog.records
 
 
-async def test_a_port_in_use_is_an_error_for_people(config: Config, door: Door, state: State) -> None:
+async def test_a_port_in_use_is_an_error_for_people(
+    config: Config, door: Door, state: State
+) -> None:
     port = int(door.url.rpartition(":")[2])
-    with pytest.raises(AlerterError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use; .*\[web\]"):
+    with pytest.raises(
+        AlerterError, match=rf"cannot listen on 127.0.0.1:{port}: Address already in use; .*\[web\]"
+    ):
         async with open_web(("127.0.0.1", port), config, state, Clock(), door.intake, {}):
             pass
 
@@ -668,7 +783,9 @@ async def test_a_key_that_only_looks_like_one_is_a_fault_of_the_config(signer: W
     broken = b64encode(der[:24] + bytes(len(der) - 24)).decode()
     key = f"-----BEGIN PUBLIC KEY-----\n{broken}\n-----END PUBLIC KEY-----"
     app = App.model_validate({"app_id": "an-app", "public_key": key})
-    with pytest.raises(ConfigError, match=r"apps.1.public_key: is not a public key that can be read"):
+    with pytest.raises(
+        ConfigError, match=r"apps.1.public_key: is not a public key that can be read"
+    ):
         Signatures([app])
 
 
@@ -678,11 +795,17 @@ async def test_a_key_that_only_looks_like_one_is_a_fault_of_the_config(signer: W
 async def test_the_embedded_wix_tells_of_everything_until_it_is_answered(
     door: Door, wix: EmbeddedWix, config: Config
 ) -> None:
-    async with Webhooks(f"http://127.0.0.1:{free_port()}/webhooks/wix", app_id="an-app") as webhooks:
+    async with Webhooks(
+        f"http://127.0.0.1:{free_port()}/webhooks/wix", app_id="an-app"
+    ) as webhooks:
         webhooks._key = door.signer._key
         webhooks.watch(wix.sites[SITE], INSTANCE)
         review = wix.add(
-            SITE, {"content": {"rating": 1, "title": "Stale"}, "moderation": {"moderationStatus": "SUBMITTED"}}
+            SITE,
+            {
+                "content": {"rating": 1, "title": "Stale"},
+                "moderation": {"moderationStatus": "SUBMITTED"},
+            },
         )
         await until(lambda: None in webhooks.sent[0].statuses)
         webhooks.url = f"{door.url}/webhooks/wix"

@@ -5,14 +5,14 @@ import json
 
 import pytest
 
-from alerter import check, status
+from alerter.commands import check, status
 from alerter.config import Config
 from alerter.demo.faults import NONSENSE, Fault
 from alerter.demo.mailbox import Mailbox, Reply
 from alerter.demo.slack import EmbeddedSlack
+from alerter.service.runtime import open_outlets, open_wix
 from alerter.store import blocks, troubles
 from alerter.web.health import Health
-from alerter.wiring import open_outlets, open_wix
 from tests.conftest import CHANNEL, SECRETS, SetClock
 from tests.test_lasting_trouble import Life, begin, life, slack, wix
 
@@ -44,7 +44,11 @@ def shown(life: Life) -> str:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 async def test_a_login_that_a_mail_server_echoes_is_shown_nowhere(
-    life: Life, mailbox: Mailbox, slack: EmbeddedSlack, caplog: pytest.LogCaptureFixture, mechanism: str
+    life: Life,
+    mailbox: Mailbox,
+    slack: EmbeddedSlack,
+    caplog: pytest.LogCaptureFixture,
+    mechanism: str,
 ) -> None:
     caplog.set_level("DEBUG", "alerter")
     mailbox.mechanisms = (mechanism,)

@@ -21,10 +21,17 @@ from alerter.counters import counts
 from alerter.demo.faults import Fault, Loopback
 from alerter.demo.wix import App, EmbeddedWix, Request
 from alerter.demo.wix_webhooks import free_port
-from alerter.errors import WixAuthError, WixError, WixNotFound, WixPrecondition, WixResponseError, WixUnavailable
+from alerter.errors import (
+    WixAuthError,
+    WixError,
+    WixNotFound,
+    WixPrecondition,
+    WixResponseError,
+    WixUnavailable,
+)
 from alerter.models import Review
-from alerter.watch.wix import Page, Span, WixClient
-from alerter.watch.wix_http import _TIMEOUT
+from alerter.wix.client import Page, Span, WixClient
+from alerter.wix.http import _TIMEOUT
 from tests.conftest import HANG, SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
@@ -40,14 +47,21 @@ LOW = Span(2)
 
 def site_of(**fields: str) -> Site:
     """A site as the config makes it, its secrets fetched."""
-    environ = {"KEY": KEY, "APP_SECRET": APP_SECRET, "WRONG": "wrong-secret-9d1c", "UMLAUT": "schlüssel-7f3a"}
+    environ = {
+        "KEY": KEY,
+        "APP_SECRET": APP_SECRET,
+        "WRONG": "wrong-secret-9d1c",
+        "UMLAUT": "schlüssel-7f3a",
+    }
     context = {"secrets": True, "folder": Path(), "environ": environ}
     return Site.model_validate({"name": "Corner Bakery", "site_id": SITE} | fields, context=context)
 
 
 def app_site(site_id: str = APP_SITE, variable: str = "APP_SECRET") -> Site:
     instance = f"instance of {site_id}"
-    return site_of(site_id=site_id, app_id="app-1", app_secret=f"env:{variable}", instance_id=instance)
+    return site_of(
+        site_id=site_id, app_id="app-1", app_secret=f"env:{variable}", instance_id=instance
+    )
 
 
 BY_KEY = site_of(api_key="env:KEY")
@@ -70,8 +84,14 @@ async def client(wix: EmbeddedWix, clock: SetClock) -> AsyncIterator[WixClient]:
     await client.close()
 
 
-async def read(client: WixClient, site: Site = BY_KEY, span: Span = LOW, *, private: bool = True) -> list[Review]:
-    return [review async for page in client.pages(site, span, private=private) for review in page.reviews]
+async def read(
+    client: WixClient, site: Site = BY_KEY, span: Span = LOW, *, private: bool = True
+) -> list[Review]:
+    return [
+        review
+        async for page in client.pages(site, span, private=private)
+        for review in page.reviews
+    ]
 
 
 async def pages(client: WixClient, most: int) -> list[Page]:
@@ -93,7 +113,10 @@ async def failure(client: WixClient, site: Site = BY_KEY) -> WixError:
 def fill(wix: EmbeddedWix, number: int, site_id: str = SITE) -> None:
     for index in range(number):
         created = f"2024-07-01T{index // 3600:02}:{index // 60 % 60:02}:{index % 60:02}.000Z"
-        wix.add(site_id, {"id": f"r{index}", "createdDate": created, "content": {"rating": 1 + index % 2}})
+        wix.add(
+            site_id,
+            {"id": f"r{index}", "createdDate": created, "content": {"rating": 1 + index % 2}},
+        )
 
 
 def sent_headers(request: Request) -> dict[str, str]:
@@ -101,7 +124,9 @@ def sent_headers(request: Request) -> dict[str, str]:
 
 
 def answer(*reviews: Any, cursor: object = None) -> Fault:
-    return Fault(body=json.dumps({"reviews": list(reviews), "metadata": {"cursors": {"next": cursor}}}))
+    return Fault(
+        body=json.dumps({"reviews": list(reviews), "metadata": {"cursors": {"next": cursor}}})
+    )
 
 
 def said(error: BaseException | None) -> Iterator[str]:
@@ -132,7 +157,9 @@ def always(fault: Fault) -> Callable[[web.Request], Awaitable[web.Response]]:
     """What answers everything with the status, headers and body of a fault."""
 
     async def handler(_: web.Request) -> web.Response:
-        return web.Response(status=fault.status or 200, text=fault.body or "", headers=fault.headers)
+        return web.Response(
+            status=fault.status or 200, text=fault.body or "", headers=fault.headers
+        )
 
     return handler
 
@@ -159,7 +186,9 @@ class Gate:
 # Who is calling
 
 
-async def test_an_api_key_goes_out_bare_and_with_the_id_of_its_site(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_an_api_key_goes_out_bare_and_with_the_id_of_its_site(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     await read(client)
     headers = sent_headers(wix.requests[0])
     assert headers["authorization"] == KEY
@@ -216,14 +245,18 @@ async def test_an_app_gets_a_token_once_and_keeps_it(client: WixClient, wix: Emb
         assert "wix-site-id" not in sent_headers(query)
 
 
-async def test_each_site_of_an_app_has_a_token_of_its_own(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_each_site_of_an_app_has_a_token_of_its_own(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     fill(wix, 2, OTHER_APP_SITE)
     assert await read(client, BY_APP) == []
     assert len(await read(client, app_site(OTHER_APP_SITE))) == 2
     assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, TOKEN, INFO, QUERY]
 
 
-async def test_calls_that_begin_together_share_one_token(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_calls_that_begin_together_share_one_token(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     await asyncio.gather(*(read(client, BY_APP) for _ in range(3)))
     assert [request.path for request in wix.requests].count(TOKEN) == 1
 
@@ -231,7 +264,11 @@ async def test_calls_that_begin_together_share_one_token(client: WixClient, wix:
 @pytest.mark.parametrize(
     ("lifetime", "kept", "renewed"),
     [(14_400, 14_090, 20), (600, 290, 20), (60, 29, 2)],
-    ids=["five minutes before its end", "halfway through a short one", "halfway through a very short one"],
+    ids=[
+        "five minutes before its end",
+        "halfway through a short one",
+        "halfway through a very short one",
+    ],
 )
 async def test_a_token_is_renewed_before_it_expires(
     client: WixClient, wix: EmbeddedWix, clock: SetClock, lifetime: int, kept: int, renewed: int
@@ -256,7 +293,9 @@ async def test_a_wall_clock_that_jumps_does_not_age_a_token(
     assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, QUERY]
 
 
-async def test_a_revoked_token_is_renewed_once_and_the_call_repeated(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_a_revoked_token_is_renewed_once_and_the_call_repeated(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     fill(wix, 1, APP_SITE)
     await read(client, BY_APP)
     wix.revoke_tokens()
@@ -273,7 +312,9 @@ async def test_a_second_401_is_a_matter_for_a_person(client: WixClient, wix: Emb
     assert [request.path for request in wix.requests] == [TOKEN, INFO, QUERY, TOKEN, INFO, QUERY]
 
 
-async def test_a_key_that_is_refused_is_not_tried_again(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_a_key_that_is_refused_is_not_tried_again(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     wix.sites[SITE].refuse = 401
     error = await failure(client)
     assert isinstance(error, WixAuthError)
@@ -284,8 +325,18 @@ async def test_a_key_that_is_refused_is_not_tried_again(client: WixClient, wix: 
     "site",
     [
         app_site(variable="WRONG"),
-        site_of(site_id=APP_SITE, app_id="app-2", app_secret="env:APP_SECRET", instance_id="instance of nothing"),
-        site_of(site_id=APP_SITE, app_id="app-1", app_secret="env:APP_SECRET", instance_id="instance of nothing"),
+        site_of(
+            site_id=APP_SITE,
+            app_id="app-2",
+            app_secret="env:APP_SECRET",
+            instance_id="instance of nothing",
+        ),
+        site_of(
+            site_id=APP_SITE,
+            app_id="app-1",
+            app_secret="env:APP_SECRET",
+            instance_id="instance of nothing",
+        ),
     ],
     ids=["wrong secret", "unknown app", "unknown instance"],
 )
@@ -339,13 +390,17 @@ async def test_a_token_that_cannot_be_had_is_no_refusal(
 async def test_a_token_whose_lifetime_makes_no_sense_is_used_all_the_same(
     client: WixClient, wix: EmbeddedWix, expires_in: object
 ) -> None:
-    wix.faults.add(TOKEN, Fault(body=json.dumps({"access_token": "token-1", "expires_in": expires_in})))
+    wix.faults.add(
+        TOKEN, Fault(body=json.dumps({"access_token": "token-1", "expires_in": expires_in}))
+    )
     wix.faults.add(QUERY, answer())
     assert await read(client, BY_APP) == []
     assert sent_headers(wix.queries()[0])["authorization"] == "token-1"
 
 
-async def test_a_key_that_no_header_takes_is_refused_and_not_told(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_a_key_that_no_header_takes_is_refused_and_not_told(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     with pytest.raises((WixError, ValidationError)) as caught:
         await read(client, site_of(api_key="env:UMLAUT"))
     assert not [text for text in said(caught.value) if "7f3a" in text]
@@ -358,17 +413,35 @@ async def test_a_key_that_no_header_takes_is_refused_and_not_told(client: WixCli
     ("span", "asked"),
     [
         (Span(2), {"content.rating": {"$lte": 2}}),
-        (Span(3, above=2), {"$and": [{"content.rating": {"$gt": 2}}, {"content.rating": {"$lte": 3}}]}),
+        (
+            Span(3, above=2),
+            {"$and": [{"content.rating": {"$gt": 2}}, {"content.rating": {"$lte": 3}}]},
+        ),
         (
             Span(1, since=datetime(2024, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)),
-            {"$and": [{"content.rating": {"$lte": 1}}, {"createdDate": {"$gte": "2024-07-01T12:00:00.123Z"}}]},
+            {
+                "$and": [
+                    {"content.rating": {"$lte": 1}},
+                    {"createdDate": {"$gte": "2024-07-01T12:00:00.123Z"}},
+                ]
+            },
         ),
         (
             Span(5, until=datetime(2024, 7, 1, tzinfo=UTC)),
-            {"$and": [{"content.rating": {"$lte": 5}}, {"createdDate": {"$lt": "2024-07-01T00:00:00.000Z"}}]},
+            {
+                "$and": [
+                    {"content.rating": {"$lte": 5}},
+                    {"createdDate": {"$lt": "2024-07-01T00:00:00.000Z"}},
+                ]
+            },
         ),
         (
-            Span(4, above=1, since=datetime(2024, 1, 1, tzinfo=UTC), until=datetime(2024, 7, 1, tzinfo=UTC)),
+            Span(
+                4,
+                above=1,
+                since=datetime(2024, 1, 1, tzinfo=UTC),
+                until=datetime(2024, 7, 1, tzinfo=UTC),
+            ),
             {
                 "$and": [
                     {"content.rating": {"$gt": 1}},
@@ -397,10 +470,20 @@ async def test_a_span_is_asked_for_in_the_words_of_wix(
     }
 
 
-async def test_a_span_holds_its_first_moment_and_not_its_last(client: WixClient, wix: EmbeddedWix) -> None:
-    for name, created in (("before", "11:59:59.999"), ("first", "12:00:00.000"), ("last", "13:00:00.000")):
-        wix.add(SITE, {"id": name, "createdDate": f"2024-07-01T{created}Z", "content": {"rating": 1}})
-    span = Span(2, since=datetime(2024, 7, 1, 12, tzinfo=UTC), until=datetime(2024, 7, 1, 13, tzinfo=UTC))
+async def test_a_span_holds_its_first_moment_and_not_its_last(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
+    for name, created in (
+        ("before", "11:59:59.999"),
+        ("first", "12:00:00.000"),
+        ("last", "13:00:00.000"),
+    ):
+        wix.add(
+            SITE, {"id": name, "createdDate": f"2024-07-01T{created}Z", "content": {"rating": 1}}
+        )
+    span = Span(
+        2, since=datetime(2024, 7, 1, 12, tzinfo=UTC), until=datetime(2024, 7, 1, 13, tzinfo=UTC)
+    )
     assert [review.id for review in await read(client, span=span)] == ["first"]
 
 
@@ -409,7 +492,9 @@ async def test_many_reviews_come_a_hundred_a_page_and_oldest_first(
     client: WixClient, wix: EmbeddedWix, *, private: bool
 ) -> None:
     fill(wix, 257)
-    assert [review.id for review in await read(client, private=private)] == [f"r{index}" for index in range(257)]
+    assert [review.id for review in await read(client, private=private)] == [
+        f"r{index}" for index in range(257)
+    ]
     first, *following = wix.queries()
     assert len(following) == 2
     assert first.body["query"]["cursorPaging"] == {"limit": 100}
@@ -448,9 +533,20 @@ async def test_reviews_that_wait_for_moderation_come_only_to_who_may_see_them(
         None,
         [],
     ],
-    ids=["empty", "null", "absent", "null cursors", "a list", "no cursors", "null metadata", "metadata is a list"],
+    ids=[
+        "empty",
+        "null",
+        "absent",
+        "null cursors",
+        "a list",
+        "no cursors",
+        "null metadata",
+        "metadata is a list",
+    ],
 )
-async def test_without_a_next_cursor_a_page_is_the_last(client: WixClient, wix: EmbeddedWix, metadata: object) -> None:
+async def test_without_a_next_cursor_a_page_is_the_last(
+    client: WixClient, wix: EmbeddedWix, metadata: object
+) -> None:
     body = {"reviews": [{"id": "a", "content": {"rating": 1}}], "metadata": metadata}
     wix.faults.always(QUERY, Fault(body=json.dumps(body)))
     assert [review.id for review in await read(client)] == ["a"]
@@ -462,12 +558,16 @@ async def test_an_empty_page_may_leave_out_its_list(client: WixClient, wix: Embe
     assert await read(client) == []
 
 
-async def test_an_empty_page_with_a_cursor_is_not_the_last(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_an_empty_page_with_a_cursor_is_not_the_last(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     wix.faults.add(QUERY, answer(cursor="x"), answer({"id": "a", "content": {"rating": 1}}))
     assert [review.id for review in await read(client)] == ["a"]
 
 
-async def test_a_cursor_that_does_not_move_on_ends_the_read(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_a_cursor_that_does_not_move_on_ends_the_read(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     wix.faults.always(QUERY, answer({"id": "a", "content": {"rating": 1}}, cursor="stuck"))
     with pytest.raises(WixResponseError, match="does not move"):
         await pages(client, most=10)
@@ -480,7 +580,9 @@ async def test_cursors_that_go_in_circles_end_the_read(client: WixClient, wix: E
         await pages(client, most=10)
 
 
-@pytest.mark.parametrize("reviews", [[], [{"id": "a", "content": {"rating": 1}}]], ids=["empty", "the same"])
+@pytest.mark.parametrize(
+    "reviews", [[], [{"id": "a", "content": {"rating": 1}}]], ids=["empty", "the same"]
+)
 async def test_pages_without_end_that_hold_nothing_new_end_the_read(
     client: WixClient, wix: EmbeddedWix, reviews: list[Any]
 ) -> None:
@@ -512,7 +614,9 @@ async def test_a_probe_asks_for_one_review_and_reads_nothing_else(
 
 
 async def test_an_object_is_got_by_its_path_or_is_none(client: WixClient, wix: EmbeddedWix) -> None:
-    assert await client.get(BY_KEY, "/stores/v3/provision/version") == {"catalogVersion": "V3_CATALOG"}
+    assert await client.get(BY_KEY, "/stores/v3/provision/version") == {
+        "catalogVersion": "V3_CATALOG"
+    }
     assert await client.get(BY_KEY, "/stores/v3/products/nowhere") is None
 
 
@@ -530,15 +634,27 @@ async def test_the_newest_date_of_a_page_is_none_that_wix_itself_would_call_the_
 
 UNAVAILABLE = [
     (Fault(status=429, headers={"Retry-After": "17"}), 17.0, "slow down (429)"),
-    (Fault(status=429, headers={"Retry-After": "Tue, 24 Nov 2026 12:01:30 GMT"}), 90.0, "slow down (429)"),
-    (Fault(status=429, headers={"Retry-After": "Tue, 24 Nov 2026 11:00:00 GMT"}), 0.0, "slow down (429)"),
+    (
+        Fault(status=429, headers={"Retry-After": "Tue, 24 Nov 2026 12:01:30 GMT"}),
+        90.0,
+        "slow down (429)",
+    ),
+    (
+        Fault(status=429, headers={"Retry-After": "Tue, 24 Nov 2026 11:00:00 GMT"}),
+        0.0,
+        "slow down (429)",
+    ),
     (Fault(status=429, headers={"Retry-After": "-5"}), 0.0, "slow down (429)"),
     (Fault(status=429, headers={"Retry-After": "99999999"}), 86400.0, "slow down (429)"),
     (Fault(status=429, headers={"Retry-After": "soon"}), None, "slow down (429)"),
     (Fault(status=429, headers={"Retry-After": "nan"}), None, "slow down (429)"),
     (Fault(status=429), None, "slow down (429)"),
     (Fault(status=500, body='{"message": "boom"}'), None, "500 “boom”"),
-    (Fault(status=503, headers={"Retry-After": "30"}, body="<html>Service unavailable</html>"), 30.0, "503"),
+    (
+        Fault(status=503, headers={"Retry-After": "30"}, body="<html>Service unavailable</html>"),
+        30.0,
+        "503",
+    ),
     (Fault(status=504), None, "504"),
     (Fault(drop="before"), None, "dropped the connection"),
     (Fault(drop="after"), None, "dropped the connection"),
@@ -578,7 +694,9 @@ async def test_wix_that_cannot_answer_now_may_be_asked_again(
 
 
 @pytest.mark.parametrize("header", ["Retry-After", "Date"])
-async def test_a_date_that_no_calendar_holds_is_no_date(client: WixClient, wix: EmbeddedWix, header: str) -> None:
+async def test_a_date_that_no_calendar_holds_is_no_date(
+    client: WixClient, wix: EmbeddedWix, header: str
+) -> None:
     date = "Tue, 24 Nov 2026 12:00:00 +999999999999999"
     wix.faults.add(QUERY, Fault(status=429, headers={header: date}))
     error = await failure(client)
@@ -600,7 +718,9 @@ async def test_wix_that_is_slow_is_given_up(
     assert await read(client) == []
 
 
-async def test_wix_that_nobody_listens_for_cannot_be_reached(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_wix_that_nobody_listens_for_cannot_be_reached(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     await wix.stop()
     error = await failure(client)
     assert type(error) is WixUnavailable
@@ -628,7 +748,11 @@ async def test_wix_that_nobody_listens_for_cannot_be_reached(client: WixClient, 
         (Fault(headers={"Content-Encoding": "gzip"}), WixResponseError, "cannot be read"),
         (Fault(status=204), WixResponseError, "204"),
         (Fault(status=302, headers={"Location": "/elsewhere"}), WixResponseError, "302"),
-        (Fault(status=400, body='{"message": "filter is\\nwrong\\u0000"}'), WixResponseError, "“filter is wrong”"),
+        (
+            Fault(status=400, body='{"message": "filter is\\nwrong\\u0000"}'),
+            WixResponseError,
+            "“filter is wrong”",
+        ),
         (Fault(status=404, body='{"message": "gone"}'), WixNotFound, "404 “gone”"),
         (Fault(status=409), WixResponseError, "409"),
         (Fault(status=428, body='{"message": null}'), WixPrecondition, "428"),
@@ -730,7 +854,9 @@ async def test_a_review_that_cannot_be_read_takes_no_other_with_it(
     ],
     ids=["500", "400", "403", "200 that is no JSON object", "an id that is none", "no id"],
 )
-async def test_an_error_names_the_request_for_the_support_of_wix(clock: SetClock, fault: Fault, *, named: bool) -> None:
+async def test_an_error_names_the_request_for_the_support_of_wix(
+    clock: SetClock, fault: Fault, *, named: bool
+) -> None:
     async with served(always(fault), clock) as client:
         error = await failure(client)
     assert (f"(request {REQUEST_ID})" in str(error)) is named
@@ -754,7 +880,9 @@ ECHOES = [
     Fault(status=403, body=f'{{"error": "denied", "error_description": "{APP_SECRET}"}}'),
     Fault(status=404, body=f'{{"message": {{"nested": "{KEY}{APP_SECRET}"}}}}'),
     Fault(status=500, body=f'{{"message": "{"x" * 190}{KEY}{APP_SECRET}"}}'),
-    Fault(status=400, body=json.dumps({"message": b64encode(f"{KEY}:{APP_SECRET}".encode()).decode()})),
+    Fault(
+        status=400, body=json.dumps({"message": b64encode(f"{KEY}:{APP_SECRET}".encode()).decode()})
+    ),
     Fault(status=503, body=f"<html>{KEY}{APP_SECRET}</html>"),
     Fault(status=200, body=f'"{KEY}{APP_SECRET}"'),
     Fault(status=200, headers={"Content-Encoding": "gzip"}, body=f"{KEY}{APP_SECRET}"),
@@ -765,13 +893,31 @@ ECHOES = [
 @pytest.mark.parametrize(
     "fault",
     ECHOES,
-    ids=["400", "401", "403", "404 nested", "500 at the cut", "in base64", "503 as HTML", "200", "not gzip", "dropped"],
+    ids=[
+        "400",
+        "401",
+        "403",
+        "404 nested",
+        "500 at the cut",
+        "in base64",
+        "503 as HTML",
+        "200",
+        "not gzip",
+        "dropped",
+    ],
 )
 @pytest.mark.parametrize(
-    ("site", "path"), [(BY_KEY, QUERY), (BY_APP, QUERY), (BY_APP, TOKEN)], ids=["key", "app", "token call"]
+    ("site", "path"),
+    [(BY_KEY, QUERY), (BY_APP, QUERY), (BY_APP, TOKEN)],
+    ids=["key", "app", "token call"],
 )
 async def test_no_secret_stands_in_an_error_or_a_log(
-    client: WixClient, wix: EmbeddedWix, caplog: pytest.LogCaptureFixture, fault: Fault, site: Site, path: str
+    client: WixClient,
+    wix: EmbeddedWix,
+    caplog: pytest.LogCaptureFixture,
+    fault: Fault,
+    site: Site,
+    path: str,
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="alerter")
     caplog.handler.setFormatter(logging.Formatter("%(message)s %(exc_info)s"))
@@ -779,7 +925,10 @@ async def test_no_secret_stands_in_an_error_or_a_log(
     error = await failure(client, site)
     # Each site has its own secret; Wix has no way to know the other one.
     secret = KEY if site is BY_KEY else APP_SECRET
-    texts = [*said(error), *(record.getMessage() for record in caplog.records if record.name.startswith("alerter"))]
+    texts = [
+        *said(error),
+        *(record.getMessage() for record in caplog.records if record.name.startswith("alerter")),
+    ]
     assert not [text for text in texts if secret in text]
     assert not [text for text in texts if secret[:-1] in text]
     assert not [text for text in texts if b64encode(secret.encode())[:-2].decode() in text]
@@ -788,12 +937,16 @@ async def test_no_secret_stands_in_an_error_or_a_log(
 async def test_no_access_token_stands_in_an_error(client: WixClient, wix: EmbeddedWix) -> None:
     await read(client, BY_APP)
     token = sent_headers(wix.queries()[0])["authorization"]
-    wix.faults.add(QUERY, Fault(status=400, body=json.dumps({"message": f"{token} is not for this site"})))
+    wix.faults.add(
+        QUERY, Fault(status=400, body=json.dumps({"message": f"{token} is not for this site"}))
+    )
     assert not [text for text in said(await failure(client, BY_APP)) if token in text]
 
 
 async def test_calls_are_counted_by_their_answer(client: WixClient, wix: EmbeddedWix) -> None:
-    wix.faults.add(QUERY, Fault(status=500), Fault(drop="before"), Fault(headers={"Content-Encoding": "gzip"}))
+    wix.faults.add(
+        QUERY, Fault(status=500), Fault(drop="before"), Fault(headers={"Content-Encoding": "gzip"})
+    )
     for _ in range(3):
         await failure(client)
     await read(client)

@@ -17,8 +17,8 @@ from alerter.demo.faults import NONSENSE, Fault, Loopback, bomb, drip, endless, 
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Review
-from alerter.watch.wix import Span, WixClient
-from alerter.watch.wix_http import LARGEST
+from alerter.wix.client import Span, WixClient
+from alerter.wix.http import LARGEST
 from tests.conftest import SECRETS, SITE, SetClock, until
 
 KEY = SECRETS["WIX_API_KEY"]
@@ -30,12 +30,18 @@ MOST_MEMORY = 5 * LARGEST
 
 
 def site_of(**fields: str) -> Site:
-    context = {"secrets": True, "folder": Path(), "environ": {"KEY": KEY, "APP_SECRET": "app-secret-40be"}}
+    context = {
+        "secrets": True,
+        "folder": Path(),
+        "environ": {"KEY": KEY, "APP_SECRET": "app-secret-40be"},
+    }
     return Site.model_validate({"name": "Corner Bakery", "site_id": SITE} | fields, context=context)
 
 
 BY_KEY = site_of(api_key="env:KEY")
-BY_APP = site_of(site_id=APP_SITE, app_id="app-1", app_secret="env:APP_SECRET", instance_id="instance-1")
+BY_APP = site_of(
+    site_id=APP_SITE, app_id="app-1", app_secret="env:APP_SECRET", instance_id="instance-1"
+)
 
 
 @pytest.fixture
@@ -62,7 +68,9 @@ class Stranger:
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append(f"{request.method} {request.path}")
-        return web.json_response({"reviews": [], "metadata": {}, "access_token": "stolen", "expires_in": 14400})
+        return web.json_response(
+            {"reviews": [], "metadata": {}, "access_token": "stolen", "expires_in": 14400}
+        )
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -81,7 +89,11 @@ async def stranger() -> AsyncIterator[Stranger]:
 
 
 async def read(client: WixClient, site: Site = BY_KEY) -> list[Review]:
-    return [review async for page in client.pages(site, Span(2), private=True) for review in page.reviews]
+    return [
+        review
+        async for page in client.pages(site, Span(2), private=True)
+        for review in page.reviews
+    ]
 
 
 async def failure(client: WixClient, site: Site = BY_KEY) -> WixError:
@@ -108,17 +120,27 @@ def memory_bounded() -> Iterator[None]:
 def largest_page() -> bytes:
     """The largest page that Wix's own limits allow, with every character escaped."""
     text, media_id = "😀" * 3000, f"11062b_{'f' * 32}~mv2.jpg"
-    media = {"image": {"id": media_id, "url": f"https://static.wixstatic.com/media/{media_id}", "altText": "😀" * 100}}
+    media = {
+        "image": {
+            "id": media_id,
+            "url": f"https://static.wixstatic.com/media/{media_id}",
+            "altText": "😀" * 100,
+        }
+    }
     review = {
         "content": {"title": text, "body": text, "rating": 1, "media": [media] * 10},
         "author": {"authorName": "😀" * 100},
         "reply": {"message": text},
     }
-    return json.dumps({"reviews": [{"id": f"r{n}"} | review for n in range(100)], "metadata": {}}).encode()
+    return json.dumps(
+        {"reviews": [{"id": f"r{n}"} | review for n in range(100)], "metadata": {}}
+    ).encode()
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
-async def test_the_largest_honest_page_is_read(client: WixClient, wix: EmbeddedWix, *, compressed: bool) -> None:
+async def test_the_largest_honest_page_is_read(
+    client: WixClient, wix: EmbeddedWix, *, compressed: bool
+) -> None:
     page = largest_page()
     assert 12_000_000 < len(page) < LARGEST
     headers = {"Content-Encoding": "gzip"} if compressed else {}
@@ -146,7 +168,17 @@ def valid_json(values: bytes, end: bytes = b"0") -> Fault:
         (valid_json(b"300,"), "not a JSON object"),
         (valid_json(b'"",'), "not a JSON object"),
     ],
-    ids=["bomb", "a byte too much", "endless", "large", "objects", "lists", "deep", "numbers", "strings"],
+    ids=[
+        "bomb",
+        "a byte too much",
+        "endless",
+        "large",
+        "objects",
+        "lists",
+        "deep",
+        "numbers",
+        "strings",
+    ],
 )
 async def test_an_answer_that_is_too_large_is_cut_off(
     client: WixClient, wix: EmbeddedWix, fault: Fault, text: str
@@ -168,7 +200,13 @@ async def test_an_app_gets_no_token_from_a_bomb(client: WixClient, wix: Embedded
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(401, WixAuthError), (403, WixAuthError), (429, WixUnavailable), (503, WixUnavailable), (400, WixResponseError)],
+    [
+        (401, WixAuthError),
+        (403, WixAuthError),
+        (429, WixUnavailable),
+        (503, WixUnavailable),
+        (400, WixResponseError),
+    ],
 )
 @pytest.mark.parametrize(
     "body",
@@ -178,7 +216,9 @@ async def test_an_app_gets_no_token_from_a_bomb(client: WixClient, wix: Embedded
 async def test_the_status_of_an_error_counts_whatever_its_body(
     client: WixClient, wix: EmbeddedWix, status: int, kind: type[WixError], body: Fault
 ) -> None:
-    wix.faults.add(QUERY, *[replace(body, status=status, headers=body.headers | {"Retry-After": "17"})] * 2)
+    wix.faults.add(
+        QUERY, *[replace(body, status=status, headers=body.headers | {"Retry-After": "17"})] * 2
+    )
     with memory_bounded():
         error = await failure(client)
     assert type(error) is kind
@@ -186,7 +226,9 @@ async def test_the_status_of_an_error_counts_whatever_its_body(
     assert getattr(error, "retry_after", 17.0) == 17.0
 
 
-async def test_a_body_that_drips_ends_after_a_minute(client: WixClient, wix: EmbeddedWix, clock: SetClock) -> None:
+async def test_a_body_that_drips_ends_after_a_minute(
+    client: WixClient, wix: EmbeddedWix, clock: SetClock
+) -> None:
     wix.faults.add(QUERY, drip(0.001))
     reading = asyncio.create_task(failure(client))
     await until(lambda: wix.requests)
@@ -253,7 +295,9 @@ ODD_ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ODD_ADDRESSES, ids=[each[:12] for each in ODD_ADDRESSES])
-async def test_a_redirect_to_no_address_is_an_error_as_any(client: WixClient, wix: EmbeddedWix, address: str) -> None:
+async def test_a_redirect_to_no_address_is_an_error_as_any(
+    client: WixClient, wix: EmbeddedWix, address: str
+) -> None:
     wix.faults.add(QUERY, redirect(address, 302))
     assert isinstance(await failure(client), WixUnavailable | WixResponseError)
     assert await read(client) == []
@@ -263,7 +307,11 @@ async def test_no_cookie_is_kept_or_sent(client: WixClient, wix: EmbeddedWix) ->
     wix.faults.always(QUERY, Fault(headers={"Set-Cookie": "session=of-another-site; Path=/"}))
     for site in (BY_KEY, BY_APP, BY_KEY):
         await read(client, site)
-    assert not [request for request in wix.requests if "cookie" in {name.lower() for name in request.headers}]
+    assert not [
+        request
+        for request in wix.requests
+        if "cookie" in {name.lower() for name in request.headers}
+    ]
 
 
 # Words
@@ -283,7 +331,11 @@ async def test_nonsense_is_a_wix_error_on_one_clean_line(
     assert await read(client, BY_APP) == []
 
 
-async def test_an_error_as_deep_as_json_can_be_is_told_without_its_words(client: WixClient, wix: EmbeddedWix) -> None:
+async def test_an_error_as_deep_as_json_can_be_is_told_without_its_words(
+    client: WixClient, wix: EmbeddedWix
+) -> None:
     for depth in range(100, 1000, 10):
-        wix.faults.add(QUERY, Fault(status=400, body='{"message": ' + "[" * depth + "]" * depth + "}"))
+        wix.faults.add(
+            QUERY, Fault(status=400, body='{"message": ' + "[" * depth + "]" * depth + "}")
+        )
         assert (await failure(client)).text == "Wix refuses the request: 400"

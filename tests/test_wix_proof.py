@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from alerter.check import check_site
 from alerter.clock import Clock
+from alerter.commands.check import check_site
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import WixAuthError, WixUnavailable
+from alerter.service.runtime import open_house
 from alerter.store import State, troubles
-from alerter.watch.wix import Span, WixClient
-from alerter.wiring import open_house
+from alerter.wix.client import Span, WixClient
 from tests.conftest import SECRETS, SITE
 
 BY_APP = "33333333-3333-4333-8333-333333333333"
@@ -25,7 +25,11 @@ APP = App("an-app", "app-secret-40be", "an-instance")
 
 @pytest.fixture
 def config(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, tmp_path: Path
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    tmp_path: Path,
 ) -> Config:
     """The site of every config, and one that is read with an app's credentials."""
     site = f"""
@@ -88,7 +92,11 @@ async def test_the_right_site_is_asked_for_once_for_each_token(
 
 @pytest.mark.parametrize("answer", ["no site", "refused"])
 async def test_where_wix_does_not_say_whose_a_token_is_the_site_is_read_with_a_warning(
-    wix: EmbeddedWix, client: WixClient, config: Config, caplog: pytest.LogCaptureFixture, answer: str
+    wix: EmbeddedWix,
+    client: WixClient,
+    config: Config,
+    caplog: pytest.LogCaptureFixture,
+    answer: str,
 ) -> None:
     wix.add_site(BY_APP, app=APP)
     wix.access.token_info = answer
@@ -109,9 +117,13 @@ async def test_an_answer_that_names_no_site_is_no_proof(
     assert (await check_site(client, config.sites[1])).warning
 
 
-async def test_what_is_no_site_id_is_not_shown(wix: EmbeddedWix, client: WixClient, config: Config) -> None:
+async def test_what_is_no_site_id_is_not_shown(
+    wix: EmbeddedWix, client: WixClient, config: Config
+) -> None:
     wix.add_site(BY_APP, app=APP)
-    wix.faults.always("/oauth2/token-info", Fault(status=200, body='{"siteId": "\\u001b[2J forged"}'))
+    wix.faults.always(
+        "/oauth2/token-info", Fault(status=200, body='{"siteId": "\\u001b[2J forged"}')
+    )
     with pytest.raises(WixAuthError, match="its instance_id is of another site") as caught:
         await client.probe(config.sites[1], private=True)
     assert "forged" not in str(caught.value)

@@ -12,7 +12,7 @@ from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from alerter.links import foreign_host
 from alerter.models import Known, Media, Reply, Review, Status
 from alerter.store import State, reviews
-from alerter.watch.wix_review import UnreadableReview, parse_review
+from alerter.wix.review import UnreadableReview, parse_review
 from tests.conftest import SITE
 
 CREATED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -63,7 +63,9 @@ def assert_storable(review: Review, state: State) -> None:
     assert b"\\u0000" not in sent
     with state.transaction():
         reviews.put_reviews(state, SITE, [Known(review, Status.OPEN, CREATED)], CREATED)
-    assert reviews.known_reviews(state, SITE, [review.id]) == {review.id: Known(review, Status.OPEN, CREATED)}
+    assert reviews.known_reviews(state, SITE, [review.id]) == {
+        review.id: Known(review, Status.OPEN, CREATED)
+    }
 
 
 def test_a_whole_review_is_read(state: State) -> None:
@@ -100,7 +102,9 @@ def test_an_id_and_a_rating_are_enough(state: State) -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    extra = raw(sentiment={"score": [1, {"deep": None}]}, content=raw()["content"] | {"mood": "grim"})
+    extra = raw(
+        sentiment={"score": [1, {"deep": None}]}, content=raw()["content"] | {"mood": "grim"}
+    )
 
     assert parse_review(extra) == parse_review(raw())
 
@@ -124,7 +128,9 @@ FIELDS = {
 
 
 @pytest.mark.parametrize(
-    "value", [MISSING, None, [], {}, [1], {"x": 1}, 1.5], ids=["missing", "null", "[]", "{}", "a list", "other", "1.5"]
+    "value",
+    [MISSING, None, [], {}, [1], {"x": 1}, 1.5],
+    ids=["missing", "null", "[]", "{}", "a list", "other", "1.5"],
 )
 @pytest.mark.parametrize(
     ("field", "attribute", "default"), [(name, *rest) for name, rest in FIELDS.items()], ids=FIELDS
@@ -154,13 +160,19 @@ def test_content_of_another_type_is_left_out(state: State, field: str, value: ob
         ({"authorName": None, "contactId": None}, "", None),
         ({"authorName": 7, "contactId": 7}, "", None),
         ({"authorName": "", "contactId": ""}, "", None),
-        ({"authorName": " Ada\r\nBcc: x@example.com\t", "contactId": "c\n1"}, "Ada Bcc: x@example.com", "c 1"),
+        (
+            {"authorName": " Ada\r\nBcc: x@example.com\t", "contactId": "c\n1"},
+            "Ada Bcc: x@example.com",
+            "c 1",
+        ),
         ({"authorName": "A" * 500}, "A" * 100, None),
         ("Ada", "", None),
     ],
     ids=["null", "numbers", "empty", "line breaks", "over-long", "a text for an object"],
 )
-def test_an_author_is_one_short_line_or_nobody(author: object, name: str, contact: str | None) -> None:
+def test_an_author_is_one_short_line_or_nobody(
+    author: object, name: str, contact: str | None
+) -> None:
     review = parse_review(raw(author=author))
 
     assert (review.author, review.contact_id) == (name, contact)
@@ -186,7 +198,9 @@ def test_a_rating_that_is_none_is_refused_with_the_id_of_its_review(value: objec
     assert caught.value.review_id == raw()["id"]
 
 
-@pytest.mark.parametrize("value", [MISSING, None, [], "content", [{"rating": 1}]], ids=lambda value: f"{value!r:.12}")
+@pytest.mark.parametrize(
+    "value", [MISSING, None, [], "content", [{"rating": 1}]], ids=lambda value: f"{value!r:.12}"
+)
 def test_content_that_is_no_object_has_no_rating(value: object) -> None:
     with pytest.raises(UnreadableReview, match="rating"):
         parse_review(raw(content=value))
@@ -194,7 +208,22 @@ def test_content_that_is_no_object_has_no_rating(value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [MISSING, None, "", " ", 7, True, ["r1"], {"id": "r1"}, "a/b", "r1\n", "é", "r" * 101, "<b>", "r1?x=1"],
+    [
+        MISSING,
+        None,
+        "",
+        " ",
+        7,
+        True,
+        ["r1"],
+        {"id": "r1"},
+        "a/b",
+        "r1\n",
+        "é",
+        "r" * 101,
+        "<b>",
+        "r1?x=1",
+    ],
     ids=lambda value: f"{value!r:.12}",
 )
 def test_without_an_id_nothing_is_read(value: object) -> None:
@@ -204,7 +233,9 @@ def test_without_an_id_nothing_is_read(value: object) -> None:
     assert caught.value.review_id is None
 
 
-@pytest.mark.parametrize("value", [None, "review", 7, [], [raw()]], ids=["null", "a text", "a number", "[]", "a list"])
+@pytest.mark.parametrize(
+    "value", [None, "review", 7, [], [raw()]], ids=["null", "a text", "a number", "[]", "a list"]
+)
 def test_what_is_no_object_is_no_review(value: object) -> None:
     with pytest.raises(UnreadableReview, match="not an object"):
         parse_review(value)
@@ -264,7 +295,14 @@ def test_a_body_is_cleaned_and_nothing_else(state: State, text: str, read: str) 
         ("\0\ud800", "\ufffd"),
         ("😡" * 4000, "😡" * LONGEST),
     ],
-    ids=["CR LF", "LF", "Unicode's own line breaks", "runs of space", "NUL and a lone surrogate", "over-long"],
+    ids=[
+        "CR LF",
+        "LF",
+        "Unicode's own line breaks",
+        "runs of space",
+        "NUL and a lone surrogate",
+        "over-long",
+    ],
 )
 def test_a_title_is_one_line(state: State, text: str, read: str) -> None:
     review = parse_review(content(title=text))
@@ -292,7 +330,9 @@ def test_a_title_is_one_line(state: State, text: str, read: str) -> None:
     ],
     ids=lambda value: f"{value!r:.12}",
 )
-def test_a_revision_is_a_number_however_it_is_written(state: State, value: object, revision: int) -> None:
+def test_a_revision_is_a_number_however_it_is_written(
+    state: State, value: object, revision: int
+) -> None:
     review = parse_review(raw(revision=value))
 
     assert review.revision == revision
@@ -342,7 +382,10 @@ def test_a_date_is_utc_or_nothing(state: State, text: object, moment: datetime |
     ("value", "reply"),
     [
         ({"message": "Sorry!", "createdDate": NOON}, Reply("Sorry!", CREATED)),
-        ({"message": "Sorry!", "createdDate": "2026-11-01T00:00:00Z", "updatedDate": NOON}, Reply("Sorry!", CREATED)),
+        (
+            {"message": "Sorry!", "createdDate": "2026-11-01T00:00:00Z", "updatedDate": NOON},
+            Reply("Sorry!", CREATED),
+        ),
         ({"message": "Sorry!"}, Reply("Sorry!")),
         ({"message": "Sorry!", "createdDate": None, "updatedDate": "soon"}, Reply("Sorry!")),
         ({"message": "  So\r\nsorry\0 \n"}, Reply("So\nsorry")),
@@ -381,7 +424,13 @@ def test_a_reply_has_words_or_is_none(state: State, value: object, reply: Reply 
 
 @pytest.mark.parametrize(
     ("status", "rejected"),
-    [("REJECTED", True), ("APPROVED", False), ("IN_MODERATION", False), ("UNKNOWN", False), ("PONDERED", False)],
+    [
+        ("REJECTED", True),
+        ("APPROVED", False),
+        ("IN_MODERATION", False),
+        ("UNKNOWN", False),
+        ("PONDERED", False),
+    ],
 )
 def test_only_a_rejected_review_is_rejected(status: str, rejected: bool) -> None:
     assert parse_review(raw(moderation={"moderationStatus": status})).rejected is rejected
@@ -401,7 +450,13 @@ def image(url: object) -> dict[str, Any]:
 
 
 def video(url: object, poster: object = None) -> dict[str, Any]:
-    return {"video": {"id": "v", "posters": [{"url": poster}], "resolutions": [{"url": url, "format": "mp4"}]}}
+    return {
+        "video": {
+            "id": "v",
+            "posters": [{"url": poster}],
+            "resolutions": [{"url": url, "format": "mp4"}],
+        }
+    }
 
 
 IMAGE = "https://static.wixstatic.com/media/a_1~mv2.jpg"
@@ -416,7 +471,10 @@ VIDEO = "https://video.wixstatic.com/v.mp4"
         (video(VIDEO, IMAGE), [Media("video", VIDEO, SMALL)]),
         (video(VIDEO), [Media("video", VIDEO)]),
         (video(VIDEO, "javascript:alert(1)"), [Media("video", VIDEO)]),
-        ({"video": {"resolutions": [{"url": "http://x/"}, None, {"url": VIDEO}]}}, [Media("video", VIDEO)]),
+        (
+            {"video": {"resolutions": [{"url": "http://x/"}, None, {"url": VIDEO}]}},
+            [Media("video", VIDEO)],
+        ),
         ({"video": {"posters": "p", "resolutions": {"url": VIDEO}}}, []),
         ({"video": {"posters": [None], "resolutions": [{"url": VIDEO}]}}, [Media("video", VIDEO)]),
         ({"image": [IMAGE]}, []),
@@ -515,7 +573,9 @@ def test_an_address_that_is_not_plain_https_is_refused(url: object) -> None:
 def test_ten_media_are_kept_and_bad_ones_do_not_spoil_the_others() -> None:
     several = [None, image("http://a/"), *(image(f"https://a/{number}") for number in range(20))]
 
-    assert [media.url for media in parse_review(content(media=several)).media] == [f"https://a/{n}" for n in range(8)]
+    assert [media.url for media in parse_review(content(media=several)).media] == [
+        f"https://a/{n}" for n in range(8)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -527,7 +587,13 @@ def test_ten_media_are_kept_and_bad_ones_do_not_spoil_the_others() -> None:
         '{"id": "r1", "content": {"rating": 1}, "entityId": "\\udead", "origin": {"appId": "\\udead"}}',
         '{"id": "r1", "content": {"rating": 1}, "foundHelpful": 1e400, "foundUnhelpful": -7, "revision": NaN}',
     ],
-    ids=["surrogates", "invisible characters", "in names", "in every other field", "numbers out of range"],
+    ids=[
+        "surrogates",
+        "invisible characters",
+        "in names",
+        "in every other field",
+        "numbers out of range",
+    ],
 )
 def test_hostile_json_becomes_what_can_be_stored(state: State, body: str) -> None:
     assert_storable(parse_review(json.loads(body)), state)
@@ -558,13 +624,23 @@ def test_media_as_wix_writes_them_can_all_be_opened(name: str) -> None:
     ("item", "media"),
     [
         ({"image": {"id": FILE, "url": "https://photos.example/a.jpg"}}, KEPT + FILE),
-        ({"image": {"id": "1234", "url": "https://photos.example/a.jpg"}}, "https://photos.example/a.jpg"),
+        (
+            {"image": {"id": "1234", "url": "https://photos.example/a.jpg"}},
+            "https://photos.example/a.jpg",
+        ),
         ({"image": {"id": "1234"}}, f"{KEPT}1234"),
         ({"image": {"id": "../x.png", "url": FILE}}, KEPT + FILE),
         ({"video": {"id": "v", "posters": [{"id": FILE}]}}, KEPT + FILE),
         ({"video": {"url": "https:\\\\evil.example", "resolutions": [{"url": VIDEO}]}}, VIDEO),
     ],
-    ids=["an id before an address", "an id of another's", "an id alone", "a bad id", "a poster alone", "a bad address"],
+    ids=[
+        "an id before an address",
+        "an id of another's",
+        "an id alone",
+        "a bad id",
+        "a poster alone",
+        "a bad address",
+    ],
 )
 def test_a_file_of_wixs_is_known_by_its_id_first(item: dict[str, Any], media: str) -> None:
     assert [each.url for each in parse_review(content(media=[item])).media] == [media]

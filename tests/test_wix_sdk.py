@@ -15,7 +15,7 @@ from alerter.demo.faults import Loopback
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.demo.wix_reviews import completed
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.watch.wix_event import read_event, read_notice
+from alerter.wix.event import read_event, read_notice
 from tests.conftest import HANG, SITE, SetClock, until
 
 # `make wix-sdk` puts it there; it is Wix's, it is large, and nothing but this test needs it.
@@ -42,7 +42,11 @@ NAMES = ["Created", "Updated", "Deleted", "ModerationStatusChanged", "Published"
 def _missing() -> str:
     if not shutil.which("node"):
         return "node is not installed"
-    return "" if (FOLDER / "node_modules" / "@wix" / "sdk").is_dir() else "`make wix-sdk` has not been run"
+    return (
+        ""
+        if (FOLDER / "node_modules" / "@wix" / "sdk").is_dir()
+        else "`make wix-sdk` has not been run"
+    )
 
 
 pytestmark = [
@@ -109,7 +113,10 @@ async def test_wixs_own_client_reads_the_embedded_wix(wix: EmbeddedWix) -> None:
     assert said["or"] == ["r0", "r3"]
     assert said["not"] == ["r2", "r3", "r4"]
     assert said["public"] == ["r0", "r2", "r3", "r4"]
-    assert (said["one"]["_id"], said["one"]["moderation"]["moderationStatus"]) == ("r1", "IN_MODERATION")
+    assert (said["one"]["_id"], said["one"]["moderation"]["moderationStatus"]) == (
+        "r1",
+        "IN_MODERATION",
+    )
     assert said["missing"]["code"] == "REVIEW_NOT_FOUND"
     assert said["count"] == {"count": 3}
 
@@ -118,10 +125,19 @@ async def test_wixs_own_client_changes_reviews_of_the_embedded_wix(wix: Embedded
     said = await calls(wix)
     assert said["replied"]["review"]["reply"]["message"] == "Sorry"
     assert "reply" not in said["unreplied"]["review"]
-    assert said["moderated"]["review"]["moderation"] == {"moderationStatus": "REJECTED", "manuallyChanged": True}
-    assert [said[each]["review"]["revision"] for each in ("replied", "unreplied", "moderated")] == ["2", "3", "4"]
+    assert said["moderated"]["review"]["moderation"] == {
+        "moderationStatus": "REJECTED",
+        "manuallyChanged": True,
+    }
+    assert [said[each]["review"]["revision"] for each in ("replied", "unreplied", "moderated")] == [
+        "2",
+        "3",
+        "4",
+    ]
     assert said["refused"]["code"] == "PERMISSION_DENIED"
-    writes = [each for each in wix.requests if each.method in {"PATCH", "DELETE"} and each.status == 200]
+    writes = [
+        each for each in wix.requests if each.method in {"PATCH", "DELETE"} and each.status == 200
+    ]
     assert ["X-Wix-Consistent" in each.headers for each in writes] == [False, True, True]
 
 
@@ -131,11 +147,17 @@ async def test_wixs_own_client_gets_tokens_of_the_embedded_wix(wix: EmbeddedWix)
     assert [each.status for each in wix.requests if each.path == "/oauth2/token"] == [200, 401]
     token = said["token"]
     assert token["active"]
-    assert (token["clientId"], token["siteId"], token["instanceId"]) == ("an-app", SITE, "an-instance")
+    assert (token["clientId"], token["siteId"], token["instanceId"]) == (
+        "an-app",
+        SITE,
+        "an-instance",
+    )
     assert token["exp"] - token["iat"] == 14_400
 
 
-async def test_wixs_own_parser_takes_the_webhooks_of_what_wixs_own_client_does(wix: EmbeddedWix) -> None:
+async def test_wixs_own_parser_takes_the_webhooks_of_what_wixs_own_client_does(
+    wix: EmbeddedWix,
+) -> None:
     tokens: list[str] = []
 
     async def receive(request: web.Request) -> web.Response:
@@ -170,9 +192,13 @@ async def test_wixs_own_parser_takes_the_webhooks_of_what_wixs_own_client_does(w
 async def test_wixs_own_parser_takes_what_the_embedded_wix_signs(*, as_base64: bool) -> None:
     webhooks = Webhooks("", app_id="an-app")
     now = webhooks._clock.now()
-    review = completed({"id": "r1", "content": {"rating": 1, "title": "Stale"}, "revision": "7"}, now)
+    review = completed(
+        {"id": "r1", "content": {"rating": 1, "title": "Stale"}, "revision": "7"}, now
+    )
     data = [
-        webhooks.envelope(f"wix.reviews.v1.review_{slug}", webhooks.event(slug, review), "an-instance", "a-site")
+        webhooks.envelope(
+            f"wix.reviews.v1.review_{slug}", webhooks.event(slug, review), "an-instance", "a-site"
+        )
         for slug in SLUGS
     ]
     key = b64encode(webhooks.public_key.encode()).decode() if as_base64 else webhooks.public_key

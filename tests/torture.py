@@ -36,18 +36,26 @@ class Faults:
         self._kinds: dict[str, Callable[[], Any]] = {
             "slack refuses (500)": lambda: self._slack(Fault(status=500)),
             "slack takes it and says 500": lambda: self._slack(Fault(status=500, done=True)),
-            "slack throttles (429)": lambda: self._slack(Fault(status=429, headers={"Retry-After": "1"})),
+            "slack throttles (429)": lambda: self._slack(
+                Fault(status=429, headers={"Retry-After": "1"})
+            ),
             "slack hangs": lambda: self._slack(Fault(delay=20)),
             "slack drops before": lambda: self._slack(Fault(drop="before")),
             "slack drops after": lambda: self._slack(Fault(drop="after")),
             "slack answers garbage": lambda: self._slack(Fault(garble="html")),
-            "slack's history fails": lambda: world.slack.faults.add("conversations.history", Fault(status=503)),
-            "mail refused for now (451)": lambda: world.mailbox.data_replies.append("451 4.3.0 try again later"),
+            "slack's history fails": lambda: world.slack.faults.add(
+                "conversations.history", Fault(status=503)
+            ),
+            "mail refused for now (451)": lambda: world.mailbox.data_replies.append(
+                "451 4.3.0 try again later"
+            ),
             "mail drops before": lambda: world.mailbox.drop.append("before"),
             "mail drops after": lambda: world.mailbox.drop.append("after"),
             "mail refuses connections": lambda: world.mailbox.drop.append("connect"),
             "mail hangs": lambda: setattr(world.mailbox, "hang", 3.0),
-            "wix throttles (429)": lambda: self._wix(Fault(status=429, headers={"Retry-After": "1"})),
+            "wix throttles (429)": lambda: self._wix(
+                Fault(status=429, headers={"Retry-After": "1"})
+            ),
             "wix refuses (500)": lambda: self._wix(Fault(status=500)),
             "wix answers garbage": lambda: self._wix(Fault(garble="truncate")),
             "wix drops": lambda: self._wix(Fault(drop="before")),
@@ -97,7 +105,9 @@ class Faults:
             db.close()
 
 
-async def torture(folder: Path, kills: int, seed: int, say: Callable[[str], None] = lambda _: None) -> Outcome:
+async def torture(
+    folder: Path, kills: int, seed: int, say: Callable[[str], None] = lambda _: None
+) -> Outcome:
     """Kill the daemon that often, then let it settle, and count."""
     random, outcome = Random(seed), Outcome()
     world = World(folder)
@@ -124,16 +134,24 @@ async def torture(folder: Path, kills: int, seed: int, say: Callable[[str], None
 
 def report(outcome: Outcome, seed: int) -> str:
     """The figures, for people."""
-    lines = [f"seed {seed}: {outcome.kills} kills, {outcome.reviews} reviews, {outcome.deliveries} deliveries"]
+    lines = [
+        f"seed {seed}: {outcome.kills} kills, {outcome.reviews} reviews, {outcome.deliveries} deliveries"
+    ]
     lines += [f"  {number:5}  {name}" for name, number in sorted(outcome.faults.items())]
-    lines += [f"  LOST {what}" for what in outcome.lost] + [f"  REPEATED {what}" for what in outcome.repeated]
-    lines.append(f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {outcome.pending} left pending")
+    lines += [f"  LOST {what}" for what in outcome.lost] + [
+        f"  REPEATED {what}" for what in outcome.repeated
+    ]
+    lines.append(
+        f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {outcome.pending} left pending"
+    )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Kill the daemon at random moments, and count what arrives.")
+    parser = argparse.ArgumentParser(
+        description="Kill the daemon at random moments, and count what arrives."
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     asked = parser.parse_args()
@@ -142,7 +160,9 @@ def main() -> None:
         if sys.stderr.isatty():
             print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it holds every dropped connection to be an error
+    logging.getLogger("aiohttp.server").setLevel(
+        logging.CRITICAL
+    )  # it holds every dropped connection to be an error
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="alerter-torture-") as folder:
         outcome = asyncio.run(torture(Path(folder), asked.kills, asked.seed, say))

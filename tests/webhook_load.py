@@ -29,7 +29,14 @@ async def main(rate: int, seconds: int) -> None:
             config.write_text(stage.config(every="60s") + listening(port, webhooks))
             with (stage.folder / "log").open("wb") as log:
                 daemon = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "alerter", "run", "--config", str(config), stderr=log, env=os.environ
+                    sys.executable,
+                    "-m",
+                    "alerter",
+                    "run",
+                    "--config",
+                    str(config),
+                    stderr=log,
+                    env=os.environ,
                 )
             try:
                 async with asyncio.timeout(20):
@@ -47,9 +54,13 @@ async def _load(stage: Stage, webhooks: Webhooks, url: str, rate: int, seconds: 
     tokens = []
     for number in range(rate * seconds):
         words = {"rating": 1, "title": f"Review {number}", "body": "Hard as stone. " * 20}
-        review = completed({"content": words, "entityId": PRODUCT_ID, "author": {"authorName": "Robin"}}, now)
+        review = completed(
+            {"content": words, "entityId": PRODUCT_ID, "author": {"authorName": "Robin"}}, now
+        )
         event = webhooks.event("created", review)
-        tokens.append(webhooks.sign(webhooks.envelope("wix.reviews.v1.review_created", event, None, SITE_ID)))
+        tokens.append(
+            webhooks.sign(webhooks.envelope("wix.reviews.v1.review_created", event, None, SITE_ID))
+        )
     waits: list[float] = []
     answers: Counter[int] = Counter()
 
@@ -70,8 +81,12 @@ async def _load(stage: Stage, webhooks: Webhooks, url: str, rate: int, seconds: 
             health = response.status
     waits.sort()
     middle, most, longest = (1000 * waits[int(part * (len(waits) - 1))] for part in (0.5, 0.99, 1))
-    print(f"{len(waits)} webhooks in {took:.1f} s ({len(waits) / took:.0f}/s): {dict(answers)}; healthz {health}")
-    print(f"answered after {middle:.0f} ms (median), {most:.0f} ms (99 %), {longest:.0f} ms (longest)")
+    print(
+        f"{len(waits)} webhooks in {took:.1f} s ({len(waits) / took:.0f}/s): {dict(answers)}; healthz {health}"
+    )
+    print(
+        f"answered after {middle:.0f} ms (median), {most:.0f} ms (99 %), {longest:.0f} ms (longest)"
+    )
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class World:
         self.mailbox.hang = 0.0
 
     def _toml(self) -> str:
-        slack = "".join(f'[[receivers]]\nname = "{name}"\nslack = "{name}"\n\n' for name in CHANNELS)
+        slack = "".join(
+            f'[[receivers]]\nname = "{name}"\nslack = "{name}"\n\n' for name in CHANNELS
+        )
         return f"""
 state = "{self.state.name}"
 [poll]
@@ -135,7 +137,9 @@ email = ["owner@example.com"]
     def add_review(self, rating: int = 1) -> str:
         """One more review that everybody is to hear of; its id."""
         self.titles.append(f"Review {len(self.titles):05}.")
-        return str(self.wix.add(SITE, {"content": {"rating": rating, "title": self.titles[-1]}})["id"])
+        return str(
+            self.wix.add(SITE, {"content": {"rating": rating, "title": self.titles[-1]}})["id"]
+        )
 
     def add_past(self) -> None:
         """A review that nobody is to hear of; it would be counted as repeated."""
@@ -177,8 +181,12 @@ email = ["owner@example.com"]
         wanted = Counter(self.titles)
         arrived = {"by mail": Counter({title: len(ids) for title, ids in self.mails_of().items()})}
         arrived |= {f"in {channel}": self.times_posted(channel) for channel in CHANNELS}
-        outcome.lost = [f"{title} {where}" for where, times in arrived.items() for title in (wanted - times)]
-        outcome.repeated = [f"{title} {where}" for where, times in arrived.items() for title in (times - wanted)]
+        outcome.lost = [
+            f"{title} {where}" for where, times in arrived.items() for title in (wanted - times)
+        ]
+        outcome.repeated = [
+            f"{title} {where}" for where, times in arrived.items() for title in (times - wanted)
+        ]
         outcome.pending = self.pending()
 
     async def until(self, happened: Callable[[], bool], seconds: float) -> bool:

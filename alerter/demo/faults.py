@@ -100,7 +100,9 @@ def bomb(size: int, *, only: str | None = None) -> Fault:
 def _compressed(size: int, end: bytes) -> bytes:
     gzip = zlib.compressobj(9, wbits=31)
     blanks = size - len(end)
-    parts = [gzip.compress(b" " * min(_CHUNK, blanks - start)) for start in range(0, blanks, _CHUNK)]
+    parts = [
+        gzip.compress(b" " * min(_CHUNK, blanks - start)) for start in range(0, blanks, _CHUNK)
+    ]
     return b"".join([*parts, gzip.compress(end), gzip.flush()])
 
 
@@ -109,14 +111,18 @@ class Faults(Planned[Fault]):
 
     def take(self, path: str, about: Collection[str] = ()) -> Fault | None:
         """Return the fault for a request to `path` that concerns `about`, and use it up if it was queued."""
-        return self.first(lambda match, only: path.endswith(match) and (only is None or only in about))
+        return self.first(
+            lambda match, only: path.endswith(match) and (only is None or only in about)
+        )
 
 
 def _nothing(_: web.Request) -> Collection[str]:
     return ()
 
 
-def failing(faults: Faults, about: Callable[[web.Request], Collection[str]] = _nothing) -> Middleware:
+def failing(
+    faults: Faults, about: Callable[[web.Request], Collection[str]] = _nothing
+) -> Middleware:
     """Middleware that lets requests fail as `faults` says; `about` names what a request concerns."""
 
     @web.middleware
@@ -136,7 +142,9 @@ async def _fail(fault: Fault, request: web.Request, handler: Handler) -> web.Str
         body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
         if fault.repeat:
             return await _never_end(fault, request, body)
-        response = web.Response(status=fault.status or 200, body=body, content_type="application/json")
+        response = web.Response(
+            status=fault.status or 200, body=body, content_type="application/json"
+        )
     response.headers.update(fault.headers)
     return _garbled(fault, response)
 
@@ -154,7 +162,9 @@ async def _never_end(fault: Fault, request: web.Request, body: bytes) -> web.Str
 def _garbled(fault: Fault, response: web.StreamResponse) -> web.StreamResponse:
     if fault.garble == "html":
         return web.Response(
-            status=response.status, text="<html><body>Bad gateway</body></html>", content_type="text/html"
+            status=response.status,
+            text="<html><body>Bad gateway</body></html>",
+            content_type="text/html",
         )
     if fault.garble == "truncate" and isinstance(response, web.Response) and response.text:
         response.text = response.text[: len(response.text) // 2]

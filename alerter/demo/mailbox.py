@@ -207,12 +207,16 @@ class Mailbox:
         drop = self.drop.popleft() if self.drop and self.drop[0] != "connect" else None
         reply = self.data_replies.popleft() if self.data_replies else self.always_reply
         if drop or reply is not None:
-            ending: Literal["before", "after"] | None = "before" if drop == "before" else "after" if drop else None
+            ending: Literal["before", "after"] | None = (
+                "before" if drop == "before" else "after" if drop else None
+            )
             return Reply(None if reply is None else reply.encode(), drop=ending)
         content = (envelope.original_content or b"").decode("latin-1")
         return self.faults.take(".", "\n".join([*envelope.rcpt_tos, content])) or Reply()
 
-    def authenticate(self, _: SMTP, __: Session, ___: Envelope, ____: str, login: LoginPassword) -> AuthResult:
+    def authenticate(
+        self, _: SMTP, __: Session, ___: Envelope, ____: str, login: LoginPassword
+    ) -> AuthResult:
         """Compare a login with the one that is right."""
         right = f"{self.username}\0{self.password}".encode()
         given = b"\0".join((login.login, login.password))
@@ -222,7 +226,9 @@ class Mailbox:
     def _mail(self, envelope: Envelope) -> Mail:
         raw = envelope.original_content or b""
         message = message_from_bytes(raw, policy=policy.default)
-        return Mail(envelope.mail_from or "", tuple(envelope.rcpt_tos), message, raw, self.clock.monotonic())
+        return Mail(
+            envelope.mail_from or "", tuple(envelope.rcpt_tos), message, raw, self.clock.monotonic()
+        )
 
 
 class _Connection(SMTP):
@@ -245,7 +251,9 @@ class _Connection(SMTP):
         )
         # Given as an argument, aiosmtpd warns of it wherever it did not start TLS itself.
         self._auth_required = mailbox.username is not None
-        self._smtp_methods = {name: self._faulty(name, method) for name, method in self._smtp_methods.items()}
+        self._smtp_methods = {
+            name: self._faulty(name, method) for name, method in self._smtp_methods.items()
+        }
         self._faults = mailbox.faults
         self._instead: bytes | None = None
         self._silent = self._once = False

@@ -32,7 +32,9 @@ class Planned(Generic[P]):
     def clear(self, match: str | None = None) -> None:
         """Forget the plans for `match`, or all of them."""
         self._once = {key: queue for key, queue in self._once.items() if match not in (None, key)}
-        self._always = {key: plan for key, plan in self._always.items() if match not in (None, key[0])}
+        self._always = {
+            key: plan for key, plan in self._always.items() if match not in (None, key[0])
+        }
 
     def first(self, fits: Callable[[str, str | None], bool]) -> P | None:
         """Return the first plan whose match and `only` fit, and use it up if it was queued."""

@@ -27,7 +27,9 @@ async def read_arguments(request: web.Request) -> Json:
         return arguments | _json_object(raw)
     if request.content_type == "application/x-www-form-urlencoded":
         try:
-            return arguments | dict(parse_qsl(raw.decode(), keep_blank_values=True, errors="strict"))
+            return arguments | dict(
+                parse_qsl(raw.decode(), keep_blank_values=True, errors="strict")
+            )
         except UnicodeDecodeError:
             raise SlackError("invalid_charset") from None
     raise SlackError("invalid_post_type")
@@ -37,7 +39,11 @@ def require(arguments: Mapping[str, Any], name: str) -> str:
     """An argument that has to be there as text."""
     value = arguments.get(name)
     if not isinstance(value, str) or not value:
-        fault = f"missing required field: {name}" if value in (None, "") else f"must be a string: {name}"
+        fault = (
+            f"missing required field: {name}"
+            if value in (None, "")
+            else f"must be a string: {name}"
+        )
         raise SlackError("invalid_arguments", response_metadata={"messages": [f"[ERROR] {fault}"]})
     return value
 
@@ -53,7 +59,9 @@ def read_text(arguments: Mapping[str, Any], most: int) -> str | None:
     if text is None:
         return None
     if not isinstance(text, str):
-        raise SlackError("invalid_arguments", response_metadata={"messages": ["[ERROR] must be a string: text"]})
+        raise SlackError(
+            "invalid_arguments", response_metadata={"messages": ["[ERROR] must be a string: text"]}
+        )
     if len(text) > most:
         raise SlackError("msg_too_long")
     return text
@@ -87,7 +95,11 @@ def read_metadata(arguments: Mapping[str, Any]) -> Json | None:
     if not metadata:
         return {}
     event_type = metadata.get("event_type")
-    if not isinstance(event_type, str) or not event_type or not isinstance(metadata.get("event_payload"), dict):
+    if (
+        not isinstance(event_type, str)
+        or not event_type
+        or not isinstance(metadata.get("event_payload"), dict)
+    ):
         raise SlackError("invalid_metadata_schema")
     if len(json.dumps(metadata)) > _MOST_METADATA:
         raise SlackError("metadata_too_large")
@@ -100,7 +112,9 @@ def read_ts(arguments: Mapping[str, Any], name: str, error: str) -> str | None:
     if value in (None, ""):
         return None
     if not isinstance(value, str) or not _TS.fullmatch(value):
-        raise SlackError(error, response_metadata={"messages": [f"[ERROR] {value} is not a valid {name}"]})
+        raise SlackError(
+            error, response_metadata={"messages": [f"[ERROR] {value} is not a valid {name}"]}
+        )
     return value
 
 
@@ -111,7 +125,10 @@ def read_limit(arguments: Mapping[str, Any], usual: int, most: int) -> int:
     except (TypeError, ValueError):
         limit = 0
     if limit < 1:
-        raise SlackError("invalid_arguments", response_metadata={"messages": ["[ERROR] limit has to be positive"]})
+        raise SlackError(
+            "invalid_arguments",
+            response_metadata={"messages": ["[ERROR] limit has to be positive"]},
+        )
     return min(limit, most)
 
 

@@ -16,13 +16,18 @@ _LINK = re.compile(r"[a-z][a-z0-9+.-]*:\S+", re.IGNORECASE)
 
 def faults_of(blocks: object) -> list[str]:
     """Everything that Slack would hold against a list of blocks, each with the place; nothing where they are good."""
-    return [*_list(_BLOCK, most=_MOST_BLOCKS)(blocks, "/blocks"), *_repeated(blocks, "block_id", "/blocks")]
+    return [
+        *_list(_BLOCK, most=_MOST_BLOCKS)(blocks, "/blocks"),
+        *_repeated(blocks, "block_id", "/blocks"),
+    ]
 
 
 def length_of(blocks: object) -> int:
     """How many characters of text a list of blocks shows."""
     if isinstance(blocks, Mapping):
-        own = sum(len(blocks[key]) for key in ("text", "alt_text") if isinstance(blocks.get(key), str))
+        own = sum(
+            len(blocks[key]) for key in ("text", "alt_text") if isinstance(blocks.get(key), str)
+        )
         return own + sum(length_of(value) for value in blocks.values())
     if isinstance(blocks, Sequence) and not isinstance(blocks, str):
         return sum(length_of(each) for each in blocks)
@@ -47,7 +52,9 @@ def _at(fault: str, pointer: str) -> str:
     return f"{fault} [json-pointer:{pointer}]"
 
 
-def _string(most: int | None = None, least: int = 1, pattern: re.Pattern[str] | None = None) -> Check:
+def _string(
+    most: int | None = None, least: int = 1, pattern: re.Pattern[str] | None = None
+) -> Check:
     def check(value: Any, pointer: str) -> Iterator[str]:
         if not isinstance(value, str):
             yield _at("must provide a string", pointer)
@@ -63,7 +70,9 @@ def _string(most: int | None = None, least: int = 1, pattern: re.Pattern[str] | 
 
 def _choice(*allowed: Any) -> Check:
     def check(value: Any, pointer: str) -> Iterator[str]:
-        if not any(value is each or (type(value) is type(each) and value == each) for each in allowed):
+        if not any(
+            value is each or (type(value) is type(each) and value == each) for each in allowed
+        ):
             yield _at(f"must be one of {', '.join(map(str, allowed))}", pointer)
 
     return check
@@ -89,7 +98,9 @@ def _list(check: Check, most: int | None = None, least: int = 1) -> Check:
     return check_list
 
 
-def _object(required: Mapping[str, Check], optional: Mapping[str, Check], one_of: Sequence[str] = ()) -> Check:
+def _object(
+    required: Mapping[str, Check], optional: Mapping[str, Check], one_of: Sequence[str] = ()
+) -> Check:
     checks = {**required, **optional}
 
     def check(value: Any, pointer: str) -> Iterator[str]:
@@ -138,7 +149,10 @@ def _text(most: int) -> dict[str, Check]:
 
 
 _ID: Mapping[str, Check] = {"block_id": _string(255)}
-_PICTURE: Mapping[str, Check] = {"image_url": _string(3000, pattern=_URL), "alt_text": _string(2000)}
+_PICTURE: Mapping[str, Check] = {
+    "image_url": _string(3000, pattern=_URL),
+    "alt_text": _string(2000),
+}
 _IMAGE = _object(_PICTURE, {})
 _CONFIRM = _object(
     {
@@ -167,10 +181,14 @@ def _styled(*names: str) -> Check:
 
 
 _STYLE = _styled("bold", "italic", "strike", "code", "underline")
-_MENTION_STYLE = _styled("bold", "italic", "strike", "highlight", "client_highlight", "unlink", "underline")
+_MENTION_STYLE = _styled(
+    "bold", "italic", "strike", "highlight", "client_highlight", "unlink", "underline"
+)
 _WORDS: Mapping[str, Check] = {
     "text": _object({"text": _string()}, {"style": _STYLE}),
-    "link": _object({"url": _string(pattern=_LINK)}, {"text": _string(), "unsafe": _FLAG, "style": _STYLE}),
+    "link": _object(
+        {"url": _string(pattern=_LINK)}, {"text": _string(), "unsafe": _FLAG, "style": _STYLE}
+    ),
 }
 _INLINE = _typed(
     {
@@ -183,7 +201,9 @@ _INLINE = _typed(
         "user": _object({"user_id": _string()}, {"style": _MENTION_STYLE}),
         "usergroup": _object({"usergroup_id": _string()}, {"style": _MENTION_STYLE}),
         "channel": _object({"channel_id": _string()}, {"style": _MENTION_STYLE}),
-        "broadcast": _object({"range": _choice("here", "channel", "everyone")}, {"style": _MENTION_STYLE}),
+        "broadcast": _object(
+            {"range": _choice("here", "channel", "everyone")}, {"style": _MENTION_STYLE}
+        ),
     },
 )
 # A section without elements is allowed, unlike most other empty lists.
@@ -197,7 +217,10 @@ _RICH = _typed(
             {"elements": _list(_typed(_WORDS), least=0)}, {**_BORDER, "language": _string()}
         ),
         "rich_text_list": _object(
-            {"elements": _list(_typed({"rich_text_section": _SECTION})), "style": _choice("bullet", "ordered")},
+            {
+                "elements": _list(_typed({"rich_text_section": _SECTION})),
+                "style": _choice("bullet", "ordered"),
+            },
             {**_BORDER, "indent": _whole, "offset": _whole},
         ),
     },
@@ -217,7 +240,9 @@ _BLOCK = _typed(
         ),
         "header": _object({"text": _typed(_plain(150))}, _ID),
         "divider": _object({}, _ID),
-        "context": _object({"elements": _list(_typed({**_text(3000), "image": _IMAGE}), most=10)}, _ID),
+        "context": _object(
+            {"elements": _list(_typed({**_text(3000), "image": _IMAGE}), most=10)}, _ID
+        ),
         "actions": _object({"elements": _list(_typed({"button": _BUTTON}), most=25)}, _ID),
         "image": _object(_PICTURE, {"title": _typed(_plain(2000)), **_ID}),
         "rich_text": _object({"elements": _list(_RICH)}, _ID),

@@ -101,7 +101,13 @@ class Workspace:
         self.tokens[token].revoked = True
 
     def add_channel(
-        self, channel_id: str, name: str, *, member: bool = True, archived: bool = False, private: bool = False
+        self,
+        channel_id: str,
+        name: str,
+        *,
+        member: bool = True,
+        archived: bool = False,
+        private: bool = False,
     ) -> Channel:
         """Add a channel; the bot is a member of it unless told otherwise."""
         self.channels[channel_id] = Channel(channel_id, name, member, archived, private)
@@ -206,7 +212,11 @@ class Workspace:
             "is_member": channel.member,
             "is_private": channel.family != "channels",
         }
-        named = {"user": channel.user, "is_im": True} if channel.user else {"name": channel.name, "is_im": False}
+        named = (
+            {"user": channel.user, "is_im": True}
+            if channel.user
+            else {"name": channel.name, "is_im": False}
+        )
         return {"channel": {"id": channel.id, **kinds, **state, **named}}
 
     def _open(self, token: Token, args: Json) -> Json:
@@ -238,7 +248,10 @@ class Workspace:
         return _page(thread, args, _page_limit(token, args, 1000, 1000), always=thread[0])
 
     def _words(self, args: Json, longest: int) -> tuple[str | None, list[Json] | None]:
-        text, blocks = read_text(args, longest), read_blocks(args, self.blocks_limit, self.blocks_error)
+        text, blocks = (
+            read_text(args, longest),
+            read_blocks(args, self.blocks_limit, self.blocks_error),
+        )
         if not blocks and not (text or "").strip():
             raise SlackError("no_text")
         return text, blocks
@@ -292,7 +305,11 @@ class Workspace:
 
     def _keep_pace(self, channel: Channel) -> None:
         now = self.clock.monotonic()
-        if self.pace is not None and channel.posted_at is not None and now - channel.posted_at < self.pace - _TOLERANCE:
+        if (
+            self.pace is not None
+            and channel.posted_at is not None
+            and now - channel.posted_at < self.pace - _TOLERANCE
+        ):
             raise RateLimited(1)
         channel.posted_at = now
 
@@ -301,13 +318,27 @@ def _page_limit(token: Token, args: Json, usual: int, most: int) -> int:
     return min(read_limit(args, usual, most), _LIMITED_PAGE if token.limited_history else most)
 
 
-def _page(posts: Sequence[Post], args: Json, limit: int, *, backward: bool = False, always: Post | None = None) -> Json:
+def _page(
+    posts: Sequence[Post],
+    args: Json,
+    limit: int,
+    *,
+    backward: bool = False,
+    always: Post | None = None,
+) -> Json:
     """A page of `posts`, which lie in the order of reading; every page begins with `always`."""
-    oldest, latest = read_ts(args, "oldest", "invalid_ts_oldest"), read_ts(args, "latest", "invalid_ts_latest")
+    oldest, latest = (
+        read_ts(args, "oldest", "invalid_ts_oldest"),
+        read_ts(args, "latest", "invalid_ts_latest"),
+    )
     inclusive = flag(args, "inclusive")
     if (start := read_cursor(args)) is not None:
         posts = [post for post in posts if (post.ts <= start if backward else post.ts >= start)]
-    chosen = [post for post in posts if post is always or _between(post.ts, oldest, latest, inclusive=inclusive)]
+    chosen = [
+        post
+        for post in posts
+        if post is always or _between(post.ts, oldest, latest, inclusive=inclusive)
+    ]
     page, rest = chosen[:limit], chosen[limit:]
     metadata = flag(args, "include_all_metadata")
     following = {"response_metadata": {"next_cursor": cursor_to(rest[0].ts)}} if rest else {}

@@ -63,7 +63,9 @@ class Token:
     def require(self, *scopes: str) -> None:
         """Refuse the call unless the token has one of the scopes."""
         if not set(scopes) & set(self.scopes):
-            raise SlackError("missing_scope", needed=",".join(scopes), provided=",".join(self.scopes))
+            raise SlackError(
+                "missing_scope", needed=",".join(scopes), provided=",".join(self.scopes)
+            )
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,11 @@ class Post:
         if self.reply_broadcast:
             message["subtype"] = "thread_broadcast"
         if self.replies:
-            message |= {"thread_ts": self.ts, "reply_count": len(self.replies), "latest_reply": self.replies[-1]}
+            message |= {
+                "thread_ts": self.ts,
+                "reply_count": len(self.replies),
+                "latest_reply": self.replies[-1],
+            }
         return message
 
 

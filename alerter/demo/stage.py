@@ -91,7 +91,9 @@ instance_id = "{APP.instance_id}"
     def write_page(self) -> Path:
         """Write everything that has landed to an HTML page, as people would see it."""
         page = self.folder / "messages.html"
-        page.write_text(render_page(self.mailbox.mails, self.slack.posts, title="What alerter sent"), "utf-8")
+        page.write_text(
+            render_page(self.mailbox.mails, self.slack.posts, title="What alerter sent"), "utf-8"
+        )
         return page
 
 
@@ -107,12 +109,16 @@ async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]
     ):
         wix.add_site(SITE_ID, api_key=_SECRETS["wix_api_key"], name=SITE)
         wix.add_site(APP_SITE_ID, app=APP, name=APP_SITE)
-        wix.add_product(SITE_ID, PRODUCT_ID, "Croissant box", "https://corner-bakery.example/croissant-box")
+        wix.add_product(
+            SITE_ID, PRODUCT_ID, "Croissant box", "https://corner-bakery.example/croissant-box"
+        )
         slack.add_token(_SECRETS["slack_token"])
         slack.add_channel(_CHANNEL, "reviews")
         if reviews:
             try:
                 wix.load(SITE_ID, reviews)
             except (OSError, ValueError) as error:
-                raise AlerterError(f"{reviews}: {getattr(error, 'strerror', None) or error}") from None
+                raise AlerterError(
+                    f"{reviews}: {getattr(error, 'strerror', None) or error}"
+                ) from None
         yield Stage(wix, slack, mailbox, folder)

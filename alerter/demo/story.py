@@ -11,22 +11,32 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alerter.daemon import stopped_by_signals
 from alerter.demo.faults import Fault
 from alerter.demo.slack import Post
 from alerter.demo.stage import APP, APP_SITE_ID, PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.errors import AlerterError
+from alerter.service.daemon import stopped_by_signals
 
 Say = Callable[[str], None]
 # Seconds after which what was waited for will not come any more, however slow the machine is.
 _PATIENCE = 120.0
 _LOOK_EVERY = 0.05
-_HISTORY = [(1, "Burnt"), (2, "Too salty"), (5, "Lovely"), (4, "Good bread"), (1, "Never again"), (5, "Perfect")]
+_HISTORY = [
+    (1, "Burnt"),
+    (2, "Too salty"),
+    (5, "Lovely"),
+    (4, "Good bread"),
+    (1, "Never again"),
+    (5, "Perfect"),
+]
 
 
 async def serve(reviews: Path | None, say: Say) -> bool:
     """Keep the services up until a signal comes; what is printed is a config for them."""
-    with tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder, stopped_by_signals() as stop:
+    with (
+        tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder,
+        stopped_by_signals() as stop,
+    ):
         async with open_stage(Path(folder), reviews) as stage, _webhooks(stage) as web:
             say(_guide(stage))
             say(stage.config(every="5s") + web)
@@ -34,7 +44,9 @@ async def serve(reviews: Path | None, say: Say) -> bool:
             page = stage.write_page()
             kept = Path(tempfile.mkdtemp(prefix="alerter-demo-")) / page.name
             page.rename(kept)
-            say(f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}")
+            say(
+                f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}"
+            )
     return True
 
 
@@ -84,7 +96,9 @@ async def play(reviews: Path | None, say: Say) -> bool:
             await story.end()
         lost, repeated = story.count()
         say(f"\nThe mails and Slack messages, as they look: {stage.write_page()}")
-        say(f"{len(story.expected)} reviews alerted by email and on Slack: {lost} lost, {repeated} repeated")
+        say(
+            f"{len(story.expected)} reviews alerted by email and on Slack: {lost} lost, {repeated} repeated"
+        )
         return not lost + repeated
 
 
@@ -120,15 +134,21 @@ class _Story:
         self._add(1, "Stale on arrival", "The croissants were hard as stone, and the box was open.")
         await self._arrival()
 
-        self._say("\n… and thinks of something to add: the message on Slack changes where it stands.")
-        self._change("Stale on arrival", body="Hard as stone, and the box was open. The staff only shrugged.")
+        self._say(
+            "\n… and thinks of something to add: the message on Slack changes where it stands."
+        )
+        self._change(
+            "Stale on arrival", body="Hard as stone, and the box was open. The staff only shrugged."
+        )
         await self._until(lambda: self._shown("The staff only shrugged"))
 
         self._say("\nThe owner answers in the dashboard: the message stops asking.")
         self._answer("Stale on arrival")
         await self._until(lambda: self._shown("Answered after"))
 
-        self._say("\nFive stars are nobody's emergency; two stars that still wait for moderation are.")
+        self._say(
+            "\nFive stars are nobody's emergency; two stars that still wait for moderation are."
+        )
         self._add(5, "Wonderful", "Best croissants in town!")
         self._add(2, "Half of it missing", "I ordered six and got three.", status="SUBMITTED")
         await self._arrival()
@@ -142,7 +162,9 @@ class _Story:
         await self._until(lambda: not self._stage.mailbox.connected)
         await self._until(lambda: any(call.status == 503 for call in self._stage.slack.requests))
 
-        self._say("\n… and in the middle of it the daemon is killed. Slack comes back, the daemon is started again.")
+        self._say(
+            "\n… and in the middle of it the daemon is killed. Slack comes back, the daemon is started again."
+        )
         await self._kill()
         self._stage.slack.faults.clear()
         self._add(1, "Found a hair", "In the bread. A long one.")
@@ -150,10 +172,14 @@ class _Story:
         await self._arrival()
 
     async def _a_reminder(self) -> None:
-        self._say("\nAll but one are answered; a day passes (here: a second), and people hear of that one again.")
+        self._say(
+            "\nAll but one are answered; a day passes (here: a second), and people hear of that one again."
+        )
         self._answer("Half of it missing")
         self._answer("Rude staff")
-        await self._until(lambda: len([post for post in self._stage.slack.posts if "Answered" in post.text]) == 3)
+        await self._until(
+            lambda: len([post for post in self._stage.slack.posts if "Answered" in post.text]) == 3
+        )
         await self._stop()
         self._config.write_text(self._stage.config(every="1s", reminders='"1s"'))
         await self._start()
@@ -169,14 +195,18 @@ class _Story:
         self._stage.wix.change(SITE_ID, self._ids[title], content=content)
 
     def _answer(self, title: str) -> None:
-        self._stage.wix.reply(SITE_ID, self._ids[title], "We are sorry. Please give us another chance!")
+        self._stage.wix.reply(
+            SITE_ID, self._ids[title], "We are sorry. Please give us another chance!"
+        )
 
     def _add(self, rating: int, title: str, body: str, *, status: str = "APPROVED") -> None:
         review = self._put(rating, title, body, datetime.now(UTC), status)
         if rating <= 2:
             self.expected.append(review["content"]["title"])
 
-    def _put(self, rating: int, title: str, body: str, created: datetime, status: str = "APPROVED") -> dict[str, Any]:
+    def _put(
+        self, rating: int, title: str, body: str, created: datetime, status: str = "APPROVED"
+    ) -> dict[str, Any]:
         moment = created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         review = self._stage.wix.add(
             SITE_ID,
@@ -196,7 +226,14 @@ class _Story:
         log = (self._stage.folder / "daemon.log").open("ab")
         with log:
             self._daemon = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "alerter", "run", "--config", str(self._config), stderr=log, stdout=log
+                sys.executable,
+                "-m",
+                "alerter",
+                "run",
+                "--config",
+                str(self._config),
+                stderr=log,
+                stdout=log,
             )
 
     async def _kill(self) -> None:
@@ -220,7 +257,11 @@ class _Story:
         await self._until(lambda: len(self._stage.wix.queries(SITE_ID)) >= seen + number)
 
     async def _arrival(self) -> None:
-        await self._until(lambda: all(self._mailed(words) and self._posted(words) for words in self._all_expected()))
+        await self._until(
+            lambda: all(
+                self._mailed(words) and self._posted(words) for words in self._all_expected()
+            )
+        )
 
     def _all_expected(self) -> list[str]:
         return [*self.expected, *self.reminders]
@@ -230,11 +271,15 @@ class _Story:
             async with asyncio.timeout(_PATIENCE):
                 while not happened():
                     if self._daemon and self._daemon.returncode is not None:
-                        raise AlerterError(f"the daemon ended by itself: see {self._stage.folder / 'daemon.log'}")
+                        raise AlerterError(
+                            f"the daemon ended by itself: see {self._stage.folder / 'daemon.log'}"
+                        )
                     await asyncio.sleep(_LOOK_EVERY)
                 await asyncio.sleep(2 * _LOOK_EVERY)  # let it be printed before the story goes on
         except TimeoutError:
-            raise AlerterError(f"the story came to a halt: see {self._stage.folder / 'daemon.log'}") from None
+            raise AlerterError(
+                f"the story came to a halt: see {self._stage.folder / 'daemon.log'}"
+            ) from None
 
     def _mailed(self, words: str) -> bool:
         return any(words in mail.subject for mail in self._stage.mailbox.mails)
@@ -247,7 +292,11 @@ class _Story:
 
     def count(self) -> tuple[int, int]:
         """How many of the expected messages are missing, and how many came that nobody should have had."""
-        lost = sum(not found(words) for words in self._all_expected() for found in (self._mailed, self._posted))
+        lost = sum(
+            not found(words)
+            for words in self._all_expected()
+            for found in (self._mailed, self._posted)
+        )
         landed = len(self._stage.mailbox.mails) + len(self._stage.slack.posts)
         return lost, landed - (2 * len(self._all_expected()) - lost)
 

@@ -17,7 +17,15 @@ from aiohttp.typedefs import Handler
 from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, application, failing
 from alerter.demo.wix_access import Access, Account
-from alerter.demo.wix_calls import CALLS, CONSISTENT, FORBIDDEN, REVIEWS, Call, Refusal, shape_errors
+from alerter.demo.wix_calls import (
+    CALLS,
+    CONSISTENT,
+    FORBIDDEN,
+    REVIEWS,
+    Call,
+    Refusal,
+    shape_errors,
+)
 from alerter.demo.wix_control import add_control
 from alerter.demo.wix_misreads import Misread
 from alerter.demo.wix_reviews import Json
@@ -52,7 +60,9 @@ class EmbeddedWix:
     `skew`: how many seconds the Date header is ahead of `clock`. `access`: keys, tokens and accounts.
     """
 
-    def __init__(self, *, clock: Clock | None = None, requests_per_minute: int | None = 200) -> None:
+    def __init__(
+        self, *, clock: Clock | None = None, requests_per_minute: int | None = 200
+    ) -> None:
         self.clock = clock or Clock()
         self.requests_per_minute = requests_per_minute
         self.retry_after_header = True
@@ -148,7 +158,9 @@ class EmbeddedWix:
         """Let a site sell something."""
         self.sites[site_id].products[product_id] = (name, url)
 
-    def add_contact(self, site_id: str, contact_id: str, *, name: str, email: str, phone: str = "") -> None:
+    def add_contact(
+        self, site_id: str, contact_id: str, *, name: str, email: str, phone: str = ""
+    ) -> None:
         """Let a site know somebody."""
         first, _, last = name.partition(" ")
         self.sites[site_id].contacts[contact_id] = {
@@ -164,7 +176,9 @@ class EmbeddedWix:
     def queries(self, site_id: str | None = None) -> list[Request]:
         """The review queries that came in, for one site or for all."""
         path = f"{REVIEWS}/query"
-        return [each for each in self.requests if each.path == path and site_id in (None, each.site_id)]
+        return [
+            each for each in self.requests if each.path == path and site_id in (None, each.site_id)
+        ]
 
     def revoke_tokens(self) -> None:
         """Make every access token that was given out invalid."""
@@ -188,7 +202,9 @@ class EmbeddedWix:
         except (ValueError, RecursionError):
             body = None
         headers = dict(request.headers)
-        kept = Request(request.method, request.path, dict(request.query), headers, body, self.clock.monotonic())
+        kept = Request(
+            request.method, request.path, dict(request.query), headers, body, self.clock.monotonic()
+        )
         self.requests.append(kept)
         request[_KEPT] = kept
         with suppress(Refusal):

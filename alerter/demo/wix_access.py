@@ -76,13 +76,21 @@ class Access:
             if account.api_key == credential
             for site_id in account.site_ids
         }
-        served = [site for site in self._sites.values() if site.api_key == credential or site.site_id in of_accounts]
+        served = [
+            site
+            for site in self._sites.values()
+            if site.api_key == credential or site.site_id in of_accounts
+        ]
         if not served:
             raise Refusal(401, "UNAUTHENTICATED", "the authorization is not valid")
         wanted = request.headers.get("wix-site-id")
         site = next((site for site in served if site.site_id == wanted), None)
         if site is None:
-            raise Refusal(403, "PERMISSION_DENIED", f"no access to site {wanted or '(wix-site-id is missing)'}")
+            raise Refusal(
+                403,
+                "PERMISSION_DENIED",
+                f"no access to site {wanted or '(wix-site-id is missing)'}",
+            )
         return Caller(site, credential, None)
 
     def require(self, caller: Caller, permission: str) -> None:
@@ -94,8 +102,12 @@ class Access:
         """Answer POST /oauth2/token: give out an access token for one installation of an app."""
         asked = await read_body(request)
         if asked.get("grant_type") != "client_credentials":
-            return _oauth_error(400, "unsupported_grant_type", "grant_type has to be client_credentials")
-        if missing := [key for key in ("client_id", "client_secret", "instance_id") if not asked.get(key)]:
+            return _oauth_error(
+                400, "unsupported_grant_type", "grant_type has to be client_credentials"
+            )
+        if missing := [
+            key for key in ("client_id", "client_secret", "instance_id") if not asked.get(key)
+        ]:
             return _oauth_error(400, "invalid_request", f"{missing[0]} is missing")
         apps = [(site, site.app) for site in self._sites.values() if site.app is not None]
         known = {(app.app_id, app.app_secret) for _, app in apps}
@@ -109,7 +121,9 @@ class Access:
         token, now = f"OauthNG.JWS.{UUID(int=self._issued)}", self._clock.monotonic()
         self._tokens[token] = _Token(site, wanted, now, now + self.token_lifetime)
         expires_in = self.token_lifetime if self.expires_in is None else self.expires_in
-        return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": expires_in})
+        return web.json_response(
+            {"access_token": token, "token_type": "Bearer", "expires_in": expires_in}
+        )
 
     async def info(self, request: web.Request) -> web.Response:
         """Answer POST /oauth2/token-info: what a token is for."""
@@ -142,7 +156,12 @@ class Access:
         self.require(caller, "MANAGE_YOUR_APP")
         if caller.app is None:
             raise Refusal(403, "PERMISSION_DENIED", "only an app has an instance")
-        instance = {"instanceId": caller.app.instance_id, "appName": "alerter", "appVersion": "1.0.0", "isFree": True}
+        instance = {
+            "instanceId": caller.app.instance_id,
+            "appName": "alerter",
+            "appVersion": "1.0.0",
+            "isFree": True,
+        }
         site = {
             "siteDisplayName": caller.site.name,
             "locale": "en",
@@ -158,9 +177,14 @@ class Access:
         if unknown := set(query) - {"cursorPaging", "filter", "sort"}:
             raise Violation(f"query.{min(unknown)}", f"unknown field {min(unknown)}")
         paging = read_object("query.cursorPaging", query.get("cursorPaging"))
-        limit, start = paging.get("limit", _SITES_A_PAGE), _start(paging.get("cursor"), len(account.site_ids))
+        limit, start = (
+            paging.get("limit", _SITES_A_PAGE),
+            _start(paging.get("cursor"), len(account.site_ids)),
+        )
         if not isinstance(limit, int) or not 1 <= limit <= _SITES_A_PAGE:
-            raise Violation("query.cursorPaging.limit", f"must be between 1 and {_SITES_A_PAGE}", "MAX")
+            raise Violation(
+                "query.cursorPaging.limit", f"must be between 1 and {_SITES_A_PAGE}", "MAX"
+            )
         page = [self._sites[site_id] for site_id in account.site_ids[start : start + limit]]
         following = start + limit if start + limit < len(account.site_ids) else None
         cursors = {"next": f"sites-{following}"} if following else {}
@@ -170,12 +194,22 @@ class Access:
     def _account(self, request: web.Request) -> Account:
         credential, account_id = _credential(request), request.headers.get("wix-account-id")
         if "wix-site-id" in request.headers:
-            raise Refusal(400, "INVALID_ARGUMENT", "wix-account-id and wix-site-id cannot be combined")
+            raise Refusal(
+                400, "INVALID_ARGUMENT", "wix-account-id and wix-site-id cannot be combined"
+            )
         if not any(account.api_key == credential for account in self.accounts.values()):
             raise Refusal(401, "UNAUTHENTICATED", "the authorization is not valid")
         account = self.accounts.get(account_id or "")
-        if account is None or account.api_key != credential or "SITE_LIST" in self.forbidden.get(credential, ()):
-            raise Refusal(403, "PERMISSION_DENIED", f"no access to account {account_id or '(header is missing)'}")
+        if (
+            account is None
+            or account.api_key != credential
+            or "SITE_LIST" in self.forbidden.get(credential, ())
+        ):
+            raise Refusal(
+                403,
+                "PERMISSION_DENIED",
+                f"no access to account {account_id or '(header is missing)'}",
+            )
         return account
 
     def _token(self, credential: str) -> _Token | None:
@@ -206,5 +240,6 @@ def _start(cursor: object, most: int) -> int:
 
 def _listed(sites: Sequence[Site]) -> list[Json]:
     return [
-        {"id": site.site_id, "name": site.name.lower().replace(" ", "-"), "displayName": site.name} for site in sites
+        {"id": site.site_id, "name": site.name.lower().replace(" ", "-"), "displayName": site.name}
+        for site in sites
     ]

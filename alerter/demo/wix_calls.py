@@ -26,7 +26,9 @@ _LONGEST_REPLY = 10_000
 class Refusal(Exception):
     """An answer that is an error, in Wix's shape."""
 
-    def __init__(self, status: int, code: str, text: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, text: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.headers = headers or {}
@@ -40,7 +42,10 @@ class Violation(Refusal):
     def __init__(self, field: str, description: str, rule: str = "OTHER") -> None:
         super().__init__(400, "INVALID_ARGUMENT", description)
         violation = {"field": field, "description": description, "violatedRule": rule}
-        self.body = {"message": description, "details": {"validationError": {"fieldViolations": [violation]}}}
+        self.body = {
+            "message": description,
+            "details": {"validationError": {"fieldViolations": [violation]}},
+        }
 
 
 @web.middleware
@@ -77,7 +82,9 @@ async def _query(site: Site, request: web.Request) -> Json:
     fields = {condition.field for condition in conditions_of(query.filter)}
     misread = site.misreads.take("ids" if "id" in fields else "query")
     private = _private(site, request, body, "returnPrivateReviews", misread)
-    reviews, following = wix_query.run(_as_read(site, request, misread), query, private=private, scope=site.site_id)
+    reviews, following = wix_query.run(
+        _as_read(site, request, misread), query, private=private, scope=site.site_id
+    )
     shown = [misread.shown(review) for review in reviews if not misread.hides(review)]
     cursors = {"next": following} if following and shown else {}
     return {"reviews": shown, "metadata": {"count": len(shown), "cursors": cursors}}
@@ -117,7 +124,9 @@ async def _reply(site: Site, request: web.Request) -> Json:
     if not isinstance(message, str) or not message:
         raise Violation("message", "message is required", "REQUIRED_FIELD")
     if len(message) > _LONGEST_REPLY:
-        raise Violation("message", f"message has more than {_LONGEST_REPLY} characters", "MAX_LENGTH")
+        raise Violation(
+            "message", f"message has more than {_LONGEST_REPLY} characters", "MAX_LENGTH"
+        )
     return {"review": site.reply(row.id, message)}
 
 
@@ -201,7 +210,9 @@ def _same_id(request: web.Request, fields: Mapping[str, Any]) -> None:
 
 def _product(site: Site, request: web.Request, catalog: str) -> tuple[str, str, str]:
     if site.catalog != catalog:
-        raise Refusal(428, "CATALOG_VERSION_MISMATCH", f"this site's catalog is {site.catalog}, not {catalog}")
+        raise Refusal(
+            428, "CATALOG_VERSION_MISMATCH", f"this site's catalog is {site.catalog}, not {catalog}"
+        )
     product_id = request.match_info["id"]
     if product_id not in site.products:
         raise _not_found("product", product_id)
@@ -212,12 +223,18 @@ def _reads_private(site: Site, request: web.Request) -> bool:
     return site.private and "READ_PRIVATE_REVIEWS" not in request[FORBIDDEN]
 
 
-def _private(site: Site, request: web.Request, body: Mapping[str, Any], flag: str, misread: Misread) -> bool:
+def _private(
+    site: Site, request: web.Request, body: Mapping[str, Any], flag: str, misread: Misread
+) -> bool:
     asked = body.get(flag, False)
     if not isinstance(asked, bool):
         raise Violation(flag, "a boolean is expected")
     if asked and (misread.forbidden or not _reads_private(site, request)):
-        raise Refusal(403, "PERMISSION_DENIED", "REVIEWS.READ_PRIVATE_REVIEWS is required to read private reviews")
+        raise Refusal(
+            403,
+            "PERMISSION_DENIED",
+            "REVIEWS.READ_PRIVATE_REVIEWS is required to read private reviews",
+        )
     return asked
 
 

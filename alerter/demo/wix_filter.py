@@ -117,7 +117,8 @@ def _read_joined(name: str, value: object, where: str) -> Filter:
     if not isinstance(value, list) or not value:
         raise BadQueryError(where, f"{name} expects a list of filters")
     parts = tuple(
-        read_filter(_filled(each, f"{where}[{place}]"), f"{where}[{place}]") for place, each in enumerate(value)
+        read_filter(_filled(each, f"{where}[{place}]"), f"{where}[{place}]")
+        for place, each in enumerate(value)
     )
     return All(parts) if name == "$and" else Either(parts)
 

@@ -18,7 +18,9 @@ MEDIA: Mapping[str, Json] = {
             "altText": "Cake",
         }
     },
-    "wix:image url alone": {"image": {"url": f"wix:image://v1/{_ID}/cake.png#originWidth=800&originHeight=600"}},
+    "wix:image url alone": {
+        "image": {"url": f"wix:image://v1/{_ID}/cake.png#originWidth=800&originHeight=600"}
+    },
     "bare file name": {"image": {"url": _ID}},
     "video by url": {
         "video": {
@@ -30,7 +32,12 @@ MEDIA: Mapping[str, Json] = {
     "video by resolutions": {
         "video": {
             "id": _VIDEO,
-            "resolutions": [{"url": f"https://video.wixstatic.com/video/{_VIDEO}/480p/mp4/file.mp4", "format": "mp4"}],
+            "resolutions": [
+                {
+                    "url": f"https://video.wixstatic.com/video/{_VIDEO}/480p/mp4/file.mp4",
+                    "format": "mp4",
+                }
+            ],
         }
     },
 }

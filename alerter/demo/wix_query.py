@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from itertools import dropwhile, islice
 from typing import Any, NamedTuple
 
-from alerter.demo.wix_filter import FIELDS, BadQueryError, Filter, conditions_of, read_filter, read_object, value_of
+from alerter.demo.wix_filter import (
+    FIELDS,
+    BadQueryError,
+    Filter,
+    conditions_of,
+    read_filter,
+    read_object,
+    value_of,
+)
 from alerter.demo.wix_reviews import Json, Key, Reviews, Row
 
 _LARGEST_PAGE = 100
@@ -43,7 +51,9 @@ def read_query(asked: object, scope: str) -> Query:
     after = None
     if (cursor := paging.get("cursor")) is not None:
         if query.get("filter") is not None or query.get("sort") is not None:
-            raise BadQueryError("query.cursorPaging.cursor", "cursor cannot be combined with filter or sort")
+            raise BadQueryError(
+                "query.cursorPaging.cursor", "cursor cannot be combined with filter or sort"
+            )
         query, after = _opened(cursor, scope)
     return Query(
         filter=read_filter(query.get("filter")),
@@ -54,7 +64,9 @@ def read_query(asked: object, scope: str) -> Query:
     )
 
 
-def run(reviews: Reviews, query: Query, *, private: bool, scope: str) -> tuple[list[Json], str | None]:
+def run(
+    reviews: Reviews, query: Query, *, private: bool, scope: str
+) -> tuple[list[Json], str | None]:
     """One page of reviews, and the cursor of the next one if there is one."""
     page = list(islice(_ordered(reviews, query, private=private), query.limit + 1))
     shown = page[: query.limit]
@@ -83,10 +95,16 @@ def _ordered(reviews: Reviews, query: Query, *, private: bool) -> Iterator[Row]:
     for sort in reversed(query.sort):
         rows.sort(key=lambda row: _rank(value_of(row, sort.field)), reverse=sort.descending)
     after = query.after
-    return iter(rows) if after is None else dropwhile(lambda row: not _beyond(row, query.sort, after), rows)
+    return (
+        iter(rows)
+        if after is None
+        else dropwhile(lambda row: not _beyond(row, query.sort, after), rows)
+    )
 
 
-def _onward(keys: Sequence[Key], after: tuple[Any, ...] | None, *, descending: bool) -> Iterable[Key]:
+def _onward(
+    keys: Sequence[Key], after: tuple[Any, ...] | None, *, descending: bool
+) -> Iterable[Key]:
     if descending:
         end = len(keys) if after is None else bisect_left(keys, (after[0], after[1]))
         return (keys[place] for place in range(end - 1, -1, -1))
@@ -94,7 +112,9 @@ def _onward(keys: Sequence[Key], after: tuple[Any, ...] | None, *, descending: b
     return (keys[place] for place in range(start, len(keys)))
 
 
-def _matching(reviews: Reviews, asked: Filter, keys: Iterable[Key], *, private: bool) -> Iterator[Row]:
+def _matching(
+    reviews: Reviews, asked: Filter, keys: Iterable[Key], *, private: bool
+) -> Iterator[Row]:
     for _, review_id in keys:
         row = reviews.get(review_id)
         if row is None or not reviews.visible(review_id):
@@ -145,7 +165,9 @@ def _read_sort(asked: object) -> tuple[Sort, ...]:
         _known(where, sort, {"fieldName", "order"})
         field = FIELDS.get(str(sort.get("fieldName")))
         if field is None or not field.sortable:
-            raise BadQueryError(f"{where}.fieldName", f"sorting by {sort.get('fieldName')} is not supported")
+            raise BadQueryError(
+                f"{where}.fieldName", f"sorting by {sort.get('fieldName')} is not supported"
+            )
         if sort.get("order", "ASC") not in ("ASC", "DESC"):
             raise BadQueryError(f"{where}.order", "order is ASC or DESC")
         sorts.append(Sort(sort["fieldName"], sort.get("order") == "DESC"))
@@ -160,7 +182,9 @@ def _read_limit(limit: object) -> int:
     if limit < 1:
         raise BadQueryError("query.cursorPaging.limit", "must be greater than or equal to 1", "MIN")
     if limit > _LARGEST_PAGE:
-        raise BadQueryError("query.cursorPaging.limit", f"must be less than or equal to {_LARGEST_PAGE}", "MAX")
+        raise BadQueryError(
+            "query.cursorPaging.limit", f"must be less than or equal to {_LARGEST_PAGE}", "MAX"
+        )
     return limit
 
 

@@ -121,7 +121,9 @@ class Reviews:
         """Whether queries find it by now."""
         return self._visible_at.get(review_id, 0) <= self._clock.monotonic()
 
-    def keys(self, ids: Sequence[str] | None, lower: int | None, upper: int | None) -> Sequence[Key]:
+    def keys(
+        self, ids: Sequence[str] | None, lower: int | None, upper: int | None
+    ) -> Sequence[Key]:
         """The (created, id) of reviews in order: created from `lower` to before `upper`, with one of `ids`."""
         if ids is not None:
             found = sorted((self._rows[key].created, key) for key in set(ids) if key in self._rows)
@@ -150,7 +152,9 @@ class Reviews:
         now = self._clock.monotonic()
         while self._undo and self._undo[0][0] < now - _REMEMBERED:
             self._undo.popleft()
-        self._undo.append((now, review_id, self._rows.get(review_id), self._visible_at.get(review_id, 0)))
+        self._undo.append(
+            (now, review_id, self._rows.get(review_id), self._visible_at.get(review_id, 0))
+        )
 
     def _forget(self, review_id: str) -> None:
         old = self._rows.pop(review_id, None)

@@ -90,7 +90,10 @@ class Site:
     def _change(self, review_id: str, changes: Mapping[str, Any], *, quiet: bool) -> Json:
         changed = merge(self._review(review_id), changes)
         if not quiet:
-            bumped = {"revision": str(int(changed.get("revision") or 0) + 1), "updatedDate": stamp(self.clock.now())}
+            bumped = {
+                "revision": str(int(changed.get("revision") or 0) + 1),
+                "updatedDate": stamp(self.clock.now()),
+            }
             changed |= {key: value for key, value in bumped.items() if key not in changes}
         self.reviews.put(changed)
         return changed

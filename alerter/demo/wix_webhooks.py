@@ -84,7 +84,9 @@ class Webhooks:
             event_type, event = f"{_FQDN}_{slug}", self.event(slug, review)
             sent = Sent(event_type, event)
             self.sent.append(sent)
-            task = asyncio.create_task(self._send(sent, self.envelope(event_type, event, instance_id, site.site_id)))
+            task = asyncio.create_task(
+                self._send(sent, self.envelope(event_type, event, instance_id, site.site_id))
+            )
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
@@ -113,13 +115,21 @@ class Webhooks:
         """The same events have the same ids in every run."""
         return str(uuid5(NAMESPACE_OID, f"{self.app_id} {name}"))
 
-    def envelope(self, event_type: str, event: Mapping[str, Any], instance_id: str | None, site_id: str | None) -> str:
+    def envelope(
+        self,
+        event_type: str,
+        event: Mapping[str, Any],
+        instance_id: str | None,
+        site_id: str | None,
+    ) -> str:
         """The claim `data` of a webhook."""
         told = {
             "eventType": event_type,
             "instanceId": instance_id,
             "accountInfo": {"accountId": self._id("account"), "siteId": site_id},
-            "identity": json.dumps({"identityType": "ANONYMOUS_VISITOR", "anonymousVisitorId": self._id("visitor")}),
+            "identity": json.dumps(
+                {"identityType": "ANONYMOUS_VISITOR", "anonymousVisitorId": self._id("visitor")}
+            ),
             "data": json.dumps(event),
         }
         return json.dumps({name: value for name, value in told.items() if value is not None})
@@ -127,7 +137,13 @@ class Webhooks:
     def sign(self, data: object, **claims: Any) -> str:
         """A token that holds `data`, as Wix signs it; `claims` stand in place of the usual ones (None: left out)."""
         now = self._clock.now()
-        usual = {"data": data, "iat": now, "exp": now + _LIFETIME, "iss": "wix.com", "aud": self.app_id}
+        usual = {
+            "data": data,
+            "iat": now,
+            "exp": now + _LIFETIME,
+            "iss": "wix.com",
+            "aud": self.app_id,
+        }
         payload = {name: value for name, value in (usual | claims).items() if value is not None}
         return jwt.encode(payload, self._key, algorithm="RS256")
 
@@ -141,7 +157,9 @@ class Webhooks:
 
     async def _post(self, token: str) -> int | None:
         try:
-            async with self._http.post(self.url, data=token, headers={"Content-Type": "text/plain"}) as response:
+            async with self._http.post(
+                self.url, data=token, headers={"Content-Type": "text/plain"}
+            ) as response:
                 return response.status
         except (aiohttp.ClientError, TimeoutError):
             return None

@@ -101,7 +101,10 @@ def _sync(path: Path) -> None:
 
 def _copy(source: Path, target: Path, version: int) -> None:
     """Copy what one transaction sees; nothing of what was erased is in the copy."""
-    with translated(source), closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as db:
+    with (
+        translated(source),
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as db,
+    ):
         db.execute("VACUUM INTO ?", [str(target)])
     with closing(sqlite3.connect(target)) as db:
         db.execute(f"PRAGMA user_version = {version}")
@@ -128,13 +131,26 @@ def _count_as_sent(state: State, now: datetime) -> int:
     with state.transaction():
         state.execute("UPDATE sites SET restored = 1, rescanned_at = NULL, failing_since = NULL")
         unsent = json.dumps([[row["site_id"], row["review_id"]] for row in state.rows(_UNSENT)])
-        cancelled = state.execute("UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')")
-        state.execute(
-            "UPDATE messages SET status = 'failed', error = ? WHERE status IN ('sending', 'in_doubt')", [_RESTORED]
+        cancelled = state.execute(
+            "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
         )
-        state.execute(f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unsent])
-        drop_alerts(state, json.dumps([row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [unsent])]))
-        state.execute("UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since", {"now": to_ms(now)})
+        state.execute(
+            "UPDATE messages SET status = 'failed', error = ? WHERE status IN ('sending', 'in_doubt')",
+            [_RESTORED],
+        )
+        state.execute(
+            f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unsent]
+        )
+        drop_alerts(
+            state,
+            json.dumps(
+                [row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [unsent])]
+            ),
+        )
+        state.execute(
+            "UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since",
+            {"now": to_ms(now)},
+        )
         state.execute("DELETE FROM summaries")  # each begins anew with the present
         state.execute("DELETE FROM blocks WHERE parked")  # mended since, or it will show
         # Whoever has not heard of trouble does not hear of its end, which may have been told too.

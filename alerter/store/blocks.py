@@ -66,13 +66,22 @@ def hold_back(state: State, scope: str, now: datetime, until: datetime | None, r
 
 
 def claim_try(
-    state: State, scopes: list[str], now: datetime, wait: timedelta = TRY_EVERY, *, parked: bool = True
+    state: State,
+    scopes: list[str],
+    now: datetime,
+    wait: timedelta = TRY_EVERY,
+    *,
+    parked: bool = True,
 ) -> list[str]:
     """Take the try of those of these scopes that are parked (or not) and held no longer; returns them.
 
     Nothing else calls them for a while: a try that succeeds lifts the block, one that fails leaves it.
     """
-    due = [row["scope"] for row in _rows(state, scopes) if bool(row["parked"]) == parked and not _holds(row, now)]
+    due = [
+        row["scope"]
+        for row in _rows(state, scopes)
+        if bool(row["parked"]) == parked and not _holds(row, now)
+    ]
     if due:
         with state.transaction():
             state.execute(
@@ -121,7 +130,8 @@ def _is_of_addresses(scope: str) -> bool:
 
 def _rows(state: State, scopes: list[str]) -> list[dict[str, Any]]:
     return state.rows(
-        "SELECT * FROM blocks WHERE scope IN (SELECT value FROM json_each(?)) ORDER BY scope", [json.dumps(scopes)]
+        "SELECT * FROM blocks WHERE scope IN (SELECT value FROM json_each(?)) ORDER BY scope",
+        [json.dumps(scopes)],
     )
 
 

@@ -22,7 +22,9 @@ class Known:
 def known(state: State) -> dict[str, Known]:
     """Every destination that a config had so far."""
     return {
-        row["destination"]: Known(frozenset(json.loads(row["addresses"])), row["rules"], bool(row["present"]))
+        row["destination"]: Known(
+            frozenset(json.loads(row["addresses"])), row["rules"], bool(row["present"])
+        )
         for row in state.rows("SELECT * FROM destinations")
     }
 
@@ -35,7 +37,11 @@ def record(state: State, destinations: Mapping[str, Known]) -> None:
         " VALUES (:destination, :addresses, :rules, 1) ON CONFLICT (destination) DO UPDATE"
         " SET addresses = excluded.addresses, rules = excluded.rules, present = 1",
         [
-            {"destination": destination, "addresses": json.dumps(sorted(each.addresses)), "rules": each.rules}
+            {
+                "destination": destination,
+                "addresses": json.dumps(sorted(each.addresses)),
+                "rules": each.rules,
+            }
             for destination, each in destinations.items()
         ],
     )
@@ -62,7 +68,9 @@ def rename(state: State, pairs: Iterable[tuple[str, str]]) -> None:
         state.execute("UPDATE messages SET destination = :new WHERE destination = :old", names)
         state.execute("DELETE FROM destinations WHERE destination = :old", names)
         # What may have arrived stays what it is, for `alerter retry`.
-        failed = "(SELECT id FROM messages WHERE destination = :new AND status = 'failed' AND lost = 0)"
+        failed = (
+            "(SELECT id FROM messages WHERE destination = :new AND status = 'failed' AND lost = 0)"
+        )
         state.execute(
             "UPDATE deliveries SET status = 'pending', message = NULL"
             f" WHERE destination = :new AND status = 'failed' AND message IN {failed}",

@@ -24,7 +24,8 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
         state.execute("DELETE FROM products WHERE site_id = ?", [site_id])
         for table in ("troubles", "blocks"):
             state.execute(
-                f"DELETE FROM {table} WHERE scope IN ('site:' || :site, 'private:' || :site)", {"site": site_id}
+                f"DELETE FROM {table} WHERE scope IN ('site:' || :site, 'private:' || :site)",
+                {"site": site_id},
             )
         _erase_mentions(state, site_id, name or site_id)
         state.execute("UPDATE sites SET name = NULL WHERE site_id = ?", [site_id])
@@ -36,7 +37,8 @@ def _erase_some(state: State, site_id: str, now: datetime) -> int:
     """Erase the next few reviews of a site; returns how many, 0 at the end."""
     with state.transaction():
         rows = state.rows(
-            "SELECT site_id, review_id FROM reviews WHERE site_id = ? AND pruned_at IS NULL LIMIT ?", [site_id, AT_ONCE]
+            "SELECT site_id, review_id FROM reviews WHERE site_id = ? AND pruned_at IS NULL LIMIT ?",
+            [site_id, AT_ONCE],
         )
         prune_reviews(state, rows, now)
     return len(rows)
@@ -45,17 +47,29 @@ def _erase_some(state: State, site_id: str, now: datetime) -> int:
 def _erase_mentions(state: State, site_id: str, name: str) -> None:
     """Erase a site from alerts that are about no review: summaries lose their part of it, trouble loses all."""
     named = (site_id, json.dumps(name, ensure_ascii=False)[1:-1])
-    for row in state.rows("SELECT id, key, kind, detail FROM alerts WHERE review_id IS NULL AND detail <> '{}'"):
+    for row in state.rows(
+        "SELECT id, key, kind, detail FROM alerts WHERE review_id IS NULL AND detail <> '{}'"
+    ):
         if not any(each in row["key"] + row["detail"] for each in named):
             continue
-        detail = _without(json.loads(row["detail"]), site_id) if row["kind"] == AlertKind.SUMMARY else {}
-        _cancel(state, row["id"], [receiver for receiver, sites in detail.get("receivers", {}).items() if sites])
-        state.execute("UPDATE alerts SET detail = ? WHERE id = ?", [json.dumps(detail, ensure_ascii=False), row["id"]])
+        detail = (
+            _without(json.loads(row["detail"]), site_id) if row["kind"] == AlertKind.SUMMARY else {}
+        )
+        _cancel(
+            state,
+            row["id"],
+            [receiver for receiver, sites in detail.get("receivers", {}).items() if sites],
+        )
+        state.execute(
+            "UPDATE alerts SET detail = ? WHERE id = ?",
+            [json.dumps(detail, ensure_ascii=False), row["id"]],
+        )
 
 
 def _without(summary: dict[str, Any], site_id: str) -> dict[str, Any]:
     receivers = {
-        receiver: [each for each in sites if each != site_id] for receiver, sites in summary["receivers"].items()
+        receiver: [each for each in sites if each != site_id]
+        for receiver, sites in summary["receivers"].items()
     }
     return summary | {
         "receivers": receivers,
@@ -72,8 +86,10 @@ def _cancel(state: State, alert: int, but_for: list[str]) -> None:
     carried = f"id IN (SELECT message FROM deliveries WHERE {of_these})"
     state.execute(f"UPDATE messages SET subject = NULL, error = NULL WHERE {carried}", params)
     state.execute(
-        f"UPDATE messages SET status = 'failed' WHERE status IN ('sending', 'in_doubt') AND {carried}", params
+        f"UPDATE messages SET status = 'failed' WHERE status IN ('sending', 'in_doubt') AND {carried}",
+        params,
     )
     state.execute(
-        f"UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed') AND {of_these}", params
+        f"UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed') AND {of_these}",
+        params,
     )

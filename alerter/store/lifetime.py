@@ -43,7 +43,8 @@ def followed(state: State, site_id: str, since: datetime, threshold: int) -> lis
 def open_above(state: State, site_id: str, threshold: int) -> list[Review]:
     """The open reviews of a site that are rated higher than its threshold."""
     rows = state.rows(
-        "SELECT * FROM reviews WHERE site_id = ? AND status = 'open' AND rating > ?", [site_id, threshold]
+        "SELECT * FROM reviews WHERE site_id = ? AND status = 'open' AND rating > ?",
+        [site_id, threshold],
     )
     return [load_review(row) for row in rows]
 
@@ -76,20 +77,26 @@ def revisited_at(state: State, site_id: str) -> datetime | None:
 
 def mark_revisited(state: State, site_id: str, last: str | None, now: datetime) -> None:
     """Note up to which review (None: the end) those of a site have been asked for: the cursor."""
-    state.execute("UPDATE sites SET revisited_at = ?, revisited_to = ? WHERE site_id = ?", [to_ms(now), last, site_id])
+    state.execute(
+        "UPDATE sites SET revisited_at = ?, revisited_to = ? WHERE site_id = ?",
+        [to_ms(now), last, site_id],
+    )
 
 
 def unverified_reviews(state: State, site_id: str, number: int) -> list[str]:
     """The next reviews whose words a restored backup holds, from the cursor on."""
     rows = state.rows(
-        f"SELECT review_id {_WITH_WORDS} ORDER BY review_id LIMIT :number", {"site": site_id, "number": number}
+        f"SELECT review_id {_WITH_WORDS} ORDER BY review_id LIMIT :number",
+        {"site": site_id, "number": number},
     )
     return [row["review_id"] for row in rows]
 
 
 def mark_verified(state: State, site_id: str) -> None:
     """Note that what a restored backup holds of a site has been asked for: it may be sent and shown."""
-    state.execute("UPDATE sites SET unverified = 0, revisited_to = NULL WHERE site_id = ?", [site_id])
+    state.execute(
+        "UPDATE sites SET unverified = 0, revisited_to = NULL WHERE site_id = ?", [site_id]
+    )
 
 
 _WITH_WORDS = (
@@ -131,9 +138,14 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
     return {row["destination"] for row in rows}
 
 
-def note_authors(state: State, site_id: str, missing: Collection[str], there: Collection[str], as_of: datetime) -> None:
+def note_authors(
+    state: State, site_id: str, missing: Collection[str], there: Collection[str], as_of: datetime
+) -> None:
     """Note which reviews came without their author as of a moment, and which came with it again."""
-    for ids, since in ((missing, "min(coalesce(authorless_since, :as_of), :as_of)"), (there, "NULL")):
+    for ids, since in (
+        (missing, "min(coalesce(authorless_since, :as_of), :as_of)"),
+        (there, "NULL"),
+    ):
         if ids:
             state.execute(
                 f"UPDATE reviews SET authorless_since = {since}"
@@ -147,7 +159,8 @@ def erase(state: State, site_id: str, ids: Sequence[str]) -> None:
     of_these = "site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
     params = [site_id, json.dumps(list(ids))]
     state.execute(
-        f"UPDATE alerts SET detail = json_remove(detail, '$.before.title', '$.before.body') WHERE {of_these}", params
+        f"UPDATE alerts SET detail = json_remove(detail, '$.before.title', '$.before.body') WHERE {of_these}",
+        params,
     )
     state.execute(
         "UPDATE messages SET subject = NULL, failing_since = CASE WHEN erase THEN failing_since END,"

@@ -31,7 +31,9 @@ CLOSED_SINCE = (
 )
 # An alert, and a message, of a site that was restored and has not been asked since: what its
 # reviews said may be deleted at Wix.
-OF_UNVERIFIED = "EXISTS (SELECT 1 FROM sites WHERE sites.site_id = alerts.site_id AND sites.unverified = 1)"
+OF_UNVERIFIED = (
+    "EXISTS (SELECT 1 FROM sites WHERE sites.site_id = alerts.site_id AND sites.unverified = 1)"
+)
 _MAY_SHOW = (
     "NOT EXISTS (SELECT 1 FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
     f" WHERE deliveries.message = messages.id AND {OF_UNVERIFIED})"
@@ -60,7 +62,9 @@ def unsettled(state: State, destination: str, now: datetime) -> Message | None:
 
 def is_in_doubt(state: State, destination: str) -> bool:
     """Whether a message of a destination may have arrived without our knowing."""
-    return bool(state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {_UNDER_WAY}", [destination]))
+    return bool(
+        state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {_UNDER_WAY}", [destination])
+    )
 
 
 def settled_next(state: State, destination: str, now: datetime) -> datetime | None:
@@ -162,7 +166,9 @@ def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "
         _mark_delivered(state, message)
 
 
-def mark_partly_taken(state: State, message: Message, to_left: Collection[str], due_at: datetime, subject: str) -> None:
+def mark_partly_taken(
+    state: State, message: Message, to_left: Collection[str], due_at: datetime, subject: str
+) -> None:
     """Record that some addresses took a mail, and which are tried again.
 
     It counts as sent. All mails that wait for some of the receiver's addresses wait together, so
@@ -187,7 +193,9 @@ def mark_partly_taken(state: State, message: Message, to_left: Collection[str], 
         _mark_delivered(state, message)
 
 
-def mark_in_doubt(state: State, message: Message, reason: str, due_at: datetime, *, lost: bool) -> None:
+def mark_in_doubt(
+    state: State, message: Message, reason: str, due_at: datetime, *, lost: bool
+) -> None:
     """Record that the service may have a message: its members never change again.
 
     `lost`: the answer of one more call was lost, so a look begins from the start.
@@ -336,7 +344,9 @@ def thread_of(state: State, message_id: int | None) -> Thread | None:
     """Return the message that others are replies to."""
     if message_id is None:
         return None
-    row = state.row("SELECT id, message_id, subject, slack_ts FROM messages WHERE id = ?", [message_id])
+    row = state.row(
+        "SELECT id, message_id, subject, slack_ts FROM messages WHERE id = ?", [message_id]
+    )
     if row is None:
         return None
     return Thread(row["id"], row["message_id"], row["subject"] or "", row["slack_ts"])

@@ -20,7 +20,9 @@ def entry(state: State, review_id: str) -> Entry | None:
     if row is None:
         return None
     if row["unverified"]:
-        raise StateError("that review was restored: its words are not shown before Wix was asked whether it is there")
+        raise StateError(
+            "that review was restored: its words are not shown before Wix was asked whether it is there"
+        )
     alert = Alert(f"new:{row['site_id']}:{review_id}", AlertKind.NEW, row["site_id"], review_id)
     closing = Closing(row["closing"]) if row["closing"] else None
     return Entry(alert, load_review(row), Product(row["name"], row["url"]), closing)

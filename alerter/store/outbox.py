@@ -40,7 +40,10 @@ def due(state: State, destination: str, now: datetime, most: int) -> list[Due]:
         f" AND due_at <= :now{waits} AND NOT {OF_UNVERIFIED} ORDER BY priority, due_at, alert LIMIT :most",
         {"destination": destination, "now": to_ms(now), "most": most},
     )
-    return [Due(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"]) for row in rows]
+    return [
+        Due(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"])
+        for row in rows
+    ]
 
 
 def next_due(state: State, destination: str, now: datetime) -> datetime | None:
@@ -53,7 +56,9 @@ def next_due(state: State, destination: str, now: datetime) -> datetime | None:
     return from_ms(ms) if ms is not None else None
 
 
-def draft(state: State, destination: str, form: Form, alerts: Sequence[int], now: datetime) -> Message:
+def draft(
+    state: State, destination: str, form: Form, alerts: Sequence[int], now: datetime
+) -> Message:
     """Return the message that these deliveries would make, without recording anything."""
     return Message(0, "", destination, form, entries_of(state, alerts, now), now)
 
@@ -133,7 +138,9 @@ def requeue(state: State) -> tuple[int, int]:
     as the same mail.
     """
     with state.transaction():
-        state.execute(f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed' AND {CLOSED_SINCE}")
+        state.execute(
+            f"UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed' AND {CLOSED_SINCE}"
+        )
         in_doubt = "message IN (SELECT id FROM messages WHERE status = 'failed' AND lost > 0)"
         deliveries = state.execute(
             "UPDATE deliveries SET status = 'pending',"
@@ -168,7 +175,9 @@ def pending(state: State, destinations: Collection[str], now: datetime) -> int:
 
 def failures(state: State) -> int:
     """Return how many deliveries have failed for good."""
-    return int(state.value(f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'failed'"))
+    return int(
+        state.value(f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'failed'")
+    )
 
 
 # The first message about the review of an alert to a destination; `alerts` is of a query around it.

@@ -8,7 +8,9 @@ from alerter.models import Product, to_ms
 from alerter.store.state import State
 
 
-def known(state: State, site_id: str, entity_ids: Collection[str], asked_since: datetime) -> set[str]:
+def known(
+    state: State, site_id: str, entity_ids: Collection[str], asked_since: datetime
+) -> set[str]:
     """Which of these products have been asked for since then, whatever the answer was."""
     rows = state.rows(
         "SELECT entity_id FROM products WHERE site_id = ? AND asked_at >= ?"

@@ -16,7 +16,12 @@ _MS = timedelta(milliseconds=1)
 
 
 async def prune(
-    state: State, now: datetime, keep: timedelta, *, window: timedelta, destinations: Collection[str]
+    state: State,
+    now: datetime,
+    keep: timedelta,
+    *,
+    window: timedelta,
+    destinations: Collection[str],
 ) -> int:
     """Erase the words of what has been at rest for longer than `keep`; returns of how many reviews.
 
@@ -25,7 +30,11 @@ async def prune(
     Between its short transactions other tasks get their turn.
     """
     before = _last_moment(state, now) - keep // _MS
-    at_rest = {"before": before, "window": window // _MS, "destinations": json.dumps(sorted(destinations))}
+    at_rest = {
+        "before": before,
+        "window": window // _MS,
+        "destinations": json.dumps(sorted(destinations)),
+    }
     looked_at = {"as_of": -1, "site_id": "", "review_id": ""}
     pruned = 0
     while some := _prune_some(state, now, at_rest | looked_at):
@@ -74,7 +83,9 @@ def prune_reviews(state: State, rows: Sequence[dict[str, Any]], now: datetime) -
 def drop_alerts(state: State, ids: str) -> None:
     """Delete alerts, their deliveries, and the messages that carried nothing else; within a transaction."""
     of_these = "WHERE alert IN (SELECT value FROM json_each(?))"
-    carried = state.rows(f"SELECT DISTINCT message FROM deliveries {of_these} AND message IS NOT NULL", [ids])
+    carried = state.rows(
+        f"SELECT DISTINCT message FROM deliveries {of_these} AND message IS NOT NULL", [ids]
+    )
     state.execute(
         "INSERT INTO pruned_deliveries (destination, status, number)"
         " SELECT destination, CASE WHEN status = 'sent' THEN status ELSE 'cancelled' END AS settled, count(*)"
@@ -95,7 +106,10 @@ def drop_empty_messages(state: State, ids: Collection[int]) -> None:
         [json.dumps(list(ids))],
     )
     these = json.dumps([row["id"] for row in empty])
-    state.execute("UPDATE messages SET parent = NULL WHERE parent IN (SELECT value FROM json_each(?))", [these])
+    state.execute(
+        "UPDATE messages SET parent = NULL WHERE parent IN (SELECT value FROM json_each(?))",
+        [these],
+    )
     state.execute("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", [these])
 
 
@@ -131,9 +145,7 @@ def _erase_subjects(state: State, alerts: str) -> None:
 
 
 # The rows of reviews that are named by pairs of site and review.
-THESE = (
-    "WHERE (site_id, review_id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
-)
+THESE = "WHERE (site_id, review_id) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
 _AT_REST = f"""
 WITH some AS (SELECT as_of, site_id, review_id FROM reviews
   WHERE pruned_at IS NULL AND as_of < :before AND (as_of, site_id, review_id) > (:as_of, :site_id, :review_id)

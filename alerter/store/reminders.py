@@ -34,7 +34,12 @@ def get_reminders(
     rows = state.rows(
         "SELECT * FROM reminders WHERE site_id = ? AND since >= ? AND since <= ?"
         f" AND ({' OR '.join(['(since <= ? AND reminded < ?)'] * len(after))}) ORDER BY since",
-        [site_id, to_ms(now - window), max(spans[0]), *chain.from_iterable(zip(*spans, strict=True))],
+        [
+            site_id,
+            to_ms(now - window),
+            max(spans[0]),
+            *chain.from_iterable(zip(*spans, strict=True)),
+        ],
     )
     return [_reminders(row) for row in rows]
 
@@ -42,7 +47,8 @@ def get_reminders(
 def get_reminders_of(state: State, site_id: str, review_id: str) -> list[Reminders]:
     """Return the reminders of one review, by destination."""
     rows = state.rows(
-        "SELECT * FROM reminders WHERE site_id = ? AND review_id = ? ORDER BY destination", [site_id, review_id]
+        "SELECT * FROM reminders WHERE site_id = ? AND review_id = ? ORDER BY destination",
+        [site_id, review_id],
     )
     return [_reminders(row) for row in rows]
 
@@ -50,11 +56,17 @@ def get_reminders_of(state: State, site_id: str, review_id: str) -> list[Reminde
 def correct_reminders(state: State, site_id: str, now: datetime) -> None:
     """Count from now on what was sent by a clock that has been set back since."""
     params = {"site": site_id, "now": to_ms(now)}
-    if state.value("SELECT EXISTS (SELECT 1 FROM reminders WHERE site_id = :site AND since > :now)", params):
-        state.execute("UPDATE reminders SET since = :now WHERE site_id = :site AND since > :now", params)
+    if state.value(
+        "SELECT EXISTS (SELECT 1 FROM reminders WHERE site_id = :site AND since > :now)", params
+    ):
+        state.execute(
+            "UPDATE reminders SET since = :now WHERE site_id = :site AND since > :now", params
+        )
 
 
-def start_reminders(state: State, site_id: str, review_id: str, destinations: Iterable[str], at: datetime) -> None:
+def start_reminders(
+    state: State, site_id: str, review_id: str, destinations: Iterable[str], at: datetime
+) -> None:
     """Count the reminders of a review from a moment on, where they do not count yet; only while it is open.
 
     Where our clock was far behind when the alert was sent, they count from the creation of the review.
@@ -71,7 +83,9 @@ def start_reminders(state: State, site_id: str, review_id: str, destinations: It
     )
 
 
-def note_reminded(state: State, site_id: str, review_id: str, destinations: Iterable[str], span: timedelta) -> None:
+def note_reminded(
+    state: State, site_id: str, review_id: str, destinations: Iterable[str], span: timedelta
+) -> None:
     """Note that these destinations get the reminder of a span, and none of a shorter one after it."""
     state.execute_many(
         "UPDATE reminders SET reminded = :span WHERE site_id = :site AND review_id = :review"
@@ -93,4 +107,6 @@ def stop_reminders(state: State, site_id: str, ids: Sequence[str]) -> None:
 
 
 def _reminders(row: dict[str, Any]) -> Reminders:
-    return Reminders(row["review_id"], row["destination"], from_ms(row["since"]), row["reminded"] * _MS)
+    return Reminders(
+        row["review_id"], row["destination"], from_ms(row["since"]), row["reminded"] * _MS
+    )

@@ -126,7 +126,13 @@ def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[Ope
         [json.dumps(list(site_ids)), most],
     )
     return [
-        OpenReview(row["site_id"], row["review_id"], row["rating"], row["title"], from_ms(row["created_at"]))
+        OpenReview(
+            row["site_id"],
+            row["review_id"],
+            row["rating"],
+            row["title"],
+            from_ms(row["created_at"]),
+        )
         for row in rows
     ]
 
@@ -215,6 +221,9 @@ def oldest_success(state: State, site_ids: Iterable[str]) -> datetime | None:
 def alerts_raised(state: State, after: int) -> tuple[dict[str, int], int]:
     """How many alerts of each kind were raised after the one with that id, and the id of the last."""
     rows = state.rows(
-        "SELECT kind, count(*) AS number, max(id) AS last FROM alerts WHERE id > ? GROUP BY kind", [after]
+        "SELECT kind, count(*) AS number, max(id) AS last FROM alerts WHERE id > ? GROUP BY kind",
+        [after],
     )
-    return {row["kind"]: row["number"] for row in rows}, max((row["last"] for row in rows), default=after)
+    return {row["kind"]: row["number"] for row in rows}, max(
+        (row["last"] for row in rows), default=after
+    )

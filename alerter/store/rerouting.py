@@ -59,9 +59,18 @@ def held(state: State, now: datetime) -> list[Queued]:
 
 
 def _queued(state: State, where: str, params: Sequence[Any]) -> list[Queued]:
-    rows = state.rows(f"SELECT alert, destination, grouping, due_at, priority FROM deliveries WHERE {where}", params)
+    rows = state.rows(
+        f"SELECT alert, destination, grouping, due_at, priority FROM deliveries WHERE {where}",
+        params,
+    )
     return [
-        Queued(row["alert"], row["destination"], Grouping(row["grouping"]), from_ms(row["due_at"]), row["priority"])
+        Queued(
+            row["alert"],
+            row["destination"],
+            Grouping(row["grouping"]),
+            from_ms(row["due_at"]),
+            row["priority"],
+        )
         for row in rows
     ]
 
@@ -78,7 +87,11 @@ def alerts(state: State, ids: Iterable[int]) -> Iterator[tuple[int, Alert, Revie
             [json.dumps(wanted[start : start + _AT_ONCE])],
         ):
             alert = Alert(
-                row["key"], AlertKind(row["kind"]), row["site_id"], row["review_id"], json.loads(row["detail"])
+                row["key"],
+                AlertKind(row["kind"]),
+                row["site_id"],
+                row["review_id"],
+                json.loads(row["detail"]),
             )
             yield row["id"], alert, load_review(row) if row["content"] is not None else None
 
@@ -123,7 +136,10 @@ def hold(state: State, until: Iterable[tuple[Queued, datetime]]) -> None:
     """Give held deliveries another time."""
     state.execute_many(
         "UPDATE deliveries SET due_at = :due WHERE alert = :alert AND destination = :destination",
-        [{"alert": each.alert, "destination": each.destination, "due": to_ms(due_at)} for each, due_at in until],
+        [
+            {"alert": each.alert, "destination": each.destination, "due": to_ms(due_at)}
+            for each, due_at in until
+        ],
     )
 
 
@@ -190,5 +206,8 @@ def change_detail(state: State, details: Mapping[int, Mapping[str, Any]]) -> Non
     """Change what alerts hold beside their review."""
     state.execute_many(
         "UPDATE alerts SET detail = :detail WHERE id = :alert",
-        [{"alert": alert, "detail": json.dumps(detail, ensure_ascii=False)} for alert, detail in details.items()],
+        [
+            {"alert": alert, "detail": json.dumps(detail, ensure_ascii=False)}
+            for alert, detail in details.items()
+        ],
     )

@@ -7,7 +7,19 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from alerter.models import Alert, AlertKind, Closing, Grouping, Known, Media, Reply, Review, Status, from_ms, to_ms
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Closing,
+    Grouping,
+    Known,
+    Media,
+    Reply,
+    Review,
+    Status,
+    from_ms,
+    to_ms,
+)
 from alerter.store.state import State
 
 
@@ -133,7 +145,9 @@ def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: d
     state.execute_many(_PUT, [_row(site_id, known, seen_at) for known in records])
 
 
-def note_event(state: State, site_id: str, review_id: str, at: datetime | None, sequence: int) -> None:
+def note_event(
+    state: State, site_id: str, review_id: str, at: datetime | None, sequence: int
+) -> None:
     """Note which webhook the record of a review comes from, if there is one, within a transaction."""
     state.execute(
         "UPDATE reviews SET as_of = ifnull(?, as_of), event_sequence = ? WHERE site_id = ? AND review_id = ?",
@@ -228,7 +242,10 @@ def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
         " WHERE alert IN (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind <> 'closed')",
         [site_id, review_id],
     )
-    pruned = state.value("SELECT pruned_alerts FROM reviews WHERE site_id = ? AND review_id = ?", [site_id, review_id])
+    pruned = state.value(
+        "SELECT pruned_alerts FROM reviews WHERE site_id = ? AND review_id = ?",
+        [site_id, review_id],
+    )
     return bool(pruned or (row and (row["sent"] or not row["number"])))
 
 
@@ -327,7 +344,11 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
 
 
 def _known(row: dict[str, Any]) -> Known:
-    review, status, is_pruned = load_review(row), Status(row["status"]), row["pruned_at"] is not None
+    review, status, is_pruned = (
+        load_review(row),
+        Status(row["status"]),
+        row["pruned_at"] is not None,
+    )
     if is_pruned:  # its columns say what its content does not say any more
         reply = Reply("") if row["answered"] else None
         review = replace(review, reply=reply, moderation="REJECTED" if row["rejected"] else "")
@@ -337,7 +358,8 @@ def _known(row: dict[str, Any]) -> Known:
         _moment(row["alerted_at"]),
         _closing(row["closing"]),
         anonymized=bool(row["anonymized"]),
-        pruned=is_pruned and status is not Status.BASELINE,  # a backfill reads the words of one of the past again
+        pruned=is_pruned
+        and status is not Status.BASELINE,  # a backfill reads the words of one of the past again
         as_of=_moment(row["as_of"]),
         event_sequence=row["event_sequence"],
         authorless_since=_moment(row["authorless_since"]),
@@ -354,7 +376,9 @@ def dump_review(review: Review) -> str:
     """What a review says, as the JSON of its `content` column: only what differs from the default."""
     values = zip(_DEFAULTS.items(), _VALUES(review), strict=True)
     told = {name: value for (name, default), value in values if value != default}
-    for name in _MOMENTS & told.keys():  # JSON's way to what it does not know takes longer than all the rest
+    for name in (
+        _MOMENTS & told.keys()
+    ):  # JSON's way to what it does not know takes longer than all the rest
         told[name] = told[name].isoformat()
     return _JSON.encode(told)
 
@@ -372,7 +396,9 @@ def load_review(row: dict[str, Any]) -> Review:
     for name in _MOMENTS & told.keys():
         told[name] = datetime.fromisoformat(told[name])
     if reply := told.get("reply"):
-        told["reply"] = Reply(reply["message"], datetime.fromisoformat(reply["at"]) if reply["at"] else None)
+        told["reply"] = Reply(
+            reply["message"], datetime.fromisoformat(reply["at"]) if reply["at"] else None
+        )
     told["media"] = tuple(Media(**media) for media in told.get("media", ()))
     return replace(review, **told)
 

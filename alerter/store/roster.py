@@ -24,7 +24,8 @@ def note(state: State, sites: Mapping[str, str], now: datetime) -> Counter[str]:
     removed = "site_id NOT IN (SELECT value FROM json_each(?))"
     ids = json.dumps(list(sites))
     state.execute(
-        f"UPDATE sites SET failing_since = NULL, left_at = coalesce(left_at, ?) WHERE {removed}", [to_ms(now), ids]
+        f"UPDATE sites SET failing_since = NULL, left_at = coalesce(left_at, ?) WHERE {removed}",
+        [to_ms(now), ids],
     )
     cancelled = state.rows(
         "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
@@ -49,7 +50,11 @@ class KnownSite:
 def sites(state: State) -> list[KnownSite]:
     """All sites on record, removed ones too."""
     return [
-        KnownSite(row["site_id"], row["name"], from_ms(row["left_at"]) if row["left_at"] is not None else None)
+        KnownSite(
+            row["site_id"],
+            row["name"],
+            from_ms(row["left_at"]) if row["left_at"] is not None else None,
+        )
         for row in state.rows("SELECT site_id, name, left_at FROM sites ORDER BY site_id")
     ]
 

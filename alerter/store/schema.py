@@ -201,7 +201,9 @@ def deliveries_are_for_destinations(db: Database) -> None:
         "UPDATE deliveries SET destination = coalesce((SELECT messages.destination FROM messages"
         f" WHERE messages.id = deliveries.message), {_NEWEST.format('deliveries.destination')})"
     )
-    db.execute(f"UPDATE pruned_deliveries SET destination = {_NEWEST.format('pruned_deliveries.destination')}")
+    db.execute(
+        f"UPDATE pruned_deliveries SET destination = {_NEWEST.format('pruned_deliveries.destination')}"
+    )
     # The key of an alert of trouble holds its scope.
     db.execute(
         "UPDATE alerts SET key = 'trouble:destination:'"
@@ -246,7 +248,9 @@ def messages_are_settled_one_by_one(db: Database) -> None:
         "CREATE INDEX deliveries_waiting ON deliveries (destination, priority, due_at, alert)"
         " WHERE status = 'pending' AND message IS NULL"
     )
-    db.execute("CREATE INDEX messages_partly_taken ON messages (destination, due_at) WHERE to_left IS NOT NULL")
+    db.execute(
+        "CREATE INDEX messages_partly_taken ON messages (destination, due_at) WHERE to_left IS NOT NULL"
+    )
 
 
 # The destination of the newest message to the receiver whose name is filled in, else `:name`.
@@ -330,7 +334,11 @@ def reminders_for_each_destination(db: Database) -> None:
         " WHERE reviews.status = 'open' AND reviews.told_at IS NOT NULL"
         " GROUP BY reviews.site_id, reviews.review_id, deliveries.destination"
     )
-    for table, column in (("reviews", "told_at"), ("reviews", "reminded"), ("pruned_reviews", "reminded")):
+    for table, column in (
+        ("reviews", "told_at"),
+        ("reviews", "reminded"),
+        ("pruned_reviews", "reminded"),
+    ):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
 
 

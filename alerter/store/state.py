@@ -56,7 +56,12 @@ class State:
         with translated(path):
             _keep_private(path)
             db = _database(path)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "secure_delete = ON",
+                "foreign_keys = ON",
+            ):
                 db.execute(f"PRAGMA {pragma}").fetchall()
             if migrate:
                 migrations.apply(db)
@@ -95,7 +100,12 @@ class State:
             yield
             return
         changes = self._conn.total_changes
-        with _timed(), self._waiting_once(), translated(self.path), self._relaxed() if relaxed else nullcontext():
+        with (
+            _timed(),
+            self._waiting_once(),
+            translated(self.path),
+            self._relaxed() if relaxed else nullcontext(),
+        ):
             # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
             self._conn.execute("BEGIN IMMEDIATE")
             try:
@@ -246,7 +256,9 @@ def translated(path: Path) -> Iterator[None]:
 
 def _check_sqlite() -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise StateError(f"SQLite 3.37 or later is needed; this Python has {sqlite3.sqlite_version}")
+        raise StateError(
+            f"SQLite 3.37 or later is needed; this Python has {sqlite3.sqlite_version}"
+        )
 
 
 def _is_there(path: Path) -> bool:
@@ -297,7 +309,9 @@ def inspect(path: Path, *, migrate: bool, check: bool = True, backup: bool = Fal
             _roll_back(path)
     with translated(path), closing(_read_only(path)) as db:
         if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise StateError(f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew")
+            raise StateError(
+                f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew"
+            )
         is_backup = db.execute("PRAGMA user_version").fetchone()[0] == BACKUP
         applied = {migration.name for migration in migrations.applied(db)}
         # sqlite-utils makes its own table first; a process may have died just then.
@@ -306,8 +320,12 @@ def inspect(path: Path, *, migrate: bool, check: bool = True, backup: bool = Fal
     if tables and not applied:
         raise StateError(f"{path}: is a database, but not a state file of alerter")
     if is_backup and not backup:
-        raise StateError(f"{path}: is a backup; `alerter restore` puts one in place, so that no alert is repeated")
+        raise StateError(
+            f"{path}: is a backup; `alerter restore` puts one in place, so that no alert is repeated"
+        )
     if applied - ours:
         raise StateError(f"{path}: was written by a newer alerter; install that version again")
     if ours - applied and not migrate:
-        raise StateError(f"{path}: is of an older version; restart the service, which brings it up to date")
+        raise StateError(
+            f"{path}: is of an older version; restart the service, which brings it up to date"
+        )

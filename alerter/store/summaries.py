@@ -40,7 +40,9 @@ def told(state: State, name: str, until: datetime) -> None:
     state.execute("UPDATE summaries SET told_until = ? WHERE name = ?", [to_ms(until), name])
 
 
-def low_rated(state: State, site_id: str, since: datetime, until: datetime, threshold: int) -> list[LowRated]:
+def low_rated(
+    state: State, site_id: str, since: datetime, until: datetime, threshold: int
+) -> list[LowRated]:
     """The low-rated reviews of a site that were created in a span; what is rejected or gone does not count."""
     rows = state.rows(
         f"{_LOW_RATED} AND created_at >= ? AND created_at < ? AND rating <= ? AND NOT rejected AND pruned_at IS NULL"

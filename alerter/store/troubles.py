@@ -98,7 +98,10 @@ def add_recipients(state: State, key: str, destinations: Iterable[str]) -> None:
     state.execute_many(
         "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
         " SELECT id, :destination, 'pending', :grouping, 0 FROM alerts WHERE key = :key ON CONFLICT DO NOTHING",
-        [{"destination": destination, "grouping": Grouping.EACH, "key": key} for destination in destinations],
+        [
+            {"destination": destination, "grouping": Grouping.EACH, "key": key}
+            for destination in destinations
+        ],
     )
 
 

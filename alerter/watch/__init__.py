@@ -1,1 +1,1 @@
-"""From what happens at Wix to alerts in the state file."""
+"""Turn what happens at Wix into alerts in the database."""

@@ -10,14 +10,16 @@ from alerter.errors import WixUnavailable
 from alerter.models import Known
 from alerter.watch.reader import Reader
 from alerter.watch.triage import is_past_worth_telling
-from alerter.watch.wix import Page, Span
+from alerter.wix.client import Page, Span
 
 # How long Wix has been failing, and the seconds that it asked for → how long to wait.
 Wait = Callable[[timedelta, float | None], timedelta]
 _PATIENCE = timedelta(minutes=10)
 
 
-async def patient_pages(reader: Reader, clock: Clock, site: Site, span: Span, wait: Wait) -> AsyncIterator[Page]:
+async def patient_pages(
+    reader: Reader, clock: Clock, site: Site, span: Span, wait: Wait
+) -> AsyncIterator[Page]:
     """Yield the pages of a span, waiting while Wix cannot answer; after ten minutes of that, raises WixError.
 
     What follows a failure is read from the newest review on, so some reviews may come twice.
@@ -43,5 +45,6 @@ def worth_telling(page: Page, known: dict[str, Known], threshold: int) -> list[s
     return [
         review.id
         for review in page.reviews
-        if is_past_worth_telling(review, threshold) and not (review.id in known and known[review.id].alerted_at)
+        if is_past_worth_telling(review, threshold)
+        and not (review.id in known and known[review.id].alerted_at)
     ]

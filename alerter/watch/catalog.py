@@ -13,8 +13,8 @@ from alerter.errors import StateError, WixAuthError, WixError, WixPrecondition, 
 from alerter.links import https_url
 from alerter.models import Product, Review
 from alerter.store import State, products
-from alerter.watch.wix import WixClient
-from alerter.watch.wix_review import clean
+from alerter.wix.client import WixClient
+from alerter.wix.review import clean
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +35,24 @@ class Catalog:
 
     async def learn(self, site: Site, reviews: Collection[Review]) -> None:
         """Get to know the products of these reviews, as far as that goes within two seconds."""
-        ids = {review.entity_id for review in reviews if review.entity_id and review.namespace == "stores"}
+        ids = {
+            review.entity_id
+            for review in reviews
+            if review.entity_id and review.namespace == "stores"
+        }
         ids -= {".", ".."}
         try:
-            unknown = ids - products.known(self._state, site.site_id, ids, self._clock.now() - _KEPT)
+            unknown = ids - products.known(
+                self._state, site.site_id, ids, self._clock.now() - _KEPT
+            )
             if unknown:
                 async with self._clock.timeout(_PATIENCE):
                     await self._ask(site, sorted(unknown))
         except (WixError, StateError, TimeoutError) as error:
             # The alert says the product's id instead.
-            log.debug('site "%s": a product keeps its id for a name: %s', site.name, error or "too slow")
+            log.debug(
+                'site "%s": a product keeps its id for a name: %s', site.name, error or "too slow"
+            )
 
     async def _ask(self, site: Site, ids: Sequence[str]) -> None:
         elsewhere = await self._ask_all(site, ids)
@@ -67,7 +75,9 @@ class Catalog:
                 raise failure
         return elsewhere
 
-    async def _ask_each(self, site: Site, version: str, queue: Iterator[str], elsewhere: list[str]) -> None:
+    async def _ask_each(
+        self, site: Site, version: str, queue: Iterator[str], elsewhere: list[str]
+    ) -> None:
         for entity_id in queue:
             try:
                 product = await self._product(site, version, quote(entity_id, safe=""))
@@ -111,7 +121,9 @@ def _v1(answer: Mapping[str, Any] | None) -> Product:
     product = _table(answer, "product")
     page = _table(product, "productPageUrl")
     base, path = page.get("base"), page.get("path")
-    return Product(_name(product.get("name")), https_url(f"{base}{path}") if base and path else None)
+    return Product(
+        _name(product.get("name")), https_url(f"{base}{path}") if base and path else None
+    )
 
 
 def _table(raw: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
@@ -120,4 +132,6 @@ def _table(raw: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
 
 
 def _name(value: object) -> str | None:
-    return " ".join(clean(value).split())[:_LONGEST_NAME] or None if isinstance(value, str) else None
+    return (
+        " ".join(clean(value).split())[:_LONGEST_NAME] or None if isinstance(value, str) else None
+    )

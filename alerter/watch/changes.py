@@ -44,7 +44,9 @@ def newest(page: Sequence[Review]) -> Iterable[Review]:
     return found.values()
 
 
-def alert_of(kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0) -> Alert:
+def alert_of(
+    kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0
+) -> Alert:
     """An alert about a review; all but the first of its kind are numbered."""
     key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
     return Alert(key, kind, site.site_id, review.id, detail)
@@ -54,10 +56,14 @@ def record_of(review: Review, verdict: Verdict, known: Known | None, *, anonymiz
     """A review as it is put on record, but for when it was alerted."""
     if known:  # one that came without its revision has not gone back to none
         review = replace(review, revision=max(review.revision, known.review.revision))
-    return Known(review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized)
+    return Known(
+        review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
+    )
 
 
-def alerted_at(verdict: Verdict, known: Known | None, now: datetime, *, told: bool) -> datetime | None:
+def alerted_at(
+    verdict: Verdict, known: Known | None, now: datetime, *, told: bool
+) -> datetime | None:
     """When people were to hear of a review: first, or anew, where it was closed in between."""
     still_open = known and known.alerted_at and known.status is Status.OPEN
     if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) and not still_open:

@@ -53,7 +53,9 @@ _AT_ONCE = 1000  # reviews of the past that one transaction tells of
 class Intake:
     """Takes in what was read of a site, whoever read it."""
 
-    def __init__(self, state: State, config: Config, clock: Clock, catalog: Catalog, wake: Wake) -> None:
+    def __init__(
+        self, state: State, config: Config, clock: Clock, catalog: Catalog, wake: Wake
+    ) -> None:
         self._state = state
         self._config = config
         self._clock = clock
@@ -84,8 +86,14 @@ class Intake:
             known = reviews.known_reviews(self._state, site.site_id, ids)
             last = get_unrecorded(self._state, site.site_id, ids) | known
             for review in newest(page):
-                behind = review.id in last and is_behind(last[review.id], review, changes.as_of, changes.now)
-                seen[Reason.STALE if behind else self._take_one(changes, review, known.get(review.id))] += 1
+                behind = review.id in last and is_behind(
+                    last[review.id], review, changes.as_of, changes.now
+                )
+                seen[
+                    Reason.STALE
+                    if behind
+                    else self._take_one(changes, review, known.get(review.id))
+                ] += 1
             self._write(changes)
             reviews.advance(self._state, site.site_id, checkpoint)
         _count(seen)
@@ -94,10 +102,16 @@ class Intake:
 
     def _begin(self, site: Site, asked_at: datetime | None = None) -> Changes:
         now = self._clock.now()
-        return Changes(site, now, reviews.site_state(self._state, site.site_id), min(asked_at or now, now))
+        return Changes(
+            site, now, reviews.site_state(self._state, site.site_id), min(asked_at or now, now)
+        )
 
-    def _take_one(self, changes: Changes, review: Review, known: Known | None, *, forget: bool = False) -> Reason:
-        anonymized = forget or is_anonymized(known, review, changes.as_of, self._config.poll.rescan_every)
+    def _take_one(
+        self, changes: Changes, review: Review, known: Known | None, *, forget: bool = False
+    ) -> Reason:
+        anonymized = forget or is_anonymized(
+            known, review, changes.as_of, self._config.poll.rescan_every
+        )
         lacking = lacks_author(known, review) and not anonymized
         if anonymized:
             review = without_words(review)
@@ -107,7 +121,9 @@ class Intake:
         if known and verdict.reason is not Reason.STALE and lacking != bool(known.authorless_since):
             (changes.authorless if lacking else changes.authored).append(review.id)
         if verdict.status:
-            self._follow_up(changes, verdict, known, record_of(review, verdict, known, anonymized=anonymized))
+            self._follow_up(
+                changes, verdict, known, record_of(review, verdict, known, anonymized=anonymized)
+            )
         return verdict.reason
 
     def hear(self, site: Site, event: Event) -> Changes:
@@ -120,19 +136,25 @@ class Intake:
             reason = self._hear(changes, event)
             self._write(changes)
             if reason is not Reason.STALE:
-                reviews.note_event(self._state, site.site_id, event.review_id, event.at, event.sequence)
+                reviews.note_event(
+                    self._state, site.site_id, event.review_id, event.at, event.sequence
+                )
         _count({reason: 1})
         return changes
 
     def _hear(self, changes: Changes, event: Event) -> Reason:
-        known = reviews.known_reviews(self._state, changes.site.site_id, [event.review_id]).get(event.review_id)
+        known = reviews.known_reviews(self._state, changes.site.site_id, [event.review_id]).get(
+            event.review_id
+        )
         if known and is_old_news(known, event):
             if event.anonymized and not known.wordless:  # that holds however old it is
                 self._take_one(changes, known.review, known, forget=True)
             return Reason.STALE
         if event.review is None:
             return self._note_gone(changes, event.review_id, known)
-        last = None if known else get_unrecorded(self._state, changes.site.site_id, [event.review_id])
+        last = (
+            None if known else get_unrecorded(self._state, changes.site.site_id, [event.review_id])
+        )
         if last and is_old_news(last[event.review_id], event):
             return Reason.STALE
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
@@ -143,7 +165,9 @@ class Intake:
             note_unrecorded(self._state, changes.site.site_id, event, changes.now)
         return reason
 
-    async def take_gone(self, site: Site, ids: Sequence[str], *, asked_at: datetime | None = None) -> set[str]:
+    async def take_gone(
+        self, site: Site, ids: Sequence[str], *, asked_at: datetime | None = None
+    ) -> set[str]:
         """Record that Wix does not have these reviews any more, and forget what they said.
 
         Returns the ids of those that were recorded less than five minutes ago: these are to be asked for again.
@@ -166,7 +190,9 @@ class Intake:
             changes = self._begin(site)
             for review_id, due in self.due_reminders(site).items():
                 if review_id in wanted:
-                    review = reviews.known_reviews(self._state, site.site_id, [review_id])[review_id].review
+                    review = reviews.known_reviews(self._state, site.site_id, [review_id])[
+                        review_id
+                    ].review
                     for span, destinations in due.items():
                         self._remind(changes, review, span, destinations)
             self._write(changes)
@@ -174,25 +200,42 @@ class Intake:
 
     def due_reminders(self, site: Site) -> dict[str, dict[timedelta, list[str]]]:
         """The open reviews of a site that reminders are due of: of which spans, and for which destinations."""
-        after, window, now = self._config.reminders.after, self._config.poll.rescan_window, self._clock.now()
+        after, window, now = (
+            self._config.reminders.after,
+            self._config.poll.rescan_window,
+            self._clock.now(),
+        )
         due: dict[str, dict[timedelta, list[str]]] = {}
         if not after:
             return due
         reminders.correct_reminders(self._state, site.site_id, now)
-        for each in reminders.get_reminders(self._state, site.site_id, now, after, window + ROUND_AT_LAST):
+        for each in reminders.get_reminders(
+            self._state, site.site_id, now, after, window + ROUND_AT_LAST
+        ):
             if span := due_reminder(now - each.since, each.reminded, after, window):
                 due.setdefault(each.review_id, {}).setdefault(span, []).append(each.destination)
         return due
 
-    def _remind(self, changes: Changes, review: Review, span: timedelta, destinations: list[str]) -> None:
+    def _remind(
+        self, changes: Changes, review: Review, span: timedelta, destinations: list[str]
+    ) -> None:
         """Raise the reminder of a span; the last one goes to `escalate_to` too, where that gets none of its own."""
         config, site, site_id = self._config, changes.site, changes.site.site_id
         escalated: list[str] = []
         if span == max(config.reminders.after) and config.reminders.escalate_to:
-            counted = {each.destination for each in reminders.get_reminders_of(self._state, site_id, review.id)}
-            everybody = (each for each in config.receivers if each.name == config.reminders.escalate_to)
-            escalated = [name for each in everybody for name in each.destinations if name not in counted]
-            reminders.start_reminders(self._state, site_id, review.id, escalated, changes.now - span)
+            counted = {
+                each.destination
+                for each in reminders.get_reminders_of(self._state, site_id, review.id)
+            }
+            everybody = (
+                each for each in config.receivers if each.name == config.reminders.escalate_to
+            )
+            escalated = [
+                name for each in everybody for name in each.destinations if name not in counted
+            ]
+            reminders.start_reminders(
+                self._state, site_id, review.id, escalated, changes.now - span
+            )
         destinations = [*destinations, *escalated]
         reminders.note_reminded(self._state, site_id, review.id, destinations, span)
         if routes := route_alerted(destinations, site.name, config.receivers):
@@ -210,7 +253,12 @@ class Intake:
         `ids` are what was just read of Wix: what is only on record may be gone there. Returns how many were told of.
         """
         starts = range(0, len(ids), _AT_ONCE)
-        return sum([await self._tell_some(site, ids[start : start + _AT_ONCE], grouping) for start in starts])
+        return sum(
+            [
+                await self._tell_some(site, ids[start : start + _AT_ONCE], grouping)
+                for start in starts
+            ]
+        )
 
     async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         with self._state.transaction():
@@ -234,7 +282,9 @@ class Intake:
         reminders.stop_reminders(self._state, site_id, changes.closed)
         for review_id, destinations in changes.reopened.items():
             reminders.start_reminders(self._state, site_id, review_id, destinations, changes.now)
-        lifetime.note_authors(self._state, site_id, changes.authorless, changes.authored, changes.as_of)
+        lifetime.note_authors(
+            self._state, site_id, changes.authorless, changes.authored, changes.as_of
+        )
         if changes.erased:
             lifetime.erase(self._state, site_id, changes.erased)
         changes.woken |= {destination for each in changes.raised for destination, _ in each.routes}
@@ -259,7 +309,9 @@ class Intake:
             verdict = triage_gone(known)
             if changes.before.restored:
                 verdict = quietly(verdict, known)
-            record = record_of(without_words(known.review), verdict, known, anonymized=known.anonymized)
+            record = record_of(
+                without_words(known.review), verdict, known, anonymized=known.anonymized
+            )
             self._follow_up(changes, verdict, known, record)
         return Reason.GONE
 
@@ -275,7 +327,9 @@ class Intake:
         )
         return quietly(verdict, known) if silent else verdict
 
-    def _follow_up(self, changes: Changes, verdict: Verdict, known: Known | None, record: Known) -> None:
+    def _follow_up(
+        self, changes: Changes, verdict: Verdict, known: Known | None, record: Known
+    ) -> None:
         """Gather what a verdict asks for."""
         review = record.review
         # What is seen for the first time was told to nobody.
@@ -284,7 +338,9 @@ class Intake:
         changes.raised += raised
         if raised and verdict.closing is not Closing.GONE:
             changes.about.append(review)
-        changes.records.append(replace(record, alerted_at=alerted_at(verdict, known, changes.now, told=told)))
+        changes.records.append(
+            replace(record, alerted_at=alerted_at(verdict, known, changes.now, told=told))
+        )
         if known and not (record.closing is known.closing and shows_the_same(known.review, review)):
             changes.stale.append(review.id)
         if known and known.status is Status.OPEN and record.status is not Status.OPEN:
@@ -315,8 +371,16 @@ class Intake:
         alert = alert_of(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             told = lifetime.told(self._state, site.site_id, review.id)
-            return [Raised(alert, self._held(route_closing(told, site.name, self._config.receivers), None))]
-        return [Raised(alert, self._held(route(review, site.name, self._config.receivers), review.rating))]
+            return [
+                Raised(
+                    alert, self._held(route_closing(told, site.name, self._config.receivers), None)
+                )
+            ]
+        return [
+            Raised(
+                alert, self._held(route(review, site.name, self._config.receivers), review.rating)
+            )
+        ]
 
     def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[Raised]:
         """Ask again for a review that is open again: of each destination by what it was sent of it before.
@@ -328,23 +392,35 @@ class Intake:
         fitting = route(review, site.name, receivers)
         first = reviews.first_alert(self._state, site_id, review.id)
         if first is None and verdict.alert is AlertKind.NEW:
-            return [Raised(alert_of(AlertKind.NEW, site, review, {}), self._held(fitting, review.rating))]
+            return [
+                Raised(
+                    alert_of(AlertKind.NEW, site, review, {}), self._held(fitting, review.rating)
+                )
+            ]
         again = fitting
         if first is not None:
             alerted = reviews.alerted_destinations(self._state, site_id, review.id)
-            unsent = self._held([each for each in fitting if each.destination not in alerted], review.rating)
+            unsent = self._held(
+                [each for each in fitting if each.destination not in alerted], review.rating
+            )
             reviews.queue_alert(self._state, first, unsent)
             changes.woken |= {destination for destination, _ in unsent}
-            sent = route_alerted([each for each, is_sent in alerted.items() if is_sent], site.name, receivers)
+            sent = route_alerted(
+                [each for each, is_sent in alerted.items() if is_sent], site.name, receivers
+            )
             again = [each for each in sent if medium_of(each.destination) != Medium.SLACK]
             changes.reopened[review.id] = [
                 each.destination for each in sent if medium_of(each.destination) == Medium.SLACK
             ]
         if not again:
             return []
-        return [Raised(self._reminder(site, review, verdict.detail), self._held(again, review.rating))]
+        return [
+            Raised(self._reminder(site, review, verdict.detail), self._held(again, review.rating))
+        ]
 
-    def _held(self, routes: Iterable[Route], rating: int | None) -> list[tuple[str, datetime | None]]:
+    def _held(
+        self, routes: Iterable[Route], rating: int | None
+    ) -> list[tuple[str, datetime | None]]:
         now, receivers = self._clock.now(), self._config.receivers
         return _times(hold(routes, rating, receivers, now, self._config.timezone))
 

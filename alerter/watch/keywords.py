@@ -23,7 +23,9 @@ def _is_found(wanted: str, text: str) -> bool:
     start = text.find(wanted)
     while start >= 0:
         end = start + len(wanted)
-        if not (_joined(text[start - 1 : start], wanted[0]) or _joined(wanted[-1], text[end : end + 1])):
+        if not (
+            _joined(text[start - 1 : start], wanted[0]) or _joined(wanted[-1], text[end : end + 1])
+        ):
             return True
         start = text.find(wanted, start + 1)
     return False

@@ -11,11 +11,11 @@ from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
 from alerter.store import State, blocks, lifetime, reviews
 from alerter.store.reviews import SiteState
-from alerter.trouble import Troubles
+from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
 from alerter.watch.triage import OVERLAP, Reason
-from alerter.watch.wix import PAGE_SIZE, Span, These
+from alerter.wix.client import PAGE_SIZE, Span, These
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,14 @@ StateFailed = Callable[[StateError], Awaitable[None]]
 _MOST_LOOKS = 50  # calls of one round for missing reviews
 
 # What a round may find without anything having happened that people would look for in the log.
-_IDLE = {Reason.IGNORED, Reason.STALE, Reason.UNCHANGED, Reason.RECORDED, Reason.BASELINE, Reason.IMPORTED}
+_IDLE = {
+    Reason.IGNORED,
+    Reason.STALE,
+    Reason.UNCHANGED,
+    Reason.RECORDED,
+    Reason.BASELINE,
+    Reason.IMPORTED,
+}
 
 
 class Poller:
@@ -95,7 +102,9 @@ class Poller:
         now, sees_private = self._clock.now(), self._reader.sees_private(site)
         if not reviews.went_well(self._state, site.site_id, now, sees_private=sees_private):
             with self._state.transaction():
-                lost_at = reviews.succeeded(self._state, site.site_id, now, sees_private=sees_private)
+                lost_at = reviews.succeeded(
+                    self._state, site.site_id, now, sees_private=sees_private
+                )
                 blocks.lift(self._state, [scope])
                 self._troubles.end([scope])
                 self._note_blindness(site, lost_at, now)
@@ -105,14 +114,17 @@ class Poller:
         if lost_at is None:
             self._troubles.end([f"private:{site.site_id}"])
         elif now - lost_at >= self._config.poll.trouble_after:
-            reason = "Wix lets us read published reviews only; one that waits for moderation is not seen"
+            reason = (
+                "Wix lets us read published reviews only; one that waits for moderation is not seen"
+            )
             self._troubles.begin(f"private:{site.site_id}", reason, lost_at)
 
     async def _read_new(self, site: Site, known: SiteState) -> None:
         threshold = self._config.threshold(site)
         if known.restored:
             log.info(
-                'site "%s": restored; what has happened since the backup is recorded, and nobody is told', site.name
+                'site "%s": restored; what has happened since the backup is recorded, and nobody is told',
+                site.name,
             )
         if known.covered_rating != threshold:
             await self._cover(site, known.covered_rating, threshold)
@@ -124,7 +136,9 @@ class Poller:
         """Put the past of ratings that were not watched so far on record, silently."""
         if covered < threshold:
             # Only a read of all that is watched may move the checkpoint.
-            await self.read(site, Span(threshold, above=covered), advance=covered == 0, silently=True)
+            await self.read(
+                site, Span(threshold, above=covered), advance=covered == 0, silently=True
+            )
             low, unanswered = reviews.low_rated(self._state, site.site_id, threshold)
             log.info(
                 'site "%s": watching; %d low-rated on record, %d unanswered; `alerter backfill` tells of them',
@@ -158,8 +172,17 @@ class Poller:
             self.page_at = self._clock.monotonic()
         if imported := seen[Reason.IMPORTED]:
             log.info('site "%s": %d imported reviews recorded, not alerted', site.name, imported)
-        found = [f"{number} {reason.name.lower()}" for reason, number in seen.items() if reason not in _IDLE]
-        log.log(logging.INFO if found else logging.DEBUG, 'site "%s": read; %s', site.name, ", ".join(found) or "idle")
+        found = [
+            f"{number} {reason.name.lower()}"
+            for reason, number in seen.items()
+            if reason not in _IDLE
+        ]
+        log.log(
+            logging.INFO if found else logging.DEBUG,
+            'site "%s": read; %s',
+            site.name,
+            ", ".join(found) or "idle",
+        )
         return ids
 
     async def _rescan(self, site: Site, *, anyway: bool) -> None:
@@ -179,7 +202,9 @@ class Poller:
             await self.read(site, Span(threshold, since=since, until=covered_since), silently=True)
         found = await self.read(site, Span(threshold, since=since))
         followed = lifetime.followed(self._state, site.site_id, since, threshold)
-        await self._read_again(site, [review_id for review_id in followed if review_id not in found])
+        await self._read_again(
+            site, [review_id for review_id in followed if review_id not in found]
+        )
         lifetime.rescanned(self._state, site.site_id, now, since)
         await self._revisit(site, now, since)
 
@@ -252,7 +277,9 @@ class Poller:
         except StateError as fault:
             await self._state_failed(fault)
 
-    def _log_failure(self, site: Site, reason: str, text: str, fault: Exception | None = None) -> None:
+    def _log_failure(
+        self, site: Site, reason: str, text: str, fault: Exception | None = None
+    ) -> None:
         """Log why a site is not read, once until that changes; `fault` with its traceback."""
         counts["rounds_failed"] += 1
         if self._failing.get(site.site_id) != reason:
@@ -264,7 +291,9 @@ class Poller:
         now = self._clock.now()
         with self._state.transaction():
             if isinstance(error, WixUnavailable) and error.retry_after:
-                blocks.hold_back(self._state, scope, now, now + timedelta(seconds=error.retry_after), reason)
+                blocks.hold_back(
+                    self._state, scope, now, now + timedelta(seconds=error.retry_after), reason
+                )
             since = reviews.note_failure(self._state, site.site_id, now)
             if isinstance(error, WixAuthError) or now - since >= self._config.poll.trouble_after:
                 self._troubles.begin(scope, reason, since)

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from alerter.config import Quiet
-from alerter.config_fields import DAYS
+from alerter.config.fields import DAYS
 
 _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)

@@ -9,8 +9,8 @@ from alerter.clock import Clock
 from alerter.config import Site
 from alerter.counters import counts
 from alerter.errors import WixAuthError, WixError
-from alerter.watch.wix import Page, Span, These, WixClient
-from alerter.watch.wix_review import UnreadableReview
+from alerter.wix.client import Page, Span, These, WixClient
+from alerter.wix.review import UnreadableReview
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,11 @@ class Reader:
         try:
             return await self._wix.count(site, since, until, private=self.sees_private(site))
         except WixError as error:
-            log.info('site "%s": Wix does not count its reviews, so their share is left out: %s', site.name, error)
+            log.info(
+                'site "%s": Wix does not count its reviews, so their share is left out: %s',
+                site.name,
+                error,
+            )
             return None
 
     def _asks_for_private(self, site: Site) -> bool:
@@ -99,4 +103,9 @@ class Reader:
             if name not in self._unreadable and len(self._unreadable) < _MOST_REMEMBERED:
                 self._unreadable.add(name)
                 counts["reviews_unreadable"] += 1
-                log.error('site "%s": review %s %s; it is left out', site.name, error.review_id or "(no id)", error)
+                log.error(
+                    'site "%s": review %s %s; it is left out',
+                    site.name,
+                    error.review_id or "(no id)",
+                    error,
+                )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Medium, Review, medium_of
 from alerter.store.destinations import Known
-from alerter.trouble import concerned_by, scope_of
+from alerter.trouble.tracker import concerned_by, scope_of
 from alerter.watch.routing import hears_of, misfit
 
 
@@ -22,7 +22,9 @@ def destinations_of(config: Config) -> dict[str, Known]:
 def _addresses(receiver: Receiver, destination: str) -> frozenset[str]:
     medium = medium_of(destination)
     ways = (receiver.email or ()) if medium == Medium.EMAIL else (str(receiver.slack),)
-    return frozenset(hashlib.sha256(f"{medium}:{way.casefold()}".encode()).hexdigest()[:32] for way in ways)
+    return frozenset(
+        hashlib.sha256(f"{medium}:{way.casefold()}".encode()).hexdigest()[:32] for way in ways
+    )
 
 
 def _rules(config: Config, receiver: Receiver) -> str:
@@ -30,24 +32,32 @@ def _rules(config: Config, receiver: Receiver) -> str:
     ids = {site.name: site.site_id for site in config.sites}
     return json.dumps(
         {
-            "sites": None if receiver.sites is None else sorted(ids[name] for name in receiver.sites),
+            "sites": None
+            if receiver.sites is None
+            else sorted(ids[name] for name in receiver.sites),
             "ratings": [receiver.min_rating, receiver.max_rating],
             "products": receiver.products,
             "keywords": receiver.keywords,
             "closings": receiver.closings,
-            "summaries": sorted(each.name for each in config.summaries if receiver.name in each.receivers),
+            "summaries": sorted(
+                each.name for each in config.summaries if receiver.name in each.receivers
+            ),
         }
     )
 
 
 def renamed(before: Mapping[str, Known], now: Mapping[str, Known]) -> dict[str, str]:
     """New destinations that lead where one that is gone led, by the old name."""
-    new = {name: each for name, each in now.items() if name not in before or not before[name].present}
+    new = {
+        name: each for name, each in now.items() if name not in before or not before[name].present
+    }
     gone = [name for name in before if name not in now]
     gone.sort(key=lambda name: not before[name].present)
     pairs: dict[str, str] = {}
     for old in gone:
-        same = [name for name, each in new.items() if _leads_alike((old, before[old]), (name, each))]
+        same = [
+            name for name, each in new.items() if _leads_alike((old, before[old]), (name, each))
+        ]
         if same:
             pairs[old] = same[0]
     return pairs
@@ -58,16 +68,25 @@ def _leads_alike(one: tuple[str, Known], other: tuple[str, Known]) -> bool:
 
 
 def may_get(
-    config: Config, destination: str, receiver: Receiver, alert: Alert, review: Review | None, site: str
+    config: Config,
+    destination: str,
+    receiver: Receiver,
+    alert: Alert,
+    review: Review | None,
+    site: str,
 ) -> bool:
     """Whether an alert that waits for a destination may still go there."""
     if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
         return destination in concerned_by(scope_of(alert.key), config)
     if alert.kind is AlertKind.SUMMARY:
         name = alert.detail.get("name")
-        return any(each.name == name and receiver.name in each.receivers for each in config.summaries)
+        return any(
+            each.name == name and receiver.name in each.receivers for each in config.summaries
+        )
     if alert.kind is AlertKind.CLOSED:
-        return hears_of(receiver, site) and (receiver.closings or medium_of(destination) != Medium.EMAIL)
+        return hears_of(receiver, site) and (
+            receiver.closings or medium_of(destination) != Medium.EMAIL
+        )
     if alert.kind is AlertKind.REMINDER or review is None:
         return hears_of(receiver, site)
     return misfit(receiver, review, site) is None

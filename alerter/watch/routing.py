@@ -33,7 +33,9 @@ def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Rout
     ]
 
 
-def route_alerted(alerted: Collection[str], site: str, receivers: Iterable[Receiver]) -> list[Route]:
+def route_alerted(
+    alerted: Collection[str], site: str, receivers: Iterable[Receiver]
+) -> list[Route]:
     """Those of these destinations that the config still has for a site: where more is sent of an alerted review."""
     return [
         Route(destination)
@@ -44,7 +46,9 @@ def route_alerted(alerted: Collection[str], site: str, receivers: Iterable[Recei
     ]
 
 
-def route_closing(told: Mapping[str, Form], site: str, receivers: Iterable[Receiver]) -> list[Route]:
+def route_closing(
+    told: Mapping[str, Form], site: str, receivers: Iterable[Receiver]
+) -> list[Route]:
     """Where a message goes when a review needs nobody any more, by the form in which its alert went there.
 
     On Slack an alert of one review says so itself, by an update; a digest gets a reply in its thread.
@@ -55,12 +59,20 @@ def route_closing(told: Mapping[str, Form], site: str, receivers: Iterable[Recei
         if hears_of(receiver, site)
         for destination in receiver.destinations
         if destination in told
-        and (receiver.closings if medium_of(destination) == Medium.EMAIL else told[destination] is Form.DIGEST)
+        and (
+            receiver.closings
+            if medium_of(destination) == Medium.EMAIL
+            else told[destination] is Form.DIGEST
+        )
     ]
 
 
 def hold(
-    routes: Iterable[Route], rating: int | None, receivers: Iterable[Receiver], now: datetime, timezone: tzinfo
+    routes: Iterable[Route],
+    rating: int | None,
+    receivers: Iterable[Receiver],
+    now: datetime,
+    timezone: tzinfo,
 ) -> list[Route]:
     """The same routes, with what falls into a receiver's quiet hours held until they end.
 
@@ -68,16 +80,21 @@ def hold(
     """
     by_destination = {name: receiver for receiver in receivers for name in receiver.destinations}
     return [
-        Route(each.destination, _due_at(by_destination[each.destination], rating, now, timezone)) for each in routes
+        Route(each.destination, _due_at(by_destination[each.destination], rating, now, timezone))
+        for each in routes
     ]
 
 
-def _due_at(receiver: Receiver, rating: int | None, now: datetime, timezone: tzinfo) -> datetime | None:
+def _due_at(
+    receiver: Receiver, rating: int | None, now: datetime, timezone: tzinfo
+) -> datetime | None:
     urgent = rating is not None and rating <= (receiver.urgent_max_rating or 0)
     return quiet_until(receiver.quiet, now, timezone) if receiver.quiet and not urgent else None
 
 
-def unheard(site: str, threshold: int, receivers: Sequence[Receiver]) -> tuple[list[int], list[int]]:
+def unheard(
+    site: str, threshold: int, receivers: Sequence[Receiver]
+) -> tuple[list[int], list[int]]:
     """The ratings of a site's low-rated reviews that nobody hears of, and those heard of only by product or keyword."""
     nobody, choosy = [], []
     for rating in range(1, threshold + 1):
@@ -97,7 +114,9 @@ def misfit(receiver: Receiver, review: Review, site: str) -> str | None:
         return "min_rating" if review.rating < (receiver.min_rating or 1) else "max_rating"
     if receiver.products and not _names(receiver.products, review.entity_id or ""):
         return "products"
-    if receiver.keywords and not any(stands_in(word, review.title, review.body) for word in receiver.keywords):
+    if receiver.keywords and not any(
+        stands_in(word, review.title, review.body) for word in receiver.keywords
+    ):
         return "keywords"
     return None
 

@@ -53,7 +53,12 @@ class Verdict:
 
 
 def triage(
-    known: Known | None, review: Review, *, threshold: int, covered: bool, checkpoint: datetime | None
+    known: Known | None,
+    review: Review,
+    *,
+    threshold: int,
+    covered: bool,
+    checkpoint: datetime | None,
 ) -> Verdict:
     """Decide about one review.
 
@@ -67,7 +72,11 @@ def triage(
     above = known.status is Status.OPEN and review.rating > threshold
     if review == known.review and known.closing is not Closing.GONE and not above:
         return Verdict(Reason.UNCHANGED)
-    if known.pruned and known.closing is not Closing.GONE and _standing(review) == _standing(known.review):
+    if (
+        known.pruned
+        and known.closing is not Closing.GONE
+        and _standing(review) == _standing(known.review)
+    ):
         return Verdict(Reason.UNCHANGED)
     if known.status is Status.OPEN:
         return _open(known, review, threshold)
@@ -76,7 +85,9 @@ def triage(
     return _baseline(known, review, threshold)
 
 
-def _first_seen(review: Review, *, threshold: int, covered: bool, checkpoint: datetime | None) -> Verdict:
+def _first_seen(
+    review: Review, *, threshold: int, covered: bool, checkpoint: datetime | None
+) -> Verdict:
     if review.rating > threshold:
         return Verdict(Reason.IGNORED)
     if not covered:
@@ -215,7 +226,9 @@ def _close(reason: Reason, closing: Closing) -> Verdict:
 
 def _lowered(known: Known, review: Review) -> Verdict:
     before = {"rating": known.review.rating, "title": known.review.title, "body": known.review.body}
-    return Verdict(Reason.LOWERED, Status.OPEN, AlertKind.LOWERED, {"before": before, "after": review.rating})
+    return Verdict(
+        Reason.LOWERED, Status.OPEN, AlertKind.LOWERED, {"before": before, "after": review.rating}
+    )
 
 
 def _standing(review: Review) -> tuple[int, bool, bool]:

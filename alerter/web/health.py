@@ -18,7 +18,9 @@ _HOLDS_FOR = 1.0
 class Health:
     """Looks when it is asked. `finished` says when a round of each site ended last, by the clock's monotonic time."""
 
-    def __init__(self, config: Config, state: State, clock: Clock, finished: Mapping[str, float]) -> None:
+    def __init__(
+        self, config: Config, state: State, clock: Clock, finished: Mapping[str, float]
+    ) -> None:
         self._config = config
         self._state = state
         self._clock = clock
@@ -31,17 +33,28 @@ class Health:
 
         Without `details` it names no site, receiver or path, and quotes nothing that a service said.
         """
-        reasons = [reason for reason in (self._rounds(details=details), self._writes(details=details)) if reason]
+        reasons = [
+            reason
+            for reason in (self._rounds(details=details), self._writes(details=details))
+            if reason
+        ]
         try:
             found = [_shown(trouble, details=details) for trouble in troubles.current(self._state)]
         except StateError as error:
-            reasons, found = reasons or [_phrase("the state file cannot be read", str(error), details=details)], []
+            reasons, found = (
+                reasons or [_phrase("the state file cannot be read", str(error), details=details)],
+                [],
+            )
         return {"ok": not reasons, "reasons": reasons, "troubles": found}
 
     def _rounds(self, *, details: bool) -> str | None:
         patience = _PERIODS * self._config.poll.every.total_seconds()
         now = self._clock.monotonic()
-        late = [site.name for site in self._config.sites if now - self._finished.get(site.site_id, now) > patience]
+        late = [
+            site.name
+            for site in self._config.sites
+            if now - self._finished.get(site.site_id, now) > patience
+        ]
         if not late:
             return None
         named = ", ".join(late[:_MOST_NAMED]) + (", …" if len(late) > _MOST_NAMED else "")
@@ -57,7 +70,11 @@ class Health:
                 self._fault = None
             except StateError as error:
                 self._fault = str(error)
-        return _phrase("the state file takes no writes", self._fault, details=details) if self._fault else None
+        return (
+            _phrase("the state file takes no writes", self._fault, details=details)
+            if self._fault
+            else None
+        )
 
 
 def _phrase(reason: str, detail: str, *, details: bool) -> str:

@@ -4,7 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from alerter.clock import Clock
@@ -40,12 +45,25 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read every series; while the state file cannot be read, those that it holds are missing."""
         yield _labelled(
-            "rounds", "Rounds of sites.", "outcome", {"good": counts["rounds"], "failed": counts["rounds_failed"]}
+            "rounds",
+            "Rounds of sites.",
+            "outcome",
+            {"good": counts["rounds"], "failed": counts["rounds_failed"]},
         )
         seen = dict.fromkeys((reason.name.lower() for reason in Reason), 0)
-        yield _labelled("reviews", "Reviews read, by what was made of them.", "outcome", seen | _counted("reviews_"))
+        yield _labelled(
+            "reviews",
+            "Reviews read, by what was made of them.",
+            "outcome",
+            seen | _counted("reviews_"),
+        )
         yield self._deliveries()
-        yield _labelled("wix_calls", "Calls to Wix, by the status of the answer.", "status", _counted("wix_calls_"))
+        yield _labelled(
+            "wix_calls",
+            "Calls to Wix, by the status of the answer.",
+            "status",
+            _counted("wix_calls_"),
+        )
         heard = dict.fromkeys(OUTCOMES, 0) | _counted("webhooks_")
         yield _labelled("webhooks", "Webhooks of Wix, by what became of them.", "outcome", heard)
         yield SummaryMetricFamily(
@@ -67,7 +85,9 @@ class Metrics(Collector):
         oldest = report.oldest_pending(self._state)
         age = (self._clock.now() - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily(
-            "alerter_oldest_pending_age_seconds", "Age of the oldest alert that still waits for somebody.", max(age, 0)
+            "alerter_oldest_pending_age_seconds",
+            "Age of the oldest alert that still waits for somebody.",
+            max(age, 0),
         )
         success = report.oldest_success(self._state, [site.site_id for site in self._config.sites])
         yield GaugeMetricFamily(
@@ -78,7 +98,9 @@ class Metrics(Collector):
 
     def _deliveries(self) -> Metric:
         family = CounterMetricFamily(
-            "alerter_deliveries", "Deliveries, by receiver and how they ended.", labels=["receiver", "outcome"]
+            "alerter_deliveries",
+            "Deliveries, by receiver and how they ended.",
+            labels=["receiver", "outcome"],
         )
         for outcome in ("sent", "failed"):
             ended = dict.fromkeys((receiver.name for receiver in self._config.receivers), 0)
@@ -89,7 +111,11 @@ class Metrics(Collector):
 
 def _counted(prefix: str) -> dict[str, int]:
     """What was counted under a prefix, by what follows it."""
-    return {name.removeprefix(prefix): number for name, number in counts.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): number
+        for name, number in counts.items()
+        if name.startswith(prefix)
+    }
 
 
 def _labelled(name: str, text: str, label: str, numbers: dict[str, int]) -> Metric:

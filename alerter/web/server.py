@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.config_fields import BEYOND_THIS_MACHINE, is_loopback
+from alerter.config.fields import BEYOND_THIS_MACHINE, is_loopback
 from alerter.errors import AlerterError
 from alerter.store import State
 from alerter.watch.intake import Intake
@@ -44,7 +44,12 @@ class Web:
     """What is served, and on which port."""
 
     def __init__(
-        self, config: Config, state: State, clock: Clock, intake: Intake, finished: Mapping[str, float]
+        self,
+        config: Config,
+        state: State,
+        clock: Clock,
+        intake: Intake,
+        finished: Mapping[str, float],
     ) -> None:
         self.webhooks = Webhooks(config, intake)
         self.health = Health(config, state, clock, finished)
@@ -100,18 +105,24 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server
     if server is None:
         raise AlerterError("the web server has not been set up")
     try:
-        return await loop.create_server(lambda: _Connection(server, loop), host, port, backlog=_BACKLOG)
+        return await loop.create_server(
+            lambda: _Connection(server, loop), host, port, backlog=_BACKLOG
+        )
     except OSError as error:
         # asyncio puts a sentence of its own in the place of the system's words.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise AlerterError(f"cannot listen on {host}:{port}: {reason}; name another place in [web] listen") from error
+        raise AlerterError(
+            f"cannot listen on {host}:{port}: {reason}; name another place in [web] listen"
+        ) from error
 
 
 class _Connection(web.RequestHandler):
     """One request and its answer, in a few seconds: whoever takes longer is cut off, even within a header."""
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server, loop=loop, logger=_SILENT, access_log=_SILENT, lingering_time=_LINGER)
+        super().__init__(
+            server, loop=loop, logger=_SILENT, access_log=_SILENT, lingering_time=_LINGER
+        )
         self._server = server
         self._end: asyncio.TimerHandle | None = None
         self.is_over = False
@@ -120,7 +131,11 @@ class _Connection(web.RequestHandler):
         """Begin; where there are too many, the oldest ends, which has had the most time for its request."""
         super().connection_made(transport)
         self._end = self._loop.call_later(_PATIENCE, self.cut_off)
-        alive = [each for each in self._server.connections if isinstance(each, _Connection) and not each.is_over]
+        alive = [
+            each
+            for each in self._server.connections
+            if isinstance(each, _Connection) and not each.is_over
+        ]
         if len(alive) > _MOST_CONNECTIONS:
             alive[0].cut_off()
 
@@ -141,7 +156,11 @@ class _Connection(web.RequestHandler):
             self._end.cancel()
 
     def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what is no HTTP, without a word of it."""
         super().handle_error(request, status, exc, message)
@@ -156,7 +175,9 @@ async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
 
 def _is_local(request: web.Request) -> bool:
     """Whether somebody on this machine asks."""
-    return is_loopback(request.remote or "") and not any(name in request.headers for name in _FORWARDED)
+    return is_loopback(request.remote or "") and not any(
+        name in request.headers for name in _FORWARDED
+    )
 
 
 @web.middleware
@@ -166,7 +187,9 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         response = await handler(request)
     except web.HTTPException as refusal:
-        response = web.Response(status=refusal.status, text=f"{refusal.reason}\n", headers=_allowed(refusal))
+        response = web.Response(
+            status=refusal.status, text=f"{refusal.reason}\n", headers=_allowed(refusal)
+        )
     except (ConnectionError, web.RequestPayloadError):
         raise  # whoever asked has left, or was cut off
     except RuntimeError:

@@ -53,7 +53,11 @@ def check_algorithm(body: bytes) -> None:
     """Look at nothing but a token's header, which is cheap. Raises BadSignature unless it says RS256."""
     header = body.partition(b".")[0]
     try:
-        found = json.loads(jwt.utils.base64url_decode(header)) if len(header) <= _LONGEST_HEADER else None
+        found = (
+            json.loads(jwt.utils.base64url_decode(header))
+            if len(header) <= _LONGEST_HEADER
+            else None
+        )
     except _FAULTS:
         found = None
     if not isinstance(found, dict) or found.get("alg") != _ALGORITHM or "b64" in found:
@@ -82,7 +86,9 @@ class Signatures:
             try:
                 self._keys[app.app_id] = cast("RSAPublicKey", algorithm.prepare_key(app.public_key))
             except (jwt.PyJWTError, ValueError, TypeError):
-                raise ConfigError([f"apps.{number}.public_key: is not a public key that can be read"]) from None
+                raise ConfigError(
+                    [f"apps.{number}.public_key: is not a public key that can be read"]
+                ) from None
 
     async def signer(self, token: Token) -> str:
         """Return the app that a token was signed for, by its id. Raises BadSignature.

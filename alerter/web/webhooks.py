@@ -12,14 +12,23 @@ from alerter.counters import counts
 from alerter.errors import StateError
 from alerter.watch.changes import Changes
 from alerter.watch.intake import Intake
-from alerter.watch.wix_event import BadId, Notice, UnreadableEvent, read_event, read_notice
-from alerter.watch.wix_review import UnreadableReview
 from alerter.web.signature import BadSignature, Signatures, check_algorithm, parse_token
+from alerter.wix.event import BadId, Notice, UnreadableEvent, read_event, read_notice
+from alerter.wix.review import UnreadableReview
 
 log = logging.getLogger(__name__)
 
 # What becomes of a webhook, as it is counted.
-OUTCOMES = ("taken", "refused", "too_large", "unknown_site", "unknown_event", "unreadable", "busy", "failed")
+OUTCOMES = (
+    "taken",
+    "refused",
+    "too_large",
+    "unknown_site",
+    "unknown_event",
+    "unreadable",
+    "busy",
+    "failed",
+)
 _MOST_REMEMBERED = 100
 # Each takes some milliseconds, so the last of them is answered within the 1.25 s that Wix waits.
 _MOST_IN_HAND = 128
@@ -57,7 +66,9 @@ class Webhooks:
             raise
         except BadSignature:
             outcome = "refused"
-            self._tell_once("a webhook was refused: Wix has not signed it with the key of any app in [[apps]]")
+            self._tell_once(
+                "a webhook was refused: Wix has not signed it with the key of any app in [[apps]]"
+            )
         except BadId as error:
             counts["webhooks_unreadable"] += 1
             self._tell_once(f"a webhook was refused: {error}")
@@ -75,7 +86,9 @@ class Webhooks:
         self._in_hand += 1
         try:
             async with self._large if len(body) > _LARGE else nullcontext():
-                await asyncio.sleep(0)  # so that all that have come are counted before the first is worked on
+                await asyncio.sleep(
+                    0
+                )  # so that all that have come are counted before the first is worked on
                 token = parse_token(body)
                 return self._take(token.data, await self._signatures.signer(token))
         finally:
@@ -114,17 +127,25 @@ class Webhooks:
         names a site id, that has to be the site's: anybody can write another's instance into their config.
         """
         by_instance = [
-            site for site in self._config.sites if site.instance_id and site.instance_id == notice.instance_id
+            site
+            for site in self._config.sites
+            if site.instance_id and site.instance_id == notice.instance_id
         ]
         by_id = [site for site in self._config.sites if notice.is_of(site.site_id)]
         found = [site for site in by_instance if notice.site_id is None or site in by_id] or by_id
         instance = _shown(notice.instance_id)
         if by_instance and not found:
-            self._tell_once(f"a webhook is left out: it names another site than that of its instance ({instance})")
+            self._tell_once(
+                f"a webhook is left out: it names another site than that of its instance ({instance})"
+            )
         elif not found:
-            self._tell_once(f"a webhook is of a site that is not in the config (instance {instance})")
+            self._tell_once(
+                f"a webhook is of a site that is not in the config (instance {instance})"
+            )
         elif not self._may_speak(signer, found[0], notice):
-            self._tell_once(f'a webhook of site "{found[0].name}" is left out: it is not signed for the site\'s app_id')
+            self._tell_once(
+                f'a webhook of site "{found[0].name}" is left out: it is not signed for the site\'s app_id'
+            )
         else:
             return found[0]
         return None
@@ -176,4 +197,8 @@ class Webhooks:
 
 
 def _shown(instance_id: str | None) -> str:
-    return instance_id if instance_id and len(instance_id) <= 64 and instance_id.isprintable() else "without a name"
+    return (
+        instance_id
+        if instance_id and len(instance_id) <= 64 and instance_id.isprintable()
+        else "without a name"
+    )

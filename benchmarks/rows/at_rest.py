@@ -34,5 +34,12 @@ def measure(*, quick: bool) -> list[Figure]:
         Figure("at rest", "RSS, email alone", by_mail.rss, "≤", 60, "MB"),
         Figure("at rest", "RSS, Slack and email", after.rss, "≤", 60, "MB"),
         Figure("at rest", "CPU an hour", (after.cpu - before.cpu) * 3600 / took, "≤", 5, "s"),
-        Figure("at rest", "wake-ups a round", (after.wakes - before.wakes) / minutes, "≤", _WAKES_A_ROUND, ""),
+        Figure(
+            "at rest",
+            "wake-ups a round",
+            (after.wakes - before.wakes) / minutes,
+            "≤",
+            _WAKES_A_ROUND,
+            "",
+        ),
     ]

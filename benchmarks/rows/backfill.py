@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from alerter import backfill
 from alerter.clock import Clock
+from alerter.commands import backfill
 from alerter.counters import counts
 from benchmarks.figures import Figure, middle
 from benchmarks.processes import Meter, alone, beside, serving
@@ -44,13 +44,21 @@ def measure(*, quick: bool) -> list[Figure]:
     return [
         Figure(row, "reviews/s, of bare", both.speed, "≥", 0.6, "×", detail),
         Figure(row, "queries", both.ours[0].value, "≤", ceil(low_rated / _PAGE), ""),
-        Figure(row, "RSS, of that at a tenth", rss / short, "≤", 1.2, "×", f"{rss:.0f} MB, {short:.0f} MB"),
+        Figure(
+            row,
+            "RSS, of that at a tenth",
+            rss / short,
+            "≤",
+            1.2,
+            "×",
+            f"{rss:.0f} MB, {short:.0f} MB",
+        ),
     ]
 
 
 async def _backfill(meter: Meter, world: World) -> int:
     """What `alerter backfill --deliver none` does once it has started; returns how many queries it made."""
-    import_module("alerter.tell.slack")  # a part of the start
+    import_module("alerter.notify.slack")  # a part of the start
     with worlds(world) as fresh, contextlib.redirect_stdout(io.StringIO()):
         config = fresh.config()
         past = backfill.Past(config.sites, datetime(2019, 12, 31, tzinfo=UTC), None)
@@ -61,13 +69,18 @@ async def _backfill(meter: Meter, world: World) -> int:
 
 async def _bare(meter: Meter, url: str) -> None:
     headers = {"Authorization": "wix-key", "wix-site-id": site_id(0)}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.closing(bare_state(Path(folder))) as conn:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        contextlib.closing(bare_state(Path(folder))) as conn,
+    ):
         async with httpx.AsyncClient(timeout=30) as client:
             with meter:
                 await _fetch(client, url, headers, conn)
 
 
-async def _fetch(client: httpx.AsyncClient, url: str, headers: dict[str, str], conn: sqlite3.Connection) -> None:
+async def _fetch(
+    client: httpx.AsyncClient, url: str, headers: dict[str, str], conn: sqlite3.Connection
+) -> None:
     query: dict[str, Any] = {"cursorPaging": {"limit": _PAGE}}
     while True:
         answer = await post(client, url, headers, {"query": query, "returnPrivateReviews": True})

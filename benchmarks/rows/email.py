@@ -20,9 +20,16 @@ _Content = tuple[dict[str, str], str, str]
 def measure(*, quick: bool) -> list[Figure]:
     """Alerts a second."""
     number = 300 if quick else 2000
-    with serving(FastWix) as wix, serving(FastSmtp) as smtp, serving(FastSmtp, keep=True) as keeping:
+    with (
+        serving(FastWix) as wix,
+        serving(FastSmtp) as smtp,
+        serving(FastSmtp, keep=True) as keeping,
+    ):
         alone(deliver, World(wix.url, None, keeping.port), number)
-        contents, connections = [_content(raw) for raw in keeping.ask("mails")], keeping.ask("connections")
+        contents, connections = (
+            [_content(raw) for raw in keeping.ask("mails")],
+            keeping.ask("connections"),
+        )
         both = beside(
             3 if quick else 5,
             lambda: alone(deliver, World(wix.url, None, smtp.port), number),
@@ -41,12 +48,18 @@ def measure(*, quick: bool) -> list[Figure]:
 def _content(raw: bytes) -> _Content:
     """What a mail said: headers, text and HTML."""
     mail: Any = email.message_from_bytes(raw, policy=email.policy.SMTP)
-    headers = {name: str(value) for name, value in mail.items() if not name.startswith(("Content-", "MIME-"))}
+    headers = {
+        name: str(value)
+        for name, value in mail.items()
+        if not name.startswith(("Content-", "MIME-"))
+    }
     return headers, mail.get_body(("plain",)).get_content(), mail.get_body(("html",)).get_content()
 
 
 async def _bare(meter: Meter, port: int, contents: list[_Content]) -> None:
-    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False, use_tls=False) as client:
+    async with aiosmtplib.SMTP(
+        hostname="127.0.0.1", port=port, start_tls=False, use_tls=False
+    ) as client:
         await client.send_message(_build(contents[0]))
         with meter:
             for content in contents:

@@ -13,7 +13,12 @@ from benchmarks.world import World, house, site_id, worlds
 _WARM_UP = 30
 QUERY = {
     "query": {
-        "filter": {"$and": [{"content.rating": {"$lte": 2}}, {"createdDate": {"$gte": "2026-11-24T11:55:00.000Z"}}]},
+        "filter": {
+            "$and": [
+                {"content.rating": {"$lte": 2}},
+                {"createdDate": {"$gte": "2026-11-24T11:55:00.000Z"}},
+            ]
+        },
         "sort": [{"fieldName": "createdDate", "order": "ASC"}],
         "cursorPaging": {"limit": 100},
     },
@@ -32,7 +37,15 @@ def measure(*, quick: bool) -> list[Figure]:
         )
     ours, bare = both.cpu_ms(rounds)
     return [
-        Figure("idle round", "CPU, of bare httpx", both.cpu, "≤", 1.5, "×", f"{ours:.2f} ms, bare {bare:.2f} ms"),
+        Figure(
+            "idle round",
+            "CPU, of bare httpx",
+            both.cpu,
+            "≤",
+            1.5,
+            "×",
+            f"{ours:.2f} ms, bare {bare:.2f} ms",
+        ),
         Figure("idle round", "requests", both.ours[0].value, "≤", 1, ""),
     ]
 
@@ -59,7 +72,9 @@ async def _bare(meter: Meter, url: str, number: int) -> None:
                 await post(client, url, headers)
 
 
-async def post(client: httpx.AsyncClient, url: str, headers: dict[str, str], query: Any = QUERY) -> dict[str, Any]:
+async def post(
+    client: httpx.AsyncClient, url: str, headers: dict[str, str], query: Any = QUERY
+) -> dict[str, Any]:
     """One request as httpx is used by most, and its JSON."""
     response = await client.post(f"{url}/reviews/v1/reviews/query", json=query, headers=headers)
     answer: dict[str, Any] = response.json()

@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from alerter.clock import Clock
 from alerter.models import Product
 from alerter.store import outbox, products, reviews
-from alerter.watch.wix_review import parse_review
+from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
 from benchmarks.processes import Cost, Meter, Serving, alone, serving
 from benchmarks.reviews import PRODUCT, page_of
@@ -30,17 +30,31 @@ def measure(*, quick: bool) -> list[Figure]:
     with serving(FastWix) as wix, serving(FastSlack) as slack:
         world = World(wix.url, slack.url, sites=CHANNELS, channels=CHANNELS)
         both = [
-            (waits(slack, alone(_record, world, number)), waits(slack, alone(_bare, slack.url, number)))
+            (
+                waits(slack, alone(_record, world, number)),
+                waits(slack, alone(_bare, slack.url, number)),
+            )
             for _ in range(runs)
         ]
     over = {
-        share: middle(percentile(mine, share) - percentile(bare, share) for mine, bare in both) for share in (0.5, 0.99)
+        share: middle(percentile(mine, share) - percentile(bare, share) for mine, bare in both)
+        for share in (0.5, 0.99)
     }
-    ours, bare = (middle(percentile(waits, 0.5) for waits in each) for each in zip(*both, strict=True))
+    ours, bare = (
+        middle(percentile(waits, 0.5) for waits in each) for each in zip(*both, strict=True)
+    )
     detail = f"{ours:.1f} ms, bare {bare:.1f} ms"
     return [
         Figure("recorded → received", "p50 over bare", over[0.5], "≤", 3, "ms", detail),
-        Figure("recorded → received", "p99 over bare", over[0.99], "≤", 10, "ms", f"{_A_SECOND} a second"),
+        Figure(
+            "recorded → received",
+            "p99 over bare",
+            over[0.99],
+            "≤",
+            10,
+            "ms",
+            f"{_A_SECOND} a second",
+        ),
     ]
 
 
@@ -77,7 +91,9 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
         return sent
 
 
-async def paced(work: Callable[[int], Awaitable[None]], number: int, a_second: float = _A_SECOND) -> list[float]:
+async def paced(
+    work: Callable[[int], Awaitable[None]], number: int, a_second: float = _A_SECOND
+) -> list[float]:
     """Do something every so often, whether the last time is over or not; returns when each time began."""
     began, sent = time.monotonic(), []
     async with asyncio.TaskGroup() as group:

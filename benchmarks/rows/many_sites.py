@@ -28,13 +28,23 @@ def measure(*, quick: bool) -> list[Figure]:
     within = [[at for at in times if before.at - _PERIOD <= at <= after.at] for times in seen]
     gaps = [later - earlier for times in within for earlier, later in pairwise(times)]
     # A site that was not asked for at all is as late as can be.
-    gaps += [took] * (sites - len(seen)) + [after.at - times[-1] for times in within if times[-1] < after.at - _PERIOD]
+    gaps += [took] * (sites - len(seen)) + [
+        after.at - times[-1] for times in within if times[-1] < after.at - _PERIOD
+    ]
     made = sum(before.at <= at for times in within for at in times)
     row = f"{sites:,} sites, every 60 s"
     return [
-        Figure(row, "rounds/s", made / took, "≥", 0.98 * sites / _PERIOD, "/s", f"for {took:.0f} s"),
         Figure(
-            row, "between rounds, p99", percentile(gaps, 0.99), "≤", 1.2 * _PERIOD, "s", f"at most {max(gaps):.1f} s"
+            row, "rounds/s", made / took, "≥", 0.98 * sites / _PERIOD, "/s", f"for {took:.0f} s"
+        ),
+        Figure(
+            row,
+            "between rounds, p99",
+            percentile(gaps, 0.99),
+            "≤",
+            1.2 * _PERIOD,
+            "s",
+            f"at most {max(gaps):.1f} s",
         ),
         Figure(row, "of one core", 100 * (after.cpu - before.cpu) / took, "≤", 40, "%"),
         Figure(row, "RSS", after.rss, "≤", 200, "MB"),

@@ -25,7 +25,9 @@ def measure(*, quick: bool) -> list[Figure]:
             lambda: alone(_bare, wix.url, sites),
         )
     (ours, bare), (cpu, _) = both.rates(sites), both.cpu_ms(sites)
-    detail = f"{ours:,.0f}/s ({cpu:.2f} ms CPU), bare {bare:,.0f}/s at {both.bare[0].value} connections"
+    detail = (
+        f"{ours:,.0f}/s ({cpu:.2f} ms CPU), bare {bare:,.0f}/s at {both.bare[0].value} connections"
+    )
     return [
         Figure("peak rounds", "rounds/s, of bare httpx", both.speed, "≥", 0.8, "×", detail),
         Figure("peak rounds", "sites at 60 s on half a core", 30_000 / cpu, "≥", 10_000, "sites"),
@@ -55,7 +57,9 @@ async def _all(url: str, number: int, concurrency: int, meter: Meter | None = No
             for site in sites:
                 await post(client, url, {"Authorization": "wix-key", "wix-site-id": site_id(site)})
 
-        await asyncio.gather(*(post(client, url, {"wix-site-id": site_id(0)}) for _ in range(concurrency)))
+        await asyncio.gather(
+            *(post(client, url, {"wix-site-id": site_id(0)}) for _ in range(concurrency))
+        )
         began = time.perf_counter()
         with meter or Meter():
             await asyncio.gather(*(work() for _ in range(concurrency)))

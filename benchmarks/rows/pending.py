@@ -11,7 +11,7 @@ from alerter.config import Config
 from alerter.models import Alert, AlertKind, Known, Status
 from alerter.store import State, blocks, reviews
 from alerter.store.reviews import Raised
-from alerter.watch.wix_review import parse_review
+from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
 from benchmarks.processes import Meter, Usage, alone, serving
 from benchmarks.reviews import page_of
@@ -39,10 +39,20 @@ def measure(*, quick: bool) -> list[Figure]:
             quickly.append(percentile(waits(slack, alone(_record, world, 0, alerts)), 0.5))
             slow.append(percentile(waits(slack, alone(_record, world, number, alerts)), 0.5))
     row = f"{number:,} pending"
-    healthy = middle(with_many / with_none for with_many, with_none in zip(slow, quickly, strict=True))
+    healthy = middle(
+        with_many / with_none for with_many, with_none in zip(slow, quickly, strict=True)
+    )
     detail = f"p50 {middle(slow):.2f} ms, with none {middle(quickly):.2f} ms"
     return [
-        Figure(row, "RSS, of that at none", rss / without, "≤", 1.3, "×", f"{rss:.0f} MB, {without:.0f} MB"),
+        Figure(
+            row,
+            "RSS, of that at none",
+            rss / without,
+            "≤",
+            1.3,
+            "×",
+            f"{rss:.0f} MB, {without:.0f} MB",
+        ),
         Figure(row, "`status`", status, "≤", 1, "s"),
         Figure(row, "a healthy receiver waits, of that at none", healthy, "≤", 1.1, "×", detail),
     ]
@@ -60,9 +70,13 @@ def fill(config: Config, number: int) -> None:
 
 def _fill(state: State, site_id: str, first: int) -> None:
     now = Clock().now()
-    found = [parse_review(raw) for raw in json.loads(page_of(_OTHERS + first, _OTHERS + first + _PAGE))]
+    found = [
+        parse_review(raw) for raw in json.loads(page_of(_OTHERS + first, _OTHERS + first + _PAGE))
+    ]
     reviews.put_reviews(state, site_id, [Known(review, Status.OPEN, now) for review in found], now)
-    alerts = [Alert(f"new:{site_id}:{review.id}", AlertKind.NEW, site_id, review.id) for review in found]
+    alerts = [
+        Alert(f"new:{site_id}:{review.id}", AlertKind.NEW, site_id, review.id) for review in found
+    ]
     reviews.raise_alerts(state, [Raised(alert, [(_DOWN, None)]) for alert in alerts], now)
 
 

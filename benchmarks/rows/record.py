@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alerter.store import reviews as stored
-from alerter.watch.wix_review import parse_review
+from alerter.wix.review import parse_review
 from benchmarks.figures import Figure
 from benchmarks.processes import Meter, alone, beside, serving
 from benchmarks.reviews import page_of
@@ -25,7 +25,9 @@ def measure(*, quick: bool) -> list[Figure]:
     pages = 30 if quick else 100
     with serving(FastWix) as wix:
         world = World(wix.url, smtp=9)
-        both = beside(3 if quick else 7, lambda: alone(_take, world, pages), lambda: alone(_bare, pages))
+        both = beside(
+            3 if quick else 7, lambda: alone(_take, world, pages), lambda: alone(_bare, pages)
+        )
     ours, bare = both.rates(pages * _PAGE)
     detail = f"{ours:,.0f}/s, raw {bare:,.0f}/s; by CPU {1 / both.cpu:.2f}×"
     return [Figure("record", "reviews/s, of raw sqlite3", both.speed, "≥", 0.5, "×", detail)]
@@ -44,7 +46,10 @@ async def _take(meter: Meter, world: World, pages: int) -> None:
 
 
 async def _bare(meter: Meter, pages: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, contextlib.closing(bare_state(Path(folder))) as conn:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        contextlib.closing(bare_state(Path(folder))) as conn,
+    ):
         sql = review_sql(conn)
         for number in range(pages):
             reviews = [review_row(raw, "open", _NOW) for raw in _page(number)]
@@ -52,7 +57,9 @@ async def _bare(meter: Meter, pages: int) -> None:
                 (number * _PAGE + place, f"new:{row[0]}:{row[1]}", row[0], row[1], _NOW)
                 for place, row in enumerate(reviews)
             ]
-            deliveries = [(alert[0], receiver) for alert in alerts for receiver in ("owner", "support")]
+            deliveries = [
+                (alert[0], receiver) for alert in alerts for receiver in ("owner", "support")
+            ]
             with meter, conn:
                 conn.executemany(sql, reviews)
                 conn.executemany(ALERT, alerts)

@@ -16,7 +16,11 @@ from benchmarks.world import SECRETS, World
 def measure(*, quick: bool) -> list[Figure]:
     """Alerts a second, and CPU an alert."""
     number = 300 if quick else 2000
-    with serving(FastWix) as wix, serving(FastSlack) as slack, serving(FastSlack, keep=True) as keeping:
+    with (
+        serving(FastWix) as wix,
+        serving(FastSlack) as slack,
+        serving(FastSlack, keep=True) as keeping,
+    ):
         alone(deliver, World(wix.url, keeping.url), number)
         posts = keeping.ask("posts")
         both = beside(
@@ -29,9 +33,17 @@ def measure(*, quick: bool) -> list[Figure]:
     (ours, bare), (cpu, least) = both.rates(number), both.cpu_ms(number)
     return [
         Figure(
-            "deliver to Slack", "alerts/s, of bare", both.speed, "≥", 0.6, "×", f"{ours:,.0f}/s, bare {bare:,.0f}/s"
+            "deliver to Slack",
+            "alerts/s, of bare",
+            both.speed,
+            "≥",
+            0.6,
+            "×",
+            f"{ours:,.0f}/s, bare {bare:,.0f}/s",
         ),
-        Figure("deliver to Slack", "CPU an alert, durable", cpu, "≤", 1, "ms", f"bare {least:.2f} ms"),
+        Figure(
+            "deliver to Slack", "CPU an alert, durable", cpu, "≤", 1, "ms", f"bare {least:.2f} ms"
+        ),
     ]
 
 

@@ -23,7 +23,9 @@ def measure(*, quick: bool) -> list[Figure]:
         lambda: _finished([sys.executable, "-c", "pass"]),
     )
     ratio = middle(mine.cpu / theirs.cpu for mine, theirs in zip(ours, click, strict=True))
-    mine, theirs, least = (1e3 * middle(cost.wall for cost in costs) for costs in (ours, click, python))
+    mine, theirs, least = (
+        1e3 * middle(cost.wall for cost in costs) for costs in (ours, click, python)
+    )
     with serving(FastWix) as wix:
         few, many = (_ready(World(wix.url, sites=each), 3) for each in (1, sites))
     return [

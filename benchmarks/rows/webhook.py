@@ -27,7 +27,11 @@ def measure(*, quick: bool) -> list[Figure]:
     number, port, webhooks = 200 if quick else 1000, free_port(), Webhooks("")
     tokens = [_signed(webhooks, turn) for turn in range(number)]
     key = f"[[apps]]\napp_id = \"{webhooks.app_id}\"\npublic_key = '''{webhooks.public_key}'''\n"
-    with serving(FastWix) as wix, serving(FastSlack) as slack, serving(Relay, slack=slack.url) as relay:
+    with (
+        serving(FastWix) as wix,
+        serving(FastSlack) as slack,
+        serving(Relay, slack=slack.url) as relay,
+    ):
         web = f'[web]\nlisten = "127.0.0.1:{port}"\n{key}'
         world = World(wix.url, slack.url, sites=_CHANNELS, channels=_CHANNELS, more=web)
         with worlds(world) as fresh, running(fresh):
@@ -39,14 +43,24 @@ def measure(*, quick: bool) -> list[Figure]:
     detail = f"a bare relay: {percentile(bare, 0.5):.1f} ms, p99 {percentile(bare, 0.99):.1f} ms"
     return [
         Figure("webhook → received", "p50", percentile(ours, 0.5), "≤", 20, "ms", detail),
-        Figure("webhook → received", "p99", percentile(ours, 0.99), "≤", 100, "ms", f"{_A_SECOND} a second"),
+        Figure(
+            "webhook → received",
+            "p99",
+            percentile(ours, 0.99),
+            "≤",
+            100,
+            "ms",
+            f"{_A_SECOND} a second",
+        ),
     ]
 
 
 def _signed(webhooks: Webhooks, turn: int) -> str:
     (review,) = json.loads(page_of(turn, turn + 1))
     event = webhooks.event("created", review)
-    envelope = webhooks.envelope("wix.reviews.v1.review_created", event, None, site_id(turn % _CHANNELS))
+    envelope = webhooks.envelope(
+        "wix.reviews.v1.review_created", event, None, site_id(turn % _CHANNELS)
+    )
     return webhooks.sign(envelope)
 
 

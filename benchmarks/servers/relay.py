@@ -36,5 +36,9 @@ class Relay:
     async def _post(self, title: str) -> None:
         if self._client is None:
             session = aiohttp.ClientSession()
-            self._client = AsyncWebClient(token="xoxb-token", base_url=f"{self._slack}/", session=session)  # noqa: S106
+            self._client = AsyncWebClient(
+                token="xoxb-token",  # noqa: S106
+                base_url=f"{self._slack}/",
+                session=session,
+            )
         await self._client.chat_postMessage(channel="C0123456789", text=title)

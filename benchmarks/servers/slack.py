@@ -40,4 +40,6 @@ class FastSlack:
             self._times[int(found[1])] = time.monotonic()
         if self._keep:
             self._posts.append(json.loads(body))
-        return b'{"ok": true, "channel": "C0123456789", "ts": "%d.%06d"}' % divmod(self._posted, 1000)
+        return b'{"ok": true, "channel": "C0123456789", "ts": "%d.%06d"}' % divmod(
+            self._posted, 1000
+        )

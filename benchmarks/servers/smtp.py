@@ -64,7 +64,11 @@ class _SmtpConnection(asyncio.Protocol):
             return
         word = part[:4].upper()
         self._in_mail = word == b"DATA"
-        self._say({b"EHLO": _HELLO, b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}.get(word, b"250 ok\r\n"))
+        self._say(
+            {b"EHLO": _HELLO, b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}.get(
+                word, b"250 ok\r\n"
+            )
+        )
 
     def _say(self, line: bytes) -> None:
         self._transport.write(line)  # type: ignore[attr-defined]

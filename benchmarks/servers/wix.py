@@ -12,7 +12,9 @@ from benchmarks.servers.http import HttpConnection
 _SITE = re.compile(rb"\r\nwix-site-id: *([0-9a-f-]{36})", re.IGNORECASE)
 _EMPTY = b'{"reviews": [], "metadata": {"count": 0, "cursors": {}}}'
 _VERSION = b'{"catalogVersion": "V3_CATALOG"}'
-_PRODUCT = b'{"product": {"name": "Croissant box", "url": {"url": "https://example.com/croissant-box"}}}'
+_PRODUCT = (
+    b'{"product": {"name": "Croissant box", "url": {"url": "https://example.com/croissant-box"}}}'
+)
 _PAGE = 100
 
 
@@ -50,7 +52,9 @@ class FastWix:
 
     def _page(self, body: bytes) -> bytes:
         query = json.loads(body)["query"]
-        if "filter" in query and {"content.rating": {"$lte": 2}} not in query["filter"].get("$and", [query["filter"]]):
+        if "filter" in query and {"content.rating": {"$lte": 2}} not in query["filter"].get(
+            "$and", [query["filter"]]
+        ):
             raise ValueError("only low-rated reviews are to be asked for")
         first = int(query["cursorPaging"].get("cursor", "0"))
         last = min(first + _PAGE, self._low_rated)

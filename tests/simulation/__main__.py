@@ -58,7 +58,9 @@ def judged(plan: plans.Plan) -> tuple[History, tuple[Violation, ...]]:
         return History(plans.START, plans.START), (broken,)
 
 
-def shrunk(seed: int, rule: str, *, short: bool, seconds: float) -> tuple[plans.Plan, list[Violation]]:
+def shrunk(
+    seed: int, rule: str, *, short: bool, seconds: float
+) -> tuple[plans.Plan, list[Violation]]:
     """The smallest plan of a seed that still breaks a rule, and how it does."""
 
     def broken(plan: plans.Plan) -> list[Violation]:
@@ -124,16 +126,33 @@ def _some(jobs: Iterator[tuple[int, bool]], number: int) -> list[tuple[int, bool
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Run the service in a simulated world, and judge what it did.")
+    parser = argparse.ArgumentParser(
+        description="Run the service in a simulated world, and judge what it did."
+    )
     parser.add_argument("--seeds", default=os.environ.get("SEEDS", ""), help="17, or 1-500")
-    parser.add_argument("--minutes", type=float, default=float(os.environ.get("MINUTES") or 0), help="how long")
-    parser.add_argument("--short", action="store_true", default=bool(os.environ.get("SHORT")), help="runs of some days")
+    parser.add_argument(
+        "--minutes", type=float, default=float(os.environ.get("MINUTES") or 0), help="how long"
+    )
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        default=bool(os.environ.get("SHORT")),
+        help="runs of some days",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--shrink", type=float, default=120.0, help="seconds for each finding; 0: do not")
+    parser.add_argument(
+        "--shrink", type=float, default=120.0, help="seconds for each finding; 0: do not"
+    )
     parser.add_argument("--plan", action="store_true", help="only print the plan")
-    parser.add_argument("--find", default="", help="stop at the first seed that breaks one of these rules")
+    parser.add_argument(
+        "--find", default="", help="stop at the first seed that breaks one of these rules"
+    )
     parser.add_argument("--but", default="", help="but not these: 17:lost,18:late")
-    parser.add_argument("--having", default="", help="only seeds whose plans have all of these kinds of event or fault")
+    parser.add_argument(
+        "--having",
+        default="",
+        help="only seeds whose plans have all of these kinds of event or fault",
+    )
     parser.add_argument("--timeline", action="store_true", help="only print what happens")
     asked = parser.parse_args()
     minutes = asked.minutes or (5.0 if not asked.seeds else 1e6)
@@ -153,7 +172,11 @@ def _run(asked: argparse.Namespace, minutes: float) -> bool:
     runs, weeks, cpu, begun = 0, 0.0, 0.0, time.monotonic()
     rules: Counter[str] = Counter()
     bad: list[Result] = []
-    seeds = (seed for seed in _seeds(asked.seeds) if _has(plans.make(seed, short=asked.short), asked.having))
+    seeds = (
+        seed
+        for seed in _seeds(asked.seeds)
+        if _has(plans.make(seed, short=asked.short), asked.having)
+    )
     jobs = iter(_until(seeds, minutes, short=asked.short))
     for result in _results(jobs, asked.processes):
         runs, weeks, cpu = runs + 1, weeks + result.weeks, cpu + result.cpu
@@ -171,7 +194,11 @@ def _run(asked: argparse.Namespace, minutes: float) -> bool:
         if result.notes and not asked.find:
             print(f"\rseed {result.seed}: {result.notes[0]}\033[K")
         if sys.stderr.isatty():
-            print(f"\r{runs} runs, {weeks:.0f} weeks, {len(bad)} with findings\033[K", end="", file=sys.stderr)
+            print(
+                f"\r{runs} runs, {weeks:.0f} weeks, {len(bad)} with findings\033[K",
+                end="",
+                file=sys.stderr,
+            )
     print(
         f"\r{runs} runs, {weeks:.1f} simulated weeks in {time.monotonic() - begun:.0f} s"
         f" ({weeks / max(cpu, 0.001):.2f} weeks a second of CPU), {len(bad)} with findings"
@@ -191,9 +218,13 @@ def _explain(bad: list[Result], asked: argparse.Namespace) -> None:
             if violation.rule in told or len(told) >= _MOST_SHRUNK:
                 continue
             told.add(violation.rule)
-            plan, broken = shrunk(result.seed, violation.rule, short=asked.short, seconds=asked.shrink)
+            plan, broken = shrunk(
+                result.seed, violation.rule, short=asked.short, seconds=asked.shrink
+            )
             short = "SHORT=1 " if asked.short else ""
-            print(f"\n{short}SEEDS={result.seed} make simulate: {violation.rule}; the least that breaks it:")
+            print(
+                f"\n{short}SEEDS={result.seed} make simulate: {violation.rule}; the least that breaks it:"
+            )
             print(*(f"  {line}" for line in plan.lines()), sep="\n")
             print(*(f"  → {each}" for each in broken[:5]), sep="\n")
 

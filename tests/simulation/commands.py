@@ -5,16 +5,18 @@ import contextlib
 import contextvars
 import io
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import click
 
-from alerter import backfill as backfill_command
+from alerter.cli import COMMANDS
 from alerter.cli import main as cli
+from alerter.commands import backfill as backfill_command
 from alerter.errors import AlerterError, ConfigError
 from alerter.models import Grouping
 from tests.simulation import history as h
@@ -32,8 +34,12 @@ class Commands:
         self._world = world
         self._backups: list[tuple[Path, datetime]] = []
 
-    async def do_backfill(self, days: float, deliver: Any, *, site: str | None = None, kill: int | None = None) -> None:
-        since = (self._world.true.now() - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
+    async def do_backfill(
+        self, days: float, deliver: Any, *, site: str | None = None, kill: int | None = None
+    ) -> None:
+        since = (self._world.true.now() - timedelta(days=days)).replace(
+            hour=0, minute=0, second=0, microsecond=0
+        )
         try:
             config = self._world.load()
         except ConfigError:
@@ -53,14 +59,20 @@ class Commands:
             deliver=deliver,
         )
         grouping = None if deliver == "none" else Grouping(deliver)
-        await self._run(run, lambda: backfill_command.run(config, self._world.machine, past, grouping), kill)
+        await self._run(
+            run, lambda: backfill_command.run(config, self._world.machine, past, grouping), kill
+        )
 
-    async def _run(self, run: h.Run, make: Callable[[], Coroutine[Any, Any, Any]], kill_at: int | None = None) -> None:
+    async def _run(
+        self, run: h.Run, make: Callable[[], Coroutine[Any, Any, Any]], kill_at: int | None = None
+    ) -> None:
         number = len(self._world.runs)
         self._world.runs.append(run)
         process = Process(run.run_id)
         process.kill_at = kill_at
-        process.died = lambda: self._world.loop.call_soon(lambda: self._world.spawn(self._world.bury(process)))
+        process.died = lambda: self._world.loop.call_soon(
+            lambda: self._world.spawn(self._world.bury(process))
+        )
         task = self._world.run_in(process, make())
         await asyncio.wait([task])
         self._world.deaths[process] = self._world.true.now()
@@ -81,14 +93,30 @@ class Commands:
         self._world.deaths[process] = self._world.true.now()
         return code, said
 
+    @contextlib.contextmanager
+    def _machine_clock(self) -> Iterator[None]:
+        """Let each command go by the simulated machine's clock, and leave the log alone."""
+        with contextlib.ExitStack() as stack:
+            for name in COMMANDS:
+                module = import_module(f"alerter.commands.{name}")
+                for attribute, value in (
+                    ("Clock", lambda: self._world.machine),
+                    ("log_to_stderr", lambda *_, **__: None),
+                ):
+                    if hasattr(module, attribute):
+                        stack.enter_context(mock.patch.object(module, attribute, value))
+            yield
+
     def _invoke(self, *args: str) -> tuple[int, str]:
         out, code = io.StringIO(), 0
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(io.StringIO()),
-            mock.patch("alerter.clock.Clock", return_value=self._world.machine),
-            mock.patch("alerter.cli._load", side_effect=lambda *_, **__: self._world.load()),
-            mock.patch("alerter.cli.log_to_stderr"),
+            mock.patch(
+                "alerter.commands.options.load_config",
+                side_effect=lambda *_, **__: self._world.load(),
+            ),
+            self._machine_clock(),
             mock.patch.object(asyncio, "run", self._world.loop.run_nested),  # type: ignore[attr-defined]
             mock.patch.dict(os.environ, SECRETS),
         ):
@@ -106,11 +134,19 @@ class Commands:
         return said
 
     def do_retry(self) -> None:
-        self._noted(h.Run(f"retry-{len(self._world.runs)}", "retry", self._world.true.now(), None), "retry")
+        self._noted(
+            h.Run(f"retry-{len(self._world.runs)}", "retry", self._world.true.now(), None), "retry"
+        )
 
     def do_reply(self, review: str, site: str) -> None:
         site_id = SITE_IDS[site]
-        run = h.Run(f"reply-{len(self._world.runs)}", "reply", self._world.true.now(), None, review_id=review)
+        run = h.Run(
+            f"reply-{len(self._world.runs)}",
+            "reply",
+            self._world.true.now(),
+            None,
+            review_id=review,
+        )
         before = self._world.wix.sites[site_id].reviews.get(review)
         self._noted(run, "reply", review, "--site", site, "--message", "We are so sorry.", "--yes")
         after = self._world.wix.sites[site_id].reviews.get(review)
@@ -132,5 +168,11 @@ class Commands:
         while self._world.daemon is not None:
             await asyncio.sleep(1)
         source, taken = self._backups[-1]
-        run = h.Run(f"restore-{len(self._world.runs)}", "restore", self._world.true.now(), None, backup_taken=taken)
+        run = h.Run(
+            f"restore-{len(self._world.runs)}",
+            "restore",
+            self._world.true.now(),
+            None,
+            backup_taken=taken,
+        )
         self._noted(run, "restore", str(source))

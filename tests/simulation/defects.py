@@ -87,13 +87,25 @@ DEFECTS = (
     ),
     Defect(
         "reminders do not count anew after a reopening",
-        (("watch/intake.py", "reminders.stop_reminders(self._state, site_id, changes.closed)", "pass"),),
+        (
+            (
+                "watch/intake.py",
+                "reminders.stop_reminders(self._state, site_id, changes.closed)",
+                "pass",
+            ),
+        ),
         ("reminder_missing", "reminder_early", "reminder_too_many"),
         ("unreplied",),
     ),
     Defect(
         "a receiver gets alerts of every site",
-        (("watch/routing.py", "return receiver.sites is None or site in receiver.sites", "return True"),),
+        (
+            (
+                "watch/routing.py",
+                "return receiver.sites is None or site in receiver.sites",
+                "return True",
+            ),
+        ),
         ("foreign",),
     ),
     Defect(
@@ -109,7 +121,11 @@ DEFECTS = (
                 "error = 'the process ended before the answer'\"\n",
                 'error = NULL, attempts = attempts"\n',
             ),
-            ("store/outbox.py", "UPDATE messages SET status = 'in_doubt',", "UPDATE messages SET status = 'failed',"),
+            (
+                "store/outbox.py",
+                "UPDATE messages SET status = 'in_doubt',",
+                "UPDATE messages SET status = 'failed',",
+            ),
         ),
         ("lost", "pending", "failed_silently"),
         ("kill",),
@@ -140,7 +156,13 @@ DEFECTS = (
     ),
     Defect(
         "what is unsent of a closed review still leaves",
-        (("watch/intake.py", "return reviews.cancel_unsent(self._state, site.site_id, review.id)", "return True"),),
+        (
+            (
+                "watch/intake.py",
+                "return reviews.cancel_unsent(self._state, site.site_id, review.id)",
+                "return True",
+            ),
+        ),
         ("after_closing", "reminder_after_closing", "words_sent"),
         ("replied",),
     ),
@@ -181,7 +203,11 @@ def broken_anyway(seeds: str, *, short: bool) -> str:
     """The seeds that break a rule without any defect, as `--but` takes them."""
     options = ["--seeds", seeds, "--shrink", "0", *(["--short"] if short else [])]
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *options], cwd=_PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.simulation", *options],
+        cwd=_PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     lines = re.findall(r"^\r?seed (\d+): \d+ violations: ([\w ]+)", ended.stdout, re.MULTILINE)
     return ",".join(f"{seed}:{rule}" for seed, rules in lines for rule in rules.split())
@@ -199,7 +225,15 @@ def search(defect: Defect, seeds: str, but: str, *, short: bool) -> tuple[bool, 
             source.write_text(source.read_text().replace(old, new))
         ended = subprocess.run(
             [
-                *(sys.executable, "-m", "tests.simulation", "--seeds", seeds, "--find", ",".join(defect.found_as)),
+                *(
+                    sys.executable,
+                    "-m",
+                    "tests.simulation",
+                    "--seeds",
+                    seeds,
+                    "--find",
+                    ",".join(defect.found_as),
+                ),
                 *("--but", but, "--having", ",".join(defect.having)),
                 *(["--short"] if short else []),
             ],
@@ -209,12 +243,16 @@ def search(defect: Defect, seeds: str, but: str, *, short: bool) -> tuple[bool, 
             text=True,
             check=False,
         )
-    return ended.returncode == 1, (ended.stdout.strip().splitlines() or [ended.stderr.strip()[-500:]])[0]
+    return ended.returncode == 1, (
+        ended.stdout.strip().splitlines() or [ended.stderr.strip()[-500:]]
+    )[0]
 
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description="Put known defects back, and see that the simulator finds each.")
+    parser = argparse.ArgumentParser(
+        description="Put known defects back, and see that the simulator finds each."
+    )
     parser.add_argument("--seeds", default=os.environ.get("SEEDS") or f"1-{_SEEDS}")
     parser.add_argument("--long", action="store_true", help="runs of weeks and months")
     parser.add_argument("--only", default="", help="a part of a defect's name")

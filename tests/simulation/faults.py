@@ -61,7 +61,10 @@ class ActiveFaults:
         for fault in self.now:
             if fault.kind != kind or fault.left == 0:
                 continue
-            if any(value is not None and value not in _each(what.get(name)) for name, value in fault.scope.items()):
+            if any(
+                value is not None and value not in _each(what.get(name))
+                for name, value in fault.scope.items()
+            ):
                 continue
             if fault.share < 1.0 and self._random.random() >= fault.share:
                 continue

@@ -13,7 +13,9 @@ from datetime import datetime, time, timedelta
 from typing import Literal
 
 Medium = Literal["email", "slack"]
-AlertKind = Literal["new", "lowered", "reminder", "closed", "cluster", "trouble", "recovered", "summary"]
+AlertKind = Literal[
+    "new", "lowered", "reminder", "closed", "cluster", "trouble", "recovered", "summary"
+]
 Reason = Literal["answered", "raised", "rejected", "gone", "threshold"]
 
 # ---------------------------------------------------------------- config
@@ -24,7 +26,9 @@ class Site:
     site_id: str
     name: str
     threshold: int
-    may_read_private: bool = True  # the config asks for private reviews (Wix may still refuse, which is a fault)
+    may_read_private: bool = (
+        True  # the config asks for private reviews (Wix may still refuse, which is a fault)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,9 @@ class QuietHours:
     start: time
     end: time
     zone: str
-    weekdays: tuple[int, ...] = ()  # Monday is 0; empty: every day. The day is the one on which the span starts
+    weekdays: tuple[
+        int, ...
+    ] = ()  # Monday is 0; empty: every day. The day is the one on which the span starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +58,7 @@ class Receiver:
     closings: bool = False  # it receives `closed` as messages of its own
     trouble: bool = False  # it receives `trouble` and `recovered`
     summary: bool = False
-    escalation: bool = (
-        False  # receives only what escalates to it (named by `Config.escalate_to` and fit for nothing else)
-    )
+    escalation: bool = False  # receives only what escalates to it (named by `Config.escalate_to` and fit for nothing else)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,14 @@ class Config:
     trouble_after: timedelta = timedelta(minutes=30)
     keep: timedelta = timedelta(days=365)
     burst: int = 5
-    reminders_after: tuple[timedelta, ...] = ()  # counted from when this destination received the alert
+    reminders_after: tuple[
+        timedelta, ...
+    ] = ()  # counted from when this destination received the alert
     escalate_to: str | None = None  # receiver that gets the last reminder too
     escalate_after: timedelta | None = None  # when escalation has a span of its own
-    summary_at: tuple[str, ...] = ()  # as written in the config; the oracle only asks whether there is one
+    summary_at: tuple[
+        str, ...
+    ] = ()  # as written in the config; the oracle only asks whether there is one
 
     def site(self, site_id: str) -> Site | None:
         return next((site for site in self.sites if site.site_id == site_id), None)
@@ -85,7 +93,9 @@ class ConfigVersion:
 
     time: datetime  # when the daemon was asked to read it (start or reload)
     config: Config
-    in_force: datetime | None  # when the daemon said that it took it; None: it was refused as faulty, or nobody read it
+    in_force: (
+        datetime | None
+    )  # when the daemon said that it took it; None: it was refused as faulty, or nobody read it
     how: Literal["start", "reload"] = "reload"
 
 
@@ -117,7 +127,9 @@ class Review:
     text: str = ""  # title and body
     author: str | None = "Author"  # None after anonymizing
     reply: str | None = None
-    moderation: Literal["SUBMITTED", "IN_MODERATION", "APPROVED", "REJECTED", "UNKNOWN"] = "APPROVED"
+    moderation: Literal["SUBMITTED", "IN_MODERATION", "APPROVED", "REJECTED", "UNKNOWN"] = (
+        "APPROVED"
+    )
     visible_from: datetime | None = None  # reads do not show it before; None: at once
     deleted: bool = False
     anonymized: bool = False
@@ -148,12 +160,16 @@ class Read:
     site_id: str
     by: str  # "daemon", or the `run_id` of a second process
     private: bool  # the call asked for private reviews, and Wix let it
-    shown: tuple[tuple[str, int], ...] = ()  # (review_id, version) in the answer as it was sent, stale ones too
+    shown: tuple[
+        tuple[str, int], ...
+    ] = ()  # (review_id, version) in the answer as it was sent, stale ones too
     absent: tuple[str, ...] = ()  # ids that were asked for ($in, GET) and are not in the answer
     arrived: bool = True  # the answer went out whole, was no lie (nonsense, empty by fault) and its caller still lived
     wrong: bool = False  # the answer was a lie: `absent` holds ids that exist
     last_page: bool = True
-    oldest_asked: datetime | None = None  # the lower bound of createdDate that was asked for, if any
+    oldest_asked: datetime | None = (
+        None  # the lower bound of createdDate that was asked for, if any
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +216,12 @@ class Fault:
     address: str | None = None
     method: str | None = None  # chat.postMessage, chat.update, conversations.history, …
     review_id: str | None = None  # for message_refused: only messages that name this review
-    retry_after: timedelta | None = None  # as sent; what was throttled may stay so for as long after `end`
-    step: timedelta | None = None  # clock_step: how much the wall clock differs from the true one in the span
+    retry_after: timedelta | None = (
+        None  # as sent; what was throttled may stay so for as long after `end`
+    )
+    step: timedelta | None = (
+        None  # clock_step: how much the wall clock differs from the true one in the span
+    )
     code: str | None = None  # the service's word or number: invalid_auth, 535, 421, …
     intermittent: bool = False  # it hits some calls in the span only
 
@@ -263,7 +283,9 @@ class Item:
     after: int | None = None  # … and the one now; for every other kind the rating it shows
     reason: Reason | None = None  # closed
     number: int | None = None  # reminder: the first is 1, if the message says so
-    says_older: bool = False  # `new`: it says that the review is older, and was changed or approved since
+    says_older: bool = (
+        False  # `new`: it says that the review is older, and was changed or approved since
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,13 +297,17 @@ class SlackCall:
     channel: str
     ts: str  # the message's; for a post the new one
     thread_ts: str | None = None  # as asked
-    in_thread: bool = False  # it really stands in the thread (a deleted parent puts it into the channel)
+    in_thread: bool = (
+        False  # it really stands in the thread (a deleted parent puts it into the channel)
+    )
     items: tuple[Item, ...] = ()
     text: str = ""  # all of what people can read, blocks included
     says_repeat: bool = False
     answered: bool = True  # alerter got the answer
     test: bool = False  # sent by `alerter test` or `check`
-    site_ids: tuple[str, ...] = ()  # sites that it names, by name or id, for messages without review ids
+    site_ids: tuple[
+        str, ...
+    ] = ()  # sites that it names, by name or id, for messages without review ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,8 +384,12 @@ class Explain:
     review_id: str
     exit_code: int
     text: str = ""
-    state: Literal["open", "closed", "baseline", "resting", "unknown"] | None = None  # None: not read
-    received: tuple[tuple[str, str], ...] | None = None  # (receiver, kind) that it says were sent; None: not read
+    state: Literal["open", "closed", "baseline", "resting", "unknown"] | None = (
+        None  # None: not read
+    )
+    received: tuple[tuple[str, str], ...] | None = (
+        None  # (receiver, kind) that it says were sent; None: not read
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +397,9 @@ class Storage:
     """The bytes of the database files, searched for the markers of every review that ever was."""
 
     time: datetime
-    found: tuple[tuple[str, str, str], ...] = ()  # (review_id, marker, "db" | "wal"); only those that were found
+    found: tuple[
+        tuple[str, str, str], ...
+    ] = ()  # (review_id, marker, "db" | "wal"); only those that were found
 
 
 # ---------------------------------------------------------------- all of it

@@ -27,7 +27,12 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "restricted_action",
     ),
     "slack_message_refused": ("invalid_blocks", "msg_too_long"),
-    "slack_update_refused": ("update_failed", "cant_update_message", "channel_not_found", "edit_window_closed"),
+    "slack_update_refused": (
+        "update_failed",
+        "cant_update_message",
+        "channel_not_found",
+        "edit_window_closed",
+    ),
     "slack_dropped_before": ("",),
     "slack_dropped_after": ("",),
     "slack_nonsense": ("html", "json"),

@@ -90,7 +90,9 @@ class _Socket:
 class Transport(asyncio.Transport):
     """One end of a connection in memory."""
 
-    def __init__(self, loop: "VirtualLoop", protocol: Any, process: Process, peername: tuple[str, int]) -> None:
+    def __init__(
+        self, loop: "VirtualLoop", protocol: Any, process: Process, peername: tuple[str, int]
+    ) -> None:
         sock = _Socket(peername, loop.silent_fd)
         super().__init__({"socket": sock, "peername": peername, "sockname": (HOST, 0)})
         self._sock = sock
@@ -325,7 +327,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def remove_signal_handler(self, sig: int) -> bool:
         return current.get().signals.pop(sig, None) is not None
 
-    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
+    async def create_server(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
+    ) -> Any:
         if not port:
             self._ports += 1
             port = self._ports
@@ -340,7 +344,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise ConnectionRefusedError(111, f"Connect call failed {address}")
         self._joined[sock.fileno()] = address[1]
 
-    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any
+    ) -> Any:
         process = current.get()
         process.check()
         if (sock := more.get("sock")) is not None:

@@ -29,7 +29,9 @@ class Event:
 
     def __str__(self) -> str:
         moment = START + timedelta(seconds=self.at)
-        said = " ".join(f"{key}={value}" for key, value in self.args.items() if value not in (None, [], ""))
+        said = " ".join(
+            f"{key}={value}" for key, value in self.args.items() if value not in (None, [], "")
+        )
         return f"{moment:%a %d %b %H:%M:%S}  {self.kind:14} {said}"
 
 
@@ -68,7 +70,11 @@ class _Generator:
         self.random = random = Random(f"{seed} {short}")
         self.seed = seed
         self.short = short
-        self.days = random.uniform(0.5, 1.5) if short else random.choice((3, 7, 7, 14, 14, 28, 28, 56, 90, 150))
+        self.days = (
+            random.uniform(0.5, 1.5)
+            if short
+            else random.choice((3, 7, 7, 14, 14, 28, 28, 56, 90, 150))
+        )
         share = random.choice((0.1, 0.2, 0.4))
         self.faults = [kind for kind in FAULTS if random.random() < share]
         self.others = {kind for kind in OTHERS if random.random() < random.choice((0.3, 0.6))}
@@ -102,7 +108,9 @@ class _Generator:
             if kind in self.others:
                 for _ in range(self._number(rate, least=1)):
                     getattr(self, f"_{kind}")(self.random.uniform(0, length))
-        events = sorted((event for event in self.events if event.at < length), key=lambda event: event.at)
+        events = sorted(
+            (event for event in self.events if event.at < length), key=lambda event: event.at
+        )
         events = [replace(event, at=round(event.at, 3)) for event in events]
         latency = self.random.choice((0.01, 0.1, 0.4))
         # Long enough for quiet hours to end, and for what was throttled for a day.
@@ -118,7 +126,13 @@ class _Generator:
     def _spec(self, *, short: bool) -> Json:
         random = self.random
         # Rounds are what takes time: in months they are rare.
-        every = random.choice(("30m", "1h", "1h") if short else ("30m", "1h", "2h") if self.days < 20 else ("2h", "4h"))
+        every = random.choice(
+            ("30m", "1h", "1h")
+            if short
+            else ("30m", "1h", "2h")
+            if self.days < 20
+            else ("2h", "4h")
+        )
         receivers: list[Json] = [{"name": "owner", "email": ["owner@example.com"]}]
         if random.random() < 0.8:
             receivers.append({"name": "support", "slack": "C0000000001"})
@@ -128,7 +142,9 @@ class _Generator:
             addresses = ["tea@example.com", "house@example.com"][: random.choice((1, 2))]
             receivers.append({"name": "tea", "email": addresses, "sites": ["Tearoom"]})
         if random.random() < 0.3:
-            receivers.append({"name": "ops", "email": ["ops@example.com", "ops2@example.com"], "trouble": True})
+            receivers.append(
+                {"name": "ops", "email": ["ops@example.com", "ops2@example.com"], "trouble": True}
+            )
         if random.random() < 0.3:
             receivers[0]["closings"] = True
         if "quiet" in self.others:
@@ -154,25 +170,34 @@ class _Generator:
             "burst": random.choice((2, 10)),
             "reminders": reminders,
             "escalate_to": random.choice([*receivers, {"name": None}])["name"],
-            "summary": {"at": random.choice(("09:00", "Mon 09:00")), "receiver": receivers[0]["name"]}
+            "summary": {
+                "at": random.choice(("09:00", "Mon 09:00")),
+                "receiver": receivers[0]["name"],
+            }
             if "summary" in self.others
             else None,
             "web": "hooks" in self.others,
         }
 
     def _quiet(self) -> Json:
-        quiet: Json = self.random.choice(({"from": "22:00", "to": "07:00"}, {"from": "09:00", "to": "21:00"}))
+        quiet: Json = self.random.choice(
+            ({"from": "22:00", "to": "07:00"}, {"from": "09:00", "to": "21:00"})
+        )
         return quiet | ({"days": ["sat", "sun"]} if self.random.random() < 0.3 else {})
 
     def _add(self, at: float, kind: str, **args: Any) -> None:
-        self.events.append(Event(at, kind, {key: value for key, value in args.items() if value is not None}))
+        self.events.append(
+            Event(at, kind, {key: value for key, value in args.items() if value is not None})
+        )
 
     def _hooks(self) -> list[float] | None:
         """After how many seconds the webhook of something is sent, each time; none at all now and then."""
         if "hooks" not in self.others:
             return None
         first = self.random.choice((0.3, 0.3, 0.3, 5.0, 120.0, HOUR, 2 * DAY))
-        return self.random.choice(([first], [first], [first, first + 1.0], [first, first + 3 * HOUR], []))
+        return self.random.choice(
+            ([first], [first], [first, first + 1.0], [first, first + 3 * HOUR], [])
+        )
 
     def _review(self, at: float) -> None:
         random = self.random
@@ -180,7 +205,9 @@ class _Generator:
         self.reviews.append((name, site, at))
         late = "late" in self.others and random.random() < 0.15
         imported = "imported" in self.others and random.random() < 0.1
-        moderation = random.choice(("SUBMITTED", "IN_MODERATION")) if random.random() < 0.1 else None
+        moderation = (
+            random.choice(("SUBMITTED", "IN_MODERATION")) if random.random() < 0.1 else None
+        )
         lag = random.choice((30.0, 900.0, 3 * HOUR, 2 * DAY)) if late else None
         hooks = self._hooks()
         if lag and hooks:
@@ -200,7 +227,13 @@ class _Generator:
             hooks=hooks,
         )
         if moderation:
-            self._change("moderated", name, site, at, status=random.choice(("APPROVED", "APPROVED", "REJECTED")))
+            self._change(
+                "moderated",
+                name,
+                site,
+                at,
+                status=random.choice(("APPROVED", "APPROVED", "REJECTED")),
+            )
         for kind, chance in (
             ("edited", 0.15), ("rated", 0.25), ("replied", 0.35), ("moderated", 0.1), ("deleted", 0.1),
             ("anonymized", 0.05), ("voted", 0.1),
@@ -214,7 +247,12 @@ class _Generator:
         name, site = f"r{len(self.reviews) + 1}", random.choice(self.sites)
         self.reviews.append((name, site, 0.0))
         self._add(
-            0.0, "review", review=name, site=site, rating=random.choice((1, 2, 3, 5)), age=random.uniform(0.01, 60)
+            0.0,
+            "review",
+            review=name,
+            site=site,
+            rating=random.choice((1, 2, 3, 5)),
+            age=random.uniform(0.01, 60),
         )
         for kind, chance in (("rated", 0.3), ("replied", 0.3), ("deleted", 0.1), ("edited", 0.1)):
             if kind in self.others and random.random() < chance:
@@ -262,10 +300,14 @@ class _Generator:
         if kind.startswith("wix") and random.random() < 0.5 and kind != "wix_token":
             args["site_id"] = SITE_IDS[random.choice(self.sites)]
         slacks = [each["slack"] for each in self.receivers if "slack" in each]
-        if kind == "slack_channel_refused" or (kind == "slack_update_refused" and random.random() < 0.5):
+        if kind == "slack_channel_refused" or (
+            kind == "slack_update_refused" and random.random() < 0.5
+        ):
             args["channel"] = random.choice(slacks or ["C0000000001"])
         if kind == "slack_throttled" and random.random() < 0.5:
-            args["method"] = random.choice(("chat.postMessage", "chat.update", "conversations.history"))
+            args["method"] = random.choice(
+                ("chat.postMessage", "chat.update", "conversations.history")
+            )
         mails = [address for each in self.receivers for address in each.get("email", ())]
         if kind in {"smtp_address_hard", "smtp_address_soft"}:
             args["address"] = random.choice(mails)
@@ -294,7 +336,16 @@ class _Generator:
             ops, undo = [["remove", name]], [["add", dict(each)]]
         elif choice == "move" and "slack" in each:
             self.channels += 1
-            ops, undo = [["receiver", name, {"slack": f"C000000000{self.channels % 10}{name}".upper()[:14]}]], []
+            ops, undo = (
+                [
+                    [
+                        "receiver",
+                        name,
+                        {"slack": f"C000000000{self.channels % 10}{name}".upper()[:14]},
+                    ]
+                ],
+                [],
+            )
         elif choice == "address" and "email" in each:
             ops = [["receiver", name, {"email": [f"{name}.new@example.com"]}]]
             undo = [["receiver", name, {"email": each["email"]}]]
@@ -310,7 +361,9 @@ class _Generator:
             ops = [["set", "reminders", random.choice(([], ["2h"], ["1h", "3h"], ["24h", "48h"]))]]
             undo = [["set", "reminders", self.spec["reminders"]]]
         elif choice == "summary":
-            ops = [["set", "summary", {"at": random.choice(("12:00", "Tue 10:00")), "receiver": name}]]
+            ops = [
+                ["set", "summary", {"at": random.choice(("12:00", "Tue 10:00")), "receiver": name}]
+            ]
         elif choice == "max_rating":
             ops = [["receiver", name, {"max_rating": random.choice((1, 2, 3))}]]
             undo = [["receiver", name, {"max_rating": None}]]

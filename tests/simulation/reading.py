@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alerter.tell.render import builtin_templates
+from alerter.render.renderer import builtin_templates
 from tests.simulation import history as h
 
 _LINE = re.compile(r"\[\[(\w+)\|([^\]]*)\]\]")
@@ -53,9 +53,13 @@ def _unmarked(text: str) -> tuple[h.Item, ...]:
     rating = re.search(r"(\d) of 5", text)
     after = int(rating[1]) if rating else None
     lowered = re.search(r"lowered from (\d)", text)
-    kind: h.AlertKind = "lowered" if lowered else "reminder" if "still unanswered" in text.lower() else "new"
+    kind: h.AlertKind = (
+        "lowered" if lowered else "reminder" if "still unanswered" in text.lower() else "new"
+    )
     before = int(lowered[1]) if lowered else None
-    reason: Any = next((name for word, name in _ENDS.items() if re.search(rf"^{word}\b", text, re.MULTILINE)), None)
+    reason: Any = next(
+        (name for word, name in _ENDS.items() if re.search(rf"^{word}\b", text, re.MULTILINE)), None
+    )
     if reason:
         return tuple(h.Item("closed", each, after=after, reason=reason) for each in review_ids)
     return tuple(h.Item(kind, each, before=before, after=after) for each in review_ids)
@@ -93,7 +97,11 @@ def _kind_in_digest(notes: str, closing: str) -> tuple[str, str]:
 def repeats(text: str) -> bool:
     """Whether a message says that it may be a repeat."""
     return bool(
-        re.search(r"may (be|have been).{0,40}(repeat|second time|twice|already)|\brepeat\b", text, re.IGNORECASE)
+        re.search(
+            r"may (be|have been).{0,40}(repeat|second time|twice|already)|\brepeat\b",
+            text,
+            re.IGNORECASE,
+        )
     )
 
 

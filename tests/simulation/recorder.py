@@ -29,7 +29,9 @@ class Recorder:
 
     async def go_on(self) -> None:
         while True:
-            await asyncio.sleep(_SAMPLES if self._world.plan.length < 20 * 86400 else _SAMPLES_OF_MONTHS)
+            await asyncio.sleep(
+                _SAMPLES if self._world.plan.length < 20 * 86400 else _SAMPLES_OF_MONTHS
+            )
             self.sample()
 
     def sample(self) -> None:
@@ -42,7 +44,9 @@ class Recorder:
         if self._world.written:
             review = self._world.random.choice(self._world.written[-50:]).after
             code, said = self._world.commands.command("explain", "explain", review.review_id)
-            self._world.explains.append(h.Explain(self._world.true.now(), review.review_id, code, said))
+            self._world.explains.append(
+                h.Explain(self._world.true.now(), review.review_id, code, said)
+            )
         self._world.storage.append(self._storage())
 
     def _status(self, code: int, said: Json) -> h.Status:
@@ -76,7 +80,10 @@ class Recorder:
         for where, name in (("db", "state.db"), ("wal", "state.db-wal")):
             if (self._world.folder / name).exists():
                 words = set(_WORDS.findall((self._world.folder / name).read_bytes()))
-                found += [(word[3:].partition(b"x")[0].decode(), word.decode(), where) for word in sorted(words)]
+                found += [
+                    (word[3:].partition(b"x")[0].decode(), word.decode(), where)
+                    for word in sorted(words)
+                ]
         return h.Storage(self._world.true.now(), tuple(found))
 
     def _alive(self, process: Process, at: datetime) -> bool:
@@ -94,14 +101,19 @@ class Recorder:
 
         def named(items: tuple[h.Item, ...]) -> tuple[h.Item, ...]:
             return tuple(
-                h.replace(item, about=about(item.about, SITE_IDS, names)) if item.about else item for item in items
+                h.replace(item, about=about(item.about, SITE_IDS, names)) if item.about else item
+                for item in items
             )
 
         def sites(text: str) -> tuple[str, ...]:
-            return tuple(site_id for name, site_id in SITE_IDS.items() if name in text or site_id in text)
+            return tuple(
+                site_id for name, site_id in SITE_IDS.items() if name in text or site_id in text
+            )
 
         folder = str(self._world.folder)  # it has another name in each run
-        begun = self._world.true.now() - timedelta(seconds=self._world.plan.length + self._world.plan.settle)
+        begun = self._world.true.now() - timedelta(
+            seconds=self._world.plan.length + self._world.plan.settle
+        )
         attempts = [
             h.replace(each, items=named(each.items))
             for each in (*self._world.slack.attempts, *self._world.mailbox.attempts)
@@ -144,7 +156,9 @@ class Recorder:
                 )
                 for mail, process in self._world.mailbox.taken
             ),
-            attempts=tuple(sorted((*attempts, *self._world.wix.attempts), key=lambda attempt: attempt.time)),
+            attempts=tuple(
+                sorted((*attempts, *self._world.wix.attempts), key=lambda attempt: attempt.time)
+            ),
             statuses=tuple(self._world.statuses),
             explains=tuple(self._world.explains),
             storage=tuple(self._world.storage),

@@ -37,7 +37,11 @@ class Reviews:
             event["triggeredByAnonymizeRequest"] = True
         version = None if slug == "deleted" else self._version(site_id, review["id"])
         for wait in self._hook_plan:
-            self._world.spawn(self._send(wait, site_id, slug, review["id"], version, event, self._world.true.now()))
+            self._world.spawn(
+                self._send(
+                    wait, site_id, slug, review["id"], version, event, self._world.true.now()
+                )
+            )
 
     def _version(self, site_id: str, review_id: str) -> int:
         return len(self._world.wix.versions.get((site_id, review_id), ()))
@@ -153,7 +157,9 @@ class Reviews:
             self._world.wix.add(site_id, made, visible_after=visible_after)
         self.note(site_id, review, "imported" if imported else "created", visible_from=visible)
 
-    def _change(self, site: str, review: str, change: str, hooks: Any, do: Callable[[str], Any]) -> None:
+    def _change(
+        self, site: str, review: str, change: str, hooks: Any, do: Callable[[str], Any]
+    ) -> None:
         site_id = SITE_IDS[site]
         if self._world.wix.sites[site_id].reviews.get(review) is None:
             return
@@ -170,21 +176,37 @@ class Reviews:
             lambda s: self._world.wix.change(s, review, content=self._text(review, refund=refund)),
         )
 
-    def do_rated(self, review: str, site: str, rating: int, *, edited: Any = None, hooks: Any = None) -> None:
+    def do_rated(
+        self, review: str, site: str, rating: int, *, edited: Any = None, hooks: Any = None
+    ) -> None:
         content = {"rating": rating} | (self._text(review, refund=None) if edited else {})
         self._change(
-            site, review, "rating_changed", hooks, lambda s: self._world.wix.change(s, review, content=content)
+            site,
+            review,
+            "rating_changed",
+            hooks,
+            lambda s: self._world.wix.change(s, review, content=content),
         )
 
     def do_replied(self, review: str, site: str, *, hooks: Any = None) -> None:
-        self._change(site, review, "answered", hooks, lambda s: self._world.wix.reply(s, review, "We are sorry."))
+        self._change(
+            site,
+            review,
+            "answered",
+            hooks,
+            lambda s: self._world.wix.reply(s, review, "We are sorry."),
+        )
 
     def do_unreplied(self, review: str, site: str, *, hooks: Any = None) -> None:
-        self._change(site, review, "answer_removed", hooks, lambda s: self._world.wix.unreply(s, review))
+        self._change(
+            site, review, "answer_removed", hooks, lambda s: self._world.wix.unreply(s, review)
+        )
 
     def do_moderated(self, review: str, site: str, status: str, *, hooks: Any = None) -> None:
         change = {"APPROVED": "approved", "REJECTED": "rejected"}[status]
-        self._change(site, review, change, hooks, lambda s: self._world.wix.moderate(s, review, status))
+        self._change(
+            site, review, change, hooks, lambda s: self._world.wix.moderate(s, review, status)
+        )
 
     def do_deleted(self, review: str, site: str, *, hooks: Any = None) -> None:
         self._change(site, review, "deleted", hooks, lambda s: self._world.wix.delete(s, review))

@@ -26,7 +26,7 @@ import httpx
 import jinja2
 import jwt.api_jwt
 
-import alerter.daemon  # noqa: F401 - all that a daemon is made of is there before it is entered
+import alerter.service.daemon  # noqa: F401 - all that a daemon is made of is there before it is entered
 from alerter.clock import Clock
 from tests.simulation.loop import Killed, Process, current
 
@@ -141,7 +141,9 @@ def _compile_once() -> Any:
     compiled: dict[Any, Any] = {}
     slow = jinja2.Environment.compile
 
-    def compile_once(self: Any, source: Any, name: Any = None, filename: Any = None, *more: Any, **words: Any) -> Any:
+    def compile_once(
+        self: Any, source: Any, name: Any = None, filename: Any = None, *more: Any, **words: Any
+    ) -> Any:
         key = (type(self), source, name)
         if key not in compiled:
             compiled[key] = slow(self, source, name, filename, *more, **words)
@@ -203,7 +205,12 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
         (os, "urandom", chance.bytes),
     ]
     # Alerter's own chance, and how often those look again who have nothing to do, wherever these are.
-    own: dict[str, Any] = {"Random": chance.generator, "_LOOK_AGAIN": tick, "_HOUSE_EVERY": tick, "_LOCK_LOOK": tick}
+    own: dict[str, Any] = {
+        "Random": chance.generator,
+        "_LOOK_AGAIN": tick,
+        "_HOUSE_EVERY": tick,
+        "_LOCK_LOOK": tick,
+    }
     for module_name, module in sorted(sys.modules.items()):
         if module_name.startswith("alerter."):
             seams += [(module, name, value) for name, value in own.items() if hasattr(module, name)]

@@ -45,7 +45,9 @@ class SimWix(EmbeddedWix):
         self.versions: dict[tuple[str, str], list[tuple[datetime, h.Review, str]]] = {}
         self.attempts: list[h.Attempt] = []
 
-    def _refused(self, request: web.Request, site_id: str, outcome: str, retry_after: float | None = None) -> None:
+    def _refused(
+        self, request: web.Request, site_id: str, outcome: str, retry_after: float | None = None
+    ) -> None:
         wait = None if retry_after is None else timedelta(seconds=retry_after)
         self.attempts.append(
             h.Attempt(self.clock.now(), "wix", site_id, request.path, outcome, retry_after=wait,
@@ -93,7 +95,9 @@ class SimWix(EmbeddedWix):
         self._note(request, site_id, body, private, answer, wrong=wrong)
         return web.json_response(answer)
 
-    def _spoiled(self, site_id: str, request: web.Request, body: Any, answer: Any) -> tuple[Any, bool]:
+    def _spoiled(
+        self, site_id: str, request: web.Request, body: Any, answer: Any
+    ) -> tuple[Any, bool]:
         if "reviews" not in answer:
             return answer, False
         if _asked_ids(body) is not None and self.wrong.hit("wix_empty", site_id=site_id):
@@ -104,7 +108,10 @@ class SimWix(EmbeddedWix):
             answer = answer | {"reviews": [review for review in old if review is not None]}
         if self.wrong.hit("wix_no_author", site_id=site_id):
             answer = answer | {
-                "reviews": [{k: v for k, v in review.items() if k != "author"} for review in answer["reviews"]]
+                "reviews": [
+                    {k: v for k, v in review.items() if k != "author"}
+                    for review in answer["reviews"]
+                ]
             }
             return answer, True
         return answer, False
@@ -114,13 +121,26 @@ class SimWix(EmbeddedWix):
         return json.loads(known[-1]) if known else None
 
     def _note(
-        self, request: web.Request, site_id: str, body: Any, private: bool, answer: Any, *, wrong: bool = False
+        self,
+        request: web.Request,
+        site_id: str,
+        body: Any,
+        private: bool,
+        answer: Any,
+        *,
+        wrong: bool = False,
     ) -> None:
         process = process_of(request)
         asked = _asked_ids(body)
         if request.method == "GET":
             asked = [request.match_info["id"]]
-        reviews = [] if answer is None else answer["reviews"] if "reviews" in answer else [answer["review"]]
+        reviews = (
+            []
+            if answer is None
+            else answer["reviews"]
+            if "reviews" in answer
+            else [answer["review"]]
+        )
         shown = [(review["id"], self.version(site_id, review)) for review in reviews]
         ids = {review_id for review_id, _ in shown}
         read = h.Read(
@@ -129,10 +149,13 @@ class SimWix(EmbeddedWix):
             process.name,
             private,
             tuple(shown),
-            tuple(review_id for review_id in asked or () if review_id not in ids) if answer is not None else (),
+            tuple(review_id for review_id in asked or () if review_id not in ids)
+            if answer is not None
+            else (),
             arrived=answer is not None and not wrong,
             wrong=wrong,
-            last_page=answer is None or not ((answer.get("metadata") or {}).get("cursors") or {}).get("next"),
+            last_page=answer is None
+            or not ((answer.get("metadata") or {}).get("cursors") or {}).get("next"),
             oldest_asked=_oldest(body),
         )
         self.reads.append((read, process))
@@ -168,7 +191,10 @@ class SimSlack(EmbeddedSlack):
         channel, method = str(call.args.get("channel", "")), call.method
         fault = self._fault(method, channel, call.args)
         posts, edits = len(self.posts), self._edits(call)
-        process, lost = process_of(request), fault is not None and (fault.delay > 60 or fault.drop is not None)
+        process, lost = (
+            process_of(request),
+            fault is not None and (fault.delay > 60 or fault.drop is not None),
+        )
         lost = lost or (fault is not None and (fault.garble is not None or fault.answers))
         now = self.clock.now()
         response: web.StreamResponse
@@ -183,7 +209,16 @@ class SimSlack(EmbeddedSlack):
             finally:
                 wait = fault.headers.get("Retry-After")
                 retry_after = timedelta(seconds=float(wait)) if wait else None
-                self._took(call, process, posts, edits, now, answered=False, code=_code(fault), retry_after=retry_after)
+                self._took(
+                    call,
+                    process,
+                    posts,
+                    edits,
+                    now,
+                    answered=False,
+                    code=_code(fault),
+                    retry_after=retry_after,
+                )
         response = await handler(request)
         self._took(call, process, posts, edits, now, answered=True, code=call.error or "")
         return response
@@ -192,8 +227,14 @@ class SimSlack(EmbeddedSlack):
         what = {"method": method, "channel": channel or None}
         if method.startswith(("conversations.history", "conversations.replies")):
             last = self._history_at.get(method, -1e9)
-            if self.clock.monotonic() - last < 60 and self.wrong.hit("slack_history_limited", **what):
-                return Fault(status=429, headers={"Retry-After": "60"}, body='{"ok": false, "error": "ratelimited"}')
+            if self.clock.monotonic() - last < 60 and self.wrong.hit(
+                "slack_history_limited", **what
+            ):
+                return Fault(
+                    status=429,
+                    headers={"Retry-After": "60"},
+                    body='{"ok": false, "error": "ratelimited"}',
+                )
             self._history_at[method] = self.clock.monotonic()
         for kind in ("slack_down", "slack_throttled", "slack_auth", "slack_channel_refused"):
             if fault := self.wrong.hit(kind, **what):
@@ -220,7 +261,9 @@ class SimSlack(EmbeddedSlack):
     ) -> None:  # fmt: skip
         args = call.args
         text = f"{args.get('text', '')}\n{said_in_blocks(args.get('blocks'))}"
-        if call.method == "chat.postMessage" and (new := [post for post in self.posts[posts:] if post.args is args]):
+        if call.method == "chat.postMessage" and (
+            new := [post for post in self.posts[posts:] if post.args is args]
+        ):
             post = new[0]
             taken = h.SlackCall(
                 now, "post", post.channel, post.ts, args.get("thread_ts"), bool(post.thread_ts), read_items(text),
@@ -235,7 +278,12 @@ class SimSlack(EmbeddedSlack):
             taken = h.SlackCall(now, "delete", args["channel"], args["ts"])
         else:
             if code or not answered:
-                uid = str(((_loaded(args.get("metadata")) or {}).get("event_payload") or {}).get("message") or "")
+                uid = str(
+                    ((_loaded(args.get("metadata")) or {}).get("event_payload") or {}).get(
+                        "message"
+                    )
+                    or ""
+                )
                 self.attempts.append(
                     h.Attempt(now, "slack", str(args.get("channel", "")), call.method, code or "dropped", uid or None,
                               read_items(text), retry_after, process.name)
@@ -263,20 +311,30 @@ class SimMailbox(Mailbox):
             self._attempt("", fault.code or "421")
         return super()._protocol()
 
-    def _attempt(self, target: str, outcome: str, message_id: str | None = None, items: Any = ()) -> None:
-        self.attempts.append(h.Attempt(self.clock.now(), "smtp", target, None, outcome, message_id, items))
+    def _attempt(
+        self, target: str, outcome: str, message_id: str | None = None, items: Any = ()
+    ) -> None:
+        self.attempts.append(
+            h.Attempt(self.clock.now(), "smtp", target, None, outcome, message_id, items)
+        )
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
         for kind in ("smtp_address_hard", "smtp_address_soft"):
             if fault := self.wrong.hit(kind, address=address):
-                code = fault.code or ("550 5.1.1 no such user" if kind.endswith("hard") else "450 4.2.1 later")
+                code = fault.code or (
+                    "550 5.1.1 no such user" if kind.endswith("hard") else "450 4.2.1 later"
+                )
                 refused = getattr(envelope, "sim_refused", [])
                 envelope.sim_refused = [*refused, (address, int(code[:3]))]
                 self._attempt(address, code[:3])
                 return code
         return await super().handle_RCPT(server, session, envelope, address, options)
 
-    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+    async def handle_MAIL(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
         if fault := self.wrong.hit("smtp_busy"):
             self._attempt("", (fault.code or "451")[:3])
             return fault.code or "451 4.3.0 try again later"
@@ -333,7 +391,11 @@ def answer_of(fault: Active) -> Fault:
     if fault.kind.endswith("throttled"):
         headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:.0f}"}
         slack = fault.kind.startswith("slack")
-        return Fault(status=429, headers=headers, body='{"ok": false, "error": "ratelimited"}' if slack else "{}")
+        return Fault(
+            status=429,
+            headers=headers,
+            body='{"ok": false, "error": "ratelimited"}' if slack else "{}",
+        )
     if fault.kind.endswith("nonsense"):
         return Fault(garble="html") if fault.code != "json" else Fault(body="[]", done=True)
     if fault.code.isdigit():
@@ -352,7 +414,12 @@ def _already(response: web.StreamResponse) -> Callable[..., Any]:
 
 
 def _code(fault: Fault) -> str:
-    if fault.body and (error := _loaded(fault.body)) and isinstance(error, dict) and error.get("error"):
+    if (
+        fault.body
+        and (error := _loaded(fault.body))
+        and isinstance(error, dict)
+        and error.get("error")
+    ):
         return str(error["error"])
     return str(fault.status or ("dropped" if fault.drop else "nonsense"))
 

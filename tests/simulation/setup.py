@@ -20,7 +20,10 @@ SITE_IDS = {
     "Bakery": "11111111-1111-4111-8111-111111111111",
     "Tearoom": "22222222-2222-4222-8222-222222222222",
 }
-APP = {"app_id": "33333333-3333-4333-8333-333333333333", "instance_id": "44444444-4444-4444-8444-444444444444"}
+APP = {
+    "app_id": "33333333-3333-4333-8333-333333333333",
+    "instance_id": "44444444-4444-4444-8444-444444444444",
+}
 ZONE = "Europe/Berlin"
 WEB_PORT = 8080
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -56,7 +59,10 @@ def changed(spec: Mapping[str, Any], op: str, *args: Any) -> Json:
     if op == "set":
         new[args[0]] = args[1]
     elif op == "site_threshold":
-        new["sites"] = [site | {"threshold": args[1]} if site["name"] == args[0] else site for site in new["sites"]]
+        new["sites"] = [
+            site | {"threshold": args[1]} if site["name"] == args[0] else site
+            for site in new["sites"]
+        ]
     elif op == "add":
         receivers.append(dict(args[0]))
     elif op == "remove":
@@ -80,7 +86,12 @@ def changed(spec: Mapping[str, Any], op: str, *args: Any) -> Json:
 
 def _apart(receivers: list[Json]) -> bool:
     """Whether no two receivers share a name, an address or a channel: each message has one receiver, for the oracle."""
-    named = [name for each in receivers for name in (each["name"], each.get("slack"), *each.get("email", ())) if name]
+    named = [
+        name
+        for each in receivers
+        for name in (each["name"], each.get("slack"), *each.get("email", ()))
+        if name
+    ]
     return len(named) == len(set(named))
 
 
@@ -116,7 +127,11 @@ def toml(spec: Mapping[str, Any], where: Addresses, templates: Path) -> str:
         f'rescan_window = "{spec["rescan_window"]}"\ntrouble_after = "{spec["trouble_after"]}"',
         f"[alerts]\nthreshold = {spec['threshold']}\nburst = {spec['burst']}",
         f"[reminders]\nafter = {json.dumps(spec['reminders'])}",
-        *([f'escalate_to = "{spec["escalate_to"]}"'] if spec.get("escalate_to") and spec["reminders"] else []),
+        *(
+            [f'escalate_to = "{spec["escalate_to"]}"']
+            if spec.get("escalate_to") and spec["reminders"]
+            else []
+        ),
         f'[wix]\nbase_url = "{where.wix}"',
     ]
     for site in spec["sites"]:
@@ -138,7 +153,9 @@ def toml(spec: Mapping[str, Any], where: Addresses, templates: Path) -> str:
         lines.append(f'[web]\nlisten = "127.0.0.1:{WEB_PORT}"')
         lines.append(f'[[apps]]\napp_id = "{APP["app_id"]}"\npublic_key = """{where.public_key}"""')
     if summary := spec.get("summary"):
-        lines.append(f'[[summaries]]\nname = "Summary"\nat = "{summary["at"]}"\nreceivers = ["{summary["receiver"]}"]')
+        lines.append(
+            f'[[summaries]]\nname = "Summary"\nat = "{summary["at"]}"\nreceivers = ["{summary["receiver"]}"]'
+        )
     if spec.get("fault"):
         lines.append(spec["fault"])
     return "\n".join(lines) + "\n"
@@ -149,7 +166,9 @@ def _receiver(each: Mapping[str, Any]) -> str:
     for key, value in each.items():
         if key == "quiet":
             days = ", ".join(f'"{day}"' for day in value.get("days", _DAYS))
-            lines.append(f'quiet = {{from = "{value["from"]}", to = "{value["to"]}", days = [{days}]}}')
+            lines.append(
+                f'quiet = {{from = "{value["from"]}", to = "{value["to"]}", days = [{days}]}}'
+            )
         else:
             lines.append(f"{key} = {json.dumps(value)}")
     return "\n".join(lines)
@@ -162,7 +181,8 @@ def as_history(spec: Mapping[str, Any]) -> h.Config:
     summary = spec.get("summary")
     return h.Config(
         sites=tuple(
-            h.Site(site["site_id"], site["name"], site.get("threshold") or spec["threshold"]) for site in spec["sites"]
+            h.Site(site["site_id"], site["name"], site.get("threshold") or spec["threshold"])
+            for site in spec["sites"]
         ),
         receivers=tuple(
             h.Receiver(
@@ -195,4 +215,6 @@ def as_history(spec: Mapping[str, Any]) -> h.Config:
 
 def _quiet(quiet: Mapping[str, Any]) -> h.QuietHours:
     days = tuple(_DAYS.index(day) for day in quiet.get("days", ()))
-    return h.QuietHours(time.fromisoformat(quiet["from"]), time.fromisoformat(quiet["to"]), ZONE, days)
+    return h.QuietHours(
+        time.fromisoformat(quiet["from"]), time.fromisoformat(quiet["to"]), ZONE, days
+    )

@@ -26,13 +26,17 @@ def shrink(plan: Plan, fails: Callable[[Plan], bool], seconds: float = 120.0) ->
         of_reviews.setdefault(event.args.get("review", number), []).append(event)
     groups = _least([tuple(events) for events in of_reviews.values()], holds)
     groups = _least([(event,) for group in groups for event in group], holds)
-    return plan.with_events(tuple(sorted((event for (event,) in groups), key=lambda event: event.at)))
+    return plan.with_events(
+        tuple(sorted((event for (event,) in groups), key=lambda event: event.at))
+    )
 
 
 def until(plan: Plan, seconds: float) -> Plan:
     """The same plan without what happens later than that; the run then settles as before."""
     length = min(plan.length, seconds)
-    return replace(plan, length=length, events=tuple(event for event in plan.events if event.at < length))
+    return replace(
+        plan, length=length, events=tuple(event for event in plan.events if event.at < length)
+    )
 
 
 def _least(groups: list[Group], holds: Callable[[Sequence[Group]], bool]) -> list[Group]:
@@ -46,7 +50,9 @@ def _least(groups: list[Group], holds: Callable[[Sequence[Group]], bool]) -> lis
     return groups
 
 
-def _without(groups: list[Group], size: int, holds: Callable[[Sequence[Group]], bool]) -> list[Group] | None:
+def _without(
+    groups: list[Group], size: int, holds: Callable[[Sequence[Group]], bool]
+) -> list[Group] | None:
     for start in range(0, len(groups), size):
         rest = groups[:start] + groups[start + size :]
         if holds(rest):

@@ -11,12 +11,16 @@ Line = tuple[datetime, str]
 def timeline(history: History) -> list[str]:
     """What happened, by time."""
     lines = [*_of_messages(history), *_of_wix(history), *_of_daemon(history), *_of_samples(history)]
-    return [f"{at:%a %d %b %H:%M:%S}  {said}" for at, said in sorted(lines, key=lambda line: line[0])]
+    return [
+        f"{at:%a %d %b %H:%M:%S}  {said}" for at, said in sorted(lines, key=lambda line: line[0])
+    ]
 
 
 def _items(found: Iterable[Item]) -> str:
     return ", ".join(
-        " ".join(str(each) for each in (item.kind, item.review_id or item.about, item.reason) if each)
+        " ".join(
+            str(each) for each in (item.kind, item.review_id or item.about, item.reason) if each
+        )
         + (f" {item.before or ''}→{item.after}" if item.after else "")
         for item in found
     )
@@ -25,7 +29,10 @@ def _items(found: Iterable[Item]) -> str:
 def _of_messages(history: History) -> Iterator[Line]:
     for mail in history.mails:
         lost = "" if mail.answered else " (no answer)"
-        yield mail.time, f"mail {', '.join(mail.taken_for)}: {_items(mail.items)}{lost} {mail.message_id[:6]}"
+        yield (
+            mail.time,
+            f"mail {', '.join(mail.taken_for)}: {_items(mail.items)}{lost} {mail.message_id[:6]}",
+        )
     for call in history.slack:
         lost = "" if call.answered else " (no answer)"
         yield call.time, f"slack {call.verb} {call.channel} {call.ts}: {_items(call.items)}{lost}"
@@ -37,7 +44,10 @@ def _of_messages(history: History) -> Iterator[Line]:
 def _of_wix(history: History) -> Iterator[Line]:
     for event in history.reviews:
         after = event.after
-        yield event.time, f"review {event.change} {after.review_id}: {after.rating} stars, version {after.version}"
+        yield (
+            event.time,
+            f"review {event.change} {after.review_id}: {after.rating} stars, version {after.version}",
+        )
     for hook in history.webhooks:
         taken = "taken" if hook.taken else "not taken"
         yield hook.time, f"webhook {hook.event} {hook.review_id}, version {hook.version}, {taken}"
@@ -50,7 +60,10 @@ def _of_wix(history: History) -> Iterator[Line]:
 
 def _of_daemon(history: History) -> Iterator[Line]:
     for version in history.configs:
-        yield version.time, f"config by {version.how}, in force {version.in_force}: {version.config}"
+        yield (
+            version.time,
+            f"config by {version.how}, in force {version.in_force}: {version.config}",
+        )
     for span in history.daemon:
         yield span.start, "daemon starts"
         if span.end:
@@ -65,7 +78,13 @@ def _of_samples(history: History) -> Iterator[Line]:
     for status in history.statuses:
         unread = [site.site_id[:4] for site in status.sites if site.trouble]
         waiting = f"pending {status.pending}, failed {status.failed}"
-        yield status.time, f"status {status.exit_code}: {waiting}, {status.troubles} {status.parked} {unread}"
+        yield (
+            status.time,
+            f"status {status.exit_code}: {waiting}, {status.troubles} {status.parked} {unread}",
+        )
     for storage in history.storage:
         if storage.found:
-            yield storage.time, f"storage has words of {sorted({review for review, _, _ in storage.found})}"
+            yield (
+                storage.time,
+                f"storage has words of {sorted({review for review, _, _ in storage.found})}",
+            )

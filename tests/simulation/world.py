@@ -16,10 +16,10 @@ from random import Random
 from typing import Any
 
 from alerter.config import load_config
-from alerter.daemon import serve
 from alerter.demo.wix import App
 from alerter.demo.wix_webhooks import Webhooks
 from alerter.errors import AlerterError, ConfigError
+from alerter.service.daemon import serve
 from tests.simulation import history as h
 from tests.simulation.commands import Commands
 from tests.simulation.faults import ActiveFaults
@@ -54,7 +54,9 @@ class World:
         self.faults = ActiveFaults(Random(plan.seed + 1))
         self.wix = SimWix(self.faults, clock=self.true)
         self.slack = SimSlack(self.faults, clock=self.true)
-        self.mailbox = SimMailbox(self.faults, username="alerts", password=SECRETS["SMTP_PASSWORD"], clock=self.true)
+        self.mailbox = SimMailbox(
+            self.faults, username="alerts", password=SECRETS["SMTP_PASSWORD"], clock=self.true
+        )
         self.spec: Json = plan.spec
         self.path = folder / "config.toml"
         self._read: tuple[str, Any] = ("", None)
@@ -101,7 +103,9 @@ class World:
     def _tick(self) -> float:
         """How often the idle look again, in seconds: in a minute, or less often where rounds are rare too."""
         every = self.plan.spec["every"]
-        return {"m": 60.0, "h": 3600.0}[every[-1]] * int(every[:-1]) / (2 if every[-1] == "h" else 1)
+        return (
+            {"m": 60.0, "h": 3600.0}[every[-1]] * int(every[:-1]) / (2 if every[-1] == "h" else 1)
+        )
 
     def _prepare(self) -> None:
         self.wix.add_site(SITE_IDS["Bakery"], api_key=SECRETS["WIX_API_KEY"])
@@ -109,12 +113,16 @@ class World:
         self.wix.add_site(SITE_IDS["Tearoom"], app=app)
         self.slack.add_token(SECRETS["SLACK_BOT_TOKEN"])
         for name, site_id in SITE_IDS.items():
-            self.wix.add_product(site_id, f"p-{name}", f"Product of {name}", f"https://{name}.example/p")
-            self.wix.sites[site_id].listen = lambda slug, review, site_id=site_id: self.reviews.happened(
-                site_id, slug, review
+            self.wix.add_product(
+                site_id, f"p-{name}", f"Product of {name}", f"https://{name}.example/p"
+            )
+            self.wix.sites[site_id].listen = lambda slug, review, site_id=site_id: (
+                self.reviews.happened(site_id, slug, review)
             )
         host, port = self.mailbox.host, self.mailbox.port
-        self.where = Addresses(self.wix.base_url, self.slack.base_url, (host, port), self.hooks.public_key)
+        self.where = Addresses(
+            self.wix.base_url, self.slack.base_url, (host, port), self.hooks.public_key
+        )
         self.hooks._clock = self.true
         write_templates(self.folder / "templates")
         self.write()
@@ -125,7 +133,9 @@ class World:
             if (wait := begun + event.at - self.loop.time()) > 0:
                 await asyncio.sleep(wait)
             actor = next(
-                each for each in (self.reviews, self.wrongs, self.commands) if hasattr(each, f"do_{event.kind}")
+                each
+                for each in (self.reviews, self.wrongs, self.commands)
+                if hasattr(each, f"do_{event.kind}")
             )
             done = getattr(actor, f"do_{event.kind}")(**event.args)
             if isinstance(done, Coroutine):
@@ -201,7 +211,9 @@ class World:
         elif not task.cancelled() and (error := task.exception()):
             how = "crashed"
             if not isinstance(error, ConfigError):
-                self.notes.append(f"{self.true.now():%d %b %H:%M:%S} the daemon ended: {error!r}"[:300])
+                self.notes.append(
+                    f"{self.true.now():%d %b %H:%M:%S} the daemon ended: {error!r}"[:300]
+                )
             if not isinstance(error, AlerterError):
                 raise error
         self.spans[-1] = h.DaemonSpan(self.spans[-1].start, self.true.now(), how)
@@ -249,7 +261,7 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if record.name == "alerter.daemon" and text.startswith("running"):
+        if record.name == "alerter.service.daemon" and text.startswith("running"):
             self._world.ready(taken=True)
         elif "is not taken over" in text:
             self._world.ready(taken=False)
@@ -259,7 +271,9 @@ class _Log(logging.Handler):
             import traceback
 
             text += "".join(traceback.format_exception(record.exc_info[1])[-3:])
-            self._world.notes.append(f"{self._world.true.now():%d %b %H:%M:%S} {text}: {record.exc_info[1]!r}"[:900])
+            self._world.notes.append(
+                f"{self._world.true.now():%d %b %H:%M:%S} {text}: {record.exc_info[1]!r}"[:900]
+            )
 
 
 @contextlib.contextmanager
@@ -302,7 +316,9 @@ def run(plan: Plan) -> h.History:
     shm = Path("/dev/shm")  # a disk that is memory
     folder = Path(tempfile.mkdtemp(prefix="alerter-simulation-", dir=shm if shm.is_dir() else None))
     chance = Random(plan.seed + 2)
-    loop = VirtualLoop((lambda: chance.uniform(0.2, 1) * plan.latency) if plan.latency else lambda: 0.0)
+    loop = VirtualLoop(
+        (lambda: chance.uniform(0.2, 1) * plan.latency) if plan.latency else lambda: 0.0
+    )
     loop.set_exception_handler(_ignore_the_dead)
     gc.collect()
     gc.freeze()

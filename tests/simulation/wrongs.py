@@ -26,7 +26,9 @@ class Wrongs:
     ) -> None:  # fmt: skip
         now = self._world.true.now()
         active = self._world.faults.begin(
-            Active(fault, now, now + timedelta(seconds=length), scope, code, share, calls, retry_after)
+            Active(
+                fault, now, now + timedelta(seconds=length), scope, code, share, calls, retry_after
+            )
         )
         self._machine_fault(fault)
         self._world.loop.call_later(length, self.end, active)
@@ -76,7 +78,9 @@ class Wrongs:
             self._world.reload()
         self._world.other_faults.append(h.Fault("config_faulty", begun, self._world.true.now()))
 
-    async def do_kill(self, *, commits: int | None = None, after: Any = None, down: float = 5.0) -> None:
+    async def do_kill(
+        self, *, commits: int | None = None, after: Any = None, down: float = 5.0
+    ) -> None:
         process = self._world.daemon
         if process is None or process.dead:
             return

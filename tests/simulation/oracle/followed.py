@@ -7,12 +7,23 @@ from datetime import datetime
 
 from tests.simulation.history import Mail, SlackCall
 from tests.simulation.oracle.triage import Path, Transition
-from tests.simulation.oracle.values import DAY, HOUR, INFLIGHT, MINUTE, SLACK_ERASES, Destination, Violation
+from tests.simulation.oracle.values import (
+    DAY,
+    HOUR,
+    INFLIGHT,
+    MINUTE,
+    SLACK_ERASES,
+    Destination,
+    Violation,
+)
 from tests.simulation.oracle.world import World
 
 
 def judge_followed(
-    world: World, review_id: str, path: Path, posts_of: Mapping[Destination, Sequence[SlackCall | Mail]]
+    world: World,
+    review_id: str,
+    path: Path,
+    posts_of: Mapping[Destination, Sequence[SlackCall | Mail]],
 ) -> Iterator[Violation]:
     """Judge whether its Slack message is updated: on a new text, on a closing, and asking again."""
     for destination, posts in posts_of.items():
@@ -30,24 +41,34 @@ def judge_followed(
                 world, destination, transition.time, deadline, review_id
             ):  # fmt: skip
                 continue
-            calls = [call for call in world.h.slack if transition.time - INFLIGHT / 10 <= call.time <= deadline]
+            calls = [
+                call
+                for call in world.h.slack
+                if transition.time - INFLIGHT / 10 <= call.time <= deadline
+            ]
             if not any(_shows(world, call, before, transition, review_id) for call in calls):
                 what = f"its message was not updated after it was {transition.change}"
                 concerns = (review_id, *destination)
                 yield Violation("not_updated", "triage", transition.time, what, concerns)
 
 
-def _shows(world: World, call: SlackCall, before: list[SlackCall], transition: Transition, review_id: str) -> bool:
+def _shows(
+    world: World, call: SlackCall, before: list[SlackCall], transition: Transition, review_id: str
+) -> bool:
     """Return whether a call shows on Slack what became of a review."""
     own = (call.channel, call.ts) in {(post.channel, post.ts) for post in before}
     if transition.change == "closed":
-        return own or (call.verb == "post" and any(item.review_id == review_id for item in call.items))
+        return own or (
+            call.verb == "post" and any(item.review_id == review_id for item in call.items)
+        )
     state = world.version(review_id, transition.state)
     words = state.words if state and transition.change == "edited" else ()
     return own and call.verb == "update" and all(word in call.text for word in words)
 
 
-def _can_update(world: World, destination: Destination, start: datetime, end: datetime, review_id: str) -> bool:
+def _can_update(
+    world: World, destination: Destination, start: datetime, end: datetime, review_id: str
+) -> bool:
     configs = world.configs_between(start - DAY, end)
     receivers = [config.receiver(destination.receiver) for config in configs]
     same = all(receiver is not None for receiver in receivers) and len(configs) == 1

@@ -51,8 +51,12 @@ class Ideal:
     def _write_reviews(self) -> None:
         for number in range(self.random.randint(5, 25)):
             name, site = f"r{number}", self.random.choice(("bakery", "bakery", "florist"))
-            day = self.random.choice((-1.0, 1.5, self.random.uniform(0.1, self.days)))  # some at once, some before
-            self.scene.review(name, at(day, 0, 0, number), self.random.choice((1, 1, 2, 2, 4)), site)
+            day = self.random.choice(
+                (-1.0, 1.5, self.random.uniform(0.1, self.days))
+            )  # some at once, some before
+            self.scene.review(
+                name, at(day, 0, 0, number), self.random.choice((1, 1, 2, 2, 4)), site
+            )
             when = at(max(day, 0.1), 1)
             for _ in range(self.random.randint(0, 4)):
                 when += timedelta(hours=self.random.uniform(0.5, 30))
@@ -62,7 +66,9 @@ class Ideal:
     def _change(self, name: str, when: datetime) -> None:
         last = self.scene.reviews[name][-1].after
         answered = last.reply is not None
-        kind = self.random.choice(("edited", "rating", "voted", "answer_removed" if answered else "answered"))
+        kind = self.random.choice(
+            ("edited", "rating", "voted", "answer_removed" if answered else "answered")
+        )
         if kind == "rating":
             self.scene.change(name, when, "rating_changed", rating=self.random.randint(1, 5))
         elif kind == "answered":
@@ -89,20 +95,26 @@ class Ideal:
             if known is None:
                 known = self.known[name] = Known(state)
                 if now > at(0, 1):
-                    known.status = "closed" if state.reply else "open" if state.rating <= 2 else "high"
+                    known.status = (
+                        "closed" if state.reply else "open" if state.rating <= 2 else "high"
+                    )
                     alerts += [("new", known, None)] if known.status == "open" else []
             elif known.review.version != state.version:
                 before, known.review = known.review, state
                 alerts += self._triage(now, known, before)
         self._send(now + timedelta(seconds=1), alerts)
 
-    def _triage(self, now: datetime, known: Known, before: Review) -> list[tuple[AlertKind, Known, Review | None]]:
+    def _triage(
+        self, now: datetime, known: Known, before: Review
+    ) -> list[tuple[AlertKind, Known, Review | None]]:
         state, low = known.review, known.review.rating <= 2
         fell = state.rating < before.rating and low
         if known.status == "high":
             known.status = "open" if low and not state.reply else known.status
             return [("new", known, None)] if known.status == "open" else []
-        if known.status == "open" and (state.rating > 2 or (state.reply and state.reply != before.reply)):
+        if known.status == "open" and (
+            state.rating > 2 or (state.reply and state.reply != before.reply)
+        ):
             known.status = "closed"
             self._update(now, known)
             return [("closed", known, before)]
@@ -138,7 +150,11 @@ class Ideal:
         return any(
             item.review_id == known.review.review_id and item.kind in {"new", "lowered"}
             for message in messages
-            if (message.channel == receiver.channel if receiver.channel else message.taken_for == receiver.emails)
+            if (
+                message.channel == receiver.channel
+                if receiver.channel
+                else message.taken_for == receiver.emails
+            )
             for item in message.items
         )
 
@@ -154,7 +170,9 @@ class Ideal:
             for kind, known, before in own:
                 self._single(when, receiver, kind, known, before)
 
-    def _is_for(self, receiver: Receiver, kind: AlertKind, known: Known, before: Review | None) -> bool:
+    def _is_for(
+        self, receiver: Receiver, kind: AlertKind, known: Known, before: Review | None
+    ) -> bool:
         state = known.review
         if state.site_id not in receiver.sites:
             return False
@@ -165,7 +183,12 @@ class Ideal:
             return fits and receiver.channel is None and self._came(known, receiver)
         return fits
 
-    def _digest(self, when: datetime, receiver: Receiver, alerts: list[tuple[AlertKind, Known, Review | None]]) -> None:
+    def _digest(
+        self,
+        when: datetime,
+        receiver: Receiver,
+        alerts: list[tuple[AlertKind, Known, Review | None]],
+    ) -> None:
         ids = [known.review.review_id for _, known, _ in alerts]
         if not ids:
             return
@@ -174,15 +197,28 @@ class Ideal:
         if receiver.channel:
             self.scene.post(self._turn(when), "new", *ids)
         else:
-            self.scene.mail(when, "new", *ids, to=receiver.emails[0], message_id=f"<{when} {receiver.name}>")
+            self.scene.mail(
+                when, "new", *ids, to=receiver.emails[0], message_id=f"<{when} {receiver.name}>"
+            )
 
-    def _single(self, when: datetime, receiver: Receiver, kind: AlertKind, known: Known, before: Review | None) -> None:
+    def _single(
+        self,
+        when: datetime,
+        receiver: Receiver,
+        kind: AlertKind,
+        known: Known,
+        before: Review | None,
+    ) -> None:
         name = known.review.review_id
         more: dict[str, Any] = {"after": known.review.rating}
         if kind == "lowered" and before is not None:
             more["before"] = before.rating
         if kind == "closed" and before is not None:
-            more["reason"] = "raised" if known.review.rating > 2 and known.review.rating > before.rating else "answered"
+            more["reason"] = (
+                "raised"
+                if known.review.rating > 2 and known.review.rating > before.rating
+                else "answered"
+            )
         if kind in {"new", "lowered"}:
             known.sent.setdefault(receiver.name, when)
         if receiver.channel:
@@ -206,6 +242,11 @@ class Ideal:
             for receiver in IDEAL.receivers if known.status == "open" else ():
                 since = known.sent.get(receiver.name)
                 fits = known.review.rating <= receiver.max_rating
-                if since and fits and receiver.name not in known.reminded and now - TICK < since + SPAN <= now:
+                if (
+                    since
+                    and fits
+                    and receiver.name not in known.reminded
+                    and now - TICK < since + SPAN <= now
+                ):
                     known.reminded.add(receiver.name)
                     self._single(now + timedelta(seconds=2), receiver, "reminder", known, None)

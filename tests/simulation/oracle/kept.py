@@ -53,14 +53,24 @@ def _not_read(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
             continue
         sites = [config.site(state.site_id) for config in configs]
         low = all(site is not None and state.rating <= site.threshold for site in sites)
-        private = state.is_private and not all(site is not None and site.may_read_private for site in sites)
+        private = state.is_private and not all(
+            site is not None and site.may_read_private for site in sites
+        )
         if (low or followed) and not private and not _is_imported(state):
             window = min(config.rescan_window for config in configs)
             wait = max(opportunity(config) for config in configs)
-            opening = _calm_opening(world, state, start, min(end, state.created + window - DAY), wait)
+            opening = _calm_opening(
+                world, state, start, min(end, state.created + window - DAY), wait
+            )
             if opening is not None and not _was_shown(world, state, opening + wait):
                 what = f"could be read from {opening:%m-%d %H:%M} on, and was not in {wait}"
-                yield Violation("not_read", "4", opening + wait, what, (state.review_id, f"version {state.version}"))
+                yield Violation(
+                    "not_read",
+                    "4",
+                    opening + wait,
+                    what,
+                    (state.review_id, f"version {state.version}"),
+                )
         followed = low and _was_shown(world, state, end)
 
 
@@ -68,7 +78,9 @@ def _is_imported(state: Review) -> bool:
     return state.review_date is not None and state.review_date < state.created
 
 
-def _calm_opening(world: World, state: Review, start: datetime, end: datetime, wait: timedelta) -> datetime | None:
+def _calm_opening(
+    world: World, state: Review, start: datetime, end: datetime, wait: timedelta
+) -> datetime | None:
     """Return the beginning of a span in which a review could be read without hindrance."""
     starts = (
         [start]
@@ -114,7 +126,10 @@ def _erasure(world: World, events: list[ReviewEvent]) -> tuple[datetime, set[str
     """Return when a review that alerter knew was deleted or anonymized, and the words that have to go."""
     for number, event in enumerate(events):
         if event.change in {"deleted", "anonymized"}:
-            shown = [world.first_shown.get((one.after.review_id, one.after.version)) for one in events[:number]]
+            shown = [
+                world.first_shown.get((one.after.review_id, one.after.version))
+                for one in events[:number]
+            ]
             words = {word for one in events if one.time <= event.time for word in one.after.words}
             later = {word for one in events if one.time > event.time for word in one.after.words}
             return (event.time, words - later) if any(shown) else None
@@ -135,14 +150,29 @@ def _erased(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterator
         return
     wait = max(opportunity(config) for config in configs) + 2 * HOUR
     window = min(config.rescan_window for config in configs)
-    followed = triage.known_at(first.review_id, erased) == {"open"} and erased + wait <= first.created + window
+    followed = (
+        triage.known_at(first.review_id, erased) == {"open"}
+        and erased + wait <= first.created + window
+    )
     if not followed and not _was_announced(world, first.review_id):
         wait = max(wait, NOW_AND_THEN)
-    restores = [run.end or run.start for run in world.h.runs if run.command == "restore" and run.start >= erased]
+    restores = [
+        run.end or run.start
+        for run in world.h.runs
+        if run.command == "restore" and run.start >= erased
+    ]
     since = max([erased, *restores])
     for sample in world.h.storage:
-        places = {place for review_id, word, place in sample.found if review_id == first.review_id and word in words}
-        if places and sample.time >= since + wait and _is_readable(world, first.site_id, since, since + wait):
+        places = {
+            place
+            for review_id, word, place in sample.found
+            if review_id == first.review_id and word in words
+        }
+        if (
+            places
+            and sample.time >= since + wait
+            and _is_readable(world, first.site_id, since, since + wait)
+        ):
             found = " and ".join(sorted(places))
             what = f"its words stand in {found}, {sample.time - erased} after it was erased"
             yield Violation("words_kept", "9", sample.time, what, (first.review_id,))
@@ -166,18 +196,32 @@ def _erased_on_slack(
     world: World, first: Review, since: datetime, wait: timedelta, words: set[str]
 ) -> Iterator[Violation]:
     known = since + wait
-    if not _is_readable(world, first.site_id, since, known) or not world.alive_throughout(since, known):
+    if not _is_readable(world, first.site_id, since, known) or not world.alive_throughout(
+        since, known
+    ):
         return
     refused = [fault.end for fault in world.faults(SLACK_ERASES, since, known + SETTLE)]
     latest = max(refused, default=known)
     refused += [fault.end for fault in world.faults(SLACK_ERASES, latest, latest + DAY)]
     deadline = max([known + SETTLE, *(end + DAY + SETTLE for end in refused)])
-    again = [fault for fault in world.faults(SLACK_ERASES, known, deadline) if fault.end not in refused]
-    if deadline <= world.h.end and not again and world.alive_throughout(deadline - DAY - SETTLE, deadline):
+    again = [
+        fault for fault in world.faults(SLACK_ERASES, known, deadline) if fault.end not in refused
+    ]
+    if (
+        deadline <= world.h.end
+        and not again
+        and world.alive_throughout(deadline - DAY - SETTLE, deadline)
+    ):
         for channel, ts in _stand(world, deadline, since, words):
-            yield Violation("words_stand", "9", deadline, f"its words stand in {channel}", (first.review_id, ts))
+            yield Violation(
+                "words_stand", "9", deadline, f"its words stand in {channel}", (first.review_id, ts)
+            )
     told = known + SETTLE + DAY
-    if told < min(latest, world.h.end) and _stand(world, told, since, words) and not _knows(world, since, told):
+    if (
+        told < min(latest, world.h.end)
+        and _stand(world, told, since, words)
+        and not _knows(world, since, told)
+    ):
         what = "its words stand on Slack, and nobody was told"
         yield Violation("erasure_silent", "9", told, what, (first.review_id,))
 
@@ -200,10 +244,14 @@ def _knows(world: World, since: datetime, told: datetime) -> bool:
              if one.item.kind == "trouble" and since - DAY <= one.time <= told]  # fmt: skip
     config = world.config_at(told)
     able = config is not None and any(
-        receiver.trouble and receiver.emails and world.is_calm(Destination(receiver.name, "email"), since, told)
+        receiver.trouble
+        and receiver.emails
+        and world.is_calm(Destination(receiver.name, "email"), since, told)
         for receiver in config.receivers
     )
-    return not able or any(one.startswith(("erasure:", "receiver:", "slack", "other:")) for one in about)
+    return not able or any(
+        one.startswith(("erasure:", "receiver:", "slack", "other:")) for one in about
+    )
 
 
 def _said_after_erasure(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
@@ -219,7 +267,11 @@ def _said_after_erasure(world: World, events: list[ReviewEvent]) -> Iterator[Vio
     if config is None:
         return
     wait = opportunity(config) + 2 * HOUR
-    read = erased + wait if _is_readable(world, events[0].after.site_id, erased, erased + wait) else None
+    read = (
+        erased + wait
+        if _is_readable(world, events[0].after.site_id, erased, erased + wait)
+        else None
+    )
     latest = read or (min(known) + wait if known else None)
     if latest is None:
         return
@@ -227,7 +279,9 @@ def _said_after_erasure(world: World, events: list[ReviewEvent]) -> Iterator[Vio
     messages += [(mail.time, mail.text) for mail in world.h.mails]
     for when, text in messages:
         if when > latest and any(word in text for word in words):
-            yield Violation("words_sent", "9", when, "words of an erased review were sent", (review_id,))
+            yield Violation(
+                "words_sent", "9", when, "words of an erased review were sent", (review_id,)
+            )
 
 
 def _kept_too_long(world: World) -> Iterator[Violation]:
@@ -236,7 +290,11 @@ def _kept_too_long(world: World) -> Iterator[Violation]:
         configs = world.configs_between(sample.time - 2 * DAY, sample.time)
         if not configs or not world.alive_throughout(sample.time - 2 * DAY, sample.time):
             continue
-        if list(world.faults(("disk_full", "state_locked", "clock_step"), sample.time - 3 * DAY, sample.time)):
+        if list(
+            world.faults(
+                ("disk_full", "state_locked", "clock_step"), sample.time - 3 * DAY, sample.time
+            )
+        ):
             continue
         restored = any(
             run.command in {"restore", "backfill"} and run.start > sample.time - 3 * DAY for run in world.h.runs
@@ -252,8 +310,12 @@ def _kept_too_long(world: World) -> Iterator[Violation]:
 def _last_stir(world: World, review_id: str, when: datetime) -> datetime | None:
     """Return when anything happened to a review last, at Wix or towards people."""
     times = [event.time for event in world.events.get(review_id, []) if event.time <= when]
-    times += [one.time for one in world.received if one.item.review_id == review_id and one.time <= when]
-    times += [hook.time for hook in world.h.webhooks if hook.review_id == review_id and hook.time <= when]
+    times += [
+        one.time for one in world.received if one.item.review_id == review_id and one.time <= when
+    ]
+    times += [
+        hook.time for hook in world.h.webhooks if hook.review_id == review_id and hook.time <= when
+    ]
     return max(times, default=None)
 
 
@@ -267,12 +329,16 @@ def _erased_falsely(world: World, triage: Triage) -> Iterator[Violation]:
             erased = any(event.change in {"deleted", "anonymized"} for event in events)
             if review_id in found or not first.words or erased or not configs:
                 continue
-            rests = any(sample.time > first.created + min(c.rescan_window, c.keep) - DAY for c in configs)
+            rests = any(
+                sample.time > first.created + min(c.rescan_window, c.keep) - DAY for c in configs
+            )
             watched = all(config.site(first.site_id) for config in configs)
             forgotten = world.has_restored(sample.time)
             if rests or not watched or forgotten or not any(event.after.words for event in events):
                 continue
-            states = triage.known_at(review_id, sample.time) | triage.known_at(review_id, sample.time - INFLIGHT)
+            states = triage.known_at(review_id, sample.time) | triage.known_at(
+                review_id, sample.time - INFLIGHT
+            )
             if states == {"open"} and not _lacked_author(world, first, sample.time):
                 what = "an open review lost its words, and nobody erased it"
                 yield Violation("erased_falsely", "1", sample.time, what, (review_id,))

@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Attempt, Mail, Run, SlackCall
 from tests.simulation.oracle.notified import Slot, Verdict
-from tests.simulation.oracle.values import ADDRESS, DAY, HOUR, INFLIGHT, MINUTE, SETTLE, Destination, Violation
+from tests.simulation.oracle.values import (
+    ADDRESS,
+    DAY,
+    HOUR,
+    INFLIGHT,
+    MINUTE,
+    SETTLE,
+    Destination,
+    Violation,
+)
 from tests.simulation.oracle.world import World
 
 SECOND = timedelta(seconds=1)
@@ -49,11 +58,14 @@ def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
     """A receiver gets alerts and trouble of its sites only."""
     if isinstance(message, SlackCall) and message.verb != "post":
         channels = {
-            r.channel for c in world.configs_between(message.time - INFLIGHT, message.time) for r in c.receivers
+            r.channel
+            for c in world.configs_between(message.time - INFLIGHT, message.time)
+            for r in c.receivers
         }
         owner = world.thread_owners.get((message.channel, message.ts))
         kept = owner and any(
-            c.receiver(owner.receiver) for c in world.configs_between(message.time - HOUR, message.time)
+            c.receiver(owner.receiver)
+            for c in world.configs_between(message.time - HOUR, message.time)
         )
         if not kept and message.channel not in channels:
             what = "a message of a receiver that is gone was changed"
@@ -64,23 +76,37 @@ def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
     destination = world.destination_of(message)
     if destination is None:
         where = message.channel if isinstance(message, SlackCall) else ", ".join(message.taken_for)
-        yield Violation("foreign", "8", message.time, "a message to an address that no receiver has", (where,))
+        yield Violation(
+            "foreign", "8", message.time, "a message to an address that no receiver has", (where,)
+        )
         return
     configs = world.configs_between(message.time - INFLIGHT, message.time)
-    receivers = [receiver for config in configs if (receiver := config.receiver(destination.receiver))]
+    receivers = [
+        receiver for config in configs if (receiver := config.receiver(destination.receiver))
+    ]
     if not receivers or any(not receiver.sites for receiver in receivers):
         return
     own = {site for receiver in receivers for site in receiver.sites}
     named = set(message.site_ids)
-    named |= {site for item in message.items if item.review_id and (site := world.site_of(item.review_id))}
-    named |= {about[5:] for item in message.items if (about := _scope(item.about)).startswith("site:")}
+    named |= {
+        site for item in message.items if item.review_id and (site := world.site_of(item.review_id))
+    }
+    named |= {
+        about[5:] for item in message.items if (about := _scope(item.about)).startswith("site:")
+    }
     for site_id in sorted(named - own):
         yield Violation(
-            "foreign", "8", message.time, "a message about another customer's site", (site_id, *destination)
+            "foreign",
+            "8",
+            message.time,
+            "a message about another customer's site",
+            (site_id, *destination),
         )
     for review_id, events in world.events.items():
         words = {word for event in events for word in event.after.words}
-        if world.site_of(review_id) not in own | named and any(word in message.text for word in words):
+        if world.site_of(review_id) not in own | named and any(
+            word in message.text for word in words
+        ):
             what = "a message with another customer's words"
             yield Violation("foreign", "8", message.time, what, (review_id, *destination))
 
@@ -111,7 +137,10 @@ def _slack_repeats(world: World) -> Iterator[Violation]:
         if destination is None:
             continue
         concerns = (*destination, *(item.review_id or item.kind for item in call.items))
-        key = (destination, tuple((item.kind, item.review_id, item.about, item.number) for item in call.items))
+        key = (
+            destination,
+            tuple((item.kind, item.review_id, item.about, item.number) for item in call.items),
+        )
         earlier = posts.setdefault(key, [])
         if call.says_repeat:
             yield from _repeat(world, destination, call, earlier, concerns)
@@ -119,21 +148,39 @@ def _slack_repeats(world: World) -> Iterator[Violation]:
 
 
 def _repeat(
-    world: World, destination: Destination, call: SlackCall, earlier: list[SlackCall], concerns: tuple[str, ...]
+    world: World,
+    destination: Destination,
+    call: SlackCall,
+    earlier: list[SlackCall],
+    concerns: tuple[str, ...],
 ) -> Iterator[Violation]:
-    retried = any(run.command in {"retry", "restore"} and run.start <= call.time for run in world.h.runs)
+    retried = any(
+        run.command in {"retry", "restore"} and run.start <= call.time for run in world.h.runs
+    )
     if not earlier:
         lost = world.faults_of(destination, call.time - DAY, call.time)
         if not lost and world.kills_between(call.time - DAY, call.time) == 0 and not retried:
-            yield Violation("repeat_unfounded", "2", call.time, "says that it may be a repeat, of nothing", concerns)
+            yield Violation(
+                "repeat_unfounded",
+                "2",
+                call.time,
+                "says that it may be a repeat, of nothing",
+                concerns,
+            )
         return
     first = earlier[-1]
     if first.says_repeat and not retried:
         yield Violation("repeated", "2", call.time, "posted more than once more", concerns)
     elif not _had_doubt(world, first, call.time):
-        yield Violation("repeated", "2", call.time, "repeats what alerter knew to be there", concerns)
-    elif call.time < first.time + LOOKS - MINUTE and not retried and not _is_blind(world, call.time):
-        yield Violation("repeat_early", "2", call.time, "repeated before ten minutes of looking", concerns)
+        yield Violation(
+            "repeated", "2", call.time, "repeats what alerter knew to be there", concerns
+        )
+    elif (
+        call.time < first.time + LOOKS - MINUTE and not retried and not _is_blind(world, call.time)
+    ):
+        yield Violation(
+            "repeat_early", "2", call.time, "repeated before ten minutes of looking", concerns
+        )
 
 
 def _is_blind(world: World, when: datetime) -> bool:
@@ -150,18 +197,32 @@ def _mail_copies(world: World) -> Iterator[Violation]:
     for mail in world.h.mails:
         for address in mail.taken_for:
             earlier = taken.setdefault((mail.message_id, address), [])
-            retried = any(earlier[-1].time <= when <= mail.time for when in retries) if earlier else False
+            retried = (
+                any(earlier[-1].time <= when <= mail.time for when in retries) if earlier else False
+            )
             concerns = (address, mail.message_id)
             if earlier and not retried:
                 if not _had_doubt(world, earlier[-1], mail.time):
-                    yield Violation("repeated", "2", mail.time, "a mail that was taken went out again", concerns)
+                    yield Violation(
+                        "repeated", "2", mail.time, "a mail that was taken went out again", concerns
+                    )
                 least = timedelta(seconds=4) if len(earlier) == 1 else timedelta(seconds=50)
                 stepped = any(world.faults(("clock_step",), earlier[-1].time, mail.time))
                 if mail.time - earlier[-1].time < least and not stepped:
-                    yield Violation("mail_hurried", "2", mail.time, "a mail in doubt went out again too soon", concerns)
+                    yield Violation(
+                        "mail_hurried",
+                        "2",
+                        mail.time,
+                        "a mail in doubt went out again too soon",
+                        concerns,
+                    )
             earlier.append(mail)
-            if len(earlier) == 1 + 3 * (1 + sum(earlier[0].time <= when <= mail.time for when in retries)):
-                yield Violation("mail_too_often", "2", mail.time, f"taken {len(earlier)} times", concerns)
+            if len(earlier) == 1 + 3 * (
+                1 + sum(earlier[0].time <= when <= mail.time for when in retries)
+            ):
+                yield Violation(
+                    "mail_too_often", "2", mail.time, f"taken {len(earlier)} times", concerns
+                )
 
 
 def _mail_tries(world: World) -> Iterator[Violation]:
@@ -177,7 +238,13 @@ def _mail_tries(world: World) -> Iterator[Violation]:
         retries = sum(run.command == "retry" and run.start >= min(times) for run in world.h.runs)
         if len(times) > 3 * (1 + retries):
             concerns = (address, message_id)
-            yield Violation("mail_too_often", "2", max(times), f"{len(times)} tries whose answer was lost", concerns)
+            yield Violation(
+                "mail_too_often",
+                "2",
+                max(times),
+                f"{len(times)} tries whose answer was lost",
+                concerns,
+            )
 
 
 def _mail_ids(world: World) -> Iterator[Violation]:
@@ -186,15 +253,25 @@ def _mail_ids(world: World) -> Iterator[Violation]:
     for attempt in world.h.attempts:
         if attempt.service == "smtp" and attempt.outcome == "dropped" and attempt.message_id:
             for item in attempt.items:
-                doubtful.setdefault((attempt.target, item.kind, item.review_id), (attempt.time, attempt.message_id))
+                doubtful.setdefault(
+                    (attempt.target, item.kind, item.review_id), (attempt.time, attempt.message_id)
+                )
     for mail in world.h.mails:
         for address in mail.taken_for:
             for item in mail.items:
-                when, message_id = doubtful.get((address, item.kind, item.review_id), (mail.time, mail.message_id))
-                same = message_id == mail.message_id or item.review_id is None or item.kind == "reminder"
+                when, message_id = doubtful.get(
+                    (address, item.kind, item.review_id), (mail.time, mail.message_id)
+                )
+                same = (
+                    message_id == mail.message_id
+                    or item.review_id is None
+                    or item.kind == "reminder"
+                )
                 if when < mail.time and not same and not world.is_forgotten(when, mail.time):
                     what = f"in doubt as {message_id}, and sent again under another Message-ID"
-                    yield Violation("other_message_id", "2", mail.time, what, (address, mail.message_id))
+                    yield Violation(
+                        "other_message_id", "2", mail.time, what, (address, mail.message_id)
+                    )
 
 
 def _every_address(world: World) -> Iterator[Violation]:
@@ -210,13 +287,23 @@ def _every_address(world: World) -> Iterator[Violation]:
     for (message_id, name), taken in took.items():
         when = first[message_id, name]
         configs = world.configs_between(when - INFLIGHT, min(when + HOUR, world.h.end))
-        everybody = [set(receiver.emails) for config in configs if (receiver := config.receiver(name))]
+        everybody = [
+            set(receiver.emails) for config in configs if (receiver := config.receiver(name))
+        ]
         wanted = set.intersection(*everybody) if everybody else set()
-        if when + INFLIGHT > world.h.end or not world.is_calm(Destination(name, "email"), when, when + INFLIGHT):
+        if when + INFLIGHT > world.h.end or not world.is_calm(
+            Destination(name, "email"), when, when + INFLIGHT
+        ):
             continue
         refused = {fault.address for fault in world.faults(ADDRESS, when - MINUTE, when + INFLIGHT)}
         for address in sorted(wanted - taken - refused):
-            yield Violation("address_left_out", "1", when, "an address did not get the mail", (address, message_id))
+            yield Violation(
+                "address_left_out",
+                "1",
+                when,
+                "an address did not get the mail",
+                (address, message_id),
+            )
 
 
 # ---------------------------------------------------------------- promise 5
@@ -234,14 +321,21 @@ def _pace(world: World) -> Iterator[Violation]:
         if before is None or call.time - before >= SECOND - TOLERANCE:
             continue
         if not any(before <= start <= call.time for start in starts):
-            yield Violation("pace", "5", call.time, f"{call.time - before} after the last", (call.channel,))
+            yield Violation(
+                "pace", "5", call.time, f"{call.time - before} after the last", (call.channel,)
+            )
 
 
 def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
     """More than `burst` deliveries due at once leave as digests; one message may probe."""
     runs = {run.run_id: run for run in world.h.runs}
     for destination in world.destinations:
-        slots = [slot for verdict in verdicts for slot in verdict.slots[destination] if _is_bulk(slot, runs)]
+        slots = [
+            slot
+            for verdict in verdicts
+            for slot in verdict.slots[destination]
+            if _is_bulk(slot, runs)
+        ]
         over: list[datetime] = []
         for slot in slots:
             one = slot.used
@@ -256,16 +350,28 @@ def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
                 over.append(one.time)
         over.sort()
         for before, when in itertools.pairwise(over):
-            refused = world.faults(("slack_message_refused", "smtp_message_refused"), when - DAY, when)
+            refused = world.faults(
+                ("slack_message_refused", "smtp_message_refused"), when - DAY, when
+            )
             if when - before < MINUTE and not list(refused):
-                yield Violation("flood", "5", when, "single messages while more than `burst` wait", tuple(destination))
+                yield Violation(
+                    "flood",
+                    "5",
+                    when,
+                    "single messages while more than `burst` wait",
+                    tuple(destination),
+                )
                 break
 
 
 def _behind_backfill(world: World, slot: Slot) -> Iterator[Violation]:
     """Behind `--deliver each` nothing new waits."""
     one = slot.used
-    if one is None or slot.transition.backfill is not None or one.item.kind not in {"new", "lowered"}:
+    if (
+        one is None
+        or slot.transition.backfill is not None
+        or one.item.kind not in {"new", "lowered"}
+    ):
         return
     runs = [run for run in world.h.runs if run.command == "backfill" and run.deliver == "each"]
     if not runs or not world.is_calm(one.destination, slot.transition.time, one.time):
@@ -279,12 +385,17 @@ def _behind_backfill(world: World, slot: Slot) -> Iterator[Violation]:
     before = {
         (other.message.time, other.item.review_id)
         for other in world.received
-        if other.destination == one.destination and other.item.kind == "new" and other.item.review_id in old
-        if slot.transition.time + 5 * SECOND < other.time < one.time - 5 * SECOND and len(other.message.items) == 1
+        if other.destination == one.destination
+        and other.item.kind == "new"
+        and other.item.review_id in old
+        if slot.transition.time + 5 * SECOND < other.time < one.time - 5 * SECOND
+        and len(other.message.items) == 1
     }
     if len(before) > MOST_BEFORE:
         what = f"waited for {len(before)} messages of a backfill"
-        yield Violation("behind_backfill", "5", one.time, what, (str(one.item.review_id), *one.destination))
+        yield Violation(
+            "behind_backfill", "5", one.time, what, (str(one.item.review_id), *one.destination)
+        )
 
 
 def _is_bulk(slot: Slot, runs: dict[str, Run]) -> bool:
@@ -299,8 +410,16 @@ def _is_bulk(slot: Slot, runs: dict[str, Run]) -> bool:
 
 def _calls(world: World) -> list[tuple[datetime, str, str]]:
     """Return every call as (time, service and method, target)."""
-    found = [(call.time, f"slack {METHODS[call.verb]}", call.channel) for call in world.h.slack if not call.test]
-    found += [(a.time, f"{a.service} {a.method or ''}", a.target) for a in world.h.attempts if a.by == "daemon"]
+    found = [
+        (call.time, f"slack {METHODS[call.verb]}", call.channel)
+        for call in world.h.slack
+        if not call.test
+    ]
+    found += [
+        (a.time, f"{a.service} {a.method or ''}", a.target)
+        for a in world.h.attempts
+        if a.by == "daemon"
+    ]
     found += [(read.time, "wix ", read.site_id) for read in world.h.reads if read.by == "daemon"]
     return sorted(found)
 
@@ -316,7 +435,9 @@ def _throttled(world: World) -> Iterator[Violation]:
             continue
         name = f"{attempt.service} {attempt.method or ''}"
         for when, service, target in calls:
-            wix = attempt.service == "wix" and service.startswith("wix") and target == attempt.target
+            wix = (
+                attempt.service == "wix" and service.startswith("wix") and target == attempt.target
+            )
             same = wix or (attempt.service != "wix" and service == name)
             if same and attempt.time + 5 * SECOND < when < until - 2 * SECOND:
                 what = f"called {when - attempt.time} after a Retry-After of {attempt.retry_after}"
@@ -327,10 +448,18 @@ def _throttled(world: World) -> Iterator[Violation]:
 def _probes(world: World) -> Iterator[Violation]:
     """What is parked is tried with one message once an hour, at start, at reload, by `check` and by `retry`."""
     last: dict[str, Attempt] = {}
-    chances = [span.start for span in world.h.daemon] + [version.time for version in world.h.configs]
-    chances += [run.start for run in world.h.runs if run.command in {"check", "retry", "test", "restore"}]
+    chances = [span.start for span in world.h.daemon] + [
+        version.time for version in world.h.configs
+    ]
+    chances += [
+        run.start for run in world.h.runs if run.command in {"check", "retry", "test", "restore"}
+    ]
     for attempt in world.h.attempts:
-        if attempt.outcome not in PARKS or attempt.method in {"chat.update", "chat.delete"} or attempt.by != "daemon":
+        if (
+            attempt.outcome not in PARKS
+            or attempt.method in {"chat.update", "chat.delete"}
+            or attempt.by != "daemon"
+        ):
             continue
         before = last.get(attempt.target)
         last[attempt.target] = attempt
@@ -341,7 +470,9 @@ def _probes(world: World) -> Iterator[Violation]:
             continue
         if not any(world.faults(("clock_step",), before.time, attempt.time)):
             what = f"tried {attempt.time - before.time} after it was parked"
-            yield Violation("parked_tried", "6", attempt.time, what, (attempt.target, attempt.outcome))
+            yield Violation(
+                "parked_tried", "6", attempt.time, what, (attempt.target, attempt.outcome)
+            )
 
 
 def _strays(world: World) -> Iterator[Violation]:
@@ -351,14 +482,27 @@ def _strays(world: World) -> Iterator[Violation]:
             continue
         quiet = all(item.kind == "closed" for item in call.items)
         latest = call.time + SETTLE
-        gone = any(c.verb == "delete" and c.ts == call.ts and c.channel == call.channel for c in world.h.slack)
+        gone = any(
+            c.verb == "delete" and c.ts == call.ts and c.channel == call.channel
+            for c in world.h.slack
+        )
         destination = world.destination_of(call)
         if not quiet or gone or destination is None or latest > world.h.end:
             continue
         config = world.config_at(call.time)
         receiver = config.receiver(destination.receiver) if config else None
-        if receiver is not None and not receiver.closings and world.is_calm(destination, call.time, latest):
-            yield Violation("stray", "triage", call.time, "a quiet closing stands in the channel", tuple(destination))
+        if (
+            receiver is not None
+            and not receiver.closings
+            and world.is_calm(destination, call.time, latest)
+        ):
+            yield Violation(
+                "stray",
+                "triage",
+                call.time,
+                "a quiet closing stands in the channel",
+                tuple(destination),
+            )
 
 
 def _summaries(world: World) -> Iterator[Violation]:
@@ -373,13 +517,19 @@ def _summaries(world: World) -> Iterator[Violation]:
         ]  # fmt: skip
         for number, when in enumerate(due):
             until = min(due[number + 1] if number + 1 < len(due) else world.h.end, when + DAY)
-            in_config = all(c.receiver(destination.receiver) for c in world.configs_between(when, until))
+            in_config = all(
+                c.receiver(destination.receiver) for c in world.configs_between(when, until)
+            )
             opening = next(world.openings(destination, when + MINUTE, until), None)
             if opening is None or not in_config or world.may_have_failed("", destination, when):
                 continue
             if not any(when - MINUTE <= time <= opening + world.late + INFLIGHT for time in came):
                 yield Violation("summary_missing", "1", when, "no summary", tuple(destination))
         for number, time in enumerate(came):
-            stepped = any(world.faults(("clock_step",), time - DAY, time)) or world.has_restored(time)
+            stepped = any(world.faults(("clock_step",), time - DAY, time)) or world.has_restored(
+                time
+            )
             if not stepped and number + 1 > sum(when <= time + MINUTE for when in due):
-                yield Violation("summary_not_due", "2", time, "one summary too many", tuple(destination))
+                yield Violation(
+                    "summary_not_due", "2", time, "one summary too many", tuple(destination)
+                )

@@ -61,11 +61,16 @@ def verdicts(world: World, triage: Triage) -> list[Verdict]:
 
 
 def _judge_path(world: World, review_id: str, path: Path) -> Verdict:
-    slots = {destination: slots_of(world, review_id, path, destination) for destination in world.destinations}
+    slots = {
+        destination: slots_of(world, review_id, path, destination)
+        for destination in world.destinations
+    }
     return Verdict(review_id, path, slots, list(_violations(world, review_id, path, slots)))
 
 
-def _violations(world: World, review_id: str, path: Path, slots: dict[Destination, list[Slot]]) -> Iterator[Violation]:
+def _violations(
+    world: World, review_id: str, path: Path, slots: dict[Destination, list[Slot]]
+) -> Iterator[Violation]:
     for destination, own in slots.items():
         received = world.by_review.get((review_id, destination), [])
         yield from _match(world, review_id, path, destination, own, received)
@@ -74,7 +79,11 @@ def _violations(world: World, review_id: str, path: Path, slots: dict[Destinatio
         yield from judge_reminders(world, review_id, path, destination)
     yield from _heirs(world, review_id, slots)
     posts = {
-        destination: [slot.used.message for slot in own if slot.used and slot.used.item.kind in {"new", "lowered"}]
+        destination: [
+            slot.used.message
+            for slot in own
+            if slot.used and slot.used.item.kind in {"new", "lowered"}
+        ]
         for destination, own in slots.items()
     }
     yield from judge_followed(world, review_id, path, posts)
@@ -87,7 +96,10 @@ def slots_of(world: World, review_id: str, path: Path, destination: Destination)
     """Return what one destination is to receive of a review."""
     slots: list[Slot] = []
     for index, transition in enumerate(path.transitions):
-        until = next((later.time for later in path.transitions[index + 1 :] if later.change == "closed"), None)
+        until = next(
+            (later.time for later in path.transitions[index + 1 :] if later.change == "closed"),
+            None,
+        )
         state = world.version(review_id, transition.state)
         if state is None:
             continue
@@ -106,10 +118,17 @@ def _slot(
     state: Review,
 ) -> Slot | None:
     if transition.change == "closed":
-        return Slot(frozenset({"closed"}), transition, None, _closing(world, review_id, destination, transition))
+        return Slot(
+            frozenset({"closed"}),
+            transition,
+            None,
+            _closing(world, review_id, destination, transition),
+        )
     tri = _routed(world, destination, transition, until, state)
     if transition.change == "opened":
-        kinds: frozenset[AlertKind] = frozenset({"new", "lowered"} if transition.or_lowered else {"new"})
+        kinds: frozenset[AlertKind] = frozenset(
+            {"new", "lowered"} if transition.or_lowered else {"new"}
+        )
         return Slot(kinds, transition, until, tri)
     if transition.change == "lowered":
         return Slot(frozenset({"lowered"}), transition, until, tri)
@@ -118,7 +137,9 @@ def _slot(
         if sent == "not":
             return Slot(frozenset({"new"}), transition, until, tri)
         if sent == "may":
-            return Slot(frozenset({"new", "reminder"}), transition, until, "may" if tri == "must" else tri)
+            return Slot(
+                frozenset({"new", "reminder"}), transition, until, "may" if tri == "must" else tri
+            )
         asks = tri if destination.medium == "email" else "may"
         return Slot(frozenset({"reminder"}), transition, until, asks)
     return None
@@ -126,17 +147,27 @@ def _slot(
 
 def was_sent(world: World, review_id: str, destination: Destination, when: datetime) -> Tri:
     """Return whether a destination had received an alert of a review by a time."""
-    times = [one.time for one in world.by_review.get((review_id, destination), []) if one.item.kind in TRIAGED]
+    times = [
+        one.time
+        for one in world.by_review.get((review_id, destination), [])
+        if one.item.kind in TRIAGED
+    ]
     if any(time < when - INFLIGHT for time in times):
         return "must"
     return "may" if any(time <= when + INFLIGHT for time in times) else "not"
 
 
 def _routed(
-    world: World, destination: Destination, transition: Transition, until: datetime | None, state: Review
+    world: World,
+    destination: Destination,
+    transition: Transition,
+    until: datetime | None,
+    state: Review,
 ) -> Tri:
     tri = world.route(transition.time, destination, state)
-    later = world.config_times(transition.time, _sent_by(world, destination, transition.time, until, state))
+    later = world.config_times(
+        transition.time, _sent_by(world, destination, transition.time, until, state)
+    )
     for when in later:
         before, config = world.config_at(when - timedelta(microseconds=1)), world.config_at(when)
         if config is None or before is None:
@@ -182,14 +213,23 @@ def _closing(world: World, review_id: str, destination: Destination, transition:
 
 
 def _match(
-    world: World, review_id: str, path: Path, destination: Destination, slots: list[Slot], received: list[Received]
+    world: World,
+    review_id: str,
+    path: Path,
+    destination: Destination,
+    slots: list[Slot],
+    received: list[Received],
 ) -> Iterator[Violation]:
     for one in received:
         kind = one.item.kind
         if one.copy or kind not in {"new", "lowered", "closed", "reminder"}:
             continue
         open_slots = [slot for slot in slots if _takes(world, slot, one)]
-        fitting = [slot for slot in open_slots if slot.used is None and _has_details(world, review_id, slot, one)]
+        fitting = [
+            slot
+            for slot in open_slots
+            if slot.used is None and _has_details(world, review_id, slot, one)
+        ]
         if fitting:
             fitting[0].used = one
             yield from _how(world, review_id, destination, fitting[0], one)
@@ -198,12 +238,19 @@ def _match(
 
 
 def _takes(world: World, slot: Slot, one: Received) -> bool:
-    if one.item.kind not in slot.kinds or slot.tri == "not" or one.time < slot.transition.time - SECONDS:
+    if (
+        one.item.kind not in slot.kinds
+        or slot.tri == "not"
+        or one.time < slot.transition.time - SECONDS
+    ):
         return False
     if slot.until is None or one.time <= slot.until + INFLIGHT:
         return True
     # In doubt when it was closed: it may be repeated still.
-    return bool(world.faults_of(one.destination, slot.transition.time, slot.until)) and one.message.says_repeat
+    return (
+        bool(world.faults_of(one.destination, slot.transition.time, slot.until))
+        and one.message.says_repeat
+    )
 
 
 def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> bool:
@@ -220,7 +267,9 @@ def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> boo
     return item.after is None or item.after in ratings
 
 
-def _is_excused(world: World, review_id: str, destination: Destination, slots: list[Slot], one: Received) -> bool:
+def _is_excused(
+    world: World, review_id: str, destination: Destination, slots: list[Slot], one: Received
+) -> bool:
     """Return whether a restore or `forget` may have made alerter forget that it was sent, or it is judged elsewhere."""
     config = world.config_at(one.time)
     receiver = config.receiver(destination.receiver) if config else None
@@ -231,45 +280,91 @@ def _is_excused(world: World, review_id: str, destination: Destination, slots: l
 
 
 def _unexpected(
-    world: World, review_id: str, path: Path, destination: Destination, slots: list[Slot], one: Received
+    world: World,
+    review_id: str,
+    path: Path,
+    destination: Destination,
+    slots: list[Slot],
+    one: Received,
 ) -> Violation:
     kind = one.item.kind
     concerns = (review_id, *destination, kind)
     same = [slot for slot in slots if kind in slot.kinds]
     if any(slot.used is None and _takes(world, slot, one) for slot in same):
         return Violation(
-            "wrong_details", "triage", one.time, f"{kind} does not say what happened: {one.item}", concerns
+            "wrong_details",
+            "triage",
+            one.time,
+            f"{kind} does not say what happened: {one.item}",
+            concerns,
         )
     if any(slot.used is not None for slot in same):
         return Violation(
-            "repeated", "2", one.time, f"{kind} once more, without saying that it may be a repeat", concerns
+            "repeated",
+            "2",
+            one.time,
+            f"{kind} once more, without saying that it may be a repeat",
+            concerns,
         )
     if kind == "new" and not path.transitions and path.known.status == "baseline":
         return Violation("past", "3", one.time, "the past was alerted", concerns)
     if kind == "closed":
-        return Violation("closed_to_none", "triage", one.time, "closed, to one that is to receive no closing", concerns)
+        return Violation(
+            "closed_to_none",
+            "triage",
+            one.time,
+            "closed, to one that is to receive no closing",
+            concerns,
+        )
     if any(slot.until is not None and one.time > slot.until for slot in same):
-        return Violation("after_closing", "triage", one.time, f"{kind} left after the review was closed", concerns)
+        return Violation(
+            "after_closing",
+            "triage",
+            one.time,
+            f"{kind} left after the review was closed",
+            concerns,
+        )
     return Violation("not_due", "triage", one.time, f"{kind} was not due", concerns)
 
 
-def _how(world: World, review_id: str, destination: Destination, slot: Slot, one: Received) -> Iterator[Violation]:
+def _how(
+    world: World, review_id: str, destination: Destination, slot: Slot, one: Received
+) -> Iterator[Violation]:
     """Judge when and how a rightful notification came."""
     concerns = (review_id, *destination, one.item.kind)
     transition = slot.transition
     due = _due(world, review_id, destination, slot, one.time)
     opening = next(world.openings(destination, due, one.time, review_id), None)
     is_late = opening is not None and one.time > opening + world.late + INFLIGHT
-    if slot.tri == "must" and opening is not None and is_late and not _was_retried(world, slot, one):
+    if (
+        slot.tri == "must"
+        and opening is not None
+        and is_late
+        and not _was_retried(world, slot, one)
+    ):
         what = f"due at {due:%m-%d %H:%M}, and nothing was in its way from {opening:%m-%d %H:%M} on"
         yield Violation("late", "6", one.time, what, concerns)
     if one.item.kind != "closed" and not _may_be_sent(world, review_id, slot, one):
-        yield Violation("not_due", "triage", one.time, f"{one.item.kind} does not fit its receiver any more", concerns)
+        yield Violation(
+            "not_due",
+            "triage",
+            one.time,
+            f"{one.item.kind} does not fit its receiver any more",
+            concerns,
+        )
     if one.item.kind == "new" and len(one.message.items) == 1:
         if transition.older is True and not one.item.says_older:
-            yield Violation("older_unsaid", "triage", one.time, "does not say that the review is older", concerns)
+            yield Violation(
+                "older_unsaid",
+                "triage",
+                one.time,
+                "does not say that the review is older",
+                concerns,
+            )
         if transition.older is False and one.item.says_older:
-            yield Violation("older_unsaid", "triage", one.time, "says older of a review that is not", concerns)
+            yield Violation(
+                "older_unsaid", "triage", one.time, "says older of a review that is not", concerns
+            )
     if _is_in_quiet(world, review_id, slot, one):
         yield Violation("quiet", "triage", one.time, "came in the quiet hours", concerns)
 
@@ -286,21 +381,35 @@ def _is_in_quiet(world: World, review_id: str, slot: Slot, one: Received) -> boo
         if receiver is None:
             return False
         span = quiet_span(receiver, one.time)
-        urgent = receiver.urgent_max_rating is not None and min(ratings) <= receiver.urgent_max_rating
-        if span is None or urgent or not (span[0] + INFLIGHT <= start and one.time < span[1] - INFLIGHT):
+        urgent = (
+            receiver.urgent_max_rating is not None and min(ratings) <= receiver.urgent_max_rating
+        )
+        if (
+            span is None
+            or urgent
+            or not (span[0] + INFLIGHT <= start and one.time < span[1] - INFLIGHT)
+        ):
             return False
     return True
 
 
 def _may_be_sent(world: World, review_id: str, slot: Slot, one: Received) -> bool:
     """Return whether a receiver may still get this, by the configs in force when it came."""
-    states = [event.after for event in world.events[review_id] if event.after.version >= slot.transition.state]
+    states = [
+        event.after
+        for event in world.events[review_id]
+        if event.after.version >= slot.transition.state
+    ]
     configs = world.configs_between(one.time - INFLIGHT, one.time)
     escalates = any(config.escalate_to == one.destination.receiver for config in configs)
-    return escalates or any(world.fits(config, one.destination, state) for config in configs for state in states)
+    return escalates or any(
+        world.fits(config, one.destination, state) for config in configs for state in states
+    )
 
 
-def _due(world: World, review_id: str, destination: Destination, slot: Slot, until: datetime) -> datetime:
+def _due(
+    world: World, review_id: str, destination: Destination, slot: Slot, until: datetime
+) -> datetime:
     state = world.version(review_id, slot.transition.state)
     rating = state.rating if state else 1
     return world.released_at(destination, rating, slot.transition.time, until)
@@ -317,9 +426,15 @@ def _was_retried(world: World, slot: Slot, one: Received) -> bool:
 # ---------------------------------------------------------------- what did not come
 
 
-def _missing(world: World, review_id: str, destination: Destination, slots: list[Slot]) -> Iterator[Violation]:
+def _missing(
+    world: World, review_id: str, destination: Destination, slots: list[Slot]
+) -> Iterator[Violation]:
     for slot in slots:
-        if slot.used is not None or slot.tri != "must" or not _is_certain(world, review_id, destination, slot):
+        if (
+            slot.used is not None
+            or slot.tri != "must"
+            or not _is_certain(world, review_id, destination, slot)
+        ):
             continue
         kinds = "/".join(sorted(slot.kinds))
         when = slot.transition.time
@@ -335,14 +450,18 @@ def _is_certain(world: World, review_id: str, destination: Destination, slot: Sl
     opening = next(world.openings(destination, due, slot.until or end, review_id), None)
     if opening is None or not world.may_have_failed(review_id, destination, start):
         return opening is not None
-    return opening + SETTLE <= (slot.until or end) and not _said_to_have_failed(world, destination, start)
+    return opening + SETTLE <= (slot.until or end) and not _said_to_have_failed(
+        world, destination, start
+    )
 
 
 def _said_to_have_failed(world: World, destination: Destination, start: datetime) -> bool:
     """Return whether people or `status` learned that something did not reach a receiver for good."""
     name = destination.receiver
     told = any(
-        one.item.kind == "trouble" and one.time >= start and not (one.item.about or "").startswith("site:")
+        one.item.kind == "trouble"
+        and one.time >= start
+        and not (one.item.about or "").startswith("site:")
         for one in world.received
     )
     shown = any(
@@ -355,7 +474,9 @@ def _said_to_have_failed(world: World, destination: Destination, start: datetime
     return told or shown
 
 
-def _order(world: World, review_id: str, destination: Destination, slots: list[Slot]) -> Iterator[Violation]:
+def _order(
+    world: World, review_id: str, destination: Destination, slots: list[Slot]
+) -> Iterator[Violation]:
     """What one review goes through is received in the order in which it happened."""
     used = [slot for slot in slots if slot.used is not None]
     for earlier, later in itertools.pairwise(used):
@@ -364,15 +485,23 @@ def _order(world: World, review_id: str, destination: Destination, slots: list[S
         retried = any(run.command in {"retry", "restore"} for run in world.h.runs)
         if later.used.time < earlier.used.time and not retried:
             what = f"{later.used.item.kind} came before {earlier.used.item.kind}"
-            yield Violation("out_of_order", "triage", later.used.time, what, (review_id, *destination))
+            yield Violation(
+                "out_of_order", "triage", later.used.time, what, (review_id, *destination)
+            )
 
 
-def _heirs(world: World, review_id: str, slots: dict[Destination, list[Slot]]) -> Iterator[Violation]:
+def _heirs(
+    world: World, review_id: str, slots: dict[Destination, list[Slot]]
+) -> Iterator[Violation]:
     """What is cancelled because its receiver is gone goes to receivers that are new in this config and fit."""
     for destination, own in slots.items():
         for slot in own:
             start = slot.transition.time
-            if slot.used is not None or slot.until is not None or slot.transition.change == "closed":
+            if (
+                slot.used is not None
+                or slot.until is not None
+                or slot.transition.change == "closed"
+            ):
                 continue
             state = world.version(review_id, slot.transition.state)
             if state is None or world.route(start, destination, state) != "must":
@@ -380,17 +509,34 @@ def _heirs(world: World, review_id: str, slots: dict[Destination, list[Slot]]) -
             last = min(_sent_by(world, destination, start, None, state), world.h.end - SETTLE)
             for when in world.config_times(start + INFLIGHT, last):
                 before, config = world.config_at(when - INFLIGHT), world.config_at(when)
-                if before is None or config is None or config.receiver(destination.receiver) is not None:
+                if (
+                    before is None
+                    or config is None
+                    or config.receiver(destination.receiver) is not None
+                ):
                     continue
                 if before.receiver(destination.receiver) is None:
                     break
                 for heir in slots:
-                    is_new = before.receiver(heir.receiver) is None and world.fits(config, heir, state)
+                    is_new = before.receiver(heir.receiver) is None and world.fits(
+                        config, heir, state
+                    )
                     came = world.by_review.get((review_id, heir), [])
-                    kept = all(world.fits(c, heir, state) for c in world.configs_between(when, world.h.end))
+                    kept = all(
+                        world.fits(c, heir, state) for c in world.configs_between(when, world.h.end)
+                    )
                     calm = world.is_calm(heir, world.h.end - SETTLE, world.h.end, review_id)
                     tried = world.may_have_failed(review_id, destination, start)
-                    if is_new and kept and calm and not came and not tried and not world.is_forgotten(start):
-                        message = f"what {destination.receiver} did not receive before it was removed"
+                    if (
+                        is_new
+                        and kept
+                        and calm
+                        and not came
+                        and not tried
+                        and not world.is_forgotten(start)
+                    ):
+                        message = (
+                            f"what {destination.receiver} did not receive before it was removed"
+                        )
                         yield Violation("rerouted_lost", "1", when, message, (review_id, *heir))
                 break

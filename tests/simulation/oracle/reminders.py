@@ -24,7 +24,9 @@ class Period(NamedTuple):
     last_state: int
 
 
-def judge_reminders(world: World, review_id: str, path: Path, destination: Destination) -> Iterator[Violation]:
+def judge_reminders(
+    world: World, review_id: str, path: Path, destination: Destination
+) -> Iterator[Violation]:
     """Judge the reminders that one destination received of a review."""
     came = world.by_review.get((review_id, destination), [])
     reminders = [one for one in came if one.item.kind == "reminder" and not one.copy]
@@ -40,7 +42,11 @@ def judge_reminders(world: World, review_id: str, path: Path, destination: Desti
         if not any(world.is_forgotten(period.start, one.time) for period in periods):
             concerns = (review_id, *destination)
             yield Violation(
-                "reminder_after_closing", "triage", one.time, "reminder of a review that is not open", concerns
+                "reminder_after_closing",
+                "triage",
+                one.time,
+                "reminder of a review that is not open",
+                concerns,
             )
 
 
@@ -56,7 +62,15 @@ def _periods(path: Path) -> list[Period]:
             found[-1] = found[-1]._replace(last_state=transition.state)
         else:
             backfill = transition.backfill is not None
-            found.append(Period(transition.time, None, transition.change == "reopened", backfill, transition.state))
+            found.append(
+                Period(
+                    transition.time,
+                    None,
+                    transition.change == "reopened",
+                    backfill,
+                    transition.state,
+                )
+            )
             is_open = True
     return found
 
@@ -65,18 +79,28 @@ def _is_within(period: Period, when: datetime) -> bool:
     return period.start - SECONDS <= when and (period.end is None or when <= period.end + INFLIGHT)
 
 
-def _bases(world: World, review_id: str, destination: Destination, period: Period) -> list[datetime]:
+def _bases(
+    world: World, review_id: str, destination: Destination, period: Period
+) -> list[datetime]:
     """Return when the spans may have begun to count: a notification received, or the reopening."""
     came = world.by_review.get((review_id, destination), [])
-    first = [one.time for one in came if one.item.kind in {"new", "lowered"} and _is_within(period, one.time)]
+    first = [
+        one.time
+        for one in came
+        if one.item.kind in {"new", "lowered"} and _is_within(period, one.time)
+    ]
     return [period.start, *first] if period.reopened else first
 
 
 def _escalates_to(world: World, destination: Destination, start: datetime, end: datetime) -> bool:
-    return any(config.escalate_to == destination.receiver for config in world.configs_between(start, end))
+    return any(
+        config.escalate_to == destination.receiver for config in world.configs_between(start, end)
+    )
 
 
-def _spans(world: World, destination: Destination, start: datetime, end: datetime) -> set[timedelta]:
+def _spans(
+    world: World, destination: Destination, start: datetime, end: datetime
+) -> set[timedelta]:
     found: set[timedelta] = set()
     for config in world.configs_between(start - INFLIGHT, end):
         found |= set(config.reminders_after)
@@ -91,21 +115,27 @@ def _each(
     """Judge each reminder that came: not of a backfill, not early, not too many."""
     concerns = (review_id, *destination)
     bases = _bases(world, review_id, destination, period)
-    held = any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs)
+    held = any(
+        run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs
+    )
     asked = int(_asks_at_once(world, review_id, destination, period, own))
     extra = asked + (2 if held else 0)
     for number, one in enumerate(own):
         if world.is_forgotten(period.start, one.time):
             return
         if period.backfill:
-            yield Violation("backfill_reminded", "3", one.time, "a backfill never reminds of the past", concerns)
+            yield Violation(
+                "backfill_reminded", "3", one.time, "a backfill never reminds of the past", concerns
+            )
             continue
         spans = _spans(world, destination, period.start, one.time)
         escalated = _escalates_to(world, destination, period.start, one.time)
         first = _first_anywhere(world, review_id, period) if escalated else min(bases, default=None)
         stepped = bool(list(world.faults(WITHIN, period.start, one.time))) or held
         if first is None or (first > one.time and not period.reopened):
-            yield Violation("reminder_early", "triage", one.time, "reminder of what it never received", concerns)
+            yield Violation(
+                "reminder_early", "triage", one.time, "reminder of what it never received", concerns
+            )
         elif not stepped and not (asked and number == 0):
             due = sorted(first + span for span in spans)
             past = [when for when in due if when <= one.time + MINUTE]
@@ -113,10 +143,18 @@ def _each(
                 what = f"reminder {number + 1}, when {len(past)} of {len(due)} spans had passed"
                 yield Violation("reminder_early", "triage", one.time, what, concerns)
         if number + 1 > len(spans) + extra:
-            yield Violation("reminder_too_many", "triage", one.time, f"{number + 1} for {len(spans)} spans", concerns)
+            yield Violation(
+                "reminder_too_many",
+                "triage",
+                one.time,
+                f"{number + 1} for {len(spans)} spans",
+                concerns,
+            )
 
 
-def _asks_at_once(world: World, review_id: str, destination: Destination, period: Period, own: list[Received]) -> bool:
+def _asks_at_once(
+    world: World, review_id: str, destination: Destination, period: Period, own: list[Received]
+) -> bool:
     """Return whether one reminder is for the reopening itself: one by mail, on Slack at once if at all."""
     if not period.reopened or destination.medium == "email" or not own:
         return period.reopened
@@ -130,7 +168,12 @@ def _first_anywhere(world: World, review_id: str, period: Period) -> datetime | 
 
 
 def _due(
-    world: World, review_id: str, destination: Destination, period: Period, bases: list[datetime], own: list[Received]
+    world: World,
+    review_id: str,
+    destination: Destination,
+    period: Period,
+    bases: list[datetime],
+    own: list[Received],
 ) -> Iterator[Violation]:
     """Judge the reminders that did not come."""
     end = min(period.end or world.h.end, world.h.end)
@@ -140,7 +183,9 @@ def _due(
         return
     if list(world.faults(WITHIN, period.start, end)):
         return
-    if any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs):
+    if any(
+        run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs
+    ):
         return
     if not bases:
         return
@@ -158,16 +203,24 @@ def _due(
             continue
         if not _fits_until(world, review_id, destination, period, opening + world.late):
             continue
-        came = [one for one in own if min(bases) + span - MINUTE <= one.time <= opening + world.late + INFLIGHT]
+        came = [
+            one
+            for one in own
+            if min(bases) + span - MINUTE <= one.time <= opening + world.late + INFLIGHT
+        ]
         if not came and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
 
 
-def _fits_until(world: World, review_id: str, destination: Destination, period: Period, when: datetime) -> bool:
+def _fits_until(
+    world: World, review_id: str, destination: Destination, period: Period, when: datetime
+) -> bool:
     """Return whether a review stayed low-rated and fit for a destination, in all its states, by all configs."""
     states = [world.review_at(review_id, period.start)]
-    states += [event.after for event in world.events[review_id] if period.start < event.time <= when]
+    states += [
+        event.after for event in world.events[review_id] if period.start < event.time <= when
+    ]
     return all(
         state is not None
         and world.fits(config, destination, state)
@@ -186,14 +239,24 @@ def _escalated(
     configs = world.configs_between(period.start, end)
     state = world.version(review_id, period.last_state)
     bases = [time for one in world.destinations for time in _bases(world, review_id, one, period)]
-    if len(configs) != 1 or state is None or not bases or period.backfill or world.is_forgotten(period.start):
+    if (
+        len(configs) != 1
+        or state is None
+        or not bases
+        or period.backfill
+        or world.is_forgotten(period.start)
+    ):
         return
     config = configs[0]
     receiver = config.receiver(destination.receiver)
-    held = any(run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs)
+    held = any(
+        run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs
+    )
     if config.escalate_to != destination.receiver or receiver is None or held:
         return
-    if (receiver.sites and state.site_id not in receiver.sites) or list(world.faults(WITHIN, period.start, end)):
+    if (receiver.sites and state.site_id not in receiver.sites) or list(
+        world.faults(WITHIN, period.start, end)
+    ):
         return
     span = config.escalate_after or max(config.reminders_after, default=None)
     site = config.site(state.site_id)
@@ -204,4 +267,10 @@ def _escalated(
     came = [one for one in own if one.time >= min(bases) + span - MINUTE]
     inside = latest <= end and latest <= state.created + config.rescan_window
     if inside and not came and world.is_calm(destination, due - MINUTE, latest, review_id):
-        yield Violation("escalation_missing", "triage", due, f"not escalated {span} after", (review_id, *destination))
+        yield Violation(
+            "escalation_missing",
+            "triage",
+            due,
+            f"not escalated {span} after",
+            (review_id, *destination),
+        )

@@ -36,7 +36,10 @@ OWNER = Receiver("owner", emails=("owner@bakery.test",), sites=("bakery",), trou
 TEAM = Receiver("team", channel="C1", sites=("bakery",), closings=True, trouble=True)
 FLORA = Receiver("flora", emails=("flora@florist.test",), sites=("florist",), trouble=True)
 BOSS = replace(OWNER, name="boss", emails=("boss@bakery.test",))
-CONFIG = Config(sites=(Site("bakery", "Bakery", 2), Site("florist", "Florist", 2)), receivers=(OWNER, TEAM, FLORA))
+CONFIG = Config(
+    sites=(Site("bakery", "Bakery", 2), Site("florist", "Florist", 2)),
+    receivers=(OWNER, TEAM, FLORA),
+)
 
 
 def at(day: float, hour: float = 0, minute: float = 0, second: float = 0) -> datetime:
@@ -58,10 +61,14 @@ class Scene:
         self.parts: dict[str, list[Any]] = {name: [] for name in History.__dataclass_fields__}
 
     def history(self) -> History:
-        parts = {name: tuple(sorted(values, key=_when)) for name, values in self.parts.items() if values}
+        parts = {
+            name: tuple(sorted(values, key=_when)) for name, values in self.parts.items() if values
+        }
         events = sorted((event for own in self.reviews.values() for event in own), key=_when)
         reads = tuple(sorted(self.reads, key=_when))
-        history = History(START, self.end, tuple(self.configs), tuple(self.daemon), tuple(events), reads)
+        history = History(
+            START, self.end, tuple(self.configs), tuple(self.daemon), tuple(events), reads
+        )
         return history.with_(**parts)
 
     def rules(self) -> set[str]:
@@ -69,7 +76,9 @@ class Scene:
 
     # ---- what happens at Wix
 
-    def review(self, review_id: str, when: datetime, rating: int = 1, site: str = "bakery", **more: Any) -> Scene:
+    def review(
+        self, review_id: str, when: datetime, rating: int = 1, site: str = "bakery", **more: Any
+    ) -> Scene:
         words = (f"word-{review_id}-0",)
         created = more.pop("created", when)
         state = Review(review_id, site, rating, created, 0, words=words, text=words[0], **more)
@@ -80,15 +89,22 @@ class Scene:
         last = self.reviews[review_id][-1].after
         number = last.version + 1
         if change == "edited":
-            fields |= {"words": (f"word-{review_id}-{number}",), "text": f"word-{review_id}-{number}"}
+            fields |= {
+                "words": (f"word-{review_id}-{number}",),
+                "text": f"word-{review_id}-{number}",
+            }
         after = replace(last, version=number, revision=last.revision + 1, **fields)
         self.reviews[review_id].append(ReviewEvent(when, change, after))
         return self
 
-    def read(self, when: datetime, *shown: str, site: str = "bakery", by: str = "daemon", **more: Any) -> Scene:
+    def read(
+        self, when: datetime, *shown: str, site: str = "bakery", by: str = "daemon", **more: Any
+    ) -> Scene:
         versions = []
         for review_id in shown:
-            states = [event.after.version for event in self.reviews[review_id] if event.time <= when]
+            states = [
+                event.after.version for event in self.reviews[review_id] if event.time <= when
+            ]
             versions.append((review_id, states[-1]))
         self.reads.append(Read(when, site, by, private=True, shown=tuple(versions), **more))
         return self
@@ -114,17 +130,27 @@ class Scene:
 
     # ---- what people receive
 
-    def post(self, when: datetime, kind: AlertKind, *ids: str, channel: str = "C1", **more: Any) -> Scene:
+    def post(
+        self, when: datetime, kind: AlertKind, *ids: str, channel: str = "C1", **more: Any
+    ) -> Scene:
         items = self._items(kind, ids, more)
         text = more.pop("text", " ".join(self._words(when, one) for one in ids))
         ts = more.pop("ts", f"{when.timestamp():.6f}")
-        return self.add("slack", SlackCall(when, "post", channel, ts, items=items, text=text, **more))
+        return self.add(
+            "slack", SlackCall(when, "post", channel, ts, items=items, text=text, **more)
+        )
 
-    def update(self, when: datetime, post_time: datetime, text: str = "updated", **more: Any) -> Scene:
+    def update(
+        self, when: datetime, post_time: datetime, text: str = "updated", **more: Any
+    ) -> Scene:
         verb = more.pop("verb", "update")
-        return self.add("slack", SlackCall(when, verb, "C1", f"{post_time.timestamp():.6f}", text=text, **more))
+        return self.add(
+            "slack", SlackCall(when, verb, "C1", f"{post_time.timestamp():.6f}", text=text, **more)
+        )
 
-    def mail(self, when: datetime, kind: AlertKind, *ids: str, to: str = "owner@bakery.test", **more: Any) -> Scene:
+    def mail(
+        self, when: datetime, kind: AlertKind, *ids: str, to: str = "owner@bakery.test", **more: Any
+    ) -> Scene:
         items = self._items(kind, ids, more)
         message_id = more.pop("message_id", f"<{when.timestamp()}@test>")
         text = more.pop("text", " ".join(self._words(when, one) for one in ids))
@@ -134,8 +160,14 @@ class Scene:
         """Send a mail to the owner and a post to the team."""
         return self.mail(when, kind, *ids, **dict(more)).post(when, kind, *ids, **dict(more))
 
-    def _items(self, kind: AlertKind, ids: tuple[str, ...], more: dict[str, Any]) -> tuple[Item, ...]:
-        fields = {name: more.pop(name) for name in ("about", "before", "after", "reason", "says_older") if name in more}
+    def _items(
+        self, kind: AlertKind, ids: tuple[str, ...], more: dict[str, Any]
+    ) -> tuple[Item, ...]:
+        fields = {
+            name: more.pop(name)
+            for name in ("about", "before", "after", "reason", "says_older")
+            if name in more
+        }
         return tuple(Item(kind, one, **fields) for one in ids) or (Item(kind, **fields),)
 
     def _words(self, when: datetime, review_id: str) -> str:
@@ -149,6 +181,9 @@ def _when(value: Any) -> Any:
 def a_status(when: datetime, code: int = 0, **more: Any) -> Status:
     last = when - timedelta(minutes=3)
     opened = more.pop("open_reviews", 0)
-    sites = (SiteStatus("bakery", last, trouble=False, open_reviews=opened), SiteStatus("florist", last, False, 0))
+    sites = (
+        SiteStatus("bakery", last, trouble=False, open_reviews=opened),
+        SiteStatus("florist", last, False, 0),
+    )
     receivers = tuple(ReceiverStatus(one.name, 0, 0, 0) for one in CONFIG.receivers)
     return Status(when, code, more.pop("sites", sites), more.pop("receivers", receivers), **more)

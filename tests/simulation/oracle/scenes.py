@@ -25,14 +25,29 @@ from tests.simulation.history import (
     SummaryDue,
     Webhook,
 )
-from tests.simulation.oracle.scene import BOSS, CONFIG, FLORA, OWNER, START, TEAM, Scene, a_status, at
+from tests.simulation.oracle.scene import (
+    BOSS,
+    CONFIG,
+    FLORA,
+    OWNER,
+    START,
+    TEAM,
+    Scene,
+    a_status,
+    at,
+)
 
 # ---------------------------------------------------------------- scenes that are good
 
 
 def alerted(days: float = 4, config: Config = CONFIG) -> Scene:
     """A review of one star, read in time, and everybody notified."""
-    return Scene(days, config).review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=1)
+    return (
+        Scene(days, config)
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+        .notify(at(1, 0, 4, 1), "new", "r1", after=1)
+    )
 
 
 def answered() -> Scene:
@@ -41,7 +56,12 @@ def answered() -> Scene:
 
 
 def lowered() -> Scene:
-    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    scene = (
+        Scene()
+        .review("r1", at(1), rating=2)
+        .read(at(1, 0, 4), "r1")
+        .notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    )
     return scene.change("r1", at(2), "rating_changed", rating=1).read(at(2, 0, 4), "r1")
 
 
@@ -63,7 +83,10 @@ def reminded(**fields: Any) -> Scene:
 def escalated() -> Scene:
     boss = Receiver("boss", emails=BOSS.emails, escalation=True)
     config = replace(
-        CONFIG, receivers=(OWNER, TEAM, FLORA, boss), reminders_after=(timedelta(days=1),), escalate_to="boss"
+        CONFIG,
+        receivers=(OWNER, TEAM, FLORA, boss),
+        reminders_after=(timedelta(days=1),),
+        escalate_to="boss",
     )
     return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
 
@@ -82,7 +105,12 @@ def in_digests() -> Scene:
 
 
 def mail_in_doubt() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_dropped_after", at(1), at(1, 0, 10))
+    scene = (
+        Scene()
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+        .fault("smtp_dropped_after", at(1), at(1, 0, 10))
+    )
     scene.post(at(1, 0, 4, 1), "new", "r1")
     for second in (1, 6, 66):
         scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=second == 66)
@@ -90,7 +118,12 @@ def mail_in_doubt() -> Scene:
 
 
 def post_in_doubt() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_dropped_after", at(1), at(1, 0, 10))
+    scene = (
+        Scene()
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+        .fault("slack_dropped_after", at(1), at(1, 0, 10))
+    )
     scene.mail(at(1, 0, 4, 1), "new", "r1").post(at(1, 0, 4, 1), "new", "r1", answered=False)
     return scene.post(at(1, 0, 15), "new", "r1", says_repeat=True)
 
@@ -128,7 +161,10 @@ def slack_down() -> Scene:
     scene.mail(at(1, 0, 4, 1), "new", "r1")
     for minute in (4, 5, 7):
         items = (Item("new", "r1"),)
-        scene.add("attempts", Attempt(at(1, 0, minute, 1), "slack", "C1", "chat.postMessage", "503", items=items))
+        scene.add(
+            "attempts",
+            Attempt(at(1, 0, minute, 1), "slack", "C1", "chat.postMessage", "503", items=items),
+        )
     return scene.post(at(1, 5, 1), "new", "r1")
 
 
@@ -140,13 +176,17 @@ def slack_down_told() -> Scene:
 def erased() -> Scene:
     scene = alerted().change("r1", at(2), "deleted", deleted=True, words=(), text="")
     scene.read(at(2, 0, 4), absent=("r1",)).read(at(2, 2), absent=("r1",))
-    scene.post(at(2, 0, 4, 1), "closed", "r1", reason="gone", text="closed").update(at(2, 0, 4, 3), at(1, 0, 4, 1))
+    scene.post(at(2, 0, 4, 1), "closed", "r1", reason="gone", text="closed").update(
+        at(2, 0, 4, 3), at(1, 0, 4, 1)
+    )
     return scene.add("storage", Storage(at(3)))
 
 
 def quiet_night() -> Config:
     night = QuietHours(time(20), time(7), "UTC")
-    return replace(CONFIG, receivers=(replace(OWNER, quiet=(night,)), replace(TEAM, quiet=(night,)), FLORA))
+    return replace(
+        CONFIG, receivers=(replace(OWNER, quiet=(night,)), replace(TEAM, quiet=(night,)), FLORA)
+    )
 
 
 def at_night() -> Scene:
@@ -155,7 +195,11 @@ def at_night() -> Scene:
 
 def moved(after: Receiver = BOSS) -> Scene:
     """A mail server that is down; meanwhile the receiver is replaced by another."""
-    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA))).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene = (
+        Scene(config=replace(CONFIG, receivers=(OWNER, FLORA)))
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+    )
     scene.fault("smtp_down", at(1), at(1, 0, 20))
     return scene.reload(at(1, 0, 10), replace(CONFIG, receivers=(after, FLORA)))
 
@@ -169,13 +213,17 @@ def backfilled() -> Scene:
 def late_one() -> Scene:
     """A review that is approved days after it was written: older than the newest that was read."""
     scene = alerted().review("r2", at(1), moderation="IN_MODERATION", visible_from=at(2, 12))
-    scene.reviews["r3"] = [ReviewEvent(at(2, 6), "created", replace(_state("r3"), rating=5, created=at(2, 6)))]
+    scene.reviews["r3"] = [
+        ReviewEvent(at(2, 6), "created", replace(_state("r3"), rating=5, created=at(2, 6)))
+    ]
     scene.read(at(2, 6, 4), "r3").change("r2", at(2, 12), "approved", moderation="APPROVED")
     return scene.read(at(2, 13), "r2")
 
 
 def _state(review_id: str) -> Review:
-    return Review(review_id, "bakery", 1, START, 0, words=(f"word-{review_id}-0",), text=f"word-{review_id}-0")
+    return Review(
+        review_id, "bakery", 1, START, 0, words=(f"word-{review_id}-0",), text=f"word-{review_id}-0"
+    )
 
 
 def reopened() -> Scene:
@@ -196,8 +244,13 @@ def parked() -> Scene:
     for hour in (0, 1, 2):
         items = (Item("new", "r1"),)
         refused = "channel_not_found"
-        scene.add("attempts", Attempt(at(1, hour, 4, 1), "slack", "C1", "chat.postMessage", refused, items=items))
-    return scene.post(at(1, 3, 4), "new", "r1").mail(at(1, 3, 5), "recovered", about="receiver:team")
+        scene.add(
+            "attempts",
+            Attempt(at(1, hour, 4, 1), "slack", "C1", "chat.postMessage", refused, items=items),
+        )
+    return scene.post(at(1, 3, 4), "new", "r1").mail(
+        at(1, 3, 5), "recovered", about="receiver:team"
+    )
 
 
 def throttled(hours: float = 2.1) -> Scene:
@@ -206,15 +259,27 @@ def throttled(hours: float = 2.1) -> Scene:
     scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
     scene.fault("slack_throttled", at(1), at(1, 0, 30), method="chat.postMessage", retry_after=wait)
     said = Attempt(
-        at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "429", items=(Item("new", "r1"),), retry_after=wait
+        at(1, 0, 4, 1),
+        "slack",
+        "C1",
+        "chat.postMessage",
+        "429",
+        items=(Item("new", "r1"),),
+        retry_after=wait,
     )
     scene.add("attempts", said).mail(at(1, 0, 40), "trouble", about="receiver:team")
-    return scene.post(again, "new", "r1").mail(again + timedelta(minutes=1), "recovered", about="receiver:team")
+    return scene.post(again, "new", "r1").mail(
+        again + timedelta(minutes=1), "recovered", about="receiver:team"
+    )
 
 
 def in_the_thread(**more: Any) -> Scene:
     config = replace(CONFIG, receivers=(OWNER, replace(TEAM, closings=False), FLORA))
-    scene = alerted(config=config).change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+    scene = (
+        alerted(config=config)
+        .change("r1", at(2), "answered", reply="Sorry")
+        .read(at(2, 0, 4), "r1")
+    )
     thread = f"{at(1, 0, 4, 1).timestamp():.6f}"
     return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered", thread_ts=thread, **more)
 
@@ -252,15 +317,29 @@ def threshold(now: int) -> Scene:
 
 
 def threshold_lowered() -> Scene:
-    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    scene = (
+        Scene()
+        .review("r1", at(1), rating=2)
+        .read(at(1, 0, 4), "r1")
+        .notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    )
     sites = (replace(CONFIG.sites[0], threshold=1), CONFIG.sites[1])
-    return scene.reload(at(2), replace(CONFIG, sites=sites)).read(at(2, 0, 4), "r1").update(at(2, 0, 5), at(1, 0, 4, 1))
+    return (
+        scene.reload(at(2), replace(CONFIG, sites=sites))
+        .read(at(2, 0, 4), "r1")
+        .update(at(2, 0, 5), at(1, 0, 4, 1))
+    )
 
 
 def threshold_low_for_an_hour() -> Scene:
     """What is open is closed by the lower threshold, though nothing of it is read, and stays closed."""
     low = tuple(replace(site, threshold=1) for site in CONFIG.sites)
-    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1")
+    scene = (
+        Scene()
+        .review("r1", at(1), rating=2)
+        .read(at(1, 0, 4), "r1")
+        .notify(at(1, 0, 4, 1), "new", "r1")
+    )
     scene.reload(at(2), replace(CONFIG, sites=low)).reload(at(2, 1), CONFIG).read(at(2, 1, 4), "r1")
     return scene.add("statuses", a_status(at(3)))
 
@@ -271,16 +350,27 @@ def imported() -> Scene:
 
 def several_at_once() -> Scene:
     """Between two reads a review was lowered and answered: alerter sees the end of it."""
-    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=2)
-    scene.change("r1", at(2), "rating_changed", rating=1).change("r1", at(2, 0, 1), "answered", reply="Sorry")
+    scene = (
+        Scene()
+        .review("r1", at(1), rating=2)
+        .read(at(1, 0, 4), "r1")
+        .notify(at(1, 0, 4, 1), "new", "r1", after=2)
+    )
+    scene.change("r1", at(2), "rating_changed", rating=1).change(
+        "r1", at(2, 0, 1), "answered", reply="Sorry"
+    )
     return scene.read(at(2, 0, 4), "r1").post(at(2, 0, 5), "closed", "r1", reason="answered")
 
 
 def answered_before_it_left(mail: bool) -> Scene:
     """The mail server is down until after the answer: the mail is cancelled."""
     scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_down", at(1), at(1, 2))
-    scene.post(at(1, 0, 4, 1), "new", "r1").change("r1", at(1, 1), "answered", reply="Sorry").read(at(1, 1, 4), "r1")
-    scene.post(at(1, 1, 4, 1), "closed", "r1").mail(at(1, 2, 1), "trouble", about="other:r1", to=FLORA.emails[0])
+    scene.post(at(1, 0, 4, 1), "new", "r1").change("r1", at(1, 1), "answered", reply="Sorry").read(
+        at(1, 1, 4), "r1"
+    )
+    scene.post(at(1, 1, 4, 1), "closed", "r1").mail(
+        at(1, 2, 1), "trouble", about="other:r1", to=FLORA.emails[0]
+    )
     return scene.mail(at(1, 2, 1), "new", "r1") if mail else scene
 
 
@@ -304,9 +394,15 @@ def restored(backup: float) -> Scene:
 
 def narrowed(late: bool) -> Scene:
     """A receiver is narrowed to another site while a mail to it waits."""
-    scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA))).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene = (
+        Scene(config=replace(CONFIG, receivers=(OWNER, FLORA)))
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+    )
     scene.fault("smtp_down", at(1), at(1, 0, 20))
-    scene.reload(at(1, 0, 10), replace(CONFIG, receivers=(replace(OWNER, sites=("florist",)), FLORA)))
+    scene.reload(
+        at(1, 0, 10), replace(CONFIG, receivers=(replace(OWNER, sites=("florist",)), FLORA))
+    )
     return scene.mail(at(1, 0, 21), "new", "r1") if late else scene
 
 
@@ -325,14 +421,18 @@ def soft_address(remind: bool) -> Scene:
     both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
     config = replace(CONFIG, receivers=(both, FLORA), reminders_after=(timedelta(days=1),))
     scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
-    scene.fault("smtp_address_soft", at(0, 12), at(4), address="chef@bakery.test").mail(at(1, 0, 5), "new", "r1")
+    scene.fault("smtp_address_soft", at(0, 12), at(4), address="chef@bakery.test").mail(
+        at(1, 0, 5), "new", "r1"
+    )
     scene.mail(at(1, 0, 40), "trouble", about="receiver:owner", to=FLORA.emails[0])
     return scene.mail(at(2, 0, 5), "reminder", "r1") if remind else scene
 
 
 def after_changed(remind: bool) -> Scene:
     scene = alerted(config=replace(CONFIG, reminders_after=(timedelta(hours=6), timedelta(days=2))))
-    scene.notify(at(1, 6, 4, 5), "reminder", "r1").reload(at(2), replace(CONFIG, reminders_after=(timedelta(days=2),)))
+    scene.notify(at(1, 6, 4, 5), "reminder", "r1").reload(
+        at(2), replace(CONFIG, reminders_after=(timedelta(days=2),))
+    )
     return scene.notify(at(3, 0, 4, 5), "reminder", "r1") if remind else scene
 
 
@@ -362,7 +462,9 @@ def channel_moved(refused: bool) -> Scene:
     """The old channel refuses updates; new messages go on in the new one."""
     moved_team = replace(TEAM, channel="C2")
     scene = alerted().reload(at(2), replace(CONFIG, receivers=(OWNER, moved_team, FLORA)))
-    scene.fault("slack_update_refused", at(2), at(4), channel="C1").review("r2", at(2, 6)).read(at(2, 6, 4), "r2")
+    scene.fault("slack_update_refused", at(2), at(4), channel="C1").review("r2", at(2, 6)).read(
+        at(2, 6, 4), "r2"
+    )
     scene.mail(at(2, 6, 5), "new", "r2")
     return scene if refused else scene.post(at(2, 6, 5), "new", "r2", channel="C2")
 
@@ -370,11 +472,15 @@ def channel_moved(refused: bool) -> Scene:
 def one_mail_in_the_way(late: float) -> Scene:
     """One mail's answer is lost; another mail goes on."""
     scene = Scene(config=replace(CONFIG, receivers=(OWNER, FLORA)))
-    scene.fault("smtp_dropped_after", at(1), at(3), review_id="r1").review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("smtp_dropped_after", at(1), at(3), review_id="r1").review("r1", at(1)).read(
+        at(1, 0, 4), "r1"
+    )
     for second in (1, 6, 66):
         scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=False)
     scene.mail(at(1, 0, 6), "trouble", about="receiver:owner", to=FLORA.emails[0])
-    return scene.review("r2", at(1, 0, 6)).read(at(1, 0, 9), "r2").mail(at(1, late, 10), "new", "r2")
+    return (
+        scene.review("r2", at(1, 0, 6)).read(at(1, 0, 9), "r2").mail(at(1, late, 10), "new", "r2")
+    )
 
 
 def gone_receiver_updated() -> Scene:
@@ -391,11 +497,15 @@ def private_forbidden(shown: bool) -> Scene:
 
 def gone_for_a_day(told: bool) -> Scene:
     """Wix says: come back in a day."""
-    scene = Scene().fault("wix_throttled", at(1), at(1, 0, 10), site_id="bakery", retry_after=timedelta(days=1))
+    scene = Scene().fault(
+        "wix_throttled", at(1), at(1, 0, 10), site_id="bakery", retry_after=timedelta(days=1)
+    )
     said = Attempt(at(1, 0, 4), "wix", "bakery", "query", "429", retry_after=timedelta(days=1))
     scene.add("attempts", said)
     if told:
-        scene.notify(at(1, 0, 36), "trouble", about="site:bakery").notify(at(2, 0, 6), "recovered", about="site:bakery")
+        scene.notify(at(1, 0, 36), "trouble", about="site:bakery").notify(
+            at(2, 0, 6), "recovered", about="site:bakery"
+        )
     return scene
 
 
@@ -422,7 +532,9 @@ def twice_in_an_hour() -> Scene:
 def one_by_one() -> Scene:
     scene = many()
     for second, one in enumerate(scene.reviews):
-        scene.mail(at(1, 0, 4, 11 + 2 * second), "new", one).post(at(1, 0, 4, 11 + 2 * second), "new", one)
+        scene.mail(at(1, 0, 4, 11 + 2 * second), "new", one).post(
+            at(1, 0, 4, 11 + 2 * second), "new", one
+        )
     return scene
 
 
@@ -437,7 +549,14 @@ def locked() -> Scene:
 
 
 def parked_in_a_hurry() -> Scene:
-    refused = Attempt(at(1, 0, 14), "slack", "C1", "chat.postMessage", "channel_not_found", items=(Item("new", "r1"),))
+    refused = Attempt(
+        at(1, 0, 14),
+        "slack",
+        "C1",
+        "chat.postMessage",
+        "channel_not_found",
+        items=(Item("new", "r1"),),
+    )
     return parked().add("attempts", refused)
 
 
@@ -460,12 +579,16 @@ def new_after_lowered() -> Scene:
 
 
 def failed_and_not_told() -> Scene:
-    receivers = tuple(ReceiverStatus(one.name, 0, 0, int(one.name == "owner")) for one in CONFIG.receivers)
+    receivers = tuple(
+        ReceiverStatus(one.name, 0, 0, int(one.name == "owner")) for one in CONFIG.receivers
+    )
     return Scene().add("statuses", a_status(at(2), 1, receivers=receivers, failed=1))
 
 
 def waiting() -> Scene:
-    receivers = tuple(ReceiverStatus(one.name, int(one.name == "owner"), 0, 0) for one in CONFIG.receivers)
+    receivers = tuple(
+        ReceiverStatus(one.name, int(one.name == "owner"), 0, 0) for one in CONFIG.receivers
+    )
     return Scene().add("statuses", a_status(at(2), receivers=receivers, pending=1))
 
 
@@ -478,7 +601,11 @@ def renamed() -> Scene:
     """A receiver is renamed, and `status` shows under the new name what came under the old one."""
     boss = replace(OWNER, name="boss")
     scene = alerted().reload(at(2), replace(CONFIG, receivers=(boss, TEAM, FLORA)))
-    sent = (ReceiverStatus("boss", 0, 1, 0), ReceiverStatus("team", 0, 1, 0), ReceiverStatus("flora", 0, 0, 0))
+    sent = (
+        ReceiverStatus("boss", 0, 1, 0),
+        ReceiverStatus("team", 0, 1, 0),
+        ReceiverStatus("flora", 0, 0, 0),
+    )
     return scene.add("statuses", a_status(at(3), receivers=sent, sent=2, open_reviews=1))
 
 
@@ -492,29 +619,65 @@ def two_addresses() -> Scene:
 
 
 def mail_retried_under_another_id() -> Scene:
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_dropped_before", at(1), at(1, 0, 10))
+    scene = (
+        Scene()
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+        .fault("smtp_dropped_before", at(1), at(1, 0, 10))
+    )
     items, owner = (Item("new", "r1"),), OWNER.emails[0]
     for second in (1, 6, 66):
-        scene.add("attempts", Attempt(at(1, 0, 4, second), "smtp", owner, None, "dropped", "<one@test>", items))
-    return scene.post(at(1, 0, 4, 1), "new", "r1").run("retry", at(1, 1)).mail(at(1, 1, 0, 1), "new", "r1")
+        scene.add(
+            "attempts",
+            Attempt(at(1, 0, 4, second), "smtp", owner, None, "dropped", "<one@test>", items),
+        )
+    return (
+        scene.post(at(1, 0, 4, 1), "new", "r1")
+        .run("retry", at(1, 1))
+        .mail(at(1, 1, 0, 1), "new", "r1")
+    )
 
 
 def refused_and_retried(told: bool) -> Scene:
     """A message is refused, has failed, and leaves with a `retry` a day later."""
-    refused = Attempt(at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "invalid_blocks", items=(Item("new", "r1"),))
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_message_refused", at(1), at(1, 1))
-    scene.mail(at(1, 0, 4, 1), "new", "r1").add("attempts", refused).run("retry", at(2)).post(at(2, 0, 1), "new", "r1")
+    refused = Attempt(
+        at(1, 0, 4, 1),
+        "slack",
+        "C1",
+        "chat.postMessage",
+        "invalid_blocks",
+        items=(Item("new", "r1"),),
+    )
+    scene = (
+        Scene()
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+        .fault("slack_message_refused", at(1), at(1, 1))
+    )
+    scene.mail(at(1, 0, 4, 1), "new", "r1").add("attempts", refused).run("retry", at(2)).post(
+        at(2, 0, 1), "new", "r1"
+    )
     return scene.mail(at(1, 0, 5), "trouble", about="receiver:team") if told else scene
 
 
 def post_in_doubt_forgotten() -> Scene:
     """A post was dropped before Slack took it, and that was that."""
-    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_dropped_before", at(1), at(1, 0, 10))
-    dropped = Attempt(at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "dropped", items=(Item("new", "r1"),))
+    scene = (
+        Scene()
+        .review("r1", at(1))
+        .read(at(1, 0, 4), "r1")
+        .fault("slack_dropped_before", at(1), at(1, 0, 10))
+    )
+    dropped = Attempt(
+        at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", "dropped", items=(Item("new", "r1"),)
+    )
     return scene.mail(at(1, 0, 4, 1), "new", "r1").add("attempts", dropped)
 
 
 def unread_status(when: datetime) -> Status:
     """What `status` shows of a site that is not read."""
-    sites = (SiteStatus("bakery", at(1), trouble=True, open_reviews=0), SiteStatus("florist", when, False, 0))
+    sites = (
+        SiteStatus("bakery", at(1), trouble=True, open_reviews=0),
+        SiteStatus("florist", when, False, 0),
+    )
     return a_status(when, 1, sites=sites, troubles=("site:bakery",))

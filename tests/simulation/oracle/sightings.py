@@ -38,7 +38,9 @@ class Sightings:
         found: dict[str, list[Sighting]] = {}
         for review_id, sighting in (*self._of_reads(), *self._of_webhooks(), *self._of_actions()):
             found.setdefault(review_id, []).append(sighting)
-        return {review_id: sorted(seen, key=lambda one: one.time) for review_id, seen in found.items()}
+        return {
+            review_id: sorted(seen, key=lambda one: one.time) for review_id, seen in found.items()
+        }
 
     def _of_reads(self) -> Iterator[tuple[str, Sighting]]:
         runs = {run.run_id: run for run in self.world.h.runs}
@@ -71,14 +73,19 @@ class Sightings:
                 continue
             for event in self.world.events.get(run.review_id or "", []):
                 if run.start <= event.time <= (run.end or run.start) + INFLIGHT:
-                    yield event.after.review_id, Sighting(event.time, event.after.version, sure=False)
+                    yield (
+                        event.after.review_id,
+                        Sighting(event.time, event.after.version, sure=False),
+                    )
 
     def _is_kept(self, when: datetime, site_id: str) -> bool:
         """Return whether what was read at a time was surely written down."""
         configs = self.world.configs_near(when)
         return (
             self.world.alive_throughout(when, when + INFLIGHT)
-            and not any(self.world.faults(("disk_full", "state_locked"), when - MINUTE, when + INFLIGHT))
+            and not any(
+                self.world.faults(("disk_full", "state_locked"), when - MINUTE, when + INFLIGHT)
+            )
             and all(config.site(site_id) is not None for config in configs)
             and not self.world.is_forgotten(when)
         )
@@ -123,7 +130,9 @@ class Sightings:
         if baseline == "may" or first is None:
             return "may"
         begun, _, sure = first
-        if not all(config.site(state.site_id) for config in self.world.configs_between(state.created, when)):
+        if not all(
+            config.site(state.site_id) for config in self.world.configs_between(state.created, when)
+        ):
             return "may"  # nobody watched the site when it was written
         raised = self._threshold_raised(state, when)
         if raised is not None:
@@ -136,7 +145,9 @@ class Sightings:
             return "may"
         then = self.world.review_at(state.review_id, begun)
         hidden = then is not None and (
-            (then.visible_from is not None and then.visible_from > begun) or then.is_private or is_settled(then)
+            (then.visible_from is not None and then.visible_from > begun)
+            or then.is_private
+            or is_settled(then)
         )
         changed = then is None or then.rating != state.rating or hidden
         window = min(config.rescan_window for config in self.world.configs_between(begun, when))
@@ -150,9 +161,15 @@ class Sightings:
             site = config.site(state.site_id)
             if site is None or time > when:
                 continue
-            if previous is not None and previous < state.rating <= site.threshold and state.created < time + INFLIGHT:
+            if (
+                previous is not None
+                and previous < state.rating <= site.threshold
+                and state.created < time + INFLIGHT
+            ):
                 then = self.world.review_at(state.review_id, time)
-                same = then is not None and then.rating == state.rating and state.created < time - DAY
+                same = (
+                    then is not None and then.rating == state.rating and state.created < time - DAY
+                )
                 found = "not" if same and not _is_hidden(then, time) else "may"
             previous = site.threshold
         return found
@@ -174,9 +191,16 @@ class Sightings:
     def _checkpoints(self) -> dict[str, tuple[list[datetime], list[datetime]]]:
         """Return for each site the times of sightings, and the newest createdDate that was seen by then."""
         found: dict[str, tuple[list[datetime], list[datetime]]] = {}
-        everything = [(one, review_id) for review_id, seen in self.sightings.items() for one in seen if one.sure]
+        everything = [
+            (one, review_id)
+            for review_id, seen in self.sightings.items()
+            for one in seen
+            if one.sure
+        ]
         for one, review_id in sorted(everything, key=lambda pair: pair[0].time):
-            event = None if one.version is None else self.world.versions.get((review_id, one.version))
+            event = (
+                None if one.version is None else self.world.versions.get((review_id, one.version))
+            )
             if event is None:
                 continue
             times, newest = found.setdefault(event.after.site_id, ([], []))
@@ -186,11 +210,17 @@ class Sightings:
 
 
 def _is_hidden(state: Review | None, when: datetime) -> bool:
-    return state is None or state.is_private or (state.visible_from is not None and state.visible_from > when)
+    return (
+        state is None
+        or state.is_private
+        or (state.visible_from is not None and state.visible_from > when)
+    )
 
 
 def is_stale(state: Review, newest: Review) -> bool:
-    return state.updated is not None and newest.updated is not None and state.updated < newest.updated
+    return (
+        state.updated is not None and newest.updated is not None and state.updated < newest.updated
+    )
 
 
 def is_settled(state: Review) -> bool:

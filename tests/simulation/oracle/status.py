@@ -50,9 +50,17 @@ def _shows(status: Status, due: Due) -> Iterator[Violation]:
         return
     site = next((site for site in status.sites if site.site_id == due.site_id), None)
     if site is not None and not site.trouble:
-        yield Violation("status_site", "6", status.time, f"shows no trouble, and {due.what}", (site.site_id,))
+        yield Violation(
+            "status_site", "6", status.time, f"shows no trouble, and {due.what}", (site.site_id,)
+        )
     if due.parks and not any(scope(one) in due.abouts for one in status.parked):
-        yield Violation("status_parked", "contract", status.time, f"shows nothing parked, and {due.what}", due.abouts)
+        yield Violation(
+            "status_parked",
+            "contract",
+            status.time,
+            f"shows nothing parked, and {due.what}",
+            due.abouts,
+        )
 
 
 def _reloaded(world: World, status: Status) -> bool:
@@ -68,21 +76,35 @@ def _own(world: World, status: Status) -> Iterator[Violation]:
         yield Violation("status_exit", "contract", status.time, what)
     if sum(one.failed for one in status.receivers) > status.failed:
         yield Violation(
-            "status_counts", "contract", status.time, "receivers have more failed deliveries than there are"
+            "status_counts",
+            "contract",
+            status.time,
+            "receivers have more failed deliveries than there are",
         )
     if sum(one.pending for one in status.receivers) > status.pending:
         yield Violation(
-            "status_counts", "contract", status.time, "receivers have more pending deliveries than there are"
+            "status_counts",
+            "contract",
+            status.time,
+            "receivers have more pending deliveries than there are",
         )
     config = world.config_at(status.time)
     if config is not None and not _reloaded(world, status):
         missing = {site.site_id for site in config.sites} - {site.site_id for site in status.sites}
         missing |= {one.name for one in config.receivers} - {one.name for one in status.receivers}
-        gone = [one.name for one in status.receivers if config.receiver(one.name) is None and one.pending + one.failed]
+        gone = [
+            one.name
+            for one in status.receivers
+            if config.receiver(one.name) is None and one.pending + one.failed
+        ]
         if gone and not world.config_times(status.time - HOUR, status.time):
-            yield Violation("status_counts", "contract", status.time, "counts what waits for none", tuple(gone))
+            yield Violation(
+                "status_counts", "contract", status.time, "counts what waits for none", tuple(gone)
+            )
         if missing:
-            yield Violation("status_counts", "contract", status.time, "does not show", tuple(sorted(missing)))
+            yield Violation(
+                "status_counts", "contract", status.time, "does not show", tuple(sorted(missing))
+            )
 
 
 def _sent(world: World, status: Status) -> Iterator[Violation]:
@@ -100,7 +122,11 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
             for call in world.h.slack
             if call.channel in channels and call.time <= until
         )
-        came += sum(len(mail.items) for mail in world.h.mails if mail.time <= until and addresses & set(mail.taken_for))
+        came += sum(
+            len(mail.items)
+            for mail in world.h.mails
+            if mail.time <= until and addresses & set(mail.taken_for)
+        )
         if shown.sent > came:
             what = f"{shown.sent} deliveries are called sent, and {came} were received"
             yield Violation("sent_of_nothing", "1", status.time, what, (shown.name,))
@@ -117,11 +143,14 @@ def _failed_silently(world: World) -> Iterator[Violation]:
         one
         for one in world.destinations
         if (receiver := config.receiver(one.receiver)) and receiver.trouble and not receiver.quiet
-        if world.is_calm(one, start, end) and not any(r.name == one.receiver and r.failed for r in first.receivers)
+        if world.is_calm(one, start, end)
+        and not any(r.name == one.receiver and r.failed for r in first.receivers)
     ]
     told = any(one.item.kind == "trouble" and one.time <= end for one in world.received)
     if able and not told and end <= world.h.end and not world.has_restored(end):
-        yield Violation("failed_silently", "2", end, f"{first.failed} deliveries failed, and nobody was told")
+        yield Violation(
+            "failed_silently", "2", end, f"{first.failed} deliveries failed, and nobody was told"
+        )
 
 
 def _faults(world: World, status: Status, said: list[Received]) -> Iterator[Violation]:
@@ -130,28 +159,57 @@ def _faults(world: World, status: Status, said: list[Received]) -> Iterator[Viol
         return
     last = {one.item.about: one for one in said if one.time <= status.time - MINUTE}
     for about, one in last.items():
-        lasts = one.item.kind == "trouble" and scope(about).startswith(("site:", "slack", "smtp", "wix", "database"))
-        ends = any(other.item.about == about and one.time < other.time <= status.time + HOUR for other in said)
+        lasts = one.item.kind == "trouble" and scope(about).startswith(
+            ("site:", "slack", "smtp", "wix", "database")
+        )
+        ends = any(
+            other.item.about == about and one.time < other.time <= status.time + HOUR
+            for other in said
+        )
         reloaded = bool(world.config_times(one.time, status.time)) or world.is_forgotten(one.time)
         over = not any(fault.start <= status.time <= fault.end for fault in world.h.faults)
         if lasts and not ends and not reloaded and not over:
-            yield Violation("status_blind", "6", status.time, "exits 0, and people were told of trouble", (str(about),))
+            yield Violation(
+                "status_blind",
+                "6",
+                status.time,
+                "exits 0, and people were told of trouble",
+                (str(about),),
+            )
 
 
 def _quiet_system(world: World, status: Status, said: list[Received]) -> Iterator[Violation]:
     """Where nothing was wrong for hours, `status` exits 0 and nothing is parked."""
     start = status.time - SETTLE - HOUR
-    recent = [fault for fault in world.h.faults if fault.start <= status.time and fault_end(fault) >= start - DAY]
-    if recent or not world.alive_throughout(start, status.time) or world.config_times(start, status.time):
+    recent = [
+        fault
+        for fault in world.h.faults
+        if fault.start <= status.time and fault_end(fault) >= start - DAY
+    ]
+    if (
+        recent
+        or not world.alive_throughout(start, status.time)
+        or world.config_times(start, status.time)
+    ):
         return
     if any(version.in_force is None for version in world.h.configs):
         return
     last = {one.item.about: one.item.kind for one in said if one.time <= status.time}
     if status.exit_code == 1 and status.failed == 0 and "trouble" not in last.values():
-        yield Violation("status_alarm", "contract", status.time, "exits 1, and nothing is wrong", status.troubles)
-    causes = [fault for fault in world.h.faults if fault.kind in PARKING and fault.start <= status.time]
+        yield Violation(
+            "status_alarm",
+            "contract",
+            status.time,
+            "exits 1, and nothing is wrong",
+            status.troubles,
+        )
+    causes = [
+        fault for fault in world.h.faults if fault.kind in PARKING and fault.start <= status.time
+    ]
     if status.parked and not causes:
-        yield Violation("status_alarm", "6", status.time, "parked, and nothing ever refused it", status.parked)
+        yield Violation(
+            "status_alarm", "6", status.time, "parked, and nothing ever refused it", status.parked
+        )
 
 
 def _sites(world: World, triage: Triage, status: Status) -> Iterator[Violation]:
@@ -164,15 +222,23 @@ def _sites(world: World, triage: Triage, status: Status) -> Iterator[Violation]:
         last = site.last_success
         wait = 2 * config.poll_every + 10 * MINUTE
         if last is not None and last > status.time + MINUTE and not stepped:
-            yield Violation("status_site", "contract", status.time, "was read in the future", (site.site_id,))
-        known = config.site(site.site_id) is not None and not world.config_times(status.time - wait, status.time)
+            yield Violation(
+                "status_site", "contract", status.time, "was read in the future", (site.site_id,)
+            )
+        known = config.site(site.site_id) is not None and not world.config_times(
+            status.time - wait, status.time
+        )
         calm = known and world.is_site_calm(site.site_id, status.time - wait, status.time)
         if calm and (last is None or last < status.time - wait):
-            yield Violation("status_site", "6", status.time, f"last read at {last}", (site.site_id,))
+            yield Violation(
+                "status_site", "6", status.time, f"last read at {last}", (site.site_id,)
+            )
         yield from _open_reviews(world, triage, status.time, site.site_id, site.open_reviews)
 
 
-def _open_reviews(world: World, triage: Triage, when: datetime, site_id: str, shown: int) -> Iterator[Violation]:
+def _open_reviews(
+    world: World, triage: Triage, when: datetime, site_id: str, shown: int
+) -> Iterator[Violation]:
     low = high = 0
     if world.has_restored(when):
         return
@@ -188,7 +254,11 @@ def _open_reviews(world: World, triage: Triage, when: datetime, site_id: str, sh
     if not low <= shown <= high:
         expected = f"{low}" if low == high else f"{low} to {high}"
         yield Violation(
-            "status_open", "contract", when, f"shows {shown} open reviews instead of {expected}", (site_id,)
+            "status_open",
+            "contract",
+            when,
+            f"shows {shown} open reviews instead of {expected}",
+            (site_id,),
         )
 
 
@@ -196,11 +266,17 @@ def _pending(world: World, status: Status) -> Iterator[Violation]:
     """Nothing is pending for ever: after all faults and a settling time only quiet hours hold anything."""
     config = world.config_at(status.time)
     start = status.time - SETTLE - 10 * MINUTE
-    if config is None or not world.alive_throughout(start, status.time) or world.config_times(start, status.time):
+    if (
+        config is None
+        or not world.alive_throughout(start, status.time)
+        or world.config_times(start, status.time)
+    ):
         return
     if any(fault.start <= status.time and fault_end(fault) >= start for fault in world.h.faults):
         return
-    if any(run.command == "backfill" and (run.end is None or run.end >= start) for run in world.h.runs):
+    if any(
+        run.command == "backfill" and (run.end is None or run.end >= start) for run in world.h.runs
+    ):
         return
     for one in status.receivers:
         receiver = config.receiver(one.name)
@@ -215,14 +291,20 @@ def _explain(world: World, triage: Triage, explain: Explain) -> Iterator[Violati
     """`explain` says who received what."""
     concerns = (explain.review_id,)
     when = explain.time
-    states = triage.known_at(explain.review_id, when) | triage.known_at(explain.review_id, when - INFLIGHT)
+    states = triage.known_at(explain.review_id, when) | triage.known_at(
+        explain.review_id, when - INFLIGHT
+    )
     config = world.config_at(when)
     watched = config is not None and config.site(world.site_of(explain.review_id) or "") is not None
     known = watched and states <= {"open", "closed"} and not world.has_restored(when)
     if explain.exit_code not in {0, 1, 2} or (known and explain.exit_code != 0):
         yield Violation("explain", "contract", when, f"exits {explain.exit_code}", concerns)
     resting = {"open"} if explain.state == "resting" else {explain.state}
-    if explain.state not in {None, "unknown"} and not resting & states and not world.has_restored(when):
+    if (
+        explain.state not in {None, "unknown"}
+        and not resting & states
+        and not world.has_restored(when)
+    ):
         what = f"says {explain.state}, and it is {' or '.join(sorted(states))}"
         yield Violation("explain", "contract", when, what, concerns)
     if explain.received is None or world.has_restored(when):
@@ -231,10 +313,26 @@ def _explain(world: World, triage: Triage, explain: Explain) -> Iterator[Violati
     said = set(explain.received)
     for one in came:
         pair = (one.destination.receiver, one.item.kind)
-        old = one.time < when - min((c.keep for c in world.configs_between(one.time, when)), default=timedelta(0))
+        old = one.time < when - min(
+            (c.keep for c in world.configs_between(one.time, when)), default=timedelta(0)
+        )
         in_config = all(c.receiver(pair[0]) for c in world.configs_between(one.time, when))
-        if one.time < when - INFLIGHT and one.message.answered and not old and in_config and pair not in said:
-            yield Violation("explain", "contract", when, f"does not say that {pair[0]} received {pair[1]}", concerns)
-    real = {(one.destination.receiver, str(one.item.kind)) for one in came if one.time <= when + MINUTE}
+        if (
+            one.time < when - INFLIGHT
+            and one.message.answered
+            and not old
+            and in_config
+            and pair not in said
+        ):
+            yield Violation(
+                "explain",
+                "contract",
+                when,
+                f"does not say that {pair[0]} received {pair[1]}",
+                concerns,
+            )
+    real = {
+        (one.destination.receiver, str(one.item.kind)) for one in came if one.time <= when + MINUTE
+    }
     for name, kind in sorted(said - real):
         yield Violation("explain", "contract", when, f"says that {name} received {kind}", concerns)

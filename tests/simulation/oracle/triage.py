@@ -32,7 +32,9 @@ class Transition(NamedTuple):
     reasons: frozenset[Reason] = frozenset()
     older: bool | None = None  # opened: it has to say so; None: it may
     backfill: str | None = None  # the run that speaks of it
-    or_lowered: bool = False  # its rating was known when it was high: `lowered` would be right as well
+    or_lowered: bool = (
+        False  # its rating was known when it was high: `lowered` would be right as well
+    )
 
 
 class Known(NamedTuple):
@@ -74,11 +76,18 @@ class Triage:
                 break
             found, seen = statuses, time
         state = self.world.review_at(review_id, seen) if seen else None
-        if seen and state and "open" in found and self._fell_below(state.site_id, state.rating, seen, when):
+        if (
+            seen
+            and state
+            and "open" in found
+            and self._fell_below(state.site_id, state.rating, seen, when)
+        ):
             return found | {"closed"}
         return found
 
-    def _fell_below(self, site_id: str, rating: int, start: datetime, end: datetime) -> datetime | None:
+    def _fell_below(
+        self, site_id: str, rating: int, start: datetime, end: datetime
+    ) -> datetime | None:
         """Return when a threshold came into force that is below a rating: what is open is closed without a read."""
         for when, config in self.world.in_force:
             site = config.site(site_id)
@@ -129,7 +138,9 @@ class Triage:
         if state is None:
             yield path
             return
-        if sighting.version < known.version:  # a stale page: ignored; by what Wix says of it, if it says so
+        if (
+            sighting.version < known.version
+        ):  # a stale page: ignored; by what Wix says of it, if it says so
             newest = self.world.version(review_id, known.version)
             if newest is None or state.revision < newest.revision or is_stale(state, newest):
                 yield path
@@ -153,13 +164,22 @@ class Triage:
             for one in self.seen.sightings[review_id]
             if one.version is None and one.sure and deleted_at <= one.time < sighting.time
         ]
-        certain = sighting.sure and is_true and bool(looks) and looks[0].time < sighting.time - timedelta(hours=1)
+        certain = (
+            sighting.sure
+            and is_true
+            and bool(looks)
+            and looks[0].time < sighting.time - timedelta(hours=1)
+        )
         if not certain or path.known.status in {"unknown", "high", "baseline"}:
             yield path
         if path.known.status == "open" and is_true:
             reasons: frozenset[Reason] = frozenset({"gone"})
-            transition = Transition(sighting.time, "closed", path.known.version, path.known.rating, None, reasons)
-            yield Path(path.known._replace(status="closed", reason="gone"), (*path.transitions, transition))
+            transition = Transition(
+                sighting.time, "closed", path.known.version, path.known.rating, None, reasons
+            )
+            yield Path(
+                path.known._replace(status="closed", reason="gone"), (*path.transitions, transition)
+            )
         elif path.known.status == "closed" and certain:
             yield path
 
@@ -177,7 +197,9 @@ class Triage:
                 since = path.transitions[-1].time
                 if when := self._fell_below(state.site_id, known.rating, since, sighting.time):
                     before = self.world.version(state.review_id, known.version) or state
-                    yield from self._closed(_close(path, before, when, {"threshold"}), state, sighting, threshold)
+                    yield from self._closed(
+                        _close(path, before, when, {"threshold"}), state, sighting, threshold
+                    )
             elif known.status == "closed":
                 yield from self._closed(path, state, sighting, threshold)
             else:
@@ -187,7 +209,9 @@ class Triage:
         sites = [config.site(site_id) for config in self.world.configs_near(when)]
         return {site.threshold for site in sites if site is not None}
 
-    def _first(self, path: Path, state: Review, sighting: Sighting, threshold: int) -> Iterator[Path]:
+    def _first(
+        self, path: Path, state: Review, sighting: Sighting, threshold: int
+    ) -> Iterator[Path]:
         """`nothing`: the first three rows, baseline, import and coverage."""
         silent = Path(_know("closed" if is_settled(state) else "baseline", state), path.transitions)
         if state.rating > threshold:
@@ -209,16 +233,26 @@ class Triage:
             high = path.known.status == "high"
             older = None if high else self.seen.is_older(state, sighting.time)
             change = Transition(
-                sighting.time, "opened", state.version, None, state.rating, older=older, or_lowered=high
+                sighting.time,
+                "opened",
+                state.version,
+                None,
+                state.rating,
+                older=older,
+                or_lowered=high,
             )
             yield Path(_know("open", state), (*path.transitions, change))
         if verdict != "must":
             yield Path(_know("baseline", state), path.transitions)
 
-    def _backfilled(self, path: Path, state: Review, sighting: Sighting, silent: Path) -> Iterator[Path]:
+    def _backfilled(
+        self, path: Path, state: Review, sighting: Sighting, silent: Path
+    ) -> Iterator[Path]:
         run = sighting.run
         assert run is not None
-        inside = (run.since is None or run.since <= state.created) and (run.until is None or state.created < run.until)
+        inside = (run.since is None or run.since <= state.created) and (
+            run.until is None or state.created < run.until
+        )
         if is_settled(state) or run.deliver == "none" or not inside:
             yield silent
             return
@@ -227,7 +261,9 @@ class Triage:
         )  # fmt: skip
         yield Path(_know("open", state), (*path.transitions, change))
 
-    def _open(self, path: Path, state: Review, sighting: Sighting, threshold: int) -> Iterator[Path]:
+    def _open(
+        self, path: Path, state: Review, sighting: Sighting, threshold: int
+    ) -> Iterator[Path]:
         known = path.known
         reasons: set[Reason] = set()
         if state.moderation == "REJECTED" and not known.rejected:
@@ -241,7 +277,9 @@ class Triage:
             yield _close(path, state, sighting.time, reasons)
             if self.seen.is_resting(state, sighting.time):
                 yield path
-        if lowered and (not reasons or reasons == {"answered"}):  # edited for the worse after the answer, or before
+        if lowered and (
+            not reasons or reasons == {"answered"}
+        ):  # edited for the worse after the answer, or before
             yield _move(path, state, sighting.time, "lowered", known)
         if not reasons and not lowered:
             before = self.world.version(state.review_id, known.version)
@@ -250,7 +288,9 @@ class Triage:
             else:
                 yield Path(_know("open", state), path.transitions)
 
-    def _closed(self, path: Path, state: Review, sighting: Sighting, threshold: int) -> Iterator[Path]:
+    def _closed(
+        self, path: Path, state: Review, sighting: Sighting, threshold: int
+    ) -> Iterator[Path]:
         known = path.known
         stays = Path(_know("closed", state, known.reason), path.transitions)
         low = state.rating <= threshold
@@ -273,10 +313,14 @@ class Triage:
         else:
             yield stays
 
-    def _baseline(self, path: Path, state: Review, sighting: Sighting, threshold: int) -> Iterator[Path]:
+    def _baseline(
+        self, path: Path, state: Review, sighting: Sighting, threshold: int
+    ) -> Iterator[Path]:
         known = path.known
         if sighting.run is not None and state.rating <= threshold:
-            yield from self._backfilled(path, state, sighting, Path(_know("baseline", state), path.transitions))
+            yield from self._backfilled(
+                path, state, sighting, Path(_know("baseline", state), path.transitions)
+            )
             return
         stays = Path(_know("baseline", state), path.transitions)
         if not (state.rating < known.rating and state.rating <= threshold):
@@ -287,8 +331,14 @@ class Triage:
             yield stays
 
 
-def _know(status: Literal["high", "open", "closed", "baseline"], state: Review, reason: Reason | None = None) -> Known:
-    return Known(status, state.version, state.rating, state.reply, state.moderation == "REJECTED", reason)
+def _know(
+    status: Literal["high", "open", "closed", "baseline"],
+    state: Review,
+    reason: Reason | None = None,
+) -> Known:
+    return Known(
+        status, state.version, state.rating, state.reply, state.moderation == "REJECTED", reason
+    )
 
 
 def _move(path: Path, state: Review, when: datetime, change: Change, known: Known) -> Path:
@@ -298,6 +348,8 @@ def _move(path: Path, state: Review, when: datetime, change: Change, known: Know
 
 def _close(path: Path, state: Review, when: datetime, reasons: set[Reason]) -> Path:
     known = path.known
-    transition = Transition(when, "closed", state.version, known.rating, state.rating, frozenset(reasons))
+    transition = Transition(
+        when, "closed", state.version, known.rating, state.rating, frozenset(reasons)
+    )
     reason = "threshold" if reasons == {"threshold"} else next(iter(sorted(reasons)))
     return Path(_know("closed", state, reason), (*path.transitions, transition))

@@ -82,9 +82,17 @@ def dues(world: World) -> Iterator[Due]:
             yield from _unread(world, fault, config)
         elif fault.kind in {"disk_full", "state_locked"}:
             wait = config.trouble_after + margin(config)
-            if fault.end - fault.start > wait and world.alive_throughout(fault.start, fault.end + HOUR):
+            if fault.end - fault.start > wait and world.alive_throughout(
+                fault.start, fault.end + HOUR
+            ):
                 told = fault.end + HOUR
-                yield Due(("database",), fault.start, told, told, f"{fault.kind} since {fault.start:%m-%d %H:%M}")
+                yield Due(
+                    ("database",),
+                    fault.start,
+                    told,
+                    told,
+                    f"{fault.kind} since {fault.start:%m-%d %H:%M}",
+                )
     yield from _refused_configs(world)
     yield from _unreached(world)
 
@@ -92,8 +100,14 @@ def dues(world: World) -> Iterator[Due]:
 def _unread(world: World, fault: Fault, config: Config) -> Iterator[Due]:
     """Yield a due for each site that could not be read."""
     until = fault.start + max(config.trouble_after, 2 * config.poll_every) + margin(config)
-    told = [a.time for a in world.h.attempts if a.service == "wix" and fault.start <= a.time < fault.end]
-    waits = max(told, default=fault.start) + fault.retry_after if told and fault.retry_after else fault.end
+    told = [
+        a.time for a in world.h.attempts if a.service == "wix" and fault.start <= a.time < fault.end
+    ]
+    waits = (
+        max(told, default=fault.start) + fault.retry_after
+        if told and fault.retry_after
+        else fault.end
+    )
     ends = min(max(fault.end, waits), world.undisturbed_until(fault.start))
     if ends <= until or not world.alive_throughout(fault.start - MINUTE, until):
         return
@@ -133,7 +147,12 @@ def _unreached(world: World) -> Iterator[Due]:
     """Yield a due for each destination that something waited for longer than allowed."""
     for fault in world.h.faults:
         config = world.config_at(fault.start)
-        if config is None or fault.intermittent or fault.kind not in {*SLACK_POST, *SMTP} or fault.review_id:
+        if (
+            config is None
+            or fault.intermittent
+            or fault.kind not in {*SLACK_POST, *SMTP}
+            or fault.review_id
+        ):
             continue
         if fault.method not in {None, "chat.postMessage"}:
             continue
@@ -142,22 +161,42 @@ def _unreached(world: World) -> Iterator[Due]:
             continue
         until = first.time + DELIVERY_MARGIN
         until += timedelta(0) if fault.kind in PARKING else config.trouble_after
-        end = fault.end if fault.retry_after is None else max(fault.end, first.time + fault.retry_after)
+        end = (
+            fault.end
+            if fault.retry_after is None
+            else max(fault.end, first.time + fault.retry_after)
+        )
         ends = min(end, world.undisturbed_until(first.time), _freed_at(world, first))
         if ends <= until:
             continue
-        names = [r.name for r in config.receivers if first.target == r.channel or first.target in r.emails]
+        names = [
+            r.name
+            for r in config.receivers
+            if first.target == r.channel or first.target in r.emails
+        ]
         abouts = (*(f"receiver:{name}" for name in names), first.service)
         what, parks = f"{first.target} is not reached ({fault.kind})", fault.kind in PARKING
         yield Due(abouts, first.time, until, ends, what, parks=parks)
 
 
 def _is_stopped(fault: Fault, attempt: Attempt) -> bool:
-    if not fault.start <= attempt.time < fault.end or attempt.service == "wix" or attempt.by != "daemon":
+    if (
+        not fault.start <= attempt.time < fault.end
+        or attempt.service == "wix"
+        or attempt.by != "daemon"
+    ):
         return False
-    if not fault.kind.startswith(attempt.service) or attempt.method not in {None, "chat.postMessage", ""}:
+    if not fault.kind.startswith(attempt.service) or attempt.method not in {
+        None,
+        "chat.postMessage",
+        "",
+    }:
         return False
-    return fault.channel in {None, attempt.target} and fault.address in {None, attempt.target} and bool(attempt.items)
+    return (
+        fault.channel in {None, attempt.target}
+        and fault.address in {None, attempt.target}
+        and bool(attempt.items)
+    )
 
 
 def _freed_at(world: World, first: Attempt) -> datetime:
@@ -169,14 +208,20 @@ def _freed_at(world: World, first: Attempt) -> datetime:
     times = [
         event.time
         for event in world.h.reviews
-        if event.after.review_id in reviews and event.time >= first.time - DAY and event.change in closing
+        if event.after.review_id in reviews
+        and event.time >= first.time - DAY
+        and event.change in closing
     ]
     times += [
         call.time
         for call in world.h.slack
         if call.time > first.time and call.channel == first.target and call.verb == "post"
     ]
-    times += [mail.time for mail in world.h.mails if mail.time > first.time and first.target in mail.taken_for]
+    times += [
+        mail.time
+        for mail in world.h.mails
+        if mail.time > first.time and first.target in mail.taken_for
+    ]
     return min(times, default=world.h.end)
 
 
@@ -191,7 +236,9 @@ def _silent(world: World, due: Due) -> Iterator[Violation]:
     if not able or _is_outstanding(world, due):
         return
     told = ", ".join(sorted({destination.receiver for destination in able}))
-    yield Violation("silent", "6", due.until, f"{due.what}; nobody was told, {told} could be", due.abouts)
+    yield Violation(
+        "silent", "6", due.until, f"{due.what}; nobody was told, {told} could be", due.abouts
+    )
 
 
 def _can_be_told(world: World, destination: Destination, due: Due) -> bool:
@@ -203,13 +250,17 @@ def _can_be_told(world: World, destination: Destination, due: Due) -> bool:
         if due.site_id is not None and receiver.sites and due.site_id not in receiver.sites:
             return False
         if receiver.quiet:
-            return False  # whether trouble waits for the end of quiet hours, the design does not say
+            return (
+                False  # whether trouble waits for the end of quiet hours, the design does not say
+            )
         if f"receiver:{receiver.name}" in due.abouts and len(due.abouts) == 2:
             return False  # it is the one that is not reached
     database = "database" in due.abouts
     start = due.until - HOUR + 5 * MINUTE if database else due.since
     found = world.faults_of(destination, start, due.until)
-    return not [fault for fault in found if not (database and fault.kind in {"disk_full", "state_locked"})]
+    return not [
+        fault for fault in found if not (database and fault.kind in {"disk_full", "state_locked"})
+    ]
 
 
 def _is_outstanding(world: World, due: Due) -> bool:
@@ -247,21 +298,33 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
         return
     for other in world.destinations:
         about = scope(one.item.about) == f"receiver:{other.receiver}"
-        able = not about and all((to := config.receiver(other.receiver)) and to.trouble for config in configs)
+        able = not about and all(
+            (to := config.receiver(other.receiver)) and to.trouble for config in configs
+        )
         if able and world.is_calm(other, _queued_at(world, one) - HOUR, one.time):
-            yield Violation("trouble_to_none", "6", one.time, "it is to receive no trouble", tuple(one.destination))
+            yield Violation(
+                "trouble_to_none",
+                "6",
+                one.time,
+                "it is to receive no trouble",
+                tuple(one.destination),
+            )
             return
 
 
 def _queued_at(world: World, one: Received) -> datetime:
     """Return when a message may have been queued at the earliest: it waited for its destination since."""
     start = one.time
-    while faults := [f for f in world.faults_of(one.destination, start - HOUR, one.time) if f.start < start]:
+    while faults := [
+        f for f in world.faults_of(one.destination, start - HOUR, one.time) if f.start < start
+    ]:
         start = min(fault.start for fault in faults)
     return start
 
 
-def _pairs(world: World, destination: Destination, about: str, said: list[Received]) -> Iterator[Violation]:
+def _pairs(
+    world: World, destination: Destination, about: str, said: list[Received]
+) -> Iterator[Violation]:
     """One fault is one trouble; one that comes and goes is at most one pair an hour."""
     concerns = (*destination, about)
     if about.startswith(("other:", "erasure:")):
@@ -274,11 +337,19 @@ def _pairs(world: World, destination: Destination, about: str, said: list[Receiv
         stepped = any(world.faults(("clock_step",), (recovered or one.time) - MINUTE, one.time))
         if one.item.kind == "trouble":
             if open_since is not None and not _may_be_another(world, about, open_since, one.time):
-                yield Violation("trouble_repeated", "5", one.time, f"told again, told at {open_since:%H:%M}", concerns)
+                yield Violation(
+                    "trouble_repeated",
+                    "5",
+                    one.time,
+                    f"told again, told at {open_since:%H:%M}",
+                    concerns,
+                )
             open_since = one.time
             continue
         if open_since is None:
-            yield Violation("recovered_of_nothing", "5", one.time, "recovered, of what was not told", concerns)
+            yield Violation(
+                "recovered_of_nothing", "5", one.time, "recovered, of what was not told", concerns
+            )
         elif recovered is not None and one.time - recovered < HOUR - MINUTE and not stepped:
             what = f"two pairs within an hour, the last recovered at {recovered:%H:%M}"
             yield Violation("trouble_flood", "5", one.time, what, concerns)
@@ -317,25 +388,45 @@ def matches(world: World, fault: Fault, about: str) -> bool:
     return fault.kind.startswith(about + "_")
 
 
-def _unrecovered(world: World, destination: Destination, about: str, said: list[Received]) -> Iterator[Violation]:
+def _unrecovered(
+    world: World, destination: Destination, about: str, said: list[Received]
+) -> Iterator[Violation]:
     """A trouble ends when its cause ends."""
     last, end = said[-1], world.h.end
-    if last.item.kind != "trouble" or not scope(about).startswith(SCOPES) or scope(about) == "config":
+    if (
+        last.item.kind != "trouble"
+        or not scope(about).startswith(SCOPES)
+        or scope(about) == "config"
+    ):
         return
     causes = [fault for fault in world.h.faults if matches(world, fault, about)]
     over = max((fault_end(fault) for fault in causes), default=last.time)
     over = max(over, last.time) + HOUR + SETTLE
     lossy = [fault for fault in causes if is_lossy(fault) or fault.kind == "smtp_address_soft"]
     samples = [status for status in world.h.statuses if status.time >= end - SETTLE]
-    if over > end or (scope(about).startswith("receiver:") and lossy and (not samples or samples[-1].failed)):
+    if over > end or (
+        scope(about).startswith("receiver:") and lossy and (not samples or samples[-1].failed)
+    ):
         return  # what failed for good is trouble until somebody sees to it
-    receivers = [config.receiver(destination.receiver) for config in world.configs_between(last.time, end)]
+    receivers = [
+        config.receiver(destination.receiver) for config in world.configs_between(last.time, end)
+    ]
     if not all(one is not None and one.trouble and not one.quiet for one in receivers):
         return
-    if max(world.config_times(last.time, end), default=last.time) > end - SETTLE or world.is_forgotten(last.time):
+    if max(
+        world.config_times(last.time, end), default=last.time
+    ) > end - SETTLE or world.is_forgotten(last.time):
         return
-    if world.is_calm(destination, end - SETTLE, end) and not world.may_have_failed("", destination, last.time):
-        yield Violation("unrecovered", "6", last.time, "its cause ended, and nobody was told", (*destination, about))
+    if world.is_calm(destination, end - SETTLE, end) and not world.may_have_failed(
+        "", destination, last.time
+    ):
+        yield Violation(
+            "unrecovered",
+            "6",
+            last.time,
+            "its cause ended, and nobody was told",
+            (*destination, about),
+        )
 
 
 def _phantom(world: World, one: Received) -> Iterator[Violation]:
@@ -345,7 +436,9 @@ def _phantom(world: World, one: Received) -> Iterator[Violation]:
         return
     started = any(span.start <= one.time <= span.start + DAY for span in world.h.daemon[1:])
     changed = bool(world.config_times(one.time - DAY, one.time))
-    refused = any(version.in_force is None and version.time <= one.time for version in world.h.configs)
+    refused = any(
+        version.in_force is None and version.time <= one.time for version in world.h.configs
+    )
     if (about == "config" and refused) or (about.startswith("receiver:") and changed):
         return
     causes = [
@@ -353,7 +446,9 @@ def _phantom(world: World, one: Received) -> Iterator[Violation]:
         if fault.start <= one.time <= fault_end(fault) + SETTLE + DAY and matches(world, fault, about)
     ]  # fmt: skip
     if not causes and not started and not world.h.runs:
-        yield Violation("phantom", "6", one.time, "trouble without a cause", (*one.destination, about))
+        yield Violation(
+            "phantom", "6", one.time, "trouble without a cause", (*one.destination, about)
+        )
 
 
 def _premature(world: World, one: Received) -> Iterator[Violation]:
@@ -361,7 +456,10 @@ def _premature(world: World, one: Received) -> Iterator[Violation]:
     about = scope(one.item.about)
     reloaded = bool(world.config_times(one.time - HOUR, one.time))
     for fault in world.h.faults:
-        blanket = fault.kind in {*UNREAD, "slack_down", "slack_auth", "smtp_down", "smtp_auth"} and fault.method is None
+        blanket = (
+            fault.kind in {*UNREAD, "slack_down", "slack_auth", "smtp_down", "smtp_auth"}
+            and fault.method is None
+        )
         if not blanket or fault.intermittent or reloaded or not matches(world, fault, about):
             continue
         if about == "wix" and fault.site_id is not None:
@@ -369,11 +467,16 @@ def _premature(world: World, one: Received) -> Iterator[Violation]:
         read = _last_read(world, about.removeprefix("site:"), fault.start, one.time + INFLIGHT)
         if fault.kind in UNREAD and read is not None:
             continue  # it was read all the same
-        both = about.startswith("receiver:") and len(_media(world, about.removeprefix("receiver:"))) > 1
+        both = (
+            about.startswith("receiver:")
+            and len(_media(world, about.removeprefix("receiver:"))) > 1
+        )
         if not both and fault.start + INFLIGHT < one.time < fault.end - INFLIGHT:
             what = f"recovered, while {fault.kind} lasts"
             yield Violation("premature", "6", one.time, what, (*one.destination, about))
 
 
 def _media(world: World, name: str) -> set[str]:
-    return {destination.medium for destination in world.destinations if destination.receiver == name}
+    return {
+        destination.medium for destination in world.destinations if destination.receiver == name
+    }

@@ -50,7 +50,15 @@ class Received:
     copy: bool  # the same mail (Message-ID) once more, or a Slack post that says it may be a repeat and is one
 
 
-WIX = ("wix_down", "wix_throttled", "wix_nonsense", "wix_stale", "wix_empty", "wix_unauthorized", "wix_token")
+WIX = (
+    "wix_down",
+    "wix_throttled",
+    "wix_nonsense",
+    "wix_stale",
+    "wix_empty",
+    "wix_unauthorized",
+    "wix_token",
+)
 MACHINE = ("disk_full", "state_locked", "clock_step")
 # What keeps a new message from leaving (not an update, not a look into the channel's history).
 SLACK_POST = (
@@ -76,7 +84,9 @@ PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_har
 
 def is_lossy(fault: Fault) -> bool:
     """Return whether a message that met this fault may rightly have failed for good, or be in doubt."""
-    lost = fault.kind in {"slack_down", "smtp_down"} and (fault.code or "").startswith(("drop", "hang", "554"))
+    lost = fault.kind in {"slack_down", "smtp_down"} and (fault.code or "").startswith(
+        ("drop", "hang", "554")
+    )
     return lost or fault.kind in LOSSY
 
 

@@ -50,7 +50,11 @@ class World:
 
     @cached_property
     def in_force(self) -> list[tuple[datetime, Config]]:
-        taken = [(version.in_force, version.config) for version in self.h.configs if version.in_force is not None]
+        taken = [
+            (version.in_force, version.config)
+            for version in self.h.configs
+            if version.in_force is not None
+        ]
         return sorted(taken, key=lambda pair: pair[0])
 
     @cached_property
@@ -82,10 +86,16 @@ class World:
     # ------------------------------------------------------------ the daemon
 
     def alive_throughout(self, start: datetime, end: datetime) -> bool:
-        return any(span.start <= start and (span.end is None or span.end >= end) for span in self.h.daemon)
+        return any(
+            span.start <= start and (span.end is None or span.end >= end) for span in self.h.daemon
+        )
 
     def kills_between(self, start: datetime, end: datetime) -> int:
-        ended = [span.end for span in self.h.daemon if span.ended_by in {"killed", "crashed"} and span.end]
+        ended = [
+            span.end
+            for span in self.h.daemon
+            if span.ended_by in {"killed", "crashed"} and span.end
+        ]
         return sum(start <= when <= end for when in ended)
 
     # ------------------------------------------------------------ faults
@@ -97,18 +107,28 @@ class World:
             if fault.kind in wanted and fault.start <= end and fault_end(fault) >= start:
                 yield fault
 
-    def concerns(self, fault: Fault, destination: Destination, review_id: str | None = None) -> bool:
+    def concerns(
+        self, fault: Fault, destination: Destination, review_id: str | None = None
+    ) -> bool:
         """Return whether a fault keeps a new message of this review from this destination."""
         if fault.kind in MACHINE:
             return True
         if fault.review_id is not None and review_id is not None and fault.review_id != review_id:
             return False
-        addresses = {address for receiver in self.receivers_named(destination.receiver) for address in receiver.emails}
+        addresses = {
+            address
+            for receiver in self.receivers_named(destination.receiver)
+            for address in receiver.emails
+        }
         channels = {receiver.channel for receiver in self.receivers_named(destination.receiver)}
         if destination.medium == "email":
             return fault.kind in SMTP and (fault.address is None or fault.address in addresses)
         posts = fault.method in {None, "chat.postMessage"}
-        return fault.kind in SLACK_POST and posts and (fault.channel is None or fault.channel in channels)
+        return (
+            fault.kind in SLACK_POST
+            and posts
+            and (fault.channel is None or fault.channel in channels)
+        )
 
     def faults_of(
         self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None
@@ -117,12 +137,15 @@ class World:
         found = [
             fault
             for fault in self.faults((*MACHINE, *SLACK_POST, *SMTP), start, end)
-            if self.concerns(fault, destination, review_id) and self._effect_end(fault, review_id) >= start
+            if self.concerns(fault, destination, review_id)
+            and self._effect_end(fault, review_id) >= start
         ]
         refused = {fault.address for fault in found if fault.kind in ADDRESS}
         receivers = self.receivers_named(destination.receiver)
         if None not in refused and all(set(receiver.emails) - refused for receiver in receivers):
-            return [fault for fault in found if fault.kind not in ADDRESS]  # the others get the mail
+            return [
+                fault for fault in found if fault.kind not in ADDRESS
+            ]  # the others get the mail
         return found
 
     def _effect_end(self, fault: Fault, review_id: str | None) -> datetime:
@@ -132,24 +155,43 @@ class World:
         span = (fault.start - INFLIGHT, fault.end + INFLIGHT)
         tried = [attempt for attempt in self.h.attempts if span[0] <= attempt.time <= span[1]]
         messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
-        sent = [message for message in messages if span[0] <= message.time <= span[1] and not message.answered]
+        sent = [
+            message
+            for message in messages
+            if span[0] <= message.time <= span[1] and not message.answered
+        ]
         hit = any(not attempt.items and attempt.outcome == "dropped" for attempt in tried)
-        hit = hit or any(item.review_id == review_id for one in (*tried, *sent) for item in one.items)
+        hit = hit or any(
+            item.review_id == review_id for one in (*tried, *sent) for item in one.items
+        )
         return fault_end(fault) if hit else fault.end + 5 * MINUTE
 
     def openings(
         self, destination: Destination, due: datetime, end: datetime, review_id: str | None = None
     ) -> Iterator[datetime]:
         """Yield when nothing is in the way of a message that is due, for as long as it may take."""
-        after = [self._effect_end(fault, review_id) for fault in self.faults_of(destination, due, end, review_id)]
-        starts = [due, *(when + MINUTE for when in after), *(span.start + MINUTE for span in self.h.daemon)]
+        after = [
+            self._effect_end(fault, review_id)
+            for fault in self.faults_of(destination, due, end, review_id)
+        ]
+        starts = [
+            due,
+            *(when + MINUTE for when in after),
+            *(span.start + MINUTE for span in self.h.daemon),
+        ]
         for start in sorted(starts):
-            if due <= start <= end - self.late and self.is_calm(destination, start, start + self.late, review_id):
+            if due <= start <= end - self.late and self.is_calm(
+                destination, start, start + self.late, review_id
+            ):
                 yield start
 
-    def released_at(self, destination: Destination, rating: int, start: datetime, end: datetime) -> datetime:
+    def released_at(
+        self, destination: Destination, rating: int, start: datetime, end: datetime
+    ) -> datetime:
         """Return when what is due at a time leaves, by the quiet hours of the configs that follow each other."""
-        segments = [(start, self.config_at(start))] + [pair for pair in self.in_force if start < pair[0] <= end]
+        segments = [(start, self.config_at(start))] + [
+            pair for pair in self.in_force if start < pair[0] <= end
+        ]
         due = start
         for number, (begun, config) in enumerate(segments):
             if config is None:
@@ -159,9 +201,13 @@ class World:
                 break
         return due
 
-    def is_calm(self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None) -> bool:
+    def is_calm(
+        self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None
+    ) -> bool:
         """Return whether nothing keeps a message from leaving at once in the whole span."""
-        return self.alive_throughout(start, end) and not self.faults_of(destination, start, end, review_id)
+        return self.alive_throughout(start, end) and not self.faults_of(
+            destination, start, end, review_id
+        )
 
     def is_site_calm(self, site_id: str, start: datetime, end: datetime) -> bool:
         """Return whether a site could be read in the whole span."""
@@ -182,7 +228,9 @@ class World:
 
     def has_restored(self, when: datetime) -> bool:
         """Return whether a restore or `forget` was begun before a time."""
-        return any(run.command in {"restore", "forget"} and run.start <= when for run in self.h.runs)
+        return any(
+            run.command in {"restore", "forget"} and run.start <= when for run in self.h.runs
+        )
 
     def undisturbed_until(self, start: datetime) -> datetime:
         """Return until when the daemon runs on with the same config and a clock and a disk that work."""
@@ -190,7 +238,11 @@ class World:
         ends = [end for end in running if end > start]
         ends += [when for when, _ in self.in_force if when > start]
         ends += [max(fault.start, start) for fault in self.faults(MACHINE, start, self.h.end)]
-        ends += [run.start for run in self.h.runs if run.command in {"restore", "forget"} and run.start > start]
+        ends += [
+            run.start
+            for run in self.h.runs
+            if run.command in {"restore", "forget"} and run.start > start
+        ]
         return min(ends) if any(end > start for end in running) else start
 
     # ------------------------------------------------------------ reviews
@@ -240,7 +292,9 @@ class World:
     def receivers_named(self, name: str) -> list[Receiver]:
         return [receiver for _, config in self.in_force if (receiver := config.receiver(name))]
 
-    def destination_at(self, when: datetime, medium: Medium, addresses: set[str]) -> Destination | None:
+    def destination_at(
+        self, when: datetime, medium: Medium, addresses: set[str]
+    ) -> Destination | None:
         """Return whose addresses these are, by the configs in force lately; the newest first."""
         for config in reversed(self.configs_between(when - INFLIGHT, when)):
             for receiver in config.receivers:
@@ -281,7 +335,9 @@ class World:
                 post = (destination, message.items)
                 copy = message.says_repeat and post in posted
                 posted[post] = message.time
-            found += [Received(message.time, destination, item, message, copy) for item in message.items]
+            found += [
+                Received(message.time, destination, item, message, copy) for item in message.items
+            ]
         return found
 
     @cached_property
@@ -289,7 +345,11 @@ class World:
         """Return whose message each Slack post is; what goes beneath it is theirs."""
         owners = {}
         for call in self.h.slack:
-            owner = self.destination_at(call.time, "slack", {call.channel}) if call.verb == "post" else None
+            owner = (
+                self.destination_at(call.time, "slack", {call.channel})
+                if call.verb == "post"
+                else None
+            )
             if owner:
                 owners[call.channel, call.ts] = owner
         return owners
@@ -311,7 +371,9 @@ class World:
         found: dict[tuple[str, Destination], list[Received]] = {}
         for received in self.received:
             if received.item.review_id is not None:
-                found.setdefault((received.item.review_id, received.destination), []).append(received)
+                found.setdefault((received.item.review_id, received.destination), []).append(
+                    received
+                )
         return found
 
     def may_have_failed(self, review_id: str, destination: Destination, start: datetime) -> bool:
@@ -326,7 +388,9 @@ class World:
                 targets |= {receiver.channel, *receiver.emails}
             for attempt in self.h.attempts:
                 inside = max(start, fault.start) <= attempt.time <= fault.end + INFLIGHT
-                about = not attempt.items or any(item.review_id == review_id for item in attempt.items)
+                about = not attempt.items or any(
+                    item.review_id == review_id for item in attempt.items
+                )
                 if inside and about and attempt.target in targets:
                     return True
         messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
@@ -342,7 +406,11 @@ class World:
     def fits(self, config: Config, destination: Destination, review: Review) -> bool:
         """Return whether a receiver gets alerts of a review in this state."""
         receiver = config.receiver(destination.receiver)
-        if receiver is None or config.site(review.site_id) is None or not has_medium(receiver, destination.medium):
+        if (
+            receiver is None
+            or config.site(review.site_id) is None
+            or not has_medium(receiver, destination.medium)
+        ):
             return False
         text = review.text.lower()
         return (
@@ -359,10 +427,14 @@ class World:
             return "not"
         return "must" if all(fits) else "may"
 
-    def released(self, config: Config, destination: Destination, rating: int, due: datetime) -> datetime:
+    def released(
+        self, config: Config, destination: Destination, rating: int, due: datetime
+    ) -> datetime:
         """Return when a message that is due leaves, by the quiet hours of one config."""
         receiver = config.receiver(destination.receiver)
-        if receiver is None or (receiver.urgent_max_rating is not None and rating <= receiver.urgent_max_rating):
+        if receiver is None or (
+            receiver.urgent_max_rating is not None and rating <= receiver.urgent_max_rating
+        ):
             return due
         for _ in range(len(receiver.quiet) + 1):
             span = quiet_span(receiver, due)

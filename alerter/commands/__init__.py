@@ -1,0 +1,1 @@
+"""The commands, one file each; imported by the command line when they run."""

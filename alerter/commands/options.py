@@ -1,0 +1,67 @@
+"""Options that several commands share, and what they mean."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from alerter.config import Config, Site, load_config
+
+_SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
+
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="The config file.  [default: $ALERTER_CONFIG, ./config.toml, /etc/alerter/config.toml]",
+)
+file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+def load(path: Path | None, *, secrets: bool = True) -> Config:
+    """Load the config. Raises ConfigError."""
+    config = load_config(config_path(path), os.environ, secrets=secrets)
+    if secrets and config.web:
+        from alerter.web.signature import Signatures  # noqa: PLC0415 - needs the extra `web`
+
+        Signatures(config.apps)
+    return config
+
+
+def config_path(given: Path | None) -> Path:
+    """Return the config file that `--config`, the environment or the default names."""
+    if named := given or os.environ.get("ALERTER_CONFIG"):
+        return Path(named)
+    here = Path("config.toml")
+    return here if here.exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
+
+
+def find_site(config: Config, name: str) -> Site:
+    """Return the site of a name. Raises BadParameter."""
+    known = {site.name: site for site in config.sites}
+    if name not in known:
+        raise unknown("site", name, known, "--site")
+    return known[name]
+
+
+def unknown(
+    noun: str, name: str, known: Iterable[str], option: str | None = None
+) -> click.BadParameter:
+    """Return the fault of a name that is not known, with the nearest that is."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
+    return click.BadParameter(f'there is no {noun} "{name}"; {hint}', param_hint=option)
+
+
+def parse_day(config: Config, text: str, option: str) -> datetime:
+    """Return the midnight, in the config's time zone, that a day begins with. Raises BadParameter."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=config.timezone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f'"{text}" is not a day such as 2026-01-31', param_hint=option
+        ) from None

@@ -1,0 +1,1 @@
+"""Turn alerts in the database into messages that people received."""

@@ -1,0 +1,84 @@
+"""Runs a worker for each destination."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from alerter.clock import Clock
+from alerter.config import Config
+from alerter.errors import StateError
+from alerter.notify.destination import Outlet
+from alerter.notify.digest import group
+from alerter.notify.pause import Pause, Why
+from alerter.notify.state_failure import AlarmRecord, StateAlarm
+from alerter.notify.worker import Worker
+from alerter.store import State
+from alerter.trouble.tracker import Troubles
+
+__all__ = ["Dispatcher", "Pause", "Why", "group"]
+
+
+class Dispatcher:
+    """Runs a worker for each destination."""
+
+    def __init__(
+        self,
+        state: State,
+        config: Config,
+        clock: Clock,
+        outlets: Sequence[Outlet],
+        *,
+        pace: float = 1.0,
+        alarms: AlarmRecord | None = None,
+    ) -> None:
+        turns: dict[str, float] = {}
+        self._state = state
+        self.troubles = Troubles(state, config, clock, self.wake)
+        self.alarm = StateAlarm(config, clock, outlets, state, alarms)
+        self._workers = {
+            outlet.destination: Worker(
+                state,
+                clock,
+                outlet,
+                self.troubles,
+                self.alarm,
+                burst=config.alerts.burst,
+                pace=pace,
+                turns=turns,
+            )
+            for outlet in outlets
+        }
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Have the workers of these destinations look at the outbox."""
+        for destination in destinations:
+            if worker := self._workers.get(destination):
+                worker.awake.set()
+
+    def wake_all(self) -> None:
+        """Wake every worker where another process has changed something."""
+        try:
+            changed = self._state.changed_elsewhere()
+        except StateError:
+            changed = True  # the workers say what is wrong with it
+        if changed:
+            self.wake(self._workers)
+
+    async def run(self, ends_at: Sequence[Why] = ()) -> bool:
+        """Send until every worker has a pause for one of these reasons; for ever where there is none.
+
+        Returns whether nothing that was due is left.
+        """
+        while True:
+            async with asyncio.TaskGroup() as workers:
+                rests = [workers.create_task(each.run(ends_at)) for each in self._workers.values()]
+            # One that had ended may have been woken since, to send another's trouble.
+            if not any(
+                each.awake.is_set() and not each.stopping for each in self._workers.values()
+            ):
+                return all(rest.result() is Why.NOTHING_DUE for rest in rests)
+
+    def stop(self) -> None:
+        """Let each worker end the message in hand, and no other."""
+        for worker in self._workers.values():
+            worker.stopping = True
+            worker.awake.set()

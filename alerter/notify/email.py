@@ -1,0 +1,332 @@
+"""Messages as mail, by SMTP."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from email.header import Header
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.policy import EmailPolicy
+from email.utils import format_datetime, parseaddr
+from functools import cache, lru_cache
+from typing import Any
+
+import aiosmtplib
+from aiosmtplib import SMTPRecipientRefused
+
+from alerter.config import Smtp
+from alerter.errors import DeliveryError, Kind
+from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
+from alerter.text import clean_reply
+
+_TIMEOUT = 60.0
+# RFC 5321, 4.5.3.2.6: a server that takes a mail slowly would get it again and again if it were given up sooner.
+_TIMEOUT_OF_DATA = 600.0
+# With its name on one line of 78 characters: RFC 5322, 2.1.1.
+_PLAIN_SUBJECT = 69
+
+
+class EmailNotifier:
+    """Sends to one receiver's addresses, over one connection for as long as there is something to send."""
+
+    # A mail that went out without an answer goes out again under the same Message-ID: there is nothing to wait for.
+    can_look = False
+    settle_after = timedelta(0)
+
+    def __init__(self, smtp: Smtp, receiver: str, addresses: Sequence[str]) -> None:
+        self._smtp = smtp
+        self._receiver = receiver
+        self._addresses = tuple(addresses)
+        self._sender = parseaddr(smtp.sender)[1]
+        self._client: aiosmtplib.SMTP | None = None
+        # The state alarm may send while the receiver's worker does.
+        self._turn = asyncio.Lock()
+        self.domain = self._sender.rpartition("@")[2]
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Send to the addresses that have not taken it yet. Raises DeliveryError."""
+        try:
+            mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes()
+        except ValueError as error:
+            raise DeliveryError(f"the mail cannot be built: {error}", Kind.MESSAGE) from error
+        left = [address for address in message.to_left if address in self._addresses]
+        if message.to_left and not left:
+            return Receipt("the config does not name any more who had not taken it")
+        async with self._turn:
+            try:
+                return await self._send(mail, left or self._addresses, message)
+            except (aiosmtplib.SMTPException, OSError) as error:
+                self._drop()
+                raise _delivery_error(error) from error
+            except BaseException:  # a session that was left halfway is of no use to the next mail
+                self._drop()
+                raise
+
+    async def update(self, message: Message, content: Content) -> None:  # noqa: ARG002 - the other notifier can
+        """Nobody can change a mail that was sent."""
+        raise DeliveryError("a mail that was sent cannot be changed", Kind.MESSAGE)
+
+    async def delete(self, message: Message) -> None:  # noqa: ARG002 - the other notifier can
+        """Nobody can delete a mail that was sent."""
+        raise DeliveryError("a mail that was sent cannot be deleted", Kind.MESSAGE)
+
+    async def look(self, message: Message) -> Look:  # noqa: ARG002 - the other notifier can look
+        """Nobody can look into a mailbox."""
+        return Look(blind=True)
+
+    def time_there(self, now: datetime) -> datetime | None:  # noqa: ARG002 - nobody looks by it
+        """The time by the server's clock is not known."""
+        return None
+
+    async def check(self) -> list[Finding]:
+        """Go as far as naming sender and addresses to the server, without sending."""
+        subject = f"receiver {self._receiver}"
+        try:
+            client = await self._connected()
+            await client.mail(self._sender)
+            refused = await _name_recipients(client, self._addresses)
+            await client.rset()
+        except (aiosmtplib.SMTPException, OSError) as error:
+            self._drop()
+            fault = _delivery_error(error)
+            return [Finding(ok=False, subject=subject, text=f"email: {fault}; {_remedy(fault)}")]
+        findings = [
+            Finding(
+                ok=False,
+                subject=subject,
+                text=f"email: address {self._addresses.index(each.recipient) + 1} of"
+                f" {len(self._addresses)} is refused: {_said(each.code, each.message)}; "
+                + ("correct it in the config" if each.code >= 500 else "try again later"),
+            )
+            for each in refused
+        ]
+        return findings or [
+            Finding(ok=True, subject=subject, text=f"email: {self._smtp.host} takes mail for it")
+        ]
+
+    async def close(self) -> None:
+        """Say goodbye to the server."""
+        async with self._turn:
+            if self._client is not None and self._client.is_connected:
+                with suppress(aiosmtplib.SMTPException, OSError):
+                    await self._client.quit()
+            self._drop()
+
+    async def _send(self, mail: bytes, addresses: Sequence[str], message: Message) -> Receipt:
+        client = await self._connected()
+        await client.mail(
+            self._sender,
+            options=[f"size={len(mail)}"] if client.supports_extension("size") else None,
+        )
+        refused = await _name_recipients(client, addresses)
+        later = tuple(each.recipient for each in refused if each.code < 500)
+        if len(refused) == len(addresses):
+            return await self._nobody_took_it(client, refused, later, message)
+        try:
+            response = await client.data(mail, timeout=_TIMEOUT_OF_DATA)
+        except aiosmtplib.SMTPDataError:
+            raise
+        except (aiosmtplib.SMTPException, OSError) as error:
+            text = "the connection was lost before the server said whether it has the mail"
+            raise DeliveryError(text, Kind.TRANSIENT, in_doubt=True) from error
+        return Receipt(
+            _said(response.code, response.message), to_left=later, refused=len(refused) - len(later)
+        )
+
+    async def _nobody_took_it(
+        self,
+        client: aiosmtplib.SMTP,
+        refused: list[SMTPRecipientRefused],
+        later: tuple[str, ...],
+        message: Message,
+    ) -> Receipt:
+        said = _said(refused[0].code, refused[0].message)
+        if later:
+            raise DeliveryError(f"no address is accepted for now: {said}", Kind.TRANSIENT)
+        if message.to_left:
+            await client.rset()
+            return Receipt(said, refused=len(refused))
+        raise DeliveryError(f"every address is refused: {said}", Kind.RECEIVER)
+
+    async def _connected(self) -> aiosmtplib.SMTP:
+        if self._client is None or not self._client.is_connected:
+            smtp = self._smtp
+            self._client = aiosmtplib.SMTP(
+                hostname=smtp.host,
+                port=smtp.port,
+                use_tls=smtp.security == "tls",
+                start_tls=smtp.security
+                == "starttls",  # never None: that would send in clear where TLS is missing
+                tls_context=None if smtp.security == "none" else _tls_context(),
+                local_hostname=socket.gethostname(),
+                timeout=_TIMEOUT,
+            )
+            await self._client.connect()
+            if smtp.username and smtp.password:
+                await self._client.login(smtp.username, smtp.password.get_secret_value())
+        return self._client
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def build_mail(
+    sender: str, addresses: Iterable[str], message: Message, content: Content
+) -> EmailMessage:
+    """A message as a mail: text and HTML, and headers that keep machines from answering it."""
+    mail = EmailMessage(policy=_POLICY)
+    domain = message.uid.rpartition("@")[2]
+    mail["From"] = sender
+    mail["To"] = ", ".join(addresses)
+    mail.set_raw("Subject", _encoded(_subject(message, content)))
+    mail["Date"] = format_datetime(message.attempted_at)
+    mail["Message-ID"] = f"<{message.uid}>"
+    if message.thread:
+        mail["In-Reply-To"] = mail["References"] = f"<{message.thread.uid}>"
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    mail["X-Auto-Response-Suppress"] = "All"
+    mail["List-Id"] = f"Review alerts <alerter.{domain}>"
+    # Seven bits, so that it passes every server on its way as it is.
+    mail.set_content(content.text, cte="quoted-printable")
+    if content.html:
+        # No quoted-printable text holds "=_", so that nobody has to look for a boundary that no line begins with.
+        mail.make_alternative(boundary="=_alternative")
+        mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
+    return mail
+
+
+def _subject(message: Message, content: Content) -> str:
+    """Whatever asks for somebody says so in its subject; the end of it is an answer to the first mail."""
+    if (
+        message.thread
+        and message.thread.subject
+        and message.entries[0].alert.kind is AlertKind.CLOSED
+    ):
+        return f"Re: {message.thread.subject}"
+    return content.subject
+
+
+def _encoded(subject: str) -> str:
+    """A subject as its header has it: folded, in encoded words (RFC 2047) unless it is short and plain.
+
+    Left to itself, the email package believes what looks like an encoded word in a customer's text, even the line ends
+    in it, and where it folds, spaces are lost and characters cut in two. Raises ValueError.
+    """
+    if "".join(subject.splitlines()) != subject:
+        raise ValueError("a subject is one line")
+    if (
+        subject.isascii()
+        and subject.isprintable()
+        and "=?" not in subject
+        and len(subject) <= _PLAIN_SUBJECT
+    ):
+        return subject
+    return Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
+
+
+# What one mail after the other says the same of: parsed and folded once. Nothing of a review is kept here.
+_SAME = {
+    "from", "to", "auto-submitted", "x-auto-response-suppress", "list-id", "mime-version", "content-type",
+    "content-transfer-encoding",
+}  # fmt: skip
+_parsed_once = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
+_most_of = lru_cache(maxsize=256)(SMTP_POLICY.header_max_count)
+_folded_once = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
+
+
+class _Policy(EmailPolicy):
+    """SMTP's, but for the time that it takes."""
+
+    def header_max_count(self, name: str) -> int | None:
+        return _most_of(name)
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        return (
+            _parsed_once(name, value)
+            if name.lower() in _SAME
+            else super().header_store_parse(name, value)
+        )
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return (
+            _folded_once(name, value) if name.lower() in _SAME else super().fold_binary(name, value)
+        )
+
+
+_POLICY = _Policy(linesep="\r\n")
+
+
+async def _name_recipients(
+    client: aiosmtplib.SMTP, addresses: Sequence[str]
+) -> list[SMTPRecipientRefused]:
+    refused = []
+    for address in addresses:
+        try:
+            await client.rcpt(address)
+        except SMTPRecipientRefused as error:
+            refused.append(error)
+    return refused
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all connections: reading the system's authorities takes 30 ms."""
+    return ssl.create_default_context()
+
+
+def _delivery_error(error: Exception) -> DeliveryError:
+    """What a failure before the end of DATA means: the mail has certainly not been taken."""
+    if (problem := _tls_problem(error)) is not None:
+        return DeliveryError(f"the mail server cannot be trusted: {problem}", Kind.SERVICE)
+    if type(error) in (
+        aiosmtplib.SMTPNotSupported,
+        aiosmtplib.SMTPException,
+    ):  # no answer, but no extension either
+        return DeliveryError(
+            "the mail server does not offer what `security` or the login needs: "
+            + clean_reply(error),
+            Kind.SERVICE,
+        )
+    if not isinstance(error, aiosmtplib.SMTPResponseException):
+        return DeliveryError(f"the mail server cannot be reached ({_name(error)})", Kind.TRANSIENT)
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        # A server may repeat what it was sent, so nothing of its words is kept.
+        said = f"{error.code} to the login"
+    else:
+        said = _said(error.code, error.message)
+    if error.code < 500:
+        return DeliveryError(f"the mail server says: not now: {said}", Kind.TRANSIENT)
+    if isinstance(error, aiosmtplib.SMTPDataError) or error.code == 552:
+        return DeliveryError(f"the mail server refuses this mail: {said}", Kind.MESSAGE)
+    return DeliveryError(f"the mail server refuses us: {said}", Kind.SERVICE)
+
+
+def _tls_problem(error: BaseException | None) -> str | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return "it does not speak TLS on this port; look at `security` and `port`"
+        error = error.__cause__
+    return None
+
+
+def _name(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return str(getattr(cause, "strerror", None) or type(cause).__name__)
+
+
+def _said(code: int, text: str) -> str:
+    return f"{code} {clean_reply(text)}"
+
+
+def _remedy(error: DeliveryError) -> str:
+    return {
+        Kind.SERVICE: "look at [smtp] in the config",
+        Kind.RECEIVER: "correct its addresses in the config",
+    }.get(error.kind, "try again later")

@@ -1,0 +1,173 @@
+"""Messages as Slack posts."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from alerter.clock import Clock
+from alerter.config import Slack
+from alerter.errors import DeliveryError, Kind
+from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
+from alerter.slack import check as slack_check
+from alerter.slack import look as slack_look
+from alerter.slack.api import Refused, SlackApi, metadata_of, open_session
+
+__all__ = ["SlackNotifier", "open_session"]
+
+log = logging.getLogger(__name__)
+
+# https://docs.slack.dev/reference/methods/chat.update#errors
+_NO_UPDATE = {"cant_update_message", "edit_window_closed", "is_inactive", "message_not_found"}
+_IS_DELETED = {"message_not_found", "thread_not_found"}
+_NO_THREAD = {
+    "cannot_reply_to_message",
+    "invalid_thread_ts",
+    "message_not_found",
+    "thread_not_found",
+}
+
+
+class SlackNotifier:
+    """Posts to one receiver's channel."""
+
+    can_look = True
+    # Before this, a message that was taken may not be in the channel's history yet.
+    settle_after = timedelta(seconds=5)
+    domain = "alerter"
+
+    def __init__(
+        self,
+        slack: Slack,
+        receiver: str,
+        channel: str,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+    ) -> None:
+        self._receiver = receiver
+        self._channel = channel
+        self._api = SlackApi(slack, session, clock)
+
+    def time_there(self, now: datetime) -> datetime | None:
+        """Return the time by Slack's clock, as far as one of its answers has told it."""
+        return self._api.time_there(now)
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Post to the channel, or to the thread that the message belongs to. Raises DeliveryError."""
+        place = _place(message)
+        try:
+            answer = await self._post(message, content, place)
+        except Refused as error:
+            if error.code not in _NO_THREAD or message.thread is None:
+                raise
+            if _is_closing(message):
+                return Receipt("what it would have closed is not there any more")
+            answer = await self._post(message, content, {})
+        else:
+            if place and _is_closing(message) and not _is_reply(answer):
+                return await self._take_back(_receipt(answer))
+        return _receipt(answer)
+
+    async def _post(
+        self, message: Message, content: Content, place: Mapping[str, Any]
+    ) -> AsyncSlackResponse:
+        return await self._api.call(
+            self._api.client.chat_postMessage,
+            channel=self._channel,
+            text=content.text,
+            metadata=metadata_of(message.uid),
+            mrkdwn=False,
+            parse="none",
+            unfurl_links=False,
+            unfurl_media=False,
+            **place,
+            **({"blocks": list(content.blocks)} if content.blocks else {}),
+        )
+
+    async def _take_back(self, receipt: Receipt) -> Receipt:
+        """Delete a closing that Slack has posted in the channel, because its thread is gone."""
+        try:
+            await self._delete(receipt.slack_channel or self._channel, receipt.slack_ts or "")
+        except DeliveryError as error:
+            log.warning('receiver "%s": a closing stays in the channel: %s', self._receiver, error)
+            return receipt
+        return Receipt("what it would have closed is not there any more")
+
+    async def update(self, message: Message, content: Content) -> None:
+        """Replace the words of a message. Raises DeliveryError."""
+        try:
+            await self._api.call(
+                self._api.client.chat_update,
+                channel=message.slack_channel or self._channel,
+                ts=message.slack_ts or "",
+                text=content.text,
+                metadata=metadata_of(message.uid),
+                parse="none",
+                blocks=list(content.blocks),
+            )
+        except Refused as error:
+            if error.code in _IS_DELETED and message.erase:
+                return  # no words are left there
+            if error.code in _NO_UPDATE:
+                raise DeliveryError(str(error), Kind.MESSAGE) from error
+            raise
+
+    async def delete(self, message: Message) -> None:
+        """Delete a message; one that is gone already is no error. Raises DeliveryError."""
+        try:
+            await self._delete(message.slack_channel or self._channel, message.slack_ts or "")
+        except Refused as error:
+            if error.code not in _IS_DELETED:
+                raise
+
+    async def _delete(self, channel: str, ts: str) -> None:
+        await self._api.call(self._api.client.chat_delete, channel=channel, ts=ts)
+
+    async def look(self, message: Message) -> Look:
+        """Search one page for a message that may have been taken. Raises DeliveryError."""
+        found = await slack_look.look(self._api, self._receiver, self._channel, message)
+        if (
+            found.receipt
+            and _place(message)
+            and _is_closing(message)
+            and slack_look.is_in_channel(message)
+        ):
+            return replace(found, receipt=await self._take_back(found.receipt))
+        return found
+
+    async def check(self) -> list[Finding]:
+        """Ask who we are, what we may and what the channel is, without posting."""
+        return await slack_check.check(self._api, self._receiver, self._channel)
+
+    async def close(self) -> None:
+        """The session is shared, and closed by who opened it."""
+
+
+def _is_closing(message: Message) -> bool:
+    return message.entries[0].alert.kind is AlertKind.CLOSED
+
+
+def _place(message: Message) -> dict[str, Any]:
+    """Return where a message goes: what asks for a person is shown in the channel as well."""
+    if message.thread is None or message.thread.slack_ts is None:
+        return {}
+    return {"thread_ts": message.thread.slack_ts, "reply_broadcast": not _is_closing(message)}
+
+
+def _is_reply(answer: AsyncSlackResponse) -> bool:
+    """Whether a post stands in its thread: with the parent deleted, Slack posts to the channel."""
+    message = answer.get("message")
+    return isinstance(message, dict) and bool(message.get("thread_ts"))
+
+
+def _receipt(answer: AsyncSlackResponse) -> Receipt:
+    channel, ts = answer.get("channel"), answer.get("ts")
+    return Receipt(
+        f"ok, ts {ts}",
+        slack_channel=str(channel) if channel else None,
+        slack_ts=str(ts) if ts else None,
+    )

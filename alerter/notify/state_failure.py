@@ -1,0 +1,156 @@
+"""The last resort: while the state file cannot be written nothing can be queued, so people are notified directly."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import inf
+from uuid import uuid4
+
+from alerter.clock import Clock
+from alerter.config import Config
+from alerter.errors import DeliveryError, RenderError, StateBusy, StateError
+from alerter.models import Alert, AlertKind, Entry, Form, Message
+from alerter.notify.destination import Outlet
+from alerter.store import State
+
+log = logging.getLogger(__name__)
+
+# Another process that writes is no trouble before it has gone on for this long.
+BUSY_FOR = timedelta(minutes=5)
+_APART = timedelta(hours=1).total_seconds()
+# Where nobody could be reached, this is how long the next attempt waits.
+_AGAIN = timedelta(minutes=5).total_seconds()
+_PATIENCE = 30.0
+_GOES_ON = (
+    "make room on the disk, or end the process that holds the file; alerter goes on by itself"
+)
+_START_AGAIN = (
+    "mend what it says, or restore a backup, and start alerter again; it reads nothing before that"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What people were notified of directly: since when it was so, why, and which destinations got it."""
+
+    since: datetime
+    reason: str
+    destinations: list[str]
+    written: int
+
+
+@dataclass(slots=True)
+class AlarmRecord:
+    """What people were notified of, and when they may be again: outlives a reload, as no file can hold it."""
+
+    rung: Rung | None = None
+    next_at: float = -inf
+
+
+class StateAlarm:
+    """Notifies people once of a state file that cannot be written, and again if it was written meanwhile."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        outlets: Sequence[Outlet],
+        state: State | None = None,
+        record: AlarmRecord | None = None,
+    ) -> None:
+        self._clock = clock
+        self._state = state
+        self._outlets = outlets
+        self._marked = {receiver.name for receiver in config.receivers if receiver.trouble}
+        # Who is kept from writing tries again within two rounds.
+        self._apart = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
+        self._busy_for = min(BUSY_FOR, config.poll.trouble_after).total_seconds()
+        self._busy_since = self._busy_at = -inf
+        self._record = record or AlarmRecord()
+
+    async def ring(self, error: StateError) -> None:
+        """Notify people, unless they know; at most once an hour, however often the file fails and works again."""
+        now = self._clock.monotonic()
+        if isinstance(error, StateBusy) and not self._busy_for_long(now):
+            return
+        if now < self._record.next_at or self._record.rung:
+            return
+        self._record.next_at = now + _APART
+        since = self._clock.now()
+        log.critical(
+            "the state file cannot be written, so nothing can be queued; people are notified once: %s",
+            error,
+        )
+        destinations = await self._notify_all("the state file cannot be written", error, _GOES_ON)
+        if destinations:
+            self._record.rung = Rung(since, str(error), destinations, self._written())
+        else:
+            self._record.next_at = now + _AGAIN
+
+    def over(self) -> Rung | None:
+        """What people were notified of, once the file has been written again; None after `clear`.
+
+        Destinations that the config does not have any more are left out.
+        """
+        rung = self._record.rung
+        if rung is None or rung.written == self._written():
+            return None
+        present = {outlet.destination for outlet in self._outlets}
+        return replace(rung, destinations=[name for name in rung.destinations if name in present])
+
+    def clear(self) -> None:
+        """Forget what people were notified of: the message that it is over is queued."""
+        self._record.rung = None
+
+    async def ring_at_start(self, error: StateError) -> bool:
+        """Notify people that alerter does not start without its state file; False where nobody can be reached."""
+        return bool(await self._notify_all("alerter does not start", error, _START_AGAIN))
+
+    def _written(self) -> int:
+        return self._state.written if self._state else 0
+
+    async def _notify_all(self, what: str, error: StateError, remedy: str) -> list[str]:
+        """Notify those marked for trouble; if none of them can be reached, all others. Returns who was reached."""
+        detail = {
+            "what": what,
+            "reason": str(error),
+            "remedy": remedy,
+            "since": self._clock.now().isoformat(),
+        }
+        marked = [outlet for outlet in self._outlets if outlet.receiver in self._marked]
+        others = [outlet for outlet in self._outlets if outlet.receiver not in self._marked]
+        for outlets in (marked, others):
+            answers = await asyncio.gather(*(self._notify(outlet, detail) for outlet in outlets))
+            if any(answers):
+                return [
+                    outlet.destination
+                    for outlet, good in zip(outlets, answers, strict=True)
+                    if good
+                ]
+        return []
+
+    def _busy_for_long(self, now: float) -> bool:
+        """Whether the file has been busy each time that somebody tried, for a while."""
+        if now - self._busy_at > self._apart:
+            self._busy_since = now
+        self._busy_at = now
+        return now - self._busy_since >= self._busy_for
+
+    async def _notify(self, outlet: Outlet, detail: Mapping[str, str]) -> bool:
+        entry = Entry(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
+        uid = f"{uuid4().hex}@{outlet.notifier.domain}"
+        message = Message(0, uid, outlet.destination, Form.ALERT, (entry,), self._clock.now())
+        try:
+            # Whoever rings has other work, and a mail server may take minutes.
+            async with self._clock.timeout(_PATIENCE):
+                await outlet.notifier.send(message, outlet.render(message))
+        except (DeliveryError, RenderError, TimeoutError) as error:
+            log.error(  # noqa: TRY400
+                'receiver "%s": cannot be notified either: %s',
+                outlet.receiver,
+                str(error) or "no answer",
+            )
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""Views, templates, and the text of messages."""

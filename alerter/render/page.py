@@ -1,0 +1,180 @@
+"""HTML pages that show Slack messages roughly as people see them; everything on a page is inert."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+# Nothing is fetched and nothing runs, in the mails' frames neither.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_STYLE = """
+:root { color-scheme: light dark; --line: #8885; --soft: #616161; --back: #8881; --link: #1264a3; }
+@media (prefers-color-scheme: dark) { :root { --soft: #ababad; --link: #6cb6ff; } }
+body { font: 15px/1.46 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 1260px; }
+main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 600px)); gap: 2rem; }
+article { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; margin: 0 0 1rem; }
+article { overflow-wrap: anywhere; }
+article > * { margin: 0 0 8px; }
+article > :last-child { margin-bottom: 0; }
+article pre { margin: 4px 0; padding: 4px 8px; }
+article.reply { margin-left: 2rem; }
+.about, .context { color: var(--soft); font-size: 13px; }
+.words { white-space: pre-wrap; }
+.fields { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
+.button { display: inline-block; border: 1px solid var(--line); border-radius: 4px; padding: 4px 12px; }
+.button { margin: 4px 8px 4px 0; }
+.primary { background: #007a5a; border-color: #007a5a; }
+.primary, .primary a { color: #fff; text-decoration: none; }
+a { color: var(--link); }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 0 1rem; margin: 0 0 8px; }
+dd { margin: 0; }
+blockquote { border-left: 4px solid var(--line); margin: 4px 0; padding-left: 12px; }
+pre, code { background: var(--back); border-radius: 4px; padding: 1px 4px; white-space: pre-wrap; }
+hr { border: 0; border-top: 1px solid var(--line); }
+iframe { width: 100%; height: 600px; border: 0; background: #fff; resize: vertical; }
+"""
+_EMOJI = {
+    "bell": "🔔",
+    "heavy_check_mark": "✔️",
+    "no_entry": "⛔",
+    "rotating_light": "🚨",
+    "star": "⭐",
+    "warning": "⚠️",
+    "white_check_mark": "✅",
+}
+_STYLES = {"bold": "b", "italic": "i", "strike": "s", "code": "code"}
+_MARKUP = re.compile(
+    r"`(?P<code>[^`\n]+)`|<(?P<link>[^|>\s]+)(?:\|(?P<label>[^>]*))?>|:(?P<emoji>[a-z0-9_+-]+):"
+    r"|(?<!\w)\*(?P<bold>(?! )[^*\n]+(?<! ))\*(?!\w)|(?<!\w)_(?P<italic>(?! )[^_\n]+(?<! ))_(?!\w)"
+)
+
+
+def render_blocks(blocks: Sequence[Mapping[str, Any]], *, title: str) -> str:
+    """One HTML page with a single Slack message."""
+    return html_page(title, f"<main><article>{''.join(map(block_html, blocks))}</article></main>")
+
+
+def html_page(title: str, body: str) -> str:
+    """Return a page that fetches nothing and runs nothing."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def block_html(block: Mapping[str, Any]) -> str:
+    """Return one block; an unknown kind is left out."""
+    drawn = _BLOCKS.get(block["type"])
+    return drawn(block) if drawn else ""
+
+
+def _section(block: Mapping[str, Any]) -> str:
+    text = f'<div class="words">{_text(block["text"])}</div>' if "text" in block else ""
+    cells = "".join(f'<div class="words">{_text(each)}</div>' for each in block.get("fields", ()))
+    fields = f'<div class="fields">{cells}</div>' if cells else ""
+    return text + fields + (_element(block["accessory"]) if "accessory" in block else "")
+
+
+def _element(element: Mapping[str, Any]) -> str:
+    if element["type"] == "button":
+        label = _text(element["text"])
+        look = "button primary" if element.get("style") == "primary" else "button"
+        return f'<span class="{look}">{_link(element["url"], label) if "url" in element else label}</span>'
+    return _picture(element) if element["type"] == "image" else _text(element)
+
+
+def _picture(block: Mapping[str, Any]) -> str:
+    return _link(block["image_url"], f"🖼 {escape(block['alt_text'])}")
+
+
+def _rich(block: Mapping[str, Any]) -> str:
+    return "".join(_rich_part(part) for part in block["elements"])
+
+
+def _rich_part(part: Mapping[str, Any]) -> str:
+    if part["type"] == "rich_text_list":
+        tag = "ol" if part["style"] == "ordered" else "ul"
+        return (
+            f"<{tag}>{''.join(f'<li>{_rich_part(item)}</li>' for item in part['elements'])}</{tag}>"
+        )
+    tag = {"rich_text_quote": "blockquote", "rich_text_preformatted": "pre"}.get(
+        part["type"], "div"
+    )
+    return f'<{tag} class="words">{"".join(map(_inline, part["elements"]))}</{tag}>'
+
+
+def _inline(element: Mapping[str, Any]) -> str:
+    kind = element["type"]
+    if kind == "link":
+        shown = _link(element["url"], escape(element.get("text") or element["url"]))
+    elif kind == "emoji":
+        shown = _emoji(element["name"])
+    else:
+        names = ("user_id", "usergroup_id", "channel_id", "range")
+        name = next((element[each] for each in names if each in element), None)
+        shown = escape(element.get("text") or element.get("fallback") or f"@{name}")
+    for style, tag in _STYLES.items():
+        if element.get("style", {}).get(style):
+            shown = f"<{tag}>{shown}</{tag}>"
+    return shown
+
+
+_BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "section": _section,
+    "header": lambda block: f"<h3>{_text(block['text'])}</h3>",
+    "divider": lambda _: "<hr>",
+    "context": lambda block: (
+        f'<div class="context">{" ".join(map(_element, block["elements"]))}</div>'
+    ),
+    "actions": lambda block: f"<div>{''.join(map(_element, block['elements']))}</div>",
+    "image": _picture,
+    "rich_text": _rich,
+}
+
+
+def _text(text: Mapping[str, Any]) -> str:
+    return markup_html(text["text"]) if text["type"] == "mrkdwn" else escape(text["text"])
+
+
+def markup_html(text: str) -> str:
+    """Return text in Slack's markup."""
+    shown, place = "", 0
+    for found in _MARKUP.finditer(text):
+        shown += _words(text[place : found.start()]) + _marked_up(found)
+        place = found.end()
+    return shown + _words(text[place:])
+
+
+def _marked_up(found: re.Match[str]) -> str:
+    if found["link"]:
+        return _link(_unescaped(found["link"]), _words(found["label"] or found["link"]))
+    if found["emoji"]:
+        return _emoji(found["emoji"])
+    if found["code"]:
+        return f"<code>{_words(found['code'])}</code>"
+    return (
+        f"<b>{markup_html(found['bold'])}</b>"
+        if found["bold"]
+        else f"<i>{markup_html(found['italic'])}</i>"
+    )
+
+
+def _words(text: str) -> str:
+    return escape(_unescaped(text))
+
+
+def _unescaped(text: str) -> str:
+    # The only entities that Slack knows.
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _emoji(name: str) -> str:
+    return _EMOJI.get(name, f":{escape(name)}:")
+
+
+def _link(url: str, label: str) -> str:
+    if not url.lower().startswith(("http://", "https://", "mailto:")):
+        return label
+    return f'<a href="{escape(url)}" rel="noopener noreferrer">{label}</a>'

@@ -1,0 +1,283 @@
+"""Made-up messages of every kind: one that shows what it is like, and others that show what a template cannot do."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Closing,
+    Context,
+    Entry,
+    Form,
+    Media,
+    Message,
+    Product,
+    Reply,
+    Review,
+    receiver_of,
+)
+from alerter.store.summaries import LowRated
+from alerter.summary import figures
+
+# A message's kind is the name of its templates.
+OF_REVIEWS = ("new", "lowered", "reminder", "closed", "digest")
+KINDS = (*OF_REVIEWS, "summary", "trouble", "recovered")
+
+_BOX = Product("Croissant box", "https://corner-bakery.example/croissant-box")
+_CONTEXT = Context(product_low=3)
+_HOSTILE = (
+    "<!channel> <@U123> <script>alert(1)</script> </td></table> {{ 7*7 }} {% raw %} *bold* \"quotes' & \\ &amp; "
+    "https://evil.example"
+)
+
+
+def sample(
+    kind: str,
+    site_id: str,
+    now: datetime,
+    *,
+    destination: str = "email:test",
+    domain: str = "alerter",
+    of: Entry | None = None,
+) -> Message:
+    """A message of a kind, as people are to see it: of a made-up review, or of one that is on record (`of`)."""
+    if kind == "summary":
+        entries = [_summary(receiver_of(destination), now, {site_id: _figures(now)})]
+    elif kind in ("trouble", "recovered"):
+        entries = [Entry(Alert("test", AlertKind(kind), detail=_trouble(now)))]
+    elif of is not None:
+        entries = [_again(of, kind, site_id)]
+    elif kind == "digest":
+        entries = [
+            _entry(AlertKind.NEW, site_id, review) for review in (_stale(now), *_further(now))
+        ]
+    else:
+        about = {"closed": _answered, "reminder": _waiting}.get(kind, _stale)
+        entries = [_entry(AlertKind(kind), site_id, about(now))]
+    form = Form.DIGEST if kind == "digest" else Form.ALERT
+    return Message(
+        0, f"{uuid4().hex}@{domain}", destination, form, _each_its_own(entries), attempted_at=now
+    )
+
+
+def _each_its_own(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """A digest names a review once, so that each of several has an id of its own."""
+    return tuple(
+        replace(entry, alert=replace(entry.alert, review_id=f"{entry.alert.review_id}-{number}"))
+        if number
+        else entry
+        for number, entry in enumerate(entries)
+    )
+
+
+def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Message]]:
+    """Messages of a kind that a template may not expect, each with what is awkward about it."""
+    usual = sample(kind, site_id, now)
+    if kind == "digest":
+        entries = [
+            _entry(AlertKind.NEW, site_id, review, product) for _, review, product in _awkward(now)
+        ]
+        lowered = replace(_entry(AlertKind.LOWERED, site_id, _stale(now)), closing=Closing.RAISED)
+        yield "every awkward review", replace(usual, entries=_each_its_own([*entries, lowered]))
+    elif kind == "summary":
+        for name, sites in _awkward_figures(site_id, now):
+            yield name, replace(usual, entries=(_summary("test", now, sites),))
+    elif kind in ("trouble", "recovered"):
+        detail = dict.fromkeys(("what", "reason", "remedy"), _HOSTILE) | {"since": now.isoformat()}
+        yield (
+            "hostile text",
+            replace(usual, entries=(Entry(Alert("test", AlertKind(kind), detail=detail)),)),
+        )
+    else:
+        for name, entry in _awkward_entries(AlertKind(kind), site_id, now):
+            yield name, replace(usual, entries=(entry,))
+
+
+def _awkward_entries(kind: AlertKind, site_id: str, now: datetime) -> Iterator[tuple[str, Entry]]:
+    for name, review, product in _awkward(now):
+        yield name, _entry(kind, site_id, review, product)
+    stale, answered = _entry(kind, site_id, _stale(now)), _entry(kind, site_id, _answered(now))
+    # What was erased is not there any more.
+    erased = {"before": {"rating": 3}} if kind is AlertKind.LOWERED else {}
+    yield (
+        "late, and erased",
+        replace(
+            stale, alert=replace(stale.alert, detail={**stale.alert.detail, **erased, "late": True})
+        ),
+    )
+    gone = Review(id="00000000-0000-4000-8000-000000000000", rating=1)
+    for closing in Closing:
+        yield (
+            f"{closing} since",
+            replace(
+                answered,
+                closing=closing,
+                review=gone if closing is Closing.GONE else answered.review,
+            ),
+        )
+    hostile = replace(_stale(now), reply=Reply(_HOSTILE * 20))
+    yield "a hostile answer", replace(_entry(kind, site_id, hostile), closing=Closing.ANSWERED)
+    yield "not on record", replace(stale, review=None, product=Product())
+
+
+def _entry(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> Entry:
+    return Entry(
+        Alert("test", kind, site_id, review.id, _detail(kind)), review, product, context=_CONTEXT
+    )
+
+
+def _again(of: Entry, kind: str, site_id: str) -> Entry:
+    """A review on record as a message of a kind would tell of it."""
+    told = AlertKind.NEW if kind == "digest" else AlertKind(kind)
+    alert = Alert("test", told, site_id, of.alert.review_id, _detail(told))
+    return replace(of, alert=alert, closing=of.closing if told is AlertKind.CLOSED else None)
+
+
+def _detail(kind: AlertKind) -> dict[str, Any]:
+    if kind is AlertKind.LOWERED:
+        return {"before": {"rating": 3, "title": "Fine", "body": "Nothing special."}, "after": 1}
+    return {"reason": Closing.ANSWERED} if kind is AlertKind.CLOSED else {}
+
+
+def _stale(now: datetime) -> Review:
+    return Review(
+        id="00000000-0000-4000-8000-000000000000",
+        rating=1,
+        created=now - timedelta(minutes=5),
+        title="Stale on arrival",
+        body="The croissants were hard as stone & the box was open.\nSecond time <this> month!",
+        author="Robin Example",
+        namespace="stores",
+        entity_id="00000000-0000-4000-8000-000000000001",
+        moderation="APPROVED",
+        verified=True,
+    )
+
+
+def _answered(now: datetime) -> Review:
+    reply = Reply("We are sorry, and have sent you a fresh box.", now - timedelta(minutes=5))
+    return replace(_stale(now), created=now - timedelta(hours=3, minutes=17), reply=reply)
+
+
+def _waiting(now: datetime) -> Review:
+    return replace(_stale(now), created=now - timedelta(days=1))
+
+
+def _further(now: datetime) -> list[Review]:
+    """What stands in a digest beside the first review."""
+    stale = _stale(now)
+    return [
+        replace(
+            stale,
+            rating=2,
+            title="Not what I ordered",
+            body="Rye instead of wheat.",
+            author="Kim Example",
+        ),
+        replace(stale, title="", body="", author="", created=now - timedelta(hours=7)),
+    ]
+
+
+def _awkward(now: datetime) -> Iterator[tuple[str, Review, Product]]:
+    stale, nothing = _stale(now), Product()
+    yield "stars only", replace(stale, title="", body="", author=""), _BOX
+    yield "no date", replace(stale, created=None), _BOX
+    yield "no product", replace(stale, entity_id=None), nothing
+    yield "a product without a name", stale, nothing
+    yield "nothing but stars and an id", Review(id=stale.id, rating=1), nothing
+    long = replace(stale, title="x" * 3000, body="long words " * 272, author="y" * 100)
+    yield "the longest texts", long, Product("z" * 200, _BOX.url)
+    hostile = replace(stale, title=_HOSTILE, body=f"{_HOSTILE}\n{_HOSTILE}", author=_HOSTILE[:100])
+    yield "hostile text", hostile, Product(_HOSTILE)
+    yield (
+        "emoji",
+        replace(stale, title="👩‍👩‍👧‍👦😡" * 100, body="😡" * 3000, author="🧑‍🍳"),
+        Product("🥐"),
+    )
+    yield (
+        "right to left",
+        replace(stale, title="خدمة سيئة", body="الخبز قديم\u202egnp.exe", author="علي"),
+        Product("خبز"),
+    )
+    yield "line breaks", replace(stale, body="one\n\n\ntwo\tthree\u2028four"), _BOX
+    media = tuple(
+        Media(kind, _BOX.url or "", _BOX.url if kind == "photo" else None)
+        for kind in ("photo", "video")
+    )
+    yield "pictures", replace(stale, media=media, verified=False, helpful=3), _BOX
+    yield "not published", replace(stale, moderation="IN_MODERATION"), _BOX
+    yield (
+        "a status that nobody knows",
+        replace(stale, moderation="SOMETHING_NEW", origin="SOMETHING_NEW"),
+        _BOX,
+    )
+
+
+def _trouble(now: datetime) -> dict[str, str]:
+    return {
+        "what": "the reviews of Corner Bakery cannot be read",
+        "reason": "Wix refuses us: 403 “permission denied”",
+        "remedy": "run `alerter check`; if Wix refuses us, look at the site's key or app and its permissions",
+        "since": (now - timedelta(minutes=12)).isoformat(),
+    }
+
+
+def _summary(receiver: str, now: datetime, sites: Mapping[str, Mapping[str, Any]]) -> Entry:
+    until = now.replace(minute=0, second=0, microsecond=0)
+    detail = {
+        "name": "Weekly",
+        "since": (until - timedelta(days=7)).isoformat(),
+        "until": until.isoformat(),
+        "receivers": {receiver: list(sites)},
+        "sites": sites,
+    }
+    return Entry(Alert("test", AlertKind.SUMMARY, detail=detail))
+
+
+def _low_rated(now: datetime, product: Product, *ratings: int, answered: int = 0) -> list[LowRated]:
+    return [
+        LowRated(
+            rating=rating,
+            created=now - timedelta(days=number + 1, hours=number),
+            entity_id=product.name,
+            product=product,
+            answered=number < answered,
+            answered_at=now - timedelta(days=number + 1, hours=-4 * number - 3)
+            if number < answered
+            else None,
+        )
+        for number, rating in enumerate(ratings)
+    ]
+
+
+def _figures(now: datetime) -> dict[str, Any]:
+    rolls, cake = (
+        Product("Rye rolls"),
+        Product("Birthday cake", "https://corner-bakery.example/birthday-cake"),
+    )
+    low = [
+        *_low_rated(now, _BOX, 1, 1, 2, 1, 2, answered=3),
+        *_low_rated(now, rolls, 2, 1, answered=1),
+        *_low_rated(now, cake, 2),
+    ]
+    return figures(low, low, [each for each in low if not each.answered], 64) | {"unread": False}
+
+
+def _awkward_figures(
+    site_id: str, now: datetime
+) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    nothing = figures([], [], [], None) | {"unread": True}
+    yield "nothing happened", {site_id: nothing}
+    hostile = _low_rated(now, Product(_HOSTILE), 1, 2, 1, answered=1)
+    many = [
+        each
+        for number in range(40)
+        for each in _low_rated(now, Product(f"{number} {'z' * 200}"), 1)
+    ]
+    found = figures([*hostile, *many], hostile, [*hostile, *many], 50) | {"unread": False}
+    yield "hostile text and many products", {site_id: found}
+    yield "several sites", {site_id: found, f"{site_id[:-1]}x": found, f"{site_id[:-1]}y": nothing}

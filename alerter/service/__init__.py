@@ -1,0 +1,1 @@
+"""The process: start, scheduling, reload and stop."""

@@ -1,0 +1,70 @@
+"""A dead man's switch: an address that is called while all is well, for somebody who notices when the calls end."""
+
+import asyncio
+import logging
+
+import httpx
+
+from alerter import __version__
+from alerter.clock import Clock
+from alerter.config.fields import unproxied
+
+log = logging.getLogger(__name__)
+
+_EVERY = 60.0
+_PATIENCE = 10.0
+
+
+class Heartbeat:
+    """Calls an address, at most once a minute and never two calls at a time; without one, nothing."""
+
+    def __init__(self, url: str | None, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+        self._beaten_at: float | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._failing: str | None = None
+
+    def beat(self) -> None:
+        """Call after a good round; whoever asks does not wait for it."""
+        now = self._clock.monotonic()
+        busy = self._beating is not None and not self._beating.done()
+        if (
+            self._url is None
+            or busy
+            or (self._beaten_at is not None and now - self._beaten_at < _EVERY)
+        ):
+            return
+        self._beaten_at = now
+        self._beating = asyncio.create_task(self._call(self._url))
+
+    async def settle(self) -> None:
+        """Wait for a call that is under way."""
+        if self._beating:
+            await asyncio.wait([self._beating])
+
+    async def stop(self) -> None:
+        """End a call that is under way."""
+        if self._beating:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+
+    async def _call(self, url: str) -> None:
+        """Failing is told once, to the log only: the one at the other end notices, which is what it is for."""
+        try:
+            # The status is all that counts, so the body is not read.
+            async with (
+                asyncio.timeout(_PATIENCE),
+                httpx.AsyncClient(mounts=unproxied(url), follow_redirects=False) as http,
+                http.stream(
+                    "GET", url, headers={"User-Agent": f"alerter/{__version__}"}
+                ) as response,
+            ):
+                fault = None if response.is_success else f"it answers {response.status_code}"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            fault = f"it cannot be reached ({type(error).__name__})"
+        if fault and fault != self._failing:
+            log.warning("the heartbeat is not heard: %s", fault)
+        if self._failing and not fault:
+            log.info("the heartbeat is heard again")
+        self._failing = fault

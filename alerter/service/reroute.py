@@ -1,0 +1,177 @@
+"""Routes everything that is pending again, by a config that may have changed."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from alerter.config import Config
+from alerter.models import Alert, AlertKind, Review, from_ms
+from alerter.store import State, destinations, rerouting, roster
+from alerter.store.rerouting import Queued
+from alerter.watch.rerouting import destinations_of, fits, may_get, renamed
+from alerter.watch.routing import Route, hold
+
+_AT_ONCE = from_ms(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rerouted:
+    """What became of deliveries: the new names of destinations, how many of which were cancelled, how many were added.
+
+    `unrouted` counts the alerts of open reviews that have no destination left, by site id.
+    """
+
+    renamed: Mapping[str, str]
+    cancelled: Counter[str]
+    added: Counter[str]
+    unrouted: Counter[str]
+
+
+def reroute(state: State, config: Config, now: datetime) -> Rerouted:
+    """Cancel what a destination may not get any more, offer it to new ones, and hold by today's quiet hours.
+
+    Where nothing in the config has changed, only what is held gets its time again. Within a transaction.
+    """
+    return _Rerouting(state, config, now).run()
+
+
+class _Rerouting:
+    def __init__(self, state: State, config: Config, now: datetime) -> None:
+        self._state = state
+        self._config = config
+        self._now = now
+        self._receivers = config.destinations()
+        self._names = {**roster.names(state), **{site.site_id: site.name for site in config.sites}}
+        self._before = destinations.known(state)
+        self._after = destinations_of(config)
+
+    def run(self) -> Rerouted:
+        pairs = renamed(self._before, self._after)
+        destinations.rename(self._state, pairs.items())
+        there = {name for name, each in self._before.items() if each.present} | set(pairs.values())
+        gone = rerouting.queued_for_others(self._state, self._receivers)
+        changed = self._changed(pairs)
+        cancelled = [*gone, *self._unfit(rerouting.queued(self._state, changed))]
+        rerouting.cancel(self._state, cancelled)
+        rerouting.leave_as_sent(
+            self._state, self._unfit(rerouting.partly_taken(self._state, changed))
+        )
+        rerouting.leave_others_as_sent(self._state, self._receivers)
+        # Without a record of an earlier config nothing can be said to be new in this one.
+        new = [name for name in self._after if name not in there] if self._before else []
+        added = self._offered(cancelled, new)
+        rerouting.add(self._state, added)
+        self._hold_again()
+        destinations.record(self._state, self._after)
+        return Rerouted(
+            pairs,
+            Counter(each.destination for each in cancelled),
+            Counter(each.destination for each in added),
+            rerouting.without_recipients(self._state, {each.alert for each in cancelled}),
+        )
+
+    def _changed(self, pairs: Mapping[str, str]) -> list[str]:
+        """The destinations to which something else may be sent than before."""
+        before = {**self._before, **{new: self._before[old] for old, new in pairs.items()}}
+        return [
+            name
+            for name, each in self._after.items()
+            if name not in before or before[name].rules != each.rules or name in pairs.values()
+        ]
+
+    def _unfit(self, waiting: Sequence[Queued]) -> list[Queued]:
+        """What may not go to its destination any more; what a summary shows is cut to fit."""
+        found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
+        kept: list[Queued] = []
+        unfit: list[Queued] = []
+        for each in waiting:
+            (kept if self._may_get(each.destination, *found[each.alert]) else unfit).append(each)
+        self._cut_summaries(kept, {number: alert for number, (alert, _) in found.items()})
+        return unfit
+
+    def _may_get(self, destination: str, alert: Alert, review: Review | None) -> bool:
+        receiver, site = self._receivers[destination], self._site(alert)
+        return may_get(self._config, destination, receiver, alert, review, site) and (
+            alert.kind is not AlertKind.SUMMARY or bool(self._sites_in(alert, destination))
+        )
+
+    def _offered(self, cancelled: Sequence[Queued], new: Sequence[str]) -> list[Queued]:
+        """What goes to other destinations in place of what was cancelled."""
+        before = {each.alert: each for each in cancelled}
+        recipients = rerouting.recipients(self._state, before) if new else {}
+        offered: list[Queued] = []
+        of_summaries: dict[int, Alert] = {}
+        for number, alert, review in self._alerts(cancelled if new else ()):
+            have = recipients[number]
+            reached = {address for each in have for address in self._addresses(each)}
+            for destination in self._takers(alert, review, new):
+                addresses = self._addresses(destination)
+                if destination not in have and not addresses <= reached:
+                    reached |= addresses
+                    due_at = self._due_at(destination, alert, review) or _AT_ONCE
+                    offered.append(replace(before[number], destination=destination, due_at=due_at))
+            if alert.kind is AlertKind.SUMMARY:
+                of_summaries[number] = alert
+        self._cut_summaries([each for each in offered if each.alert in of_summaries], of_summaries)
+        return offered
+
+    def _takers(self, alert: Alert, review: Review | None, new: Sequence[str]) -> list[str]:
+        """The new destinations that an alert may go to instead. Trouble finds others by itself."""
+        if alert.kind is AlertKind.SUMMARY:
+            return [each for each in new if self._may_get(each, alert, review)]
+        return [
+            each for each in new if fits(self._receivers[each], alert, review, self._site(alert))
+        ]
+
+    def _hold_again(self) -> None:
+        """Hold what is held by the quiet hours of this config and by today's clock."""
+        waiting = rerouting.held(self._state, self._now)
+        found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
+        times = (
+            (each, self._due_at(each.destination, *found[each.alert]) or self._now)
+            for each in waiting
+        )
+        rerouting.hold(
+            self._state, [(each, due_at) for each, due_at in times if due_at != each.due_at]
+        )
+
+    def _due_at(self, destination: str, alert: Alert, review: Review | None) -> datetime | None:
+        if alert.review_id is None or "backfill" in alert.detail:
+            return None
+        rating = review.rating if review and alert.kind is not AlertKind.CLOSED else None
+        receiver = self._receivers[destination]
+        [route] = hold([Route(destination)], rating, [receiver], self._now, self._config.timezone)
+        return route.due_at
+
+    def _alerts(self, deliveries: Iterable[Queued]) -> Iterable[tuple[int, Alert, Review | None]]:
+        return rerouting.alerts(self._state, {each.alert for each in deliveries})
+
+    def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
+        """Have summaries show each receiver its own sites only, as the config has them now."""
+        details: dict[int, dict[str, Any]] = {}
+        for each in deliveries:
+            alert = alerts[each.alert]
+            if alert.kind is AlertKind.SUMMARY:
+                detail = details.setdefault(
+                    each.alert, {**alert.detail, "receivers": {**alert.detail["receivers"]}}
+                )
+                detail["receivers"][self._receivers[each.destination].name] = self._sites_in(
+                    alert, each.destination
+                )
+        rerouting.change_detail(self._state, details)
+
+    def _sites_in(self, alert: Alert, destination: str) -> list[str]:
+        """The sites in a summary that a destination may see, by their ids."""
+        receiver = self._receivers[destination]
+        its = self._config.sites_of(receiver)
+        shown = alert.detail["receivers"].get(receiver.name, alert.detail["sites"])
+        return [site_id for site_id in shown if self._names.get(site_id) in its]
+
+    def _site(self, alert: Alert) -> str:
+        return self._names.get(alert.site_id or "", alert.site_id or "")
+
+    def _addresses(self, destination: str) -> frozenset[str]:
+        known = self._after.get(destination) or self._before.get(destination)
+        return known.addresses if known else frozenset()

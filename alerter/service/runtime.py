@@ -1,0 +1,187 @@
+"""Builds what the commands run from a config: the two halves, and what lies between them."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from types import ModuleType
+
+from alerter.clock import Clock
+from alerter.config import Config, Receiver
+from alerter.errors import Kind
+from alerter.models import Medium, destination_of
+from alerter.notify import backoff
+from alerter.notify.destination import Notifier, Outlet
+from alerter.notify.dispatch import Dispatcher
+from alerter.notify.state_failure import AlarmRecord
+from alerter.render.renderer import Renderer
+from alerter.service.heartbeat import Heartbeat
+from alerter.service.housekeeping import Housekeeping
+from alerter.store import State, roster
+from alerter.summary import Summaries
+from alerter.watch.catalog import Catalog
+from alerter.watch.intake import Intake
+from alerter.watch.poll import Poller
+from alerter.watch.quiet import quiet_until
+from alerter.watch.reader import Reader
+from alerter.wix.client import WixClient
+
+# Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll, though Gmail folds away
+# what is past 102 kB.
+_SLACK_DIGEST = 90
+# Slack has refused messages with 11,341 characters in their blocks, which is documented nowhere:
+# https://github.com/slackapi/bolt-js/issues/2867
+_SLACK_BUDGET = 9000
+_MAIL_DIGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What is running: the parts that commands talk to."""
+
+    reader: Reader
+    intake: Intake
+    poller: Poller
+    summaries: Summaries
+    housekeeping: Housekeeping
+    dispatcher: Dispatcher
+    heartbeat: Heartbeat
+
+
+@asynccontextmanager
+async def open_house(
+    config: Config, state: State, clock: Clock, alarms: AlarmRecord | None = None
+) -> AsyncIterator[House]:
+    """Wire everything up, and close its connections in the end. `alarms`: what is known of them from before."""
+    async with (
+        open_wix(config, clock) as wix,
+        open_outlets(config, clock, roster.names(state)) as outlets,
+        _open_heartbeat(config, clock) as heartbeat,
+    ):
+        dispatcher = Dispatcher(state, config, clock, outlets, alarms=alarms)
+        reader = Reader(wix, clock)
+        intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
+        poller = Poller(
+            state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring
+        )
+        summaries = Summaries(
+            state, config, clock, reader.count, dispatcher.wake, dispatcher.alarm.ring
+        )
+        housekeeping = Housekeeping(
+            state, config, clock, summaries, dispatcher.troubles, dispatcher.alarm
+        )
+        yield House(reader, intake, poller, summaries, housekeeping, dispatcher, heartbeat)
+
+
+@asynccontextmanager
+async def open_wix(config: Config, clock: Clock) -> AsyncIterator[WixClient]:
+    """A client for the Wix API."""
+    wix = WixClient(config.wix.base_url, clock)
+    try:
+        yield wix
+    finally:
+        await wix.close()
+
+
+@asynccontextmanager
+async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbeat]:
+    heartbeat = Heartbeat(
+        config.heartbeat.url.get_secret_value() if config.heartbeat else None, clock
+    )
+    try:
+        yield heartbeat
+    finally:
+        await heartbeat.stop()
+
+
+@asynccontextmanager
+async def open_outlets(
+    config: Config, clock: Clock, removed: Mapping[str, str] | None = None
+) -> AsyncIterator[list[Outlet]]:
+    """The destinations, with what renders for them and sends to them; `removed` names sites of the past."""
+    async with AsyncExitStack() as stack:
+        slack_there = any(
+            config.workspace(receiver) for receiver in config.receivers if receiver.slack
+        )
+        session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
+        names = {**(removed or {}), **{site.site_id: site.name for site in config.sites}}
+        renderer = Renderer(config.templates, config.timezone, names)
+        outlets = []
+        for receiver in config.receivers:
+            if receiver.email and config.smtp:
+                outlets.append(_email_outlet(config, receiver, renderer))
+            if receiver.slack and session and (workspace := config.workspace(receiver)):
+                notifier = _slack().SlackNotifier(
+                    workspace, receiver.name, receiver.slack, session, clock
+                )
+                outlets.append(_slack_outlet(config, receiver, notifier, renderer))
+        yield outlets
+
+
+def _email_outlet(config: Config, receiver: Receiver, renderer: Renderer) -> Outlet:
+    destination = destination_of(receiver.name, Medium.EMAIL)
+    service = config.service(receiver, Medium.EMAIL)
+    notifier = _email().EmailNotifier(config.smtp, receiver.name, receiver.email)
+    return Outlet(
+        destination,
+        service,
+        notifier,
+        renderer.mail,
+        _MAIL_DIGEST,
+        refuse=partial(renderer.refuse, ".html"),
+        faults=renderer.faults,
+        held_until=_held_until(config, receiver),
+    )
+
+
+def _slack_outlet(
+    config: Config, receiver: Receiver, notifier: Notifier, renderer: Renderer
+) -> Outlet:
+    service = config.service(receiver, Medium.SLACK)
+    render = partial(
+        renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
+    )
+    return Outlet(
+        destination_of(receiver.name, Medium.SLACK),
+        service,
+        notifier,
+        render,
+        _SLACK_DIGEST,
+        lane=f"{service}:{receiver.slack}",
+        budget=_SLACK_BUDGET,
+        refuse=partial(renderer.refuse, ".slack.json"),
+        faults=renderer.faults,
+        held_until=_held_until(config, receiver),
+    )
+
+
+def _held_until(config: Config, receiver: Receiver) -> Callable[[datetime], datetime | None] | None:
+    """Return what says when the receiver's quiet hours end that a moment lies in."""
+    quiet = receiver.quiet
+    if quiet is None:
+        return None
+    return lambda now: quiet_until(quiet, now, config.timezone)
+
+
+def _slack() -> ModuleType:
+    """Imported where there is a Slack: its client takes 12 MB."""
+    from alerter.notify import slack
+
+    return slack
+
+
+def _email() -> ModuleType:
+    from alerter.notify import email
+
+    return email
+
+
+def page_wait(failing_for: timedelta, retry_after: float | None) -> timedelta:
+    """How long a backfill leaves Wix alone after a page that did not come."""
+    kind = Kind.TRANSIENT if retry_after is None else Kind.THROTTLED
+    return backoff.wait(kind, failing_for, retry_after, _random) or timedelta()
+
+
+_random = random.Random()  # noqa: S311 - jitter

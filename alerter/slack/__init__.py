@@ -1,0 +1,1 @@
+"""The Slack API: calls, their limits, and looks for messages in doubt."""

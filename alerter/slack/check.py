@@ -1,0 +1,118 @@
+"""What `alerter check` asks Slack: who we are, what we may, and what the channel is.
+
+Scopes: https://docs.slack.dev/reference/scopes
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from alerter.errors import DeliveryError, Kind
+from alerter.models import Finding
+from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of
+from alerter.slack.look import conversation_of
+from alerter.text import clean_reply
+
+TO_POST = "chat:write"
+# The ts of a message that no channel has: who may read threads is told that there is none.
+_NO_MESSAGE = "1000000000.000000"
+_NO_THREAD = {"thread_not_found", "message_not_found", "invalid_thread_ts"}
+
+
+async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
+    """Return a line on the channel, and one for each scope that is missing."""
+    subject = f"receiver {receiver}"
+    try:
+        who = await api.call(api.client.auth_test)
+        granted = _granted(who)
+        if granted and TO_POST not in granted:
+            return [_fail(subject, f"without {TO_POST} nothing can be posted; grant it to the app")]
+        team = clean_reply(who.get("team") or "the workspace")
+        conversation, found = await _see(api, subject, channel, team)
+        if not found.ok:
+            return [found]
+        if lacks := list(missing(granted, channel, conversation)) if granted else []:
+            return [found, *(_warn(subject, f"{text}; grant it to the app") for text in lacks)]
+        return [found, *await _blindness(api, subject, channel)]
+    except DeliveryError as error:
+        return [_fail(subject, str(error))]
+
+
+async def _see(
+    api: SlackApi, subject: str, channel: str, team: str
+) -> tuple[Mapping[str, Any] | None, Finding]:
+    """Return what Slack says of the channel, if we may ask, and what that means."""
+    try:
+        info = await api.look(
+            api.client.conversations_info, channel=await conversation_of(api, channel)
+        )
+    except CannotLook as error:
+        text = f"the token is good, but may not look at {channel} ({error}); `alerter test` shows what it may"
+        return None, _warn(subject, text)
+    conversation = info.get("channel") or {}
+    name = clean_reply(conversation.get("name") or channel)
+    if conversation.get("is_archived"):
+        return conversation, _fail(subject, f"channel {name} is archived; unarchive it")
+    if conversation.get("is_member") is False and not conversation.get("is_im"):
+        return conversation, _fail(subject, f"not a member of {name}; invite the app to it")
+    return conversation, Finding(ok=True, subject=subject, text=f"slack: {name} in {team}")
+
+
+async def _blindness(api: SlackApi, subject: str, channel: str) -> list[Finding]:
+    """Try whether a message in doubt could be looked for, in the channel and in a thread."""
+    for where, method, arguments in (
+        ("the channel", api.client.conversations_history, {}),
+        ("its threads", api.client.conversations_replies, {"ts": _NO_MESSAGE}),
+    ):
+        try:
+            conversation = await conversation_of(api, channel)
+            await api.look(method, channel=conversation, limit=1, **arguments)
+        except CannotLook as error:
+            text = f"we may not look into {where} ({error}), so a message whose answer is lost may be posted twice"
+            return [_warn(subject, text)]
+        except Refused as error:
+            # A look that is throttled says nothing of the channel: posting goes on.
+            if error.code not in _NO_THREAD and error.kind is not Kind.THROTTLED:
+                raise
+    return []
+
+
+def missing(
+    granted: Collection[str], channel: str, conversation: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """Yield what each missing scope costs; `conversation` is what Slack says of the channel."""
+    kinds = _kinds(channel, conversation)
+    yield from _line(
+        granted, kinds, "read", "`alerter check` cannot see whether the channel is there"
+    )
+    if channel[0] in "UW" and "im:write" not in granted:
+        yield "without im:write a message to a person whose answer is lost may be posted twice"
+    yield from _line(
+        granted, kinds, "history", "a message whose answer is lost may be posted twice"
+    )
+
+
+def _line(granted: Collection[str], kinds: Collection[str], right: str, cost: str) -> Iterator[str]:
+    if not any(f"{kind}:{right}" in granted for kind in kinds):
+        yield f"without {' or '.join(f'{kind}:{right}' for kind in kinds)} {cost}"
+
+
+def _kinds(channel: str, conversation: Mapping[str, Any] | None) -> list[str]:
+    """Return how scopes call a conversation: an id alone does not show whether it is private."""
+    if conversation:
+        kinds = {"is_im": "im", "is_mpim": "mpim", "is_private": "groups"}
+        return [next((kind for sign, kind in kinds.items() if conversation.get(sign)), "channels")]
+    return {"C": ["channels", "groups"], "G": ["groups", "mpim"]}.get(channel[0], ["im"])
+
+
+def _granted(response: Any) -> list[str]:
+    """Return what the token may do: Slack says so with every answer."""
+    named = headers_of(response).get("x-oauth-scopes", "")
+    return [scope.strip() for scope in named.split(",") if scope.strip()]
+
+
+def _fail(subject: str, text: str) -> Finding:
+    return Finding(ok=False, subject=subject, text=f"slack: {text}")
+
+
+def _warn(subject: str, text: str) -> Finding:
+    return Finding(ok=True, subject=subject, text=f"slack: {text}", warning=True)

@@ -1,0 +1,168 @@
+"""Looks in Slack for a message in doubt, a page at a time.
+
+First in the minutes around the attempt, by Slack's clock; where our clock may have been wrong then,
+from the newest message back. A position is a few words: what is searched, and Slack's cursor.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from alerter.models import AlertKind, Look, Message, Receipt
+from alerter.slack.api import CannotLook, Refused, SlackApi, names
+
+log = logging.getLogger(__name__)
+
+# Slack may have taken the message at any time during the call, and dates it by its own clock.
+_BEFORE = timedelta(minutes=2)
+_AFTER = timedelta(minutes=5)
+_TOLERANCE = timedelta(minutes=1)
+_PAGE = 200
+# A look from the newest message back ends this long before the attempt, whatever the clocks say.
+_MARGIN = timedelta(days=1)
+_NO_THREAD = {"thread_not_found", "message_not_found", "invalid_thread_ts"}
+_THREAD, _AROUND, _BACK = "thread", "around", "back"
+
+
+async def look(api: SlackApi, receiver: str, channel: str, message: Message) -> Look:
+    """Search the next page; raises DeliveryError."""
+    where, cursor = _where(message)
+    try:
+        conversation = await conversation_of(api, channel)
+        if where == _THREAD:
+            return await _look_in_thread(api, conversation, message, cursor)
+        return await _look_in_channel(api, conversation, message, where, cursor)
+    except CannotLook as error:
+        log.warning(
+            'receiver "%s": Slack does not let us look (%s) whether a message arrived, so it may be'
+            " posted twice; invite the app to the channel, and grant it the scope to read history",
+            receiver,
+            error,
+        )
+        return Look(blind=True)
+
+
+def is_in_channel(message: Message) -> bool:
+    """Whether the next page is one of the channel, and not of a thread."""
+    return _where(message)[0] != _THREAD
+
+
+async def conversation_of(api: SlackApi, channel: str) -> str:
+    """Return the id of a conversation: a person's is the direct message with them."""
+    if channel[0] not in "UW":
+        return channel
+    opened = await api.look(api.client.conversations_open, users=channel)
+    return str((opened.get("channel") or {}).get("id") or channel)
+
+
+def _where(message: Message) -> tuple[str, str]:
+    if message.look:
+        where, _, cursor = message.look.partition(" ")
+        return where, cursor
+    return (_THREAD if message.thread and message.thread.slack_ts else _AROUND), ""
+
+
+async def _look_in_thread(api: SlackApi, channel: str, message: Message, cursor: str) -> Look:
+    ts = message.thread.slack_ts if message.thread else None
+    try:
+        page = await api.look(
+            api.client.conversations_replies,
+            channel=channel,
+            ts=ts,
+            **_paging(cursor),
+        )
+    except CannotLook:
+        # Slack's pages disagree on whether a bot may read threads.
+        if message.entries[0].alert.kind is AlertKind.CLOSED:
+            raise
+        return Look(position=_AROUND)
+    except Refused as error:
+        if error.code not in _NO_THREAD:
+            raise
+        # The beginning of the thread is gone: the reply may stand in the channel.
+        return Look(position=_AROUND)
+    if found := _found(_posts(page), message, channel):
+        return Look(found)
+    following = _cursor(page)
+    return Look(position=f"{_THREAD} {following}") if following else Look()
+
+
+async def _look_in_channel(
+    api: SlackApi, channel: str, message: Message, where: str, cursor: str
+) -> Look:
+    end, _, cursor = cursor.partition(" ") if where == _BACK else ("", "", cursor)
+    span = _span(message) if where == _AROUND else {}
+    page = await api.look(
+        api.client.conversations_history, channel=channel, **span, **_paging(cursor)
+    )
+    posts = _posts(page)
+    if found := _found(posts, message, channel):
+        return Look(found)
+    following = _cursor(page)
+    if where == _AROUND:
+        if following:
+            return Look(position=f"{_AROUND} {following}")
+        return Look() if _is_dated_right(api, message) else Look(position=_BACK)
+    end = end or f"{_end(message, posts):.6f}"
+    if not following or (posts and _posted_at(posts[-1]) < float(end)):
+        return Look()
+    return Look(position=f"{_BACK} {end} {following}")
+
+
+def _is_dated_right(api: SlackApi, message: Message) -> bool:
+    """Whether the attempt was at that time by Slack's clock: no clock was set since then."""
+    attempt = api.time_there(message.attempted_at)
+    if attempt is None or message.service_time is None:
+        return False
+    return abs(attempt - message.service_time) < _TOLERANCE
+
+
+def _span(message: Message) -> dict[str, str]:
+    attempt = message.service_time or message.attempted_at
+    return {
+        "oldest": _ts(attempt - _BEFORE),
+        "latest": _ts(attempt + _AFTER),
+    }
+
+
+def _ts(moment: datetime) -> str:
+    """Return a moment as Slack writes it, which takes none before 2001."""
+    return f"{max(moment.timestamp(), 1e9):.6f}"
+
+
+def _end(message: Message, posts: list[Mapping[str, Any]]) -> float:
+    """Return how far back to look.
+
+    A clock in the wrong year may have dated the attempt after everything that Slack has.
+    """
+    newest = _posted_at(posts[0]) if posts else message.attempted_at.timestamp()
+    return min(newest, message.attempted_at.timestamp()) - _MARGIN.total_seconds()
+
+
+def _paging(cursor: str) -> dict[str, Any]:
+    paging: dict[str, Any] = {"limit": _PAGE, "include_all_metadata": True}
+    return paging | ({"cursor": cursor} if cursor else {})
+
+
+def _cursor(page: Any) -> str:
+    return str((page.get("response_metadata") or {}).get("next_cursor") or "")
+
+
+def _posts(page: Any) -> list[Mapping[str, Any]]:
+    return [post for post in page.get("messages") or () if isinstance(post, dict)]
+
+
+def _found(posts: Iterable[Mapping[str, Any]], message: Message, channel: str) -> Receipt | None:
+    for post in posts:
+        if names(post, message.uid):
+            return Receipt("found on Slack", channel, str(post.get("ts")))
+    return None
+
+
+def _posted_at(post: Mapping[str, Any]) -> float:
+    try:
+        moment = datetime.fromtimestamp(float(post.get("ts", 0)), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC).timestamp()
+    return moment.timestamp()

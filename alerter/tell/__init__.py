@@ -1,1 +1,0 @@
-"""From alerts in the state file to messages that people got."""

@@ -1,0 +1,1 @@
+"""Troubles: when a fault is notified, when its end is, and in which words."""

@@ -1,0 +1,1 @@
+"""The Wix API: HTTP, endpoints, and JSON read into reviews and events."""
