@@ -89,7 +89,7 @@ class RenderError(AlerterError):
         self.fault = fault or text
 
 
-class Kind(StrEnum):
+class ErrorKind(StrEnum):
     """What a failed delivery is the fault of."""
 
     TRANSIENT = "transient"
@@ -107,7 +107,12 @@ class DeliveryError(AlerterError):
     """
 
     def __init__(
-        self, text: str, kind: Kind, *, retry_after: float | None = None, in_doubt: bool = False
+        self,
+        text: str,
+        kind: ErrorKind,
+        *,
+        retry_after: float | None = None,
+        in_doubt: bool = False,
     ) -> None:
         super().__init__(text)
         self.kind = kind

@@ -68,7 +68,7 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-class Closing(StrEnum):
+class CloseReason(StrEnum):
     """Why a review needs nobody any more."""
 
     ANSWERED = "answered"
@@ -145,7 +145,7 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class StoredReview:
     """A review on record: as it was read last, where it stands, and when people were alerted of it.
 
     `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
@@ -157,7 +157,7 @@ class Known:
     review: Review
     status: Status
     alerted_at: datetime | None = None
-    closing: Closing | None = None
+    closing: CloseReason | None = None
     anonymized: bool = False
     pruned: bool = False
     as_of: datetime | None = field(default=None, compare=False)
@@ -165,9 +165,9 @@ class Known:
     authorless_since: datetime | None = field(default=None, compare=False)
 
     @property
-    def wordless(self) -> bool:
+    def redacted(self) -> bool:
         """Whether nothing is kept of what anybody wrote."""
-        return self.anonymized or self.closing is Closing.GONE
+        return self.anonymized or self.closing is CloseReason.GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ReviewHistory:
     """What is on record around a review.
 
     `product_low`: low-rated reviews of its product in the last 30 days. `author_low`: earlier low-rated ones by its
@@ -218,7 +218,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MessageItem:
     """One alert within a message, with the review as it is known now, why it is closed, and what it is about.
 
     The context is known where it is the only one of its message.
@@ -227,8 +227,8 @@ class Entry:
     alert: Alert
     review: Review | None = None
     product: Product = Product()
-    closing: Closing | None = None
-    context: Context = Context()
+    closing: CloseReason | None = None
+    context: ReviewHistory = ReviewHistory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ class Message:
     uid: str
     destination: str
     form: Form
-    entries: tuple[Entry, ...]
+    entries: tuple[MessageItem, ...]
     attempted_at: datetime
     attempts: int = 1
     plain: bool = False

@@ -14,7 +14,7 @@ from alerter.config.fields import At
 from alerter.errors import StateError
 from alerter.models import Alert, AlertKind, Grouping
 from alerter.store import State, reviews, summaries, troubles
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from alerter.store.summaries import LowRated
 
 log = logging.getLogger(__name__)
@@ -179,11 +179,11 @@ class Summaries:
             key = f"{AlertKind.SUMMARY}:{summary.name}:{period.until.astimezone(self._config.timezone):%Y-%m-%dT%H:%M}"
             alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
             routes = [(each, None) for receiver in receivers for each in receiver.destinations]
-            raised = reviews.raise_alerts(
-                self._state, [Raised(alert, routes, Grouping.EACH)], self._clock.now()
+            new_alerts = reviews.raise_alerts(
+                self._state, [NewAlert(alert, routes, Grouping.EACH)], self._clock.now()
             )
             summaries.told(self._state, summary.name, period.until)
-        if raised:  # not one that the clocks of another timezone had shown before
+        if new_alerts:  # not one that the clocks of another timezone had shown before
             log.info(
                 'summary "%s" of %s: queued for %d receivers',
                 summary.name,

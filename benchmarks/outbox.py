@@ -4,12 +4,13 @@ import json
 
 from alerter.clock import Clock
 from alerter.models import Grouping
-from alerter.notify.dispatch import Dispatcher, Why
-from alerter.service.runtime import open_outlets
+from alerter.notify.dispatch import Dispatcher
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import open_destinations
 from alerter.wix.review import parse_review
 from benchmarks.processes import Meter
 from benchmarks.reviews import page_of
-from benchmarks.world import World, house, worlds
+from benchmarks.world import World, runtime, worlds
 
 _PAGE = 100
 
@@ -17,7 +18,7 @@ _PAGE = 100
 async def deliver(meter: Meter, world: World, number: int) -> None:
     """Put reviews on record, tell of each by itself, and send that without a pace."""
     with worlds(world) as fresh:
-        async with house(fresh) as (config, state, opened):
+        async with runtime(fresh) as (config, state, opened):
             site, ids = config.sites[0], []
             for first in range(0, number, _PAGE):
                 page = [
@@ -26,8 +27,8 @@ async def deliver(meter: Meter, world: World, number: int) -> None:
                 ]
                 await opened.intake.take(site, page)
                 ids += [review.id for review in page]
-            await opened.intake.tell_of_past(site, ids, Grouping.EACH)
-            async with open_outlets(config, Clock()) as outlets:
-                dispatcher = Dispatcher(state, config, Clock(), outlets, pace=0)
+            await opened.intake.alert_past(site, ids, Grouping.EACH)
+            async with open_destinations(config, Clock()) as destinations:
+                dispatcher = Dispatcher(state, config, Clock(), destinations, pace=0)
                 with meter:
-                    await dispatcher.run((Why.NOTHING_DUE,))
+                    await dispatcher.run((IdleReason.NOTHING_DUE,))

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from alerter.clock import Clock
 from alerter.config import Config, load_config
-from alerter.service.runtime import House, open_house
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State
 
 SECRETS = {"WIX_API_KEY": "wix-key", "SLACK_BOT_TOKEN": "xoxb-token"}
@@ -88,11 +88,11 @@ def site_id(number: int) -> str:
 
 
 @asynccontextmanager
-async def house(world: World) -> AsyncIterator[tuple[Config, State, House]]:
+async def runtime(world: World) -> AsyncIterator[tuple[Config, State, Runtime]]:
     """What `alerter run` has inside."""
     config = world.config()
-    with State.open(config.state, migrate=True) as state:
-        async with open_house(config, state, Clock()) as opened:
+    with State.open(config.state_path, migrate=True) as state:
+        async with open_runtime(config, state, Clock()) as opened:
             yield config, state, opened
 
 

@@ -22,20 +22,20 @@ from alerter.links import foreign_host, https_url
 from alerter.models import (
     Alert,
     AlertKind,
-    Closing,
+    CloseReason,
     Content,
-    Context,
-    Entry,
     Media,
     Message,
+    MessageItem,
     Product,
     Review,
+    ReviewHistory,
 )
-from alerter.notify.dispatch import Why
+from alerter.notify.idle import IdleReason
 from alerter.render.renderer import Renderer
-from alerter.service.runtime import open_house
+from alerter.service.runtime import open_runtime
 from alerter.store import State, reviews
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from tests.conftest import CHANNEL, SECRETS, SITE
 from tests.test_render import (
     CREATED,
@@ -60,8 +60,8 @@ VIDEO = Media(
 )
 ELSEWHERE = Media("photo", "https://photos.example/x.jpg")
 PAGE = "https://bakery.example/product-page/rye"
-NOTHING = Context()
-ALL = Context(3, 2, datetime(2026, 10, 15, 12, 0, tzinfo=UTC), 2)
+NOTHING = ReviewHistory()
+ALL = ReviewHistory(3, 2, datetime(2026, 10, 15, 12, 0, tzinfo=UTC), 2)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def renderer() -> Renderer:
     return Renderer(None, ZoneInfo("Europe/Berlin"), {SITE: "Corner Bakery"})
 
 
-def around(context: Context = NOTHING, **fields: Any) -> Message:
+def around(context: ReviewHistory = NOTHING, **fields: Any) -> Message:
     """An alert of a review that has these fields."""
     return message(replace(entry(replace(STALE, **fields)), context=context))
 
@@ -83,8 +83,8 @@ def facts(content: Content) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("context", "fields", "name", "said"),
     [
-        (Context(1), {}, "Product", "1 low-rated review in the last 30 days"),
-        (Context(3), {}, "Product", "3 low-rated reviews in the last 30 days"),
+        (ReviewHistory(1), {}, "Product", "1 low-rated review in the last 30 days"),
+        (ReviewHistory(3), {}, "Product", "3 low-rated reviews in the last 30 days"),
         (
             replace(ALL, author_low=1),
             {},
@@ -107,7 +107,7 @@ def facts(content: Content) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_what_is_known_around_a_review_is_told_everywhere(
-    renderer: Renderer, context: Context, fields: dict[str, Any], name: str, said: str
+    renderer: Renderer, context: ReviewHistory, fields: dict[str, Any], name: str, said: str
 ) -> None:
     of = around(context, **fields)
     mail, slack = renderer.mail(of), renderer.slack(of)
@@ -209,7 +209,7 @@ def called(content: Content) -> list[Any]:
 
 
 PERSON = {"type": "user", "user_id": "U0123456789"}
-CLOSED = replace(entry(kind=AlertKind.CLOSED, reason="answered"), closing=Closing.ANSWERED)
+CLOSED = replace(entry(kind=AlertKind.CLOSED, reason="answered"), closing=CloseReason.ANSWERED)
 TROUBLE = {"what": "It", "reason": "is", "remedy": "down", "since": CREATED.isoformat()}
 
 
@@ -243,9 +243,9 @@ def test_a_mention_is_an_element_of_its_own(
         (digest(CLOSED, CLOSED), False),
         (replace(new(), slack_ts="1.0"), False),
         (replace(new(), plain=True), False),
-        (message(Entry(Alert("t", AlertKind.TROUBLE, detail=TROUBLE))), False),
-        (message(Entry(Alert("t", AlertKind.RECOVERED, detail=TROUBLE))), False),
-        (message(replace(entry(), closing=Closing.ANSWERED)), False),
+        (message(MessageItem(Alert("t", AlertKind.TROUBLE, detail=TROUBLE))), False),
+        (message(MessageItem(Alert("t", AlertKind.RECOVERED, detail=TROUBLE))), False),
+        (message(replace(entry(), closing=CloseReason.ANSWERED)), False),
     ],
     ids=[
         "new", "lowered", "a reminder", "a digest", "closed", "a digest of what is closed", "an update", "plain text",
@@ -300,18 +300,18 @@ async def test_a_mention_in_the_config_reaches_slack(
         receivers=f'[[receivers]]\nname = "s"\nslack = "{CHANNEL}"\nmention = "U0123456789"\nmention_max_rating = 1',
     )  # fmt: skip
     about: list[Review] = [replace(STALE, id="one", rating=1), replace(STALE, id="two", rating=2)]
-    raised = [
-        Raised(Alert(f"new:{each.id}", AlertKind.NEW, SITE, each.id), [("slack:s", None)])
+    new_alerts = [
+        NewAlert(Alert(f"new:{each.id}", AlertKind.NEW, SITE, each.id), [("slack:s", None)])
         for each in about
     ]
     with state.transaction():
         reviews.put_reviews(
-            state, SITE, [reviews.Known(each, reviews.Status.OPEN) for each in about], clock.now()
+            state, SITE, [reviews.StoredReview(each, reviews.Status.OPEN) for each in about], clock.now()
         )
-        reviews.raise_alerts(state, raised, clock.now())
+        reviews.raise_alerts(state, new_alerts, clock.now())
     config = load_config(path, SECRETS, secrets=True)
-    async with open_house(config, state, clock) as house:
-        assert await house.dispatcher.run([Why.NOTHING_DUE])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.dispatcher.run([IdleReason.NOTHING_DUE])
 
     assert [json.dumps(post.blocks).count('"user_id": "U0123456789"') for post in slack.posts] == [
         1,

@@ -14,7 +14,7 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.commands import backfill
-from alerter.commands.backfill import Past, _past
+from alerter.commands.backfill import BackfillRequest, _past
 from alerter.config import Config, Site, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
@@ -23,12 +23,12 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Grouping, receiver_of
-from alerter.notify.dispatch import Why
-from alerter.service.runtime import open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, backup
-from alerter.watch.backfill import patient_pages
+from alerter.watch.backfill import pages_with_retries
 from alerter.watch.reader import Reader
-from alerter.wix.client import Span, WixClient
+from alerter.wix.client import ReviewFilter, WixClient
 from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
 
 QUERY = "/reviews/v1/reviews/query"
@@ -73,22 +73,22 @@ def put(wix: EmbeddedWix, name: str, *, site_id: str = SITE, rating: int = 1, **
     )
 
 
-def past(config: Config, since: datetime = JULY, until: datetime | None = None) -> Past:
-    return Past(config.sites, since, until)
+def past(config: Config, since: datetime = JULY, until: datetime | None = None) -> BackfillRequest:
+    return BackfillRequest(config.sites, since, until)
 
 
 async def poll(config: Config, clock: Clock) -> None:
     """One round of every site, as the daemon makes them; nothing is sent."""
-    with State.open(config.state, migrate=True) as state:
-        async with open_house(config, state, clock) as house:
+    with State.open(config.state_path, migrate=True) as state:
+        async with open_runtime(config, state, clock) as runtime:
             for site in config.sites:
-                assert await house.poller.round(site)
+                assert await runtime.poller.round(site)
 
 
 @contextmanager
 def record(config: Config) -> Iterator[State]:
     """What is on record, after whoever wrote it."""
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     assert state is not None
     with state:
         yield state
@@ -130,8 +130,8 @@ def a_minute(failing_for: timedelta, retry_after: float | None) -> timedelta:
     return timedelta(seconds=60 if retry_after is None else retry_after)
 
 
-async def read(reader: Reader, clock: Clock, site: Site, span: Span) -> list[str]:
-    pages = patient_pages(reader, clock, site, span, a_minute)
+async def read(reader: Reader, clock: Clock, site: Site, span: ReviewFilter) -> list[str]:
+    pages = pages_with_retries(reader, clock, site, span, a_minute)
     return [review.id async for page in pages for review in page.reviews]
 
 
@@ -152,7 +152,7 @@ async def test_wix_that_cannot_answer_is_waited_for(
 ) -> None:
     put(wix, "a")
     wix.faults.add(QUERY, fault, fault)
-    assert await read(reader, clock, site, Span(2)) == ["a"]
+    assert await read(reader, clock, site, ReviewFilter(2)) == ["a"]
     assert clock.slept == [slept, slept]
     assert len(wix.queries()) == 3
 
@@ -162,7 +162,7 @@ async def test_wix_is_left_alone_for_as_long_as_it_asks(
 ) -> None:
     put(wix, "a")
     wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "3600"}))
-    assert await read(reader, clock, site, Span(2)) == ["a"]
+    assert await read(reader, clock, site, ReviewFilter(2)) == ["a"]
     assert clock.slept == [3600]
 
 
@@ -172,7 +172,7 @@ async def test_what_follows_a_failure_is_read_from_the_newest_review_on(
     for index in range(257):
         put(wix, f"r{index}", minutes=index)
     wix.faults.add(QUERY, Fault(), Fault(status=503), Fault(), Fault(drop="after"))
-    span = Span(2, since=JULY, until=NOON + timedelta(days=5))
+    span = ReviewFilter(2, since=JULY, until=NOON + timedelta(days=5))
     found = await read(reader, clock, site, span)
     assert list(dict.fromkeys(found)) == [f"r{index}" for index in range(257)]
     assert {name: times for name, times in Counter(found).items() if times > 1} == {
@@ -197,7 +197,9 @@ async def test_reviews_of_one_moment_on_both_sides_of_a_failure_are_all_read(
     for index in range(150):
         put(wix, f"r{index}")
     wix.faults.add(QUERY, Fault(), Fault(status=503))
-    assert set(await read(reader, clock, site, Span(2))) == {f"r{index}" for index in range(150)}
+    assert set(await read(reader, clock, site, ReviewFilter(2))) == {
+        f"r{index}" for index in range(150)
+    }
 
 
 async def test_ten_minutes_of_failing_are_enough(
@@ -205,7 +207,7 @@ async def test_ten_minutes_of_failing_are_enough(
 ) -> None:
     wix.faults.always(QUERY, Fault(status=500))
     with pytest.raises(WixUnavailable):
-        await read(reader, clock, site, Span(2))
+        await read(reader, clock, site, ReviewFilter(2))
     assert 600 <= clock.monotonic() <= 660
     assert set(clock.slept) == {60}
 
@@ -217,7 +219,9 @@ async def test_every_page_starts_the_ten_minutes_anew(
         put(wix, f"r{index}", minutes=index)
     nine_minutes = [Fault(status=500)] * 9
     wix.faults.add(QUERY, *nine_minutes, Fault(), *nine_minutes, Fault(), *nine_minutes)
-    assert set(await read(reader, clock, site, Span(2))) == {f"r{index}" for index in range(300)}
+    assert set(await read(reader, clock, site, ReviewFilter(2))) == {
+        f"r{index}" for index in range(300)
+    }
     assert clock.monotonic() == 27 * 60
 
 
@@ -241,7 +245,7 @@ async def test_what_waiting_does_not_mend_is_not_waited_for(
 ) -> None:
     wix.faults.add(QUERY, fault)
     with pytest.raises(kind):
-        await read(reader, clock, site, Span(2))
+        await read(reader, clock, site, ReviewFilter(2))
     assert clock.slept == []
 
 
@@ -252,7 +256,7 @@ async def test_without_the_permission_for_private_reviews_the_published_past_is_
     put(wix, "published")
     put(wix, "pending", moderation={"moderationStatus": "IN_MODERATION"})
     wix.faults.add(QUERY, Fault(), Fault(status=503))
-    assert await read(reader, clock, site, Span(2)) == ["published"]
+    assert await read(reader, clock, site, ReviewFilter(2)) == ["published"]
 
 
 # Only looking
@@ -268,11 +272,11 @@ async def test_a_dry_run_counts_and_leaves_no_trace(
     put(wix, "rejected", moderation={"moderationStatus": "REJECTED"})
     put(wix, "import", minutes=2, reviewDate="2020-01-01T00:00:00.000Z")
     put(wix, "older", days=-1)
-    before = set(config.state.parent.iterdir())
+    before = set(config.state_path.parent.iterdir())
     assert await backfill.dry_run(config, clock, past(config)) == {
         "Corner Bakery": ["one", "two", "import"]
     }
-    assert set(config.state.parent.iterdir()) == before
+    assert set(config.state_path.parent.iterdir()) == before
     assert [request.path for request in wix.requests] == [QUERY]
     assert (mailbox.mails, slack.posts) == ([], [])
 
@@ -285,12 +289,12 @@ async def test_a_dry_run_knows_what_was_alerted_and_changes_nothing_on_record(
     put(wix, "alerted", minutes=1)
     await poll(config, clock)
     put(wix, "unseen", minutes=2)
-    before = config.state.read_bytes()
+    before = config.state_path.read_bytes()
     assert await backfill.dry_run(config, clock, past(config)) == {
         "Corner Bakery": ["baseline", "unseen"]
     }
-    assert config.state.read_bytes() == before
-    assert not config.state.with_name("state.db.lock").exists()
+    assert config.state_path.read_bytes() == before
+    assert not config.state_path.with_name("state.db.lock").exists()
 
 
 async def test_a_dry_run_that_had_to_wait_counts_nothing_twice(
@@ -399,9 +403,9 @@ async def test_the_baseline_is_told_and_what_was_alerted_is_not(
     await poll(by_mail, clock)
     put(wix, "alerted", minutes=1)
     await poll(by_mail, clock)
-    with State.open(by_mail.state, migrate=True) as state:
-        async with open_house(by_mail, state, clock) as house:
-            await house.dispatcher.run((Why.NOTHING_DUE,))
+    with State.open(by_mail.state_path, migrate=True) as state:
+        async with open_runtime(by_mail, state, clock) as runtime:
+            await runtime.dispatcher.run((IdleReason.NOTHING_DUE,))
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     assert mailed(mailbox) == [["alerted"], ["baseline"]]
 
@@ -643,15 +647,15 @@ async def test_beside_a_running_daemon_a_backfill_records_and_the_daemon_tells(
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
-    with Lock(by_mail.state) as lock, State.open(by_mail.state, migrate=True) as state:
+    with Lock(by_mail.state_path) as lock, State.open(by_mail.state_path, migrate=True) as state:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
         )
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
         assert mailbox.mails == []
-        async with open_house(by_mail, state, Clock()) as daemon:
-            await daemon.dispatcher.run((Why.NOTHING_DUE,))
+        async with open_runtime(by_mail, state, Clock()) as daemon:
+            await daemon.dispatcher.run((IdleReason.NOTHING_DUE,))
         assert await asyncio.wait_for(running, HANG)
     assert mailed(mailbox) == [["a"]]
     assert "everything is delivered" in capsys.readouterr().out
@@ -662,7 +666,7 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
-    with Lock(by_mail.state) as lock:
+    with Lock(by_mail.state_path) as lock:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
@@ -682,15 +686,15 @@ async def test_a_backfill_beside_a_daemon_sends_nothing_once_a_restore_replaced_
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
-    copy = by_mail.state.with_name("copy.db")
-    backup.back_up(by_mail.state, copy)
-    with Lock(by_mail.state) as lock:
+    copy = by_mail.state_path.with_name("copy.db")
+    backup.back_up(by_mail.state_path, copy)
+    with Lock(by_mail.state_path) as lock:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
         )
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
-        backup.restore(copy, by_mail.state, clock.now())
+        backup.restore(copy, by_mail.state_path, clock.now())
     assert not await asyncio.wait_for(running, 5)
     assert "was replaced meanwhile" in capsys.readouterr().out
     assert mailbox.mails == []
@@ -705,7 +709,7 @@ async def test_a_backfill_that_tells_by_itself_holds_the_lock(
     mailbox.hang = 0.2
     running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
     await until(lambda: bool(mailbox.mails))
-    with Lock(by_mail.state) as lock:
+    with Lock(by_mail.state_path) as lock:
         assert lock.acquire(Holder.RUN) is Holder.BACKFILL
         assert await running
         assert lock.acquire(Holder.RUN) is None
@@ -733,7 +737,7 @@ async def test_a_receiver_that_is_parked_keeps_nobody_waiting_for_the_daemon(
     mailbox.refuse[OWNER] = "550 5.1.1 No such user"
     assert not await backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
     put(wix, "b", minutes=1)
-    with Lock(by_mail.state) as lock:
+    with Lock(by_mail.state_path) as lock:
         assert lock.acquire(Holder.RUN) is None
         assert not await asyncio.wait_for(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST), HANG

@@ -6,7 +6,7 @@ from statistics import mean
 
 import pytest
 
-from alerter.errors import Kind
+from alerter.errors import ErrorKind
 from alerter.notify.backoff import UNNAMED_WAIT, wait
 
 MINUTE = 60.0
@@ -20,7 +20,8 @@ def waits(failing_for: float, *, times: int = 2000, seed: int = 7) -> list[float
     """Many waits of a receiver that has failed for so many seconds."""
     random = dice(seed)
     found = [
-        wait(Kind.TRANSIENT, timedelta(seconds=failing_for), None, random) for _ in range(times)
+        wait(ErrorKind.TRANSIENT, timedelta(seconds=failing_for), None, random)
+        for _ in range(times)
     ]
     return [each.total_seconds() for each in found if each is not None]
 
@@ -57,7 +58,7 @@ def test_waits_are_spread_over_the_whole_span(age: float, middle: float) -> None
 def test_an_outage_of_ten_minutes_is_probed_tens_of_times_and_not_hundreds() -> None:
     random, passed, probes = dice(3), timedelta(), 0
     while passed < timedelta(minutes=10):
-        passed += wait(Kind.TRANSIENT, passed, None, random) or timedelta.max
+        passed += wait(ErrorKind.TRANSIENT, passed, None, random) or timedelta.max
         probes += 1
 
     assert 15 < probes < 60
@@ -71,16 +72,20 @@ def test_receivers_that_failed_together_do_not_come_back_together() -> None:
 
 @pytest.mark.parametrize("asked", [0.0, 0.5, 1.0, 30.0, 86400.0], ids=str)
 def test_a_throttled_service_is_left_alone_for_just_as_long_as_it_asks(asked: float) -> None:
-    assert wait(Kind.THROTTLED, timedelta(hours=9), asked, dice()) == timedelta(seconds=asked)
+    assert wait(ErrorKind.THROTTLED, timedelta(hours=9), asked, dice()) == timedelta(seconds=asked)
 
 
 def test_a_throttled_service_that_names_no_time_is_left_alone_for_a_while() -> None:
-    assert wait(Kind.THROTTLED, timedelta(), None, dice()) == UNNAMED_WAIT >= timedelta(seconds=10)
+    assert (
+        wait(ErrorKind.THROTTLED, timedelta(), None, dice())
+        == UNNAMED_WAIT
+        >= timedelta(seconds=10)
+    )
 
 
-@pytest.mark.parametrize("kind", [Kind.RECEIVER, Kind.SERVICE])
+@pytest.mark.parametrize("kind", [ErrorKind.RECEIVER, ErrorKind.SERVICE])
 @pytest.mark.parametrize("retry_after", [None, 5.0], ids=["no time named", "a time named"])
 def test_what_a_person_has_to_mend_is_not_tried_again(
-    kind: Kind, retry_after: float | None
+    kind: ErrorKind, retry_after: float | None
 ) -> None:
     assert wait(kind, timedelta(seconds=5), retry_after, dice()) is None

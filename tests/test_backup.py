@@ -18,7 +18,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Reply
 from alerter.service.daemon import serve
-from alerter.service.runtime import open_house
+from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, backup, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of, start_reminders
 from alerter.trouble.tracker import Troubles
@@ -34,7 +34,7 @@ def run(config: Config) -> Run:
     """A command with the config of the embedded services, which needs none of their secrets."""
 
     def command(*args: str | Path) -> Result:
-        at = str(config.state.with_name("config.toml"))
+        at = str(config.state_path.with_name("config.toml"))
         return CliRunner().invoke(main, [*map(str, args), "--config", at], catch_exceptions=False)
 
     return command
@@ -219,16 +219,16 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     await mailbox.pause()
     wix.add(SITE, bad("Waiting"))
     assert not await once(config)
-    backup.back_up(config.state, tmp_path / "copy.db")
+    backup.back_up(config.state_path, tmp_path / "copy.db")
     # Told since: what waited, what is new, what was lowered.
     slack.channels[CHANNEL].archived = False
     await mailbox.resume()
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         outbox.requeue(state)
         state.execute("DELETE FROM blocks")
     wix.add(SITE, bad("New"))
     wix.change(SITE, known["id"], content={"rating": 1, "title": "Known"})
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         state.execute("UPDATE sites SET checkpoint = checkpoint - 864e5")
     assert await once(config)
     told = (len(slack.posts), len({mail.message_id for mail in mailbox.mails}))
@@ -238,7 +238,7 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     )
 
     now = Clock().now()
-    restored = backup.restore(tmp_path / "copy.db", config.state, now)
+    restored = backup.restore(tmp_path / "copy.db", config.state_path, now)
     assert (
         restored.cancelled == 3
     )  # the review for both, and the trouble with the channel for the owner
@@ -260,11 +260,11 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
 async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
     """The door of a site whose state was restored from a backup that has an open review, told to both receivers."""
     reviews.cover(state, SITE, 2)
-    async with open_house(config, state, clock) as house:
-        await house.intake.take(config.sites[0], [review("open", rating=2, revision=1)])
+    async with open_runtime(config, state, clock) as runtime:
+        await runtime.intake.take(config.sites[0], [review("open", rating=2, revision=1)])
         state.execute("UPDATE deliveries SET status = 'sent'")
         start_reminders(state, SITE, "open", ["email:owner"], clock.now())
-        yield house.intake
+        yield runtime.intake
 
 
 @pytest.fixture
@@ -306,7 +306,7 @@ async def test_a_review_that_is_gone_meanwhile_is_closed_silently(
 ) -> None:
     count_as_told(state, clock)
     clock.advance(minutes=5)
-    await intake.take_gone(site, ["open"])
+    await intake.record_gone(site, ["open"])
     assert state.value("SELECT closing FROM reviews") == "gone"
     assert state.value("SELECT count(*) FROM alerts WHERE kind = 'closed'") == 0
 
@@ -338,7 +338,9 @@ async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a
     assert count_as_told(state, clock) == 2
     assert not alerts(state)
     assert reviews.known_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
-    assert [each.id for each in reviews.untold(state, SITE, ["waiting", "open"], 2)] == ["waiting"]
+    assert [each.id for each in reviews.unalerted(state, SITE, ["waiting", "open"], 2)] == [
+        "waiting"
+    ]
 
 
 async def test_a_review_that_waited_for_one_of_two_is_followed_on(

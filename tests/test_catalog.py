@@ -13,7 +13,7 @@ from alerter.config import Config, Site
 from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Review
-from alerter.service.runtime import open_house
+from alerter.service.runtime import open_runtime
 from alerter.store import State
 from alerter.watch.catalog import Catalog
 from alerter.wix.client import WixClient
@@ -384,14 +384,14 @@ async def test_slow_wix_is_given_up_within_two_seconds_and_the_alert_goes_on(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     [site] = config.sites
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(site)
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(site)
         created = datetime(2024, 7, 1, tzinfo=UTC).isoformat()
         wix.add(
             SITE, {"id": "new", "entityId": "rye", "createdDate": created, "content": {"rating": 1}}
         )
         wix.faults.always(V3 + "rye", Fault(delay=10 * HANG))
-        reading = asyncio.create_task(house.poller.round(site))
+        reading = asyncio.create_task(runtime.poller.round(site))
         # The alert is safe before anybody waits for a name.
         await until(lambda: clock.timeouts)
         assert state.value("SELECT count(*) FROM deliveries") == 2

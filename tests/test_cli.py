@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from alerter import __version__
 from alerter.cli import main
 from alerter.clock import Clock
-from alerter.models import Known, Status
+from alerter.models import Status, StoredReview
 from alerter.store import State, reviews, troubles
 from alerter.store.troubles import Trouble
 from tests.conftest import HANG, SITE, review
@@ -334,7 +334,9 @@ def test_explain_needs_no_secret_and_no_state_file(run: Run, tmp_path: Path) -> 
 def test_explain_of_what_is_on_record_is_good(run: Run, tmp_path: Path) -> None:
     make_state(tmp_path / "state.db")
     with State.open(tmp_path / "state.db", migrate=False) as state, state.transaction():
-        reviews.put_reviews(state, SITE, [Known(review("r1"), Status.BASELINE)], Clock().now())
+        reviews.put_reviews(
+            state, SITE, [StoredReview(review("r1"), Status.BASELINE)], Clock().now()
+        )
     result = run("explain", "r1", "--site", "Corner Bakery", **without_secrets())
     assert result.exit_code == 0
     assert result.stdout.startswith("Corner Bakery: review r1\n")

@@ -13,10 +13,10 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Alert, AlertKind, Content, Entry, Form, Message, Thread
-from alerter.notify.dispatch import Pause, Why
-from alerter.service.runtime import open_house, open_outlets
-from alerter.service.scheduler import Rounds, end_tasks
+from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem, Thread
+from alerter.notify.idle import Idle, IdleReason
+from alerter.service.runtime import open_destinations, open_runtime
+from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.store import State, blocks, reviews
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, look_through, until
 
@@ -28,11 +28,11 @@ async def test_a_boot_into_another_year_alerts_all_the_same_and_no_checkpoint_ru
     config: Config, state: State, wix: EmbeddedWix, slack: EmbeddedSlack, year: int
 ) -> None:
     clock = SetClock(datetime(year, 1, 2, tzinfo=UTC))
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, STALE)
-        assert await house.poller.round(config.sites[0])
-        await house.dispatcher._workers["slack:support"].step()
+        assert await runtime.poller.round(config.sites[0])
+        await runtime.dispatcher._workers["slack:support"].step()
         checkpoint = reviews.site_state(state, SITE).checkpoint
     assert len(slack.posts) == 1
     assert checkpoint is not None
@@ -48,12 +48,12 @@ async def test_an_alert_leaves_at_once_after_the_clock_was_set(
     slack: EmbeddedSlack,
     hours: int,
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, STALE)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         clock.step(hours=hours)
-        await house.dispatcher._workers["slack:support"].step()
+        await runtime.dispatcher._workers["slack:support"].step()
     assert len(slack.posts) == 1
 
 
@@ -66,16 +66,19 @@ async def test_a_post_in_doubt_is_looked_for_after_five_seconds_by_whatever_cloc
     slack: EmbeddedSlack,
     hours: int,
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        worker = house.dispatcher._workers["slack:support"]
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        worker = runtime.dispatcher._workers["slack:support"]
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, STALE)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         slack.faults.add("chat.postMessage", Fault(drop="after"))
         await worker.step()
         clock.step(hours=hours)
         clock.advance(seconds=4)
-        assert (await worker.step() or Pause(Why.PARKED)).why in (Why.SETTLING, Why.HELD_BACK)
+        assert (await worker.step() or Idle(IdleReason.PARKED)).why in (
+            IdleReason.SETTLING,
+            IdleReason.BACKING_OFF,
+        )
         assert [call.method for call in slack.requests] == ["chat.postMessage"]
         clock.advance(seconds=2)
         assert await worker.step() is None
@@ -89,11 +92,15 @@ async def test_a_post_in_doubt_is_found_though_the_machine_was_in_another_year(
     config: Config, clock: SetClock, slack: EmbeddedSlack, year: int, place: str
 ) -> None:
     """However much was said since."""
-    async with open_outlets(config, clock) as outlets:
-        (notifier,) = [outlet.notifier for outlet in outlets if outlet.receiver == "support"]
+    async with open_destinations(config, clock) as destinations:
+        (notifier,) = [
+            destination.notifier
+            for destination in destinations
+            if destination.receiver == "support"
+        ]
         root = slack.say(CHANNEL, "The first message")
         thread = Thread(1, "root@alerter", slack_ts=root) if place == "in a thread" else None
-        entry = Entry(Alert("reminder:1", AlertKind.REMINDER, SITE, "r1"))
+        entry = MessageItem(Alert("reminder:1", AlertKind.REMINDER, SITE, "r1"))
         message = Message(
             2,
             "u@alerter",
@@ -121,11 +128,11 @@ async def test_an_address_that_did_not_take_a_mail_is_not_left_for_longer_by_a_c
 ) -> None:
     both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}", "second@example.com"]\n'
     config = load_config(write_config(wix, slack, mailbox, receivers=both), SECRETS, secrets=True)
-    async with open_house(config, state, clock) as house:
-        worker = house.dispatcher._workers["email:owner"]
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        worker = runtime.dispatcher._workers["email:owner"]
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, STALE)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         mailbox.refuse["second@example.com"] = "450 4.2.1 Later"
         await worker.step()
         mailbox.refuse.clear()
@@ -135,7 +142,7 @@ async def test_an_address_that_did_not_take_a_mail_is_not_left_for_longer_by_a_c
         assert clock.monotonic() <= 64
         if pause:
             await worker.step()
-        await worker._outlet.notifier.close()
+        await worker._destination.notifier.close()
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,), ("second@example.com",)]
 
 
@@ -165,14 +172,14 @@ async def hours_to_a_reminder(
     reminding = config.model_copy(
         update={"reminders": Reminders.model_construct(after=(timedelta(hours=24),))}
     )
-    async with open_house(reminding, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(reminding, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         review_id = wix.add(SITE, STALE)["id"]
-        assert await house.poller.round(config.sites[0])
-        await house.dispatcher._workers["slack:support"].step()
+        assert await runtime.poller.round(config.sites[0])
+        await runtime.dispatcher._workers["slack:support"].step()
         clock.step(seconds=(set_to - clock.now()).total_seconds())
         for hours in range(100):
-            if review_id in house.intake.due_reminders(config.sites[0]):
+            if review_id in runtime.intake.due_reminders(config.sites[0]):
                 return hours
             clock.advance(hours=1)
     return 100
@@ -189,11 +196,11 @@ async def test_a_wait_that_failures_earned_is_no_longer_after_the_clock_was_set(
     hours: int,
     asked: str,
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        worker = house.dispatcher._workers["slack:support"]
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        worker = runtime.dispatcher._workers["slack:support"]
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, STALE)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         slack.faults.add(
             "chat.postMessage", Fault(status=int(asked), headers={"Retry-After": "40"})
         )
@@ -230,8 +237,8 @@ async def test_rounds_go_on_when_the_clock_is_set(
             "poll": config.poll.model_copy(update={"every": config.poll.every.resolution * 500_000})
         }
     )
-    async with open_house(quick, state, clock) as house:
-        rounds = Rounds(quick, clock, house)
+    async with open_runtime(quick, state, clock) as runtime:
+        rounds = Scheduler(quick, clock, runtime)
         rounds.start()
         await after(2)
         for (

@@ -111,7 +111,7 @@ def changed(old: str, new: str, text: str = FULL) -> str:
 
 def test_a_config_with_every_key_is_read_as_it_is_meant(load: Load, tmp_path: Path) -> None:
     config = load(FULL)
-    assert config.state == tmp_path / "state.db"
+    assert config.state_path == tmp_path / "state.db"
     assert config.timezone == ZoneInfo("Europe/Berlin")
     assert config.poll.rescan_window == timedelta(days=30)
     bakery, cafe = config.sites
@@ -181,9 +181,12 @@ def test_a_config_cannot_be_changed_once_it_is_checked(load: Load) -> None:
 
 def test_the_state_may_be_a_table(load: Load, tmp_path: Path) -> None:
     config = load(LEAST.replace('state = "state.db"', 'state = { file = "old.db", keep = "90d" }'))
-    assert (config.state, config.state_file.keep) == (tmp_path / "old.db", timedelta(days=90))
+    assert (config.state_path, config.state_file.keep) == (tmp_path / "old.db", timedelta(days=90))
     config = load(LEAST.replace('state = "state.db"', "") + '\n[state]\nkeep = "90d"\n')
-    assert (config.state, config.state_file.keep) == (tmp_path / "state.db", timedelta(days=90))
+    assert (config.state_path, config.state_file.keep) == (
+        tmp_path / "state.db",
+        timedelta(days=90),
+    )
     assert load(LEAST).state_file.keep == timedelta(days=400)
 
 
@@ -813,12 +816,12 @@ def test_paths_are_relative_to_the_config_and_not_to_where_it_is_read(
     (tmp_path / "etc" / "config.toml").write_text('templates = "mine"\n' + LEAST)
     monkeypatch.chdir(tmp_path)
     config = load_config(Path("etc/config.toml"), SECRETS, secrets=True)
-    assert config.state == tmp_path / "etc" / "state.db"
+    assert config.state_path == tmp_path / "etc" / "state.db"
     assert config.templates == tmp_path / "etc" / "mine"
 
 
 def test_an_absolute_path_stays_as_it_is(load: Load) -> None:
-    assert load(LEAST.replace("state.db", "/var/lib/alerter/state.db")).state == Path(
+    assert load(LEAST.replace("state.db", "/var/lib/alerter/state.db")).state_path == Path(
         "/var/lib/alerter/state.db"
     )
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from alerter.models import Alert, AlertKind, Closing, Context, Form, Known, Status
+from alerter.models import Alert, AlertKind, CloseReason, Form, ReviewHistory, Status, StoredReview
 from alerter.store import State, context, messages, outbox, reviews
 from alerter.store.context import context_of
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from tests.conftest import SITE, review
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -23,7 +23,7 @@ def covered(state: State) -> None:
 
 
 def put(
-    state: State, review_id: str, rating: int = 1, days: float = 0, *, site: str = SITE, closing: Closing | None = None,
+    state: State, review_id: str, rating: int = 1, days: float = 0, *, site: str = SITE, closing: CloseReason | None = None,
     **fields: Any,
 ) -> None:  # fmt: skip
     about = review(
@@ -33,7 +33,9 @@ def put(
         **{"entity_id": "rye", "contact_id": "ada"} | fields,
     )
     with state.transaction():
-        reviews.put_reviews(state, site, [Known(about, Status.BASELINE, closing=closing)], NOW)
+        reviews.put_reviews(
+            state, site, [StoredReview(about, Status.BASELINE, closing=closing)], NOW
+        )
 
 
 def test_a_product_stands_by_its_low_rated_reviews_of_the_last_30_days(state: State) -> None:
@@ -43,8 +45,8 @@ def test_a_product_stands_by_its_low_rated_reviews_of_the_last_30_days(state: St
     put(state, "too old", 1, days=30.1)
     put(state, "another product's", 1, days=1, entity_id="wheat")
     put(state, "another site's", 1, days=1, site=OTHER_SITE)
-    put(state, "gone", 1, days=1, closing=Closing.GONE)
-    put(state, "answered", 1, days=1, closing=Closing.ANSWERED)
+    put(state, "gone", 1, days=1, closing=CloseReason.GONE)
+    put(state, "answered", 1, days=1, closing=CloseReason.ANSWERED)
 
     assert context_of(state, SITE, "this", NOW).product_low == 3
 
@@ -57,7 +59,7 @@ def test_an_author_has_earlier_low_rated_reviews_of_any_age(state: State) -> Non
     put(state, "later", 1, days=-1)
     put(state, "another's", 1, days=1, contact_id="bob")
     put(state, "at another site", 1, days=1, site=OTHER_SITE)
-    put(state, "gone", 1, days=1, closing=Closing.GONE)
+    put(state, "gone", 1, days=1, closing=CloseReason.GONE)
 
     found = context_of(state, SITE, "this", NOW)
 
@@ -72,7 +74,7 @@ def test_reviews_of_nothing_by_nobody_have_nothing_in_common(state: State) -> No
     put(state, "this", entity_id=None, contact_id=None)
     put(state, "other", days=1, entity_id=None, contact_id=None)
 
-    assert context_of(state, SITE, "this", NOW) == Context()
+    assert context_of(state, SITE, "this", NOW) == ReviewHistory()
 
 
 def test_a_site_that_was_never_read_to_its_end_says_nothing(state: State) -> None:
@@ -80,7 +82,7 @@ def test_a_site_that_was_never_read_to_its_end_says_nothing(state: State) -> Non
     put(state, "other", days=1)
     reviews.cover(state, SITE, 0)
 
-    assert context_of(state, SITE, "this", NOW) == Context()
+    assert context_of(state, SITE, "this", NOW) == ReviewHistory()
 
 
 def test_the_threshold_says_what_is_low_rated(state: State) -> None:
@@ -88,7 +90,7 @@ def test_the_threshold_says_what_is_low_rated(state: State) -> None:
     put(state, "three stars", 3, days=1)
     reviews.cover(state, SITE, 3)
 
-    assert context_of(state, SITE, "this", NOW) == Context(2, 1, NOW - timedelta(days=1), 3)
+    assert context_of(state, SITE, "this", NOW) == ReviewHistory(2, 1, NOW - timedelta(days=1), 3)
 
 
 def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
@@ -110,12 +112,12 @@ def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(
     ids = [f"r{number}" for number in range(count)]
     for review_id in ids:
         put(state, review_id)
-    raised = [
-        Raised(Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each), [("owner", None)])
+    new_alerts = [
+        NewAlert(Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each), [("owner", None)])
         for each in ids
     ]
     with state.transaction():
-        reviews.raise_alerts(state, raised, NOW)
+        reviews.raise_alerts(state, new_alerts, NOW)
     form = Form.ALERT if count == 1 else Form.DIGEST
     message = outbox.claim(
         state, "owner", form, [due.alert for due in outbox.due(state, "owner", NOW, 9)], "uid", NOW

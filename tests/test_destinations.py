@@ -13,7 +13,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import destination_of, medium_of, phrase_destination, receiver_of
-from alerter.service.daemon import serve, take_over
+from alerter.service.daemon import reconcile, serve
 from alerter.store import State, blocks, report, troubles
 from alerter.store.schema import migrations
 from alerter.trouble.tracker import recipients_for
@@ -71,7 +71,7 @@ async def test_a_receiver_with_email_and_slack_gets_each_alert_by_both(
     await serve(config, Clock(), {}, once=True)
 
     assert any("Stale" in mail.subject for mail in mailbox.mails)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert report.deliveries(state)["team"] == {"sent": 2, "pending": 1}
         assert [block.scope for block in blocks.parked(state)] == ["destination:slack:team"]
         assert [trouble.scope for trouble in troubles.current(state)] == ["destination:slack:team"]
@@ -90,7 +90,7 @@ def test_trouble_with_slack_reaches_the_same_receiver_by_mail(
 def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     config: Config, tmp_path: Path, clock: SetClock
 ) -> None:
-    with closing(sqlite3.connect(config.state)) as conn:
+    with closing(sqlite3.connect(config.state_path)) as conn:
         first = migrations._migrations[0]
         migrations.ensure_migrations_table(db := Database(conn, execute_plugins=False))
         first.fn(db)
@@ -101,8 +101,8 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     late = config.receivers[1].model_copy(update={"name": "late"})
     config = config.model_copy(update={"receivers": (*config.receivers, late)})
 
-    with State.open(config.state, migrate=True) as state:
-        take_over(state, config, clock)
+    with State.open(config.state_path, migrate=True) as state:
+        reconcile(state, config, clock)
 
         rows = state.rows(
             "SELECT alert, destination FROM deliveries WHERE alert < 3 ORDER BY alert, destination"

@@ -8,7 +8,7 @@ import pytest
 
 from alerter.errors import RenderError
 from alerter.models import Content, Message
-from alerter.notify.destination import Notifier, Outlet
+from alerter.notify.destination import Destination, Notifier
 from alerter.notify.digest import largest_that_fits, length_of
 from alerter.store import State
 from tests.test_outbox import queue
@@ -20,7 +20,7 @@ def hundred_each(message: Message, *, test: bool = False) -> Content:
     return Content("", "", blocks=tuple({"text": {"text": "x" * 100}} for _ in message.entries))
 
 
-OUTLET = Outlet("email:owner", "smtp", cast(Notifier, None), hundred_each, 1000, budget=1000)
+OUTLET = Destination("email:owner", "smtp", cast(Notifier, None), hundred_each, 1000, budget=1000)
 
 
 def test_every_text_of_the_blocks_counts_and_nothing_else() -> None:
@@ -48,5 +48,5 @@ def test_what_cannot_be_rendered_is_not_cut(state: State) -> None:
         raise RenderError("template")
 
     queue(state, 1, 2)
-    outlet: Any = replace(OUTLET, render=fail)
-    assert largest_that_fits(state, outlet, [1, 2], T0) == [1, 2]
+    destination: Any = replace(OUTLET, render=fail)
+    assert largest_that_fits(state, destination, [1, 2], T0) == [1, 2]

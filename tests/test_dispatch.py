@@ -28,22 +28,23 @@ from alerter.models import (
     Finding,
     Form,
     Grouping,
-    Known,
     Look,
     Message,
     Receipt,
     Status,
+    StoredReview,
     receiver_of,
     to_ms,
 )
-from alerter.notify.destination import Notifier, Outlet
+from alerter.notify.destination import Destination, Notifier
 from alerter.notify.digest import group, length_of
-from alerter.notify.dispatch import Dispatcher, Pause, Why
-from alerter.service.daemon import take_over
-from alerter.service.runtime import open_outlets
+from alerter.notify.dispatch import Dispatcher
+from alerter.notify.idle import Idle, IdleReason
+from alerter.service.daemon import reconcile
+from alerter.service.runtime import open_destinations
 from alerter.store import State, blocks, messages, outbox, troubles
-from alerter.store.outbox import Due
-from alerter.store.reviews import Raised, put_reviews, raise_alerts
+from alerter.store.outbox import DueDelivery
+from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
 from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock, review, until
 
 SECOND, ROOM = "second@example.com", "C0000000002"
@@ -93,10 +94,10 @@ class Desk:
     clock: SetClock
     dispatcher: Dispatcher
 
-    async def step(self, receiver: str = "slack:support") -> Pause | None:
+    async def step(self, receiver: str = "slack:support") -> Idle | None:
         return await self.dispatcher._workers[receiver].step()
 
-    async def work(self, receiver: str = "slack:support", within: float = 3600.0) -> Pause:
+    async def work(self, receiver: str = "slack:support", within: float = 3600.0) -> Idle:
         """Let a worker work, and time pass while it rests, until there is nothing more that it would do by itself."""
         ends = self.clock.monotonic() + within
         while True:
@@ -117,13 +118,13 @@ async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[
     async with AsyncExitStack() as stack:
 
         async def start(
-            change: Callable[[Outlet], Outlet] = lambda outlet: outlet,
+            change: Callable[[Destination], Destination] = lambda destination: destination,
             burst: int = 10,
             **options: Any,
         ) -> Desk:
-            outlets = await stack.enter_async_context(open_outlets(config, clock))
-            for outlet in outlets:
-                stack.push_async_callback(outlet.notifier.close)
+            destinations = await stack.enter_async_context(open_destinations(config, clock))
+            for destination in destinations:
+                stack.push_async_callback(destination.notifier.close)
             anew = stack.enter_context(State.open(state.path, migrate=False))
             messages.recover(anew)
             alerts = config.alerts.model_copy(update={"burst": burst})
@@ -131,7 +132,13 @@ async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[
             return Desk(
                 anew,
                 clock,
-                Dispatcher(anew, own, clock, [change(outlet) for outlet in outlets], **options),
+                Dispatcher(
+                    anew,
+                    own,
+                    clock,
+                    [change(destination) for destination in destinations],
+                    **options,
+                ),
             )
 
         yield start
@@ -156,13 +163,13 @@ def queue(
         put_reviews(
             state,
             SITE,
-            [Known(review(each, title=f"<{each}>", **fields), Status.OPEN) for each in ids],
+            [StoredReview(review(each, title=f"<{each}>", **fields), Status.OPEN) for each in ids],
             now,
         )
         alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
         raise_alerts(
             state,
-            [Raised(alert, [(name, due_at) for name in receivers], grouping) for alert in alerts],
+            [NewAlert(alert, [(name, due_at) for name in receivers], grouping) for alert in alerts],
             now,
         )
 
@@ -264,12 +271,14 @@ class Hooked:
         await self._notifier.close()
 
 
-def hooked(receiver: str, **hooks: Callable[[], Awaitable[None]]) -> Callable[[Outlet], Outlet]:
-    def change(outlet: Outlet) -> Outlet:
+def hooked(
+    receiver: str, **hooks: Callable[[], Awaitable[None]]
+) -> Callable[[Destination], Destination]:
+    def change(destination: Destination) -> Destination:
         return (
-            replace(outlet, notifier=Hooked(outlet.notifier, **hooks))
-            if outlet.destination == receiver
-            else outlet
+            replace(destination, notifier=Hooked(destination.notifier, **hooks))
+            if destination.name == receiver
+            else destination
         )
 
     return change
@@ -316,7 +325,7 @@ BURST, DIGEST, EACH = Grouping.BURST, Grouping.DIGEST, Grouping.EACH
     ],
 )
 def test_who_leaves_together(groupings: list[Grouping], form: Form, alerts: list[int]) -> None:
-    members = [Due(number, grouping) for number, grouping in enumerate(groupings)]
+    members = [DueDelivery(number, grouping) for number, grouping in enumerate(groupings)]
     assert group(members, burst=3, digest=6) == (form, alerts)
 
 
@@ -328,7 +337,7 @@ async def test_more_than_a_burst_leaves_as_digests(
 ) -> None:
     ids = many(count)
     queue(desk.state, *ids)
-    assert (await desk.work()).why is Why.NOTHING_DUE
+    assert (await desk.work()).why is IdleReason.NOTHING_DUE
     assert [len(names) for names in posted(slack)] == sizes
     assert [name for names in posted(slack) for name in names] == ids
     assert deliveries(desk.state) == {"sent": count}
@@ -358,7 +367,7 @@ async def test_a_new_review_leaves_before_what_a_backfill_sends_one_by_one(
         put_reviews(
             desk.state,
             SITE,
-            [Known(review(each, title=f"<{each}>"), Status.OPEN) for each in ids],
+            [StoredReview(review(each, title=f"<{each}>"), Status.OPEN) for each in ids],
             now,
         )
         alerts = [
@@ -366,7 +375,7 @@ async def test_a_new_review_leaves_before_what_a_backfill_sends_one_by_one(
             for each in ids
         ]
         raise_alerts(
-            desk.state, [Raised(alert, [("slack:support", None)], EACH) for alert in alerts], now
+            desk.state, [NewAlert(alert, [("slack:support", None)], EACH) for alert in alerts], now
         )
     await desk.work(within=9.5)
     assert posted(slack) == [[name] for name in ids[:10]]
@@ -399,7 +408,7 @@ async def test_what_is_due_later_is_waited_for(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1", due_at=clock.now() + timedelta(minutes=10))
-    assert await desk.step() == Pause(Why.NOTHING_DUE, 600.0)
+    assert await desk.step() == Idle(IdleReason.NOTHING_DUE, 600.0)
     clock.advance(minutes=10)
     assert await desk.step() is None
     assert posted(slack) == [["r1"]]
@@ -554,12 +563,12 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
     assert scope == trouble.scope
     if trouble.at_most is None:
         assert seconds is None
-        assert await desk.step(trouble.receiver) == Pause(Why.PARKED)
+        assert await desk.step(trouble.receiver) == Idle(IdleReason.PARKED)
     else:
         assert seconds is not None
         assert trouble.at_least <= seconds <= trouble.at_most
-        assert await desk.step(trouble.receiver) == Pause(
-            Why.HELD_BACK, pytest.approx(seconds, abs=0.01)
+        assert await desk.step(trouble.receiver) == Idle(
+            IdleReason.BACKING_OFF, pytest.approx(seconds, abs=0.01)
         )
 
     await trouble.end(slack, mailbox)
@@ -604,7 +613,7 @@ async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
     slack.channels[CHANNEL].archived = True
     await desk.work()
     clock.advance(minutes=59)
-    assert await desk.work() == Pause(Why.PARKED)
+    assert await desk.work() == Idle(IdleReason.PARKED)
     assert len(asked(slack)) == 1
     assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
     if by == "an hour":
@@ -612,8 +621,8 @@ async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
     elif by == "retry":
         assert outbox.requeue(desk.state) == (0, 1)
     else:
-        take_over(desk.state, config, clock)
-    assert await desk.work() == Pause(Why.PARKED)
+        reconcile(desk.state, config, clock)
+    assert await desk.work() == Idle(IdleReason.PARKED)
     assert len(asked(slack)) == 2
     slack.channels[CHANNEL].archived = False
     clock.advance(hours=1)
@@ -634,7 +643,7 @@ async def test_what_is_parked_is_looked_at_where_no_message_waits(
     assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
     slack.channels[CHANNEL].archived = False
     clock.advance(minutes=30)
-    assert await desk.step() == Pause(Why.PARKED)
+    assert await desk.step() == Idle(IdleReason.PARKED)
     clock.advance(minutes=30)
     assert await desk.step() is None
     assert blocks.parked(desk.state) == []
@@ -648,7 +657,7 @@ async def test_a_retry_of_what_is_still_broken_is_parked_again(
     queue(desk.state, "r1")
     slack.channels[CHANNEL].member = False
     for calls in (1, 2):
-        assert await desk.work() == Pause(Why.PARKED)
+        assert await desk.work() == Idle(IdleReason.PARKED)
         assert len(asked(slack)) == calls
         outbox.requeue(desk.state)
     assert deliveries(desk.state) == {"pending": 1}
@@ -664,10 +673,10 @@ async def test_a_wait_that_slack_asks_for_holds_all_its_receivers_over_a_restart
     clock.advance(seconds=100)
     again = await start()
     for receiver in ("slack:support", "slack:team"):
-        assert await again.step(receiver) == Pause(Why.HELD_BACK, 200.0)
+        assert await again.step(receiver) == Idle(IdleReason.BACKING_OFF, 200.0)
     assert len(asked(slack)) == 1
     clock.advance(seconds=199.9)
-    assert (await again.step("slack:team") or Pause(Why.PARKED)).why is Why.HELD_BACK
+    assert (await again.step("slack:team") or Idle(IdleReason.PARKED)).why is IdleReason.BACKING_OFF
     clock.advance(seconds=0.1)
     await again.work("slack:support")
     await again.work("slack:team")
@@ -699,7 +708,7 @@ async def test_while_a_receiver_is_down_one_message_probes_it_at_most_a_minute_a
         assert mailbox.sessions == sessions + 1
         pause = await desk.step("email:owner")
         assert pause is not None
-        assert pause.why is Why.HELD_BACK
+        assert pause.why is IdleReason.BACKING_OFF
         assert pause.seconds is not None
         waits.append(pause.seconds)
         clock.advance(seconds=pause.seconds)
@@ -850,15 +859,15 @@ async def test_a_small_digest_that_is_refused_as_plain_text_too_has_failed(
     assert deliveries(state) == {"failed": 5}
 
 
-def breaking(outlet: Outlet) -> Outlet:
+def breaking(destination: Destination) -> Destination:
     """A renderer that cannot render one of the reviews."""
 
     def render(message: Message, *, test: bool = False) -> Content:
         if any(entry.review and entry.review.id == "poison" for entry in message.entries):
             raise RenderError("template new.txt, line 3: something is undefined")
-        return outlet.render(message, test=test)
+        return destination.render(message, test=test)
 
-    return replace(outlet, render=render)
+    return replace(destination, render=render)
 
 
 @pytest.mark.parametrize("others", [2, 30], ids=["as alerts", "as a digest"])
@@ -888,7 +897,7 @@ async def test_a_fault_of_alerter_itself_ends_no_worker_and_loses_nothing(
 
     desk = await start(hooked("email:owner", before=fail))
     queue(state, "r1", receivers=("email:owner",))
-    await desk.dispatcher.run(ends_at=(Why.NOTHING_DUE, Why.NO_STATE))
+    await desk.dispatcher.run(ends_at=(IdleReason.NOTHING_DUE, IdleReason.NO_STATE))
     assert "a fault of alerter itself" in caplog.text
     assert mailbox.mails == []
     broken = False
@@ -923,9 +932,9 @@ async def test_a_post_in_doubt_is_not_looked_for_too_early(
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     await desk.step()
     clock.advance(seconds=2)
-    assert await desk.step() == Pause(Why.SETTLING, 3.0)
+    assert await desk.step() == Idle(IdleReason.SETTLING, 3.0)
     clock.advance(seconds=2.9)
-    assert (await desk.step() or Pause(Why.PARKED)).why is Why.SETTLING
+    assert (await desk.step() or Idle(IdleReason.PARKED)).why is IdleReason.SETTLING
     assert asked(slack, "conversations.history") == []
     clock.advance(seconds=0.1)
     assert await desk.step() is None
@@ -939,7 +948,7 @@ async def test_while_a_service_fails_nothing_goes_to_that_receiver_but_to_others
     slack.faults.add("chat.postMessage", Fault(drop="before"))
     await desk.step()
     queue(desk.state, "r3", receivers=("slack:team",))
-    assert (await desk.step() or Pause(Why.PARKED)).why is Why.HELD_BACK
+    assert (await desk.step() or Idle(IdleReason.PARKED)).why is IdleReason.BACKING_OFF
     assert await desk.step("slack:team") is None
     assert posted(slack) == [["r3"]]
     await desk.work()
@@ -1002,7 +1011,7 @@ async def test_a_receiver_parked_with_a_message_in_doubt_still_looks_for_it_afte
     queue(desk.state, "r1")
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     slack.faults.add("conversations.history", saying("invalid_auth"))
-    assert await desk.work() == Pause(Why.PARKED)
+    assert await desk.work() == Idle(IdleReason.PARKED)
     assert sending(desk.state) == [("in_doubt", 1)]
     outbox.requeue(desk.state)
     await desk.work()
@@ -1040,15 +1049,22 @@ async def leave_claimed(
     state: State, config: Config, clock: SetClock, receiver: str, *, taken: bool
 ) -> Message:
     """What a process leaves that died between marking a message and marking its answer."""
-    async with open_outlets(config, clock) as outlets:
-        (outlet,) = [outlet for outlet in outlets if outlet.destination == receiver]
+    async with open_destinations(config, clock) as destinations:
+        (destination,) = [
+            destination for destination in destinations if destination.name == receiver
+        ]
         alerts = [due.alert for due in outbox.due(state, receiver, clock.now(), 1)]
         message = outbox.claim(
-            state, receiver, Form.ALERT, alerts, f"9d1e0c@{outlet.notifier.domain}", clock.now()
+            state,
+            receiver,
+            Form.ALERT,
+            alerts,
+            f"9d1e0c@{destination.notifier.domain}",
+            clock.now(),
         )
         if taken:
-            await outlet.notifier.send(message, outlet.render(message))
-        await outlet.notifier.close()
+            await destination.notifier.send(message, destination.render(message))
+        await destination.notifier.close()
     return message
 
 
@@ -1097,7 +1113,7 @@ async def test_a_worker_that_rests_has_the_disk_keep_what_was_sent(
     desk = await start()
     queue(state, "r1", "r2", receivers=("email:owner",))
     before = counts["transactions"]
-    assert await desk.dispatcher.run((Why.NOTHING_DUE,))
+    assert await desk.dispatcher.run((IdleReason.NOTHING_DUE,))
     assert mailed(mailbox) == [["r1"], ["r2"]]
     # Two claims and two marks, and one more that takes the marks to the disk.
     assert counts["transactions"] - before == 5
@@ -1190,7 +1206,7 @@ async def test_the_last_address_is_given_up_when_it_refuses_for_good(
     queue(desk.state, "r1", receivers=("email:owner",))
     await desk.step("email:owner")
     mailbox.refuse[SECOND] = "550 5.1.1 Unknown"
-    assert (await desk.work("email:owner")).why is Why.NOTHING_DUE
+    assert (await desk.work("email:owner")).why is IdleReason.NOTHING_DUE
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
     assert deliveries(desk.state, "email:owner") == {"sent": 1}
     assert blocks.parked(desk.state) == []
@@ -1226,11 +1242,11 @@ async def test_two_receivers_of_one_channel_share_its_pace(
 ) -> None:
     queue(desk.state, *many(3), receivers=("slack:support", "slack:twin", "slack:team"))
     assert await desk.step("slack:support") is None
-    assert await desk.step("slack:twin") == Pause(Why.PACE, 1.0)
+    assert await desk.step("slack:twin") == Idle(IdleReason.PACE, 1.0)
     assert await desk.step("slack:team") is None
     clock.advance(seconds=1)
     assert await desk.step("slack:twin") is None
-    assert await desk.step("slack:support") == Pause(Why.PACE, 1.0)
+    assert await desk.step("slack:support") == Idle(IdleReason.PACE, 1.0)
     assert [post.channel for post in slack.posts] == [CHANNEL, ROOM, CHANNEL]
 
 
@@ -1266,7 +1282,7 @@ async def test_a_wait_set_while_a_slow_message_was_on_its_way_still_holds(
     assert await desk.step("slack:support") is None
     assert deliveries(state, "slack:support") == {"sent": 1}
     assert blocked(state, clock.now()) == {"service:slack": 59.0}
-    assert await desk.step("slack:team") == Pause(Why.HELD_BACK, 59.0)
+    assert await desk.step("slack:team") == Idle(IdleReason.BACKING_OFF, 59.0)
 
 
 # The state file
@@ -1298,7 +1314,9 @@ async def test_nothing_is_sent_that_could_not_be_marked_before(
         for receiver in ("slack:support", "email:owner"):
             with pytest.raises(StateBusy):
                 await desk.step(receiver)
-        await desk.dispatcher.run(ends_at=(Why.NO_STATE, Why.PACE, Why.NOTHING_DUE))
+        await desk.dispatcher.run(
+            ends_at=(IdleReason.NO_STATE, IdleReason.PACE, IdleReason.NOTHING_DUE)
+        )
     assert slack.requests == []
     assert mailbox.sessions == 0
     await desk.work("slack:support")
@@ -1481,9 +1499,9 @@ async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_l
     queue(desk.state, "r1", receivers=("email:owner", "slack:support", "slack:team"))
     slack.channels[ROOM].archived = True
     ends_at = (
-        Why.NOTHING_DUE,
-        Why.PARKED,
-        Why.PACE,
+        IdleReason.NOTHING_DUE,
+        IdleReason.PARKED,
+        IdleReason.PACE,
     )  # by this clock nothing but a test makes a second pass
     assert not await desk.dispatcher.run(ends_at)
     assert mailed(mailbox)[0] == posted(slack)[0] == ["r1"]
@@ -1515,8 +1533,8 @@ async def test_by_real_time_what_is_due_later_leaves_then(
         "alerter.notify.worker._LOOK_AGAIN", 2 * HANG
     )  # nothing but its moment wakes the worker
     clock = Clock()
-    async with open_outlets(config, clock) as outlets:
-        dispatcher = Dispatcher(state, config, clock, outlets)
+    async with open_destinations(config, clock) as destinations:
+        dispatcher = Dispatcher(state, config, clock, destinations)
         due_at = clock.now() + timedelta(seconds=0.2)
         queue(state, "r1", receivers=("email:owner",), due_at=due_at)
         running = asyncio.create_task(dispatcher.run())

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from alerter.config import Smtp
 from alerter.demo.mailbox import Mailbox
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Finding, Form, Message
 from alerter.notify import email as email_module
 from alerter.notify.email import EmailNotifier
@@ -185,7 +185,7 @@ async def test_a_subject_that_would_begin_another_header_is_a_fault_of_the_messa
     error = await error_of(
         notifier, content=replace(CONTENT, subject=f"Hello{end}Bcc: eve@example.com")
     )
-    assert (error.kind, error.in_doubt) == (Kind.MESSAGE, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.MESSAGE, False)
     assert mailbox.mails == []
 
 
@@ -324,7 +324,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_fault_of_the_service(
 ) -> None:
     async with ListeningMailbox(security=security, ssl_context=server_context) as mailbox:
         error = await error_of(open_notifier(mailbox, security=security))
-    assert (error.kind, error.in_doubt) == (Kind.SERVICE, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
     assert "cannot be trusted" in str(error)
     assert (mailbox.mails, mailbox.logins) == ([], [])
 
@@ -337,7 +337,7 @@ async def test_a_certificate_for_another_name_is_a_fault_of_the_service(
     authority.issue_cert("mail.example.org").configure_cert(context)
     async with ListeningMailbox(security=security, ssl_context=context) as mailbox:
         error = await error_of(open_notifier(mailbox, security=security))
-    assert error.kind is Kind.SERVICE
+    assert error.kind is ErrorKind.SERVICE
     assert (mailbox.mails, mailbox.logins) == ([], [])
 
 
@@ -346,14 +346,14 @@ async def test_a_server_without_starttls_is_a_fault_of_the_service(
 ) -> None:
     async with ListeningMailbox() as mailbox:
         error = await error_of(open_notifier(mailbox, security="starttls"))
-    assert error.kind is Kind.SERVICE
+    assert error.kind is ErrorKind.SERVICE
     assert "STARTTLS" in str(error)
 
 
 async def test_a_server_that_takes_no_logins_is_a_fault_of_the_service(open_notifier: Open) -> None:
     async with Mailbox() as mailbox:
         error = await error_of(open_notifier(mailbox))
-    assert error.kind is Kind.SERVICE
+    assert error.kind is ErrorKind.SERVICE
     assert mailbox.mails == []
 
 
@@ -371,7 +371,7 @@ async def test_tls_on_a_plain_port_is_a_fault_of_the_service(
 ) -> None:
     async with ListeningMailbox() as mailbox:
         error = await error_of(open_notifier(mailbox, security="tls"))
-    assert (error.kind, error.in_doubt) == (Kind.SERVICE, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
     assert "`security` and `port`" in str(error)
     assert (mailbox.mails, mailbox.logins) == ([], [])
 
@@ -384,7 +384,7 @@ async def test_a_wrong_password_is_a_fault_of_the_service(
 ) -> None:
     wrong = "smtp-wrong-11aa"
     error = await error_of(open_notifier(mailbox, password=wrong))
-    assert (error.kind, error.in_doubt) == (Kind.SERVICE, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
     assert "535" in str(error)
     assert wrong not in "".join(traceback.format_exception(error))
     assert mailbox.mails == []
@@ -395,7 +395,7 @@ async def test_a_server_that_refuses_connections_may_be_back_later(
 ) -> None:
     await mailbox.pause()
     error = await error_of(notifier)
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, False)
     await mailbox.resume()
     await notifier.send(message(), CONTENT)
     assert len(mailbox.mails) == 1
@@ -434,67 +434,85 @@ def in_order(*steps: Prepare) -> Prepare:
 @pytest.mark.parametrize(
     ("prepare", "kind", "in_doubt", "says"),
     [
-        pytest.param(setting("down", True), Kind.TRANSIENT, False, "421", id="421 in the greeting"),
+        pytest.param(
+            setting("down", True), ErrorKind.TRANSIENT, False, "421", id="421 in the greeting"
+        ),
         pytest.param(
             setting("greeting", "554 5.7.1 Go away"),
-            Kind.SERVICE,
+            ErrorKind.SERVICE,
             False,
             "554",
             id="554 in the greeting",
         ),
         pytest.param(
-            dropping("connect"), Kind.TRANSIENT, False, "cannot be reached", id="hung up at once"
+            dropping("connect"),
+            ErrorKind.TRANSIENT,
+            False,
+            "cannot be reached",
+            id="hung up at once",
         ),
         pytest.param(
             setting("refuse_sender", "550 5.7.1 <alerts@example.com>: not yours"),
-            Kind.SERVICE,
+            ErrorKind.SERVICE,
             False,
             "550",
             id="550 sender",
         ),
         pytest.param(
             setting("refuse_sender", "451 4.3.0 Later"),
-            Kind.TRANSIENT,
+            ErrorKind.TRANSIENT,
             False,
             "451",
             id="451 sender",
         ),
         pytest.param(
-            setting("refuse_sender", "552 5.3.4 Too big"), Kind.MESSAGE, False, "552", id="552 size"
+            setting("refuse_sender", "552 5.3.4 Too big"),
+            ErrorKind.MESSAGE,
+            False,
+            "552",
+            id="552 size",
         ),
         pytest.param(
-            refusing("550", ANN, BOB), Kind.RECEIVER, False, "550", id="every address 550"
+            refusing("550", ANN, BOB), ErrorKind.RECEIVER, False, "550", id="every address 550"
         ),
         pytest.param(
-            refusing("450", ANN, BOB), Kind.TRANSIENT, False, "450", id="every address 450"
+            refusing("450", ANN, BOB), ErrorKind.TRANSIENT, False, "450", id="every address 450"
         ),
         pytest.param(
             in_order(refusing("550", ANN), refusing("450", BOB)),
-            Kind.TRANSIENT,
+            ErrorKind.TRANSIENT,
             False,
             "no address",
             id="550 and 450",
         ),
         pytest.param(
-            answering("451 4.3.0 Later"), Kind.TRANSIENT, False, "451", id="451 after DATA"
+            answering("451 4.3.0 Later"), ErrorKind.TRANSIENT, False, "451", id="451 after DATA"
         ),
         pytest.param(
-            answering("452 4.3.1 Disk full"), Kind.TRANSIENT, False, "452", id="452 after DATA"
+            answering("452 4.3.1 Disk full"), ErrorKind.TRANSIENT, False, "452", id="452 after DATA"
         ),
-        pytest.param(answering("550 5.7.1 Spam"), Kind.MESSAGE, False, "550", id="550 after DATA"),
         pytest.param(
-            answering("552 5.3.4 Too big"), Kind.MESSAGE, False, "552", id="552 after DATA"
+            answering("550 5.7.1 Spam"), ErrorKind.MESSAGE, False, "550", id="550 after DATA"
         ),
-        pytest.param(answering("554 5.7.1 Spam"), Kind.MESSAGE, False, "554", id="554 after DATA"),
+        pytest.param(
+            answering("552 5.3.4 Too big"), ErrorKind.MESSAGE, False, "552", id="552 after DATA"
+        ),
+        pytest.param(
+            answering("554 5.7.1 Spam"), ErrorKind.MESSAGE, False, "554", id="554 after DATA"
+        ),
         pytest.param(
             dropping("before"),
-            Kind.TRANSIENT,
+            ErrorKind.TRANSIENT,
             True,
             "was lost",
             id="hung up before it had the mail",
         ),
         pytest.param(
-            dropping("after"), Kind.TRANSIENT, True, "was lost", id="hung up when it had the mail"
+            dropping("after"),
+            ErrorKind.TRANSIENT,
+            True,
+            "was lost",
+            id="hung up when it had the mail",
         ),
     ],
 )
@@ -502,7 +520,7 @@ async def test_what_a_refusal_means(
     mailbox: Mailbox,
     notifier: EmailNotifier,
     prepare: Prepare,
-    kind: Kind,
+    kind: ErrorKind,
     in_doubt: bool,
     says: str,
 ) -> None:
@@ -519,7 +537,7 @@ async def test_a_server_that_hangs_at_the_end_of_a_mail_leaves_it_in_doubt(
     monkeypatch.setattr(email_module, "_TIMEOUT_OF_DATA", 0.2)
     mailbox.hang = 60.0
     error = await error_of(notifier)
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, True)
     assert len(mailbox.mails) == 1
 
 
@@ -552,7 +570,7 @@ async def test_a_server_that_dies_while_it_hangs_leaves_the_mail_in_doubt(
         await asyncio.sleep(0.001)
     await mailbox.pause()
     error = await sending
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, True)
 
 
 async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(
@@ -601,11 +619,11 @@ async def test_only_those_left_are_tried_again_and_the_mail_is_the_same(
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [("450", Kind.TRANSIENT), ("550", None)],
+    [("450", ErrorKind.TRANSIENT), ("550", None)],
     ids=["later again", "refused for good"],
 )
 async def test_what_becomes_of_the_last_address(
-    mailbox: Mailbox, notifier: EmailNotifier, code: str, kind: Kind | None
+    mailbox: Mailbox, notifier: EmailNotifier, code: str, kind: ErrorKind | None
 ) -> None:
     refusing(code, BOB)(mailbox)
     if kind:

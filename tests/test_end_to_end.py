@@ -165,7 +165,7 @@ async def test_a_backfill_tells_of_the_baseline_in_digests_and_only_once(
     wix.reply(SITE, answered["id"], "Sorry!")
     assert await once(config)
 
-    past = backfill.Past(config.sites, Clock().now().replace(year=2020), None)
+    past = backfill.BackfillRequest(config.sites, Clock().now().replace(year=2020), None)
     assert await backfill.run(config, Clock(), past, Grouping.DIGEST)
     assert [mail.subject for mail in mailbox.mails] == ["120 low-rated reviews (Corner Bakery)"]
     assert len(slack.posts) <= 4
@@ -203,7 +203,7 @@ async def test_what_waited_for_a_removed_receiver_goes_to_the_new_one(
         "support (Slack) may not get them any more by this config: deliveries cancelled=1"
         in caplog.text
     )
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         left = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
     assert {"destination": "slack:support", "status": "cancelled"} in left
     assert {"destination": "email:owner", "status": "sent"} in left

@@ -15,8 +15,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping
-from alerter.notify.dispatch import Why
-from alerter.service.runtime import open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import open_runtime
 from alerter.store import State
 from alerter.store.prune import prune
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
@@ -28,7 +28,13 @@ name = "Café"
 site_id = "{OTHER}"
 api_key = "env:WIX_API_KEY"
 """
-RESTS = (Why.NOTHING_DUE, Why.PARKED, Why.PACE, Why.HELD_BACK, Why.SETTLING)
+RESTS = (
+    IdleReason.NOTHING_DUE,
+    IdleReason.PARKED,
+    IdleReason.PACE,
+    IdleReason.BACKING_OFF,
+    IdleReason.SETTLING,
+)
 
 Load = Callable[..., Config]
 
@@ -82,16 +88,16 @@ def put(
 
 async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
     """A round of every site and, some seconds later, one look at what is due."""
-    with State.open(config.state, migrate=True) as state:
-        async with open_house(config, state, clock) as house:
+    with State.open(config.state_path, migrate=True) as state:
+        async with open_runtime(config, state, clock) as runtime:
             for site in config.sites:
-                await house.poller.round(site)
+                await runtime.poller.round(site)
             clock.advance(seconds=later)
-            await house.dispatcher.run(RESTS)
+            await runtime.dispatcher.run(RESTS)
 
 
 def story(config: Config, clock: SetClock, review_id: str) -> list[str]:
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     assert state
     with state:
         return explain.explain(config, state, config.sites, review_id, clock.now())
@@ -200,7 +206,7 @@ async def test_a_mail_that_some_addresses_have_says_so_until_all_have_it(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load()
-    path = config.state.parent / "config.toml"
+    path = config.state_path.parent / "config.toml"
     path.write_text(path.read_text().replace(f'["{OWNER}"]', f'["{OWNER}", "full@example.com"]'))
     config = load_config(path, SECRETS, secrets=True)
     mailbox.refuse["full@example.com"] = "452 4.2.2 mailbox full"
@@ -283,9 +289,9 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     clock.advance(seconds=61)
     wix.change(SITE, "r1", content={"rating": 1})
     await once(config, clock)
-    with State.open(config.state, migrate=False) as state:
-        async with open_house(config, state, clock) as house:
-            await house.intake.remind(config.sites[0], ["r1"])
+    with State.open(config.state_path, migrate=False) as state:
+        async with open_runtime(config, state, clock) as runtime:
+            await runtime.intake.remind(config.sites[0], ["r1"])
     wix.reply(SITE, "r1", "Sorry!")
     await once(config, clock)
 
@@ -314,9 +320,9 @@ async def test_what_a_backfill_told_says_so(load: Load, clock: SetClock, wix: Em
     config = load()
     put(wix, clock, "r1")
     await once(config, clock)
-    with State.open(config.state, migrate=False) as state:
-        async with open_house(config, state, clock) as house:
-            await house.intake.tell_of_past(config.sites[0], ["r1"], Grouping.DIGEST)
+    with State.open(config.state_path, migrate=False) as state:
+        async with open_runtime(config, state, clock) as runtime:
+            await runtime.intake.alert_past(config.sites[0], ["r1"], Grouping.DIGEST)
     assert story(config, clock, "r1")[5].endswith(": a backfill was asked to tell of the past")
 
 
@@ -328,9 +334,9 @@ async def test_what_is_gone_says_that_its_text_was_erased(
     put(wix, clock, "r1")
     await once(config, clock)
     clock.advance(minutes=5)
-    with State.open(config.state, migrate=False) as state:
-        async with open_house(config, state, clock) as house:
-            await house.intake.take_gone(config.sites[0], ["r1"])
+    with State.open(config.state_path, migrate=False) as state:
+        async with open_runtime(config, state, clock) as runtime:
+            await runtime.intake.record_gone(config.sites[0], ["r1"])
     lines = story(config, clock, "r1")
     assert lines[3] == "on record as closed: it is gone from Wix, and its text was erased here"
     assert "Title of r1" not in "".join(lines)
@@ -372,7 +378,7 @@ async def test_what_is_not_on_record_is_told_with_the_usual_reasons(
     assert "- or it was not read yet: Café was never read" in unread
 
     await once(config, clock)
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     assert state
     with state:
         lines = explain.not_on_record(config, state, config.sites[:1], "r9")
@@ -412,7 +418,7 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
         clock.advance(minutes=1)
     await once(config, clock)
     clock.advance(hours=3)
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     assert state
     with state:
         standing = status.standing(config, state, clock.now())
@@ -455,7 +461,7 @@ async def test_what_was_closed_long_ago_is_known_still(
     await once(config, clock)
     clock.advance(days=401)
     await once(config, clock)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         keep, window = config.state_file.keep, config.poll.rescan_window
         await prune(state, clock.now(), keep, window=window, destinations=config.destinations())
         lines = explain.explain(config, state, config.sites, "r1", clock.now())

@@ -7,11 +7,11 @@ import pytest
 from alerter.config import Config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.models import Alert, AlertKind, Known, Review, Status
-from alerter.notify.dispatch import Why
-from alerter.service.runtime import open_house
+from alerter.models import Alert, AlertKind, Review, Status, StoredReview
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import open_runtime
 from alerter.store import State, reviews
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from tests.conftest import SITE, SetClock
 
 
@@ -20,11 +20,11 @@ async def test_five_thousand_alerts_are_few_messages_and_name_every_review(
     config: Config, state: State, clock: SetClock, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     known = [
-        Known(Review(f"r{n:04}", 1, title=f"Stale {n:04}."), Status.OPEN, clock.now())
+        StoredReview(Review(f"r{n:04}", 1, title=f"Stale {n:04}."), Status.OPEN, clock.now())
         for n in range(5000)
     ]
-    raised = [
-        Raised(
+    new_alerts = [
+        NewAlert(
             Alert(f"new:{SITE}:{each.review.id}", AlertKind.NEW, SITE, each.review.id),
             [("email:owner", None), ("slack:support", None)],
         )
@@ -32,9 +32,9 @@ async def test_five_thousand_alerts_are_few_messages_and_name_every_review(
     ]
     with state.transaction():
         reviews.put_reviews(state, SITE, known, clock.now())
-        reviews.raise_alerts(state, raised, clock.now())
-    async with open_house(config, state, clock) as house:
-        while not await house.dispatcher.run((Why.NOTHING_DUE, Why.PACE)):
+        reviews.raise_alerts(state, new_alerts, clock.now())
+    async with open_runtime(config, state, clock) as runtime:
+        while not await runtime.dispatcher.run((IdleReason.NOTHING_DUE, IdleReason.PACE)):
             clock.advance(seconds=1)
     names = [f"Stale {n:04}." for n in range(5000)]
     assert len(slack.posts) <= 60

@@ -17,7 +17,7 @@ from hypothesis import given, strategies
 from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from alerter.links import foreign_host, https_url
-from alerter.models import AlertKind, Closing, Entry, Message, Product, Reply, Review
+from alerter.models import AlertKind, CloseReason, Message, MessageItem, Product, Reply, Review
 from alerter.render.renderer import Renderer
 from alerter.wix.review import clean, parse_review
 from tests.conftest import SITE
@@ -98,11 +98,11 @@ def reminder(review: Review, product: Product, before: str) -> Message:
 
 
 def closed(review: Review, product: Product, before: str) -> Message:
-    return message(entry(review, AlertKind.CLOSED, product, reason=Closing.ANSWERED))
+    return message(entry(review, AlertKind.CLOSED, product, reason=CloseReason.ANSWERED))
 
 
 def many(review: Review, product: Product, before: str) -> Message:
-    of: list[Entry] = [
+    of: list[MessageItem] = [
         entry(review, product=product),
         entry(replace(review, rating=1), AlertKind.REMINDER, product),
     ]

@@ -162,7 +162,7 @@ async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
     (folder / "config.toml").write_text(CONFIG + key)
     config, clock = load_config(folder / "config.toml", {"KEY": "key"}, secrets=True), Clock()
     found = []
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         reviews.cover(state, SITE, 2)
         client = WixClient(config.wix.base_url, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, client), lambda _: None)

@@ -23,7 +23,7 @@ from alerter.errors import WixError
 from alerter.models import Review
 from alerter.store import State
 from alerter.watch.catalog import Catalog
-from alerter.wix.client import Span, These, WixClient
+from alerter.wix.client import ReviewFilter, ReviewIds, WixClient
 from alerter.wix.event import UnreadableEvent, read_event, read_notice
 from alerter.wix.review import UnreadableReview, parse_review
 from tests.conftest import HANG, SECRETS, SITE, SetClock
@@ -261,7 +261,7 @@ def assert_told(error: Exception) -> None:
     assert APP_SECRET not in said
 
 
-async def read(client: WixClient, site: Site, wanted: Span | These) -> None:
+async def read(client: WixClient, site: Site, wanted: ReviewFilter | ReviewIds) -> None:
     async for page in client.pages(site, wanted, private=True):
         assert page.newest is None or page.newest.tzinfo
         for review in page.reviews:
@@ -288,8 +288,8 @@ def calls(
     client: WixClient, state: State, clock: SetClock
 ) -> list[Callable[[Site], Awaitable[Any]]]:
     return [
-        lambda site: read(client, site, Span(2)),
-        lambda site: read(client, site, These(("r1",))),
+        lambda site: read(client, site, ReviewFilter(2)),
+        lambda site: read(client, site, ReviewIds(("r1",))),
         lambda site: client.probe(site, private=True),
         lambda site: one_review(client, site),
         lambda site: client.is_there(site, "r1"),

@@ -18,7 +18,7 @@ from alerter.config import Config
 from alerter.counters import counts
 from alerter.models import Alert, AlertKind
 from alerter.store import State, reviews, troubles
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.web.server import open_web
 from tests.conftest import SITE, SetClock
@@ -83,7 +83,7 @@ async def look(config: Config, state: State, clock: SetClock) -> AsyncIterator[L
 def raise_alert(state: State, clock: SetClock, key: str, kind: AlertKind = AlertKind.NEW) -> None:
     with state.transaction():
         reviews.raise_alerts(
-            state, [Raised(Alert(key, kind, SITE, "r1"), [("owner", None)])], clock.now()
+            state, [NewAlert(Alert(key, kind, SITE, "r1"), [("owner", None)])], clock.now()
         )
 
 

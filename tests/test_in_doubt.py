@@ -359,7 +359,7 @@ async def test_a_check_is_good_where_only_looks_are_throttled(
     desk: Desk, slack: EmbeddedSlack
 ) -> None:
     slack.add_token(SECRETS["SLACK_BOT_TOKEN"], limited_history=True)
-    notifier = desk.dispatcher._workers["slack:support"]._outlet.notifier
+    notifier = desk.dispatcher._workers["slack:support"]._destination.notifier
     for _ in range(3):
         assert all(finding.ok for finding in await notifier.check())
 

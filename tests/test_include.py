@@ -84,8 +84,8 @@ def test_a_receiver_of_an_included_file_hears_of_the_sites_of_that_file_only(loa
         customer("Bakery") + '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
     )
     config = load(MAIN + OPS, bakery=two, cafe=customer("Cafe"))
-    hears_of = {receiver.name: config.sites_of(receiver) for receiver in config.receivers}
-    assert hears_of == {
+    covers = {receiver.name: config.sites_of(receiver) for receiver in config.receivers}
+    assert covers == {
         "ops": {"Bakery", "Shop", "Cafe"},
         "Bakery's": {"Bakery", "Shop"},
         "Cafe's": {"Cafe"},

@@ -68,7 +68,7 @@ class Door:
 
     async def tell(self, grouping: Grouping = Grouping.DIGEST) -> int:
         """Tell of all that is on record of the bakery, as if it had just been read."""
-        return await self.intake.tell_of_past(self.bakery, self.ids(), grouping)
+        return await self.intake.alert_past(self.bakery, self.ids(), grouping)
 
     def ids(self, site_id: str = SITE) -> list[str]:
         rows = self.state.rows(
@@ -504,7 +504,7 @@ async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothin
 
     old = review("r1", 1, revision=1)
     assert dict(await door.intake.take(door.bakery, [old], asked_at=asked_at)) == {Reason.STALE: 1}
-    await door.intake.take_gone(door.bakery, ["r1"], asked_at=asked_at)
+    await door.intake.record_gone(door.bakery, ["r1"], asked_at=asked_at)
     assert (door.status(), door.keys()) == (Status.OPEN, ["new:r1"])
     newer = review("r1", 1, revision=2)
     assert dict(await door.intake.take(door.bakery, [newer], asked_at=asked_at)) == {
@@ -651,9 +651,9 @@ async def test_a_backfill_leaves_out_what_was_deleted_since_it_was_read(
 ) -> None:
     await fresh.take(review("r1"), review("r2"))
     clock.advance(minutes=10)
-    await fresh.intake.take_gone(fresh.bakery, ["r1"])
+    await fresh.intake.record_gone(fresh.bakery, ["r1"])
 
-    assert await fresh.intake.tell_of_past(fresh.bakery, ["r1", "r2"], Grouping.DIGEST) == 1
+    assert await fresh.intake.alert_past(fresh.bakery, ["r1", "r2"], Grouping.DIGEST) == 1
     assert fresh.keys() == ["new:r2"]
     assert fresh.status("r1") is Status.BASELINE
 
@@ -704,7 +704,7 @@ async def test_a_backfill_keeps_to_the_threshold_of_today(fresh: Door) -> None:
     stricter = fresh.florist.model_copy(update={"threshold": 3})
 
     assert (
-        await fresh.intake.tell_of_past(stricter, fresh.ids(stricter.site_id), Grouping.DIGEST) == 1
+        await fresh.intake.alert_past(stricter, fresh.ids(stricter.site_id), Grouping.DIGEST) == 1
     )
 
     assert fresh.deliveries() == [("new r2", "florist"), ("new r2", "owner")]
@@ -761,14 +761,14 @@ async def test_a_backfill_learns_names_after_the_commit_and_before_anybody_is_wo
 
 
 def test_the_kinds_of_alert_that_a_review_raises_are_counted_apart(state: State) -> None:
-    raised = [
-        reviews.Raised(reviews.Alert(f"{kind}:{SITE}:r1:{number}", kind, SITE, "r1"), [])
+    new_alerts = [
+        reviews.NewAlert(reviews.Alert(f"{kind}:{SITE}:r1:{number}", kind, SITE, "r1"), [])
         for kind, times in ((AlertKind.LOWERED, 2), (AlertKind.CLOSED, 1))
         for number in range(times)
     ]
     with state.transaction():
-        assert reviews.raise_alerts(state, raised, T0) == 3
-        assert reviews.raise_alerts(state, raised[:1], T0) == 0
+        assert reviews.raise_alerts(state, new_alerts, T0) == 3
+        assert reviews.raise_alerts(state, new_alerts[:1], T0) == 0
 
     assert reviews.count_alerts(state, SITE, "r1", AlertKind.LOWERED) == 2
     assert reviews.count_alerts(state, SITE, "r1", AlertKind.CLOSED) == 1

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerter.commands.backfill import Past
+from alerter.commands.backfill import BackfillRequest
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.models import Grouping
-from alerter.notify.dispatch import Why
-from alerter.service.runtime import House, open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages, outbox, reviews
 from tests.conftest import SetClock
 from tests.world import CHANNELS, SECRETS, SITE, World
@@ -121,7 +121,7 @@ class Play:
         self.clock = SetClock(NOW)
         self.model = Model()
         self.state: Mortal
-        self.house: House
+        self.runtime: Runtime
         self._end: Callable[[], Awaitable[Any]]
 
     async def run(self, actions: list[tuple[Any, ...]]) -> None:
@@ -138,14 +138,17 @@ class Play:
             await self.stop()
 
     async def start(self) -> None:
-        self.state = Mortal.open(self.config.state, migrate=True)
+        self.state = Mortal.open(self.config.state_path, migrate=True)
         messages.recover(self.state)
-        house = open_house(self.config, self.state, self.clock)
-        self.house, self._end = await house.__aenter__(), lambda: house.__aexit__(None, None, None)
+        runtime = open_runtime(self.config, self.state, self.clock)
+        self.runtime, self._end = (
+            await runtime.__aenter__(),
+            lambda: runtime.__aexit__(None, None, None),
+        )
 
     async def stop(self) -> None:
-        for worker in self.house.dispatcher._workers.values():
-            await worker._outlet.notifier.close()
+        for worker in self.runtime.dispatcher._workers.values():
+            await worker._destination.notifier.close()
         await self._end()
         self.state.close()
 
@@ -186,7 +189,7 @@ class Play:
     async def round(self) -> None:
         there = set(self.model.lowest)
         try:
-            if await self.house.poller.round(self.config.sites[0]):
+            if await self.runtime.poller.round(self.config.sites[0]):
                 self.model.recorded |= there
         finally:
             # A first read that was cut off is read again, and what came meanwhile is of the past then.
@@ -195,27 +198,27 @@ class Play:
 
     async def backfill(self, grouping: Grouping) -> None:
         """As the command does it beside the daemon, but for waiting."""
-        site, past = self.config.sites[0], Past(self.config.sites, LONG_AGO, None)
+        site, past = self.config.sites[0], BackfillRequest(self.config.sites, LONG_AGO, None)
         there = set(self.model.lowest)
         self.model.may_hear |= there
         ids: dict[str, None] = {}
-        async for page in self.house.reader.pages(site, past.span(2)):
-            await self.house.intake.take(site, page.reviews)
+        async for page in self.runtime.reader.pages(site, past.span(2)):
+            await self.runtime.intake.take(site, page.reviews)
             ids |= dict.fromkeys(review.id for review in page.reviews)
-        await self.house.intake.tell_of_past(site, list(ids), grouping)
+        await self.runtime.intake.alert_past(site, list(ids), grouping)
         self.model.recorded |= there
         self.model.must_hear |= there - self.model.answered
 
     async def dispatch(self, steps: int) -> None:
         for destination in DESTINATIONS * steps:
-            await self.house.dispatcher._workers[destination].step()
+            await self.runtime.dispatcher._workers[destination].step()
 
     async def dies(self, transactions: int, after_the_commit: bool) -> None:
         self.state.transactions_left = transactions
         self.state.dies_after_the_commit = after_the_commit
 
     async def retry(self) -> None:
-        with State.open(self.config.state, migrate=False) as other:
+        with State.open(self.config.state_path, migrate=False) as other:
             outbox.requeue(other)
 
     async def slack(self, fault: str) -> None:
@@ -256,10 +259,10 @@ class Play:
         raise AssertionError("pending does not fall to zero")
 
     async def work(self, destination: str) -> None:
-        worker = self.house.dispatcher._workers[destination]
+        worker = self.runtime.dispatcher._workers[destination]
         while (
             (pause := await worker.step()) is None
-            or pause.why is not Why.NOTHING_DUE
+            or pause.why is not IdleReason.NOTHING_DUE
             or pause.seconds is not None
         ):
             if pause and pause.seconds is None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alerter.watch.keywords import stands_in
+from alerter.watch.keywords import contains_keyword
 
 FOUND = {
     "a word": ("refund", "I want a refund now"),
@@ -51,14 +51,14 @@ NOT_FOUND = {
 
 @pytest.mark.parametrize(("keyword", "text"), FOUND.values(), ids=FOUND)
 def test_a_keyword_is_found(keyword: str, text: str) -> None:
-    assert stands_in(keyword, text)
+    assert contains_keyword(keyword, text)
 
 
 @pytest.mark.parametrize(("keyword", "text"), NOT_FOUND.values(), ids=NOT_FOUND)
 def test_a_keyword_is_not_found(keyword: str, text: str) -> None:
-    assert not stands_in(keyword, text)
+    assert not contains_keyword(keyword, text)
 
 
 def test_each_text_is_looked_at_by_itself() -> None:
-    assert stands_in("refund", "A title", "and a refund")
-    assert not stands_in("food poisoning", "Bad food", "poisoning")
+    assert contains_keyword("refund", "A title", "and a refund")
+    assert not contains_keyword("food poisoning", "Bad food", "poisoning")

@@ -15,10 +15,10 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.notify.dispatch import Why
-from alerter.service.daemon import take_over
+from alerter.notify.idle import IdleReason
+from alerter.service.daemon import reconcile
 from alerter.service.housekeeping import Housekeeping
-from alerter.service.runtime import House, open_house, open_outlets, open_wix
+from alerter.service.runtime import Runtime, open_destinations, open_runtime, open_wix
 from alerter.store import State, outbox, troubles
 from alerter.store.blocks import Block
 from alerter.store.schema import migrations
@@ -42,7 +42,7 @@ class Life:
     config: Config
     state: State
     clock: SetClock
-    house: House
+    runtime: Runtime
     wix: EmbeddedWix
     number: int = 0
 
@@ -60,16 +60,16 @@ class Life:
     async def minute(self) -> None:
         """What a daemon does in a minute."""
         self.clock.advance(minutes=1)
-        await self.house.poller.round(self.config.sites[0])
-        await self.house.housekeeping.round()
-        for worker in self.house.dispatcher._workers.values():
+        await self.runtime.poller.round(self.config.sites[0])
+        await self.runtime.housekeeping.round()
+        for worker in self.runtime.dispatcher._workers.values():
             for _ in range(200):
                 pause = await worker._careful_step()
-                if pause and (pause.why is not Why.PACE or pause.seconds is None):
+                if pause and (pause.why is not IdleReason.PACE or pause.seconds is None):
                     break
                 if pause:
                     self.clock.advance(seconds=pause.seconds + 0.001)
-            await worker._outlet.notifier.close()
+            await worker._destination.notifier.close()
 
     async def minutes(self, number: int) -> None:
         for _ in range(number):
@@ -117,12 +117,12 @@ async def begin(
             path = write_config(wix, slack, mailbox, receivers=receivers, extra=extra)
             path.write_text(f"{head}\n{path.read_text()}")
             config = load_config(path, SECRETS, secrets=True)
-            take_over(state, config, clock)
+            reconcile(state, config, clock)
             life = Life(
                 config,
                 state,
                 clock,
-                await stack.enter_async_context(open_house(config, state, clock)),
+                await stack.enter_async_context(open_runtime(config, state, clock)),
                 wix,
             )
             await life.minute()
@@ -240,10 +240,10 @@ async def test_messages_that_wait_without_a_reason_are_trouble(
 ) -> None:
     """A fault of alerter itself in a worker, say."""
     life.put()
-    await life.house.poller.round(life.config.sites[0])
+    await life.runtime.poller.round(life.config.sites[0])
     for _ in range(17):
         life.clock.advance(minutes=1)
-        await life.house.housekeeping.round()
+        await life.runtime.housekeeping.round()
     assert life.open() == ["destination:email:owner", "destination:slack:support"]
     await life.minutes(2)
     assert not life.open()
@@ -251,12 +251,12 @@ async def test_messages_that_wait_without_a_reason_are_trouble(
 
 async def test_a_backlog_that_moves_is_no_trouble(life: Life) -> None:
     life.put(40)
-    await life.house.poller.round(life.config.sites[0])
+    await life.runtime.poller.round(life.config.sites[0])
     for _ in range(40):
         life.clock.advance(minutes=1)
-        await life.house.housekeeping.round()
-        await life.house.dispatcher._workers["email:owner"]._careful_step()
-        await life.house.dispatcher._workers["slack:support"]._careful_step()
+        await life.runtime.housekeeping.round()
+        await life.runtime.dispatcher._workers["email:owner"]._careful_step()
+        await life.runtime.dispatcher._workers["slack:support"]._careful_step()
     assert not life.open()
 
 
@@ -419,9 +419,9 @@ async def test_trouble_with_an_address_ends_when_it_is_corrected(
     elif by == "check":
         async with (
             open_wix(life.config, life.clock) as wix,
-            open_outlets(life.config, life.clock) as outlets,
+            open_destinations(life.config, life.clock) as destinations,
         ):
-            await check.check_services(life.config, life.clock, wix, outlets)
+            await check.check_services(life.config, life.clock, wix, destinations)
     else:
         await life.minutes(61)
     assert not life.open()
@@ -443,13 +443,13 @@ class _Broken(Summaries):
 async def test_a_job_that_fails_is_trouble_and_keeps_no_other_from_being_done(
     life: Life, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    summaries, dispatcher = _Broken(), life.house.dispatcher
+    summaries, dispatcher = _Broken(), life.runtime.dispatcher
     jobs = Housekeeping(
         life.state, life.config, life.clock, summaries, dispatcher.troubles, dispatcher.alarm
     )
     mailbox.down = True
     life.put()
-    life.house = replace(life.house, housekeeping=jobs)
+    life.runtime = replace(life.runtime, housekeeping=jobs)
     await life.minutes(18)
     assert life.open() == ["job:summaries", "destination:email:owner"]
     assert len([record for record in caplog.records if record.exc_info]) == 1
@@ -465,9 +465,9 @@ async def test_a_check_names_the_site_of_a_fault_that_nobody_foresaw(
         async def probe(self, site: Site, *, private: bool) -> None:
             raise OverflowError
 
-    async with open_outlets(config, clock) as outlets:
+    async with open_destinations(config, clock) as destinations:
         findings = await check.check_services(
-            config, clock, Odd("http://127.0.0.1:1", clock), outlets
+            config, clock, Odd("http://127.0.0.1:1", clock), destinations
         )
     bad = [finding for finding in findings if not finding.ok]
     assert [finding.subject for finding in bad] == ["site Corner Bakery"]

@@ -15,8 +15,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Review, Status
-from alerter.notify.dispatch import Why
-from alerter.service.runtime import House, open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages
 from tests.conftest import SCOPES, SECRETS, SITE, SetClock, words_of
 
@@ -70,44 +70,44 @@ class Life:
     restarts: bool
     load: Callable[[str, str], Config]
     stack: AsyncExitStack
-    house: House | None = None
+    runtime: Runtime | None = None
     state: State = field(init=False)
 
     async def round(self, **later: float) -> None:
         """Let time pass, make a round, and send whatever is due."""
         self.clock.advance(**later)
         await self._start()
-        assert self.house
-        assert await self.house.poller.round(self.config.sites[0])
+        assert self.runtime
+        assert await self.runtime.poller.round(self.config.sites[0])
         await self.tell()
 
     async def _start(self) -> None:
-        if self.house and not self.restarts:
+        if self.runtime and not self.restarts:
             return
         await self.stack.aclose()
-        self.state = self.stack.enter_context(State.open(self.config.state, migrate=True))
+        self.state = self.stack.enter_context(State.open(self.config.state_path, migrate=True))
         messages.recover(self.state)
-        self.house = await self.stack.enter_async_context(
-            open_house(self.config, self.state, self.clock)
+        self.runtime = await self.stack.enter_async_context(
+            open_runtime(self.config, self.state, self.clock)
         )
 
     async def use(self, extra: str, receivers: str = BOTH) -> None:
         """Go on with another config."""
         self.config = self.load(extra, receivers)
         await self.stack.aclose()
-        self.house = None
+        self.runtime = None
 
     async def tell(self) -> None:
         """Have every worker work until nothing is due; time passes while it rests."""
-        assert self.house
-        for worker in self.house.dispatcher._workers.values():
+        assert self.runtime
+        for worker in self.runtime.dispatcher._workers.values():
             for _ in range(100):
                 pause = await worker.step()
-                if pause and pause.why in (Why.NOTHING_DUE, Why.PARKED):
+                if pause and pause.why in (IdleReason.NOTHING_DUE, IdleReason.PARKED):
                     break
                 if pause and pause.seconds:
                     self.clock.advance(seconds=pause.seconds + 0.001)
-            await worker._outlet.notifier.close()
+            await worker._destination.notifier.close()
 
     def put(self, name: str = "r1", rating: int = 2, **more: Any) -> None:
         """A customer writes a review."""
@@ -127,10 +127,10 @@ class Life:
 
     def hear(self, name: str, **fields: Any) -> None:
         """Take in a webhook that says that a review of one star was created just now."""
-        assert self.house
+        assert self.runtime
         now = self.clock.now()
         event = Event(name, Review(name, 1, created=now, author="Robin", **fields), now, 1)
-        self.house.intake.hear(self.config.sites[0], event)
+        self.runtime.intake.hear(self.config.sites[0], event)
 
     def alerts(self) -> list[str]:
         """The keys of the alerts of reviews, without the site's id."""
@@ -949,19 +949,21 @@ async def test_two_answers_without_an_author_within_minutes_erase_nothing(begin:
 
 
 @pytest.mark.parametrize(("low", "raised"), [(3, 0), (250, 0), (250, 120)])
-async def test_a_rescan_asks_once_for_a_hundred_reviews(life: Life, low: int, raised: int) -> None:
+async def test_a_rescan_asks_once_for_a_hundred_reviews(
+    life: Life, low: int, new_alerts: int
+) -> None:
     for number in range(low):
         life.put(f"r{number}")
     life.clock.advance(minutes=10)
     life.put("newest")
     await life.round()
-    for number in range(raised):
+    for number in range(new_alerts):
         life.wix.change(SITE, f"r{number}", content={"rating": 5})
     life.wix.requests.clear()
     await life.round(hours=2)
 
     _, *rescan = life.wix.queries()
-    remaining, by_id = low - raised + 2, raised
+    remaining, by_id = low - new_alerts + 2, new_alerts
     asked = [request.body["query"].get("filter", {}) for request in rescan]
     assert len(asked) == -(-remaining // 100) + -(-by_id // 100)
     assert sum("id" in each for each in asked) == -(-by_id // 100)
@@ -980,8 +982,8 @@ async def test_a_rescan_that_fails_is_made_again_at_the_next_round(life: Life) -
     life.clock.advance(hours=2)
     before = life.state.value("SELECT rescanned_at FROM sites")
     life.wix.faults.add(QUERY, Fault(), Fault(status=500))
-    assert life.house
-    assert not await life.house.poller.round(life.config.sites[0])
+    assert life.runtime
+    assert not await life.runtime.poller.round(life.config.sites[0])
     assert life.state.value("SELECT rescanned_at FROM sites") == before
     await life.round()
     assert life.state.value("SELECT rescanned_at FROM sites") > before

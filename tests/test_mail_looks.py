@@ -15,7 +15,17 @@ from zoneinfo import ZoneInfo
 import html5lib
 import pytest
 
-from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Product, Reply, Review
+from alerter.models import (
+    Alert,
+    AlertKind,
+    CloseReason,
+    Media,
+    Message,
+    MessageItem,
+    Product,
+    Reply,
+    Review,
+)
 from alerter.render.renderer import Renderer
 from alerter.render.samples import awkward, sample
 from tests.conftest import HANG, SITE
@@ -68,12 +78,12 @@ def alert(kind: AlertKind, about: Review) -> Message:
 def closed(about: Review) -> Message:
     answered = replace(about, reply=Reply(about.body or "Sorry.", CREATED))
     return message(
-        replace(entry(answered, AlertKind.CLOSED, reason="answered"), closing=Closing.ANSWERED)
+        replace(entry(answered, AlertKind.CLOSED, reason="answered"), closing=CloseReason.ANSWERED)
     )
 
 
 def trouble(kind: AlertKind) -> Message:
-    return message(Entry(Alert("t", kind, detail=TROUBLE)))
+    return message(MessageItem(Alert("t", kind, detail=TROUBLE)))
 
 
 ASKING = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER)

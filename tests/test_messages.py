@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from alerter.models import Alert, AlertKind, Form, Grouping, Known, Message, Receipt, Status
+from alerter.models import Alert, AlertKind, Form, Grouping, Message, Receipt, Status, StoredReview
 from alerter.store import State, messages, outbox, reviews
 from tests.conftest import SITE, review
 from tests.test_outbox import HOUR, MINUTE, OK, SECOND, T0, claim, due, message_row, queue, status
@@ -249,7 +249,7 @@ def test_what_is_about_the_review_of_a_message_in_doubt_waits_and_no_other(state
     worse = Alert(f"lowered:{SITE}:r1:1", AlertKind.LOWERED, SITE, "r1")
     with state.transaction():
         reviews.raise_alerts(
-            state, [reviews.Raised(worse, [("slack:support", None), ("email:owner", None)])], T0
+            state, [reviews.NewAlert(worse, [("slack:support", None), ("email:owner", None)])], T0
         )
 
     assert due(state, "slack:support") == [2]
@@ -322,7 +322,9 @@ def test_a_retry_keeps_what_may_have_arrived_under_its_id(state: State) -> None:
 def test_a_mail_that_some_addresses_took_counts_as_sent_at_once(state: State) -> None:
     queue(state, 1)
     with state.transaction():
-        reviews.put_reviews(state, SITE, [Known(review("r1", 1, created=T0), Status.OPEN, T0)], T0)
+        reviews.put_reviews(
+            state, SITE, [StoredReview(review("r1", 1, created=T0), Status.OPEN, T0)], T0
+        )
     message = claim(state, 1)
 
     messages.mark_partly_taken(state, message, ["b@example.com"], T0 + MINUTE, "Subject")

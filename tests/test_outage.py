@@ -6,12 +6,23 @@ from datetime import datetime, timedelta
 import pytest
 
 from alerter.config import Config
-from alerter.errors import DeliveryError, Kind
-from alerter.models import Alert, AlertKind, Content, Finding, Known, Look, Message, Receipt, Status
-from alerter.notify.dispatch import Dispatcher, Why
-from alerter.service.runtime import open_outlets
+from alerter.errors import DeliveryError, ErrorKind
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Content,
+    Finding,
+    Look,
+    Message,
+    Receipt,
+    Status,
+    StoredReview,
+)
+from alerter.notify.dispatch import Dispatcher
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import open_destinations
 from alerter.store import State
-from alerter.store.reviews import Raised, put_reviews, raise_alerts
+from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
 from tests.conftest import SITE, SetClock, review
 
 
@@ -30,7 +41,7 @@ class Service:
     async def send(self, message: Message, content: Content) -> Receipt:
         self.probes.append(message.entries[0].alert.key)
         if not self.up:
-            raise DeliveryError("503", Kind.TRANSIENT, in_doubt=self.in_doubt)
+            raise DeliveryError("503", ErrorKind.TRANSIENT, in_doubt=self.in_doubt)
         self.taken += [entry.alert.key for entry in message.entries]
         return Receipt("ok", "C1", "1.1")
 
@@ -55,10 +66,12 @@ class Service:
 
 def queue(state: State, clock: SetClock, *ids: str) -> list[str]:
     with state.transaction():
-        put_reviews(state, SITE, [Known(review(each), Status.OPEN) for each in ids], clock.now())
+        put_reviews(
+            state, SITE, [StoredReview(review(each), Status.OPEN) for each in ids], clock.now()
+        )
         alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
         raise_alerts(
-            state, [Raised(each, [("slack:support", None)]) for each in alerts], clock.now()
+            state, [NewAlert(each, [("slack:support", None)]) for each in alerts], clock.now()
         )
     return [alert.key for alert in alerts]
 
@@ -74,8 +87,10 @@ async def test_an_outage_costs_two_probes_a_minute_and_ends_within_a_minute(
 ) -> None:
     state.execute("PRAGMA synchronous = OFF")  # power does not fail here, and the day is shorter
     service = Service(in_doubt)
-    async with open_outlets(config, clock) as outlets:
-        down = [replace(each, notifier=service) for each in outlets if each.receiver == "support"]
+    async with open_destinations(config, clock) as destinations:
+        down = [
+            replace(each, notifier=service) for each in destinations if each.receiver == "support"
+        ]
         worker = Dispatcher(state, config, clock, down)._workers["slack:support"]
         keys = queue(state, clock, "r1", "r2", "r3")
         service.up = False
@@ -92,7 +107,7 @@ async def test_an_outage_costs_two_probes_a_minute_and_ends_within_a_minute(
             pause = await worker.step()
             clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
         assert clock.monotonic() - back_at <= 60
-        while (pause := await worker.step()) is None or pause.why is not Why.NOTHING_DUE:
+        while (pause := await worker.step()) is None or pause.why is not IdleReason.NOTHING_DUE:
             clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
     assert sorted(service.taken) == keys
     assert not state.rows("SELECT * FROM deliveries WHERE status = 'pending'")

@@ -7,14 +7,14 @@ from typing import Any
 from alerter.models import (
     Alert,
     AlertKind,
-    Entry,
     Form,
     Grouping,
-    Known,
     Message,
+    MessageItem,
     Product,
     Receipt,
     Status,
+    StoredReview,
 )
 from alerter.store import (
     State,
@@ -28,7 +28,7 @@ from alerter.store import (
     rerouting,
     reviews,
 )
-from alerter.store.outbox import Due
+from alerter.store.outbox import DueDelivery
 from tests.conftest import SITE, review
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -50,11 +50,11 @@ def queue(
 ) -> None:
     """Raise an alert for each number, bound for these receivers. In a fresh state file its id is that number."""
     with state.transaction():
-        raised = [
-            reviews.Raised(alert(number), [(name, due_at) for name in receivers], grouping)
+        new_alerts = [
+            reviews.NewAlert(alert(number), [(name, due_at) for name in receivers], grouping)
             for number in numbers
         ]
-        assert reviews.raise_alerts(state, raised, T0) == len(numbers)
+        assert reviews.raise_alerts(state, new_alerts, T0) == len(numbers)
 
 
 def claim(state: State, *alerts: int, receiver: str = "email:owner", now: datetime = T0) -> Message:
@@ -118,7 +118,7 @@ def test_a_due_delivery_says_how_it_may_leave(state: State) -> None:
         queue(state, number, grouping=grouping)
 
     assert outbox.due(state, "email:owner", T0, 10) == [
-        Due(number, each) for number, each in enumerate(Grouping, 1)
+        DueDelivery(number, each) for number, each in enumerate(Grouping, 1)
     ]
 
 
@@ -163,14 +163,14 @@ def test_a_claimed_message_carries_the_reviews_as_they_are_known_now(state: Stat
     queue(state, 1, 2)
     about = review("r1", 2, body="text", entity_id="p1", namespace="stores", created=T0)
     with state.transaction():
-        reviews.put_reviews(state, SITE, [Known(about, Status.OPEN, T0)], T0)
+        reviews.put_reviews(state, SITE, [StoredReview(about, Status.OPEN, T0)], T0)
     products.put(state, SITE, "p1", Product("Rye bread", "https://example.com/rye"), T0)
 
     message = claim(state, 2, 1)
 
     assert message.entries == (
-        Entry(alert(1), about, Product("Rye bread", "https://example.com/rye")),
-        Entry(alert(2), None, Product()),
+        MessageItem(alert(1), about, Product("Rye bread", "https://example.com/rye")),
+        MessageItem(alert(2), None, Product()),
     )
 
 
@@ -283,7 +283,7 @@ def test_what_is_held_of_a_review_leaves_with_what_is_said_of_it_before(state: S
     queue(state, 1, 2, receivers=["email:owner", "slack:support"], due_at=T0 + HOUR)
     urgent = Alert(f"lowered:{SITE}:r1:1", AlertKind.LOWERED, SITE, "r1")
     with state.transaction():
-        reviews.raise_alerts(state, [reviews.Raised(urgent, [("email:owner", None)])], T0)
+        reviews.raise_alerts(state, [reviews.NewAlert(urgent, [("email:owner", None)])], T0)
 
     assert due(state) == [1, 3]
     assert due(state, "slack:support") == []

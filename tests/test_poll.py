@@ -18,11 +18,11 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix, Request
 from alerter.demo.wix_reviews import stamp
-from alerter.service.runtime import House, open_house
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State
 from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
-from alerter.wix.client import Page, Span, These, WixClient
+from alerter.wix.client import Page, ReviewFilter, ReviewIds, WixClient
 from tests.conftest import SECRETS, SITE, SetClock
 
 QUERY = "/reviews/v1/reviews/query"
@@ -30,7 +30,7 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
 BOTH = ("email:owner", "slack:support")
 
-OpenHouse = Callable[[], AbstractAsyncContextManager[House]]
+OpenHouse = Callable[[], AbstractAsyncContextManager[Runtime]]
 
 
 @pytest.fixture
@@ -46,18 +46,18 @@ def site(config: Config) -> Site:
 
 
 @pytest.fixture
-async def house(config: Config, state: State, clock: SetClock) -> AsyncIterator[House]:
-    async with open_house(config, state, clock) as house:
-        yield house
+async def runtime(config: Config, state: State, clock: SetClock) -> AsyncIterator[Runtime]:
+    async with open_runtime(config, state, clock) as runtime:
+        yield runtime
 
 
 @pytest.fixture
-async def watching(house: House, site: Site, wix: EmbeddedWix) -> House:
+async def watching(runtime: Runtime, site: Site, wix: EmbeddedWix) -> Runtime:
     """A house whose site has had its first read, of a single old review."""
     put(wix, "old", days=-10)
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     wix.requests.clear()
-    return house
+    return runtime
 
 
 @pytest.fixture
@@ -145,14 +145,14 @@ def locked(state: State) -> Iterator[None]:
 
 
 async def test_the_first_read_is_a_silent_baseline_and_says_so_once(
-    house: House, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
+    runtime: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     put(wix, "a")
     put(wix, "b", rating=2, minutes=1)
     put(wix, "answered", minutes=2, reply={"message": "Sorry"})
     put(wix, "fine", rating=3, minutes=3)
-    assert await house.poller.round(site)
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
+    assert await runtime.poller.round(site)
     assert keys(state) == []
     assert statuses(state) == {"baseline": 3}
     assert checkpoint(state) == NOON + timedelta(minutes=2)
@@ -161,44 +161,44 @@ async def test_the_first_read_is_a_silent_baseline_and_says_so_once(
 
 
 async def test_a_first_read_of_many_pages_is_as_silent(
-    house: House, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
+    runtime: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     for index in range(257):
         put(wix, f"r{index}", rating=1 + index % 2, hours=index)
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     assert len(wix.queries()) == 3
     assert keys(state) == []
     assert statuses(state) == {"baseline": 257}
     assert "watching; 257 low-rated on record, 257 unanswered" in said(log)[0]
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     assert len(wix.queries()) == 4
 
 
 async def test_a_first_read_that_breaks_off_is_a_baseline_still(
-    house: House, site: Site, wix: EmbeddedWix, state: State
+    runtime: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
         put(wix, f"r{index}", hours=index)
     wix.faults.add(QUERY, Fault(), Fault(status=500))
-    assert not await house.poller.round(site)
+    assert not await runtime.poller.round(site)
     assert statuses(state) == {"baseline": 100}
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     assert statuses(state) == {"baseline": 150}
     put(wix, "new", hours=150)
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     assert keys(state) == ["new:new"]
 
 
 async def test_a_site_without_a_low_rated_review_alerts_of_its_first(
-    house: House, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
+    runtime: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     put(wix, "fine", rating=5)
-    assert await house.poller.round(site)
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
+    assert await runtime.poller.round(site)
     assert "watching; 0 low-rated on record, 0 unanswered" in said(log)[0]
     put(wix, "first", days=-3)
-    assert await house.poller.round(site)
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
+    assert await runtime.poller.round(site)
     assert keys(state) == ["new:first"]
     assert checkpoint(state) == NOON - timedelta(days=3)
 
@@ -207,7 +207,7 @@ async def test_a_site_without_a_low_rated_review_alerts_of_its_first(
 
 
 async def test_a_review_added_afterwards_is_alerted_once_to_every_receiver(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     put(wix, "new", rating=2)
     for _ in range(3):
@@ -218,7 +218,7 @@ async def test_a_review_added_afterwards_is_alerted_once_to_every_receiver(
 
 
 async def test_an_idle_round_is_one_request(
-    watching: House, site: Site, wix: EmbeddedWix, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, clock: SetClock
 ) -> None:
     for number in range(1, 6):
         assert await watching.poller.round(site)
@@ -228,7 +228,7 @@ async def test_an_idle_round_is_one_request(
 
 
 async def test_positive_reviews_never_cross_the_wire(
-    watching: House, site: Site, wix: EmbeddedWix, config: Config, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, config: Config, clock: SetClock
 ) -> None:
     for rating in range(1, 6):
         for number in range(40):
@@ -238,14 +238,16 @@ async def test_positive_reviews_never_cross_the_wire(
     assert [each for each in asked if {"content.rating": {"$lte": 2}} not in each] == []
     client = WixClient(config.wix.base_url, clock)
     since = datetime.fromisoformat(asked[-1][-1]["createdDate"]["$gte"])
-    answered = [page async for page in client.pages(site, Span(2, since=since), private=True)]
+    answered = [
+        page async for page in client.pages(site, ReviewFilter(2, since=since), private=True)
+    ]
     await client.close()
     assert {review.rating for page in answered for review in page.reviews} == {1, 2}
     assert sum(len(page.reviews) for page in answered) == 81
 
 
 async def test_a_review_that_shows_up_late_is_alerted_all_the_same(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     put(wix, "slow", visible_after=90)
     put(wix, "quick", minutes=4, seconds=59)
@@ -258,7 +260,7 @@ async def test_a_review_that_shows_up_late_is_alerted_all_the_same(
 
 
 async def test_reviews_of_one_moment_on_both_sides_of_a_page_are_each_alerted_once(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
         put(wix, f"r{index}")
@@ -272,7 +274,7 @@ async def test_reviews_of_one_moment_on_both_sides_of_a_page_are_each_alerted_on
 
 
 async def test_a_review_of_the_same_moment_as_the_newest_is_not_overlooked(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     put(wix, "first")
     assert await watching.poller.round(site)
@@ -282,7 +284,7 @@ async def test_a_review_of_the_same_moment_as_the_newest_is_not_overlooked(
 
 
 async def test_a_created_date_in_the_future_does_not_run_the_checkpoint_ahead(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.faults.always(QUERY, Fault(headers={"Date": "Mon, 01 Jul 2024 12:00:30 GMT"}))
     put(wix, "new")
@@ -296,7 +298,7 @@ async def test_a_created_date_in_the_future_does_not_run_the_checkpoint_ahead(
 
 
 async def test_a_created_date_in_the_future_is_harmless_without_a_date_header_too(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.faults.always(QUERY, Fault(headers={"Date": ""}))
     put(wix, "new")
@@ -308,7 +310,7 @@ async def test_a_created_date_in_the_future_is_harmless_without_a_date_header_to
 
 
 async def test_a_review_without_a_created_date_is_alerted_and_moves_nothing(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     before = checkpoint(state)
     wix.faults.add(QUERY, Fault(body='{"reviews": [{"id": "undated", "content": {"rating": 1}}]}'))
@@ -318,7 +320,7 @@ async def test_a_review_without_a_created_date_is_alerted_and_moves_nothing(
 
 
 async def test_our_own_clock_has_no_part_in_what_is_read(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     clock.step(days=-3000)
     put(wix, "new")
@@ -332,7 +334,7 @@ async def test_our_own_clock_has_no_part_in_what_is_read(
 
 @pytest.mark.parametrize("namespace", ["bookings", "", None], ids=["another", "empty", "null"])
 async def test_a_review_of_something_else_than_a_product_is_alerted(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, namespace: str | None
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, namespace: str | None
 ) -> None:
     put(wix, "new", namespace=namespace, entityId="e-1")
     assert await watching.poller.round(site)
@@ -341,7 +343,7 @@ async def test_a_review_of_something_else_than_a_product_is_alerted(
 
 
 async def test_imports_are_counted_in_the_log_and_not_alerted(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     for index in range(3):
         put(wix, f"import{index}", reviewDate=stamp(NOON - timedelta(days=31)))
@@ -367,7 +369,7 @@ async def test_imports_are_counted_in_the_log_and_not_alerted(
     ids=str,
 )
 async def test_a_review_is_alerted_whatever_its_moderation_but_a_rejection(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, status: str, alerts: list[str]
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, status: str, alerts: list[str]
 ) -> None:
     put(wix, "new", moderation={"moderationStatus": status})
     assert await watching.poller.round(site)
@@ -375,7 +377,7 @@ async def test_a_review_is_alerted_whatever_its_moderation_but_a_rejection(
 
 
 async def test_a_review_that_cannot_be_read_is_logged_once_and_takes_no_other_with_it(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     bad = '{"id": "bad", "content": {"rating": 0}}, null, {"content": {}}'
     good = '{"id": "good", "createdDate": "2024-07-01T12:00:00Z", "content": {"rating": 1}}'
@@ -423,7 +425,7 @@ async def test_a_review_that_cannot_be_read_is_logged_once_and_takes_no_other_wi
     ],
 )
 async def test_a_failure_moves_no_checkpoint_and_the_page_is_read_again(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, fault: Fault
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, fault: Fault
 ) -> None:
     before = checkpoint(state)
     put(wix, "new")
@@ -437,7 +439,7 @@ async def test_a_failure_moves_no_checkpoint_and_the_page_is_read_again(
 
 
 async def test_a_failure_between_pages_keeps_what_was_read_and_reads_the_rest_later(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
         put(wix, f"r{index}", minutes=index)
@@ -452,7 +454,7 @@ async def test_a_failure_between_pages_keeps_what_was_read_and_reads_the_rest_la
 
 
 async def test_a_state_file_that_cannot_be_written_loses_nothing(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     before = checkpoint(state)
     put(wix, "new")
@@ -473,7 +475,7 @@ async def test_a_state_file_that_cannot_be_written_loses_nothing(
     ids=["429", "401"],
 )
 async def test_wix_and_the_state_file_may_fail_together(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, fault: Fault
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, fault: Fault
 ) -> None:
     wix.faults.add(QUERY, fault)
     with locked(state):
@@ -482,7 +484,7 @@ async def test_wix_and_the_state_file_may_fail_together(
 
 
 async def test_a_failure_is_logged_once_until_it_changes_and_so_is_its_end(
-    watching: House, site: Site, wix: EmbeddedWix, log: pytest.LogCaptureFixture
+    watching: Runtime, site: Site, wix: EmbeddedWix, log: pytest.LogCaptureFixture
 ) -> None:
     log.clear()
     for fault in (Fault(drop="before"), Fault(status=429)):
@@ -510,7 +512,7 @@ async def test_a_failure_is_logged_once_until_it_changes_and_so_is_its_end(
     ids=["500", "401", "400", "null"],
 )
 async def test_a_failure_whose_request_id_alone_changes_is_logged_once(
-    watching: House, site: Site, wix: EmbeddedWix, log: pytest.LogCaptureFixture, fault: Fault
+    watching: Runtime, site: Site, wix: EmbeddedWix, log: pytest.LogCaptureFixture, fault: Fault
 ) -> None:
     wix.faults.always(QUERY, fault)
     log.clear()
@@ -524,7 +526,7 @@ async def test_a_failure_whose_request_id_alone_changes_is_logged_once(
 )
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_site_is_left_alone_for_as_long_as_wix_asks_even_over_a_restart(
-    watching: House,
+    watching: Runtime,
     config: Config,
     site: Site,
     wix: EmbeddedWix,
@@ -538,7 +540,7 @@ async def test_a_site_is_left_alone_for_as_long_as_wix_asks_even_over_a_restart(
     assert not await watching.poller.round(site)
     clock.advance(seconds=119)
     assert not await watching.poller.round(site)
-    async with open_house(config, state, clock) as restarted:
+    async with open_runtime(config, state, clock) as restarted:
         assert not await restarted.poller.round(site)
         assert len(wix.requests) == 1
         clock.advance(seconds=2)
@@ -558,19 +560,19 @@ async def test_what_befalls_one_site_is_nothing_to_another(
     extra = f'[[sites]]\nname = "Book shop"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
     config = load_config(write_config(wix, slack, mailbox, extra=extra), SECRETS, secrets=True)
     bakery, books = config.sites
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(books)
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(books)
         wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "600"}))
-        assert not await house.poller.round(bakery)
+        assert not await runtime.poller.round(bakery)
         put(wix, "new", site_id=OTHER)
-        assert await house.poller.round(books)
-        assert not await house.poller.round(bakery)
+        assert await runtime.poller.round(books)
+        assert not await runtime.poller.round(bakery)
     assert [review for review, _, _ in deliveries(state)] == ["new", "new"]
     assert [request.site_id for request in wix.queries()] == [OTHER, SITE, OTHER]
 
 
 async def test_a_clock_set_back_keeps_no_site_waiting(
-    watching: House, site: Site, wix: EmbeddedWix, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, clock: SetClock
 ) -> None:
     wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "120"}))
     assert not await watching.poller.round(site)
@@ -582,7 +584,7 @@ async def test_a_clock_set_back_keeps_no_site_waiting(
 
 
 async def test_without_the_permission_for_private_reviews_the_published_ones_are_read(
-    house: House,
+    runtime: Runtime,
     site: Site,
     wix: EmbeddedWix,
     state: State,
@@ -590,27 +592,27 @@ async def test_without_the_permission_for_private_reviews_the_published_ones_are
     log: pytest.LogCaptureFixture,
 ) -> None:
     wix.sites[SITE].private = False
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     put(wix, "published")
     put(wix, "pending", moderation={"moderationStatus": "IN_MODERATION"})
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     assert keys(state) == ["new:published"]
     assert state.value("SELECT sees_private FROM sites") == 0
     [warning] = said(log, logging.WARNING)
     assert "REVIEWS.READ_PRIVATE_REVIEWS" in warning
     assert troubles(state) == []
-    assert not house.reader.sees_private(site)
+    assert not runtime.reader.sees_private(site)
 
 
 async def test_a_permission_that_is_missing_is_asked_for_less_and_less_often(
-    house: House, site: Site, wix: EmbeddedWix, clock: SetClock, log: pytest.LogCaptureFixture
+    runtime: Runtime, site: Site, wix: EmbeddedWix, clock: SetClock, log: pytest.LogCaptureFixture
 ) -> None:
     """Up to once a day."""
     wix.sites[SITE].private = False
     asked = []
     for _ in range(3 * 24 * 60):
         wix.requests.clear()
-        assert await house.poller.round(site)
+        assert await runtime.poller.round(site)
         asked.append(True in asked_for_private(wix))
         clock.advance(minutes=1)
     first_day, second_day, third_day = (
@@ -623,7 +625,7 @@ async def test_a_permission_that_is_missing_is_asked_for_less_and_less_often(
 
 
 async def test_a_single_refusal_hides_unpublished_reviews_until_the_next_round(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     wix.faults.add(QUERY, Fault(status=403, body='{"message": "forbidden"}'))
     assert await watching.poller.round(site)
@@ -635,7 +637,7 @@ async def test_a_single_refusal_hides_unpublished_reviews_until_the_next_round(
 
 
 async def test_unpublished_reviews_that_stay_hidden_are_trouble_until_they_are_seen(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     wix.sites[SITE].private = False
     assert await watching.poller.round(site)
@@ -656,15 +658,15 @@ async def test_unpublished_reviews_that_stay_hidden_are_trouble_until_they_are_s
 async def test_a_fault_that_nobody_foresaw_is_a_failure_of_that_site_alone(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix, log: pytest.LogCaptureFixture
 ) -> None:
-    async with open_house(config, state, clock) as house:
+    async with open_runtime(config, state, clock) as runtime:
         poller = Poller(
             state,
             config,
             clock,
             _Unreadable(),
-            house.intake,
-            house.dispatcher.troubles,
-            house.dispatcher.alarm.ring,
+            runtime.intake,
+            runtime.dispatcher.troubles,
+            runtime.dispatcher.alarm.notify,
         )
         for _ in range(16):
             assert not await poller.round(config.sites[0])
@@ -682,13 +684,13 @@ class _Unreadable(Reader):
     def __init__(self) -> None:
         pass
 
-    async def pages(self, site: Site, wanted: Span | These) -> AsyncIterator[Page]:
+    async def pages(self, site: Site, wanted: ReviewFilter | ReviewIds) -> AsyncIterator[Page]:
         if 1 // len(()):
             yield Page(())
 
 
 async def test_a_permission_that_was_lost_and_came_back_is_used_again(
-    watching: House,
+    watching: Runtime,
     site: Site,
     wix: EmbeddedWix,
     state: State,
@@ -714,7 +716,7 @@ async def test_a_permission_that_was_lost_and_came_back_is_used_again(
 
 
 async def test_a_permission_lost_between_pages_fails_the_round_and_repeats_nothing(
-    watching: House, site: Site, wix: EmbeddedWix, state: State
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
         put(wix, f"r{index}", minutes=index)
@@ -726,7 +728,7 @@ async def test_a_permission_lost_between_pages_fails_the_round_and_repeats_nothi
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_site_that_refuses_us_altogether_is_trouble_on_record_until_it_is_read_again(
-    watching: House, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, status: int
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, status: int
 ) -> None:
     since = clock.now()
     wix.sites[SITE].refuse = status
@@ -746,14 +748,14 @@ async def test_a_site_that_refuses_us_altogether_is_trouble_on_record_until_it_i
 
 
 async def test_a_site_that_was_never_read_can_be_in_trouble_too(
-    house: House, site: Site, wix: EmbeddedWix, state: State
+    runtime: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.sites[SITE].refuse = 401
-    assert not await house.poller.round(site)
+    assert not await runtime.poller.round(site)
     assert [scope for scope, _ in troubles(state)] == [f"site:{SITE}"]
     put(wix, "before-the-first-read")
     wix.sites[SITE].refuse = None
-    assert await house.poller.round(site)
+    assert await runtime.poller.round(site)
     assert keys(state) == []
 
 
@@ -782,23 +784,23 @@ async def test_a_threshold_raised_records_the_difference_silently_and_then_watch
 ) -> None:
     put(wix, "two", rating=2)
     put(wix, "three", rating=3)
-    async with open_house(configured(2), state, clock) as house:
-        assert await house.poller.round(configured(2).sites[0])
+    async with open_runtime(configured(2), state, clock) as runtime:
+        assert await runtime.poller.round(configured(2).sites[0])
     put(wix, "another-three", rating=3, minutes=1)
     put(wix, "another-two", rating=2, minutes=1)
     log.clear()
     wix.requests.clear()
     config = configured(3)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         assert keys(state) == ["new:another-two"]
         difference, new = map(conditions, wix.queries())
         assert difference == [{"content.rating": {"$gt": 2}}, {"content.rating": {"$lte": 3}}]
         assert new[0] == {"content.rating": {"$lte": 3}}
         assert new[1].keys() == {"createdDate"}
         put(wix, "a-third-three", rating=3, minutes=2)
-        assert await house.poller.round(config.sites[0])
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     assert keys(state) == ["new:another-two", "new:a-third-three"]
     assert len([line for line in said(log) if "watching" in line]) == 1
     assert len(wix.queries()) == 4
@@ -808,17 +810,17 @@ async def test_a_raise_that_fails_halfway_stays_silent_when_it_is_done_again(
     configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     put(wix, "one")
-    async with open_house(configured(2), state, clock) as house:
-        assert await house.poller.round(configured(2).sites[0])
+    async with open_runtime(configured(2), state, clock) as runtime:
+        assert await runtime.poller.round(configured(2).sites[0])
     for index in range(150):
         put(wix, f"r{index}", rating=3, hours=index - 200)
     config = configured(3)
-    async with open_house(config, state, clock) as house:
+    async with open_runtime(config, state, clock) as runtime:
         before = checkpoint(state)
         wix.faults.add(QUERY, Fault(), Fault(status=500))
-        assert not await house.poller.round(config.sites[0])
+        assert not await runtime.poller.round(config.sites[0])
         assert checkpoint(state) == before
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     assert keys(state) == []
     assert statuses(state) == {"baseline": 151}
 
@@ -831,21 +833,21 @@ async def test_a_threshold_lowered_watches_less_and_one_raised_again_is_silent_o
     log: pytest.LogCaptureFixture,
 ) -> None:
     config = configured(3)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         put(wix, "three", rating=3)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     config = configured(2)
-    async with open_house(config, state, clock) as house:
+    async with open_runtime(config, state, clock) as runtime:
         put(wix, "unwatched-three", rating=3, minutes=1)
         put(wix, "two", rating=2, minutes=1)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     assert keys(state) == ["new:three", "new:two"]
     config = configured(3)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         put(wix, "watched-three", rating=3, minutes=2)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     assert keys(state) == ["new:three", "new:two", "new:watched-three"]
     assert said(log, logging.WARNING) == []
 
@@ -854,18 +856,18 @@ async def test_a_threshold_lowered_closes_what_is_above_it_without_a_word(
     configured: Callable[[int], Config], wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     config = configured(3)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         put(wix, "three", rating=3)
         put(wix, "two", rating=2)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     config = configured(2)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         assert statuses(state) == {"closed": 1, "open": 1}
         wix.change(SITE, "three", foundHelpful=1)
         clock.advance(hours=2)
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     assert keys(state) == ["new:three", "new:two"]
     assert state.value("SELECT closing FROM reviews WHERE review_id = 'three'") is None
 
@@ -878,23 +880,23 @@ async def test_what_the_log_counts_as_low_rated_is_low_rated(
     log: pytest.LogCaptureFixture,
 ) -> None:
     config = configured(2)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         put(wix, "one")
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         wix.change(SITE, "one", content={"rating": 5})
-        await house.intake.take(config.sites[0], [(await _only(house, config))])
+        await runtime.intake.take(config.sites[0], [(await _only(runtime, config))])
     log.clear()
     config = configured(3)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
     assert "0 low-rated on record" in said(log)[0]
 
 
-async def _only(house: House, config: Config) -> Any:
+async def _only(runtime: Runtime, config: Config) -> Any:
     [review] = [
         review
-        async for page in house.reader.pages(config.sites[0], Span(5))
+        async for page in runtime.reader.pages(config.sites[0], ReviewFilter(5))
         for review in page.reviews
     ]
     return review

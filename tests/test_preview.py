@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from alerter.cli import main
 from alerter.demo.slack_blocks import faults_of
-from alerter.models import Closing, Known, Product, Reply, Status
+from alerter.models import CloseReason, Product, Reply, Status, StoredReview
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, awkward, sample
 from alerter.render.templates import builtin_names, builtin_templates
@@ -120,7 +120,7 @@ def on_record(tmp_path: Path) -> None:
         "r-7", title="Burnt", body="Black as coal.", created=at, entity_id="p1", namespace="stores"
     )
     with State.open(tmp_path / "state.db", migrate=True) as state, state.transaction():
-        reviews.put_reviews(state, SITE, [Known(told, Status.OPEN)], at)
+        reviews.put_reviews(state, SITE, [StoredReview(told, Status.OPEN)], at)
         products.put(state, SITE, "p1", Product("Rye bread"), at)
 
 
@@ -148,7 +148,7 @@ def test_a_preview_needs_no_lock_and_a_closed_review_can_be_shown_as_new(
     with State.open(tmp_path / "state.db", migrate=True) as state, state.transaction():
         answered = review("r-8", title="Dry", reply=Reply("Sorry!"), created=NOW)
         reviews.put_reviews(
-            state, SITE, [Known(answered, Status.CLOSED, closing=Closing.ANSWERED)], NOW
+            state, SITE, [StoredReview(answered, Status.CLOSED, closing=CloseReason.ANSWERED)], NOW
         )
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -15,8 +15,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, to_ms
 from alerter.service.daemon import serve
-from alerter.service.runtime import open_house
-from alerter.store import State, messages, outbox, report, reviews, roster
+from alerter.service.runtime import open_runtime
+from alerter.store import State, known_sites, messages, outbox, report, reviews
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
@@ -33,8 +33,8 @@ SENT = ("alerts", "deliveries", "messages")
 async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
     """The door of a site that was read once, and had no reviews."""
     reviews.cover(state, SITE, 2)
-    async with open_house(config, state, clock) as house:
-        yield house.intake
+    async with open_runtime(config, state, clock) as runtime:
+        yield runtime.intake
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
     for days, pruned in ((1, 0), (29, 0), (2, 1)):
         clock.advance(days=days)
         reviews.succeeded(state, "another", clock.now(), sees_private=True)
-        roster.note(state, {"another": "Another"}, clock.now())
+        known_sites.note(state, {"another": "Another"}, clock.now())
         assert (
             await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS)
             == pruned
@@ -195,9 +195,9 @@ async def test_a_site_that_is_back_is_followed_on(
 ) -> None:
     await intake.take(site, [review(body="Hard as stone")])
     tell(state)
-    roster.note(state, {}, clock.now())
+    known_sites.note(state, {}, clock.now())
     clock.advance(days=31)
-    roster.note(state, {SITE: "Corner Bakery"}, clock.now())
+    known_sites.note(state, {SITE: "Corner Bakery"}, clock.now())
     reviews.succeeded(state, SITE, clock.now(), sees_private=True)
     assert await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS) == 0
 
@@ -310,7 +310,7 @@ async def test_a_review_of_the_past_loses_its_words_and_stays_a_review_of_the_pa
         "contact_id": None,
     }
     await intake.take(site, [review(rating=2, body="Hard as stone")])
-    assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 1
+    assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 1
 
 
 async def test_what_was_said_of_trouble_is_erased_and_its_key_stays(
@@ -356,7 +356,7 @@ async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
 ) -> None:
     assert await intake.take(site, [seen]) == {reason: 1}
     assert state.value("SELECT count(*) FROM alerts") == 0
-    assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
+    assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 0
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ async def test_a_pruned_review_whose_answer_is_removed_is_reminded_of_and_not_ne
         ("reminder", "email:owner"),
         ("reminder", "slack:support"),
     ]
-    assert await intake.tell_of_past(site, ["r1"], Grouping.DIGEST) == 0
+    assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 0
 
 
 @pytest.mark.usefixtures("pruned")
@@ -401,7 +401,7 @@ async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
 async def test_a_pruned_review_that_is_gone_at_wix_is_so_on_record(
     state: State, intake: Intake, site: Site
 ) -> None:
-    await intake.take_gone(site, ["r1"])
+    await intake.record_gone(site, ["r1"])
     assert state.row("SELECT status, closing FROM reviews") == {
         "status": "closed",
         "closing": "gone",
@@ -456,14 +456,14 @@ async def test_others_get_their_turn_while_much_is_pruned(state: State, clock: S
 
 
 async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         closed_reviews(state, clock.now() - timedelta(days=399), 2)
     assert await serve(config, clock, {}, once=True)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 2
     clock.advance(days=2)
     assert await serve(config, clock, {}, once=True)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 0
 
 
@@ -475,7 +475,7 @@ async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert await serve(config, clock, {}, once=True)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         closed_reviews(state, clock.now() - timedelta(days=500), 2)
     wix.add(SITE, {"content": {"rating": 1}})
     told_by_then: list[int] = []

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from alerter.commands import backfill, check
-from alerter.commands.backfill import Past
+from alerter.commands.backfill import BackfillRequest
 from alerter.config import Config, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping, to_ms
-from alerter.notify.dispatch import Why
-from alerter.service.runtime import open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, blocks
-from alerter.wix.client import Span
+from alerter.wix.client import ReviewFilter
 from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock
 
 OTHER_TOKEN = "xoxb-other-77aa"
@@ -27,7 +27,7 @@ OTHER_CHANNEL = "C0000000009"
 NIGHT = 'quiet = {from = "22:00", to = "07:00"}'
 LATE = datetime(2026, 11, 24, 21, 30, tzinfo=UTC)  # 22:30 in Berlin
 
-_RESTS = (Why.NOTHING_DUE, Why.PARKED, Why.PACE)
+_RESTS = (IdleReason.NOTHING_DUE, IdleReason.PARKED, IdleReason.PACE)
 
 Load = Callable[..., Config]
 
@@ -71,10 +71,10 @@ def put(wix: EmbeddedWix, clock: SetClock, review_id: str, rating: int = 2, **mo
 
 async def once(config: Config, clock: SetClock) -> None:
     """A round, and whatever is due then."""
-    with State.open(config.state, migrate=True) as state:
-        async with open_house(config, state, clock) as house:
-            assert await house.poller.round(config.sites[0])
-            while not (await house.dispatcher.run(_RESTS) or blocks.parked(state)):
+    with State.open(config.state_path, migrate=True) as state:
+        async with open_runtime(config, state, clock) as runtime:
+            assert await runtime.poller.round(config.sites[0])
+            while not (await runtime.dispatcher.run(_RESTS) or blocks.parked(state)):
                 clock.advance(seconds=1)
 
 
@@ -213,11 +213,11 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(
     put(wix, clock, "r2", rating=1)
     await once(config, clock)
     until(clock, LATE)
-    with State.open(config.state, migrate=False) as state:
-        async with open_house(config, state, clock) as house:
-            await house.intake.remind(config.sites[0], ["r1"])
+    with State.open(config.state_path, migrate=False) as state:
+        async with open_runtime(config, state, clock) as runtime:
+            await runtime.intake.remind(config.sites[0], ["r1"])
             wix.reply(SITE, "r2", "Sorry!")
-            await house.poller.read(config.sites[0], Span(2))
+            await runtime.poller.read(config.sites[0], ReviewFilter(2))
         held = state.rows(
             "SELECT kind, review_id, due_at FROM deliveries JOIN alerts ON id = alert"
             " WHERE destination = 'email:owner' AND status = 'pending' ORDER BY id"
@@ -253,13 +253,13 @@ async def test_a_backfill_sends_at_night_what_a_person_asked_for_and_waits_for_n
     put(wix, clock, "held")
     await once(config, clock)
 
-    past = Past(config.sites, datetime(2026, 11, 1, tzinfo=UTC), None)
-    with Lock(config.state) as lock, State.open(config.state, migrate=True) as state:
+    past = BackfillRequest(config.sites, datetime(2026, 11, 1, tzinfo=UTC), None)
+    with Lock(config.state_path) as lock, State.open(config.state_path, migrate=True) as state:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(backfill.run(config, clock, past, grouping))
-        async with open_house(config, state, clock) as daemon, asyncio.timeout(HANG):
+        async with open_runtime(config, state, clock) as daemon, asyncio.timeout(HANG):
             while not running.done():
-                await daemon.dispatcher.run((Why.NOTHING_DUE, Why.PACE))
+                await daemon.dispatcher.run((IdleReason.NOTHING_DUE, IdleReason.PACE))
                 clock.advance(seconds=1)
                 await asyncio.sleep(0.02)
         assert await running
@@ -283,7 +283,7 @@ async def test_each_hears_of_what_it_chose(
 
     assert ["Title of r1" in mail.text for mail in mailbox.mails] == [True]
     assert ["Title of r2" in str(post.blocks) for post in slack.posts] == [True]
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert state.value("SELECT status FROM reviews WHERE review_id = 'r3'") == "open"
 
 
@@ -316,7 +316,7 @@ async def test_a_token_that_is_revoked_parks_its_own_workspace_only(
     await once(config, clock)
     await once(config, clock)
 
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert [block.scope for block in blocks.parked(state)] == ["service:slack:env:OTHER_TOKEN"]
     assert {post.channel for post in slack.posts} == {CHANNEL}
     assert "The Slack workspace of elsewhere refuses us" in mailbox.mails[-1].text
@@ -342,7 +342,7 @@ async def test_a_token_that_is_revoked_leaves_the_other_workspace_alone(
     put(wix, clock, "r1")
     await once(config, clock)
 
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert [block.scope for block in blocks.parked(state)] == ["service:slack"]
     assert "Title of r1" in str(
         [post.blocks for post in slack.posts if post.channel == OTHER_CHANNEL]

@@ -16,7 +16,17 @@ import pytest
 
 from alerter.demo.slack_blocks import faults_of
 from alerter.errors import RenderError
-from alerter.models import Alert, AlertKind, Content, Entry, Form, Message, Product, Reply, Review
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Content,
+    Form,
+    Message,
+    MessageItem,
+    Product,
+    Reply,
+    Review,
+)
 from alerter.render.renderer import Renderer
 from alerter.render.templates import builtin_templates
 from alerter.render.words import cut, slack_text, slack_words
@@ -68,9 +78,9 @@ def renderer() -> Renderer:
 def entry(
     about: Review | None = STALE, kind: AlertKind = AlertKind.NEW, product: Product | None = None, site: str = SITE,
     **detail: Any,
-) -> Entry:  # fmt: skip
+) -> MessageItem:  # fmt: skip
     review_id = about.id if about else "gone"
-    return Entry(
+    return MessageItem(
         Alert(f"{kind}:{site}:{review_id}", kind, site, review_id, detail),
         about,
         product or Product(),
@@ -89,14 +99,14 @@ def lowered(
     )
 
 
-def digest(*entries: Entry) -> Message:
+def digest(*entries: MessageItem) -> Message:
     """Each of the entries is of a review of its own."""
     alerts = [replace(each.alert, review_id=f"r{number}") for number, each in enumerate(entries)]
     own = (replace(each, alert=alert) for each, alert in zip(entries, alerts, strict=True))
     return message(*own, form=Form.DIGEST)
 
 
-def message(*entries: Entry, form: Form = Form.ALERT) -> Message:
+def message(*entries: MessageItem, form: Form = Form.ALERT) -> Message:
     return Message(1, "uid@alerter", "owner", form, entries, CREATED)
 
 
@@ -806,7 +816,7 @@ def test_the_end_of_trouble_cannot_be_taken_for_trouble(renderer: Renderer) -> N
         "remedy": "",
         "since": CREATED.isoformat(),
     }
-    of = message(Entry(Alert("r", AlertKind.RECOVERED, detail=detail)))
+    of = message(MessageItem(Alert("r", AlertKind.RECOVERED, detail=detail)))
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     assert mail.subject == "alerter: it is over; it was: the reviews of Café cannot be read"
@@ -894,7 +904,7 @@ def test_a_digest_of_short_reviews_holds_them_all_in_few_blocks(
     ids=["lowered", "late", "a reminder", "a reminder of nobody knows when"],
 )
 def test_a_digest_says_what_an_alert_of_its_own_would_have_said(
-    renderer: Renderer, of: Entry, said: str
+    renderer: Renderer, of: MessageItem, said: str
 ) -> None:
     assert said in renderer.mail(digest(entry(), of)).text
 

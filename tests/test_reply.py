@@ -82,7 +82,7 @@ async def watch(path: Path) -> None:
 
 
 def standing(path: Path, review_id: str, site_id: str = SITE) -> Status:
-    with State.open(load(path).state, migrate=False) as state:
+    with State.open(load(path).state_path, migrate=False) as state:
         return reviews.known_reviews(state, site_id, [review_id])[review_id].status
 
 
@@ -94,7 +94,7 @@ async def test_a_reply_is_shown_sent_and_closes_its_review_beside_a_running_daem
     await watch(path)
     assert standing(path, "r1") is Status.OPEN
 
-    with Lock(load(path).state) as lock:
+    with Lock(load(path).state_path) as lock:
         assert lock.acquire(Holder.RUN) is None
         result = await run("r1", "--message", "Dear Robin,\nwe are sorry.", "--yes")
 
@@ -130,7 +130,7 @@ async def test_without_a_state_file_a_reply_is_sent_all_the_same(
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
     assert reply_of(wix, "r1") == "Sorry!"
-    assert not load(path).state.exists()
+    assert not load(path).state_path.exists()
 
 
 async def test_a_reply_that_is_there_is_shown_and_not_overwritten_but_for_replace(
@@ -303,7 +303,7 @@ async def test_a_state_file_that_cannot_be_used_is_told_before_anything_is_sent(
     run: Run, path: Path, wix: EmbeddedWix
 ) -> None:
     put(wix, "r1")
-    load(path).state.write_text("This is no state file." * 100)
+    load(path).state_path.write_text("This is no state file." * 100)
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert result.exit_code == 1
     assert wix.requests == []

@@ -14,9 +14,9 @@ from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
-from alerter.notify.dispatch import Why
-from alerter.service.daemon import serve, take_over
-from alerter.service.runtime import open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.daemon import reconcile, serve
+from alerter.service.runtime import open_runtime
 from alerter.store import State, outbox
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
@@ -115,7 +115,7 @@ def mails(mailbox: Mailbox, name: str) -> list[Mail]:
 
 def rows(config: Config) -> list[tuple[str, str, str]]:
     """Each delivery: its alert without the site, its destination, its status."""
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         found = state.rows(
             "SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY id, 2"
         )
@@ -126,7 +126,7 @@ def rows(config: Config) -> list[tuple[str, str, str]]:
 
 def due_at(config: Config) -> datetime:
     """When the only delivery that waits may leave."""
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         ms = state.value("SELECT due_at FROM deliveries WHERE status = 'pending'")
     return datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -177,7 +177,7 @@ async def test_a_renamed_site_is_no_reason_to_cancel(
 ) -> None:
     await night(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
     config = load(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
-    path = config.state.with_name("config.toml")
+    path = config.state_path.with_name("config.toml")
     path.write_text(path.read_text().replace("Corner Bakery", "The Bakery"))
     assert await once(load_config(path, SECRETS, secrets=True), clock, hours=12)
     assert len(mails(mailbox, "owner")) == 1
@@ -190,7 +190,7 @@ async def test_what_failed_for_a_narrowed_receiver_is_not_sent_by_a_retry(
     await night(mail("owner"))
     narrowed = load(mail("owner", 'sites = ["Café"]'))
     assert await once(narrowed, clock, minutes=1)
-    with State.open(narrowed.state, migrate=False) as state:
+    with State.open(narrowed.state_path, migrate=False) as state:
         assert outbox.requeue(state)[0] == 0
     assert await once(narrowed, clock, minutes=1)
     assert not [each for each in mails(mailbox, "owner") if "Hard" in each.subject]
@@ -248,11 +248,11 @@ async def test_trouble_of_a_site_that_a_receiver_does_not_get_any_more_is_not_se
     load: Load, state: State, clock: SetClock
 ) -> None:
     before = load(mail("owner"), mail("ops"))
-    take_over(state, before, clock)
+    reconcile(state, before, clock)
     troubles = Troubles(state, before, clock, wake=lambda _: None)
     troubles.begin(f"site:{SITE}", "refused")
     troubles.begin(f"site:{OTHER}", "refused")
-    take_over(state, load(mail("owner", 'sites = ["Café"]'), mail("ops")), clock)
+    reconcile(state, load(mail("owner", 'sites = ["Café"]'), mail("ops")), clock)
     found = state.rows(
         "SELECT key, status FROM deliveries JOIN alerts ON id = alert WHERE destination = 'email:owner'"
     )
@@ -307,15 +307,15 @@ async def test_what_a_clock_held_that_was_days_ahead_leaves_once_the_clock_is_ri
 ) -> None:
     config = load(mail("owner", NIGHT))
     clock.step(days=3, hours=2)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, {"content": {"rating": 1, "title": "Hard"}})
-        assert await house.poller.round(config.sites[0])
-        assert await house.dispatcher.run((Why.NOTHING_DUE,))
+        assert await runtime.poller.round(config.sites[0])
+        assert await runtime.dispatcher.run((IdleReason.NOTHING_DUE,))
         assert mailbox.mails == []
         clock.step(days=-3, hours=-2)
         for _ in range(2):
-            assert await house.dispatcher.run((Why.NOTHING_DUE,))
+            assert await runtime.dispatcher.run((IdleReason.NOTHING_DUE,))
     assert len(mailbox.mails) == 1
 
 
@@ -324,15 +324,15 @@ async def test_what_a_clock_held_that_was_days_ahead_waits_for_the_end_of_this_n
 ) -> None:
     config = load(mail("owner", NIGHT))
     clock.step(days=3, hours=2)
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         wix.add(SITE, {"content": {"rating": 1, "title": "Hard"}})
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         clock.step(days=-3)
-        assert await house.dispatcher.run((Why.NOTHING_DUE,))
+        assert await runtime.dispatcher.run((IdleReason.NOTHING_DUE,))
         assert mailbox.mails == []
         clock.advance(hours=9)
-        assert await house.dispatcher.run((Why.NOTHING_DUE,))
+        assert await runtime.dispatcher.run((IdleReason.NOTHING_DUE,))
     assert len(mailbox.mails) == 1
 
 
@@ -359,7 +359,7 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
     ]
     wix.reply(SITE, "r1", "Sorry!")
     assert await once(less, clock, minutes=1)
-    with State.open(less.state, migrate=False) as state:
+    with State.open(less.state_path, migrate=False) as state:
         assert outbox.failures(state) == 0
         assert outbox.requeue(state) == (0, 0)
         assert not state.rows("SELECT * FROM messages WHERE stale > 0")
@@ -471,9 +471,9 @@ async def test_a_backfill_that_waited_for_a_removed_receiver_leaves_as_one_diges
     for number in range(3):
         wix.add(SITE, {"id": f"r{number}", "content": {"rating": 1, "title": "Hard"}})
     assert await once(config, clock)
-    async with open_house(config, state, clock) as house:
+    async with open_runtime(config, state, clock) as runtime:
         assert (
-            await house.intake.tell_of_past(config.sites[0], ["r0", "r1", "r2"], Grouping.DIGEST)
+            await runtime.intake.alert_past(config.sites[0], ["r0", "r1", "r2"], Grouping.DIGEST)
             == 3
         )
     assert await once(load(mail("boss", NIGHT)), clock, hours=1)
@@ -505,10 +505,10 @@ async def test_trouble_that_only_a_removed_receiver_was_to_be_notified_of_goes_t
     load: Load, state: State, clock: SetClock
 ) -> None:
     before = load(mail("ops", "trouble = true"), mail("owner"))
-    take_over(state, before, clock)
+    reconcile(state, before, clock)
     Troubles(state, before, clock, wake=lambda _: None).begin(f"site:{SITE}", "refused")
     after = load(mail("owner"))
-    take_over(state, after, clock)
+    reconcile(state, after, clock)
     Troubles(state, after, clock, wake=lambda _: None).review()
     found = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
     assert [(row["destination"], row["status"]) for row in found] == [

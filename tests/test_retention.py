@@ -22,9 +22,9 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError
 from alerter.models import Product
-from alerter.notify.dispatch import Why
-from alerter.service.daemon import take_over
-from alerter.service.runtime import House, open_house
+from alerter.notify.idle import IdleReason
+from alerter.service.daemon import reconcile
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import Holder, Lock, State, backup, lifetime, outbox, products
 from alerter.store.schema import migrations
 from tests.conftest import CHANNEL, SCOPES, SECRETS, SITE, SetClock, words_of
@@ -66,16 +66,16 @@ class Daemon:
     mailbox: Mailbox
     stack: AsyncExitStack
     config: Config = field(init=False)
-    house: House = field(init=False)
+    runtime: Runtime = field(init=False)
     state: State = field(init=False)
 
     async def start(self, extra: str = "", **more: Any) -> None:
         await self.stop()
         self.config = self.load(extra=extra, **more)
-        self.state = self.stack.enter_context(State.open(self.config.state, migrate=True))
-        take_over(self.state, self.config, self.clock)
-        self.house = await self.stack.enter_async_context(
-            open_house(self.config, self.state, self.clock)
+        self.state = self.stack.enter_context(State.open(self.config.state_path, migrate=True))
+        reconcile(self.state, self.config, self.clock)
+        self.runtime = await self.stack.enter_async_context(
+            open_runtime(self.config, self.state, self.clock)
         )
 
     async def stop(self) -> None:
@@ -83,22 +83,25 @@ class Daemon:
 
     async def round(self, **later: float) -> None:
         self.clock.advance(**later)
-        assert all([await self.house.poller.round(site) for site in self.config.sites])
+        assert all([await self.runtime.poller.round(site) for site in self.config.sites])
         await self.send()
 
     async def send(self) -> None:
-        for worker in self.house.dispatcher._workers.values():
+        for worker in self.runtime.dispatcher._workers.values():
             for _ in range(100):
                 pause = await worker.step()
-                if pause and (pause.why in (Why.NOTHING_DUE, Why.PARKED) or pause.seconds is None):
+                if pause and (
+                    pause.why in (IdleReason.NOTHING_DUE, IdleReason.PARKED)
+                    or pause.seconds is None
+                ):
                     break
                 if pause:
                     self.clock.advance(seconds=pause.seconds + 0.001)
-            await worker._outlet.notifier.close()
+            await worker._destination.notifier.close()
 
     async def forget(self, **later: float) -> None:
         self.clock.advance(**later)
-        await self.house.housekeeping.prune()
+        await self.runtime.housekeeping.prune()
 
     def put(self, name: str, rating: int = 1, site: str = SITE, **more: Any) -> None:
         """A customer writes a review whose words are easy to find."""
@@ -108,7 +111,7 @@ class Daemon:
 
     def on_disk(self, name: str) -> bool:
         """Whether the state file or its log holds a review's words."""
-        files = self.config.state.parent.glob("state.db*")
+        files = self.config.state_path.parent.glob("state.db*")
         return f"Secret words of {name}".encode() in b"".join(file.read_bytes() for file in files)
 
     def alerts(self) -> list[str]:
@@ -270,7 +273,7 @@ async def copy(daemon: Daemon, tmp_path: Path) -> Path:
 async def test_a_restore_brings_no_deleted_words_back(
     daemon: Daemon, copy: Path, *, move: bool
 ) -> None:
-    backup.restore(copy, daemon.config.state, daemon.clock.now(), move=move)
+    backup.restore(copy, daemon.config.state_path, daemon.clock.now(), move=move)
     copy.unlink()
     for replaced in copy.parent.glob("state.db.replaced-*"):
         replaced.unlink()
@@ -286,7 +289,7 @@ async def test_a_restore_brings_no_deleted_words_back(
 async def test_restored_words_are_not_shown_before_wix_was_asked(
     daemon: Daemon, copy: Path
 ) -> None:
-    backup.restore(copy, daemon.config.state, daemon.clock.now())
+    backup.restore(copy, daemon.config.state_path, daemon.clock.now())
     await daemon.start()
 
     def shown() -> str:
@@ -304,7 +307,7 @@ async def test_restored_words_are_not_shown_before_wix_was_asked(
     with pytest.raises(AlerterError, match="not shown before Wix was asked"):
         preview.find(daemon.config, "new")
     daemon.wix.faults.add(QUERY, Fault(status=503))
-    assert not await daemon.house.poller.round(daemon.config.sites[0])
+    assert not await daemon.runtime.poller.round(daemon.config.sites[0])
     assert "Title of" not in shown()
     await daemon.round()
     assert "Title of new" in shown()
@@ -319,12 +322,12 @@ async def test_a_moved_state_sends_what_waited_once_wix_was_asked(
     for name in ("deleted", "waiting"):
         daemon.put(name)
     await daemon.round()
-    backup.back_up(daemon.config.state, tmp_path / "copy.db")
+    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
     await daemon.stop()
     daemon.wix.delete(SITE, "deleted")
     daemon.slack.channels[CHANNEL].archived = False
     await daemon.mailbox.resume()
-    backup.restore(tmp_path / "copy.db", daemon.config.state, daemon.clock.now(), move=True)
+    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now(), move=True)
     await daemon.start()
     outbox.requeue(daemon.state)
     daemon.clock.advance(minutes=5)
@@ -347,11 +350,11 @@ async def test_a_moved_state_changes_no_message_before_wix_was_asked(
         SITE, "r1", content={"rating": 1, "title": "Edited", "body": "Secret words of the edit"}
     )
     daemon.clock.advance(hours=2)
-    assert await daemon.house.poller.round(daemon.config.sites[0])
-    backup.back_up(daemon.config.state, tmp_path / "copy.db")
+    assert await daemon.runtime.poller.round(daemon.config.sites[0])
+    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
     await daemon.stop()
     daemon.wix.delete(SITE, "r1")
-    backup.restore(tmp_path / "copy.db", daemon.config.state, daemon.clock.now(), move=True)
+    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now(), move=True)
     await daemon.start()
     [post] = daemon.slack.posts
     await daemon.send()
@@ -367,13 +370,13 @@ async def test_a_mail_in_doubt_is_not_sent_again_before_wix_was_asked(
     daemon.mailbox.drop.append("after")
     daemon.put("r1")
     daemon.clock.advance(minutes=5)
-    assert await daemon.house.poller.round(daemon.config.sites[0])
-    worker = daemon.house.dispatcher._workers["email:owner"]
+    assert await daemon.runtime.poller.round(daemon.config.sites[0])
+    worker = daemon.runtime.dispatcher._workers["email:owner"]
     assert await worker.step() is None
     assert len(daemon.mailbox.mails) == 1
-    backup.back_up(daemon.config.state, tmp_path / "copy.db")
+    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.state, daemon.clock.now(), move=True)
+    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now(), move=True)
     await daemon.start()
     daemon.clock.advance(minutes=5)
     await daemon.send()
@@ -389,9 +392,9 @@ async def test_what_failed_before_a_restore_is_not_sent_by_a_retry(
     daemon.mailbox.data_replies.extend(["554 5.7.1 no", "554 5.7.1 no"])
     daemon.put("r1")
     await daemon.round()
-    backup.back_up(daemon.config.state, tmp_path / "copy.db")
+    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.state, daemon.clock.now())
+    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now())
     await daemon.start()
     await daemon.round()
     assert outbox.requeue(daemon.state) == (0, 0)
@@ -404,7 +407,7 @@ async def test_a_restore_under_another_threshold_repeats_nothing(
         daemon.put(name, rating=2)
     approved_late = (daemon.clock.now() - timedelta(minutes=30)).isoformat()
     await daemon.round()
-    backup.back_up(daemon.config.state, tmp_path / "copy.db")
+    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
     daemon.wix.change(SITE, "lowered", content={"rating": 1, "title": "Worse"})
     daemon.wix.reply(SITE, "answered", "Sorry!")
     await daemon.round(hours=2)
@@ -413,7 +416,7 @@ async def test_a_restore_under_another_threshold_repeats_nothing(
     assert "new:late" in daemon.alerts()
     sent = len(daemon.mailbox.mails)
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.state, daemon.clock.now())
+    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now())
     await daemon.start("[alerts]\nthreshold = 3\n")
     await daemon.round(minutes=1)
     await daemon.round(hours=2)
@@ -436,16 +439,16 @@ async def former(daemon: Daemon) -> Daemon:
     daemon.wix.change(OTHER, "tea", content={"rating": 1, "title": "Secret words of tea"})
     await daemon.round(hours=2)
     products.put(daemon.state, OTHER, "p1", Product("Jasmine"), daemon.clock.now())
-    daemon.house.dispatcher.troubles.begin(f"site:{OTHER}", "Wix refuses us")
+    daemon.runtime.dispatcher.troubles.begin(f"site:{OTHER}", "Wix refuses us")
     await daemon.round(days=1)
-    await daemon.house.summaries.round()
+    await daemon.runtime.summaries.round()
     await daemon.send()
     await daemon.start()
     return daemon
 
 
 def forget_site(daemon: Daemon, name: str) -> Result:
-    at = str(daemon.config.state.with_name("config.toml"))
+    at = str(daemon.config.state_path.with_name("config.toml"))
     return CliRunner().invoke(
         main, ["forget", "--site", name, "--config", at], catch_exceptions=False
     )
@@ -453,15 +456,15 @@ def forget_site(daemon: Daemon, name: str) -> Result:
 
 @pytest.mark.parametrize("name", ["Tea House", OTHER], ids=["by name", "by id"])
 async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: str) -> None:
-    kept = b"".join(file.read_bytes() for file in former.config.state.parent.glob("state.db*"))
+    kept = b"".join(file.read_bytes() for file in former.config.state_path.parent.glob("state.db*"))
     assert b"Tea House" in kept
     assert b"Secret words of tea" in kept
-    with Lock(former.config.state) as running:
+    with Lock(former.config.state_path) as running:
         assert running.acquire(Holder.RUN) is None
         result = forget_site(former, name)
     assert result.exit_code == 0
     assert f"{name}: the words of 1 reviews are erased" in result.stdout
-    kept = b"".join(file.read_bytes() for file in former.config.state.parent.glob("state.db*"))
+    kept = b"".join(file.read_bytes() for file in former.config.state_path.parent.glob("state.db*"))
     assert b"Tea House" not in kept
     assert b"Jasmine" not in kept
     assert b"of tea" not in kept
@@ -501,7 +504,7 @@ async def test_a_site_that_the_running_daemon_still_watches_is_not_forgotten(
     await daemon.start(OTHER_SITE)
     await daemon.round()
     daemon.load()
-    with Lock(daemon.config.state) as running:
+    with Lock(daemon.config.state_path) as running:
         assert running.acquire(Holder.RUN) is None
         result = forget_site(daemon, "Tea House")
     assert result.exit_code == 1

@@ -11,9 +11,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, receiver_of
-from alerter.service.daemon import serve, take_over
-from alerter.store import State, blocks, reviews, roster, troubles
-from alerter.store.reviews import Raised
+from alerter.service.daemon import reconcile, serve
+from alerter.store import State, blocks, known_sites, reviews, troubles
+from alerter.store.reviews import NewAlert
 from alerter.trouble.tracker import Troubles, recipients_for
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
 
@@ -51,7 +51,7 @@ def queue(state: State, kind: AlertKind, site_id: str, clock: SetClock) -> None:
     alert = Alert(f"{kind}:{site_id}:r1", kind, site_id, "r1")
     with state.transaction():
         reviews.raise_alerts(
-            state, [Raised(alert, [("email:baker", None), ("slack:team", None)])], clock.now()
+            state, [NewAlert(alert, [("email:baker", None), ("slack:team", None)])], clock.now()
         )
 
 
@@ -65,18 +65,18 @@ def standing(state: State) -> dict[str, str]:
 def test_of_a_removed_site_only_what_is_new_still_goes_and_others_keep_everything(
     load: Load, state: State, clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    take_over(state, load(extra=CAFE), clock)
+    reconcile(state, load(extra=CAFE), clock)
     for kind in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED):
         queue(state, kind, SITE, clock)
         queue(state, kind, OTHER, clock)
-    take_over(state, load(extra=CAFE), clock)
+    reconcile(state, load(extra=CAFE), clock)
     assert set(standing(state).values()) == {"pending"}
-    take_over(state, load(), clock)
+    reconcile(state, load(), clock)
     assert {key for key, status in standing(state).items() if status == "cancelled"} == {
         f"{kind}:{OTHER}:r1" for kind in ("lowered", "reminder", "closed")
     }
     assert 'site "Café" is not in the config any more: 6 deliveries' in caplog.text
-    take_over(state, load(), clock)
+    reconcile(state, load(), clock)
     assert caplog.text.count("Café") == 1
 
 
@@ -86,7 +86,7 @@ def test_of_a_removed_site_nothing_that_failed_comes_back_with_a_retry_but_what_
     queue(state, AlertKind.NEW, OTHER, clock)
     queue(state, AlertKind.REMINDER, OTHER, clock)
     state.execute("UPDATE deliveries SET status = 'failed'")
-    take_over(state, load(), clock)
+    reconcile(state, load(), clock)
     assert standing(state) == {f"new:{OTHER}:r1": "failed", f"reminder:{OTHER}:r1": "cancelled"}
 
 
@@ -94,13 +94,13 @@ def test_trouble_with_what_is_removed_ends_and_those_hear_of_it_who_are_still_th
     load: Load, state: State, clock: SetClock
 ) -> None:
     before = load(extra=CAFE)
-    take_over(state, before, clock)
+    reconcile(state, before, clock)
     told = Troubles(state, before, clock, wake=lambda _: None)
     for scope in (f"site:{OTHER}", f"site:{SITE}", "destination:slack:team", "service:slack"):
         told.begin(scope, "refused")
         blocks.hold_back(state, scope, clock.now(), None, "refused")
     state.execute("UPDATE deliveries SET status = 'sent'")
-    take_over(state, load(receivers=BAKER), clock)
+    reconcile(state, load(receivers=BAKER), clock)
     assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
     assert not {block.scope for block in blocks.parked(state)} & {
         "destination:slack:team",
@@ -120,7 +120,7 @@ def test_a_config_that_was_not_taken_over_is_over_with_the_next_start(
     Troubles(state, load(), clock, wake=lambda _: None).begin(
         "config", "poll.every: must be a duration"
     )
-    take_over(state, load(), clock)
+    reconcile(state, load(), clock)
     assert troubles.current(state) == []
 
 
@@ -144,12 +144,12 @@ def test_what_is_wrong_with_a_config_is_told_to_those_who_hear_of_every_site(
 def test_a_site_that_comes_back_has_not_been_failing_all_the_time(
     load: Load, state: State, clock: SetClock
 ) -> None:
-    take_over(state, load(extra=CAFE), clock)
+    reconcile(state, load(extra=CAFE), clock)
     with state.transaction():
         reviews.note_failure(state, OTHER, clock.now())
-    take_over(state, load(), clock)
+    reconcile(state, load(), clock)
     clock.advance(days=30)
-    take_over(state, load(extra=CAFE), clock)
+    reconcile(state, load(extra=CAFE), clock)
     with state.transaction():
         assert reviews.note_failure(state, OTHER, clock.now()) == clock.now()
 
@@ -157,10 +157,10 @@ def test_a_site_that_comes_back_has_not_been_failing_all_the_time(
 def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(
     load: Load, state: State, clock: SetClock
 ) -> None:
-    take_over(state, load(extra=CAFE), clock)
-    take_over(state, load(extra=CAFE.replace("Café", "Coffee")), clock)
-    take_over(state, load(), clock)
-    assert roster.names(state) == {SITE: "Corner Bakery", OTHER: "Coffee"}
+    reconcile(state, load(extra=CAFE), clock)
+    reconcile(state, load(extra=CAFE.replace("Café", "Coffee")), clock)
+    reconcile(state, load(), clock)
+    assert known_sites.names(state) == {SITE: "Corner Bakery", OTHER: "Coffee"}
 
 
 async def test_a_site_that_is_added_is_silent_of_its_past_and_one_that_comes_back_goes_on_where_it_was(

@@ -9,12 +9,12 @@ from alerter.config import Receiver
 from alerter.models import Form
 from alerter.watch.routing import (
     Route,
-    hears_of,
-    hold,
+    apply_quiet_hours,
+    covers,
     route,
     route_alerted,
     route_closing,
-    unheard,
+    uncovered_ratings,
 )
 from tests.conftest import review
 
@@ -123,8 +123,12 @@ def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
     sleeper = receiver("sleeper", quiet=NIGHT)
     routes = [Route("slack:sleeper"), Route("slack:everything")]
 
-    night = hold(routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN)
-    day = hold(routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 12, tzinfo=UTC), BERLIN)
+    night = apply_quiet_hours(
+        routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN
+    )
+    day = apply_quiet_hours(
+        routes, 1, [sleeper, EVERYTHING], datetime(2026, 11, 24, 12, tzinfo=UTC), BERLIN
+    )
 
     assert night == [Route("slack:sleeper", SEVEN), Route("slack:everything")]
     assert day == routes
@@ -134,7 +138,7 @@ def test_what_falls_into_quiet_hours_is_held_until_they_end() -> None:
 def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetime | None) -> None:
     sleeper = receiver("sleeper", quiet=NIGHT, urgent_max_rating=2)
 
-    held = hold(
+    held = apply_quiet_hours(
         [Route("slack:sleeper")], rating, [sleeper], datetime(2026, 11, 24, 23, tzinfo=UTC), BERLIN
     )
 
@@ -175,7 +179,7 @@ def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetim
 def test_ratings_that_nobody_hears_of_are_found(
     threshold: int, receivers: list[Receiver], found: tuple[list[int], list[int]]
 ) -> None:
-    assert unheard(BAKERY, threshold, receivers) == found
+    assert uncovered_ratings(BAKERY, threshold, receivers) == found
 
 
 def test_what_follows_an_alert_goes_where_the_config_still_has_it_for_the_site() -> None:
@@ -222,4 +226,4 @@ def test_nobody_hears_where_nobody_is() -> None:
     ids=["no sites named", "its site", "another's site", "a rating but no sites named"],
 )
 def test_a_receiver_without_sites_hears_of_all(who: Receiver, site: str, hears: bool) -> None:
-    assert hears_of(who, site) is hears
+    assert covers(who, site) is hears

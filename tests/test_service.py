@@ -23,8 +23,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.service.daemon import beat, serve
-from alerter.service.runtime import open_house
-from alerter.service.scheduler import Rounds
+from alerter.service.runtime import open_runtime
+from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
 from alerter.store import Holder, Lock, State, outbox, troubles
 from tests.conftest import HANG, SECRETS, SITE, SetClock, until
@@ -176,7 +176,7 @@ async def test_a_daemon_that_waits_for_a_backfill_lives_and_takes_a_reload_for_l
 
 
 async def signs_of_life(
-    rounds: Rounds, config: Config, state: State, clock: SetClock, systemd: Systemd
+    rounds: Scheduler, config: Config, state: State, clock: SetClock, systemd: Systemd
 ) -> int:
     """How many signs of life three beats give to a watchdog with a short patience."""
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000"}
@@ -196,8 +196,8 @@ async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
     systemd: Systemd,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, house)
+    async with open_runtime(config, state, clock) as runtime:
+        rounds = Scheduler(config, clock, runtime)
         assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
         clock.advance(seconds=rounds.patience + 1)
         assert await signs_of_life(rounds, config, state, clock, systemd) == 0
@@ -209,12 +209,12 @@ async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
 async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        rounds = Rounds(config, clock, house)
+    async with open_runtime(config, state, clock) as runtime:
+        rounds = Scheduler(config, clock, runtime)
         clock.advance(seconds=rounds.patience + 1)
         assert rounds.idle_for() > rounds.patience
         wix.add(SITE, STALE)
-        await house.poller.round(config.sites[0])
+        await runtime.poller.round(config.sites[0])
         assert rounds.idle_for() == 0
 
 
@@ -496,14 +496,14 @@ async def test_an_idle_round_is_for_debugging_and_one_that_finds_something_is_on
     wix: EmbeddedWix,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        await runtime.poller.round(config.sites[0])
         caplog.clear()
         caplog.set_level(logging.DEBUG, "alerter")
-        await house.poller.round(config.sites[0])
+        await runtime.poller.round(config.sites[0])
         wix.add(SITE, STALE)
-        await house.poller.round(config.sites[0])
-        await house.poller.round(config.sites[0])
+        await runtime.poller.round(config.sites[0])
+        await runtime.poller.round(config.sites[0])
     ours = [record for record in caplog.records if record.name.startswith("alerter")]
     assert [(record.levelname, record.message) for record in ours] == [
         ("DEBUG", 'site "Corner Bakery": read; idle'),

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from alerter.config import Slack
 from alerter.demo.faults import Fault, bomb, endless, redirect
 from alerter.demo.slack import EmbeddedSlack
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
 from alerter.notify.slack import SlackNotifier, open_session
 from alerter.slack import api as slack_api
@@ -164,25 +164,25 @@ def saying(error: str, status: int | None = None, **headers: str) -> Fault:
 @pytest.mark.parametrize(
     ("error", "kind", "in_doubt", "says"),
     [
-        ("invalid_auth", Kind.SERVICE, False, "token"),
-        ("not_authed", Kind.SERVICE, False, "token"),
-        ("account_inactive", Kind.SERVICE, False, "token"),
-        ("token_revoked", Kind.SERVICE, False, "token"),
-        ("token_expired", Kind.SERVICE, False, "token"),
-        ("missing_scope", Kind.SERVICE, False, "chat:write"),
-        ("channel_not_found", Kind.RECEIVER, False, "correct its id"),
-        ("not_in_channel", Kind.RECEIVER, False, "invite the app"),
-        ("is_archived", Kind.RECEIVER, False, "unarchive it"),
-        ("restricted_action", Kind.RECEIVER, False, "look at it in Slack"),
-        ("never_heard_of", Kind.RECEIVER, False, "never_heard_of"),
-        ("invalid_blocks", Kind.MESSAGE, False, "this message"),
-        ("msg_too_long", Kind.MESSAGE, False, "this message"),
-        ("msg_blocks_too_long", Kind.MESSAGE, False, "this message"),
-        ("no_text", Kind.MESSAGE, False, "this message"),
-        ("ratelimited", Kind.THROTTLED, False, "slow down"),
-        ("internal_error", Kind.TRANSIENT, True, "fault of its own"),
-        ("fatal_error", Kind.TRANSIENT, True, "fault of its own"),
-        ("service_unavailable", Kind.TRANSIENT, True, "fault of its own"),
+        ("invalid_auth", ErrorKind.SERVICE, False, "token"),
+        ("not_authed", ErrorKind.SERVICE, False, "token"),
+        ("account_inactive", ErrorKind.SERVICE, False, "token"),
+        ("token_revoked", ErrorKind.SERVICE, False, "token"),
+        ("token_expired", ErrorKind.SERVICE, False, "token"),
+        ("missing_scope", ErrorKind.SERVICE, False, "chat:write"),
+        ("channel_not_found", ErrorKind.RECEIVER, False, "correct its id"),
+        ("not_in_channel", ErrorKind.RECEIVER, False, "invite the app"),
+        ("is_archived", ErrorKind.RECEIVER, False, "unarchive it"),
+        ("restricted_action", ErrorKind.RECEIVER, False, "look at it in Slack"),
+        ("never_heard_of", ErrorKind.RECEIVER, False, "never_heard_of"),
+        ("invalid_blocks", ErrorKind.MESSAGE, False, "this message"),
+        ("msg_too_long", ErrorKind.MESSAGE, False, "this message"),
+        ("msg_blocks_too_long", ErrorKind.MESSAGE, False, "this message"),
+        ("no_text", ErrorKind.MESSAGE, False, "this message"),
+        ("ratelimited", ErrorKind.THROTTLED, False, "slow down"),
+        ("internal_error", ErrorKind.TRANSIENT, True, "fault of its own"),
+        ("fatal_error", ErrorKind.TRANSIENT, True, "fault of its own"),
+        ("service_unavailable", ErrorKind.TRANSIENT, True, "fault of its own"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -191,7 +191,7 @@ async def test_what_a_refusal_in_an_answer_of_200_means(
     notifier: SlackNotifier,
     message: Message,
     error: str,
-    kind: Kind,
+    kind: ErrorKind,
     in_doubt: bool,
     says: str,
 ) -> None:
@@ -207,42 +207,50 @@ async def test_what_a_refusal_in_an_answer_of_200_means(
     [
         pytest.param(
             saying("ratelimited", 429, **{"Retry-After": "7"}),
-            Kind.THROTTLED,
+            ErrorKind.THROTTLED,
             False,
             7.0,
             id="429 for 7 s",
         ),
         pytest.param(
-            saying("ratelimited", 429), Kind.THROTTLED, False, None, id="429 for who knows"
+            saying("ratelimited", 429), ErrorKind.THROTTLED, False, None, id="429 for who knows"
         ),
-        pytest.param(Fault(429, garble="html"), Kind.THROTTLED, False, None, id="429 in HTML"),
-        pytest.param(Fault(500, garble="html"), Kind.TRANSIENT, True, None, id="500 in HTML"),
-        pytest.param(Fault(502, garble="html"), Kind.TRANSIENT, True, None, id="502 in HTML"),
-        pytest.param(saying("fatal_error", 500), Kind.TRANSIENT, True, None, id="500 in JSON"),
+        pytest.param(Fault(429, garble="html"), ErrorKind.THROTTLED, False, None, id="429 in HTML"),
+        pytest.param(Fault(500, garble="html"), ErrorKind.TRANSIENT, True, None, id="500 in HTML"),
+        pytest.param(Fault(502, garble="html"), ErrorKind.TRANSIENT, True, None, id="502 in HTML"),
+        pytest.param(saying("fatal_error", 500), ErrorKind.TRANSIENT, True, None, id="500 in JSON"),
         pytest.param(
-            Fault(503, {"Retry-After": "5"}, body="{}"), Kind.THROTTLED, True, 5.0, id="503"
+            Fault(503, {"Retry-After": "5"}, body="{}"), ErrorKind.THROTTLED, True, 5.0, id="503"
         ),
-        pytest.param(Fault(garble="html"), Kind.TRANSIENT, True, None, id="200 in HTML"),
-        pytest.param(Fault(garble="truncate"), Kind.TRANSIENT, True, None, id="half of the JSON"),
+        pytest.param(Fault(garble="html"), ErrorKind.TRANSIENT, True, None, id="200 in HTML"),
         pytest.param(
-            Fault(500, body="<html>"), Kind.TRANSIENT, True, None, id="500 that says it were JSON"
+            Fault(garble="truncate"), ErrorKind.TRANSIENT, True, None, id="half of the JSON"
+        ),
+        pytest.param(
+            Fault(500, body="<html>"),
+            ErrorKind.TRANSIENT,
+            True,
+            None,
+            id="500 that says it were JSON",
         ),
         pytest.param(
             Fault(429, {"Retry-After": "4"}, body="slow"),
-            Kind.THROTTLED,
+            ErrorKind.THROTTLED,
             False,
             4.0,
             id="429 no JSON",
         ),
-        pytest.param(Fault(body="[]"), Kind.TRANSIENT, True, None, id="an empty list"),
-        pytest.param(Fault(body="[1]"), Kind.TRANSIENT, True, None, id="a list"),
-        pytest.param(Fault(body="null"), Kind.TRANSIENT, True, None, id="null"),
-        pytest.param(Fault(body='"ok"'), Kind.TRANSIENT, True, None, id="a word"),
-        pytest.param(Fault(body="{}"), Kind.TRANSIENT, True, None, id="an empty object"),
+        pytest.param(Fault(body="[]"), ErrorKind.TRANSIENT, True, None, id="an empty list"),
+        pytest.param(Fault(body="[1]"), ErrorKind.TRANSIENT, True, None, id="a list"),
+        pytest.param(Fault(body="null"), ErrorKind.TRANSIENT, True, None, id="null"),
+        pytest.param(Fault(body='"ok"'), ErrorKind.TRANSIENT, True, None, id="a word"),
+        pytest.param(Fault(body="{}"), ErrorKind.TRANSIENT, True, None, id="an empty object"),
         pytest.param(
-            Fault(drop="before"), Kind.TRANSIENT, True, None, id="hung up before the work"
+            Fault(drop="before"), ErrorKind.TRANSIENT, True, None, id="hung up before the work"
         ),
-        pytest.param(Fault(drop="after"), Kind.TRANSIENT, True, None, id="hung up after the work"),
+        pytest.param(
+            Fault(drop="after"), ErrorKind.TRANSIENT, True, None, id="hung up after the work"
+        ),
     ],
 )
 async def test_what_an_answer_that_is_not_slacks_means(
@@ -250,7 +258,7 @@ async def test_what_an_answer_that_is_not_slacks_means(
     notifier: SlackNotifier,
     message: Message,
     fault: Fault,
-    kind: Kind,
+    kind: ErrorKind,
     in_doubt: bool,
     retry_after: float | None,
 ) -> None:
@@ -273,7 +281,7 @@ async def test_a_slack_that_refuses_connections_has_certainly_not_got_the_post(
 ) -> None:
     await slack.stop()
     error = await error_of(notifier, message)
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, False)
     await slack.start()
     await notifier.send(message, CONTENT)
     assert len(slack.posts) == 1
@@ -285,7 +293,7 @@ async def test_a_slack_that_does_not_answer_leaves_the_post_in_doubt(
     monkeypatch.setattr(slack_api, "TIMEOUT", 0.1)
     slack.faults.add("chat.postMessage", Fault(delay=60))
     error = await error_of(make(), message)
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, True)
     assert len(slack.posts) == 1
 
 
@@ -303,7 +311,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_fault_of_the_service(
         error = await error_of(SlackNotifier(config, "support", CHANNEL, session, clock), message)
     finally:
         await runner.cleanup()
-    assert (error.kind, error.in_doubt) == (Kind.SERVICE, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
 
 
 async def test_a_post_is_asked_for_once_even_where_a_connection_that_was_good_is_lost(
@@ -322,7 +330,7 @@ async def test_a_look_that_is_cut_off_is_not_a_message_that_is_not_there(
     slack.faults.always("conversations.history", Fault(drop="before"))
     with pytest.raises(DeliveryError) as caught:
         await look_through(notifier, message)
-    assert caught.value.kind is Kind.TRANSIENT
+    assert caught.value.kind is ErrorKind.TRANSIENT
 
 
 # Finding a message in doubt
@@ -431,16 +439,16 @@ async def test_the_log_names_the_scope_that_is_missing_for_a_direct_message(
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (saying("ratelimited", 429, **{"Retry-After": "7"}), Kind.THROTTLED),
-        (Fault(500, garble="html"), Kind.TRANSIENT),
-        (Fault(body="{}"), Kind.TRANSIENT),
-        (saying("invalid_auth"), Kind.SERVICE),
-        (saying("channel_not_found"), Kind.RECEIVER),
+        (saying("ratelimited", 429, **{"Retry-After": "7"}), ErrorKind.THROTTLED),
+        (Fault(500, garble="html"), ErrorKind.TRANSIENT),
+        (Fault(body="{}"), ErrorKind.TRANSIENT),
+        (saying("invalid_auth"), ErrorKind.SERVICE),
+        (saying("channel_not_found"), ErrorKind.RECEIVER),
     ],
     ids=["429", "500", "nonsense", "invalid_auth", "channel_not_found"],
 )
 async def test_a_look_that_fails_is_not_a_message_that_is_not_there(
-    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, fault: Fault, kind: Kind
+    slack: EmbeddedSlack, notifier: SlackNotifier, message: Message, fault: Fault, kind: ErrorKind
 ) -> None:
     slack.faults.add("conversations.history", fault)
     with pytest.raises(DeliveryError) as caught:
@@ -672,7 +680,7 @@ async def test_an_answer_of_any_size_takes_little_memory(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, True)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, True)
     assert peak < 80 << 20
 
 
@@ -684,4 +692,4 @@ async def test_a_redirect_is_not_followed(
         slack.faults.add("chat.postMessage", redirect(other.base_url + "/chat.postMessage", status))
         error = await error_of(notifier, message)
         assert other.requests == []
-    assert (error.kind, error.in_doubt) == (Kind.TRANSIENT, False)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, False)

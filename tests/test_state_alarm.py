@@ -13,8 +13,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
-from alerter.notify.state_failure import AlarmRecord, StateAlarm
-from alerter.service.runtime import House, open_house, open_outlets
+from alerter.notify.state_failure import FailureRecord, StateFailure
+from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.store import State
 from tests.conftest import CHANNEL, OWNER, SECRETS, SetClock
 
@@ -23,9 +23,9 @@ OVER = "alerter: it is over; it was: the state file cannot be written"
 
 
 @pytest.fixture
-async def house(config: Config, state: State, clock: SetClock) -> AsyncIterator[House]:
-    async with open_house(config, state, clock) as house:
-        yield house
+async def runtime(config: Config, state: State, clock: SetClock) -> AsyncIterator[Runtime]:
+    async with open_runtime(config, state, clock) as runtime:
+        yield runtime
 
 
 @contextmanager
@@ -46,79 +46,79 @@ def fill(state: State) -> None:
         )
 
 
-async def ring(house: House, state: State) -> None:
+async def notify(runtime: Runtime, state: State) -> None:
     with full(state):
         with pytest.raises(StateError) as caught:
             fill(state)
-        await house.dispatcher.alarm.ring(caught.value)
+        await runtime.dispatcher.alarm.notify(caught.value)
 
 
-async def deliver(house: House) -> None:
-    for worker in house.dispatcher._workers.values():
+async def deliver(runtime: Runtime) -> None:
+    for worker in runtime.dispatcher._workers.values():
         while await worker._careful_step() is None:
             pass
-        await worker._outlet.notifier.close()
+        await worker._destination.notifier.close()
 
 
 async def test_a_second_full_disk_in_one_process_is_notified_too(
-    house: House, state: State, clock: SetClock, mailbox: Mailbox, config: Config
+    runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
     for _ in range(2):
-        await ring(house, state)
-        await ring(house, state)
+        await notify(runtime, state)
+        await notify(runtime, state)
         clock.advance(days=30)
-        assert await house.poller.round(config.sites[0])
-        await house.housekeeping.round()
-        await deliver(house)
+        assert await runtime.poller.round(config.sites[0])
+        await runtime.housekeeping.round()
+        await deliver(runtime)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER] * 2
 
 
 async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
-    house: House, state: State, clock: SetClock, mailbox: Mailbox, config: Config
+    runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
     for _ in range(60):
-        await ring(house, state)
-        assert await house.poller.round(config.sites[0])
+        await notify(runtime, state)
+        assert await runtime.poller.round(config.sites[0])
         clock.advance(minutes=1)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
 async def test_a_disk_with_room_for_some_writes_only_is_one_trouble(
-    house: House, state: State, clock: SetClock, mailbox: Mailbox, config: Config
+    runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
     for _ in range(3):
-        await ring(house, state)
+        await notify(runtime, state)
         clock.advance(hours=1)
-        assert await house.poller.round(config.sites[0])
-    await house.housekeeping.round()
-    await deliver(house)
+        assert await runtime.poller.round(config.sites[0])
+    await runtime.housekeeping.round()
+    await deliver(runtime)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
 
 
 async def test_a_full_disk_is_over_after_a_reload_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
-    alarms = AlarmRecord()
+    failures = FailureRecord()
     for _ in range(2):
-        async with open_house(config, state, clock, alarms) as house:
-            await ring(house, state)
+        async with open_runtime(config, state, clock, failures) as runtime:
+            await notify(runtime, state)
     clock.advance(hours=2)
-    async with open_house(config, state, clock, alarms) as house:
-        assert await house.poller.round(config.sites[0])
-        await house.housekeeping.round()
-        await deliver(house)
+    async with open_runtime(config, state, clock, failures) as runtime:
+        assert await runtime.poller.round(config.sites[0])
+        await runtime.housekeeping.round()
+        await deliver(runtime)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
 
 
 async def test_a_look_that_writes_nothing_does_not_end_it(
-    house: House, state: State, clock: SetClock, mailbox: Mailbox
+    runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
     state.scrub()  # so that none is owed, which the next round would write
-    await ring(house, state)
+    await notify(runtime, state)
     for _ in range(3):
         clock.advance(hours=1)
-        await house.housekeeping.round()
-        await deliver(house)
+        await runtime.housekeeping.round()
+        await deliver(runtime)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
@@ -135,10 +135,12 @@ async def test_who_is_not_marked_is_notified_where_those_who_are_cannot_be_reach
     )
     config = load_config(write_config(wix, slack, mailbox, receivers=two), SECRETS, secrets=True)
     slack.channels[CHANNEL].archived = True
-    async with open_outlets(config, clock) as outlets:
-        await StateAlarm(config, clock, outlets).ring(StateError("database or disk is full"))
-        for outlet in outlets:
-            await outlet.notifier.close()
+    async with open_destinations(config, clock) as destinations:
+        await StateFailure(config, clock, destinations).notify(
+            StateError("database or disk is full")
+        )
+        for destination in destinations:
+            await destination.notifier.close()
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
@@ -147,16 +149,16 @@ async def test_where_nobody_can_be_reached_the_next_failure_tries_again(
 ) -> None:
     slack.channels[CHANNEL].archived = True
     mailbox.always_reply = "554 no"
-    async with open_outlets(config, clock) as outlets:
-        alarm = StateAlarm(config, clock, outlets)
-        await alarm.ring(StateError("database or disk is full"))
+    async with open_destinations(config, clock) as destinations:
+        alarm = StateFailure(config, clock, destinations)
+        await alarm.notify(StateError("database or disk is full"))
         mailbox.always_reply = None
-        await alarm.ring(StateError("database or disk is full"))
+        await alarm.notify(StateError("database or disk is full"))
         assert not mailbox.mails
         clock.advance(minutes=5)
-        await alarm.ring(StateError("database or disk is full"))
-        for outlet in outlets:
-            await outlet.notifier.close()
+        await alarm.notify(StateError("database or disk is full"))
+        for destination in destinations:
+            await destination.notifier.close()
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
@@ -188,12 +190,12 @@ async def test_while_the_file_is_locked_only_the_first_writer_waits(state: State
 
 
 async def test_all_sites_of_a_locked_file_fail_and_are_read_again(
-    house: House, config: Config, state: State, clock: SetClock
+    runtime: Runtime, config: Config, state: State, clock: SetClock
 ) -> None:
-    assert await house.poller.round(config.sites[0])
+    assert await runtime.poller.round(config.sites[0])
     async with held(state.path):
-        assert not await house.poller.round(config.sites[0])
-        await house.housekeeping.round()
-        await house.housekeeping.prune()
-    assert await house.poller.round(config.sites[0])
+        assert not await runtime.poller.round(config.sites[0])
+        await runtime.housekeeping.round()
+        await runtime.housekeeping.prune()
+    assert await runtime.poller.round(config.sites[0])
     assert state.value("SELECT count(*) FROM troubles") == 0

@@ -11,10 +11,10 @@ import pytest
 from alerter.commands import status
 from alerter.commands.status import Standing
 from alerter.config import Config, load_config
-from alerter.models import Alert, AlertKind, Form, Grouping, Known, Receipt, Status
+from alerter.models import Alert, AlertKind, Form, Grouping, Receipt, Status, StoredReview
 from alerter.store import State, blocks, messages, outbox, reviews
 from alerter.store import troubles as store_troubles
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from alerter.store.troubles import Trouble
 from tests.conftest import SITE, SetClock, review
 
@@ -66,16 +66,16 @@ def stand(config: Config, state: State, clock: SetClock) -> Stand:
 
 def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1") -> int:
     """Raise an alert for these receivers; returns its id."""
-    raised = Raised(
+    new_alerts = NewAlert(
         Alert(f"new:{SITE}:{review_id}", AlertKind.NEW, SITE, review_id),
         [(receiver, None) for receiver in receivers],
         Grouping.BURST,
     )
     with state.transaction():
         reviews.put_reviews(
-            state, SITE, [Known(review(review_id), Status.OPEN, clock.now())], clock.now()
+            state, SITE, [StoredReview(review(review_id), Status.OPEN, clock.now())], clock.now()
         )
-        reviews.raise_alerts(state, [raised], clock.now())
+        reviews.raise_alerts(state, [new_alerts], clock.now())
     return int(state.value("SELECT max(id) FROM alerts"))
 
 
@@ -186,7 +186,10 @@ def test_unanswered_reviews_are_counted_and_need_nobody(
             "email:owner",
             [alert(state, clock, "email:owner", review_id=f"r{number}")],
         )
-    records = [Known(review("r0"), Status.CLOSED), Known(review("old"), Status.BASELINE)]
+    records = [
+        StoredReview(review("r0"), Status.CLOSED),
+        StoredReview(review("old"), Status.BASELINE),
+    ]
     reviews.put_reviews(state, SITE, records, clock.now())
     clock.advance(minutes=10)
     assert [site["open_reviews"] for site in stand().sites] == [2, 0]
@@ -245,7 +248,7 @@ def test_pending_deliveries_need_nobody_and_the_oldest_is_told(
 def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
-    held = Raised(
+    held = NewAlert(
         Alert(f"new:{SITE}:r1", AlertKind.NEW, SITE, "r1"),
         [("email:owner", clock.now() + timedelta(hours=8))],
     )

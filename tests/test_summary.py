@@ -18,10 +18,10 @@ from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Alert, AlertKind, Entry, Form, Message, Product
+from alerter.models import Alert, AlertKind, Form, Message, MessageItem, Product
 from alerter.render.renderer import Renderer
 from alerter.service.daemon import serve
-from alerter.service.runtime import open_house
+from alerter.service.runtime import open_runtime
 from alerter.store import State
 from alerter.store.summaries import LowRated
 from alerter.summary import figures, last_period
@@ -263,7 +263,7 @@ async def test_a_summary_holds_nothing_that_a_customer_wrote(
     clock.step(days=2)
     assert await once(config, clock)
     assert summaries_in(mailbox)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         detail = state.value(
             "SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-11-23T09:00'"
         )
@@ -474,16 +474,16 @@ async def test_a_summary_that_cannot_be_written_now_is_raised_by_a_later_round(
     config = load()
     assert await once(config, clock)
     clock.step(days=2)
-    with State.open(config.state, migrate=False) as state:
-        async with open_house(config, state, clock) as house:
+    with State.open(config.state_path, migrate=False) as state:
+        async with open_runtime(config, state, clock) as runtime:
             for site in config.sites:
-                assert await house.poller.round(site)
-            with closing(sqlite3.connect(config.state, isolation_level=None)) as other:
+                assert await runtime.poller.round(site)
+            with closing(sqlite3.connect(config.state_path, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
-                await house.summaries.round()
+                await runtime.summaries.round()
             assert not count_of_summaries(state)
             for _ in range(2):
-                await house.summaries.round()
+                await runtime.summaries.round()
             assert count_of_summaries(state) == 1
 
 
@@ -495,10 +495,10 @@ async def test_a_round_of_the_house_leaves_the_state_alone_while_nothing_is_due(
     load: Load, clock: SetClock, state: State
 ) -> None:
     config = load()
-    async with open_house(config, state, clock) as house:
-        await house.summaries.round()
+    async with open_runtime(config, state, clock) as runtime:
+        await runtime.summaries.round()
         before = state.value("PRAGMA data_version"), state.rows("SELECT * FROM summaries")
-        await house.summaries.round()
+        await runtime.summaries.round()
     assert (state.value("PRAGMA data_version"), state.rows("SELECT * FROM summaries")) == before
 
 
@@ -513,7 +513,7 @@ def summary_message(found: dict[str, Any], receiver: str = "owner") -> Message:
         "receivers": {"owner": [SITE]},
         "sites": {SITE: found | {"unread": False}},
     }
-    entry = Entry(Alert("summary:Weekly:2026-11-23T09:00", AlertKind.SUMMARY, detail=detail))
+    entry = MessageItem(Alert("summary:Weekly:2026-11-23T09:00", AlertKind.SUMMARY, detail=detail))
     return Message(1, "uid@alerter", f"email:{receiver}", Form.ALERT, (entry,), DUE)
 
 

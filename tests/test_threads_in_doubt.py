@@ -8,11 +8,12 @@ import pytest
 from alerter.config import Config
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack, Post
-from alerter.models import Alert, AlertKind, Content, Known, Message, Status
-from alerter.notify.dispatch import Dispatcher, Pause, Why
-from alerter.service.runtime import open_outlets
+from alerter.models import Alert, AlertKind, Content, Message, Status, StoredReview
+from alerter.notify.dispatch import Dispatcher
+from alerter.notify.idle import Idle, IdleReason
+from alerter.service.runtime import open_destinations
 from alerter.store import State, messages
-from alerter.store.reviews import Raised, put_reviews, raise_alerts
+from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
 from tests.conftest import CHANNEL, SCOPES, SECRETS, SITE, SetClock, review
 
 CLOSED, REMINDER = AlertKind.CLOSED, AlertKind.REMINDER
@@ -35,20 +36,20 @@ class Table:
             put_reviews(
                 self.state,
                 SITE,
-                [Known(review(each), Status.OPEN) for each in ids],
+                [StoredReview(review(each), Status.OPEN) for each in ids],
                 self.clock.now(),
             )
             alerts = [Alert(f"{kind}:{SITE}:{each}", kind, SITE, each) for each in ids]
             raise_alerts(
                 self.state,
-                [Raised(each, [("slack:support", None)]) for each in alerts],
+                [NewAlert(each, [("slack:support", None)]) for each in alerts],
                 self.clock.now(),
             )
 
-    async def step(self) -> Pause | None:
+    async def step(self) -> Idle | None:
         return await self.dispatcher._workers["slack:support"].step()
 
-    async def work(self) -> Pause:
+    async def work(self) -> Idle:
         while (pause := await self.step()) is None or (pause.seconds or 0) > 0:
             self.clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
         return pause
@@ -67,8 +68,8 @@ def plainly(message: Message, *, test: bool = False) -> Content:
 async def sit(
     config: Config, state: State, clock: SetClock, slack: EmbeddedSlack
 ) -> AsyncIterator[Table]:
-    async with open_outlets(config, clock) as outlets:
-        plain = [replace(outlet, render=plainly) for outlet in outlets]
+    async with open_destinations(config, clock) as destinations:
+        plain = [replace(destination, render=plainly) for destination in destinations]
         yield Table(state, clock, slack, Dispatcher(state, config, clock, plain))
 
 
@@ -126,7 +127,7 @@ async def test_a_reply_in_doubt_is_not_looked_for_before_five_seconds_are_over(
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     await table.step()
     table.clock.advance(seconds=4.9)
-    assert (await table.step() or Pause(Why.PARKED)).why is Why.SETTLING
+    assert (await table.step() or Idle(IdleReason.PARKED)).why is IdleReason.SETTLING
     assert table.asked("conversations.replies") == 0
     table.clock.advance(seconds=0.2)
     assert await table.step() is None
@@ -215,7 +216,7 @@ async def test_a_closing_in_doubt_whose_thread_is_deleted_meanwhile_is_not_said(
     table.slack.faults.add("chat.postMessage", Fault(drop="before"))
     await table.step()
     table.slack.delete(CHANNEL, table.slack.posts[0].ts)
-    assert (await table.work()).why is Why.NOTHING_DUE
+    assert (await table.work()).why is IdleReason.NOTHING_DUE
     assert [post for post in table.said(CLOSED) if not post.deleted] == []
     assert not table.state.rows("SELECT * FROM deliveries WHERE status = 'pending'")
 

@@ -5,18 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerter.models import AlertKind, Closing, Known, Media, Reply, Review, Status
+from alerter.models import AlertKind, CloseReason, Media, Reply, Review, Status, StoredReview
 from alerter.watch.triage import (
     Reason,
     Verdict,
     due_reminder,
+    is_alertable_past,
     is_anonymized,
-    is_past_worth_telling,
     lacks_author,
-    shows_the_same,
+    looks_the_same,
+    redact,
     triage,
     triage_gone,
-    without_words,
 )
 from tests.conftest import review
 
@@ -26,25 +26,27 @@ REPLY = Reply("Sorry!", NOW)
 THRESHOLD = 2
 
 
-def open_(**fields: object) -> Known:
-    return Known(review(rating=2, revision=1, **fields), Status.OPEN, NOW)
+def open_(**fields: object) -> StoredReview:
+    return StoredReview(review(rating=2, revision=1, **fields), Status.OPEN, NOW)
 
 
-def closed(*, told: bool = True, rating: int = 2, **fields: object) -> Known:
-    return Known(review(rating=rating, revision=1, **fields), Status.CLOSED, NOW if told else None)
+def closed(*, told: bool = True, rating: int = 2, **fields: object) -> StoredReview:
+    return StoredReview(
+        review(rating=rating, revision=1, **fields), Status.CLOSED, NOW if told else None
+    )
 
 
-def baseline(rating: int = 2, **fields: object) -> Known:
-    return Known(review(rating=rating, revision=1, **fields), Status.BASELINE)
+def baseline(rating: int = 2, **fields: object) -> StoredReview:
+    return StoredReview(review(rating=rating, revision=1, **fields), Status.BASELINE)
 
 
-def now(known: Known | None = None, **changes: object) -> Review:
+def now(known: StoredReview | None = None, **changes: object) -> Review:
     """The review that is known, one revision later; or one that nobody knows."""
     return replace(known.review, revision=2, **changes) if known else review(**changes)
 
 
 def judge(
-    known: Known | None,
+    known: StoredReview | None,
     read: Review,
     *,
     covered: bool = True,
@@ -59,7 +61,7 @@ ANSWERED_UNTOLD = closed(told=False, reply=REPLY)
 REJECTED = closed(moderation="REJECTED")
 REJECTED_UNTOLD = closed(told=False, moderation="REJECTED")
 RAISED = closed(rating=4)
-GONE = replace(closed(), closing=Closing.GONE)
+GONE = replace(closed(), closing=CloseReason.GONE)
 
 NEW, LOWERED, CLOSED, REMINDER = (
     AlertKind.NEW,
@@ -161,7 +163,7 @@ TABLE = {
 
 @pytest.mark.parametrize(("known", "read", "status", "alert", "reason"), TABLE.values(), ids=TABLE)
 def test_the_triage_table_holds(
-    known: Known | None,
+    known: StoredReview | None,
     read: Review,
     status: Status | None,
     alert: AlertKind | None,
@@ -205,7 +207,7 @@ def test_a_closed_alert_carries_its_reason(changes: dict[str, object], reason: s
     ids=["answered", "rejected", "gone"],
 )
 def test_a_reminder_of_a_reopening_says_what_had_closed_it(
-    known: Known, changes: dict[str, object], reason: str
+    known: StoredReview, changes: dict[str, object], reason: str
 ) -> None:
     assert judge(known, now(known, **changes)).detail == {"reopened": reason}
 
@@ -289,7 +291,7 @@ def test_what_coverage_does_not_hold_yet_is_baseline_and_silent(read: Review) ->
 @pytest.mark.parametrize(
     "known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"]
 )
-def test_a_known_review_is_judged_the_same_outside_the_coverage(known: Known) -> None:
+def test_a_known_review_is_judged_the_same_outside_the_coverage(known: StoredReview) -> None:
     read = now(known, rating=1)
 
     assert judge(known, read, covered=False) == judge(known, read, covered=True)
@@ -298,7 +300,7 @@ def test_a_known_review_is_judged_the_same_outside_the_coverage(known: Known) ->
 @pytest.mark.parametrize(
     "known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"]
 )
-def test_a_lower_revision_changes_nothing(known: Known) -> None:
+def test_a_lower_revision_changes_nothing(known: StoredReview) -> None:
     stored = replace(known, review=replace(known.review, revision=2))
     read = replace(known.review, revision=1, rating=1, body="Other", reply=Reply("Other"))
 
@@ -308,7 +310,7 @@ def test_a_lower_revision_changes_nothing(known: Known) -> None:
 @pytest.mark.parametrize(
     "known", [open_(), ANSWERED, baseline()], ids=["open", "closed", "baseline"]
 )
-def test_the_same_content_again_changes_nothing(known: Known) -> None:
+def test_the_same_content_again_changes_nothing(known: StoredReview) -> None:
     assert judge(known, known.review) == Verdict(Reason.UNCHANGED)
 
 
@@ -331,17 +333,17 @@ def test_other_content_under_the_same_revision_counts(
 
 def test_a_reopened_review_is_closed_by_a_new_answer_only() -> None:
     lowered = now(ANSWERED, rating=1)
-    reopened = Known(lowered, Status.OPEN, NOW)
+    reopened = StoredReview(lowered, Status.OPEN, NOW)
     edited = replace(lowered, revision=3, body="Still waiting")
     answered = replace(edited, revision=4, reply=Reply("Now it is mended", NOW + timedelta(days=1)))
 
     assert judge(ANSWERED, lowered).alert is AlertKind.LOWERED
     assert judge(reopened, edited).reason is Reason.EDITED
-    assert judge(Known(edited, Status.OPEN, NOW), answered).reason is Reason.ANSWERED
+    assert judge(StoredReview(edited, Status.OPEN, NOW), answered).reason is Reason.ANSWERED
 
 
 def test_a_reopened_review_is_closed_by_its_old_answer_when_that_is_rewritten() -> None:
-    reopened = Known(review(rating=1, reply=REPLY), Status.OPEN, NOW)
+    reopened = StoredReview(review(rating=1, reply=REPLY), Status.OPEN, NOW)
 
     rewritten = now(reopened, reply=Reply("Sorry! Write to us.", NOW + timedelta(days=1)))
 
@@ -367,28 +369,28 @@ def test_an_open_review_above_a_lowered_threshold_is_closed_silently(read: Revie
 
 
 def test_a_review_that_its_customer_raised_is_closed_as_raised_whatever_the_threshold() -> None:
-    assert judge(open_(), now(open_(), rating=4), threshold=1).closing is Closing.RAISED
+    assert judge(open_(), now(open_(), rating=4), threshold=1).closing is CloseReason.RAISED
 
 
 @pytest.mark.parametrize(
     ("known", "changes", "closing"),
     [
-        (replace(ANSWERED, closing=Closing.ANSWERED), {"helpful": 1}, Closing.ANSWERED),
-        (replace(ANSWERED, closing=Closing.ANSWERED), {"reply": None}, None),
-        (replace(ANSWERED, closing=Closing.ANSWERED), {"rating": 4}, Closing.RAISED),
-        (replace(REJECTED, closing=Closing.REJECTED), {"moderation": "APPROVED"}, None),
-        (replace(RAISED, closing=Closing.RAISED), {"rating": 3}, Closing.RAISED),
+        (replace(ANSWERED, closing=CloseReason.ANSWERED), {"helpful": 1}, CloseReason.ANSWERED),
+        (replace(ANSWERED, closing=CloseReason.ANSWERED), {"reply": None}, None),
+        (replace(ANSWERED, closing=CloseReason.ANSWERED), {"rating": 4}, CloseReason.RAISED),
+        (replace(REJECTED, closing=CloseReason.REJECTED), {"moderation": "APPROVED"}, None),
+        (replace(RAISED, closing=CloseReason.RAISED), {"rating": 3}, CloseReason.RAISED),
     ],
     ids=["answered", "answer removed", "answered, then raised", "approved again", "raised"],
 )
 def test_a_closed_review_is_called_raised_only_where_its_customer_raised_it(
-    known: Known, changes: dict[str, object], closing: Closing | None
+    known: StoredReview, changes: dict[str, object], closing: CloseReason | None
 ) -> None:
     assert judge(known, now(known, **changes), threshold=1).closing is closing
 
 
 def test_a_review_that_comes_without_a_revision_is_not_taken_for_a_lower_one() -> None:
-    known = Known(review(rating=2, revision=7), Status.OPEN, NOW)
+    known = StoredReview(review(rating=2, revision=7), Status.OPEN, NOW)
 
     assert judge(known, review(rating=2, reply=REPLY)).reason is Reason.ANSWERED
 
@@ -417,7 +419,7 @@ def test_a_review_that_comes_without_a_revision_is_not_taken_for_a_lower_one() -
 def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(
     read: Review, worth: bool
 ) -> None:
-    assert is_past_worth_telling(read, THRESHOLD) is worth
+    assert is_alertable_past(read, THRESHOLD) is worth
 
 
 @pytest.mark.parametrize(
@@ -430,11 +432,11 @@ def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(
     ids=["open", "closed", "baseline"],
 )
 def test_what_is_gone_is_told_of_only_where_it_was_open(
-    known: Known, status: Status, alert: AlertKind | None
+    known: StoredReview, status: Status, alert: AlertKind | None
 ) -> None:
     verdict = triage_gone(known)
 
-    assert (verdict.status, verdict.alert, verdict.closing) == (status, alert, Closing.GONE)
+    assert (verdict.status, verdict.alert, verdict.closing) == (status, alert, CloseReason.GONE)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +461,7 @@ def test_what_is_gone_is_told_of_only_where_it_was_open(
 def test_a_review_that_came_twice_without_its_author_is_anonymized(
     before: dict[str, object], after: dict[str, object], *, anonymized: bool
 ) -> None:
-    known = Known(review(**before), Status.OPEN)
+    known = StoredReview(review(**before), Status.OPEN)
     again = replace(known, authorless_since=NOW)
 
     assert lacks_author(known, review(**after)) is anonymized
@@ -470,7 +472,7 @@ def test_a_review_that_came_twice_without_its_author_is_anonymized(
 
 def test_what_was_anonymized_stays_so() -> None:
     assert is_anonymized(
-        Known(review(), Status.OPEN, anonymized=True), review(author="Robin"), NOW, HOUR
+        StoredReview(review(), Status.OPEN, anonymized=True), review(author="Robin"), NOW, HOUR
     )
 
 
@@ -484,8 +486,8 @@ def test_without_words_nothing_is_left_that_anybody_wrote() -> None:
         reply=REPLY,
     )
 
-    assert without_words(whole) == review(reply=Reply("", NOW))
-    assert without_words(review(title="T")) == review()
+    assert redact(whole) == review(reply=Reply("", NOW))
+    assert redact(review(title="T")) == review()
 
 
 @pytest.mark.parametrize(
@@ -502,7 +504,7 @@ def test_without_words_nothing_is_left_that_anybody_wrote() -> None:
 def test_a_message_is_out_of_date_when_what_it_says_has_changed(
     change: dict[str, object], *, same: bool
 ) -> None:
-    assert shows_the_same(review(), replace(review(), **change)) is same
+    assert looks_the_same(review(), replace(review(), **change)) is same
 
 
 DAY = timedelta(days=1)

@@ -17,11 +17,11 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
 from alerter.models import receiver_of
-from alerter.notify.dispatch import Why
-from alerter.notify.state_failure import StateAlarm
+from alerter.notify.idle import IdleReason
+from alerter.notify.state_failure import StateFailure
 from alerter.render.samples import sample
 from alerter.service.daemon import serve
-from alerter.service.runtime import open_house, open_outlets, open_wix
+from alerter.service.runtime import open_destinations, open_runtime, open_wix
 from alerter.store import State, blocks, troubles
 from alerter.trouble.tracker import recipients_for
 from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
@@ -122,29 +122,29 @@ async def test_a_site_that_refuses_us_is_told_once_and_once_when_it_is_over(
 async def test_a_site_that_is_silent_is_trouble_after_a_while_and_not_before(
     config: Config, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
-    async with open_house(config, state, clock) as house:
-        assert await house.poller.round(config.sites[0])
+    async with open_runtime(config, state, clock) as runtime:
+        assert await runtime.poller.round(config.sites[0])
         wix.faults.always("/query", Fault(status=503))
         clock.advance(days=1)  # the daemon was off: nothing has failed yet
         for _ in range(15):
-            assert not await house.poller.round(config.sites[0])
+            assert not await runtime.poller.round(config.sites[0])
             assert not troubles.current(state)
             clock.advance(minutes=1)
-        assert not await house.poller.round(config.sites[0])
+        assert not await runtime.poller.round(config.sites[0])
         assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
         wix.faults.clear()
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
         assert not troubles.current(state)
 
 
 async def test_trouble_that_is_over_before_anybody_heard_of_it_is_not_told_at_all(
     config: Config, wix: EmbeddedWix, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
-    async with open_house(config, state, clock) as house:
+    async with open_runtime(config, state, clock) as runtime:
         wix.sites[SITE].refuse = 403
-        assert not await house.poller.round(config.sites[0])
+        assert not await runtime.poller.round(config.sites[0])
         wix.sites[SITE].refuse = None
-        assert await house.poller.round(config.sites[0])
+        assert await runtime.poller.round(config.sites[0])
     assert {row["status"] for row in state.rows("SELECT status FROM deliveries")} == {"cancelled"}
 
 
@@ -162,8 +162,11 @@ async def test_a_parked_receiver_is_told_of_and_comes_back_with_a_check_and_exac
     assert "unarchive" in mailbox.mails[-1].text
     slack.channels[CHANNEL].archived = False
 
-    async with open_wix(config, Clock()) as wix_client, open_outlets(config, Clock()) as outlets:
-        findings = await check.check_services(config, Clock(), wix_client, outlets)
+    async with (
+        open_wix(config, Clock()) as wix_client,
+        open_destinations(config, Clock()) as destinations,
+    ):
+        findings = await check.check_services(config, Clock(), wix_client, destinations)
     assert all(finding.ok for finding in findings)
     assert [finding.subject for finding in findings][-1] == "destination:slack:support"
     assert await serve(config, Clock(), {}, once=True)
@@ -190,25 +193,25 @@ async def test_a_single_run_tells_of_the_receiver_that_it_has_just_parked(
 
 
 async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         blocks.hold_back(state, "service:slack", Clock().now(), None, "invalid_auth")
     findings = await check.send_samples(config, Clock(), ["support"])
     assert [finding.ok for finding in findings] == [True, True]
     assert slack.posts[0].text.startswith("[Test] ")
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert blocks.parked(state) == []
 
 
 async def test_a_test_that_fails_says_what_the_service_said_and_leaves_a_parking_alone(
     config: Config, slack: EmbeddedSlack
 ) -> None:
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         blocks.hold_back(state, "destination:slack:support", Clock().now(), None, "is_archived")
     slack.channels[CHANNEL].archived = True
     (finding,) = await check.send_samples(config, Clock(), ["support"])
     assert not finding.ok
     assert "is_archived" in finding.text
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         assert [block.scope for block in blocks.parked(state)] == ["destination:slack:support"]
 
 
@@ -250,14 +253,14 @@ async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
 async def test_a_state_file_that_cannot_be_written_is_told_directly_and_once(
     config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
-    async with open_outlets(config, clock) as outlets:
-        alarm = StateAlarm(config, clock, outlets)
-        await alarm.ring(StateBusy("locked"))
+    async with open_destinations(config, clock) as destinations:
+        alarm = StateFailure(config, clock, destinations)
+        await alarm.notify(StateBusy("locked"))
         assert not mailbox.mails
         for _ in range(3):
-            await alarm.ring(StateError("database or disk is full"))
-        for outlet in outlets:
-            await outlet.notifier.close()
+            await alarm.notify(StateError("database or disk is full"))
+        for destination in destinations:
+            await destination.notifier.close()
     assert [mail.subject for mail in mailbox.mails] == [
         "alerter is in trouble: the state file cannot be written"
     ]
@@ -268,13 +271,13 @@ async def test_a_state_file_that_cannot_be_written_is_told_directly_and_once(
 async def test_a_state_file_that_stays_locked_is_told_too(
     config: Config, clock: SetClock, mailbox: Mailbox
 ) -> None:
-    async with open_outlets(config, clock) as outlets:
-        alarm = StateAlarm(config, clock, outlets)
+    async with open_destinations(config, clock) as destinations:
+        alarm = StateFailure(config, clock, destinations)
         for _ in range(10):
-            await alarm.ring(StateBusy("locked"))
+            await alarm.notify(StateBusy("locked"))
             clock.advance(minutes=1)
-        for outlet in outlets:
-            await outlet.notifier.close()
+        for destination in destinations:
+            await destination.notifier.close()
     assert len(mailbox.mails) == 1
 
 
@@ -336,20 +339,20 @@ async def test_a_template_that_breaks_with_some_reviews_only_is_told_once_by_one
 ) -> None:
     config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
     (own / "new.txt").write_text("{{ review.title[0] ~ 1 // review.body | length }}")
-    with State.open(config.state, migrate=True) as state:
-        async with open_house(config, state, clock) as house:
-            assert await house.poller.round(config.sites[0])
+    with State.open(config.state_path, migrate=True) as state:
+        async with open_runtime(config, state, clock) as runtime:
+            assert await runtime.poller.round(config.sites[0])
             for body in ("", "Dry", "", "Dry"):
                 wix.add(SITE, {"content": {"rating": 1, "title": "Stale", "body": body}})
-                assert await house.poller.round(config.sites[0])
-                assert await house.dispatcher.run(list(Why))
-                assert await house.dispatcher.run(list(Why))
+                assert await runtime.poller.round(config.sites[0])
+                assert await runtime.dispatcher.run(list(IdleReason))
+                assert await runtime.dispatcher.run(list(IdleReason))
             assert told_of_templates(mailbox) == [BROKEN]
             (own / "new.txt").write_text("{{ review.title }}")
             wix.add(SITE, STALE)
-            assert await house.poller.round(config.sites[0])
-            assert await house.dispatcher.run(list(Why))
-            assert await house.dispatcher.run(list(Why))
+            assert await runtime.poller.round(config.sites[0])
+            assert await runtime.dispatcher.run(list(IdleReason))
+            assert await runtime.dispatcher.run(list(IdleReason))
     assert told_of_templates(mailbox) == [BROKEN, MENDED]
 
 
@@ -364,9 +367,14 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
     assert [finding.ok for finding in check.check_templates(config, Clock())] == [False]
     (own / "new.txt").unlink()
     assert [finding.ok for finding in check.check_templates(config, Clock())] == [True]
-    async with open_wix(config, Clock()) as wix_client, open_outlets(config, Clock()) as outlets:
-        await check.check_services(config, Clock(), wix_client, outlets, check.template_scopes())
-    with State.open(config.state, migrate=False) as state:
+    async with (
+        open_wix(config, Clock()) as wix_client,
+        open_destinations(config, Clock()) as destinations,
+    ):
+        await check.check_services(
+            config, Clock(), wix_client, destinations, check.template_scopes()
+        )
+    with State.open(config.state_path, migrate=False) as state:
         assert troubles.current(state) == []
     assert await serve(config, Clock(), {}, once=True)
     assert told_of_templates(mailbox) == [BROKEN, MENDED]
@@ -375,10 +383,10 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
 async def test_a_state_file_that_is_locked_now_and_then_is_told_to_nobody(
     config: Config, clock: SetClock, mailbox: Mailbox
 ) -> None:
-    async with open_outlets(config, clock) as outlets:
-        alarm = StateAlarm(config, clock, outlets)
+    async with open_destinations(config, clock) as destinations:
+        alarm = StateFailure(config, clock, destinations)
         for _ in range(10):
-            await alarm.ring(StateBusy("locked"))
+            await alarm.notify(StateBusy("locked"))
             clock.advance(minutes=6)
     assert not mailbox.mails
 
@@ -387,15 +395,15 @@ async def test_a_mail_server_that_takes_its_time_keeps_nobody_from_being_told_an
     config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     mailbox.hang = 10 * HANG
-    async with open_outlets(config, clock) as outlets:
+    async with open_destinations(config, clock) as destinations:
         ringing = asyncio.create_task(
-            StateAlarm(config, clock, outlets).ring(StateError("database or disk is full"))
+            StateFailure(config, clock, destinations).notify(StateError("database or disk is full"))
         )
         await until(lambda: len(slack.posts) == 1 and mailbox.mails and len(clock.timeouts) == 1)
         clock.advance(seconds=30)
         await asyncio.wait_for(ringing, HANG)
         mailbox.hang = 0
-        (owner,) = [outlet for outlet in outlets if outlet.receiver == "owner"]
+        (owner,) = [destination for destination in destinations if destination.receiver == "owner"]
         message = sample("new", SITE, clock.now(), domain="example.com")
         await owner.notifier.send(message, owner.render(message))
         await owner.notifier.close()
@@ -416,8 +424,8 @@ class _Hasty(Clock):
 async def test_a_state_file_that_is_locked_when_alerter_starts_is_waited_for_and_told_after_five_minutes(
     config: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
-    State.open(config.state, migrate=True).close()
-    with closing(sqlite3.connect(config.state, isolation_level=None)) as other:
+    State.open(config.state_path, migrate=True).close()
+    with closing(sqlite3.connect(config.state_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateBusy):
             await serve(config, Clock(), {}, once=True)

@@ -396,9 +396,11 @@ async def test_older_payloads_carry_the_review_as_text(door: Door) -> None:
         return empty | {part: {name: json.dumps(value)}}
 
     assert await door.send("created", STALE, **older("createdEvent", "entityAsJson", STALE)) == 200
-    raised = STALE | {"content": {"rating": 5}, "revision": "2"}
+    new_alerts = STALE | {"content": {"rating": 5}, "revision": "2"}
     assert (
-        await door.send("updated", raised, **older("updatedEvent", "currentEntityAsJson", raised))
+        await door.send(
+            "updated", new_alerts, **older("updatedEvent", "currentEntityAsJson", new_alerts)
+        )
         == 200
     )
     body = {"review": STALE | {"id": "r2"}, "previousModerationStatus": "SUBMITTED"}
@@ -540,14 +542,14 @@ async def test_the_last_word_counts_whatever_comes_last(
 async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nobody(
     door: Door, config: Config, revisions: tuple[str | None, str | None]
 ) -> None:
-    created, raised, lowered = history(
+    created, new_alerts, lowered = history(
         door,
         ("created", STALE | {"revision": revisions[0]}),
         ("updated", STALE | {"content": {"rating": 5}, "revision": revisions[1]}),
         ("updated", STALE | {"revision": "3"}),
         at=door.clock.now().isoformat(),
     )
-    for token in (raised, created, raised):
+    for token in (new_alerts, created, new_alerts):
         assert await door.post(token) == 200
     page = [parse_review(STALE | {"revision": revisions[0]})]  # Wix's query lags behind
     await door.intake.take(config.sites[0], page)

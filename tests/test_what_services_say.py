@@ -10,7 +10,7 @@ from alerter.config import Config
 from alerter.demo.faults import NONSENSE, Fault
 from alerter.demo.mailbox import Mailbox, Reply
 from alerter.demo.slack import EmbeddedSlack
-from alerter.service.runtime import open_outlets, open_wix
+from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import blocks, troubles
 from alerter.web.health import Health
 from tests.conftest import CHANNEL, SECRETS, SetClock
@@ -104,8 +104,8 @@ async def test_terminal_escapes_in_names_on_slack_do_not_reach_a_check(
     slack.tokens[SECRETS["SLACK_BOT_TOKEN"]].team = evil
     for archived in (False, True):
         slack.channels[CHANNEL].archived = archived
-        async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
-            findings = await check.check_services(config, clock, wix, outlets)
+        async with open_wix(config, clock) as wix, open_destinations(config, clock) as destinations:
+            findings = await check.check_services(config, clock, wix, destinations)
         texts = [f"{finding.subject}: {finding.text}" for finding in findings]
         assert any("forged" in text for text in texts)
         assert all(text.isprintable() for text in texts)

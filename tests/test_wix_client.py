@@ -30,7 +30,7 @@ from alerter.errors import (
     WixUnavailable,
 )
 from alerter.models import Review
-from alerter.wix.client import Page, Span, WixClient
+from alerter.wix.client import Page, ReviewFilter, WixClient
 from alerter.wix.http import _TIMEOUT
 from tests.conftest import HANG, SECRETS, SITE, SetClock
 
@@ -42,7 +42,7 @@ OTHER_APP_SITE = "44444444-4444-4444-8444-444444444444"
 KEY = SECRETS["WIX_API_KEY"]
 APP_SECRET = "app-secret-40be"
 REQUEST_ID = "1763985600.5711-x"
-LOW = Span(2)
+LOW = ReviewFilter(2)
 
 
 def site_of(**fields: str) -> Site:
@@ -85,7 +85,7 @@ async def client(wix: EmbeddedWix, clock: SetClock) -> AsyncIterator[WixClient]:
 
 
 async def read(
-    client: WixClient, site: Site = BY_KEY, span: Span = LOW, *, private: bool = True
+    client: WixClient, site: Site = BY_KEY, span: ReviewFilter = LOW, *, private: bool = True
 ) -> list[Review]:
     return [
         review
@@ -412,13 +412,13 @@ async def test_a_key_that_no_header_takes_is_refused_and_not_told(
 @pytest.mark.parametrize(
     ("span", "asked"),
     [
-        (Span(2), {"content.rating": {"$lte": 2}}),
+        (ReviewFilter(2), {"content.rating": {"$lte": 2}}),
         (
-            Span(3, above=2),
+            ReviewFilter(3, above=2),
             {"$and": [{"content.rating": {"$gt": 2}}, {"content.rating": {"$lte": 3}}]},
         ),
         (
-            Span(1, since=datetime(2024, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)),
+            ReviewFilter(1, since=datetime(2024, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)),
             {
                 "$and": [
                     {"content.rating": {"$lte": 1}},
@@ -427,7 +427,7 @@ async def test_a_key_that_no_header_takes_is_refused_and_not_told(
             },
         ),
         (
-            Span(5, until=datetime(2024, 7, 1, tzinfo=UTC)),
+            ReviewFilter(5, until=datetime(2024, 7, 1, tzinfo=UTC)),
             {
                 "$and": [
                     {"content.rating": {"$lte": 5}},
@@ -436,7 +436,7 @@ async def test_a_key_that_no_header_takes_is_refused_and_not_told(
             },
         ),
         (
-            Span(
+            ReviewFilter(
                 4,
                 above=1,
                 since=datetime(2024, 1, 1, tzinfo=UTC),
@@ -455,7 +455,7 @@ async def test_a_key_that_no_header_takes_is_refused_and_not_told(
     ids=["all", "between ratings", "since", "until", "everything at once"],
 )
 async def test_a_span_is_asked_for_in_the_words_of_wix(
-    client: WixClient, wix: EmbeddedWix, span: Span, asked: Mapping[str, Any]
+    client: WixClient, wix: EmbeddedWix, span: ReviewFilter, asked: Mapping[str, Any]
 ) -> None:
     await read(client, span=span)
     [request] = wix.requests
@@ -481,7 +481,7 @@ async def test_a_span_holds_its_first_moment_and_not_its_last(
         wix.add(
             SITE, {"id": name, "createdDate": f"2024-07-01T{created}Z", "content": {"rating": 1}}
         )
-    span = Span(
+    span = ReviewFilter(
         2, since=datetime(2024, 7, 1, 12, tzinfo=UTC), until=datetime(2024, 7, 1, 13, tzinfo=UTC)
     )
     assert [review.id for review in await read(client, span=span)] == ["first"]

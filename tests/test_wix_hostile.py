@@ -17,7 +17,7 @@ from alerter.demo.faults import NONSENSE, Fault, Loopback, bomb, drip, endless, 
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Review
-from alerter.wix.client import Span, WixClient
+from alerter.wix.client import ReviewFilter, WixClient
 from alerter.wix.http import LARGEST
 from tests.conftest import SECRETS, SITE, SetClock, until
 
@@ -91,7 +91,7 @@ async def stranger() -> AsyncIterator[Stranger]:
 async def read(client: WixClient, site: Site = BY_KEY) -> list[Review]:
     return [
         review
-        async for page in client.pages(site, Span(2), private=True)
+        async for page in client.pages(site, ReviewFilter(2), private=True)
         for review in page.reviews
     ]
 

@@ -13,9 +13,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import WixAuthError, WixUnavailable
-from alerter.service.runtime import open_house
+from alerter.service.runtime import open_runtime
 from alerter.store import State, troubles
-from alerter.wix.client import Span, WixClient
+from alerter.wix.client import ReviewFilter, WixClient
 from tests.conftest import SECRETS, SITE
 
 BY_APP = "33333333-3333-4333-8333-333333333333"
@@ -66,9 +66,9 @@ async def test_a_site_of_another_is_trouble_and_the_others_are_read(
     wix: EmbeddedWix, config: Config, state: State
 ) -> None:
     site = wix.add_site(OTHER, app=APP)
-    async with open_house(config, state, Clock()) as house:
+    async with open_runtime(config, state, Clock()) as runtime:
         for _ in range(2):
-            assert [await house.poller.round(each) for each in config.sites] == [True, False]
+            assert [await runtime.poller.round(each) for each in config.sites] == [True, False]
         assert not wix.queries(OTHER)
         [trouble] = troubles.current(state)
         assert (trouble.scope, OTHER in trouble.reason) == (f"site:{BY_APP}", True)
@@ -76,7 +76,7 @@ async def test_a_site_of_another_is_trouble_and_the_others_are_read(
         # mended: the instance is that of the site
         del wix.sites[OTHER]
         wix.add_site(BY_APP, app=site.app)
-        assert await house.poller.round(config.sites[1])
+        assert await runtime.poller.round(config.sites[1])
 
 
 async def test_the_right_site_is_asked_for_once_for_each_token(
@@ -135,5 +135,5 @@ async def test_while_wix_cannot_say_whose_a_token_is_the_site_waits(
     wix.add_site(BY_APP, app=APP)
     wix.faults.add("/oauth2/token-info", Fault(status=503))
     with pytest.raises(WixUnavailable):
-        [page async for page in client.pages(config.sites[1], Span(2), private=False)]
-    assert [page async for page in client.pages(config.sites[1], Span(2), private=False)]
+        [page async for page in client.pages(config.sites[1], ReviewFilter(2), private=False)]
+    assert [page async for page in client.pages(config.sites[1], ReviewFilter(2), private=False)]

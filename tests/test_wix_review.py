@@ -10,7 +10,7 @@ import pytest
 
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from alerter.links import foreign_host
-from alerter.models import Known, Media, Reply, Review, Status
+from alerter.models import Media, Reply, Review, Status, StoredReview
 from alerter.store import State, reviews
 from alerter.wix.review import UnreadableReview, parse_review
 from tests.conftest import SITE
@@ -62,9 +62,9 @@ def assert_storable(review: Review, state: State) -> None:
     sent = json.dumps(asdict(review), ensure_ascii=False, default=str).encode("utf-8")
     assert b"\\u0000" not in sent
     with state.transaction():
-        reviews.put_reviews(state, SITE, [Known(review, Status.OPEN, CREATED)], CREATED)
+        reviews.put_reviews(state, SITE, [StoredReview(review, Status.OPEN, CREATED)], CREATED)
     assert reviews.known_reviews(state, SITE, [review.id]) == {
-        review.id: Known(review, Status.OPEN, CREATED)
+        review.id: StoredReview(review, Status.OPEN, CREATED)
     }
 
 

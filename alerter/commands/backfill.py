@@ -18,39 +18,39 @@ from alerter.commands.options import config_option, find_site, load, parse_day
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
 from alerter.models import Grouping
-from alerter.notify.dispatch import Why
-from alerter.service.daemon import take_over
-from alerter.service.runtime import House, open_house, open_wix, page_wait
+from alerter.notify.idle import IdleReason
+from alerter.service.daemon import reconcile
+from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
 from alerter.store import Holder, Lock, State, blocks, outbox, reviews
-from alerter.watch.backfill import patient_pages, worth_telling
+from alerter.watch.backfill import alertable_ids, pages_with_retries
 from alerter.watch.reader import Reader
-from alerter.wix.client import Span
+from alerter.wix.client import ReviewFilter
 
 _LOOK_EVERY = 0.5
 # The process that asked for the lock looks for it every second.
 _HANDED_OVER = 3.0
 # A person waits, so what fails is tried again until it has gone or waits for a person.
-_PATIENT = (Why.NOTHING_DUE, Why.PARKED)
+_PATIENT = (IdleReason.NOTHING_DUE, IdleReason.PARKED)
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class BackfillRequest:
     """What a backfill was asked to read: these sites, from one moment on until before another."""
 
     sites: Sequence[Site]
     since: datetime
     until: datetime | None
 
-    def span(self, threshold: int) -> Span:
+    def span(self, threshold: int) -> ReviewFilter:
         """The same as a query of low-rated reviews."""
-        return Span(threshold, since=self.since, until=self.until)
+        return ReviewFilter(threshold, since=self.since, until=self.until)
 
 
-async def dry_run(config: Config, clock: Clock, past: Past) -> dict[str, list[str]]:
+async def dry_run(config: Config, clock: Clock, past: BackfillRequest) -> dict[str, list[str]]:
     """The ids that a backfill would tell of, by site name; reads, and sends and stores nothing."""
     found: dict[str, list[str]] = {}
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     try:
         async with open_wix(config, clock) as wix:
             reader = Reader(wix, clock)
@@ -63,34 +63,41 @@ async def dry_run(config: Config, clock: Clock, past: Past) -> dict[str, list[st
 
 
 async def _would_tell(
-    config: Config, clock: Clock, past: Past, reader: Reader, state: State | None, site: Site
+    config: Config,
+    clock: Clock,
+    past: BackfillRequest,
+    reader: Reader,
+    state: State | None,
+    site: Site,
 ) -> list[str]:
     threshold = config.threshold(site)
     ids: dict[str, None] = {}
     with _reading(site, past, clock) as reached:
-        async for page in patient_pages(reader, clock, site, past.span(threshold), page_wait):
+        async for page in pages_with_retries(reader, clock, site, past.span(threshold), page_wait):
             names = [review.id for review in page.reviews]
             known = reviews.known_reviews(state, site.site_id, names) if state else {}
-            ids |= dict.fromkeys(worth_telling(page, known, threshold))
+            ids |= dict.fromkeys(alertable_ids(page, known, threshold))
             reached(page.newest)
     return list(ids)
 
 
-async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | None) -> bool:
+async def run(
+    config: Config, clock: Clock, past: BackfillRequest, grouping: Grouping | None
+) -> bool:
     """Read and record, decide, and deliver (`grouping` None: record only); True where nothing was left undone."""
-    with Lock(config.state) as lock:
+    with Lock(config.state_path) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
-        with State.open(config.state, migrate=alone) as state:
+        with State.open(config.state_path, migrate=alone) as state:
             lock.release()  # reading needs no lock: a daemon may begin meanwhile
-            async with open_house(config, state, clock) as house:
+            async with open_runtime(config, state, clock) as runtime:
                 for site in past.sites:
                     if reviews.site_state(state, site.site_id).unverified:
-                        await house.poller.verify(site)
-                read = [await _record(config, clock, past, house, site) for site in past.sites]
+                        await runtime.poller.verify(site)
+                read = [await _record(config, clock, past, runtime, site) for site in past.sites]
                 if grouping is None:
                     return True
                 told = [
-                    await house.intake.tell_of_past(site, ids, grouping)
+                    await runtime.intake.alert_past(site, ids, grouping)
                     for site, ids in zip(past.sites, read, strict=True)
                 ]
             click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
@@ -98,14 +105,16 @@ async def run(config: Config, clock: Clock, past: Past, grouping: Grouping | Non
             return in_place and _nothing_left(config, state, clock)
 
 
-async def _record(config: Config, clock: Clock, past: Past, house: House, site: Site) -> list[str]:
+async def _record(
+    config: Config, clock: Clock, past: BackfillRequest, runtime: Runtime, site: Site
+) -> list[str]:
     """Put what Wix has of a site's past on record; returns the ids, oldest first."""
     ids: dict[str, None] = {}
     with _reading(site, past, clock) as reached:
-        async for page in patient_pages(
-            house.reader, clock, site, past.span(config.threshold(site)), page_wait
+        async for page in pages_with_retries(
+            runtime.reader, clock, site, past.span(config.threshold(site)), page_wait
         ):
-            await house.intake.take(site, page.reviews, asked_at=page.asked_at)
+            await runtime.intake.take(site, page.reviews, asked_at=page.asked_at)
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
     click.echo(f"{site.name}: {len(ids)} low-rated reviews read")
@@ -123,7 +132,7 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
             alone = lock.acquire(Holder.BACKFILL) is None
             if not state.is_in_place():
                 click.echo(
-                    f"{config.state} was replaced meanwhile: run the backfill again, for nothing more is sent"
+                    f"{config.state_path} was replaced meanwhile: run the backfill again, for nothing more is sent"
                 )
                 return False
             if alone and await _send_until_asked(config, state, clock, lock):
@@ -137,16 +146,16 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
 
 async def _send_until_asked(config: Config, state: State, clock: Clock, lock: Lock) -> bool:
     """Send what is due; False where another process asked for the lock first, which then is free."""
-    take_over(state, config, clock)
-    async with open_house(config, state, clock) as house:
-        sending = asyncio.create_task(house.dispatcher.run(_PATIENT))
+    reconcile(state, config, clock)
+    async with open_runtime(config, state, clock) as runtime:
+        sending = asyncio.create_task(runtime.dispatcher.run(_PATIENT))
         asked = asyncio.create_task(_is_asked_for(lock))
         try:
             await asyncio.wait({sending, asked}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
                 return True
-            house.dispatcher.stop()
+            runtime.dispatcher.stop()
             await end_tasks({sending})
         finally:
             sending.cancel()
@@ -201,7 +210,9 @@ def _nothing_left(config: Config, state: State, clock: Clock) -> bool:
 
 
 @contextmanager
-def _reading(site: Site, past: Past, clock: Clock) -> Iterator[Callable[[datetime | None], None]]:
+def _reading(
+    site: Site, past: BackfillRequest, clock: Clock
+) -> Iterator[Callable[[datetime | None], None]]:
     """A progress bar over the days of a past; reviews come oldest first, so their dates say how far it is."""
     days = ((past.until or clock.now()) - past.since).days + 1
     with _bar(days, f"{site.name}: reading") as bar:
@@ -262,10 +273,10 @@ def command(
     sys.exit(0 if asyncio.run(run(config, Clock(), past, grouping)) else 1)
 
 
-def _past(config: Config, since: str, until: str | None, names: tuple[str, ...]) -> Past:
+def _past(config: Config, since: str, until: str | None, names: tuple[str, ...]) -> BackfillRequest:
     sites = [find_site(config, name) for name in dict.fromkeys(names)]
     begin = parse_day(config, since, "--since")
     end = parse_day(config, until, "--until") if until else None
     if end and end <= begin:
         raise click.BadParameter("must be a later day than --since", param_hint="--until")
-    return Past(sites or list(config.sites), begin, end)
+    return BackfillRequest(sites or list(config.sites), begin, end)

@@ -17,15 +17,15 @@ from alerter.config.fields import BEYOND_THIS_MACHINE, is_loopback
 from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
 from alerter.logs import log_to_stderr
 from alerter.models import Finding
-from alerter.notify.destination import Outlet
+from alerter.notify.destination import Destination
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import builtin_names
 from alerter.render.words import cut
-from alerter.service.runtime import open_outlets, open_wix
+from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import State, blocks
 from alerter.trouble.tracker import Troubles
-from alerter.watch.routing import unheard
+from alerter.watch.routing import uncovered_ratings
 from alerter.wix.client import WixClient
 
 _LONGEST = 300
@@ -39,12 +39,12 @@ def check_config(config: Config, clock: Clock) -> list[Finding]:
 def check_routing(config: Config) -> list[Finding]:
     """Warn of low-rated reviews that would be recorded, and told to nobody."""
     findings = []
-    hearing: defaultdict[str, list[Receiver]] = defaultdict(list)
+    covering: defaultdict[str, list[Receiver]] = defaultdict(list)
     for receiver in config.receivers:
         for name in config.sites_of(receiver):
-            hearing[name].append(receiver)
+            covering[name].append(receiver)
     for site in config.sites:
-        nobody, choosy = unheard(site.name, config.threshold(site), hearing[site.name])
+        nobody, choosy = uncovered_ratings(site.name, config.threshold(site), covering[site.name])
         for ratings, text in (
             (
                 nobody,
@@ -157,42 +157,48 @@ async def check_services(
     config: Config,
     clock: Clock,
     wix: WixClient,
-    outlets: Sequence[Outlet],
+    destinations: Sequence[Destination],
     mended: Sequence[str] = (),
 ) -> list[Finding]:
     """Ask every site and every receiver's service; `mended` are further scopes that have been seen to work."""
     sites = await asyncio.gather(*(check_site(wix, site) for site in config.sites))
-    receivers = await asyncio.gather(*(_check_outlet(outlet) for outlet in outlets))
-    for outlet in outlets:
-        await outlet.notifier.close()
+    receivers = await asyncio.gather(
+        *(_check_destination(destination) for destination in destinations)
+    )
+    for destination in destinations:
+        await destination.notifier.close()
     good = [
-        outlet
-        for outlet, found in zip(outlets, receivers, strict=True)
+        destination
+        for destination, found in zip(destinations, receivers, strict=True)
         if all(finding.ok for finding in found)
     ]
     back = _bring_back(config, clock, good, mended)
     return [*sites, *(finding for findings in receivers for finding in findings), *back]
 
 
-async def _check_outlet(outlet: Outlet) -> list[Finding]:
+async def _check_destination(destination: Destination) -> list[Finding]:
     try:
-        return await outlet.notifier.check()
+        return await destination.notifier.check()
     except Exception as error:  # noqa: BLE001 - as above
-        return [_unforeseen(f"receiver {outlet.receiver}", error)]
+        return [_unforeseen(f"receiver {destination.receiver}", error)]
 
 
 def _bring_back(
-    config: Config, clock: Clock, good: Sequence[Outlet], mended: Sequence[str] = ()
+    config: Config, clock: Clock, good: Sequence[Destination], mended: Sequence[str] = ()
 ) -> list[Finding]:
     """Unpark receivers that have just been seen to work; what was kept for them leaves with the next round."""
-    named = {scope for outlet in good for scope in (*outlet.scopes, f"addresses:{outlet.receiver}")}
+    named = {
+        scope
+        for destination in good
+        for scope in (*destination.scopes, f"addresses:{destination.receiver}")
+    }
     scopes = [*sorted(named), *mended]
     try:
-        state = State.read(config.state)
+        state = State.read(config.state_path)
         if state is None:
             return []
         state.close()
-        with State.open(config.state, migrate=False) as state, state.transaction():
+        with State.open(config.state_path, migrate=False) as state, state.transaction():
             lifted = blocks.lift(state, scopes)
             Troubles(state, config, clock, wake=lambda _: None).end(scopes)
     except StateError as error:
@@ -204,31 +210,33 @@ def _bring_back(
 
 async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:
     """Send a sample alert, marked as a test, to these receivers, and report what their services answered."""
-    async with open_outlets(config, clock) as outlets:
-        chosen = [outlet for outlet in outlets if outlet.receiver in receivers]
-        findings = await asyncio.gather(*(_send_sample(config, clock, outlet) for outlet in chosen))
-    good = [outlet for outlet, finding in zip(chosen, findings, strict=True) if finding.ok]
+    async with open_destinations(config, clock) as destinations:
+        chosen = [destination for destination in destinations if destination.receiver in receivers]
+        findings = await asyncio.gather(
+            *(_send_sample(config, clock, destination) for destination in chosen)
+        )
+    good = [
+        destination for destination, finding in zip(chosen, findings, strict=True) if finding.ok
+    ]
     return [*findings, *_bring_back(config, clock, good)]
 
 
-async def _send_sample(config: Config, clock: Clock, outlet: Outlet) -> Finding:
-    subject = f"receiver {outlet.receiver}"
-    site, domain = config.sites[0], outlet.notifier.domain
-    message = sample(
-        "new", site.site_id, clock.now(), destination=outlet.destination, domain=domain
-    )
+async def _send_sample(config: Config, clock: Clock, destination: Destination) -> Finding:
+    subject = f"receiver {destination.receiver}"
+    site, domain = config.sites[0], destination.notifier.domain
+    message = sample("new", site.site_id, clock.now(), destination=destination.name, domain=domain)
     try:
-        receipt = await outlet.notifier.send(message, outlet.render(message, test=True))
+        receipt = await destination.notifier.send(message, destination.render(message, test=True))
     except (DeliveryError, RenderError) as error:
-        return Finding(ok=False, subject=subject, text=f"{outlet.medium}: {error}")
+        return Finding(ok=False, subject=subject, text=f"{destination.medium}: {error}")
     finally:
-        await outlet.notifier.close()
+        await destination.notifier.close()
     if missed := receipt.refused + len(receipt.to_left):
         return Finding(
             ok=False, subject=subject, text=f"{missed} addresses refused it, the others have it"
         )
     return Finding(
-        ok=True, subject=subject, text=f"{outlet.medium}: sent; it answered {receipt.answer}"
+        ok=True, subject=subject, text=f"{destination.medium}: sent; it answered {receipt.answer}"
     )
 
 
@@ -248,8 +256,8 @@ def command(path: Path | None, *, offline: bool) -> None:
     mended = template_scopes() if all(finding.ok for finding in findings) else []
 
     async def ask() -> list[Finding]:
-        async with open_wix(config, clock) as wix, open_outlets(config, clock) as outlets:
-            return await check_services(config, clock, wix, outlets, mended)
+        async with open_wix(config, clock) as wix, open_destinations(config, clock) as destinations:
+            return await check_services(config, clock, wix, destinations, mended)
 
     if not offline:
         findings += asyncio.run(ask())

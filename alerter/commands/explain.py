@@ -12,21 +12,29 @@ from alerter.clock import Clock
 from alerter.commands.options import config_option, find_site, load
 from alerter.commands.terminal import plain, span, table, title
 from alerter.config import Config, Site
-from alerter.models import AlertKind, Closing, Known, Medium, Status, medium_of, phrase_destination
+from alerter.models import (
+    AlertKind,
+    CloseReason,
+    Medium,
+    Status,
+    StoredReview,
+    medium_of,
+    phrase_destination,
+)
 from alerter.render.views import REOPENED
 from alerter.render.words import stars
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
-from alerter.watch.routing import misfit
+from alerter.watch.routing import excluded_by
 from alerter.watch.triage import Reason, due_reminder, is_import
 
 _LONGEST = 100
 _HEAD = ["receiver", "status", "form", "attempts", "last attempt", "answer"]
 _CLOSED = {
-    Closing.ANSWERED: "it was answered",
-    Closing.RAISED: "its rating is no longer low",
-    Closing.REJECTED: "moderation rejected it",
-    Closing.GONE: "it is gone from Wix, and its text was erased here",
+    CloseReason.ANSWERED: "it was answered",
+    CloseReason.RAISED: "its rating is no longer low",
+    CloseReason.REJECTED: "moderation rejected it",
+    CloseReason.GONE: "it is gone from Wix, and its text was erased here",
 }
 
 
@@ -132,7 +140,7 @@ class _Story:
             else:
                 yield "  nobody was to hear of it: no receiver of the config took it"
         for receiver in self._config.receivers:
-            key = misfit(receiver, self._review, self._site.name)
+            key = excluded_by(receiver, self._review, self._site.name)
             if key and key != "sites":
                 yield f"as it is now, {receiver.name} is left out by its {key}"
 
@@ -206,7 +214,7 @@ class _Story:
         if trouble and trouble.over_at is None:
             yield f"the site cannot be read at present: {trouble.reason}"
         known = self._record.known
-        if known.closing is Closing.GONE:
+        if known.closing is CloseReason.GONE:
             yield "nothing more"
         elif known.status is Status.OPEN:
             yield from self._of_open(known)
@@ -215,7 +223,7 @@ class _Story:
         else:
             yield "nothing, unless its rating falls; `alerter backfill` tells of it if it is not answered"
 
-    def _of_open(self, known: Known) -> Iterator[str]:
+    def _of_open(self, known: StoredReview) -> Iterator[str]:
         yield from self._of_reminders()
         window = self._config.poll.rescan_window
         if known.alerted_at and known.alerted_at + window > self._now:
@@ -238,10 +246,10 @@ class _Story:
         return _time(self._config, moment)
 
 
-def _why(known: Known, *, told: bool) -> str:
+def _why(known: StoredReview, *, told: bool) -> str:
     """Why a review stands where it does."""
-    if known.closing is Closing.GONE:
-        return _CLOSED[Closing.GONE]
+    if known.closing is CloseReason.GONE:
+        return _CLOSED[CloseReason.GONE]
     if known.status is Status.OPEN:
         return "low-rated, and not answered"
     if known.status is Status.CLOSED:
@@ -256,11 +264,11 @@ def _reason(alert: AlertReport) -> str:
     """Why an alert was raised."""
     if alert.kind is AlertKind.REMINDER:
         if "reopened" in alert.detail:
-            return f"it is open again: {REOPENED[Closing(alert.detail['reopened'])]}"
+            return f"it is open again: {REOPENED[CloseReason(alert.detail['reopened'])]}"
         after = alert.detail.get("after")  # an old one does not say
         return f"reminder{f' after {span(timedelta(seconds=after))}' if after else ''}: it was still not answered"
     if alert.kind is AlertKind.CLOSED:
-        return _CLOSED[Closing(alert.detail["reason"])]
+        return _CLOSED[CloseReason(alert.detail["reason"])]
     if "before" in alert.detail:
         return f"{Reason.LOWERED}, from {alert.detail['before']['rating']} to {alert.detail.get('after', 'fewer')}"
     if "backfill" in alert.detail:
@@ -292,7 +300,7 @@ def command(path: Path | None, review_id: str, name: str | None) -> None:
     """
     config = load(path, secrets=False)
     sites = [find_site(config, name)] if name else config.sites
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     try:
         found = explain(config, state, sites, review_id, Clock().now())
         lines = found or not_on_record(config, state, sites, review_id)

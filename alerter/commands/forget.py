@@ -9,9 +9,9 @@ from alerter.clock import Clock
 from alerter.commands.options import config_option, load
 from alerter.config import Config
 from alerter.errors import AlerterError
-from alerter.store import Holder, Lock, State, erasure, roster
+from alerter.store import Holder, Lock, State, erasure, known_sites
+from alerter.store.known_sites import KnownSite
 from alerter.store.lock import real
-from alerter.store.roster import KnownSite
 
 
 def run(config: Config, clock: Clock, name: str) -> list[str]:
@@ -23,9 +23,9 @@ def run(config: Config, clock: Clock, name: str) -> list[str]:
         raise _fault(
             f'the config still has the site "{name}": take it out first, and reload the service'
         )
-    with Lock(config.state) as lock:
+    with Lock(config.state_path) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
-        with State.open(config.state, migrate=alone and config.state.exists()) as state:
+        with State.open(config.state_path, migrate=alone and config.state_path.exists()) as state:
             site = _find(config, state, name)
             if not alone and site.left_at is None:
                 raise AlerterError(f"the running alerter still watches {name}: reload it first")
@@ -44,7 +44,7 @@ def run(config: Config, clock: Clock, name: str) -> list[str]:
 
 def _find(config: Config, state: State, name: str) -> KnownSite:
     watched = {site.site_id for site in config.sites}
-    known = [site for site in roster.sites(state) if site.site_id not in watched]
+    known = [site for site in known_sites.sites(state) if site.site_id not in watched]
     found = [site for site in known if name in (site.site_id, site.name)]
     if len(found) > 1:
         raise _fault(
@@ -64,7 +64,7 @@ def _ids(sites: list[KnownSite]) -> str:
 
 def _replaced(config: Config) -> list[str]:
     """What a restore has moved aside."""
-    state = real(config.state)
+    state = real(config.state_path)
     return [
         str(path)
         for path in state.parent.glob(f"{state.name}.replaced-*")

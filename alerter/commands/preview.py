@@ -14,7 +14,7 @@ from alerter.clock import Clock
 from alerter.commands.options import config_option, load, unknown
 from alerter.config import Config, Receiver
 from alerter.errors import AlerterError, RenderError
-from alerter.models import Entry, Medium, Message, destination_of
+from alerter.models import Medium, Message, MessageItem, destination_of
 from alerter.render.page import render_blocks
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, sample
@@ -36,16 +36,16 @@ def kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
     raise click.BadParameter(f'there is no kind of message "{kind}"; {hint}')
 
 
-def find(config: Config, review_id: str) -> Entry:
+def find(config: Config, review_id: str) -> MessageItem:
     """A review on record. Raises AlerterError where there is none."""
-    state = State.read(config.state)
+    state = State.read(config.state_path)
     try:
         found = on_record.entry(state, review_id) if state else None
     finally:
         if state:
             state.close()
     if found is None:
-        raise AlerterError(f'there is no review "{review_id}" on record in {config.state}')
+        raise AlerterError(f'there is no review "{review_id}" on record in {config.state_path}')
     return found
 
 
@@ -54,7 +54,7 @@ def write(
     clock: Clock,
     kinds: Sequence[str],
     receiver: Receiver | None,
-    of: Entry | None,
+    of: MessageItem | None,
     folder: Path | None,
 ) -> Iterator[Path | RenderError]:
     """Write a message of each kind to files and yield their paths, or what breaks. Raises AlerterError."""

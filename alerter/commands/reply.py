@@ -54,7 +54,7 @@ def site_of(config: Config, review_id: str) -> Site:
     """The site that has a review on record, or the only one that there is. Raises click.UsageError."""
     if len(config.sites) == 1:
         return config.sites[0]
-    if state := State.read(config.state):
+    if state := State.read(config.state_path):
         with state:
             having = [
                 site for site in config.sites if report.record(state, site.site_id, review_id)
@@ -80,7 +80,9 @@ def run(
     yes: bool,
 ) -> None:
     """Read the review anew, show what will be sent, ask, send, and record the answer. Raises AlerterError."""
-    if state := State.read(config.state):  # one that cannot be used is told before anything is sent
+    if state := State.read(
+        config.state_path
+    ):  # one that cannot be used is told before anything is sent
         state.close()
     review = asyncio.run(_read(config, clock, site, review_id))
     _show(site, review, message)
@@ -157,11 +159,11 @@ def _quote(head: str, text: str) -> None:
 
 async def _record(config: Config, clock: Clock, site: Site, review: Review) -> None:
     """Take the answered review in; a running daemon tells of what follows with its next round."""
-    if not config.state.exists():
+    if not config.state_path.exists():
         return
     try:
         async with open_wix(config, clock) as wix:
-            with State.open(config.state, migrate=False) as state:
+            with State.open(config.state_path, migrate=False) as state:
                 intake = Intake(
                     state, config, clock, Catalog(state, clock, wix), wake=lambda _: None
                 )

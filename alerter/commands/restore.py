@@ -13,13 +13,15 @@ from alerter.store import Holder, Lock, backup
 
 def run(config: Config, clock: Clock, file: Path, *, move: bool) -> list[str]:
     """Restore a backup, and return what to say of it. Raises AlerterError."""
-    with Lock(config.state) as lock:
+    with Lock(config.state_path) as lock:
         if lock.acquire(Holder.RUN) is not None:
-            raise AlerterError(f"alerter is at work on {config.state}; stop it first")
-        restored = backup.restore(file, config.state, clock.now(), move=move)
+            raise AlerterError(f"alerter is at work on {config.state_path}; stop it first")
+        restored = backup.restore(file, config.state_path, clock.now(), move=move)
     since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
     lines = [f"what was there is now {restored.replaced}"] if restored.replaced else []
-    lines.append(f"{config.state} is restored from {file}, which had last read a site on {since}")
+    lines.append(
+        f"{config.state_path} is restored from {file}, which had last read a site on {since}"
+    )
     if move:
         return [
             *lines,

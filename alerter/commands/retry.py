@@ -13,7 +13,7 @@ from alerter.store import State, outbox
 def command(path: Path | None) -> None:
     """Unpark receivers and services, and queue failed deliveries again."""
     config = load(path, secrets=False)
-    with State.open(config.state, migrate=False) as state:
+    with State.open(config.state_path, migrate=False) as state:
         deliveries, parked = outbox.requeue(state)
     click.echo(
         f"{deliveries} failed deliveries are queued again,"

@@ -250,7 +250,7 @@ def _ago(moment: str | None, now: datetime) -> str:
 def command(path: Path | None, *, machine: bool) -> None:
     """Show how sites, open reviews and deliveries stand; exit 1 if that needs a person."""
     config = load(path, secrets=False)
-    now, state = Clock().now(), State.read(config.state)
+    now, state = Clock().now(), State.read(config.state_path)
     try:
         found = standing(config, state, now)
     finally:

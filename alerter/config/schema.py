@@ -201,7 +201,7 @@ class Config(_Table):
     summaries: Annotated[tuple[Summary, ...], Field(default=(), strict=False)]
 
     @property
-    def state(self) -> Path:
+    def state_path(self) -> Path:
         """The path of the state file."""
         return self.state_file.file
 

@@ -45,7 +45,7 @@ class Notifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class Destination:
     """A destination as the dispatcher sees it.
 
     `service` names what it shares with others that are reached the same way; `lane` is what gets at
@@ -55,12 +55,12 @@ class Outlet:
     `held_until` says when the quiet hours end that a moment lies in (None: there are none).
     """
 
-    destination: str
+    name: str
     service: str
     notifier: Notifier
     render: Render
     digest: int
-    lane: str | None = None
+    rate_key: str | None = None
     budget: int | None = None
     refuse: Callable[[Message, str], bool] = lambda _message, _reason: False
     faults: Callable[[], Mapping[str, str | None]] = dict
@@ -69,14 +69,14 @@ class Outlet:
     @property
     def receiver(self) -> str:
         """The name of the receiver that it belongs to."""
-        return receiver_of(self.destination)
+        return receiver_of(self.name)
 
     @property
     def medium(self) -> str:
         """By what it is reached: `email` or `slack`."""
-        return medium_of(self.destination)
+        return medium_of(self.name)
 
     @property
     def scopes(self) -> list[str]:
         """What can hold it back: its own scope and that of its service."""
-        return [f"destination:{self.destination}", f"service:{self.service}"]
+        return [f"destination:{self.name}", f"service:{self.service}"]

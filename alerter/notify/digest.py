@@ -5,12 +5,12 @@ from datetime import datetime
 
 from alerter.errors import RenderError
 from alerter.models import Content, Form, Grouping
-from alerter.notify.destination import Outlet
+from alerter.notify.destination import Destination
 from alerter.store import State, outbox
-from alerter.store.outbox import Due
+from alerter.store.outbox import DueDelivery
 
 
-def group(members: Sequence[Due], burst: int, digest: int) -> tuple[Form, list[int]]:
+def group(members: Sequence[DueDelivery], burst: int, digest: int) -> tuple[Form, list[int]]:
     """Decide which of the due deliveries (oldest first) leave together, and in what form. Pure."""
     first = members[0]
     # What Slack shows in a thread stays with what belongs to that thread.
@@ -24,22 +24,22 @@ def group(members: Sequence[Due], burst: int, digest: int) -> tuple[Form, list[i
 
 
 def largest_that_fits(
-    state: State, outlet: Outlet, alerts: Sequence[int], now: datetime
+    state: State, destination: Destination, alerts: Sequence[int], now: datetime
 ) -> list[int]:
     """Return as many of the alerts of a digest as fit into one message of the destination.
 
     Slack refuses a message whose blocks hold too much text, so the digest is rendered first.
     """
     fitting = list(alerts)
-    while outlet.budget and len(fitting) > 1:
-        draft = outbox.draft(state, outlet.destination, Form.DIGEST, fitting, now)
+    while destination.budget and len(fitting) > 1:
+        draft = outbox.draft(state, destination.name, Form.DIGEST, fitting, now)
         try:
-            length = length_of(outlet.render(draft))
+            length = length_of(destination.render(draft))
         except RenderError:
             break  # what is wrong shows when it is sent
-        if length <= outlet.budget:
+        if length <= destination.budget:
             break
-        share = outlet.budget / length
+        share = destination.budget / length
         fitting = fitting[: min(max(int(len(fitting) * share), 1), len(fitting) - 1)]
     return fitting
 

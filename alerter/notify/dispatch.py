@@ -6,15 +6,12 @@ from collections.abc import Iterable, Sequence
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
-from alerter.notify.destination import Outlet
-from alerter.notify.digest import group
-from alerter.notify.pause import Pause, Why
-from alerter.notify.state_failure import AlarmRecord, StateAlarm
+from alerter.notify.destination import Destination
+from alerter.notify.idle import IdleReason
+from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.notify.worker import Worker
 from alerter.store import State
 from alerter.trouble.tracker import Troubles
-
-__all__ = ["Dispatcher", "Pause", "Why", "group"]
 
 
 class Dispatcher:
@@ -25,27 +22,27 @@ class Dispatcher:
         state: State,
         config: Config,
         clock: Clock,
-        outlets: Sequence[Outlet],
+        destinations: Sequence[Destination],
         *,
         pace: float = 1.0,
-        alarms: AlarmRecord | None = None,
+        failures: FailureRecord | None = None,
     ) -> None:
         turns: dict[str, float] = {}
         self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
-        self.alarm = StateAlarm(config, clock, outlets, state, alarms)
+        self.alarm = StateFailure(config, clock, destinations, state, failures)
         self._workers = {
-            outlet.destination: Worker(
+            destination.name: Worker(
                 state,
                 clock,
-                outlet,
+                destination,
                 self.troubles,
                 self.alarm,
                 burst=config.alerts.burst,
                 pace=pace,
                 turns=turns,
             )
-            for outlet in outlets
+            for destination in destinations
         }
 
     def wake(self, destinations: Iterable[str]) -> None:
@@ -63,7 +60,7 @@ class Dispatcher:
         if changed:
             self.wake(self._workers)
 
-    async def run(self, ends_at: Sequence[Why] = ()) -> bool:
+    async def run(self, ends_at: Sequence[IdleReason] = ()) -> bool:
         """Send until every worker has a pause for one of these reasons; for ever where there is none.
 
         Returns whether nothing that was due is left.
@@ -75,7 +72,7 @@ class Dispatcher:
             if not any(
                 each.awake.is_set() and not each.stopping for each in self._workers.values()
             ):
-                return all(rest.result() is Why.NOTHING_DUE for rest in rests)
+                return all(rest.result() is IdleReason.NOTHING_DUE for rest in rests)
 
     def stop(self) -> None:
         """Let each worker end the message in hand, and no other."""

@@ -18,7 +18,7 @@ import aiosmtplib
 from aiosmtplib import SMTPRecipientRefused
 
 from alerter.config import Smtp
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.text import clean_reply
 
@@ -51,7 +51,7 @@ class EmailNotifier:
         try:
             mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes()
         except ValueError as error:
-            raise DeliveryError(f"the mail cannot be built: {error}", Kind.MESSAGE) from error
+            raise DeliveryError(f"the mail cannot be built: {error}", ErrorKind.MESSAGE) from error
         left = [address for address in message.to_left if address in self._addresses]
         if message.to_left and not left:
             return Receipt("the config does not name any more who had not taken it")
@@ -67,11 +67,11 @@ class EmailNotifier:
 
     async def update(self, message: Message, content: Content) -> None:  # noqa: ARG002 - the other notifier can
         """Nobody can change a mail that was sent."""
-        raise DeliveryError("a mail that was sent cannot be changed", Kind.MESSAGE)
+        raise DeliveryError("a mail that was sent cannot be changed", ErrorKind.MESSAGE)
 
     async def delete(self, message: Message) -> None:  # noqa: ARG002 - the other notifier can
         """Nobody can delete a mail that was sent."""
-        raise DeliveryError("a mail that was sent cannot be deleted", Kind.MESSAGE)
+        raise DeliveryError("a mail that was sent cannot be deleted", ErrorKind.MESSAGE)
 
     async def look(self, message: Message) -> Look:  # noqa: ARG002 - the other notifier can look
         """Nobody can look into a mailbox."""
@@ -131,7 +131,7 @@ class EmailNotifier:
             raise
         except (aiosmtplib.SMTPException, OSError) as error:
             text = "the connection was lost before the server said whether it has the mail"
-            raise DeliveryError(text, Kind.TRANSIENT, in_doubt=True) from error
+            raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from error
         return Receipt(
             _said(response.code, response.message), to_left=later, refused=len(refused) - len(later)
         )
@@ -145,11 +145,11 @@ class EmailNotifier:
     ) -> Receipt:
         said = _said(refused[0].code, refused[0].message)
         if later:
-            raise DeliveryError(f"no address is accepted for now: {said}", Kind.TRANSIENT)
+            raise DeliveryError(f"no address is accepted for now: {said}", ErrorKind.TRANSIENT)
         if message.to_left:
             await client.rset()
             return Receipt(said, refused=len(refused))
-        raise DeliveryError(f"every address is refused: {said}", Kind.RECEIVER)
+        raise DeliveryError(f"every address is refused: {said}", ErrorKind.RECEIVER)
 
     async def _connected(self) -> aiosmtplib.SMTP:
         if self._client is None or not self._client.is_connected:
@@ -282,7 +282,7 @@ def _tls_context() -> ssl.SSLContext:
 def _delivery_error(error: Exception) -> DeliveryError:
     """What a failure before the end of DATA means: the mail has certainly not been taken."""
     if (problem := _tls_problem(error)) is not None:
-        return DeliveryError(f"the mail server cannot be trusted: {problem}", Kind.SERVICE)
+        return DeliveryError(f"the mail server cannot be trusted: {problem}", ErrorKind.SERVICE)
     if type(error) in (
         aiosmtplib.SMTPNotSupported,
         aiosmtplib.SMTPException,
@@ -290,20 +290,22 @@ def _delivery_error(error: Exception) -> DeliveryError:
         return DeliveryError(
             "the mail server does not offer what `security` or the login needs: "
             + clean_reply(error),
-            Kind.SERVICE,
+            ErrorKind.SERVICE,
         )
     if not isinstance(error, aiosmtplib.SMTPResponseException):
-        return DeliveryError(f"the mail server cannot be reached ({_name(error)})", Kind.TRANSIENT)
+        return DeliveryError(
+            f"the mail server cannot be reached ({_name(error)})", ErrorKind.TRANSIENT
+        )
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
         # A server may repeat what it was sent, so nothing of its words is kept.
         said = f"{error.code} to the login"
     else:
         said = _said(error.code, error.message)
     if error.code < 500:
-        return DeliveryError(f"the mail server says: not now: {said}", Kind.TRANSIENT)
+        return DeliveryError(f"the mail server says: not now: {said}", ErrorKind.TRANSIENT)
     if isinstance(error, aiosmtplib.SMTPDataError) or error.code == 552:
-        return DeliveryError(f"the mail server refuses this mail: {said}", Kind.MESSAGE)
-    return DeliveryError(f"the mail server refuses us: {said}", Kind.SERVICE)
+        return DeliveryError(f"the mail server refuses this mail: {said}", ErrorKind.MESSAGE)
+    return DeliveryError(f"the mail server refuses us: {said}", ErrorKind.SERVICE)
 
 
 def _tls_problem(error: BaseException | None) -> str | None:
@@ -327,6 +329,6 @@ def _said(code: int, text: str) -> str:
 
 def _remedy(error: DeliveryError) -> str:
     return {
-        Kind.SERVICE: "look at [smtp] in the config",
-        Kind.RECEIVER: "correct its addresses in the config",
+        ErrorKind.SERVICE: "look at [smtp] in the config",
+        ErrorKind.RECEIVER: "correct its addresses in the config",
     }.get(error.kind, "try again later")

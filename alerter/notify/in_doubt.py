@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Message, Receipt
 from alerter.notify.destination import Notifier
 from alerter.notify.reach import Reach
@@ -76,12 +76,14 @@ class Looks:
         try:
             look = await self._notifier.look(message)
         except DeliveryError as error:
-            if error.kind is Kind.THROTTLED:  # each method has a limit of its own: posting goes on
+            if (
+                error.kind is ErrorKind.THROTTLED
+            ):  # each method has a limit of its own: posting goes on
                 self._reach.note_there(now)
                 self._postpone(message, now, self._reach.hold_method("look", error, now))
                 return None
             # Nothing was sent, so the message itself cannot be at fault.
-            kind = Kind.TRANSIENT if error.kind is Kind.MESSAGE else error.kind
+            kind = ErrorKind.TRANSIENT if error.kind is ErrorKind.MESSAGE else error.kind
             raise DeliveryError(str(error), kind, retry_after=error.retry_after) from error
         self._reach.note_answered("look", now)
         searched = replace(message, looked_since=message.looked_since or now, look=look.position)

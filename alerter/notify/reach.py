@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from random import Random
 
 from alerter.clock import Clock
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Medium, Receipt
 from alerter.notify import backoff
-from alerter.notify.destination import Outlet
+from alerter.notify.destination import Destination
 from alerter.store import State, blocks
 from alerter.store.blocks import Block
 from alerter.trouble.tracker import Troubles
@@ -19,11 +19,16 @@ _LOOK_EVERY = timedelta(minutes=5)
 class Reach:
     """The blocks of one destination, its service and its addresses."""
 
-    def __init__(self, state: State, clock: Clock, troubles: Troubles, outlet: Outlet) -> None:
-        self._scopes = outlet.scopes
-        self._service = outlet.service
-        self._addresses = f"addresses:{outlet.receiver}"
-        self._all = [*self._scopes, *([self._addresses] if outlet.medium == Medium.EMAIL else [])]
+    def __init__(
+        self, state: State, clock: Clock, troubles: Troubles, destination: Destination
+    ) -> None:
+        self._scopes = destination.scopes
+        self._service = destination.service
+        self._addresses = f"addresses:{destination.receiver}"
+        self._all = [
+            *self._scopes,
+            *([self._addresses] if destination.medium == Medium.EMAIL else []),
+        ]
         self._state = state
         self._clock = clock
         self._troubles = troubles
@@ -111,7 +116,7 @@ class Reach:
 
     def hold_method(self, method: str, error: DeliveryError, now: datetime) -> datetime:
         """Leave one method of the service alone, as it asked; returns until when."""
-        wait = backoff.wait(Kind.THROTTLED, timedelta(), error.retry_after, self._random)
+        wait = backoff.wait(ErrorKind.THROTTLED, timedelta(), error.retry_after, self._random)
         until = now + (wait or timedelta())
         blocks.hold_back(self._state, self._method_scope(method), now, until, str(error))
         return until
@@ -127,10 +132,10 @@ class Reach:
     def wait_for_addresses(self, attempts: int) -> timedelta:
         """Return how long to wait before a mail goes to the addresses again that did not take it."""
         tried_for = timedelta(seconds=2 ** min(attempts, 6))
-        return backoff.wait(Kind.TRANSIENT, tried_for, None, self._random) or timedelta()
+        return backoff.wait(ErrorKind.TRANSIENT, tried_for, None, self._random) or timedelta()
 
     def _method_scope(self, method: str) -> str:
         return f"method:{self._service}:{method}"
 
     def _scope_of(self, error: DeliveryError) -> str:
-        return self._scopes[1 if error.kind in (Kind.THROTTLED, Kind.SERVICE) else 0]
+        return self._scopes[1 if error.kind in (ErrorKind.THROTTLED, ErrorKind.SERVICE) else 0]

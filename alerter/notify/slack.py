@@ -11,7 +11,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from alerter.clock import Clock
 from alerter.config import Slack
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.slack import check as slack_check
 from alerter.slack import look as slack_look
@@ -113,7 +113,7 @@ class SlackNotifier:
             if error.code in _IS_DELETED and message.erase:
                 return  # no words are left there
             if error.code in _NO_UPDATE:
-                raise DeliveryError(str(error), Kind.MESSAGE) from error
+                raise DeliveryError(str(error), ErrorKind.MESSAGE) from error
             raise
 
     async def delete(self, message: Message) -> None:

@@ -11,8 +11,8 @@ from uuid import uuid4
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import DeliveryError, RenderError, StateBusy, StateError
-from alerter.models import Alert, AlertKind, Entry, Form, Message
-from alerter.notify.destination import Outlet
+from alerter.models import Alert, AlertKind, Form, Message, MessageItem
+from alerter.notify.destination import Destination
 from alerter.store import State
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _START_AGAIN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Notified:
     """What people were notified of directly: since when it was so, why, and which destinations got it."""
 
     since: datetime
@@ -42,40 +42,40 @@ class Rung:
 
 
 @dataclass(slots=True)
-class AlarmRecord:
+class FailureRecord:
     """What people were notified of, and when they may be again: outlives a reload, as no file can hold it."""
 
-    rung: Rung | None = None
+    notified: Notified | None = None
     next_at: float = -inf
 
 
-class StateAlarm:
+class StateFailure:
     """Notifies people once of a state file that cannot be written, and again if it was written meanwhile."""
 
     def __init__(
         self,
         config: Config,
         clock: Clock,
-        outlets: Sequence[Outlet],
+        destinations: Sequence[Destination],
         state: State | None = None,
-        record: AlarmRecord | None = None,
+        record: FailureRecord | None = None,
     ) -> None:
         self._clock = clock
         self._state = state
-        self._outlets = outlets
+        self._destinations = destinations
         self._marked = {receiver.name for receiver in config.receivers if receiver.trouble}
         # Who is kept from writing tries again within two rounds.
         self._apart = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
         self._busy_for = min(BUSY_FOR, config.poll.trouble_after).total_seconds()
         self._busy_since = self._busy_at = -inf
-        self._record = record or AlarmRecord()
+        self._record = record or FailureRecord()
 
-    async def ring(self, error: StateError) -> None:
+    async def notify(self, error: StateError) -> None:
         """Notify people, unless they know; at most once an hour, however often the file fails and works again."""
         now = self._clock.monotonic()
         if isinstance(error, StateBusy) and not self._busy_for_long(now):
             return
-        if now < self._record.next_at or self._record.rung:
+        if now < self._record.next_at or self._record.notified:
             return
         self._record.next_at = now + _APART
         since = self._clock.now()
@@ -85,26 +85,28 @@ class StateAlarm:
         )
         destinations = await self._notify_all("the state file cannot be written", error, _GOES_ON)
         if destinations:
-            self._record.rung = Rung(since, str(error), destinations, self._written())
+            self._record.notified = Notified(since, str(error), destinations, self._written())
         else:
             self._record.next_at = now + _AGAIN
 
-    def over(self) -> Rung | None:
+    def over(self) -> Notified | None:
         """What people were notified of, once the file has been written again; None after `clear`.
 
         Destinations that the config does not have any more are left out.
         """
-        rung = self._record.rung
-        if rung is None or rung.written == self._written():
+        notified = self._record.notified
+        if notified is None or notified.written == self._written():
             return None
-        present = {outlet.destination for outlet in self._outlets}
-        return replace(rung, destinations=[name for name in rung.destinations if name in present])
+        present = {destination.name for destination in self._destinations}
+        return replace(
+            notified, destinations=[name for name in notified.destinations if name in present]
+        )
 
     def clear(self) -> None:
         """Forget what people were notified of: the message that it is over is queued."""
-        self._record.rung = None
+        self._record.notified = None
 
-    async def ring_at_start(self, error: StateError) -> bool:
+    async def notify_at_start(self, error: StateError) -> bool:
         """Notify people that alerter does not start without its state file; False where nobody can be reached."""
         return bool(await self._notify_all("alerter does not start", error, _START_AGAIN))
 
@@ -119,14 +121,24 @@ class StateAlarm:
             "remedy": remedy,
             "since": self._clock.now().isoformat(),
         }
-        marked = [outlet for outlet in self._outlets if outlet.receiver in self._marked]
-        others = [outlet for outlet in self._outlets if outlet.receiver not in self._marked]
-        for outlets in (marked, others):
-            answers = await asyncio.gather(*(self._notify(outlet, detail) for outlet in outlets))
+        marked = [
+            destination
+            for destination in self._destinations
+            if destination.receiver in self._marked
+        ]
+        others = [
+            destination
+            for destination in self._destinations
+            if destination.receiver not in self._marked
+        ]
+        for destinations in (marked, others):
+            answers = await asyncio.gather(
+                *(self._notify(destination, detail) for destination in destinations)
+            )
             if any(answers):
                 return [
-                    outlet.destination
-                    for outlet, good in zip(outlets, answers, strict=True)
+                    destination.name
+                    for destination, good in zip(destinations, answers, strict=True)
                     if good
                 ]
         return []
@@ -138,18 +150,18 @@ class StateAlarm:
         self._busy_at = now
         return now - self._busy_since >= self._busy_for
 
-    async def _notify(self, outlet: Outlet, detail: Mapping[str, str]) -> bool:
-        entry = Entry(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
-        uid = f"{uuid4().hex}@{outlet.notifier.domain}"
-        message = Message(0, uid, outlet.destination, Form.ALERT, (entry,), self._clock.now())
+    async def _notify(self, destination: Destination, detail: Mapping[str, str]) -> bool:
+        entry = MessageItem(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
+        uid = f"{uuid4().hex}@{destination.notifier.domain}"
+        message = Message(0, uid, destination.name, Form.ALERT, (entry,), self._clock.now())
         try:
             # Whoever rings has other work, and a mail server may take minutes.
             async with self._clock.timeout(_PATIENCE):
-                await outlet.notifier.send(message, outlet.render(message))
+                await destination.notifier.send(message, destination.render(message))
         except (DeliveryError, RenderError, TimeoutError) as error:
             log.error(  # noqa: TRY400
                 'receiver "%s": cannot be notified either: %s',
-                outlet.receiver,
+                destination.receiver,
                 str(error) or "no answer",
             )
             return False

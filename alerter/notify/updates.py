@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
-from alerter.errors import DeliveryError, Kind, RenderError
+from alerter.errors import DeliveryError, ErrorKind, RenderError
 from alerter.models import Message
-from alerter.notify.destination import Outlet
+from alerter.notify.destination import Destination
 from alerter.notify.reach import Reach
 from alerter.store import State, messages
 from alerter.trouble.tracker import Troubles
@@ -24,7 +24,7 @@ _PATIENCE = timedelta(days=1)
 _SOONEST = timedelta(seconds=2)
 _LATEST = timedelta(hours=1)
 _ERASE_EVERY = timedelta(days=1)
-_LATER = (Kind.TRANSIENT, Kind.THROTTLED, Kind.SERVICE)
+_LATER = (ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.SERVICE)
 
 Write = Callable[[Callable[[], None]], Awaitable[None]]
 
@@ -36,39 +36,39 @@ class Updates:
         self,
         state: State,
         clock: Clock,
-        outlet: Outlet,
+        destination: Destination,
         troubles: Troubles,
         reach: Reach,
         write: Write,
     ) -> None:
         self._state = state
         self._clock = clock
-        self._outlet = outlet
+        self._destination = destination
         self._troubles = troubles
         self._reach = reach
         self._write = write
-        self._scope = f"erasure:{outlet.destination}"
+        self._scope = f"erasure:{destination.name}"
 
     def due(self, now: datetime) -> tuple[Message, int] | None:
         """Return the next message to change, and how often it has changed."""
         if self._reach.method_held("update", now):
             return None
-        return messages.outdated(self._state, self._outlet.destination, now)
+        return messages.outdated(self._state, self._destination.name, now)
 
     def next_at(self, now: datetime) -> datetime | None:
         """Return when the next message may be changed."""
-        at = messages.changed_next(self._state, self._outlet.destination, now)
+        at = messages.changed_next(self._state, self._destination.name, now)
         held = self._reach.method_held("update", now)
         return max(at, held) if at and held else at
 
     async def change(self, message: Message, changes: int, began: datetime) -> None:
         """Have a message say what is so now; done twice, it does no harm."""
         try:
-            await self._outlet.notifier.update(message, self._outlet.render(message))
+            await self._destination.notifier.update(message, self._destination.render(message))
         except RenderError as error:
-            await self._refused(message, changes, DeliveryError(str(error), Kind.MESSAGE))
+            await self._refused(message, changes, DeliveryError(str(error), ErrorKind.MESSAGE))
         except DeliveryError as error:
-            if error.kind is Kind.MESSAGE and not message.plain:
+            if error.kind is ErrorKind.MESSAGE and not message.plain:
                 await self.change(replace(message, plain=True), changes, began)
             else:
                 await self._refused(message, changes, error)
@@ -83,12 +83,12 @@ class Updates:
             self._end_trouble()
 
     def _end_trouble(self) -> None:
-        if not messages.words_to_erase(self._state, self._outlet.destination):
+        if not messages.words_to_erase(self._state, self._destination.name):
             self._troubles.end([self._scope])
 
     async def _refused(self, message: Message, changes: int, error: DeliveryError) -> None:
         now = self._clock.now()
-        if error.kind is Kind.THROTTLED:
+        if error.kind is ErrorKind.THROTTLED:
             self._reach.hold_method("update", error, now)
             return
         if not error.in_doubt:
@@ -103,7 +103,9 @@ class Updates:
             await self._erase(failing, error, now)
         else:
             log.warning(
-                'receiver "%s": a message keeps its old words: %s', self._outlet.receiver, error
+                'receiver "%s": a message keeps its old words: %s',
+                self._destination.receiver,
+                error,
             )
             await self._write(lambda: messages.mark_updated(self._state, message, changes))
 
@@ -112,7 +114,7 @@ class Updates:
         failing_since = message.failing_since or now
         if abs(now - failing_since) >= _ERASE_EVERY:
             try:
-                await self._outlet.notifier.delete(message)
+                await self._destination.notifier.delete(message)
             except DeliveryError as refusal:
                 error = refusal
             else:

@@ -11,17 +11,17 @@ from uuid import uuid4
 
 from alerter.clock import Clock
 from alerter.counters import counts
-from alerter.errors import DeliveryError, Kind, RenderError, StateError
+from alerter.errors import DeliveryError, ErrorKind, RenderError, StateError
 from alerter.models import AlertKind, Form, Grouping, Message, Receipt
-from alerter.notify.destination import Outlet
+from alerter.notify.destination import Destination
 from alerter.notify.digest import group, largest_that_fits
+from alerter.notify.idle import Idle, IdleReason
 from alerter.notify.in_doubt import Looks, Step, next_step, wait_after_loss
-from alerter.notify.pause import Pause, Why
 from alerter.notify.reach import Reach
-from alerter.notify.state_failure import StateAlarm
+from alerter.notify.state_failure import StateFailure
 from alerter.notify.updates import Updates
 from alerter.store import State, messages, outbox
-from alerter.store.outbox import Due
+from alerter.store.outbox import DueDelivery
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ class Worker:
         self,
         state: State,
         clock: Clock,
-        outlet: Outlet,
+        destination: Destination,
         troubles: Troubles,
-        alarm: StateAlarm,
+        alarm: StateFailure,
         *,
         burst: int,
         pace: float,
@@ -57,22 +57,22 @@ class Worker:
         self.stopping = False
         self._state = state
         self._clock = clock
-        self._outlet = outlet
+        self._destination = destination
         self._troubles = troubles
         self._alarm = alarm
         self._burst = burst
         self._pace = pace
         self._turns = turns
-        self._digest = outlet.digest
-        self._reach = Reach(state, clock, troubles, outlet)
-        self._looks = Looks(state, outlet.notifier, self._reach)
-        self._updates = Updates(state, clock, outlet, troubles, self._reach, self._write)
+        self._digest = destination.digest
+        self._reach = Reach(state, clock, troubles, destination)
+        self._looks = Looks(state, destination.notifier, self._reach)
+        self._updates = Updates(state, clock, destination, troubles, self._reach, self._write)
         self._began = clock.now()
         # A message that the process before left in doubt may have gone out just now.
         self._attempted = clock.monotonic()
         self._logged: str | None = None
 
-    async def run(self, ends_at: Sequence[Why]) -> Why | None:
+    async def run(self, ends_at: Sequence[IdleReason]) -> IdleReason | None:
         """Work until stopped (None), or until there is a pause for one of these reasons."""
         try:
             while not self.stopping:
@@ -82,11 +82,11 @@ class Worker:
                     continue
                 if pause.why in ends_at:
                     return pause.why
-                if pause.why is Why.NOTHING_DUE:
-                    await self._outlet.notifier.close()
+                if pause.why is IdleReason.NOTHING_DUE:
+                    await self._destination.notifier.close()
                 await self._rest(pause.seconds)
         finally:
-            await self._outlet.notifier.close()
+            await self._destination.notifier.close()
         return None
 
     async def _rest(self, seconds: float | None) -> None:
@@ -95,37 +95,37 @@ class Worker:
             async with self._clock.timeout(limit):
                 await self.awake.wait()
 
-    async def _careful_step(self) -> Pause | None:
+    async def _careful_step(self) -> Idle | None:
         try:
             pause = await self.step()
             if pause:
                 self._state.flush()
         except StateError as error:
             self._log_once(f"waits: {error}")
-            await self._alarm.ring(error)
-            return Pause(Why.NO_STATE, _STATE_WAIT)
+            await self._alarm.notify(error)
+            return Idle(IdleReason.NO_STATE, _STATE_WAIT)
         except Exception:
             log.exception(
                 'receiver "%s": a fault of alerter itself; it goes on in a minute',
-                self._outlet.receiver,
+                self._destination.receiver,
             )
-            return Pause(Why.NO_STATE, _BUG_WAIT)
+            return Idle(IdleReason.NO_STATE, _BUG_WAIT)
         return pause
 
-    async def step(self) -> Pause | None:
+    async def step(self) -> Idle | None:
         """Send one message and return None, or say why there is none to send now."""
         now = self._began = self._clock.now()
         if block := self._reach.held(now):
             if block.parked:
-                return Pause(Why.PARKED)
-            return Pause(Why.HELD_BACK, (block.until - now).total_seconds())
+                return Idle(IdleReason.PARKED)
+            return Idle(IdleReason.BACKING_OFF, (block.until - now).total_seconds())
         work = self._choose(now)
         if work is None:
             pause = self._until_next(now)
-            looked = pause.why is Why.NOTHING_DUE and await self._looked(now)
+            looked = pause.why is IdleReason.NOTHING_DUE and await self._looked(now)
             return None if looked else pause
         if (wait := self._wait_for_turn()) > 0:
-            return Pause(Why.PACE, wait)
+            return Idle(IdleReason.PACE, wait)
         self._reach.claim_try(now)
         self._take_turn()
         await work()
@@ -133,7 +133,7 @@ class Worker:
 
     def _choose(self, now: datetime) -> Callable[[], Awaitable[None]] | None:
         """Choose what to do: settle what is in doubt, send what is due, or change what was sent."""
-        message = messages.unsettled(self._state, self._outlet.destination, now)
+        message = messages.unsettled(self._state, self._destination.name, now)
         if message and self._too_early() <= 0:
             return partial(self._settle, message, now)
         if members := self._due(now):
@@ -144,20 +144,20 @@ class Worker:
 
     def _too_early(self) -> float:
         """Return the seconds before a message can be looked for, by the clock that nobody sets."""
-        settle_after = self._outlet.notifier.settle_after.total_seconds()
+        settle_after = self._destination.notifier.settle_after.total_seconds()
         return settle_after - (self._clock.monotonic() - self._attempted)
 
-    def _due(self, now: datetime) -> list[Due]:
+    def _due(self, now: datetime) -> list[DueDelivery]:
         """Return what may leave now: what shows whether it is a digest, or what fits into one."""
-        destination = self._outlet.destination
+        destination = self._destination.name
         found = outbox.due(self._state, destination, now, self._burst + 1)
         if len(found) > self._burst and found[0].grouping is not Grouping.EACH:
             most = max(self._burst + 1, self._digest)
             found = outbox.due(self._state, destination, now, most)
         return found
 
-    def _until_next(self, now: datetime) -> Pause:
-        destination = self._outlet.destination
+    def _until_next(self, now: datetime) -> Idle:
+        destination = self._destination.name
         settled_at = messages.settled_next(self._state, destination, now)
         due_at = self._due_next(now)
         waits = [due_at, settled_at, self._updates.next_at(now)]
@@ -166,20 +166,20 @@ class Worker:
         )
         if settled_at and messages.is_in_doubt(self._state, destination):
             wait = max((settled_at - now).total_seconds(), self._too_early())
-            why = Why.SETTLING if wait <= _SETTLED_SOON else Why.IN_DOUBT
-            return Pause(why, max(seconds or 0.0, self._too_early()))
-        return Pause(Why.NOTHING_DUE, seconds)
+            why = IdleReason.SETTLING if wait <= _SETTLED_SOON else IdleReason.IN_DOUBT
+            return Idle(why, max(seconds or 0.0, self._too_early()))
+        return Idle(IdleReason.NOTHING_DUE, seconds)
 
     def _due_next(self, now: datetime) -> datetime | None:
         """Return when the next delivery may leave, which nothing holds longer than the quiet hours.
 
         A clock that was ahead for a while may have held it until a night far away.
         """
-        destination = self._outlet.destination
+        destination = self._destination.name
         due_at = outbox.next_due(self._state, destination, now)
-        if due_at is None or self._outlet.held_until is None:
+        if due_at is None or self._destination.held_until is None:
             return due_at
-        latest = self._outlet.held_until(now) or now
+        latest = self._destination.held_until(now) or now
         if due_at > latest and outbox.shorten_holds(self._state, destination, latest):
             return latest
         return due_at
@@ -188,25 +188,25 @@ class Worker:
         """Where nothing is to be sent, look whether what failed works again; False: nothing failed."""
         if not self._reach.claim_look(now):
             return False
-        if all(finding.ok for finding in await self._outlet.notifier.check()):
+        if all(finding.ok for finding in await self._destination.notifier.check()):
             await self._write(lambda: self._reach.note_look(now))
         return True
 
-    async def _send_new(self, members: Sequence[Due], now: datetime) -> None:
+    async def _send_new(self, members: Sequence[DueDelivery], now: datetime) -> None:
         form, alerts = group(members, self._burst, self._digest)
         if form is Form.DIGEST:
-            alerts = largest_that_fits(self._state, self._outlet, alerts, now)
+            alerts = largest_that_fits(self._state, self._destination, alerts, now)
             form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         thread = next((member.thread for member in members if member.alert == alerts[0]), None)
         message = outbox.claim(
             self._state,
-            self._outlet.destination,
+            self._destination.name,
             form,
             alerts,
-            f"{uuid4().hex}@{self._outlet.notifier.domain}",
+            f"{uuid4().hex}@{self._destination.notifier.domain}",
             now,
             thread=thread,
-            service_time=self._outlet.notifier.time_there(now),
+            service_time=self._destination.notifier.time_there(now),
         )
         if message:
             await self._attempt(message)
@@ -217,7 +217,7 @@ class Worker:
 
     async def _settle(self, message: Message, now: datetime) -> None:
         """Take the next step with a message in doubt, or that some addresses have not taken."""
-        notifier = self._outlet.notifier
+        notifier = self._destination.notifier
         step = next_step(message, now, can_look=notifier.can_look)
         if step is Step.LOOK:
             await self._look(message, now)
@@ -240,17 +240,17 @@ class Worker:
     async def _send_again(self, message: Message) -> None:
         now = self._clock.now()
         again = replace(
-            message, attempted_at=now, service_time=self._outlet.notifier.time_there(now)
+            message, attempted_at=now, service_time=self._destination.notifier.time_there(now)
         )
         messages.count_attempt(self._state, again, now)
         await self._attempt(again)
 
     async def _attempt(self, message: Message) -> None:
         try:
-            content = self._outlet.render(message)
-            receipt = await self._outlet.notifier.send(message, content)
+            content = self._destination.render(message)
+            receipt = await self._destination.notifier.send(message, content)
         except RenderError as error:
-            await self._refused(message, DeliveryError(str(error), Kind.MESSAGE))
+            await self._refused(message, DeliveryError(str(error), ErrorKind.MESSAGE))
         except DeliveryError as error:
             await self._refused(message, error)
         else:
@@ -260,13 +260,13 @@ class Worker:
             self._take_turn()
 
     def _wait_for_turn(self) -> float:
-        lane = self._outlet.lane
-        return self._turns.get(lane, 0) - self._clock.monotonic() if lane else 0.0
+        rate_key = self._destination.rate_key
+        return self._turns.get(rate_key, 0) - self._clock.monotonic() if rate_key else 0.0
 
     def _take_turn(self) -> None:
         """Keep the channel's pace: from before the call on, and again from its answer on."""
-        if self._outlet.lane:
-            self._turns[self._outlet.lane] = self._clock.monotonic() + self._pace
+        if self._destination.rate_key:
+            self._turns[self._destination.rate_key] = self._clock.monotonic() + self._pace
 
     async def _sent(self, message: Message, receipt: Receipt, subject: str = "") -> None:
         if receipt.to_left:
@@ -278,16 +278,16 @@ class Worker:
         if receipt.refused:
             log.error(
                 'receiver "%s": %d of its addresses refused a mail for good, the others have it; correct the config',
-                self._outlet.receiver,
+                self._destination.receiver,
                 receipt.refused,
             )
         if self._logged:
-            log.info('receiver "%s": is reached again', self._outlet.receiver)
+            log.info('receiver "%s": is reached again', self._destination.receiver)
             self._logged = None
 
     def _count_sent(self, message: Message) -> None:
         counts["messages_sent"] += 1
-        counts[f"deliveries_sent:{self._outlet.receiver}"] += len(message.entries)
+        counts[f"deliveries_sent:{self._destination.receiver}"] += len(message.entries)
 
     def _record_sent(self, message: Message, receipt: Receipt, subject: str) -> None:
         """Record a message as sent, without waiting for the disk.
@@ -298,7 +298,7 @@ class Worker:
             messages.mark_sent(self._state, message, receipt, subject)
             self._reach.note_reached(self._began)
             self._reach.note_taken(receipt, by_the_rest=bool(message.to_left))
-            self._troubles.templates(self._outlet.faults())
+            self._troubles.templates(self._destination.faults())
 
     async def _partly_taken(self, message: Message, receipt: Receipt, subject: str) -> None:
         """Record that the mail is delivered to some addresses, and try the others by themselves."""
@@ -320,10 +320,10 @@ class Worker:
         self._log_once(reason)
 
     async def _refused(self, message: Message, error: DeliveryError) -> None:
-        if error.kind is Kind.MESSAGE:
+        if error.kind is ErrorKind.MESSAGE:
             await self._refused_for_itself(message, error)
             return
-        if message.to_left and error.kind is Kind.TRANSIENT and not error.in_doubt:
+        if message.to_left and error.kind is ErrorKind.TRANSIENT and not error.in_doubt:
             receipt = Receipt(str(error), to_left=message.to_left)
             await self._partly_taken(message, receipt, "")
             return
@@ -334,7 +334,7 @@ class Worker:
         await self._hold_back(error)
 
     async def _put_in_doubt(self, message: Message, error: DeliveryError) -> None:
-        notifier = self._outlet.notifier
+        notifier = self._destination.notifier
         wait = timedelta()
         if error.in_doubt:
             wait = wait_after_loss(message, notifier.settle_after, can_look=notifier.can_look)
@@ -348,14 +348,18 @@ class Worker:
     async def _refused_for_itself(self, message: Message, error: DeliveryError) -> None:
         """Try built-in templates, smaller digests and plain text; then this message has failed."""
         size = len(message.entries)
-        if not message.builtin and not message.plain and self._outlet.refuse(message, str(error)):
+        if (
+            not message.builtin
+            and not message.plain
+            and self._destination.refuse(message, str(error))
+        ):
             await self._send_again(replace(message, builtin=True))
         elif size > _SMALLEST_DIGEST and not message.lost:
             self._digest = max(size // 2, _SMALLEST_DIGEST)
             await self._write(lambda: messages.dissolve(self._state, message))
             log.warning(
                 'receiver "%s": a digest of %d is tried in pieces: %s',
-                self._outlet.receiver,
+                self._destination.receiver,
                 size,
                 error,
             )
@@ -370,9 +374,9 @@ class Worker:
             await self._sent(message, receipt)
             return
         await self._write(lambda: self._record_failed(message, reason))
-        counts[f"deliveries_failed:{self._outlet.receiver}"] += len(message.entries)
+        counts[f"deliveries_failed:{self._destination.receiver}"] += len(message.entries)
         keys = ", ".join(entry.alert.key for entry in message.entries)
-        log.error('receiver "%s": given up: %s: %s', self._outlet.receiver, keys, reason)
+        log.error('receiver "%s": given up: %s: %s', self._destination.receiver, keys, reason)
 
     def _record_failed(self, message: Message, reason: str) -> None:
         # Trouble that cannot be sent is not trouble by itself: that would never end.
@@ -380,7 +384,7 @@ class Worker:
         with self._state.transaction():
             messages.mark_failed(self._state, message, reason)
             if keys:
-                self._troubles.failed(self._outlet.destination, keys, reason)
+                self._troubles.failed(self._destination.name, keys, reason)
 
     async def _hold_back(self, error: DeliveryError) -> None:
         now = self._clock.now()
@@ -396,7 +400,7 @@ class Worker:
                 change()
             except StateError as error:
                 self._log_once(f"an answer waits to be recorded: {error}")
-                await self._alarm.ring(error)
+                await self._alarm.notify(error)
                 await self._clock.sleep(_STATE_WAIT)
             else:
                 return
@@ -404,5 +408,5 @@ class Worker:
     def _log_once(self, text: str) -> None:
         """Log what keeps us from sending, once until it changes."""
         if text != self._logged:
-            log.warning('receiver "%s": %s', self._outlet.receiver, text)
+            log.warning('receiver "%s": %s', self._destination.receiver, text)
             self._logged = text

@@ -9,15 +9,15 @@ from uuid import uuid4
 from alerter.models import (
     Alert,
     AlertKind,
-    Closing,
-    Context,
-    Entry,
+    CloseReason,
     Form,
     Media,
     Message,
+    MessageItem,
     Product,
     Reply,
     Review,
+    ReviewHistory,
     receiver_of,
 )
 from alerter.store.summaries import LowRated
@@ -28,7 +28,7 @@ OF_REVIEWS = ("new", "lowered", "reminder", "closed", "digest")
 KINDS = (*OF_REVIEWS, "summary", "trouble", "recovered")
 
 _BOX = Product("Croissant box", "https://corner-bakery.example/croissant-box")
-_CONTEXT = Context(product_low=3)
+_CONTEXT = ReviewHistory(product_low=3)
 _HOSTILE = (
     "<!channel> <@U123> <script>alert(1)</script> </td></table> {{ 7*7 }} {% raw %} *bold* \"quotes' & \\ &amp; "
     "https://evil.example"
@@ -42,13 +42,13 @@ def sample(
     *,
     destination: str = "email:test",
     domain: str = "alerter",
-    of: Entry | None = None,
+    of: MessageItem | None = None,
 ) -> Message:
     """A message of a kind, as people are to see it: of a made-up review, or of one that is on record (`of`)."""
     if kind == "summary":
         entries = [_summary(receiver_of(destination), now, {site_id: _figures(now)})]
     elif kind in ("trouble", "recovered"):
-        entries = [Entry(Alert("test", AlertKind(kind), detail=_trouble(now)))]
+        entries = [MessageItem(Alert("test", AlertKind(kind), detail=_trouble(now)))]
     elif of is not None:
         entries = [_again(of, kind, site_id)]
     elif kind == "digest":
@@ -64,7 +64,7 @@ def sample(
     )
 
 
-def _each_its_own(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+def _each_its_own(entries: Iterable[MessageItem]) -> tuple[MessageItem, ...]:
     """A digest names a review once, so that each of several has an id of its own."""
     return tuple(
         replace(entry, alert=replace(entry.alert, review_id=f"{entry.alert.review_id}-{number}"))
@@ -81,7 +81,9 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
         entries = [
             _entry(AlertKind.NEW, site_id, review, product) for _, review, product in _awkward(now)
         ]
-        lowered = replace(_entry(AlertKind.LOWERED, site_id, _stale(now)), closing=Closing.RAISED)
+        lowered = replace(
+            _entry(AlertKind.LOWERED, site_id, _stale(now)), closing=CloseReason.RAISED
+        )
         yield "every awkward review", replace(usual, entries=_each_its_own([*entries, lowered]))
     elif kind == "summary":
         for name, sites in _awkward_figures(site_id, now):
@@ -90,14 +92,16 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
         detail = dict.fromkeys(("what", "reason", "remedy"), _HOSTILE) | {"since": now.isoformat()}
         yield (
             "hostile text",
-            replace(usual, entries=(Entry(Alert("test", AlertKind(kind), detail=detail)),)),
+            replace(usual, entries=(MessageItem(Alert("test", AlertKind(kind), detail=detail)),)),
         )
     else:
         for name, entry in _awkward_entries(AlertKind(kind), site_id, now):
             yield name, replace(usual, entries=(entry,))
 
 
-def _awkward_entries(kind: AlertKind, site_id: str, now: datetime) -> Iterator[tuple[str, Entry]]:
+def _awkward_entries(
+    kind: AlertKind, site_id: str, now: datetime
+) -> Iterator[tuple[str, MessageItem]]:
     for name, review, product in _awkward(now):
         yield name, _entry(kind, site_id, review, product)
     stale, answered = _entry(kind, site_id, _stale(now)), _entry(kind, site_id, _answered(now))
@@ -110,27 +114,27 @@ def _awkward_entries(kind: AlertKind, site_id: str, now: datetime) -> Iterator[t
         ),
     )
     gone = Review(id="00000000-0000-4000-8000-000000000000", rating=1)
-    for closing in Closing:
+    for closing in CloseReason:
         yield (
             f"{closing} since",
             replace(
                 answered,
                 closing=closing,
-                review=gone if closing is Closing.GONE else answered.review,
+                review=gone if closing is CloseReason.GONE else answered.review,
             ),
         )
     hostile = replace(_stale(now), reply=Reply(_HOSTILE * 20))
-    yield "a hostile answer", replace(_entry(kind, site_id, hostile), closing=Closing.ANSWERED)
+    yield "a hostile answer", replace(_entry(kind, site_id, hostile), closing=CloseReason.ANSWERED)
     yield "not on record", replace(stale, review=None, product=Product())
 
 
-def _entry(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> Entry:
-    return Entry(
+def _entry(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> MessageItem:
+    return MessageItem(
         Alert("test", kind, site_id, review.id, _detail(kind)), review, product, context=_CONTEXT
     )
 
 
-def _again(of: Entry, kind: str, site_id: str) -> Entry:
+def _again(of: MessageItem, kind: str, site_id: str) -> MessageItem:
     """A review on record as a message of a kind would tell of it."""
     told = AlertKind.NEW if kind == "digest" else AlertKind(kind)
     alert = Alert("test", told, site_id, of.alert.review_id, _detail(told))
@@ -140,7 +144,7 @@ def _again(of: Entry, kind: str, site_id: str) -> Entry:
 def _detail(kind: AlertKind) -> dict[str, Any]:
     if kind is AlertKind.LOWERED:
         return {"before": {"rating": 3, "title": "Fine", "body": "Nothing special."}, "after": 1}
-    return {"reason": Closing.ANSWERED} if kind is AlertKind.CLOSED else {}
+    return {"reason": CloseReason.ANSWERED} if kind is AlertKind.CLOSED else {}
 
 
 def _stale(now: datetime) -> Review:
@@ -226,7 +230,7 @@ def _trouble(now: datetime) -> dict[str, str]:
     }
 
 
-def _summary(receiver: str, now: datetime, sites: Mapping[str, Mapping[str, Any]]) -> Entry:
+def _summary(receiver: str, now: datetime, sites: Mapping[str, Mapping[str, Any]]) -> MessageItem:
     until = now.replace(minute=0, second=0, microsecond=0)
     detail = {
         "name": "Weekly",
@@ -235,7 +239,7 @@ def _summary(receiver: str, now: datetime, sites: Mapping[str, Mapping[str, Any]
         "receivers": {receiver: list(sites)},
         "sites": sites,
     }
-    return Entry(Alert("test", AlertKind.SUMMARY, detail=detail))
+    return MessageItem(Alert("test", AlertKind.SUMMARY, detail=detail))
 
 
 def _low_rated(now: datetime, product: Product, *ratings: int, answered: int = 0) -> list[LowRated]:

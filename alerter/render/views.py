@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from alerter.links import foreign_host, https_url, is_thumbnail
-from alerter.models import Alert, AlertKind, Closing, Entry, Media, Message, Review
+from alerter.models import Alert, AlertKind, CloseReason, Media, Message, MessageItem, Review
 from alerter.render.words import SLACK_TEXT, cut, lines, name, one_line, stars, units
 
 _EXCERPT = 150
@@ -21,16 +21,16 @@ _MODERATION = {
     "REJECTED": "not published: rejected by moderation",
 }
 _ENDS = {
-    Closing.ANSWERED: "Answered",
-    Closing.RAISED: "Raised by the customer since",
-    Closing.REJECTED: "Rejected by moderation",
-    Closing.GONE: "Deleted at Wix",
+    CloseReason.ANSWERED: "Answered",
+    CloseReason.RAISED: "Raised by the customer since",
+    CloseReason.REJECTED: "Rejected by moderation",
+    CloseReason.GONE: "Deleted at Wix",
 }
 # Why a review that was closed for that is open again.
 REOPENED = {
-    Closing.ANSWERED: "its answer was removed",
-    Closing.REJECTED: "it was approved again",
-    Closing.GONE: "it is back at Wix",
+    CloseReason.ANSWERED: "its answer was removed",
+    CloseReason.REJECTED: "it was approved again",
+    CloseReason.GONE: "it is back at Wix",
 }
 _BLANK = {"title": "", "body": ""}
 
@@ -159,7 +159,7 @@ class TroubleView:
 
 
 def view_review(
-    entry: Entry, now: datetime, timezone: tzinfo, sites: Mapping[str, str]
+    entry: MessageItem, now: datetime, timezone: tzinfo, sites: Mapping[str, str]
 ) -> ReviewView:
     """A review of a message that is made now; `sites` has the names of sites by their ids."""
     alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
@@ -167,7 +167,7 @@ def view_review(
     url = dashboard(alert.site_id or "")
     waiting = span(now - review.created) if review.created else ""
     closing = entry.closing or (
-        Closing(alert.detail["reason"]) if alert.kind is AlertKind.CLOSED else None
+        CloseReason(alert.detail["reason"]) if alert.kind is AlertKind.CLOSED else None
     )
     return ReviewView(
         id=review.id,
@@ -189,7 +189,9 @@ def view_review(
         reopened=_reopened(alert),
         closing=closing or "",
         end=_end(review, closing),
-        reply=lines(review.reply.message) if review.reply and closing is Closing.ANSWERED else "",
+        reply=lines(review.reply.message)
+        if review.reply and closing is CloseReason.ANSWERED
+        else "",
         site=SiteView(
             one_line(sites.get(alert.site_id or "", "a site of the past")), alert.site_id or "", url
         ),
@@ -296,9 +298,9 @@ def _app(origin: str) -> str:
     return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else "an app"
 
 
-def _end(review: Review, closing: Closing | None) -> str:
+def _end(review: Review, closing: CloseReason | None) -> str:
     """Why a review needs nobody any more; how long an answer took is by its own time."""
-    if closing is Closing.ANSWERED and review.reply and review.reply.at and review.created:
+    if closing is CloseReason.ANSWERED and review.reply and review.reply.at and review.created:
         return f"Answered after {span(review.reply.at - review.created)}"
     return _ENDS[closing] if closing else ""
 
@@ -316,7 +318,7 @@ def _notes(alert: Alert, waiting: str) -> str:
 
 def _reopened(alert: Alert) -> str:
     """Why a review is open again, where its reminder is for that."""
-    return REOPENED[Closing(alert.detail["reopened"])] if "reopened" in alert.detail else ""
+    return REOPENED[CloseReason(alert.detail["reopened"])] if "reopened" in alert.detail else ""
 
 
 def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -14,14 +14,14 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateBusy, StateError
 from alerter.models import phrase_destination
-from alerter.notify.dispatch import Why
-from alerter.notify.state_failure import BUSY_FOR, AlarmRecord, StateAlarm
+from alerter.notify.idle import IdleReason
+from alerter.notify.state_failure import BUSY_FOR, FailureRecord, StateFailure
 from alerter.service.reload import Reload, read_again
 from alerter.service.reroute import reroute
-from alerter.service.runtime import House, open_house, open_outlets
-from alerter.service.scheduler import Rounds, end_tasks
+from alerter.service.runtime import Runtime, open_destinations, open_runtime
+from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.systemd import notify, watchdog
-from alerter.store import Holder, Lock, State, blocks, marker, messages, outbox, roster
+from alerter.store import Holder, Lock, State, blocks, known_sites, marker, messages, outbox
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -37,16 +37,16 @@ _RELOAD_AGAIN = 2.0
 # A channel on Slack hears at most one message in this time, whoever sends it.
 _PACE = 1.0
 # A run under cron comes again: what is held back now is due then.
-_ONCE = (Why.NOTHING_DUE, Why.HELD_BACK, Why.PARKED, Why.NO_STATE)
+_ONCE = (IdleReason.NOTHING_DUE, IdleReason.BACKING_OFF, IdleReason.PARKED, IdleReason.NO_STATE)
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class Control:
     """What goes on over a reload: what a daemon is asked for, and what people were notified of directly."""
 
     stop: asyncio.Event
     reload: Reload
-    alarms: AlarmRecord = field(default_factory=AlarmRecord)
+    failures: FailureRecord = field(default_factory=FailureRecord)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ async def _take_lock(
     return None
 
 
-def take_over(state: State, config: Config, clock: Clock) -> None:
+def reconcile(state: State, config: Config, clock: Clock) -> None:
     """Put in order what the last process or the last config left.
 
     What was on its way is in doubt. Everything that waits is routed again. Of sites that the config does not have any
@@ -104,7 +104,9 @@ def take_over(state: State, config: Config, clock: Clock) -> None:
         doubtful = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
-        sites = roster.note(state, {site.site_id: site.name for site in config.sites}, clock.now())
+        sites = known_sites.note(
+            state, {site.site_id: site.name for site in config.sites}, clock.now()
+        )
         troubles = Troubles(state, config, clock, wake=lambda _: None)
         troubles.end_of_others()
         for site in config.sites:
@@ -175,14 +177,14 @@ async def _serve(
     with (
         stopped_by_signals() as stop,
         _set_by(*[signal.SIGHUP] if load else []) as reload,
-        Lock(config.state) as lock,
+        Lock(config.state_path) as lock,
     ):
         holder = await _take_lock(lock, environ, stop, once=once)
         if holder is not None and once:
             log.warning("another alerter (%s) is at work on this state file; nothing to do", holder)
             return True
         if holder is not None:
-            log.error("another `alerter run` is at work on %s; this one ends", config.state)
+            log.error("another `alerter run` is at work on %s; this one ends", config.state_path)
             return False
         if stop.is_set():
             return True
@@ -192,15 +194,15 @@ async def _serve(
         if state is None:
             return True
         with state:
-            marker.remove(config.state, environ)
+            marker.remove(config.state_path, environ)
             if once:
                 return await _run_once(config, state, clock, stop)
-            orders = Orders(stop, Reload(reload, load))
+            orders = Control(stop, Reload(reload, load))
             keeping = asyncio.create_task(keep_lock(lock, stop))
             try:
                 while changed := await _run_for_ever(config, state, clock, environ, orders):
                     await clock.sleep(_PACE)
-                    config = _taken_over(state, config, changed, clock, orders.reload)
+                    config = _reconciled(state, config, changed, clock, orders.reload)
             finally:
                 is_ours = keeping.cancel()  # it has ended by itself where the lock was lost
             return is_ours
@@ -237,8 +239,8 @@ async def _opened(
     while not stop.is_set():
         try:
             with ExitStack() as stack:
-                state = stack.enter_context(State.open(config.state, migrate=True))
-                take_over(state, config, clock)
+                state = stack.enter_context(State.open(config.state_path, migrate=True))
+                reconcile(state, config, clock)
                 state.scrub()  # the last process may have died between erasing and this
                 stack.pop_all()
                 return state
@@ -262,7 +264,7 @@ async def _tell_of(
 ) -> None:
     """Tell people that alerter does not start: once, though systemd starts it again every few seconds."""
     try:
-        if not marker.place(config.state, environ):
+        if not marker.place(config.state_path, environ):
             return
     except OSError as fault:
         log.critical(
@@ -270,20 +272,20 @@ async def _tell_of(
         )
         return
     log.critical("alerter does not start; people are told once")
-    async with open_outlets(config, clock) as outlets:
-        told = await StateAlarm(config, clock, outlets).ring_at_start(error)
-        for outlet in outlets:
-            await outlet.notifier.close()
+    async with open_destinations(config, clock) as destinations:
+        told = await StateFailure(config, clock, destinations).notify_at_start(error)
+        for destination in destinations:
+            await destination.notifier.close()
     if not told:
-        marker.remove(config.state, environ)
+        marker.remove(config.state_path, environ)
 
 
-def _taken_over(
+def _reconciled(
     state: State, config: Config, changed: Config, clock: Clock, reload: Reload
 ) -> Config:
     """Take the changed config over and return it; where that fails, the old one stays in force for now."""
     try:
-        take_over(state, changed, clock)
+        reconcile(state, changed, clock)
     except StateError as error:
         reload.put_off(error, config, clock, Troubles(state, config, clock, wake=lambda _: None))
         return config
@@ -293,32 +295,32 @@ def _taken_over(
 
 async def _run_once(config: Config, state: State, clock: Clock, stop: asyncio.Event) -> bool:
     """One round of everything, then deliver what is due; True where all went well, or where it was told to end."""
-    async with open_house(config, state, clock) as house:
-        work = asyncio.create_task(_round_and_deliver(config, house))
+    async with open_runtime(config, state, clock) as runtime:
+        work = asyncio.create_task(_round_and_deliver(config, runtime))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not stop.is_set():
             return work.result()
-        house.dispatcher.stop()
+        runtime.dispatcher.stop()
         await end_tasks({work})
         return True
 
 
-async def _round_and_deliver(config: Config, house: House) -> bool:
-    rounds = await asyncio.gather(*(house.poller.round(site) for site in config.sites))
+async def _round_and_deliver(config: Config, runtime: Runtime) -> bool:
+    rounds = await asyncio.gather(*(runtime.poller.round(site) for site in config.sites))
     if any(rounds):
-        house.heartbeat.beat()
-    await house.housekeeping.round()
-    delivered = await house.dispatcher.run(_ONCE)
-    await house.housekeeping.prune()
-    await house.heartbeat.settle()
+        runtime.heartbeat.beat()
+    await runtime.housekeeping.round()
+    delivered = await runtime.dispatcher.run(_ONCE)
+    await runtime.housekeeping.prune()
+    await runtime.heartbeat.settle()
     return all(rounds) and delivered
 
 
 @asynccontextmanager
 async def _listening(
-    config: Config, state: State, clock: Clock, house: House, rounds: Rounds
+    config: Config, state: State, clock: Clock, runtime: Runtime, rounds: Scheduler
 ) -> AsyncIterator[None]:
     """Serve webhooks, health and metrics where the config has [web]; its packages are an extra."""
     if config.web is None:
@@ -327,30 +329,30 @@ async def _listening(
     from alerter.web.server import open_web  # noqa: PLC0415
 
     async with open_web(
-        config.web.listen, config, state, clock, house.intake, rounds.finished
+        config.web.listen, config, state, clock, runtime.intake, rounds.finished
     ) as web:
         log.info("listening on port %d: webhooks, health and metrics", web.port)
         yield
 
 
 async def _run_for_ever(
-    config: Config, state: State, clock: Clock, environ: Mapping[str, str], orders: Orders
+    config: Config, state: State, clock: Clock, environ: Mapping[str, str], orders: Control
 ) -> Config | None:
     """Make rounds and deliver until there is a config to go on with, or to the end (None).
 
     What is in hand then is ended first, or left safely in the outbox.
     """
-    async with open_house(config, state, clock, orders.alarms) as house:
-        rounds = Rounds(config, clock, house)
-        async with _listening(config, state, clock, house, rounds):
-            telling = asyncio.create_task(house.dispatcher.run())
+    async with open_runtime(config, state, clock, orders.failures) as runtime:
+        rounds = Scheduler(config, clock, runtime)
+        async with _listening(config, state, clock, runtime, rounds):
+            telling = asyncio.create_task(runtime.dispatcher.run())
             rounds.start()
             log.info("running: %d sites, %d receivers", len(config.sites), len(config.receivers))
             notify(environ, "READY=1", _status(config, state, clock.now()))
             beating = asyncio.create_task(beat(config, state, clock, environ, rounds))
-            changed = await _obey(config, state, clock, environ, orders, house, telling)
+            changed = await _follow_control(config, state, clock, environ, orders, runtime, telling)
             log.info("%s: the work in hand is ended first", "reloading" if changed else "stopping")
-            house.dispatcher.stop()
+            runtime.dispatcher.stop()
             await rounds.stop(telling)
             beating.cancel()
             if not telling.cancelled():
@@ -358,18 +360,18 @@ async def _run_for_ever(
     return None if orders.stop.is_set() else changed
 
 
-async def _obey(
+async def _follow_control(
     config: Config,
     state: State,
     clock: Clock,
     environ: Mapping[str, str],
-    orders: Orders,
-    house: House,
+    orders: Control,
+    runtime: Runtime,
     telling: asyncio.Task[bool],
 ) -> Config | None:
     """Wait until told to go on with another config, which is returned, or to end."""
     stopping = asyncio.create_task(orders.stop.wait())
-    reload, troubles = orders.reload, house.dispatcher.troubles
+    reload, troubles = orders.reload, runtime.dispatcher.troubles
     while True:
         asked = asyncio.create_task(reload.asked.wait())
         await asyncio.wait({telling, stopping, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -398,7 +400,7 @@ async def _obey(
 
 
 async def beat(
-    config: Config, state: State, clock: Clock, environ: Mapping[str, str], rounds: Rounds
+    config: Config, state: State, clock: Clock, environ: Mapping[str, str], rounds: Scheduler
 ) -> None:
     """Tell systemd how things stand, and that we are alive for as long as rounds get anywhere, even if they fail."""
     if not environ.get("NOTIFY_SOCKET"):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
-from alerter.notify.state_failure import StateAlarm
+from alerter.notify.state_failure import StateFailure
 from alerter.store import State
 from alerter.store.prune import prune
 from alerter.summary import Summaries
@@ -25,7 +25,7 @@ class Housekeeping:
         clock: Clock,
         summaries: Summaries,
         troubles: Troubles,
-        alarm: StateAlarm,
+        alarm: StateFailure,
     ) -> None:
         self._state = state
         self._config = config
@@ -64,12 +64,14 @@ class Housekeeping:
                 self._failing.discard(job)
                 self._troubles.end([scope])
         except StateError as error:
-            await self._alarm.ring(error)
+            await self._alarm.notify(error)
 
     async def _review(self) -> None:
         self._troubles.review()
-        if rung := self._alarm.over():
-            self._troubles.recovered("state", rung.reason, rung.since, rung.destinations)
+        if notified := self._alarm.over():
+            self._troubles.recovered(
+                "state", notified.reason, notified.since, notified.destinations
+            )
             self._alarm.clear()
 
     async def _scrub(self) -> None:

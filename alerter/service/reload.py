@@ -61,8 +61,8 @@ def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -
 def until_restart(old: Config, new: Config) -> dict[str, Any]:
     """What a new config has to leave as it was, by field: what nothing but a restart changes."""
     kept: dict[str, Any] = {}
-    if new.state != old.state:
-        kept["state_file"] = new.state_file.model_copy(update={"file": old.state})
+    if new.state_path != old.state_path:
+        kept["state_file"] = new.state_file.model_copy(update={"file": old.state_path})
     if new.web != old.web:
         kept["web"] = old.web
     if new.smtp and old.smtp and new.smtp.host != old.smtp.host:

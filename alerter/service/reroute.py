@@ -8,10 +8,10 @@ from typing import Any
 
 from alerter.config import Config
 from alerter.models import Alert, AlertKind, Review, from_ms
-from alerter.store import State, destinations, rerouting, roster
+from alerter.store import State, destinations, known_sites, rerouting
 from alerter.store.rerouting import Queued
 from alerter.watch.rerouting import destinations_of, fits, may_get, renamed
-from alerter.watch.routing import Route, hold
+from alerter.watch.routing import Route, apply_quiet_hours
 
 _AT_ONCE = from_ms(0)
 
@@ -43,7 +43,10 @@ class _Rerouting:
         self._config = config
         self._now = now
         self._receivers = config.destinations()
-        self._names = {**roster.names(state), **{site.site_id: site.name for site in config.sites}}
+        self._names = {
+            **known_sites.names(state),
+            **{site.site_id: site.name for site in config.sites},
+        }
         self._before = destinations.known(state)
         self._after = destinations_of(config)
 
@@ -142,7 +145,9 @@ class _Rerouting:
             return None
         rating = review.rating if review and alert.kind is not AlertKind.CLOSED else None
         receiver = self._receivers[destination]
-        [route] = hold([Route(destination)], rating, [receiver], self._now, self._config.timezone)
+        [route] = apply_quiet_hours(
+            [Route(destination)], rating, [receiver], self._now, self._config.timezone
+        )
         return route.due_at
 
     def _alerts(self, deliveries: Iterable[Queued]) -> Iterable[tuple[int, Alert, Review | None]]:

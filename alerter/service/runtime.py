@@ -10,16 +10,16 @@ from types import ModuleType
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
-from alerter.errors import Kind
+from alerter.errors import ErrorKind
 from alerter.models import Medium, destination_of
 from alerter.notify import backoff
-from alerter.notify.destination import Notifier, Outlet
+from alerter.notify.destination import Destination, Notifier
 from alerter.notify.dispatch import Dispatcher
-from alerter.notify.state_failure import AlarmRecord
+from alerter.notify.state_failure import FailureRecord
 from alerter.render.renderer import Renderer
 from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
-from alerter.store import State, roster
+from alerter.store import State, known_sites
 from alerter.summary import Summaries
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
@@ -38,7 +38,7 @@ _MAIL_DIGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Runtime:
     """What is running: the parts that commands talk to."""
 
     reader: Reader
@@ -51,28 +51,28 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
-    config: Config, state: State, clock: Clock, alarms: AlarmRecord | None = None
-) -> AsyncIterator[House]:
+async def open_runtime(
+    config: Config, state: State, clock: Clock, failures: FailureRecord | None = None
+) -> AsyncIterator[Runtime]:
     """Wire everything up, and close its connections in the end. `alarms`: what is known of them from before."""
     async with (
         open_wix(config, clock) as wix,
-        open_outlets(config, clock, roster.names(state)) as outlets,
+        open_destinations(config, clock, known_sites.names(state)) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
-        dispatcher = Dispatcher(state, config, clock, outlets, alarms=alarms)
+        dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
         poller = Poller(
-            state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.ring
+            state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.notify
         )
         summaries = Summaries(
-            state, config, clock, reader.count, dispatcher.wake, dispatcher.alarm.ring
+            state, config, clock, reader.count, dispatcher.wake, dispatcher.alarm.notify
         )
         housekeeping = Housekeeping(
             state, config, clock, summaries, dispatcher.troubles, dispatcher.alarm
         )
-        yield House(reader, intake, poller, summaries, housekeeping, dispatcher, heartbeat)
+        yield Runtime(reader, intake, poller, summaries, housekeeping, dispatcher, heartbeat)
 
 
 @asynccontextmanager
@@ -97,9 +97,9 @@ async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbe
 
 
 @asynccontextmanager
-async def open_outlets(
+async def open_destinations(
     config: Config, clock: Clock, removed: Mapping[str, str] | None = None
-) -> AsyncIterator[list[Outlet]]:
+) -> AsyncIterator[list[Destination]]:
     """The destinations, with what renders for them and sends to them; `removed` names sites of the past."""
     async with AsyncExitStack() as stack:
         slack_there = any(
@@ -108,23 +108,23 @@ async def open_outlets(
         session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
         names = {**(removed or {}), **{site.site_id: site.name for site in config.sites}}
         renderer = Renderer(config.templates, config.timezone, names)
-        outlets = []
+        destinations = []
         for receiver in config.receivers:
             if receiver.email and config.smtp:
-                outlets.append(_email_outlet(config, receiver, renderer))
+                destinations.append(_email_destination(config, receiver, renderer))
             if receiver.slack and session and (workspace := config.workspace(receiver)):
                 notifier = _slack().SlackNotifier(
                     workspace, receiver.name, receiver.slack, session, clock
                 )
-                outlets.append(_slack_outlet(config, receiver, notifier, renderer))
-        yield outlets
+                destinations.append(_slack_destination(config, receiver, notifier, renderer))
+        yield destinations
 
 
-def _email_outlet(config: Config, receiver: Receiver, renderer: Renderer) -> Outlet:
+def _email_destination(config: Config, receiver: Receiver, renderer: Renderer) -> Destination:
     destination = destination_of(receiver.name, Medium.EMAIL)
     service = config.service(receiver, Medium.EMAIL)
     notifier = _email().EmailNotifier(config.smtp, receiver.name, receiver.email)
-    return Outlet(
+    return Destination(
         destination,
         service,
         notifier,
@@ -136,20 +136,20 @@ def _email_outlet(config: Config, receiver: Receiver, renderer: Renderer) -> Out
     )
 
 
-def _slack_outlet(
+def _slack_destination(
     config: Config, receiver: Receiver, notifier: Notifier, renderer: Renderer
-) -> Outlet:
+) -> Destination:
     service = config.service(receiver, Medium.SLACK)
     render = partial(
         renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
     )
-    return Outlet(
+    return Destination(
         destination_of(receiver.name, Medium.SLACK),
         service,
         notifier,
         render,
         _SLACK_DIGEST,
-        lane=f"{service}:{receiver.slack}",
+        rate_key=f"{service}:{receiver.slack}",
         budget=_SLACK_BUDGET,
         refuse=partial(renderer.refuse, ".slack.json"),
         faults=renderer.faults,
@@ -180,7 +180,7 @@ def _email() -> ModuleType:
 
 def page_wait(failing_for: timedelta, retry_after: float | None) -> timedelta:
     """How long a backfill leaves Wix alone after a page that did not come."""
-    kind = Kind.TRANSIENT if retry_after is None else Kind.THROTTLED
+    kind = ErrorKind.TRANSIENT if retry_after is None else ErrorKind.THROTTLED
     return backoff.wait(kind, failing_for, retry_after, _random) or timedelta()
 
 

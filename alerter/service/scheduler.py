@@ -10,28 +10,28 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.service.runtime import House
+from alerter.service.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 # Less than the ten seconds in which `run` promises to end.
 _GRACE = 8.0
 _SPREAD = 0.05
-_HOUSE_EVERY = 60
+_HOUSEKEEPING_EVERY = 60
 # Longer than a round can take without getting a page further, while every call to Wix runs into its timeout.
 _SLOWEST = 600.0
 
 
-class Rounds:
+class Scheduler:
     """Starts the rounds of every site, each at its own moment of the period.
 
     `finished` says when a round of each site ended last, however badly, by the clock's monotonic time.
     """
 
-    def __init__(self, config: Config, clock: Clock, house: House) -> None:
+    def __init__(self, config: Config, clock: Clock, runtime: Runtime) -> None:
         self._config = config
         self._clock = clock
-        self._house = house
+        self._runtime = runtime
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()
         self._timekeeper: asyncio.Task[None]
@@ -56,16 +56,16 @@ class Rounds:
                 max_instances=1,
             )
         self._scheduler.add_job(
-            self._round_of_the_house,
+            self._housekeeping_round,
             "interval",
-            seconds=min(every, _HOUSE_EVERY),
+            seconds=min(every, _HOUSEKEEPING_EVERY),
             id="house",
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
         )
         self._scheduler.add_job(
-            self._house.housekeeping.prune,
+            self._runtime.housekeeping.prune,
             "interval",
             days=1,
             id="prune",
@@ -96,7 +96,7 @@ class Rounds:
 
     def idle_for(self) -> float:
         """Seconds since a round ended, or got a page further: a first read may take long."""
-        return self._clock.monotonic() - max(*self.finished.values(), self._house.poller.page_at)
+        return self._clock.monotonic() - max(*self.finished.values(), self._runtime.poller.page_at)
 
     async def stop(self, telling: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give what is under way a few seconds to end."""
@@ -107,9 +107,9 @@ class Rounds:
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)
 
-    async def _round_of_the_house(self) -> None:
+    async def _housekeeping_round(self) -> None:
         self._note_under_way()
-        await self._house.housekeeping.round()
+        await self._runtime.housekeeping.round()
 
     def _note_under_way(self) -> None:
         task = asyncio.current_task()
@@ -120,12 +120,12 @@ class Rounds:
     async def _round(self, site: Site) -> None:
         self._note_under_way()
         try:
-            if await self._house.poller.round(site):
-                self._house.heartbeat.beat()
+            if await self._runtime.poller.round(site):
+                self._runtime.heartbeat.beat()
         finally:
             self.finished[site.site_id] = self._clock.monotonic()
         # Another process may have queued something, or a person unparked a receiver.
-        self._house.dispatcher.wake_all()
+        self._runtime.dispatcher.wake_all()
 
 
 async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:

@@ -13,7 +13,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Slack
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.text import clean_reply
 
 Method = Callable[..., Awaitable[AsyncSlackResponse]]
@@ -144,15 +144,17 @@ class SlackApi:
             raise self._refusal(error.response) from error
         except _Redirected as error:
             text = "Slack's answer is a redirect, which is not followed"
-            raise DeliveryError(text, Kind.TRANSIENT) from error
+            raise DeliveryError(text, ErrorKind.TRANSIENT) from error
         except aiohttp.ClientConnectorCertificateError as error:
-            raise DeliveryError("Slack's certificate cannot be trusted", Kind.SERVICE) from error
+            raise DeliveryError(
+                "Slack's certificate cannot be trusted", ErrorKind.SERVICE
+            ) from error
         except aiohttp.ClientConnectorError as error:
             text = f"Slack cannot be reached ({error.os_error.strerror or type(error).__name__})"
-            raise DeliveryError(text, Kind.TRANSIENT) from error
+            raise DeliveryError(text, ErrorKind.TRANSIENT) from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             text = f"Slack's answer was lost ({type(error).__name__})"
-            raise DeliveryError(text, Kind.TRANSIENT, in_doubt=True) from error
+            raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from error
         except (AttributeError, TypeError) as error:  # the client takes every JSON for an object
             raise _unreadable() from error
         if not isinstance(answer.data, dict):
@@ -183,24 +185,24 @@ class SlackApi:
 
 
 def _unreadable() -> DeliveryError:
-    return DeliveryError("Slack's answer cannot be understood", Kind.TRANSIENT, in_doubt=True)
+    return DeliveryError("Slack's answer cannot be understood", ErrorKind.TRANSIENT, in_doubt=True)
 
 
 def _meaning(status: int, code: str, retry_after: float | None) -> Refused:
     if status == 429 or code in _SLOW_DOWN:
-        return Refused("Slack asks us to slow down", Kind.THROTTLED, retry_after=retry_after)
+        return Refused("Slack asks us to slow down", ErrorKind.THROTTLED, retry_after=retry_after)
     if status >= 500 or not code or code in _IN_DOUBT:
         text = f"Slack has a fault of its own ({code or status})"
-        kind = Kind.TRANSIENT if retry_after is None or status < 500 else Kind.THROTTLED
+        kind = ErrorKind.TRANSIENT if retry_after is None or status < 500 else ErrorKind.THROTTLED
         return Refused(text, kind, retry_after=retry_after, in_doubt=True)
     if code in _FAULT_OF_SERVICE:
         text = f"Slack refuses the token ({code}); renew it, or grant it chat:write"
-        return Refused(text, Kind.SERVICE)
+        return Refused(text, ErrorKind.SERVICE)
     if code in _FAULT_OF_MESSAGE:
-        return Refused(f"Slack refuses this message ({code})", Kind.MESSAGE)
+        return Refused(f"Slack refuses this message ({code})", ErrorKind.MESSAGE)
     # Unknown ones too: the channel is parked and a person notified, and nothing is lost.
     remedy = _REMEDIES.get(code, "look at it in Slack")
-    return Refused(f"Slack refuses the channel ({code}); {remedy}", Kind.RECEIVER)
+    return Refused(f"Slack refuses the channel ({code}); {remedy}", ErrorKind.RECEIVER)
 
 
 def headers_of(response: Any) -> dict[str, str]:

@@ -6,7 +6,7 @@ Scopes: https://docs.slack.dev/reference/scopes
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from alerter.errors import DeliveryError, Kind
+from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
 from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of
 from alerter.slack.look import conversation_of
@@ -71,7 +71,7 @@ async def _blindness(api: SlackApi, subject: str, channel: str) -> list[Finding]
             return [_warn(subject, text)]
         except Refused as error:
             # A look that is throttled says nothing of the channel: posting goes on.
-            if error.code not in _NO_THREAD and error.kind is not Kind.THROTTLED:
+            if error.code not in _NO_THREAD and error.kind is not ErrorKind.THROTTLED:
                 raise
     return []
 

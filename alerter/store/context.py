@@ -2,21 +2,21 @@
 
 from datetime import datetime, timedelta
 
-from alerter.models import Context, from_ms, to_ms
+from alerter.models import ReviewHistory, from_ms, to_ms
 from alerter.store.state import State
 
 _LATELY = timedelta(days=30)
 
 
-def context_of(state: State, site_id: str, review_id: str, now: datetime) -> Context:
+def context_of(state: State, site_id: str, review_id: str, now: datetime) -> ReviewHistory:
     """Low-rated is what the site's coverage holds; what is gone from Wix does not count."""
     product_low = state.value(
         _PRODUCT, {"site": site_id, "review": review_id, "since": to_ms(now - _LATELY)}
     )
     earlier = state.row(_AUTHOR, {"site": site_id, "review": review_id})
     if not earlier or not earlier["low"]:
-        return Context(product_low)
-    return Context(product_low, earlier["low"], from_ms(earlier["last"]), earlier["rating"])
+        return ReviewHistory(product_low)
+    return ReviewHistory(product_low, earlier["low"], from_ms(earlier["last"]), earlier["rating"])
 
 
 _LOW = (

@@ -8,7 +8,7 @@ from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownDestination:
     """A destination as a config had it last: where it leads, and what may be sent there.
 
     `addresses` are hashes, as removed receivers stay on record. `present`: the last config has it.
@@ -19,17 +19,17 @@ class Known:
     present: bool = True
 
 
-def known(state: State) -> dict[str, Known]:
+def known(state: State) -> dict[str, KnownDestination]:
     """Every destination that a config had so far."""
     return {
-        row["destination"]: Known(
+        row["destination"]: KnownDestination(
             frozenset(json.loads(row["addresses"])), row["rules"], bool(row["present"])
         )
         for row in state.rows("SELECT * FROM destinations")
     }
 
 
-def record(state: State, destinations: Mapping[str, Known]) -> None:
+def record(state: State, destinations: Mapping[str, KnownDestination]) -> None:
     """Note which destinations the config has now, within a transaction."""
     state.execute("UPDATE destinations SET present = 0 WHERE present = 1")
     state.execute_many(

@@ -9,10 +9,10 @@ from typing import Any
 from alerter.models import (
     Alert,
     AlertKind,
-    Closing,
-    Entry,
+    CloseReason,
     Form,
     Message,
+    MessageItem,
     Product,
     Receipt,
     Thread,
@@ -352,7 +352,7 @@ def thread_of(state: State, message_id: int | None) -> Thread | None:
     return Thread(row["id"], row["message_id"], row["subject"] or "", row["slack_ts"])
 
 
-def entries_of(state: State, alerts: Collection[int], now: datetime) -> tuple[Entry, ...]:
+def entries_of(state: State, alerts: Collection[int], now: datetime) -> tuple[MessageItem, ...]:
     """Return what a message says of these alerts, oldest first.
 
     The history of a review is looked up only where it is the only one.
@@ -376,7 +376,7 @@ def entries_of(state: State, alerts: Collection[int], now: datetime) -> tuple[En
     return (replace(entries[0], context=context),)
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def _entry(row: Mapping[str, Any]) -> MessageItem:
     alert = Alert(
         row["key"],
         AlertKind(row["kind"]),
@@ -385,8 +385,8 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         json.loads(row["detail"]),
     )
     review = load_review(dict(row)) if row["content"] is not None else None
-    closing = Closing(row["closing"]) if row["closing"] else None
-    return Entry(alert, review, Product(row["name"], row["url"]), closing)
+    closing = CloseReason(row["closing"]) if row["closing"] else None
+    return MessageItem(alert, review, Product(row["name"], row["url"]), closing)
 
 
 def _moment(ms: int | None) -> datetime | None:

@@ -15,7 +15,7 @@ UNSETTLED = "status IN ('pending', 'failed')"
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueDelivery:
     """A delivery that may leave now; `thread` is the earlier message that it must be a reply to."""
 
     alert: int
@@ -24,7 +24,7 @@ class Due:
     thread: int | None = None
 
 
-def due(state: State, destination: str, now: datetime, most: int) -> list[Due]:
+def due(state: State, destination: str, now: datetime, most: int) -> list[DueDelivery]:
     """Return deliveries that may leave now and are in no message yet, the oldest first.
 
     What a backfill sends one by one comes after everything else. What is about the same review as
@@ -41,7 +41,7 @@ def due(state: State, destination: str, now: datetime, most: int) -> list[Due]:
         {"destination": destination, "now": to_ms(now), "most": most},
     )
     return [
-        Due(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"])
+        DueDelivery(row["alert"], Grouping(row["grouping"]), AlertKind(row["kind"]), row["thread"])
         for row in rows
     ]
 

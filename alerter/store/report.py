@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from alerter.models import AlertKind, Form, Known, Product, from_ms, receiver_of
+from alerter.models import AlertKind, Form, Product, StoredReview, from_ms, receiver_of
 from alerter.store.outbox import UNSETTLED
 from alerter.store.reminders import Reminders, get_reminders_of
 from alerter.store.reviews import known_reviews
@@ -41,7 +41,7 @@ class Record:
     (`unverified`) it has no words, as they may be deleted at Wix.
     """
 
-    known: Known
+    known: StoredReview
     created: datetime | None
     reminders: list[Reminders]
     product: Product

@@ -10,13 +10,13 @@ from typing import Any
 from alerter.models import (
     Alert,
     AlertKind,
-    Closing,
+    CloseReason,
     Grouping,
-    Known,
     Media,
     Reply,
     Review,
     Status,
+    StoredReview,
     from_ms,
     to_ms,
 )
@@ -40,7 +40,7 @@ class SiteState:
 
 
 @dataclass(frozen=True, slots=True)
-class Raised:
+class NewAlert:
     """An alert, and the destinations that it goes to, from when on (None: at once)."""
 
     alert: Alert
@@ -100,7 +100,7 @@ def succeeded(state: State, site_id: str, now: datetime, *, sees_private: bool) 
     return _moment(state.value("SELECT private_lost_at FROM sites WHERE site_id = ?", [site_id]))
 
 
-def went_well(state: State, site_id: str, now: datetime, *, sees_private: bool) -> bool:
+def try_mark_success(state: State, site_id: str, now: datetime, *, sees_private: bool) -> bool:
     """Note a good round that no failures came before; False where they did, or where more is to be noted than that.
 
     Without waiting for the disk: what a power failure makes of it is an earlier `last_success`, until the next round.
@@ -131,7 +131,7 @@ def note_failure(state: State, site_id: str, now: datetime) -> datetime:
     return failing_since(state, site_id) or now
 
 
-def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:
+def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, StoredReview]:
     """What is on record of these reviews, by id; of those that were pruned, what is left."""
     rows = state.rows(
         "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))",
@@ -140,7 +140,9 @@ def known_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, K
     return {row["review_id"]: _known(row) for row in rows}
 
 
-def put_reviews(state: State, site_id: str, records: Sequence[Known], seen_at: datetime) -> None:
+def put_reviews(
+    state: State, site_id: str, records: Sequence[StoredReview], seen_at: datetime
+) -> None:
     """Write reviews as they are known now; one without a createdDate is dated by when it was seen."""
     state.execute_many(_PUT, [_row(site_id, known, seen_at) for known in records])
 
@@ -155,7 +157,7 @@ def note_event(
     )
 
 
-def untold(state: State, site_id: str, ids: Sequence[str], threshold: int) -> list[Review]:
+def unalerted(state: State, site_id: str, ids: Sequence[str], threshold: int) -> list[Review]:
     """Which of these reviews a backfill tells of, oldest first: low-rated, unanswered, never alerted."""
     rows = state.rows(
         "SELECT * FROM reviews WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))"
@@ -174,7 +176,7 @@ def follow(state: State, site_id: str, ids: Sequence[str], alerted_at: datetime)
     )
 
 
-def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
+def raise_alerts(state: State, new_alerts: Sequence[NewAlert], now: datetime) -> int:
     """Write alerts with their deliveries and return how many are new; a key that is there already raises nothing."""
     first, raised_at = int(state.value("SELECT ifnull(max(id), 0) + 1 FROM alerts")), to_ms(now)
     alerts = [
@@ -187,7 +189,7 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
             "now": raised_at,
             "detail": _JSON.encode(each.alert.detail) if each.alert.detail else "{}",
         }
-        for number, each in enumerate(raised)
+        for number, each in enumerate(new_alerts)
     ]
     deliveries = [
         {
@@ -199,7 +201,7 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
             "site": each.alert.site_id,
             "review": each.alert.review_id,
         }
-        for number, each in enumerate(raised)
+        for number, each in enumerate(new_alerts)
         for destination, due_at in each.routes
     ]
     state.execute_many(_RAISE, alerts)
@@ -209,7 +211,9 @@ def raise_alerts(state: State, raised: Sequence[Raised], now: datetime) -> int:
         deliveries,
     )
     # What is held of a review leaves with what is said of it before that, so that nobody hears of it back to front.
-    new = {first + number for number, each in enumerate(raised) if each.alert.kind is AlertKind.NEW}
+    new = {
+        first + number for number, each in enumerate(new_alerts) if each.alert.kind is AlertKind.NEW
+    }
     state.execute_many(_LEAVE_TOGETHER, [each for each in deliveries if each["alert"] not in new])
     return int(state.value("SELECT count(*) FROM alerts WHERE id >= ?", [first]))
 
@@ -322,7 +326,7 @@ ON CONFLICT DO UPDATE SET revision = excluded.revision, rating = excluded.rating
 """
 
 
-def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
+def _row(site_id: str, known: StoredReview, seen_at: datetime) -> dict[str, Any]:
     review = known.review
     return {
         "site": site_id,
@@ -343,7 +347,7 @@ def _row(site_id: str, known: Known, seen_at: datetime) -> dict[str, Any]:
     }
 
 
-def _known(row: dict[str, Any]) -> Known:
+def _known(row: dict[str, Any]) -> StoredReview:
     review, status, is_pruned = (
         load_review(row),
         Status(row["status"]),
@@ -352,7 +356,7 @@ def _known(row: dict[str, Any]) -> Known:
     if is_pruned:  # its columns say what its content does not say any more
         reply = Reply("") if row["answered"] else None
         review = replace(review, reply=reply, moderation="REJECTED" if row["rejected"] else "")
-    return Known(
+    return StoredReview(
         review,
         status,
         _moment(row["alerted_at"]),
@@ -407,8 +411,8 @@ def _plain(value: object) -> Any:
     return value.isoformat() if isinstance(value, datetime) else asdict(value)  # type: ignore[call-overload]
 
 
-def _closing(reason: str | None) -> Closing | None:
-    return Closing(reason) if reason else None
+def _closing(reason: str | None) -> CloseReason | None:
+    return CloseReason(reason) if reason else None
 
 
 _JSON = json.JSONEncoder(default=_plain, ensure_ascii=False)

@@ -4,24 +4,24 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from alerter.models import Closing, Event, Known, Review, Status, from_ms, to_ms
+from alerter.models import CloseReason, Event, Review, Status, StoredReview, from_ms, to_ms
 from alerter.store.state import State
 
 # Wix sends a webhook again for up to two days.
 _KEPT = timedelta(days=3)
 
 
-def get_unrecorded(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Known]:
+def get_unrecorded(state: State, site_id: str, ids: Iterable[str]) -> dict[str, StoredReview]:
     """Return how these reviews stood when a webhook last spoke of them: not low-rated, and with no words."""
     rows = state.rows(
         "SELECT * FROM unrecorded_events WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))",
         [site_id, json.dumps(list(ids))],
     )
     return {
-        row["review_id"]: Known(
+        row["review_id"]: StoredReview(
             Review(row["review_id"], row["rating"], revision=row["revision"]),
             Status.CLOSED,
-            closing=Closing.RAISED,
+            closing=CloseReason.RAISED,
             as_of=from_ms(row["as_of"]),
             event_sequence=row["event_sequence"],
         )

@@ -8,9 +8,9 @@ from datetime import datetime
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, to_ms
-from alerter.store import State, blocks, rerouting, reviews, roster, troubles
+from alerter.store import State, blocks, known_sites, rerouting, reviews, troubles
 from alerter.store.blocks import Block
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.trouble import rules
 from alerter.trouble.rules import Faults
@@ -230,7 +230,7 @@ class Troubles:
 
     def _raise(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
         sites = {
-            **roster.names(self._state),
+            **known_sites.names(self._state),
             **{site.site_id: site.name for site in self._config.sites},
         }
         what, remedy = describe(trouble.scope, sites, self._config)
@@ -241,8 +241,8 @@ class Troubles:
             "since": trouble.since.isoformat(),
         }
         alert = Alert(_key(kind, trouble), kind, detail=detail)
-        raised = Raised(alert, [(name, None) for name in names], Grouping.EACH)
-        reviews.raise_alerts(self._state, [raised], self._clock.now())
+        new_alerts = NewAlert(alert, [(name, None) for name in names], Grouping.EACH)
+        reviews.raise_alerts(self._state, [new_alerts], self._clock.now())
         self._wake(names)
 
 

@@ -7,18 +7,18 @@ from datetime import timedelta
 from alerter.clock import Clock
 from alerter.config import Site
 from alerter.errors import WixUnavailable
-from alerter.models import Known
+from alerter.models import StoredReview
 from alerter.watch.reader import Reader
-from alerter.watch.triage import is_past_worth_telling
-from alerter.wix.client import Page, Span
+from alerter.watch.triage import is_alertable_past
+from alerter.wix.client import Page, ReviewFilter
 
 # How long Wix has been failing, and the seconds that it asked for → how long to wait.
 Wait = Callable[[timedelta, float | None], timedelta]
 _PATIENCE = timedelta(minutes=10)
 
 
-async def patient_pages(
-    reader: Reader, clock: Clock, site: Site, span: Span, wait: Wait
+async def pages_with_retries(
+    reader: Reader, clock: Clock, site: Site, span: ReviewFilter, wait: Wait
 ) -> AsyncIterator[Page]:
     """Yield the pages of a span, waiting while Wix cannot answer; after ten minutes of that, raises WixError.
 
@@ -40,11 +40,11 @@ async def patient_pages(
             return
 
 
-def worth_telling(page: Page, known: dict[str, Known], threshold: int) -> list[str]:
+def alertable_ids(page: Page, known: dict[str, StoredReview], threshold: int) -> list[str]:
     """The ids on a page that a backfill would tell of: low-rated, unanswered, and never alerted."""
     return [
         review.id
         for review in page.reviews
-        if is_past_worth_telling(review, threshold)
+        if is_alertable_past(review, threshold)
         and not (review.id in known and known[review.id].alerted_at)
     ]

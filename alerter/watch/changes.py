@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from alerter.config import Site
-from alerter.models import Alert, AlertKind, Known, Review, Status
-from alerter.store.reviews import Raised, SiteState
+from alerter.models import Alert, AlertKind, Review, Status, StoredReview
+from alerter.store.reviews import NewAlert, SiteState
 from alerter.watch.triage import Verdict
 
 
@@ -23,8 +23,8 @@ class Changes:
     before: SiteState
     as_of: datetime
     silent: bool = False
-    records: list[Known] = field(default_factory=list)
-    raised: list[Raised] = field(default_factory=list)
+    records: list[StoredReview] = field(default_factory=list)
+    new_alerts: list[NewAlert] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -52,17 +52,19 @@ def alert_of(
     return Alert(key, kind, site.site_id, review.id, detail)
 
 
-def record_of(review: Review, verdict: Verdict, known: Known | None, *, anonymized: bool) -> Known:
+def record_of(
+    review: Review, verdict: Verdict, known: StoredReview | None, *, anonymized: bool
+) -> StoredReview:
     """A review as it is put on record, but for when it was alerted."""
     if known:  # one that came without its revision has not gone back to none
         review = replace(review, revision=max(review.revision, known.review.revision))
-    return Known(
+    return StoredReview(
         review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
     )
 
 
 def alerted_at(
-    verdict: Verdict, known: Known | None, now: datetime, *, told: bool
+    verdict: Verdict, known: StoredReview | None, now: datetime, *, told: bool
 ) -> datetime | None:
     """When people were to hear of a review: first, or anew, where it was closed in between."""
     still_open = known and known.alerted_at and known.status is Status.OPEN

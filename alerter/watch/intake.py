@@ -12,21 +12,21 @@ from alerter.counters import counts
 from alerter.models import (
     Alert,
     AlertKind,
-    Closing,
+    CloseReason,
     Event,
     Grouping,
-    Known,
     Medium,
     Review,
     Status,
+    StoredReview,
     medium_of,
 )
 from alerter.store import State, lifetime, reminders, reviews
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from alerter.store.unrecorded import get_unrecorded, note_unrecorded
 from alerter.watch.catalog import Catalog
 from alerter.watch.changes import Changes, alert_of, alerted_at, newest, record_of
-from alerter.watch.routing import Route, hold, route, route_alerted, route_closing
+from alerter.watch.routing import Route, apply_quiet_hours, route, route_alerted, route_closing
 from alerter.watch.triage import (
     ROUND_AT_LAST,
     Reason,
@@ -35,14 +35,14 @@ from alerter.watch.triage import (
     is_anonymized,
     is_behind,
     is_fresh,
-    is_old_news,
     is_older,
+    is_stale_event,
     lacks_author,
-    quietly,
-    shows_the_same,
+    looks_the_same,
+    redact,
     triage,
     triage_gone,
-    without_words,
+    without_alert,
 )
 
 Wake = Callable[[Iterable[str]], None]
@@ -107,14 +107,14 @@ class Intake:
         )
 
     def _take_one(
-        self, changes: Changes, review: Review, known: Known | None, *, forget: bool = False
+        self, changes: Changes, review: Review, known: StoredReview | None, *, forget: bool = False
     ) -> Reason:
         anonymized = forget or is_anonymized(
             known, review, changes.as_of, self._config.poll.rescan_every
         )
         lacking = lacks_author(known, review) and not anonymized
         if anonymized:
-            review = without_words(review)
+            review = redact(review)
         elif known and lacking:
             review = replace(review, author=known.review.author, contact_id=known.review.contact_id)
         verdict = self._judge(changes, review, known)
@@ -146,8 +146,8 @@ class Intake:
         known = reviews.known_reviews(self._state, changes.site.site_id, [event.review_id]).get(
             event.review_id
         )
-        if known and is_old_news(known, event):
-            if event.anonymized and not known.wordless:  # that holds however old it is
+        if known and is_stale_event(known, event):
+            if event.anonymized and not known.redacted:  # that holds however old it is
                 self._take_one(changes, known.review, known, forget=True)
             return Reason.STALE
         if event.review is None:
@@ -155,7 +155,7 @@ class Intake:
         last = (
             None if known else get_unrecorded(self._state, changes.site.site_id, [event.review_id])
         )
-        if last and is_old_news(last[event.review_id], event):
+        if last and is_stale_event(last[event.review_id], event):
             return Reason.STALE
         # Whether it is of the past says the read that comes first: one made since must not be taken for that.
         if self._judge(changes, event.review, known).reason is Reason.BASELINE:
@@ -165,7 +165,7 @@ class Intake:
             note_unrecorded(self._state, changes.site.site_id, event, changes.now)
         return reason
 
-    async def take_gone(
+    async def record_gone(
         self, site: Site, ids: Sequence[str], *, asked_at: datetime | None = None
     ) -> set[str]:
         """Record that Wix does not have these reviews any more, and forget what they said.
@@ -240,14 +240,14 @@ class Intake:
         reminders.note_reminded(self._state, site_id, review.id, destinations, span)
         if routes := route_alerted(destinations, site.name, config.receivers):
             alert = self._reminder(site, review, {"after": span.total_seconds()})
-            changes.raised.append(Raised(alert, self._held(routes, review.rating)))
+            changes.new_alerts.append(NewAlert(alert, self._held(routes, review.rating)))
 
     def _reminder(self, site: Site, review: Review, detail: Mapping[str, Any]) -> Alert:
         number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, AlertKind.REMINDER)
         key = f"{AlertKind.REMINDER}:{site.site_id}:{review.id}:{int(detail.get('after', 0))}:{number}"
         return Alert(key, AlertKind.REMINDER, site.site_id, review.id, detail)
 
-    async def tell_of_past(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
+    async def alert_past(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         """Raise a `new` alert for each of these reviews that is worth telling of and has none yet.
 
         `ids` are what was just read of Wix: what is only on record may be gone there. Returns how many were told of.
@@ -255,20 +255,20 @@ class Intake:
         starts = range(0, len(ids), _AT_ONCE)
         return sum(
             [
-                await self._tell_some(site, ids[start : start + _AT_ONCE], grouping)
+                await self._alert_some(site, ids[start : start + _AT_ONCE], grouping)
                 for start in starts
             ]
         )
 
-    async def _tell_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
+    async def _alert_some(self, site: Site, ids: Sequence[str], grouping: Grouping) -> int:
         with self._state.transaction():
             changes = self._begin(site)
-            past = reviews.untold(self._state, site.site_id, ids, self._config.threshold(site))
+            past = reviews.unalerted(self._state, site.site_id, ids, self._config.threshold(site))
             for review in past:
                 alert = alert_of(AlertKind.NEW, site, review, {"backfill": True})
                 # A person asked for it now, so it heeds no quiet hours.
                 routes = route(review, site.name, self._config.receivers)
-                changes.raised.append(Raised(alert, _times(routes), grouping))
+                changes.new_alerts.append(NewAlert(alert, _times(routes), grouping))
             self._write(changes)
             reviews.follow(self._state, site.site_id, [review.id for review in past], changes.now)
         changes.about += past
@@ -278,7 +278,7 @@ class Intake:
     def _write(self, changes: Changes) -> None:
         site_id = changes.site.site_id
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
-        reviews.raise_alerts(self._state, changes.raised, changes.now)
+        reviews.raise_alerts(self._state, changes.new_alerts, changes.now)
         reminders.stop_reminders(self._state, site_id, changes.closed)
         for review_id, destinations in changes.reopened.items():
             reminders.start_reminders(self._state, site_id, review_id, destinations, changes.now)
@@ -287,7 +287,9 @@ class Intake:
         )
         if changes.erased:
             lifetime.erase(self._state, site_id, changes.erased)
-        changes.woken |= {destination for each in changes.raised for destination, _ in each.routes}
+        changes.woken |= {
+            destination for each in changes.new_alerts for destination, _ in each.routes
+        }
         changes.woken |= lifetime.mark_stale(self._state, site_id, changes.stale)
 
     async def tell(self, site: Site, *recorded: Changes) -> None:
@@ -299,23 +301,21 @@ class Intake:
         if any(changes.erased for changes in recorded):
             self._state.scrub()
 
-    def _note_gone(self, changes: Changes, review_id: str, known: Known | None) -> Reason:
+    def _note_gone(self, changes: Changes, review_id: str, known: StoredReview | None) -> Reason:
         """Gather what follows from a review's end; one never seen is noted, as word of its beginning may still come."""
         if known is None:
-            verdict = Verdict(Reason.GONE, Status.CLOSED, closing=Closing.GONE)
+            verdict = Verdict(Reason.GONE, Status.CLOSED, closing=CloseReason.GONE)
             record = record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
             self._follow_up(changes, verdict, None, record)
-        elif known.closing is not Closing.GONE:
+        elif known.closing is not CloseReason.GONE:
             verdict = triage_gone(known)
             if changes.before.restored:
-                verdict = quietly(verdict, known)
-            record = record_of(
-                without_words(known.review), verdict, known, anonymized=known.anonymized
-            )
+                verdict = without_alert(verdict, known)
+            record = record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
             self._follow_up(changes, verdict, known, record)
         return Reason.GONE
 
-    def _judge(self, changes: Changes, review: Review, known: Known | None) -> Verdict:
+    def _judge(self, changes: Changes, review: Review, known: StoredReview | None) -> Verdict:
         before = changes.before
         silent = before.restored or (changes.silent and not (known and known.status is Status.OPEN))
         verdict = triage(
@@ -325,27 +325,27 @@ class Intake:
             covered=review.rating <= before.covered_rating and not silent,
             checkpoint=before.checkpoint,
         )
-        return quietly(verdict, known) if silent else verdict
+        return without_alert(verdict, known) if silent else verdict
 
     def _follow_up(
-        self, changes: Changes, verdict: Verdict, known: Known | None, record: Known
+        self, changes: Changes, verdict: Verdict, known: StoredReview | None, record: StoredReview
     ) -> None:
         """Gather what a verdict asks for."""
         review = record.review
         # What is seen for the first time was told to nobody.
         told = known is None or self._take_back(changes.site, review, verdict)
-        raised = self._raise(changes, review, verdict)
-        changes.raised += raised
-        if raised and verdict.closing is not Closing.GONE:
+        new_alerts = self._raise(changes, review, verdict)
+        changes.new_alerts += new_alerts
+        if new_alerts and verdict.closing is not CloseReason.GONE:
             changes.about.append(review)
         changes.records.append(
             replace(record, alerted_at=alerted_at(verdict, known, changes.now, told=told))
         )
-        if known and not (record.closing is known.closing and shows_the_same(known.review, review)):
+        if known and not (record.closing is known.closing and looks_the_same(known.review, review)):
             changes.stale.append(review.id)
         if known and known.status is Status.OPEN and record.status is not Status.OPEN:
             changes.closed.append(review.id)
-        if known and record.wordless and not known.wordless:
+        if known and record.redacted and not known.redacted:
             changes.erased.append(review.id)
 
     def _take_back(self, site: Site, review: Review, verdict: Verdict) -> bool:
@@ -359,7 +359,7 @@ class Intake:
             reviews.cancel_closing(self._state, site.site_id, review.id)
         return True
 
-    def _raise(self, changes: Changes, review: Review, verdict: Verdict) -> list[Raised]:
+    def _raise(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
         site = changes.site
         if verdict.alert is None:
             return []
@@ -372,17 +372,17 @@ class Intake:
         if verdict.alert is AlertKind.CLOSED:
             told = lifetime.told(self._state, site.site_id, review.id)
             return [
-                Raised(
+                NewAlert(
                     alert, self._held(route_closing(told, site.name, self._config.receivers), None)
                 )
             ]
         return [
-            Raised(
+            NewAlert(
                 alert, self._held(route(review, site.name, self._config.receivers), review.rating)
             )
         ]
 
-    def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[Raised]:
+    def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
         """Ask again for a review that is open again: of each destination by what it was sent of it before.
 
         Slack shows it in the message that stands there, a mail reminds of it, and where the alert was never sent, it is
@@ -393,7 +393,7 @@ class Intake:
         first = reviews.first_alert(self._state, site_id, review.id)
         if first is None and verdict.alert is AlertKind.NEW:
             return [
-                Raised(
+                NewAlert(
                     alert_of(AlertKind.NEW, site, review, {}), self._held(fitting, review.rating)
                 )
             ]
@@ -415,14 +415,14 @@ class Intake:
         if not again:
             return []
         return [
-            Raised(self._reminder(site, review, verdict.detail), self._held(again, review.rating))
+            NewAlert(self._reminder(site, review, verdict.detail), self._held(again, review.rating))
         ]
 
     def _held(
         self, routes: Iterable[Route], rating: int | None
     ) -> list[tuple[str, datetime | None]]:
         now, receivers = self._clock.now(), self._config.receivers
-        return _times(hold(routes, rating, receivers, now, self._config.timezone))
+        return _times(apply_quiet_hours(routes, rating, receivers, now, self._config.timezone))
 
 
 def _count(seen: Mapping[Reason, int]) -> None:

@@ -7,7 +7,7 @@ _WITHOUT_SPACES = ("THAI ", "LAO ", "KHMER ", "MYANMAR ")
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc", "'"))
 
 
-def stands_in(keyword: str, *texts: str) -> bool:
+def contains_keyword(keyword: str, *texts: str) -> bool:
     """Whether a keyword, of one word or several, stands in one of these texts."""
     wanted = _folded(keyword)
     return any(_is_found(wanted, _folded(text)) for text in texts)

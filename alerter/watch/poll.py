@@ -15,7 +15,7 @@ from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
 from alerter.watch.triage import OVERLAP, Reason
-from alerter.wix.client import PAGE_SIZE, Span, These
+from alerter.wix.client import PAGE_SIZE, ReviewFilter, ReviewIds
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Poller:
 
     def _note_success(self, site: Site, scope: str) -> None:
         now, sees_private = self._clock.now(), self._reader.sees_private(site)
-        if not reviews.went_well(self._state, site.site_id, now, sees_private=sees_private):
+        if not reviews.try_mark_success(self._state, site.site_id, now, sees_private=sees_private):
             with self._state.transaction():
                 lost_at = reviews.succeeded(
                     self._state, site.site_id, now, sees_private=sees_private
@@ -130,14 +130,14 @@ class Poller:
             await self._cover(site, known.covered_rating, threshold)
         if known.covered_rating:
             since = known.checkpoint - OVERLAP if known.checkpoint else None
-            await self.read(site, Span(threshold, since=since), advance=True)
+            await self.read(site, ReviewFilter(threshold, since=since), advance=True)
 
     async def _cover(self, site: Site, covered: int, threshold: int) -> None:
         """Put the past of ratings that were not watched so far on record, silently."""
         if covered < threshold:
             # Only a read of all that is watched may move the checkpoint.
             await self.read(
-                site, Span(threshold, above=covered), advance=covered == 0, silently=True
+                site, ReviewFilter(threshold, above=covered), advance=covered == 0, silently=True
             )
             low, unanswered = reviews.low_rated(self._state, site.site_id, threshold)
             log.info(
@@ -154,7 +154,12 @@ class Poller:
         lifetime.rescanned(self._state, site.site_id, now, since)
 
     async def read(
-        self, site: Site, wanted: Span | These, *, advance: bool = False, silently: bool = False
+        self,
+        site: Site,
+        wanted: ReviewFilter | ReviewIds,
+        *,
+        advance: bool = False,
+        silently: bool = False,
     ) -> set[str]:
         """Take in every page of what is wanted, each before the next is asked for; returns the ids that there are.
 
@@ -199,8 +204,10 @@ class Poller:
         since = now - self._config.poll.rescan_window
         covered_since = lifetime.rescanned_since(self._state, site.site_id)
         if covered_since and since < covered_since:
-            await self.read(site, Span(threshold, since=since, until=covered_since), silently=True)
-        found = await self.read(site, Span(threshold, since=since))
+            await self.read(
+                site, ReviewFilter(threshold, since=since, until=covered_since), silently=True
+            )
+        found = await self.read(site, ReviewFilter(threshold, since=since))
         followed = lifetime.followed(self._state, site.site_id, since, threshold)
         await self._read_again(
             site, [review_id for review_id in followed if review_id not in found]
@@ -243,7 +250,7 @@ class Poller:
         found: set[str] = set()
         for start in range(0, len(ids), PAGE_SIZE):
             some = ids[start : start + PAGE_SIZE]
-            found |= await self.read(site, These(tuple(some)))
+            found |= await self.read(site, ReviewIds(tuple(some)))
         self._missing[site.site_id] = (self._missing[site.site_id] | set(ids)) - found
         return found
 
@@ -261,7 +268,7 @@ class Poller:
             asked_at = self._clock.now()
             if await self._reader.is_there(site, review_id):
                 missing.discard(review_id)  # the next read finds it, or it is looked for again
-            elif not await self._intake.take_gone(site, [review_id], asked_at=asked_at):
+            elif not await self._intake.record_gone(site, [review_id], asked_at=asked_at):
                 missing.discard(review_id)
         return len(missing) < before
 

@@ -9,7 +9,7 @@ from alerter.clock import Clock
 from alerter.config import Site
 from alerter.counters import counts
 from alerter.errors import WixAuthError, WixError
-from alerter.wix.client import Page, Span, These, WixClient
+from alerter.wix.client import Page, ReviewFilter, ReviewIds, WixClient
 from alerter.wix.review import UnreadableReview
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Reader:
         """Whether the last read of a site included reviews that are not published."""
         return site.site_id not in self._published_only
 
-    async def pages(self, site: Site, wanted: Span | These) -> AsyncIterator[Page]:
+    async def pages(self, site: Site, wanted: ReviewFilter | ReviewIds) -> AsyncIterator[Page]:
         """Yield the pages of what is wanted, oldest first. Raises WixError."""
         private = self._asks_for_private(site)
         begun = False

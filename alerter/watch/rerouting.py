@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Medium, Review, medium_of
-from alerter.store.destinations import Known
+from alerter.store.destinations import KnownDestination
 from alerter.trouble.tracker import concerned_by, scope_of
-from alerter.watch.routing import hears_of, misfit
+from alerter.watch.routing import covers, excluded_by
 
 
-def destinations_of(config: Config) -> dict[str, Known]:
+def destinations_of(config: Config) -> dict[str, KnownDestination]:
     """Every destination of a config, as it goes on record."""
     return {
-        destination: Known(_addresses(receiver, destination), _rules(config, receiver))
+        destination: KnownDestination(_addresses(receiver, destination), _rules(config, receiver))
         for destination, receiver in config.destinations().items()
     }
 
@@ -46,7 +46,9 @@ def _rules(config: Config, receiver: Receiver) -> str:
     )
 
 
-def renamed(before: Mapping[str, Known], now: Mapping[str, Known]) -> dict[str, str]:
+def renamed(
+    before: Mapping[str, KnownDestination], now: Mapping[str, KnownDestination]
+) -> dict[str, str]:
     """New destinations that lead where one that is gone led, by the old name."""
     new = {
         name: each for name, each in now.items() if name not in before or not before[name].present
@@ -56,14 +58,18 @@ def renamed(before: Mapping[str, Known], now: Mapping[str, Known]) -> dict[str, 
     pairs: dict[str, str] = {}
     for old in gone:
         same = [
-            name for name, each in new.items() if _leads_alike((old, before[old]), (name, each))
+            name
+            for name, each in new.items()
+            if _leads_to_same_place((old, before[old]), (name, each))
         ]
         if same:
             pairs[old] = same[0]
     return pairs
 
 
-def _leads_alike(one: tuple[str, Known], other: tuple[str, Known]) -> bool:
+def _leads_to_same_place(
+    one: tuple[str, KnownDestination], other: tuple[str, KnownDestination]
+) -> bool:
     return one[1].addresses == other[1].addresses and medium_of(one[0]) == medium_of(other[0])
 
 
@@ -84,16 +90,16 @@ def may_get(
             each.name == name and receiver.name in each.receivers for each in config.summaries
         )
     if alert.kind is AlertKind.CLOSED:
-        return hears_of(receiver, site) and (
+        return covers(receiver, site) and (
             receiver.closings or medium_of(destination) != Medium.EMAIL
         )
     if alert.kind is AlertKind.REMINDER or review is None:
-        return hears_of(receiver, site)
-    return misfit(receiver, review, site) is None
+        return covers(receiver, site)
+    return excluded_by(receiver, review, site) is None
 
 
 def fits(receiver: Receiver, alert: Alert, review: Review | None, site: str) -> bool:
     """Whether an alert of a review that is to go elsewhere fits a receiver that is new in the config."""
     if alert.kind not in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) or review is None:
         return False
-    return misfit(receiver, review, site) is None
+    return excluded_by(receiver, review, site) is None

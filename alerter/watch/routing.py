@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 from alerter.config import Receiver
 from alerter.models import Form, Medium, Review, medium_of
-from alerter.watch.keywords import stands_in
+from alerter.watch.keywords import contains_keyword
 from alerter.watch.quiet import quiet_until
 
 
@@ -18,7 +18,7 @@ class Route:
     due_at: datetime | None = None
 
 
-def hears_of(receiver: Receiver, site: str) -> bool:
+def covers(receiver: Receiver, site: str) -> bool:
     """Whether a receiver hears of a site at all (by the site's name)."""
     return receiver.sites is None or site in receiver.sites
 
@@ -28,7 +28,7 @@ def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Rout
     return [
         Route(destination)
         for receiver in receivers
-        if misfit(receiver, review, site) is None
+        if excluded_by(receiver, review, site) is None
         for destination in receiver.destinations
     ]
 
@@ -40,7 +40,7 @@ def route_alerted(
     return [
         Route(destination)
         for receiver in receivers
-        if hears_of(receiver, site)
+        if covers(receiver, site)
         for destination in receiver.destinations
         if destination in alerted
     ]
@@ -56,7 +56,7 @@ def route_closing(
     return [
         Route(destination)
         for receiver in receivers
-        if hears_of(receiver, site)
+        if covers(receiver, site)
         for destination in receiver.destinations
         if destination in told
         and (
@@ -67,7 +67,7 @@ def route_closing(
     ]
 
 
-def hold(
+def apply_quiet_hours(
     routes: Iterable[Route],
     rating: int | None,
     receivers: Iterable[Receiver],
@@ -92,13 +92,13 @@ def _due_at(
     return quiet_until(receiver.quiet, now, timezone) if receiver.quiet and not urgent else None
 
 
-def unheard(
+def uncovered_ratings(
     site: str, threshold: int, receivers: Sequence[Receiver]
 ) -> tuple[list[int], list[int]]:
     """The ratings of a site's low-rated reviews that nobody hears of, and those heard of only by product or keyword."""
     nobody, choosy = [], []
     for rating in range(1, threshold + 1):
-        hears = [each for each in receivers if hears_of(each, site) and _takes(each, rating)]
+        hears = [each for each in receivers if covers(each, site) and _takes(each, rating)]
         if not hears:
             nobody.append(rating)
         elif all(each.products or each.keywords for each in hears):
@@ -106,16 +106,16 @@ def unheard(
     return nobody, choosy
 
 
-def misfit(receiver: Receiver, review: Review, site: str) -> str | None:
+def excluded_by(receiver: Receiver, review: Review, site: str) -> str | None:
     """The key of a receiver that keeps a review from it; None where it hears of it."""
-    if not hears_of(receiver, site):
+    if not covers(receiver, site):
         return "sites"
     if not _takes(receiver, review.rating):
         return "min_rating" if review.rating < (receiver.min_rating or 1) else "max_rating"
     if receiver.products and not _names(receiver.products, review.entity_id or ""):
         return "products"
     if receiver.keywords and not any(
-        stands_in(word, review.title, review.body) for word in receiver.keywords
+        contains_keyword(word, review.title, review.body) for word in receiver.keywords
     ):
         return "keywords"
     return None

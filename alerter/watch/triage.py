@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from alerter.models import AlertKind, Closing, Event, Known, Review, Status
+from alerter.models import AlertKind, CloseReason, Event, Review, Status, StoredReview
 
 # A poll begins this long before the checkpoint, so anything older than that came to light late.
 OVERLAP = timedelta(minutes=5)
@@ -49,11 +49,11 @@ class Verdict:
     status: Status | None = None
     alert: AlertKind | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
-    closing: Closing | None = None
+    closing: CloseReason | None = None
 
 
 def triage(
-    known: Known | None,
+    known: StoredReview | None,
     review: Review,
     *,
     threshold: int,
@@ -70,11 +70,11 @@ def triage(
     if 0 < review.revision < known.review.revision:  # 0: it came without
         return Verdict(Reason.STALE)
     above = known.status is Status.OPEN and review.rating > threshold
-    if review == known.review and known.closing is not Closing.GONE and not above:
+    if review == known.review and known.closing is not CloseReason.GONE and not above:
         return Verdict(Reason.UNCHANGED)
     if (
         known.pruned
-        and known.closing is not Closing.GONE
+        and known.closing is not CloseReason.GONE
         and _standing(review) == _standing(known.review)
     ):
         return Verdict(Reason.UNCHANGED)
@@ -93,9 +93,9 @@ def _first_seen(
     if not covered:
         return Verdict(Reason.BASELINE, Status.BASELINE)
     if review.answered:
-        return Verdict(Reason.ANSWERED_BEFORE, Status.CLOSED, closing=Closing.ANSWERED)
+        return Verdict(Reason.ANSWERED_BEFORE, Status.CLOSED, closing=CloseReason.ANSWERED)
     if review.rejected:
-        return Verdict(Reason.REJECTED_BEFORE, Status.CLOSED, closing=Closing.REJECTED)
+        return Verdict(Reason.REJECTED_BEFORE, Status.CLOSED, closing=CloseReason.REJECTED)
     if is_import(review):
         return Verdict(Reason.IMPORTED, Status.BASELINE)
     if checkpoint and review.created and review.created < checkpoint - OVERLAP:
@@ -103,15 +103,15 @@ def _first_seen(
     return Verdict(Reason.NEW, Status.OPEN, AlertKind.NEW)
 
 
-def _open(known: Known, review: Review, threshold: int) -> Verdict:
+def _open(known: StoredReview, review: Review, threshold: int) -> Verdict:
     # An answer that was there when the review was opened again is an answer to what it said before.
     if review.answered and review.reply != known.review.reply:
-        return _close(Reason.ANSWERED, Closing.ANSWERED)
+        return _close(Reason.ANSWERED, CloseReason.ANSWERED)
     if review.rejected:
-        return _close(Reason.REJECTED, Closing.REJECTED)
+        return _close(Reason.REJECTED, CloseReason.REJECTED)
     if review.rating > threshold:
         if review.rating > known.review.rating:
-            return _close(Reason.RAISED, Closing.RAISED)
+            return _close(Reason.RAISED, CloseReason.RAISED)
         return Verdict(Reason.ABOVE, Status.CLOSED)
     if review.rating < known.review.rating:
         return _lowered(known, review)
@@ -120,65 +120,65 @@ def _open(known: Known, review: Review, threshold: int) -> Verdict:
     return Verdict(Reason.RECORDED, Status.OPEN)
 
 
-def _closed(known: Known, review: Review, threshold: int) -> Verdict:
+def _closed(known: StoredReview, review: Review, threshold: int) -> Verdict:
     if review.rejected:
-        return Verdict(Reason.RECORDED, Status.CLOSED, closing=Closing.REJECTED)
+        return Verdict(Reason.RECORDED, Status.CLOSED, closing=CloseReason.REJECTED)
     if review.rating > threshold:
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=_closing_above(known, review))
     if review.rating < known.review.rating and not _is_answered_now(known, review):
         return _lowered(known, review)
     settled = _settled_by(known)
     if review.answered or not settled:
-        closing = Closing.ANSWERED if review.answered else known.closing
+        closing = CloseReason.ANSWERED if review.answered else known.closing
         return Verdict(Reason.RECORDED, Status.CLOSED, closing=closing)
     if known.alerted_at is None:
         return Verdict(Reason.REOPENED, Status.OPEN, AlertKind.NEW)
     return Verdict(Reason.REOPENED, Status.OPEN, AlertKind.REMINDER, {"reopened": settled})
 
 
-def _settled_by(known: Known) -> Closing | None:
+def _settled_by(known: StoredReview) -> CloseReason | None:
     """What has to be undone before a closed review is open again, other than its rating."""
-    if known.closing is Closing.GONE:
-        return Closing.GONE
+    if known.closing is CloseReason.GONE:
+        return CloseReason.GONE
     if known.review.rejected:
-        return Closing.REJECTED
-    return Closing.ANSWERED if known.review.answered else None
+        return CloseReason.REJECTED
+    return CloseReason.ANSWERED if known.review.answered else None
 
 
-def _closing_above(known: Known, review: Review) -> Closing | None:
+def _closing_above(known: StoredReview, review: Review) -> CloseReason | None:
     """Why a review above the threshold is closed; None where only the threshold has changed."""
-    if review.rating > known.review.rating or known.closing is Closing.RAISED:
-        return Closing.RAISED
-    return Closing.ANSWERED if review.answered else None
+    if review.rating > known.review.rating or known.closing is CloseReason.RAISED:
+        return CloseReason.RAISED
+    return CloseReason.ANSWERED if review.answered else None
 
 
-def _baseline(known: Known, review: Review, threshold: int) -> Verdict:
+def _baseline(known: StoredReview, review: Review, threshold: int) -> Verdict:
     settled = review.rating > threshold or review.rejected or _is_answered_now(known, review)
     if review.rating < known.review.rating and not settled:
         return _lowered(known, review)
     return Verdict(Reason.RECORDED, Status.BASELINE)
 
 
-def _is_answered_now(known: Known, review: Review) -> bool:
+def _is_answered_now(known: StoredReview, review: Review) -> bool:
     """Whether it was not answered before: an answer that was there already is to what the review said then."""
     return review.answered and not known.review.answered
 
 
-def triage_gone(known: Known) -> Verdict:
+def triage_gone(known: StoredReview) -> Verdict:
     """Decide about a review that Wix does not have any more."""
     if known.status is Status.OPEN:
-        return _close(Reason.GONE, Closing.GONE)
-    return Verdict(Reason.GONE, known.status, closing=Closing.GONE)
+        return _close(Reason.GONE, CloseReason.GONE)
+    return Verdict(Reason.GONE, known.status, closing=CloseReason.GONE)
 
 
-def is_old_news(known: Known, event: Event) -> bool:
+def is_stale_event(known: StoredReview, event: Event) -> bool:
     """Whether a webhook tells of what was before that which is on record: they come late, twice and in any order.
 
     A newer revision is newer, whatever else. Within one, webhooks are counted, and what was read has a time.
     """
     if event.review is None:
         return False
-    if known.closing is Closing.GONE:
+    if known.closing is CloseReason.GONE:
         return True
     if event.review.revision > known.review.revision:
         return False
@@ -187,30 +187,30 @@ def is_old_news(known: Known, event: Event) -> bool:
     return bool(event.at and known.as_of and event.at <= known.as_of)
 
 
-def is_behind(known: Known, review: Review, asked_at: datetime, now: datetime) -> bool:
+def is_behind(known: StoredReview, review: Review, asked_at: datetime, now: datetime) -> bool:
     """Whether a read may not know yet what is on record: it was asked for earlier, or Wix's query lags behind.
 
     A query that lags is about to undo what closed the review, under no higher revision.
     """
     if 0 < review.revision < known.review.revision:
         return True
-    closed = known.status is Status.CLOSED or known.closing is Closing.GONE
-    if review.revision > known.review.revision and known.closing is not Closing.GONE:
+    closed = known.status is Status.CLOSED or known.closing is CloseReason.GONE
+    if review.revision > known.review.revision and known.closing is not CloseReason.GONE:
         return False
     return is_older(known, asked_at, now) or (closed and is_fresh(known, now))
 
 
-def is_older(known: Known, asked_at: datetime, now: datetime) -> bool:
+def is_older(known: StoredReview, asked_at: datetime, now: datetime) -> bool:
     """Whether a read was asked for before the moment of what is on record."""
     return bool(known.as_of and asked_at < known.as_of <= now)
 
 
-def is_fresh(known: Known, now: datetime) -> bool:
+def is_fresh(known: StoredReview, now: datetime) -> bool:
     """Whether what is on record is so new that Wix's query may not show it yet."""
     return bool(known.as_of and abs(now - known.as_of) < OVERLAP)
 
 
-def quietly(verdict: Verdict, known: Known | None) -> Verdict:
+def without_alert(verdict: Verdict, known: StoredReview | None) -> Verdict:
     """The same, with no alert: a site was restored, so people may know already; or what is read is the past.
 
     What is followed stays so until it is closed; nothing else is followed.
@@ -220,11 +220,11 @@ def quietly(verdict: Verdict, known: Known | None) -> Verdict:
     return replace(verdict, alert=None, status=known.status, closing=known.closing)
 
 
-def _close(reason: Reason, closing: Closing) -> Verdict:
+def _close(reason: Reason, closing: CloseReason) -> Verdict:
     return Verdict(reason, Status.CLOSED, AlertKind.CLOSED, {"reason": closing}, closing)
 
 
-def _lowered(known: Known, review: Review) -> Verdict:
+def _lowered(known: StoredReview, review: Review) -> Verdict:
     before = {"rating": known.review.rating, "title": known.review.title, "body": known.review.body}
     return Verdict(
         Reason.LOWERED, Status.OPEN, AlertKind.LOWERED, {"before": before, "after": review.rating}
@@ -239,7 +239,7 @@ def _words(review: Review) -> tuple[str, str]:
     return review.title, review.body
 
 
-def shows_the_same(known: Review, review: Review) -> bool:
+def looks_the_same(known: Review, review: Review) -> bool:
     """Whether a message about a review would still be right in what it says of it."""
     return _shown(known) == _shown(review)
 
@@ -248,13 +248,15 @@ def _shown(review: Review) -> tuple[object, ...]:
     return review.rating, review.title, review.body, review.author, review.media, review.moderation
 
 
-def lacks_author(known: Known | None, review: Review) -> bool:
+def lacks_author(known: StoredReview | None, review: Review) -> bool:
     """Whether a review came without the author that is on record."""
     before = known.review if known else review
     return bool(before.author or before.contact_id) and not (review.author or review.contact_id)
 
 
-def is_anonymized(known: Known | None, review: Review, as_of: datetime, apart: timedelta) -> bool:
+def is_anonymized(
+    known: StoredReview | None, review: Review, as_of: datetime, apart: timedelta
+) -> bool:
     """Whether a review has lost its author for good: it came without one twice, so far apart, or did before.
 
     One answer may lack a field by a fault of Wix's, and words that are erased do not come back.
@@ -265,7 +267,7 @@ def is_anonymized(known: Known | None, review: Review, as_of: datetime, apart: t
     return bool(known.authorless_since and as_of - known.authorless_since > apart / 2)
 
 
-def without_words(review: Review) -> Review:
+def redact(review: Review) -> Review:
     """What is kept of a review that was deleted or anonymized: nothing that anybody wrote."""
     reply = replace(review.reply, message="") if review.reply else None
     return replace(review, title="", body="", author="", contact_id=None, media=(), reply=reply)
@@ -288,6 +290,6 @@ def is_import(review: Review) -> bool:
     return bool(review.written and review.created and review.created - review.written > _IMPORT_AGE)
 
 
-def is_past_worth_telling(review: Review, threshold: int) -> bool:
+def is_alertable_past(review: Review, threshold: int) -> bool:
     """Whether a backfill tells of a review that has no alert yet."""
     return review.rating <= threshold and not review.answered and not review.rejected

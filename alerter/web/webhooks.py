@@ -66,12 +66,12 @@ class Webhooks:
             raise
         except BadSignature:
             outcome = "refused"
-            self._tell_once(
+            self._log_once(
                 "a webhook was refused: Wix has not signed it with the key of any app in [[apps]]"
             )
         except BadId as error:
             counts["webhooks_unreadable"] += 1
-            self._tell_once(f"a webhook was refused: {error}")
+            self._log_once(f"a webhook was refused: {error}")
             return web.Response(status=400, text=f"{error}\n")
         counts[f"webhooks_{outcome}"] += 1
         status, text = _ANSWERS.get(outcome, (200, outcome))
@@ -101,10 +101,10 @@ class Webhooks:
             event = read_event(notice)
         # Sent again it would be no better; the next round or rescan reads the review itself.
         except UnreadableEvent as error:
-            self._tell_once(f"a webhook is left out: {error}")
+            self._log_once(f"a webhook is left out: {error}")
             return "unreadable"
         except UnreadableReview as error:
-            self._tell_once(f"a webhook is left out: its review {error}")
+            self._log_once(f"a webhook is left out: its review {error}")
             return "unreadable"
         if event is None:
             return "unknown_event"
@@ -135,15 +135,15 @@ class Webhooks:
         found = [site for site in by_instance if notice.site_id is None or site in by_id] or by_id
         instance = _shown(notice.instance_id)
         if by_instance and not found:
-            self._tell_once(
+            self._log_once(
                 f"a webhook is left out: it names another site than that of its instance ({instance})"
             )
         elif not found:
-            self._tell_once(
+            self._log_once(
                 f"a webhook is of a site that is not in the config (instance {instance})"
             )
         elif not self._may_speak(signer, found[0], notice):
-            self._tell_once(
+            self._log_once(
                 f'a webhook of site "{found[0].name}" is left out: it is not signed for the site\'s app_id'
             )
         else:
@@ -180,7 +180,7 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*telling, return_exceptions=True)
 
-    def _tell_once(self, text: str) -> None:
+    def _log_once(self, text: str) -> None:
         if text not in self._told and len(self._told) < _MOST_REMEMBERED:
             self._told.add(text)
             log.warning(text)

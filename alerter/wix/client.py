@@ -31,7 +31,7 @@ _ABSURD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ReviewFilter:
     """What to read of a site: ratings above one and up to another, created from one moment on until before another."""
 
     up_to: int
@@ -53,7 +53,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class These:
+class ReviewIds:
     """Which reviews to read again, whatever their rating and date; at most a page of them."""
 
     ids: tuple[str, ...]
@@ -117,7 +117,7 @@ class WixClient:
         await self._connections.close()
 
     async def pages(
-        self, site: Site, wanted: Span | These, *, private: bool
+        self, site: Site, wanted: ReviewFilter | ReviewIds, *, private: bool
     ) -> AsyncIterator[Page]:
         """Read what is wanted page by page, oldest first. Raises WixError; what was yielded before holds."""
         query: dict[str, Any] = {

@@ -61,7 +61,7 @@ async def _backfill(meter: Meter, world: World) -> int:
     import_module("alerter.notify.slack")  # a part of the start
     with worlds(world) as fresh, contextlib.redirect_stdout(io.StringIO()):
         config = fresh.config()
-        past = backfill.Past(config.sites, datetime(2019, 12, 31, tzinfo=UTC), None)
+        past = backfill.BackfillRequest(config.sites, datetime(2019, 12, 31, tzinfo=UTC), None)
         with meter:
             await backfill.run(config, Clock(), past, None)
         return counts["wix_calls_200"]

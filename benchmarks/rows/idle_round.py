@@ -8,7 +8,7 @@ from alerter.counters import counts
 from benchmarks.figures import Figure
 from benchmarks.processes import Meter, alone, beside, serving
 from benchmarks.servers.wix import FastWix
-from benchmarks.world import World, house, site_id, worlds
+from benchmarks.world import World, runtime, site_id, worlds
 
 _WARM_UP = 30
 QUERY = {
@@ -52,7 +52,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 async def _rounds(meter: Meter, world: World, number: int) -> float:
     with worlds(world) as fresh:
-        async with house(fresh) as (config, _, opened):
+        async with runtime(fresh) as (config, _, opened):
             for _ in range(_WARM_UP):
                 await opened.poller.round(config.sites[0])
             before = counts["wix_calls_200"]

@@ -17,7 +17,7 @@ from benchmarks.processes import Cost, Meter, Serving, alone, serving
 from benchmarks.reviews import PRODUCT, page_of
 from benchmarks.servers.slack import FastSlack
 from benchmarks.servers.wix import FastWix
-from benchmarks.world import CHANNEL, SECRETS, World, house, worlds
+from benchmarks.world import CHANNEL, SECRETS, World, runtime, worlds
 
 _A_SECOND = 50
 # Slack hears one message a second a channel, so there are more channels than that takes.
@@ -71,7 +71,7 @@ async def _record(meter: Meter, world: World, number: int) -> list[float]:
 
 async def record(meter: Meter, world: World, number: int) -> list[float]:
     """Take in a review every so often while the dispatcher runs; returns when each was handed over."""
-    async with house(world) as (config, state, opened):
+    async with runtime(world) as (config, state, opened):
         for site in config.sites:
             reviews.cover(state, site.site_id, 2)
             products.put(state, site.site_id, PRODUCT, Product("Croissant box"), Clock().now())

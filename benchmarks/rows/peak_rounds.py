@@ -9,7 +9,7 @@ from benchmarks.figures import Figure
 from benchmarks.processes import Meter, alone, beside, serving
 from benchmarks.rows.idle_round import post
 from benchmarks.servers.wix import FastWix
-from benchmarks.world import World, house, site_id, worlds
+from benchmarks.world import World, runtime, site_id, worlds
 
 _CONCURRENCIES = (1, 2, 5, 10, 20)
 _PROBE = 300
@@ -36,7 +36,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 async def _rounds(meter: Meter, world: World) -> None:
     with worlds(world) as fresh:
-        async with house(fresh) as (config, _, opened):
+        async with runtime(fresh) as (config, _, opened):
             await asyncio.gather(*(opened.poller.round(site) for site in config.sites))
             with meter:
                 await asyncio.gather(*(opened.poller.round(site) for site in config.sites))

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.models import Alert, AlertKind, Known, Status
+from alerter.models import Alert, AlertKind, Status, StoredReview
 from alerter.store import State, blocks, reviews
-from alerter.store.reviews import Raised
+from alerter.store.reviews import NewAlert
 from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
 from benchmarks.processes import Meter, Usage, alone, serving
@@ -61,7 +61,7 @@ def measure(*, quick: bool) -> list[Figure]:
 def fill(config: Config, number: int) -> None:
     """Put that many deliveries into the outbox for a receiver that is left alone until tomorrow."""
     now = Clock().now()
-    with State.open(config.state, migrate=True) as state:
+    with State.open(config.state_path, migrate=True) as state:
         blocks.hold_back(state, f"receiver:{_DOWN}", now, now + timedelta(days=1), "it is down")
         for first in range(0, number, _PAGE):
             with state.transaction():
@@ -73,11 +73,13 @@ def _fill(state: State, site_id: str, first: int) -> None:
     found = [
         parse_review(raw) for raw in json.loads(page_of(_OTHERS + first, _OTHERS + first + _PAGE))
     ]
-    reviews.put_reviews(state, site_id, [Known(review, Status.OPEN, now) for review in found], now)
+    reviews.put_reviews(
+        state, site_id, [StoredReview(review, Status.OPEN, now) for review in found], now
+    )
     alerts = [
         Alert(f"new:{site_id}:{review.id}", AlertKind.NEW, site_id, review.id) for review in found
     ]
-    reviews.raise_alerts(state, [Raised(alert, [(_DOWN, None)]) for alert in alerts], now)
+    reviews.raise_alerts(state, [NewAlert(alert, [(_DOWN, None)]) for alert in alerts], now)
 
 
 def _rss(world: World) -> float:

@@ -14,7 +14,7 @@ from benchmarks.processes import Meter, alone, beside, serving
 from benchmarks.reviews import page_of
 from benchmarks.servers.wix import FastWix
 from benchmarks.store import ALERT, DELIVERY, bare_state, review_row, review_sql
-from benchmarks.world import World, house, site_id, worlds
+from benchmarks.world import World, runtime, site_id, worlds
 
 _PAGE = 100
 _NOW = 1_764_000_000_000
@@ -35,7 +35,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 async def _take(meter: Meter, world: World, pages: int) -> None:
     with worlds(world) as fresh:
-        async with house(fresh) as (config, state, opened):
+        async with runtime(fresh) as (config, state, opened):
             site = config.sites[0]
             stored.cover(state, site.site_id, 2)
             await opened.intake.take(site, [parse_review(raw) for raw in _page(-1)])

@@ -47,7 +47,7 @@ class Commands:
         sites = [each for each in config.sites if site in (None, each.name)]
         if not sites:
             return
-        past = backfill_command.Past(sites, since, None)
+        past = backfill_command.BackfillRequest(sites, since, None)
         ids = tuple(SITE_IDS[each.name] for each in sites)
         run = h.Run(
             f"backfill-{len(self._world.runs)}",

@@ -134,9 +134,9 @@ class Sightings:
             config.site(state.site_id) for config in self.world.configs_between(state.created, when)
         ):
             return "may"  # nobody watched the site when it was written
-        raised = self._threshold_raised(state, when)
-        if raised is not None:
-            return raised
+        new_alerts = self._threshold_raised(state, when)
+        if new_alerts is not None:
+            return new_alerts
         if self.is_resting(state, when):
             return "may"
         if state.created >= begun:
