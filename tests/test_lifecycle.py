@@ -948,7 +948,7 @@ async def test_two_answers_without_an_author_within_minutes_erase_nothing(begin:
 # What it costs
 
 
-@pytest.mark.parametrize(("low", "raised"), [(3, 0), (250, 0), (250, 120)])
+@pytest.mark.parametrize(("low", "new_alerts"), [(3, 0), (250, 0), (250, 120)])
 async def test_a_rescan_asks_once_for_a_hundred_reviews(
     life: Life, low: int, new_alerts: int
 ) -> None:
