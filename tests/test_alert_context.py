@@ -306,7 +306,10 @@ async def test_a_mention_in_the_config_reaches_slack(
     ]
     with state.transaction():
         reviews.put_reviews(
-            state, SITE, [reviews.StoredReview(each, reviews.Status.OPEN) for each in about], clock.now()
+            state,
+            SITE,
+            [reviews.StoredReview(each, reviews.Status.OPEN) for each in about],
+            clock.now(),
         )
         reviews.raise_alerts(state, new_alerts, clock.now())
     config = load_config(path, SECRETS, secrets=True)

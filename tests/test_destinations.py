@@ -13,7 +13,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import destination_of, medium_of, phrase_destination, receiver_of
-from alerter.service.daemon import reconcile, serve
+from alerter.service.daemon import serve
+from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, report, troubles
 from alerter.store.schema import migrations
 from alerter.trouble.tracker import recipients_for

@@ -40,7 +40,7 @@ from alerter.notify.destination import Destination, Notifier
 from alerter.notify.digest import group, length_of
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.idle import Idle, IdleReason
-from alerter.service.daemon import reconcile
+from alerter.service.reconcile import reconcile
 from alerter.service.runtime import open_destinations
 from alerter.store import State, blocks, messages, outbox, troubles
 from alerter.store.outbox import DueDelivery

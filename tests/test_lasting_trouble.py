@@ -16,8 +16,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.notify.idle import IdleReason
-from alerter.service.daemon import reconcile
 from alerter.service.housekeeping import Housekeeping
+from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_destinations, open_runtime, open_wix
 from alerter.store import State, outbox, troubles
 from alerter.store.blocks import Block
@@ -445,7 +445,12 @@ async def test_a_job_that_fails_is_trouble_and_keeps_no_other_from_being_done(
 ) -> None:
     summaries, dispatcher = _Broken(), life.runtime.dispatcher
     jobs = Housekeeping(
-        life.state, life.config, life.clock, summaries, dispatcher.troubles, dispatcher.alarm
+        life.state,
+        life.config,
+        life.clock,
+        summaries,
+        dispatcher.troubles,
+        dispatcher.state_failure,
     )
     mailbox.down = True
     life.put()

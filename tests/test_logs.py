@@ -186,7 +186,7 @@ async def test_whatever_fails_the_log_holds_no_words_no_address_and_no_secret(
     assert "Traceback" not in out
     lines = out.strip().split("\n")
     for expected in (
-        "the heartbeat is not heard",
+        "heartbeat failed",
         "a webhook was refused",
         "is not read",
         "webhooks are not taken",

@@ -666,7 +666,7 @@ async def test_a_fault_that_nobody_foresaw_is_a_failure_of_that_site_alone(
             _Unreadable(),
             runtime.intake,
             runtime.dispatcher.troubles,
-            runtime.dispatcher.alarm.notify,
+            runtime.dispatcher.state_failure.notify,
         )
         for _ in range(16):
             assert not await poller.round(config.sites[0])

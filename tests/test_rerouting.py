@@ -15,7 +15,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
 from alerter.notify.idle import IdleReason
-from alerter.service.daemon import reconcile, serve
+from alerter.service.daemon import serve
+from alerter.service.reconcile import reconcile
 from alerter.service.runtime import open_runtime
 from alerter.store import State, outbox
 from alerter.store.prune import prune

@@ -23,7 +23,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError
 from alerter.models import Product
 from alerter.notify.idle import IdleReason
-from alerter.service.daemon import reconcile
+from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import Holder, Lock, State, backup, lifetime, outbox, products
 from alerter.store.schema import migrations

@@ -11,7 +11,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, receiver_of
-from alerter.service.daemon import reconcile, serve
+from alerter.service.daemon import serve
+from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, known_sites, reviews, troubles
 from alerter.store.reviews import NewAlert
 from alerter.trouble.tracker import Troubles, recipients_for
@@ -75,7 +76,7 @@ def test_of_a_removed_site_only_what_is_new_still_goes_and_others_keep_everythin
     assert {key for key, status in standing(state).items() if status == "cancelled"} == {
         f"{kind}:{OTHER}:r1" for kind in ("lowered", "reminder", "closed")
     }
-    assert 'site "Café" is not in the config any more: 6 deliveries' in caplog.text
+    assert 'site "Café" left the config: deliveries cancelled=6' in caplog.text
     reconcile(state, load(), clock)
     assert caplog.text.count("Café") == 1
 

@@ -22,7 +22,8 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.service.daemon import beat, serve
+from alerter.service.daemon import Host, beat, serve
+from alerter.service.reload import Reload
 from alerter.service.runtime import open_runtime
 from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
@@ -181,7 +182,8 @@ async def signs_of_life(
     """How many signs of life three beats give to a watchdog with a short patience."""
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000"}
     systemd.told.clear()
-    beating = asyncio.create_task(beat(config, state, clock, environ, rounds))
+    host = Host(clock, environ, asyncio.Event(), Reload(asyncio.Event(), None))
+    beating = asyncio.create_task(beat(config, state, host, rounds))
     await until(lambda: len(systemd.told) >= 3)
     beating.cancel()
     notify(environ, "X_END=1")  # whatever was sent before has been heard, too, once this is
@@ -305,9 +307,9 @@ async def test_a_reload_while_the_state_file_is_locked_is_made_once_it_is_free(
         with closing(sqlite3.connect(path.parent / "state.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             daemon.reload()
-            await until(lambda: daemon.logged("the changed config is taken over later"))
+            await until(lambda: daemon.logged("the changed config comes into force later"))
         await until(lambda: daemon.logged("running: 2 sites, 3 receivers"))
-    assert daemon.log.read_text().count("is taken over later") == 1
+    assert daemon.log.read_text().count("comes into force later") == 1
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ async def notify(runtime: Runtime, state: State) -> None:
     with full(state):
         with pytest.raises(StateError) as caught:
             fill(state)
-        await runtime.dispatcher.alarm.notify(caught.value)
+        await runtime.dispatcher.state_failure.notify(caught.value)
 
 
 async def deliver(runtime: Runtime) -> None:

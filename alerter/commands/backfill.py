@@ -19,7 +19,7 @@ from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
 from alerter.models import Grouping
 from alerter.notify.idle import IdleReason
-from alerter.service.daemon import reconcile
+from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
 from alerter.store import Holder, Lock, State, blocks, outbox, reviews

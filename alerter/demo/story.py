@@ -15,7 +15,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.slack import Post
 from alerter.demo.stage import APP, APP_SITE_ID, PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.errors import AlerterError
-from alerter.service.daemon import stopped_by_signals
+from alerter.service.signals import stop_signals
 
 Say = Callable[[str], None]
 # Seconds after which what was waited for will not come any more, however slow the machine is.
@@ -35,7 +35,7 @@ async def serve(reviews: Path | None, say: Say) -> bool:
     """Keep the services up until a signal comes; what is printed is a config for them."""
     with (
         tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder,
-        stopped_by_signals() as stop,
+        stop_signals() as stop,
     ):
         async with open_stage(Path(folder), reviews) as stage, _webhooks(stage) as web:
             say(_guide(stage))

@@ -30,14 +30,14 @@ class Dispatcher:
         turns: dict[str, float] = {}
         self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
-        self.alarm = StateFailure(config, clock, destinations, state, failures)
+        self.state_failure = StateFailure(config, clock, destinations, state, failures)
         self._workers = {
             destination.name: Worker(
                 state,
                 clock,
                 destination,
                 self.troubles,
-                self.alarm,
+                self.state_failure,
                 burst=config.alerts.burst,
                 pace=pace,
                 turns=turns,

@@ -1,4 +1,4 @@
-"""A dead man's switch: an address that is called while all is well, for somebody who notices when the calls end."""
+"""Heartbeat: call an address while all is well, for a monitor that notices missing calls."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ _PATIENCE = 10.0
 
 
 class Heartbeat:
-    """Calls an address, at most once a minute and never two calls at a time; without one, nothing."""
+    """Calls an address at most once a minute, one call at a time; without an address, never."""
 
     def __init__(self, url: str | None, clock: Clock) -> None:
         self._url = url
@@ -26,7 +26,7 @@ class Heartbeat:
         self._failing: str | None = None
 
     def beat(self) -> None:
-        """Call after a good round; whoever asks does not wait for it."""
+        """Start a call after a good round, without waiting for it."""
         now = self._clock.monotonic()
         busy = self._beating is not None and not self._beating.done()
         if (
@@ -39,20 +39,20 @@ class Heartbeat:
         self._beating = asyncio.create_task(self._call(self._url))
 
     async def settle(self) -> None:
-        """Wait for a call that is under way."""
+        """Wait for the current call."""
         if self._beating:
             await asyncio.wait([self._beating])
 
     async def stop(self) -> None:
-        """End a call that is under way."""
+        """Cancel the current call."""
         if self._beating:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
 
     async def _call(self, url: str) -> None:
-        """Failing is told once, to the log only: the one at the other end notices, which is what it is for."""
+        """Call, and log a failure once; the monitor at the other end notifies people."""
         try:
-            # The status is all that counts, so the body is not read.
+            # Only the status counts, so the body is not read.
             async with (
                 asyncio.timeout(_PATIENCE),
                 httpx.AsyncClient(mounts=unproxied(url), follow_redirects=False) as http,
@@ -64,7 +64,7 @@ class Heartbeat:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             fault = f"it cannot be reached ({type(error).__name__})"
         if fault and fault != self._failing:
-            log.warning("the heartbeat is not heard: %s", fault)
+            log.warning("heartbeat failed: %s", fault)
         if self._failing and not fault:
-            log.info("the heartbeat is heard again")
+            log.info("heartbeat works again")
         self._failing = fault

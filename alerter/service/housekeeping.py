@@ -1,4 +1,4 @@
-"""What the daemon does beside its rounds: summaries, a look at what lasts, and erasing what is old."""
+"""Jobs of the daemon beside its rounds: summaries, lasting trouble, and pruning."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Housekeeping:
-    """Does these jobs; one that fails is trouble, and keeps no other from being done."""
+    """Runs these jobs. One that fails is trouble, and keeps no other from running."""
 
     def __init__(
         self,
@@ -25,24 +25,24 @@ class Housekeeping:
         clock: Clock,
         summaries: Summaries,
         troubles: Troubles,
-        alarm: StateFailure,
+        state_failure: StateFailure,
     ) -> None:
         self._state = state
         self._config = config
         self._clock = clock
         self._summaries = summaries
         self._troubles = troubles
-        self._alarm = alarm
+        self._state_failure = state_failure
         self._failing: set[str] = set()
 
     async def round(self) -> None:
-        """To be called at least once a minute."""
+        """Run the jobs of each minute."""
         await self._do("summaries", self._summaries.round)
         await self._do("trouble", self._review)
         await self._do("scrubbing", self._scrub)
 
     async def prune(self) -> None:
-        """Erase what nobody needs any more; what cannot be erased now is erased another day."""
+        """Prune what is older than `keep`; what cannot be erased now is erased another day."""
         await self._do("pruning", self._prune)
 
     async def _do(self, job: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -54,25 +54,23 @@ class Housekeeping:
                 raise
             except Exception as error:
                 if job not in self._failing:
-                    log.exception("%s: a fault of alerter itself", job)
+                    log.exception("%s: a defect of alerter", job)
                     self._failing.add(job)
-                reason = (
-                    f"a fault of alerter itself ({type(error).__name__}); its log has the details"
-                )
+                reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
                 self._troubles.begin(scope, reason)
             else:
                 self._failing.discard(job)
                 self._troubles.end([scope])
         except StateError as error:
-            await self._alarm.notify(error)
+            await self._state_failure.notify(error)
 
     async def _review(self) -> None:
         self._troubles.review()
-        if notified := self._alarm.over():
+        if notified := self._state_failure.over():
             self._troubles.recovered(
                 "state", notified.reason, notified.since, notified.destinations
             )
-            self._alarm.clear()
+            self._state_failure.clear()
 
     async def _scrub(self) -> None:
         self._state.scrub()
@@ -88,12 +86,8 @@ class Housekeeping:
             if pruned := await prune(
                 self._state, self._clock.now(), keep, window=window, destinations=names
             ):
-                log.info(
-                    "the words of %d reviews that have been at rest for long are erased", pruned
-                )
+                log.info("reviews pruned: reviews=%d", pruned)
             if not self._state.scrub():
-                log.warning(
-                    "the write-ahead log still holds erased words: another process reads the state file"
-                )
+                log.warning("another process keeps erased text in the write-ahead log")
         except StateError as error:
-            log.warning("the words of old reviews are not erased yet: %s", error)
+            log.warning("old reviews are not pruned yet: %s", error)

@@ -1,4 +1,4 @@
-"""A changed config for a running daemon: taken over as a whole, or not at all."""
+"""Reload: a running daemon takes a changed config as a whole, or not at all."""
 
 import asyncio
 import logging
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Reload:
-    """The reload that was asked for last: it is wanted until its config is in force, or refused.
+    """The reload that was asked for last, until its config is in force or refused.
 
-    `late_since` is when the state file first kept the config from being taken over, by the monotonic clock.
+    `late_since` is when the database first kept the config from coming into force (monotonic).
     """
 
     asked: asyncio.Event
@@ -27,22 +27,25 @@ class Reload:
     late_since: float | None = None
 
     def put_off(self, error: StateError, config: Config, clock: Clock, troubles: Troubles) -> None:
-        """Keep the reload wanted; when that lasts, it is trouble."""
+        """Try the reload again later; begin trouble once that lasts for `trouble_after`."""
         self.asked.set()
         now = clock.monotonic()
         if self.late_since is None:
             self.late_since = now
             log.warning(
-                "the changed config is taken over later, the old one stays in force until then: %s",
+                "the changed config comes into force later, as the database cannot be written: %s",
                 error,
             )
         if now - self.late_since >= config.poll.trouble_after.total_seconds():
-            with suppress(StateError):  # then the state alarm notifies people
+            with suppress(StateError):  # then people are notified directly
                 troubles.begin("config", str(error))
 
 
 def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -> Config | None:
-    """The config as its files are now, or None where they have a fault, which is told in the log and as trouble."""
+    """Return the config as its files are now, or None where they have a fault.
+
+    A fault is logged, and is trouble.
+    """
     try:
         changed = load()
     except ConfigError as error:
@@ -52,21 +55,21 @@ def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -
     for name in kept:
         key = Config.model_fields[name].alias or name
         log.warning(
-            "%s has changed in the config: that needs a restart, and stays as it was until then",
+            "%s has changed in the config: it needs a restart, and stays as it was until then",
             key,
         )
     return changed.model_copy(update=kept)
 
 
 def until_restart(old: Config, new: Config) -> dict[str, Any]:
-    """What a new config has to leave as it was, by field: what nothing but a restart changes."""
+    """Return the fields that only a restart changes, with their old values."""
     kept: dict[str, Any] = {}
     if new.state_path != old.state_path:
         kept["state_file"] = new.state_file.model_copy(update={"file": old.state_path})
     if new.web != old.web:
         kept["web"] = old.web
     if new.smtp and old.smtp and new.smtp.host != old.smtp.host:
-        # The whole table: a new password is not for the old host.
+        # The whole table: the old host must not get the new password.
         kept["smtp"] = old.smtp
     return kept
 
@@ -74,8 +77,8 @@ def until_restart(old: Config, new: Config) -> dict[str, Any]:
 def _refuse(problems: Sequence[str], troubles: Troubles) -> None:
     for problem in problems:
         log.error("the changed config: %s", problem)
-    log.error("the changed config is not taken over; the old one stays in force")
+    log.error("the changed config is refused; the old one stays in force")
     try:
         troubles.begin("config", "; ".join(problems))
     except StateError as error:
-        log.error("nobody can be told of it now: %s", error)  # noqa: TRY400 - the text says it all
+        log.error("no one can be notified of it now: %s", error)  # noqa: TRY400 - the text says it all

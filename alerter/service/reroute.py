@@ -1,4 +1,4 @@
-"""Routes everything that is pending again, by a config that may have changed."""
+"""Route everything that is pending again, by a config that may have changed."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ _AT_ONCE = from_ms(0)
 
 @dataclass(frozen=True, slots=True)
 class Rerouted:
-    """What became of deliveries: the new names of destinations, how many of which were cancelled, how many were added.
+    """What was changed: new names by old, and numbers of deliveries by destination.
 
     `unrouted` counts the alerts of open reviews that have no destination left, by site id.
     """
@@ -30,9 +30,10 @@ class Rerouted:
 
 
 def reroute(state: State, config: Config, now: datetime) -> Rerouted:
-    """Cancel what a destination may not get any more, offer it to new ones, and hold by today's quiet hours.
+    """Cancel what a destination may not get any more, and offer it to new destinations.
 
-    Where nothing in the config has changed, only what is held gets its time again. Within a transaction.
+    What quiet hours hold gets its time again; an unchanged config changes nothing else. Runs
+    within a transaction.
     """
     return _Rerouting(state, config, now).run()
 
@@ -62,7 +63,7 @@ class _Rerouting:
             self._state, self._unfit(rerouting.partly_taken(self._state, changed))
         )
         rerouting.leave_others_as_sent(self._state, self._receivers)
-        # Without a record of an earlier config nothing can be said to be new in this one.
+        # Without a record of an earlier config, no destination counts as new.
         new = [name for name in self._after if name not in there] if self._before else []
         added = self._offered(cancelled, new)
         rerouting.add(self._state, added)
@@ -76,7 +77,7 @@ class _Rerouting:
         )
 
     def _changed(self, pairs: Mapping[str, str]) -> list[str]:
-        """The destinations to which something else may be sent than before."""
+        """Return the destinations that may get other alerts than before."""
         before = {**self._before, **{new: self._before[old] for old, new in pairs.items()}}
         return [
             name
@@ -85,7 +86,7 @@ class _Rerouting:
         ]
 
     def _unfit(self, waiting: Sequence[Queued]) -> list[Queued]:
-        """What may not go to its destination any more; what a summary shows is cut to fit."""
+        """Return the deliveries that their destination may not get; cut summaries to fit."""
         found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
         kept: list[Queued] = []
         unfit: list[Queued] = []
@@ -101,7 +102,7 @@ class _Rerouting:
         )
 
     def _offered(self, cancelled: Sequence[Queued], new: Sequence[str]) -> list[Queued]:
-        """What goes to other destinations in place of what was cancelled."""
+        """Return deliveries to new destinations in place of cancelled ones."""
         before = {each.alert: each for each in cancelled}
         recipients = rerouting.recipients(self._state, before) if new else {}
         offered: list[Queued] = []
@@ -109,7 +110,7 @@ class _Rerouting:
         for number, alert, review in self._alerts(cancelled if new else ()):
             have = recipients[number]
             reached = {address for each in have for address in self._addresses(each)}
-            for destination in self._takers(alert, review, new):
+            for destination in self._recipients(alert, review, new):
                 addresses = self._addresses(destination)
                 if destination not in have and not addresses <= reached:
                     reached |= addresses
@@ -120,8 +121,8 @@ class _Rerouting:
         self._cut_summaries([each for each in offered if each.alert in of_summaries], of_summaries)
         return offered
 
-    def _takers(self, alert: Alert, review: Review | None, new: Sequence[str]) -> list[str]:
-        """The new destinations that an alert may go to instead. Trouble finds others by itself."""
+    def _recipients(self, alert: Alert, review: Review | None, new: Sequence[str]) -> list[str]:
+        """Return the new destinations that may get an alert; trouble finds its own."""
         if alert.kind is AlertKind.SUMMARY:
             return [each for each in new if self._may_get(each, alert, review)]
         return [
@@ -129,7 +130,7 @@ class _Rerouting:
         ]
 
     def _hold_again(self) -> None:
-        """Hold what is held by the quiet hours of this config and by today's clock."""
+        """Give held deliveries their time again, by the quiet hours of this config."""
         waiting = rerouting.held(self._state, self._now)
         found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
         times = (
@@ -154,7 +155,7 @@ class _Rerouting:
         return rerouting.alerts(self._state, {each.alert for each in deliveries})
 
     def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
-        """Have summaries show each receiver its own sites only, as the config has them now."""
+        """Have summaries show each receiver only its own sites in this config."""
         details: dict[int, dict[str, Any]] = {}
         for each in deliveries:
             alert = alerts[each.alert]
@@ -168,7 +169,7 @@ class _Rerouting:
         rerouting.change_detail(self._state, details)
 
     def _sites_in(self, alert: Alert, destination: str) -> list[str]:
-        """The sites in a summary that a destination may see, by their ids."""
+        """Return the ids of the sites in a summary that a destination may see."""
         receiver = self._receivers[destination]
         its = self._config.sites_of(receiver)
         shown = alert.detail["receivers"].get(receiver.name, alert.detail["sites"])

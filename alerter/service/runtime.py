@@ -1,4 +1,4 @@
-"""Builds what the commands run from a config: the two halves, and what lies between them."""
+"""Build what runs from a config: pollers, notifiers, and their connections."""
 
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -28,10 +28,9 @@ from alerter.watch.quiet import quiet_until
 from alerter.watch.reader import Reader
 from alerter.wix.client import WixClient
 
-# Slack takes what fits into its blocks; a mail can be as long as a person would want to scroll, though Gmail folds away
-# what is past 102 kB.
+# Reviews in a digest. Slack takes what fits into its blocks; Gmail folds a mail past 102 kB.
 _SLACK_DIGEST = 90
-# Slack has refused messages with 11,341 characters in their blocks, which is documented nowhere:
+# Characters in the blocks of a message. Slack refused 11,341, an undocumented limit:
 # https://github.com/slackapi/bolt-js/issues/2867
 _SLACK_BUDGET = 9000
 _MAIL_DIGEST = 1000
@@ -39,7 +38,7 @@ _MAIL_DIGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What is running: the parts that commands talk to."""
+    """The running parts of one config."""
 
     reader: Reader
     intake: Intake
@@ -54,7 +53,10 @@ class Runtime:
 async def open_runtime(
     config: Config, state: State, clock: Clock, failures: FailureRecord | None = None
 ) -> AsyncIterator[Runtime]:
-    """Wire everything up, and close its connections in the end. `alarms`: what is known of them from before."""
+    """Build the parts, and close their connections at the end.
+
+    `failures` is what people were notified of directly before a reload.
+    """
     async with (
         open_wix(config, clock) as wix,
         open_destinations(config, clock, known_sites.names(state)) as destinations,
@@ -64,20 +66,26 @@ async def open_runtime(
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
         poller = Poller(
-            state, config, clock, reader, intake, dispatcher.troubles, dispatcher.alarm.notify
+            state,
+            config,
+            clock,
+            reader,
+            intake,
+            dispatcher.troubles,
+            dispatcher.state_failure.notify,
         )
         summaries = Summaries(
-            state, config, clock, reader.count, dispatcher.wake, dispatcher.alarm.notify
+            state, config, clock, reader.count, dispatcher.wake, dispatcher.state_failure.notify
         )
         housekeeping = Housekeeping(
-            state, config, clock, summaries, dispatcher.troubles, dispatcher.alarm
+            state, config, clock, summaries, dispatcher.troubles, dispatcher.state_failure
         )
         yield Runtime(reader, intake, poller, summaries, housekeeping, dispatcher, heartbeat)
 
 
 @asynccontextmanager
 async def open_wix(config: Config, clock: Clock) -> AsyncIterator[WixClient]:
-    """A client for the Wix API."""
+    """Yield a client for the Wix API."""
     wix = WixClient(config.wix.base_url, clock)
     try:
         yield wix
@@ -100,7 +108,10 @@ async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbe
 async def open_destinations(
     config: Config, clock: Clock, removed: Mapping[str, str] | None = None
 ) -> AsyncIterator[list[Destination]]:
-    """The destinations, with what renders for them and sends to them; `removed` names sites of the past."""
+    """Yield the destinations, each with its renderer and notifier.
+
+    `removed` has the names of sites that left the config, by id.
+    """
     async with AsyncExitStack() as stack:
         slack_there = any(
             config.workspace(receiver) for receiver in config.receivers if receiver.slack
@@ -158,7 +169,7 @@ def _slack_destination(
 
 
 def _held_until(config: Config, receiver: Receiver) -> Callable[[datetime], datetime | None] | None:
-    """Return what says when the receiver's quiet hours end that a moment lies in."""
+    """Return the function from a moment to the end of the quiet hours that it lies in."""
     quiet = receiver.quiet
     if quiet is None:
         return None
@@ -166,7 +177,7 @@ def _held_until(config: Config, receiver: Receiver) -> Callable[[datetime], date
 
 
 def _slack() -> ModuleType:
-    """Imported where there is a Slack: its client takes 12 MB."""
+    """Import the Slack notifier where the config has Slack: its client takes 12 MB."""
     from alerter.notify import slack
 
     return slack
@@ -179,7 +190,7 @@ def _email() -> ModuleType:
 
 
 def page_wait(failing_for: timedelta, retry_after: float | None) -> timedelta:
-    """How long a backfill leaves Wix alone after a page that did not come."""
+    """Return how long a backfill waits after a page that could not be read."""
     kind = ErrorKind.TRANSIENT if retry_after is None else ErrorKind.THROTTLED
     return backoff.wait(kind, failing_for, retry_after, _random) or timedelta()
 

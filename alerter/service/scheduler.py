@@ -1,4 +1,4 @@
-"""Starts rounds, each site's at its own moment, and ends them."""
+"""Start the rounds of each site at its own moment, and end them."""
 
 import asyncio
 import logging
@@ -14,18 +14,18 @@ from alerter.service.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-# Less than the ten seconds in which `run` promises to end.
+# Seconds; `run` promises to end within ten.
 _GRACE = 8.0
 _SPREAD = 0.05
 _HOUSEKEEPING_EVERY = 60
-# Longer than a round can take without getting a page further, while every call to Wix runs into its timeout.
+# Seconds; a round in which every call to Wix times out reads its next page sooner than this.
 _SLOWEST = 600.0
 
 
 class Scheduler:
     """Starts the rounds of every site, each at its own moment of the period.
 
-    `finished` says when a round of each site ended last, however badly, by the clock's monotonic time.
+    `finished` is when the last round of each site ended, well or not (monotonic).
     """
 
     def __init__(self, config: Config, clock: Clock, runtime: Runtime) -> None:
@@ -39,7 +39,7 @@ class Scheduler:
         self.patience = max(3 * config.poll.every.total_seconds(), _SLOWEST)
 
     def start(self) -> None:
-        """Begin; the first rounds are at once, spread out where there are many sites."""
+        """Start; the first rounds begin at once, spread over a few seconds for many sites."""
         every = self._config.poll.every.total_seconds()
         spread = min(every, _SPREAD * (len(self._config.sites) - 1))
         now = self._clock.now()
@@ -51,7 +51,7 @@ class Scheduler:
                 args=[site],
                 id=site.site_id,
                 next_run_time=now + timedelta(seconds=spread * _share(site.site_id)),
-                misfire_grace_time=None,  # a round that is late is made all the same
+                misfire_grace_time=None,  # a late round is run too
                 coalesce=True,
                 max_instances=1,
             )
@@ -59,7 +59,7 @@ class Scheduler:
             self._housekeeping_round,
             "interval",
             seconds=min(every, _HOUSEKEEPING_EVERY),
-            id="house",
+            id="housekeeping",
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
@@ -78,32 +78,32 @@ class Scheduler:
         self._timekeeper = asyncio.create_task(self._keep_time())
 
     async def _keep_time(self) -> None:
-        """Begin the rounds anew when the clock is set: the scheduler goes by it, and would wait for it to come back."""
+        """Reschedule when the wall clock is set: APScheduler would wait for the old time."""
         every = self._config.poll.every.total_seconds()
         ahead = self._ahead()
         while True:
             await asyncio.sleep(every)
             if abs(self._ahead() - ahead) > every / 2:
                 ahead = self._ahead()
-                log.warning("the clock was set; rounds begin anew")
+                log.warning("the clock was set; rounds are rescheduled")
                 now = self._clock.now()
                 for job in self._scheduler.get_jobs():
                     job.modify(next_run_time=now + timedelta(seconds=every * _share(job.id)))
 
     def _ahead(self) -> float:
-        """How far the wall clock is ahead of the one that nobody sets."""
+        """Return how far the wall clock is ahead of the monotonic one."""
         return self._clock.now().timestamp() - self._clock.monotonic()
 
     def idle_for(self) -> float:
-        """Seconds since a round ended, or got a page further: a first read may take long."""
+        """Return the seconds since a round ended or read a page: a first read may take long."""
         return self._clock.monotonic() - max(*self.finished.values(), self._runtime.poller.page_at)
 
-    async def stop(self, telling: asyncio.Task[bool]) -> None:
-        """Start no more rounds, and give what is under way a few seconds to end."""
+    async def stop(self, dispatching: asyncio.Task[bool]) -> None:
+        """Start no more rounds, and give the current work a few seconds to end."""
         self._timekeeper.cancel()
         self._scheduler.pause()
-        await end_tasks(self._under_way | {telling})
-        # APScheduler's own wait is not one: it cancels, a turn of the loop later.
+        await end_tasks(self._under_way | {dispatching})
+        # Its own `wait` does not wait: it cancels jobs in the next turn of the loop.
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)
 
@@ -124,12 +124,12 @@ class Scheduler:
                 self._runtime.heartbeat.beat()
         finally:
             self.finished[site.site_id] = self._clock.monotonic()
-        # Another process may have queued something, or a person unparked a receiver.
+        # Another process may have queued deliveries or unparked a receiver.
         self._runtime.dispatcher.wake_all()
 
 
 async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
-    """Give what is under way a few seconds to end; what takes longer stays safely in the outbox."""
+    """Give tasks a few seconds to end, then cancel them; their work stays in the outbox."""
     _, late = await asyncio.wait(tasks, timeout=_GRACE)
     for task in late:
         task.cancel()
@@ -137,5 +137,5 @@ async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def _share(site_id: str) -> float:
-    """A number from 0 to 1 that is always the same for a site: its place in the period."""
+    """Return a fixed number from 0 to 1 for a site: its place in the period."""
     return zlib.crc32(site_id.encode()) / 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Tells systemd how the service is doing.
+"""Report states to systemd.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -10,14 +10,14 @@ _PATIENCE = 1.0
 
 
 def notify(environ: Mapping[str, str], *states: str) -> None:
-    """Send states such as `READY=1`; without systemd, or while it does not listen, nothing happens."""
+    """Send states such as `READY=1`; do nothing without systemd, or where it does not listen."""
     address = environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.settimeout(_PATIENCE)  # somebody who never reads must not hold us up
+        sock.settimeout(_PATIENCE)  # a reader that hangs must not hold us up
         try:
             sock.sendto("\n".join(states).encode(), address)
         except OSError:
@@ -25,7 +25,7 @@ def notify(environ: Mapping[str, str], *states: str) -> None:
 
 
 def watchdog(environ: Mapping[str, str], pid: int) -> float | None:
-    """How long, in seconds, systemd waits for a sign of life of this process; None where it does not ask for any.
+    """Return after how many seconds without `WATCHDOG=1` systemd restarts us; None for never.
 
     https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html
     """

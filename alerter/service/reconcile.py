@@ -1,0 +1,56 @@
+"""Bring the database in line with this process and its config."""
+
+import logging
+
+from alerter.clock import Clock
+from alerter.config import Config
+from alerter.models import phrase_destination
+from alerter.service.reroute import Rerouted, reroute
+from alerter.store import State, blocks, known_sites, messages, outbox
+from alerter.trouble.tracker import Troubles
+
+log = logging.getLogger(__name__)
+
+
+def reconcile(state: State, config: Config, clock: Clock) -> None:
+    """Bring the database in line with the config, in one transaction.
+
+    Messages that the last process was sending are in doubt. Every pending delivery is routed again.
+    Of sites that left the config, all deliveries but those of new reviews are cancelled. Trouble of
+    sites and receivers that left the config ends. What is parked is tried once.
+    """
+    with state.transaction():
+        in_doubt = messages.recover(state)
+        outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
+        rerouted = reroute(state, config, clock.now())
+        names = {site.site_id: site.name for site in config.sites}
+        cancelled = known_sites.note(state, names, clock.now())
+        troubles = Troubles(state, config, clock, wake=lambda _: None)
+        troubles.end_of_others()
+        for site in config.sites:
+            if number := rerouted.unrouted[site.site_id]:
+                reason = f"{number} alerts were for receivers that may not get them now"
+                troubles.begin(f"unrouted:{site.site_id}", reason)
+        blocks.try_soon(state)
+    if in_doubt:
+        log.warning("settling messages that the last process was sending: messages=%d", in_doubt)
+    _log_rerouted(rerouted)
+    for name, number in cancelled.items():
+        log.warning('site "%s" left the config: deliveries cancelled=%d', name, number)
+
+
+def _log_rerouted(rerouted: Rerouted) -> None:
+    for old, new in rerouted.renamed.items():
+        log.info("%s is now %s", phrase_destination(old), phrase_destination(new))
+    for destination, number in rerouted.cancelled.items():
+        log.warning(
+            "%s may not get them any more by this config: deliveries cancelled=%d",
+            phrase_destination(destination),
+            number,
+        )
+    for destination, number in rerouted.added.items():
+        log.info(
+            "%s gets alerts that were for others: deliveries added=%d",
+            phrase_destination(destination),
+            number,
+        )
