@@ -26,7 +26,7 @@ torture: .venv/installed
 	$(BIN)/python -m tests.sweep --check
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.sweep
-	$(BIN)/python -m pytest -q tests/test_interleavings.py tests/test_fuzz_*.py --hypothesis-profile torture
+	$(BIN)/python -m pytest -q tests/whole/test_interleavings.py tests/fuzz --hypothesis-profile torture
 
 # Months of the service in seconds, with everything that can happen, judged by its promises. What went wrong is printed
 # as the shortest timeline that still goes wrong: `SEEDS=17 make simulate`, `SEEDS=1-500 …`, `MINUTES=60 …`.

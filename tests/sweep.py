@@ -21,7 +21,7 @@ from pathlib import Path
 from alerter.clock import Clock
 from alerter.config import load_config
 from alerter.service.daemon import serve
-from tests.world import SECRETS, Outcome, World
+from tests.support.world import SECRETS, Outcome, World
 
 # What each of them stands for: a commit that is written, and not on the disk yet; a request or a word to the mail
 # server that has not left; an answer that has come, and was not read.

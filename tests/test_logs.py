@@ -21,7 +21,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from tests.conftest import HANG, OWNER, SECRETS, SITE, until
-from tests.test_daemon_process import Spawn, ended, listening, spawn
+from tests.whole.test_daemon_process import Spawn, ended, listening, spawn
 
 __all__ = ["spawn"]
 

@@ -26,7 +26,7 @@ from alerter.store import State
 from alerter.store.summaries import LowRated
 from alerter.summary import figures, last_period
 from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
-from tests.test_render import HOSTILE, Page, one_line, words
+from tests.render.test_render import HOSTILE, Page, one_line, words
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SUPPORT = "support@example.com"

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from alerter.demo.faults import Fault
-from tests.world import Outcome, World
+from tests.support.world import Outcome, World
 
 # Seconds after which what has not come to pass never will; no measure of speed.
 _SETTLING = 300.0

@@ -1,0 +1,260 @@
+"""Health and metrics: what is served, and when it says that something is wrong."""
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from alerter.config import Config
+from alerter.counters import counts
+from alerter.models import Alert, AlertKind
+from alerter.store import State, reviews, troubles
+from alerter.store.reviews import NewAlert
+from alerter.store.troubles import Trouble
+from alerter.web.server import open_web
+from tests.conftest import SITE, SetClock
+from tests.web.test_webhooks import config, other_key, signer
+
+__all__ = ["config", "other_key", "signer"]
+
+RULES = Path(__file__).parents[2] / "deploy" / "alerter.rules.yml"
+SERIES = {
+    "alerter_rounds_total": {"outcome"},
+    "alerter_reviews_total": {"outcome"},
+    "alerter_alerts_total": {"kind"},
+    "alerter_deliveries_total": {"receiver", "outcome"},
+    "alerter_oldest_pending_age_seconds": set(),
+    "alerter_oldest_success_timestamp_seconds": set(),
+    "alerter_wix_calls_total": {"status"},
+    "alerter_webhooks_total": {"outcome"},
+    "alerter_transaction_seconds_count": set(),
+    "alerter_transaction_seconds_sum": set(),
+}
+
+
+@dataclass
+class Look:
+    """What anybody sees who asks."""
+
+    url: str
+    state: State
+    clock: SetClock
+    http: aiohttp.ClientSession
+    finished: dict[str, float] = field(default_factory=dict)
+
+    async def health(self, **headers: str) -> tuple[int, dict[str, Any]]:
+        async with self.http.get(f"{self.url}/healthz", headers=headers) as response:
+            return response.status, await response.json()
+
+    async def metrics(self) -> dict[str, list[tuple[dict[str, str], float]]]:
+        async with self.http.get(f"{self.url}/metrics") as response:
+            assert response.headers["Content-Type"].startswith("text/plain")
+            families = text_string_to_metric_families(await response.text())
+        found: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for family in families:
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+        return found
+
+    async def value(self, name: str, **labels: str) -> float:
+        [value] = [value for its, value in (await self.metrics())[name] if its == labels]
+        return value
+
+
+@pytest.fixture
+async def look(config: Config, state: State, clock: SetClock) -> AsyncIterator[Look]:
+    finished = {SITE: clock.monotonic()}
+    async with (
+        open_web(("127.0.0.1", 0), config, state, clock, None, finished) as web,  # type: ignore[arg-type]
+        aiohttp.ClientSession() as http,
+    ):
+        yield Look(f"http://127.0.0.1:{web.port}", state, clock, http, finished)
+
+
+def raise_alert(state: State, clock: SetClock, key: str, kind: AlertKind = AlertKind.NEW) -> None:
+    with state.transaction():
+        reviews.raise_alerts(
+            state, [NewAlert(Alert(key, kind, SITE, "r1"), [("owner", None)])], clock.now()
+        )
+
+
+async def test_all_is_well_while_rounds_end_within_three_periods(look: Look) -> None:
+    assert await look.health() == (200, {"ok": True, "reasons": [], "troubles": []})
+    look.clock.advance(seconds=180)
+    assert (await look.health())[0] == 200
+    look.clock.advance(seconds=1)
+    status, report = await look.health()
+    assert status == 503
+    assert report["reasons"] == ["no round of 1 of 1 sites has ended for 180 s: Corner Bakery"]
+    look.finished[SITE] = look.clock.monotonic()
+    assert (await look.health())[0] == 200
+
+
+async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -> None:
+    with look.state.transaction():
+        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
+    status, report = await look.health()
+    assert status == 200
+    since = look.clock.now().isoformat()
+    assert report["troubles"] == [
+        {"scope": f"site:{SITE}", "since": since, "reason": "Wix refuses us: 403"}
+    ]
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
+    look: Look, header: str
+) -> None:
+    look.clock.advance(seconds=181)
+    since = look.clock.now()
+    with look.state.transaction():
+        troubles.put(
+            look.state,
+            Trouble("service:slack:file:/etc/alerter/token", since, "Slack: invalid_auth"),
+        )
+    look.state.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, report = await look.health(**{header: "192.0.2.1"})
+        other.execute("ROLLBACK")
+    reasons = ["no round of 1 of 1 sites has ended for 180 s", "the state file takes no writes"]
+    found = [{"scope": "service", "since": since.isoformat()}]
+    assert (status, report) == (503, {"ok": False, "reasons": reasons, "troubles": found})
+
+
+async def test_a_state_file_that_takes_no_writes_is_told(look: Look) -> None:
+    look.state.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, report = await look.health()
+        assert (status, report["ok"]) == (503, False)
+        assert report["reasons"][0].startswith("the state file takes no writes: ")
+        other.execute("ROLLBACK")
+    assert (await look.health())[0] == 503  # it was tried a moment ago
+    look.clock.advance(seconds=1)
+    assert (await look.health())[0] == 200
+
+
+async def test_proving_that_the_state_file_takes_writes_really_writes(state: State) -> None:
+    state.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    wal = state.path.with_name(state.path.name + "-wal")
+    assert wal.stat().st_size == 0
+    state.prove_writable()
+    assert wal.stat().st_size > 0
+
+
+async def test_every_series_is_there_from_the_beginning_on_and_none_has_a_label_for_each_site(
+    look: Look,
+) -> None:
+    counts["wix_calls_200"] += 1
+    found = await look.metrics()
+    assert {
+        name: set(samples[0][0]) for name, samples in found.items() if not name.endswith("_created")
+    } == SERIES
+    assert not any("Bakery" in str(samples) or SITE in str(samples) for samples in found.values())
+
+
+async def test_what_was_counted_is_told(look: Look) -> None:
+    counts.update(
+        {
+            "rounds": 7,
+            "rounds_failed": 2,
+            "reviews_new": 3,
+            "reviews_unreadable": 1,
+            "deliveries_sent:owner": 5,
+            "deliveries_failed:support": 1,
+            "wix_calls_429": 4,
+            "wix_calls_lost": 1,
+            "webhooks_taken": 6,
+        }
+    )
+    assert await look.value("alerter_rounds_total", outcome="good") == 7
+    assert await look.value("alerter_rounds_total", outcome="failed") == 2
+    assert await look.value("alerter_reviews_total", outcome="new") == 3
+    assert await look.value("alerter_reviews_total", outcome="unreadable") == 1
+    assert await look.value("alerter_deliveries_total", receiver="owner", outcome="sent") == 5
+    assert await look.value("alerter_deliveries_total", receiver="owner", outcome="failed") == 0
+    assert await look.value("alerter_deliveries_total", receiver="support", outcome="failed") == 1
+    assert await look.value("alerter_wix_calls_total", status="429") == 4
+    assert await look.value("alerter_wix_calls_total", status="lost") == 1
+    assert await look.value("alerter_webhooks_total", outcome="taken") == 6
+
+
+async def test_alerts_are_counted_from_the_state_file_whoever_raised_them(look: Look) -> None:
+    raise_alert(look.state, look.clock, "new:1")
+    raise_alert(look.state, look.clock, "new:1")
+    assert await look.value("alerter_alerts_total", kind="new") == 1
+    raise_alert(look.state, look.clock, "new:2")
+    raise_alert(look.state, look.clock, "closed:1", AlertKind.CLOSED)
+    assert await look.value("alerter_alerts_total", kind="new") == 2
+    assert await look.value("alerter_alerts_total", kind="closed") == 1
+
+
+async def test_ages_are_those_of_the_oldest(look: Look) -> None:
+    assert await look.value("alerter_oldest_pending_age_seconds") == 0
+    assert await look.value("alerter_oldest_success_timestamp_seconds") == 0
+    raise_alert(look.state, look.clock, "new:1")
+    with look.state.transaction():
+        reviews.succeeded(look.state, SITE, look.clock.now(), sees_private=True)
+        reviews.succeeded(
+            look.state,
+            "a site of the past",
+            look.clock.now() - timedelta(days=9),
+            sees_private=True,
+        )
+    before = look.clock.now().timestamp()
+    look.clock.advance(seconds=90)
+    assert await look.value("alerter_oldest_pending_age_seconds") == 90
+    assert await look.value("alerter_oldest_success_timestamp_seconds") == before
+
+
+async def test_writing_is_timed(look: Look) -> None:
+    before = counts["transactions"]
+    with look.state.transaction(), look.state.transaction():
+        pass
+    assert await look.value("alerter_transaction_seconds_count") == before + 1
+    assert 0 < await look.value("alerter_transaction_seconds_sum") < 60
+
+
+async def test_what_is_counted_is_told_even_while_the_state_file_cannot_be_read(look: Look) -> None:
+    look.state.execute("ALTER TABLE alerts RENAME TO others")
+    found = await look.metrics()
+    assert "alerter_rounds_total" in found
+    assert "alerter_alerts_total" not in found
+
+
+async def test_the_alert_rules_ask_for_what_is_there(look: Look) -> None:
+    counts["wix_calls_403"] += 1
+    found = await look.metrics()
+    rules = [
+        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+    ]
+    assert len({rule["alert"] for rule in rules}) == len(rules) > 5
+    for rule in rules:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert set(rule["annotations"]) == {"summary", "description"}
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        _looks_right(rule["expr"], found)
+
+
+def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], float]]]) -> None:
+    """Every series that an expression names is served, with the labels and the values that it asks for."""
+    assert expression.count("(") == expression.count(")")
+    named = re.findall(r"(alerter_\w+)(?:\{([^}]*)\})?", expression)
+    assert named or "up{" in expression
+    for name, matchers in named:
+        assert name in found, f"{expression}: there is no {name}"
+        for label, operator, value in re.findall(r'(\w+)(=~?|!=)"([^"]*)"', matchers):
+            there = [labels[label] for labels, _ in found[name]]
+            assert operator == "!=" or any(re.fullmatch(value, each) for each in there), (
+                f"{expression}: {label}"
+            )

@@ -1,0 +1,37 @@
+"""A short run of the crash harness, and proof that it would notice."""
+
+from pathlib import Path
+
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+from alerter.store import State
+from tests.support.world import CHANNELS, SECRETS, Outcome, World
+from tests.torture import torture
+
+
+@pytest.mark.slow
+async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(
+    tmp_path: Path,
+) -> None:
+    outcome = await torture(tmp_path, kills=6, seed=20261124)
+    assert (outcome.lost, outcome.repeated, outcome.pending) == ([], [], 0)
+    assert outcome.kills == 6
+    assert outcome.faults
+    assert outcome.deliveries == 3 * outcome.reviews > 0
+
+
+async def test_the_harness_notices_what_is_lost_and_what_is_repeated(tmp_path: Path) -> None:
+    world, outcome = World(tmp_path), Outcome()
+    State.open(world.state, migrate=True).close()
+    async with world.up():
+        world.add_review()
+        client = AsyncWebClient(
+            SECRETS["SLACK_BOT_TOKEN"], base_url=world.slack.base_url, retry_handlers=[]
+        )
+        for _ in range(2):
+            await client.chat_postMessage(channel=CHANNELS[0], text=world.titles[0])
+        world.count(outcome)
+    assert outcome.lost == [f"{world.titles[0]} by mail", f"{world.titles[0]} in {CHANNELS[1]}"]
+    assert outcome.repeated == [f"{world.titles[0]} in {CHANNELS[0]}"]
+    assert not outcome.good
