@@ -1,48 +1,54 @@
-"""What can go wrong, as a tree.
+"""The exceptions of alerter.
 
 AlerterError
-    ConfigError                the config cannot be used: every fault at once
-    StateError                 the state file cannot be used
-        StateBusy              another process is writing to it: try again
+    ConfigError                the config is not valid; lists every fault
+    StateError                 the database cannot be used
+        StateBusy              another process is writing to it; retry later
     WixError
-        WixAuthError           Wix does not let us in: a person has to mend it
-        WixUnavailable         try again later: 429, 5xx, timeouts, lost connections
-        WixResponseError       Wix answered something that cannot be understood, or refused the request itself
-            WixPrecondition    the site does not have what this needs
-            WixNotFound        Wix has no such thing
+        WixAuthError           Wix refuses access (401, 403); a person has to fix it
+        WixUnavailable         retry later: 429, 5xx, timeout, lost connection
+        WixResponseError       unreadable answer, or Wix rejected the request
+            WixPrecondition    the site lacks what the request needs (428)
+            WixNotFound        not found, or not visible to us (404)
     RenderError                a template is broken
-    DeliveryError              a message did not go out; its kind says what is at fault
+    DeliveryError              a message was not delivered; `kind` says what is at fault
 """
 
 from enum import StrEnum
 
-_LONGEST = 1000
+_LONGEST_PROBLEM = 1000
 
 
 class AlerterError(Exception):
-    """Anything that alerter tells a person about, in words that say what to do."""
+    """The root: its message is shown to people and says what to do."""
 
 
 class ConfigError(AlerterError):
-    """The config cannot be used; `problems` has one line for each fault, with nothing but what can be seen."""
+    """The config is not valid; `problems` has one printable line for each fault."""
 
     def __init__(self, problems: list[str]) -> None:
-        self.problems = [_line(problem) for problem in problems]
+        self.problems = [
+            "".join(
+                char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+                for char in problem[:_LONGEST_PROBLEM]
+            )
+            for problem in problems
+        ]
         super().__init__("\n".join(self.problems))
 
 
 class StateError(AlerterError):
-    """The state file cannot be used."""
+    """The database cannot be used."""
 
 
 class StateBusy(StateError):
-    """Another process is writing to the state file; the same call may go through later."""
+    """Another process is writing to the database; the same call may succeed later."""
 
 
 class WixError(AlerterError):
-    """A call to Wix did not give what was asked for.
+    """A call to Wix failed.
 
-    `text` says why; the message adds what Wix calls the request, which is another one each time.
+    `text` says why and is equal for equal failures; the message adds Wix's id of the request.
     """
 
     def __init__(self, text: str, request: str = "") -> None:
@@ -51,7 +57,10 @@ class WixError(AlerterError):
 
 
 class WixAuthError(WixError):
-    """Wix does not let us in (`status` 401 or 403): the key, the app or its permission has to be mended."""
+    """Wix refuses access (`status` 401 or 403).
+
+    The key, the app or its permission has to be fixed.
+    """
 
     def __init__(self, text: str, status: int, request: str = "") -> None:
         super().__init__(text, request)
@@ -59,7 +68,7 @@ class WixAuthError(WixError):
 
 
 class WixUnavailable(WixError):
-    """Wix cannot answer now; `retry_after` is in seconds where Wix named a time."""
+    """Wix cannot answer now; `retry_after` (seconds) is set if Wix named a time."""
 
     def __init__(self, text: str, retry_after: float | None = None, request: str = "") -> None:
         super().__init__(text, request)
@@ -67,21 +76,21 @@ class WixUnavailable(WixError):
 
 
 class WixResponseError(WixError):
-    """Wix answered something that cannot be understood, or holds the request itself to be wrong."""
+    """Wix sent an answer that cannot be read, or rejected the request itself."""
 
 
 class WixPrecondition(WixResponseError):
-    """What is asked for needs something of the site that it does not have (428): the other catalog, say."""
+    """The site lacks what the request needs (428), such as the other catalog version."""
 
 
 class WixNotFound(WixResponseError):
-    """Wix has no such thing (404), or none that we may see."""
+    """The object does not exist, or is not visible to us (404)."""
 
 
 class RenderError(AlerterError):
     """A template cannot be rendered; the text names file and line.
 
-    `fault` does so too, without anything that the message holds.
+    `fault` says the same without any content of the message, so that it may be logged.
     """
 
     def __init__(self, text: str, fault: str = "") -> None:
@@ -90,7 +99,7 @@ class RenderError(AlerterError):
 
 
 class ErrorKind(StrEnum):
-    """What a failed delivery is the fault of."""
+    """What is at fault for a failed delivery."""
 
     TRANSIENT = "transient"
     THROTTLED = "throttled"
@@ -100,10 +109,10 @@ class ErrorKind(StrEnum):
 
 
 class DeliveryError(AlerterError):
-    """A message did not go out, or may not have.
+    """A message was not delivered, or may not have been.
 
-    `kind` says what is at fault, `retry_after` (seconds) when the service wants to hear from us again.
-    `in_doubt` is True where the service may have taken the message all the same.
+    `kind`: what is at fault. `retry_after`: seconds until the service accepts the next call.
+    `in_doubt`: the service may have accepted the message although no answer arrived.
     """
 
     def __init__(
@@ -118,9 +127,3 @@ class DeliveryError(AlerterError):
         self.kind = kind
         self.retry_after = retry_after
         self.in_doubt = in_doubt
-
-
-def _line(text: str) -> str:
-    return "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_LONGEST]
-    )

@@ -1,4 +1,4 @@
-"""Plain values that the rooms hand to each other."""
+"""Plain values that the packages pass to each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,48 +8,45 @@ from typing import Any
 
 
 def to_ms(moment: datetime) -> int:
-    """A moment as the state file holds it: whole milliseconds since 1970, UTC."""
+    """Return a moment as whole milliseconds since 1970 (UTC), as the database stores it."""
     return round(moment.timestamp() * 1000)
 
 
 def from_ms(ms: int) -> datetime:
-    """A moment read back from the state file."""
+    """Return the moment (UTC) that a stored number of milliseconds stands for."""
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 class Medium(StrEnum):
-    """By what a destination is reached."""
+    """The medium of a destination."""
 
     EMAIL = "email"
     SLACK = "slack"
 
 
 def destination_of(receiver: str, medium: Medium) -> str:
-    """Return the name of a receiver's email or Slack as a destination: `slack:support`."""
+    """Return the destination of a receiver in one medium, such as `slack:support`."""
     return f"{medium}:{receiver}"
 
 
 def receiver_of(destination: str) -> str:
-    """Return the name of the receiver that a destination belongs to."""
+    """Return the name of the receiver that owns a destination."""
     return destination.partition(":")[2]
 
 
 def medium_of(destination: str) -> str:
-    """Return by what a destination is reached: `email` or `slack`."""
+    """Return the medium of a destination: `email` or `slack`."""
     return destination.partition(":")[0]
 
 
 def phrase_destination(destination: str) -> str:
-    """Return a destination as a person reads it: `support (Slack)`."""
+    """Return a destination as people read it, such as `support (Slack)`."""
     medium, _, receiver = destination.partition(":")
-    return f"{receiver} ({_MEDIA.get(medium, medium)})" if medium else receiver
-
-
-_MEDIA: dict[str, str] = {Medium.EMAIL: "email", Medium.SLACK: "Slack"}
+    return f"{receiver} ({'Slack' if medium == Medium.SLACK else medium})" if medium else receiver
 
 
 class AlertKind(StrEnum):
-    """Why people should hear something."""
+    """What an alert notifies people of."""
 
     NEW = "new"
     LOWERED = "lowered"
@@ -61,7 +58,7 @@ class AlertKind(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a review on record stands."""
+    """The state of a stored review."""
 
     BASELINE = "baseline"
     OPEN = "open"
@@ -69,7 +66,7 @@ class Status(StrEnum):
 
 
 class CloseReason(StrEnum):
-    """Why a review needs nobody any more."""
+    """Why a review needs no answer any more."""
 
     ANSWERED = "answered"
     RAISED = "raised"
@@ -78,7 +75,11 @@ class CloseReason(StrEnum):
 
 
 class Grouping(StrEnum):
-    """How a delivery may leave: with others once there are more than `burst`, always in a digest, or by itself."""
+    """How a delivery may be sent.
+
+    `burst`: in a digest when more than `burst` are due at once. `digest`: always in a digest.
+    `each`: always in a message of its own.
+    """
 
     BURST = "burst"
     DIGEST = "digest"
@@ -86,7 +87,7 @@ class Grouping(StrEnum):
 
 
 class Form(StrEnum):
-    """What kind of message carries deliveries."""
+    """The form of a message: one alert, or a digest of many."""
 
     ALERT = "alert"
     DIGEST = "digest"
@@ -94,7 +95,7 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The owner's answer to a review."""
+    """The owner's reply to a review."""
 
     message: str
     at: datetime | None = None
@@ -102,7 +103,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A photo or video; `url` opens it, `thumbnail` is a small picture of it where Wix itself has one."""
+    """A photo or video at `url`; `thumbnail` is the address of a small picture hosted by Wix."""
 
     kind: str
     url: str
@@ -111,7 +112,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review as Wix returned it, with text that is safe to store and to send on."""
+    """A review as Wix returned it, with text that is safe to store and to send."""
 
     id: str
     rating: int
@@ -140,18 +141,20 @@ class Review:
 
     @property
     def rejected(self) -> bool:
-        """Whether moderation turned it down; a status that nobody knows counts as not rejected."""
+        """Whether moderation rejected it; an unknown status counts as not rejected."""
         return self.moderation == "REJECTED"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredReview:
-    """A review on record: as it was read last, where it stands, and when people were alerted of it.
+    """A stored review: its last known content, its state, and when it was first alerted.
 
-    `closing` says why it is closed, or that it is gone from Wix, whatever it was. Of one that is `anonymized` no words
-    are kept, whatever Wix still has; one that was `pruned` was at rest for so long that they were erased. `as_of` is
-    the moment for which this holds, `event_sequence` the number of the webhook that it comes from (0: it was read).
-    `authorless_since` is when Wix's answers began to lack its author.
+    `closing`: why it is closed, or `gone` in any state once Wix has deleted it.
+    `anonymized`: its text is never stored again, even if Wix still returns it.
+    `pruned`: its text was erased after `keep`.
+    `as_of`: the moment at which this content was valid.
+    `event_sequence`: the number of the webhook that it comes from; 0 if it was read from the API.
+    `authorless_since`: when Wix began to return it without its author.
     """
 
     review: Review
@@ -166,15 +169,16 @@ class StoredReview:
 
     @property
     def redacted(self) -> bool:
-        """Whether nothing is kept of what anybody wrote."""
+        """Whether its text was removed at Wix, so that none may be kept."""
         return self.anonymized or self.closing is CloseReason.GONE
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a webhook says of one review: how it is now (None: deleted), when that was, and its place in their order.
+    """A webhook about one review.
 
-    `anonymized`: its author asked Wix to be forgotten.
+    `review` is its content now, None if it was deleted. `at` and `sequence` order the webhooks of
+    one review. `anonymized`: the author asked Wix to erase their data.
     """
 
     review_id: str
@@ -186,7 +190,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The decision that people should hear something; `key` is unique for ever."""
+    """The decision to notify people; `key` is unique for ever, so nothing is alerted twice."""
 
     key: str
     kind: AlertKind
@@ -197,7 +201,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What a reviewed product is called, and where its page is, as far as its store says so."""
+    """The name and the page of a reviewed product; None where the catalog does not have them."""
 
     name: str | None = None
     url: str | None = None
@@ -205,10 +209,11 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ReviewHistory:
-    """What is on record around a review.
+    """Stored facts about a review's product and author.
 
-    `product_low`: low-rated reviews of its product in the last 30 days. `author_low`: earlier low-rated ones by its
-    author; `author_last` is when the last of them was written, `author_rating` how many stars it gave.
+    `product_low`: low-rated reviews of its product in the last 30 days.
+    `author_low`: earlier low-rated reviews by its author. `author_last` and `author_rating` are
+    the date and the rating of the last of them.
     """
 
     product_low: int = 0
@@ -219,9 +224,9 @@ class ReviewHistory:
 
 @dataclass(frozen=True, slots=True)
 class MessageItem:
-    """One alert within a message, with the review as it is known now, why it is closed, and what it is about.
+    """One alert of a message, with its review as it is stored now and the reviewed product.
 
-    The context is known where it is the only one of its message.
+    `closing` is set if the review was closed since the alert. `context` is empty in a digest.
     """
 
     alert: Alert
@@ -233,7 +238,7 @@ class MessageItem:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """The first message about a review to a destination: what is said later of the review belongs beneath it."""
+    """The first message about a review to a destination; later ones are sent as replies to it."""
 
     id: int
     uid: str
@@ -243,7 +248,10 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a message says: by email the subject, text and HTML; on Slack the blocks, and the text as their fallback."""
+    """The rendered content of a message.
+
+    Email uses subject, text and HTML; Slack uses the blocks, with the text as their fallback.
+    """
 
     subject: str
     text: str
@@ -253,18 +261,19 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What goes out in one call.
+    """What is sent in one call.
 
-    `uid` names it for ever: it is its Message-ID, and stands in Slack's metadata. `to_left` holds
-    the addresses that have not taken it yet, where others have. `thread` is the message that it is
-    a reply to, if any; `slack_ts` is where it stands once Slack has it.
-    `lost` counts the calls whose answer was lost: as long as it is not 0 the message is in doubt,
-    and `looked_since` and `look` say since when, and up to where, Slack was searched for it.
-    `due_at` is when it was to be settled next.
-    `service_time` is the last attempt by the clock of the service, where that was known.
-    `builtin` and `plain` say that the owner's templates, or all blocks and HTML, were refused;
-    `repeat` that it may have arrived before. An `erase` message shows words of a review that was
-    deleted or anonymized; `failing_since` is when it was first refused to change it.
+    `uid` names it for ever: it is the Message-ID of a mail and part of Slack's metadata.
+    `thread` is the message that it replies to; `slack_ts` is its timestamp once Slack has it.
+    `to_left`: addresses that have not accepted it yet, where others have.
+    `lost` counts the calls whose answer was lost; above 0 the message is in doubt.
+    `looked_since` and `look` are the start and the cursor of the search for it on Slack.
+    `due_at`: when it was due to be sent or searched for next.
+    `service_time`: the time of the last attempt by the service's clock, if known.
+    `builtin`: the owner's templates were refused. `plain`: blocks and HTML were refused too.
+    `repeat`: it may have been delivered before.
+    `erase`: it shows text of a review that was deleted or anonymized; `failing_since` is when
+    the service first refused to change it.
     """
 
     id: int
@@ -291,20 +300,20 @@ class Message:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether the service may have it without our knowing."""
+        """Whether the service may have accepted it although no answer arrived."""
         return self.lost > 0
 
     @property
     def receiver(self) -> str:
-        """The name of the receiver that it goes to."""
+        """The name of its receiver."""
         return receiver_of(self.destination)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A service's yes: what it said, and where the message can be found on Slack.
+    """The answer of a service that accepted a message, and where the message stands on Slack.
 
-    `to_left` holds the addresses that may take it later, `refused` counts those that never will.
+    `to_left`: addresses that refused it for now. `refused`: how many refused it for good.
     """
 
     answer: str
@@ -316,10 +325,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look for a message in doubt has found.
+    """The result of a search for a message in doubt.
 
-    `receipt`: where the message stands. Else `position` says where to go on; empty: all of it was
-    searched, so the message has not arrived. `blind`: the service does not let us look.
+    `receipt`: the message was found. Otherwise `position` is the cursor to continue from; if it is
+    empty, the search is complete and the message has not arrived.
+    `blind`: the service does not allow the search.
     """
 
     receipt: Receipt | None = None
