@@ -9,6 +9,7 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.web.server import open_web
 from alerter.wix.client import WixClient
+from tests.conftest import SetClock
 
 SITE = "11111111-1111-4111-8111-111111111111"
 INSTANCE = "55555555-5555-4555-8555-555555555555"
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 SLUGS = (
     "created",
     "updated",
@@ -80,7 +84,7 @@ class Posted:
 @cache
 def app(name: str) -> Webhooks:
     """Wix's side of an app; making its key takes a moment."""
-    return Webhooks("", app_id=name)
+    return Webhooks("", app_id=name, clock=SetClock(NOW))
 
 
 def spoil(data: st.DataObject, value: Any, depth: int = 0) -> Any:
@@ -97,6 +101,7 @@ def envelope(data: st.DataObject) -> Any:
     """The claim `data`: a good one, or one that is spoiled at any depth."""
     signer, slug = app("an-app"), data.draw(st.sampled_from(SLUGS))
     event: Any = signer.event(slug, REVIEW | {"id": data.draw(st.sampled_from(["r1", "r2", "r3"]))})
+    event["entityEventSequence"] = str(data.draw(st.integers(1, 9)))  # the signer goes on counting
     if data.draw(st.booleans()):
         event = spoil(data, event)
     made = json.loads(
@@ -110,18 +115,27 @@ def envelope(data: st.DataObject) -> Any:
     return spoil(data, made) if not data.draw(st.integers(0, 2)) else json.dumps(made)
 
 
+def signed(name: str, data: object) -> bytes:
+    """Return a token that never expires: the same whenever it is made, so that an example can be repeated."""
+    return app(name).sign(data, iat=NOW, exp=NEVER).encode()
+
+
 def posted(data: st.DataObject) -> Posted:
-    """A body: signed by our app, signed by another that is not ours, or a token with some bytes changed."""
+    """A body: signed by our app, signed by another that is not ours, or a token with some bytes changed.
+
+    What is drawn depends on what was drawn before, and never on the key that signs.
+    """
     kind = data.draw(
         st.sampled_from(["signed", "signed", "signed", "stranger", "cut", "bytes", "head"])
     )
     if kind == "bytes":
         return Posted(data.draw(st.binary(max_size=200)), signed=False)
-    signer = app("stranger" if kind == "stranger" else "an-app")
-    token = signer.sign(envelope(data)).encode()
+    claim, thousandths = envelope(data), data.draw(st.integers(0, 1000))
+    other = data.draw(st.binary(min_size=1, max_size=4))
+    token = signed("stranger" if kind == "stranger" else "an-app", claim)
     if kind == "cut":
-        at = data.draw(st.integers(0, token.rindex(b".") - 4))  # what is signed
-        changed = token[:at] + data.draw(st.binary(min_size=1, max_size=4)) + token[at + 4 :]
+        at = thousandths * (token.rindex(b".") - 4) // 1000  # in what is signed
+        changed = token[:at] + other + token[at + 4 :]
         return Posted(changed, signed=changed == token)
     if kind == "head":
         head = json.dumps(
@@ -216,5 +230,5 @@ def test_the_good_ones_among_them_are_taken() -> None:
     event = app("an-app").event("created", REVIEW)
     data = app("an-app").envelope("wix.reviews.v1.review_created", event, INSTANCE, SITE)
     with tempfile.TemporaryDirectory(prefix="alerter-fuzz-") as folder:
-        good = Posted(app("an-app").sign(data).encode(), signed=True)
+        good = Posted(signed("an-app", data), signed=True)
         assert asyncio.run(answers(Path(folder), [good])) == [200]
