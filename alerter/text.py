@@ -3,12 +3,16 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 from unicodedata import category
 
 LONGEST_REPLY = 200
 # Shorter ones stand in ordinary words.
 _SHORTEST_BASE64 = 4
+# Lists, objects, texts and what stands between them: 16 MB of `{},` take 424 MB once parsed.
+_MOST_VALUES = 2_000_000
+_VALUE = re.compile(rb'[,\[{]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _ADDRESS = re.compile(r"[^\s<>@]{1,200}@[^\s<>@]{1,200}")
 
 
@@ -28,6 +32,15 @@ def clean_reply(said: object, *, secrets: Iterable[str] = (), most: int = LONGES
     text = "".join(char if _is_shown(char) else " " for char in text)
     text = _ADDRESS.sub("[address]", text)
     return " ".join(text.split())[:most]
+
+
+def is_excessive_json(body: bytes) -> bool:
+    """Return whether JSON holds more values than any answer of a service, and is not to be parsed."""
+    if 2 * sum(map(body.count, (b",", b"[", b"{"))) <= _MOST_VALUES:
+        return False
+    # A text may hold any number of commas.
+    counted = islice(_VALUE.finditer(body), _MOST_VALUES + 1)
+    return sum(1 for _ in counted) > _MOST_VALUES
 
 
 class _Hidden(NamedTuple):

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from alerter.text import LONGEST_REPLY, clean_reply
+from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json
 
 SECRET = "smtp-pass-55d0"
 
@@ -64,3 +64,28 @@ def test_a_secret_at_the_first_cut_leaves_no_beginning_behind(spaces: int) -> No
     cleaned = clean_reply(f"no{' ' * spaces}{SECRET}{SECRET}", secrets=[SECRET])
     assert cleaned.startswith("no")
     assert SECRET[:2] not in cleaned
+
+
+@pytest.mark.parametrize(
+    ("body", "excessive"),
+    [
+        (b"[" + b"0," * 2_000_001, True),
+        (b'["' + b"," * 2_000_000 + b'"]', False),
+        (b'["' + b'\\",' * 2_000_000 + b'"]', False),
+        (b'"' + b'\\",' * 2_000_000, False),
+        (b'"' + b'\\"' * 2_000_000 + b"\\", False),
+        (b'"\\\\",' * 2_000_000, True),
+    ],
+    ids=[
+        "values",
+        "commas in a text",
+        "escaped",
+        "no end",
+        "an escape at the end",
+        "after a backslash",
+    ],
+)
+def test_values_of_json_are_counted_and_not_what_texts_hold(
+    body: bytes, *, excessive: bool
+) -> None:
+    assert is_excessive_json(body) is excessive

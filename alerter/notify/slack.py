@@ -15,7 +15,7 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.slack import check as slack_check
 from alerter.slack import look as slack_look
-from alerter.slack.api import Refused, SlackApi, metadata_of, open_session
+from alerter.slack.api import Refused, SlackApi, id_in, metadata_of, open_session, table_in, ts_in
 
 __all__ = ["SlackNotifier", "open_session"]
 
@@ -160,14 +160,13 @@ def _place(message: Message) -> dict[str, Any]:
 
 def _is_reply(answer: AsyncSlackResponse) -> bool:
     """Whether a post stands in its thread: with the parent deleted, Slack posts to the channel."""
-    message = answer.get("message")
-    return isinstance(message, dict) and bool(message.get("thread_ts"))
+    return bool(table_in(answer, "message").get("thread_ts"))
 
 
 def _receipt(answer: AsyncSlackResponse) -> Receipt:
-    channel, ts = answer.get("channel"), answer.get("ts")
+    ts = ts_in(answer)
     return Receipt(
-        f"ok, ts {ts}",
-        slack_channel=str(channel) if channel else None,
-        slack_ts=str(ts) if ts else None,
+        f"ok, ts {ts}" if ts else "ok",
+        slack_channel=id_in(answer, "channel"),
+        slack_ts=ts,
     )

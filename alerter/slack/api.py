@@ -1,6 +1,7 @@
 """Calls to Slack, and what its refusals mean."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -13,8 +14,9 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Slack
+from alerter.config.fields import unproxied
 from alerter.errors import DeliveryError, ErrorKind
-from alerter.text import clean_reply
+from alerter.text import clean_reply, is_excessive_json
 
 Method = Callable[..., Awaitable[AsyncSlackResponse]]
 
@@ -22,6 +24,9 @@ TIMEOUT = 30
 # A page of 200 posts of 40,000 characters, in the longest spelling of JSON, is larger than any
 # that Slack sends: https://docs.slack.dev/reference/methods/conversations.history
 _MOST_BYTES = 16 << 20
+_ID = re.compile(r"[A-Z0-9]{1,40}")
+_TS = re.compile(r"[0-9]{1,15}\.[0-9]{1,9}")
+_CURSOR = re.compile(r"[!-~]{1,500}")
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
 _FAULT_OF_SERVICE = {
     "account_inactive", "enterprise_is_restricted", "invalid_auth", "missing_scope",
@@ -62,6 +67,7 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
         # Uncompressed, so that a small answer cannot become a large one here.
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,
+        response_class=_Answer,
         middlewares=[_bound_answer],
     ) as session:
         yield session
@@ -75,6 +81,13 @@ class _TooLarge(aiohttp.ClientError):
     """Slack's answer is larger than any that makes sense."""
 
 
+class _Answer(aiohttp.ClientResponse):
+    """An answer in UTF-8, whatever its headers say: some of Python's codecs take hours for a body."""
+
+    def get_encoding(self) -> str:
+        return "utf-8"
+
+
 async def _bound_answer(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -83,13 +96,17 @@ async def _bound_answer(
     if 300 <= response.status < 400:
         response.close()
         raise _Redirected
-    body = bytearray()
+    read = bytearray()
     async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _MOST_BYTES:
+        read += chunk
+        if len(read) > _MOST_BYTES:
             response.close()
             raise _TooLarge
-    response._body = bytes(body)  # noqa: SLF001 - the client reads it from there; there is no setter
+    body = bytes(read)
+    if is_excessive_json(body):
+        response.close()
+        raise _TooLarge
+    response._body = body  # noqa: SLF001 - the client reads it from there; there is no setter
     return response
 
 
@@ -118,6 +135,8 @@ class SlackApi:
             session=session,
             retry_handlers=[],  # the default one posts again after a lost answer
         )
+        if unproxied(slack.base_url):
+            self.client.proxy = None  # the client takes one from the environment for every address
 
     def time_there(self, now: datetime) -> datetime | None:
         """Return the time by Slack's clock, as far as one of its answers has told it."""
@@ -155,10 +174,11 @@ class SlackApi:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             text = f"Slack's answer was lost ({type(error).__name__})"
             raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from error
-        except (AttributeError, TypeError) as error:  # the client takes every JSON for an object
-            raise _unreadable() from error
+        # The client takes every JSON for an object, and some is nested deeper than Python reads.
+        except (AttributeError, TypeError, RecursionError) as error:
+            raise unreadable() from error
         if not isinstance(answer.data, dict):
-            raise _unreadable()
+            raise unreadable()
         self._read_clock(answer)
         return answer
 
@@ -184,7 +204,8 @@ class SlackApi:
         return error
 
 
-def _unreadable() -> DeliveryError:
+def unreadable() -> DeliveryError:
+    """Return the error for an answer of another form than Slack's."""
     return DeliveryError("Slack's answer cannot be understood", ErrorKind.TRANSIENT, in_doubt=True)
 
 
@@ -210,6 +231,34 @@ def headers_of(response: Any) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in dict(response.headers).items()}
 
 
+def table_in(answer: Any, name: str) -> Mapping[str, Any]:
+    """Return an object within an answer; empty where there is none."""
+    found = answer.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def id_in(answer: Any, name: str) -> str | None:
+    """Return the id of a conversation within an answer, where that is one."""
+    return _matching(_ID, answer.get(name))
+
+
+def ts_in(answer: Any) -> str | None:
+    """Return where a message stands by an answer, where that says so."""
+    return _matching(_TS, answer.get("ts"))
+
+
+def cursor_in(answer: Any) -> str:
+    """Return Slack's cursor for the next page; empty where there is none. Raises DeliveryError."""
+    cursor = table_in(answer, "response_metadata").get("next_cursor") or ""
+    if cursor and not _matching(_CURSOR, cursor):
+        raise unreadable()
+    return str(cursor)
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
 def metadata_of(uid: str) -> dict[str, Any]:
     """Return the metadata that names a message for ever."""
     return {"event_type": "alerter_message", "event_payload": {"message": uid}}
@@ -217,6 +266,7 @@ def metadata_of(uid: str) -> dict[str, Any]:
 
 def names(post: Mapping[str, Any], uid: str) -> bool:
     """Whether a post is the message of that id."""
-    metadata = post.get("metadata") or {}
-    payload = metadata.get("event_payload") or {}
-    return metadata.get("event_type") == "alerter_message" and payload.get("message") == uid
+    metadata = table_in(post, "metadata")
+    if metadata.get("event_type") != "alerter_message":
+        return False
+    return bool(table_in(metadata, "event_payload").get("message") == uid)

@@ -8,7 +8,7 @@ from typing import Any
 
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
-from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of
+from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of, table_in
 from alerter.slack.look import conversation_of
 from alerter.text import clean_reply
 
@@ -48,7 +48,7 @@ async def _see(
     except CannotLook as error:
         text = f"the token is good, but may not look at {channel} ({error}); `alerter test` shows what it may"
         return None, _warn(subject, text)
-    conversation = info.get("channel") or {}
+    conversation = table_in(info, "channel")
     name = clean_reply(conversation.get("name") or channel)
     if conversation.get("is_archived"):
         return conversation, _fail(subject, f"channel {name} is archived; unarchive it")

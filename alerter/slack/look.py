@@ -10,7 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerter.models import AlertKind, Look, Message, Receipt
-from alerter.slack.api import CannotLook, Refused, SlackApi, names
+from alerter.slack.api import (
+    CannotLook,
+    Refused,
+    SlackApi,
+    cursor_in,
+    id_in,
+    names,
+    table_in,
+    ts_in,
+)
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +62,7 @@ async def conversation_of(api: SlackApi, channel: str) -> str:
     if channel[0] not in "UW":
         return channel
     opened = await api.look(api.client.conversations_open, users=channel)
-    return str((opened.get("channel") or {}).get("id") or channel)
+    return id_in(table_in(opened, "channel"), "id") or channel
 
 
 def _where(message: Message) -> tuple[str, str]:
@@ -84,7 +93,7 @@ async def _look_in_thread(api: SlackApi, channel: str, message: Message, cursor:
         return Look(position=_AROUND)
     if found := _found(_posts(page), message, channel):
         return Look(found)
-    following = _cursor(page)
+    following = cursor_in(page)
     return Look(position=f"{_THREAD} {following}") if following else Look()
 
 
@@ -99,7 +108,7 @@ async def _look_in_channel(
     posts = _posts(page)
     if found := _found(posts, message, channel):
         return Look(found)
-    following = _cursor(page)
+    following = cursor_in(page)
     if where == _AROUND:
         if following:
             return Look(position=f"{_AROUND} {following}")
@@ -145,18 +154,15 @@ def _paging(cursor: str) -> dict[str, Any]:
     return paging | ({"cursor": cursor} if cursor else {})
 
 
-def _cursor(page: Any) -> str:
-    return str((page.get("response_metadata") or {}).get("next_cursor") or "")
-
-
 def _posts(page: Any) -> list[Mapping[str, Any]]:
-    return [post for post in page.get("messages") or () if isinstance(post, dict)]
+    found = page.get("messages")
+    return [post for post in found if isinstance(post, dict)] if isinstance(found, list) else []
 
 
 def _found(posts: Iterable[Mapping[str, Any]], message: Message, channel: str) -> Receipt | None:
     for post in posts:
         if names(post, message.uid):
-            return Receipt("found on Slack", channel, str(post.get("ts")))
+            return Receipt("found on Slack", channel, ts_in(post))
     return None
 
 

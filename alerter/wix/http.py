@@ -27,15 +27,12 @@ from alerter.errors import (
     WixResponseError,
     WixUnavailable,
 )
-from alerter.text import clean_reply
+from alerter.text import clean_reply, is_excessive_json
 
 Url = httpx.URL | str
 
 # A page of 100 reviews whose title, body and reply are 3,000 emoji each, every one escaped, with ten media: 13.6 MB.
 LARGEST = 16 * 1024 * 1024
-# Lists, objects and what stands between them: 16 MB of `{},` take 424 MB once parsed. A page whose texts are nothing
-# but commas has 930,000.
-_MOST_VALUES = 1_000_000
 _MOST_CONNECTIONS = 50
 _TOTAL_TIMEOUT = 60.0
 _TIMEOUT = {"timeout": httpx.Timeout(30.0, connect=10.0).as_dict()}
@@ -210,7 +207,7 @@ def understood(answer: HttpAnswer, now: datetime, secrets: tuple[str, ...]) -> d
 
 def _json(body: bytes) -> Any:
     """Return what a body holds; None where it is not JSON, or more than any answer of Wix's."""
-    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+    if is_excessive_json(body):
         return None
     try:
         return json.loads(body)
