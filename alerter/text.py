@@ -10,6 +10,7 @@ from unicodedata import category
 LONGEST_REPLY = 200
 # Shorter ones stand in ordinary words.
 _SHORTEST_BASE64 = 4
+_URL_SAFE = str.maketrans("+/", "-_")
 # Lists, objects, texts and what stands between them: 16 MB of `{},` take 424 MB once parsed.
 _MOST_VALUES = 2_000_000
 _VALUE = re.compile(rb'[,\[{]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -68,7 +69,8 @@ def _spellings(secret: str) -> Iterator[str]:
     for offset in range(3):  # base64 has three spellings, by where in a group of 3 it begins
         encoded = b64encode(b"\0" * offset + raw).decode()
         whole = encoded.rstrip("=")[-(-offset * 8 // 6) :]
-        yield from (each for each in (whole, whole[:-1]) if len(each) >= _SHORTEST_BASE64)
+        for spelling in (whole, whole.translate(_URL_SAFE)):
+            yield from (each for each in (spelling, spelling[:-1]) if len(each) >= _SHORTEST_BASE64)
 
 
 def _is_shown(char: str) -> bool:

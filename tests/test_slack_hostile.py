@@ -138,3 +138,11 @@ async def test_no_proxy_carries_what_stays_on_this_machine(
     async with open_session() as session:
         await SlackNotifier(config, "support", CHANNEL, session, clock).send(message, CONTENT)
     assert len(slack.posts) == 1
+
+
+async def test_a_token_in_the_names_that_slack_gives_is_not_shown(
+    slack: EmbeddedSlack, notifier: SlackNotifier
+) -> None:
+    slack.channels[CHANNEL].name = slack.tokens[TOKEN].team = f"x{TOKEN}x"
+    (finding,) = await notifier.check()
+    assert finding.text == "slack: x[secret]x in x[secret]x"

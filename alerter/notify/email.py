@@ -40,6 +40,7 @@ class EmailNotifier:
         self._smtp = smtp
         self._receiver = receiver
         self._addresses = tuple(addresses)
+        self._secrets = (smtp.password.get_secret_value(),) if smtp.password else ()
         self._sender = parseaddr(smtp.sender)[1]
         self._client: aiosmtplib.SMTP | None = None
         # The state alarm may send while the receiver's worker does.
@@ -60,7 +61,7 @@ class EmailNotifier:
                 return await self._send(mail, left or self._addresses, message)
             except (aiosmtplib.SMTPException, OSError) as error:
                 self._drop()
-                raise _delivery_error(error) from error
+                raise _delivery_error(error, self._secrets) from error
             except BaseException:  # a session that was left halfway is of no use to the next mail
                 self._drop()
                 raise
@@ -91,14 +92,14 @@ class EmailNotifier:
             await client.rset()
         except (aiosmtplib.SMTPException, OSError) as error:
             self._drop()
-            fault = _delivery_error(error)
+            fault = _delivery_error(error, self._secrets)
             return [Finding(ok=False, subject=subject, text=f"email: {fault}; {_remedy(fault)}")]
         findings = [
             Finding(
                 ok=False,
                 subject=subject,
                 text=f"email: address {self._addresses.index(each.recipient) + 1} of"
-                f" {len(self._addresses)} is refused: {_said(each.code, each.message)}; "
+                f" {len(self._addresses)} is refused: {self._said(each.code, each.message)}; "
                 + ("correct it in the config" if each.code >= 500 else "try again later"),
             )
             for each in refused
@@ -133,7 +134,9 @@ class EmailNotifier:
             text = "the connection was lost before the server said whether it has the mail"
             raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from error
         return Receipt(
-            _said(response.code, response.message), to_left=later, refused=len(refused) - len(later)
+            self._said(response.code, response.message),
+            to_left=later,
+            refused=len(refused) - len(later),
         )
 
     async def _nobody_took_it(
@@ -143,7 +146,7 @@ class EmailNotifier:
         later: tuple[str, ...],
         message: Message,
     ) -> Receipt:
-        said = _said(refused[0].code, refused[0].message)
+        said = self._said(refused[0].code, refused[0].message)
         if later:
             raise DeliveryError(f"no address is accepted for now: {said}", ErrorKind.TRANSIENT)
         if message.to_left:
@@ -168,6 +171,9 @@ class EmailNotifier:
             if smtp.username and smtp.password:
                 await self._client.login(smtp.username, smtp.password.get_secret_value())
         return self._client
+
+    def _said(self, code: int, text: str) -> str:
+        return _reply(code, text, self._secrets)
 
     def _drop(self) -> None:
         if self._client is not None:
@@ -279,7 +285,7 @@ def _tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _delivery_error(error: Exception) -> DeliveryError:
+def _delivery_error(error: Exception, secrets: Iterable[str]) -> DeliveryError:
     """What a failure before the end of DATA means: the mail has certainly not been taken."""
     if (problem := _tls_problem(error)) is not None:
         return DeliveryError(f"the mail server cannot be trusted: {problem}", ErrorKind.SERVICE)
@@ -288,8 +294,7 @@ def _delivery_error(error: Exception) -> DeliveryError:
         aiosmtplib.SMTPException,
     ):  # no answer, but no extension either
         return DeliveryError(
-            "the mail server does not offer what `security` or the login needs: "
-            + clean_reply(error),
+            f"the mail server does not offer what `security` or the login needs: {clean_reply(error, secrets=secrets)}",
             ErrorKind.SERVICE,
         )
     if not isinstance(error, aiosmtplib.SMTPResponseException):
@@ -300,7 +305,7 @@ def _delivery_error(error: Exception) -> DeliveryError:
         # A server may repeat what it was sent, so nothing of its words is kept.
         said = f"{error.code} to the login"
     else:
-        said = _said(error.code, error.message)
+        said = _reply(error.code, error.message, secrets)
     if error.code < 500:
         return DeliveryError(f"the mail server says: not now: {said}", ErrorKind.TRANSIENT)
     if isinstance(error, aiosmtplib.SMTPDataError) or error.code == 552:
@@ -323,8 +328,8 @@ def _name(error: Exception) -> str:
     return str(getattr(cause, "strerror", None) or type(cause).__name__)
 
 
-def _said(code: int, text: str) -> str:
-    return f"{code} {clean_reply(text)}"
+def _reply(code: int, text: str, secrets: Iterable[str]) -> str:
+    return f"{code} {clean_reply(text, secrets=secrets)}"
 
 
 def _remedy(error: DeliveryError) -> str:

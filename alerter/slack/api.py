@@ -16,7 +16,7 @@ from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Slack
 from alerter.config.fields import unproxied
 from alerter.errors import DeliveryError, ErrorKind
-from alerter.text import clean_reply, is_excessive_json
+from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json
 
 Method = Callable[..., Awaitable[AsyncSlackResponse]]
 
@@ -138,6 +138,10 @@ class SlackApi:
         if unproxied(slack.base_url):
             self.client.proxy = None  # the client takes one from the environment for every address
 
+    def clean(self, said: object, *, most: int = LONGEST_REPLY) -> str:
+        """Return what Slack said, safe to keep and to show."""
+        return clean_reply(said, secrets=[self._token], most=most)
+
     def time_there(self, now: datetime) -> datetime | None:
         """Return the time by Slack's clock, as far as one of its answers has told it."""
         return now + self._ahead if self._ahead is not None else None
@@ -196,11 +200,11 @@ class SlackApi:
         status = int(
             getattr(response, "status_code", None) or getattr(response, "status", None) or 0
         )
-        code = clean_reply(data.get("error") or "", secrets=[self._token], most=100)
+        code = self.clean(data.get("error") or "", most=100)
         named = headers_of(response).get("retry-after")
         error = _meaning(status, code, seconds_from(named, self._clock.now()))
         error.code = code
-        error.needed = clean_reply(data.get("needed") or "", secrets=[self._token], most=100)
+        error.needed = self.clean(data.get("needed") or "", most=100)
         return error
 
 

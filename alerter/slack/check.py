@@ -10,7 +10,6 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
 from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of, table_in
 from alerter.slack.look import conversation_of
-from alerter.text import clean_reply
 
 TO_POST = "chat:write"
 # The ts of a message that no channel has: who may read threads is told that there is none.
@@ -26,7 +25,7 @@ async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
         granted = _granted(who)
         if granted and TO_POST not in granted:
             return [_fail(subject, f"without {TO_POST} nothing can be posted; grant it to the app")]
-        team = clean_reply(who.get("team") or "the workspace")
+        team = api.clean(who.get("team") or "the workspace")
         conversation, found = await _see(api, subject, channel, team)
         if not found.ok:
             return [found]
@@ -49,7 +48,7 @@ async def _see(
         text = f"the token is good, but may not look at {channel} ({error}); `alerter test` shows what it may"
         return None, _warn(subject, text)
     conversation = table_in(info, "channel")
-    name = clean_reply(conversation.get("name") or channel)
+    name = api.clean(conversation.get("name") or channel)
     if conversation.get("is_archived"):
         return conversation, _fail(subject, f"channel {name} is archived; unarchive it")
     if conversation.get("is_member") is False and not conversation.get("is_im"):

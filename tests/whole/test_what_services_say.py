@@ -62,6 +62,32 @@ async def test_a_login_that_a_mail_server_echoes_is_shown_nowhere(
     assert not [spelling for spelling in SPELLINGS if spelling in everywhere]
 
 
+@pytest.mark.parametrize("command", ["CONNECT", "EHLO", "MAIL", "RCPT", "."])
+@pytest.mark.parametrize("code", ["250", "451", "550"])
+async def test_a_password_that_a_mail_server_repeats_later_is_shown_nowhere(
+    life: Life,
+    mailbox: Mailbox,
+    slack: EmbeddedSlack,
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+    code: str,
+) -> None:
+    caplog.set_level("DEBUG", "alerter")
+    said = f"{code} 5.7.1 you are {' '.join(SPELLINGS)}".encode()
+    mailbox.faults.always(command, Reply(said))
+    life.put()
+    await life.minutes(3)
+    workers = life.runtime.dispatcher._workers.values()
+    findings = [
+        each.text for worker in workers for each in await worker._destination.notifier.check()
+    ]
+    rows = [str(tuple(row)) for row in life.state.rows("SELECT * FROM messages")]
+    everywhere = "".join(
+        [shown(life), caplog.text, str([post.args for post in slack.posts]), *findings, *rows]
+    )
+    assert not [spelling for spelling in SPELLINGS if spelling in everywhere]
+
+
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "."])
 async def test_a_refusal_that_is_not_utf_8_is_recorded_and_shown_clean(
     life: Life, mailbox: Mailbox, slack: EmbeddedSlack, command: str
