@@ -33,7 +33,7 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if not tables and name in raw:
             yield name, f"at least one [[{name}]] is needed"
     yield from _repeated("sites", "name", sites)
-    yield from _repeated("sites", "site_id", sites)
+    yield from _repeated("sites", "site_id", sites, any_case=True)
     yield from _repeated("receivers", "name", receivers)
     for number, site in enumerate(sites, 1):
         yield from _way_in(f"sites.{number}", site)
@@ -41,7 +41,7 @@ def between_keys(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, receiver in enumerate(receivers, 1):
         yield from _way_out(f"receivers.{number}", receiver, raw, names)
         yield from _hours(f"receivers.{number}.quiet", receiver)
-    yield from _repeated("sites", "instance_id", sites)
+    yield from _repeated("sites", "instance_id", sites, any_case=True)
     yield from _web(raw)
     yield from _keep(raw)
     yield from _summaries(
@@ -154,10 +154,16 @@ def _did_you_mean(name: str, known: Collection[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-def _repeated(name: str, key: str, tables: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    times = Counter(str(table[key]) for table in tables if key in table)
-    for number, table in enumerate(tables, 1):
-        if times[str(table.get(key))] > 1:
+def _repeated(
+    name: str, key: str, tables: list[Mapping[str, Any]], *, any_case: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield each value that stands in more than one table; with `any_case` as Wix's ids are compared."""
+    values = [str(table[key]) if key in table else None for table in tables]
+    if any_case:
+        values = [value and value.lower() for value in values]
+    times = Counter(values)
+    for number, value in enumerate(values, 1):
+        if value is not None and times[value] > 1:
             yield (
                 f"{name}.{number}.{key}",
                 f"stands at more than one of the [[{name}]]; each needs its own",

@@ -157,12 +157,23 @@ def test_a_fault_names_its_file_and_the_key_there(faults: Faults) -> None:
     [
         ('[[sites]]\nname = "Bakery"\nsite_id = "id-2"\napi_key = "env:WIX"', "sites.1.name"),
         ('[[sites]]\nname = "Shop"\nsite_id = "id-Bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
+        ('[[sites]]\nname = "Shop"\nsite_id = "ID-bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
         (
             '[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "i-1"',
             "sites.1.instance_id",
         ),
+        (
+            '[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "I-1"',
+            "sites.1.instance_id",
+        ),
     ],
-    ids=["a name", "a site id", "an instance of an app"],
+    ids=[
+        "a name",
+        "a site id",
+        "a site id in capitals",
+        "an instance of an app",
+        "an instance in capitals",
+    ],
 )
 def test_no_two_files_have_the_same(faults: Faults, again: str, key: str) -> None:
     bakery = customer("Bakery").replace('"env:WIX"', '"env:WIX"\ninstance_id = "i-1"')
