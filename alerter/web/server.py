@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 _NAME = "alerter"
 # A proxy adds one of them: whoever asks through it is not on this machine.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
+_PORT = re.compile(r":[0-9]*\Z")
 # aiohttp would log every scanner's nonsense, with its address and a traceback.
 _SILENT = logging.getLogger(f"{__name__}.aiohttp")
 _SILENT.setLevel(logging.CRITICAL + 1)
@@ -121,7 +123,12 @@ class _Connection(web.RequestHandler):
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            server, loop=loop, logger=_SILENT, access_log=_SILENT, lingering_time=_LINGER
+            server,
+            loop=loop,
+            logger=_SILENT,
+            access_log=_SILENT,
+            lingering_time=_LINGER,
+            auto_decompress=False,  # Wix compresses nothing, and nobody else is let in
         )
         self._server = server
         self._end: asyncio.TimerHandle | None = None
@@ -174,9 +181,15 @@ async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _is_local(request: web.Request) -> bool:
-    """Whether somebody on this machine asks."""
-    return is_loopback(request.remote or "") and not any(
-        name in request.headers for name in _FORWARDED
+    """Whether somebody on this machine asks, by one of its own names.
+
+    Another name is that of a proxy, or of a page in a browser that resolves to this machine.
+    """
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    host = _PORT.sub("", request.headers.get("Host", ""))
+    return is_loopback(request.remote or "") and is_loopback(
+        host.removeprefix("[").removesuffix("]")
     )
 
 
@@ -190,8 +203,10 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
         response = web.Response(
             status=refusal.status, text=f"{refusal.reason}\n", headers=_allowed(refusal)
         )
-    except (ConnectionError, web.RequestPayloadError):
+    except ConnectionError:
         raise  # whoever asked has left, or was cut off
+    except web.RequestPayloadError:
+        response = web.Response(status=400, text="the body cannot be read\n")
     except RuntimeError:
         if request.transport and not request.transport.is_closing():
             raise

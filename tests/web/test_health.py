@@ -110,7 +110,7 @@ async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -
     ]
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "Host"])
 async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
     look: Look, header: str
 ) -> None:
@@ -129,6 +129,26 @@ async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
     reasons = ["no round of 1 of 1 sites has ended for 180 s", "the state file takes no writes"]
     found = [{"scope": "service", "since": since.isoformat()}]
     assert (status, report) == (503, {"ok": False, "reasons": reasons, "troubles": found})
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "[::1]"])
+async def test_who_asks_this_machine_by_its_own_names_is_told_everything(
+    look: Look, host: str
+) -> None:
+    with look.state.transaction():
+        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
+    assert (await look.health(Host=host))[1]["troubles"][0]["reason"] == "Wix refuses us: 403"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "[::1", "a@localhost", "\u202e", ""]
+)
+async def test_a_page_or_a_proxy_that_asks_by_another_name_is_a_stranger(
+    look: Look, host: str
+) -> None:
+    with look.state.transaction():
+        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
+    assert "reason" not in (await look.health(Host=host))[1]["troubles"][0]
 
 
 async def test_a_state_file_that_takes_no_writes_is_told(look: Look) -> None:

@@ -136,6 +136,28 @@ async def door(config: Config, state: State, signer: Webhooks) -> AsyncIterator[
 # Who is let in
 
 
+async def test_a_body_that_cannot_be_read_is_refused(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with door.http.post(
+        f"{door.url}/webhooks/wix",
+        data=b"abcde",
+        headers={"Content-Encoding": "gzip"},
+        compress=False,
+    ) as response:
+        assert response.status == 401
+    port = int(door.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = b"POST /webhooks/wix HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head)
+    await writer.drain()
+    await asyncio.sleep(0)
+    writer.write(b"ZZ\r\nabc\r\n")
+    assert b" 400 " in (await reader.read()).partition(b"\r\n")[0]
+    writer.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_webhook_is_on_record_before_it_is_answered_and_then_people_are_told(
     door: Door,
 ) -> None:
