@@ -1,9 +1,10 @@
 """The last resort: while the state file cannot be written nothing can be queued, so people are notified directly."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
 from uuid import uuid4
@@ -14,6 +15,7 @@ from alerter.errors import DeliveryError, RenderError, StateBusy, StateError
 from alerter.models import Alert, AlertKind, Form, Message, MessageItem
 from alerter.notify.destination import Destination
 from alerter.store import State
+from alerter.store.marker import Marker
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +40,46 @@ class Notified:
     since: datetime
     reason: str
     destinations: list[str]
-    written: int
+    written: int = 0
+    scope: str = "state"
 
 
 @dataclass(slots=True)
 class FailureRecord:
-    """What people were notified of, and when they may be again: outlives a reload, as no file can hold it."""
+    """What people were notified of, and when they may be again; its note outlives the process."""
 
-    notified: Notified | None = None
+    marker: Marker | None = None
+    notified: Notified | None = field(init=False, default=None)
     next_at: float = -inf
+
+    def __post_init__(self) -> None:
+        if self.marker:
+            self.notified = _read_note(self.marker.text())
+
+    def put(self, notified: Notified) -> None:
+        """Record what people were notified of."""
+        self.notified = notified
+        text = json.dumps(
+            asdict(notified) | {"since": notified.since.isoformat(), "written": 0},
+            ensure_ascii=False,
+        )
+        if self.marker and not self.marker.write(text):
+            log.warning("no folder has room to note who was notified; a restart forgets it")
+
+    def clear(self) -> None:
+        """Forget what people were notified of: the message that it is over is queued, or no one got the first."""
+        self.notified = None
+        if self.marker:
+            self.marker.remove()
+
+
+def _read_note(text: str) -> Notified | None:
+    """Return what a note says; None where it had no room to say it."""
+    try:
+        found = json.loads(text)
+        return Notified(**found | {"since": datetime.fromisoformat(found["since"])})
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 class StateFailure:
@@ -85,7 +118,7 @@ class StateFailure:
         )
         destinations = await self._notify_all("the state file cannot be written", error, _GOES_ON)
         if destinations:
-            self._record.notified = Notified(since, str(error), destinations, self._written())
+            self._record.put(Notified(since, str(error), destinations, self._written()))
         else:
             self._record.next_at = now + _AGAIN
 
@@ -104,11 +137,15 @@ class StateFailure:
 
     def clear(self) -> None:
         """Forget what people were notified of: the message that it is over is queued."""
-        self._record.notified = None
+        self._record.clear()
 
-    async def notify_at_start(self, error: StateError) -> bool:
-        """Notify people that alerter does not start without its state file; False where nobody can be reached."""
-        return bool(await self._notify_all("alerter does not start", error, _START_AGAIN))
+    async def notify_at_start(self, error: StateError) -> None:
+        """Notify people that alerter does not start without its state file."""
+        since = self._clock.now()
+        if destinations := await self._notify_all("alerter does not start", error, _START_AGAIN):
+            self._record.put(Notified(since, str(error), destinations, scope="start"))
+        else:
+            self._record.clear()
 
     def _written(self) -> int:
         return self._state.written if self._state else 0

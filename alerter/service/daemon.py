@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from alerter.clock import Clock
@@ -21,7 +21,8 @@ from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.signals import event_for, stop_signals
 from alerter.service.systemd import notify, watchdog
-from alerter.store import Lock, State, marker, outbox
+from alerter.store import Lock, State, outbox
+from alerter.store.marker import Marker
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ class Host:
     environ: Mapping[str, str]
     stop: asyncio.Event
     reload: Reload
-    failures: FailureRecord = field(default_factory=FailureRecord)
 
     def report(self, *states: str) -> None:
         """Send states to systemd."""
@@ -99,12 +99,14 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
     if state is None:
         return True
     with state:
-        marker.remove(config.state_path, host.environ)
+        failures = FailureRecord(Marker(config.state_path, host.environ))
+        if failures.notified is None:
+            failures.clear()  # a note that had no room for its text
         if once:
-            return await _run_once(config, state, host)
+            return await _run_once(config, state, host, failures)
         keeping = asyncio.create_task(keep_lock(lock, host.stop))
         try:
-            while changed := await _run_until_reload(config, state, host):
+            while changed := await _run_until_reload(config, state, host, failures):
                 await host.clock.sleep(_PACE)
                 config = _take_config(state, config, changed, host)
         finally:
@@ -140,8 +142,9 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
 
     A file beside the database, or in systemd's runtime folder, remembers that they were notified.
     """
+    marker = Marker(config.state_path, host.environ)
     try:
-        if not marker.place(config.state_path, host.environ):
+        if not marker.place():
             return
     except OSError as fault:
         log.critical(
@@ -150,11 +153,10 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
         return
     log.critical("alerter does not start; people are notified once")
     async with open_destinations(config, host.clock) as destinations:
-        notified = await StateFailure(config, host.clock, destinations).notify_at_start(error)
+        record = FailureRecord(marker)
+        await StateFailure(config, host.clock, destinations, record=record).notify_at_start(error)
         for destination in destinations:
             await destination.notifier.close()
-    if not notified:
-        marker.remove(config.state_path, host.environ)
 
 
 def _take_config(state: State, config: Config, changed: Config, host: Host) -> Config:
@@ -169,12 +171,12 @@ def _take_config(state: State, config: Config, changed: Config, host: Host) -> C
     return changed
 
 
-async def _run_once(config: Config, state: State, host: Host) -> bool:
+async def _run_once(config: Config, state: State, host: Host, failures: FailureRecord) -> bool:
     """Make one round of everything and deliver what is due.
 
     Return whether all of it went well; True where the process was stopped.
     """
-    async with open_runtime(config, state, host.clock) as runtime:
+    async with open_runtime(config, state, host.clock, failures) as runtime:
         work = asyncio.create_task(_round_and_deliver(config, runtime))
         stopping = asyncio.create_task(host.stop.wait())
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -197,12 +199,14 @@ async def _round_and_deliver(config: Config, runtime: Runtime) -> bool:
     return all(rounds) and delivered
 
 
-async def _run_until_reload(config: Config, state: State, host: Host) -> Config | None:
+async def _run_until_reload(
+    config: Config, state: State, host: Host, failures: FailureRecord
+) -> Config | None:
     """Make rounds and deliver. Return the config to go on with, or None at the end.
 
     Work in hand is ended first, or stays safely in the outbox.
     """
-    async with open_runtime(config, state, host.clock, host.failures) as runtime:
+    async with open_runtime(config, state, host.clock, failures) as runtime:
         scheduler = Scheduler(config, host.clock, runtime)
         async with _listening(config, state, host.clock, runtime, scheduler):
             dispatching = asyncio.create_task(runtime.dispatcher.run())

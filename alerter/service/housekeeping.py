@@ -68,7 +68,7 @@ class Housekeeping:
         self._troubles.review()
         if notified := self._state_failure.over():
             self._troubles.recovered(
-                "state", notified.reason, notified.since, notified.destinations
+                notified.scope, notified.reason, notified.since, notified.destinations
             )
             self._state_failure.clear()
 

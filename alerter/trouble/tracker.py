@@ -26,7 +26,8 @@ class Troubles:
     `destination:<destination>`, `message:<destination>` (refused ones), `erasure:<destination>`
     (words that still stand on Slack), `addresses:<receiver>`, `service:<name>`,
     `method:<service>:<name>`, `template:<file>`, `job:<name>` (of the daemon's own), `state` (the
-    state file could not be written), `unrouted:<site id>` (its alerts), or `config` (one that was not taken over).
+    state file could not be written), `start` (alerter did not start without it), `unrouted:<site id>`
+    (its alerts), or `config` (one that was not taken over).
     """
 
     def __init__(

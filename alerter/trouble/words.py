@@ -28,6 +28,7 @@ _WHAT_AND_REMEDY = {
         "look at its log, and report what stands there",
     ),
     "state": ("the state file cannot be written", "nothing"),
+    "start": ("alerter does not start", "nothing"),
     "message": (
         "alerts to {} were refused for good",
         "see `alerter status`, then `alerter retry`",

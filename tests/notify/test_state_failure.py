@@ -16,6 +16,7 @@ from alerter.errors import StateBusy, StateError
 from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.store import State
+from alerter.store.marker import Marker
 from tests.conftest import CHANNEL, OWNER, SECRETS, SetClock
 
 BEGUN = "alerter is in trouble: the state file cannot be written"
@@ -108,6 +109,35 @@ async def test_a_full_disk_is_over_after_a_reload_too(
         await runtime.housekeeping.round()
         await deliver(runtime)
     assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
+
+
+@pytest.mark.parametrize("folder", ["beside", "runtime"])
+async def test_a_full_disk_is_over_after_a_restart_too(
+    config: Config, state: State, clock: SetClock, mailbox: Mailbox, tmp_path: Path, folder: str
+) -> None:
+    environ = {"RUNTIME_DIRECTORY": str(tmp_path)}
+    path = state.path if folder == "beside" else tmp_path / "no folder" / "state.db"
+    for _ in range(2):
+        async with open_runtime(
+            config, state, clock, FailureRecord(Marker(path, environ))
+        ) as runtime:
+            await notify(runtime, state)
+    clock.advance(hours=2)
+    state.written = 0  # as in a new process
+    async with open_runtime(config, state, clock, FailureRecord(Marker(path, environ))) as runtime:
+        await runtime.housekeeping.round()
+        assert await runtime.poller.round(config.sites[0])
+        await runtime.housekeeping.round()
+        await deliver(runtime)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
+    assert FailureRecord(Marker(path, environ)).notified is None
+
+
+def test_a_note_that_had_no_room_for_a_word_names_none(tmp_path: Path) -> None:
+    marker = Marker(tmp_path / "state.db", {})
+    assert marker.place()
+    assert FailureRecord(marker).notified is None
+    assert not marker.place()
 
 
 async def test_a_look_that_writes_nothing_does_not_end_it(

@@ -17,7 +17,8 @@ from sqlite_utils import Database
 
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
-from alerter.store import Holder, Lock, State, marker
+from alerter.store import Holder, Lock, State
+from alerter.store.marker import Marker
 from alerter.store.schema import migrations
 
 TROUBLE = "INSERT INTO troubles (scope, since, reason) VALUES (?, 0, ?)"
@@ -538,8 +539,8 @@ def test_a_linked_state_file_has_one_lock(tmp_path: Path) -> None:
 def test_a_linked_state_file_has_one_marker(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "other.db").symlink_to(tmp_path / "state.db")
-    assert marker.place(tmp_path / "state.db", {})
-    assert not marker.place(tmp_path / "elsewhere" / "other.db", {})
+    assert Marker(tmp_path / "state.db", {}).place()
+    assert not Marker(tmp_path / "elsewhere" / "other.db", {}).place()
 
 
 def test_a_deleted_lock_file_is_made_again(tmp_path: Path) -> None:

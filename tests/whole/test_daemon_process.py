@@ -330,11 +330,13 @@ async def test_a_state_file_that_cannot_be_opened_is_told_once_however_often_the
 
     file.unlink()
     async with watching(spawn, wix) as process:
+        await until(lambda: len(mailbox.mails) == len(slack.posts) == 2)
         process.terminate()
         await ended(process)
+    assert mailbox.mails[1].subject == "alerter: it is over; it was: alerter does not start"
     file.write_bytes(b"broken once more" * 100)
     assert (await ended(await spawn("run")))[0] == 1
-    assert len(mailbox.mails) == len(slack.posts) == 2
+    assert len(mailbox.mails) == len(slack.posts) == 3
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["no state file yet", "a state file"])
