@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from math import inf
 from uuid import uuid4
 
@@ -31,6 +32,14 @@ _GOES_ON = (
 _START_AGAIN = (
     "mend what it says, or restore a backup, and start alerter again; it reads nothing before that"
 )
+
+
+class _Answer(Enum):
+    """What became of a message that goes out directly."""
+
+    YES = auto()
+    LOST = auto()
+    NO = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +160,10 @@ class StateFailure:
         return self._state.written if self._state else 0
 
     async def _notify_all(self, what: str, error: StateError, remedy: str) -> list[str]:
-        """Notify those marked for trouble; if none of them can be reached, all others. Returns who was reached."""
+        """Notify those marked for trouble; if none of them is surely reached, all others.
+
+        Returns who was reached, and who may have been, as an answer was lost.
+        """
         detail = {
             "what": what,
             "reason": str(error),
@@ -168,17 +180,18 @@ class StateFailure:
             for destination in self._destinations
             if destination.receiver not in self._marked
         ]
+        reached: list[str] = []
         for destinations in (marked, others):
             answers = await asyncio.gather(
                 *(self._notify(destination, detail) for destination in destinations)
             )
-            if any(answers):
-                return [
-                    destination.name
-                    for destination, good in zip(destinations, answers, strict=True)
-                    if good
-                ]
-        return []
+            found = dict(
+                zip([destination.name for destination in destinations], answers, strict=True)
+            )
+            reached += [name for name, answer in found.items() if answer is not _Answer.NO]
+            if _Answer.YES in answers:
+                break
+        return reached
 
     def _busy_for_long(self, now: float) -> bool:
         """Whether the file has been busy each time that somebody tried, for a while."""
@@ -187,7 +200,7 @@ class StateFailure:
         self._busy_at = now
         return now - self._busy_since >= self._busy_for
 
-    async def _notify(self, destination: Destination, detail: Mapping[str, str]) -> bool:
+    async def _notify(self, destination: Destination, detail: Mapping[str, str]) -> _Answer:
         entry = MessageItem(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
         uid = f"{uuid4().hex}@{destination.notifier.domain}"
         message = Message(0, uid, destination.name, Form.ALERT, (entry,), self._clock.now())
@@ -201,5 +214,6 @@ class StateFailure:
                 destination.receiver,
                 str(error) or "no answer",
             )
-            return False
-        return True
+            is_lost = isinstance(error, DeliveryError) and error.in_doubt
+            return _Answer.LOST if is_lost else _Answer.NO
+        return _Answer.YES

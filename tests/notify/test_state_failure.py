@@ -174,6 +174,19 @@ async def test_who_is_not_marked_is_notified_where_those_who_are_cannot_be_reach
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
+async def test_who_may_have_been_notified_is_notified_of_the_end(
+    config: Config, state: State, clock: SetClock, mailbox: Mailbox
+) -> None:
+    mailbox.drop.append("after")
+    async with open_runtime(config, state, clock) as runtime:
+        await notify(runtime, state)
+        clock.advance(hours=2)
+        assert await runtime.poller.round(config.sites[0])
+        await runtime.housekeeping.round()
+        await deliver(runtime)
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
+
+
 async def test_where_nobody_can_be_reached_the_next_failure_tries_again(
     config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
