@@ -372,6 +372,8 @@ def _how(
 def _is_in_quiet(world: World, review_id: str, slot: Slot, one: Received) -> bool:
     if isinstance(one.message, SlackCall) and one.message.in_thread:
         return False  # beneath an old message nobody is woken
+    if slot.transition.backfill is not None:
+        return False  # a person asked for it now
     start = slot.transition.time
     if list(world.faults(("clock_step",), start - DAY, one.time)):
         return False

@@ -220,9 +220,10 @@ class Triage:
             if baseline:  # recorded as part of the baseline, if alerter reads high ratings at all
                 yield Path(_know("baseline", state), path.transitions)
             return
-        if sighting.run is not None:
+        if sighting.run is not None and sighting.run.deliver != "none":
             yield from self._backfilled(path, state, sighting, silent)
             return
+        # A backfill that delivers nothing reads like any read: what is new and not past is alerted.
         if is_settled(state):
             yield silent
             if self.seen.in_baseline(state, sighting.time) != "not":
