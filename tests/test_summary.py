@@ -461,7 +461,7 @@ async def test_a_summary_that_is_refused_for_good_is_told_as_trouble(
     await once(config, clock)
     assert (
         sum(
-            "refused for good" in mail.subject and "summary:Weekly" in mail.text
+            "refused for good" in mail.subject and "554 5.7.1" in mail.text
             for mail in mailbox.mails
         )
         == 1

@@ -379,12 +379,12 @@ class Worker:
         log.error('receiver "%s": given up: %s: %s', self._destination.receiver, keys, reason)
 
     def _record_failed(self, message: Message, reason: str) -> None:
-        # Trouble that cannot be sent is not trouble by itself: that would never end.
-        keys = [entry.alert.key for entry in message.entries if entry.alert.kind not in _OF_TROUBLE]
         with self._state.transaction():
             messages.mark_failed(self._state, message, reason)
-            if keys:
-                self._troubles.failed(self._destination.name, keys, reason)
+            # Trouble that cannot be sent is not trouble by itself: that would never end.
+            if any(entry.alert.kind not in _OF_TROUBLE for entry in message.entries):
+                # No keys: they name sites, and who is notified may have others.
+                self._troubles.begin(f"message:{self._destination.name}", reason)
 
     async def _hold_back(self, error: DeliveryError) -> None:
         now = self._clock.now()

@@ -218,10 +218,6 @@ class Troubles:
                 self.begin(f"template:{name}", fault)
         self.end(f"template:{name}" for name, fault in faults.items() if not fault)
 
-    def failed(self, destination: str, keys: Iterable[str], reason: str) -> None:
-        """Notify people that alerts to a destination were given up: one trouble, until none of them is left."""
-        self.begin(f"message:{destination}", f"{reason} ({', '.join(keys)})")
-
     def recovered(
         self, scope: str, reason: str, since: datetime, destinations: Collection[str]
     ) -> None:

@@ -225,7 +225,25 @@ async def test_an_alert_that_is_refused_for_good_is_told_as_trouble(
     await serve(config, Clock(), {}, once=True)
     told = [post for post in slack.posts if "refused for good" in post.text]
     assert len(told) == 1
-    assert "new:" in told[0].text
+    assert "554 5.7.1 not wanted" in told[0].text
+
+
+async def test_a_refused_alert_names_no_site_of_another_receiver(
+    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+) -> None:
+    both = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+    one = f'[[receivers]]\nname = "other"\nslack = "{CHANNEL}"\nsites = ["Patisserie"]\n'
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    cafe = f'[[sites]]\nname = "Patisserie"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
+    path = write_config(wix, slack, mailbox, receivers=both + one, extra=cafe)
+    config = load_config(path, SECRETS, secrets=True)
+    assert await serve(config, Clock(), {}, once=True)
+    mailbox.data_replies.extend(["554 5.7.1 not wanted"] * 2)
+    wix.add(SITE, STALE)
+    for _ in range(2):
+        await serve(config, Clock(), {}, once=True)
+    [post] = [post for post in slack.posts if "refused for good" in post.text]
+    assert SITE not in f"{post.text} {post.blocks}"
 
 
 async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
