@@ -143,7 +143,7 @@ def about(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str:
         return f"receiver:{found}"
     for site, site_id in sites.items():
         if site in what:
-            return f"site:{site_id}"
+            return f"site:{site_id}" + ("/private" if "not published" in what else "")
     text = what.lower()
     for word, scope in (
         ("slack", "slack"), ("mail server", "smtp"), ("smtp", "smtp"), ("config", "config"), ("state", "database"),

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Attempt, Mail, Run, SlackCall
+from tests.simulation.history import Attempt, Item, Mail, Run, SlackCall
 from tests.simulation.oracle.notified import Slot, Verdict
 from tests.simulation.oracle.values import (
     ADDRESS,
@@ -17,6 +17,7 @@ from tests.simulation.oracle.values import (
     SETTLE,
     Destination,
     Violation,
+    opposite,
 )
 from tests.simulation.oracle.world import World
 
@@ -137,14 +138,17 @@ def _slack_repeats(world: World) -> Iterator[Violation]:
         if destination is None:
             continue
         concerns = (*destination, *(item.review_id or item.kind for item in call.items))
-        key = (
-            destination,
-            tuple((item.kind, item.review_id, item.about, item.number) for item in call.items),
-        )
+        key = (destination, _what(call.items))
         earlier = posts.setdefault(key, [])
+        if (over := (destination, _what(opposite(call.items)))) != key:
+            posts.pop(over, None)
         if call.says_repeat:
             yield from _repeat(world, destination, call, earlier, concerns)
         earlier.append(call)
+
+
+def _what(items: tuple[Item, ...]) -> tuple[object, ...]:
+    return tuple((item.kind, item.review_id, item.about, item.number) for item in items)
 
 
 def _repeat(

@@ -445,16 +445,15 @@ def _missing(
 
 def _is_certain(world: World, review_id: str, destination: Destination, slot: Slot) -> bool:
     """Return whether a notification must have come, by all that was in its way."""
-    start, end = slot.transition.time, world.h.end
-    due = _due(world, review_id, destination, slot, slot.until or end)
+    start = slot.transition.time
+    end = min(slot.until or world.h.end, world.cancelled_at(start))
+    due = _due(world, review_id, destination, slot, end)
     if world.is_forgotten(start):
         return False
-    opening = next(world.openings(destination, due, slot.until or end, review_id), None)
+    opening = next(world.openings(destination, due, end, review_id), None)
     if opening is None or not world.may_have_failed(review_id, destination, start):
         return opening is not None
-    return opening + SETTLE <= (slot.until or end) and not _said_to_have_failed(
-        world, destination, start
-    )
+    return opening + SETTLE <= end and not _said_to_have_failed(world, destination, start)
 
 
 def _said_to_have_failed(world: World, destination: Destination, start: datetime) -> bool:

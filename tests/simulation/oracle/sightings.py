@@ -110,14 +110,37 @@ class Sightings:
     # ------------------------------------------------------------ the past
 
     def in_baseline(self, state: Review, when: datetime) -> Literal["must", "may", "not"]:
-        """Return whether a review that is seen at a time is seen by the first read of its site."""
+        """Return whether a review that is seen at a time is seen by the first read of its site.
+
+        After a restore what came since the backup may have been alerted: the next round takes it for the past.
+        """
         first = self.first_reads.get(state.site_id)
         if first is None:
             return "may"
         begun, ended, sure = first
         if when > ended:
-            return "not"
+            return "may" if self._is_quiet_after_restore(state.site_id, when) else "not"
         return "must" if sure and state.created < begun else "may"
+
+    def _is_quiet_after_restore(self, site_id: str, when: datetime) -> bool:
+        """Return whether a restore came before a time, and no whole round of the site between."""
+        for run in self.world.h.runs:
+            if run.command != "restore" or run.move or run.start > when:
+                continue
+            rounds = (
+                read.time
+                for read in self.world.h.reads
+                if read.by == "daemon"
+                and read.site_id == site_id
+                and run.start <= read.time <= when - INFLIGHT
+                and read.arrived
+                and not read.wrong
+                and self._is_kept(read.time, site_id)
+                and self.world.is_site_calm(site_id, read.time - MINUTE, read.time + INFLIGHT)
+            )
+            if next(rounds, None) is None:
+                return True
+        return False
 
     def speaks(self, state: Review, when: datetime) -> Literal["must", "may", "not"]:
         """Return whether an unknown low-rated open review is alerted (promises 3 and 4, coverage, imports)."""

@@ -64,7 +64,9 @@ def _shows(status: Status, due: Due) -> Iterator[Violation]:
 
 
 def _reloaded(world: World, status: Status) -> bool:
-    return bool(world.config_times(status.time - INFLIGHT, status.time + INFLIGHT))
+    """Return whether the config that `status` reads may differ from the one that was in force last."""
+    start, end = status.time - INFLIGHT, status.time + INFLIGHT
+    return bool(world.config_times(start, end)) or not world.alive_throughout(start, status.time)
 
 
 def _own(world: World, status: Status) -> Iterator[Violation]:

@@ -269,7 +269,7 @@ def _is_outstanding(world: World, due: Due) -> bool:
     for one in world.received:
         if one.time > due.until or one.item.kind not in {"trouble", "recovered"}:
             continue
-        if scope(one.item.about) in due.abouts:
+        if scope(one.item.about) in due.abouts and not (one.item.about or "").endswith("/private"):
             last[one.destination, one.item.about or ""] = one
     return any(one.item.kind == "trouble" or one.time >= due.since for one in last.values())
 

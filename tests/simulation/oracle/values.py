@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -80,6 +80,12 @@ ADDRESS = ("smtp_address_hard", "smtp_address_soft")
 # Codes of which the design does not say whether they are transient or park a receiver.
 UNCLEAR = ("internal_error", "restricted_action", "554 5.3.2 no")
 PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_hard")
+
+
+def opposite(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Return what says that a trouble is over, or that it begins: after it the same words are no repeat."""
+    others = {"trouble": "recovered", "recovered": "trouble"}
+    return tuple(replace(item, kind=others.get(item.kind, item.kind)) for item in items)
 
 
 def is_lossy(fault: Fault) -> bool:

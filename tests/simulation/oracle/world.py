@@ -36,6 +36,7 @@ from tests.simulation.oracle.values import (
     fault_end,
     has_medium,
     is_lossy,
+    opposite,
     quiet_span,
 )
 
@@ -232,6 +233,15 @@ class World:
             run.command in {"restore", "forget"} and run.start <= when for run in self.h.runs
         )
 
+    def cancelled_at(self, start: datetime) -> datetime:
+        """Return when the backup of a later restore was made: what waited then may have gone out, and is cancelled."""
+        restores = (
+            run
+            for run in self.h.runs
+            if run.command == "restore" and not run.move and run.start >= start
+        )
+        return min((run.backup_taken or run.start for run in restores), default=self.h.end)
+
     def undisturbed_until(self, start: datetime) -> datetime:
         """Return until when the daemon runs on with the same config and a clock and a disk that work."""
         running = [span.end or self.h.end for span in self.h.daemon if span.start <= start]
@@ -334,6 +344,7 @@ class World:
             else:
                 post = (destination, message.items)
                 copy = message.says_repeat and post in posted
+                posted.pop((destination, opposite(message.items)), None)
                 posted[post] = message.time
             found += [
                 Received(message.time, destination, item, message, copy) for item in message.items
