@@ -273,7 +273,8 @@ class Item:
 
     `about` says what a trouble, a recovered, a cluster or a summary concerns: ``site:<site_id>``,
     ``receiver:<name>``, ``slack``, ``smtp``, ``wix``, ``database``, ``config``, ``erasure:<review_id>``,
-    ``other:<anything>`` where the recorder cannot tell.
+    ``other:<anything>`` where the recorder cannot tell. A slash and a part tell apart different faults of one site,
+    receiver or service: ``site:<site_id>/unpublished``.
     """
 
     kind: AlertKind

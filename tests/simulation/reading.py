@@ -126,14 +126,35 @@ def _words(value: Any) -> Iterable[str]:
             yield from _words(inner)
 
 
+# Different faults of one site, receiver or service, by the words and by the scope of their trouble.
+_PARTS = (
+    ("not published", "unpublished"), ("private:", "unpublished"),
+    ("go to no receiver", "unrouted"), ("unrouted:", "unrouted"),
+    ("lets us look", "look"), ("lets us change", "update"), ("method:", "method"),
+    ("refused for good", "messages"), ("message:", "messages"), ("some addresses", "addresses"),
+    ("addresses:", "addresses"), ("words of a deleted", "erasure"), ("erasure:", "erasure"),
+)  # fmt: skip
+
+
 def about(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str:
-    """What a trouble concerns, from what it says; `sites` has their ids by name. A scope of `status` will do too."""
+    """What a trouble concerns, from what it says; `sites` has their ids by name. A scope of `status` will do too.
+
+    What is after a slash tells apart the faults of one site, receiver or service.
+    """
+    found = _whole(what, sites, receivers)
+    part = next((part for words, part in _PARTS if words in what), None)
+    return f"{found}/{part}" if part else found
+
+
+def _whole(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str:
     kind, _, name = what.partition(":")
+    if kind in {"private", "unrouted"} and name:
+        return f"site:{name}"
     if kind in {"site", "template"} and name:
         return what
     if found := re.match(r"the template (\S+) does not work", what):
         return f"template:{found[1]}"
-    if kind in {"receiver", "addresses", "message", "destination"} and name:
+    if kind in {"receiver", "addresses", "message", "destination", "erasure"} and name:
         return f"receiver:{_receiver(name, receivers) or name}"
     if kind == "service" and name:
         return "smtp" if name == "smtp" else "slack"
