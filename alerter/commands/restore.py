@@ -33,7 +33,7 @@ def run(config: Config, clock: Clock, file: Path, *, move: bool) -> list[str]:
         )
     return [
         *lines,
-        "what has happened since is recorded by the next round, and nobody is told of it, as people may know it",
+        "what has happened since then is recorded by the next round, and nobody is notified, as people may know it",
         f"`alerter backfill --since {since} --dry-run` then lists what is unanswered and not known to be told",
     ]
 

@@ -129,7 +129,9 @@ def _count_as_sent(state: State, now: datetime) -> int:
     past: a backfill may alert of it.
     """
     with state.transaction():
-        state.execute("UPDATE sites SET restored = 1, rescanned_at = NULL, failing_since = NULL")
+        state.execute(
+            "UPDATE sites SET restored = ?, rescanned_at = NULL, failing_since = NULL", [to_ms(now)]
+        )
         unsent = json.dumps([[row["site_id"], row["review_id"]] for row in state.rows(_UNSENT)])
         cancelled = state.execute(
             "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"

@@ -27,8 +27,8 @@ from alerter.store.state import State
 class SiteState:
     """How far a site has been read. `covered_rating` is 0 until its first read has come to an end.
 
-    `restored`: a backup was put in place, and the site has not been read since. `unverified`: nor has every review been
-    asked for whose words it holds.
+    `restored`: a backup was put in place, and the site has not been read since; `restored_at` is when, unless an older
+    version did it. `unverified`: nor has every review been asked for whose words it holds.
     """
 
     checkpoint: datetime | None = None
@@ -36,7 +36,12 @@ class SiteState:
     covered_since: datetime | None = None
     last_success: datetime | None = None
     restored: bool = False
+    restored_at: datetime | None = None
     unverified: bool = False
+
+    def may_be_known(self, created: datetime | None) -> bool:
+        """Whether people may know of a review that was written then, because a backup was restored since."""
+        return self.restored and not (created and self.restored_at and created > self.restored_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ def site_state(state: State, site_id: str) -> SiteState:
         covered_since=_moment(row["covered_since"]),
         last_success=_moment(row["last_success"]),
         restored=bool(row["restored"]),
+        restored_at=from_ms(row["restored"]) if row["restored"] > 1 else None,
         unverified=bool(row["unverified"]),
     )
 

@@ -14,8 +14,9 @@ migrations = Migrations("alerter")
 _TABLES = """
 -- What has been read of a site. covered_rating is the highest rating whose past is on record (0: never read to the
 -- end); checkpoint is the newest createdDate read, by the clock of Wix, never by ours; failing_since is when the
--- present run of failed rounds began; name is what the config called it last. restored is 1 from when a backup was put
--- in place until the site has been read: what has happened since the backup may have been told already.
+-- present run of failed rounds began; name is what the config called it last. restored is when a backup was put
+-- in place, until the site has been read (1: by an older version; 0: it has): what has happened
+-- since the backup may have been told already.
 CREATE TABLE sites (
   site_id TEXT PRIMARY KEY,
   name TEXT,

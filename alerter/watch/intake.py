@@ -309,7 +309,7 @@ class Intake:
             self._follow_up(changes, verdict, None, record)
         elif known.closing is not CloseReason.GONE:
             verdict = triage_gone(known)
-            if changes.before.restored:
+            if changes.before.may_be_known(known.review.created):
                 verdict = without_alert(verdict, known)
             record = record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
             self._follow_up(changes, verdict, known, record)
@@ -317,7 +317,8 @@ class Intake:
 
     def _judge(self, changes: Changes, review: Review, known: StoredReview | None) -> Verdict:
         before = changes.before
-        silent = before.restored or (changes.silent and not (known and known.status is Status.OPEN))
+        silent = before.may_be_known(review.created)
+        silent |= changes.silent and not (known and known.status is Status.OPEN)
         verdict = triage(
             known,
             review,

@@ -152,7 +152,7 @@ def test_a_copy_that_another_tool_made_is_put_in_place_as_well(
     assert result.exit_code == 0
     assert "what was there" not in result.stdout
     with State.open(tmp_path / "state.db", migrate=False) as restored:
-        assert restored.row("SELECT covered_rating, restored FROM sites") == {
+        assert restored.row("SELECT covered_rating, restored > 0 AS restored FROM sites") == {
             "covered_rating": 2,
             "restored": 1,
         }
@@ -309,6 +309,19 @@ async def test_a_review_that_is_gone_meanwhile_is_closed_silently(
     await intake.record_gone(site, ["open"])
     assert state.value("SELECT closing FROM reviews") == "gone"
     assert state.value("SELECT count(*) FROM alerts WHERE kind = 'closed'") == 0
+
+
+async def test_a_review_written_after_the_restore_is_alerted(
+    state: State, intake: Intake, site: Site, clock: SetClock
+) -> None:
+    count_as_told(state, clock)
+    clock.advance(hours=20)
+    later = clock.now() - timedelta(hours=1)
+    assert await intake.take(site, [review("later", created=later), review("before")]) == {
+        Reason.NEW: 1,
+        Reason.BASELINE: 1,
+    }
+    assert alerts(state) == [f"new:{SITE}:later"]
 
 
 async def test_once_the_site_has_been_read_alerts_are_raised_as_ever(

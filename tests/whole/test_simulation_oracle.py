@@ -84,6 +84,7 @@ from tests.simulation.oracle.scenes import (
     two_addresses,
     unread_site,
     unread_status,
+    unread_until_restored,
     waiting,
     webhook_first,
     with_summary,
@@ -134,6 +135,10 @@ GOOD |= {
     "a stale page changes nothing": stale_page,
     "a webhook comes before the poll": webhook_first,
     "a restore may repeat what came after the backup": lambda: restored(0.5),
+    "what came before a restore is recorded": lambda: unread_until_restored(at(3, 0, 1)),
+    "what came after a restore is alerted": lambda: unread_until_restored(at(3, 0, 20)).notify(
+        at(3, 0, 27), "new", "r1"
+    ),
     "what a receiver may not get any more is cancelled": lambda: narrowed(late=False),
     "a lower maximum cancels too": lambda: raised_minimum(late=False),
     "quiet hours that are removed hold nothing": lambda: quiet_removed(18),
@@ -205,6 +210,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("after_closing", lambda: answered_before_it_left(mail=True)),
     ("repeated", lambda: stale_page().notify(at(2, 1, 1), "lowered", "r1", before=1, after=1)),
     ("repeated", lambda: restored(2)),
+    ("lost", lambda: unread_until_restored(at(3, 0, 20))),
     ("foreign", lambda: narrowed(late=True)),
     ("not_due", lambda: raised_minimum(late=True)),
     ("late", lambda: quiet_removed(25)),

@@ -392,6 +392,16 @@ def restored(backup: float) -> Scene:
     return scene.read(at(3, 0, 10), "r1").notify(at(3, 0, 10, 1), "new", "r1")
 
 
+def unread_until_restored(written: datetime) -> Scene:
+    """A site that is read again only a while after a restore, and a review that was written meanwhile or before."""
+    scene = (
+        Scene()
+        .fault("wix_down", at(3), at(3, 0, 25))
+        .run("restore", at(3, 0, 5), backup_taken=at(2, 23))
+    )
+    return scene.review("r1", written).read(at(3, 0, 26), "r1")
+
+
 def narrowed(late: bool) -> Scene:
     """A receiver is narrowed to another site while a mail to it waits."""
     scene = (

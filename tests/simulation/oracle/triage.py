@@ -150,6 +150,8 @@ class Triage:
             sure = False
         if not sure:
             yield path
+        if self.world.may_know_of(state.site_id, state.created, sighting.time):
+            yield from (_quietly(path, outcome) for outcome in self._moves(path, state, sighting))
         for outcome in self._moves(path, state, sighting):
             if outcome.known != known or outcome.transitions != path.transitions or sure:
                 yield outcome
@@ -345,6 +347,17 @@ def _know(
 def _move(path: Path, state: Review, when: datetime, change: Change, known: Known) -> Path:
     transition = Transition(when, change, state.version, known.rating, state.rating)
     return Path(_know("open", state), (*path.transitions, transition))
+
+
+def _quietly(path: Path, outcome: Path) -> Path:
+    """Return what a site's first round after a restore makes of a move: nobody is notified of it."""
+    later = outcome.transitions[len(path.transitions) :]
+    silent: frozenset[Reason] = frozenset({"threshold"})
+    closings = tuple(each._replace(reasons=silent) for each in later if each.change == "closed")
+    known = outcome.known
+    if known.status == "open" and path.known.status != "open":
+        known = known._replace(status="closed" if path.known.status == "closed" else "baseline")
+    return Path(known, (*path.transitions, *closings))
 
 
 def _close(path: Path, state: Review, when: datetime, reasons: set[Reason]) -> Path:

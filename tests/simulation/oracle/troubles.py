@@ -417,6 +417,10 @@ def _unrecovered(
         world.config_times(last.time, end), default=last.time
     ) > end - SETTLE or world.is_forgotten(last.time):
         return
+    if any(
+        run.command == "restore" and not run.move and run.start > last.time for run in world.h.runs
+    ):
+        return  # trouble that is open in a backup ends without a word: its end may have been said since
     if world.is_calm(destination, end - SETTLE, end) and not world.may_have_failed(
         "", destination, last.time
     ):
