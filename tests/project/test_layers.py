@@ -113,6 +113,13 @@ def test_every_layer_exists() -> None:
     assert {_package(name) for name in FILES} == {GROUND}.union(*LAYERS)
 
 
+def test_the_architecture_document_has_the_same_layers() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| (`\w+`(?: · `\w+`)*) \|", text)
+    documented = [set(re.findall(r"\w+", row)) for row in rows]
+    assert documented == [LAYERS[0] | LAYERS[1], *LAYERS[2:]]
+
+
 @pytest.mark.parametrize("module", [name for name in FILES if name])
 def test_imports_point_down(module: str) -> None:
     elsewhere = {each for each in OURS[module] if _package(each) != _package(module)}
