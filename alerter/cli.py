@@ -9,7 +9,7 @@ import click
 
 from alerter import __version__
 from alerter.errors import AlerterError, ConfigError
-from alerter.logs import complain
+from alerter.logs import print_error
 
 # Each is `command` in the module of `alerter.commands` that has its name. The help stands here, so
 # that `alerter --help` imports none of them.
@@ -70,10 +70,10 @@ class _Commands(click.Group):
         except ConfigError as error:
             number = len(error.problems)
             faults = f"alerter: {number} {'fault' if number == 1 else 'faults'} in the config:"
-            complain(faults, *(f"  {problem}" for problem in error.problems))
+            print_error(faults, *(f"  {problem}" for problem in error.problems))
             ctx.exit(2)
         except AlerterError as error:
-            complain(f"alerter: {error}")
+            print_error(f"alerter: {error}")
             ctx.exit(1)
 
 

@@ -7,38 +7,41 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
 
+_LONGEST_WAIT = 86400.0
+
 
 class Clock:
-    """Real time; tests hand in one of their own."""
+    """The real time; tests pass a clock of their own."""
 
     def now(self) -> datetime:
-        """The wall clock, in UTC."""
+        """Return the wall clock time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards."""
+        """Return seconds that never run backwards."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait that long."""
+        """Wait for some seconds."""
         await asyncio.sleep(seconds)
 
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Bound what is done in it; what takes longer is cancelled, and TimeoutError raised."""
+        """Return a context manager that cancels its body after some seconds.
+
+        It then raises TimeoutError.
+        """
         return asyncio.timeout(seconds)
 
 
 def ticks() -> int:
-    """Nanoseconds for measuring how long something took; nothing is ever decided by them."""
+    """Return nanoseconds for measuring durations; no decision depends on them."""
     return time.perf_counter_ns()
 
 
-_LONGEST_WAIT = 86400.0
-
-
 def seconds_from(retry_after: str | None, now: datetime) -> float | None:
-    """What a Retry-After header asks for, in seconds: it holds a number or an HTTP date, or nothing of use.
+    """Return the seconds of a Retry-After header, a day at most; None if it cannot be read.
 
+    It holds a number of seconds or an HTTP date:
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """
     try:
@@ -50,7 +53,7 @@ def seconds_from(retry_after: str | None, now: datetime) -> float | None:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The moment that an HTTP header such as Date names, where it names one."""
+    """Return the moment in an HTTP header such as Date; None if it cannot be read."""
     try:
         moment = parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Plain numbers that anything counts."""
+"""Counters of this process, which the metrics report."""
 
 from collections import Counter
 

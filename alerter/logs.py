@@ -1,4 +1,4 @@
-"""How the log is written: for a terminal, for the journal, or as JSON; whoever logs, third parties too."""
+"""Format the log for a terminal, for the systemd journal or as JSON, third parties' lines too."""
 
 import json
 import logging
@@ -13,26 +13,26 @@ FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
 _STDERR = 2
-# What the journal calls them: https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html
+# Priorities of the journal: https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7
 
 
 def log_to_stderr(level: int, environ: Mapping[str, str], *, form: str = "text") -> None:
-    """Write one line an event, from this level up."""
+    """Write one line to stderr for each event of this level or above; `form` is one of FORMATS."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         _formatter(form, in_journal=_leads_to_journal(environ.get("JOURNAL_STREAM", "")))
     )
     logging.basicConfig(level=level, handlers=[handler])
     logging.captureWarnings(True)
-    for name in ("httpx", "httpcore", "slack_sdk"):  # they write addresses with their queries
+    for name in ("httpx", "httpcore", "slack_sdk"):  # they log addresses with their queries
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
-def complain(*lines: str) -> None:
-    """Tell what ends a command: in the plain words themselves, or as the log has it where a machine reads that."""
+def print_error(*lines: str) -> None:
+    """Print the error that ends a command, as log lines if a machine reads the log."""
     if any(isinstance(handler.formatter, _Journal | _Json) for handler in logging.root.handlers):
         for line in lines:
             log.critical(line)
@@ -49,8 +49,9 @@ def _formatter(form: str, *, in_journal: bool) -> logging.Formatter:
 
 
 def _leads_to_journal(stream: str) -> bool:
-    """Whether stderr is what systemd connected to the journal: the variable stays when stderr leads elsewhere.
+    """Whether stderr is the stream that systemd connected to the journal.
 
+    JOURNAL_STREAM alone does not say so: it stays set when stderr is redirected.
     https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#%24JOURNAL_STREAM
     """
     try:
@@ -61,7 +62,7 @@ def _leads_to_journal(stream: str) -> bool:
 
 
 class _Journal(logging.Formatter):
-    """The journal has its own clock, and takes the level from the beginning of each line."""
+    """Lines with a priority in front and without a time, which the journal adds itself."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next(
@@ -71,16 +72,16 @@ class _Journal(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line, whatever is in it."""
+    """One JSON object on one line for each event."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
-        told = {
+        fields = {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told)
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)

@@ -1,4 +1,4 @@
-"""What others wrote, made safe to keep, to log and to show."""
+"""Clean the replies of services, so that they are safe to store, log and show."""
 
 import re
 from base64 import b64encode
@@ -8,22 +8,23 @@ from typing import NamedTuple
 from unicodedata import category
 
 LONGEST_REPLY = 200
-# Shorter ones stand in ordinary words.
+# Shorter pieces of base64 also occur in ordinary text.
 _SHORTEST_BASE64 = 4
 _URL_SAFE = str.maketrans("+/", "-_")
-# Lists, objects, texts and what stands between them: 16 MB of `{},` take 424 MB once parsed.
+# Parsed values: 16 MB of `{},` take 424 MB of memory.
 _MOST_VALUES = 2_000_000
 _VALUE = re.compile(rb'[,\[{]|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _ADDRESS = re.compile(r"[^\s<>@]{1,200}@[^\s<>@]{1,200}")
 
 
-def clean_reply(said: object, *, secrets: Iterable[str] = (), most: int = LONGEST_REPLY) -> str:
-    """Return what a service said: one line, cut, without control characters, addresses and secrets.
+def clean_reply(reply: object, *, secrets: Iterable[str] = (), most: int = LONGEST_REPLY) -> str:
+    """Return a service's reply as one line of at most `most` characters that is safe to show.
 
-    Every reply of a service passes here before it is kept, logged or shown. `secrets` are those
-    that were sent to the service, which it may repeat, also in base64.
+    Control characters, email addresses and `secrets` are replaced. `secrets` are those that were
+    sent to the service, which it may repeat, also in base64. Every reply of a service passes
+    through here before it is stored, logged or shown.
     """
-    whole, hidden = str(said), _pattern(secrets)
+    whole, hidden = str(reply), _secret_pattern(secrets)
     text = whole[: 20 * most]
     if hidden is not None:
         text = hidden.pattern.sub("[secret]", text)
@@ -44,29 +45,31 @@ def is_excessive_json(body: bytes) -> bool:
     return sum(1 for _ in counted) > _MOST_VALUES
 
 
-class _Hidden(NamedTuple):
+class _SecretPattern(NamedTuple):
     pattern: re.Pattern[str]
     longest: int
 
 
-def _pattern(secrets: Iterable[str]) -> _Hidden | None:
-    """Return what finds each secret, plain or in base64; None without secrets.
+def _secret_pattern(secrets: Iterable[str]) -> _SecretPattern | None:
+    """Return a pattern that matches each secret, plain or in base64; None without secrets.
 
-    One pass with the longest first, so that no replacement is searched in turn.
+    A single pattern, longest first, never searches its own replacements.
     """
     spellings = {each for secret in secrets for each in _spellings(secret)}
     if not spellings:
         return None
     longest_first = sorted(spellings, key=lambda each: (-len(each), each))
-    return _Hidden(re.compile("|".join(map(re.escape, longest_first))), len(longest_first[0]))
+    return _SecretPattern(
+        re.compile("|".join(map(re.escape, longest_first))), len(longest_first[0])
+    )
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """Yield a secret as a service may repeat it: plain, in base64, or at the end of base64."""
+    """Yield a secret plain and as it may appear inside a longer base64 text."""
     if secret:
         yield secret
     raw = secret.encode(errors="surrogatepass")
-    for offset in range(3):  # base64 has three spellings, by where in a group of 3 it begins
+    for offset in range(3):  # base64 depends on where in a group of 3 bytes it begins
         encoded = b64encode(b"\0" * offset + raw).decode()
         whole = encoded.rstrip("=")[-(-offset * 8 // 6) :]
         for spelling in (whole, whole.translate(_URL_SAFE)):
@@ -74,5 +77,5 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def _is_shown(char: str) -> bool:
-    """Whether a character shows as itself: no control, format (bidi), surrogate or private one."""
+    """Whether a character is visible: not a control, format (bidi), surrogate or private one."""
     return category(char)[0] != "C" and category(char) not in ("Zl", "Zp")
