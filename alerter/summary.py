@@ -10,7 +10,7 @@ from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver, Site, Summary
-from alerter.config.fields import At
+from alerter.config.fields import TimeOfWeek
 from alerter.errors import StateError
 from alerter.models import Alert, AlertKind, Grouping
 from alerter.store import State, reviews, summaries, troubles
@@ -37,7 +37,7 @@ class Period:
     until: datetime
 
 
-def last_period(at: At, now: datetime, timezone: tzinfo) -> Period:
+def last_period(at: TimeOfWeek, now: datetime, timezone: tzinfo) -> Period:
     """The newest period that is over: from one time that the owner's clocks showed to the next. Pure.
 
     A time that they leave out in spring is taken to be an hour later, one that they show twice in autumn is the first.
@@ -54,7 +54,7 @@ def last_period(at: At, now: datetime, timezone: tzinfo) -> Period:
     return Period(_name(at, day), since, until)
 
 
-def _name(at: At, day: date) -> str:
+def _name(at: TimeOfWeek, day: date) -> str:
     year, week, _ = day.isocalendar()
     return day.isoformat() if at.weekday is None else f"{year}-W{week:02}"
 

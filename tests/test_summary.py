@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerter.config import Config, load_config
-from alerter.config.fields import At
+from alerter.config.fields import TimeOfWeek
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
@@ -31,9 +31,9 @@ from tests.render.test_render import HOSTILE, Page, one_line, words
 BERLIN = ZoneInfo("Europe/Berlin")
 SUPPORT = "support@example.com"
 OTHER = "22222222-2222-4222-8222-222222222222"
-MONDAY = At(time(9), weekday=0)
-DAILY = At(time(9))
-NIGHTLY = At(time(2, 30))
+MONDAY = TimeOfWeek(time(9), weekday=0)
+DAILY = TimeOfWeek(time(9))
+NIGHTLY = TimeOfWeek(time(2, 30))
 # Monday, 23 November 2026, 09:00 in Berlin.
 DUE = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 WEEKLY = '[[summaries]]\nname = "Weekly"\nat = "Mon 09:00"\nreceivers = ["owner", "support"]\n'
@@ -57,9 +57,15 @@ def utc(text: str) -> datetime:
         (MONDAY, "2026-11-30T07:59", "2026-W48", "2026-11-16T08:00", "2026-11-23T08:00"),
         (DAILY, "2026-11-25T12:00", "2026-11-25", "2026-11-24T08:00", "2026-11-25T08:00"),
         (DAILY, "2026-11-25T07:00", "2026-11-24", "2026-11-23T08:00", "2026-11-24T08:00"),
-        (At(time(0, 30)), "2026-11-24T23:30", "2026-11-25", "2026-11-23T23:30", "2026-11-24T23:30"),
         (
-            At(time(9), weekday=4),
+            TimeOfWeek(time(0, 30)),
+            "2026-11-24T23:30",
+            "2026-11-25",
+            "2026-11-23T23:30",
+            "2026-11-24T23:30",
+        ),
+        (
+            TimeOfWeek(time(9), weekday=4),
             "2027-01-01T09:00",
             "2026-W53",
             "2026-12-25T08:00",
@@ -91,7 +97,7 @@ def utc(text: str) -> datetime:
     ],
 )
 def test_a_period_goes_from_one_wall_clock_time_to_the_next(
-    at: At, now: str, name: str, since: str, until: str
+    at: TimeOfWeek, now: str, name: str, since: str, until: str
 ) -> None:
     period = last_period(at, utc(now), BERLIN)
     assert (period.name, period.since, period.until) == (name, utc(since), utc(until))

@@ -13,7 +13,7 @@ from alerter.clock import Clock
 from alerter.commands.options import config_option, load
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
-from alerter.config.fields import BEYOND_THIS_MACHINE, is_loopback
+from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
 from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
 from alerter.logs import log_to_stderr
 from alerter.models import Finding
@@ -71,7 +71,9 @@ def check_exposure(config: Config) -> list[Finding]:
     """Warn of what the config opens to others."""
     found = []
     if config.web and not is_loopback(config.web.listen[0]):
-        found.append(Finding(ok=True, subject="web.listen", text=BEYOND_THIS_MACHINE, warning=True))
+        found.append(
+            Finding(ok=True, subject="web.listen", text=LISTENS_BEYOND_LOOPBACK, warning=True)
+        )
     if config.include and config.include_env is None:
         text = 'its files may use every variable and credential; list those that are for them: include_env = ["…"]'
         found.append(Finding(ok=True, subject="include", text=text, warning=True))

@@ -23,12 +23,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=
 
 def load(path: Path | None, *, secrets: bool = True) -> Config:
     """Load the config. Raises ConfigError."""
-    config = load_config(config_path(path), os.environ, secrets=secrets)
-    if secrets and config.web:
-        from alerter.web.signature import Signatures  # noqa: PLC0415 - needs the extra `web`
-
-        Signatures(config.apps)
-    return config
+    return load_config(config_path(path), os.environ, secrets=secrets)
 
 
 def config_path(given: Path | None) -> Path:

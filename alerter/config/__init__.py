@@ -1,17 +1,8 @@
 """TOML and environment read into a frozen, checked `Config`, or every fault at once."""
 
-from alerter.config.schema import (
-    App,
-    Config,
-    Quiet,
-    Receiver,
-    Reminders,
-    Site,
-    Slack,
-    Smtp,
-    Summary,
-    load_config,
-)
+from alerter.config.receivers import Quiet, Receiver, Reminders, Slack, Smtp, Summary
+from alerter.config.schema import Config, load_config
+from alerter.config.sites import App, Site
 
 __all__ = [
     "App",

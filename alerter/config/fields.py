@@ -1,34 +1,49 @@
-"""One value of a config: what is allowed there, and the words for what is not."""
+"""Types of single values in a config. Each fault says what is allowed, and never shows a secret."""
 
 import difflib
 import ipaddress
 import re
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import time, timedelta
 from email.utils import getaddresses, parseaddr
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import idna
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
-BEYOND_THIS_MACHINE = "others on the network can reach it, in plain HTTP; better 127.0.0.1 and a reverse proxy for /webhooks/wix alone"
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-# What is longer is not compared with known names, which takes the square of its length.
-LONGEST_NAME = 100
-MIDNIGHT = 24 * 60  # at the end of a day, in minutes
+LISTENS_BEYOND_LOOPBACK = (
+    "others on the network can reach it, in plain HTTP; better 127.0.0.1 and a reverse proxy for"
+    " /webhooks/wix alone"
+)
+END_OF_DAY = 24 * 60  # minutes since midnight
+# Longer text is not compared with known names: the comparison takes quadratic time.
+_LONGEST_COMPARED = 100
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LONGEST = timedelta(days=36500)
+_LONGEST_DURATION = timedelta(days=36500)
+_SHORTEST_KEY = 2048  # bits: https://www.rfc-editor.org/rfc/rfc7518#section-3.3
+
+_Item = TypeVar("_Item")
+_Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[_Day, ...] = get_args(_Day)
 
 
 @dataclass(frozen=True, slots=True)
-class At:
-    """A time of day, on one day of the week (0: Monday) or, with None, each day."""
+class TimeOfWeek:
+    """A time of day, on one day of the week (0: Monday) or, with None, on each day."""
 
     time: time
     weekday: int | None = None
@@ -39,82 +54,69 @@ class At:
 
 
 def fault(text: str) -> PydanticCustomError:
-    """What a value is told to be wrong with."""
+    """Return the error to raise for a value; `text` follows the key: "must be …"."""
     return PydanticCustomError("fault", "{text}", {"text": text})
 
 
-def duration(value: object) -> timedelta:
-    """A span of time such as "5m". Raises PydanticCustomError."""
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that is most like a misspelt one; None if none is like it."""
+    return next(iter(difflib.get_close_matches(name[:_LONGEST_COMPARED], known, 1)), None)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Parse a duration such as "5m". Raises PydanticCustomError."""
     match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
     span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
-    if not timedelta() < span <= _LONGEST:
+    if not timedelta() < span <= _LONGEST_DURATION:
         raise fault('must be a duration such as "90s", "5m", "2h" or "30d", and more than nothing')
     return span
 
 
-def time_of_day(value: object) -> int:
-    """A time such as "22:00", in minutes since midnight; "24:00" is the end of a day. Raises PydanticCustomError."""
+def parse_time_of_day(value: object) -> int:
+    """Parse a time from "00:00" to "24:00" into minutes since midnight.
+
+    Raises PydanticCustomError.
+    """
     match = re.fullmatch(r"(\d\d):(\d\d)", value, re.ASCII) if isinstance(value, str) else None
-    minutes = 60 * int(match[1]) + int(match[2]) if match and int(match[2]) < 60 else MIDNIGHT + 1
-    if minutes > MIDNIGHT:
-        raise fault('must be a time of day such as "22:00", from "00:00" to "24:00"')
-    return minutes
+    if (
+        match
+        and int(match[2]) < 60
+        and (minutes := 60 * int(match[1]) + int(match[2])) <= END_OF_DAY
+    ):
+        return minutes
+    raise fault('must be a time of day such as "22:00", from "00:00" to "24:00"')
 
 
-def _day(value: object) -> str:
-    if value not in DAYS:
-        raise fault(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")
-    return str(value)
-
-
-def _at(value: object) -> At:
-    """When something happens again and again, such as "Mon 09:00", or "09:00" each day."""
-    match = (
-        re.fullmatch(r"(?:([A-Z][a-z]{2}) )?([01]\d|2[0-3]):([0-5]\d)", value)
-        if isinstance(value, str)
-        else None
-    )
+def _parse_time_of_week(value: object) -> TimeOfWeek:
+    pattern = r"(?:([A-Z][a-z]{2}) )?([01]\d|2[0-3]):([0-5]\d)"
+    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
     days = [day.title() for day in DAYS]
     if not match or (match[1] and match[1] not in days):
         raise fault(
-            f'must be a day and a time such as "Mon 09:00", or "09:00" for each day (days: {", ".join(days)})'
+            'must be a day and a time such as "Mon 09:00", or "09:00" for each day'
+            f" (days: {', '.join(days)})"
         )
-    return At(time(int(match[2]), int(match[3])), days.index(match[1]) if match[1] else None)
-
-
-def _rating(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 5:
-        raise fault("must be a number of stars: 1, 2, 3, 4 or 5")
-    return value
-
-
-def whole(lowest: int, highest: int) -> BeforeValidator:
-    """Checks for a whole number within bounds, both included."""
-
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise fault(f"must be a whole number from {lowest} to {highest}")
-        return value
-
-    return BeforeValidator(check)
+    return TimeOfWeek(
+        time(int(match[2]), int(match[3])), days.index(match[1]) if match[1] else None
+    )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether traffic to this host stays on this machine."""
+    """Return whether traffic to this host stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def unproxied(url: str) -> dict[str, None]:
-    """What httpx takes as `mounts` so that a proxy of the environment carries no traffic to this machine."""
+def loopback_mounts(url: str) -> dict[str, None]:
+    """Return httpx's `mounts` that keep traffic to this machine off the environment's proxies."""
     host = urlsplit(url).hostname or ""
     return {f"all://{f'[{host}]' if ':' in host else host}": None} if is_loopback(host) else {}
 
 
-def address_of(value: object) -> str:
-    """Check an http address. Raises PydanticCustomError."""
+def parse_url(value: object) -> str:
+    """Check a base URL and return it without its last slash. Raises PydanticCustomError."""
     text = value if isinstance(value, str) else ""
     try:
         parts = urlsplit(text)
@@ -128,50 +130,42 @@ def address_of(value: object) -> str:
     return text.rstrip("/")
 
 
-def _listen(value: object) -> tuple[str, int]:
-    """A host and a port; the host as in a URL, so IPv6 stands in brackets."""
-    match = re.fullmatch(
-        r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})",
-        value if isinstance(value, str) else "",
-    )
+def _parse_listen(value: object) -> tuple[str, int]:
+    """Parse a host and a port; an IPv6 host stands in brackets, as in a URL."""
+    text = value if isinstance(value, str) else ""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
     if not match or not 1 <= int(match[3]) <= 65535:
         raise fault('must be a host and a port such as "127.0.0.1:8080"')
     return match[1] or match[2], int(match[3])
 
 
-# What the DER of every RSA public key says about itself: https://www.rfc-editor.org/rfc/rfc3279#section-2.3.1
-_RSA = bytes.fromhex("300d06092a864886f70d0101010500")
-
-
-def _public_key(value: object) -> str:
-    """An RSA public key as PEM, given as that or, as some of Wix's pages show it, as base64 of that."""
+def _check_public_key(value: object) -> str:
+    """Check an RSA public key in PEM, or in base64 of PEM as some of Wix's pages show it."""
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - extra `web`
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+            load_pem_public_key,
+        )
+    except ImportError:
+        return str(value)  # [[apps]] need [web], which reports that the extra is missing
     text = value if isinstance(value, str) else ""
     try:
-        pem = (
-            text.strip()
-            if "-----BEGIN" in text
-            else b64decode("".join(text.split()), validate=True).decode("ascii")
-        )
-        match = re.fullmatch(
-            r"\s*-----BEGIN PUBLIC KEY-----(.+)-----END PUBLIC KEY-----\s*", pem, re.DOTALL
-        )
-        der = b64decode("".join(match[1].split()), validate=True) if match else b""
-    except ValueError:
-        der = b""
-    # A sequence that is as long as it says, and an RSA key: 0x82 is "two bytes of length follow".
-    if (
-        der[:2] != b"\x30\x82"
-        or int.from_bytes(der[2:4]) != len(der) - 4
-        or der[4 : 4 + len(_RSA)] != _RSA
-    ):
+        if "-----BEGIN" not in text:
+            text = b64decode("".join(text.split()), validate=True).decode("ascii")
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPublicKey) or key.key_size < _SHORTEST_KEY:
         raise fault(
-            "must be the app's public key from its dashboard: whole, as PEM (BEGIN PUBLIC KEY) or base64 of it"
+            "must be the app's public key from its dashboard: whole, as PEM (BEGIN PUBLIC KEY)"
+            " or base64 of it"
         )
-    return pem
+    return text
 
 
-def _mailbox(value: object) -> str:
-    """Check one mail address, with or without a name before it; a domain is returned in ASCII."""
+def _parse_mailbox(value: object) -> str:
+    """Check one mail address, with or without a name, and return it with an ASCII domain."""
     found = getaddresses([value]) if isinstance(value, str) and value.isprintable() else []
     address = found[0][1] if len(found) == 1 else ""
     local, _, domain = address.rpartition("@")
@@ -179,82 +173,45 @@ def _mailbox(value: object) -> str:
         raise fault(
             "must have ASCII characters only before the @: not every mail server takes others"
         )
-    encoded = _ascii_domain(domain)
+    encoded = domain
+    if not domain.isascii():
+        try:  # https://www.rfc-editor.org/rfc/rfc5891
+            encoded = idna.encode(domain, uts46=True).decode()
+        except idna.IDNAError:
+            encoded = ""
     if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", f"{local}@{encoded}"):
         raise fault('must be a mail address such as "owner@example.com"')
     return encoded.join(str(value).rsplit(domain, 1))
 
 
-def _ascii_domain(domain: str) -> str:
-    """Return a domain as mail servers take it (RFC 5891); empty where it is none."""
-    if domain.isascii():
-        return domain
-    try:
-        return idna.encode(domain, uts46=True).decode()
-    except idna.IDNAError:
-        return ""
-
-
-def _address(value: object) -> str:
-    mailbox = _mailbox(value)
+def _parse_address(value: object) -> str:
+    mailbox = _parse_mailbox(value)
     if mailbox != parseaddr(mailbox)[1]:
         raise fault('must be a bare mail address such as "owner@example.com"')
     return mailbox
 
 
-def _slack_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[CGDUW][A-Z0-9]{2,}", value):
-        raise fault(
-            "must be an id like C0123456789 (a channel: C… or G…, a direct message: D…, a person: U… or W…)"
-        )
-    return value
-
-
-def _slack_mention(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[UWS][A-Z0-9]{2,}", value):
-        raise fault("must be an id like U0123456789 (a person: U… or W…, a user group: S…)")
-    return value
-
-
-def _timezone(value: object) -> ZoneInfo:
+def _parse_timezone(value: object) -> ZoneInfo:
     try:
-        return ZoneInfo(value) if isinstance(value, str) else ZoneInfo("")
+        return ZoneInfo(value if isinstance(value, str) else "")
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        near = difflib.get_close_matches(str(value)[:LONGEST_NAME], available_timezones(), 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        near = nearest(str(value), available_timezones())
+        hint = f'; did you mean "{near}"?' if near else ""
         raise fault('must be a timezone such as "Europe/Berlin"' + hint) from None
 
 
-def _word(value: object) -> str:
+def check_text(value: object) -> str:
+    """Check that a value is printable text with more than spaces. Raises PydanticCustomError."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise fault("must be a text, and not an empty one")
     return value
 
 
-def table_of(key: str) -> Callable[[object], object]:
-    """Takes a bare text for a table that holds it under that key."""
-
-    def check(value: object) -> object:
-        return value if isinstance(value, dict) else {key: _word(value)}
-
-    return check
+def _parse_path(value: object, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", Path())) / check_text(value)
 
 
-def _site_id(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
-        raise fault(
-            "must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…"
-        )
-    return value
-
-
-def _beside(value: object, info: ValidationInfo) -> Path:
-    """A path in the config is relative to the config file."""
-    return Path((info.context or {}).get("folder", Path())) / _word(value)
-
-
-def _folder(value: object, info: ValidationInfo) -> Path:
-    path = _beside(value, info)
+def _check_folder(path: Path) -> Path:
     try:
         if path.is_dir():
             return path
@@ -263,20 +220,74 @@ def _folder(value: object, info: ValidationInfo) -> Path:
     raise fault(f"must be a folder; there is none at {path}")
 
 
-AtTime = Annotated[At, BeforeValidator(_at)]
-Address = Annotated[str, BeforeValidator(_address)]
-Beside = Annotated[Path, BeforeValidator(_beside)]
-Day = Annotated[str, BeforeValidator(_day)]
-Duration = Annotated[timedelta, BeforeValidator(duration)]
-Listen = Annotated[tuple[str, int], BeforeValidator(_listen)]
-PublicKey = Annotated[str, BeforeValidator(_public_key)]
-Rating = Annotated[int, BeforeValidator(_rating)]
-Folder = Annotated[Path, BeforeValidator(_folder)]
-Sender = Annotated[str, BeforeValidator(_mailbox)]
-SiteId = Annotated[str, BeforeValidator(_site_id)]
-SlackId = Annotated[str, BeforeValidator(_slack_id)]
-TimeOfDay = Annotated[int, BeforeValidator(time_of_day)]
-SlackMention = Annotated[str, BeforeValidator(_slack_mention)]
-Timezone = Annotated[ZoneInfo, BeforeValidator(_timezone), Field(validate_default=True)]
-Url = Annotated[str, BeforeValidator(address_of)]
-Word = Annotated[str, BeforeValidator(_word)]
+def _parse_list(value: object) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise fault('must be a list, such as ["…"]')
+    return tuple(value)
+
+
+def _parse_names(value: object) -> tuple[object, ...]:
+    if not (items := _parse_list(value)):
+        raise fault("must name at least one")
+    return items
+
+
+def _parse_tables(value: object, info: ValidationInfo) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise fault(f"must be tables, each headed [[{info.field_name}]]")
+    return tuple(value)
+
+
+def _allowed(text: str) -> WrapValidator:
+    """Report every fault of a value with one text, which says what is allowed."""
+
+    def check(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise fault(text) from None
+
+    return WrapValidator(check)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+TimeOfDay = Annotated[int, BeforeValidator(parse_time_of_day)]
+WeeklyTime = Annotated[TimeOfWeek, BeforeValidator(_parse_time_of_week)]
+Day = Annotated[_Day, _allowed(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")]
+Timezone = Annotated[ZoneInfo, BeforeValidator(_parse_timezone), Field(validate_default=True)]
+
+Text = Annotated[str, BeforeValidator(check_text)]
+# Relative paths start at the config file's folder.
+RelativePath = Annotated[Path, BeforeValidator(_parse_path)]
+Folder = Annotated[RelativePath, AfterValidator(_check_folder)]
+List = Annotated[tuple[_Item, ...], BeforeValidator(_parse_list)]
+Names = Annotated[tuple[_Item, ...], BeforeValidator(_parse_names)]
+Tables = Annotated[tuple[_Item, ...], BeforeValidator(_parse_tables)]
+
+Rating = Annotated[int, Field(ge=1, le=5), _allowed("must be a number of stars: 1, 2, 3, 4 or 5")]
+Burst = Annotated[int, Field(ge=1, le=1000), _allowed("must be a whole number from 1 to 1000")]
+Port = Annotated[int, Field(ge=1, le=65535), _allowed("must be a whole number from 1 to 65535")]
+
+Url = Annotated[str, BeforeValidator(parse_url)]
+Listen = Annotated[tuple[str, int], BeforeValidator(_parse_listen)]
+PublicKey = Annotated[str, BeforeValidator(_check_public_key)]
+Address = Annotated[str, BeforeValidator(_parse_address)]
+Sender = Annotated[str, BeforeValidator(_parse_mailbox)]
+SiteId = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    _allowed("must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…"),
+]
+SlackId = Annotated[
+    str,
+    Field(pattern=r"^[CGDUW][A-Z0-9]{2,}$"),
+    _allowed(
+        "must be an id like C0123456789 (a channel: C… or G…, a direct message: D…,"
+        " a person: U… or W…)"
+    ),
+]
+SlackMention = Annotated[
+    str,
+    Field(pattern=r"^[UWS][A-Z0-9]{2,}$"),
+    _allowed("must be an id like U0123456789 (a person: U… or W…, a user group: S…)"),
+]

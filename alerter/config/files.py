@@ -1,27 +1,27 @@
-"""The files of a config: the main one, and those that it includes, each with one customer's sites and receivers."""
+"""The files of a config: the main one, and one for each customer that it includes."""
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from alerter.config.secrets import Reference
+from alerter.config.secrets import SecretReference
 from alerter.errors import ConfigError
 
-TABLES = ("sites", "receivers")
+_TABLES = ("sites", "receivers")
 # The keys of these tables that are secrets.
 SECRETS = ("api_key", "app_secret", "token")
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class ConfigFiles:
     """Several files, read as if they were one.
 
-    `origins` says of each of the tables in `raw` which file it stands in, and as which of its kind there; `unread` has
-    what is wrong with files that could not be read, `faults` what is wrong with the others as such.
+    `raw` is what they hold together. `origins` has the file of each of its sites and receivers, and
+    its number among those of that file. `unread` are the faults of files that cannot be read,
+    `faults` (file, key, text) those of included files as such.
     """
 
     name: str
@@ -31,19 +31,18 @@ class Files:
     faults: list[tuple[str, str, str]] = field(default_factory=list)
 
     def origin(self, key: str) -> tuple[str, str]:
-        """The file that a key of `raw` stands in, and what the key is called there."""
+        """Return the file that a key of `raw` stands in, and the key in that file."""
         table, number, *rest = [*key.split("."), "", ""]
         if table not in self.origins or not number.isdigit():
             return self.name, key
         file, own = self.origins[table][int(number) - 1]
         return file, ".".join(part for part in (table, str(own), *rest) if part)
 
-    def sites_beside(self) -> list[list[str] | None]:
-        """For each receiver of an included file the names of the sites in that file; None for one of the main file."""
+    def own_sites(self) -> list[list[str] | None]:
+        """Return for each receiver the names of the sites in its file; None in the main file."""
         names: dict[str, list[str]] = {}
-        for site, (file, _) in zip(
-            self.raw["sites"] if self.origins["sites"] else (), self.origins["sites"], strict=True
-        ):
+        sites = self.raw["sites"] if self.origins["sites"] else ()
+        for site, (file, _) in zip(sites, self.origins["sites"], strict=True):
             if isinstance(site, dict):
                 names.setdefault(file, []).append(str(site.get("name")))
         return [
@@ -51,28 +50,41 @@ class Files:
             for file, _ in self.origins["receivers"]
         ]
 
-    def between_files(self) -> Iterator[tuple[str, str]]:
-        """Faults of receivers that want to hear of other sites than those beside them, by their keys in `raw`."""
-        for number, beside in enumerate(self.sites_beside(), 1):
+    def foreign_sites(self) -> dict[str, str]:
+        """Return, by key, the faults of included receivers that name sites of other files."""
+        problems: dict[str, str] = {}
+        for number, own in enumerate(self.own_sites(), 1):
             receiver = self.raw["receivers"][number - 1]
-            if beside is None or not isinstance(receiver, dict):
+            if own is None or not isinstance(receiver, dict):
                 continue
             key = f"receivers.{number}"
-            if not beside:
-                yield key, "hears of the sites of its own file only, and there are none in it"
+            if not own:
+                problems[key] = (
+                    "is notified of the sites of its own file only, and there are none in it"
+                )
+                continue
             wanted = receiver.get("sites")
             for place, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
-                if beside and isinstance(name, str) and name not in beside:
-                    yield (
-                        f"{key}.sites.{place}",
-                        f'there is no site "{name}" in this file, and it hears of no other',
+                if isinstance(name, str) and name not in own:
+                    problems[f"{key}.sites.{place}"] = (
+                        f'there is no site "{name}" in this file, and it is notified of no other'
                     )
+        return problems
 
 
-def read_files(path: Path) -> Files:
-    """Read a config file and what it includes. Raises ConfigError where the main file itself cannot be read."""
+def read_files(path: Path) -> ConfigFiles:
+    """Read a config file and those that it includes.
+
+    Raises ConfigError if the main file cannot be read; the result holds the faults of the others.
+    """
     raw = _read(path)
-    files = Files(path.name, raw, {name: _own(raw, name, path.name) for name in TABLES})
+    origins = {
+        table: [(path.name, number) for number in range(1, len(found) + 1)]
+        if isinstance(found := raw.get(table), list)
+        else []
+        for table in _TABLES
+    }
+    files = ConfigFiles(path.name, raw, origins)
     pattern = raw.get("include")
     if not isinstance(pattern, str) or not pattern.isprintable():
         return files
@@ -84,23 +96,16 @@ def read_files(path: Path) -> Files:
             _include(files, folder / name, name)
     except OSError as error:
         files.faults.append((path.name, "include", f"its folder cannot be read: {error.strerror}"))
-    if files.unread:  # and what it holds may be all that there is
-        for name in TABLES:
+    if files.unread:  # all sites and receivers may be in it
+        for name in _TABLES:
             files.raw.setdefault(name, [])
     return files
 
 
-def _own(raw: Mapping[str, Any], table: str, file: str) -> list[tuple[str, int]]:
-    found = raw.get(table)
-    return (
-        [(file, number) for number in range(1, len(found) + 1)] if isinstance(found, list) else []
-    )
-
-
 def _matching(folder: Path, pattern: str) -> list[str]:
-    """The files that a pattern names; a folder that is not there, or not for us to read, must not pass for empty."""
+    """Return the files that a pattern names, sorted. Raises OSError if there is no such folder."""
     above, name = os.path.split(pattern)
-    found = os.listdir(folder / above)  # noqa: PTH208 - pathlib's glob takes a folder that it cannot read for empty
+    found = os.listdir(folder / above)  # noqa: PTH208 - pathlib's glob hides an unreadable folder
     return sorted(
         str(Path(above) / each)
         for each in found
@@ -108,14 +113,14 @@ def _matching(folder: Path, pattern: str) -> list[str]:
     )
 
 
-def _include(files: Files, path: Path, name: str) -> None:
+def _include(files: ConfigFiles, path: Path, name: str) -> None:
     listed = files.raw.get("include_env")
     allowed = (
         frozenset(each for each in listed if isinstance(each, str))
         if isinstance(listed, list)
         else None
     )
-    if path.is_fifo() or path.is_char_device():  # which would be waited for, or has no end
+    if path.is_fifo() or path.is_char_device():  # reading would block, or never end
         files.unread.append(f"{path}: is no regular file")
         return
     try:
@@ -124,14 +129,9 @@ def _include(files: Files, path: Path, name: str) -> None:
         files.unread.extend(error.problems)
         return
     for key, found in raw.items():
-        if key not in TABLES:
-            files.faults.append(
-                (
-                    name,
-                    key,
-                    "does not belong here: an included file holds [[sites]] and [[receivers]]",
-                )
-            )
+        if key not in _TABLES:
+            text = "does not belong here: an included file holds [[sites]] and [[receivers]]"
+            files.faults.append((name, key, text))
         elif not isinstance(found, list):
             files.faults.append((name, key, f"must be tables, each headed [[{key}]]"))
         elif isinstance(files.raw.setdefault(key, []), list):
@@ -140,25 +140,24 @@ def _include(files: Files, path: Path, name: str) -> None:
 
 
 def _confined(table: Any, folder: Path, allowed: frozenset[str] | None) -> Any:
-    """A table of an included file, whose secrets may be in its own folder and in the allowed variables only."""
+    """Return a table whose secrets may be in that folder and those variables only."""
     if not isinstance(table, dict):
         return table
     secrets = {key: table[key] for key in SECRETS if isinstance(table.get(key), str)}
-    return table | {key: Reference(text, folder, allowed) for key, text in secrets.items()}
+    return table | {key: SecretReference(text, folder, allowed) for key, text in secrets.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(
-            [f"{path}: there is no such config file; config.example.toml shows what one holds"]
-        ) from None
+        fault = "there is no such config file; config.example.toml shows what one holds"
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+        fault = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not UTF-8 text"]) from None
+        fault = "is not UTF-8 text"
     except RecursionError:
-        raise ConfigError([f"{path}: is not TOML: it is nested too deeply"]) from None
+        fault = "is not TOML: it is nested too deeply"
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: is not TOML: {error}"]) from None
+        fault = f"is not TOML: {error}"
+    raise ConfigError([f"{path}: {fault}"])

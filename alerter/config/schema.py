@@ -1,204 +1,100 @@
-"""TOML and environment → a frozen, checked `Config`, or every fault at once."""
+"""The config as a whole: its tables, the rules between them, and how it is loaded."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
-from alerter.config.faults import phrase, place
 from alerter.config.fields import (
-    DAYS,
-    Address,
-    AtTime,
-    Beside,
-    Day,
     Duration,
     Folder,
+    List,
     Listen,
-    PublicKey,
-    Rating,
-    Sender,
-    SiteId,
-    SlackId,
-    SlackMention,
-    TimeOfDay,
+    RelativePath,
+    Tables,
+    Text,
     Timezone,
-    Url,
-    Word,
-    table_of,
-    whole,
+    check_text,
+    nearest,
 )
-from alerter.config.files import Files, read_files
-from alerter.config.rules import KEEP, RESCAN_WINDOW, between_keys
-from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, TokenOfItsOwn
+from alerter.config.files import read_files
+from alerter.config.receivers import Receiver, Reminders, Slack, Smtp, Summary, duration_of
+from alerter.config.secrets import SecretUrl
+from alerter.config.sites import RESCAN_WINDOW, Alerts, App, Poll, Site, Wix
+from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
-from alerter.models import Medium, destination_of, medium_of
+from alerter.models import Medium, medium_of
+
+_KEEP = timedelta(days=400)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+def _state_table(value: object) -> object:
+    """Return the table that a bare file name stands for."""
+    return value if isinstance(value, dict) else {"file": check_text(value)}
 
 
-class Poll(_Table):
-    """How often sites are read, and how far back a rescan goes."""
-
-    every: Duration = timedelta(seconds=60)
-    rescan_every: Duration = timedelta(hours=1)
-    rescan_window: Duration = RESCAN_WINDOW
-    trouble_after: Duration = timedelta(minutes=15)
-
-
-class Alerts(_Table):
-    """Which reviews are low-rated, and how many deliveries make a digest."""
-
-    threshold: Rating = 2
-    burst: Annotated[int, whole(1, 1000)] = 10
-
-
-class Wix(_Table):
-    """Where the Wix API is."""
-
-    base_url: Url = "https://www.wixapis.com"
-
-
-class Site(_Table):
-    """One Wix site and the way into it: an API key, or an app's client credentials."""
-
-    name: Word
-    site_id: SiteId
-    api_key: HeaderSecret | None = None
-    app_id: Word | None = None
-    app_secret: Secret | None = None
-    instance_id: Word | None = None
-    threshold: Rating | None = None
-
-
-class Smtp(_Table):
-    """The mail server that takes our mail."""
-
-    host: Word
-    port: Annotated[int, whole(1, 65535)]
-    security: Literal["starttls", "tls", "none"]
-    username: Word | None = None
-    password: Secret | None = None
-    sender: Sender = Field(alias="from")
-
-
-class Slack(_Table):
-    """The Slack workspace."""
-
-    token: HeaderSecret
-    base_url: Url = "https://slack.com/api"
-
-
-class Quiet(_Table):
-    """Hours in which a receiver hears nothing, by the clock of the timezone; `days` are those on which they begin.
-
-    Both ends are minutes since midnight; hours that end before they begin end on the next day.
-    """
-
-    begin: TimeOfDay = Field(alias="from")
-    end: TimeOfDay = Field(alias="to")
-    days: Annotated[tuple[Day, ...], Field(default=DAYS, min_length=1, strict=False)]
-
-
-class Receiver(_Table):
-    """A named person or team, reached by email, on Slack or both; and what it is notified of, and when."""
-
-    name: Word
-    email: Annotated[tuple[Address, ...] | None, Field(default=None, min_length=1, strict=False)]
-    slack: SlackId | None = None
-    token: TokenOfItsOwn | None = None
-    sites: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
-    trouble: bool = False
-    closings: bool = False
-    max_rating: Rating | None = None
-    min_rating: Rating | None = None
-    products: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
-    keywords: Annotated[tuple[Word, ...] | None, Field(default=None, min_length=1, strict=False)]
-    quiet: Quiet | None = None
-    urgent_max_rating: Rating | None = None
-    mention: SlackMention | None = None
-    mention_max_rating: Rating = 5
-
-    @property
-    def media(self) -> list[Medium]:
-        """By what it is reached."""
-        return [
-            medium
-            for medium, way in ((Medium.EMAIL, self.email), (Medium.SLACK, self.slack))
-            if way is not None
-        ]
-
-    @property
-    def destinations(self) -> list[str]:
-        """Its destinations, such as `slack:support`."""
-        return [destination_of(self.name, medium) for medium in self.media]
-
-
-class Reminders(_Table):
-    """How long after its alert a review that is still open is spoken of again, and who hears of the last one too."""
-
-    after: Annotated[tuple[Duration, ...], Field(default=(), strict=False)]
-    escalate_to: Word | None = None
-
-
-class Web(_Table):
-    """Where alerter itself listens: webhooks in, health and metrics out."""
+class Web(Table):
+    """Where alerter listens for webhooks, and serves health and metrics. Needs the extra `web`."""
 
     listen: Listen
 
 
-class App(_Table):
-    """A Wix app whose webhooks are taken, and the public key that Wix's signatures are checked with."""
-
-    app_id: Word
-    public_key: PublicKey
-
-
-class Heartbeat(_Table):
-    """What is called while all is well, so that somebody else notices when the calls end."""
+class Heartbeat(Table):
+    """The address that is called while all is well, so that another service notices silence."""
 
     url: SecretUrl
 
 
-class Summary(_Table):
-    """What a day or a week was like: when it is told, and to whom."""
+class StateFile(Table):
+    """Where the state file is, and how long it keeps the text of reviews at rest."""
 
-    name: Word
-    at: AtTime
-    receivers: Annotated[tuple[Word, ...], Field(min_length=1, strict=False)]
-
-
-class StateFile(_Table):
-    """Where the state file is, and for how long it keeps the words of what needs nobody any more."""
-
-    file: Annotated[Beside, Field(validate_default=True)] = "state.db"  # type: ignore[assignment]
-    keep: Duration = KEEP
+    file: Annotated[RelativePath, Field(validate_default=True)] = "state.db"  # type: ignore[assignment] # made a Path
+    keep: Duration = _KEEP
 
 
-class Config(_Table):
+class Config(Table):
     """Everything that a config file says, checked."""
 
-    state_file: Annotated[StateFile, BeforeValidator(table_of("file"))] = Field(alias="state")
-    timezone: Timezone = "UTC"  # type: ignore[assignment]
+    state_file: Annotated[StateFile, BeforeValidator(_state_table)] = Field(alias="state")
+    timezone: Timezone = "UTC"  # type: ignore[assignment] # validated into a ZoneInfo
     templates: Folder | None = None
-    include: Word | None = None
-    include_env: Annotated[tuple[Word, ...] | None, Field(default=None, strict=False)]
+    include: Text | None = None
+    include_env: List[Text] | None = None
     poll: Poll = Poll()
     alerts: Alerts = Alerts()
-    reminders: Reminders = Reminders(after=())
+    reminders: Reminders = Reminders()
     wix: Wix = Wix()
-    sites: Annotated[tuple[Site, ...], Field(strict=False)]
+    sites: Tables[Site]
     smtp: Smtp | None = None
     slack: Slack | None = None
-    receivers: Annotated[tuple[Receiver, ...], Field(strict=False)]
+    receivers: Tables[Receiver]
     web: Web | None = None
-    apps: Annotated[tuple[App, ...], Field(default=(), strict=False)]
+    apps: Tables[App] = ()
     heartbeat: Heartbeat | None = None
-    summaries: Annotated[tuple[Summary, ...], Field(default=(), strict=False)]
+    summaries: Tables[Summary] = ()
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield the faults between tables."""
+        for name in ("sites", "receivers"):
+            if name in raw and not _tables(raw, name):
+                yield Problem(name, f"at least one [[{name}]] is needed")
+        for name, key in (
+            ("sites", "name"),
+            ("sites", "site_id"),
+            ("sites", "instance_id"),
+            ("receivers", "name"),
+            ("apps", "app_id"),
+            ("summaries", "name"),
+        ):
+            yield from _repeated(raw, name, key)
+        yield from _durations(raw)
+        yield from _missing_services(raw)
+        yield from _unknown_names(raw)
 
     @property
     def state_path(self) -> Path:
@@ -206,15 +102,15 @@ class Config(_Table):
         return self.state_file.file
 
     def threshold(self, site: Site) -> int:
-        """Ratings up to this one (stars, inclusive) are low-rated on that site."""
+        """Return the highest rating (in stars) that is low-rated on a site."""
         return site.threshold or self.alerts.threshold
 
     def sites_of(self, receiver: Receiver) -> set[str]:
-        """The names of the sites that a receiver hears of."""
+        """Return the names of the sites that a receiver is notified of."""
         return set(receiver.sites or (site.name for site in self.sites))
 
     def destinations(self) -> dict[str, Receiver]:
-        """Every destination, with the receiver that it belongs to."""
+        """Return every destination with its receiver."""
         return {
             destination: receiver
             for receiver in self.receivers
@@ -222,20 +118,20 @@ class Config(_Table):
         }
 
     def service(self, receiver: Receiver, medium: str) -> str:
-        """The service that a destination is reached by: each Slack workspace is one of its own."""
+        """Return the service that a destination is reached by: one for each Slack workspace."""
         if medium == Medium.EMAIL:
             return "smtp"
         return f"slack:{receiver.token.source}" if receiver.token else "slack"
 
     def scopes(self, receiver: Receiver, destination: str) -> list[str]:
-        """What can hold back a receiver's destination: its own scope and that of its service."""
+        """Return the scopes that can park a destination: its own and that of its service."""
         return [
             f"destination:{destination}",
             f"service:{self.service(receiver, medium_of(destination))}",
         ]
 
     def workspace(self, receiver: Receiver) -> Slack | None:
-        """The Slack workspace of a receiver; None where it is not reached on Slack."""
+        """Return the Slack workspace of a receiver; None where it is not reached on Slack."""
         if receiver.token is None:
             return self.slack if receiver.slack else None
         base_url = self.slack.base_url if self.slack else Slack.model_fields["base_url"].default
@@ -243,40 +139,125 @@ class Config(_Table):
 
 
 def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Config:
-    """Read and check a config file.
+    """Read and check a config file and those that it includes.
 
-    `secrets=False` leaves the secrets where they are, for commands that speak to no service. Raises ConfigError with
-    every fault at once; no fault ever holds a secret's value.
+    With `secrets=False`, for commands that call no service, no secret is read. Raises ConfigError
+    with every fault at once; no fault holds the value of a secret.
     """
     files = read_files(path)
-    context = {"folder": path.absolute().parent, "environ": environ, "secrets": secrets}
-    faults: dict[str, str] = {}
-    config = None
+    context = {
+        "folder": path.absolute().parent,
+        "environ": environ,
+        "secrets": secrets,
+        # A file that cannot be read may hold what the others lack, so no rule is checked then.
+        "incomplete": bool(files.unread),
+    }
+    config, faults = None, dict[str, str]()
     try:
         config = Config.model_validate(files.raw, context=context)
     except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False, include_context=False)
-        for detail in sorted(details, key=lambda detail: detail["type"] == "too_short"):
-            key = place(detail["loc"])
-            # A list whose only entry is at fault is told to be empty as well.
-            if not any(other.startswith(f"{key}.") for other in faults):
-                faults.setdefault(key, phrase(detail, Config))
-    # What a file that cannot be read holds may well be what the others miss.
-    for key, problem in () if files.unread else (*files.between_files(), *between_keys(files.raw)):
-        faults.setdefault(key, problem)
-    told = [*files.faults, *((*files.origin(key), problem) for key, problem in faults.items())]
-    problems = [*files.unread, *(f"{key}: {problem} (in {file})" for file, key, problem in told)]
+        faults = problems_of(error)
+    if not files.unread:
+        faults |= files.foreign_sites()
+    located = [*files.faults, *((*files.origin(key), text) for key, text in faults.items())]
+    problems = [*files.unread, *(f"{key}: {text} (in {file})" for file, key, text in located)]
     if config is None or problems:
         raise ConfigError(problems)
-    return _each_its_own(config, files)
-
-
-def _each_its_own(config: Config, files: Files) -> Config:
-    """A receiver of an included file hears of the sites of that file only."""
     receivers = tuple(
-        receiver.model_copy(update={"sites": tuple(beside)})
-        if beside and receiver.sites is None
+        receiver.model_copy(update={"sites": tuple(own)})
+        if own and receiver.sites is None
         else receiver
-        for receiver, beside in zip(config.receivers, files.sites_beside(), strict=True)
+        for receiver, own in zip(config.receivers, files.own_sites(), strict=True)
     )
     return config.model_copy(update={"receivers": receivers})
+
+
+def _tables(raw: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = raw.get(name)
+    tables = found if isinstance(found, list) else []
+    return [table if isinstance(table, dict) else {} for table in tables]
+
+
+def _table(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = raw.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+# Wix compares these without regard to case.
+_OF_ANY_CASE = ("site_id", "instance_id")
+
+
+def _names(raw: Mapping[str, Any], tables: str, key: str = "name") -> list[str]:
+    return [str(table.get(key)) for table in _tables(raw, tables)]
+
+
+def _repeated(raw: Mapping[str, Any], name: str, key: str) -> Iterator[Problem]:
+    values = [str(table[key]) if key in table else None for table in _tables(raw, name)]
+    if key in _OF_ANY_CASE:
+        values = [value and value.lower() for value in values]
+    times = Counter(values)
+    for number, value in enumerate(values, 1):
+        if value is not None and times[value] > 1:
+            yield Problem(
+                f"{name}.{number}.{key}",
+                f"stands at more than one of the [[{name}]]; each needs its own",
+            )
+
+
+def _missing_services(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    for number, receiver in enumerate(_tables(raw, "receivers"), 1):
+        if "email" in receiver and "smtp" not in raw:
+            yield Problem(f"receivers.{number}.email", "needs the table [smtp]")
+        if "slack" in receiver and "token" not in receiver and "slack" not in raw:
+            yield Problem(f"receivers.{number}.slack", "needs the table [slack]")
+    if _tables(raw, "apps") and "web" not in raw:
+        yield Problem("apps", "webhooks come in where [web] listens: needs the table [web]")
+    packages = ("jwt", "cryptography", "prometheus_client")
+    if "web" in raw and not all(find_spec(package) for package in packages):
+        yield Problem("web", "needs packages that are not installed: pip install 'alerter[web]'")
+
+
+def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    window = duration_of(_table(raw, "poll").get("rescan_window")) or RESCAN_WINDOW
+    if (duration_of(_table(raw, "state").get("keep")) or _KEEP) < window:
+        yield Problem(
+            "state.keep",
+            "must not be less than poll.rescan_window: what was erased would be read again",
+        )
+    after = _table(raw, "reminders").get("after")
+    for number, text in enumerate(after if isinstance(after, list) else (), 1):
+        if (span := duration_of(text)) and span > window:
+            yield Problem(
+                f"reminders.after.{number}",
+                "must not exceed poll.rescan_window: after that a review rests",
+            )
+
+
+def _unknown_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    receivers = _names(raw, "receivers")
+    yield from _unknown_in_lists(raw, "receivers", "sites", "site", set(_names(raw, "sites")))
+    yield from _unknown_in_lists(raw, "summaries", "receivers", "receiver", receivers)
+    name = _table(raw, "reminders").get("escalate_to")
+    if isinstance(name, str) and name not in receivers:
+        yield Problem("reminders.escalate_to", _unknown("receiver", name, receivers))
+    apps = _names(raw, "apps", "app_id")
+    for number, site in enumerate(_tables(raw, "sites"), 1):
+        name = site.get("app_id")
+        if apps and "api_key" in site and isinstance(name, str) and name not in apps:
+            yield Problem(f"sites.{number}.app_id", _unknown("app", name, apps, " in [[apps]]"))
+
+
+def _unknown_in_lists(
+    raw: Mapping[str, Any], tables: str, key: str, noun: str, known: Collection[str]
+) -> Iterator[Problem]:
+    for number, table in enumerate(_tables(raw, tables), 1):
+        names = table.get(key)
+        for place, name in enumerate(names if isinstance(names, list) else (), 1):
+            if isinstance(name, str) and name not in known:
+                yield Problem(f"{tables}.{number}.{key}.{place}", _unknown(noun, name, known))
+
+
+def _unknown(noun: str, name: str, known: Collection[str], where: str = "") -> str:
+    near = nearest(name, known)
+    hint = f'; did you mean "{near}"?' if near else ""
+    return f'there is no {noun} "{name}"{where}{hint}'

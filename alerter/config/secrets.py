@@ -1,4 +1,4 @@
-"""Secrets: where a config says that they are, and how they are read."""
+"""Secrets of a config: references to them, and how their values are read."""
 
 import os
 import re
@@ -6,27 +6,28 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from alerter.config.fields import address_of, fault
+from alerter.config.fields import fault, parse_url
 
 _LARGEST_FILE = 64 * 1024
-# What is pasted in place of a name may be the secret itself. Random words mix letters and digits, or cases.
-_NAME = re.compile(r"[A-Z]?[a-z]{0,24}|[A-Z]{1,24}[0-9]?|[0-9]{1,4}")
+# A name that does not look like one may be the secret itself, pasted into the wrong place, and is
+# not shown. Words of a name do not mix letters with digits, or cases, as random ones do.
+_WORD = re.compile(r"[A-Z]?[a-z]{0,24}|[A-Z]{1,24}[0-9]?|[0-9]{1,4}")
 _LONGEST_NAME = 80
 _PATH = re.compile(r"(/[A-Za-z0-9._ -]{1,40}){2,20}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class SecretReference:
     """Where an included file says that a secret is.
 
-    `folder` is that of the file, which holds all files that it may name; `allowed` are the variables and credentials
-    that it may name (None: any).
+    `folder` is that of the file; the secret's file has to be in it. `allowed` are the variables and
+    credentials that the file may name (None: any).
     """
 
     text: str
@@ -34,22 +35,22 @@ class Reference:
     allowed: frozenset[str] | None
 
     def __str__(self) -> str:
-        """The same text for the same secret, whichever file names it."""
+        """Return the same text for the same secret, whichever file names it."""
         source, _, name = self.text.partition(":")
         return f"file:{self.folder / name}" if source == "file" else self.text
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A Slack token of a receiver's own; receivers who name the same `source` share a workspace."""
+class WorkspaceToken:
+    """A receiver's own Slack token; receivers that name the same `source` share a workspace."""
 
     source: str
     secret: SecretStr
 
 
-def _secret(value: object, info: ValidationInfo) -> SecretStr:
-    """Fetch a secret from where the config says it is; its value never stands in the config, nor in a fault."""
-    text = value.text if isinstance(value, Reference) else value
+def _read_secret(value: object, info: ValidationInfo) -> SecretStr:
+    """Read the secret that a config refers to; empty where the context asks for no secrets."""
+    text = value.text if isinstance(value, SecretReference) else value
     source, _, name = text.partition(":") if isinstance(text, str) else ("", "", "")
     if source not in ("env", "file", "credential") or not name:
         raise fault(
@@ -58,24 +59,24 @@ def _secret(value: object, info: ValidationInfo) -> SecretStr:
         )
     if source == "credential" and ("/" in name or name in (".", "..")):
         raise fault("must name a credential, as LoadCredential does; there is no / in its name")
-    if (
-        isinstance(value, Reference)
-        and source != "file"
-        and value.allowed is not None
-        and name not in value.allowed
-    ):
+    allowed = value.allowed if isinstance(value, SecretReference) else None
+    if source != "file" and allowed is not None and name not in allowed:
         raise fault(
-            f"{_shown(source, name)} is not for included files: the main file does not list it in include_env"
+            f"{_shown(source, name)} is not for included files:"
+            " the main file does not list it in include_env"
         )
-    place: dict[str, Any] = info.context or {}
-    if not place.get("secrets", False):
+    context = info.context or {}
+    if not context.get("secrets", False):
         return SecretStr("")
-    if isinstance(value, Reference) and source == "file":
-        found = _read_file(
-            value.folder / name, f"{value.folder}/{_shown('', name)}", within=value.folder
-        )
+    if source == "env":
+        found = _read_variable(name, context["environ"])
+    elif source == "credential":
+        found = _read_credential(name, context["environ"])
+    elif isinstance(value, SecretReference):
+        shown = f"{value.folder}/{_shown('', name)}"
+        found = _read_file(value.folder / name, shown, within=value.folder)
     else:
-        found = _read_secret(source, name, place["folder"], place["environ"])
+        found = _read_file(context["folder"] / name, _shown(source, name))
     if not found or not found.isprintable():
         raise fault(
             f"the secret in {_shown(source, name)} is empty or has a character that no secret has"
@@ -83,25 +84,25 @@ def _secret(value: object, info: ValidationInfo) -> SecretStr:
     return SecretStr(found)
 
 
-def _key(value: object, info: ValidationInfo) -> SecretStr:
-    """A secret that travels in an HTTP header."""
-    secret = _secret(value, info)
+def _read_header(value: object, info: ValidationInfo) -> SecretStr:
+    """Read a secret that is sent in an HTTP header."""
+    secret = _read_secret(value, info)
     if not secret.get_secret_value().isascii():
         raise fault("the secret has a character that no key or token has")
     return secret
 
 
-def _token(value: object, info: ValidationInfo) -> Token:
-    return Token(str(value), _key(value, info))
+def _read_token(value: object, info: ValidationInfo) -> WorkspaceToken:
+    return WorkspaceToken(str(value), _read_header(value, info))
 
 
-def _secret_url(value: object, info: ValidationInfo) -> SecretStr:
-    """A secret that is an address as a whole; unlike others it may have a query."""
-    secret = _secret(value, info)
+def _read_url(value: object, info: ValidationInfo) -> SecretStr:
+    """Read a secret that is an address; unlike other addresses it may have a query."""
+    secret = _read_secret(value, info)
     text = secret.get_secret_value()
     if text:
         try:
-            address_of(text.partition("?")[0])
+            parse_url(text.partition("?")[0])
             good = re.fullmatch(r"[!-~]+", text) and "#" not in text
         except PydanticCustomError:
             good = None
@@ -110,30 +111,35 @@ def _secret_url(value: object, info: ValidationInfo) -> SecretStr:
     return secret
 
 
-def _read_secret(source: str, name: str, folder: Path, environ: Mapping[str, str]) -> str:
-    shown = _shown(source, name)
-    if source == "env":
-        if not environ.get(name):
-            raise fault(f"the environment variable {shown.removeprefix('env:')} is not set")
-        return environ[name].strip()
-    if source == "credential" and not environ.get("CREDENTIALS_DIRECTORY"):
+def _read_variable(name: str, environ: Mapping[str, str]) -> str:
+    if not environ.get(name):
+        shown = _shown("env", name).removeprefix("env:")
+        raise fault(f"the environment variable {shown} is not set")
+    return environ[name].strip()
+
+
+def _read_credential(name: str, environ: Mapping[str, str]) -> str:
+    """Read a credential: https://systemd.io/CREDENTIALS."""
+    shown = _shown("credential", name)
+    if not environ.get("CREDENTIALS_DIRECTORY"):
         raise fault(
             f"there is no credential {shown.removeprefix('credential:')}: "
             "systemd's LoadCredential has not set CREDENTIALS_DIRECTORY"
         )
-    return _read_file(
-        Path(environ["CREDENTIALS_DIRECTORY"] if source == "credential" else folder) / name, shown
-    )
+    return _read_file(Path(environ["CREDENTIALS_DIRECTORY"]) / name, shown)
 
 
 def _read_file(path: Path, shown: str, *, within: Path | None = None) -> str:
-    """Read a small file; one that is none is not waited for. With `within` it has to be in that folder, really."""
+    """Read a small regular file without blocking on any other kind.
+
+    With `within` the file has to be in that folder once symbolic links are resolved.
+    """
     found, regular = b"", False
     try:
         real = path.resolve()
         outside = within is not None and not real.is_relative_to(within.resolve())
         if not outside:
-            with open(real, "rb", opener=_open_now) as file:
+            with open(real, "rb", opener=_open_nonblocking) as file:
                 regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
                 found = file.read(_LARGEST_FILE + 1) if regular else b""
         text = found.decode()
@@ -149,22 +155,22 @@ def _read_file(path: Path, shown: str, *, within: Path | None = None) -> str:
     return text.strip()
 
 
-def _open_now(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _shown(source: str, name: str) -> str:
-    """What a secret is referred to by, where that looks like a name and not like the secret itself."""
-    good = (
+    """Return a reference for a message, without a name that may be the secret itself."""
+    is_name = (
         len(name) <= _LONGEST_NAME
-        and all(_NAME.fullmatch(word) for word in re.split(r"[/._ -]", name))
+        and all(_WORD.fullmatch(word) for word in re.split(r"[/._ -]", name))
         and (source != "env" or _VARIABLE.fullmatch(name))
     ) or (source in ("", "file") and _PATH.fullmatch(name))
-    text = name if good else "… (not shown, as it does not look like a name)"
+    text = name if is_name else "… (not shown, as it does not look like a name)"
     return f"{source}:{text}" if source else text
 
 
-HeaderSecret = Annotated[SecretStr, BeforeValidator(_key)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-SecretUrl = Annotated[SecretStr, BeforeValidator(_secret_url)]
-TokenOfItsOwn = Annotated[Token, BeforeValidator(_token)]
+HeaderSecret = Annotated[SecretStr, BeforeValidator(_read_header)]
+Secret = Annotated[SecretStr, BeforeValidator(_read_secret)]
+SecretUrl = Annotated[SecretStr, BeforeValidator(_read_url)]
+SlackToken = Annotated[WorkspaceToken, BeforeValidator(_read_token)]

@@ -7,7 +7,7 @@ import httpx
 
 from alerter import __version__
 from alerter.clock import Clock
-from alerter.config.fields import unproxied
+from alerter.config.fields import loopback_mounts
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Heartbeat:
             # Only the status counts, so the body is not read.
             async with (
                 asyncio.timeout(_PATIENCE),
-                httpx.AsyncClient(mounts=unproxied(url), follow_redirects=False) as http,
+                httpx.AsyncClient(mounts=loopback_mounts(url), follow_redirects=False) as http,
                 http.stream(
                     "GET", url, headers={"User-Agent": f"alerter/{__version__}"}
                 ) as response,

@@ -14,7 +14,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Slack
-from alerter.config.fields import unproxied
+from alerter.config.fields import loopback_mounts
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json
 
@@ -135,7 +135,7 @@ class SlackApi:
             session=session,
             retry_handlers=[],  # the default one posts again after a lost answer
         )
-        if unproxied(slack.base_url):
+        if loopback_mounts(slack.base_url):
             self.client.proxy = None  # the client takes one from the environment for every address
 
     def clean(self, said: object, *, most: int = LONGEST_REPLY) -> str:

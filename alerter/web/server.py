@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.config.fields import BEYOND_THIS_MACHINE, is_loopback
+from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
 from alerter.errors import AlerterError
 from alerter.store import State
 from alerter.watch.intake import Intake
@@ -86,7 +86,7 @@ async def open_web(
 ) -> AsyncIterator[Web]:
     """Listen on a host and a port. Raises AlerterError where that is not possible, ConfigError where a key is none."""
     if not is_loopback(listen[0]):
-        log.warning("[web] listen: %s", BEYOND_THIS_MACHINE)
+        log.warning("[web] listen: %s", LISTENS_BEYOND_LOOPBACK)
     served = Web(config, state, clock, intake, finished)
     runner = web.AppRunner(served.application(), shutdown_timeout=_STOP_WITHIN)
     await runner.setup()

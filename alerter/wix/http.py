@@ -18,7 +18,7 @@ import httpx
 
 from alerter import __version__
 from alerter.clock import Clock, seconds_from
-from alerter.config.fields import unproxied
+from alerter.config.fields import loopback_mounts
 from alerter.counters import counts
 from alerter.errors import (
     WixAuthError,
@@ -63,7 +63,7 @@ class Connections:
     """Connections to Wix, each with a client of its own: httpx looks through all of a pool's at every call."""
 
     def __init__(self, base_url: str) -> None:
-        self._tls, self._mounts = httpx.create_ssl_context(), unproxied(base_url)
+        self._tls, self._mounts = httpx.create_ssl_context(), loopback_mounts(base_url)
         self._slots = asyncio.Semaphore(_MOST_CONNECTIONS)
         self._all: list[httpx.AsyncClient] = []
         self._free: list[httpx.AsyncClient] = []

@@ -534,7 +534,7 @@ ONE_FAULT = {
         QUIET,
         'quiet = {from = "00:00", to = "24:00"}',
         "receivers.2.quiet.days",
-        "must leave a day on which it hears something",
+        "must leave a day on which the receiver gets something",
     ),
     "a day of another language": (
         QUIET,

@@ -11,7 +11,7 @@ import pytest
 from alerter.commands.check import check_exposure, check_routing
 from alerter.config import Config, Receiver, Site, load_config
 from alerter.config.files import SECRETS as SECRET_KEYS
-from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, TokenOfItsOwn
+from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, SlackToken
 from alerter.errors import ConfigError
 from alerter.models import receiver_of
 from alerter.trouble.tracker import recipients_for
@@ -114,7 +114,7 @@ def test_a_receiver_may_hear_of_some_of_the_sites_of_its_file(load: Load) -> Non
 def test_a_receiver_never_hears_of_a_site_of_another_file(faults: Faults) -> None:
     curious = customer("Cafe", more='sites = ["Cafe", "Bakery"]')
     assert faults(bakery=customer("Bakery"), cafe=curious) == [
-        'receivers.1.sites.2: there is no site "Bakery" in this file, and it hears of no other (in sites.d/cafe.toml)'
+        'receivers.1.sites.2: there is no site "Bakery" in this file, and it is notified of no other (in sites.d/cafe.toml)'
     ]
 
 
@@ -123,7 +123,7 @@ def test_a_receiver_without_a_site_beside_it_hears_of_nothing_and_is_a_fault(
 ) -> None:
     alone = '[[receivers]]\nname = "alone"\nslack = "C0123456789"\n'
     assert faults(bakery=customer("Bakery"), cafe=alone) == [
-        "receivers.1: hears of the sites of its own file only, and there are none in it (in sites.d/cafe.toml)"
+        "receivers.1: is notified of the sites of its own file only, and there are none in it (in sites.d/cafe.toml)"
     ]
 
 
@@ -308,7 +308,7 @@ def test_check_warns_where_included_files_may_use_every_variable(load: Load) -> 
 
 
 def test_every_secret_of_a_site_and_a_receiver_is_confined() -> None:
-    kinds = {get_args(kind)[1] for kind in (HeaderSecret, Secret, SecretUrl, TokenOfItsOwn)}
+    kinds = {get_args(kind)[1] for kind in (HeaderSecret, Secret, SecretUrl, SlackToken)}
     found = {
         name
         for table in (Site, Receiver)

@@ -1,7 +1,7 @@
 """What a config may say of [web], [[apps]] and [heartbeat], and what is said of one that may not."""
 
 import sys
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +44,12 @@ def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> str:
 
 
 PEM = public(KEY)
+DER = b64decode("".join(PEM.split("\n")[1:-2]))
+BROKEN = (
+    "-----BEGIN PUBLIC KEY-----\n"
+    f"{b64encode(DER[:24] + bytes(len(DER) - 24)).decode()}\n"
+    "-----END PUBLIC KEY-----"
+)
 PRIVATE = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 Load = Callable[..., Config]
@@ -121,6 +127,7 @@ NO_KEYS = {
     "a key that lost a line": "\n".join(
         line for number, line in enumerate(PEM.split("\n")) if number != 2
     ),
+    "a key that only looks like one": BROKEN,
     "a key of another kind": public(ec.generate_private_key(ec.SECP256R1())),
     "a key that is too short to trust": public(
         rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - that is the point

@@ -39,7 +39,7 @@ THIRD_PARTIES = {
     "aiosmtplib": {"notify"},
     "apscheduler": {"service"},
     "click": {"cli", "commands"},
-    "cryptography": {"web", "demo"},
+    "cryptography": {"config", "web", "demo"},
     "httpx": {"wix", "service.heartbeat"},
     "idna": {"config"},
     "jinja2": {"render"},

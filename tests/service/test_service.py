@@ -439,7 +439,7 @@ async def test_a_key_that_no_signature_can_be_checked_with_keeps_the_old_config_
         )
         daemon.reload()
         await until(
-            lambda: daemon.logged("the changed config: apps.1.public_key: is not a public key")
+            lambda: daemon.logged("the changed config: apps.1.public_key: must be the app's public")
         )
         await until(lambda: systemd.heard("READY=1") == 2)
         heard = len(wix.queries())

@@ -25,7 +25,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.errors import AlerterError, ConfigError
+from alerter.errors import AlerterError
 from alerter.models import Event, Review
 from alerter.store import State, reviews
 from alerter.store.unrecorded import get_unrecorded, note_unrecorded
@@ -800,17 +800,6 @@ async def test_a_port_in_use_is_an_error_for_people(
     ):
         async with open_web(("127.0.0.1", port), config, state, Clock(), door.intake, {}):
             pass
-
-
-async def test_a_key_that_only_looks_like_one_is_a_fault_of_the_config(signer: Webhooks) -> None:
-    der = b64decode("".join(signer.public_key.split("\n")[1:-2]))
-    broken = b64encode(der[:24] + bytes(len(der) - 24)).decode()
-    key = f"-----BEGIN PUBLIC KEY-----\n{broken}\n-----END PUBLIC KEY-----"
-    app = App.model_validate({"app_id": "an-app", "public_key": key})
-    with pytest.raises(
-        ConfigError, match=r"apps.1.public_key: is not a public key that can be read"
-    ):
-        Signatures([app])
 
 
 # The embedded Wix

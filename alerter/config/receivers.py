@@ -1,0 +1,185 @@
+"""The tables of a config that say who is notified, of what, when, and through which service."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic_core import PydanticCustomError
+
+from alerter.config.fields import (
+    DAYS,
+    END_OF_DAY,
+    Address,
+    Day,
+    Duration,
+    List,
+    Names,
+    Port,
+    Rating,
+    Sender,
+    SlackId,
+    SlackMention,
+    Text,
+    TimeOfDay,
+    Url,
+    WeeklyTime,
+    is_loopback,
+    parse_duration,
+    parse_time_of_day,
+)
+from alerter.config.secrets import HeaderSecret, Secret, SlackToken
+from alerter.config.table import Problem, Table
+from alerter.models import Medium, destination_of
+
+
+class Smtp(Table):
+    """The mail server that mail is sent through."""
+
+    host: Text
+    port: Port
+    security: Literal["starttls", "tls", "none"]
+    username: Text | None = None
+    password: Secret | None = None
+    sender: Sender = Field(alias="from")
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield half a login, and a login that would be sent unencrypted."""
+        if ("username" in raw) != ("password" in raw):
+            missing = "password" if "username" in raw else "username"
+            yield Problem(missing, "username and password go together")
+        host = raw.get("host")
+        unencrypted = raw.get("security") == "none" and "password" in raw
+        if unencrypted and isinstance(host, str) and not is_loopback(host):
+            yield Problem(
+                "security",
+                "must be starttls or tls: a password goes unencrypted to this machine only",
+            )
+
+
+class Slack(Table):
+    """The Slack workspace."""
+
+    token: HeaderSecret
+    base_url: Url = "https://slack.com/api"
+
+
+class Quiet(Table):
+    """Hours in which a receiver gets nothing, by the clock of the config's timezone.
+
+    `begin` and `end` are minutes since midnight; hours that end before they begin end on the next
+    day. `days` are the days on which they begin.
+    """
+
+    begin: TimeOfDay = Field(alias="from")
+    end: TimeOfDay = Field(alias="to")
+    days: Names[Day] = DAYS
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield hours that are empty, or that never end."""
+        begin, end = (_time_of_day(raw.get(key)) for key in ("from", "to"))
+        days = raw.get("days", DAYS)
+        if begin is not None and begin == end:
+            yield Problem(
+                "to", 'must not be the same as `from`; a whole day is from "00:00" to "24:00"'
+            )
+        elif begin == END_OF_DAY:
+            yield Problem(
+                "from",
+                'must be earlier than the end of the day; the beginning of the next is "00:00"',
+            )
+        elif (begin, end) == (0, END_OF_DAY) and (
+            not isinstance(days, list | tuple) or all(day in days for day in DAYS)
+        ):
+            yield Problem("days", "must leave a day on which the receiver gets something")
+
+
+class Receiver(Table):
+    """A named person or team: how it is reached, of what it is notified, and when."""
+
+    name: Text
+    email: Names[Address] | None = None
+    slack: SlackId | None = None
+    token: SlackToken | None = None
+    sites: Names[Text] | None = None
+    trouble: bool = False
+    closings: bool = False
+    max_rating: Rating | None = None
+    min_rating: Rating | None = None
+    products: Names[Text] | None = None
+    keywords: Names[Text] | None = None
+    quiet: Quiet | None = None
+    urgent_max_rating: Rating | None = None
+    mention: SlackMention | None = None
+    mention_max_rating: Rating = 5
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield keys that are missing or have no effect without another, and empty ranges."""
+        if "email" not in raw and "slack" not in raw:
+            yield Problem("email", "set email, slack or both: a receiver needs one of them")
+        if "token" in raw and "slack" not in raw:
+            yield Problem("token", "goes with slack: it is the token of another Slack workspace")
+        least, most = raw.get("min_rating"), raw.get("max_rating")
+        if isinstance(least, int) and isinstance(most, int) and least > most:
+            yield Problem("min_rating", "must not be more than max_rating: no review would be both")
+        if "mention" in raw and "slack" not in raw:
+            yield Problem("mention", "is for receivers on Slack")
+        if "mention_max_rating" in raw and "mention" not in raw:
+            yield Problem("mention_max_rating", "goes with mention, which is missing")
+
+    @property
+    def media(self) -> list[Medium]:
+        """The media that it is reached by."""
+        reached = ((Medium.EMAIL, self.email), (Medium.SLACK, self.slack))
+        return [medium for medium, address in reached if address is not None]
+
+    @property
+    def destinations(self) -> list[str]:
+        """Its destinations, such as `slack:support`."""
+        return [destination_of(self.name, medium) for medium in self.media]
+
+
+class Reminders(Table):
+    """How long after its alert people are reminded of a review that is still open.
+
+    `escalate_to` is a receiver that gets the last reminder too.
+    """
+
+    after: List[Duration] = ()
+    escalate_to: Text | None = None
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield durations that do not rise."""
+        after = raw.get("after")
+        spans = [duration_of(text) for text in after] if isinstance(after, list) else []
+        valid = [span for span in spans if span]
+        if valid == spans and any(later <= earlier for earlier, later in pairwise(valid)):
+            yield Problem("after", "must rise from one to the next")
+
+
+class Summary(Table):
+    """A report on the past day or week: when it is sent, and to whom."""
+
+    name: Text
+    at: WeeklyTime
+    receivers: Names[Text]
+
+
+def duration_of(value: object) -> timedelta | None:
+    """Return the duration that a key holds as it is written; None if it is none."""
+    try:
+        return parse_duration(value)
+    except PydanticCustomError:
+        return None
+
+
+def _time_of_day(value: object) -> int | None:
+    try:
+        return parse_time_of_day(value)
+    except PydanticCustomError:
+        return None

@@ -1,0 +1,70 @@
+"""The tables of a config that say which sites are watched, and how."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from alerter.config.fields import Burst, Duration, PublicKey, Rating, SiteId, Text, Url
+from alerter.config.secrets import HeaderSecret, Secret
+from alerter.config.table import Problem, Table
+
+RESCAN_WINDOW = timedelta(days=30)
+
+
+class Wix(Table):
+    """The address of the Wix API."""
+
+    base_url: Url = "https://www.wixapis.com"
+
+
+class Site(Table):
+    """One Wix site and its credentials: an API key, or those of an app."""
+
+    name: Text
+    site_id: SiteId
+    api_key: HeaderSecret | None = None
+    app_id: Text | None = None
+    app_secret: Secret | None = None
+    instance_id: Text | None = None
+    threshold: Rating | None = None
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield credentials that are missing, or of both kinds."""
+        app = ("app_id", "app_secret", "instance_id")
+        if "api_key" in raw:
+            if "app_secret" in raw:
+                yield Problem(
+                    "app_secret", "goes without api_key: use one kind of credentials or the other"
+                )
+        elif not any(key in raw for key in app):
+            yield Problem(
+                "api_key", "is missing (or, for an app: app_id, app_secret and instance_id)"
+            )
+        else:
+            for key in app:
+                if key not in raw:
+                    yield Problem(key, "is missing: app_id, app_secret and instance_id go together")
+
+
+class App(Table):
+    """A Wix app whose webhooks are taken, and the key that Wix's signatures are checked with."""
+
+    app_id: Text
+    public_key: PublicKey
+
+
+class Poll(Table):
+    """How often sites are read, and how far back a rescan goes."""
+
+    every: Duration = timedelta(seconds=60)
+    rescan_every: Duration = timedelta(hours=1)
+    rescan_window: Duration = RESCAN_WINDOW
+    trouble_after: Duration = timedelta(minutes=15)
+
+
+class Alerts(Table):
+    """Which reviews are low-rated, and how many deliveries at once make a digest."""
+
+    threshold: Rating = 2
+    burst: Burst = 10
