@@ -131,7 +131,7 @@ async def check_site(wix: WixClient, site: Site) -> Finding:
         return Finding(ok=False, subject=subject, text=f"{error}; try again later")
     except Exception as error:  # noqa: BLE001 - whatever it is, the other lines are checked
         return _unforeseen(subject, error)
-    if wix.proof.is_open(site):
+    if wix.credentials.is_unverified(site):
         text = "its reviews can be read; Wix does not say whose they are: see that instance_id is of this site"
         return Finding(ok=True, subject=subject, text=text, warning=True)
     return Finding(ok=True, subject=subject, text="its reviews can be read, unpublished ones too")

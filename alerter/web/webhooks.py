@@ -13,7 +13,7 @@ from alerter.errors import StateError
 from alerter.watch.changes import Changes
 from alerter.watch.intake import Intake
 from alerter.web.signature import BadSignature, Signatures, check_algorithm, parse_token
-from alerter.wix.event import BadId, Notice, UnreadableEvent, read_event, read_notice
+from alerter.wix.event import BadReviewId, Envelope, UnreadableEvent, parse_envelope, parse_event
 from alerter.wix.review import UnreadableReview
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Webhooks:
             self._log_once(
                 "a webhook was refused: Wix has not signed it with the key of any app in [[apps]]"
             )
-        except BadId as error:
+        except BadReviewId as error:
             counts["webhooks_unreadable"] += 1
             self._log_once(f"a webhook was refused: {error}")
             return web.Response(status=400, text=f"{error}\n")
@@ -79,7 +79,7 @@ class Webhooks:
         return web.Response(status=status, text=f"{text}\n", headers=headers)
 
     async def _check(self, body: bytes) -> str:
-        """Check a body and record what it says. Raises BadSignature and BadId."""
+        """Check a body and record what it says. Raises BadSignature and BadReviewId."""
         check_algorithm(body)
         if self._in_hand >= _MOST_IN_HAND:
             return "busy"
@@ -97,8 +97,8 @@ class Webhooks:
     def _take(self, data: object, signer: str) -> str:
         """Record what a webhook signed for that app says, and return what became of it. Nothing is awaited."""
         try:
-            notice = read_notice(data)
-            event = read_event(notice)
+            envelope = parse_envelope(data)
+            event = parse_event(envelope)
         # Sent again it would be no better; the next round or rescan reads the review itself.
         except UnreadableEvent as error:
             self._log_once(f"a webhook is left out: {error}")
@@ -108,7 +108,7 @@ class Webhooks:
             return "unreadable"
         if event is None:
             return "unknown_event"
-        site = self._site(notice, signer)
+        site = self._site(envelope, signer)
         if site is None:
             return "unknown_site"
         try:
@@ -120,7 +120,7 @@ class Webhooks:
         self._tell_later(site, changes)
         return "taken"
 
-    def _site(self, notice: Notice, signer: str) -> Site | None:
+    def _site(self, envelope: Envelope, signer: str) -> Site | None:
         """The site that a webhook is about, where the app that it is signed for may speak of it.
 
         It is found by the app's instance, which is what Wix promises to send, else by its own id. Where the webhook
@@ -129,11 +129,11 @@ class Webhooks:
         by_instance = [
             site
             for site in self._config.sites
-            if site.instance_id and site.instance_id == notice.instance_id
+            if site.instance_id and site.instance_id == envelope.instance_id
         ]
-        by_id = [site for site in self._config.sites if notice.is_of(site.site_id)]
-        found = [site for site in by_instance if notice.site_id is None or site in by_id] or by_id
-        instance = _shown(notice.instance_id)
+        by_id = [site for site in self._config.sites if envelope.names_site(site.site_id)]
+        found = [site for site in by_instance if envelope.site_id is None or site in by_id] or by_id
+        instance = _shown(envelope.instance_id)
         if by_instance and not found:
             self._log_once(
                 f"a webhook is left out: it names another site than that of its instance ({instance})"
@@ -142,7 +142,7 @@ class Webhooks:
             self._log_once(
                 f"a webhook is of a site that is not in the config (instance {instance})"
             )
-        elif not self._may_speak(signer, found[0], notice):
+        elif not self._may_speak(signer, found[0], envelope):
             self._log_once(
                 f'a webhook of site "{found[0].name}" is left out: it is not signed for the site\'s app_id'
             )
@@ -150,11 +150,11 @@ class Webhooks:
             return found[0]
         return None
 
-    def _may_speak(self, signer: str, site: Site, notice: Notice) -> bool:
+    def _may_speak(self, signer: str, site: Site, envelope: Envelope) -> bool:
         """Whether an app's webhooks about a site count: those of its own app, else those that name its site id."""
         if site.app_id is not None:
             return site.app_id == signer
-        return notice.is_of(site.site_id) or len(self._config.apps) == 1
+        return envelope.names_site(site.site_id) or len(self._config.apps) == 1
 
     def _tell_later(self, site: Site, changes: Changes) -> None:
         """Have people told, but not before Wix has its answer: names of products may take seconds."""

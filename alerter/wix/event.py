@@ -1,6 +1,6 @@
-"""What a Wix webhook says, once its signature holds: JSON → `Event`.
+"""The JSON of a Wix webhook whose signature was checked → `Event`.
 
-Every field may be missing and unknown ones may appear, as with reviews.
+Any field may be missing, and unknown ones may appear.
 """
 
 import json
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerter.models import Event
-from alerter.wix.review import is_review_id, moment, parse_review, whole_number
+from alerter.wix.review import is_review_id, parse_moment, parse_number, parse_review
 
-# Where each kind of event holds its review: the part, the field in it, and the field in that, if there is one.
+# The path to the review in each kind of event; the last step is None where there are only two.
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/introduction
 _PLACES = {
     "wix.reviews.v1.review_created": ("createdEvent", "entity", None),
@@ -24,65 +24,65 @@ _DELETED = "wix.reviews.v1.review_deleted"
 
 
 class UnreadableEvent(ValueError):
-    """What came with a good signature is no event that can be understood."""
+    """A webhook with a good signature that holds no event that we can read."""
 
 
-class BadId(ValueError):
-    """An event whose review has an id that no review has."""
+class BadReviewId(ValueError):
+    """The id of an event's review is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """The envelope: what kind of thing happened on which site; the event in it has not been looked at yet."""
+class Envelope:
+    """The kind of an event and its site; the event inside `content` is not parsed yet."""
 
     event_type: str
     instance_id: str | None
     site_id: str | None
-    envelope: Mapping[str, Any]
+    content: Mapping[str, Any]
 
-    def is_of(self, site_id: str) -> bool:
-        """Whether it names that site."""
+    def names_site(self, site_id: str) -> bool:
+        """Return whether it names that site."""
         return self.site_id is not None and self.site_id.lower() == site_id.lower()
 
 
-def read_notice(data: object) -> Notice:
-    """Open the envelope, which is the token's claim `data`. Raises UnreadableEvent."""
-    envelope = _table(data)
-    event_type = envelope.get("eventType")
+def parse_envelope(data: object) -> Envelope:
+    """Parse a token's claim `data`. Raises UnreadableEvent."""
+    content = _table(data)
+    event_type = content.get("eventType")
     if not isinstance(event_type, str):
         raise UnreadableEvent("the webhook does not say what kind of event it is")
-    account = envelope.get("accountInfo")
+    account = content.get("accountInfo")
     site_id = account.get("siteId") if isinstance(account, dict) else None
-    return Notice(
+    return Envelope(
         event_type,
-        _text(envelope.get("instanceId")),
-        _text(site_id or envelope.get("siteId")),
-        envelope,
+        _text(content.get("instanceId")),
+        _text(site_id or content.get("siteId")),
+        content,
     )
 
 
-def read_event(notice: Notice) -> Event | None:
-    """Read the event in an envelope; None where it is of a kind that says nothing of a review.
+def parse_event(envelope: Envelope) -> Event | None:
+    """Parse the event in an envelope; None for an event that is not about a review.
 
-    Raises UnreadableEvent, BadId, or UnreadableReview where the review in it is at fault.
+    Raises UnreadableEvent, BadReviewId, or UnreadableReview.
     """
-    if notice.event_type not in _PLACES:
+    if envelope.event_type not in _PLACES:
         return None
-    payload = _inner(notice.envelope, "data")
-    part, field, inner = _PLACES[notice.event_type]
+    payload = _inner(envelope.content, "data")
+    part, field, inner = _PLACES[envelope.event_type]
     raw = _inner(_inner(payload, part), field)
     if inner:
         raw = _inner(raw, inner)
     at, sequence = (
-        moment(payload.get("eventTime")),
-        whole_number(payload.get("entityEventSequence")),
+        parse_moment(payload.get("eventTime")),
+        parse_number(payload.get("entityEventSequence")),
     )
-    if notice.event_type == _DELETED:
+    if envelope.event_type == _DELETED:
         review_id = _text(payload.get("entityId")) or _text(raw.get("id"))
         if not review_id:
             raise UnreadableEvent("the webhook does not say which review was deleted")
         if not is_review_id(review_id):
-            raise BadId("the id of the deleted review is none")
+            raise BadReviewId("the deleted review has no valid id")
         return Event(review_id, None, at, sequence)
     review = parse_review(raw)
     return Event(
@@ -95,7 +95,7 @@ def read_event(notice: Notice) -> Event | None:
 
 
 def _inner(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object within another; older payloads hold it as text, under a name that says so."""
+    """Return an object within another; older payloads hold it as JSON text under `…AsJson`."""
     return _table(table.get(name) or table.get(f"{name}AsJson") or {})
 
 

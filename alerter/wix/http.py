@@ -1,6 +1,6 @@
-"""HTTP to Wix: connections, one call, and which error an answer means.
+"""HTTP calls to Wix: connections, one call, and the error that an answer means.
 
-A call ends: within a minute, after 16 MB, and without going to another address.
+A call takes a minute and 16 MB at most, and never follows a redirect.
 """
 
 import asyncio
@@ -31,7 +31,8 @@ from alerter.text import clean_reply, is_excessive_json
 
 Url = httpx.URL | str
 
-# A page of 100 reviews whose title, body and reply are 3,000 emoji each, every one escaped, with ten media: 13.6 MB.
+# A page of 100 reviews with ten media each, whose title, body and reply are 3,000 escaped emoji,
+# has 13.6 MB.
 LARGEST = 16 * 1024 * 1024
 _MOST_CONNECTIONS = 50
 _TOTAL_TIMEOUT = 60.0
@@ -46,7 +47,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back: the body decoded, and empty where it came with an error and cannot be read."""
+    """An answer; the body is decoded, and empty where an error's body cannot be read."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,13 +55,16 @@ class HttpAnswer:
 
     @property
     def request(self) -> str:
-        """What Wix calls the request."""
+        """Wix's id of the request; empty where there is none."""
         name = self.headers.get("x-wix-request-id", "")
         return name if re.fullmatch(r"[\w.:-]{1,100}", name, re.ASCII) else ""
 
 
 class Connections:
-    """Connections to Wix, each with a client of its own: httpx looks through all of a pool's at every call."""
+    """Connections to Wix, each with a client of its own.
+
+    A shared pool would cost time: httpx looks through all of its connections at every call.
+    """
 
     def __init__(self, base_url: str) -> None:
         self._tls, self._mounts = httpx.create_ssl_context(), loopback_mounts(base_url)
@@ -69,8 +73,8 @@ class Connections:
         self._free: list[httpx.AsyncClient] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A connection for one caller at a time: the one used last, so that few stay open."""
+    async def acquire(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Lend a connection to one caller: the one used last, so that few stay open."""
         async with self._slots:
             connection = self._free.pop() if self._free else self._open()
             try:
@@ -106,7 +110,7 @@ async def send(
     headers: Mapping[str, str],
 ) -> HttpAnswer:
     """Make one call and read its answer, whatever its status. Raises WixError."""
-    # Made by hand: what the client would merge into it (its own headers, cookies, parameters) takes its time.
+    # Not made by the client, which spends time on merging its headers, cookies and parameters.
     request = httpx.Request(
         method,
         url,
@@ -115,7 +119,7 @@ async def send(
         extensions=_TIMEOUT,
     )
     try:
-        # httpx times each read by itself: without this a body that comes one byte at a time never ends.
+        # httpx limits each read only, so a body that comes byte by byte would never end.
         async with clock.timeout(_TOTAL_TIMEOUT):
             response = await connection.send(request, stream=True)
             try:
@@ -130,13 +134,11 @@ async def send(
         raise WixUnavailable(
             f"Wix cannot be reached, or dropped the connection ({type(error).__name__})"
         ) from error
-    except _UnreadableBody as error:
+    except (_UnreadableBody, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        # httpx parses the address of a redirect, though it does not follow it.
         counts["wix_calls_garbled"] += 1
-        raise WixResponseError(f"Wix's answer cannot be read: {error}") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        # httpx parses the address of a redirect that it does not follow.
-        counts["wix_calls_garbled"] += 1
-        raise WixResponseError(f"Wix's answer cannot be read ({type(error).__name__})") from error
+        reason = error if isinstance(error, _UnreadableBody) else type(error).__name__
+        raise WixResponseError(f"Wix's answer cannot be read: {reason}") from error
     counts[f"wix_calls_{answer.status}"] += 1
     return answer
 
@@ -151,7 +153,7 @@ async def _body(response: httpx.Response) -> bytes:
             await _raw_body(response), response.headers.get("Content-Encoding", "identity").lower()
         )
     except _UnreadableBody:
-        # The status of an error says enough.
+        # The status of an error is enough.
         if response.status_code == 200:
             raise
         return b""
@@ -181,8 +183,11 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
     return body
 
 
-def understood(answer: HttpAnswer, now: datetime, secrets: tuple[str, ...]) -> dict[str, Any]:
-    """The JSON object of a good answer; any other raises the WixError that it means."""
+def parse_answer(answer: HttpAnswer, now: datetime, secrets: tuple[str, ...]) -> dict[str, Any]:
+    """Return the JSON object of a good answer. Raises the WixError that any other means.
+
+    `secrets` are those that the answer may repeat.
+    """
     status, request = answer.status, answer.request
     if status == 200:
         found = _json(answer.body)
@@ -191,22 +196,22 @@ def understood(answer: HttpAnswer, now: datetime, secrets: tuple[str, ...]) -> d
         return found
     retry_after = seconds_from(answer.headers.get("Retry-After"), now)
     if status in (401, 403):
-        raise WixAuthError(f"Wix refuses us: {said(answer, secrets)}", status, request)
+        raise WixAuthError(f"Wix refuses us: {error_text(answer, secrets)}", status, request)
     if status == 429:
         raise WixUnavailable("Wix asks us to slow down (429)", retry_after, request)
     if status >= 500:
         raise WixUnavailable(
-            f"Wix has a fault of its own: {said(answer, secrets)}", retry_after, request
+            f"Wix has a fault of its own: {error_text(answer, secrets)}", retry_after, request
         )
     if status == 404:
-        raise WixNotFound(f"Wix has no such thing: {said(answer, secrets)}", request)
+        raise WixNotFound(f"Wix does not have it: {error_text(answer, secrets)}", request)
     if status == 428:
-        raise WixPrecondition(f"Wix refuses the request: {said(answer, secrets)}", request)
-    raise WixResponseError(f"Wix refuses the request: {said(answer, secrets)}", request)
+        raise WixPrecondition(f"Wix refuses the request: {error_text(answer, secrets)}", request)
+    raise WixResponseError(f"Wix refuses the request: {error_text(answer, secrets)}", request)
 
 
 def _json(body: bytes) -> Any:
-    """Return what a body holds; None where it is not JSON, or more than any answer of Wix's."""
+    """Parse a body; None where it is no JSON, or holds more values than any answer of Wix."""
     if is_excessive_json(body):
         return None
     try:
@@ -215,8 +220,8 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def said(answer: HttpAnswer, secrets: tuple[str, ...]) -> str:
-    """Return the status and what Wix said, safe to show."""
+def error_text(answer: HttpAnswer, secrets: tuple[str, ...]) -> str:
+    """Return the status and Wix's message, cleaned and without the secrets."""
     found = _json(answer.body)
     message = ""
     if isinstance(found, dict):

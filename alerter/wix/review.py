@@ -1,6 +1,6 @@
 """A review in Wix's JSON → `Review`.
 
-Every field may be missing and unknown ones may appear; only an id and a rating have to be there.
+Any field may be missing, and unknown ones may appear; only an id and a rating are required.
 """
 
 import re
@@ -19,7 +19,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class UnreadableReview(ValueError):
-    """A review without an id or a rating that can be understood; `review_id` is None where not even that was there."""
+    """A review without a valid id or rating; `review_id` is None where the id is not valid."""
 
     def __init__(self, text: str, review_id: str | None = None) -> None:
         super().__init__(text)
@@ -27,7 +27,7 @@ class UnreadableReview(ValueError):
 
 
 def parse_review(raw: object) -> Review:
-    """Read one review. Raises UnreadableReview."""
+    """Parse one review. Raises UnreadableReview."""
     if not isinstance(raw, dict):
         raise UnreadableReview("is not an object")
     review_id = raw.get("id")
@@ -37,9 +37,9 @@ def parse_review(raw: object) -> Review:
     return Review(
         id=review_id,
         rating=_rating(content.get("rating"), review_id),
-        created=moment(raw.get("createdDate")),
-        updated=moment(raw.get("updatedDate")),
-        written=moment(raw.get("reviewDate")),
+        created=parse_moment(raw.get("createdDate")),
+        updated=parse_moment(raw.get("updatedDate")),
+        written=parse_moment(raw.get("reviewDate")),
         title=" ".join(_text(content.get("title")).split()),
         body=_text(content.get("body")),
         author=_line(author.get("authorName")),
@@ -48,22 +48,22 @@ def parse_review(raw: object) -> Review:
         entity_id=_name(raw.get("entityId")),
         reply=_reply(raw.get("reply")),
         moderation=_line(_table(raw, "moderation").get("moderationStatus")),
-        revision=whole_number(raw.get("revision")),
+        revision=parse_number(raw.get("revision")),
         verified=raw["verified"] if isinstance(raw.get("verified"), bool) else None,
         origin=_line(origin.get("appId")) or _line(origin.get("type")),
-        helpful=whole_number(raw.get("foundHelpful")),
-        unhelpful=whole_number(raw.get("foundUnhelpful")),
+        helpful=parse_number(raw.get("foundHelpful")),
+        unhelpful=parse_number(raw.get("foundUnhelpful")),
         media=_media(content.get("media")),
     )
 
 
 def is_review_id(text: str) -> bool:
-    """Whether this may be the id of a review."""
+    """Return whether this may be the id of a review."""
     return re.fullmatch(r"[\w.:-]{1,100}", text, re.ASCII) is not None
 
 
 def clean(text: str) -> str:
-    """Text that can be stored and sent: no lone surrogates, no control characters but line breaks and tabs."""
+    """Return text without lone surrogates and control characters; line breaks and tabs stay."""
     if text.isprintable():
         return text
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -94,16 +94,16 @@ def _rating(value: object, review_id: str) -> int:
     return number
 
 
-def whole_number(value: object) -> int:
-    """A number that Wix may send as a string, as it does `revision`."""
+def parse_number(value: object) -> int:
+    """Parse a number that Wix may send as a string, as it does `revision`; 0 if it is none."""
     try:
         return min(max(int(value), 0), 1 << 53) if isinstance(value, int | str) else 0
     except ValueError:
         return 0
 
 
-def moment(value: object) -> datetime | None:
-    """A date as Wix writes it; None where it is none."""
+def parse_moment(value: object) -> datetime | None:
+    """Parse a date into UTC; None if it is none."""
     if not isinstance(value, str):
         return None
     try:
@@ -116,7 +116,9 @@ def moment(value: object) -> datetime | None:
 def _reply(value: object) -> Reply | None:
     if not isinstance(value, dict) or not (message := _text(value.get("message"))):
         return None
-    return Reply(message, moment(value.get("updatedDate")) or moment(value.get("createdDate")))
+    return Reply(
+        message, parse_moment(value.get("updatedDate")) or parse_moment(value.get("createdDate"))
+    )
 
 
 def _media(value: object) -> tuple[Media, ...]:
@@ -140,9 +142,9 @@ def _medium(item: Mapping[str, Any]) -> Media | None:
 
 
 def _image_url(image: Mapping[str, Any]) -> str | None:
-    """The id is the firm field at Wix: `url` may be missing, or no address.
+    """Return the address of an image, by its id where possible: `url` is optional at Wix.
 
-    An id that does not end as a file does may be of an app's own, so an address comes before it.
+    An id without a file's suffix may be an app's own, so `url` comes before it.
     """
     image_id, url = image.get("id"), image.get("url")
     by_id = file_url(image_id)

@@ -15,7 +15,7 @@ from alerter.demo.faults import Loopback
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.demo.wix_reviews import completed
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.wix.event import read_event, read_notice
+from alerter.wix.event import parse_envelope, parse_event
 from tests.conftest import HANG, SITE, SetClock, until
 
 # `make wix-sdk` puts it there; it is Wix's, it is large, and nothing but this test needs it.
@@ -210,7 +210,7 @@ async def test_wixs_own_parser_takes_what_the_embedded_wix_signs(*, as_base64: b
         assert each["metadata"]["entityId"] == "r1"
         assert each["metadata"]["accountInfo"]["siteId"] == "a-site"
         theirs = each["entity"] if "entity" in each else each.get("data", {}).get("review")
-        ours = read_event(read_notice(data[SLUGS.index(slug)]))
+        ours = parse_event(parse_envelope(data[SLUGS.index(slug)]))
         assert ours
         assert ours.review_id == each["metadata"]["entityId"]
         assert ours.sequence == int(each["metadata"]["entityEventSequence"])

@@ -24,7 +24,7 @@ from alerter.models import Review
 from alerter.store import State
 from alerter.watch.catalog import Catalog
 from alerter.wix.client import ReviewFilter, ReviewIds, WixClient
-from alerter.wix.event import BadId, UnreadableEvent, read_event, read_notice
+from alerter.wix.event import BadId, UnreadableEvent, parse_envelope, parse_event
 from alerter.wix.review import UnreadableReview, parse_review
 from tests.conftest import HANG, SECRETS, SITE, SetClock
 
@@ -389,7 +389,7 @@ def test_any_json_is_a_review_or_unreadable(raw: Any) -> None:
 @given(EVENT)
 def test_any_json_is_an_event_or_unreadable(raw: Any) -> None:
     try:
-        event = read_event(read_notice(raw))
+        event = parse_event(parse_envelope(raw))
     except (BadId, UnreadableEvent, UnreadableReview) as error:
         assert_told(error)
     else:
