@@ -1,4 +1,4 @@
-"""Names and links of what was reviewed, kept in the state file; never in the way of an alert."""
+"""Names and links of reviewed products, kept in the state file. They never hold up an alert."""
 
 import asyncio
 import logging
@@ -18,14 +18,14 @@ from alerter.wix.review import clean
 
 log = logging.getLogger(__name__)
 
-_KEPT = timedelta(days=1)
-_PATIENCE = 2.0
-_AT_ONCE = 8
+_VALID_FOR = timedelta(days=1)
+_TIMEOUT = 2.0  # seconds, for all products of a page
+_MOST_CALLS = 8  # at once
 _LONGEST_NAME = 200
 
 
 class Catalog:
-    """Asks a site's store what its products are called."""
+    """Fetch the names and links of products from a site's store."""
 
     def __init__(self, state: State, clock: Clock, wix: WixClient) -> None:
         self._state = state
@@ -33,8 +33,11 @@ class Catalog:
         self._wix = wix
         self._versions: dict[str, tuple[str, datetime]] = {}
 
-    async def learn(self, site: Site, reviews: Collection[Review]) -> None:
-        """Get to know the products of these reviews, as far as that goes within two seconds."""
+    async def fetch_products(self, site: Site, reviews: Collection[Review]) -> None:
+        """Fetch and store the products of these reviews, as many as answer within two seconds.
+
+        Raises nothing: an alert without a name shows the product's id.
+        """
         ids = {
             review.entity_id
             for review in reviews
@@ -43,52 +46,49 @@ class Catalog:
         ids -= {".", ".."}
         try:
             unknown = ids - products.known(
-                self._state, site.site_id, ids, self._clock.now() - _KEPT
+                self._state, site.site_id, ids, self._clock.now() - _VALID_FOR
             )
             if unknown:
-                async with self._clock.timeout(_PATIENCE):
-                    await self._ask(site, sorted(unknown))
+                async with self._clock.timeout(_TIMEOUT):
+                    await self._fetch(site, sorted(unknown))
         except (WixError, StateError, TimeoutError) as error:
-            # The alert says the product's id instead.
-            log.debug(
-                'site "%s": a product keeps its id for a name: %s', site.name, error or "too slow"
-            )
+            log.debug('site "%s": products without a name: %s', site.name, error or "too slow")
 
-    async def _ask(self, site: Site, ids: Sequence[str]) -> None:
-        elsewhere = await self._ask_all(site, ids)
-        if elsewhere:
-            # The store has moved since it was asked which catalog it has.
+    async def _fetch(self, site: Site, ids: Sequence[str]) -> None:
+        refused = await self._fetch_all(site, ids)
+        if refused:
+            # The store was migrated to another catalog since its version was read.
             self._versions.pop(site.site_id, None)
-            elsewhere = await self._ask_all(site, elsewhere)
-        for entity_id in elsewhere:
-            self._keep(site, entity_id, Product())
+            refused = await self._fetch_all(site, refused)
+        for entity_id in refused:
+            self._store(site, entity_id, Product())
 
-    async def _ask_all(self, site: Site, ids: Sequence[str]) -> list[str]:
-        """Ask for several products at once; returns those that the site has in another catalog."""
+    async def _fetch_all(self, site: Site, ids: Sequence[str]) -> list[str]:
+        """Fetch products concurrently; return the ids that are in another catalog version."""
         version = await self._version(site)
-        elsewhere: list[str] = []
+        refused: list[str] = []
         queue = iter(ids)
-        asking = [self._ask_each(site, version, queue, elsewhere) for _ in ids[:_AT_ONCE]]
-        # One that fails keeps no other from its name.
-        for failure in await asyncio.gather(*asking, return_exceptions=True):
+        calls = [self._fetch_each(site, version, queue, refused) for _ in ids[:_MOST_CALLS]]
+        # All of them end before the first failure is raised, so that each stores what it can.
+        for failure in await asyncio.gather(*calls, return_exceptions=True):
             if failure is not None:
                 raise failure
-        return elsewhere
+        return refused
 
-    async def _ask_each(
-        self, site: Site, version: str, queue: Iterator[str], elsewhere: list[str]
+    async def _fetch_each(
+        self, site: Site, version: str, queue: Iterator[str], refused: list[str]
     ) -> None:
         for entity_id in queue:
             try:
                 product = await self._product(site, version, quote(entity_id, safe=""))
             except WixPrecondition:
-                elsewhere.append(entity_id)
+                refused.append(entity_id)
                 continue
             except (WixAuthError, WixResponseError):
-                product = Product()  # not asked again before tomorrow
-            self._keep(site, entity_id, product)
+                product = Product()  # not fetched again before tomorrow
+            self._store(site, entity_id, product)
 
-    def _keep(self, site: Site, entity_id: str, product: Product) -> None:
+    def _store(self, site: Site, entity_id: str, product: Product) -> None:
         products.put(self._state, site.site_id, entity_id, product, self._clock.now())
 
     async def _product(self, site: Site, version: str, entity_id: str) -> Product:
@@ -99,9 +99,9 @@ class Catalog:
         return Product()
 
     async def _version(self, site: Site) -> str:
-        """Which catalog a site has; empty where it does not say. Asked once a day, whatever the answer was."""
+        """Return a site's catalog version, read once a day; empty where Wix does not say."""
         version, asked_at = self._versions.get(site.site_id, ("", None))
-        if asked_at and self._clock.now() - asked_at <= _KEPT:
+        if asked_at and self._clock.now() - asked_at <= _VALID_FOR:
             return version
         try:
             answer = await self._wix.get(site, "/stores/v3/provision/version")

@@ -295,7 +295,7 @@ class Intake:
     async def tell(self, site: Site, *recorded: Changes) -> None:
         """The alerts are safe; give what they are about a name, then wake the tellers."""
         if about := [review for changes in recorded for review in changes.about]:
-            await self._catalog.learn(site, about)
+            await self._catalog.fetch_products(site, about)
         if woken := {destination for changes in recorded for destination in changes.woken}:
             self._wake(woken)
         if any(changes.erased for changes in recorded):

@@ -271,7 +271,7 @@ async def read(client: WixClient, site: Site, wanted: ReviewFilter | ReviewIds) 
 async def look_up(client: WixClient, state: State, clock: SetClock, site: Site) -> None:
     """A product that Wix says nothing usable of is no failure."""
     clock.advance(days=2)
-    await Catalog(state, clock, client).learn(
+    await Catalog(state, clock, client).fetch_products(
         site, [Review("r1", 1, namespace="stores", entity_id="p1")]
     )
 

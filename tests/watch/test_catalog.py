@@ -72,7 +72,7 @@ async def test_a_product_is_asked_for_in_the_catalog_that_the_site_has(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, version: str, place: str
 ) -> None:
     wix.sites[SITE].catalog = version
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", URL)}
     assert [(request.method, request.path, request.status) for request in wix.requests] == [
         ("GET", VERSION, 200),
@@ -84,7 +84,7 @@ async def test_a_site_without_a_store_is_asked_for_no_product(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.sites[SITE].catalog = "STORES_NOT_INSTALLED"
-    await catalog.learn(site, [of(), of("wheat")])
+    await catalog.fetch_products(site, [of(), of("wheat")])
     assert names(state) == {"rye": (None, None), "wheat": (None, None)}
     assert paths(wix) == [VERSION]
 
@@ -105,10 +105,10 @@ async def test_a_store_that_is_installed_later_is_found_a_day_later(
     wix.sites[SITE].catalog = "STORES_NOT_INSTALLED"
     if fault:
         wix.faults.add(VERSION, fault)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     wix.sites[SITE].catalog = "V3_CATALOG"
     clock.advance(days=1, seconds=1)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", URL)}
 
 
@@ -116,9 +116,9 @@ async def test_a_site_that_moved_to_another_catalog_is_followed_at_once(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.sites[SITE].catalog = "V1_CATALOG"
-    await catalog.learn(site, [of("wheat")])
+    await catalog.fetch_products(site, [of("wheat")])
     wix.sites[SITE].catalog = "V3_CATALOG"
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"wheat": (None, None), "rye": ("Rye bread", URL)}
     assert [request.status for request in wix.requests[2:]] == [428, 200, 200]
 
@@ -127,8 +127,8 @@ async def test_a_site_whose_catalogs_both_refuse_is_asked_twice_and_left_alone(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.faults.always(V3 + "rye", Fault(status=428))
-    await catalog.learn(site, [of()])
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": (None, None)}
     assert paths(wix) == [VERSION, V3 + "rye"] * 2
 
@@ -141,7 +141,7 @@ async def test_a_site_is_asked_for_its_catalog_once_a_day_whatever_it_answers(
     if answer:
         wix.faults.always(VERSION, answer)
     for entity_id in ("rye", "wheat", "spelt"):
-        await catalog.learn(site, [of(entity_id)])
+        await catalog.fetch_products(site, [of(entity_id)])
     assert paths(wix) == [VERSION]
 
 
@@ -189,33 +189,33 @@ async def test_a_product_without_a_name_is_asked_for_once_a_day(
         wix.faults.always(path, fault)
     else:
         wix.sites[SITE].products.clear()
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     asked = len(wix.requests)
     clock.advance(hours=23)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": (None, None)}
     assert len(wix.requests) == asked
     wix.faults.clear()
     wix.add_product(SITE, "rye", "Rye bread", URL)
     clock.advance(hours=1, seconds=1)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", URL)}
 
 
 async def test_a_name_is_asked_for_once_a_day_and_never_lost_to_an_answer_without_one(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
-    await catalog.learn(site, [of(), of()])
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of(), of()])
+    await catalog.fetch_products(site, [of()])
     assert paths(wix) == [VERSION, V3 + "rye"]
     clock.advance(days=1, seconds=1)
     wix.sites[SITE].products.clear()
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert paths(wix)[2:] == [VERSION, V3 + "rye"]
     assert names(state) == {"rye": ("Rye bread", URL)}
     clock.advance(days=1, seconds=1)
     wix.add_product(SITE, "rye", "Rye loaf", URL)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye loaf", URL)}
 
 
@@ -228,9 +228,9 @@ async def test_wix_that_cannot_answer_now_is_asked_again_with_the_next_alert(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, fault: Fault
 ) -> None:
     wix.faults.add(V3 + "rye", fault)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {}
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", URL)}
 
 
@@ -242,7 +242,7 @@ async def test_wix_that_cannot_answer_now_is_asked_again_with_the_next_alert(
 async def test_only_products_of_a_store_are_asked_for(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, other: Review
 ) -> None:
-    await catalog.learn(site, [other])
+    await catalog.fetch_products(site, [other])
     assert names(state) == {}
     assert wix.requests == []
 
@@ -267,7 +267,7 @@ async def test_a_hostile_name_becomes_one_line_of_harmless_text(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, name: str, kept: str | None
 ) -> None:
     wix.add_product(SITE, "rye", name, URL)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": (kept, URL)}
 
 
@@ -298,7 +298,7 @@ async def test_an_address_that_is_not_safe_to_link_to_is_left_out(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, url: str
 ) -> None:
     wix.add_product(SITE, "rye", "Rye bread", url)
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", None)}
 
 
@@ -311,7 +311,7 @@ async def test_an_id_stays_one_part_of_the_path(
 ) -> None:
     wix.sites[SITE].catalog = version
     wix.add_product(SITE, entity_id, "Odd bread", URL)
-    await catalog.learn(site, [of(entity_id)])
+    await catalog.fetch_products(site, [of(entity_id)])
     assert names(state) == {entity_id: ("Odd bread", URL)}
     assert wix.requests[-1].query == ({"fields": "URL"} if version == "V3_CATALOG" else {})
 
@@ -320,7 +320,7 @@ async def test_an_id_stays_one_part_of_the_path(
 async def test_an_id_of_dots_leads_to_no_other_call(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, entity_id: str
 ) -> None:
-    await catalog.learn(site, [of(entity_id)])
+    await catalog.fetch_products(site, [of(entity_id)])
     assert all(path.startswith(V3) and path != V3 for path in paths(wix)[1:])
 
 
@@ -328,7 +328,7 @@ async def test_one_product_without_an_answer_keeps_no_other_from_its_name(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.faults.always(V3 + "a", Fault(status=403))
-    await catalog.learn(site, [of("a"), of("rye"), of("gone")])
+    await catalog.fetch_products(site, [of("a"), of("rye"), of("gone")])
     assert names(state) == {"a": (None, None), "gone": (None, None), "rye": ("Rye bread", URL)}
 
 
@@ -339,7 +339,7 @@ async def test_products_are_asked_for_at_the_same_time(
     for entity_id in several:
         wix.add_product(SITE, entity_id, f"Bread {entity_id}", URL)
         wix.faults.always(V3 + entity_id, Fault(delay=0.3))
-    await catalog.learn(site, [of(entity_id) for entity_id in several])
+    await catalog.fetch_products(site, [of(entity_id) for entity_id in several])
     assert {name for name, _ in names(state).values()} == {
         f"Bread {entity_id}" for entity_id in several
     }
@@ -349,7 +349,7 @@ async def test_a_product_that_wix_cannot_name_now_keeps_no_other_from_its_name(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.faults.always(V3 + "a", Fault(status=503))
-    await catalog.learn(site, [of("a"), of("rye")])
+    await catalog.fetch_products(site, [of("a"), of("rye")])
     assert names(state) == {"rye": ("Rye bread", URL)}
 
 
@@ -358,7 +358,7 @@ async def test_why_a_name_is_missing_can_be_read_in_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="alerter")
     wix.faults.add(VERSION, Fault(status=503))
-    await catalog.learn(site, [of()])
+    await catalog.fetch_products(site, [of()])
     [record] = [record for record in caplog.records if record.name == "alerter.watch.catalog"]
     assert record.levelno == logging.DEBUG
     assert "503" in record.getMessage()
@@ -370,8 +370,8 @@ async def test_two_sites_have_each_their_own_catalog(
     other = site.model_copy(update={"site_id": "22222222-2222-4222-8222-222222222222"})
     wix.add_site(other.site_id, api_key=SECRETS["WIX_API_KEY"], catalog="V1_CATALOG")
     wix.add_product(other.site_id, "rye", "Another's rye", URL)
-    await catalog.learn(site, [of()])
-    await catalog.learn(other, [of()])
+    await catalog.fetch_products(site, [of()])
+    await catalog.fetch_products(other, [of()])
     rows = state.rows("SELECT site_id, name FROM products ORDER BY site_id")
     assert [(row["site_id"], row["name"]) for row in rows] == [
         (SITE, "Rye bread"),

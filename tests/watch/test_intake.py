@@ -37,13 +37,13 @@ TABLES = ("sites", "reviews", "alerts", "deliveries")
 
 @dataclass
 class Asked:
-    """Stands where the catalog does: notes what it is asked to learn, and looks at the state file while it is."""
+    """Stands where the catalog does: notes what it is asked for, and looks at the state file while it is."""
 
     look: Callable[[], Any] = lambda: None
     learned: list[tuple[str, list[str]]] = field(default_factory=list)
     seen: list[Any] = field(default_factory=list)
 
-    async def learn(self, site: Site, about: Collection[Review]) -> None:
+    async def fetch_products(self, site: Site, about: Collection[Review]) -> None:
         self.learned.append((site.name, sorted(each.id for each in about)))
         self.seen.append(self.look())
 
