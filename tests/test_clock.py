@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerter.clock import Clock, http_date, seconds_from
-from tests.conftest import HANG
+from tests.support.waiting import HANG
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 DAY = 86400.0

@@ -20,8 +20,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from tests.conftest import HANG, OWNER, SECRETS, SITE, until
-from tests.whole.test_daemon_process import Spawn, ended, listening, spawn
+from tests.support.process import Spawn, ended, listening, spawn
+from tests.support.values import OWNER, SECRETS, SITE
+from tests.support.waiting import HANG, until
 
 __all__ = ["spawn"]
 

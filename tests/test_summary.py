@@ -25,8 +25,9 @@ from alerter.service.runtime import open_runtime
 from alerter.store import State
 from alerter.store.summaries import LowRated
 from alerter.summary import figures, last_period
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
-from tests.render.test_render import HOSTILE, Page, one_line, words
+from tests.support.clock import SetClock
+from tests.support.rendered import HOSTILE, Page, one_line, words
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SUPPORT = "support@example.com"

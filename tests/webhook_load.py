@@ -16,7 +16,7 @@ import aiohttp
 from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage, open_stage
 from alerter.demo.wix_reviews import completed
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from tests.whole.test_daemon_process import listening
+from tests.support.process import listening
 
 
 async def main(rate: int, seconds: int) -> None:

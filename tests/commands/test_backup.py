@@ -24,7 +24,9 @@ from alerter.store.reminders import get_reminders_of, start_reminders
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
-from tests.conftest import CHANNEL, SITE, SetClock, review
+from tests.support.clock import SetClock
+from tests.support.reviews import review
+from tests.support.values import CHANNEL, SITE
 
 Run = Callable[..., Result]
 

@@ -18,7 +18,9 @@ from alerter.clock import Clock
 from alerter.models import Status, StoredReview
 from alerter.store import State, reviews, troubles
 from alerter.store.troubles import Trouble
-from tests.conftest import HANG, SITE, review
+from tests.support.reviews import review
+from tests.support.values import SITE
+from tests.support.waiting import HANG
 
 SECRETS = {"WIX_API_KEY": "wix-key-7f3a", "SLACK_BOT_TOKEN": "xoxb-token-91c2"}
 CONFIG = f"""

@@ -19,7 +19,8 @@ from alerter.notify.idle import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import State
 from alerter.store.prune import prune
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 TWO = f"""

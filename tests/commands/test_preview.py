@@ -19,7 +19,8 @@ from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, awkward, sample
 from alerter.render.templates import builtin_names, builtin_templates
 from alerter.store import State, products, reviews
-from tests.conftest import SITE, review
+from tests.support.reviews import review
+from tests.support.values import SITE
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CONFIG = f"""

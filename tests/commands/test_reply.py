@@ -23,7 +23,8 @@ from alerter.models import Status
 from alerter.service.daemon import serve
 from alerter.store import Holder, Lock, State, reviews
 from alerter.wix.client import WixClient
-from tests.conftest import HANG, OWNER, SECRETS, SITE
+from tests.support.values import OWNER, SECRETS, SITE
+from tests.support.waiting import HANG
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'

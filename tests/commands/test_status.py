@@ -16,7 +16,9 @@ from alerter.store import State, blocks, messages, outbox, reviews
 from alerter.store import troubles as store_troubles
 from alerter.store.reviews import NewAlert
 from alerter.store.troubles import Trouble
-from tests.conftest import SITE, SetClock, review
+from tests.support.clock import SetClock
+from tests.support.reviews import review
+from tests.support.values import SITE
 
 CAFE = "22222222-2222-4222-8222-222222222222"
 CONFIG = f"""

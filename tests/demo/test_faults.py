@@ -11,7 +11,7 @@ import pytest
 
 from alerter.demo.faults import NONSENSE, Fault, bomb, drip, endless, redirect
 from alerter.demo.wix import EmbeddedWix
-from tests.conftest import HANG, until
+from tests.support.waiting import HANG, until
 
 QUERY = "/reviews/v1/reviews/query"
 COUNT = "/reviews/v1/reviews/count"

@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from alerter.demo.mailbox import Mailbox
-from tests.conftest import HANG, until
+from tests.support.waiting import HANG, until
 
 
 @pytest.fixture(scope="module")

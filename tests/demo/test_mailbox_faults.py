@@ -10,7 +10,7 @@ import aiosmtplib
 import pytest
 
 from alerter.demo.mailbox import Mailbox, Reply
-from tests.conftest import HANG, until
+from tests.support.waiting import HANG, until
 
 COMMANDS = ["EHLO", "MAIL", "RCPT", "DATA", ".", "QUIT"]
 

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from alerter.clock import Clock
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
-from tests.conftest import HANG, until
+from tests.support.waiting import HANG, until
 
 TOKEN = "xoxb-1"
 

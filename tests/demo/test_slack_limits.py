@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
-from tests.conftest import SetClock
+from tests.support.clock import SetClock
 
 ROOM = "C0000000001"
 OTHER = "C0000000002"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import HANG
+from tests.support.waiting import HANG
 
 pytestmark = pytest.mark.slow
 

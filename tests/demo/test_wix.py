@@ -11,7 +11,7 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.demo.wix import App, EmbeddedWix
-from tests.conftest import HANG
+from tests.support.waiting import HANG
 
 QUERY = "/reviews/v1/reviews/query"
 

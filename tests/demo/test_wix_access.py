@@ -9,7 +9,8 @@ import pytest
 
 from alerter.demo.faults import Fault
 from alerter.demo.wix import App, EmbeddedWix
-from tests.conftest import SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import SITE
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 APP = App("app-id", "app-secret", "instance-1")

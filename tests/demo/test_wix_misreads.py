@@ -9,7 +9,8 @@ import pytest
 
 from alerter.demo.wix import EmbeddedWix, Misread
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
-from tests.conftest import SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import SITE
 
 QUERY, COUNT, REVIEW = (
     "/reviews/v1/reviews/query",

@@ -16,7 +16,9 @@ from alerter.demo.wix import App, EmbeddedWix
 from alerter.demo.wix_reviews import completed
 from alerter.demo.wix_webhooks import Webhooks
 from alerter.wix.event import parse_envelope, parse_event
-from tests.conftest import HANG, SITE, SetClock, until
+from tests.support.clock import SetClock
+from tests.support.values import SITE
+from tests.support.waiting import HANG, until
 
 # `make wix-sdk` puts it there; it is Wix's, it is large, and nothing but this test needs it.
 FOLDER = Path(__file__).parents[2] / ".node"

@@ -20,8 +20,7 @@ from alerter.links import foreign_host, https_url
 from alerter.models import AlertKind, CloseReason, Message, MessageItem, Product, Reply, Review
 from alerter.render.renderer import Renderer
 from alerter.wix.review import clean, parse_review
-from tests.conftest import SITE
-from tests.render.test_render import (
+from tests.support.rendered import (
     CREATED,
     DASHBOARD,
     HOSTILE,
@@ -34,6 +33,7 @@ from tests.render.test_render import (
     shape,
     unescaped,
 )
+from tests.support.values import SITE
 
 OWN: Mapping[str, str] = {
     "new.subject.txt": "{{ review.title }} by {{ review.author }}, {{ site.name }}",

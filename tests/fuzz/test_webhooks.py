@@ -27,7 +27,7 @@ from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.web.server import open_web
 from alerter.wix.client import WixClient
-from tests.conftest import SetClock
+from tests.support.clock import SetClock
 
 SITE = "11111111-1111-4111-8111-111111111111"
 INSTANCE = "55555555-5555-4555-8555-555555555555"

@@ -4,8 +4,8 @@ import pytest
 
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from tests.conftest import CHANNEL, OWNER
-from tests.trouble.test_lasting import Begin, Life, begin, posted, slack, wix
+from tests.support.life import Begin, Life, begin, posted, slack, wix
+from tests.support.values import CHANNEL, OWNER
 
 __all__ = ["begin", "slack", "wix"]
 

@@ -11,7 +11,7 @@ from alerter.models import Content, Message
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.digest import largest_that_fits, length_of
 from alerter.store import State
-from tests.store.test_outbox import queue
+from tests.support.outbox import queue
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

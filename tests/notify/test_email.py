@@ -23,7 +23,8 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Finding, Form, Message
 from alerter.notify import email as email_module
 from alerter.notify.email import EmailNotifier
-from tests.conftest import SECRETS, look_through
+from tests.support.messages import look_through
+from tests.support.values import SECRETS
 
 ANN, BOB, CEM = "ann@example.com", "bob@example.com", "cem@example.com"
 PASSWORD = SECRETS["SMTP_PASSWORD"]

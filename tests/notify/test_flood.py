@@ -12,7 +12,8 @@ from alerter.notify.idle import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import State, reviews
 from alerter.store.reviews import NewAlert
-from tests.conftest import SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import SITE
 
 
 @pytest.mark.slow

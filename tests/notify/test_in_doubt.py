@@ -12,8 +12,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Form, Message
 from alerter.notify.in_doubt import Step, next_step, wait_after_loss
 from alerter.store import blocks, lifetime, outbox, troubles
-from tests.conftest import CHANNEL, SECRETS, SITE, SetClock
-from tests.notify.test_dispatch import (
+from tests.support.clock import SetClock
+from tests.support.desk import (
     Desk,
     Start,
     asked,
@@ -29,6 +29,7 @@ from tests.notify.test_dispatch import (
     slack,
     start,
 )
+from tests.support.values import CHANNEL, SECRETS, SITE
 
 __all__ = ["config", "desk", "slack", "start"]
 

@@ -23,7 +23,9 @@ from alerter.notify.idle import IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State
 from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
-from tests.conftest import SITE, SetClock, review
+from tests.support.clock import SetClock
+from tests.support.reviews import review
+from tests.support.values import SITE
 
 
 @dataclass

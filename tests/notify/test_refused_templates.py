@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from alerter.demo.slack import EmbeddedSlack
-from tests.conftest import words_of
-from tests.trouble.test_lasting import Begin, Life, begin, slack, wix
+from tests.support.life import Begin, Life, begin, slack, wix
+from tests.support.messages import words_of
 
 __all__ = ["begin", "slack", "wix"]
 

@@ -22,7 +22,9 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
 from alerter.notify.slack import SlackNotifier, open_session
 from alerter.slack import api as slack_api
-from tests.conftest import CHANNEL, SCOPES, SECRETS, SetClock, look_through
+from tests.support.clock import SetClock
+from tests.support.messages import look_through
+from tests.support.values import CHANNEL, SCOPES, SECRETS
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
 PERSON, DIRECT = "U0000000007", "D0000000007"

@@ -17,7 +17,8 @@ from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.store import State
 from alerter.store.marker import Marker
-from tests.conftest import CHANNEL, OWNER, SECRETS, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SECRETS
 
 BEGUN = "alerter is in trouble: the state file cannot be written"
 OVER = "alerter: it is over; it was: the state file cannot be written"

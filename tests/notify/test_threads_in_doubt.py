@@ -14,7 +14,9 @@ from alerter.notify.idle import Idle, IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State, messages
 from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
-from tests.conftest import CHANNEL, SCOPES, SECRETS, SITE, SetClock, review
+from tests.support.clock import SetClock
+from tests.support.reviews import review
+from tests.support.values import CHANNEL, SCOPES, SECRETS, SITE
 
 CLOSED, REMINDER = AlertKind.CLOSED, AlertKind.REMINDER
 KINDS = pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
 from alerter.store import State, blocks, lifetime, troubles
-from tests.conftest import CHANNEL, SITE, SetClock, words_of
-from tests.notify.test_dispatch import (
+from tests.support.clock import SetClock
+from tests.support.desk import (
     ROOM,
     Desk,
     Start,
@@ -21,7 +21,9 @@ from tests.notify.test_dispatch import (
     slack,
     start,
 )
-from tests.trouble.test_lasting import Begin, Life, begin, life, wix
+from tests.support.life import Begin, Life, begin, life, wix
+from tests.support.messages import words_of
+from tests.support.values import CHANNEL, SITE
 
 __all__ = ["begin", "config", "desk", "life", "slack", "start", "wix"]
 

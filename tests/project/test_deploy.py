@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alerter.wix.http import LARGEST
-from tests.conftest import HANG
+from tests.support.waiting import HANG
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MB = 1024 * 1024

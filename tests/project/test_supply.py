@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import HANG
+from tests.support.waiting import HANG
 
 ROOT = Path(__file__).parents[2]
 LOCKS = [ROOT / "deploy" / name for name in ("requirements.lock", "build.lock")]

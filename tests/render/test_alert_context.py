@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -36,11 +35,16 @@ from alerter.render.renderer import Renderer
 from alerter.service.runtime import open_runtime
 from alerter.store import State, reviews
 from alerter.store.reviews import NewAlert
-from tests.conftest import CHANNEL, SECRETS, SITE
-from tests.render.test_render import (
+from tests.support.rendered import (
+    ALL,
     CREATED,
     DASHBOARD,
+    ELSEWHERE,
+    NOTHING,
+    PAGE,
+    PHOTO,
     STALE,
+    VIDEO,
     Page,
     digest,
     entry,
@@ -50,18 +54,7 @@ from tests.render.test_render import (
     objects,
     words,
 )
-
-KEPT = "https://static.wixstatic.com/media/"
-PHOTO = Media("photo", f"{KEPT}a.jpg", f"{KEPT}a.jpg/v1/fill/w_240,h_240,al_c,q_80/small.jpg")
-VIDEO = Media(
-    "video",
-    "https://video.wixstatic.com/v.mp4",
-    f"{KEPT}b.jpg/v1/fill/w_240,h_240,al_c,q_80/small.jpg",
-)
-ELSEWHERE = Media("photo", "https://photos.example/x.jpg")
-PAGE = "https://bakery.example/product-page/rye"
-NOTHING = ReviewHistory()
-ALL = ReviewHistory(3, 2, datetime(2026, 10, 15, 12, 0, tzinfo=UTC), 2)
+from tests.support.values import CHANNEL, SECRETS, SITE
 
 
 @pytest.fixture(scope="module")

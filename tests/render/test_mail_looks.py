@@ -28,9 +28,22 @@ from alerter.models import (
 )
 from alerter.render.renderer import Renderer
 from alerter.render.samples import awkward, sample
-from tests.conftest import HANG, SITE
-from tests.render.test_alert_context import ALL, ELSEWHERE, PAGE, PHOTO, VIDEO
-from tests.render.test_render import CREATED, OTHER_SITE, SITES, STALE, digest, entry, message
+from tests.support.rendered import (
+    ALL,
+    CREATED,
+    ELSEWHERE,
+    OTHER_SITE,
+    PAGE,
+    PHOTO,
+    SITES,
+    STALE,
+    VIDEO,
+    digest,
+    entry,
+    message,
+)
+from tests.support.values import SITE
+from tests.support.waiting import HANG
 
 GMAIL_CLIPS_AT = 102_000
 BROWSER = next(

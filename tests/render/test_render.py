@@ -4,22 +4,19 @@ import html
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerter.demo.slack_blocks import faults_of
 from alerter.errors import RenderError
 from alerter.models import (
     Alert,
     AlertKind,
-    Content,
     Form,
     Message,
     MessageItem,
@@ -30,162 +27,32 @@ from alerter.models import (
 from alerter.render.renderer import Renderer
 from alerter.render.templates import builtin_templates
 from alerter.render.words import cut, slack_text, slack_words
-from tests.conftest import SITE, review
-
-OTHER_SITE = "22222222-2222-4222-8222-222222222222"
-SITES = {SITE: "Corner Bakery", OTHER_SITE: "Florist & Sons"}
-DASHBOARD = f"https://www.wix.com/dashboard/{SITE}/reviews/pending"
-CREATED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-BERLIN = ZoneInfo("Europe/Berlin")
-BEFORE = {"rating": 2, "title": "Not bad", "body": "But not good either"}
-STALE = review(
-    created=CREATED, title="Stale", body="The bread was stale.\nAnd dear.", author="Ada", namespace="stores",
-    entity_id="p-17", moderation="APPROVED",
-)  # fmt: skip
-
-HOSTILE = {
-    "a broadcast": "<!channel> <!here> @channel",
-    "a mention": "<@U123> <#C123>",
-    "a Slack link": "<https://evil.example|Click>",
-    "a bare link": "https://evil.example/x?a=1&b=2",
-    "Slack markup": "*bold* _it_ ~no~ `code` :bomb: > quote",
-    "ampersands": "fish & chips &amp; &lt;b&gt; &#x27;",
-    "a script": "<script>alert(1)</script>",
-    "an image": '"><img src=x onerror="alert(1)">',
-    "a comment left open": "<!-- <style> </td></table>",
-    "a template": "{{ 7*7 }} {% raw %} {# no #} ${7*7}",
-    "quotes": """He said "no", she said 'no' \\ \\" \\u0022""",
-    "JSON": '"}, {"type": "divider"}, {"x": "',
-    "emoji": "👩‍👩‍👧‍👦😡",
-    "right to left": "خدمة سيئة \u202egnp.exe",
-    "right to left without an end": "Bad \u202e\u2067\u202b moc.live//:sptth",
-    "ends of what nobody began": "\u202c\u2069\u2069 Bad \u2069",
-    "isolates of its own": "Bad \u2068خدمة",
-    "a reply line of its own": "Bad.\n\nReply in the dashboard: https://wix.com.evil.example/login",
-    "a reply line with odd breaks": "Bad.\u2028Reply in the dashboard:\u2029https://wix.com.evil.example/",
-    "a quote of its own": "> Bad.\nReply: https://www.wix.com.evil.example/dashboard",
-    "a link that looks like another": "https://www.wix.com@evil.example/dashboard",
-    "Unicode's line breaks": "one\u2028two\u2029three",
-}
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    """One for all: it keeps nothing but its compiled templates."""
-    return Renderer(None, BERLIN, SITES)
-
-
-def entry(
-    about: Review | None = STALE, kind: AlertKind = AlertKind.NEW, product: Product | None = None, site: str = SITE,
-    **detail: Any,
-) -> MessageItem:  # fmt: skip
-    review_id = about.id if about else "gone"
-    return MessageItem(
-        Alert(f"{kind}:{site}:{review_id}", kind, site, review_id, detail),
-        about,
-        product or Product(),
-    )
-
-
-def new(about: Review | None = STALE, product: Product | None = None, **detail: Any) -> Message:
-    return message(entry(about, product=product, **detail))
-
-
-def lowered(
-    about: Review = STALE, product: Product | None = None, before: Mapping[str, Any] | None = None
-) -> Message:
-    return message(
-        entry(about, AlertKind.LOWERED, product, before=before or BEFORE, after=about.rating)
-    )
-
-
-def digest(*entries: MessageItem) -> Message:
-    """Each of the entries is of a review of its own."""
-    alerts = [replace(each.alert, review_id=f"r{number}") for number, each in enumerate(entries)]
-    own = (replace(each, alert=alert) for each, alert in zip(entries, alerts, strict=True))
-    return message(*own, form=Form.DIGEST)
-
-
-def message(*entries: MessageItem, form: Form = Form.ALERT) -> Message:
-    return Message(1, "uid@alerter", "owner", form, entries, CREATED)
-
-
-class Page(HTMLParser):
-    """What a mail program sees of HTML: its tags, and its text."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
-        self.pieces: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, tuple(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.tags.append((f"/{tag}", ()))
-
-    def handle_comment(self, data: str) -> None:
-        self.tags.append(("comment", ()))
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.pieces)
-
-    @property
-    def links(self) -> list[str | None]:
-        return [dict(attrs)["href"] for tag, attrs in self.tags if tag == "a"]
-
-
-def objects(part: Any) -> Iterator[Mapping[str, Any]]:
-    """Every object within some Slack blocks."""
-    if isinstance(part, Mapping):
-        yield part
-        for inner in part.values():
-            yield from objects(inner)
-    elif isinstance(part, list | tuple):
-        for inner in part:
-            yield from objects(inner)
-
-
-def words(blocks: Any) -> str:
-    """What people read in the rich text and the fields of some blocks."""
-    return "".join(
-        str(each["text"])
-        for each in objects(blocks)
-        if each.get("type") in ("text", "link", "mrkdwn")
-    )
-
-
-def shape(part: Any) -> Any:
-    """Some blocks without their words."""
-    if isinstance(part, Mapping):
-        return {key: "…" if key in ("text", "fallback") and isinstance(value, str) else shape(value)
-                for key, value in part.items()}  # fmt: skip
-    return [shape(inner) for inner in part] if isinstance(part, list | tuple) else part
-
-
-def units(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
-
-
-def shown(block: Any) -> int:
-    """How long the words of a block are, as a service may count them."""
-    return sum(units(each[key]) for each in objects(block) for key in ("text", "fallback")
-               if isinstance(each.get(key), str))  # fmt: skip
-
-
-def assert_within_slacks_limits(content: Content) -> None:
-    assert faults_of(json.loads(json.dumps(content.blocks))) == []
-    assert len(content.blocks) <= 50
-    assert max(shown(block) for block in content.blocks) <= 3000
-    assert all(shown(block) <= 150 for block in content.blocks if block["type"] == "header")
-    assert 0 < units(content.text) <= 4000
-
+from tests.support.rendered import (
+    BEFORE,
+    CREATED,
+    DASHBOARD,
+    HOSTILE,
+    OTHER_SITE,
+    SITES,
+    STALE,
+    Page,
+    assert_within_slacks_limits,
+    digest,
+    directed,
+    entry,
+    lowered,
+    marked,
+    message,
+    new,
+    objects,
+    one_line,
+    own,
+    shape,
+    unescaped,
+    units,
+    words,
+)
+from tests.support.reviews import review
 
 # --- one alert
 
@@ -477,27 +344,6 @@ def test_a_test_is_marked_as_one_wherever_it_is_read(renderer: Renderer, form: s
         renderer.slack(of).text,
     ):
         assert "test" not in text.lower()
-
-
-# --- hostile text
-
-
-def directed(text: str) -> str:
-    """A text as messages hold it: nothing in it directs what follows, and its lines end as all do."""
-    return re.sub("[\u2028\u2029]", "\n", re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)).strip()
-
-
-def one_line(text: str) -> str:
-    return " ".join(directed(text).split())
-
-
-def marked(text: str) -> str:
-    """A customer's text as it stands in a text part, where none of its lines is too long."""
-    return "\n".join(f"> {line}" for line in directed(text).split("\n"))
-
-
-def unescaped(text: str) -> str:
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def everywhere(text: str) -> tuple[Review, Product, Mapping[str, Any]]:
@@ -934,16 +780,6 @@ def test_a_digest_that_comes_to_one_review_says_so(renderer: Renderer) -> None:
     assert renderer.mail(of).subject.startswith("1 low-rated review (")
 
 
-# --- an owner's own templates
-
-
-def own(folder: Path, templates: Mapping[str, str | bytes], *, fall_back: bool = True) -> Renderer:
-    """A renderer with these templates of an owner's."""
-    for name, source in templates.items():
-        (folder / name).write_bytes(source.encode() if isinstance(source, str) else source)
-    return Renderer(folder, BERLIN, SITES, fall_back=fall_back)
-
-
 def test_an_owners_template_replaces_one_file_and_the_others_stay(
     tmp_path: Path, renderer: Renderer
 ) -> None:
@@ -1092,8 +928,8 @@ def test_a_template_counts_as_broken_until_somebody_changes_one(tmp_path: Path) 
     forgiving = own(tmp_path, {"new.txt": "{{ 1 // review.body | length }}"})
     empty = new(replace(STALE, body=""))
 
-    for message in (new(), empty, new()):
-        forgiving.mail(message)
+    for each in (new(), empty, new()):
+        forgiving.mail(each)
     assert forgiving.faults() == {
         "new.subject.txt": None,
         "new.txt": "new.txt, line 1: ZeroDivisionError",

@@ -12,8 +12,8 @@ import pytest
 
 from alerter.errors import RenderError
 from alerter.render.renderer import Renderer
-from tests.conftest import SITE
-from tests.render.test_render import STALE, new
+from tests.support.rendered import STALE, new
+from tests.support.values import SITE
 
 SITES = {SITE: "Corner Bakery"}
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -28,7 +28,9 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import free_port
 from alerter.service.daemon import serve
 from alerter.service.heartbeat import Heartbeat
-from tests.conftest import HANG, SECRETS, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import SECRETS
+from tests.support.waiting import HANG
 
 
 @dataclass

@@ -8,7 +8,7 @@ from alerter.errors import StateBusy
 from alerter.service.reload import Reload
 from alerter.store import State, troubles
 from alerter.trouble.tracker import Troubles
-from tests.conftest import SetClock
+from tests.support.clock import SetClock
 
 
 def test_a_reload_that_is_put_off_stays_wanted_and_is_trouble_when_that_lasts(

@@ -21,7 +21,8 @@ from alerter.service.runtime import open_runtime
 from alerter.store import State, outbox
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
-from tests.conftest import CHANNEL, SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, SECRETS, SITE
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 ROOM = "C0000000002"

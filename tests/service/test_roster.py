@@ -16,7 +16,8 @@ from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, known_sites, reviews, troubles
 from alerter.store.reviews import NewAlert
 from alerter.trouble.tracker import Troubles, recipients_for
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 CAFE = f"""

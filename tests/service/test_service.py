@@ -28,7 +28,9 @@ from alerter.service.runtime import open_runtime
 from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
 from alerter.store import Holder, Lock, State, outbox, troubles
-from tests.conftest import HANG, SECRETS, SITE, SetClock, until
+from tests.support.clock import SetClock
+from tests.support.values import SECRETS, SITE
+from tests.support.waiting import HANG, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 OTHER = "22222222-2222-4222-8222-222222222222"

@@ -9,7 +9,8 @@ from alerter.models import Alert, AlertKind, CloseReason, Form, ReviewHistory, S
 from alerter.store import State, context, messages, outbox, reviews
 from alerter.store.context import context_of
 from alerter.store.reviews import NewAlert
-from tests.conftest import SITE, review
+from tests.support.reviews import review
+from tests.support.values import SITE
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OTHER_SITE = "22222222-2222-4222-8222-222222222222"

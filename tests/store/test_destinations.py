@@ -18,7 +18,8 @@ from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, report, troubles
 from alerter.store.schema import migrations
 from alerter.trouble.tracker import recipients_for
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 
 TEAM = f"""
 [[receivers]]

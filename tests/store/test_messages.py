@@ -5,8 +5,7 @@ from datetime import datetime
 
 from alerter.models import Alert, AlertKind, Form, Grouping, Message, Receipt, Status, StoredReview
 from alerter.store import State, messages, outbox, reviews
-from tests.conftest import SITE, review
-from tests.store.test_outbox import (
+from tests.support.outbox import (
     HOUR,
     MINUTE,
     OK,
@@ -18,6 +17,8 @@ from tests.store.test_outbox import (
     queue,
     status,
 )
+from tests.support.reviews import review
+from tests.support.values import SITE
 
 ON_SLACK = Receipt("ok", slack_channel="C1", slack_ts="17.1")
 

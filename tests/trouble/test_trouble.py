@@ -24,7 +24,9 @@ from alerter.service.daemon import serve
 from alerter.service.runtime import open_destinations, open_runtime, open_wix
 from alerter.store import State, blocks, troubles
 from alerter.trouble.tracker import recipients_for
-from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
+from tests.support.waiting import HANG, until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 OTHER = "22222222-2222-4222-8222-222222222222"

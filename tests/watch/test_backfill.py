@@ -29,7 +29,9 @@ from alerter.store import Holder, Lock, State, backup
 from alerter.watch.backfill import pages_with_retries
 from alerter.watch.reader import Reader
 from alerter.wix.client import ReviewFilter, WixClient
-from tests.conftest import CHANNEL, HANG, OWNER, SECRETS, SITE, SetClock, until
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
+from tests.support.waiting import HANG, until
 
 QUERY = "/reviews/v1/reviews/query"
 OTHER = "22222222-2222-4222-8222-222222222222"

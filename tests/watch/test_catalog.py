@@ -17,7 +17,10 @@ from alerter.service.runtime import open_runtime
 from alerter.store import State
 from alerter.watch.catalog import Catalog
 from alerter.wix.client import WixClient
-from tests.conftest import HANG, SECRETS, SITE, SetClock, review, until
+from tests.support.clock import SetClock
+from tests.support.reviews import review
+from tests.support.values import SECRETS, SITE
+from tests.support.waiting import HANG, until
 
 VERSION = "/stores/v3/provision/version"
 V3 = "/stores/v3/products/"

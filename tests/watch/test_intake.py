@@ -26,7 +26,9 @@ from alerter.store import State, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
-from tests.conftest import SITE, SetClock, review
+from tests.support.clock import SetClock
+from tests.support.reviews import review
+from tests.support.values import SITE
 
 FLORIST = "22222222-2222-4222-8222-222222222222"
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

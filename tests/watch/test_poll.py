@@ -23,7 +23,8 @@ from alerter.store import State
 from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
 from alerter.wix.client import Page, ReviewFilter, ReviewIds, WixClient
-from tests.conftest import SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import SECRETS, SITE
 
 QUERY = "/reviews/v1/reviews/query"
 OTHER = "22222222-2222-4222-8222-222222222222"

@@ -16,7 +16,7 @@ from alerter.watch.routing import (
     route_closing,
     uncovered_ratings,
 )
-from tests.conftest import review
+from tests.support.reviews import review
 
 BAKERY, FLORIST = "Corner Bakery", "Florist"
 

@@ -18,7 +18,7 @@ from alerter.watch.triage import (
     triage,
     triage_gone,
 )
-from tests.conftest import review
+from tests.support.reviews import review
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -21,10 +21,8 @@ from alerter.store import State, reviews, troubles
 from alerter.store.reviews import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.web.server import open_web
-from tests.conftest import SITE, SetClock
-from tests.web.test_webhooks import config, other_key, signer
-
-__all__ = ["config", "other_key", "signer"]
+from tests.support.clock import SetClock
+from tests.support.values import SITE
 
 RULES = Path(__file__).parents[2] / "deploy" / "alerter.rules.yml"
 SERIES = {

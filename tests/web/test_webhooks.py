@@ -4,134 +4,34 @@ import asyncio
 import json
 import re
 import sqlite3
-from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable
+from base64 import b64decode
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from alerter.clock import Clock
-from alerter.config import App, Config, load_config
+from alerter.config import App, Config
 from alerter.counters import counts
 from alerter.demo.faults import Fault
-from alerter.demo.mailbox import Mailbox
-from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.errors import AlerterError
 from alerter.models import Event, Review
 from alerter.store import State, reviews
 from alerter.store.unrecorded import get_unrecorded, note_unrecorded
-from alerter.watch.catalog import Catalog
-from alerter.watch.intake import Intake
 from alerter.web.server import open_web
 from alerter.web.signature import BadSignature, Signatures, parse_token
-from alerter.wix.client import WixClient
 from alerter.wix.review import parse_review
-from tests.conftest import HANG, SECRETS, SITE, SetClock, until
-
-INSTANCE = "55555555-5555-4555-8555-555555555555"
-STALE = {"id": "r1", "content": {"rating": 1, "title": "Stale"}, "revision": "1"}
-
-
-@pytest.fixture(scope="session")
-def signer() -> Webhooks:
-    """Wix's side of webhooks; making its key takes a moment."""
-    return Webhooks("http://127.0.0.1:9/", app_id="an-app")
-
-
-@pytest.fixture(scope="session")
-def other_key() -> str:
-    """The public key of an app whose webhooks come to the same place."""
-    return b64encode(Webhooks("").public_key.encode()).decode()
-
-
-@pytest.fixture
-def config(
-    write_config: Callable[..., Path],
-    wix: EmbeddedWix,
-    slack: EmbeddedSlack,
-    mailbox: Mailbox,
-    signer: Webhooks,
-    other_key: str,
-) -> Config:
-    extra = f"""
-[web]
-listen = "127.0.0.1:8080"
-[[apps]]
-app_id = "another-app"
-public_key = "{other_key}"
-[[apps]]
-app_id = "an-app"
-public_key = '''{signer.public_key}'''
-"""
-    path = write_config(wix, slack, mailbox, extra=extra)
-    path.write_text(
-        path.read_text().replace(
-            "[smtp]", f'instance_id = "{INSTANCE}"\napp_id = "an-app"\n\n[smtp]'
-        )
-    )
-    return load_config(path, SECRETS, secrets=True)
-
-
-@dataclass
-class Door:
-    """Where webhooks come in, and what came of them."""
-
-    url: str
-    state: State
-    signer: Webhooks
-    http: aiohttp.ClientSession
-    intake: Intake
-    clock: SetClock  # the catalog's
-    woken: list[str] = field(default_factory=list)
-
-    async def post(self, body: str | bytes, path: str = "/webhooks/wix") -> int:
-        async with self.http.post(self.url + path, data=body) as response:
-            return response.status
-
-    async def send(
-        self,
-        slug: str,
-        review: dict[str, Any],
-        *,
-        instance: str | None = INSTANCE,
-        site: str | None = None,
-        **changes: Any,
-    ) -> int:
-        event = self.signer.event(slug, review) | changes
-        data = self.signer.envelope(f"wix.reviews.v1.review_{slug}", event, instance, site)
-        return await self.post(self.signer.sign(data))
-
-    def alerts(self) -> list[str]:
-        return [row["key"] for row in self.state.rows("SELECT key FROM alerts ORDER BY id")]
-
-    def status(self, review_id: str = "r1") -> str | None:
-        known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
-        return f"{known.status} {known.closing or ''}".strip() if known else None
-
-
-@pytest.fixture
-async def door(config: Config, state: State, signer: Webhooks) -> AsyncIterator[Door]:
-    """The server on a free port, for a site that has been read before."""
-    clock, shop, woken = Clock(), SetClock(datetime.now(UTC)), list[str]()
-    reviews.cover(state, SITE, 2)
-    client = WixClient(config.wix.base_url, clock)
-    intake = Intake(state, config, clock, Catalog(state, shop, client), woken.extend)
-    async with (
-        open_web(("127.0.0.1", 0), config, state, clock, intake, {}) as web,
-        aiohttp.ClientSession() as http,
-    ):
-        yield Door(f"http://127.0.0.1:{web.port}", state, signer, http, intake, shop, woken)
-    await client.close()
-
+from tests.support.clock import SetClock
+from tests.support.values import SITE
+from tests.support.waiting import HANG, until
+from tests.support.webhooks import INSTANCE, STALE, Door
 
 # Who is let in
 

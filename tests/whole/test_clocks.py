@@ -18,7 +18,10 @@ from alerter.notify.idle import Idle, IdleReason
 from alerter.service.runtime import open_destinations, open_runtime
 from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.store import State, blocks, reviews
-from tests.conftest import CHANNEL, OWNER, SECRETS, SITE, SetClock, look_through, until
+from tests.support.clock import SetClock
+from tests.support.messages import look_through
+from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
+from tests.support.waiting import until
 
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 

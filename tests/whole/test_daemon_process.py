@@ -1,13 +1,11 @@
 """The real process, with real signals, against the embedded services."""
 
 import asyncio
-import os
 import signal
 import socket
 import sqlite3
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,86 +18,23 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.store import Holder, Lock, State, reviews
-from tests.conftest import HANG, SECRETS, SITE, until
-from tests.store.test_prune import closed_reviews
+from tests.support.process import (
+    STALE,
+    Spawn,
+    ended,
+    listening,
+    path,
+    read_to_the_end,
+    spawn,
+    watching,
+)
+from tests.support.reviews import closed_reviews
+from tests.support.values import SECRETS, SITE
+from tests.support.waiting import HANG, until
+
+__all__ = ["path", "spawn"]
 
 pytestmark = pytest.mark.slow
-
-Spawn = Callable[..., Awaitable[asyncio.subprocess.Process]]
-STALE = {"content": {"rating": 1, "title": "Stale"}}
-
-
-async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    async with asyncio.timeout(HANG):
-        out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
-
-
-@pytest.fixture
-def path(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
-) -> Path:
-    return write_config(wix, slack, mailbox, extra='[poll]\nevery = "1s"')
-
-
-@pytest.fixture
-async def spawn(path: Path) -> AsyncIterator[Spawn]:
-    started: list[asyncio.subprocess.Process] = []
-
-    async def start(
-        *arguments: str, before: tuple[str, ...] = (), **environ: str
-    ) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *before,
-            sys.executable,
-            "-m",
-            "alerter",
-            *arguments,
-            "--config",
-            str(path),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=os.environ | SECRETS | environ,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-def listening(port: int, webhooks: Webhooks) -> str:
-    """The part of a config that takes an app's webhooks."""
-    return f"""
-[web]
-listen = "127.0.0.1:{port}"
-[[apps]]
-app_id = "{webhooks.app_id}"
-public_key = '''{webhooks.public_key}'''
-"""
-
-
-def read_to_the_end(path: Path) -> bool:
-    """Whether the first read of the site is over."""
-    state = State.read(path.parent / "state.db")
-    if state is None:
-        return False
-    with state:
-        return reviews.site_state(state, SITE).covered_rating > 0
-
-
-@asynccontextmanager
-async def watching(
-    spawn: Spawn, wix: EmbeddedWix, rounds: int = 2
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A daemon that has read the site for the first time."""
-    before = len(wix.queries())
-    process = await spawn("run")
-    await until(lambda: len(wix.queries()) >= before + rounds)
-    yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

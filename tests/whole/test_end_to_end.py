@@ -19,7 +19,9 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
 from alerter.service.daemon import serve
 from alerter.store import State
-from tests.conftest import HANG, SECRETS, SITE, words_of
+from tests.support.messages import words_of
+from tests.support.values import SECRETS, SITE
+from tests.support.waiting import HANG
 
 HOSTILE = {
     "mentions": "<!channel> <@U123> @here",

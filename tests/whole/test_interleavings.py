@@ -24,7 +24,7 @@ from alerter.models import Grouping
 from alerter.notify.idle import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages, outbox, reviews
-from tests.conftest import SetClock
+from tests.support.clock import SetClock
 from tests.support.world import CHANNELS, SECRETS, SITE, World
 
 DESTINATIONS = ("email:owner", *(f"slack:{channel}" for channel in CHANNELS))

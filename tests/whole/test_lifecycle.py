@@ -18,7 +18,9 @@ from alerter.models import Event, Review, Status
 from alerter.notify.idle import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages
-from tests.conftest import SCOPES, SECRETS, SITE, SetClock, words_of
+from tests.support.clock import SetClock
+from tests.support.messages import words_of
+from tests.support.values import SCOPES, SECRETS, SITE
 
 QUERY = "/reviews/v1/reviews/query"
 BOTH = """

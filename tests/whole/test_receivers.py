@@ -20,7 +20,9 @@ from alerter.notify.idle import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, blocks
 from alerter.wix.client import ReviewFilter
-from tests.conftest import CHANNEL, HANG, OWNER, SCOPES, SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, OWNER, SCOPES, SECRETS, SITE
+from tests.support.waiting import HANG
 
 OTHER_TOKEN = "xoxb-other-77aa"
 OTHER_CHANNEL = "C0000000009"

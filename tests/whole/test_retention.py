@@ -27,7 +27,9 @@ from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import Holder, Lock, State, backup, lifetime, outbox, products
 from alerter.store.schema import migrations
-from tests.conftest import CHANNEL, SCOPES, SECRETS, SITE, SetClock, words_of
+from tests.support.clock import SetClock
+from tests.support.messages import words_of
+from tests.support.values import CHANNEL, SCOPES, SECRETS, SITE
 
 QUERY = "/reviews/v1/reviews/query"
 OTHER = "22222222-2222-4222-8222-222222222222"

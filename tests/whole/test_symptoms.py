@@ -15,7 +15,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.service.daemon import serve
-from tests.conftest import CHANNEL, SECRETS, SITE
+from tests.support.values import CHANNEL, SECRETS, SITE
 
 TESTS = Path(__file__).parents[1]
 Round = Callable[[], Any]

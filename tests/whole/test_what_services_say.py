@@ -13,8 +13,9 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import blocks, troubles
 from alerter.web.health import Health
-from tests.conftest import CHANNEL, SECRETS, SetClock
-from tests.trouble.test_lasting import Life, begin, life, slack, wix
+from tests.support.clock import SetClock
+from tests.support.life import Life, begin, life, slack, wix
+from tests.support.values import CHANNEL, SECRETS
 
 __all__ = ["begin", "life", "slack", "wix"]
 

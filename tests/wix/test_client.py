@@ -32,7 +32,9 @@ from alerter.errors import (
 from alerter.models import Review
 from alerter.wix.client import Page, ReviewFilter, WixClient
 from alerter.wix.http import _TIMEOUT
-from tests.conftest import HANG, SECRETS, SITE, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import SECRETS, SITE
+from tests.support.waiting import HANG
 
 QUERY = "/reviews/v1/reviews/query"
 TOKEN = "/oauth2/token"

@@ -16,7 +16,7 @@ from alerter.errors import WixAuthError, WixUnavailable
 from alerter.service.runtime import open_runtime
 from alerter.store import State, troubles
 from alerter.wix.client import ReviewFilter, WixClient
-from tests.conftest import SECRETS, SITE
+from tests.support.values import SECRETS, SITE
 
 BY_APP = "33333333-3333-4333-8333-333333333333"
 OTHER = "44444444-4444-4444-8444-444444444444"

@@ -19,7 +19,9 @@ from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavaila
 from alerter.models import Review
 from alerter.wix.client import ReviewFilter, WixClient
 from alerter.wix.http import LARGEST
-from tests.conftest import SECRETS, SITE, SetClock, until
+from tests.support.clock import SetClock
+from tests.support.values import SECRETS, SITE
+from tests.support.waiting import until
 
 KEY = SECRETS["WIX_API_KEY"]
 APP_SITE = "33333333-3333-4333-8333-333333333333"

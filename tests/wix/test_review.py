@@ -13,7 +13,7 @@ from alerter.links import foreign_host
 from alerter.models import Media, Reply, Review, Status, StoredReview
 from alerter.store import State, reviews
 from alerter.wix.review import UnreadableReview, parse_review
-from tests.conftest import SITE
+from tests.support.values import SITE
 
 CREATED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 NOON = "2026-11-24T12:00:00.000Z"

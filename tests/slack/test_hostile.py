@@ -14,7 +14,8 @@ from alerter.demo.wix_webhooks import free_port
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
 from alerter.notify.slack import SlackNotifier, open_session
-from tests.conftest import CHANNEL, SECRETS, SetClock
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, SECRETS
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
 CONTENT = Content("Stale", "★☆☆☆☆ Stale")

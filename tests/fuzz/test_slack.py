@@ -18,8 +18,7 @@ from alerter.config import Slack
 from alerter.errors import DeliveryError
 from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem, Review, Thread
 from alerter.notify.slack import SlackNotifier, open_session
-from tests.conftest import CHANNEL, HANG, SECRETS, SITE, SetClock
-from tests.test_fuzz_wix import (
+from tests.support.answers import (
     ANY,
     BODIES,
     DEPTHS,
@@ -34,6 +33,9 @@ from tests.test_fuzz_wix import (
     table,
     wire_json,
 )
+from tests.support.clock import SetClock
+from tests.support.values import CHANNEL, SECRETS, SITE
+from tests.support.waiting import HANG
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
 UID = "9f2c@alerter"
