@@ -1,7 +1,7 @@
-# docs/deploy.md says how it is run: with a read-only root, the state in a volume, and secrets as files.
+# docs/deploy.md shows how to run it: a read-only root, the state in a volume, secrets as files.
 #
-# The base is named by its exact tag. Its digest belongs behind it, and could not be looked up where this was written;
-# this command fills it in:
+# The base image is pinned by its exact tag. This command adds its digest, which was not available
+# when this was written:
 #   sed -i "s|^\(FROM python:[^ @]*\)[^ ]*|\1@$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' python:3.13.14-slim-bookworm)|" Dockerfile
 FROM python:3.13.14-slim-bookworm AS build
 WORKDIR /src
@@ -24,8 +24,8 @@ ENV ALERTER_CONFIG=/etc/alerter/config.toml \
 USER 10001
 WORKDIR /var/lib/alerter
 VOLUME /var/lib/alerter
-# Unhealthy says that a person is needed; that a restart would help, it does not. Docker keeps what it prints, and
-# `alerter status` prints titles of reviews.
+# Unhealthy means that a person is needed; a restart does not help. The output is discarded because
+# Docker stores it, and it has titles of reviews.
 HEALTHCHECK --interval=1m --timeout=10s --start-period=5m CMD alerter status > /dev/null
 ENTRYPOINT ["alerter"]
 CMD ["run"]

@@ -1,6 +1,7 @@
-"""`make audit`: look up the packages of the image among the known vulnerabilities.
+"""Look up known vulnerabilities of the image's packages: `make audit`.
 
-Exits 1 where one has a vulnerability. Exits 0 and says so where nothing can be asked: being offline is no finding.
+Exits with 1 if a package has one. If pip-audit cannot look them up, for example offline, exits with
+0 and prints NOT AUDITED.
 """
 
 import json
@@ -21,17 +22,15 @@ COMMAND = [
 
 
 def main() -> int:
-    """Ask, print what was found, and return the exit code."""
+    """Run pip-audit, print its findings, and return the exit code."""
     done = subprocess.run(
         [*COMMAND, "--progress-spinner", "off"], capture_output=True, text=True, check=False
     )
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        said = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
-        print(
-            f"NOT AUDITED: the vulnerabilities cannot be looked up, offline perhaps ({said[:200]})"
-        )
+        reason = (done.stderr.strip().splitlines() or ["pip-audit printed nothing"])[-1]
+        print(f"NOT AUDITED: pip-audit cannot look them up, perhaps offline ({reason[:200]})")
         return 0
     looked_up = [package for package in packages if "vulns" in package]
     unknown = [package["name"] for package in packages if "vulns" not in package]
@@ -41,9 +40,7 @@ def main() -> int:
             fixed = ", ".join(found.get("fix_versions", [])) or "no version"
             print(f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}")
     if unknown:
-        print(
-            f"NOT AUDITED: {len(unknown)} of {len(packages)} packages are not known where pip-audit asks"
-        )
+        print(f"NOT AUDITED: pip-audit does not know {len(unknown)} of {len(packages)} packages")
     print(f"{len(looked_up)} packages looked up, {len(bad)} of them vulnerable")
     return 1 if bad else 0
 

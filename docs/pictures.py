@@ -1,4 +1,4 @@
-"""Makes the pictures of the documents from `alerter preview`, with a headless Chromium: `make pictures`."""
+"""Make the docs' pictures from `alerter preview` with a headless Chromium: `make pictures`."""
 
 import re
 import shutil
@@ -26,8 +26,8 @@ slack = "C0123456789"
 """
 PICTURES = Path(__file__).parent / "pictures"
 WIDTH = 640
-# A file that `alerter preview` writes → the picture of it.
-OF = {
+# The files of `alerter preview` and their pictures.
+FILES = {
     "new.html": "mail.png",
     "new.slack.html": "slack.png",
     "summary.html": "summary.png",
@@ -36,14 +36,14 @@ OF = {
 
 
 def chromium(*arguments: str) -> str:
-    """Run it; returns what it prints."""
+    """Run Chromium and return its output."""
     found = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
         or shutil.which("google-chrome")
     )
     if found is None:
-        sys.exit("pictures need Chromium: apt-get install chromium")
+        sys.exit("Chromium is needed: apt-get install chromium")
     with tempfile.TemporaryDirectory() as profile:
         flags = [
             "--headless",
@@ -59,7 +59,7 @@ def chromium(*arguments: str) -> str:
 
 
 def height(page: Path) -> int:
-    """How tall a page is at the width of the pictures."""
+    """Return the height of a page at the width of the pictures."""
     frame = (
         f'<iframe style="width:{WIDTH}px;height:10px" srcdoc="{escape(page.read_text("utf-8"))}"'
     )
@@ -73,7 +73,7 @@ def height(page: Path) -> int:
 
 
 def main() -> None:
-    """Make every picture anew."""
+    """Make every picture."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -90,7 +90,7 @@ def main() -> None:
             str(folder),
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        for file, picture in OF.items():
+        for file, picture in FILES.items():
             page = folder / file
             size = f"--window-size={WIDTH},{height(page)}"
             chromium(size, f"--screenshot={PICTURES / picture}", page.as_uri())

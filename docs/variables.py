@@ -1,4 +1,4 @@
-"""Writes what templates may use into docs/templates.md, from the code: `make docs`."""
+"""Write the variables of templates into docs/templates.md: `make docs`."""
 
 import ast
 import inspect
@@ -25,43 +25,45 @@ WORDS = {
 }
 
 
-def made(document: str) -> str:
-    """The document with its tables as the code has them now."""
+def rewrite(document: str) -> str:
+    """Return the document with its tables made from the code."""
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     return "\n".join([f"{before}{BEGIN}", "", *_kinds(), *_views(), f"{END}{after}"])
 
 
-class Listener(Renderer):
-    """Renders, and remembers what the templates were handed."""
+class Recorder(Renderer):
+    """Render, and record the variables of the templates."""
 
     def __init__(self) -> None:
         super().__init__(None, UTC, {})
-        self.heard: dict[str, Any] = {}
+        self.variables: dict[str, Any] = {}
 
     def _fill(
         self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False
     ) -> Any:
-        self.heard |= values
+        self.variables |= values
         return super()._fill(name, values, own=own, as_json=as_json)
 
 
 def _kinds() -> Iterator[str]:
-    """What each kind of message hands to its templates."""
+    """Yield a table of the variables of each kind of message."""
     yield from ("| message | its variables |", "| --- | --- |")
     for kind in KINDS:
-        listener, message = Listener(), sample(kind, "a-site", datetime.now(UTC))
-        listener.mail(message)
-        listener.slack(message)
-        told = ", ".join(
-            f"`{name}`{_type(value)}" for name, value in listener.heard.items() if name != "test"
+        recorder, message = Recorder(), sample(kind, "a-site", datetime.now(UTC))
+        recorder.mail(message)
+        recorder.slack(message)
+        variables = ", ".join(
+            f"`{name}`{_type(value)}"
+            for name, value in recorder.variables.items()
+            if name != "test"
         )
-        yield f"| `{kind}` | {told} |"
+        yield f"| `{kind}` | {variables} |"
     yield ""
 
 
 def _type(value: Any) -> str:
-    """What a value is, in brackets; nothing for one that is not there."""
+    """Return the type of a value in brackets; empty for None."""
     if value is None:
         return ""
     many, one = ("list of ", value[0]) if isinstance(value, list | tuple) else ("", value)
@@ -83,17 +85,17 @@ def _table(node: ast.ClassDef, module: ModuleType) -> Iterator[str]:
     yield from ("| field | is | |", "| --- | --- | --- |")
     for field, text in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
+            name = ast.unparse(field.target)
             if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
-                raise SystemExit(
-                    f"{module.__name__}.{node.name}.{ast.unparse(field.target)} does not say what it is"
-                )
-            said = " ".join(str(text.value.value).split()).replace("|", "\\|")
-            yield f"| `{ast.unparse(field.target)}` | {_words(ast.unparse(field.annotation))} | {said} |"
+                raise SystemExit(f"{module.__name__}.{node.name}: {name} has no description")
+            description = " ".join(str(text.value.value).split()).replace("|", "\\|")
+            kind = _words(ast.unparse(field.annotation))
+            yield f"| `{name}` | {kind} | {description} |"
     yield ""
 
 
 def _words(annotation: str) -> str:
-    """A type in words for people who write templates."""
+    """Return a type in the words of people who write templates."""
     parts = [part.strip() for part in annotation.split(" | ")]
     return " or ".join(WORDS.get(part) or _list(part) for part in parts)
 
@@ -107,4 +109,4 @@ def _list(part: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(made(DOCUMENT.read_text("utf-8")), "utf-8")
+    DOCUMENT.write_text(rewrite(DOCUMENT.read_text("utf-8")), "utf-8")
