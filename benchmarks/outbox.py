@@ -25,7 +25,7 @@ async def deliver(meter: Meter, world: World, number: int) -> None:
                     parse_review(raw)
                     for raw in json.loads(page_of(first, min(first + _PAGE, number)))
                 ]
-                await opened.intake.take(site, page)
+                await opened.intake.record_page(site, page)
                 ids += [review.id for review in page]
             await opened.intake.alert_past(site, ids, Grouping.EACH)
             async with open_destinations(config, Clock()) as destinations:

@@ -114,7 +114,7 @@ async def _record(
         async for page in pages_with_retries(
             runtime.reader, clock, site, past.span(config.threshold(site)), page_wait
         ):
-            await runtime.intake.take(site, page.reviews, asked_at=page.asked_at)
+            await runtime.intake.record_page(site, page.reviews, asked_at=page.asked_at)
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
     click.echo(f"{site.name}: {len(ids)} low-rated reviews read")

@@ -167,7 +167,7 @@ async def _record(config: Config, clock: Clock, site: Site, review: Review) -> N
                 intake = Intake(
                     state, config, clock, Catalog(state, clock, wix), wake=lambda _: None
                 )
-                await intake.take(site, [review])
+                await intake.record_page(site, [review])
     except StateError as error:
         click.echo(f"it could not be recorded here ({error}); the next rescan sees it", err=True)
 

@@ -1,4 +1,4 @@
-"""Reads a chosen past of one site, once; the door decides what is told of it."""
+"""Read a chosen past of one site, once."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from alerter.watch.reader import Reader
 from alerter.watch.triage import is_alertable_past
 from alerter.wix.client import Page, ReviewFilter
 
-# How long Wix has been failing, and the seconds that it asked for → how long to wait.
+# From how long Wix has been failing, and its Retry-After in seconds, to how long to wait.
 Wait = Callable[[timedelta, float | None], timedelta]
 _PATIENCE = timedelta(minutes=10)
 
@@ -20,9 +20,10 @@ _PATIENCE = timedelta(minutes=10)
 async def pages_with_retries(
     reader: Reader, clock: Clock, site: Site, span: ReviewFilter, wait: Wait
 ) -> AsyncIterator[Page]:
-    """Yield the pages of a span, waiting while Wix cannot answer; after ten minutes of that, raises WixError.
+    """Yield the pages of a query. Wait while Wix cannot answer, at most ten minutes.
 
-    What follows a failure is read from the newest review on, so some reviews may come twice.
+    Then raise WixError. After a failure, reading continues from the newest review, so some reviews
+    come twice.
     """
     since, last_page = span.since, clock.monotonic()
     while True:
@@ -41,7 +42,7 @@ async def pages_with_retries(
 
 
 def alertable_ids(page: Page, known: dict[str, StoredReview], threshold: int) -> list[str]:
-    """The ids on a page that a backfill would tell of: low-rated, unanswered, and never alerted."""
+    """Return the ids on a page that a backfill alerts: low-rated, unanswered, never alerted."""
     return [
         review.id
         for review in page.reviews

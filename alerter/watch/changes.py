@@ -1,4 +1,4 @@
-"""What follows from what is seen of a site, before it is written: records, alerts, and what else is to change."""
+"""The changes that a read or a webhook causes, before they are written."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +13,10 @@ from alerter.watch.triage import Verdict
 
 @dataclass(slots=True)
 class Changes:
-    """What follows from what is seen of a site now, to be written in one transaction; then people are to be told.
+    """Changes of one site, to be written in one transaction; then `woken` is woken.
 
-    `before` is how far the site had been read until then, `as_of` the moment for which what is seen holds.
+    `before` is how far the site had been read, `as_of` the time for which the read holds. `about`
+    are the reviews whose products need names, `woken` the destinations with new deliveries.
     """
 
     site: Site
@@ -36,7 +37,7 @@ class Changes:
 
 
 def newest(page: Sequence[Review]) -> Iterable[Review]:
-    """A page that shifted while it was read may hold a review twice; the newer one counts."""
+    """Return each review of a page once, the newest: a page that shifts may hold one twice."""
     found: dict[str, Review] = {}
     for review in page:
         if review.id not in found or review.revision >= found[review.id].revision:
@@ -47,7 +48,7 @@ def newest(page: Sequence[Review]) -> Iterable[Review]:
 def alert_of(
     kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0
 ) -> Alert:
-    """An alert about a review; all but the first of its kind are numbered."""
+    """Return an alert about a review; `number` tells later ones of a kind apart."""
     key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
     return Alert(key, kind, site.site_id, review.id, detail)
 
@@ -55,8 +56,8 @@ def alert_of(
 def record_of(
     review: Review, verdict: Verdict, known: StoredReview | None, *, anonymized: bool
 ) -> StoredReview:
-    """A review as it is put on record, but for when it was alerted."""
-    if known:  # one that came without its revision has not gone back to none
+    """Return a review as it is recorded, without its alert time."""
+    if known:  # Wix may leave the revision out
         review = replace(review, revision=max(review.revision, known.review.revision))
     return StoredReview(
         review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
@@ -64,10 +65,10 @@ def record_of(
 
 
 def alerted_at(
-    verdict: Verdict, known: StoredReview | None, now: datetime, *, told: bool
+    verdict: Verdict, known: StoredReview | None, now: datetime, *, was_notified: bool
 ) -> datetime | None:
-    """When people were to hear of a review: first, or anew, where it was closed in between."""
+    """Return when a review was first alerted, or alerted again after it was closed."""
     still_open = known and known.alerted_at and known.status is Status.OPEN
     if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) and not still_open:
         return now
-    return known.alerted_at if known and told else None
+    return known.alerted_at if known and was_notified else None

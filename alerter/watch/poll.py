@@ -1,4 +1,4 @@
-"""Makes the rounds of sites: reads what is new, the recent past again, and what a reminder is due of."""
+"""Poll sites: read new reviews, rescan the recent past, and read what is due for a reminder."""
 
 import logging
 from collections import Counter, defaultdict
@@ -19,16 +19,16 @@ from alerter.wix.client import PAGE_SIZE, ReviewFilter, ReviewIds
 
 log = logging.getLogger(__name__)
 
-# Each old review is asked for once in as many days.
+# Each review that is no longer followed is read again once in as many days.
 _REVISIT_EVERY = timedelta(days=1)
 _REVISIT_SHARES = 30
 
-# Told of a state file that cannot be used.
+# Called where the database cannot be used.
 StateFailed = Callable[[StateError], Awaitable[None]]
 
-_MOST_LOOKS = 50  # calls of one round for missing reviews
+_MOST_LOOKS = 50  # calls of one round for missing reviews, each for one review
 
-# What a round may find without anything having happened that people would look for in the log.
+# What is not worth a line in the log.
 _IDLE = {
     Reason.IGNORED,
     Reason.STALE,
@@ -40,7 +40,7 @@ _IDLE = {
 
 
 class Poller:
-    """Makes the rounds of sites."""
+    """Polls sites. `page_at` is when the last page was read (monotonic)."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Poller:
         self.page_at = clock.monotonic()
 
     async def round(self, site: Site) -> bool:
-        """Read what is new of a site; True where that went well. What went wrong is logged and on record."""
+        """Poll a site once. Return whether that succeeded; a failure is logged and recorded."""
         scope = f"site:{site.site_id}"
         try:
             if block := blocks.of(self._state, [scope], self._clock.now()):
                 log.debug('site "%s": waits, as Wix asked', site.name)
-                self._note_silence(site, scope, block.reason)
+                self._note_blocked(site, scope, block.reason)
                 return False
             known = reviews.site_state(self._state, site.site_id)
             if known.unverified:
@@ -84,16 +84,16 @@ class Poller:
             self._log_failure(site, str(error), str(error))
             await self._state_failed(error)
             return False
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other sites are read
+        except Exception as error:  # noqa: BLE001 - a defect fails one site, not the others
             await self._failed(site, scope, error)
             return False
         counts["rounds"] += 1
         if self._failing.pop(site.site_id, None):
-            log.info('site "%s": is read again', site.name)
+            log.info('site "%s": polls succeed again', site.name)
         return True
 
-    def _note_silence(self, site: Site, scope: str, reason: str) -> None:
-        """A site that Wix has us leave alone is in trouble like one that fails: once it has not been read for long."""
+    def _note_blocked(self, site: Site, scope: str, reason: str) -> None:
+        """Begin trouble of a site that Wix has throttled for `trouble_after`."""
         since = reviews.failing_since(self._state, site.site_id)
         if since and self._clock.now() - since >= self._config.poll.trouble_after:
             self._troubles.begin(scope, reason, since)
@@ -107,24 +107,21 @@ class Poller:
                 )
                 blocks.lift(self._state, [scope])
                 self._troubles.end([scope])
-                self._note_blindness(site, lost_at, now)
+                self._note_private(site, lost_at, now)
 
-    def _note_blindness(self, site: Site, lost_at: datetime | None, now: datetime) -> None:
-        """A site that showed its unpublished reviews, and has not for long, is in trouble."""
+    def _note_private(self, site: Site, lost_at: datetime | None, now: datetime) -> None:
+        """Begin trouble of a site that stopped showing its unpublished reviews."""
         if lost_at is None:
             self._troubles.end([f"private:{site.site_id}"])
         elif now - lost_at >= self._config.poll.trouble_after:
-            reason = (
-                "Wix lets us read published reviews only; one that waits for moderation is not seen"
-            )
+            reason = "published reviews only; a review that waits for moderation is not seen"
             self._troubles.begin(f"private:{site.site_id}", reason, lost_at)
 
     async def _read_new(self, site: Site, known: SiteState) -> None:
         threshold = self._config.threshold(site)
         if known.restored:
             log.info(
-                'site "%s": restored; what has happened since the backup is recorded, and nobody is told',
-                site.name,
+                'site "%s": restored; reviews since the backup are recorded, not alerted', site.name
             )
         if known.covered_rating != threshold:
             await self._cover(site, known.covered_rating, threshold)
@@ -133,21 +130,23 @@ class Poller:
             await self.read(site, ReviewFilter(threshold, since=since), advance=True)
 
     async def _cover(self, site: Site, covered: int, threshold: int) -> None:
-        """Put the past of ratings that were not watched so far on record, silently."""
+        """Record the past of ratings that were not watched so far, without alerts."""
         if covered < threshold:
-            # Only a read of all that is watched may move the checkpoint.
+            # Only a read of all watched ratings may move the checkpoint.
             await self.read(
                 site, ReviewFilter(threshold, above=covered), advance=covered == 0, silently=True
             )
             low, unanswered = reviews.low_rated(self._state, site.site_id, threshold)
             log.info(
-                'site "%s": watching; %d low-rated on record, %d unanswered; `alerter backfill` tells of them',
+                'site "%s": watching; low-rated=%d unanswered=%d; `alerter backfill` alerts these',
                 site.name,
                 low,
                 unanswered,
             )
         else:
-            await self._intake.take(site, lifetime.open_above(self._state, site.site_id, threshold))
+            await self._intake.record_page(
+                site, lifetime.open_above(self._state, site.site_id, threshold)
+            )
         reviews.cover(self._state, site.site_id, threshold)
         now = self._clock.now()
         since = None if covered else now - self._config.poll.rescan_window
@@ -161,16 +160,16 @@ class Poller:
         advance: bool = False,
         silently: bool = False,
     ) -> set[str]:
-        """Take in every page of what is wanted, each before the next is asked for; returns the ids that there are.
+        """Record every page of a query, each before the next is requested. Return the ids found.
 
-        With `advance` each page moves the checkpoint; `silently`, what is not open yet raises no alert. Raises WixError
-        and StateError; what was taken in before holds.
+        With `advance` each page moves the checkpoint; with `silently`, only open reviews raise
+        alerts. Raise WixError and StateError; earlier pages stay recorded.
         """
         seen: Counter[Reason] = Counter()
         ids: set[str] = set()
         async for page in self._reader.pages(site, wanted):
             checkpoint = page.newest if advance else None
-            seen += await self._intake.take(
+            seen += await self._intake.record_page(
                 site, page.reviews, checkpoint=checkpoint, asked_at=page.asked_at, silently=silently
             )
             ids |= page.ids
@@ -191,10 +190,10 @@ class Poller:
         return ids
 
     async def _rescan(self, site: Site, *, anyway: bool) -> None:
-        """Read the recent past again, where that is due: what turned up late, and what became of what is followed.
+        """Read the recent past again where that is due: late reviews, and changes of followed ones.
 
-        Wix cannot be asked what has changed. What the span does not hold any more is asked for by its id. What a wider
-        window adds is the past, and is recorded silently first.
+        Wix cannot be asked what changed. Followed reviews outside the window are read by id. What a
+        wider window adds is the past, and is recorded silently first.
         """
         now = self._clock.now()
         last = lifetime.rescanned_at(self._state, site.site_id)
@@ -216,7 +215,7 @@ class Poller:
         await self._revisit(site, now, since)
 
     async def _revisit(self, site: Site, now: datetime, since: datetime) -> None:
-        """Once a day, ask for a share of the reviews that are followed no longer: some may be deleted at Wix."""
+        """Read a share of the reviews no longer followed, once a day, to find deletions."""
         last = lifetime.revisited_at(self._state, site.site_id)
         if last and abs(now - last) < _REVISIT_EVERY:
             return
@@ -228,9 +227,9 @@ class Poller:
         lifetime.mark_revisited(self._state, site.site_id, ids[-1] if ids else None, now)
 
     async def verify(self, site: Site) -> None:
-        """After a restore, ask for each review whose words the backup holds, before any are sent or shown.
+        """Read each review whose text a restored backup holds, before any is sent or shown.
 
-        Raises WixError and StateError; the next call goes on where this one has come to.
+        Raise WixError and StateError; the next call continues where this one stopped.
         """
         while ids := lifetime.unverified_reviews(self._state, site.site_id, PAGE_SIZE):
             await self._read_again(site, ids)
@@ -241,12 +240,12 @@ class Poller:
         lifetime.mark_verified(self._state, site.site_id)
 
     async def _remind(self, site: Site) -> None:
-        """Raise the reminders that are due, of reviews that have just been seen to be open still."""
+        """Raise due reminders, after reading their reviews again."""
         if due := self._intake.due_reminders(site):
             await self._intake.remind(site, await self._read_again(site, list(due)))
 
     async def _read_again(self, site: Site, ids: Sequence[str]) -> set[str]:
-        """Read reviews by their ids, and return those that were found; the others are missing."""
+        """Read reviews by id, and return those found; the others are missing."""
         found: set[str] = set()
         for start in range(0, len(ids), PAGE_SIZE):
             some = ids[start : start + PAGE_SIZE]
@@ -255,10 +254,10 @@ class Poller:
         return found
 
     async def _look_for_missing(self, site: Site) -> bool:
-        """Ask for missing reviews one by one; what is not there either, for all that we may see of the site, is gone.
+        """Read missing reviews one by one, and record those that are gone.
 
-        A query that finds nothing may be wrong, and would close everything that is followed. Returns whether that has
-        settled any of them.
+        A query that finds nothing may be wrong, and would close every followed review. Without
+        permission to see unpublished reviews none counts as gone. Return whether any was decided.
         """
         missing = self._missing[site.site_id]
         before = len(missing)
@@ -267,7 +266,7 @@ class Poller:
         for review_id in sorted(missing)[:_MOST_LOOKS]:
             asked_at = self._clock.now()
             if await self._reader.is_there(site, review_id):
-                missing.discard(review_id)  # the next read finds it, or it is looked for again
+                missing.discard(review_id)  # a later read finds it, or it is missing again
             elif not await self._intake.record_gone(site, [review_id], asked_at=asked_at):
                 missing.discard(review_id)
         return len(missing) < before
@@ -276,8 +275,8 @@ class Poller:
         if isinstance(error, WixError):
             reason = error.text
             self._log_failure(site, reason, str(error))
-        else:  # nobody foresaw it: it is this site's failure, and the other sites are read
-            reason = f"a fault of alerter itself ({type(error).__name__}); its log has the details"
+        else:
+            reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
             self._log_failure(site, reason, reason, error)
         try:
             self._record_failure(site, scope, reason, error)
@@ -287,14 +286,14 @@ class Poller:
     def _log_failure(
         self, site: Site, reason: str, text: str, fault: Exception | None = None
     ) -> None:
-        """Log why a site is not read, once until that changes; `fault` with its traceback."""
+        """Log why a poll failed, once until the reason changes; `fault` with its traceback."""
         counts["rounds_failed"] += 1
         if self._failing.get(site.site_id) != reason:
-            log.error('site "%s": is not read: %s', site.name, text, exc_info=fault)
+            log.error('site "%s": poll failed: %s', site.name, text, exc_info=fault)
             self._failing[site.site_id] = reason
 
     def _record_failure(self, site: Site, scope: str, reason: str, error: Exception) -> None:
-        """Keep to what Wix asked for. A refusal is trouble at once, anything else once it has lasted."""
+        """Record a failed poll and its Retry-After. A refusal is trouble at once, others later."""
         now = self._clock.now()
         with self._state.transaction():
             if isinstance(error, WixUnavailable) and error.retry_after:

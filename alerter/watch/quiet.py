@@ -1,4 +1,4 @@
-"""Quiet hours: until when a receiver hears nothing. Pure."""
+"""Quiet hours. Pure."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -10,7 +10,10 @@ _DAY = timedelta(days=1)
 
 
 def quiet_until(quiet: Quiet, now: datetime, timezone: tzinfo) -> datetime | None:
-    """When the quiet hours end that a moment lies in, those that follow without a break included; None outside them."""
+    """Return the end of the quiet hours that a moment lies in; None outside them.
+
+    Quiet hours that follow without a break count as one.
+    """
     until = None
     today = now.astimezone(timezone).date()
     for ahead in range(-1, len(DAYS) + 1):
@@ -23,15 +26,15 @@ def quiet_until(quiet: Quiet, now: datetime, timezone: tzinfo) -> datetime | Non
 
 
 def _hours(quiet: Quiet, day: date, timezone: tzinfo) -> tuple[datetime, datetime]:
-    """The quiet hours that begin on a day."""
+    """Return the beginning and end of the quiet hours that begin on a day."""
     last = day if quiet.begin < quiet.end else day + _DAY
     return _moment(day, quiet.begin, timezone, fold=0), _moment(last, quiet.end, timezone, fold=1)
 
 
 def _moment(day: date, minutes: int, timezone: tzinfo, *, fold: int) -> datetime:
-    """When the clocks show a time of day: the first (`fold` 0) or second time that they do.
+    """Return the moment at which clocks show a time of day, the first (`fold` 0) or second one.
 
-    A time that they skip is the next one that they show.
+    A time that clocks skip becomes the next one that they show.
     """
     shown = datetime.combine(day, time()) + minutes * _MINUTE
     while True:

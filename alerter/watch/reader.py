@@ -1,4 +1,4 @@
-"""Reads a site with whatever permission there is."""
+"""Read a site with the permissions that its key or app has."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from alerter.wix.review import UnreadableReview
 
 log = logging.getLogger(__name__)
 
-# After a single refusal the next round asks again; who is refused over and over is asked once a day.
+# The poll after a refusal asks again; after repeated refusals Wix is asked once a day.
 _ASK_AGAIN = timedelta(seconds=30)
 _ASK_SELDOM = timedelta(days=1)
 _GROWTH = 4
@@ -23,14 +23,14 @@ _MOST_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """When Wix refused unpublished reviews last, and how long it is not asked for them after that."""
+    """When Wix last refused unpublished reviews, and how long it is not asked again."""
 
     at: datetime
     wait: timedelta
 
 
 class Reader:
-    """Reads sites page by page, unpublished reviews included wherever the permission is there."""
+    """Reads sites page by page, with unpublished reviews where the permission allows it."""
 
     def __init__(self, wix: WixClient, clock: Clock) -> None:
         self._wix = wix
@@ -39,11 +39,11 @@ class Reader:
         self._unreadable: set[tuple[str, str | None]] = set()
 
     def sees_private(self, site: Site) -> bool:
-        """Whether the last read of a site included reviews that are not published."""
+        """Return whether the last read of a site included unpublished reviews."""
         return site.site_id not in self._published_only
 
     async def pages(self, site: Site, wanted: ReviewFilter | ReviewIds) -> AsyncIterator[Page]:
-        """Yield the pages of what is wanted, oldest first. Raises WixError."""
+        """Yield the pages of a query, oldest review first. Raise WixError."""
         private = self._asks_for_private(site)
         begun = False
         try:
@@ -61,37 +61,37 @@ class Reader:
         async for page in self._wix.pages(site, wanted, private=False):
             if not begun:
                 begun = True
-                self._published_alone(site)
+                self._note_published_only(site)
             self._note(site, page.unreadable)
             yield page
 
     async def is_there(self, site: Site, review_id: str) -> bool:
-        """Whether Wix has a review, unpublished ones included. Raises WixError."""
+        """Return whether Wix has a review, published or not. Raise WixError."""
         return await self._wix.is_there(site, review_id)
 
     async def count(self, site: Site, since: datetime, until: datetime) -> int | None:
-        """How many reviews of any rating a site got in a span; None where Wix does not say."""
+        """Return how many reviews a site got in a span; None where Wix does not count them."""
         try:
             return await self._wix.count(site, since, until, private=self.sees_private(site))
         except WixError as error:
             log.info(
-                'site "%s": Wix does not count its reviews, so their share is left out: %s',
+                'site "%s": reviews not counted, so the summary has no share: %s',
                 site.name,
                 error,
             )
             return None
 
     def _asks_for_private(self, site: Site) -> bool:
-        """Ask at first, and again after a while: a firewall refuses once, and permissions get mended."""
+        """Return whether to ask now: a firewall refuses once, and permissions get granted."""
         refusal = self._published_only.get(site.site_id)
         return refusal is None or abs(self._clock.now() - refusal.at) >= refusal.wait
 
-    def _published_alone(self, site: Site) -> None:
+    def _note_published_only(self, site: Site) -> None:
         before = self._published_only.get(site.site_id)
         if before is None:
             log.warning(
-                'site "%s": Wix lets us read published reviews only; a review that waits for moderation is not seen. '
-                "Grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) to see it",
+                'site "%s": published reviews only; a review that waits for moderation is not seen:'
+                " grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS)",
                 site.name,
             )
         wait = min(before.wait * _GROWTH, _ASK_SELDOM) if before else _ASK_AGAIN

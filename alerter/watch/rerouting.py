@@ -1,4 +1,4 @@
-"""What a changed config means for the destinations that it has. Pure."""
+"""Decide what a changed config means for destinations and their deliveries. Pure."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from alerter.watch.routing import covers, excluded_by
 
 
 def destinations_of(config: Config) -> dict[str, KnownDestination]:
-    """Every destination of a config, as it goes on record."""
+    """Return every destination of a config, as it is recorded."""
     return {
         destination: KnownDestination(_addresses(receiver, destination), _rules(config, receiver))
         for destination, receiver in config.destinations().items()
@@ -28,7 +28,7 @@ def _addresses(receiver: Receiver, destination: str) -> frozenset[str]:
 
 
 def _rules(config: Config, receiver: Receiver) -> str:
-    """Everything that decides what a receiver may get: while it stays the same, nothing is cancelled."""
+    """Return everything that decides what a receiver may get, as JSON."""
     ids = {site.name: site.site_id for site in config.sites}
     return json.dumps(
         {
@@ -49,7 +49,7 @@ def _rules(config: Config, receiver: Receiver) -> str:
 def renamed(
     before: Mapping[str, KnownDestination], now: Mapping[str, KnownDestination]
 ) -> dict[str, str]:
-    """New destinations that lead where one that is gone led, by the old name."""
+    """Return the new destinations with the address of a removed one, by its name."""
     new = {
         name: each for name, each in now.items() if name not in before or not before[name].present
     }
@@ -81,7 +81,7 @@ def may_get(
     review: Review | None,
     site: str,
 ) -> bool:
-    """Whether an alert that waits for a destination may still go there."""
+    """Return whether a pending alert may still go to its destination."""
     if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
         return destination in concerned_by(scope_of(alert.key), config)
     if alert.kind is AlertKind.SUMMARY:
@@ -99,7 +99,7 @@ def may_get(
 
 
 def fits(receiver: Receiver, alert: Alert, review: Review | None, site: str) -> bool:
-    """Whether an alert of a review that is to go elsewhere fits a receiver that is new in the config."""
+    """Return whether a new receiver may take over an alert that was for another."""
     if alert.kind not in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) or review is None:
         return False
     return excluded_by(receiver, review, site) is None

@@ -1,4 +1,4 @@
-"""An alert → which destinations, when. Pure."""
+"""Decide which destinations get an alert, and when. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from alerter.watch.quiet import quiet_until
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One alert bound for one destination, to leave from `due_at` on (None: at once)."""
+    """A destination of an alert, and the time from which it may be sent (None: at once)."""
 
     destination: str
     due_at: datetime | None = None
 
 
 def covers(receiver: Receiver, site: str) -> bool:
-    """Whether a receiver hears of a site at all (by the site's name)."""
+    """Return whether a receiver gets alerts of a site, which is given by its name."""
     return receiver.sites is None or site in receiver.sites
 
 
 def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Route]:
-    """Where a review's `new` or `lowered` alert goes."""
+    """Return the destinations of a review's `new` or `lowered` alert."""
     return [
         Route(destination)
         for receiver in receivers
@@ -36,7 +36,7 @@ def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Rout
 def route_alerted(
     alerted: Collection[str], site: str, receivers: Iterable[Receiver]
 ) -> list[Route]:
-    """Those of these destinations that the config still has for a site: where more is sent of an alerted review."""
+    """Return the alerted destinations that the config still has for a site."""
     return [
         Route(destination)
         for receiver in receivers
@@ -47,22 +47,22 @@ def route_alerted(
 
 
 def route_closing(
-    told: Mapping[str, Form], site: str, receivers: Iterable[Receiver]
+    alerted: Mapping[str, Form], site: str, receivers: Iterable[Receiver]
 ) -> list[Route]:
-    """Where a message goes when a review needs nobody any more, by the form in which its alert went there.
+    """Return the destinations of a `closed` alert; `alerted` has the form of the alert in each.
 
-    On Slack an alert of one review says so itself, by an update; a digest gets a reply in its thread.
+    On Slack a message about one review is updated instead; a digest gets a reply in its thread.
     """
     return [
         Route(destination)
         for receiver in receivers
         if covers(receiver, site)
         for destination in receiver.destinations
-        if destination in told
+        if destination in alerted
         and (
             receiver.closings
             if medium_of(destination) == Medium.EMAIL
-            else told[destination] is Form.DIGEST
+            else alerted[destination] is Form.DIGEST
         )
     ]
 
@@ -74,9 +74,9 @@ def apply_quiet_hours(
     now: datetime,
     timezone: tzinfo,
 ) -> list[Route]:
-    """The same routes, with what falls into a receiver's quiet hours held until they end.
+    """Return the routes, held until the end of the receiver's quiet hours that `now` lies in.
 
-    A review whose rating is urgent is not held; without a `rating` nothing is urgent.
+    An urgent rating is not held; without a `rating` nothing is urgent.
     """
     by_destination = {name: receiver for receiver in receivers for name in receiver.destinations}
     return [
@@ -95,19 +95,19 @@ def _due_at(
 def uncovered_ratings(
     site: str, threshold: int, receivers: Sequence[Receiver]
 ) -> tuple[list[int], list[int]]:
-    """The ratings of a site's low-rated reviews that nobody hears of, and those heard of only by product or keyword."""
-    nobody, choosy = [], []
+    """Return low ratings that no receiver gets, and those limited to products or keywords."""
+    no_one, some = [], []
     for rating in range(1, threshold + 1):
-        hears = [each for each in receivers if covers(each, site) and _takes(each, rating)]
-        if not hears:
-            nobody.append(rating)
-        elif all(each.products or each.keywords for each in hears):
-            choosy.append(rating)
-    return nobody, choosy
+        takers = [each for each in receivers if covers(each, site) and _takes(each, rating)]
+        if not takers:
+            no_one.append(rating)
+        elif all(each.products or each.keywords for each in takers):
+            some.append(rating)
+    return no_one, some
 
 
 def excluded_by(receiver: Receiver, review: Review, site: str) -> str | None:
-    """The key of a receiver that keeps a review from it; None where it hears of it."""
+    """Return the config key of a receiver that excludes a review; None where it gets the review."""
     if not covers(receiver, site):
         return "sites"
     if not _takes(receiver, review.rating):

@@ -1,4 +1,4 @@
-"""What we knew of a review and what it is now → which alerts. Pure: DESIGN's triage table as code."""
+"""Decide what a change of a review means: its new status, and the alert that it raises. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,15 +8,15 @@ from typing import Any
 
 from alerter.models import AlertKind, CloseReason, Event, Review, Status, StoredReview
 
-# A poll begins this long before the checkpoint, so anything older than that came to light late.
+# A poll starts this long before the checkpoint, so an older review became visible late.
 OVERLAP = timedelta(minutes=5)
 _IMPORT_AGE = timedelta(days=30)
-# A reminder may be due at the very moment when its review comes to rest, and the next round is made after that.
-ROUND_AT_LAST = timedelta(hours=1)
+# The round after the end of `rescan_window` still raises reminders that fell due at its end.
+LAST_ROUND = timedelta(hours=1)
 
 
 class Reason(StrEnum):
-    """Why a review was treated as it was, in words that a person may read."""
+    """Why a review was treated as it was, as `explain` shows it."""
 
     IGNORED = "not low-rated, and not on record"
     STALE = "older than what is on record"
@@ -29,7 +29,7 @@ class Reason(StrEnum):
     LATE = "low-rated, and not visible or not low-rated when its time was read"
     LOWERED = "its rating fell"
     EDITED = "its text changed"
-    RECORDED = "changed, in nothing that people need to hear of"
+    RECORDED = "changed, in nothing that is alerted"
     ANSWERED = "answered"
     RAISED = "its rating is no longer low"
     ABOVE = "above the threshold of today, which was lowered"
@@ -43,7 +43,7 @@ _SILENT_FIRST = (Reason.BASELINE, Reason.IMPORTED)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What follows from reading a review: where it now stands (None: leave the record alone), and what to say."""
+    """The decision about a review: its new status (None: the record stays) and its alert."""
 
     reason: Reason
     status: Status | None = None
@@ -62,12 +62,12 @@ def triage(
 ) -> Verdict:
     """Decide about one review.
 
-    `covered` is whether reviews such as this would already be on record had they been there to read; what is not
-    covered is the past, and stays quiet.
+    `covered` is whether the site's earlier reads included reviews of this rating: what they did not
+    cover is the past, and raises no alert.
     """
     if known is None:
         return _first_seen(review, threshold=threshold, covered=covered, checkpoint=checkpoint)
-    if 0 < review.revision < known.review.revision:  # 0: it came without
+    if 0 < review.revision < known.review.revision:  # 0: Wix sent none
         return Verdict(Reason.STALE)
     above = known.status is Status.OPEN and review.rating > threshold
     if review == known.review and known.closing is not CloseReason.GONE and not above:
@@ -104,7 +104,7 @@ def _first_seen(
 
 
 def _open(known: StoredReview, review: Review, threshold: int) -> Verdict:
-    # An answer that was there when the review was opened again is an answer to what it said before.
+    # A reply that was there when the review was opened again answers its old text.
     if review.answered and review.reply != known.review.reply:
         return _close(Reason.ANSWERED, CloseReason.ANSWERED)
     if review.rejected:
@@ -115,7 +115,7 @@ def _open(known: StoredReview, review: Review, threshold: int) -> Verdict:
         return Verdict(Reason.ABOVE, Status.CLOSED)
     if review.rating < known.review.rating:
         return _lowered(known, review)
-    if _words(review) != _words(known.review):
+    if _text(review) != _text(known.review):
         return Verdict(Reason.EDITED, Status.OPEN)
     return Verdict(Reason.RECORDED, Status.OPEN)
 
@@ -137,7 +137,7 @@ def _closed(known: StoredReview, review: Review, threshold: int) -> Verdict:
 
 
 def _settled_by(known: StoredReview) -> CloseReason | None:
-    """What has to be undone before a closed review is open again, other than its rating."""
+    """Return what must be undone, besides the rating, before a closed review is open again."""
     if known.closing is CloseReason.GONE:
         return CloseReason.GONE
     if known.review.rejected:
@@ -146,7 +146,7 @@ def _settled_by(known: StoredReview) -> CloseReason | None:
 
 
 def _closing_above(known: StoredReview, review: Review) -> CloseReason | None:
-    """Why a review above the threshold is closed; None where only the threshold has changed."""
+    """Return why a review above the threshold is closed; None where the threshold changed."""
     if review.rating > known.review.rating or known.closing is CloseReason.RAISED:
         return CloseReason.RAISED
     return CloseReason.ANSWERED if review.answered else None
@@ -160,7 +160,7 @@ def _baseline(known: StoredReview, review: Review, threshold: int) -> Verdict:
 
 
 def _is_answered_now(known: StoredReview, review: Review) -> bool:
-    """Whether it was not answered before: an answer that was there already is to what the review said then."""
+    """Return whether the review was answered since; an older reply answers its old text."""
     return review.answered and not known.review.answered
 
 
@@ -172,9 +172,10 @@ def triage_gone(known: StoredReview) -> Verdict:
 
 
 def is_stale_event(known: StoredReview, event: Event) -> bool:
-    """Whether a webhook tells of what was before that which is on record: they come late, twice and in any order.
+    """Return whether a webhook is older than the record: they come late, twice, in any order.
 
-    A newer revision is newer, whatever else. Within one, webhooks are counted, and what was read has a time.
+    A higher revision is always newer. Within one revision, webhooks compare by their sequence, and
+    a webhook and a read by their times.
     """
     if event.review is None:
         return False
@@ -188,9 +189,10 @@ def is_stale_event(known: StoredReview, event: Event) -> bool:
 
 
 def is_behind(known: StoredReview, review: Review, asked_at: datetime, now: datetime) -> bool:
-    """Whether a read may not know yet what is on record: it was asked for earlier, or Wix's query lags behind.
+    """Return whether a read may be older than the record.
 
-    A query that lags is about to undo what closed the review, under no higher revision.
+    It was requested earlier, or it undoes a closing of the last minutes without a higher revision,
+    as Wix's query lags behind.
     """
     if 0 < review.revision < known.review.revision:
         return True
@@ -201,19 +203,19 @@ def is_behind(known: StoredReview, review: Review, asked_at: datetime, now: date
 
 
 def is_older(known: StoredReview, asked_at: datetime, now: datetime) -> bool:
-    """Whether a read was asked for before the moment of what is on record."""
+    """Return whether a read was requested before the time of the record."""
     return bool(known.as_of and asked_at < known.as_of <= now)
 
 
 def is_fresh(known: StoredReview, now: datetime) -> bool:
-    """Whether what is on record is so new that Wix's query may not show it yet."""
+    """Return whether the record is so new that Wix's query may not show it yet."""
     return bool(known.as_of and abs(now - known.as_of) < OVERLAP)
 
 
 def without_alert(verdict: Verdict, known: StoredReview | None) -> Verdict:
-    """The same, with no alert: a site was restored, so people may know already; or what is read is the past.
+    """Return the verdict without its alert, for a restored site or a read of the past.
 
-    What is followed stays so until it is closed; nothing else is followed.
+    An open review stays open until it is closed; no other review becomes open.
     """
     if known is None or verdict.status is not Status.OPEN:
         return replace(verdict, alert=None)
@@ -235,12 +237,12 @@ def _standing(review: Review) -> tuple[int, bool, bool]:
     return review.rating, review.answered, review.rejected
 
 
-def _words(review: Review) -> tuple[str, str]:
+def _text(review: Review) -> tuple[str, str]:
     return review.title, review.body
 
 
 def looks_the_same(known: Review, review: Review) -> bool:
-    """Whether a message about a review would still be right in what it says of it."""
+    """Return whether a message about a review would still show its current state."""
     return _shown(known) == _shown(review)
 
 
@@ -249,7 +251,7 @@ def _shown(review: Review) -> tuple[object, ...]:
 
 
 def lacks_author(known: StoredReview | None, review: Review) -> bool:
-    """Whether a review came without the author that is on record."""
+    """Return whether a review lacks the author that is on record."""
     before = known.review if known else review
     return bool(before.author or before.contact_id) and not (review.author or review.contact_id)
 
@@ -257,18 +259,18 @@ def lacks_author(known: StoredReview | None, review: Review) -> bool:
 def is_anonymized(
     known: StoredReview | None, review: Review, as_of: datetime, apart: timedelta
 ) -> bool:
-    """Whether a review has lost its author for good: it came without one twice, so far apart, or did before.
+    """Return whether a review is anonymized: it lacked its author in two reads at least `apart`.
 
-    One answer may lack a field by a fault of Wix's, and words that are erased do not come back.
+    One answer of Wix may lack a field by mistake, and erased text cannot be restored.
     """
     if known is None or known.anonymized or not lacks_author(known, review):
         return bool(known and known.anonymized)
-    # Two rescans in a row may be a little less apart than they should be.
+    # Two rescans may follow each other a little sooner than configured.
     return bool(known.authorless_since and as_of - known.authorless_since > apart / 2)
 
 
 def redact(review: Review) -> Review:
-    """What is kept of a review that was deleted or anonymized: nothing that anybody wrote."""
+    """Return a deleted or anonymized review without its text, author, media and reply."""
     reply = replace(review.reply, message="") if review.reply else None
     return replace(review, title="", body="", author="", contact_id=None, media=(), reply=reply)
 
@@ -276,20 +278,20 @@ def redact(review: Review) -> Review:
 def due_reminder(
     waiting: timedelta, reminded: timedelta, after: Sequence[timedelta], window: timedelta
 ) -> timedelta | None:
-    """The span of the reminder that is due, `waiting` since a destination was sent the alert.
+    """Return the span of `after` whose reminder is due, or None.
 
-    `reminded` is the longest span that it was reminded of: what was missed since is not made up for, only the latest is
-    due. After `window` the review rests.
+    `waiting` is the time since the destination was sent the alert, `reminded` the longest span that
+    it was reminded of. Of several that fell due, only the longest is. After `window` none is.
     """
     passed = max((span for span in after if span <= waiting), default=timedelta())
-    return passed if passed > reminded and waiting <= window + ROUND_AT_LAST else None
+    return passed if passed > reminded and waiting <= window + LAST_ROUND else None
 
 
 def is_import(review: Review) -> bool:
-    """Whether a review was written long before it came to this site."""
+    """Return whether a review was written more than 30 days before it was created here."""
     return bool(review.written and review.created and review.created - review.written > _IMPORT_AGE)
 
 
 def is_alertable_past(review: Review, threshold: int) -> bool:
-    """Whether a backfill tells of a review that has no alert yet."""
+    """Return whether a backfill alerts a review that has no alert yet."""
     return review.rating <= threshold and not review.answered and not review.rejected

@@ -112,7 +112,7 @@ class Webhooks:
         if site is None:
             return "unknown_site"
         try:
-            changes = self._intake.hear(site, event)
+            changes = self._intake.record_event(site, event)
         except StateError as error:
             self._failed(str(error))
             return "failed"
@@ -167,7 +167,7 @@ class Webhooks:
         try:
             while recorded := self._recorded.pop(site.site_id, None):
                 try:
-                    await self._intake.tell(site, *recorded)
+                    await self._intake.announce(site, *recorded)
                 except StateError as error:  # what was erased is not overwritten yet
                     self._failed(str(error))
         finally:

@@ -79,7 +79,9 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
 
         async def take(turn: int) -> None:
             (raw,) = json.loads(page_of(turn, turn + 1))
-            await opened.intake.take(config.sites[turn % len(config.sites)], [parse_review(raw)])
+            await opened.intake.record_page(
+                config.sites[turn % len(config.sites)], [parse_review(raw)]
+            )
 
         with meter:
             sent = await paced(take, number)

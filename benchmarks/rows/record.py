@@ -38,11 +38,11 @@ async def _take(meter: Meter, world: World, pages: int) -> None:
         async with runtime(fresh) as (config, state, opened):
             site = config.sites[0]
             stored.cover(state, site.site_id, 2)
-            await opened.intake.take(site, [parse_review(raw) for raw in _page(-1)])
+            await opened.intake.record_page(site, [parse_review(raw) for raw in _page(-1)])
             for number in range(pages):
                 page = [parse_review(raw) for raw in _page(number)]
                 with meter:
-                    await opened.intake.take(site, page, checkpoint=page[-1].created)
+                    await opened.intake.record_page(site, page, checkpoint=page[-1].created)
 
 
 async def _bare(meter: Meter, pages: int) -> None:

@@ -247,9 +247,7 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     assert await once(config)
     assert await once(config)
     assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == told
-    assert (
-        caplog.text.count("what has happened since the backup is recorded, and nobody is told") == 1
-    )
+    assert caplog.text.count("reviews since the backup are recorded, not alerted") == 1
     wix.add(SITE, bad("After"))
     assert await once(config)
     assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == (
@@ -263,7 +261,7 @@ async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator
     """The door of a site whose state was restored from a backup that has an open review, told to both receivers."""
     reviews.cover(state, SITE, 2)
     async with open_runtime(config, state, clock) as runtime:
-        await runtime.intake.take(config.sites[0], [review("open", rating=2, revision=1)])
+        await runtime.intake.record_page(config.sites[0], [review("open", rating=2, revision=1)])
         state.execute("UPDATE deliveries SET status = 'sent'")
         start_reminders(state, SITE, "open", ["email:owner"], clock.now())
         yield runtime.intake
@@ -289,12 +287,16 @@ async def test_until_the_site_has_been_read_what_is_seen_is_recorded_and_not_tol
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     count_as_told(state, clock)
-    assert await intake.take(site, [review("new")]) == {Reason.BASELINE: 1}
-    assert await intake.take(site, [review("open", rating=1, revision=2)]) == {Reason.LOWERED: 1}
-    assert await intake.take(
+    assert await intake.record_page(site, [review("new")]) == {Reason.BASELINE: 1}
+    assert await intake.record_page(site, [review("open", rating=1, revision=2)]) == {
+        Reason.LOWERED: 1
+    }
+    assert await intake.record_page(
         site, [review("open", rating=1, revision=3, reply=Reply("Sorry!"))]
     ) == {Reason.ANSWERED: 1}
-    assert await intake.take(site, [review("open", rating=1, revision=4)]) == {Reason.REOPENED: 1}
+    assert await intake.record_page(site, [review("open", rating=1, revision=4)]) == {
+        Reason.REOPENED: 1
+    }
     assert not alerts(state)
     standing = {
         row["review_id"]: row["status"]
@@ -319,7 +321,7 @@ async def test_a_review_written_after_the_restore_is_alerted(
     count_as_told(state, clock)
     clock.advance(hours=20)
     later = clock.now() - timedelta(hours=1)
-    assert await intake.take(site, [review("later", created=later), review("before")]) == {
+    assert await intake.record_page(site, [review("later", created=later), review("before")]) == {
         Reason.NEW: 1,
         Reason.BASELINE: 1,
     }
@@ -330,9 +332,9 @@ async def test_once_the_site_has_been_read_alerts_are_raised_as_ever(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     count_as_told(state, clock)
-    await intake.take(site, [review("open", rating=2, revision=2, title="Edited")])
+    await intake.record_page(site, [review("open", rating=2, revision=2, title="Edited")])
     reviews.succeeded(state, SITE, clock.now(), sees_private=True)
-    await intake.take(site, [review("open", rating=1, revision=3), review("new")])
+    await intake.record_page(site, [review("open", rating=1, revision=3), review("new")])
     assert alerts(state) == [f"lowered:{SITE}:open:1", f"new:{SITE}:new"]
 
 
@@ -349,7 +351,7 @@ async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
 async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a_backfill_may_tell_of(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review("waiting")])
+    await intake.record_page(site, [review("waiting")])
     assert count_as_told(state, clock) == 2
     assert not alerts(state)
     assert reviews.known_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
@@ -361,7 +363,7 @@ async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a
 async def test_a_review_that_waited_for_one_of_two_is_followed_on(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review("half")])
+    await intake.record_page(site, [review("half")])
     state.execute(
         "UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND destination = 'email:owner'"
     )
@@ -373,7 +375,7 @@ async def test_a_review_that_waited_for_one_of_two_is_followed_on(
 async def test_a_message_that_was_on_its_way_is_given_up(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review("under way")])
+    await intake.record_page(site, [review("under way")])
     [due] = outbox.due(state, "slack:support", clock.now(), 9)
     outbox.claim(state, "slack:support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
     count_as_told(state, clock)
@@ -396,7 +398,7 @@ async def test_trouble_of_before_the_backup_is_told_neither_again_nor_when_it_is
 async def test_a_person_hears_what_a_restore_gave_up(
     run: Run, state: State, intake: Intake, site: Site, tmp_path: Path
 ) -> None:
-    await intake.take(site, [review("waiting")])
+    await intake.record_page(site, [review("waiting")])
     state.execute("UPDATE sites SET last_success = 1790000000000")
     run("backup", tmp_path / "copy.db")
     result = run("restore", tmp_path / "copy.db")

@@ -105,9 +105,9 @@ def page_size(state: State) -> int:
 async def test_the_words_of_a_closed_review_are_erased_wherever_they_were(
     state: State, intake: Intake, site: Site, clock: SetClock, tmp_path: Path
 ) -> None:
-    await intake.take(site, [review(body="Hard as stone", title="Stale")])
+    await intake.record_page(site, [review(body="Hard as stone", title="Stale")])
     tell(state)
-    await intake.take(site, [answered(body="Hard as stone", title="Stale")])
+    await intake.record_page(site, [answered(body="Hard as stone", title="Stale")])
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
@@ -121,10 +121,10 @@ async def test_the_words_of_a_closed_review_are_erased_wherever_they_were(
 async def test_nothing_is_pruned_before_its_time(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review()])
+    await intake.record_page(site, [review()])
     tell(state)
     clock.advance(days=31)
-    await intake.take(site, [answered()])
+    await intake.record_page(site, [answered()])
     tell(state)
     clock.advance(days=29)
     assert await forget(state, clock.now()) == 0
@@ -134,7 +134,7 @@ async def test_nothing_is_pruned_before_its_time(
 async def test_an_open_review_is_at_rest_when_it_is_followed_no_longer(
     state: State, intake: Intake, site: Site, clock: SetClock, tmp_path: Path
 ) -> None:
-    await intake.take(site, [review(body="Hard as stone")])
+    await intake.record_page(site, [review(body="Hard as stone")])
     tell(state)
     clock.advance(days=49)
     assert await forget(state, clock.now()) == 0
@@ -148,7 +148,7 @@ async def test_an_open_review_is_at_rest_when_it_is_followed_no_longer(
 async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review(body="Hard as stone")])
+    await intake.record_page(site, [review(body="Hard as stone")])
     tell(state)
     for days, pruned in ((1, 0), (29, 0), (2, 1)):
         clock.advance(days=days)
@@ -163,7 +163,7 @@ async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
 async def test_a_site_that_is_back_is_followed_on(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review(body="Hard as stone")])
+    await intake.record_page(site, [review(body="Hard as stone")])
     tell(state)
     known_sites.note(state, {}, clock.now())
     clock.advance(days=31)
@@ -176,9 +176,9 @@ async def test_a_site_that_is_back_is_followed_on(
 async def test_a_review_that_somebody_is_still_to_hear_of_stays(
     state: State, intake: Intake, site: Site, clock: SetClock, status: str
 ) -> None:
-    await intake.take(site, [review()])
+    await intake.record_page(site, [review()])
     tell(state)
-    await intake.take(site, [answered()])
+    await intake.record_page(site, [answered()])
     tell(state)
     state.execute("UPDATE deliveries SET status = ?, message = NULL", [status])
     clock.advance(days=4000)
@@ -190,9 +190,9 @@ async def test_a_review_that_somebody_is_still_to_hear_of_stays(
 async def test_a_review_whose_message_on_slack_is_still_to_change_stays(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review()])
+    await intake.record_page(site, [review()])
     tell(state)
-    await intake.take(site, [answered()])
+    await intake.record_page(site, [answered()])
     tell(state)
     state.execute("UPDATE messages SET stale = 1")
     clock.advance(days=4000)
@@ -202,9 +202,9 @@ async def test_a_review_whose_message_on_slack_is_still_to_change_stays(
 async def test_what_waits_for_a_receiver_that_is_gone_holds_nothing_back(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review()])
+    await intake.record_page(site, [review()])
     tell(state)
-    await intake.take(site, [answered()])
+    await intake.record_page(site, [answered()])
     state.execute("UPDATE deliveries SET status = 'failed' WHERE destination = 'email:owner'")
     assert state.value("SELECT sum(stale) FROM messages WHERE destination = 'slack:support'")
     clock.advance(days=31)
@@ -216,13 +216,13 @@ async def test_what_waits_for_a_receiver_that_is_gone_holds_nothing_back(
 async def test_a_message_that_carries_nothing_keeps_no_other_from_being_erased(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review()])
+    await intake.record_page(site, [review()])
     tell(state)
     state.execute(
         "INSERT INTO messages (destination, form, status, message_id, parent, attempts, attempted_at)"
         " SELECT destination, form, 'failed', 'left behind', id, 1, 0 FROM messages WHERE destination = 'email:owner'"
     )
-    await intake.take(site, [answered()])
+    await intake.record_page(site, [answered()])
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
@@ -231,9 +231,9 @@ async def test_a_message_that_carries_nothing_keeps_no_other_from_being_erased(
 async def test_a_failed_message_in_a_thread_that_was_sent_again_holds_nothing_back(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review(rating=2)])
+    await intake.record_page(site, [review(rating=2)])
     tell(state)
-    await intake.take(site, [review(rating=1, revision=1)])
+    await intake.record_page(site, [review(rating=1, revision=1)])
     [due] = outbox.due(state, "email:owner", clock.now(), 9)
     message = outbox.claim(state, "email:owner", Form.ALERT, [due.alert], "uid", clock.now())
     assert message
@@ -241,7 +241,7 @@ async def test_a_failed_message_in_a_thread_that_was_sent_again_holds_nothing_ba
     messages.mark_failed(state, message, "554 no")
     assert outbox.requeue(state) == (1, 0)
     tell(state)
-    await intake.take(site, [answered(revision=2)])
+    await intake.record_page(site, [answered(revision=2)])
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
@@ -251,9 +251,9 @@ async def test_a_failed_message_in_a_thread_that_was_sent_again_holds_nothing_ba
 async def test_one_of_a_digest_goes_and_the_others_stay(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    await intake.take(site, [review("r1"), review("r2")])
+    await intake.record_page(site, [review("r1"), review("r2")])
     tell(state)
-    await intake.take(site, [answered("r1")])
+    await intake.record_page(site, [answered("r1")])
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
@@ -270,7 +270,7 @@ async def test_a_review_of_the_past_loses_its_words_and_stays_a_review_of_the_pa
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     state.execute("UPDATE sites SET covered_rating = 0")
-    await intake.take(site, [review(rating=2, body="Hard as stone", contact_id="c1")])
+    await intake.record_page(site, [review(rating=2, body="Hard as stone", contact_id="c1")])
     reviews.cover(state, SITE, 2)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
@@ -279,7 +279,7 @@ async def test_a_review_of_the_past_loses_its_words_and_stays_a_review_of_the_pa
         "content": "{}",
         "contact_id": None,
     }
-    await intake.take(site, [review(rating=2, body="Hard as stone")])
+    await intake.record_page(site, [review(rating=2, body="Hard as stone")])
     assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 1
 
 
@@ -302,9 +302,9 @@ async def test_what_was_said_of_trouble_is_erased_and_its_key_stays(
 @pytest.fixture
 async def pruned(state: State, intake: Intake, site: Site, clock: SetClock) -> None:
     """r1 was alerted, answered, and closed 31 days ago."""
-    await intake.take(site, [review(revision=3)])
+    await intake.record_page(site, [review(revision=3)])
     tell(state)
-    await intake.take(site, [answered(revision=4)])
+    await intake.record_page(site, [answered(revision=4)])
     tell(state)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
@@ -324,7 +324,7 @@ async def pruned(state: State, intake: Intake, site: Site, clock: SetClock) -> N
 async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
     state: State, intake: Intake, site: Site, seen: Review, reason: Reason
 ) -> None:
-    assert await intake.take(site, [seen]) == {reason: 1}
+    assert await intake.record_page(site, [seen]) == {reason: 1}
     assert state.value("SELECT count(*) FROM alerts") == 0
     assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 0
 
@@ -336,9 +336,9 @@ async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
 async def test_a_pruned_review_whose_answer_is_removed_is_reminded_of_and_not_new(
     state: State, intake: Intake, site: Site, clock: SetClock, before: list[Review]
 ) -> None:
-    await intake.take(site, before)
+    await intake.record_page(site, before)
     clock.advance(hours=1)
-    assert await intake.take(site, [review(revision=9)]) == {Reason.REOPENED: 1}
+    assert await intake.record_page(site, [review(revision=9)]) == {Reason.REOPENED: 1}
     rows = state.rows(
         "SELECT kind, destination FROM deliveries JOIN alerts ON id = alert ORDER BY destination"
     )
@@ -356,11 +356,11 @@ async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
     keys = set()
     for rating, revision in ((2, 5), (1, 6)):
         state.execute("UPDATE reviews SET rating = ?", [rating + 1])
-        await intake.take(site, [review(rating=rating, revision=revision)])
+        await intake.record_page(site, [review(rating=rating, revision=revision)])
         [alert] = state.rows("SELECT key FROM alerts WHERE kind = 'lowered'")
         keys.add(alert["key"])
         tell(state)
-        await intake.take(site, [answered(rating=rating, revision=revision)])
+        await intake.record_page(site, [answered(rating=rating, revision=revision)])
         tell(state)
         clock.advance(days=31)
         assert await forget(state, clock.now()) == 1
@@ -384,11 +384,11 @@ async def test_webhooks_about_a_pruned_review_wake_nobody_in_whatever_order_they
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     now = clock.now()
-    intake.hear(site, Event("r1", answered(revision=4), now - timedelta(days=31), 2))
-    intake.hear(site, Event("r1", review(revision=3), now - timedelta(days=31), 1))
+    intake.record_event(site, Event("r1", answered(revision=4), now - timedelta(days=31), 2))
+    intake.record_event(site, Event("r1", review(revision=3), now - timedelta(days=31), 1))
     assert state.value("SELECT content FROM reviews") == "{}"
-    intake.hear(site, Event("r1", None, now, 4))
-    intake.hear(site, Event("r1", review(revision=5), now, 3))
+    intake.record_event(site, Event("r1", None, now, 4))
+    intake.record_event(site, Event("r1", review(revision=5), now, 3))
     assert state.row("SELECT status, closing FROM reviews") == {
         "status": "closed",
         "closing": "gone",

@@ -66,7 +66,7 @@ class Door:
     async def take(
         self, *page: Review, site: Site | None = None, checkpoint: datetime | None = None
     ) -> dict[Reason, int]:
-        return dict(await self.intake.take(site or self.bakery, page, checkpoint=checkpoint))
+        return dict(await self.intake.record_page(site or self.bakery, page, checkpoint=checkpoint))
 
     async def tell(self, grouping: Grouping = Grouping.DIGEST) -> int:
         """Tell of all that is on record of the bakery, as if it had just been read."""
@@ -505,11 +505,13 @@ async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothin
     clock.advance(minutes=10)
 
     old = review("r1", 1, revision=1)
-    assert dict(await door.intake.take(door.bakery, [old], asked_at=asked_at)) == {Reason.STALE: 1}
+    assert dict(await door.intake.record_page(door.bakery, [old], asked_at=asked_at)) == {
+        Reason.STALE: 1
+    }
     await door.intake.record_gone(door.bakery, ["r1"], asked_at=asked_at)
     assert (door.status(), door.keys()) == (Status.OPEN, ["new:r1"])
     newer = review("r1", 1, revision=2)
-    assert dict(await door.intake.take(door.bakery, [newer], asked_at=asked_at)) == {
+    assert dict(await door.intake.record_page(door.bakery, [newer], asked_at=asked_at)) == {
         Reason.LOWERED: 1
     }
 
@@ -521,8 +523,8 @@ async def test_a_read_is_as_new_as_the_moment_when_it_was_asked_for(
     clock.advance(seconds=20)
     second = clock.now()
     clock.advance(seconds=20)
-    await door.intake.take(door.bakery, [review("r1", 2)], asked_at=first)
-    assert dict(await door.intake.take(door.bakery, [review("r1", 1)], asked_at=second)) == {
+    await door.intake.record_page(door.bakery, [review("r1", 2)], asked_at=first)
+    assert dict(await door.intake.record_page(door.bakery, [review("r1", 1)], asked_at=second)) == {
         Reason.LOWERED: 1
     }
 

@@ -158,7 +158,7 @@ async def test_the_first_read_is_a_silent_baseline_and_says_so_once(
     assert statuses(state) == {"baseline": 3}
     assert checkpoint(state) == NOON + timedelta(minutes=2)
     [line] = said(log)
-    assert 'site "Corner Bakery": watching; 3 low-rated on record, 2 unanswered' in line
+    assert 'site "Corner Bakery": watching; low-rated=3 unanswered=2' in line
 
 
 async def test_a_first_read_of_many_pages_is_as_silent(
@@ -170,7 +170,7 @@ async def test_a_first_read_of_many_pages_is_as_silent(
     assert len(wix.queries()) == 3
     assert keys(state) == []
     assert statuses(state) == {"baseline": 257}
-    assert "watching; 257 low-rated on record, 257 unanswered" in said(log)[0]
+    assert "watching; low-rated=257 unanswered=257" in said(log)[0]
     assert await runtime.poller.round(site)
     assert len(wix.queries()) == 4
 
@@ -196,7 +196,7 @@ async def test_a_site_without_a_low_rated_review_alerts_of_its_first(
     put(wix, "fine", rating=5)
     assert await runtime.poller.round(site)
     assert await runtime.poller.round(site)
-    assert "watching; 0 low-rated on record, 0 unanswered" in said(log)[0]
+    assert "watching; low-rated=0 unanswered=0" in said(log)[0]
     put(wix, "first", days=-3)
     assert await runtime.poller.round(site)
     assert await runtime.poller.round(site)
@@ -496,9 +496,9 @@ async def test_a_failure_is_logged_once_until_it_changes_and_so_is_its_end(
     for _ in range(3):
         assert await watching.poller.round(site)
     first, second, over = said(log)
-    assert "is not read: Wix cannot be reached" in first
-    assert "is not read: Wix asks us to slow down" in second
-    assert over == 'site "Corner Bakery": is read again'
+    assert "poll failed: Wix cannot be reached" in first
+    assert "poll failed: Wix asks us to slow down" in second
+    assert over == 'site "Corner Bakery": polls succeed again'
     assert counts["rounds_failed"] == 6
 
 
@@ -886,12 +886,12 @@ async def test_what_the_log_counts_as_low_rated_is_low_rated(
         put(wix, "one")
         assert await runtime.poller.round(config.sites[0])
         wix.change(SITE, "one", content={"rating": 5})
-        await runtime.intake.take(config.sites[0], [(await _only(runtime, config))])
+        await runtime.intake.record_page(config.sites[0], [(await _only(runtime, config))])
     log.clear()
     config = configured(3)
     async with open_runtime(config, state, clock) as runtime:
         assert await runtime.poller.round(config.sites[0])
-    assert "0 low-rated on record" in said(log)[0]
+    assert "low-rated=0" in said(log)[0]
 
 
 async def _only(runtime: Runtime, config: Config) -> Any:

@@ -389,7 +389,7 @@ async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(
     assert await door.send("created", STALE) == 200
     assert (door.status(), door.alerts()) == (None, [])
     assert reviews.site_state(door.state, SITE).covered_rating == 0
-    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    await door.intake.record_page(config.sites[0], [parse_review(STALE)])
     assert (door.status(), door.alerts()) == ("baseline", [])
 
 
@@ -397,10 +397,12 @@ async def test_a_review_that_was_made_during_the_first_read_is_alerted_all_the_s
     door: Door, config: Config
 ) -> None:
     door.state.execute("DELETE FROM sites")
-    await door.intake.take(config.sites[0], [], checkpoint=datetime(2026, 11, 24, tzinfo=UTC))
+    await door.intake.record_page(
+        config.sites[0], [], checkpoint=datetime(2026, 11, 24, tzinfo=UTC)
+    )
     assert await door.send("created", STALE) == 200
     reviews.cover(door.state, SITE, 2)
-    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    await door.intake.record_page(config.sites[0], [parse_review(STALE)])
     assert door.alerts() == [f"new:{SITE}:r1"]
 
 
@@ -474,7 +476,7 @@ async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nob
     for token in (new_alerts, created, new_alerts):
         assert await door.post(token) == 200
     page = [parse_review(STALE | {"revision": revisions[0]})]  # Wix's query lags behind
-    await door.intake.take(config.sites[0], page)
+    await door.intake.record_page(config.sites[0], page)
     assert (door.status(), door.alerts()) == (None, [])
     assert await door.post(lowered) == 200
     assert door.alerts() == [f"new:{SITE}:r1"]
@@ -508,7 +510,7 @@ async def test_a_read_that_does_not_know_of_a_deletion_yet_brings_nothing_back(
 ) -> None:
     await door.send("created", STALE)
     await door.send("deleted", STALE)
-    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    await door.intake.record_page(config.sites[0], [parse_review(STALE)])
     assert door.status() == "closed gone"
     assert "Stale" not in str(door.state.rows("SELECT content FROM reviews"))
 
@@ -518,7 +520,7 @@ async def test_a_read_that_does_not_know_of_an_answer_yet_opens_nothing_again(
 ) -> None:
     await door.send("created", STALE)
     await door.send("updated", STALE | REPLY)
-    await door.intake.take(config.sites[0], [parse_review(STALE)])
+    await door.intake.record_page(config.sites[0], [parse_review(STALE)])
     assert (door.status(), len(door.alerts())) == ("closed answered", 2)
     await door.send("updated", STALE)
     assert door.status() == "open"
@@ -530,7 +532,7 @@ async def test_a_webhook_from_before_what_was_read_is_old_news(
 ) -> None:
     (created,) = history(door, ("created", STALE))  # an hour of trouble ago, say
     answered = parse_review(STALE | REPLY | {"revision": "1" if quiet else "2"})
-    await door.intake.take(config.sites[0], [answered])
+    await door.intake.record_page(config.sites[0], [answered])
     assert await door.post(created) == 200
     assert (door.status(), door.alerts()) == ("closed answered", [])
 

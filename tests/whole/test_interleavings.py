@@ -203,7 +203,7 @@ class Play:
         self.model.may_hear |= there
         ids: dict[str, None] = {}
         async for page in self.runtime.reader.pages(site, past.span(2)):
-            await self.runtime.intake.take(site, page.reviews)
+            await self.runtime.intake.record_page(site, page.reviews)
             ids |= dict.fromkeys(review.id for review in page.reviews)
         await self.runtime.intake.alert_past(site, list(ids), grouping)
         self.model.recorded |= there

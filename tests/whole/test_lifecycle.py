@@ -132,7 +132,7 @@ class Life:
         assert self.runtime
         now = self.clock.now()
         event = Event(name, Review(name, 1, created=now, author="Robin", **fields), now, 1)
-        self.runtime.intake.hear(self.config.sites[0], event)
+        self.runtime.intake.record_event(self.config.sites[0], event)
 
     def alerts(self) -> list[str]:
         """The keys of the alerts of reviews, without the site's id."""

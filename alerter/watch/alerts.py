@@ -1,0 +1,141 @@
+"""Raise the alerts of reviews: which alert a verdict means, and for which destinations."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerter.clock import Clock
+from alerter.config import Config, Site
+from alerter.models import Alert, AlertKind, Grouping, Medium, Review, medium_of
+from alerter.store import State, lifetime, reminders, reviews
+from alerter.store.reviews import NewAlert
+from alerter.watch.changes import Changes, alert_of
+from alerter.watch.routing import (
+    Route,
+    apply_quiet_hours,
+    route,
+    route_alerted,
+    route_closing,
+)
+from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder
+
+
+class Alerts:
+    """Builds the alerts of reviews, within the transaction that writes them."""
+
+    def __init__(self, state: State, config: Config, clock: Clock) -> None:
+        self._state = state
+        self._config = config
+        self._clock = clock
+
+    def raise_for(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
+        """Return the alert of a verdict with its destinations; empty where it raises none."""
+        site, receivers = changes.site, self._config.receivers
+        if verdict.alert is None:
+            return []
+        if verdict.reason is Reason.REOPENED:
+            return self._reopen(changes, review, verdict)
+        number = 0
+        if verdict.alert is not AlertKind.NEW:
+            number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, verdict.alert)
+        alert = alert_of(verdict.alert, site, review, verdict.detail, number)
+        if verdict.alert is AlertKind.CLOSED:
+            alerted = lifetime.told(self._state, site.site_id, review.id)
+            return [NewAlert(alert, self._held(route_closing(alerted, site.name, receivers), None))]
+        return [NewAlert(alert, self._held(route(review, site.name, receivers), review.rating))]
+
+    def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
+        """Alert a review that is open again, each destination by what it was sent before.
+
+        Slack's message is updated, a mail is followed by a reminder, and an alert that was not sent
+        is queued again. Of a pruned review nothing is known: each destination gets a reminder.
+        """
+        site, site_id, receivers = changes.site, changes.site.site_id, self._config.receivers
+        fitting = route(review, site.name, receivers)
+        first = reviews.first_alert(self._state, site_id, review.id)
+        if first is None and verdict.alert is AlertKind.NEW:
+            alert = alert_of(AlertKind.NEW, site, review, {})
+            return [NewAlert(alert, self._held(fitting, review.rating))]
+        again = fitting
+        if first is not None:
+            alerted = reviews.alerted_destinations(self._state, site_id, review.id)
+            unsent = [each for each in fitting if each.destination not in alerted]
+            queued = self._held(unsent, review.rating)
+            reviews.queue_alert(self._state, first, queued)
+            changes.woken |= {destination for destination, _ in queued}
+            names = [destination for destination, is_sent in alerted.items() if is_sent]
+            sent = [each.destination for each in route_alerted(names, site.name, receivers)]
+            changes.reopened[review.id] = [each for each in sent if medium_of(each) == Medium.SLACK]
+            again = [Route(each) for each in sent if medium_of(each) != Medium.SLACK]
+        if not again:
+            return []
+        reminder = self._reminder(site, review, verdict.detail)
+        return [NewAlert(reminder, self._held(again, review.rating))]
+
+    def raise_for_past(self, site: Site, review: Review, grouping: Grouping) -> NewAlert:
+        """Return the `new` alert of a backfill; a person asked for it, so no quiet hours apply."""
+        alert = alert_of(AlertKind.NEW, site, review, {"backfill": True})
+        return NewAlert(alert, _times(route(review, site.name, self._config.receivers)), grouping)
+
+    def due_reminders(self, site: Site) -> dict[str, dict[timedelta, list[str]]]:
+        """Return the destinations of due reminders, by review id and span."""
+        after, window = self._config.reminders.after, self._config.poll.rescan_window
+        now = self._clock.now()
+        due: dict[str, dict[timedelta, list[str]]] = {}
+        if not after:
+            return due
+        reminders.correct_reminders(self._state, site.site_id, now)
+        running = reminders.get_reminders(
+            self._state, site.site_id, now, after, window + LAST_ROUND
+        )
+        for each in running:
+            if span := due_reminder(now - each.since, each.reminded, after, window):
+                due.setdefault(each.review_id, {}).setdefault(span, []).append(each.destination)
+        return due
+
+    def remind(
+        self, changes: Changes, review: Review, span: timedelta, destinations: list[str]
+    ) -> list[NewAlert]:
+        """Record and return the reminder of a span; the last one goes to `escalate_to` as well."""
+        site, site_id = changes.site, changes.site.site_id
+        escalated: list[str] = []
+        if span == max(self._config.reminders.after):
+            escalated = self._escalated(site_id, review.id)
+            since = changes.now - span
+            reminders.start_reminders(self._state, site_id, review.id, escalated, since)
+        destinations = [*destinations, *escalated]
+        reminders.note_reminded(self._state, site_id, review.id, destinations, span)
+        routes = route_alerted(destinations, site.name, self._config.receivers)
+        if not routes:
+            return []
+        alert = self._reminder(site, review, {"after": span.total_seconds()})
+        return [NewAlert(alert, self._held(routes, review.rating))]
+
+    def _escalated(self, site_id: str, review_id: str) -> list[str]:
+        """Return the destinations of `escalate_to` that get no reminders of their own."""
+        reminded = {
+            each.destination for each in reminders.get_reminders_of(self._state, site_id, review_id)
+        }
+        return [
+            destination
+            for each in self._config.receivers
+            if each.name == self._config.reminders.escalate_to
+            for destination in each.destinations
+            if destination not in reminded
+        ]
+
+    def _reminder(self, site: Site, review: Review, detail: Mapping[str, Any]) -> Alert:
+        number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, AlertKind.REMINDER)
+        span = int(detail.get("after", 0))
+        key = f"{AlertKind.REMINDER}:{site.site_id}:{review.id}:{span}:{number}"
+        return Alert(key, AlertKind.REMINDER, site.site_id, review.id, detail)
+
+    def _held(
+        self, routes: Iterable[Route], rating: int | None
+    ) -> list[tuple[str, datetime | None]]:
+        now, receivers = self._clock.now(), self._config.receivers
+        return _times(apply_quiet_hours(routes, rating, receivers, now, self._config.timezone))
+
+
+def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:
+    return [(each.destination, each.due_at) for each in routes]
