@@ -1,1 +1,1 @@
-"""The Slack API: calls, their limits, and looks for messages in doubt."""
+"""The Slack API: calls, what `alerter check` asks, and the search for messages in doubt."""

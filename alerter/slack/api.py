@@ -1,4 +1,4 @@
-"""Calls to Slack, and what its refusals mean."""
+"""Calls to Slack, and the DeliveryError that each refusal means."""
 
 import asyncio
 import re
@@ -20,30 +20,29 @@ from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json
 
 Method = Callable[..., Awaitable[AsyncSlackResponse]]
 
-TIMEOUT = 30
-# A page of 200 posts of 40,000 characters, in the longest spelling of JSON, is larger than any
-# that Slack sends: https://docs.slack.dev/reference/methods/conversations.history
+TIMEOUT = 30  # seconds
+# No page of history is larger: https://docs.slack.dev/reference/methods/conversations.history
 _MOST_BYTES = 16 << 20
 _ID = re.compile(r"[A-Z0-9]{1,40}")
 _TS = re.compile(r"[0-9]{1,15}\.[0-9]{1,9}")
 _CURSOR = re.compile(r"[!-~]{1,500}")
 # https://docs.slack.dev/reference/methods/chat.postMessage#errors
-_FAULT_OF_SERVICE = {
+_SERVICE_ERRORS = {
     "account_inactive", "enterprise_is_restricted", "invalid_auth", "missing_scope",
     "not_allowed_token_type", "not_authed", "org_login_required", "team_access_not_granted",
     "team_not_found", "token_expired", "token_revoked", "two_factor_setup_required",
 }  # fmt: skip
-_FAULT_OF_MESSAGE = {
+_MESSAGE_ERRORS = {
     "as_user_not_supported", "invalid_arg_name", "invalid_arguments", "invalid_array_arg",
     "invalid_blocks", "invalid_blocks_format", "invalid_charset", "invalid_form_data",
     "invalid_json", "invalid_metadata_format", "invalid_metadata_schema",
     "markdown_text_conflict", "metadata_too_large", "msg_blocks_too_long", "msg_too_long",
     "no_text", "too_many_attachments",
 }  # fmt: skip
-# Slack says of these that some of the work may have been done.
+# According to Slack some of the work may have been done.
 _IN_DOUBT = {"fatal_error", "internal_error", "request_timeout", "service_unavailable"}
-_SLOW_DOWN = {"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"}
-# Not in the way of posting: a public channel may be written to without being a member.
+_THROTTLED = {"ratelimited", "rate_limited", "message_limit_exceeded", "accesslimited"}
+# A bot may still post: a public channel needs no membership for that.
 _CANNOT_LOOK = {
     "missing_scope",
     "not_allowed_token_type",
@@ -60,10 +59,10 @@ _REMEDIES = {
 
 @asynccontextmanager
 async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The connections to Slack, shared by all receivers."""
+    """Open the connections to Slack, which all receivers share."""
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-        cookie_jar=aiohttp.DummyCookieJar(),  # one workspace's cookies must not reach another
+        cookie_jar=aiohttp.DummyCookieJar(),  # workspaces must not share cookies
         # Uncompressed, so that a small answer cannot become a large one here.
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,
@@ -74,15 +73,15 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 class _Redirected(aiohttp.ClientError):
-    """Slack sends us to another address, which would get the message instead."""
+    """Slack redirects to another address, which would get the message instead."""
 
 
 class _TooLarge(aiohttp.ClientError):
-    """Slack's answer is larger than any that makes sense."""
+    """Slack's answer has more than 16 MB."""
 
 
 class _Answer(aiohttp.ClientResponse):
-    """An answer in UTF-8, whatever its headers say: some of Python's codecs take hours for a body."""
+    """An answer read as UTF-8 whatever its headers say: some of Python's codecs take hours."""
 
     def get_encoding(self) -> str:
         return "utf-8"
@@ -91,7 +90,7 @@ class _Answer(aiohttp.ClientResponse):
 async def _bound_answer(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Follow no redirect, and read no more of an answer than a page of history can hold."""
+    """Follow no redirect, and read no more than 16 MB of an answer."""
     response = await handler(request)
     if 300 <= response.status < 400:
         response.close()
@@ -106,28 +105,28 @@ async def _bound_answer(
     if is_excessive_json(body):
         response.close()
         raise _TooLarge
-    response._body = body  # noqa: SLF001 - the client reads it from there; there is no setter
+    response._body = body  # noqa: SLF001 - there is no setter
     return response
 
 
 class Refused(DeliveryError):
-    """Slack said no: `code` is its word for why, `needed` the scope that it names."""
+    """Slack refuses a call: `code` is its error, `needed` the scope that it asks for."""
 
     code = ""
     needed = ""
 
 
 class CannotLook(DeliveryError):
-    """The token may not do what is asked, which is not needed for posting."""
+    """The token does not allow a call that posting does not need."""
 
 
 class SlackApi:
-    """Calls Slack with one token. Every failure leaves here as a DeliveryError."""
+    """Call Slack with one token. Every failure is raised as a DeliveryError."""
 
     def __init__(self, slack: Slack, session: aiohttp.ClientSession, clock: Clock) -> None:
         self._clock = clock
         self._token = slack.token.get_secret_value()
-        self._ahead: timedelta | None = None
+        self._offset: timedelta | None = None
         self.client = AsyncWebClient(
             token=self._token,
             base_url=slack.base_url + "/",
@@ -136,18 +135,21 @@ class SlackApi:
             retry_handlers=[],  # the default one posts again after a lost answer
         )
         if loopback_mounts(slack.base_url):
-            self.client.proxy = None  # the client takes one from the environment for every address
+            self.client.proxy = None  # else the environment's, also for this machine
 
     def clean(self, said: object, *, most: int = LONGEST_REPLY) -> str:
-        """Return what Slack said, safe to keep and to show."""
+        """Return text of Slack without control characters and the token."""
         return clean_reply(said, secrets=[self._token], most=most)
 
     def time_there(self, now: datetime) -> datetime | None:
-        """Return the time by Slack's clock, as far as one of its answers has told it."""
-        return now + self._ahead if self._ahead is not None else None
+        """Return the time by Slack's clock; None before the first answer with a Date header."""
+        return now + self._offset if self._offset is not None else None
 
     async def look(self, method: Method, **arguments: Any) -> AsyncSlackResponse:
-        """Call a method that posting does not need. Raises CannotLook where only that is refused."""
+        """Call a method that posting does not need.
+
+        Raises CannotLook if Slack refuses this method only, else DeliveryError.
+        """
         try:
             return await self.call(method, **arguments)
         except Refused as error:
@@ -159,7 +161,7 @@ class SlackApi:
     async def call(self, method: Method, **arguments: Any) -> AsyncSlackResponse:
         """Call a method. Raises DeliveryError."""
         try:
-            # The client's own timeout is one for each step.
+            # The client's own timeout limits each step, not the whole call.
             async with asyncio.timeout(2 * TIMEOUT):
                 answer = await method(**arguments)
         except SlackApiError as error:
@@ -178,7 +180,7 @@ class SlackApi:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             text = f"Slack's answer was lost ({type(error).__name__})"
             raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from error
-        # The client takes every JSON for an object, and some is nested deeper than Python reads.
+        # The client expects JSON to be an object, and some is nested deeper than Python reads.
         except (AttributeError, TypeError, RecursionError) as error:
             raise unreadable() from error
         if not isinstance(answer.data, dict):
@@ -188,12 +190,12 @@ class SlackApi:
 
     def _read_clock(self, response: Any) -> None:
         if dated := http_date(headers_of(response).get("date")):
-            self._ahead = dated - self._clock.now()
+            self._offset = dated - self._clock.now()
 
     def _refusal(self, response: Any) -> Refused:
-        """Return what a refusal means.
+        """Return the error that a refusal means.
 
-        The client hands over its own response, or aiohttp's where there is no JSON.
+        `response` is the client's own, or aiohttp's where there is no JSON.
         """
         data = getattr(response, "data", None)
         data = data if isinstance(data, dict) else {}
@@ -214,18 +216,18 @@ def unreadable() -> DeliveryError:
 
 
 def _meaning(status: int, code: str, retry_after: float | None) -> Refused:
-    if status == 429 or code in _SLOW_DOWN:
+    if status == 429 or code in _THROTTLED:
         return Refused("Slack asks us to slow down", ErrorKind.THROTTLED, retry_after=retry_after)
     if status >= 500 or not code or code in _IN_DOUBT:
         text = f"Slack has a fault of its own ({code or status})"
         kind = ErrorKind.TRANSIENT if retry_after is None or status < 500 else ErrorKind.THROTTLED
         return Refused(text, kind, retry_after=retry_after, in_doubt=True)
-    if code in _FAULT_OF_SERVICE:
+    if code in _SERVICE_ERRORS:
         text = f"Slack refuses the token ({code}); renew it, or grant it chat:write"
         return Refused(text, ErrorKind.SERVICE)
-    if code in _FAULT_OF_MESSAGE:
+    if code in _MESSAGE_ERRORS:
         return Refused(f"Slack refuses this message ({code})", ErrorKind.MESSAGE)
-    # Unknown ones too: the channel is parked and a person notified, and nothing is lost.
+    # Unknown codes too: the channel is parked and a person is notified, so nothing is lost.
     remedy = _REMEDIES.get(code, "look at it in Slack")
     return Refused(f"Slack refuses the channel ({code}); {remedy}", ErrorKind.RECEIVER)
 
@@ -236,23 +238,23 @@ def headers_of(response: Any) -> dict[str, str]:
 
 
 def table_in(answer: Any, name: str) -> Mapping[str, Any]:
-    """Return an object within an answer; empty where there is none."""
+    """Return an object in an answer; empty if there is none."""
     found = answer.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def id_in(answer: Any, name: str) -> str | None:
-    """Return the id of a conversation within an answer, where that is one."""
+    """Return the id of a conversation in an answer; None if it is not valid."""
     return _matching(_ID, answer.get(name))
 
 
 def ts_in(answer: Any) -> str | None:
-    """Return where a message stands by an answer, where that says so."""
+    """Return the timestamp of a message in an answer; None if it is not valid."""
     return _matching(_TS, answer.get("ts"))
 
 
 def cursor_in(answer: Any) -> str:
-    """Return Slack's cursor for the next page; empty where there is none. Raises DeliveryError."""
+    """Return Slack's cursor for the next page, empty on the last. Raises DeliveryError."""
     cursor = table_in(answer, "response_metadata").get("next_cursor") or ""
     if cursor and not _matching(_CURSOR, cursor):
         raise unreadable()
@@ -264,12 +266,12 @@ def _matching(pattern: re.Pattern[str], value: object) -> str | None:
 
 
 def metadata_of(uid: str) -> dict[str, Any]:
-    """Return the metadata that names a message for ever."""
+    """Return the metadata that a message is found by after a lost answer."""
     return {"event_type": "alerter_message", "event_payload": {"message": uid}}
 
 
-def names(post: Mapping[str, Any], uid: str) -> bool:
-    """Whether a post is the message of that id."""
+def has_uid(post: Mapping[str, Any], uid: str) -> bool:
+    """Return whether a post carries the metadata of that message."""
     metadata = table_in(post, "metadata")
     if metadata.get("event_type") != "alerter_message":
         return False

@@ -1,4 +1,4 @@
-"""What `alerter check` asks Slack: who we are, what we may, and what the channel is.
+"""Checks of a receiver on Slack: the token, its scopes, and the channel.
 
 Scopes: https://docs.slack.dev/reference/scopes
 """
@@ -9,16 +9,16 @@ from typing import Any
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
 from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of, table_in
-from alerter.slack.look import conversation_of
+from alerter.slack.look import NO_THREAD, conversation_of
 
 TO_POST = "chat:write"
-# The ts of a message that no channel has: who may read threads is told that there is none.
+_POSTED_TWICE = "a message whose answer is lost may be posted twice"
+# The timestamp of no message: a token that may read threads gets `thread_not_found`.
 _NO_MESSAGE = "1000000000.000000"
-_NO_THREAD = {"thread_not_found", "message_not_found", "invalid_thread_ts"}
 
 
 async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
-    """Return a line on the channel, and one for each scope that is missing."""
+    """Return a finding about the channel, and one for each scope that is missing."""
     subject = f"receiver {receiver}"
     try:
         who = await api.call(api.client.auth_test)
@@ -26,27 +26,27 @@ async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
         if granted and TO_POST not in granted:
             return [_fail(subject, f"without {TO_POST} nothing can be posted; grant it to the app")]
         team = api.clean(who.get("team") or "the workspace")
-        conversation, found = await _see(api, subject, channel, team)
+        conversation, found = await _check_channel(api, subject, channel, team)
         if not found.ok:
             return [found]
-        if lacks := list(missing(granted, channel, conversation)) if granted else []:
-            return [found, *(_warn(subject, f"{text}; grant it to the app") for text in lacks)]
-        return [found, *await _blindness(api, subject, channel)]
+        if warnings := list(missing_scopes(granted, channel, conversation)) if granted else []:
+            return [found, *(_warn(subject, f"{text}; grant it to the app") for text in warnings)]
+        return [found, *await _check_search(api, subject, channel)]
     except DeliveryError as error:
         return [_fail(subject, str(error))]
 
 
-async def _see(
+async def _check_channel(
     api: SlackApi, subject: str, channel: str, team: str
 ) -> tuple[Mapping[str, Any] | None, Finding]:
-    """Return what Slack says of the channel, if we may ask, and what that means."""
+    """Return Slack's object of the channel, None if the token may not read it, and a finding."""
     try:
         info = await api.look(
             api.client.conversations_info, channel=await conversation_of(api, channel)
         )
     except CannotLook as error:
-        text = f"the token is good, but may not look at {channel} ({error}); `alerter test` shows what it may"
-        return None, _warn(subject, text)
+        text = f"the token is good, but may not look at {channel} ({error})"
+        return None, _warn(subject, f"{text}; `alerter test` shows what it may")
     conversation = table_in(info, "channel")
     name = api.clean(conversation.get("name") or channel)
     if conversation.get("is_archived"):
@@ -56,8 +56,8 @@ async def _see(
     return conversation, Finding(ok=True, subject=subject, text=f"slack: {name} in {team}")
 
 
-async def _blindness(api: SlackApi, subject: str, channel: str) -> list[Finding]:
-    """Try whether a message in doubt could be looked for, in the channel and in a thread."""
+async def _check_search(api: SlackApi, subject: str, channel: str) -> list[Finding]:
+    """Check whether a message in doubt can be searched for, in the channel and in a thread."""
     for where, method, arguments in (
         ("the channel", api.client.conversations_history, {}),
         ("its threads", api.client.conversations_replies, {"ts": _NO_MESSAGE}),
@@ -66,37 +66,36 @@ async def _blindness(api: SlackApi, subject: str, channel: str) -> list[Finding]
             conversation = await conversation_of(api, channel)
             await api.look(method, channel=conversation, limit=1, **arguments)
         except CannotLook as error:
-            text = f"we may not look into {where} ({error}), so a message whose answer is lost may be posted twice"
-            return [_warn(subject, text)]
+            text = f"we may not look into {where} ({error})"
+            return [_warn(subject, f"{text}, so {_POSTED_TWICE}")]
         except Refused as error:
-            # A look that is throttled says nothing of the channel: posting goes on.
-            if error.code not in _NO_THREAD and error.kind is not ErrorKind.THROTTLED:
+            # A throttled call says nothing about the channel: posting goes on.
+            if error.code not in NO_THREAD and error.kind is not ErrorKind.THROTTLED:
                 raise
     return []
 
 
-def missing(
+def missing_scopes(
     granted: Collection[str], channel: str, conversation: Mapping[str, Any] | None
 ) -> Iterator[str]:
-    """Yield what each missing scope costs; `conversation` is what Slack says of the channel."""
+    """Yield the effect of each missing scope; `conversation` is Slack's object of the channel."""
     kinds = _kinds(channel, conversation)
-    yield from _line(
-        granted, kinds, "read", "`alerter check` cannot see whether the channel is there"
-    )
+    lacks_check = "`alerter check` cannot see whether the channel is there"
+    yield from _missing_right(granted, kinds, "read", lacks_check)
     if channel[0] in "UW" and "im:write" not in granted:
         yield "without im:write a message to a person whose answer is lost may be posted twice"
-    yield from _line(
-        granted, kinds, "history", "a message whose answer is lost may be posted twice"
-    )
+    yield from _missing_right(granted, kinds, "history", _POSTED_TWICE)
 
 
-def _line(granted: Collection[str], kinds: Collection[str], right: str, cost: str) -> Iterator[str]:
+def _missing_right(
+    granted: Collection[str], kinds: Collection[str], right: str, effect: str
+) -> Iterator[str]:
     if not any(f"{kind}:{right}" in granted for kind in kinds):
-        yield f"without {' or '.join(f'{kind}:{right}' for kind in kinds)} {cost}"
+        yield f"without {' or '.join(f'{kind}:{right}' for kind in kinds)} {effect}"
 
 
 def _kinds(channel: str, conversation: Mapping[str, Any] | None) -> list[str]:
-    """Return how scopes call a conversation: an id alone does not show whether it is private."""
+    """Return the prefixes of scopes for a channel; its id alone does not show if it is private."""
     if conversation:
         kinds = {"is_im": "im", "is_mpim": "mpim", "is_private": "groups"}
         return [next((kind for sign, kind in kinds.items() if conversation.get(sign)), "channels")]
@@ -104,7 +103,7 @@ def _kinds(channel: str, conversation: Mapping[str, Any] | None) -> list[str]:
 
 
 def _granted(response: Any) -> list[str]:
-    """Return what the token may do: Slack says so with every answer."""
+    """Return the scopes of the token, which Slack names in a header of every answer."""
     named = headers_of(response).get("x-oauth-scopes", "")
     return [scope.strip() for scope in named.split(",") if scope.strip()]
 

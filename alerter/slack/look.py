@@ -1,7 +1,8 @@
-"""Looks in Slack for a message in doubt, a page at a time.
+"""Search Slack for a message in doubt, one page a call.
 
-First in the minutes around the attempt, by Slack's clock; where our clock may have been wrong then,
-from the newest message back. A position is a few words: what is searched, and Slack's cursor.
+The search reads the thread, if there is one; then the minutes around the attempt, by Slack's clock;
+then, where our clock may have been wrong, the channel from its newest message back. Its position is
+a text: `thread CURSOR`, `around CURSOR` or `back END CURSOR`.
 """
 
 import logging
@@ -15,27 +16,31 @@ from alerter.slack.api import (
     Refused,
     SlackApi,
     cursor_in,
+    has_uid,
     id_in,
-    names,
     table_in,
     ts_in,
 )
 
 log = logging.getLogger(__name__)
 
-# Slack may have taken the message at any time during the call, and dates it by its own clock.
+# Slack dates a message by its own clock, at any time during the call.
 _BEFORE = timedelta(minutes=2)
 _AFTER = timedelta(minutes=5)
 _TOLERANCE = timedelta(minutes=1)
 _PAGE = 200
-# A look from the newest message back ends this long before the attempt, whatever the clocks say.
+# How long before the attempt the search from the newest message back ends.
 _MARGIN = timedelta(days=1)
-_NO_THREAD = {"thread_not_found", "message_not_found", "invalid_thread_ts"}
+# The parent of a thread is gone: https://docs.slack.dev/reference/methods/conversations.replies
+NO_THREAD = {"thread_not_found", "message_not_found", "invalid_thread_ts"}
 _THREAD, _AROUND, _BACK = "thread", "around", "back"
 
 
 async def look(api: SlackApi, receiver: str, channel: str, message: Message) -> Look:
-    """Search the next page; raises DeliveryError."""
+    """Search the next page for a message. Raises DeliveryError.
+
+    The result is `blind` where the token does not allow the search.
+    """
     where, cursor = _where(message)
     try:
         conversation = await conversation_of(api, channel)
@@ -53,7 +58,7 @@ async def look(api: SlackApi, receiver: str, channel: str, message: Message) -> 
 
 
 def is_in_channel(message: Message) -> bool:
-    """Whether the next page is one of the channel, and not of a thread."""
+    """Return whether the next page is one of the channel, not of a thread."""
     return _where(message)[0] != _THREAD
 
 
@@ -82,14 +87,14 @@ async def _look_in_thread(api: SlackApi, channel: str, message: Message, cursor:
             **_paging(cursor),
         )
     except CannotLook:
-        # Slack's pages disagree on whether a bot may read threads.
+        # Slack's documentation is not clear about whether a bot may read threads.
         if message.entries[0].alert.kind is AlertKind.CLOSED:
             raise
         return Look(position=_AROUND)
     except Refused as error:
-        if error.code not in _NO_THREAD:
+        if error.code not in NO_THREAD:
             raise
-        # The beginning of the thread is gone: the reply may stand in the channel.
+        # The parent is gone, so Slack may have posted the reply to the channel.
         return Look(position=_AROUND)
     if found := _found(_posts(page), message, channel):
         return Look(found)
@@ -112,15 +117,15 @@ async def _look_in_channel(
     if where == _AROUND:
         if following:
             return Look(position=f"{_AROUND} {following}")
-        return Look() if _is_dated_right(api, message) else Look(position=_BACK)
+        return Look() if _is_clock_right(api, message) else Look(position=_BACK)
     end = end or f"{_end(message, posts):.6f}"
     if not following or (posts and _posted_at(posts[-1]) < float(end)):
         return Look()
     return Look(position=f"{_BACK} {end} {following}")
 
 
-def _is_dated_right(api: SlackApi, message: Message) -> bool:
-    """Whether the attempt was at that time by Slack's clock: no clock was set since then."""
+def _is_clock_right(api: SlackApi, message: Message) -> bool:
+    """Return whether no clock was set since the attempt, so that its time by Slack is right."""
     attempt = api.time_there(message.attempted_at)
     if attempt is None or message.service_time is None:
         return False
@@ -136,14 +141,14 @@ def _span(message: Message) -> dict[str, str]:
 
 
 def _ts(moment: datetime) -> str:
-    """Return a moment as Slack writes it, which takes none before 2001."""
+    """Return a moment as a Slack timestamp. Slack accepts none before 2001."""
     return f"{max(moment.timestamp(), 1e9):.6f}"
 
 
 def _end(message: Message, posts: list[Mapping[str, Any]]) -> float:
-    """Return how far back to look.
+    """Return the time at which the search from the newest message back ends.
 
-    A clock in the wrong year may have dated the attempt after everything that Slack has.
+    A wrong clock may have dated the attempt after every message that Slack has.
     """
     newest = _posted_at(posts[0]) if posts else message.attempted_at.timestamp()
     return min(newest, message.attempted_at.timestamp()) - _MARGIN.total_seconds()
@@ -161,7 +166,7 @@ def _posts(page: Any) -> list[Mapping[str, Any]]:
 
 def _found(posts: Iterable[Mapping[str, Any]], message: Message, channel: str) -> Receipt | None:
     for post in posts:
-        if names(post, message.uid):
+        if has_uid(post, message.uid):
             return Receipt("found on Slack", channel, ts_in(post))
     return None
 

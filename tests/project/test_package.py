@@ -14,7 +14,7 @@ import alerter
 from alerter import __version__
 from alerter.cli import main
 from alerter.config import load_config
-from alerter.slack.check import TO_POST, missing
+from alerter.slack.check import TO_POST, missing_scopes
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text("utf-8")
@@ -180,8 +180,8 @@ def test_the_slack_app_is_granted_all_that_is_used_and_nothing_more() -> None:
     [manifest] = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DEPLOY, re.DOTALL)]
     granted = set(manifest["oauth_config"]["scopes"]["bot"])
     for channel in ({"id": "C1"}, {"id": "C1", "is_private": True}, {"id": "G1", "is_mpim": True}):
-        assert list(missing(granted, "C1", channel)) == []
-    assert list(missing(granted, "U1", {"is_im": True})) == []
+        assert list(missing_scopes(granted, "C1", channel)) == []
+    assert list(missing_scopes(granted, "U1", {"is_im": True})) == []
     kinds = ("channels", "groups", "im", "mpim")
     assert granted == {
         TO_POST,
