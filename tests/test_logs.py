@@ -190,7 +190,7 @@ async def test_whatever_fails_the_log_holds_no_words_no_address_and_no_secret(
         "heartbeat failed",
         "a webhook was refused",
         "poll failed",
-        "webhooks are not taken",
+        "webhooks cannot be recorded",
     ):
         assert len([line for line in lines if expected in line]) == 1, f"{expected}: {out}"
     if form == "json":

@@ -1,1 +1,1 @@
-"""What alerter serves over HTTP: webhooks in, health and metrics out. Needs the extra `web`."""
+"""The HTTP server: webhooks, health and metrics. Needs the extra `web`."""

@@ -1,4 +1,4 @@
-"""Whether alerter does its work: rounds end, and the state file takes writes."""
+"""The health of the process: rounds of sites end, and the state file takes writes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,17 @@ from alerter.errors import StateError
 from alerter.store import State, troubles
 from alerter.store.troubles import Trouble
 
-_PERIODS = 3
+_LATE_AFTER = 3  # polling periods
 _MOST_NAMED = 5
-# Anybody may ask; the state file is tried no more often than this.
-_HOLDS_FOR = 1.0
+# The least time between two test writes, in seconds: anybody may request /healthz.
+_TEST_EVERY = 1.0
 
 
 class Health:
-    """Looks when it is asked. `finished` says when a round of each site ended last, by the clock's monotonic time."""
+    """Check the process on request.
+
+    `finished` has the monotonic time at which the last round of each site ended, by site id.
+    """
 
     def __init__(
         self, config: Config, state: State, clock: Clock, finished: Mapping[str, float]
@@ -29,41 +32,44 @@ class Health:
         self._tried_at: float | None = None
 
     def report(self, *, details: bool) -> dict[str, Any]:
-        """What is wrong, and all open trouble; `ok` is False where something is wrong with alerter itself.
+        """Return what is wrong with the process (`ok`, `reasons`), and all open troubles.
 
-        Without `details` it names no site, receiver or path, and quotes nothing that a service said.
+        Without `details` it names no site, receiver or path, and quotes no service.
         """
         reasons = [
             reason
-            for reason in (self._rounds(details=details), self._writes(details=details))
+            for reason in (self._check_rounds(details=details), self._check_writes(details=details))
             if reason
         ]
         try:
-            found = [_shown(trouble, details=details) for trouble in troubles.current(self._state)]
+            found = [
+                _summary(trouble, details=details) for trouble in troubles.current(self._state)
+            ]
         except StateError as error:
-            reasons, found = (
-                reasons or [_phrase("the state file cannot be read", str(error), details=details)],
-                [],
-            )
+            found = []
+            if not reasons:
+                text = "the state file cannot be read"
+                reasons.append(_phrase(text, str(error), details=details))
         return {"ok": not reasons, "reasons": reasons, "troubles": found}
 
-    def _rounds(self, *, details: bool) -> str | None:
-        patience = _PERIODS * self._config.poll.every.total_seconds()
+    def _check_rounds(self, *, details: bool) -> str | None:
+        limit = _LATE_AFTER * self._config.poll.every.total_seconds()
         now = self._clock.monotonic()
         late = [
             site.name
             for site in self._config.sites
-            if now - self._finished.get(site.site_id, now) > patience
+            if now - self._finished.get(site.site_id, now) > limit
         ]
         if not late:
             return None
         named = ", ".join(late[:_MOST_NAMED]) + (", …" if len(late) > _MOST_NAMED else "")
-        reason = f"no round of {len(late)} of {len(self._config.sites)} sites has ended for {patience:.0f} s"
+        sites = f"{len(late)} of {len(self._config.sites)} sites"
+        reason = f"no round of {sites} has ended for {limit:.0f} s"
         return _phrase(reason, named, details=details)
 
-    def _writes(self, *, details: bool) -> str | None:
+    def _check_writes(self, *, details: bool) -> str | None:
         now = self._clock.monotonic()
-        if self._tried_at is None or now - self._tried_at >= _HOLDS_FOR:
+        if self._tried_at is None or now - self._tried_at >= _TEST_EVERY:
             self._tried_at = now
             try:
                 self._state.prove_writable()
@@ -81,7 +87,7 @@ def _phrase(reason: str, detail: str, *, details: bool) -> str:
     return f"{reason}: {detail}" if details else reason
 
 
-def _shown(trouble: Trouble, *, details: bool) -> dict[str, Any]:
+def _summary(trouble: Trouble, *, details: bool) -> dict[str, Any]:
     since = trouble.since.isoformat()
     if not details:
         return {"scope": trouble.scope.partition(":")[0], "since": since}

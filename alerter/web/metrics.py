@@ -1,4 +1,4 @@
-"""What Prometheus reads: what was counted, and a few cheap questions to the state file."""
+"""Metrics for Prometheus: the process's counters, and a few cheap queries of the state file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,10 @@ from alerter.web.webhooks import OUTCOMES
 
 
 class Metrics(Collector):
-    """Every series of alerter. None has a label for each site: ten thousand of them would be a burden to both sides."""
+    """Collect every series of alerter.
+
+    None has a label for each site, since there may be ten thousand of them.
+    """
 
     def __init__(self, config: Config, state: State, clock: Clock) -> None:
         self._config = config
@@ -35,15 +38,15 @@ class Metrics(Collector):
         self._last_alert = 0
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is read before somebody asks."""
+        """Return nothing, so that registration does not collect."""
         return ()
 
     def text(self) -> bytes:
-        """Everything, as Prometheus has it."""
+        """Return every series in Prometheus's text format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Read every series; while the state file cannot be read, those that it holds are missing."""
+        """Yield every series; those of the state file are missing while it cannot be read."""
         yield _labelled(
             "rounds",
             "Rounds of sites.",
@@ -53,7 +56,7 @@ class Metrics(Collector):
         seen = dict.fromkeys((reason.name.lower() for reason in Reason), 0)
         yield _labelled(
             "reviews",
-            "Reviews read, by what was made of them.",
+            "Reviews read, by the decision on them.",
             "outcome",
             seen | _counted("reviews_"),
         )
@@ -64,11 +67,11 @@ class Metrics(Collector):
             "status",
             _counted("wix_calls_"),
         )
-        heard = dict.fromkeys(OUTCOMES, 0) | _counted("webhooks_")
-        yield _labelled("webhooks", "Webhooks of Wix, by what became of them.", "outcome", heard)
+        webhooks = dict.fromkeys(OUTCOMES, 0) | _counted("webhooks_")
+        yield _labelled("webhooks", "Webhooks of Wix, by outcome.", "outcome", webhooks)
         yield SummaryMetricFamily(
             "alerter_transaction_seconds",
-            "Time that writing to the state file took.",
+            "Time spent in write transactions of the state file.",
             count_value=counts["transactions"],
             sum_value=counts["transaction_ns"] / 1e9,
         )
@@ -81,25 +84,25 @@ class Metrics(Collector):
         raised, self._last_alert = report.alerts_raised(self._state, self._last_alert)
         self._alerts.update(raised)
         alerts = dict.fromkeys(AlertKind, 0) | dict(self._alerts)
-        yield _labelled("alerts", "Alerts raised since there is this state file.", "kind", alerts)
+        yield _labelled("alerts", "Alerts in this state file since it was created.", "kind", alerts)
         oldest = report.oldest_pending(self._state)
         age = (self._clock.now() - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily(
             "alerter_oldest_pending_age_seconds",
-            "Age of the oldest alert that still waits for somebody.",
+            "Age of the oldest pending delivery.",
             max(age, 0),
         )
         success = report.oldest_success(self._state, [site.site_id for site in self._config.sites])
         yield GaugeMetricFamily(
             "alerter_oldest_success_timestamp_seconds",
-            "When the site was last read whose last good round is longest ago; 0 while one was never read.",
+            "The oldest last good round of any site; 0 while one was never read.",
             success.timestamp() if success else 0,
         )
 
     def _deliveries(self) -> Metric:
         family = CounterMetricFamily(
             "alerter_deliveries",
-            "Deliveries, by receiver and how they ended.",
+            "Deliveries that ended, by receiver and outcome.",
             labels=["receiver", "outcome"],
         )
         for outcome in ("sent", "failed"):
@@ -110,7 +113,7 @@ class Metrics(Collector):
 
 
 def _counted(prefix: str) -> dict[str, int]:
-    """What was counted under a prefix, by what follows it."""
+    """Return the counters whose name has a prefix, by the rest of their name."""
     return {
         name.removeprefix(prefix): number
         for name, number in counts.items()

@@ -1,4 +1,4 @@
-"""The HTTP server: one request a connection, within a few seconds, and not too many at once."""
+"""The HTTP server: one request a connection, 5 seconds for each, 500 at once."""
 
 import asyncio
 import logging
@@ -23,27 +23,27 @@ from alerter.web.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
-# What aiohttp is, and in which version, is nobody's business.
+# Replaces aiohttp's own Server header, which names its version.
 _NAME = "alerter"
-# A proxy adds one of them: whoever asks through it is not on this machine.
+# A proxy adds one of them, so the client behind it is not on this machine.
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _PORT = re.compile(r":[0-9]*\Z")
-# aiohttp would log every scanner's nonsense, with its address and a traceback.
+# aiohttp logs every malformed request with its address and a traceback.
 _SILENT = logging.getLogger(f"{__name__}.aiohttp")
 _SILENT.setLevel(logging.CRITICAL + 1)
-# What Wix sends of a title and a text of 3,000 characters each, quotes throughout, with ten photos, takes 71 kB, and
-# 137 kB in the older form of payloads, which wraps it once more.
+# A webhook about a title and a text of 3,000 quotation marks each, with ten photos, has 71 kB; in
+# the older form of payloads, which is escaped once more, 137 kB.
 _LARGEST_BODY = 144 * 1024
 _MOST_CONNECTIONS = 500
-_PATIENCE = 5.0
-# Twice this at most, beside what else the daemon ends within its ten seconds.
+_REQUEST_TIMEOUT = 5.0
+# A stop takes twice this at most; the daemon has ten seconds for all of its parts.
 _STOP_WITHIN = 0.5
 _LINGER = 1.0
 _BACKLOG = 512
 
 
 class Web:
-    """What is served, and on which port."""
+    """The parts that are served; `port` is the one that the server listens on."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Web:
         self.port = 0
 
     def application(self) -> web.Application:
-        """The paths, and what answers there."""
+        """Return the application with its routes."""
         app = web.Application(middlewares=[_one_request], client_max_size=_LARGEST_BODY)
         app.on_response_prepare.append(_name_server)
         app.router.add_get("/healthz", self._health)
@@ -84,7 +84,7 @@ async def open_web(
     intake: Intake,
     finished: Mapping[str, float],
 ) -> AsyncIterator[Web]:
-    """Listen on a host and a port. Raises AlerterError where that is not possible, ConfigError where a key is none."""
+    """Serve on a host and a port. Raises AlerterError if it cannot listen there."""
     if not is_loopback(listen[0]):
         log.warning("[web] listen: %s", LISTENS_BEYOND_LOOPBACK)
     served = Web(config, state, clock, intake, finished)
@@ -111,7 +111,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server
             lambda: _Connection(server, loop), host, port, backlog=_BACKLOG
         )
     except OSError as error:
-        # asyncio puts a sentence of its own in the place of the system's words.
+        # asyncio replaces the system's message with its own.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise AlerterError(
             f"cannot listen on {host}:{port}: {reason}; name another place in [web] listen"
@@ -119,7 +119,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server
 
 
 class _Connection(web.RequestHandler):
-    """One request and its answer, in a few seconds: whoever takes longer is cut off, even within a header."""
+    """A connection that is aborted 5 seconds after it opened, even within a header."""
 
     def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -135,25 +135,25 @@ class _Connection(web.RequestHandler):
         self.is_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; where there are too many, the oldest ends, which has had the most time for its request."""
+        """Start the timeout; with too many connections abort the oldest."""
         super().connection_made(transport)
-        self._end = self._loop.call_later(_PATIENCE, self.cut_off)
+        self._end = self._loop.call_later(_REQUEST_TIMEOUT, self.abort)
         alive = [
             each
             for each in self._server.connections
             if isinstance(each, _Connection) and not each.is_over
         ]
         if len(alive) > _MOST_CONNECTIONS:
-            alive[0].cut_off()
+            alive[0].abort()
 
-    def cut_off(self) -> None:
-        """End at once."""
+    def abort(self) -> None:
+        """Close the connection at once."""
         self._finish()
         if self.transport:
             self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End."""
+        """Stop the timeout."""
         self._finish()
         super().connection_lost(exc)
 
@@ -169,7 +169,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP, without a word of it."""
+        """Answer a malformed request without quoting it."""
         super().handle_error(request, status, exc, message)
         response = web.Response(status=status, text="this is no HTTP\n", headers={"Server": _NAME})
         response.force_close()
@@ -181,9 +181,9 @@ async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _is_local(request: web.Request) -> bool:
-    """Whether somebody on this machine asks, by one of its own names.
+    """Return whether the client is on this machine and asks for it by one of its own names.
 
-    Another name is that of a proxy, or of a page in a browser that resolves to this machine.
+    Another name is a proxy's, or that of a page in a browser which resolves to this machine.
     """
     if any(name in request.headers for name in _FORWARDED):
         return False
@@ -195,7 +195,7 @@ def _is_local(request: web.Request) -> bool:
 
 @web.middleware
 async def _one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer, and close: a connection that stays open would be one more thing that somebody may hold."""
+    """Answer and close the connection, so that no client can keep it open."""
     response: web.StreamResponse
     try:
         response = await handler(request)
@@ -204,13 +204,13 @@ async def _one_request(request: web.Request, handler: Handler) -> web.StreamResp
             status=refusal.status, text=f"{refusal.reason}\n", headers=_allowed(refusal)
         )
     except ConnectionError:
-        raise  # whoever asked has left, or was cut off
+        raise  # the client has left, or was aborted
     except web.RequestPayloadError:
         response = web.Response(status=400, text="the body cannot be read\n")
     except RuntimeError:
         if request.transport and not request.transport.is_closing():
             raise
-        raise ConnectionResetError from None  # as aiohttp has it where the connection ends within a body
+        raise ConnectionResetError from None  # the connection ended within the body
     except Exception:
         log.exception("a request was not answered: a fault of alerter itself")
         response = web.Response(status=500, text="a fault of alerter itself\n")

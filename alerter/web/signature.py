@@ -1,4 +1,4 @@
-"""Wix's signature on a webhook: the body is a token, signed for one of our apps."""
+"""Wix's signature on a webhook: the body is a JSON Web Token, signed for one of our apps."""
 
 import asyncio
 import json
@@ -19,28 +19,28 @@ from alerter.config import App
 
 _ALGORITHM = "RS256"
 _LONGEST_HEADER = 4096
-# Nothing but the signature and the end of its life counts: Wix promises neither an audience nor a subject, and a
-# clock of ours that is a second behind must not make a token come from the future.
+# Only the signature and the expiry count: Wix promises no audience and no subject, and `iat` is in
+# the future for a clock that is behind Wix's.
 _OPTIONS: jwt.types.Options = {
-    "verify_signature": False,  # `Signatures.signers` does that
+    "verify_signature": False,  # `Signatures.signer` does that
     "require": ["exp"],
     "verify_exp": True,
     "verify_nbf": True,
 }
-# What a body from anybody may raise: what PyJWT does not foresee in it is no better than what it does.
+# PyJWT raises errors of others, too, for bodies that it does not foresee.
 _FAULTS = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
-# So many keys take about a millisecond; after that others get their turn.
-_AT_ONCE = 32
+# Checking so many keys takes about a millisecond; then other tasks run.
+_KEYS_AT_ONCE = 32
 _TOKENS_AT_ONCE = 8
 
 
 class BadSignature(Exception):
-    """A body that Wix has not signed for any of our apps, or whose time is over."""
+    """Wix has not signed the body for any of our apps, or its token has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token that is well formed and still valid; its signature has not been checked yet."""
+    """A well-formed token that has not expired; its signature is not checked yet."""
 
     data: object
     audience: object
@@ -49,7 +49,7 @@ class Token:
 
 
 def check_algorithm(body: bytes) -> None:
-    """Look at nothing but a token's header, which is cheap. Raises BadSignature unless it says RS256."""
+    """Check the header of a token, which is cheap. Raises BadSignature unless it says RS256."""
     header = body.partition(b".")[0]
     try:
         found = (
@@ -64,7 +64,7 @@ def check_algorithm(body: bytes) -> None:
 
 
 def parse_token(body: bytes) -> Token:
-    """Read a token once, whatever the number of keys. Raises BadSignature."""
+    """Parse a token without checking its signature. Raises BadSignature."""
     try:
         found: dict[str, Any] = jwt.decode_complete(body, options=_OPTIONS)
     except _FAULTS:
@@ -85,22 +85,22 @@ class Signatures:
         self._turns = asyncio.Semaphore(_TOKENS_AT_ONCE)
 
     async def signer(self, token: Token) -> str:
-        """Return the app that a token was signed for, by its id. Raises BadSignature.
+        """Return the id of the app that a token was signed for. Raises BadSignature.
 
         Other tasks run between every few keys.
         """
-        # Wix does not promise that the audience is the app. Where it is, one key is enough.
-        if isinstance(token.audience, str) and self._holds(token.audience, token):
+        # Wix does not promise that the audience is the app id. Where it is, one key is enough.
+        if isinstance(token.audience, str) and self._is_signed_for(token.audience, token):
             return token.audience
         async with self._turns:
             for number, app_id in enumerate(self._keys, 1):
-                if self._holds(app_id, token):
+                if self._is_signed_for(app_id, token):
                     return app_id
-                if number % _AT_ONCE == 0:
+                if number % _KEYS_AT_ONCE == 0:
                     await asyncio.sleep(0)
         raise BadSignature
 
-    def _holds(self, app_id: str, token: Token) -> bool:
+    def _is_signed_for(self, app_id: str, token: Token) -> bool:
         key = self._keys.get(app_id)
         try:
             if key:

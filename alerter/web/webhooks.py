@@ -1,4 +1,4 @@
-"""Webhooks of Wix: checked, recorded, answered; then people are told."""
+"""Wix's webhooks: checked, recorded and answered; then receivers are notified."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from alerter.wix.review import UnreadableReview
 
 log = logging.getLogger(__name__)
 
-# What becomes of a webhook, as it is counted.
+# The outcomes of a webhook, as they are counted.
 OUTCOMES = (
     "taken",
     "refused",
@@ -29,10 +29,10 @@ OUTCOMES = (
     "busy",
     "failed",
 )
-_MOST_REMEMBERED = 100
-# Each takes some milliseconds, so the last of them is answered within the 1.25 s that Wix waits.
-_MOST_IN_HAND = 128
-# Reading a large one takes milliseconds by itself; what Wix sends of most reviews is a few kilobytes.
+_MOST_WARNINGS = 100
+# Each takes some milliseconds, so that the last is answered within the 1.25 s that Wix waits.
+_MOST_AT_ONCE = 128
+# Parsing a large one takes milliseconds; most webhooks have a few kilobytes.
 _LARGE = 16 * 1024
 _LARGE_AT_ONCE = 4
 _ANSWERS = {
@@ -43,21 +43,21 @@ _ANSWERS = {
 
 
 class Webhooks:
-    """Takes what Wix sends."""
+    """Receive Wix's webhooks."""
 
     def __init__(self, config: Config, intake: Intake) -> None:
         self._config = config
         self._intake = intake
         self._signatures = Signatures(config.apps)
-        self._in_hand = 0
+        self._at_work = 0
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._recorded: defaultdict[str, list[Changes]] = defaultdict(list)
-        self._telling: dict[str, asyncio.Task[None]] = {}
-        self._told: set[str] = set()
+        self._notifying: dict[str, asyncio.Task[None]] = {}
+        self._logged: set[str] = set()
         self._failing: str | None = None
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer one webhook: 200 once what it says is on record, or is of no concern to us."""
+        """Answer one webhook: 200 once its event is recorded, or does not concern us."""
         try:
             body = (await request.read()).strip()
             outcome = await self._check(body)
@@ -79,52 +79,57 @@ class Webhooks:
         return web.Response(status=status, text=f"{text}\n", headers=headers)
 
     async def _check(self, body: bytes) -> str:
-        """Check a body and record what it says. Raises BadSignature and BadReviewId."""
+        """Check and record a webhook, and return its outcome.
+
+        Raises BadSignature or BadReviewId.
+        """
         check_algorithm(body)
-        if self._in_hand >= _MOST_IN_HAND:
+        if self._at_work >= _MOST_AT_ONCE:
             return "busy"
-        self._in_hand += 1
+        self._at_work += 1
         try:
             async with self._large if len(body) > _LARGE else nullcontext():
-                await asyncio.sleep(
-                    0
-                )  # so that all that have come are counted before the first is worked on
+                # All that have arrived are counted before the first is parsed.
+                await asyncio.sleep(0)
                 token = parse_token(body)
-                return self._take(token.data, await self._signatures.signer(token))
+                return self._record(token.data, await self._signatures.signer(token))
         finally:
-            self._in_hand -= 1
+            self._at_work -= 1
 
-    def _take(self, data: object, signer: str) -> str:
-        """Record what a webhook signed for that app says, and return what became of it. Nothing is awaited."""
+    def _record(self, data: object, signer: str) -> str:
+        """Record a webhook that was signed for an app, and return its outcome.
+
+        Raises BadReviewId.
+        """
         try:
             envelope = parse_envelope(data)
             event = parse_event(envelope)
-        # Sent again it would be no better; the next round or rescan reads the review itself.
+        # It is acknowledged, as Wix would send the same again; a rescan reads the review itself.
         except UnreadableEvent as error:
-            self._log_once(f"a webhook is left out: {error}")
+            self._log_once(f"a webhook is ignored: {error}")
             return "unreadable"
         except UnreadableReview as error:
-            self._log_once(f"a webhook is left out: its review {error}")
+            self._log_once(f"a webhook is ignored: its review {error}")
             return "unreadable"
         if event is None:
             return "unknown_event"
-        site = self._site(envelope, signer)
+        site = self._find_site(envelope, signer)
         if site is None:
             return "unknown_site"
         try:
             changes = self._intake.record_event(site, event)
         except StateError as error:
-            self._failed(str(error))
+            self._log_failure(str(error))
             return "failed"
-        self._worked()
-        self._tell_later(site, changes)
+        self._log_recovery()
+        self._notify_later(site, changes)
         return "taken"
 
-    def _site(self, envelope: Envelope, signer: str) -> Site | None:
-        """The site that a webhook is about, where the app that it is signed for may speak of it.
+    def _find_site(self, envelope: Envelope, signer: str) -> Site | None:
+        """Return the site of a webhook; None, and a warning, if its app may not report on it.
 
-        It is found by the app's instance, which is what Wix promises to send, else by its own id. Where the webhook
-        names a site id, that has to be the site's: anybody can write another's instance into their config.
+        The site is found by the app's instance id, which Wix promises to send, else by its site id.
+        A site id in the webhook has to match, since any config may name another's instance id.
         """
         by_instance = [
             site
@@ -133,70 +138,68 @@ class Webhooks:
         ]
         by_id = [site for site in self._config.sites if envelope.names_site(site.site_id)]
         found = [site for site in by_instance if envelope.site_id is None or site in by_id] or by_id
-        instance = _shown(envelope.instance_id)
+        instance = _printable(envelope.instance_id)
         if by_instance and not found:
-            self._log_once(
-                f"a webhook is left out: it names another site than that of its instance ({instance})"
-            )
+            reason = f"it names another site than that of its instance ({instance})"
         elif not found:
-            self._log_once(
-                f"a webhook is of a site that is not in the config (instance {instance})"
-            )
-        elif not self._may_speak(signer, found[0], envelope):
-            self._log_once(
-                f'a webhook of site "{found[0].name}" is left out: it is not signed for the site\'s app_id'
-            )
+            reason = f"its site is not in the config (instance {instance})"
+        elif not self._may_report(signer, found[0], envelope):
+            reason = f'it is not signed for the app_id of site "{found[0].name}"'
         else:
             return found[0]
+        self._log_once(f"a webhook is ignored: {reason}")
         return None
 
-    def _may_speak(self, signer: str, site: Site, envelope: Envelope) -> bool:
-        """Whether an app's webhooks about a site count: those of its own app, else those that name its site id."""
+    def _may_report(self, signer: str, site: Site, envelope: Envelope) -> bool:
+        """Return whether a site accepts an app's webhooks.
+
+        It accepts its own app's; without an app_id those that name its site id, or of the only app.
+        """
         if site.app_id is not None:
             return site.app_id == signer
         return envelope.names_site(site.site_id) or len(self._config.apps) == 1
 
-    def _tell_later(self, site: Site, changes: Changes) -> None:
-        """Have people told, but not before Wix has its answer: names of products may take seconds."""
+    def _notify_later(self, site: Site, changes: Changes) -> None:
+        """Notify receivers after Wix has its answer: fetching product names may take seconds."""
         self._recorded[site.site_id].append(changes)
-        if site.site_id not in self._telling:
-            self._telling[site.site_id] = asyncio.create_task(self._tell(site))
+        if site.site_id not in self._notifying:
+            self._notifying[site.site_id] = asyncio.create_task(self._notify(site))
 
-    async def _tell(self, site: Site) -> None:
-        """Tell of all that has come in; what comes meanwhile is told of together, so a burst asks for a name once."""
+    async def _notify(self, site: Site) -> None:
+        """Notify receivers of everything recorded; what arrives meanwhile is the next batch."""
         try:
             while recorded := self._recorded.pop(site.site_id, None):
                 try:
                     await self._intake.announce(site, *recorded)
-                except StateError as error:  # what was erased is not overwritten yet
-                    self._failed(str(error))
+                except StateError as error:  # erased text is not overwritten yet
+                    self._log_failure(str(error))
         finally:
-            del self._telling[site.site_id]
+            del self._notifying[site.site_id]
 
     async def stop(self) -> None:
-        """End what is under way: what it would tell is in the outbox."""
-        telling = list(self._telling.values())
-        for task in telling:
+        """Cancel the tasks at work: their alerts are in the outbox."""
+        tasks = list(self._notifying.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*telling, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _log_once(self, text: str) -> None:
-        if text not in self._told and len(self._told) < _MOST_REMEMBERED:
-            self._told.add(text)
+        if text not in self._logged and len(self._logged) < _MOST_WARNINGS:
+            self._logged.add(text)
             log.warning(text)
 
-    def _failed(self, text: str) -> None:
+    def _log_failure(self, text: str) -> None:
         if text != self._failing:
-            log.error("webhooks are not taken, Wix sends them again: %s", text)
+            log.error("webhooks cannot be recorded, Wix sends them again: %s", text)
             self._failing = text
 
-    def _worked(self) -> None:
+    def _log_recovery(self) -> None:
         if self._failing:
-            log.info("webhooks are taken again")
+            log.info("webhooks are recorded again")
             self._failing = None
 
 
-def _shown(instance_id: str | None) -> str:
+def _printable(instance_id: str | None) -> str:
     return (
         instance_id
         if instance_id and len(instance_id) <= 64 and instance_id.isprintable()
