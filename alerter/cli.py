@@ -11,8 +11,8 @@ from alerter import __version__
 from alerter.errors import AlerterError, ConfigError
 from alerter.logs import print_error
 
-# Each is `command` in the module of `alerter.commands` that has its name. The help stands here, so
-# that `alerter --help` imports none of them.
+# The module of each command in `alerter.commands` has its name and defines `command`. The help is
+# here, so that `alerter --help` imports none of them.
 COMMANDS = {
     "run": "Run the daemon.",
     "check": "Check the config, then each site, permission, token and receiver.",
@@ -31,8 +31,8 @@ COMMANDS = {
 }
 
 
-class _Imported(Mapping[str, click.Command]):
-    """The commands by their names; looking one up imports it."""
+class _LazyCommands(Mapping[str, click.Command]):
+    """The commands by name; looking one up imports its module."""
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in COMMANDS:
@@ -48,9 +48,9 @@ class _Imported(Mapping[str, click.Command]):
 
 
 class _Commands(click.Group):
-    """Turn the errors of commands into messages and exit codes.
+    """Print the errors of commands and set the exit code.
 
-    1: something failed or needs a person; 2: usage or config.
+    1: something failed or needs a person; 2: the usage or the config is wrong.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -78,7 +78,9 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, commands=_Imported(), context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Commands,
+    commands=_LazyCommands(),
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="alerter")
 def main() -> None:

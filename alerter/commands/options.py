@@ -1,6 +1,5 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and how their values are read."""
 
-import difflib
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 import click
 
 from alerter.config import Config, Site, load_config
+from alerter.config.fields import nearest
 
 _SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
 
@@ -27,7 +27,7 @@ def load(path: Path | None, *, secrets: bool = True) -> Config:
 
 
 def config_path(given: Path | None) -> Path:
-    """Return the config file that `--config`, the environment or the default names."""
+    """Return the path of the config: `--config`, else $ALERTER_CONFIG, else a default."""
     if named := given or os.environ.get("ALERTER_CONFIG"):
         return Path(named)
     here = Path("config.toml")
@@ -35,25 +35,25 @@ def config_path(given: Path | None) -> Path:
 
 
 def find_site(config: Config, name: str) -> Site:
-    """Return the site of a name. Raises BadParameter."""
+    """Return the site with a name. Raises BadParameter."""
     known = {site.name: site for site in config.sites}
     if name not in known:
-        raise unknown("site", name, known, "--site")
+        raise unknown_name("site", name, known, "--site")
     return known[name]
 
 
-def unknown(
+def unknown_name(
     noun: str, name: str, known: Iterable[str], option: str | None = None
 ) -> click.BadParameter:
-    """Return the fault of a name that is not known, with the nearest that is."""
+    """Return the error for an unknown name, with the nearest known name or all of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(known)}"
+    near = nearest(name, known)
+    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(known)}"
     return click.BadParameter(f'there is no {noun} "{name}"; {hint}', param_hint=option)
 
 
 def parse_day(config: Config, text: str, option: str) -> datetime:
-    """Return the midnight, in the config's time zone, that a day begins with. Raises BadParameter."""
+    """Return the start of a day in the config's timezone, in UTC. Raises BadParameter."""
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=config.timezone).astimezone(UTC)
     except (ValueError, OverflowError):

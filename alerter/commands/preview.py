@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, load, unknown
+from alerter.commands.options import config_option, load, unknown_name
 from alerter.config import Config, Receiver
 from alerter.errors import AlerterError, RenderError
 from alerter.models import Medium, Message, MessageItem, destination_of
@@ -177,7 +177,7 @@ def command(
     chosen = kinds(kind, of_review=review_id is not None)
     known = {each.name: each for each in config.receivers}
     if receiver is not None and receiver not in known:
-        raise unknown("receiver", receiver, known)
+        raise unknown_name("receiver", receiver, known)
     of = find(config, review_id) if review_id is not None else None
     good = True
     for written in write(config, Clock(), chosen, known.get(receiver or ""), of, folder):

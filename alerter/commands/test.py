@@ -9,7 +9,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.check import send_samples
-from alerter.commands.options import config_option, load, unknown
+from alerter.commands.options import config_option, load, unknown_name
 from alerter.commands.terminal import print_findings
 from alerter.logs import log_to_stderr
 
@@ -24,5 +24,5 @@ def command(path: Path | None, receivers: tuple[str, ...]) -> None:
     known = [receiver.name for receiver in config.receivers]
     for name in receivers:
         if name not in known:
-            raise unknown("receiver", name, known)
+            raise unknown_name("receiver", name, known)
     print_findings(asyncio.run(send_samples(config, Clock(), receivers or known)))
