@@ -1,6 +1,6 @@
 """TOML and environment read into a frozen, checked `Config`, or every fault at once."""
 
-from alerter.config.receivers import Quiet, Receiver, Reminders, Slack, Smtp, Summary
+from alerter.config.receivers import Quiet, Receiver, ReminderSchedule, Slack, Smtp, Summary
 from alerter.config.schema import Config, load_config
 from alerter.config.sites import App, Site
 
@@ -9,7 +9,7 @@ __all__ = [
     "Config",
     "Quiet",
     "Receiver",
-    "Reminders",
+    "ReminderSchedule",
     "Site",
     "Slack",
     "Smtp",

@@ -143,7 +143,7 @@ class Receiver(Table):
         return [destination_of(self.name, medium) for medium in self.media]
 
 
-class Reminders(Table):
+class ReminderSchedule(Table):
     """How long after its alert people are reminded of a review that is still open.
 
     `escalate_to` is a receiver that gets the last reminder too.

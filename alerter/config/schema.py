@@ -22,7 +22,7 @@ from alerter.config.fields import (
     nearest,
 )
 from alerter.config.files import read_files
-from alerter.config.receivers import Receiver, Reminders, Slack, Smtp, Summary, duration_of
+from alerter.config.receivers import Receiver, ReminderSchedule, Slack, Smtp, Summary, duration_of
 from alerter.config.secrets import SecretUrl
 from alerter.config.sites import RESCAN_WINDOW, Alerts, App, Poll, Site, Wix
 from alerter.config.table import Problem, Table, problems_of
@@ -30,6 +30,7 @@ from alerter.errors import ConfigError
 from alerter.models import Medium, medium_of
 
 _KEEP = timedelta(days=400)
+_CASE_INSENSITIVE = ("site_id", "instance_id")  # at Wix
 
 
 def _state_table(value: object) -> object:
@@ -43,7 +44,7 @@ class Web(Table):
     listen: Listen
 
 
-class Heartbeat(Table):
+class HeartbeatTarget(Table):
     """The address that is called while all is well, so that another service notices silence."""
 
     url: SecretUrl
@@ -66,7 +67,7 @@ class Config(Table):
     include_env: List[Text] | None = None
     poll: Poll = Poll()
     alerts: Alerts = Alerts()
-    reminders: Reminders = Reminders()
+    reminders: ReminderSchedule = ReminderSchedule()
     wix: Wix = Wix()
     sites: Tables[Site]
     smtp: Smtp | None = None
@@ -74,7 +75,7 @@ class Config(Table):
     receivers: Tables[Receiver]
     web: Web | None = None
     apps: Tables[App] = ()
-    heartbeat: Heartbeat | None = None
+    heartbeat: HeartbeatTarget | None = None
     summaries: Tables[Summary] = ()
 
     @classmethod
@@ -183,17 +184,13 @@ def _table(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-# Wix compares these without regard to case.
-_OF_ANY_CASE = ("site_id", "instance_id")
-
-
 def _names(raw: Mapping[str, Any], tables: str, key: str = "name") -> list[str]:
     return [str(table.get(key)) for table in _tables(raw, tables)]
 
 
 def _repeated(raw: Mapping[str, Any], name: str, key: str) -> Iterator[Problem]:
     values = [str(table[key]) if key in table else None for table in _tables(raw, name)]
-    if key in _OF_ANY_CASE:
+    if key in _CASE_INSENSITIVE:
         values = [value and value.lower() for value in values]
     times = Counter(values)
     for number, value in enumerate(values, 1):

@@ -19,7 +19,7 @@ from alerter.store import State
 from alerter.watch.intake import Intake
 from alerter.web.health import Health
 from alerter.web.metrics import Metrics
-from alerter.web.webhooks import Webhooks
+from alerter.web.webhooks import WebhookEndpoint
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _LINGER = 1.0
 _BACKLOG = 512
 
 
-class Web:
+class WebServer:
     """The parts that are served; `port` is the one that the server listens on."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Web:
         intake: Intake,
         finished: Mapping[str, float],
     ) -> None:
-        self.webhooks = Webhooks(config, intake)
+        self.webhooks = WebhookEndpoint(config, intake)
         self.health = Health(config, state, clock, finished)
         self.metrics = Metrics(config, state, clock)
         self.port = 0
@@ -83,11 +83,11 @@ async def open_web(
     clock: Clock,
     intake: Intake,
     finished: Mapping[str, float],
-) -> AsyncIterator[Web]:
+) -> AsyncIterator[WebServer]:
     """Serve on a host and a port. Raises AlerterError if it cannot listen there."""
     if not is_loopback(listen[0]):
         log.warning("[web] listen: %s", LISTENS_BEYOND_LOOPBACK)
-    served = Web(config, state, clock, intake, finished)
+    served = WebServer(config, state, clock, intake, finished)
     runner = web.AppRunner(served.application(), shutdown_timeout=_STOP_WITHIN)
     await runner.setup()
     try:

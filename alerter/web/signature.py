@@ -39,7 +39,7 @@ class BadSignature(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class WebhookToken:
     """A well-formed token that has not expired; its signature is not checked yet."""
 
     data: object
@@ -63,7 +63,7 @@ def check_algorithm(body: bytes) -> None:
         raise BadSignature
 
 
-def parse_token(body: bytes) -> Token:
+def parse_token(body: bytes) -> WebhookToken:
     """Parse a token without checking its signature. Raises BadSignature."""
     try:
         found: dict[str, Any] = jwt.decode_complete(body, options=_OPTIONS)
@@ -71,7 +71,7 @@ def parse_token(body: bytes) -> Token:
         raise BadSignature from None
     payload = found["payload"]
     digest = sha256(body.rpartition(b".")[0]).digest()
-    return Token(payload.get("data"), payload.get("aud"), digest, found["signature"])
+    return WebhookToken(payload.get("data"), payload.get("aud"), digest, found["signature"])
 
 
 class Signatures:
@@ -84,7 +84,7 @@ class Signatures:
         }
         self._turns = asyncio.Semaphore(_TOKENS_AT_ONCE)
 
-    async def signer(self, token: Token) -> str:
+    async def signer(self, token: WebhookToken) -> str:
         """Return the id of the app that a token was signed for. Raises BadSignature.
 
         Other tasks run between every few keys.
@@ -100,7 +100,7 @@ class Signatures:
                     await asyncio.sleep(0)
         raise BadSignature
 
-    def _is_signed_for(self, app_id: str, token: Token) -> bool:
+    def _is_signed_for(self, app_id: str, token: WebhookToken) -> bool:
         key = self._keys.get(app_id)
         try:
             if key:

@@ -42,7 +42,7 @@ _ANSWERS = {
 }
 
 
-class Webhooks:
+class WebhookEndpoint:
     """Receive Wix's webhooks."""
 
     def __init__(self, config: Config, intake: Intake) -> None:

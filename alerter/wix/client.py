@@ -16,7 +16,7 @@ from alerter.config import Site
 from alerter.errors import WixAuthError, WixNotFound, WixResponseError
 from alerter.models import Review
 from alerter.wix.credentials import Credentials, secrets_of
-from alerter.wix.http import Connections, Url, parse_answer, send
+from alerter.wix.http import Connections, HttpUrl, parse_answer, send
 from alerter.wix.review import UnreadableReview, parse_review
 
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
@@ -201,7 +201,7 @@ class WixClient:
             return None
 
     async def _call(
-        self, site: Site, method: str, url: Url, body: Mapping[str, Any] | None = None
+        self, site: Site, method: str, url: HttpUrl, body: Mapping[str, Any] | None = None
     ) -> _Answer:
         async with self._connections.acquire() as connection:
             headers = await self.credentials.headers(connection, site)

@@ -29,7 +29,7 @@ from alerter.errors import (
 )
 from alerter.text import clean_reply, is_excessive_json
 
-Url = httpx.URL | str
+HttpUrl = httpx.URL | str
 
 # A page of 100 reviews with ten media each, whose title, body and reply are 3,000 escaped emoji,
 # has 13.6 MB.
@@ -105,7 +105,7 @@ async def send(
     connection: httpx.AsyncClient,
     clock: Clock,
     method: str,
-    url: Url,
+    url: HttpUrl,
     body: Mapping[str, Any] | None,
     headers: Mapping[str, str],
 ) -> HttpAnswer:

@@ -649,6 +649,8 @@ def test_every_fault_is_told_at_once(faults: Faults) -> None:
     text = changed('api_key = "env:WIX"', 'api_key = "env:NOT_SET"', text)
     text = changed('instance_id = "an-instance"', "", text)
     text = changed('slack = "C0123456789"', 'slack = "#x"\nemail = ["x"]', text)
+    text = changed('sites = ["Corner Bakery"]', 'sites = ["Zoo"]\nmin_rating = 3', text)
+    text = changed(QUIET, 'quiet = {from = "24:00", to = "7"}', text)
     assert {problem.split(": ")[0] for problem in faults(text)} == {
         "poll.every",
         "alerts.brust",
@@ -657,6 +659,10 @@ def test_every_fault_is_told_at_once(faults: Faults) -> None:
         "sites.2.instance_id",
         "receivers.2.slack",
         "receivers.2.email.1",
+        "receivers.2.sites.1",
+        "receivers.2.min_rating",
+        "receivers.2.quiet.from",
+        "receivers.2.quiet.to",
     }
 
 

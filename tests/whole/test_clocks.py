@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alerter.config import Config, Reminders, load_config
+from alerter.config import Config, ReminderSchedule, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
@@ -173,7 +173,7 @@ async def hours_to_a_reminder(
 ) -> int:
     """How long a reminder due after a day takes where the clock is set just after people were told, rounded up."""
     reminding = config.model_copy(
-        update={"reminders": Reminders.model_construct(after=(timedelta(hours=24),))}
+        update={"reminders": ReminderSchedule.model_construct(after=(timedelta(hours=24),))}
     )
     async with open_runtime(reminding, state, clock) as runtime:
         assert await runtime.poller.round(config.sites[0])
