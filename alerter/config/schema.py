@@ -53,7 +53,7 @@ class HeartbeatTarget(Table):
 class StateFile(Table):
     """Where the state file is, and how long it keeps the text of reviews at rest."""
 
-    file: Annotated[RelativePath, Field(validate_default=True)] = "state.db"  # type: ignore[assignment] # made a Path
+    file: Annotated[RelativePath, Field(validate_default=True)] = "state.db"  # type: ignore[assignment] # a Path
     keep: Duration = _KEEP
 
 

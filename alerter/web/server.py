@@ -128,7 +128,7 @@ class _Connection(web.RequestHandler):
             logger=_SILENT,
             access_log=_SILENT,
             lingering_time=_LINGER,
-            auto_decompress=False,  # Wix compresses nothing, and nobody else is let in
+            auto_decompress=False,  # Wix sends no compressed body; others are refused
         )
         self._server = server
         self._end: asyncio.TimerHandle | None = None

@@ -38,7 +38,7 @@ _LARGE_AT_ONCE = 4
 _ANSWERS = {
     "busy": (503, "busy, try again"),
     "failed": (503, "cannot be recorded now, try again"),
-    "refused": (401, "the signature does not hold"),
+    "refused": (401, "the signature is not valid"),
 }
 
 

@@ -197,6 +197,14 @@ def test_without_the_extra_web_is_a_fault_that_names_it(
     assert load("").web is None
 
 
+def test_a_key_that_cannot_be_checked_without_the_extra_is_no_second_fault(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cryptography", "cryptography.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert fault(load, web() + app("my key")).startswith("web: needs packages")
+
+
 def test_a_heartbeat_is_a_secret_address(load: Load) -> None:
     config = load('[heartbeat]\nurl = "env:BEAT"\n')
     assert config.heartbeat
