@@ -1,1 +1,1 @@
-"""An embedded Wix, Slack and mailbox on loopback, and the story that the demo plays on the real daemon."""
+"""An embedded Wix, Slack and mailbox on loopback, and the story that `alerter demo` plays."""

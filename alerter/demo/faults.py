@@ -1,4 +1,4 @@
-"""An HTTP server on loopback whose answers can be made to fail."""
+"""An HTTP server on loopback, and the faults that its answers can have."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ _LARGEST_BODY = 10 * 1024 * 1024
 _STOP_WITHIN = 0.05
 _CHUNK = 64 * 1024
 
-# Bodies that are not what a client expects, by name.
+# Bodies that no client expects, by name.
 NONSENSE: Mapping[str, bytes] = {
     "html": b"<!doctype html><html><body>Bad gateway</body></html>",
     "list": b"[]",
@@ -43,12 +43,13 @@ NONSENSE: Mapping[str, bytes] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request; with a `status` or a `body` it answers in place of the service.
+    """The fault of one request; with a `status`, `body` or `repeat` it replaces the answer.
 
-    `delay` passes before the answer (what the service does is done by then), `drop` closes the connection without an
-    answer, `garble` spoils a good answer, `done` lets the service do its work although the fault answers. `only`: the
-    site, token or channel whose requests fail. After the body, `repeat` is sent every `every` seconds until the client
-    hangs up. With `headers` alone the service's own answer carries them too.
+    `headers` are added to the answer. `delay` is in seconds, between the work of the service and
+    the answer. `drop` closes the connection without an answer, before or after the work. `garble`
+    damages the answer of the service. `done` lets the service do its work although the fault
+    answers. `only` limits the fault to a site, token or channel. `repeat` is sent after the body
+    every `every` seconds until the client closes the connection.
     """
 
     status: int | None = None
@@ -64,12 +65,12 @@ class Fault:
 
     @property
     def answers(self) -> bool:
-        """Whether the service's own answer is replaced."""
+        """Whether the fault replaces the answer of the service."""
         return self.status is not None or self.body is not None or bool(self.repeat)
 
     @property
     def works(self) -> bool:
-        """Whether the service does what it was asked to do."""
+        """Whether the service does its work."""
         if self.drop:
             return self.drop == "after"
         return self.done or not self.answers
@@ -81,17 +82,17 @@ def redirect(url: str, status: int = 307, *, only: str | None = None) -> Fault:
 
 
 def endless(*, only: str | None = None) -> Fault:
-    """Return an answer that never ends and comes as fast as it is read."""
+    """Return an endless answer, sent as fast as the client reads."""
     return Fault(body=" ", repeat=b" " * _CHUNK, only=only)
 
 
 def drip(every: float = 1.0, *, only: str | None = None) -> Fault:
-    """Return an answer that never ends and comes one byte at a time, every `every` seconds."""
+    """Return an endless answer of one byte every `every` seconds."""
     return Fault(body="{", repeat=b" ", every=every, only=only)
 
 
 def bomb(size: int, *, only: str | None = None) -> Fault:
-    """Return a gzipped answer of `size` decoded bytes, which is valid JSON."""
+    """Return a gzipped answer: valid JSON of `size` bytes when unpacked."""
     headers = {"Content-Encoding": "gzip"}
     return Fault(status=200, headers=headers, body=_compressed(size, b'{"ok": true}'), only=only)
 
@@ -107,10 +108,10 @@ def _compressed(size: int, end: bytes) -> bytes:
 
 
 class Faults(Planned[Fault]):
-    """The faults that are still to come, by the end of the path that they wait for."""
+    """Planned faults, by the end of the path that they apply to."""
 
     def take(self, path: str, about: Collection[str] = ()) -> Fault | None:
-        """Return the fault for a request to `path` that concerns `about`, and use it up if it was queued."""
+        """Return the fault of a request to `path` about these names; remove it if queued."""
         return self.first(
             lambda match, only: path.endswith(match) and (only is None or only in about)
         )
@@ -123,7 +124,7 @@ def _nothing(_: web.Request) -> Collection[str]:
 def failing(
     faults: Faults, about: Callable[[web.Request], Collection[str]] = _nothing
 ) -> Middleware:
-    """Middleware that lets requests fail as `faults` says; `about` names what a request concerns."""
+    """Return middleware that applies `faults`; `about` returns the names a request is about."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -154,7 +155,7 @@ async def _never_end(fault: Fault, request: web.Request, body: bytes) -> web.Str
     response.content_type = "application/json"
     await response.prepare(request)
     await response.write(body)
-    while True:  # a client that hangs up ends it: then `write` raises
+    while True:  # until `write` raises, because the client has closed the connection
         await asyncio.sleep(fault.every)
         await response.write(fault.repeat)
 
@@ -178,7 +179,7 @@ def _hang_up(request: web.Request) -> NoReturn:
 
 
 class Loopback:
-    """An aiohttp application on a free port of 127.0.0.1; started once more it has the same port."""
+    """An aiohttp application on a free port of 127.0.0.1, the same after a restart."""
 
     def __init__(self, build: Callable[[], web.Application]) -> None:
         self.port = 0
@@ -187,23 +188,23 @@ class Loopback:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """Its address, without a slash at the end."""
         return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         self._runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=_STOP_WITHIN)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self.port).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop listening and close every connection, answered or not."""
+        """Stop listening and close every connection."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
 
 def application(*middlewares: Middleware) -> web.Application:
-    """An application that takes bodies as large as anybody sends."""
+    """Return an application that accepts bodies of up to 10 MB."""
     return web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)

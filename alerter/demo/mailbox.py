@@ -1,4 +1,4 @@
-"""A mailbox: a real SMTP server on loopback that keeps what it takes and refuses what it is told to refuse."""
+"""A mailbox: an SMTP server on loopback that keeps mails and can refuse, hang or disconnect."""
 
 import asyncio
 import functools
@@ -27,13 +27,16 @@ _Command = Callable[[str | None], Awaitable[None]]
 __all__ = ["Mail", "Mailbox", "Reply"]
 
 
-# At every login aiosmtpd warns of an attribute that it sets itself.
+# aiosmtpd warns at every login of an attribute that it sets itself.
 logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail that was taken; `recipients` are those that were not refused, `at` is the clock's monotonic time."""
+    """An accepted mail.
+
+    `recipients` are the addresses that were not refused. `at` is monotonic time in seconds.
+    """
 
     sender: str
     recipients: tuple[str, ...]
@@ -43,22 +46,22 @@ class Mail:
 
     @property
     def message_id(self) -> str:
-        """Its Message-ID, with the angle brackets."""
+        """The Message-ID, with angle brackets."""
         return str(self.message["Message-ID"] or "")
 
     @property
     def subject(self) -> str:
-        """Its subject, decoded."""
+        """The decoded subject."""
         return str(self.message["Subject"] or "")
 
     @property
     def text(self) -> str:
-        """Its plain text; empty where it has none."""
+        """The plain text; empty if there is none."""
         return self._part("plain")
 
     @property
     def html(self) -> str:
-        """Its HTML; empty where it has none."""
+        """The HTML; empty if there is none."""
         return self._part("html")
 
     def _part(self, kind: Literal["plain", "html"]) -> str:
@@ -67,14 +70,15 @@ class Mail:
 
 
 class Mailbox:
-    """Every mail that came in, and what the next ones have to suffer.
+    """The accepted mails, and how the next commands are answered.
 
-    `refuse`: address → reply to RCPT. `refuse_sender`: reply to MAIL. `greeting`: what clients are sent away with.
-    `data_replies`: replies to the next DATAs, whose mails are not kept. `always_reply`: the same for every DATA.
-    `drop`: connections to close: at connect, or at the end of DATA before or after the mail is kept. `hang`: seconds
-    before the reply to DATA (the mail is kept by then). `down`: greet with 421. `faults`: what single commands are
-    answered with. `smtputf8`: addresses beyond ASCII are taken from those who ask for it. `size`: the most bytes of a
-    mail. `mechanisms`: the ways to log in.
+    `refuse` maps an address to the reply to RCPT, `refuse_sender` is the reply to MAIL. `greeting`
+    replaces the greeting and ends the connection. `data_replies` are the replies to the next DATA
+    commands, whose mails are not kept; `always_reply` the same for every DATA. `drop` closes the
+    next connections: at connect, or at the end of DATA, before or after the mail is kept. `hang` is
+    the seconds between keeping a mail and the reply. `down` greets with 421. `faults` are for
+    single commands. `smtputf8` accepts addresses outside ASCII from clients that ask for it. `size`
+    is the largest mail in bytes, `mechanisms` are the login methods.
     """
 
     def __init__(
@@ -117,14 +121,14 @@ class Mailbox:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen; after a stop, on the same port."""
+        """Start to listen; after a stop, on the same port."""
         loop = asyncio.get_running_loop()
         implicit = self.ssl_context if self.security == "tls" else None
         self._server = await loop.create_server(self._protocol, _HOST, self.port, ssl=implicit)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening and close every connection, even one that hangs; what came in stays."""
+        """Stop listening and close every connection, even a hanging one; mails are kept."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -133,30 +137,30 @@ class Mailbox:
 
     @property
     def connected(self) -> int:
-        """How many clients have not hung up."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def pause(self) -> None:
-        """Be gone: connections end, and new ones are refused until `resume`."""
+        """Close all connections and refuse new ones until `resume`."""
         await self.stop()
 
     async def resume(self) -> None:
-        """Be back, on the same port."""
+        """Listen again, on the same port."""
         await self.start()
 
     def _protocol(self) -> asyncio.BaseProtocol:
         self.sessions += 1
         if self.drop and self.drop[0] == "connect":
             self.drop.popleft()
-            return _Farewell(None)
+            return _Rejection(None)
         if self.down or self.greeting:
-            return _Farewell(self.greeting or f"421 4.3.2 {_NAME} is not available")
+            return _Rejection(self.greeting or f"421 4.3.2 {_NAME} is not available")
         return _Connection(self, self._connections)
 
     async def handle_EHLO(  # noqa: N802 - the name is aiosmtpd's
         self, _: SMTP, session: Session, __: Envelope, hostname: str, replies: list[str]
     ) -> list[str]:
-        """Greet, and offer AUTH only where there is a password."""
+        """Answer EHLO, and offer AUTH only if there is a password."""
         session.host_name = hostname
         hidden = [] if self.username else ["250-AUTH"]
         hidden += [] if self.smtputf8 else ["250-SMTPUTF8"]
@@ -165,7 +169,7 @@ class Mailbox:
     async def handle_MAIL(  # noqa: N802 - the name is aiosmtpd's
         self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take a sender."""
+        """Answer MAIL."""
         if self.refuse_sender:
             return self.refuse_sender
         if envelope.smtp_utf8 and not self.smtputf8:
@@ -179,7 +183,7 @@ class Mailbox:
     async def handle_RCPT(  # noqa: N802 - the name is aiosmtpd's
         self, _: SMTP, __: Session, envelope: Envelope, address: str, ___: list[str]
     ) -> str:
-        """Take a recipient."""
+        """Answer RCPT."""
         if address in self.refuse:
             return self.refuse[address]
         if not address.isascii() and not envelope.smtp_utf8:
@@ -190,7 +194,7 @@ class Mailbox:
     async def handle_DATA(  # noqa: N802 - the name is aiosmtpd's
         self, server: SMTP, _: Session, envelope: Envelope
     ) -> str | bytes:
-        """Take a mail, or do with it what was asked for."""
+        """Answer the end of DATA, and keep the mail unless a fault prevents it."""
         fault = self._end_of_data(envelope)
         await asyncio.sleep(fault.delay)
         if fault.drop == "before":
@@ -217,10 +221,10 @@ class Mailbox:
     def authenticate(
         self, _: SMTP, __: Session, ___: Envelope, ____: str, login: LoginPassword
     ) -> AuthResult:
-        """Compare a login with the one that is right."""
+        """Compare a login with the username and password."""
         right = f"{self.username}\0{self.password}".encode()
         given = b"\0".join((login.login, login.password))
-        # A failure that is said to be handled would leave the client without a reply.
+        # aiosmtpd sends the client a reply only to a failure that is not handled.
         return AuthResult(success=hmac.compare_digest(right, given), handled=False)
 
     def _mail(self, envelope: Envelope) -> Mail:
@@ -232,7 +236,7 @@ class Mailbox:
 
 
 class _Connection(SMTP):
-    """One client's session."""
+    """The session of one client."""
 
     def __init__(self, mailbox: Mailbox, connections: set["_Connection"]) -> None:
         starttls = mailbox.security == "starttls"
@@ -249,7 +253,7 @@ class _Connection(SMTP):
             authenticator=mailbox.authenticate,
             loop=asyncio.get_running_loop(),
         )
-        # Given as an argument, aiosmtpd warns of it wherever it did not start TLS itself.
+        # As an argument, aiosmtpd warns of it unless it starts TLS itself.
         self._auth_required = mailbox.username is not None
         self._smtp_methods = {
             name: self._faulty(name, method) for name, method in self._smtp_methods.items()
@@ -261,7 +265,7 @@ class _Connection(SMTP):
         self._connections.add(self)
 
     def hang_up(self) -> asyncio.Task[None] | None:
-        """End the session; the task that has to be waited for."""
+        """End the session, and return the task to wait for."""
         _abort_transport(self)
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
@@ -272,7 +276,7 @@ class _Connection(SMTP):
         super().connection_lost(error)
 
     async def _handle_client(self) -> None:
-        # A client that is gone is no error here, whatever it was in the middle of.
+        # A client may leave at any point.
         with suppress(ConnectionError):
             if fault := self._faults.take("CONNECT", ""):
                 await asyncio.sleep(fault.delay)
@@ -282,7 +286,7 @@ class _Connection(SMTP):
             await super()._handle_client()
 
     def _faulty(self, name: str, method: _Command) -> _Command:
-        """Let the faults decide what becomes of a command."""
+        """Return a command that applies its faults."""
 
         @functools.wraps(method)
         async def command(argument: str | None) -> None:
@@ -290,9 +294,9 @@ class _Connection(SMTP):
             fault = self._faults.take(name, line) or Reply()
             await asyncio.sleep(fault.delay)
             self._instead, self._silent = fault.reply_to(line), fault.drop is not None
-            # A reply in place of EHLO's first line stands for all its lines; 354 is followed by another reply.
+            # One reply replaces all lines of EHLO's; after 354 another reply follows.
             self._once = name == "EHLO"
-            waits = name == "DATA" and fault.drop  # the client says nothing more before a reply
+            waits = name == "DATA" and fault.drop  # the client waits for a reply before the mail
             if fault.works and not waits:
                 await method(argument)
             elif not fault.drop:
@@ -304,7 +308,7 @@ class _Connection(SMTP):
         return command
 
     async def push(self, status: str | bytes) -> None:
-        """Send a reply, or what a fault puts in its place."""
+        """Send a reply, or the reply of a fault instead."""
         if self._silent:
             return
         if self._instead is not None:
@@ -312,17 +316,17 @@ class _Connection(SMTP):
         await super().push(status.encode() if isinstance(status, str) else status)
 
 
-class _Farewell(asyncio.Protocol):
-    """Sends a client away, with a last word or without."""
+class _Rejection(asyncio.Protocol):
+    """Close a connection, after a reply if there is one."""
 
-    def __init__(self, word: str | None) -> None:
-        self._word = word
+    def __init__(self, reply: str | None) -> None:
+        self._reply = reply
 
     def connection_made(self, transport: Any) -> None:
-        if self._word is None:
+        if self._reply is None:
             transport.abort()
         else:
-            transport.write(f"{self._word}\r\n".encode())
+            transport.write(f"{self._reply}\r\n".encode())
             transport.close()
 
 

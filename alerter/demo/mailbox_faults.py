@@ -1,4 +1,4 @@
-"""What goes wrong with single commands to the mailbox."""
+"""Faults of single SMTP commands."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +8,12 @@ from alerter.demo.planned import Planned
 
 @dataclass(frozen=True)
 class Reply:
-    """How one command is answered.
+    """The answer to one command.
 
-    `raw`: the reply in place of the usual one, without its last line end; where it begins with 2 or 3 the command is
-    carried out. `echo`: the command line stands at its end. `delay`: seconds before the command is carried out. `drop`:
-    the connection is closed in place of a reply, before or after the command is carried out. `only`: text that the
-    command has to contain, such as an address.
+    `raw` replaces the usual reply, without its last line end; the command is carried out if it
+    begins with 2 or 3. `echo` appends the command line to it. `delay` is in seconds, before the
+    command is carried out. `drop` closes the connection instead of a reply, before or after that.
+    `only` is text that the command must contain, such as an address.
     """
 
     raw: bytes | None = None
@@ -28,19 +28,19 @@ class Reply:
         return self.drop != "before" and (self.raw is None or self.raw[:1] in (b"2", b"3"))
 
     def reply_to(self, line: str) -> bytes | None:
-        """Return what to answer a command line with; None: as usual."""
+        """Return the reply to a command line; None for the usual one."""
         if self.raw is None or not self.echo:
             return self.raw
         return self.raw + b" " + line.encode(errors="surrogateescape")
 
 
 class Replies(Planned[Reply]):
-    """The replies that are still to come, by command.
+    """Planned replies, by command.
 
-    The commands are CONNECT (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, "." (the end of the mail), RSET,
-    NOOP and QUIT.
+    The commands are CONNECT (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, "." (the end of
+    the mail), RSET, NOOP and QUIT.
     """
 
     def take(self, command: str, text: str) -> Reply | None:
-        """Return the reply to a command that holds `text`, and use it up if it was queued."""
+        """Return the reply to a command that holds `text`; remove it if queued."""
         return self.first(lambda match, only: match == command and (only is None or only in text))

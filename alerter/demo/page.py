@@ -10,7 +10,7 @@ from alerter.render.page import block_html, html_page, markup_html
 
 
 def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> str:
-    """One HTML page without anything from outside: the Slack messages beside the mails."""
+    """Return one self-contained HTML page: the Slack messages beside the mails."""
     slack = "".join(map(_post, posts)) or "<p>Nothing.</p>"
     email = "".join(map(_mail, mails)) or "<p>Nothing.</p>"
     return html_page(
@@ -22,28 +22,28 @@ def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> 
 
 def _mail(mail: Mail) -> str:
     rows = [(name, str(mail.message[name] or "")) for name in ("From", "To", "Subject", "Date")]
-    heads = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    headers = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     frame = (
         f'<iframe sandbox title="HTML part" srcdoc="{escape(mail.html)}"></iframe>'
         if mail.html
         else ""
     )
-    shut = "" if frame else " open"
+    unfolded = "" if frame else " open"
     text = (
-        f"<details{shut}><summary>Plain text</summary><pre>{escape(mail.text)}</pre></details>"
+        f"<details{unfolded}><summary>Plain text</summary><pre>{escape(mail.text)}</pre></details>"
         if mail.text
         else ""
     )
-    return f"<article><dl>{heads}</dl>{frame}{text}</article>"
+    return f"<article><dl>{headers}</dl>{frame}{text}</article>"
 
 
 def _post(post: Post) -> str:
     when = datetime.fromtimestamp(float(post.ts), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     edited = " · edited" if post.edits else ""
     about = f"#{escape(post.channel_name)} · {when}{edited}"
-    said = (
+    content = (
         "".join(map(block_html, post.blocks))
         or f'<div class="words">{markup_html(post.text)}</div>'
     )
     kind = ' class="reply"' if post.thread_ts else ""
-    return f'<article{kind}><div class="about">{about}</div>{said}</article>'
+    return f'<article{kind}><div class="about">{about}</div>{content}</article>'

@@ -1,4 +1,4 @@
-"""What is planned to go wrong: once for each that is queued, or until it is cleared."""
+"""Planned faults: queued for one use each, or permanent until cleared."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,36 +8,36 @@ from typing import Generic, Protocol, TypeVar
 class _Plan(Protocol):
     @property
     def only(self) -> str | None:
-        """What it is limited to; None for everything."""
+        """What the plan is limited to; None for everything."""
 
 
 P = TypeVar("P", bound=_Plan)
 
 
 class Planned(Generic[P]):
-    """Plans that are still to come, by what they wait for."""
+    """Plans that are not used yet, by what they apply to."""
 
     def __init__(self) -> None:
         self._once: dict[str, deque[P]] = {}
         self._always: dict[tuple[str, str | None], P] = {}
 
     def add(self, match: str, *plans: P) -> None:
-        """Let the next ones that fit `match` go so, one plan each, in order."""
+        """Queue plans for the next uses of `match`, one each."""
         self._once.setdefault(match, deque()).extend(plans)
 
     def always(self, match: str, plan: P) -> None:
-        """Let all that fit `match` go so, until `clear`."""
+        """Use a plan for every `match`, until `clear`."""
         self._always[match, plan.only] = plan
 
     def clear(self, match: str | None = None) -> None:
-        """Forget the plans for `match`, or all of them."""
+        """Remove the plans for `match`, or all plans."""
         self._once = {key: queue for key, queue in self._once.items() if match not in (None, key)}
         self._always = {
             key: plan for key, plan in self._always.items() if match not in (None, key[0])
         }
 
     def first(self, fits: Callable[[str, str | None], bool]) -> P | None:
-        """Return the first plan whose match and `only` fit, and use it up if it was queued."""
+        """Return the first plan whose match and `only` fit; remove it if queued."""
         for match, queue in self._once.items():
             for plan in queue:
                 if fits(match, plan.only):

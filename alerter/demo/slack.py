@@ -1,4 +1,4 @@
-"""An embedded Slack: a real HTTP server on loopback that takes what Slack takes and refuses what Slack refuses."""
+"""An embedded Slack: an HTTP server on loopback that refuses what Slack refuses."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -19,10 +19,7 @@ __all__ = ["Call", "Channel", "EmbeddedSlack", "Post", "Token"]
 
 @dataclass
 class Call:
-    """A call as it came in; `status` is None until it was answered, and for good if it never was.
-
-    `at` is the clock's monotonic time.
-    """
+    """A received call. `status` is None until it is answered, `at` monotonic time in seconds."""
 
     method: str
     at: float
@@ -42,7 +39,7 @@ _CALL = web.RequestKey("call", Call)
 
 
 class EmbeddedSlack(Workspace):
-    """A workspace that is served over HTTP, and every call that came in."""
+    """A workspace that is served over HTTP, and every call that it received."""
 
     def __init__(self, *, clock: Clock | None = None, pace: float | None = 1.0) -> None:
         super().__init__(clock or Clock(), pace)
@@ -58,16 +55,16 @@ class EmbeddedSlack(Workspace):
         await self.stop()
 
     async def start(self) -> None:
-        """Listen; after a stop, on the same port."""
+        """Start to listen; after a stop, on the same port."""
         await self._server.start()
 
     async def stop(self) -> None:
-        """Stop listening; what was posted stays."""
+        """Stop listening; messages are kept."""
         await self._server.stop()
 
     @property
     def base_url(self) -> str:
-        """What to put in the place of https://slack.com/api/."""
+        """The address that replaces https://slack.com/api/."""
         return f"{self._server.url}/api/"
 
     def _application(self) -> web.Application:
@@ -102,7 +99,7 @@ class EmbeddedSlack(Workspace):
     async def _answer(self, request: web.Request) -> web.Response:
         call = request[_CALL]
         try:
-            return web.json_response({"ok": True, **self._called(call)})
+            return web.json_response({"ok": True, **self._result(call)})
         except SlackError as error:
             call.error = error.error
             limited = error.retry_after is not None
@@ -112,7 +109,7 @@ class EmbeddedSlack(Workspace):
                 headers={"Retry-After": f"{error.retry_after}"} if limited else None,
             )
 
-    def _called(self, call: Call) -> Json:
+    def _result(self, call: Call) -> Json:
         if call.method not in self.methods:
             raise SlackError("unknown_method", req_method=call.method)
         if call.error:

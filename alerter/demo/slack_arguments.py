@@ -1,4 +1,4 @@
-"""The arguments of a call to Slack, from a query string, a form or JSON."""
+"""Read and check the arguments of a call to Slack: a query string, a form or JSON."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _TS = re.compile(r"\d{10}\.\d{6}")
 
 
 async def read_arguments(request: web.Request) -> Json:
-    """What a call was asked with; a SlackError where that cannot be read."""
+    """Return the arguments of a call. Raises SlackError if they cannot be read."""
     raw = await request.read()
     arguments: Json = dict(request.query)
     if not raw:
@@ -36,7 +36,7 @@ async def read_arguments(request: web.Request) -> Json:
 
 
 def require(arguments: Mapping[str, Any], name: str) -> str:
-    """An argument that has to be there as text."""
+    """Return a required text argument."""
     value = arguments.get(name)
     if not isinstance(value, str) or not value:
         fault = (
@@ -49,12 +49,12 @@ def require(arguments: Mapping[str, Any], name: str) -> str:
 
 
 def flag(arguments: Mapping[str, Any], name: str) -> bool:
-    """A yes or no in any of the ways that people write it."""
+    """Return a boolean argument: true for `1` or `true`."""
     return str(arguments.get(name, "")).lower() in {"1", "true"}
 
 
 def read_text(arguments: Mapping[str, Any], most: int) -> str | None:
-    """The text of a message; None where the call has none."""
+    """Return the text of a message; None if the call has none."""
     text = arguments.get("text")
     if text is None:
         return None
@@ -68,9 +68,9 @@ def read_text(arguments: Mapping[str, Any], most: int) -> str | None:
 
 
 def read_blocks(arguments: Mapping[str, Any], limit: int | None, error: str) -> list[Json] | None:
-    """The blocks of a message, which are good; None where the call has none.
+    """Return the valid blocks of a message; None if the call has none.
 
-    `error`: what more than `limit` characters are refused with.
+    More than `limit` characters are refused with `error`.
     """
     if arguments.get("blocks") in (None, ""):
         return None
@@ -86,7 +86,7 @@ def read_blocks(arguments: Mapping[str, Any], limit: int | None, error: str) -> 
 
 
 def read_metadata(arguments: Mapping[str, Any]) -> Json | None:
-    """The metadata of a message; empty where the call takes it away, None where it does not speak of it."""
+    """Return the metadata of a message; empty to remove it, None to keep it."""
     if arguments.get("metadata") in (None, ""):
         return None
     metadata = _structured(arguments["metadata"], "invalid_metadata_format")
@@ -107,7 +107,7 @@ def read_metadata(arguments: Mapping[str, Any]) -> Json | None:
 
 
 def read_ts(arguments: Mapping[str, Any], name: str, error: str) -> str | None:
-    """A message's id, in Slack's way of writing it and in no other."""
+    """Return a message id in the exact form of Slack's; None if the call has none."""
     value = arguments.get(name)
     if value in (None, ""):
         return None
@@ -119,7 +119,7 @@ def read_ts(arguments: Mapping[str, Any], name: str, error: str) -> str | None:
 
 
 def read_limit(arguments: Mapping[str, Any], usual: int, most: int) -> int:
-    """How many messages a page may hold."""
+    """Return how many messages a page may hold."""
     try:
         limit = int(arguments.get("limit") or usual)
     except (TypeError, ValueError):
@@ -133,7 +133,7 @@ def read_limit(arguments: Mapping[str, Any], usual: int, most: int) -> int:
 
 
 def read_cursor(arguments: Mapping[str, Any]) -> str | None:
-    """The message that the page starts with."""
+    """Return the id of the message that the page begins with."""
     cursor = arguments.get("cursor")
     if cursor in (None, ""):
         return None
@@ -147,7 +147,7 @@ def read_cursor(arguments: Mapping[str, Any]) -> str | None:
 
 
 def cursor_to(ts: str) -> str:
-    """A cursor for the page that starts with that message."""
+    """Return a cursor for the page that begins with a message."""
     return base64.b64encode(f"next_ts:{ts}".encode()).decode()
 
 
@@ -166,7 +166,7 @@ def _strict(text: str, error: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse)
         if "\\ud" in text.lower():
-            # Half of a surrogate pair is JSON to Python, but no text that could be sent on.
+            # Python reads half of a surrogate pair, but it cannot be encoded.
             json.dumps(value, ensure_ascii=False).encode()
         text.encode()
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What Slack holds to be a valid message layout, as strict as it is documented.
+"""Check blocks of messages as strictly as Slack documents them.
 
 https://docs.slack.dev/reference/block-kit/blocks
 """
@@ -15,7 +15,7 @@ _LINK = re.compile(r"[a-z][a-z0-9+.-]*:\S+", re.IGNORECASE)
 
 
 def faults_of(blocks: object) -> list[str]:
-    """Everything that Slack would hold against a list of blocks, each with the place; nothing where they are good."""
+    """Return every fault of a list of blocks with its place; empty if they are valid."""
     return [
         *_list(_BLOCK, most=_MOST_BLOCKS)(blocks, "/blocks"),
         *_repeated(blocks, "block_id", "/blocks"),
@@ -23,7 +23,7 @@ def faults_of(blocks: object) -> list[str]:
 
 
 def length_of(blocks: object) -> int:
-    """How many characters of text a list of blocks shows."""
+    """Return how many characters of text a list of blocks shows."""
     if isinstance(blocks, Mapping):
         own = sum(
             len(blocks[key]) for key in ("text", "alt_text") if isinstance(blocks.get(key), str)
@@ -206,7 +206,7 @@ _INLINE = _typed(
         ),
     },
 )
-# A section without elements is allowed, unlike most other empty lists.
+# Unlike most other lists, the elements of a section may be empty.
 _SECTION = _object({"elements": _list(_INLINE, least=0)}, {})
 _BORDER: Mapping[str, Check] = {"border": _choice(0, 1)}
 _RICH = _typed(

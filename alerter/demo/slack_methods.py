@@ -1,4 +1,4 @@
-"""The methods of Slack's Web API that the embedded Slack answers, for a caller who was let in."""
+"""The methods of Slack's Web API, for an authenticated caller."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -30,29 +30,30 @@ from alerter.demo.slack_workspace import (
 # https://docs.slack.dev/reference/methods/chat.update and chat.postMessage
 _LONGEST_POST = 40_000
 _LONGEST_UPDATE = 4_000
-# https://docs.slack.dev/apis/web-api/rate-limits: apps that are distributed outside the Marketplace
+# Limits of apps outside the Marketplace: https://docs.slack.dev/apis/web-api/rate-limits
 _LIMITED_PAGE = 15
 _LIMITED_EVERY = 60.0
 _LIMITED = {"conversations.history", "conversations.replies"}
-# Posts that were sent a second apart may arrive a little closer.
+# Posts that were sent a second apart may arrive slightly closer together.
 _TOLERANCE = 0.02
 _Method = Callable[[Token, Json], Json]
 
 
 class Workspace:
-    """A workspace: its channels, what was posted there, and what it refuses.
+    """A workspace: its channels, their messages, and what it refuses.
 
-    `pace`: seconds between two posts to one channel, None for as many as anybody likes. `blocks_limit`: how many
-    characters the blocks of a message may hold, and `blocks_error` what more is answered with. `refuse`: (method,
-    channel) → error, where "*" stands for any. `oldest_first`: with `oldest` alone, history begins with the messages
-    next to it. `skew`: how many seconds Slack's clock is ahead of `clock`.
+    `pace` is the seconds between two posts to a channel, None for no limit. `blocks_limit` is the
+    number of characters that the blocks of a message may hold; more is answered with
+    `blocks_error`. `refuse` maps (method, channel) to an error; "*" matches any. `oldest_first`:
+    with `oldest` alone, history begins with the messages next to it. `skew` is how many seconds
+    Slack's clock is ahead of `clock`.
     """
 
     def __init__(self, clock: Clock, pace: float | None) -> None:
         self.clock = clock
         self.pace = pace
-        # Messages of 11,341 (https://github.com/slackapi/bolt-js/issues/2867) and of 13,201 characters (#2509) were
-        # refused; no page says where the limit is.
+        # An undocumented limit. Slack refused messages of 11,341 and 13,201 characters:
+        # https://github.com/slackapi/bolt-js/issues/2867 and 2509.
         self.blocks_limit: int | None = 11_340
         self.blocks_error = "msg_blocks_too_long"
         self.refuse: dict[tuple[str, str], str] = {}
@@ -63,7 +64,7 @@ class Workspace:
         self.users: dict[str, str] = {}
         self.posts: list[Post] = []
         self._throttled: dict[str, float] = {}
-        self._looked: dict[tuple[str, str], float] = {}
+        self._history_at: dict[tuple[str, str], float] = {}
         self._timestamps = Timestamps(self.now)
         self.methods: Mapping[str, _Method] = {
             "auth.test": self._auth_test,
@@ -90,14 +91,14 @@ class Workspace:
         team: str = "Embedded",
         cookie: str | None = None,
     ) -> Token:
-        """Let a bot in; tokens of one bot may change each other's messages and share their limits."""
+        """Add a token. Tokens of one bot may edit each other's messages and share limits."""
         self.tokens[token] = Token(
             token, tuple(scopes), bot_id, limited_history=limited_history, team=team, cookie=cookie
         )
         return self.tokens[token]
 
     def revoke(self, token: str) -> None:
-        """Make a token worthless."""
+        """Make a token invalid."""
         self.tokens[token].revoked = True
 
     def add_channel(
@@ -109,31 +110,31 @@ class Workspace:
         archived: bool = False,
         private: bool = False,
     ) -> Channel:
-        """Add a channel; the bot is a member of it unless told otherwise."""
+        """Add a channel; by default the bot is a member."""
         self.channels[channel_id] = Channel(channel_id, name, member, archived, private)
         return self.channels[channel_id]
 
     def add_user(self, user_id: str, name: str = "someone") -> None:
-        """Add a person (U…, or W… on Enterprise Grid), to whom the bot may write."""
+        """Add a person (U…, or W… on Enterprise Grid) to whom the bot may write."""
         self.users[user_id] = name
 
     def say(self, channel_id: str, text: str, *, thread_ts: str | None = None) -> str:
-        """Write a message as somebody who is not the bot; return its ts."""
+        """Post a message as another user than the bot; return its ts."""
         channel = self.channels[channel_id]
         post = Post(channel_id, channel.name, self._timestamps.next(), text, [], None, thread_ts)
         channel.keep(post)
         return post.ts
 
     def delete(self, channel_id: str, ts: str) -> None:
-        """Delete a message as an admin; KeyError where there is none."""
+        """Delete a message as an admin. Raises KeyError if there is none."""
         self.channels[channel_id].remove(ts)
 
     def throttle(self, method: str, seconds: float) -> None:
-        """Answer every call of a method with 429 for so long."""
+        """Answer every call of a method with 429 for this many seconds."""
         self._throttled[method] = self.clock.monotonic() + seconds
 
     def call(self, token: Token, method: str, args: Json) -> Json:
-        """Do what a caller asks for; a SlackError where it is refused."""
+        """Carry out a call and return its answer. Raises SlackError."""
         self._limit(token, method)
         channel = str(args.get("channel"))
         for key in ((method, channel), (method, "*"), ("*", channel), ("*", "*")):
@@ -146,10 +147,10 @@ class Workspace:
         if (wait := self._throttled.get(method, now) - now) > 0:
             raise RateLimited(wait)
         if token.limited_history and method in _LIMITED:
-            before = self._looked.get((token.bot_id, method))
+            before = self._history_at.get((token.bot_id, method))
             if before is not None and (wait := before + _LIMITED_EVERY - now) > 0:
                 raise RateLimited(wait)
-            self._looked[token.bot_id, method] = now
+            self._history_at[token.bot_id, method] = now
 
     def _auth_test(self, token: Token, _: Json) -> Json:
         team = {"url": "https://embedded.slack.com/", "team": token.team, "team_id": "T00000001"}
@@ -158,7 +159,7 @@ class Workspace:
     def _post(self, token: Token, args: Json) -> Json:
         token.require("chat:write")
         channel = self._writable(token, require(args, "channel"))
-        text, blocks = self._words(args, _LONGEST_POST)
+        text, blocks = self._content(args, _LONGEST_POST)
         metadata = read_metadata(args)
         thread_ts = self._parent(channel, args)
         self._keep_pace(channel)
@@ -185,11 +186,11 @@ class Workspace:
         post = self._own(channel, token, args, "cant_update_message")
         if channel.archived:
             raise SlackError("is_inactive")
-        text, blocks = self._words(args, _LONGEST_UPDATE)
+        text, blocks = self._content(args, _LONGEST_UPDATE)
         metadata = read_metadata(args)
         post.edits.append(Edit(post.text, post.blocks, post.metadata))
         post.text = post.text if text is None else text
-        # Text without blocks takes the old blocks away; metadata stays unless it is spoken of.
+        # Text without blocks removes the old blocks; metadata stays unless the call names it.
         post.blocks = blocks or []
         post.metadata = post.metadata if metadata is None else metadata or None
         message = post.shown(metadata=True)
@@ -247,7 +248,7 @@ class Workspace:
             raise SlackError("thread_not_found")
         return _page(thread, args, _page_limit(token, args, 1000, 1000), always=thread[0])
 
-    def _words(self, args: Json, longest: int) -> tuple[str | None, list[Json] | None]:
+    def _content(self, args: Json, longest: int) -> tuple[str | None, list[Json] | None]:
         text, blocks = (
             read_text(args, longest),
             read_blocks(args, self.blocks_limit, self.blocks_error),
@@ -297,7 +298,8 @@ class Workspace:
         thread_ts = read_ts(args, "thread_ts", "invalid_thread_ts")
         parent = channel.messages.get(thread_ts or "")
         if parent is None:
-            # A reply to a message that is gone is posted, in the channel: https://github.com/slack-go/slack/issues/1571
+            # A reply to a deleted message is posted in the channel:
+            # https://github.com/slack-go/slack/issues/1571
             return None
         if parent.thread_ts is not None:
             raise SlackError("cannot_reply_to_message")
@@ -326,7 +328,7 @@ def _page(
     backward: bool = False,
     always: Post | None = None,
 ) -> Json:
-    """A page of `posts`, which lie in the order of reading; every page begins with `always`."""
+    """Return a page of `posts`, given in reading order; each page begins with `always`."""
     oldest, latest = (
         read_ts(args, "oldest", "invalid_ts_oldest"),
         read_ts(args, "latest", "invalid_ts_latest"),

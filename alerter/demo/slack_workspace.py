@@ -1,4 +1,4 @@
-"""What the embedded Slack holds: tokens, channels, messages."""
+"""Tokens, channels and messages of the embedded Slack."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ ALL_SCOPES = (
 
 
 class SlackError(Exception):
-    """A call that Slack answers with `ok: false`; `more` stands beside the error in the answer."""
+    """A call that is answered with `ok: false`, the error and the fields of `more`."""
 
     retry_after: int | None = None
 
@@ -40,10 +40,10 @@ class RateLimited(SlackError):
 
 @dataclass
 class Token:
-    """A bot token; what was revoked or belongs to somebody who left opens nothing.
+    """A bot token; a revoked or inactive one is refused.
 
-    `limited_history`: the app is distributed outside the Marketplace, and reads history a page of 15 a minute.
-    `team`: what auth.test answers. `cookie`: what every answer sets as a cookie.
+    `limited_history`: history is limited to a page of 15 messages a minute, as for an app outside
+    the Marketplace. `team` is what auth.test answers. `cookie` is set by every answer.
     """
 
     token: str
@@ -57,11 +57,11 @@ class Token:
 
     @property
     def user_id(self) -> str:
-        """The user that the bot is."""
+        """The user id of the bot."""
         return f"U{self.bot_id[1:]}"
 
     def require(self, *scopes: str) -> None:
-        """Refuse the call unless the token has one of the scopes."""
+        """Raise SlackError unless the token has one of the scopes."""
         if not set(scopes) & set(self.scopes):
             raise SlackError(
                 "missing_scope", needed=",".join(scopes), provided=",".join(self.scopes)
@@ -70,7 +70,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Edit:
-    """What a message said before it was changed."""
+    """The content of a message before an edit."""
 
     text: str
     blocks: Sequence[Mapping[str, Any]]
@@ -79,7 +79,7 @@ class Edit:
 
 @dataclass
 class Post:
-    """A message in a channel as it is now; `edits` is what it said before, `at` the clock's monotonic time."""
+    """A message in a channel; `edits` are its earlier contents, `at` is monotonic time."""
 
     channel: str
     channel_name: str
@@ -98,11 +98,11 @@ class Post:
 
     @property
     def in_channel(self) -> bool:
-        """Whether it stands in the channel itself, and not only in a thread."""
+        """Whether the message is shown in the channel itself, not only in a thread."""
         return self.thread_ts is None or self.reply_broadcast
 
     def shown(self, *, metadata: bool) -> Json:
-        """The message as Slack returns it."""
+        """Return the message as Slack does."""
         message: Json = {"type": "message", "ts": self.ts, "text": self.text}
         if self.bot_id:
             message |= {"bot_id": self.bot_id, "app_id": f"A{self.bot_id[1:]}"}
@@ -125,7 +125,7 @@ class Post:
 
 @dataclass
 class Channel:
-    """A channel or a direct message; its plain attributes may be changed while the server runs."""
+    """A channel or direct message. Tests may change its attributes at any time."""
 
     id: str
     name: str
@@ -138,7 +138,7 @@ class Channel:
 
     @property
     def family(self) -> str:
-        """What the scopes for it begin with."""
+        """The prefix of its scopes."""
         return "im" if self.user else "groups" if self.private else "channels"
 
     def keep(self, post: Post) -> None:
@@ -148,14 +148,14 @@ class Channel:
             self.messages[post.thread_ts].replies.append(post.ts)
 
     def remove(self, ts: str) -> None:
-        """Take a message away; KeyError where there is none."""
+        """Remove a message. Raises KeyError if there is none."""
         post = self.messages.pop(ts)
         post.deleted = True
         if post.thread_ts in self.messages:
             self.messages[post.thread_ts].replies.remove(ts)
 
     def thread(self, ts: str) -> list[Post]:
-        """The thread that a message belongs to, its parent first; nothing where there is no such message."""
+        """Return the thread of a message, its parent first; empty if there is no message."""
         message = self.messages.get(ts)
         if message is None:
             return []
@@ -164,14 +164,14 @@ class Channel:
 
 
 class Timestamps:
-    """Message ids that are times, each later than the one before."""
+    """Increasing message ids, which are times."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._last = 0
 
     def next(self) -> str:
-        """Return the id of the message that comes in now."""
+        """Return the id of a message that is received now."""
         now = int(self._now().timestamp() * 1_000_000)
         self._last = max(now, self._last + 1)
         return f"{self._last // 1_000_000}.{self._last % 1_000_000:06}"

@@ -28,7 +28,7 @@ _SECRETS = {
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is up, and the folder that holds what is needed to reach it."""
+    """The running services, and the folder with the secrets to reach them."""
 
     wix: EmbeddedWix
     slack: EmbeddedSlack
@@ -36,7 +36,7 @@ class Stage:
     folder: Path
 
     def config(self, *, every: str, reminders: str = "") -> str:
-        """Return a config for what is up; the secrets are files, so that it works from any shell."""
+        """Return a config for the services. Its secrets are files, so any shell can use it."""
         return f"""state = "demo-state.db"
 
 [poll]
@@ -89,7 +89,7 @@ instance_id = "{APP.instance_id}"
         return f"file:{self.folder / name}"
 
     def write_page(self) -> Path:
-        """Write everything that has landed to an HTML page, as people would see it."""
+        """Write all received messages to an HTML page, and return its path."""
         page = self.folder / "messages.html"
         page.write_text(
             render_page(self.mailbox.mails, self.slack.posts, title="What alerter sent"), "utf-8"
@@ -99,7 +99,7 @@ instance_id = "{APP.instance_id}"
 
 @asynccontextmanager
 async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]:
-    """Put the services up, with the reviews of a file if there is one. Raises AlerterError where it cannot be read."""
+    """Start the services, with the reviews of a file. Raises AlerterError for a bad file."""
     for name, secret in _SECRETS.items():
         (folder / name).write_text(secret)
     async with (

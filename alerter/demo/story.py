@@ -18,9 +18,9 @@ from alerter.errors import AlerterError
 from alerter.service.signals import stop_signals
 
 Say = Callable[[str], None]
-# Seconds after which what was waited for will not come any more, however slow the machine is.
+# Seconds after which the story gives up, however slow the machine is.
 _PATIENCE = 120.0
-_LOOK_EVERY = 0.05
+_POLL_EVERY = 0.05
 _HISTORY = [
     (1, "Burnt"),
     (2, "Too salty"),
@@ -32,7 +32,7 @@ _HISTORY = [
 
 
 async def serve(reviews: Path | None, say: Say) -> bool:
-    """Keep the services up until a signal comes; what is printed is a config for them."""
+    """Run the services until a signal arrives, and print a config for them."""
     with (
         tempfile.TemporaryDirectory(prefix="alerter-demo-") as folder,
         stop_signals() as stop,
@@ -44,15 +44,14 @@ async def serve(reviews: Path | None, say: Say) -> bool:
             page = stage.write_page()
             kept = Path(tempfile.mkdtemp(prefix="alerter-demo-")) / page.name
             page.rename(kept)
-            say(
-                f"# {len(stage.mailbox.mails)} mails, {len(stage.slack.posts)} Slack messages: {kept}"
-            )
+            mails, posts = len(stage.mailbox.mails), len(stage.slack.posts)
+            say(f"# {mails} mails, {posts} Slack messages: {kept}")
     return True
 
 
 @asynccontextmanager
 async def _webhooks(stage: Stage) -> AsyncIterator[str]:
-    """Have the embedded Wix send webhooks, where the extra `web` is installed; what it yields is their config."""
+    """Yield the config of webhooks, and send them; empty without the extra `web`."""
     if not (find_spec("jwt") and find_spec("cryptography") and find_spec("prometheus_client")):
         yield ""
         return
@@ -74,19 +73,20 @@ public_key = "{b64encode(webhooks.public_key.encode()).decode()}"
 
 
 def _guide(stage: Stage) -> str:
-    return f"""# An embedded Wix, Slack and mailbox are up until Ctrl-C.
+    reviews = f"{stage.wix.base_url}/demo/reviews"
+    return f"""# An embedded Wix, Slack and mailbox run until Ctrl-C.
 # Save this as config.toml, then in another terminal:
 #   alerter check
 #   alerter backfill --since 2018-01-01 --dry-run
 #   alerter run
 # Add a review while it runs, to the first site or to the second:
-#   curl -d '{{"content": {{"rating": 1, "title": "Stale"}}}}' {stage.wix.base_url}/demo/reviews
-#   curl -d '{{"content": {{"rating": 1, "title": "Cold"}}}}' {stage.wix.base_url}/demo/reviews?site={APP_SITE_ID}
+#   curl -d '{{"content": {{"rating": 1, "title": "Stale"}}}}' {reviews}
+#   curl -d '{{"content": {{"rating": 1, "title": "Cold"}}}}' {reviews}?site={APP_SITE_ID}
 """
 
 
 async def play(reviews: Path | None, say: Say) -> bool:
-    """Play the story; True where nothing was lost and nothing repeated."""
+    """Play the story. Return whether nothing was lost and nothing repeated."""
     folder = Path(tempfile.mkdtemp(prefix="alerter-demo-"))
     async with open_stage(folder, reviews) as stage:
         story = _Story(stage, say)
@@ -96,14 +96,13 @@ async def play(reviews: Path | None, say: Say) -> bool:
             await story.end()
         lost, repeated = story.count()
         say(f"\nThe mails and Slack messages, as they look: {stage.write_page()}")
-        say(
-            f"{len(story.expected)} reviews alerted by email and on Slack: {lost} lost, {repeated} repeated"
-        )
+        alerted = f"{len(story.expected)} reviews alerted by email and on Slack"
+        say(f"{alerted}: {lost} lost, {repeated} repeated")
         return not lost + repeated
 
 
 class _Story:
-    """The daemon as its own process, and what happens around it."""
+    """The story: a daemon as a process of its own, and the events around it."""
 
     def __init__(self, stage: Stage, say: Say) -> None:
         self._say = say
@@ -113,10 +112,10 @@ class _Story:
         self._stage = stage
         self._config = stage.folder / "config.toml"
         self._daemon: asyncio.subprocess.Process | None = None
-        self._printer = asyncio.create_task(self._print_as_it_lands())
+        self._printer = asyncio.create_task(self._print_messages())
 
     async def play(self) -> None:
-        """One scene after the other; each waits for what it is about."""
+        """Play each scene until its messages have arrived."""
         await self._a_site_with_a_history()
         await self._a_review_and_its_answer()
         await self._an_outage()
@@ -127,27 +126,25 @@ class _Story:
         self._config.write_text(self._stage.config(every="1s"))
         await self._start()
         await self._rounds(2)
-        self._say("\nA site with a history: it goes on record, and nobody is told.")
+        self._say("\nA site with old reviews: they are recorded, and nobody is notified.")
 
     async def _a_review_and_its_answer(self) -> None:
         self._say("\nA customer leaves one star …")
         self._add(1, "Stale on arrival", "The croissants were hard as stone, and the box was open.")
         await self._arrival()
 
-        self._say(
-            "\n… and thinks of something to add: the message on Slack changes where it stands."
-        )
+        self._say("\n… and adds to the review: the message on Slack is updated.")
         self._change(
             "Stale on arrival", body="Hard as stone, and the box was open. The staff only shrugged."
         )
         await self._until(lambda: self._shown("The staff only shrugged"))
 
-        self._say("\nThe owner answers in the dashboard: the message stops asking.")
+        self._say("\nThe owner answers in the dashboard: the message no longer asks for an answer.")
         self._answer("Stale on arrival")
         await self._until(lambda: self._shown("Answered after"))
 
         self._say(
-            "\nFive stars are nobody's emergency; two stars that still wait for moderation are."
+            "\nFive stars are not alerted; two stars are, also while they wait for moderation."
         )
         self._add(5, "Wonderful", "Best croissants in town!")
         self._add(2, "Half of it missing", "I ordered six and got three.", status="SUBMITTED")
@@ -158,12 +155,12 @@ class _Story:
         self._stage.slack.faults.always("chat.postMessage", Fault(status=503))
         self._add(1, "Rude staff", "They laughed when I asked for a refund.")
         await self._until(lambda: self._mailed(self.expected[-1]))
-        # The daemon hangs up once it has put on record that the mail was taken: killed before, it would send it again.
+        # The daemon disconnects once it has recorded the mail; killed before, it would repeat it.
         await self._until(lambda: not self._stage.mailbox.connected)
         await self._until(lambda: any(call.status == 503 for call in self._stage.slack.requests))
 
         self._say(
-            "\n… and in the middle of it the daemon is killed. Slack comes back, the daemon is started again."
+            "\n… and the daemon is killed. Slack comes back, and the daemon is started again."
         )
         await self._kill()
         self._stage.slack.faults.clear()
@@ -173,7 +170,7 @@ class _Story:
 
     async def _a_reminder(self) -> None:
         self._say(
-            "\nAll but one are answered; a day passes (here: a second), and people hear of that one again."
+            "\nAll but one are answered. A day passes (here: a second): a reminder of that one."
         )
         self._answer("Half of it missing")
         self._answer("Rude staff")
@@ -247,9 +244,9 @@ class _Story:
             await self._daemon.wait()
 
     async def end(self) -> None:
-        """Stop the daemon as systemd would, and print what is left to print."""
+        """Stop the daemon as systemd would, and print the last messages."""
         await self._stop()
-        await asyncio.sleep(2 * _LOOK_EVERY)
+        await asyncio.sleep(2 * _POLL_EVERY)
         self._printer.cancel()
 
     async def _rounds(self, number: int) -> None:
@@ -258,9 +255,7 @@ class _Story:
 
     async def _arrival(self) -> None:
         await self._until(
-            lambda: all(
-                self._mailed(words) and self._posted(words) for words in self._all_expected()
-            )
+            lambda: all(self._mailed(text) and self._posted(text) for text in self._all_expected())
         )
 
     def _all_expected(self) -> list[str]:
@@ -272,50 +267,50 @@ class _Story:
                 while not happened():
                     if self._daemon and self._daemon.returncode is not None:
                         raise AlerterError(
-                            f"the daemon ended by itself: see {self._stage.folder / 'daemon.log'}"
+                            f"the daemon has ended: see {self._stage.folder / 'daemon.log'}"
                         )
-                    await asyncio.sleep(_LOOK_EVERY)
-                await asyncio.sleep(2 * _LOOK_EVERY)  # let it be printed before the story goes on
+                    await asyncio.sleep(_POLL_EVERY)
+                await asyncio.sleep(2 * _POLL_EVERY)  # until it is printed
         except TimeoutError:
             raise AlerterError(
-                f"the story came to a halt: see {self._stage.folder / 'daemon.log'}"
+                f"the story does not continue: see {self._stage.folder / 'daemon.log'}"
             ) from None
 
-    def _mailed(self, words: str) -> bool:
-        return any(words in mail.subject for mail in self._stage.mailbox.mails)
+    def _mailed(self, text: str) -> bool:
+        return any(text in mail.subject for mail in self._stage.mailbox.mails)
 
-    def _posted(self, words: str) -> bool:
-        return any(words in _first_words(post).splitlines()[0] for post in self._stage.slack.posts)
+    def _posted(self, text: str) -> bool:
+        return any(text in _first_text(post).splitlines()[0] for post in self._stage.slack.posts)
 
-    def _shown(self, words: str) -> bool:
-        return any(words in post.text for post in self._stage.slack.posts)
+    def _shown(self, text: str) -> bool:
+        return any(text in post.text for post in self._stage.slack.posts)
 
     def count(self) -> tuple[int, int]:
-        """How many of the expected messages are missing, and how many came that nobody should have had."""
+        """Return how many expected messages are missing, and how many others arrived."""
         lost = sum(
-            not found(words)
-            for words in self._all_expected()
+            not found(text)
+            for text in self._all_expected()
             for found in (self._mailed, self._posted)
         )
-        landed = len(self._stage.mailbox.mails) + len(self._stage.slack.posts)
-        return lost, landed - (2 * len(self._all_expected()) - lost)
+        arrived = len(self._stage.mailbox.mails) + len(self._stage.slack.posts)
+        return lost, arrived - (2 * len(self._all_expected()) - lost)
 
-    async def _print_as_it_lands(self) -> None:
+    async def _print_messages(self) -> None:
         mails = posts = 0
         edits: dict[str, int] = {}
         while True:
             for mail in self._stage.mailbox.mails[mails:]:
                 self._say(f"    mail   {mail.subject}")
             for post in self._stage.slack.posts[posts:]:
-                self._say(f"    Slack  {_first_words(post).splitlines()[0]}")
+                self._say(f"    Slack  {_first_text(post).splitlines()[0]}")
             for post in self._stage.slack.posts:
                 if len(post.edits) > edits.get(post.ts, 0):
                     self._say(f"    Slack, changed  {post.text.splitlines()[0]}")
                 edits[post.ts] = len(post.edits)
             mails, posts = len(self._stage.mailbox.mails), len(self._stage.slack.posts)
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_EVERY)
 
 
-def _first_words(post: Post) -> str:
-    """What a message said when it came."""
+def _first_text(post: Post) -> str:
+    """Return the text of a message before its edits."""
     return post.edits[0].text if post.edits else post.text

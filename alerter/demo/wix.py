@@ -1,4 +1,4 @@
-"""An embedded Wix: a real HTTP server on loopback that takes what Wix takes and refuses what Wix refuses."""
+"""An embedded Wix: an HTTP server on loopback that refuses what Wix refuses."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -36,10 +36,7 @@ __all__ = ["App", "EmbeddedWix", "Misread", "Request", "Site"]
 
 @dataclass
 class Request:
-    """A request as it came in; `status` is None until it was answered, and for good if it never was.
-
-    `at` is the clock's monotonic time.
-    """
+    """A received request. `status` is None until it is answered, `at` monotonic time in seconds."""
 
     method: str
     path: str
@@ -55,9 +52,10 @@ _KEPT = web.RequestKey("kept", Request)
 
 
 class EmbeddedWix:
-    """The sites that it serves, what they hold, and every request that came in.
+    """The served sites, and every request that was received.
 
-    `skew`: how many seconds the Date header is ahead of `clock`. `access`: keys, tokens and accounts.
+    `skew` is how many seconds the Date header is ahead of `clock`. `access` has keys, tokens and
+    accounts.
     """
 
     def __init__(
@@ -81,16 +79,16 @@ class EmbeddedWix:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen; after a stop, on the same port."""
+        """Start to listen; after a stop, on the same port."""
         await self._server.start()
 
     async def stop(self) -> None:
-        """Stop listening; what it holds stays."""
+        """Stop listening; sites and reviews are kept."""
         await self._server.stop()
 
     @property
     def base_url(self) -> str:
-        """What to put in the place of https://www.wixapis.com."""
+        """The address that replaces https://www.wixapis.com."""
         return self._server.url
 
     def add_site(
@@ -103,47 +101,47 @@ class EmbeddedWix:
         catalog: str = "V3_CATALOG",
         name: str = "A site",
     ) -> Site:
-        """Serve one more site, to those who have its key or its app's secret."""
+        """Add a site, for callers with its API key or its app's credentials."""
         site = Site(site_id, self.clock, api_key, app, private, catalog, name=name)
         self.sites[site_id] = site
         return site
 
     def add_account(self, account_id: str, api_key: str, site_ids: Iterable[str]) -> None:
-        """Let a key open those sites, and list them."""
+        """Add an account, whose API key opens and lists these sites."""
         self.access.accounts[account_id] = Account(account_id, api_key, tuple(site_ids))
 
     def forbid(self, identity: str, *permissions: str) -> None:
-        """Take permissions away from an API key or an app (by its id), until `permit`.
+        """Withdraw permissions from an API key or an app (by its id), until `permit`.
 
-        They are READ_REVIEWS, READ_PRIVATE_REVIEWS, SET_REPLY, REMOVE_REPLY, MODERATE_REVIEWS, READ_CATALOG,
-        READ_CONTACTS, MANAGE_YOUR_APP and SITE_LIST.
+        They are READ_REVIEWS, READ_PRIVATE_REVIEWS, SET_REPLY, REMOVE_REPLY, MODERATE_REVIEWS,
+        READ_CATALOG, READ_CONTACTS, MANAGE_YOUR_APP and SITE_LIST.
         """
         self.access.forbidden.setdefault(identity, set()).update(permissions)
 
     def permit(self, identity: str) -> None:
-        """Give an API key or an app all its permissions back."""
+        """Give an API key or an app all its permissions again."""
         self.access.forbidden.pop(identity, None)
 
     def throttle(self, seconds: float, site_id: str | None = None) -> None:
-        """Answer everything about a site, or about all of them, with 429 for so long."""
+        """Answer requests for a site, or for all sites, with 429 for this many seconds."""
         for site in self.sites.values():
             if site_id in (None, site.site_id):
                 site.throttle(seconds)
 
     def add(self, site_id: str, review: Mapping[str, Any], *, visible_after: float = 0) -> Json:
-        """Create a review, completed with what Wix gives it; no query finds it before `visible_after` seconds."""
+        """Create a review with Wix's defaults; queries find it after `visible_after` seconds."""
         return self.sites[site_id].add(review, visible_after)
 
     def change(self, site_id: str, review_id: str, **changes: Any) -> Json:
-        """Merge changes into a review and count up its revision."""
+        """Merge changes into a review, and increase its revision."""
         return self.sites[site_id].change(review_id, changes)
 
     def reply(self, site_id: str, review_id: str, message: str) -> Json:
-        """Answer a review, as its site's owner."""
+        """Set the owner's reply to a review."""
         return self.sites[site_id].reply(review_id, message)
 
     def unreply(self, site_id: str, review_id: str) -> Json:
-        """Take the answer back."""
+        """Remove the reply."""
         return self.sites[site_id].unreply(review_id)
 
     def moderate(self, site_id: str, review_id: str, status: str) -> Json:
@@ -151,17 +149,17 @@ class EmbeddedWix:
         return self.sites[site_id].moderate(review_id, status)
 
     def delete(self, site_id: str, review_id: str) -> Json:
-        """Delete a review and answer what it was."""
+        """Delete a review and return it."""
         return self.sites[site_id].delete(review_id)
 
     def add_product(self, site_id: str, product_id: str, name: str, url: str) -> None:
-        """Let a site sell something."""
+        """Add a product to a site."""
         self.sites[site_id].products[product_id] = (name, url)
 
     def add_contact(
         self, site_id: str, contact_id: str, *, name: str, email: str, phone: str = ""
     ) -> None:
-        """Let a site know somebody."""
+        """Add a contact to a site."""
         first, _, last = name.partition(" ")
         self.sites[site_id].contacts[contact_id] = {
             "id": contact_id,
@@ -170,18 +168,18 @@ class EmbeddedWix:
         }
 
     def load(self, site_id: str, path: str | Path) -> int:
-        """Add the reviews of a file, one JSON object a line, and say how many; ValueError names a bad line."""
+        """Add reviews, one JSON object a line; return how many. Raises ValueError."""
         return self.sites[site_id].load(Path(path))
 
     def queries(self, site_id: str | None = None) -> list[Request]:
-        """The review queries that came in, for one site or for all."""
+        """Return the received review queries, of one site or of all."""
         path = f"{REVIEWS}/query"
         return [
             each for each in self.requests if each.path == path and site_id in (None, each.site_id)
         ]
 
     def revoke_tokens(self) -> None:
-        """Make every access token that was given out invalid."""
+        """Make every issued access token invalid."""
         self.access.revoke_tokens()
 
     def _application(self) -> web.Application:
@@ -222,7 +220,7 @@ class EmbeddedWix:
             site = caller.site
             if site.refuse is not None:
                 code = "UNAUTHENTICATED" if site.refuse == 401 else "PERMISSION_DENIED"
-                raise Refusal(site.refuse, code, "the caller is not let in")
+                raise Refusal(site.refuse, code, "the caller has no access")
             if (wait := site.admit(self.requests_per_minute)) is not None:
                 headers = {"Retry-After": f"{ceil(wait)}"} if self.retry_after_header else {}
                 raise Refusal(429, "RESOURCE_EXHAUSTED", "too many requests", headers)

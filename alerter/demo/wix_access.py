@@ -1,4 +1,4 @@
-"""Who may call the embedded Wix: API keys, apps with their tokens, accounts; and the calls that are about them."""
+"""Access to the embedded Wix: API keys, apps, tokens, accounts, and the calls about them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SITES_A_PAGE = 50
 
 @dataclass(frozen=True)
 class Account:
-    """A Wix account, and the key that opens all its sites."""
+    """A Wix account, and the API key for all its sites."""
 
     account_id: str
     api_key: str
@@ -28,7 +28,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: `identity` is the API key or the app's id."""
+    """An authenticated caller; `identity` is the API key or the app's id."""
 
     site: Site
     identity: str
@@ -44,10 +44,10 @@ class _Token:
 
 
 class Access:
-    """Keys, tokens and accounts, and what they are not allowed.
+    """Keys, tokens and accounts, and the permissions that they lack.
 
-    `token_lifetime`: in seconds. `expires_in`: what the answer says in its place. `token_info`: token-info answers all,
-    leaves `siteId` out, or is refused.
+    `token_lifetime` is in seconds; `expires_in` replaces it in the answer. `token_info` says
+    whether token-info answers in full, without `siteId`, or not at all.
     """
 
     def __init__(self, clock: Clock, sites: Mapping[str, Site]) -> None:
@@ -62,11 +62,11 @@ class Access:
         self._issued = 0
 
     def revoke_tokens(self) -> None:
-        """Make every access token that was given out invalid."""
+        """Make every issued access token invalid."""
         self._tokens.clear()
 
     def caller(self, request: web.Request) -> Caller:
-        """Return who calls for a site; a refusal where nobody is let in."""
+        """Return the caller of a request. Raises Refusal."""
         credential = _credential(request)
         if token := self._token(credential):
             return Caller(token.site, token.app.app_id, token.app)
@@ -94,12 +94,12 @@ class Access:
         return Caller(site, credential, None)
 
     def require(self, caller: Caller, permission: str) -> None:
-        """Refuse a caller that does not have a permission."""
+        """Raise Refusal if a caller lacks a permission."""
         if permission in self.forbidden.get(caller.identity, ()):
             raise Refusal(403, "PERMISSION_DENIED", f"permission {permission} is required")
 
     async def token(self, request: web.Request) -> web.Response:
-        """Answer POST /oauth2/token: give out an access token for one installation of an app."""
+        """Answer POST /oauth2/token: issue an access token for one installation of an app."""
         asked = await read_body(request)
         if asked.get("grant_type") != "client_credentials":
             return _oauth_error(
@@ -126,7 +126,7 @@ class Access:
         )
 
     async def info(self, request: web.Request) -> web.Response:
-        """Answer POST /oauth2/token-info: what a token is for."""
+        """Answer POST /oauth2/token-info: the site and app of a token."""
         asked = await read_body(request)
         if not isinstance(asked.get("token"), str):
             raise Violation("token", "token is required", "REQUIRED_FIELD")
@@ -225,7 +225,7 @@ def _credential(request: web.Request) -> str:
 
 
 def _oauth_error(status: int, error: str, description: str) -> web.Response:
-    """A refusal in the shape of https://www.rfc-editor.org/rfc/rfc6749#section-5.2 ."""
+    """Return an error of https://www.rfc-editor.org/rfc/rfc6749#section-5.2."""
     return web.json_response({"error": error, "error_description": description}, status=status)
 
 

@@ -1,4 +1,4 @@
-"""The calls of Wix's API that the embedded Wix answers, for a caller who was let in."""
+"""The calls of Wix's API, for an authenticated caller."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from alerter.demo.wix_site import Site
 
 REVIEWS = "/reviews/v1/reviews"
 CONSISTENT = "X-Wix-Consistent"
-# What a key or an app is not allowed.
+# The permissions that the key or app lacks.
 FORBIDDEN = web.RequestKey("forbidden", frozenset[str])
 Call = Callable[[Site, web.Request], Awaitable[Json]]
 
@@ -24,7 +24,7 @@ _LONGEST_REPLY = 10_000
 
 
 class Refusal(Exception):
-    """An answer that is an error, in Wix's shape."""
+    """An error answer in Wix's format."""
 
     def __init__(
         self, status: int, code: str, text: str, headers: Mapping[str, str] | None = None
@@ -37,7 +37,7 @@ class Refusal(Exception):
 
 
 class Violation(Refusal):
-    """A request that breaks a rule of its schema."""
+    """A request that violates its schema."""
 
     def __init__(self, field: str, description: str, rule: str = "OTHER") -> None:
         super().__init__(400, "INVALID_ARGUMENT", description)
@@ -50,7 +50,7 @@ class Violation(Refusal):
 
 @web.middleware
 async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever refuses a request into an answer in Wix's shape."""
+    """Convert every refusal to an answer in Wix's format."""
     try:
         return await handler(request)
     except Refusal as refusal:
@@ -59,13 +59,13 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
         violation = Violation(error.field, error.description, error.rule)
         return web.json_response(violation.body, status=violation.status)
     except web.HTTPException as error:
-        # A method that a path does not have is a path that Wix does not have.
+        # Wix answers an unknown method of a path as an unknown path.
         status = 404 if error.status == 405 else error.status
         return web.json_response({"message": error.reason, "details": {}}, status=status)
 
 
 async def read_body(request: web.Request) -> Json:
-    """The JSON object of a request; a refusal where it holds none."""
+    """Return the JSON object of a request. Raises Refusal."""
     try:
         body = json.loads(await request.read() or b"{}")
     except (ValueError, RecursionError) as error:
@@ -172,7 +172,7 @@ async def _contact(site: Site, request: web.Request) -> Json:
     return {"contact": site.contacts[contact_id]}
 
 
-# Method, path, the permission that it takes, and whether it changes something.
+# Method, path, needed permission, whether the call writes, and the call.
 CALLS: Sequence[tuple[str, str, str, bool, Call]] = (
     ("POST", f"{REVIEWS}/query", "READ_REVIEWS", False, _query),
     ("POST", f"{REVIEWS}/count", "READ_REVIEWS", False, _count),
@@ -196,14 +196,14 @@ def _row(reviews: Reviews, request: web.Request) -> Row:
 
 
 def _as_read(site: Site, request: web.Request, misread: Misread) -> Reviews:
-    """The reviews as this request finds them: stale ones only where it does not ask for what was just written."""
+    """Return the reviews for this request: stale ones unless it asks for consistency."""
     if not misread.stale or CONSISTENT in request.headers:
         return site.reviews
     return site.reviews.as_of(misread.stale)
 
 
 def _same_id(request: web.Request, fields: Mapping[str, Any]) -> None:
-    """Wix's own client repeats the id of the path in bodies and queries."""
+    """Check the id in a body or query, where Wix's own client repeats that of the path."""
     if fields.get("reviewId", request.match_info["id"]) != request.match_info["id"]:
         raise Violation("reviewId", "reviewId is not the review of the path")
 

@@ -1,4 +1,4 @@
-"""Paths that Wix does not have: with them, people who try alerter write and change reviews by hand."""
+"""Paths that Wix does not have, to write and change reviews by hand."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from alerter.demo.wix_site import Site
 
 
 def add_control(app: web.Application, sites: Mapping[str, Site]) -> None:
-    """Let anybody who reaches the server write reviews, without authorization."""
+    """Add the paths. They need no authorization."""
 
     async def add(request: web.Request) -> web.Response:
         site, asked = _site(sites, request), await _body(request)
@@ -61,7 +61,7 @@ def _added(site: Site, review: object) -> Json:
     try:
         return site.add(_object(review))
     except (ValueError, TypeError, AttributeError) as error:
-        raise Refusal(400, "INVALID_ARGUMENT", f"this is no review: {error}") from error
+        raise Refusal(400, "INVALID_ARGUMENT", f"this is not a review: {error}") from error
 
 
 async def _body(request: web.Request) -> object:

@@ -1,4 +1,4 @@
-"""The filters that the embedded Wix takes: conditions on fields, and what joins them."""
+"""Filters of review queries: conditions on fields, joined by $and, $or and $not."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +11,7 @@ _ORDERED = _EXACT | {"$lt", "$lte", "$gt", "$gte"}
 
 
 class Field(NamedTuple):
-    """How a field may be asked about."""
+    """How a field may be filtered and sorted."""
 
     kind: str
     operators: frozenset[str]
@@ -35,7 +35,7 @@ FIELDS: Mapping[str, Field] = {
 
 
 class BadQueryError(Exception):
-    """The request is at fault: the field, what is wrong with it, and the rule that it breaks."""
+    """A bad query: the field, what is wrong with it, and the violated rule."""
 
     def __init__(self, field: str, description: str, rule: str = "OTHER") -> None:
         super().__init__(description)
@@ -43,56 +43,56 @@ class BadQueryError(Exception):
 
 
 class Filter(Protocol):
-    """What a review has to be like."""
+    """A condition that a review meets or does not."""
 
     def holds(self, row: Row) -> bool:
-        """Whether a review is one of those asked for."""
+        """Return whether the review matches."""
 
 
 class Condition(NamedTuple):
-    """A field, an operator and a value that fits both."""
+    """A field, an operator and a value."""
 
     field: str
     operator: str
     value: Any
 
     def holds(self, row: Row) -> bool:
-        """Whether a review is one of those asked for."""
+        """Return whether the review matches."""
         return _COMPARISONS[self.operator](value_of(row, self.field), self.value)
 
 
 class All(NamedTuple):
-    """Every part has to hold."""
+    """All parts match."""
 
     parts: tuple[Filter, ...]
 
     def holds(self, row: Row) -> bool:
-        """Whether a review is one of those asked for."""
+        """Return whether the review matches."""
         return all(part.holds(row) for part in self.parts)
 
 
 class Either(NamedTuple):
-    """One part has to hold."""
+    """At least one part matches."""
 
     parts: tuple[Filter, ...]
 
     def holds(self, row: Row) -> bool:
-        """Whether a review is one of those asked for."""
+        """Return whether the review matches."""
         return any(part.holds(row) for part in self.parts)
 
 
 class Not(NamedTuple):
-    """The part must not hold."""
+    """The part does not match."""
 
     part: Filter
 
     def holds(self, row: Row) -> bool:
-        """Whether a review is one of those asked for."""
+        """Return whether the review matches."""
         return not self.part.holds(row)
 
 
 def read_filter(asked: object, where: str = "filter") -> All:
-    """Read a filter object; all that stands in it has to hold."""
+    """Read a filter object, whose parts must all match. Raises BadQueryError."""
     parts: list[Filter] = []
     for name, value in read_object(where, asked).items():
         if name in {"$and", "$or"}:
@@ -105,7 +105,7 @@ def read_filter(asked: object, where: str = "filter") -> All:
 
 
 def conditions_of(asked: Filter) -> Iterator[Condition]:
-    """Yield the conditions that have to hold whatever else does."""
+    """Yield the conditions that every match meets."""
     if isinstance(asked, Condition):
         yield asked
     if isinstance(asked, All):
@@ -142,7 +142,7 @@ def _read_conditions(name: str, value: object, where: str) -> Iterator[Condition
 
 
 def value_of(row: Row, field: str) -> Any:
-    """Return what a review has in a field that may be asked about; None where it has nothing."""
+    """Return the value of a review's field; None if it has none."""
     if field == "createdDate":
         return row.created
     value: Any = row.review
@@ -193,7 +193,7 @@ def _single(name: str, value: Any) -> Any:
 
 
 def read_object(name: str, value: object) -> Mapping[str, Any]:
-    """Read an object of a query, which may be left out."""
+    """Read an optional object of a query. Raises BadQueryError."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

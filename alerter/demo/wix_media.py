@@ -1,4 +1,4 @@
-"""Media as reviews have them at Wix, and as somebody who means harm would write them; each by its name."""
+"""Media of reviews: as Wix has them, and as an attacker would write them."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from alerter.demo.wix_reviews import Json
 _ID = "e6a89e_0123456789abcdef0123456789abcdef~mv2.png"
 _VIDEO = "e6a89e_fedcba9876543210fedcba9876543210"
 
-# What Wix's own client and site write: `id` is the firm field, `url` often is missing or no address.
+# As Wix's client and site write them: `id` is reliable, `url` is often missing or no address.
 MEDIA: Mapping[str, Json] = {
     "image by id": {"image": {"id": _ID, "width": 800, "height": 600}},
     "image with url": {"image": {"id": _ID, "url": f"https://static.wixstatic.com/media/{_ID}"}},
@@ -42,7 +42,7 @@ MEDIA: Mapping[str, Json] = {
     },
 }
 
-# What must not pass for an address of Wix.
+# None of these is an address of Wix.
 HOSTILE_URLS = (
     "https://evil.example\\.wixstatic.com/media/x.png",
     "https://evil.example/\\.wixstatic.com/media/x.png",

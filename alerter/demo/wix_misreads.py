@@ -1,4 +1,4 @@
-"""Answers of the embedded Wix about reviews that are not so."""
+"""Wrong answers of the embedded Wix about reviews."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from alerter.demo.wix_reviews import Json
 class Misread:
     """What is wrong with one answer.
 
-    `empty`: reviews are missing. `without`: fields are missing, such as `author`. `only`: the review that this is
-    about, else all. `stale`: it is the state of so many seconds ago. `forbidden`: private reviews are refused.
+    `empty`: reviews are missing. `without`: these fields are missing, such as `author`. `only`: the
+    review that is affected, else all. `stale`: the answer is this many seconds old. `forbidden`:
+    private reviews are refused.
     """
 
     empty: bool = False
@@ -22,7 +23,7 @@ class Misread:
     forbidden: bool = False
 
     def hides(self, review: Mapping[str, object]) -> bool:
-        """Whether a review is missing from the answer."""
+        """Return whether a review is missing from the answer."""
         return self.empty and self.only in (None, review.get("id"))
 
     def shown(self, review: Json) -> Json:
@@ -33,11 +34,12 @@ class Misread:
 
 
 class Misreads(Planned[Misread]):
-    """What is still to go wrong, by the kind of read.
+    """Planned wrong answers, by the kind of read.
 
-    The kinds are "query" (a query that does not name ids), "ids" (one that does), "get", "count", and "*" for all.
+    The kinds are "query" (a query without ids), "ids" (one with ids), "get", "count", and "*" for
+    all.
     """
 
     def take(self, kind: str) -> Misread:
-        """Return what is wrong with a read of that kind, and use it up if it was queued."""
+        """Return what is wrong with a read of this kind; remove it if queued."""
         return self.first(lambda match, _: match in (kind, "*")) or Misread()

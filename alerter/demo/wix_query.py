@@ -1,4 +1,4 @@
-"""What may be asked of the embedded Wix about reviews: filter, sort and cursor."""
+"""Review queries of the embedded Wix: filter, sort and cursor."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ _USUAL_PAGE = 50
 
 
 class Sort(NamedTuple):
-    """A field, and whether the largest comes first."""
+    """A field to sort by, and whether the largest comes first."""
 
     field: str
     descending: bool
@@ -33,7 +33,7 @@ class Sort(NamedTuple):
 
 @dataclass(frozen=True)
 class Query:
-    """A page that was asked for; `after` is where the page before it ended."""
+    """A requested page; `after` is the end of the page before it."""
 
     filter: Filter
     sort: tuple[Sort, ...]
@@ -43,18 +43,18 @@ class Query:
 
 
 def read_query(asked: object, scope: str) -> Query:
-    """The query that a body asks for; a cursor only fits the `scope` that it was given out in."""
+    """Read a query; a cursor is valid in its own `scope` only. Raises BadQueryError."""
     query = read_object("query", asked)
-    _known("query", query, {"filter", "sort", "cursorPaging"})
+    _check_keys("query", query, {"filter", "sort", "cursorPaging"})
     paging = read_object("query.cursorPaging", query.get("cursorPaging"))
-    _known("query.cursorPaging", paging, {"limit", "cursor"})
+    _check_keys("query.cursorPaging", paging, {"limit", "cursor"})
     after = None
     if (cursor := paging.get("cursor")) is not None:
         if query.get("filter") is not None or query.get("sort") is not None:
             raise BadQueryError(
                 "query.cursorPaging.cursor", "cursor cannot be combined with filter or sort"
             )
-        query, after = _opened(cursor, scope)
+        query, after = _decode_cursor(cursor, scope)
     return Query(
         filter=read_filter(query.get("filter")),
         sort=_read_sort(query.get("sort")),
@@ -67,24 +67,26 @@ def read_query(asked: object, scope: str) -> Query:
 def run(
     reviews: Reviews, query: Query, *, private: bool, scope: str
 ) -> tuple[list[Json], str | None]:
-    """One page of reviews, and the cursor of the next one if there is one."""
+    """Return a page of reviews, and the cursor of the next page if there is one."""
     page = list(islice(_ordered(reviews, query, private=private), query.limit + 1))
     shown = page[: query.limit]
     if len(page) <= query.limit:
         return [row.review for row in shown], None
     last = [*(value_of(shown[-1], sort.field) for sort in query.sort), shown[-1].id]
-    return [row.review for row in shown], _sealed({**query.asked, "last": last, "scope": scope})
+    return [row.review for row in shown], _encode_cursor(
+        {**query.asked, "last": last, "scope": scope}
+    )
 
 
 def count(reviews: Reviews, asked: Filter, *, private: bool) -> int:
-    """How many reviews match."""
+    """Return how many reviews match."""
     return sum(1 for _ in _matching(reviews, asked, _keys(reviews, asked), private=private))
 
 
 def _ordered(reviews: Reviews, query: Query, *, private: bool) -> Iterator[Row]:
     keys = _keys(reviews, query.filter)
     if [sort.field for sort in query.sort] == ["createdDate"]:
-        # The reviews lie in this order already, so that a page costs no more than what it holds.
+        # The reviews are stored in this order, so a page costs no more than its length.
         onward = _onward(keys, query.after, descending=query.sort[0].descending)
         return _matching(reviews, query.filter, onward, private=private)
     rows = sorted(
@@ -162,7 +164,7 @@ def _read_sort(asked: object) -> tuple[Sort, ...]:
     for place, each in enumerate(asked):
         where = f"query.sort[{place}]"
         sort = read_object(where, each)
-        _known(where, sort, {"fieldName", "order"})
+        _check_keys(where, sort, {"fieldName", "order"})
         field = FIELDS.get(str(sort.get("fieldName")))
         if field is None or not field.sortable:
             raise BadQueryError(
@@ -188,11 +190,11 @@ def _read_limit(limit: object) -> int:
     return limit
 
 
-def _sealed(content: Json) -> str:
+def _encode_cursor(content: Json) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
 
-def _opened(cursor: object, scope: str) -> tuple[Json, tuple[Any, ...]]:
+def _decode_cursor(cursor: object, scope: str) -> tuple[Json, tuple[Any, ...]]:
     try:
         content = json.loads(base64.b64decode(str(cursor), altchars=b"-_", validate=True))
         if content.pop("scope") == scope:
@@ -202,7 +204,7 @@ def _opened(cursor: object, scope: str) -> tuple[Json, tuple[Any, ...]]:
     raise BadQueryError("query.cursorPaging.cursor", "the cursor is not valid")
 
 
-def _known(name: str, value: Mapping[str, Any], allowed: set[str]) -> None:
+def _check_keys(name: str, value: Mapping[str, Any], allowed: set[str]) -> None:
     for key in value:
         if key not in allowed:
             raise BadQueryError(f"{name}.{key}", f"unknown field {key}")

@@ -15,13 +15,13 @@ Json = dict[str, Any]
 Key = tuple[int, str]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REMEMBERED = 3600.0
+_UNDO_SECONDS = 3600.0
 _MICROSECOND = timedelta(microseconds=1)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})")
 
 
 class Row(NamedTuple):
-    """A review and what it is sorted by."""
+    """A review and its sort key."""
 
     created: int
     id: str
@@ -29,24 +29,24 @@ class Row(NamedTuple):
 
     @property
     def published(self) -> bool:
-        """Whether everybody may see it."""
+        """Whether the review is public."""
         return (self.review.get("moderation") or {}).get("moderationStatus") == "APPROVED"
 
 
 def stamp(moment: datetime) -> str:
-    """A moment as Wix writes it."""
+    """Return a time in Wix's format."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def microseconds(text: object) -> int:
-    """A date as Wix takes it, in microseconds since 1970; ValueError where it is none or has no zone."""
+    """Return an ISO date with a zone in microseconds since 1970. Raises ValueError."""
     if not isinstance(text, str) or not _DATE.fullmatch(text):
         raise ValueError(f"{text!r} is not an ISO-8601 date with a zone")
     return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
 
 
 def merge(into: Mapping[str, Any], changes: Mapping[str, Any]) -> Json:
-    """A copy of `into` with `changes` merged into it, objects key by key."""
+    """Return a copy of `into` with `changes` merged into it, objects key by key."""
     merged = dict(into)
     for key, value in changes.items():
         old = merged.get(key)
@@ -56,10 +56,7 @@ def merge(into: Mapping[str, Any], changes: Mapping[str, Any]) -> Json:
 
 
 def completed(review: Mapping[str, Any], now: datetime, seed: str | None = None) -> Json:
-    """A review with everything that Wix gives it when it is created; what is given stays.
-
-    The ids of reviews with one `seed` are the same.
-    """
+    """Return a review with Wix's defaults for missing fields. Equal seeds give equal ids."""
     created = review.get("createdDate") or stamp(now)
     status = (review.get("moderation") or {}).get("moderationStatus", "APPROVED")
     helpful, unhelpful = review.get("foundHelpful", 0), review.get("foundUnhelpful", 0)
@@ -83,7 +80,7 @@ def completed(review: Mapping[str, Any], now: datetime, seed: str | None = None)
 
 
 class Reviews:
-    """What a site holds; a review may stay invisible for a while after it was created."""
+    """The reviews of a site; a review may become visible later than it is created."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -96,35 +93,35 @@ class Reviews:
         return len(self._rows)
 
     def put(self, review: Json, visible_after: float = 0) -> None:
-        """Keep a review, in place of the one with its id."""
+        """Store a review, and replace the one with its id."""
         row = Row(_created(review), review["id"], review)
-        self._remember(row.id)
-        self._forget(row.id)
+        self._record_undo(row.id)
+        self._drop(row.id)
         self._rows[row.id] = row
         insort(self._order, (row.created, row.id))
         if visible_after > 0:
             self._visible_at[row.id] = self._clock.monotonic() + visible_after
 
     def remove(self, review_id: str) -> Json:
-        """Delete a review and answer what it was; KeyError where there is none."""
+        """Delete a review and return it. Raises KeyError if there is none."""
         review = self._rows[review_id].review
-        self._remember(review_id)
-        self._forget(review_id)
+        self._record_undo(review_id)
+        self._drop(review_id)
         self._visible_at.pop(review_id, None)
         return review
 
     def get(self, review_id: str) -> Row | None:
-        """The review with that id, visible or not."""
+        """Return the review with this id, visible or not; None if there is none."""
         return self._rows.get(review_id)
 
     def visible(self, review_id: str) -> bool:
-        """Whether queries find it by now."""
+        """Return whether queries find the review by now."""
         return self._visible_at.get(review_id, 0) <= self._clock.monotonic()
 
     def keys(
         self, ids: Sequence[str] | None, lower: int | None, upper: int | None
     ) -> Sequence[Key]:
-        """The (created, id) of reviews in order: created from `lower` to before `upper`, with one of `ids`."""
+        """Return the sorted keys of reviews created from `lower` to before `upper`, of `ids`."""
         if ids is not None:
             found = sorted((self._rows[key].created, key) for key in set(ids) if key in self._rows)
             return [key for key in found if _within(key[0], lower, upper)]
@@ -133,7 +130,7 @@ class Reviews:
         return self._order if (start, end) == (0, len(self._order)) else self._order[start:end]
 
     def as_of(self, seconds: float) -> "Reviews":
-        """Return the reviews as they were so many seconds ago, an hour at most."""
+        """Return the reviews as they were this many seconds ago, an hour at most."""
         then = self._clock.monotonic() - seconds
         rows, visible_at = dict(self._rows), dict(self._visible_at)
         for at, review_id, row, visible in reversed(self._undo):
@@ -143,27 +140,27 @@ class Reviews:
             visible_at[review_id] = visible
             if row is not None:
                 rows[review_id] = row
-        past = Reviews(_Standing(then))
+        past = Reviews(_FixedClock(then))
         past._rows, past._visible_at = rows, visible_at
         past._order = sorted((row.created, row.id) for row in rows.values())
         return past
 
-    def _remember(self, review_id: str) -> None:
+    def _record_undo(self, review_id: str) -> None:
         now = self._clock.monotonic()
-        while self._undo and self._undo[0][0] < now - _REMEMBERED:
+        while self._undo and self._undo[0][0] < now - _UNDO_SECONDS:
             self._undo.popleft()
         self._undo.append(
             (now, review_id, self._rows.get(review_id), self._visible_at.get(review_id, 0))
         )
 
-    def _forget(self, review_id: str) -> None:
+    def _drop(self, review_id: str) -> None:
         old = self._rows.pop(review_id, None)
         if old is not None:
             del self._order[bisect_left(self._order, (old.created, old.id))]
 
 
-class _Standing(Clock):
-    """A clock that stands at a moment of the past."""
+class _FixedClock(Clock):
+    """A clock that stands still."""
 
     def __init__(self, monotonic: float) -> None:
         self._monotonic = monotonic

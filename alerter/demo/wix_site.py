@@ -1,4 +1,4 @@
-"""A site of the embedded Wix: who may read it, and what it holds."""
+"""A site of the embedded Wix: its access, reviews, products and contacts."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ from alerter.demo.wix_reviews import Json, Reviews, completed, merge, stamp
 
 @dataclass(frozen=True)
 class App:
-    """An app's credentials, and its installation on one site."""
+    """The credentials of an app and its installation on one site."""
 
     app_id: str
     app_secret: str
@@ -24,12 +24,13 @@ class App:
 
 @dataclass
 class Site:
-    """A site; its plain attributes may be changed while the server runs.
+    """A site. Tests may change its attributes at any time.
 
-    `private`: may read unpublished reviews. `refuse`: the status that shuts everybody out. `catalog`: what the
-    catalog version call answers. `quiet`: moderation and replies leave `revision` and `updatedDate` as they are.
-    `count_limit`: more reviews than that are too many to count. `misreads`: which answers about reviews are wrong.
-    `listen` is called with what happens: the slug of the event and the review.
+    `private`: unpublished reviews may be read. `refuse` is the status that every caller gets.
+    `catalog` is the answer of the catalog version call. `quiet`: moderation and replies do not
+    change `revision` and `updatedDate`. `count_limit` is the most reviews that are counted.
+    `misreads` are wrong answers about reviews. `listen` is called with the slug of each event and
+    the review.
     """
 
     site_id: str
@@ -55,7 +56,7 @@ class Site:
         self.reviews = Reviews(self.clock)
 
     def admit(self, limit: int | None) -> float | None:
-        """Count one more request; seconds to wait instead where `limit` a minute is used up."""
+        """Count a request; return the seconds to wait if `limit` a minute is exceeded."""
         now = self.clock.monotonic()
         if now < self._throttled_until:
             return self._throttled_until - now
@@ -67,25 +68,25 @@ class Site:
         return None
 
     def throttle(self, seconds: float) -> None:
-        """Answer everything with 429 for so long."""
+        """Answer every request with 429 for this many seconds."""
         self._throttled_until = self.clock.monotonic() + seconds
 
     def add(self, review: Mapping[str, Any], visible_after: float = 0) -> Json:
-        """Create a review, completed with what Wix gives it; ValueError where it cannot be."""
+        """Create a review with Wix's defaults. Raises ValueError for a bad one."""
         self._created += 1
         created = completed(review, self.clock.now(), f"{self.site_id} {self._created}")
         if not isinstance(created["id"], str) or self.reviews.get(created["id"]):
             raise ValueError(f"there is a review {created['id']} already, or its id is not text")
         self.reviews.put(created, visible_after)
-        return self._tell(created, "created", *self._moderated(created))
+        return self._notify(created, "created", *self._moderated(created))
 
     def change(self, review_id: str, changes: Mapping[str, Any]) -> Json:
-        """Merge changes into a review; KeyError where there is none."""
-        return self._tell(self._change(review_id, changes, quiet=False), "updated")
+        """Merge changes into a review. Raises KeyError if there is none."""
+        return self._notify(self._change(review_id, changes, quiet=False), "updated")
 
     def delete(self, review_id: str) -> Json:
-        """Delete a review and answer what it was; KeyError where there is none."""
-        return self._tell(self.reviews.remove(review_id), "deleted")
+        """Delete a review and return it. Raises KeyError if there is none."""
+        return self._notify(self.reviews.remove(review_id), "deleted")
 
     def _change(self, review_id: str, changes: Mapping[str, Any], *, quiet: bool) -> Json:
         changed = merge(self._review(review_id), changes)
@@ -98,7 +99,7 @@ class Site:
         self.reviews.put(changed)
         return changed
 
-    def _tell(self, review: Json, *slugs: str) -> Json:
+    def _notify(self, review: Json, *slugs: str) -> Json:
         for slug in slugs:
             self.listen(slug, copy.deepcopy(review))
         return copy.deepcopy(review)
@@ -113,23 +114,23 @@ class Site:
         old = self._review(review_id).get("reply") or {}
         now = stamp(self.clock.now())
         reply = {"message": message, "createdDate": old.get("createdDate", now), "updatedDate": now}
-        return self._tell(self._change(review_id, {"reply": reply}, quiet=self.quiet), "updated")
+        return self._notify(self._change(review_id, {"reply": reply}, quiet=self.quiet), "updated")
 
     def unreply(self, review_id: str) -> Json:
         """Remove the reply of a review."""
         answered = dict(self._review(review_id))
         answered.pop("reply", None)
         self.reviews.put(answered)
-        return self._tell(self._change(review_id, {}, quiet=self.quiet), "updated")
+        return self._notify(self._change(review_id, {}, quiet=self.quiet), "updated")
 
     def moderate(self, review_id: str, status: str) -> Json:
         """Set the moderation status of a review."""
         moderation = {"moderationStatus": status, "manuallyChanged": True}
         changed = self._change(review_id, {"moderation": moderation}, quiet=self.quiet)
-        return self._tell(changed, *self._moderated(changed))
+        return self._notify(changed, *self._moderated(changed))
 
     def load(self, path: Path) -> int:
-        """Add the reviews of a file, one JSON object a line, and say how many; ValueError names a bad line."""
+        """Add reviews, one JSON object a line; return how many. Raises ValueError."""
         loaded = 0
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -151,5 +152,5 @@ class Site:
 
 def _object(value: object) -> Json:
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - what is wrong is a value in a file
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the value is from a file
     return value

@@ -1,4 +1,4 @@
-"""The embedded Wix's webhooks: what happens on its sites, told as Wix tells it. Needs the extra `web`."""
+"""Webhooks of the embedded Wix, sent as Wix does. Needs the extra `web`."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ _LONGEST_WAIT = 10.0
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on just now."""
+    """Return a free port of this machine."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 @dataclass
 class Sent:
-    """A webhook, and what it was answered each time it was sent (None: not in time, or not at all)."""
+    """A webhook, and the answer to each attempt; None for a late or missing one."""
 
     event_type: str
     event: Json
@@ -44,12 +44,12 @@ class Sent:
 
     @property
     def taken(self) -> bool:
-        """Whether it was answered as it should be."""
+        """Whether it was answered with 200."""
         return 200 in self.statuses
 
 
 class Webhooks:
-    """Sends to an address what happens on the sites it watches, signed, and again until that is answered with 200."""
+    """Send signed events of the watched sites to an address until it answers with 200."""
 
     def __init__(self, url: str, *, app_id: str = "demo-app", clock: Clock | None = None) -> None:
         self.url = url
@@ -63,7 +63,7 @@ class Webhooks:
 
     @property
     def public_key(self) -> str:
-        """What the app's dashboard would show, as PEM."""
+        """The public key as PEM, as the app's dashboard shows it."""
         pem = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return pem.decode()
 
@@ -78,7 +78,7 @@ class Webhooks:
         await self._http.close()
 
     def watch(self, site: Site, instance_id: str) -> None:
-        """Send from now on what happens on a site, where the app is installed as that instance."""
+        """Send the events of a site from now on, for this instance of the app."""
 
         def listen(slug: str, review: Json) -> None:
             event_type, event = f"{_FQDN}_{slug}", self.event(slug, review)
@@ -93,7 +93,7 @@ class Webhooks:
         site.listen = listen
 
     def event(self, slug: str, review: Mapping[str, Any]) -> Json:
-        """The domain event that Wix would make of something that happened to a review."""
+        """Return the domain event of Wix for a change of a review."""
         self._sequences[review["id"]] += 1
         bodies: dict[str, Json] = {
             "created": {"createdEvent": {"entity": review}},
@@ -112,7 +112,7 @@ class Webhooks:
         return head | bodies.get(slug, {"actionEvent": {"body": {"review": review}}})
 
     def _id(self, name: str) -> str:
-        """The same events have the same ids in every run."""
+        """Return an id that is the same in every run."""
         return str(uuid5(NAMESPACE_OID, f"{self.app_id} {name}"))
 
     def envelope(
@@ -122,8 +122,8 @@ class Webhooks:
         instance_id: str | None,
         site_id: str | None,
     ) -> str:
-        """The claim `data` of a webhook."""
-        told = {
+        """Return the claim `data` of a webhook."""
+        claim = {
             "eventType": event_type,
             "instanceId": instance_id,
             "accountInfo": {"accountId": self._id("account"), "siteId": site_id},
@@ -132,10 +132,10 @@ class Webhooks:
             ),
             "data": json.dumps(event),
         }
-        return json.dumps({name: value for name, value in told.items() if value is not None})
+        return json.dumps({name: value for name, value in claim.items() if value is not None})
 
     def sign(self, data: object, **claims: Any) -> str:
-        """A token that holds `data`, as Wix signs it; `claims` stand in place of the usual ones (None: left out)."""
+        """Return a token with `data`, signed as by Wix; `claims` replace others (None removes)."""
         now = self._clock.now()
         usual = {
             "data": data,
