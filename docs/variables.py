@@ -1,4 +1,4 @@
-"""Write the variables of templates into docs/templates.md: `make docs`."""
+"""Write the variables of templates into docs/templates.md, from the code: `make docs`."""
 
 import ast
 import inspect
@@ -16,61 +16,61 @@ from alerter.render.samples import KINDS, sample
 DOCUMENT = Path(__file__).parent / "templates.md"
 BEGIN, END = "<!-- From here on made by `make docs`. -->", "<!-- To here. -->"
 MODULES = (views, summary_view)
-WORDS = {
+TYPES = {
     "str": "text",
     "int": "number",
     "bool": "yes or no",
     "None": "none",
+    "datetime": "date",
+    "timedelta": "duration",
     "Mapping[str, Any]": "table",
 }
 
 
-def rewrite(document: str) -> str:
-    """Return the document with its tables made from the code."""
+def made(document: str) -> str:
+    """Return the document with its tables as they follow from the code."""
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     return "\n".join([f"{before}{BEGIN}", "", *_kinds(), *_views(), f"{END}{after}"])
 
 
-class Recorder(Renderer):
-    """Render, and record the variables of the templates."""
+class RecordingRenderer(Renderer):
+    """Records the variables of the templates that it renders."""
 
     def __init__(self) -> None:
         super().__init__(None, UTC, {})
         self.variables: dict[str, Any] = {}
 
-    def _fill(
-        self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False
-    ) -> Any:
+    def _fill(self, kind: str, values: Mapping[str, Any], ending: str, *, own: bool = True) -> Any:
         self.variables |= values
-        return super()._fill(name, values, own=own, as_json=as_json)
+        return super()._fill(kind, values, ending, own=own)
 
 
 def _kinds() -> Iterator[str]:
-    """Yield a table of the variables of each kind of message."""
+    """Yield a table with the variables of each kind of message."""
     yield from ("| message | its variables |", "| --- | --- |")
     for kind in KINDS:
-        recorder, message = Recorder(), sample(kind, "a-site", datetime.now(UTC))
-        recorder.mail(message)
-        recorder.slack(message)
+        renderer, message = RecordingRenderer(), sample(kind, "a-site", datetime.now(UTC))
+        renderer.mail(message)
+        renderer.slack(message)
         variables = ", ".join(
             f"`{name}`{_type(value)}"
-            for name, value in recorder.variables.items()
-            if name != "test"
+            for name, value in renderer.variables.items()
+            if name not in ("kind", "test")
         )
         yield f"| `{kind}` | {variables} |"
     yield ""
 
 
 def _type(value: Any) -> str:
-    """Return the type of a value in brackets; empty for None."""
+    """Return the type of a value, in brackets; empty for None."""
     if value is None:
         return ""
     many, one = ("list of ", value[0]) if isinstance(value, list | tuple) else ("", value)
     if isinstance(one, list | tuple):
         many, one = "list of lists of ", one[0]
     name = type(one).__name__
-    return f" ({many}{WORDS.get(name, name)})"
+    return f" ({many}{TYPES.get(name, name)})"
 
 
 def _views() -> Iterator[str]:
@@ -83,21 +83,26 @@ def _views() -> Iterator[str]:
 def _table(node: ast.ClassDef, module: ModuleType) -> Iterator[str]:
     yield from (f"### {node.name}", "", " ".join((ast.get_docstring(node) or "").split()), "")
     yield from ("| field | is | |", "| --- | --- | --- |")
-    for field, text in zip(node.body, [*node.body[1:], None], strict=True):
+    for field, following in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
-            name = ast.unparse(field.target)
-            if not (isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)):
-                raise SystemExit(f"{module.__name__}.{node.name}: {name} has no description")
-            description = " ".join(str(text.value.value).split()).replace("|", "\\|")
-            kind = _words(ast.unparse(field.annotation))
-            yield f"| `{name}` | {kind} | {description} |"
+            name, annotation, text = ast.unparse(field.target), field.annotation, None
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                text = str(following.value.value)
+        elif isinstance(field, ast.FunctionDef) and field.returns:
+            name, annotation, text = field.name, field.returns, ast.get_docstring(field)
+        else:
+            continue
+        if not text:
+            raise SystemExit(f"{module.__name__}.{node.name}.{name} has no docstring")
+        text = " ".join(text.split()).replace("|", "\\|")
+        yield f"| `{name}` | {_described(ast.unparse(annotation))} | {text} |"
     yield ""
 
 
-def _words(annotation: str) -> str:
-    """Return a type in the words of people who write templates."""
+def _described(annotation: str) -> str:
+    """Return a type as people who write templates call it."""
     parts = [part.strip() for part in annotation.split(" | ")]
-    return " or ".join(WORDS.get(part) or _list(part) for part in parts)
+    return " or ".join(TYPES.get(part) or _list(part) for part in parts)
 
 
 def _list(part: str) -> str:
@@ -105,8 +110,8 @@ def _list(part: str) -> str:
     if inner is None:
         return part
     name = inner[1] or inner[2]
-    return f"list of {WORDS.get(name, name)}"
+    return f"list of {TYPES.get(name, name)}"
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_text(rewrite(DOCUMENT.read_text("utf-8")), "utf-8")
+    DOCUMENT.write_text(made(DOCUMENT.read_text("utf-8")), "utf-8")

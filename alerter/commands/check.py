@@ -18,10 +18,10 @@ from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError,
 from alerter.logs import log_to_stderr
 from alerter.models import Finding
 from alerter.notify.destination import Destination
+from alerter.render.formatting import cut
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
-from alerter.render.templates import builtin_names
-from alerter.render.words import cut
+from alerter.render.templates import template_names
 from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import State, blocks
 from alerter.trouble.tracker import Troubles
@@ -113,7 +113,7 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
 
 def template_scopes() -> list[str]:
     """The scopes of trouble that are over when every template works."""
-    return [f"template:{name}" for name in builtin_names()]
+    return [f"template:{name}" for name in template_names()]
 
 
 async def check_site(wix: WixClient, site: Site) -> Finding:

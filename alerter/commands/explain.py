@@ -22,7 +22,7 @@ from alerter.models import (
     phrase_destination,
 )
 from alerter.render.views import REOPENED
-from alerter.render.words import stars
+from alerter.render.formatting import stars
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
 from alerter.watch.routing import excluded_by

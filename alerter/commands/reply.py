@@ -16,8 +16,8 @@ from alerter.config import Config, Site
 from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, WixUnavailable
 from alerter.logs import log_to_stderr
 from alerter.models import Review
-from alerter.render.views import dashboard
-from alerter.render.words import stars
+from alerter.render.views import dashboard_url
+from alerter.render.formatting import stars
 from alerter.service.runtime import open_wix
 from alerter.store import State, report
 from alerter.watch.catalog import Catalog
@@ -125,7 +125,7 @@ async def _send(config: Config, clock: Clock, site: Site, review_id: str, messag
         ) from error
     if not review.answered:
         raise AlerterError(
-            f"Wix's answer does not hold the reply; look for it there: {dashboard(site.site_id)}"
+            f"Wix's answer does not hold the reply; look for it there: {dashboard_url(site.site_id)}"
         )
     return review
 
@@ -133,7 +133,7 @@ async def _send(config: Config, clock: Clock, site: Site, review_id: str, messag
 def _refused(site: Site, error: WixAuthError) -> AlerterError:
     return AlerterError(
         f"{error}; to reply from here, grant the key or app Manage Reviews (REVIEWS.SET_REPLY); "
-        f"reply in the dashboard: {dashboard(site.site_id)}"
+        f"reply in the dashboard: {dashboard_url(site.site_id)}"
     )
 
 

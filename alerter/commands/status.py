@@ -15,7 +15,7 @@ from alerter.commands.options import config_option, load
 from alerter.commands.terminal import span, table, title
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
-from alerter.render.words import stars
+from alerter.render.formatting import stars
 from alerter.store import State, blocks, lifetime, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport

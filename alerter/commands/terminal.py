@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from alerter.models import Finding
-from alerter.render.words import cut
+from alerter.render.formatting import cut
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

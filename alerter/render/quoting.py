@@ -1,47 +1,108 @@
-"""What templates are handed: the words of others as they may stand where a template puts them. Pure.
+"""Prepare text from outside for templates, so that it cannot pass for alerter's own. Pure.
 
-In HTML and in Slack's blocks the built-in templates quote them. A text template can put them anywhere, so each of their
-lines is known there, and marked in the end; a subject and a line of names hold them isolated, so that what is written
-from right to left stays in its place.
+In HTML and in Slack's blocks the built-in templates draw quotes. A text template may put such text
+anywhere, so each of its lines carries a mark, which becomes `> ` in the end. Within a subject or a
+line, right-to-left text is isolated, so that it does not reorder the line.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from alerter.render.formatting import QUOTED, clean_line, isolate
 from alerter.render.summary_view import BarView, SummaryView
 from alerter.render.views import ReviewView, SiteView
-from alerter.render.words import isolate, one_line, said
 
-
-def values_for(template: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the values of a message as they are for one of its templates, by that one's name."""
-    if template.endswith(".subject.txt"):
-        return _isolated(values, _in_subject)
-    if template.endswith(".txt"):
-        return _isolated(values, _in_text)
-    return _isolated(values, _with_names) if template.endswith(".slack.json") else values
-
-
+_PREFIX = "> "
+# Columns of a quoted line. Mail clients that wrap at 80 wrap none, so no part lacks its prefix.
+_WIDTH = 74
 # A mention, a channel or a link: https://docs.slack.dev/messaging/formatting-message-text#advanced
 _SLACK_CONTROL = re.compile(r"<[^<>]+>")
 
 
+def mark_quote(text: str) -> str:
+    """Mark each line of a text as quoted, for `show_quotes`."""
+    return "\n".join(f"{QUOTED}{line}" for line in text.split("\n")) if text else ""
+
+
+def show_quotes(text: str) -> str:
+    """Replace the marks of a rendered text: a line that begins with one is prefixed with `> `.
+
+    Such a line is wrapped here, because a client that wraps it would omit the prefix.
+    """
+    if QUOTED not in text:
+        return text
+    return "\n".join(_shown_line(line) for line in text.split("\n"))
+
+
+def _shown_line(line: str) -> str:
+    plain = line.replace(QUOTED, "")
+    if not line.lstrip().startswith(QUOTED):
+        return plain
+    return "\n".join(f"{_PREFIX}{piece}" for piece in _wrap(plain))
+
+
+def change_lines(text: str, change: Callable[[str], str]) -> str:
+    """Change a text line by line; the lines made of a quoted line are quoted too."""
+    return "\n".join(
+        f"{QUOTED if line.startswith(QUOTED) else ''}{piece}"
+        for line in text.split("\n")
+        for piece in change(line.removeprefix(QUOTED)).split("\n")
+    )
+
+
+def _wrap(line: str) -> list[str]:
+    if _columns(line.expandtabs()) <= _WIDTH:
+        return [line]
+    pieces, room = [""], _WIDTH
+    for word in line.split():
+        width = _columns(word)
+        if pieces[-1] and width < room:
+            pieces[-1] += f" {word}"
+            room -= width + 1
+            continue
+        *full, last = _split_word(word)
+        pieces += [*full, last]
+        room = _WIDTH - _columns(last)
+    return pieces[1:] or [""]
+
+
+def _split_word(word: str) -> list[str]:
+    """Split a word into pieces of one line each."""
+    pieces, room = [""], _WIDTH
+    for char in word:
+        width = _columns(char)
+        if width > room and pieces[-1]:
+            pieces.append("")
+            room = _WIDTH
+        pieces[-1] += char
+        room -= width
+    return pieces
+
+
+def _columns(text: str) -> int:
+    """Return the greatest width of a text in a monospaced font."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
 def has_slack_markup(blocks: Sequence[Any], values: Mapping[str, Any]) -> bool:
-    """Whether something that others wrote became a mention or a link in some blocks, for want of an escape."""
-    found = {control for text in _markup_texts(blocks) for control in _SLACK_CONTROL.findall(text)}
+    """Whether a mention or link in the blocks comes from a value that was not escaped."""
+    found = {control for text in _mrkdwn(blocks) for control in _SLACK_CONTROL.findall(text)}
     return bool(found) and any(control in text for text in _texts(values) for control in found)
 
 
-def _markup_texts(part: Any) -> Iterator[str]:
+def _mrkdwn(part: Any) -> Iterator[str]:
     if isinstance(part, dict):
         if part.get("type") == "mrkdwn" and isinstance(part.get("text"), str):
             yield part["text"]
         part = list(part.values())
     if isinstance(part, list):
         for inner in part:
-            yield from _markup_texts(inner)
+            yield from _mrkdwn(inner)
 
 
 def _texts(part: Any) -> Iterator[str]:
@@ -56,15 +117,23 @@ def _texts(part: Any) -> Iterator[str]:
         yield from _texts([getattr(part, field.name) for field in fields(part)])
 
 
-def _isolated(
-    values: Mapping[str, Any], view: Callable[[ReviewView], ReviewView]
-) -> Mapping[str, Any]:
+def quoted_values(template: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a message with text from outside prepared for one of its templates."""
+    if template.endswith(".subject.txt"):
+        return _changed(values, lambda text: isolate(clean_line(text)))
+    if template.endswith(".txt"):
+        return _changed(values, mark_quote)
+    return _changed(values, None) if template.endswith(".slack.json") else values
+
+
+def _changed(values: Mapping[str, Any], change: Callable[[str], str] | None) -> Mapping[str, Any]:
+    """Isolate names, and change the text of reviews, if `change` is given."""
     found = dict(values)
     if "review" in found:
-        found["review"] = view(found["review"])
+        found["review"] = _review(found["review"], change)
         found["site"] = found["review"].site
     if "reviews" in found:
-        changed = {id(each): view(each) for each in found["reviews"]}
+        changed = {id(each): _review(each, change) for each in found["reviews"]}
         found["reviews"] = list(changed.values())
         found["groups"] = [[changed[id(each)] for each in group] for group in found["groups"]]
         found["sites"] = [isolate(each) for each in found["sites"]]
@@ -80,36 +149,23 @@ def _isolated(
     return found
 
 
-def _with_names(view: ReviewView, **words: Any) -> ReviewView:
-    return replace(
-        view, author=isolate(view.author), what=isolate(view.what), site=_site(view.site), **words
-    )
-
-
-def _in_subject(view: ReviewView) -> ReviewView:
-    return _with_names(view, **_words(view, lambda text: isolate(one_line(text))))
-
-
-def _in_text(view: ReviewView) -> ReviewView:
-    return _with_names(view, **_words(view, said))
-
-
-def _words(view: ReviewView, change: Callable[[str], str]) -> dict[str, Any]:
-    """What somebody wrote in a review or of it, changed; what it said before too."""
-    found: dict[str, Any] = {
-        field: change(getattr(view, field)) for field in ("title", "body", "excerpt", "reply")
+def _review(view: ReviewView, change: Callable[[str], str] | None) -> ReviewView:
+    changed: dict[str, Any] = {
+        "author": isolate(view.author),
+        "what": isolate(view.what),
+        "site": _site(view.site),
     }
-    if view.before:
-        found["before"] = {
-            **view.before,
-            **{field: change(view.before[field]) for field in ("title", "body")},
-        }
-    return found
+    if change:
+        for field in ("title", "body", "excerpt", "reply"):
+            changed[field] = change(getattr(view, field))
+        if view.before:
+            texts = {field: change(view.before[field]) for field in ("title", "body")}
+            changed["before"] = {**view.before, **texts}
+    return replace(view, **changed)
 
 
 def _site(site: SiteView) -> SiteView:
-    name = isolate(site.name)
-    return site if name == site.name else replace(site, name=name)
+    return replace(site, name=isolate(site.name))
 
 
 def _summary(summary: SummaryView) -> SummaryView:

@@ -1,4 +1,4 @@
-"""Alerts and Jinja templates → what a message says: subject, text, HTML, Slack blocks."""
+"""Render messages: subject, text and HTML of a mail, or the blocks of a Slack message."""
 
 import json
 import logging
@@ -13,26 +13,29 @@ from jinja2 import Environment
 
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
-from alerter.render.quoting import has_slack_markup, values_for
+from alerter.render.formatting import slack_text
+from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
 from alerter.render.template_process import TemplateProcess
 from alerter.render.templates import (
     builtin_environment,
+    builtin_name,
     builtin_templates,
-    fill,
     folder_state,
+    owners_name,
     render_error,
+    render_template,
 )
-from alerter.render.views import pack, view_mention, view_review, view_trouble
-from alerter.render.words import mark_said, slack_text
+from alerter.render.views import group_reviews, view_mention, view_review, view_trouble
 
 log = logging.getLogger(__name__)
 
-# A fallback past 4,000 characters is refused by some workspaces: https://docs.slack.dev/reference/methods/chat.postMessage
+# Some workspaces refuse a fallback text of more than 4,000 characters:
+# https://docs.slack.dev/reference/methods/chat.postMessage
 _SLACK_FALLBACK = 3900
 _REPEAT = "This may be a repeat: Slack did not say whether it took the message before."
 
-_DEEPEST = 30  # lists and objects within each other; Slack has about ten, and Python a limit
+_DEEPEST = 30  # levels of lists and objects; Slack uses about ten, and Python has a limit
 _TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
 
 
@@ -47,7 +50,10 @@ class Renderer:
         *,
         fall_back: bool = True,
     ) -> None:
-        """With `fall_back`, an owner's template that breaks is replaced by the built-in one of its name."""
+        """Take the owner's folder of templates, if there is one, and the names of sites by id.
+
+        With `fall_back`, the built-in template is used where an owner's template fails.
+        """
         self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
@@ -55,16 +61,16 @@ class Renderer:
         self._own = TemplateProcess(templates) if templates else None
         self._fall_back = fall_back
         self._faults: dict[str, str | None] = {}
-        self._broken_in: dict[str, object] = {}
+        self._broken_in: dict[str, object] = {}  # template -> state of the folder when it failed
         self._refused: set[str] = set()
 
     def mail(self, message: Message, *, test: bool = False) -> Content:
-        """What a message says by email. Raises RenderError."""
-        name, values = self._values(message, test=test)
-        fill = partial(self._fill, own=not message.builtin)
-        subject = " ".join(fill(f"{name}.subject.txt", values).split())
-        text = fill(f"{name}.txt", values).rstrip()
-        return Content(subject, text, html="" if message.plain else fill(f"{name}.html", values))
+        """Return the content of a mail. Raise RenderError."""
+        kind, values = self._values(message, test=test)
+        fill = partial(self._fill, kind, values, own=not message.builtin)
+        subject = " ".join(fill(".subject.txt").split())
+        text = fill(".txt").rstrip()
+        return Content(subject, text, html="" if message.plain else fill(".html"))
 
     def slack(
         self,
@@ -74,135 +80,137 @@ class Renderer:
         mention: str | None = None,
         mention_max_rating: int = 5,
     ) -> Content:
-        """What a message says on Slack, and whom it calls by name. Raises RenderError."""
-        name, values = self._values(message, test=test)
+        """Return the content of a Slack message. Raise RenderError.
+
+        `mention` is mentioned in it if an open review has at most `mention_max_rating` stars.
+        """
+        kind, values = self._values(message, test=test)
         values["mention"] = view_mention(message, mention, mention_max_rating)
-        fill = partial(self._fill, own=not message.builtin)
-        subject = " ".join(fill(f"{name}.subject.txt", values).split())
-        said = f"{subject}\n{fill(f'{name}.txt', values).rstrip()}"
-        blocks = [] if message.plain else fill(f"{name}.slack.json", values, as_json=True)
+        fill = partial(self._fill, kind, values, own=not message.builtin)
+        subject = " ".join(fill(".subject.txt").split())
+        text = f"{subject}\n{fill('.txt').rstrip()}"
+        blocks = [] if message.plain else fill(".slack.json")
         if message.repeat:
-            said = f"{_REPEAT}\n{said}"
+            text = f"{_REPEAT}\n{text}"
             note = {"type": "plain_text", "text": _REPEAT}
             blocks = [{"type": "context", "elements": [note]}, *blocks] if blocks else blocks
-        return Content(subject, slack_text(said, _SLACK_FALLBACK), blocks=tuple(blocks))
+        return Content(subject, slack_text(text, _SLACK_FALLBACK), blocks=tuple(blocks))
 
     def refuse(self, ending: str, message: Message, reason: str) -> bool:
-        """Record that a service refuses what the owner's template of a message makes.
+        """Record that a service refused the output of an owner's template.
 
-        The built-in one is used from then on, until the owner changes a template. False where the
-        owner has no such template. `ending` is that of the medium: `.slack.json` or `.html`.
+        The built-in one is used until a file of the folder is changed. Return False if the owner
+        has no such template. `ending` is the one of the medium: `.slack.json` or `.html`.
         """
-        name = f"{self._values(message, test=False)[0]}{ending}"
-        files = (self._present() or ()) if self._own else ()
+        kind, _ = self._values(message, test=False)
+        name = owners_name(self._folder, kind, ending)
+        files = (folder_state(self._folder) or ()) if self._own else ()
         if not any(file == name or file.startswith("_") for file, _ in files):
             return False
         self._refused.add(name)
-        self._broke(name, RenderError(f"template {name}: {reason}", f"{name}: {reason}"))
+        self._record_fault(name, RenderError(f"template {name}: {reason}", f"{name}: {reason}"))
         return True
 
     def faults(self) -> dict[str, str | None]:
-        """The templates that were rendered, each with what is wrong with it, or None.
+        """Return the templates that were rendered, each with its fault or None.
 
-        One that broke may do so with some messages only: it counts as broken until somebody changes a template.
+        A template that failed counts as broken until a file of the folder is changed, because it
+        may fail with some messages only.
         """
         if self._broken_in:
-            present = self._present()
-            for name in [name for name, then in self._broken_in.items() if then != present]:
+            state = folder_state(self._folder)
+            for name in [name for name, then in self._broken_in.items() if then != state]:
                 del self._broken_in[name], self._faults[name]
                 self._refused.discard(name)
         return dict(self._faults)
 
-    def _present(self) -> list[tuple[str, tuple[int, int]]] | None:
-        """What the owner's templates are like just now."""
-        return folder_state(self._folder)
-
     def _values(self, message: Message, *, test: bool) -> tuple[str, dict[str, Any]]:
-        first = message.entries[0].alert
-        if first.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
-            return str(first.kind), {
-                "trouble": view_trouble(first.detail, self._timezone),
-                "test": test,
-            }
-        if first.kind is AlertKind.SUMMARY:
-            summary = view_summary(first.detail, message.receiver, self._timezone, self._sites)
-            return str(first.kind), {"summary": summary, "test": test}
-        # Of a review with several alerts a digest says the last: quiet hours may hold a new one and its reminder.
-        entries = {
-            (entry.alert.site_id, entry.alert.review_id): entry for entry in message.entries
-        }.values()
+        """Return the kind of a message and the variables of its templates."""
+        alert = message.entries[0].alert
+        kind = str(alert.kind)
+        values: dict[str, Any] = {"test": test}
+        if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
+            return kind, values | {"trouble": view_trouble(alert.detail, self._timezone)}
+        if alert.kind is AlertKind.SUMMARY:
+            summary = view_summary(alert.detail, message.receiver, self._timezone, self._sites)
+            return kind, values | {"summary": summary}
+        # A digest shows the last of several alerts of one review, such as `new` and `reminder`
+        # after quiet hours.
+        items = {(item.alert.site_id, item.alert.review_id): item for item in message.entries}
         views = [
-            view_review(entry, message.attempted_at, self._timezone, self._sites)
-            for entry in entries
+            view_review(item, message.attempted_at, self._timezone, self._sites)
+            for item in items.values()
         ]
         if message.form is Form.DIGEST:
             sites = sorted({view.site.name for view in views})
-            return "digest", {"reviews": views, "groups": pack(views), "sites": sites, "test": test}
-        # What needs nobody any more asks for nobody, whatever it was that people were told.
-        name = AlertKind.CLOSED if message.entries[0].closing else first.kind
-        return str(name), {"review": views[0], "site": views[0].site, "test": test}
+            digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
+            return "digest", values | digest
+        if message.entries[0].closing:
+            kind = str(AlertKind.CLOSED)
+        return kind, values | {"review": views[0], "site": views[0].site}
 
-    def _fill(
-        self, name: str, values: Mapping[str, Any], *, own: bool = True, as_json: bool = False
-    ) -> Any:
-        """Render one template. Raises RenderError."""
+    def _fill(self, kind: str, values: Mapping[str, Any], ending: str, *, own: bool = True) -> Any:
+        """Render the template of a kind and ending. Raise RenderError."""
+        values = {**values, "kind": kind}
+        name = owners_name(self._folder, kind, ending)
         refused = self._refused and name in self.faults() and name in self._refused
         if self._own is not None and own and not refused:
             try:
-                filled = _render(self._own, name, values, as_json=as_json)
+                content = _render(self._own, name, values)
             except RenderError as error:
                 if not self._fall_back:
                     raise
-                self._broke(name, error)
+                self._record_fault(name, error)
             else:
-                if not self.faults().get(name):
-                    self._faults[name] = None
-                return filled
-        filled = _render(self._builtin, name, values, as_json=as_json)
-        self._faults.setdefault(name, None)
-        return filled
+                self._record_success(name, f"{kind}{ending}")
+                return content
+        content = _render(self._builtin, builtin_name(kind, ending), values)
+        self._record_success(name, f"{kind}{ending}")
+        return content
 
-    def _broke(self, name: str, error: RenderError) -> None:
+    def _record_success(self, *names: str) -> None:
+        """Record that these templates work, unless one failed since the folder was changed.
+
+        That includes the name of the kind, whose own template may have failed and been removed.
+        """
+        self.faults()
+        for name in names:
+            self._faults.setdefault(name, None)
+
+    def _record_fault(self, name: str, error: RenderError) -> None:
         if not self.faults().get(name):
             log.error(
                 "template %s; the built-in one is used instead; run `alerter check`", error.fault
             )
         self._faults[name] = error.fault
-        self._broken_in[name] = self._present()
+        self._broken_in[name] = folder_state(self._folder)
 
 
-def _render(
-    source: Environment | TemplateProcess, name: str, values: Mapping[str, Any], *, as_json: bool
-) -> Any:
-    """Render one template, from the built-in ones or from an owner's. Raises RenderError."""
-    values = values_for(name, values)
-    text = (
-        source.render(name, values)
-        if isinstance(source, TemplateProcess)
-        else fill(source, name, values)
-    )
-    if not as_json:
-        return mark_said(text)
+def _render(source: Environment | TemplateProcess, name: str, values: Mapping[str, Any]) -> Any:
+    """Render a template: a text, or a list of blocks. Raise RenderError."""
+    values = quoted_values(name, values)
+    if isinstance(source, TemplateProcess):
+        text = source.render(name, values)
+    else:
+        text = render_template(source, name, values)
+    if not name.endswith(".slack.json"):
+        return show_quotes(text)
     blocks = _blocks(name, text)
     if isinstance(source, TemplateProcess) and has_slack_markup(blocks, values):
-        raise render_error(
-            name, "makes a mention or a link of what somebody wrote: put it through slack_text"
-        )
+        problem = "makes a mention or a link of what somebody wrote: put it through slack_text"
+        raise render_error(name, problem)
     return blocks
 
 
 def _blocks(name: str, text: str) -> list[Any]:
     try:
         blocks = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise render_error(
-            name, f"does not make JSON: {_json_fault(error)}", "does not make JSON"
-        ) from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # a number with thousands of digits, a thousand lists within lists
-        raise render_error(name, f"does not make JSON: {error}", "does not make JSON") from error
+    except (ValueError, RecursionError) as error:
+        # ValueError also stands for a number with thousands of digits, RecursionError for
+        # thousands of nested lists.
+        cause = _json_fault(error) if isinstance(error, json.JSONDecodeError) else error
+        fault = "does not make JSON"
+        raise render_error(name, f"{fault}: {cause}", fault) from error
     if not isinstance(blocks, list):
         raise render_error(name, "must make a JSON list of blocks")
     if _is_deeper(blocks, _DEEPEST):
@@ -216,9 +224,9 @@ def _is_deeper(part: Any, levels: int) -> bool:
 
 
 def _json_fault(error: json.JSONDecodeError) -> str:
-    """Return what is wrong and where; of a trailing comma that is the bracket after it, on every Python.
+    """Return what is wrong and where.
 
-    Since Python 3.13 the json module reports the comma itself.
+    For a trailing comma that is the bracket after it; Python 3.13 and later report the comma.
     """
     comma = _TRAILING_COMMA.match(error.doc, error.pos)
     return str(json.JSONDecodeError(error.msg, error.doc, comma.end()) if comma else error)

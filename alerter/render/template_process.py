@@ -1,8 +1,8 @@
-"""A process that renders an owner's templates, so that none takes the daemon's time and memory.
+"""A process that renders an owner's templates, with limits on its time and memory.
 
-Jinja's sandbox keeps a template from Python's inside, and bounds nothing else: loops within loops, a text times a
-number or a format with a width of a billion take what they need. Limits of the kernel hold whatever a template does.
-https://github.com/pallets/jinja/pull/2149
+Jinja's sandbox blocks access to Python's internals and limits nothing else: nested loops, a
+multiplied text or a format with a width of a billion use all that there is. The kernel's limits
+hold for any template. https://github.com/pallets/jinja/pull/2149
 """
 
 import json
@@ -18,20 +18,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alerter.errors import RenderError
-from alerter.render.templates import fill, folder_state, owners_environment, render_error
+from jinja2 import Environment
 
-_SECONDS = 2.0  # of its CPU for one template, so that a busy machine breaks none
-_PATIENCE = 20.0  # seconds until one that uses no CPU is given up
-_MEMORY = 200_000_000  # of addresses, those of the interpreter included
-_LONGEST = 8_000_000  # bytes of one text: a digest of 1,000 reviews has less than 2 MB
-_LONGEST_FAULT = 1000
-_LENGTH = 8
+from alerter.errors import RenderError
+from alerter.render.templates import (
+    folder_state,
+    owners_environment,
+    render_error,
+    render_template,
+)
+
+_CPU_SECONDS = 2.0  # for one template; CPU time, so that a busy machine makes none fail
+_TIMEOUT = 20.0  # seconds, for a template that uses no CPU
+_MEMORY = 200_000_000  # bytes of address space, with the interpreter's
+_LONGEST = 8_000_000  # bytes of one text; a digest of 1,000 reviews has less than 2 MB
+_LONGEST_FAULT = 1000  # characters
+_HEADER = 8  # bytes of the length before each message
 _DONE, _FAULT = b"=", b"!"
 
 
-class _Gone(Exception):
-    """The process ended without an answer; it was killed by a signal, or left with an exit status."""
+class _ProcessEnded(Exception):
+    """The process ended without an answer; `status` is as in `Popen.returncode`."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -39,7 +46,7 @@ class _Gone(Exception):
 
 
 class TemplateProcess:
-    """Renders an owner's templates in a process that is started at the first one, and again where it ends."""
+    """Renders an owner's templates in a process that is started when it is needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -48,9 +55,10 @@ class TemplateProcess:
         self._excessive: dict[str, tuple[object, str]] = {}
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """Render one template. Raises RenderError.
+        """Render one template. Raise RenderError.
 
-        One that took too much is not tried again until somebody changes a template: each try would hold up all else.
+        A template that exceeded a limit is not rendered again until a file of the folder is
+        changed, because each attempt blocks the daemon for seconds.
         """
         state = folder_state(self._folder)
         then, excess = self._excessive.get(name, (None, ""))
@@ -58,9 +66,9 @@ class TemplateProcess:
             raise render_error(name, excess)
         try:
             answer = self._answer(pickle.dumps((name, values)))
-        except (_Gone, TimeoutError) as gone:
-            self._excessive[name] = state, _excess(gone)
-            raise render_error(name, _excess(gone)) from None
+        except (_ProcessEnded, TimeoutError) as error:
+            self._excessive[name] = state, _excess(error)
+            raise render_error(name, _excess(error)) from None
         except OSError as cause:
             raise render_error(
                 name, f"cannot be rendered in a process of its own: {cause.strerror}"
@@ -70,11 +78,11 @@ class TemplateProcess:
         return answer[1:].decode()
 
     def _answer(self, request: bytes) -> bytes:
-        """Ask the process; once more where the system ended it meanwhile, as it ends all of a service's."""
+        """Send a request; again if a signal to all processes of the service ended the process."""
         try:
             return self._ask(request)
-        except _Gone as gone:
-            if gone.status not in (-signal.SIGTERM, -signal.SIGHUP):
+        except _ProcessEnded as error:
+            if error.status not in (-signal.SIGTERM, -signal.SIGHUP):
                 raise
             return self._ask(request)
 
@@ -86,7 +94,7 @@ class TemplateProcess:
             _send(ours, request)
             return _receive(ours)
         except (ConnectionError, EOFError):
-            raise _Gone(process.wait()) from None
+            raise _ProcessEnded(process.wait()) from None
         except TimeoutError:
             self._end()
             raise
@@ -94,7 +102,7 @@ class TemplateProcess:
     def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         self._end()
         ours, theirs = socket.socketpair()
-        ours.settimeout(_PATIENCE)
+        ours.settimeout(_TIMEOUT)
         path = os.pathsep.join(entry for entry in sys.path if entry)
         command = [
             sys.executable,
@@ -105,11 +113,16 @@ class TemplateProcess:
             str(self._folder.absolute()),
         ]
         try:
-            with theirs:  # of the environment it gets nothing: there are secrets in it
-                process = subprocess.Popen(  # noqa: S603 - ourselves
-                    command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+            with theirs:
+                process = subprocess.Popen(  # noqa: S603 - our own module
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    # Not the daemon's environment, which has secrets.
                     env={"PYTHONPATH": path, "PYTHONUTF8": "1"},
-                )  # fmt: skip
+                )
         except OSError:
             ours.close()
             raise
@@ -124,26 +137,27 @@ def _end(process: subprocess.Popen[bytes], ours: socket.socket) -> None:
     process.wait()
 
 
-def _excess(gone: Exception) -> str:
-    if isinstance(gone, TimeoutError):
-        return f"takes longer than {_PATIENCE:.0f} s"
-    if isinstance(gone, _Gone) and gone.status == -signal.SIGPROF:
-        return f"takes longer than {_SECONDS:.0f} s of computing"
-    if isinstance(gone, _Gone) and gone.status > 0:
-        return f"ends the process that renders it with status {gone.status}"
+def _excess(error: Exception) -> str:
+    """Return which limit a template exceeded."""
+    if isinstance(error, TimeoutError):
+        return f"takes longer than {_TIMEOUT:.0f} s"
+    if isinstance(error, _ProcessEnded) and error.status == -signal.SIGPROF:
+        return f"takes longer than {_CPU_SECONDS:.0f} s of computing"
+    if isinstance(error, _ProcessEnded) and error.status > 0:
+        return f"ends the process that renders it with status {error.status}"
     return f"takes more than {_MEMORY // 1_000_000} MB of memory"
 
 
 def _send(sock: socket.socket, message: bytes) -> None:
-    sock.sendall(len(message).to_bytes(_LENGTH) + message)
+    sock.sendall(len(message).to_bytes(_HEADER) + message)
 
 
 def _receive(sock: socket.socket) -> bytes:
-    return _exactly(sock, int.from_bytes(_exactly(sock, _LENGTH)))
+    return _exactly(sock, int.from_bytes(_exactly(sock, _HEADER)))
 
 
 def _exactly(sock: socket.socket, length: int) -> bytes:
-    """Raises EOFError."""
+    """Receive a number of bytes. Raise EOFError if the other end closes first."""
     parts = []
     while length:
         part = sock.recv(min(length, 1 << 16))
@@ -155,8 +169,8 @@ def _exactly(sock: socket.socket, length: int) -> bytes:
 
 
 def _serve(folder: Path) -> None:
-    """Render what is asked for, until whoever asks is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all of its processes
+    """Render what is requested, until the daemon closes the socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -167,23 +181,22 @@ def _serve(folder: Path) -> None:
                 request = _receive(sock)
             except (EOFError, ConnectionError):
                 return
-            signal.setitimer(
-                signal.ITIMER_PROF, _SECONDS
-            )  # its signal ends the process, in the middle of anything
+            # SIGPROF ends the process, whatever it does.
+            signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
             try:
                 answer = _DONE + _text(env, *pickle.loads(request))  # noqa: S301 - from the daemon
             except RenderError as error:
                 if isinstance(error.__cause__, MemoryError):
                     return
-                said = [text[:_LONGEST_FAULT] for text in (str(error), error.fault)]
-                answer = _FAULT + json.dumps(said).encode()
+                texts = [text[:_LONGEST_FAULT] for text in (str(error), error.fault)]
+                answer = _FAULT + json.dumps(texts).encode()
             signal.setitimer(signal.ITIMER_PROF, 0)
             _send(sock, answer)
 
 
-def _text(env: Any, name: str, values: Mapping[str, Any]) -> bytes:
+def _text(env: Environment, name: str, values: Mapping[str, Any]) -> bytes:
     try:
-        text = fill(env, name, values).encode()
+        text = render_template(env, name, values).encode()
     except UnicodeEncodeError as error:
         raise render_error(name, "makes half a character") from error
     if len(text) > _LONGEST:

@@ -1,4 +1,8 @@
-"""Template files: the built-in ones, and an owner's, which are rendered in a process of their own."""
+"""Template files: the built-in ones and an owner's.
+
+`review` is the template of a review in all its kinds (`new`, `lowered`, `reminder`, `closed`). A
+template of an owner that is named for one kind, such as `new.html`, replaces it for that kind.
+"""
 
 import os
 import stat
@@ -9,6 +13,7 @@ from typing import Any
 
 from jinja2 import (
     ChoiceLoader,
+    DictLoader,
     Environment,
     FileSystemLoader,
     StrictUndefined,
@@ -23,17 +28,21 @@ from jinja2.sandbox import SandboxedEnvironment
 
 import alerter
 from alerter.errors import RenderError
-from alerter.render.words import cut, each_said, slack_text, slack_words
+from alerter.models import AlertKind
+from alerter.render.formatting import cut, date, duration, slack_text, slack_words, stars
+from alerter.render.quoting import change_lines
 
-_LARGEST_FILE = 256_000
+_REVIEW_KINDS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED)
+_ENDINGS = (".subject.txt", ".txt", ".html", ".slack.json")
+_LARGEST_FILE = 256_000  # bytes
 
 
 class TemplateRefused(TemplateError):
-    """A template file is none that may be read."""
+    """A template file may not be read."""
 
 
 class _FolderLoader(FileSystemLoader):
-    """Reads plain files of one folder: nothing outside, whatever a link says, and nothing that never ends."""
+    """Reads regular files of one folder, and follows no link out of it."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -57,7 +66,7 @@ class _FolderLoader(FileSystemLoader):
         folder = self._folder.resolve()
         try:
             path = folder.joinpath(*split_template_path(template)).resolve()
-        except RuntimeError as error:  # a link to itself
+        except RuntimeError as error:  # a link that leads to itself
             raise TemplateRefused(f"{template} cannot be read: it leads to itself") from error
         if not path.is_relative_to(folder):
             raise TemplateRefused(f"{template} lies outside the folder of templates")
@@ -71,7 +80,7 @@ class _FolderLoader(FileSystemLoader):
 
 
 def _read(path: Path, template: str) -> tuple[bytes, int]:
-    """Return what a file holds and when it was changed. A FIFO is opened without waiting for who writes it."""
+    """Return the content and mtime (ns) of a file; O_NONBLOCK, so that a FIFO does not block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         about = os.fstat(descriptor)
@@ -87,27 +96,66 @@ def _read(path: Path, template: str) -> tuple[bytes, int]:
 
 
 def builtin_templates() -> Path:
-    """The folder of the built-in templates: inside an installed package, beside it in a checkout."""
+    """Return the folder of the built-in templates.
+
+    It is inside an installed package, and beside the package in a checkout.
+    """
     package = Path(alerter.__file__).parent
     inside = package / "templates"
     return inside if inside.is_dir() else package.parent / "templates"
 
 
 def builtin_names() -> list[str]:
-    """The names of the built-in templates."""
+    """Return the names of the built-in templates."""
     return sorted(file.name for file in builtin_templates().iterdir() if file.is_file())
 
 
-def folder_state(folder: Path) -> list[tuple[str, tuple[int, int]]] | None:
-    """Return what changes when somebody changes a file of a folder."""
+def template_names() -> list[str]:
+    """Return every name that a template of an owner can have, apart from files it includes."""
+    return sorted({*builtin_names(), *_kind_templates()})
+
+
+def builtin_name(kind: str, ending: str) -> str:
+    """Return the name of the built-in template of a kind of message."""
+    return f"{'review' if kind in _REVIEW_KINDS else kind}{ending}"
+
+
+def owners_name(folder: Path, kind: str, ending: str) -> str:
+    """Return the name of the template of a kind of message, with an owner's folder.
+
+    A file that exists but cannot be read counts: rendering it says what is wrong.
+    """
     try:
-        return [(file.name, _changed(file)) for file in sorted(folder.iterdir())]
-    except OSError:  # the folder is not there any more: that is a change too
+        (folder / f"{kind}{ending}").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return builtin_name(kind, ending)
+    except OSError:
+        pass
+    return f"{kind}{ending}"
+
+
+def _kind_templates() -> dict[str, str]:
+    """Return a template for each kind of review, for templates of owners that include them."""
+    return {
+        f"{kind}{ending}": f'{{% set kind = "{kind}" %}}{{% extends "review{ending}" %}}'
+        for kind in _REVIEW_KINDS
+        for ending in _ENDINGS
+    }
+
+
+def folder_state(folder: Path) -> list[tuple[str, tuple[int, int]]] | None:
+    """Return a value that differs once a file of the folder was changed, added or removed.
+
+    None if the folder does not exist.
+    """
+    try:
+        return [(file.name, _mtimes(file)) for file in sorted(folder.iterdir())]
+    except OSError:
         return None
 
 
-def _changed(file: Path) -> tuple[int, int]:
-    """A link and what it leads to may each change."""
+def _mtimes(file: Path) -> tuple[int, int]:
+    """Return the mtimes (ns) of a file and of what it links to."""
     itself = file.lstat().st_mtime_ns
     try:
         return itself, file.stat().st_mtime_ns
@@ -117,13 +165,22 @@ def _changed(file: Path) -> tuple[int, int]:
 
 @cache
 def builtin_environment() -> Environment:
-    """Compiles the built-in templates once for all renderers of a process: a reload makes new ones."""
+    """Return the built-in templates, compiled once for all renderers of a process."""
     return _environment(Environment, FileSystemLoader(builtin_templates()), auto_reload=False)
 
 
 def owners_environment(folder: Path) -> Environment:
-    """An owner's templates before the built-in ones, in Jinja's sandbox, which bounds neither time nor memory."""
-    loader = ChoiceLoader([_FolderLoader(folder), FileSystemLoader(builtin_templates())])
+    """Return an owner's templates with the built-in ones behind them.
+
+    They run in Jinja's sandbox, which limits neither time nor memory.
+    """
+    loader = ChoiceLoader(
+        [
+            _FolderLoader(folder),
+            FileSystemLoader(builtin_templates()),
+            DictLoader(_kind_templates()),
+        ]
+    )
     return _environment(SandboxedEnvironment, loader, auto_reload=True)
 
 
@@ -140,8 +197,11 @@ def _environment(
     )
     env.filters |= {
         "cut": cut,
+        "date": date,
+        "duration": duration,
         "slack_text": slack_text,
         "slack_words": slack_words,
+        "stars": stars,
         "wordwrap": _wordwrap,
     }
     return env
@@ -149,11 +209,11 @@ def _environment(
 
 @pass_environment
 def _wordwrap(env: Environment, text: str, *args: Any, **kwargs: Any) -> str:
-    """Jinja's own, line by line, so that what it makes of a customer's words is marked as those are."""
-    return each_said(text, lambda line: do_wordwrap(env, line, *args, **kwargs))
+    """Jinja's filter, applied line by line, so that the lines of a quote stay quoted."""
+    return change_lines(text, lambda line: do_wordwrap(env, line, *args, **kwargs))
 
 
-def fill(env: Environment, name: str, values: Mapping[str, Any]) -> str:
+def render_template(env: Environment, name: str, values: Mapping[str, Any]) -> str:
     """Render one template. Raises RenderError."""
     try:
         return env.get_template(name).render(values)
@@ -161,18 +221,18 @@ def fill(env: Environment, name: str, values: Mapping[str, Any]) -> str:
         raise render_error(name, "is not UTF-8 text") from error
     except TemplateRefused as error:
         raise render_error(_where(error, name), str(error)) from error
-    except Exception as error:  # a template may call anything that its values have
-        said = str(error) if isinstance(error, TemplateError) else repr(error)
-        raise render_error(_where(error, name), said, type(error).__name__) from error
+    except Exception as error:  # a template may call any method of its values
+        problem = str(error) if isinstance(error, TemplateError) else repr(error)
+        raise render_error(_where(error, name), problem, type(error).__name__) from error
 
 
-def render_error(where: str, said: str, briefly: str | None = None) -> RenderError:
-    """A fault of a template; `briefly` is without anything that the message holds."""
-    return RenderError(f"template {where}: {said}", f"{where}: {briefly or said}")
+def render_error(where: str, problem: str, fault: str | None = None) -> RenderError:
+    """Return the error of a template; `fault` is the problem without content of the message."""
+    return RenderError(f"template {where}: {problem}", f"{where}: {fault or problem}")
 
 
 def _where(error: Exception, name: str) -> str:
-    """The file and line where it went wrong: a syntax error knows, any other has them in its traceback."""
+    """Return the file and line of an error, from itself or from its traceback."""
     if isinstance(error, TemplateSyntaxError):
         return f"{error.name or name}, line {error.lineno}"
     lineno, trace = None, error.__traceback__

@@ -1,4 +1,4 @@
-"""What alerts look like to templates; what stands below a field is its line in the documentation. Pure."""
+"""The values that templates get: the text below a field is its line in the documentation. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,20 @@ from typing import Any
 
 from alerter.links import foreign_host, https_url, is_thumbnail
 from alerter.models import Alert, AlertKind, CloseReason, Media, Message, MessageItem, Review
-from alerter.render.words import SLACK_TEXT, cut, lines, name, one_line, stars, units
+from alerter.render.formatting import (
+    SLACK_TEXT,
+    clean_line,
+    clean_lines,
+    clean_name,
+    cut,
+    date,
+    duration,
+    stars,
+    utf16_length,
+)
 
 _EXCERPT = 150
-_MARKUP_OF_AN_ENTRY = 70  # what a digest says of a review beyond the words measured by `_length`
+_ENTRY_MARKUP = 70  # characters of a digest's entry beyond the texts that `_length` counts
 _DASHBOARD = "https://www.wix.com/dashboard"
 _MODERATION = {
     "APPROVED": "",
@@ -26,7 +36,7 @@ _ENDS = {
     CloseReason.REJECTED: "Rejected by moderation",
     CloseReason.GONE: "Deleted at Wix",
 }
-# Why a review that was closed for that is open again.
+# Why a review is open again, by the reason for which it was closed.
 REOPENED = {
     CloseReason.ANSWERED: "its answer was removed",
     CloseReason.REJECTED: "it was approved again",
@@ -37,10 +47,10 @@ _BLANK = {"title": "", "body": ""}
 
 @dataclass(frozen=True, slots=True)
 class SiteView:
-    """A site, as templates see it."""
+    """A site."""
 
     name: str
-    """What the config calls the site."""
+    """Its name in the config."""
     id: str
     """Its id at Wix."""
     reviews_url: str
@@ -49,7 +59,7 @@ class SiteView:
 
 @dataclass(frozen=True, slots=True)
 class MediaView:
-    """A photo or video of a review, as templates see it."""
+    """A photo or video of a review."""
 
     number: int
     """Its place among them, from 1."""
@@ -58,167 +68,206 @@ class MediaView:
     url: str
     """The address that opens it."""
     thumbnail: str
-    """The address of a small picture of it, kept by Wix; may be empty."""
+    """The address of a small picture of it, hosted by Wix; may be empty."""
     host: str
-    """Where it is kept, where that is not Wix; else empty."""
+    """The host of that address; empty if it is Wix."""
 
 
 @dataclass(frozen=True, slots=True)
 class MentionView:
-    """Whom a Slack message calls by name, as templates see it."""
+    """The person or group that a Slack message mentions."""
 
     type: str
-    """`user` or `usergroup`, as Slack's rich text has it."""
+    """`user` or `usergroup`, as in Slack's rich text."""
     id: str
-    """Their id on Slack."""
+    """Its id on Slack."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewView:
-    """A review, as templates see it: every text as it came, cleaned, with nothing escaped yet.
+    """A review. Its texts are cleaned, and not escaped yet.
 
-    In a text a line that is nothing but `title`, `body`, `excerpt`, `reply` or what they were before begins with `> `.
+    In a text template, a line that begins with `title`, `body`, `excerpt`, `reply` or a text of
+    `before` gets the prefix `> `.
     """
 
     id: str
     """Its id at Wix."""
     rating: int
     """Its stars, 1 to 5."""
-    stars: str
-    """The same as five signs, such as ★★☆☆☆."""
     title: str
     """Its title; may be empty."""
     body: str
     """What the customer wrote; may be empty."""
     excerpt: str
-    """The first 150 characters of that, on one line."""
+    """The first 150 characters of `body`, on one line."""
     author: str
-    """Who wrote it, or "a customer"; in quotation marks where it could be read as more than a name."""
+    """The author, or "a customer"; in quotation marks if it could be read as more than a name."""
     what: str
-    """What was reviewed: its name, or "product" and its id."""
+    """The name of what was reviewed, or "product" and its id."""
     what_url: str
-    """The page of that; may be empty."""
-    when: str
-    """When it was written, in the owner's timezone."""
-    timestamp: int
-    """The same in seconds since 1970, 0 where nobody knows."""
+    """The page of what was reviewed; may be empty."""
+    written: datetime | None
+    """When it was written, in the owner's timezone; none if unknown."""
     moderation: str
-    """Why it is not published, in words; empty where it is."""
+    """Why it is not published, as a phrase; empty if it is."""
     notes: str
-    """What a digest says of why the review is in it; empty for a new one."""
+    """Why a digest contains it, as a phrase; empty for a new one."""
     late: bool
-    """Whether it is older, and was changed or approved since."""
+    """Whether it is older and was changed or approved since."""
     before: Mapping[str, Any] | None
-    """What a lowered review was before: its `rating`, and its `title` and `body` where they were others; else none."""
-    waiting: str
-    """How long ago it was written, such as 3 h 12 min."""
+    """A lowered review before: `rating`, and `title` and `body` if they differ; else none."""
+    age: timedelta | None
+    """How long ago it was written; none if unknown."""
     reopened: str
-    """Why it is open again, such as "its answer was removed", where a reminder says that; else empty."""
+    """Why a reminder says that it is open again, such as "its answer was removed"; else empty."""
     closing: str
-    """Why it needs nobody any more: answered, raised, rejected or gone; else empty."""
+    """Why it is closed: answered, raised, rejected or gone; else empty."""
     end: str
-    """The same in words, such as "Answered after 3 h 12 min"."""
+    """The same as a phrase, such as "Answered after 3 h 12 min"."""
     reply: str
-    """The owner's answer to an answered one; else empty."""
+    """The owner's reply to an answered one; else empty."""
     site: SiteView
-    """The site that it is on."""
+    """Its site."""
     media: tuple[MediaView, ...]
     """Its photos and videos."""
     verified: bool | None
-    """Whether its author has bought what is reviewed; none where nobody knows."""
+    """Whether its author has bought what is reviewed; none if unknown."""
     helpful: int
     """How many people found it helpful."""
     unhelpful: int
     """How many did not."""
     app: str
-    """The id of the app that made it, or "an app"; empty where a customer wrote it on the site."""
+    """The id of the app that created it, or "an app"; empty if it was written on the site."""
     product_low: int
-    """Low-rated reviews of the same product in the last 30 days; 0 where nobody knows, and in a digest."""
+    """Low-rated reviews of the product in the last 30 days; 0 if unknown, and in a digest."""
     author_low: int
     """Earlier low-rated reviews by the same author; 0 in a digest."""
-    author_last: str
-    """When the last of those was written, in the owner's timezone; empty where there is none."""
-    author_stars: str
-    """Its stars, as five signs."""
+    author_written: datetime | None
+    """When the last of those was written, in the owner's timezone; none if there is none."""
+    author_rating: int
+    """The rating of the last of those."""
+
+    @property
+    def timestamp(self) -> int:
+        """`written` in seconds since 1970; 0 if unknown."""
+        return max(int(self.written.timestamp()), 0) if self.written else 0
+
+    @property
+    def stars(self) -> str:
+        """The same as `rating | stars`."""
+        return stars(self.rating)
+
+    @property
+    def when(self) -> str:
+        """The same as `written | date`."""
+        return date(self.written)
+
+    @property
+    def waiting(self) -> str:
+        """The same as `age | duration`."""
+        return duration(self.age)
+
+    @property
+    def author_last(self) -> str:
+        """The same as `author_written | date`; empty if there is none."""
+        return date(self.author_written) if self.author_written else ""
+
+    @property
+    def author_stars(self) -> str:
+        """The same as `author_rating | stars`."""
+        return stars(self.author_rating)
 
 
 @dataclass(frozen=True, slots=True)
 class TroubleView:
-    """What alerter cannot do, as templates see it."""
+    """Something that alerter cannot do."""
 
     what: str
     """What does not work."""
     headline: str
-    """The same with a capital, as a sentence begins."""
+    """The same with a capital, as the beginning of a sentence."""
     reason: str
-    """What was seen of it."""
+    """The cause, as far as it is known."""
     remedy: str
     """What to do about it."""
-    since: str
+    began: datetime
     """When it began, in the owner's timezone."""
+
+    @property
+    def since(self) -> str:
+        """The same as `began | date`."""
+        return date(self.began)
 
 
 def view_review(
-    entry: MessageItem, now: datetime, timezone: tzinfo, sites: Mapping[str, str]
+    item: MessageItem, now: datetime, timezone: tzinfo, sites: Mapping[str, str]
 ) -> ReviewView:
-    """A review of a message that is made now; `sites` has the names of sites by their ids."""
-    alert, review = entry.alert, entry.review or Review(id=entry.alert.review_id or "", rating=1)
-    when = review.created or review.updated
-    url = dashboard(alert.site_id or "")
-    waiting = span(now - review.created) if review.created else ""
-    closing = entry.closing or (
-        CloseReason(alert.detail["reason"]) if alert.kind is AlertKind.CLOSED else None
-    )
+    """Return the view of a review in a message that is rendered now.
+
+    `sites` maps the ids of sites to their names.
+    """
+    alert, history = item.alert, item.context
+    review = item.review or Review(id=alert.review_id or "", rating=1)
+    written = review.created or review.updated
+    age = now - review.created if review.created else None
+    closing = item.closing
+    if alert.kind is AlertKind.CLOSED and not closing:
+        closing = CloseReason(alert.detail["reason"])
+    answered = closing is CloseReason.ANSWERED
     return ReviewView(
         id=review.id,
         rating=review.rating,
-        stars=stars(review.rating),
-        title=one_line(review.title),
-        body=lines(review.body),
-        excerpt=cut(one_line(review.body), _EXCERPT),
-        author=name(review.author) or "a customer",
-        what=one_line(entry.product.name or "") or _what(review),
-        what_url=https_url(entry.product.url) or "",
-        when=_date(when, timezone) if when else "on an unknown date",
-        timestamp=max(int(when.timestamp()), 0) if when else 0,
+        title=clean_line(review.title),
+        body=clean_lines(review.body),
+        excerpt=cut(clean_line(review.body), _EXCERPT),
+        author=clean_name(review.author) or "a customer",
+        what=clean_line(item.product.name or "") or _unnamed_product(review),
+        what_url=https_url(item.product.url) or "",
+        written=local_time(written, timezone) if written else None,
         moderation=_MODERATION.get(review.moderation, ""),
-        notes=_end(review, closing) or _notes(alert, waiting),
+        notes=_end(review, closing) or _notes(alert, age),
         late=bool(alert.detail.get("late")),
         before=_before(review, alert.detail),
-        waiting=waiting,
+        age=age,
         reopened=_reopened(alert),
         closing=closing or "",
         end=_end(review, closing),
-        reply=lines(review.reply.message)
-        if review.reply and closing is CloseReason.ANSWERED
-        else "",
-        site=SiteView(
-            one_line(sites.get(alert.site_id or "", "a site of the past")), alert.site_id or "", url
-        ),
+        reply=clean_lines(review.reply.message) if review.reply and answered else "",
+        site=view_site(alert.site_id or "", sites),
         media=_view_media(review.media),
         verified=review.verified,
         helpful=review.helpful,
         unhelpful=review.unhelpful,
         app=_app(review.origin),
-        product_low=entry.context.product_low,
-        author_low=entry.context.author_low,
-        author_last=_date(entry.context.author_last, timezone) if entry.context.author_last else "",
-        author_stars=stars(entry.context.author_rating),
+        product_low=history.product_low,
+        author_low=history.author_low,
+        author_written=local_time(history.author_last, timezone) if history.author_last else None,
+        author_rating=history.author_rating,
     )
 
 
-def dashboard(site_id: str) -> str:
-    """Where a site's owner answers reviews by hand."""
+def view_site(site_id: str, sites: Mapping[str, str]) -> SiteView:
+    """Return the view of a site; `sites` maps the ids of sites to their names."""
+    name = clean_line(sites.get(site_id, "a site of the past"))
+    return SiteView(name, site_id, dashboard_url(site_id))
+
+
+def dashboard_url(site_id: str) -> str:
+    """Return the page of Wix's dashboard where a site's owner replies to reviews."""
     return f"{_DASHBOARD}/{site_id}/reviews/pending"
 
 
 def view_mention(message: Message, mention: str | None, max_rating: int) -> MentionView | None:
-    """Whom a message calls: nobody for what needs nobody, nor when it is only changed."""
+    """Return whom a Slack message mentions.
+
+    None if no open review in it has at most `max_rating` stars, or if it updates an older message.
+    """
     asking = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER)
     ratings = [
-        entry.review.rating
-        for entry in message.entries
-        if entry.review and not entry.closing and entry.alert.kind in asking
+        item.review.rating
+        for item in message.entries
+        if item.review and not item.closing and item.alert.kind in asking
     ]
     if mention is None or message.slack_ts or min(ratings, default=6) > max_rating:
         return None
@@ -226,15 +275,18 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
 
 
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
-    """Trouble, from the detail of its alert."""
-    since = _date(datetime.fromisoformat(detail["since"]), timezone)
-    what = one_line(detail["what"])
+    """Return the view of trouble, from the detail of its alert."""
+    what = clean_line(detail["what"])
     return TroubleView(
-        what, what[:1].upper() + what[1:], lines(detail["reason"]), lines(detail["remedy"]), since
+        what=what,
+        headline=what[:1].upper() + what[1:],
+        reason=clean_lines(detail["reason"]),
+        remedy=clean_lines(detail["remedy"]),
+        began=local_time(datetime.fromisoformat(detail["since"]), timezone),
     )
 
 
-def pack(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
+def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
     """Split the reviews of a digest so that each group fits into one Slack block."""
     groups: list[list[ReviewView]] = []
     room = 0
@@ -249,35 +301,15 @@ def pack(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
 
 
 def _length(view: ReviewView) -> int:
-    words = (
-        cut(view.title, _EXCERPT),
-        view.excerpt,
-        view.author,
-        view.what,
-        view.when,
-        view.site.name,
-    )
-    return (
-        sum(units(text) for text in words)
-        + len(view.moderation)
-        + len(view.notes)
-        + _MARKUP_OF_AN_ENTRY
-    )
-
-
-def span(length: timedelta) -> str:
-    """A length of time as people say it, in its two largest units."""
-    minutes = max(int(length.total_seconds() // 60), 0)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else "less than a minute"
+    """Return the length of a review in a digest on Slack, or a little more."""
+    title = cut(view.title, _EXCERPT)
+    texts = (title, view.excerpt, view.author, view.what, date(view.written), view.site.name)
+    notes = len(view.moderation) + len(view.notes)
+    return sum(utf16_length(text) for text in texts) + notes + _ENTRY_MARKUP
 
 
 def _view_media(found: Iterable[Media]) -> tuple[MediaView, ...]:
-    """What can be opened; what an earlier version recorded is looked at as strictly as what is read now."""
+    """Return the media with a safe address; stored ones may be from a version that checked less."""
     good = [media for media in found if https_url(media.url)]
     return tuple(
         MediaView(
@@ -292,53 +324,58 @@ def _view_media(found: Iterable[Media]) -> tuple[MediaView, ...]:
 
 
 def _app(origin: str) -> str:
-    """What Wix says of an app is shown where it can be nothing but an id."""
+    """Return the origin of a review if it is an id of an app, "an app" if it is any other text."""
     if origin in ("", "ORGANIC", "UNKNOWN"):
         return ""
     return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else "an app"
 
 
 def _end(review: Review, closing: CloseReason | None) -> str:
-    """Why a review needs nobody any more; how long an answer took is by its own time."""
+    """Return why a review is closed, as a phrase; empty if it is not."""
     if closing is CloseReason.ANSWERED and review.reply and review.reply.at and review.created:
-        return f"Answered after {span(review.reply.at - review.created)}"
+        return f"Answered after {duration(review.reply.at - review.created)}"
     return _ENDS[closing] if closing else ""
 
 
-def _notes(alert: Alert, waiting: str) -> str:
-    """What a digest says of why a review is in it, beyond its being new."""
+def _notes(alert: Alert, age: timedelta | None) -> str:
+    """Return why a digest contains a review that is not new."""
     if reopened := _reopened(alert):
         return f"open again: {reopened}"
     if alert.kind is AlertKind.REMINDER:
-        return f"still unanswered after {waiting}" if waiting else "still unanswered"
+        return f"still unanswered after {duration(age)}" if age is not None else "still unanswered"
     if before := alert.detail.get("before"):
         return f"lowered from {before['rating']} stars to {alert.detail.get('after', 'fewer')}"
     return "older, and changed or approved since" if alert.detail.get("late") else ""
 
 
 def _reopened(alert: Alert) -> str:
-    """Why a review is open again, where its reminder is for that."""
+    """Return why a review is open again, if its reminder is about that; else an empty text."""
     return REOPENED[CloseReason(alert.detail["reopened"])] if "reopened" in alert.detail else ""
 
 
 def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a lowered review was before: its words only where they are not those of now."""
+    """Return a lowered review before, with its texts only if they differ from the present ones."""
     if (before := detail.get("before")) is None:
         return None
-    said: Mapping[str, Any] = {**_BLANK, **before}
-    if (said["title"], said["body"]) == (review.title, review.body):
-        return {**said, **_BLANK}
-    return {**said, "title": one_line(said["title"]), "body": lines(said["body"])}
+    earlier: Mapping[str, Any] = {**_BLANK, **before}
+    if (earlier["title"], earlier["body"]) == (review.title, review.body):
+        return {**earlier, **_BLANK}
+    return {
+        **earlier,
+        "title": clean_line(earlier["title"]),
+        "body": clean_lines(earlier["body"]),
+    }
 
 
-def _what(review: Review) -> str:
-    entity_id = one_line(review.entity_id or "")
+def _unnamed_product(review: Review) -> str:
+    entity_id = clean_line(review.entity_id or "")
     if not entity_id:
         return "the site"
     return f"product {entity_id}" if review.namespace in ("stores", "") else entity_id
 
 
-def _date(moment: datetime, timezone: tzinfo) -> str:
-    with suppress(OverflowError):  # the first or the last day that there is
-        moment = moment.astimezone(timezone)
-    return f"{moment:%A}, {moment.day} {moment:%B %Y, %H:%M}"
+def local_time(moment: datetime, timezone: tzinfo) -> datetime:
+    """Return a moment in a timezone."""
+    with suppress(OverflowError):  # in the first and the last year of datetime
+        return moment.astimezone(timezone)
+    return moment

@@ -221,15 +221,15 @@ def test_an_export_copies_every_template_and_never_touches_one_that_is_there(
 ) -> None:
     own = tmp_path / "mine"
     own.mkdir()
-    (own / "new.html").write_text("mine\n")
+    (own / "review.html").write_text("mine\n")
     result = run("templates", "export", str(own))
     assert result.exit_code == 0
     assert [line for line in result.stdout.splitlines() if "copied" not in line] == [
-        f"kept    {own / 'new.html'}: differs from the built-in one"
+        f"kept    {own / 'review.html'}: differs from the built-in one"
     ]
     assert sorted(path.name for path in own.iterdir()) == builtin_names()
-    assert (own / "new.html").read_text() == "mine\n"
-    assert (own / "new.txt").read_bytes() == (builtin_templates() / "new.txt").read_bytes()
+    assert (own / "review.html").read_text() == "mine\n"
+    assert (own / "digest.txt").read_bytes() == (builtin_templates() / "digest.txt").read_bytes()
     again = run("templates", "export", str(own)).stdout.splitlines()
     assert sum(line.startswith("same ") for line in again) == len(builtin_names()) - 1
 

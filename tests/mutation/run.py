@@ -149,5 +149,7 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # or the tests would be imported from here, and not from where they are copied to
+    sys.path.pop(
+        0
+    )  # or the tests would be imported from here, and not from where they are copied to
     sys.exit(main(sys.argv[1:]))

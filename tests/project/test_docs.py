@@ -141,7 +141,7 @@ def test_the_example_config_shows_the_defaults_where_it_shows_no_choice(tmp_path
 def test_the_document_of_templates_names_all_that_they_may_use() -> None:
     text = (ROOT / "docs" / "templates.md").read_text("utf-8")
     assert "| `new` | `review` (ReviewView), `site` (SiteView)" in text
-    rewrite = runpy.run_path(str(ROOT / "docs" / "variables.py"))["rewrite"]
+    rewrite = runpy.run_path(str(ROOT / "docs" / "variables.py"))["made"]
     assert rewrite(text) == text, "run `make docs`"
 
 

@@ -24,9 +24,9 @@ from alerter.models import (
     Reply,
     Review,
 )
+from alerter.render.formatting import cut, slack_text, slack_words
 from alerter.render.renderer import Renderer
 from alerter.render.templates import builtin_templates
-from alerter.render.words import cut, slack_text, slack_words
 from tests.support.rendered import (
     BEFORE,
     CREATED,
@@ -795,6 +795,62 @@ def test_an_owners_template_replaces_one_file_and_the_others_stay(
     assert own_renderer.slack(new()).blocks == renderer.slack(new()).blocks
 
 
+def test_a_template_of_one_kind_wins_over_the_one_of_all_reviews(tmp_path: Path) -> None:
+    own_renderer = own(
+        tmp_path, {"review.txt": "{{ kind }}: {{ review.what }}", "lowered.txt": "Mine: lowered"}
+    )
+
+    assert own_renderer.mail(new()).text == "new: product p-17"
+    assert own_renderer.mail(lowered()).text == "Mine: lowered"
+    (tmp_path / "lowered.txt").unlink()
+    assert own_renderer.mail(lowered()).text == "lowered: product p-17"
+
+
+@pytest.mark.parametrize("ending", [".txt", ".html", ".subject.txt"])
+def test_an_owners_template_may_build_on_that_of_a_kind(
+    tmp_path: Path, renderer: Renderer, ending: str
+) -> None:
+    """Templates that include `new.txt` were written when each kind had a built-in template."""
+    own_renderer = own(
+        tmp_path, {f"reminder{ending}": f'{{% extends "new{ending}" %}}'}, fall_back=False
+    )
+    field = {".txt": "text", ".html": "html", ".subject.txt": "subject"}[ending]
+    reminder = own_renderer.mail(message(entry(kind=AlertKind.REMINDER)))
+
+    assert getattr(reminder, field) == getattr(renderer.mail(new()), field)
+
+
+def test_a_removed_template_of_one_kind_is_not_broken_any_more(tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_text("{{ nothing }}")
+    forgiving = own(tmp_path, {"review.txt": "fine"})
+    forgiving.mail(new())
+    assert forgiving.faults()["new.txt"]
+
+    (tmp_path / "new.txt").unlink()
+
+    assert forgiving.mail(new()).text == "fine"
+    assert (forgiving.faults()["new.txt"], forgiving.faults()["review.txt"]) == (None, None)
+
+
+def test_filters_format_values_as_the_older_variables_do(tmp_path: Path) -> None:
+    pairs = {
+        "review.rating | stars": "review.stars",
+        "review.written | date": "review.when",
+        "review.age | duration": "review.waiting",
+        "review.author_rating | stars": "review.author_stars",
+    }
+    source = "\n".join(
+        f"{{{{ {new_name} }}}}|{{{{ {old_name} }}}}" for new_name, old_name in pairs.items()
+    )
+    own_renderer = own(tmp_path, {"new.txt": source}, fall_back=False)
+
+    lines = own_renderer.mail(new()).text.splitlines()
+
+    assert lines[0] == "★☆☆☆☆|★☆☆☆☆"
+    assert [each.partition("|")[0] for each in lines] == [each.partition("|")[2] for each in lines]
+    assert len(lines) == len(pairs)
+
+
 def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> None:
     own_renderer = own(
         tmp_path,
@@ -932,8 +988,10 @@ def test_a_template_counts_as_broken_until_somebody_changes_one(tmp_path: Path) 
         forgiving.mail(each)
     assert forgiving.faults() == {
         "new.subject.txt": None,
+        "review.subject.txt": None,
         "new.txt": "new.txt, line 1: ZeroDivisionError",
         "new.html": None,
+        "review.html": None,
     }
 
     (tmp_path / "new.txt").unlink()
@@ -961,6 +1019,6 @@ def test_the_log_holds_nothing_of_a_review(
 
 
 def test_the_built_in_templates_are_there() -> None:
-    for kind in ("new", "lowered", "digest"):
+    for kind in ("review", "digest", "summary", "trouble", "recovered"):
         for ending in ("subject.txt", "txt", "html", "slack.json"):
             assert (builtin_templates() / f"{kind}.{ending}").is_file()

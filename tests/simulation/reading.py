@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alerter.render.renderer import builtin_templates
+from alerter.render.templates import builtin_templates
 from tests.simulation import history as h
 
 _LINE = re.compile(r"\[\[(\w+)\|([^\]]*)\]\]")
 _ENDS = {"Answered": "answered", "Raised": "raised", "Rejected": "rejected", "Deleted": "gone"}
 _WORD = re.compile(r"Zq[tb](r\d+)x\d+z")
-_OF_REVIEWS = ("new", "lowered", "reminder", "closed")
 
 _REVIEW = (
-    "[[{kind}|{{{{ review.id }}}}|{{{{ review.rating }}}}|{{{{ review.before.rating if review.before else '' }}}}"
-    "|{{{{ review.closing }}}}|{{{{ 1 if review.late else 0 }}}}]]\n"
+    "[[{{ kind }}|{{ review.id }}|{{ review.rating }}"
+    "|{{ review.before.rating if review.before else '' }}"
+    "|{{ review.closing }}|{{ 1 if review.late else 0 }}]]\n"
 )
 _DIGEST = (
     "{% for review in reviews %}[[d|{{ review.id }}|{{ review.rating }}"
@@ -30,10 +30,9 @@ def write_templates(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in builtin_templates().iterdir():
         name = file.name.removesuffix(".txt")
-        lines = dict.fromkeys(_OF_REVIEWS, _REVIEW) | {"digest": _DIGEST, "summary": _SUMMARY}
-        lines |= dict.fromkeys(("trouble", "recovered"), _TROUBLE)
+        lines = {"review": _REVIEW, "digest": _DIGEST, "summary": _SUMMARY}
+        lines |= {kind: _TROUBLE.format(kind=kind) for kind in ("trouble", "recovered")}
         if file.suffix == ".txt" and (line := lines.get(name)):
-            line = line.format(kind=name) if name not in {"digest", "summary"} else line
             (folder / file.name).write_text(line + file.read_text())
 
 
