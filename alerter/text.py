@@ -1,10 +1,10 @@
-"""Clean the replies of services, so that they are safe to store, log and show."""
+"""Read and clean the replies of services, so that they are safe to store, log and show."""
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import category
 
 LONGEST_REPLY = 200
@@ -43,6 +43,12 @@ def is_excessive_json(body: bytes) -> bool:
     # A text may hold any number of commas.
     counted = islice(_VALUE.finditer(body), _MOST_VALUES + 1)
     return sum(1 for _ in counted) > _MOST_VALUES
+
+
+def table_in(answer: Any, name: str) -> Mapping[str, Any]:
+    """Return the JSON object under a key of a service's answer; empty if there is none."""
+    found = answer.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 class _SecretPattern(NamedTuple):

@@ -15,7 +15,8 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.slack import check as slack_check
 from alerter.slack import look as slack_look
-from alerter.slack.api import Refused, SlackApi, id_in, metadata_of, open_session, table_in, ts_in
+from alerter.slack.api import Refused, SlackApi, id_in, metadata_of, open_session, ts_in
+from alerter.text import table_in
 
 __all__ = ["SlackNotifier", "open_session"]
 

@@ -16,7 +16,7 @@ from alerter.clock import Clock, http_date, seconds_from
 from alerter.config import Slack
 from alerter.config.fields import loopback_mounts
 from alerter.errors import DeliveryError, ErrorKind
-from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json
+from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json, table_in
 
 Method = Callable[..., Awaitable[AsyncSlackResponse]]
 
@@ -235,12 +235,6 @@ def _meaning(status: int, code: str, retry_after: float | None) -> Refused:
 def headers_of(response: Any) -> dict[str, str]:
     """Return the headers of an answer, under lower-case names."""
     return {str(name).lower(): str(value) for name, value in dict(response.headers).items()}
-
-
-def table_in(answer: Any, name: str) -> Mapping[str, Any]:
-    """Return an object in an answer; empty if there is none."""
-    found = answer.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def id_in(answer: Any, name: str) -> str | None:

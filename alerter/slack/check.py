@@ -8,8 +8,9 @@ from typing import Any
 
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
-from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of, table_in
+from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of
 from alerter.slack.look import NO_THREAD, conversation_of
+from alerter.text import table_in
 
 TO_POST = "chat:write"
 _POSTED_TWICE = "a message whose answer is lost may be posted twice"

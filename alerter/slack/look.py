@@ -18,9 +18,9 @@ from alerter.slack.api import (
     cursor_in,
     has_uid,
     id_in,
-    table_in,
     ts_in,
 )
+from alerter.text import table_in
 
 log = logging.getLogger(__name__)
 

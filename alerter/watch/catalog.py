@@ -13,6 +13,7 @@ from alerter.errors import StateError, WixAuthError, WixError, WixPrecondition, 
 from alerter.links import https_url
 from alerter.models import Product, Review
 from alerter.store import State, products
+from alerter.text import table_in
 from alerter.wix.client import WixClient
 from alerter.wix.review import clean
 
@@ -113,22 +114,17 @@ class Catalog:
 
 
 def _v3(answer: Mapping[str, Any] | None) -> Product:
-    product = _table(answer, "product")
-    return Product(_name(product.get("name")), https_url(_table(product, "url").get("url")))
+    product = table_in(answer or {}, "product")
+    return Product(_name(product.get("name")), https_url(table_in(product, "url").get("url")))
 
 
 def _v1(answer: Mapping[str, Any] | None) -> Product:
-    product = _table(answer, "product")
-    page = _table(product, "productPageUrl")
+    product = table_in(answer or {}, "product")
+    page = table_in(product, "productPageUrl")
     base, path = page.get("base"), page.get("path")
     return Product(
         _name(product.get("name")), https_url(f"{base}{path}") if base and path else None
     )
-
-
-def _table(raw: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
-    found = (raw or {}).get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _name(value: object) -> str | None:

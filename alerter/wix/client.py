@@ -15,6 +15,7 @@ from alerter.clock import Clock, http_date
 from alerter.config import Site
 from alerter.errors import WixAuthError, WixNotFound, WixResponseError
 from alerter.models import Review
+from alerter.text import table_in
 from alerter.wix.credentials import Credentials, secrets_of
 from alerter.wix.http import Connections, HttpUrl, parse_answer, send
 from alerter.wix.review import UnreadableReview, parse_review
@@ -256,9 +257,7 @@ def _review(answer: _Answer) -> Review:
 
 
 def _next_cursor(answer: Mapping[str, Any]) -> str | None:
-    metadata = answer.get("metadata")
-    cursors = metadata.get("cursors") if isinstance(metadata, dict) else None
-    cursor = cursors.get("next") if isinstance(cursors, dict) else None
+    cursor = table_in(table_in(answer, "metadata"), "cursors").get("next")
     return cursor if isinstance(cursor, str) and cursor else None
 
 

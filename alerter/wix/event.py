@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerter.models import Event
+from alerter.text import table_in
 from alerter.wix.review import is_review_id, parse_moment, parse_number, parse_review
 
 # The path to the review in each kind of event; the last step is None where there are only two.
@@ -51,8 +52,7 @@ def parse_envelope(data: object) -> Envelope:
     event_type = content.get("eventType")
     if not isinstance(event_type, str):
         raise UnreadableEvent("the webhook does not say what kind of event it is")
-    account = content.get("accountInfo")
-    site_id = account.get("siteId") if isinstance(account, dict) else None
+    site_id = table_in(content, "accountInfo").get("siteId")
     return Envelope(
         event_type,
         _text(content.get("instanceId")),

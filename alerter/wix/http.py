@@ -225,7 +225,7 @@ def error_text(answer: HttpAnswer, secrets: tuple[str, ...]) -> str:
     found = _json(answer.body)
     message = ""
     if isinstance(found, dict):
-        words = (found.get(name) for name in ("message", "error_description", "error"))
-        message = next((each for each in words if isinstance(each, str) and each), "")
+        texts = (found.get(name) for name in ("message", "error_description", "error"))
+        message = next((each for each in texts if isinstance(each, str) and each), "")
     message = clean_reply(message, secrets=secrets)
     return f"{answer.status} “{message}”" if message else str(answer.status)

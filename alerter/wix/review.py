@@ -10,6 +10,7 @@ from typing import Any
 
 from alerter.links import file_id, file_url, https_url, thumbnail
 from alerter.models import Media, Reply, Review
+from alerter.text import table_in
 
 # Wix's own limits: https://dev.wix.com/docs/rest/business-management/reviews/reviews/review-object
 _LONGEST = 3000
@@ -33,7 +34,11 @@ def parse_review(raw: object) -> Review:
     review_id = raw.get("id")
     if not isinstance(review_id, str) or not is_review_id(review_id):
         raise UnreadableReview("has no id")
-    content, author, origin = _table(raw, "content"), _table(raw, "author"), _table(raw, "origin")
+    content, author, origin = (
+        table_in(raw, "content"),
+        table_in(raw, "author"),
+        table_in(raw, "origin"),
+    )
     return Review(
         id=review_id,
         rating=_rating(content.get("rating"), review_id),
@@ -47,7 +52,7 @@ def parse_review(raw: object) -> Review:
         namespace=_line(raw.get("namespace")),
         entity_id=_name(raw.get("entityId")),
         reply=_reply(raw.get("reply")),
-        moderation=_line(_table(raw, "moderation").get("moderationStatus")),
+        moderation=_line(table_in(raw, "moderation").get("moderationStatus")),
         revision=parse_number(raw.get("revision")),
         verified=raw["verified"] if isinstance(raw.get("verified"), bool) else None,
         origin=_line(origin.get("appId")) or _line(origin.get("type")),
@@ -68,11 +73,6 @@ def clean(text: str) -> str:
         return text
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-def _table(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = raw.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> str:
@@ -129,7 +129,7 @@ def _media(value: object) -> tuple[Media, ...]:
 
 
 def _medium(item: Mapping[str, Any]) -> Media | None:
-    image, video = _table(item, "image"), _table(item, "video")
+    image, video = table_in(item, "image"), table_in(item, "video")
     if url := _image_url(image):
         return Media("photo", url, thumbnail(url))
     posters = video.get("posters")
