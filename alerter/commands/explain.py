@@ -21,8 +21,8 @@ from alerter.models import (
     medium_of,
     phrase_destination,
 )
-from alerter.render.views import REOPENED
 from alerter.render.formatting import stars
+from alerter.render.views import REOPENED
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
 from alerter.watch.routing import excluded_by

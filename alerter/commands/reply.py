@@ -16,8 +16,8 @@ from alerter.config import Config, Site
 from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, WixUnavailable
 from alerter.logs import log_to_stderr
 from alerter.models import Review
-from alerter.render.views import dashboard_url
 from alerter.render.formatting import stars
+from alerter.render.views import dashboard_url
 from alerter.service.runtime import open_wix
 from alerter.store import State, report
 from alerter.watch.catalog import Catalog

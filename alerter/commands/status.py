@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -21,205 +21,222 @@ from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
 
-# The oldest open reviews are named, and the others counted.
+# The oldest open reviews are listed, and the others counted.
 _MOST_OPEN = 20
 _TITLE = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Everything that `status` tells."""
+class SiteStatus:
+    """A site: when it was last read, and its trouble, if any."""
 
-    sites: list[dict[str, Any]]
+    name: str
+    site_id: str
+    last_success: datetime | None
+    open_reviews: int
+    published_only: bool
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReviewStatus:
+    """An open review, and the receivers that were sent its alert."""
+
+    site: str
+    review: OpenReview
+    receivers: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything that `status` shows. Deliveries are counted by status."""
+
+    sites: list[SiteStatus]
     deliveries: dict[str, int]
-    receivers: list[dict[str, Any]]
-    open_reviews: list[dict[str, Any]]
-    oldest_pending: str | None
-    troubles: list[dict[str, Any]]
-    parked: list[dict[str, Any]]
+    receivers: dict[str, dict[str, int]]
+    open_reviews: list[OpenReviewStatus]
+    oldest_pending: datetime | None
+    troubles: list[Trouble]
+    parked: list[Block]
 
     @property
     def more_open_reviews(self) -> int:
-        """How many open reviews there are beyond those that are named."""
-        return sum(int(site["open_reviews"]) for site in self.sites) - len(self.open_reviews)
+        """Return the number of open reviews that are not listed."""
+        return sum(site.open_reviews for site in self.sites) - len(self.open_reviews)
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether there is trouble, or something has failed; never for a review that nobody answered."""
+        """Return whether there is trouble or a failed delivery; open reviews do not count."""
         return bool(
             self.troubles
             or self.parked
             or self.deliveries["failed"]
-            or any(site["trouble"] for site in self.sites)
+            or any(site.trouble for site in self.sites)
         )
 
 
-def standing(config: Config, state: State | None, now: datetime) -> Standing:
-    """Read how things stand; a state file that is not there yet has nothing in it."""
-    found = report.sites(state) if state else {}
-    open_troubles = troubles.current(state) if state else []
-    reasons = {trouble.scope: trouble.reason for trouble in open_troubles}
+def get_status(config: Config, state: State | None, now: datetime) -> Status:
+    """Read the status; without a database (None) every site was never read."""
+    reports = report.sites(state) if state else {}
+    current = troubles.current(state) if state else []
+    reasons = {trouble.scope: trouble.reason for trouble in current}
     counted = report.deliveries(state) if state else {}
     oldest = report.oldest_pending(state) if state else None
-    held = blocks.parked(state) if state else []
     names = {site.site_id: site.name for site in config.sites}
-    oldest_open = report.open_reviews(state, names, _MOST_OPEN) if state else []
-    return Standing(
+    # One poll may fail, however seldom polls are.
+    patience = max(config.poll.trouble_after, 2 * config.poll.every)
+    return Status(
         sites=[
-            _site(
+            _site_status(
                 site,
-                found.get(site.site_id, SiteReport()),
+                reports.get(site.site_id, SiteReport()),
                 reasons.get(f"site:{site.site_id}"),
-                config,
+                now - patience,
                 now,
             )
             for site in config.sites
         ],
         deliveries=_sums(counted.values()),
-        receivers=[
-            {"name": each.name} | _sums([counted.get(each.name, {})]) for each in config.receivers
-        ],
-        open_reviews=[_open(state, each, names) for each in oldest_open] if state else [],
-        oldest_pending=_iso(oldest) if oldest and oldest <= now else None,
-        troubles=[_trouble(trouble) for trouble in open_troubles],
-        parked=[_parked(block) for block in held],
+        receivers={each.name: _sums([counted.get(each.name, {})]) for each in config.receivers},
+        open_reviews=_open_reviews(state, names) if state else [],
+        oldest_pending=oldest if oldest and oldest <= now else None,
+        troubles=current,
+        parked=blocks.parked(state) if state else [],
     )
 
 
-def as_json(standing: Standing) -> str:
-    """The same for machines."""
-    told = {
-        "sites": standing.sites,
-        "deliveries": standing.deliveries,
-        "receivers": standing.receivers,
-        "open_reviews": standing.open_reviews,
-        "more_open_reviews": standing.more_open_reviews,
-        "oldest_pending": standing.oldest_pending,
-        "troubles": standing.troubles,
-        "parked": standing.parked,
-    }
-    return json.dumps(told, indent=2, ensure_ascii=False)
-
-
-def as_text(standing: Standing, now: datetime) -> str:
-    """The same for people."""
-    lines = table(
-        ["site", "last read", "open", "trouble"],
-        [
-            [
-                site["name"],
-                _ago(site["last_success"], now),
-                str(site["open_reviews"]),
-                site["trouble"] or "-",
-            ]
-            for site in standing.sites
-        ],
-    )
-    lines += [
-        "",
-        *table(
-            ["receiver", "pending", "sent", "failed"],
-            [
-                [each["name"], *(str(each[name]) for name in ("pending", "sent", "failed"))]
-                for each in standing.receivers
-            ],
-        ),
-    ]
-    lines += _open_lines(standing, now)
-    if standing.oldest_pending:
-        lines += [
-            "",
-            f"the oldest pending delivery has waited since {_ago(standing.oldest_pending, now)}",
-        ]
-    for trouble in standing.troubles:
-        if not trouble["scope"].startswith("site:"):
-            works = f"; it works since {trouble['works_since']}" if trouble["works_since"] else ""
-            lines += [
-                "",
-                f"trouble: {trouble['scope']} since {trouble['since']}: {trouble['reason']}{works}",
-            ]
-    for block in standing.parked:
-        lines += [
-            "",
-            f"parked: {block['scope']} since {block['since']}: {block['reason']}; mend it, then `alerter retry`",
-        ]
-    if standing.deliveries["failed"]:
-        lines += [
-            "",
-            f"{standing.deliveries['failed']} deliveries have failed; `alerter retry` queues them again",
-        ]
-    return "\n".join(lines)
-
-
-def _site(
-    site: Site, found: SiteReport, trouble: str | None, config: Config, now: datetime
-) -> dict[str, Any]:
+def _site_status(
+    site: Site, found: SiteReport, trouble: str | None, earliest: datetime, now: datetime
+) -> SiteStatus:
     if trouble is None and found.last_success is None:
         trouble = "never read yet"
-    elif trouble is None and found.last_success and now - found.last_success > _patience(config):
+    elif trouble is None and found.last_success and found.last_success < earliest:
         trouble = f"not read for {span(now - found.last_success)}"
-    return {
-        "name": site.name,
-        "site_id": site.site_id,
-        "last_success": _iso(found.last_success),
-        "open_reviews": found.open_reviews,
-        "published_only": not found.sees_private,
-        "trouble": trouble,
+    return SiteStatus(
+        site.name,
+        site.site_id,
+        found.last_success,
+        found.open_reviews,
+        not found.sees_private,
+        trouble,
+    )
+
+
+def _open_reviews(state: State, names: Mapping[str, str]) -> list[OpenReviewStatus]:
+    return [
+        OpenReviewStatus(
+            names[each.site_id],
+            each,
+            sorted(
+                {receiver_of(name) for name in lifetime.told(state, each.site_id, each.review_id)}
+            ),
+        )
+        for each in report.open_reviews(state, names, _MOST_OPEN)
+    ]
+
+
+def _sums(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = Counter[str]()
+    for each in counts:
+        total.update(each)
+    return {name: total[name] for name in ("pending", "sent", "failed", "cancelled")}
+
+
+def as_json(status: Status) -> str:
+    """Return the status as JSON, the keys of which are part of the contract."""
+    found = {
+        "sites": [
+            asdict(site) | {"last_success": _iso(site.last_success)} for site in status.sites
+        ],
+        "deliveries": status.deliveries,
+        "receivers": [{"name": name} | counts for name, counts in status.receivers.items()],
+        "open_reviews": [
+            {
+                "site": each.site,
+                "id": each.review.review_id,
+                "rating": each.review.rating,
+                "title": each.review.title,
+                "created": _iso(each.review.created),
+                "told": each.receivers,
+            }
+            for each in status.open_reviews
+        ],
+        "more_open_reviews": status.more_open_reviews,
+        "oldest_pending": _iso(status.oldest_pending),
+        "troubles": [
+            _scope(each.scope)
+            | {
+                "since": _iso(each.since),
+                "reason": each.reason,
+                "works_since": _iso(each.over_at),
+            }
+            for each in status.troubles
+        ],
+        "parked": [
+            _scope(each.scope) | {"since": _iso(each.since), "reason": each.reason}
+            for each in status.parked
+        ],
     }
+    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
-def _patience(config: Config) -> timedelta:
-    """After how long a site that was not read needs somebody: one round may fail, however seldom rounds are."""
-    return max(config.poll.trouble_after, 2 * config.poll.every)
+def as_text(status: Status, now: datetime) -> str:
+    """Return the status as tables and paragraphs."""
+    sites = [
+        [site.name, _ago(site.last_success, now), str(site.open_reviews), site.trouble or "-"]
+        for site in status.sites
+    ]
+    receivers = [
+        [name, *(str(counts[each]) for each in ("pending", "sent", "failed"))]
+        for name, counts in status.receivers.items()
+    ]
+    parts = [
+        table(["site", "last read", "open", "trouble"], sites),
+        table(["receiver", "pending", "sent", "failed"], receivers),
+        _open_lines(status, now),
+        *([line] for line in _attention_lines(status, now)),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _open(state: State, found: OpenReview, names: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "site": names[found.site_id],
-        "id": found.review_id,
-        "rating": found.rating,
-        "title": found.title,
-        "created": _iso(found.created),
-        "told": sorted(
-            {receiver_of(each) for each in lifetime.told(state, found.site_id, found.review_id)}
-        ),
-    }
-
-
-def _open_lines(standing: Standing, now: datetime) -> list[str]:
-    """The oldest open reviews, and how many more there are."""
-    if not standing.open_reviews:
+def _open_lines(status: Status, now: datetime) -> list[str]:
+    if not status.open_reviews:
         return []
     rows = [
         [
-            each["id"],
-            span(now - datetime.fromisoformat(each["created"])),
-            stars(each["rating"]),
-            each["site"],
-            ", ".join(each["told"]) or "nobody",
-            title(each["title"], _TITLE),
+            each.review.review_id,
+            span(now - each.review.created),
+            stars(each.review.rating),
+            each.site,
+            ", ".join(each.receivers) or "nobody",
+            title(each.review.title, _TITLE),
         ]
-        for each in standing.open_reviews
+        for each in status.open_reviews
     ]
-    more = standing.more_open_reviews
-    return [
-        "",
-        *table(["open review", "age", "stars", "site", "told", "title"], rows),
-        *[f"and {more} more"] * (more > 0),
-    ]
+    lines = table(["open review", "age", "stars", "site", "told", "title"], rows)
+    if status.more_open_reviews:
+        lines.append(f"and {status.more_open_reviews} more")
+    return lines
 
 
-def _trouble(trouble: Trouble) -> dict[str, Any]:
-    found = {
-        "since": _iso(trouble.since),
-        "reason": trouble.reason,
-        "works_since": _iso(trouble.over_at),
-    }
-    return _scope(trouble.scope) | found
+def _attention_lines(status: Status, now: datetime) -> Iterator[str]:
+    if status.oldest_pending:
+        yield f"the oldest pending delivery has waited since {_ago(status.oldest_pending, now)}"
+    for each in status.troubles:
+        if not each.scope.startswith("site:"):  # those stand in the table of sites
+            works = f"; it works since {_iso(each.over_at)}" if each.over_at else ""
+            scope = _scope(each.scope)["scope"]
+            yield f"trouble: {scope} since {_iso(each.since)}: {each.reason}{works}"
+    for block in status.parked:
+        scope = _scope(block.scope)["scope"]
+        since = _iso(block.since)
+        yield f"parked: {scope} since {since}: {block.reason}; mend it, then `alerter retry`"
+    if failed := status.deliveries["failed"]:
+        yield f"{failed} deliveries have failed; `alerter retry` queues them again"
 
 
-def _scope(scope: str) -> dict[str, Any]:
-    """Return what is at fault: of a destination its receiver and its medium."""
+def _scope(scope: str) -> dict[str, str | None]:
+    """Return a scope as people know it: of a destination its receiver and its medium."""
     kind, _, name = scope.partition(":")
     if kind not in ("destination", "message"):
         return {"scope": scope}
@@ -227,21 +244,12 @@ def _scope(scope: str) -> dict[str, Any]:
     return {"scope": f"{shown}:{receiver_of(name)}", "medium": medium_of(name)}
 
 
-def _parked(block: Block) -> dict[str, Any]:
-    return _scope(block.scope) | {"since": _iso(block.since), "reason": block.reason}
-
-
-def _sums(counts: Any) -> dict[str, int]:
-    names = ("pending", "sent", "failed", "cancelled")
-    return {name: sum(count.get(name, 0) for count in counts) for name in names}
-
-
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
 
 
-def _ago(moment: str | None, now: datetime) -> str:
-    return f"{span(now - datetime.fromisoformat(moment))} ago" if moment else "never"
+def _ago(moment: datetime | None, now: datetime) -> str:
+    return f"{span(now - moment)} ago" if moment else "never"
 
 
 @click.command()
@@ -252,7 +260,7 @@ def command(path: Path | None, *, machine: bool) -> None:
     config = load(path, secrets=False)
     now, state = Clock().now(), State.read(config.state_path)
     try:
-        found = standing(config, state, now)
+        found = get_status(config, state, now)
     finally:
         if state:
             state.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alerter.commands import status
-from alerter.commands.status import Standing
+from alerter.commands.status import Status as StatusReport
 from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Receipt, Status, StoredReview
 from alerter.store import State, blocks, messages, outbox, reviews
@@ -43,7 +43,7 @@ name = "support"
 slack = "C9876543210"
 """
 
-Stand = Callable[[], Standing]
+Stand = Callable[[], StatusReport]
 
 
 def begin(state: State, site_id: str, now: datetime, reason: str) -> None:
@@ -63,7 +63,7 @@ def stand(config: Config, state: State, clock: SetClock) -> Stand:
     for site_id in (SITE, CAFE):
         reviews.succeeded(state, site_id, clock.now(), sees_private=True)
     clock.advance(minutes=2)
-    return lambda: status.standing(config, state, clock.now())
+    return lambda: status.get_status(config, state, clock.now())
 
 
 def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1") -> int:
@@ -91,15 +91,15 @@ def give_up(state: State, clock: SetClock, receiver: str, alerts: Sequence[int])
     messages.mark_failed(state, message, "msg_too_long")
 
 
-def troubles(standing: Standing) -> dict[str, str | None]:
-    return {site["name"]: site["trouble"] for site in standing.sites}
+def troubles(standing: StatusReport) -> dict[str, str | None]:
+    return {site.name: site.trouble for site in standing.sites}
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["an empty state file", "no state file"])
 def test_a_site_that_was_never_read_is_trouble(
     config: Config, state: State, clock: SetClock, *, there: bool
 ) -> None:
-    standing = status.standing(config, state if there else None, clock.now())
+    standing = status.get_status(config, state if there else None, clock.now())
     assert troubles(standing) == {"Corner Bakery": "never read yet", "Café": "never read yet"}
     assert standing.deliveries == {"pending": 0, "sent": 0, "failed": 0, "cancelled": 0}
     assert standing.needs_a_person
@@ -107,7 +107,7 @@ def test_a_site_that_was_never_read_is_trouble(
 
 def test_sites_that_were_read_lately_need_nobody(stand: Stand) -> None:
     assert troubles(stand()) == {"Corner Bakery": None, "Café": None}
-    assert stand().sites[0]["last_success"] == "2026-11-24T12:00:00Z"
+    assert json.loads(status.as_json(stand()))["sites"][0]["last_success"] == "2026-11-24T12:00:00Z"
     assert not stand().needs_a_person
 
 
@@ -130,9 +130,9 @@ def test_a_site_with_slow_rounds_is_no_trouble_between_two_of_them(
     for site_id in (SITE, CAFE):
         reviews.succeeded(state, site_id, clock.now(), sees_private=True)
     clock.advance(hours=2)
-    assert not status.standing(hourly, state, clock.now()).needs_a_person
+    assert not status.get_status(hourly, state, clock.now()).needs_a_person
     clock.advance(seconds=1)
-    assert status.standing(hourly, state, clock.now()).needs_a_person
+    assert status.get_status(hourly, state, clock.now()).needs_a_person
 
 
 def test_a_clock_that_was_set_back_makes_no_trouble(stand: Stand, clock: SetClock) -> None:
@@ -157,7 +157,8 @@ def test_a_site_that_refused_us_from_the_beginning_says_why(
 ) -> None:
     begin(state, SITE, clock.now(), "Wix answered 403")
     assert (
-        troubles(status.standing(config, state, clock.now()))["Corner Bakery"] == "Wix answered 403"
+        troubles(status.get_status(config, state, clock.now()))["Corner Bakery"]
+        == "Wix answered 403"
     )
 
 
@@ -175,7 +176,7 @@ def test_a_site_that_shows_published_reviews_only_is_told_apart(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     reviews.succeeded(state, CAFE, clock.now(), sees_private=False)
-    assert [site["published_only"] for site in stand().sites] == [False, True]
+    assert [site.published_only for site in stand().sites] == [False, True]
 
 
 def test_unanswered_reviews_are_counted_and_need_nobody(
@@ -194,7 +195,7 @@ def test_unanswered_reviews_are_counted_and_need_nobody(
     ]
     reviews.put_reviews(state, SITE, records, clock.now())
     clock.advance(minutes=10)
-    assert [site["open_reviews"] for site in stand().sites] == [2, 0]
+    assert [site.open_reviews for site in stand().sites] == [2, 0]
     assert not stand().needs_a_person
 
 
@@ -206,7 +207,7 @@ def test_deliveries_are_counted_by_receiver_and_in_all(
     send(state, clock, "email:owner", [first])
     give_up(state, clock, "email:owner", [second])
     standing = stand()
-    assert standing.receivers == [
+    assert json.loads(status.as_json(standing))["receivers"] == [
         {"name": "owner", "pending": 0, "sent": 1, "failed": 1, "cancelled": 0},
         {"name": "support", "pending": 2, "sent": 0, "failed": 0, "cancelled": 0},
     ]
@@ -238,12 +239,12 @@ def test_pending_deliveries_need_nobody_and_the_oldest_is_told(
     first = alert(state, clock, "email:owner", review_id="r1")
     clock.advance(minutes=5)
     alert(state, clock, "email:owner", review_id="r2")
-    assert stand().oldest_pending == "2026-11-24T12:02:00Z"
+    assert json.loads(status.as_json(stand()))["oldest_pending"] == "2026-11-24T12:02:00Z"
     assert "the oldest pending delivery has waited since 5 min ago" in status.as_text(
         stand(), clock.now()
     )
     send(state, clock, "email:owner", [first])
-    assert stand().oldest_pending == "2026-11-24T12:07:00Z"
+    assert json.loads(status.as_json(stand()))["oldest_pending"] == "2026-11-24T12:07:00Z"
     assert not stand().needs_a_person
 
 
@@ -260,7 +261,7 @@ def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(
     assert stand().oldest_pending is None
     assert stand().deliveries["pending"] == 1
     clock.advance(hours=2)
-    assert stand().oldest_pending == "2026-11-24T20:02:00Z"
+    assert json.loads(status.as_json(stand()))["oldest_pending"] == "2026-11-24T20:02:00Z"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
 ) -> None:
     blocks.hold_back(state, scope, clock.now(), None, "channel_not_found")
     what = {"since": "2026-11-24T12:02:00Z", "reason": "channel_not_found"}
-    assert stand().parked == [shown | what]
+    assert json.loads(status.as_json(stand()))["parked"] == [shown | what]
     assert stand().needs_a_person
     text = status.as_text(stand(), clock.now())
     assert re.search(
@@ -300,7 +301,7 @@ def test_a_site_that_was_renamed_is_the_same_site(
 ) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.replace("Corner Bakery", "The Bakery"))
     renamed = load_config(tmp_path / "config.toml", {}, secrets=False)
-    assert troubles(status.standing(renamed, state, clock.now())) == {
+    assert troubles(status.get_status(renamed, state, clock.now())) == {
         "The Bakery": None,
         "Café": None,
     }
@@ -365,5 +366,5 @@ def test_a_time_is_told_in_a_unit_that_says_enough(
     reviews.succeeded(state, SITE, clock.now(), sees_private=True)
     clock.advance(**span)
     assert f"Corner Bakery  {text} " in status.as_text(
-        status.standing(config, state, clock.now()), clock.now()
+        status.get_status(config, state, clock.now()), clock.now()
     )

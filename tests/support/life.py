@@ -70,7 +70,7 @@ class Life:
         return [trouble.scope for trouble in troubles.current(self.state)]
 
     def needs_a_person(self) -> bool:
-        return status.standing(self.config, self.state, self.clock.now()).needs_a_person
+        return status.get_status(self.config, self.state, self.clock.now()).needs_a_person
 
 
 @pytest.fixture

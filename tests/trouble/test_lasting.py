@@ -253,8 +253,8 @@ async def test_a_fault_that_comes_back_and_lasts_is_notified_again_and_shown_mea
     site.refuse = None
     await life.minutes(30)
     assert len(mailed(mailbox)) == 3
-    [shown] = status.standing(life.config, life.state, life.clock.now()).troubles
-    assert shown["works_since"] is not None
+    [shown] = status.get_status(life.config, life.state, life.clock.now()).troubles
+    assert shown.over_at is not None
     await life.minutes(15)
     assert len(mailed(mailbox)) == 4
     assert not life.open()
@@ -308,7 +308,7 @@ async def test_trouble_with_an_address_ends_when_it_is_corrected(
     life.put()
     await life.minutes(2)
     assert life.open() == ["addresses:owner"]
-    assert status.standing(life.config, life.state, life.clock.now()).parked == []
+    assert status.get_status(life.config, life.state, life.clock.now()).parked == []
     mailbox.refuse.clear()
     if by == "restart":
         life = await begin(receivers=both.replace("typo", "right") + team)

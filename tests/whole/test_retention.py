@@ -295,7 +295,7 @@ async def test_restored_words_are_not_shown_before_wix_was_asked(
     await daemon.start()
 
     def shown() -> str:
-        standing = status.standing(daemon.config, daemon.state, daemon.clock.now())
+        standing = status.get_status(daemon.config, daemon.state, daemon.clock.now())
         told = explain.explain(
             daemon.config, daemon.state, daemon.config.sites, "new", daemon.clock.now()
         )

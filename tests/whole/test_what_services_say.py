@@ -30,7 +30,7 @@ SPELLINGS = (
 def shown(life: Life) -> str:
     """All that status, explain, trouble and /healthz have to say."""
     now = life.clock.now()
-    standing = status.standing(life.config, life.state, now)
+    standing = status.get_status(life.config, life.state, now)
     return "\n".join(
         [
             status.as_json(standing),
