@@ -37,7 +37,9 @@ TESTS = {
     "alerter/store/outbox.py": ["test_outbox.py", "test_outbox_edges.py"],
 }
 
-_SQL = re.compile(r"\b(SELECT|FROM|WHERE|AND|UPDATE|SET|DELETE|INSERT|VALUES|EXISTS|CASE)\b")
+_SQL = re.compile(
+    r"\b(SELECT|FROM|WHERE|AND|UPDATE|SET|DELETE|INSERT|VALUES|EXISTS|CASE)\b|^. ?\((\w+, )+\w+\)"
+)
 # Each occurrence of a pattern is replaced, one at a time.
 _SQL_CHANGES = [
     (re.compile(pattern), replacement)
@@ -56,7 +58,7 @@ _SQL_CHANGES = [
         (r"\bmin\(", "max("),
         (r"\bmax\(", "min("),
         (r"'[a-z_:]+'", "'mutated'"),
-        (r"\b\d+\b", "7"),
+        (r"(?<!SELECT )\b\d+\b", "7"),
         (r"(?<=ORDER BY )\w+, ", ""),
         (r", \w+(?= LIMIT|$)", ""),
         (r" LIMIT [:\w]+", ""),
