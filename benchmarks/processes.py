@@ -68,7 +68,7 @@ def alone(work: Work, *args: Any) -> Cost:
 
 def _run(conn: Connection, work: Work, args: tuple[Any, ...]) -> None:
     meter = Meter()
-    value = asyncio.run(work(meter, *args))  # type: ignore[arg-type]
+    value = asyncio.run(work(meter, *args))
     conn.send(Cost(meter.wall, meter.cpu, _highest_rss(), value))
 
 

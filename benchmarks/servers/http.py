@@ -33,7 +33,7 @@ class HttpConnection(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._buffer = rest[length:]
-            self._transport.write(_response(self._answer(head, rest[:length])))  # type: ignore[attr-defined]
+            self._transport.write(_response(self._answer(head, rest[:length])))
 
 
 def _response(body: bytes) -> bytes:

@@ -71,4 +71,4 @@ class _SmtpConnection(asyncio.Protocol):
         )
 
     def _say(self, line: bytes) -> None:
-        self._transport.write(line)  # type: ignore[attr-defined]
+        self._transport.write(line)

@@ -212,7 +212,7 @@ def test_whatever_is_posted_is_answered(data: st.DataObject) -> None:
     bodies = [posted(data) for _ in range(data.draw(st.integers(1, 8)))]
     caught: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = caught.append  # type: ignore[method-assign]
+    handler.emit = caught.append
     logging.getLogger("alerter").addHandler(handler)
     try:
         with tempfile.TemporaryDirectory(prefix="alerter-fuzz-") as folder:

@@ -262,7 +262,7 @@ class Trouble:
             mailbox.refuse = dict.fromkeys((OWNER, SECOND), self.refuse)
         mailbox.refuse_sender = self.sender
         mailbox.data_replies.extend([self.reply] if self.reply else [])
-        mailbox.drop.extend([self.drop] if self.drop else [])  # type: ignore[list-item]
+        mailbox.drop.extend([self.drop] if self.drop else [])
         mailbox.password = self.password or mailbox.password
 
     async def end(self, slack: EmbeddedSlack, mailbox: Mailbox) -> None:

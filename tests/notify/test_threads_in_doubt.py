@@ -94,7 +94,7 @@ async def test_a_reply_whose_answer_is_lost_is_looked_for_among_the_replies_and_
     table: Table, kind: AlertKind, drop: str
 ) -> None:
     table.queue(kind, "r3")
-    table.slack.faults.add("chat.postMessage", Fault(drop=drop))  # type: ignore[arg-type]
+    table.slack.faults.add("chat.postMessage", Fault(drop=drop))
     await table.work()
     (post,) = table.said(kind)
     assert post.thread_ts == table.slack.posts[0].ts

@@ -70,7 +70,7 @@ def around(context: ReviewHistory = NOTHING, **fields: Any) -> Message:
 def facts(content: Content) -> dict[str, str]:
     """The fields of a Slack message by their names."""
     fields = [field["text"] for block in content.blocks for field in block.get("fields", ())]
-    return dict(re.fullmatch(r"\*(\w+)\*\n(.+)", field).groups() for field in fields)  # type: ignore[union-attr, misc]
+    return dict(re.fullmatch(r"\*(\w+)\*\n(.+)", field).groups() for field in fields)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class WallClock(SetClock):
     def monotonic(self) -> float:
         return time.monotonic()
 
-    def timeout(self, seconds: float) -> asyncio.Timeout:  # type: ignore[override]
+    def timeout(self, seconds: float) -> asyncio.Timeout:
         return asyncio.timeout(seconds)
 
 

@@ -117,7 +117,7 @@ class Commands:
                 side_effect=lambda *_, **__: self._world.load(),
             ),
             self._machine_clock(),
-            mock.patch.object(asyncio, "run", self._world.loop.run_nested),  # type: ignore[attr-defined]
+            mock.patch.object(asyncio, "run", self._world.loop.run_nested),
             mock.patch.dict(os.environ, SECRETS),
         ):
             try:

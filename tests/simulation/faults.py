@@ -26,7 +26,7 @@ class Active:
         """The same as the history has it."""
         wait = None if self.retry_after is None else timedelta(seconds=self.retry_after)
         return Fault(
-            self.kind,  # type: ignore[arg-type]
+            self.kind,
             self.start,
             self.end,
             retry_after=wait,

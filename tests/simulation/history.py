@@ -429,4 +429,4 @@ class History:
 
     def with_(self, **changes: object) -> History:
         """Return a copy with these fields replaced."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)

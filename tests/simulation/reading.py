@@ -75,7 +75,7 @@ def _item(kind: str, fields: list[str]) -> h.Item:
         kind, before = _kind_in_digest(before, closing)
     reason: Any = closing or None
     return h.Item(
-        kind,  # type: ignore[arg-type]
+        kind,
         review_id,
         before=int(before) if before else None,
         after=int(rating),

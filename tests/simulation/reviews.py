@@ -65,7 +65,7 @@ class Reviews:
             status = await self._post(self._world.hooks.sign(data))
             self._world.webhooks.append(
                 h.Webhook(
-                    self._world.true.now(), event["id"], site_id, review_id, slug, version, status == 200,  # type: ignore[arg-type]
+                    self._world.true.now(), event["id"], site_id, review_id, slug, version, status == 200,
                     bool(event["triggeredByAnonymizeRequest"]), at,
                 )
             )  # fmt: skip

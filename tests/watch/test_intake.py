@@ -58,7 +58,7 @@ class Door:
         self.catalog = Asked()
         self.woken: list[set[str]] = []
         self.bakery, self.florist = config.sites
-        self.intake = Intake(state, config, clock, self.catalog, self.wake)  # type: ignore[arg-type]
+        self.intake = Intake(state, config, clock, self.catalog, self.wake)
 
     def wake(self, destinations: Iterable[str]) -> None:
         self.woken.append({receiver_of(each) for each in destinations})

@@ -72,7 +72,7 @@ class Look:
 async def look(config: Config, state: State, clock: SetClock) -> AsyncIterator[Look]:
     finished = {SITE: clock.monotonic()}
     async with (
-        open_web(("127.0.0.1", 0), config, state, clock, None, finished) as web,  # type: ignore[arg-type]
+        open_web(("127.0.0.1", 0), config, state, clock, None, finished) as web,
         aiohttp.ClientSession() as http,
     ):
         yield Look(f"http://127.0.0.1:{web.port}", state, clock, http, finished)

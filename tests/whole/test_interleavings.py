@@ -228,7 +228,7 @@ class Play:
         if fault[0].isdigit():
             self.world.mailbox.data_replies.append(fault)
         else:
-            self.world.mailbox.drop.append(fault)  # type: ignore[arg-type]
+            self.world.mailbox.drop.append(fault)
 
     async def wait(self, seconds: int) -> None:
         self.clock.advance(seconds=seconds)
