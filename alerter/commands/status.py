@@ -1,6 +1,5 @@
 """`alerter status`: sites, open reviews, deliveries, trouble."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load
-from alerter.commands.terminal import span, table, title
+from alerter.commands.terminal import plain_json, span, table, title
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
 from alerter.render.formatting import stars
@@ -177,7 +176,7 @@ def as_json(status: Status) -> str:
             for each in status.parked
         ],
     }
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return plain_json(found)
 
 
 def as_text(status: Status, now: datetime) -> str:

@@ -1,5 +1,6 @@
 """What commands print for people: tables, lengths of time, and text that cannot disturb a terminal."""
 
+import json
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -26,6 +27,14 @@ def span(length: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def plain_json(value: object) -> str:
+    """JSON for machines that is harmless on a terminal: what does not show as itself is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "".join(
+        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
+    )
 
 
 def title(text: str, most: int = 80) -> str:

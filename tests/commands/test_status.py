@@ -333,6 +333,19 @@ def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: Set
     }
 
 
+def test_json_holds_nothing_that_disturbs_a_terminal(
+    stand: Stand, state: State, clock: SetClock
+) -> None:
+    title = "Café \u202e\u2066\U000e0041 🥐"
+    known = StoredReview(review("r1", title=title), Status.OPEN, clock.now())
+    with state.transaction():
+        reviews.put_reviews(state, SITE, [known], clock.now())
+    text = status.as_json(stand())
+    assert text.replace("\n", "").isprintable()
+    assert "Café" in text
+    assert json.loads(text)["open_reviews"][0]["title"] == title
+
+
 def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: SetClock) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
     for number in range(12):
