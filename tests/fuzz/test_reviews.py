@@ -181,10 +181,15 @@ def test_whatever_a_review_says_stays_a_customers_words(
     page: str | None,
     before: str,
 ) -> None:
-    review = parse_review(raw)
-    of = kind(review, Product(clean(name) or None, page), clean(before))
+    review, before = parse_review(raw), clean(before)
+    if before in (
+        review.title,
+        review.body,
+    ):  # it would be left out, and that of the tamed review would not
+        before += "."
+    of = kind(review, Product(clean(name) or None, page), before)
     plain = kind(
-        tamed(review), Product(harmless(clean(name)) or None, page), harmless(clean(before)) and "y"
+        tamed(review), Product(harmless(clean(name)) or None, page), harmless(before) and "y"
     )
     mail, tame = renderer.mail(of), renderer.mail(plain)
     slack, tame_slack = renderer.slack(of), renderer.slack(plain)
