@@ -35,6 +35,8 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 # the older form of payloads, which is escaped once more, 137 kB.
 _LARGEST_BODY = 144 * 1024
 _MOST_CONNECTIONS = 500
+# Bytes of a connection that are read, and parsed, at once.
+_READ_AT_ONCE = 4096
 _REQUEST_TIMEOUT = 5.0
 # A stop takes twice this at most; the daemon has ten seconds for all of its parts.
 _STOP_WITHIN = 0.5
@@ -137,6 +139,8 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timeout; with too many connections abort the oldest."""
         super().connection_made(transport)
+        # Everything in one read is parsed at once.
+        transport.max_size = _READ_AT_ONCE  # type: ignore[attr-defined] # a selector transport
         self._end = self._loop.call_later(_REQUEST_TIMEOUT, self.abort)
         alive = [
             each

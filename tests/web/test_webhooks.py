@@ -3,10 +3,12 @@
 import asyncio
 import json
 import re
+import socket
 import sqlite3
+import tracemalloc
 from base64 import b64decode
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +36,41 @@ from tests.support.waiting import HANG, until
 from tests.support.webhooks import INSTANCE, STALE, Door
 
 # Who is let in
+
+
+FLOODS = {
+    "tiny chunks": b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 50_000,
+    "many headers": b"".join(b"X-%d: a\r\n" % number for number in range(25_000)),
+    "trailers": b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: a\r\n" * 50_000,
+    "many requests": b"Content-Length: 0\r\n\r\n" + b"POST / HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000,
+    "a long line": b"X: " + b"a" * 300_000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_what_many_strangers_send_at_once_takes_little_memory(
+    door: Door, flood: bytes
+) -> None:
+    loop, port = asyncio.get_running_loop(), int(door.url.rpartition(":")[2])
+    sent = b"POST /webhooks/wix HTTP/1.1\r\nHost: x\r\n" + flood
+
+    async def stranger() -> None:
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+            with suppress(ConnectionError):
+                await loop.sock_sendall(sock, sent)
+                while await loop.sock_recv(sock, 1000):
+                    pass
+
+    tracemalloc.start()
+    try:
+        await asyncio.gather(*(stranger() for _ in range(30)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000, f"{peak:,} bytes"
+    assert await door.send("created", STALE) == 200
 
 
 async def test_a_body_that_cannot_be_read_is_refused(
