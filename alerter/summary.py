@@ -1,11 +1,11 @@
-"""Summaries: what a day or a week was like, told once it is over."""
+"""Summaries: alerts about a day or a week once it is over."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from alerter.clock import Clock
@@ -19,18 +19,17 @@ from alerter.store.summaries import LowRated
 
 log = logging.getLogger(__name__)
 
-# How many reviews of any rating a site got in a span; None where Wix does not say.
+# Returns the number of reviews of any rating of a site in a span; None if Wix does not say.
 Count = Callable[[Site, datetime, datetime], Awaitable[int | None]]
 
 _WEEK = timedelta(days=7)
-_OFTEN = 3
-# As many as a person would go through; the others are counted.
-_MOST_OPEN = 20
+_OFTEN = 3  # low-rated reviews of a product in a week
+_MOST_OPEN = 20  # as many as a person would read; the others are counted only
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The span that one summary tells of, and what it is called."""
+    """The span of one summary, and its name."""
 
     name: str
     since: datetime
@@ -38,9 +37,10 @@ class Period:
 
 
 def last_period(at: TimeOfWeek, now: datetime, timezone: tzinfo) -> Period:
-    """The newest period that is over: from one time that the owner's clocks showed to the next. Pure.
+    """Return the newest period that is over, in local time. Pure.
 
-    A time that they leave out in spring is taken to be an hour later, one that they show twice in autumn is the first.
+    A local time that does not exist (spring) counts as an hour later; of one that exists twice
+    (autumn) the first counts.
     """
     today = now.astimezone(timezone).date()
     days = (today - timedelta(days=back) for back in range(15))
@@ -51,12 +51,9 @@ def last_period(at: TimeOfWeek, now: datetime, timezone: tzinfo) -> Period:
         and (moment := datetime.combine(day, at.time, timezone).astimezone(UTC)) <= now
     ]
     (until, day), (since, _) = over[:2]
-    return Period(_name(at, day), since, until)
-
-
-def _name(at: TimeOfWeek, day: date) -> str:
     year, week, _ = day.isocalendar()
-    return day.isoformat() if at.weekday is None else f"{year}-W{week:02}"
+    name = day.isoformat() if at.weekday is None else f"{year}-W{week:02}"
+    return Period(name, since, until)
 
 
 def figures(
@@ -65,9 +62,9 @@ def figures(
     still_open: Sequence[LowRated],
     total: int | None,
 ) -> dict[str, Any]:
-    """What a summary tells of one site, as the alert's detail holds it. Pure.
+    """Return the figures of one site, as the detail of the alert holds them. Pure.
 
-    `low` were created in its period, `week` in the seven days before its end.
+    `low`: reviews created in the period. `week`: those of the seven days before its end.
     """
     waits = sorted(
         max((each.answered_at - each.created).total_seconds(), 0)
@@ -98,7 +95,7 @@ def figures(
 
 
 def _products(low: Iterable[LowRated]) -> list[dict[str, Any]]:
-    """What the reviews are about, those with most of them first."""
+    """Return the reviewed products, those with the most reviews first."""
     groups: dict[str | None, list[LowRated]] = {}
     for each in low:
         groups.setdefault(each.entity_id, []).append(each)
@@ -114,7 +111,7 @@ def _what(each: LowRated) -> str:
 
 
 class Summaries:
-    """Raises the summaries that are due."""
+    """Alerts receivers of the summaries that are due."""
 
     def __init__(
         self,
@@ -133,34 +130,32 @@ class Summaries:
         self._state_failed = state_failed
 
     async def round(self) -> None:
-        """Raise every summary that is due and has not been raised; of several that were missed the newest."""
+        """Raise the alert of every summary that is due; of several missed ones the newest."""
         try:
             for summary in self._config.summaries:
-                if period := self._due(summary):
+                if period := self._due_period(summary):
                     await self._raise(summary, period)
         except StateError as error:
             await self._state_failed(error)
 
-    def _due(self, summary: Summary) -> Period | None:
-        """The period that a summary is due of: it is over, and every site has been read since."""
+    def _due_period(self, summary: Summary) -> Period | None:
+        """Return the period that is over and not reported yet, once all sites were read since."""
         now = self._clock.now()
-        told_until = summaries.told_until(self._state, summary.name, str(summary.at), now)
+        reported_until = summaries.told_until(self._state, summary.name, str(summary.at), now)
         period = last_period(summary.at, now, self._config.timezone)
-        if period.until <= told_until:
+        if period.until <= reported_until:
             return None
-        sites = self._sites(summary)
-        return (
-            period
-            if all(self._is_read(site, period) or self._is_in_trouble(site) for site in sites)
-            else None
-        )
+        # A site in trouble is not waited for.
+        for site in self._sites(summary):
+            if not self._is_read(site, period) and not self._is_in_trouble(site):
+                return None
+        return period
 
     def _is_read(self, site: Site, period: Period) -> bool:
         last = reviews.site_state(self._state, site.site_id).last_success
         return last is not None and last >= period.until
 
     def _is_in_trouble(self, site: Site) -> bool:
-        """What cannot be read for now is not waited for."""
         return any(
             trouble.scope == f"site:{site.site_id}" for trouble in troubles.current(self._state)
         )
@@ -176,14 +171,16 @@ class Summaries:
                 site.site_id: self._figures(site, period, total)
                 for site, total in zip(sites, totals, strict=True)
             }
-            key = f"{AlertKind.SUMMARY}:{summary.name}:{period.until.astimezone(self._config.timezone):%Y-%m-%dT%H:%M}"
+            local = period.until.astimezone(self._config.timezone)
+            key = f"{AlertKind.SUMMARY}:{summary.name}:{local:%Y-%m-%dT%H:%M}"
             alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
             routes = [(each, None) for receiver in receivers for each in receiver.destinations]
             new_alerts = reviews.raise_alerts(
                 self._state, [NewAlert(alert, routes, Grouping.EACH)], self._clock.now()
             )
             summaries.told(self._state, summary.name, period.until)
-        if new_alerts:  # not one that the clocks of another timezone had shown before
+        # None is new if the same local time was already reported in another timezone.
+        if new_alerts:
             log.info(
                 'summary "%s" of %s: queued for %d receivers',
                 summary.name,
@@ -206,7 +203,7 @@ class Summaries:
         return found | {"unread": not self._is_read(site, period)}
 
     def _detail(self, summary: Summary, period: Period, found: dict[str, Any]) -> dict[str, Any]:
-        """Each site by itself, and who hears of which: a receiver's summary is made of its own sites."""
+        """Return the detail of the alert: figures of each site, and the sites of each receiver."""
         ids = {site.name: site.site_id for site in self._config.sites}
         return {
             "name": summary.name,

@@ -37,7 +37,7 @@ def clean_reply(reply: object, *, secrets: Iterable[str] = (), most: int = LONGE
 
 
 def is_excessive_json(body: bytes) -> bool:
-    """Return whether JSON holds more values than any answer of a service, and is not to be parsed."""
+    """Whether JSON holds more values than any answer of a service, and must not be parsed."""
     if 2 * sum(map(body.count, (b",", b"[", b"{"))) <= _MOST_VALUES:
         return False
     # A text may hold any number of commas.

@@ -1,11 +1,10 @@
-"""`alerter preview`: messages as files to look at; `alerter templates export`: the built-in templates, to edit."""
+"""`alerter preview`: write messages to files, as they would look."""
 
 import difflib
 import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import click
@@ -18,12 +17,11 @@ from alerter.models import Medium, Message, MessageItem, destination_of
 from alerter.render.page import render_blocks
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, sample
-from alerter.render.templates import builtin_names, builtin_templates
 from alerter.store import State, on_record
 
 
-def kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
-    """The kinds of message that are meant. Raises BadParameter."""
+def _chosen_kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
+    """Return the kinds of message to write. Raise BadParameter."""
     known = OF_REVIEWS if of_review else KINDS
     if kind is None:
         return known
@@ -36,111 +34,82 @@ def kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
     raise click.BadParameter(f'there is no kind of message "{kind}"; {hint}')
 
 
-def find(config: Config, review_id: str) -> MessageItem:
-    """A review on record. Raises AlerterError where there is none."""
+def _stored_review(config: Config, review_id: str) -> MessageItem:
+    """Return a stored review. Raise AlerterError if there is none with this id."""
     state = State.read(config.state_path)
     try:
-        found = on_record.entry(state, review_id) if state else None
+        item = on_record.entry(state, review_id) if state else None
     finally:
         if state:
             state.close()
-    if found is None:
+    if item is None:
         raise AlerterError(f'there is no review "{review_id}" on record in {config.state_path}')
-    return found
+    return item
 
 
-def write(
-    config: Config,
-    clock: Clock,
-    kinds: Sequence[str],
-    receiver: Receiver | None,
-    of: MessageItem | None,
-    folder: Path | None,
-) -> Iterator[Path | RenderError]:
-    """Write a message of each kind to files and yield their paths, or what breaks. Raises AlerterError."""
-    sites = {site.site_id: site.name for site in config.sites}
-    renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
-    ways = [
-        way
-        for way, wanted in (
-            (_mail, receiver is None or receiver.email),
-            (partial(_slack, receiver), receiver is None or receiver.slack),
-        )
-        if wanted
-    ]
+def _messages(
+    config: Config, kinds: Sequence[str], receiver: Receiver | None, item: MessageItem | None
+) -> Iterator[tuple[str, Message]]:
+    """Yield a message of each kind: about the item, if there is one, else about a sample."""
     site = next(
         site for site in config.sites if receiver is None or site.name in config.sites_of(receiver)
     )
+    site_id = item.alert.site_id if item and item.alert.site_id else site.site_id
+    name = receiver.name if receiver else "preview"
+    for kind in kinds:
+        destination = destination_of(name, Medium.EMAIL)
+        yield kind, sample(kind, site_id, Clock().now(), destination=destination, of=item)
+
+
+def _write(
+    config: Config,
+    messages: Iterator[tuple[str, Message]],
+    receiver: Receiver | None,
+    folder: Path | None,
+) -> Iterator[Path | RenderError]:
+    """Write messages to files; yield the paths, and the errors of templates. Raise AlerterError."""
+    sites = {site.site_id: site.name for site in config.sites}
+    renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
     try:
         folder = folder or Path(tempfile.mkdtemp(prefix="alerter-preview-"))
         folder.mkdir(parents=True, exist_ok=True)
-        for kind in kinds:
-            site_id = of.alert.site_id if of and of.alert.site_id else site.site_id
-            name = receiver.name if receiver else "preview"
-            message = sample(
-                kind, site_id, clock.now(), destination=destination_of(name, Medium.EMAIL), of=of
-            )
-            for way in ways:
+        for kind, message in messages:
+            for render, wanted in (
+                (_mail_files, receiver is None or receiver.email),
+                (_slack_files, receiver is None or receiver.slack),
+            ):
+                if not wanted:
+                    continue
                 try:
-                    files = way(renderer, message)
+                    files = render(renderer, message, receiver)
                 except RenderError as error:
                     yield error
-                else:
-                    yield from (
-                        _written(folder / f"{kind}.{ending}", text)
-                        for ending, text in files.items()
-                    )
+                    continue
+                for ending, text in files.items():
+                    path = folder / f"{kind}.{ending}"
+                    path.write_text(text, "utf-8")
+                    yield path
     except OSError as error:
         raise AlerterError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
 
-def _mail(renderer: Renderer, message: Message) -> dict[str, str]:
+def _mail_files(renderer: Renderer, message: Message, _: Receiver | None) -> dict[str, str]:
     content = renderer.mail(message)
     return {"html": content.html, "txt": f"Subject: {content.subject}\n\n{content.text}"}
 
 
-def _slack(receiver: Receiver | None, renderer: Renderer, message: Message) -> dict[str, str]:
+def _slack_files(renderer: Renderer, message: Message, receiver: Receiver | None) -> dict[str, str]:
     if receiver is None:
         content = renderer.slack(message)
     else:
         content = renderer.slack(
             message, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
         )
-    said = {"text": content.text, "blocks": content.blocks}
+    body = {"text": content.text, "blocks": content.blocks}
     return {
-        "slack.json": json.dumps(said, indent=2, ensure_ascii=False) + "\n",
+        "slack.json": json.dumps(body, indent=2, ensure_ascii=False) + "\n",
         "slack.html": render_blocks(content.blocks, title=content.subject),
     }
-
-
-def _written(file: Path, text: str) -> Path:
-    file.write_text(text, "utf-8")
-    return file
-
-
-def export(folder: Path) -> Iterator[str]:
-    """Copy the built-in templates, and yield what became of each; one that is there is left alone.
-
-    Raises AlerterError.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in builtin_names():
-            own, builtin = folder / name, (builtin_templates() / name).read_text("utf-8")
-            if not own.exists():
-                with own.open(
-                    "x", encoding="utf-8"
-                ) as file:  # never over one that was made just now
-                    file.write(builtin)
-                yield f"copied  {own}"
-            elif own.read_bytes() == builtin.encode():
-                yield f"same    {own}"
-            else:
-                yield f"kept    {own}: differs from the built-in one"
-    except OSError as error:
-        raise AlerterError(
-            f"{error.filename or folder}: cannot be written: {error.strerror}"
-        ) from error
 
 
 @click.command()
@@ -174,13 +143,15 @@ def command(
     left out.
     """
     config = load(path, secrets=False)
-    chosen = kinds(kind, of_review=review_id is not None)
+    kinds = _chosen_kinds(kind, of_review=review_id is not None)
     known = {each.name: each for each in config.receivers}
     if receiver is not None and receiver not in known:
         raise unknown_name("receiver", receiver, known)
-    of = find(config, review_id) if review_id is not None else None
-    good = True
-    for written in write(config, Clock(), chosen, known.get(receiver or ""), of, folder):
-        good = good and not isinstance(written, AlerterError)
-        click.echo(written, err=isinstance(written, AlerterError))
-    sys.exit(0 if good else 1)
+    item = _stored_review(config, review_id) if review_id is not None else None
+    chosen = known.get(receiver or "")
+    failed = False
+    for result in _write(config, _messages(config, kinds, chosen, item), chosen, folder):
+        is_error = isinstance(result, RenderError)
+        failed = failed or is_error
+        click.echo(result, err=is_error)
+    sys.exit(1 if failed else 0)

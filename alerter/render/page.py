@@ -1,17 +1,19 @@
-"""HTML pages that show Slack messages roughly as people see them; everything on a page is inert."""
+"""HTML pages that show Slack messages approximately as Slack does; they run and load nothing."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-# Nothing is fetched and nothing runs, in the mails' frames neither.
+# Also holds for the mails in frames: nothing is loaded, nothing runs.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #616161; --back: #8881; --link: #1264a3; }
 @media (prefers-color-scheme: dark) { :root { --soft: #ababad; --link: #6cb6ff; } }
-body { font: 15px/1.46 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 1260px; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 600px)); gap: 2rem; }
+body { font: 15px/1.46 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; }
+body { max-width: 1260px; }
+main { display: grid; gap: 2rem; }
+main { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 600px)); }
 article { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px; margin: 0 0 1rem; }
 article { overflow-wrap: anywhere; }
 article > * { margin: 0 0 8px; }
@@ -21,8 +23,8 @@ article.reply { margin-left: 2rem; }
 .about, .context { color: var(--soft); font-size: 13px; }
 .words { white-space: pre-wrap; }
 .fields { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
-.button { display: inline-block; border: 1px solid var(--line); border-radius: 4px; padding: 4px 12px; }
-.button { margin: 4px 8px 4px 0; }
+.button { display: inline-block; border: 1px solid var(--line); border-radius: 4px; }
+.button { margin: 4px 8px 4px 0; padding: 4px 12px; }
 .primary { background: #007a5a; border-color: #007a5a; }
 .primary, .primary a { color: #fff; text-decoration: none; }
 a { color: var(--link); }
@@ -50,12 +52,12 @@ _MARKUP = re.compile(
 
 
 def render_blocks(blocks: Sequence[Mapping[str, Any]], *, title: str) -> str:
-    """One HTML page with a single Slack message."""
+    """Return an HTML page with one Slack message."""
     return html_page(title, f"<main><article>{''.join(map(block_html, blocks))}</article></main>")
 
 
 def html_page(title: str, body: str) -> str:
-    """Return a page that fetches nothing and runs nothing."""
+    """Return an HTML page that loads nothing and runs nothing."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
@@ -65,9 +67,9 @@ def html_page(title: str, body: str) -> str:
 
 
 def block_html(block: Mapping[str, Any]) -> str:
-    """Return one block; an unknown kind is left out."""
-    drawn = _BLOCKS.get(block["type"])
-    return drawn(block) if drawn else ""
+    """Return the HTML of a block; empty for an unknown type."""
+    render = _BLOCKS.get(block["type"])
+    return render(block) if render else ""
 
 
 def _section(block: Mapping[str, Any]) -> str:
@@ -80,8 +82,9 @@ def _section(block: Mapping[str, Any]) -> str:
 def _element(element: Mapping[str, Any]) -> str:
     if element["type"] == "button":
         label = _text(element["text"])
-        look = "button primary" if element.get("style") == "primary" else "button"
-        return f'<span class="{look}">{_link(element["url"], label) if "url" in element else label}</span>'
+        label = _link(element["url"], label) if "url" in element else label
+        classes = "button primary" if element.get("style") == "primary" else "button"
+        return f'<span class="{classes}">{label}</span>'
     return _picture(element) if element["type"] == "image" else _text(element)
 
 
@@ -139,21 +142,21 @@ def _text(text: Mapping[str, Any]) -> str:
 
 
 def markup_html(text: str) -> str:
-    """Return text in Slack's markup."""
-    shown, place = "", 0
-    for found in _MARKUP.finditer(text):
-        shown += _words(text[place : found.start()]) + _marked_up(found)
-        place = found.end()
-    return shown + _words(text[place:])
+    """Return the HTML of text in Slack's markup."""
+    parts, end = [], 0
+    for match in _MARKUP.finditer(text):
+        parts += [_plain(text[end : match.start()]), _marked_up(match)]
+        end = match.end()
+    return "".join([*parts, _plain(text[end:])])
 
 
 def _marked_up(found: re.Match[str]) -> str:
     if found["link"]:
-        return _link(_unescaped(found["link"]), _words(found["label"] or found["link"]))
+        return _link(_unescape(found["link"]), _plain(found["label"] or found["link"]))
     if found["emoji"]:
         return _emoji(found["emoji"])
     if found["code"]:
-        return f"<code>{_words(found['code'])}</code>"
+        return f"<code>{_plain(found['code'])}</code>"
     return (
         f"<b>{markup_html(found['bold'])}</b>"
         if found["bold"]
@@ -161,12 +164,12 @@ def _marked_up(found: re.Match[str]) -> str:
     )
 
 
-def _words(text: str) -> str:
-    return escape(_unescaped(text))
+def _plain(text: str) -> str:
+    return escape(_unescape(text))
 
 
-def _unescaped(text: str) -> str:
-    # The only entities that Slack knows.
+def _unescape(text: str) -> str:
+    # Slack has these three entities only.
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 

@@ -1,4 +1,4 @@
-"""Made-up messages of every kind: one that shows what it is like, and others that show what a template cannot do."""
+"""Sample messages of every kind: a usual one, and difficult ones that may break a template."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -23,15 +23,14 @@ from alerter.models import (
 from alerter.store.summaries import LowRated
 from alerter.summary import figures
 
-# A message's kind is the name of its templates.
 OF_REVIEWS = ("new", "lowered", "reminder", "closed", "digest")
 KINDS = (*OF_REVIEWS, "summary", "trouble", "recovered")
 
 _BOX = Product("Croissant box", "https://corner-bakery.example/croissant-box")
 _CONTEXT = ReviewHistory(product_low=3)
 _HOSTILE = (
-    "<!channel> <@U123> <script>alert(1)</script> </td></table> {{ 7*7 }} {% raw %} *bold* \"quotes' & \\ &amp; "
-    "https://evil.example"
+    "<!channel> <@U123> <script>alert(1)</script> </td></table> {{ 7*7 }} {% raw %} *bold* "
+    "\"quotes' & \\ &amp; https://evil.example"
 )
 
 
@@ -44,28 +43,28 @@ def sample(
     domain: str = "alerter",
     of: MessageItem | None = None,
 ) -> Message:
-    """A message of a kind, as people are to see it: of a made-up review, or of one that is on record (`of`)."""
+    """Return a usual message of a kind, about a made-up review or about a stored one (`of`)."""
     if kind == "summary":
         entries = [_summary(receiver_of(destination), now, {site_id: _figures(now)})]
     elif kind in ("trouble", "recovered"):
         entries = [MessageItem(Alert("test", AlertKind(kind), detail=_trouble(now)))]
     elif of is not None:
-        entries = [_again(of, kind, site_id)]
+        entries = [_item_of_kind(of, kind, site_id)]
     elif kind == "digest":
         entries = [
-            _entry(AlertKind.NEW, site_id, review) for review in (_stale(now), *_further(now))
+            _item(AlertKind.NEW, site_id, review) for review in (_stale(now), *_more_reviews(now))
         ]
     else:
         about = {"closed": _answered, "reminder": _waiting}.get(kind, _stale)
-        entries = [_entry(AlertKind(kind), site_id, about(now))]
+        entries = [_item(AlertKind(kind), site_id, about(now))]
     form = Form.DIGEST if kind == "digest" else Form.ALERT
     return Message(
-        0, f"{uuid4().hex}@{domain}", destination, form, _each_its_own(entries), attempted_at=now
+        0, f"{uuid4().hex}@{domain}", destination, form, _with_own_ids(entries), attempted_at=now
     )
 
 
-def _each_its_own(entries: Iterable[MessageItem]) -> tuple[MessageItem, ...]:
-    """A digest names a review once, so that each of several has an id of its own."""
+def _with_own_ids(entries: Iterable[MessageItem]) -> tuple[MessageItem, ...]:
+    """Give each review an id of its own, because a digest shows a review only once."""
     return tuple(
         replace(entry, alert=replace(entry.alert, review_id=f"{entry.alert.review_id}-{number}"))
         if number
@@ -75,16 +74,17 @@ def _each_its_own(entries: Iterable[MessageItem]) -> tuple[MessageItem, ...]:
 
 
 def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Message]]:
-    """Messages of a kind that a template may not expect, each with what is awkward about it."""
+    """Yield messages that a template may not expect, each with what is difficult about it."""
     usual = sample(kind, site_id, now)
     if kind == "digest":
         entries = [
-            _entry(AlertKind.NEW, site_id, review, product) for _, review, product in _awkward(now)
+            _item(AlertKind.NEW, site_id, review, product)
+            for _, review, product in _awkward_reviews(now)
         ]
         lowered = replace(
-            _entry(AlertKind.LOWERED, site_id, _stale(now)), closing=CloseReason.RAISED
+            _item(AlertKind.LOWERED, site_id, _stale(now)), closing=CloseReason.RAISED
         )
-        yield "every awkward review", replace(usual, entries=_each_its_own([*entries, lowered]))
+        yield "every awkward review", replace(usual, entries=_with_own_ids([*entries, lowered]))
     elif kind == "summary":
         for name, sites in _awkward_figures(site_id, now):
             yield name, replace(usual, entries=(_summary("test", now, sites),))
@@ -95,17 +95,17 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
             replace(usual, entries=(MessageItem(Alert("test", AlertKind(kind), detail=detail)),)),
         )
     else:
-        for name, entry in _awkward_entries(AlertKind(kind), site_id, now):
+        for name, entry in _awkward_items(AlertKind(kind), site_id, now):
             yield name, replace(usual, entries=(entry,))
 
 
-def _awkward_entries(
+def _awkward_items(
     kind: AlertKind, site_id: str, now: datetime
 ) -> Iterator[tuple[str, MessageItem]]:
-    for name, review, product in _awkward(now):
-        yield name, _entry(kind, site_id, review, product)
-    stale, answered = _entry(kind, site_id, _stale(now)), _entry(kind, site_id, _answered(now))
-    # What was erased is not there any more.
+    for name, review, product in _awkward_reviews(now):
+        yield name, _item(kind, site_id, review, product)
+    stale, answered = _item(kind, site_id, _stale(now)), _item(kind, site_id, _answered(now))
+    # An erased review has no earlier texts.
     erased = {"before": {"rating": 3}} if kind is AlertKind.LOWERED else {}
     yield (
         "late, and erased",
@@ -124,21 +124,21 @@ def _awkward_entries(
             ),
         )
     hostile = replace(_stale(now), reply=Reply(_HOSTILE * 20))
-    yield "a hostile answer", replace(_entry(kind, site_id, hostile), closing=CloseReason.ANSWERED)
+    yield "a hostile answer", replace(_item(kind, site_id, hostile), closing=CloseReason.ANSWERED)
     yield "not on record", replace(stale, review=None, product=Product())
 
 
-def _entry(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> MessageItem:
+def _item(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> MessageItem:
     return MessageItem(
         Alert("test", kind, site_id, review.id, _detail(kind)), review, product, context=_CONTEXT
     )
 
 
-def _again(of: MessageItem, kind: str, site_id: str) -> MessageItem:
-    """A review on record as a message of a kind would tell of it."""
-    told = AlertKind.NEW if kind == "digest" else AlertKind(kind)
-    alert = Alert("test", told, site_id, of.alert.review_id, _detail(told))
-    return replace(of, alert=alert, closing=of.closing if told is AlertKind.CLOSED else None)
+def _item_of_kind(of: MessageItem, kind: str, site_id: str) -> MessageItem:
+    """Return a stored review as the item of a message of another kind."""
+    alert_kind = AlertKind.NEW if kind == "digest" else AlertKind(kind)
+    alert = Alert("test", alert_kind, site_id, of.alert.review_id, _detail(alert_kind))
+    return replace(of, alert=alert, closing=of.closing if kind == "closed" else None)
 
 
 def _detail(kind: AlertKind) -> dict[str, Any]:
@@ -171,8 +171,8 @@ def _waiting(now: datetime) -> Review:
     return replace(_stale(now), created=now - timedelta(days=1))
 
 
-def _further(now: datetime) -> list[Review]:
-    """What stands in a digest beside the first review."""
+def _more_reviews(now: datetime) -> list[Review]:
+    """Return the reviews of a digest after the first."""
     stale = _stale(now)
     return [
         replace(
@@ -186,7 +186,7 @@ def _further(now: datetime) -> list[Review]:
     ]
 
 
-def _awkward(now: datetime) -> Iterator[tuple[str, Review, Product]]:
+def _awkward_reviews(now: datetime) -> Iterator[tuple[str, Review, Product]]:
     stale, nothing = _stale(now), Product()
     yield "stars only", replace(stale, title="", body="", author=""), _BOX
     yield "no date", replace(stale, created=None), _BOX
@@ -225,7 +225,8 @@ def _trouble(now: datetime) -> dict[str, str]:
     return {
         "what": "the reviews of Corner Bakery cannot be read",
         "reason": "Wix refuses us: 403 “permission denied”",
-        "remedy": "run `alerter check`; if Wix refuses us, look at the site's key or app and its permissions",
+        "remedy": "run `alerter check`; if Wix refuses us, look at the site's key or app "
+        "and its permissions",
         "since": (now - timedelta(minutes=12)).isoformat(),
     }
 

@@ -203,17 +203,12 @@ class TroubleView:
 def view_review(
     item: MessageItem, now: datetime, timezone: tzinfo, sites: Mapping[str, str]
 ) -> ReviewView:
-    """Return the view of a review in a message that is rendered now.
-
-    `sites` maps the ids of sites to their names.
-    """
+    """Return the view of a review; `sites` maps the ids of sites to their names."""
     alert, history = item.alert, item.context
     review = item.review or Review(id=alert.review_id or "", rating=1)
     written = review.created or review.updated
     age = now - review.created if review.created else None
-    closing = item.closing
-    if alert.kind is AlertKind.CLOSED and not closing:
-        closing = CloseReason(alert.detail["reason"])
+    closing = _closing(item)
     answered = closing is CloseReason.ANSWERED
     return ReviewView(
         id=review.id,
@@ -328,6 +323,13 @@ def _app(origin: str) -> str:
     if origin in ("", "ORGANIC", "UNKNOWN"):
         return ""
     return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else "an app"
+
+
+def _closing(item: MessageItem) -> CloseReason | None:
+    """Return why a review is closed; its alert says so if it was opened again since."""
+    if item.closing or item.alert.kind is not AlertKind.CLOSED:
+        return item.closing
+    return CloseReason(item.alert.detail["reason"])
 
 
 def _end(review: Review, closing: CloseReason | None) -> str:
