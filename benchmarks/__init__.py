@@ -1,1 +1,1 @@
-"""How fast alerter is, each figure measured beside the limit of what it stands on."""
+"""Measure the speed of alerter, each figure beside the limit of its libraries."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [ROW]…`: measure all rows or the named ones, print one table and write it as JSON."""
+"""Measure rows, print a table and write it as JSON: `python -m benchmarks [ROW]…`."""
 
 import argparse
 import importlib
@@ -16,32 +16,34 @@ from benchmarks.figures import Figure, table
 from benchmarks.processes import load
 
 _ROWS = [
-    "idle_round", "peak_rounds", "record", "backfill", "slack", "email", "latency", "webhook", "pending", "start",
-    "at_rest", "many_sites",
+    "idle_round", "peak_rounds", "record", "backfill", "slack", "email", "latency", "webhook",
+    "pending", "start", "at_rest", "many_sites",
 ]  # fmt: skip
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure the rows of the command line, or all."""
     options = _options()
-    began, told = time.monotonic(), _about()
-    print(told)
+    began, about = time.monotonic(), _about()
+    print(about)
     figures: list[Figure] = []
     for name in options.rows or _ROWS:
         row_began = time.monotonic()
         found = importlib.import_module(f"benchmarks.rows.{name}").measure(quick=options.quick)
         figures += found
         print(f"{name}: {time.monotonic() - row_began:.0f} s\n{table(found)}", flush=True)
-    told += f"; {(time.monotonic() - began) / 60:.0f} min; load at its end {load().partition('load ')[2]}"
-    print(f"\n{told}\n\n{table(figures)}")
+    minutes = (time.monotonic() - began) / 60
+    about += f"; {minutes:.0f} min; load at its end {load().partition('load ')[2]}"
+    print(f"\n{about}\n\n{table(figures)}")
     missed = sum(not figure.good for figure in figures)
     print(f"\n{len(figures) - missed} of {len(figures)} goals reached")
     options.json.write_text(
-        json.dumps({"about": told, "figures": [each.told() for each in figures]}, indent=2) + "\n"
+        json.dumps({"about": about, "figures": [each.as_json() for each in figures]}, indent=2)
+        + "\n"
     )
     if options.into:
-        _put(options.into, f"{told}\n\n{table(figures)}\n")
+        _replace_figures(options.into, f"{about}\n\n{table(figures)}\n")
 
 
 def _options() -> argparse.Namespace:
@@ -50,14 +52,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "rows", nargs="*", choices=[[], *known], metavar="ROW", help=", ".join(_ROWS)
     )
-    parser.add_argument("--quick", action="store_true", help="less of everything, to try it")
+    parser.add_argument("--quick", action="store_true", help="measure less of everything")
     parser.add_argument(
-        "--json", type=Path, default=Path("benchmarks.json"), help="where the figures go"
+        "--json", type=Path, default=Path("benchmarks.json"), help="the file for the figures"
     )
     parser.add_argument(
         "--into",
         type=Path,
-        help="a document whose figures are replaced, such as docs/performance.md",
+        help="a document to write the table into, such as docs/performance.md",
     )
     return parser.parse_args()
 
@@ -67,7 +69,7 @@ def _about() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}, {python}, {load()} at its start"
 
 
-def _put(document: Path, text: str) -> None:
+def _replace_figures(document: Path, text: str) -> None:
     before, _, rest = document.read_text("utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
     document.write_text(f"{before}{_BEGIN}{text}{_END}{after}", "utf-8")

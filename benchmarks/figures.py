@@ -1,4 +1,4 @@
-"""What was measured, beside its goal: as a table and as JSON."""
+"""Measured figures and their goals, as a table and as JSON."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number and the goal that it has: at most (`≤`) or at least (`≥`) so much."""
+    """A number and its goal: at most (`≤`) or at least (`≥`) the value of `goal`."""
 
     row: str
     measure: str
@@ -23,12 +23,12 @@ class Figure:
         """Whether the goal is reached."""
         return (operator.le if self.sign == "≤" else operator.ge)(round(self.value, 3), self.goal)
 
-    def told(self) -> dict[str, object]:
-        """The same for JSON."""
+    def as_json(self) -> dict[str, object]:
+        """Return the figure for JSON."""
         return asdict(self) | {"good": self.good}
 
     def cells(self) -> list[str]:
-        """The same as a row of the table."""
+        """Return the figure as a row of the table."""
         unit = "" if self.unit == "×" else " "
         value, goal = (
             f"{_short(self.value)}{unit}{self.unit}",
@@ -41,7 +41,7 @@ _HEAD = ["what", "measure", "measured", "goal", "", "detail"]
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """All figures, in Markdown that reads well in a terminal too."""
+    """Return the figures as an aligned Markdown table."""
     rows = [_HEAD, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [
@@ -59,10 +59,10 @@ def _short(number: float) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share (0 to 1) of all lie at or below."""
+    """Return the value that this share (0 to 1) of the values do not exceed."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
 def middle(values: Iterable[float]) -> float:
-    """The median."""
+    """Return the median."""
     return float(median(values))

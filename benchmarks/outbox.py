@@ -1,4 +1,4 @@
-"""Alerts that wait in the outbox, and their delivery as fast as it goes."""
+"""Deliver alerts of the outbox as fast as possible."""
 
 import json
 
@@ -16,7 +16,7 @@ _PAGE = 100
 
 
 async def deliver(meter: Meter, world: World, number: int) -> None:
-    """Put reviews on record, tell of each by itself, and send that without a pace."""
+    """Record reviews, alert each by itself, and measure their delivery without a pace."""
     with worlds(world) as fresh:
         async with runtime(fresh) as (config, state, opened):
             site, ids = config.sites[0], []

@@ -1,4 +1,4 @@
-"""Everything that is measured runs in a process of its own, and so do the servers it speaks to."""
+"""Run measured code and servers in processes of their own."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ _MB = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a piece of work took: seconds, seconds of the processor, MB at most, and what it came to."""
+    """The cost of some work: wall and CPU seconds, peak memory in MB, and its result."""
 
     wall: float
     cpu: float
@@ -32,7 +32,7 @@ class Cost:
 
 
 class Meter:
-    """A clock for the part of the work that counts: `with meter:` around it."""
+    """Measure the part of the work inside `with meter:`."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = 0.0
@@ -52,7 +52,7 @@ Work = Callable[..., Awaitable[Any]]
 
 
 def alone(work: Work, *args: Any) -> Cost:
-    """Run `work(meter, *args)` in a fresh process."""
+    """Run `work(meter, *args)` in a new process and return its cost."""
     ours, theirs = _spawn.Pipe()
     process = _spawn.Process(target=_run, args=(theirs, work, args))
     process.start()
@@ -73,13 +73,13 @@ def _run(conn: Connection, work: Work, args: tuple[Any, ...]) -> None:
 
 
 def _highest_rss() -> float:
-    """The most memory that this process has had; getrusage counts what its parent had as well."""
+    """Return the peak memory of this process; that of getrusage includes its parent's."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
     return int(found[1]) * 1024 / _MB if found else 0.0
 
 
 def alternating(runs: int, *works: Callable[[], Cost]) -> list[list[Cost]]:
-    """Do each of the works `runs` times, in turn, so that what else the machine does falls on all of them."""
+    """Run each work `runs` times, in turn, so that other load affects all of them."""
     costs: list[list[Cost]] = [[] for _ in works]
     for _ in range(runs):
         for number, work in enumerate(works):
@@ -89,32 +89,32 @@ def alternating(runs: int, *works: Callable[[], Cost]) -> list[list[Cost]]:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a work took each time, and what its limit took just after it."""
+    """The costs of a work, and of its limit right after each."""
 
     ours: list[Cost]
     bare: list[Cost]
 
     @property
     def speed(self) -> float:
-        """How much of the limit's speed it has."""
+        """Its speed as a share of the limit's."""
         return middle(
             bare.wall / ours.wall for ours, bare in zip(self.ours, self.bare, strict=True)
         )
 
     @property
     def cpu(self) -> float:
-        """How often it takes the limit's seconds of the processor."""
+        """Its CPU time as a multiple of the limit's."""
         return middle(ours.cpu / bare.cpu for ours, bare in zip(self.ours, self.bare, strict=True))
 
     def rates(self, number: int) -> tuple[float, float]:
-        """How many a second both make."""
+        """Return how many operations a second both make."""
         ours, bare = (
             number / middle(cost.wall for cost in costs) for costs in (self.ours, self.bare)
         )
         return ours, bare
 
     def cpu_ms(self, number: int) -> tuple[float, float]:
-        """How many milliseconds of the processor one costs both."""
+        """Return the CPU milliseconds of one operation of both."""
         ours, bare = (
             1e3 * middle(cost.cpu for cost in costs) / number for costs in (self.ours, self.bare)
         )
@@ -127,14 +127,14 @@ def beside(runs: int, ours: Callable[[], Cost], bare: Callable[[], Cost]) -> Bes
 
 
 class Server(Protocol):
-    """Something on loopback; what it counted is asked for by the name of a method."""
+    """A server on loopback. `Serving.ask` calls its other methods."""
 
     def connection(self) -> asyncio.Protocol:
-        """Serve one more connection."""
+        """Return the protocol of a new connection."""
 
 
 class Serving:
-    """A server in its own process."""
+    """A server in a process of its own."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
@@ -142,18 +142,18 @@ class Serving:
 
     @property
     def url(self) -> str:
-        """Where it is, for HTTP."""
+        """Its HTTP address."""
         return f"http://127.0.0.1:{self.port}"
 
     def ask(self, method: str, *args: Any) -> Any:
-        """Call one of the server's methods."""
+        """Call a method of the server and return its result."""
         self._conn.send((method, args))
         return self._conn.recv()
 
 
 @contextmanager
 def serving(kind: type[Server], **options: Any) -> Iterator[Serving]:
-    """Start a server, and end it."""
+    """Run a server in a process of its own."""
     ours, theirs = _spawn.Pipe()
     process = _spawn.Process(target=_serve, args=(theirs, kind, options))
     process.start()
@@ -190,7 +190,7 @@ async def _serve_until_closed(conn: Connection, server: Server) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used so far: seconds of the processor, MB, and how often it was woken."""
+    """What a process has used so far: CPU seconds, memory in MB, and wake-ups."""
 
     at: float
     cpu: float
@@ -199,7 +199,7 @@ class Usage:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Look at a running process."""
+        """Return the usage of a running process."""
         process = psutil.Process(pid)
         return cls(
             time.monotonic(),
@@ -210,7 +210,7 @@ class Usage:
 
 
 def _cpu(pid: int) -> float:
-    """All threads' seconds of the processor, to the nanosecond: the usual counters move in hundredths."""
+    """Return the CPU seconds of all threads; other counters only have hundredths."""
     return (
         sum(
             int(path.read_text("ascii").split()[0])
@@ -221,7 +221,7 @@ def _cpu(pid: int) -> float:
 
 
 def load() -> str:
-    """How busy the machine is, for whoever reads the figures."""
+    """Return the load of the machine, for readers of the figures."""
     return (
         f"{os.cpu_count()} cores, load {', '.join(f'{average:.2f}' for average in os.getloadavg())}"
     )

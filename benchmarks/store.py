@@ -1,4 +1,4 @@
-"""The state file as raw sqlite3 writes it: the same tables, rows and `synchronous`, and nothing else."""
+"""Write the state file with raw sqlite3: the same tables, rows and `synchronous`."""
 
 import json
 import sqlite3
@@ -11,15 +11,21 @@ from alerter.store import State
 from benchmarks.world import site_id
 
 _REVIEW = (
-    "site_id", "review_id", "revision", "rating", "status", "created_at", "answered", "rejected", "alerted_at",
-    "entity_id", "contact_id", "content",
+    "site_id", "review_id", "revision", "rating", "status", "created_at", "answered", "rejected",
+    "alerted_at", "entity_id", "contact_id", "content",
 )  # fmt: skip
-ALERT = "INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail) VALUES (?, ?, 'new', ?, ?, ?, '{}')"
-DELIVERY = "INSERT INTO deliveries (alert, receiver, status, grouping, due_at) VALUES (?, ?, 'pending', 'burst', 0)"
+ALERT = (
+    "INSERT INTO alerts (id, key, kind, site_id, review_id, raised_at, detail)"
+    " VALUES (?, ?, 'new', ?, ?, ?, '{}')"
+)
+DELIVERY = (
+    "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
+    " VALUES (?, ?, 'pending', 'burst', 0)"
+)
 
 
 def bare_state(folder: Path) -> sqlite3.Connection:
-    """A connection to a new state file, with the pragmas that alerter sets."""
+    """Return a connection to a new state file, with alerter's pragmas."""
     path = folder / "bare.db"
     State.open(path, migrate=True).close()
     conn = sqlite3.connect(path)
@@ -34,12 +40,12 @@ def bare_state(folder: Path) -> sqlite3.Connection:
 
 
 def insert_reviews(conn: sqlite3.Connection, found: Iterable[Mapping[str, Any]]) -> None:
-    """Write a page of reviews as Wix had them."""
+    """Insert a page of reviews from Wix's JSON."""
     conn.executemany(review_sql(conn), [review_row(raw) for raw in found])
 
 
 def review_sql(conn: sqlite3.Connection) -> str:
-    """What inserts a review; a column that is not measured here but has to hold something is 0."""
+    """Return the SQL to insert a review; other required columns are 0."""
     columns = conn.execute(
         "SELECT name FROM pragma_table_info('reviews') WHERE \"notnull\" AND dflt_value IS NULL"
     )
@@ -51,9 +57,9 @@ def review_sql(conn: sqlite3.Connection) -> str:
 def review_row(
     raw: Mapping[str, Any], status: str = "baseline", alerted_at: int | None = None
 ) -> tuple[Any, ...]:
-    """A review as its row."""
+    """Return the row of a review."""
     content = raw["content"]
-    told = {
+    text = {
         "created": raw["createdDate"],
         "updated": raw["updatedDate"],
         "written": raw["reviewDate"],
@@ -77,5 +83,5 @@ def review_row(
         alerted_at,
         raw["entityId"],
         raw["author"]["contactId"],
-        json.dumps(told, ensure_ascii=False),
+        json.dumps(text, ensure_ascii=False),
     )

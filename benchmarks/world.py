@@ -1,4 +1,4 @@
-"""Configs for what is measured, and the real `alerter` as a process."""
+"""Configs for the measured code, and `alerter` as a process."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where the services are, and how many sites and receivers there are."""
+    """The addresses of the services, and the number of sites and receivers."""
 
     wix: str
     slack: str | None = NOWHERE
@@ -45,7 +45,7 @@ class World:
         return path
 
     def config(self) -> Config:
-        """The same, loaded."""
+        """Write the config file and return it loaded."""
         return load_config(self.write(), SECRETS, secrets=True)
 
     def _tables(self) -> str:
@@ -55,11 +55,13 @@ class World:
             else ""
         )
         smtp = (
-            f'[smtp]\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\nfrom = "alerts@example.com"\n'
+            f'[smtp]\nhost = "127.0.0.1"\nport = {self.smtp}\nsecurity = "none"\n'
+            'from = "alerts@example.com"\n'
             if self.smtp
             else ""
         )
-        return f'state = "state.db"\n[poll]\nevery = "{self.every}"\n[wix]\nbase_url = "{self.wix}"\n{slack}{smtp}'
+        poll = f'[poll]\nevery = "{self.every}"\n'
+        return f'state = "state.db"\n{poll}[wix]\nbase_url = "{self.wix}"\n{slack}{smtp}'
 
     def _sites(self) -> Iterator[str]:
         for number in range(self.sites):
@@ -78,18 +80,18 @@ class World:
 
 
 def site_name(number: int) -> str:
-    """What a site is called."""
+    """Return the name of a site."""
     return f"Corner Bakery {number}"
 
 
 def site_id(number: int) -> str:
-    """The id of a site."""
+    """Return the id of a site."""
     return f"11111111-1111-4111-8111-{number:012}"
 
 
 @asynccontextmanager
 async def runtime(world: World) -> AsyncIterator[tuple[Config, State, Runtime]]:
-    """What `alerter run` has inside."""
+    """Open the parts of `alerter run`."""
     config = world.config()
     with State.open(config.state_path, migrate=True) as state:
         async with open_runtime(config, state, Clock()) as opened:
@@ -98,19 +100,19 @@ async def runtime(world: World) -> AsyncIterator[tuple[Config, State, Runtime]]:
 
 @contextmanager
 def worlds(world: World) -> Iterator[World]:
-    """The same world in a folder of its own."""
+    """Yield the same world with a temporary folder."""
     with TemporaryDirectory(prefix="bench-") as folder:
         yield replace(world, folder=Path(folder))
 
 
 def command(path: Path, *words: str) -> list[str]:
-    """`alerter …` with a config."""
+    """Return the command line of `alerter` with a config."""
     return [sys.executable, "-m", "alerter", *words, "--config", str(path)]
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A running `alerter run`, and how many seconds it took to say that it is ready."""
+    """A running `alerter run`, and the seconds until it was ready."""
 
     pid: int
     ready_after: float
@@ -118,7 +120,7 @@ class Daemon:
 
 @contextmanager
 def running(world: World) -> Iterator[Daemon]:
-    """Start `alerter run`, wait until it is ready, and end it."""
+    """Run `alerter run`, and yield when it is ready."""
     path, address = world.write(), world.folder / "notify"
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,

@@ -1,1 +1,1 @@
-"""One module a row of the table; each measures by itself."""
+"""One module for each row of the table."""

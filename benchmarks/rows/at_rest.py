@@ -1,4 +1,4 @@
-"""One site, read once a minute: what the daemon takes when there is nothing to do."""
+"""The idle daemon: one site, polled once a minute."""
 
 import time
 
@@ -9,12 +9,12 @@ from benchmarks.servers.smtp import FastSmtp
 from benchmarks.servers.wix import FastWix
 from benchmarks.world import World, running, worlds
 
-# A round wakes the process for the connection, the answer, and what both time out with.
+# A poll wakes the process for the connection, the answer, and their timeouts.
 _WAKES_A_ROUND = 20
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Memory, CPU an hour, and how often it is woken."""
+    """Measure memory, CPU per hour, and wake-ups per poll."""
     minutes = 1 if quick else 3
     with (
         serving(FastWix) as wix,

@@ -1,4 +1,4 @@
-"""A past of a million reviews, 5 % of them low-rated, beside the same pages fetched and inserted barely."""
+"""A backfill of a million reviews, 5 % of them low-rated, beside bare httpx and sqlite3."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ _PAGE = 100
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Reviews a second, queries, and how memory grows."""
+    """Measure reviews per second, queries, and growth of memory."""
     reviews = 100_000 if quick else 1_000_000
     low_rated, few = int(_LOW_RATED * reviews), int(_LOW_RATED * reviews / 10)
     with serving(FastWix, low_rated=low_rated) as wix, serving(FastWix, low_rated=few) as small:
@@ -57,8 +57,8 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 async def _backfill(meter: Meter, world: World) -> int:
-    """What `alerter backfill --deliver none` does once it has started; returns how many queries it made."""
-    import_module("alerter.notify.slack")  # a part of the start
+    """Run `alerter backfill --deliver none` without its start; return the number of queries."""
+    import_module("alerter.notify.slack")  # the import belongs to the start
     with worlds(world) as fresh, contextlib.redirect_stdout(io.StringIO()):
         config = fresh.config()
         past = backfill.BackfillRequest(config.sites, datetime(2019, 12, 31, tzinfo=UTC), None)

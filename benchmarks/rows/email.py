@@ -1,4 +1,4 @@
-"""Two thousand alerts over one SMTP connection, beside `EmailMessage` and bare aiosmtplib with the same content."""
+"""Two thousand alerts by email, beside `EmailMessage` and bare aiosmtplib."""
 
 import email
 import email.policy
@@ -18,7 +18,7 @@ _Content = tuple[dict[str, str], str, str]
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Alerts a second."""
+    """Measure alerts per second."""
     number = 300 if quick else 2000
     with (
         serving(FastWix) as wix,
@@ -36,7 +36,7 @@ def measure(*, quick: bool) -> list[Figure]:
             lambda: alone(_bare, smtp.port, contents),
         )
     if len(contents) != number:
-        raise RuntimeError("every alert is to leave by itself")
+        raise RuntimeError("every alert has to leave by itself")
     (ours, bare), (cpu, least) = both.rates(number), both.cpu_ms(number)
     detail = f"{ours:,.0f}/s ({cpu:.2f} ms CPU), bare {bare:,.0f}/s ({least:.2f} ms CPU)"
     return [
@@ -46,7 +46,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 def _content(raw: bytes) -> _Content:
-    """What a mail said: headers, text and HTML."""
+    """Return the headers, text and HTML of a mail."""
     mail: Any = email.message_from_bytes(raw, policy=email.policy.SMTP)
     headers = {
         name: str(value)

@@ -1,4 +1,4 @@
-"""A round of one site that finds nothing new, beside the bare request and its JSON."""
+"""A poll of one site that finds nothing new, beside the bare request and its JSON."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ QUERY = {
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """CPU a round, and requests a round."""
+    """Measure CPU and requests per poll."""
     rounds = 300 if quick else 2000
     with serving(FastWix) as wix:
         both = beside(
@@ -75,7 +75,7 @@ async def _bare(meter: Meter, url: str, number: int) -> None:
 async def post(
     client: httpx.AsyncClient, url: str, headers: dict[str, str], query: Any = QUERY
 ) -> dict[str, Any]:
-    """One request as httpx is used by most, and its JSON."""
+    """Send a request with bare httpx, and return its JSON."""
     response = await client.post(f"{url}/reviews/v1/reviews/query", json=query, headers=headers)
     answer: dict[str, Any] = response.json()
     return answer

@@ -1,4 +1,4 @@
-"""From a review's record to its receiver, 50 a second, beside the bare client paced the same."""
+"""From the record of a review to its receiver, 50 a second, beside the bare client."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.clock import Clock
-from alerter.models import Product
+from alerter.models import Medium, Product, destination_of
 from alerter.store import outbox, products, reviews
 from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
@@ -20,12 +20,12 @@ from benchmarks.servers.wix import FastWix
 from benchmarks.world import CHANNEL, SECRETS, World, runtime, worlds
 
 _A_SECOND = 50
-# Slack hears one message a second a channel, so there are more channels than that takes.
+# Slack gets one message a second in each channel, so there are enough channels for the rate.
 CHANNELS = 2 * _A_SECOND
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """How much longer than barely it takes, in the middle and at the 99th percentile."""
+    """Measure the time beyond the bare client's, at the median and the 99th percentile."""
     number, runs = (200, 1) if quick else (1000, 3)
     with serving(FastWix) as wix, serving(FastSlack) as slack:
         world = World(wix.url, slack.url, sites=CHANNELS, channels=CHANNELS)
@@ -59,7 +59,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 def waits(slack: Serving, cost: Cost) -> list[float]:
-    """How many milliseconds each took."""
+    """Return the milliseconds of each."""
     times = slack.ask("times")
     return [1e3 * (times[number] - sent) for number, sent in enumerate(cost.value)]
 
@@ -70,12 +70,12 @@ async def _record(meter: Meter, world: World, number: int) -> list[float]:
 
 
 async def record(meter: Meter, world: World, number: int) -> list[float]:
-    """Take in a review every so often while the dispatcher runs; returns when each was handed over."""
+    """Record reviews at a steady rate while the dispatcher runs; return their times."""
     async with runtime(world) as (config, state, opened):
         for site in config.sites:
             reviews.cover(state, site.site_id, 2)
             products.put(state, site.site_id, PRODUCT, Product("Croissant box"), Clock().now())
-        telling = asyncio.create_task(opened.dispatcher.run())
+        dispatching = asyncio.create_task(opened.dispatcher.run())
 
         async def take(turn: int) -> None:
             (raw,) = json.loads(page_of(turn, turn + 1))
@@ -85,18 +85,22 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
 
         with meter:
             sent = await paced(take, number)
-        names = [receiver.name for receiver in config.receivers if receiver.slack]
-        while outbox.pending(state, names, Clock().now()):  # noqa: ASYNC110
+        destinations = [
+            destination_of(receiver.name, Medium.SLACK)
+            for receiver in config.receivers
+            if receiver.slack
+        ]
+        while outbox.pending(state, destinations, Clock().now()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         opened.dispatcher.stop()
-        await telling
+        await dispatching
         return sent
 
 
 async def paced(
     work: Callable[[int], Awaitable[None]], number: int, a_second: float = _A_SECOND
 ) -> list[float]:
-    """Do something every so often, whether the last time is over or not; returns when each time began."""
+    """Start some work at a steady rate, and return the start times."""
     began, sent = time.monotonic(), []
     async with asyncio.TaskGroup() as group:
         for turn in range(number):

@@ -1,4 +1,4 @@
-"""Ten thousand sites, each read once a minute, by one process."""
+"""Ten thousand sites, each polled once a minute, by one process."""
 
 import time
 from itertools import pairwise
@@ -13,7 +13,7 @@ _PERIOD = 60.0
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """How late rounds are, and what they cost, once every site has been read for the first time."""
+    """Measure how late polls are, and their cost, after the first poll of every site."""
     sites, seconds = (1000, 130.0) if quick else (10_000, 300.0)
     with serving(FastWix) as wix, serving(FastSlack) as slack:
         with worlds(World(wix.url, slack.url, sites=sites)) as world, running(world) as daemon:
@@ -27,7 +27,7 @@ def measure(*, quick: bool) -> list[Figure]:
     took = after.at - before.at
     within = [[at for at in times if before.at - _PERIOD <= at <= after.at] for times in seen]
     gaps = [later - earlier for times in within for earlier, later in pairwise(times)]
-    # A site that was not asked for at all is as late as can be.
+    # A site without a poll counts with the whole time.
     gaps += [took] * (sites - len(seen)) + [
         after.at - times[-1] for times in within if times[-1] < after.at - _PERIOD
     ]

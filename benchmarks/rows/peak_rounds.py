@@ -1,4 +1,4 @@
-"""As many rounds a second as one process makes, beside a bare httpx client at its best concurrency."""
+"""Polls per second of one process, beside bare httpx at its best concurrency."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ _PROBE = 300
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Rounds a second."""
+    """Measure polls per second."""
     sites = 300 if quick else 2000
     with serving(FastWix) as wix:
         both = beside(

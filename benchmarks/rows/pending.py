@@ -1,4 +1,4 @@
-"""A hundred thousand deliveries that wait for a receiver which is down."""
+"""A hundred thousand deliveries that wait for a receiver that is down."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from benchmarks.servers.wix import FastWix
 from benchmarks.world import SECRETS, World, command, running, worlds
 
 _PAGE = 1000
-_DOWN = "owner"
-_OTHERS = 10_000_000  # none of the reviews that come later
+_DOWN = "email:owner"
+_OTHERS = 10_000_000  # numbers of reviews that no later one has
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Memory, `status`, and how soon a healthy receiver hears of something new."""
+    """Measure memory, `status`, and the latency of a healthy receiver."""
     number, alerts, runs = (10_000, 200, 1) if quick else (100_000, 500, 3)
     with serving(FastWix) as wix, serving(FastSlack) as slack:
         world = World(wix.url, slack.url, smtp=9, sites=CHANNELS, channels=CHANNELS)
@@ -59,10 +59,10 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 def fill(config: Config, number: int) -> None:
-    """Put that many deliveries into the outbox for a receiver that is left alone until tomorrow."""
+    """Add deliveries to the outbox for a receiver that is held back until tomorrow."""
     now = Clock().now()
     with State.open(config.state_path, migrate=True) as state:
-        blocks.hold_back(state, f"receiver:{_DOWN}", now, now + timedelta(days=1), "it is down")
+        blocks.hold_back(state, f"destination:{_DOWN}", now, now + timedelta(days=1), "it is down")
         for first in range(0, number, _PAGE):
             with state.transaction():
                 _fill(state, config.sites[-1].site_id, first)
@@ -83,7 +83,7 @@ def _fill(state: State, site_id: str, first: int) -> None:
 
 
 def _rss(world: World) -> float:
-    """The daemon's memory when it has made its first rounds."""
+    """Return the memory of the daemon after its first polls."""
     with running(world) as daemon:
         time.sleep(8)
         return Usage.of(daemon.pid).rss
@@ -91,7 +91,7 @@ def _rss(world: World) -> float:
 
 def _status(world: World) -> float:
     began = time.perf_counter()
-    # Nothing was read for a while or at all, so it may well say that it needs a person.
+    # It may exit with 1, because no site was read for a while.
     subprocess.run(
         command(world.folder / "config.toml", "status"),
         env=os.environ | SECRETS,

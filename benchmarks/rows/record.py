@@ -1,4 +1,4 @@
-"""Reviews into the state file with their alerts and deliveries, beside raw sqlite3 writing the same rows."""
+"""Record reviews, alerts and deliveries, beside raw sqlite3 with the same rows."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _NOW = 1_764_000_000_000
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Reviews a second, 100 a transaction, two receivers each."""
+    """Measure reviews per second, 100 in a transaction, with two receivers."""
     pages = 30 if quick else 100
     with serving(FastWix) as wix:
         world = World(wix.url, smtp=9)
@@ -58,7 +58,9 @@ async def _bare(meter: Meter, pages: int) -> None:
                 for place, row in enumerate(reviews)
             ]
             deliveries = [
-                (alert[0], receiver) for alert in alerts for receiver in ("owner", "support")
+                (alert[0], destination)
+                for alert in alerts
+                for destination in ("email:owner", "slack:support")
             ]
             with meter, conn:
                 conn.executemany(sql, reviews)

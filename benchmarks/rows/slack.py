@@ -1,4 +1,4 @@
-"""Two thousand alerts to a Slack that never limits, beside the bare client with the same messages."""
+"""Two thousand alerts to a Slack without limits, beside the bare client."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmarks.world import SECRETS, World
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """Alerts a second, and CPU an alert."""
+    """Measure alerts per second, and CPU per alert."""
     number = 300 if quick else 2000
     with (
         serving(FastWix) as wix,
@@ -29,7 +29,7 @@ def measure(*, quick: bool) -> list[Figure]:
             lambda: alone(_bare, slack.url, posts),
         )
     if len(posts) != number:
-        raise RuntimeError("every alert is to leave by itself")
+        raise RuntimeError("every alert has to leave by itself")
     (ours, bare), (cpu, least) = both.rates(number), both.cpu_ms(number)
     return [
         Figure(

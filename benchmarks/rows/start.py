@@ -1,4 +1,4 @@
-"""How soon a command answers and the daemon is ready."""
+"""The start of a command and of the daemon."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _BARE = "import click\n@click.group()\ndef main(): 'Do nothing.'\nmain(['--help'
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """The time of `--help`, and from the start of `run` to READY."""
+    """Measure `--help`, and the time from the start of `run` to READY."""
     runs, sites = (5, 1000) if quick else (21, 10_000)
     ours, click, python = alternating(
         runs,
@@ -39,7 +39,7 @@ def measure(*, quick: bool) -> list[Figure]:
 
 
 def _finished(words: list[str]) -> Cost:
-    """Run a command to its end."""
+    """Run a command and return its cost."""
     began = time.perf_counter()
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)

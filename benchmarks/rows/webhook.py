@@ -17,13 +17,13 @@ from benchmarks.servers.wix import FastWix
 from benchmarks.world import World, running, site_id, worlds
 
 _A_SECOND = 20
-# Slack hears one message a second a channel, so there are more channels than that takes.
+# Slack gets one message a second in each channel, so there are enough channels for the rate.
 _CHANNELS = 2 * _A_SECOND
 _LAST = 5.0
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    """How long it takes, in the middle and at the 99th percentile."""
+    """Measure the latency at the median and the 99th percentile."""
     number, port, webhooks = 200 if quick else 1000, free_port(), Webhooks("")
     tokens = [_signed(webhooks, turn) for turn in range(number)]
     key = f"[[apps]]\napp_id = \"{webhooks.app_id}\"\npublic_key = '''{webhooks.public_key}'''\n"
@@ -65,7 +65,7 @@ def _signed(webhooks: Webhooks, turn: int) -> str:
 
 
 def _waits(slack: Serving, url: str, tokens: list[str]) -> list[float]:
-    """How many milliseconds each took; one that never came took for ever."""
+    """Return the milliseconds of each; infinite for one that did not arrive."""
     sent = asyncio.run(_send(url, tokens))
     time.sleep(_LAST)
     times = slack.ask("times")

@@ -1,4 +1,4 @@
-"""HTTP with kept-alive connections, and nothing else of it."""
+"""A minimal HTTP server with persistent connections."""
 
 import asyncio
 import re
@@ -11,18 +11,18 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class HttpConnection(asyncio.Protocol):
-    """Answers each request, head and body, with a body of JSON."""
+    """Answer each request, given as head and body, with a JSON body."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what is written to."""
+        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is whole."""
+        """Answer every complete request."""
         self._buffer += data
         while True:
             head, blank, rest = self._buffer.partition(b"\r\n\r\n")
@@ -40,7 +40,7 @@ def _response(body: bytes) -> bytes:
     return _head(int(time.time())) % len(body) + body
 
 
-def _head(second: int, kept: dict[int, bytes] = {}) -> bytes:  # noqa: B006 - the head of this second
+def _head(second: int, kept: dict[int, bytes] = {}) -> bytes:  # noqa: B006 - a cache of the head of this second
     if second not in kept:
         kept.clear()
         kept[second] = (

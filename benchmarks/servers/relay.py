@@ -1,4 +1,4 @@
-"""The least that brings a webhook to Slack: no signature is checked, and nothing is kept."""
+"""A minimal relay from webhooks to Slack, without signatures or storage."""
 
 import asyncio
 import base64
@@ -13,7 +13,7 @@ _TITLE = re.compile(rb"Stale on arrival \d+")
 
 
 class Relay:
-    """Posts the title of a review to Slack as soon as its webhook has come."""
+    """Post the title of a review to Slack when its webhook arrives."""
 
     def __init__(self, slack: str) -> None:
         self._slack = slack
@@ -21,7 +21,7 @@ class Relay:
         self._posting: set[asyncio.Task[object]] = set()
 
     def connection(self) -> asyncio.Protocol:
-        """Serve one more connection."""
+        """Return the protocol of a new connection."""
         return HttpConnection(self._answer)
 
     def _answer(self, head: bytes, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A Slack that never limits and takes everything."""
+"""A Slack that accepts everything without limits."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ _NUMBER = re.compile(rb"Stale on arrival (\d+)")
 
 
 class FastSlack:
-    """Keeps when each message came, and with `keep` what it was."""
+    """Record the time of each message, and with `keep` its content."""
 
     def __init__(self, *, keep: bool = False) -> None:
         self._keep = keep
@@ -21,16 +21,16 @@ class FastSlack:
         self._posts: list[dict[str, Any]] = []
 
     def connection(self) -> asyncio.Protocol:
-        """Serve one more connection."""
+        """Return the protocol of a new connection."""
         return HttpConnection(self._answer)
 
     def times(self) -> dict[int, float]:
-        """When each review came, by its number and the monotonic clock, since this was last asked."""
+        """Return and clear the arrival times by review number, in monotonic time."""
         times, self._times = self._times, {}
         return times
 
     def posts(self) -> list[dict[str, Any]]:
-        """What came."""
+        """Return the recorded messages."""
         return self._posts
 
     def _answer(self, head: bytes, body: bytes) -> bytes:

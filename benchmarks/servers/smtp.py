@@ -1,4 +1,4 @@
-"""A mail server that takes everything at once."""
+"""A mail server that accepts everything immediately."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ _END = b"\r\n.\r\n"
 
 
 class FastSmtp:
-    """Keeps when each mail came, and with `keep` what it was."""
+    """Record the time of each mail, and with `keep` its content."""
 
     def __init__(self, *, keep: bool = False) -> None:
         self.keep = keep
@@ -17,20 +17,20 @@ class FastSmtp:
         self.opened = 0
 
     def connection(self) -> asyncio.Protocol:
-        """Serve one more connection."""
+        """Return the protocol of a new connection."""
         self.opened += 1
         return _SmtpConnection(self)
 
     def times(self) -> list[float]:
-        """When mails came, by the monotonic clock."""
+        """Return the arrival times, in monotonic time."""
         return self.arrived
 
     def mails(self) -> list[bytes]:
-        """What came."""
+        """Return the recorded mails."""
         return self.kept
 
     def connections(self) -> int:
-        """How many there were."""
+        """Return the number of connections."""
         return self.opened
 
 
@@ -42,7 +42,7 @@ class _SmtpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._say(b"220 mail.example.com ESMTP\r\n")
+        self._send(b"220 mail.example.com ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -60,15 +60,15 @@ class _SmtpConnection(asyncio.Protocol):
             self._server.arrived.append(time.monotonic())
             if self._server.keep:
                 self._server.kept.append(part)
-            self._say(b"250 2.0.0 taken\r\n")
+            self._send(b"250 2.0.0 taken\r\n")
             return
-        word = part[:4].upper()
-        self._in_mail = word == b"DATA"
-        self._say(
+        verb = part[:4].upper()
+        self._in_mail = verb == b"DATA"
+        self._send(
             {b"EHLO": _HELLO, b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}.get(
-                word, b"250 ok\r\n"
+                verb, b"250 ok\r\n"
             )
         )
 
-    def _say(self, line: bytes) -> None:
+    def _send(self, line: bytes) -> None:
         self._transport.write(line)

@@ -1,4 +1,4 @@
-"""A Wix with as many reviews as one likes, made as they are asked for."""
+"""A Wix with any number of reviews, generated on request."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _PAGE = 100
 
 
 class FastWix:
-    """Each site has `low_rated` reviews of one or two stars; what is better is never asked for."""
+    """Each site has `low_rated` reviews of one or two stars; better ones are never queried."""
 
     def __init__(self, low_rated: int = 0) -> None:
         self._low_rated = low_rated
@@ -27,19 +27,19 @@ class FastWix:
         self._seen: dict[bytes, array[float]] = {}
 
     def connection(self) -> asyncio.Protocol:
-        """Serve one more connection."""
+        """Return the protocol of a new connection."""
         return HttpConnection(self._answer)
 
     def queries(self) -> int:
-        """How many queries there were."""
+        """Return the number of queries."""
         return self._queries
 
     def sites(self) -> int:
-        """How many different ones were asked for."""
+        """Return the number of queried sites."""
         return len(self._seen)
 
     def seen(self) -> list[list[float]]:
-        """When each site was asked for, by the monotonic clock."""
+        """Return the query times of each site, in monotonic time."""
         return [list(times) for times in self._seen.values()]
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
@@ -55,7 +55,7 @@ class FastWix:
         if "filter" in query and {"content.rating": {"$lte": 2}} not in query["filter"].get(
             "$and", [query["filter"]]
         ):
-            raise ValueError("only low-rated reviews are to be asked for")
+            raise ValueError("only low-rated reviews may be queried")
         first = int(query["cursorPaging"].get("cursor", "0"))
         last = min(first + _PAGE, self._low_rated)
         following = f'"{last}"' if last < self._low_rated else "null"
