@@ -137,6 +137,12 @@ class Receiver(Table):
         reached = ((Medium.EMAIL, self.email), (Medium.SLACK, self.slack))
         return [medium for medium, address in reached if address is not None]
 
+    def addresses(self, medium: str) -> tuple[str, ...]:
+        """Return its addresses in a medium; empty where it is not reached by that."""
+        if medium == Medium.EMAIL:
+            return tuple(self.email or ())
+        return () if self.slack is None else (str(self.slack),)
+
     @property
     def destinations(self) -> list[str]:
         """Its destinations, such as `slack:support`."""

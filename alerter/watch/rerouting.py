@@ -21,9 +21,9 @@ def destinations_of(config: Config) -> dict[str, KnownDestination]:
 
 def _addresses(receiver: Receiver, destination: str) -> frozenset[str]:
     medium = medium_of(destination)
-    ways = (receiver.email or ()) if medium == Medium.EMAIL else (str(receiver.slack),)
     return frozenset(
-        hashlib.sha256(f"{medium}:{way.casefold()}".encode()).hexdigest()[:32] for way in ways
+        hashlib.sha256(f"{medium}:{address.casefold()}".encode()).hexdigest()[:32]
+        for address in receiver.addresses(medium)
     )
 
 
