@@ -1,3 +1,3 @@
-"""Watches the reviews of Wix sites and tells their owners about every low-rated one."""
+"""Watch the reviews of Wix sites and alert their owners about every low-rated one."""
 
 __version__ = "0.1.0"
