@@ -333,8 +333,8 @@ async def test_what_needs_a_restart_says_so_and_stays_as_it_was_while_the_rest_i
         path.write_text(text)
         daemon.reload()
         await until(lambda: daemon.logged("running: 2 sites"))
-        assert daemon.logged("state has changed in the config: that needs a restart")
-        assert daemon.logged("smtp has changed in the config: that needs a restart")
+        assert daemon.logged("state has changed in the config: it needs a restart")
+        assert daemon.logged("smtp has changed in the config: it needs a restart")
         await until(lambda: any("it is over" in mail.subject for mail in mailbox.mails))
     assert not (path.parent / "other.db").exists()
 
