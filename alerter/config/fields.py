@@ -142,9 +142,9 @@ def _parse_listen(value: object) -> tuple[str, int]:
 def _check_public_key(value: object) -> str:
     """Check an RSA public key in PEM, or in base64 of PEM as some of Wix's pages show it."""
     try:
-        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - extra `web`
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+        from cryptography.hazmat.primitives.serialization import (
             load_pem_public_key,
         )
     except ImportError:

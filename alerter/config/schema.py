@@ -53,7 +53,7 @@ class HeartbeatTarget(Table):
 class StateFile(Table):
     """Where the state file is, and how long it keeps the text of reviews at rest."""
 
-    file: Annotated[RelativePath, Field(validate_default=True)] = "state.db"  # type: ignore[assignment] # a Path
+    file: Annotated[RelativePath, Field(validate_default=True)] = "state.db"  # type: ignore[assignment]  # a Path
     keep: Duration = _KEEP
 
 
@@ -61,7 +61,7 @@ class Config(Table):
     """Everything that a config file says, checked."""
 
     state_file: Annotated[StateFile, BeforeValidator(_state_table)] = Field(alias="state")
-    timezone: Timezone = "UTC"  # type: ignore[assignment] # validated into a ZoneInfo
+    timezone: Timezone = "UTC"  # type: ignore[assignment]  # validated into a ZoneInfo
     templates: Folder | None = None
     include: Text | None = None
     include_env: List[Text] | None = None

@@ -55,7 +55,7 @@ async def _webhooks(stage: Stage) -> AsyncIterator[str]:
     if not (find_spec("jwt") and find_spec("cryptography") and find_spec("prometheus_client")):
         yield ""
         return
-    from alerter.demo.wix_webhooks import Webhooks, free_port  # noqa: PLC0415
+    from alerter.demo.wix_webhooks import Webhooks, free_port  # noqa: PLC0415 - extra `web`
 
     port = free_port()
     async with Webhooks(f"http://127.0.0.1:{port}/webhooks/wix", app_id=APP.app_id) as webhooks:

@@ -50,8 +50,10 @@ def merge(into: Mapping[str, Any], changes: Mapping[str, Any]) -> Json:
     merged = dict(into)
     for key, value in changes.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = copy.deepcopy(value)
     return merged
 
 

@@ -209,7 +209,7 @@ class StateFailure:
             async with self._clock.timeout(_PATIENCE):
                 await destination.notifier.send(message, destination.render(message))
         except (DeliveryError, RenderError, TimeoutError) as error:
-            log.error(  # noqa: TRY400
+            log.error(  # noqa: TRY400 - one line
                 'receiver "%s": cannot be notified either: %s',
                 destination.receiver,
                 str(error) or "no answer",

@@ -413,8 +413,8 @@ def load_review(row: dict[str, Any]) -> Review:
     return replace(review, **told)
 
 
-def _plain(value: object) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else asdict(value)  # type: ignore[call-overload]
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else asdict(value)
 
 
 def _closing(reason: str | None) -> CloseReason | None:

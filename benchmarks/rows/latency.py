@@ -90,7 +90,7 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
             for receiver in config.receivers
             if receiver.slack
         ]
-        while outbox.pending(state, destinations, Clock().now()):  # noqa: ASYNC110
+        while outbox.pending(state, destinations, Clock().now()):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.1)
         opened.dispatcher.stop()
         await dispatching

@@ -37,7 +37,7 @@ class Relay:
         if self._client is None:
             session = aiohttp.ClientSession()
             self._client = AsyncWebClient(
-                token="xoxb-token",  # noqa: S106
+                token="xoxb-token",  # noqa: S106 - for show
                 base_url=f"{self._slack}/",
                 session=session,
             )

@@ -17,14 +17,13 @@ SHARED = {
     "what a command does once its options are read; the demo runs a query": {"run"},
     "the logger of each module": {"log"},
     "the demo imitates a service, and names its things as that service does": {
-        "App", "Call", "Faults", "Json", "Reply", "Site", "Token", "Webhooks", "length_of", "serve",
+        "App", "Call", "Faults", "Json", "Reply", "Site", "length_of", "serve",
     },
-    "a section of the config, and what is done by it": {"Heartbeat", "Reminders", "Url", "Web"},
+    "a section of the config, and what is done by it": {"Alerts"},
     "read or written in the table that its module is named for, and called by both names": {
-        "alerts", "cancel_unsent", "every", "failing_since", "known", "low_rated", "names", "put",
+        "alerts", "cancel_unsent", "every", "failing_since", "known", "low_rated", "put",
         "recipients", "record", "sites", "told",
     },
-    "a span of time in a table, and as a message says it": {"span"},
 }  # fmt: skip
 
 

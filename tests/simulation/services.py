@@ -318,7 +318,7 @@ class SimMailbox(Mailbox):
             h.Attempt(self.clock.now(), "smtp", target, None, outcome, message_id, items)
         )
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
         for kind in ("smtp_address_hard", "smtp_address_soft"):
@@ -332,7 +332,7 @@ class SimMailbox(Mailbox):
                 return code
         return await super().handle_RCPT(server, session, envelope, address, options)
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(  # noqa: N802 - aiosmtpd
         self, server: Any, session: Any, envelope: Any, address: str, options: Any
     ) -> str:
         if fault := self.wrong.hit("smtp_busy"):
@@ -340,7 +340,7 @@ class SimMailbox(Mailbox):
             return fault.code or "451 4.3.0 try again later"
         return await super().handle_MAIL(server, session, envelope, address, options)
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd
         mail = self._mail(envelope)
         items, message_id = read_items(mail.text), mail.message_id.strip("<>")
         named = [item.review_id for item in items]
