@@ -4,88 +4,38 @@ import asyncio
 import re
 import ssl
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import trustme
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from pydantic import SecretStr
 
-from alerter.config import Smtp
 from alerter.demo.mailbox import Mailbox
-from alerter.errors import DeliveryError, ErrorKind
-from alerter.models import Content, Finding, Form, Message
+from alerter.errors import ErrorKind
+from alerter.models import Finding
 from alerter.notify import email as email_module
 from alerter.notify.email import EmailNotifier
-from tests.support.messages import look_through
-from tests.support.values import SECRETS
-
-ANN, BOB, CEM = "ann@example.com", "bob@example.com", "cem@example.com"
-PASSWORD = SECRETS["SMTP_PASSWORD"]
-CONTENT = Content(
-    "★☆☆☆☆ Stale 🥐 (Grüße)", "Sehr trocken 🥐\n.\nund … zäh", "<p>Sehr <b>trocken</b> 🥐</p>"
+from tests.support.email import (
+    ANN,
+    BOB,
+    CEM,
+    CONTENT,
+    PASSWORD,
+    ListeningMailbox,
+    Open,
+    authority,
+    error_of,
+    fresh_trust,
+    message,
+    notifier,
+    open_notifier,
+    server_context,
 )
-Security = Literal["none", "starttls", "tls"]
-Open = Callable[..., EmailNotifier]
+from tests.support.messages import look_through
 
-
-def message(number: int = 1, *to_left: str, **fields: Any) -> Message:
-    """A message in hand; what it is about stands in its content."""
-    at = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-    return Message(
-        number, f"{number:032x}@example.com", "owner", Form.ALERT, (), at, to_left=to_left, **fields
-    )
-
-
-def smtp(mailbox: Mailbox, security: Security = "none", password: str = PASSWORD) -> Smtp:
-    return Smtp.model_construct(
-        host=mailbox.host,
-        port=mailbox.port,
-        security=security,
-        username="alerts",
-        password=SecretStr(password),
-        sender="Review alerts <alerts@example.com>",
-    )
-
-
-@pytest.fixture
-async def open_notifier() -> AsyncIterator[Open]:
-    """Makes notifiers, and says goodbye for them in the end."""
-    async with AsyncExitStack() as stack:
-
-        def make(
-            mailbox: Mailbox, *addresses: str, security: Security = "none", password: str = PASSWORD
-        ) -> EmailNotifier:
-            notifier = EmailNotifier(
-                smtp(mailbox, security, password), "owner", addresses or (ANN, BOB)
-            )
-            stack.push_async_callback(notifier.close)
-            return notifier
-
-        yield make
-
-
-@pytest.fixture
-def notifier(open_notifier: Open, mailbox: Mailbox) -> EmailNotifier:
-    return open_notifier(mailbox)
-
-
-async def error_of(
-    notifier: EmailNotifier, sent: Message | None = None, content: Content = CONTENT
-) -> DeliveryError:
-    """What sending fails with; neither an address nor the password stands anywhere in it."""
-    with pytest.raises(DeliveryError) as caught:
-        await notifier.send(sent or message(), content)
-    for secret in (ANN, BOB, CEM, "alerts@example.com", PASSWORD):
-        assert secret not in str(caught.value)
-    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
-    return caught.value
+__all__ = ["authority", "fresh_trust", "notifier", "open_notifier", "server_context"]
 
 
 # What goes out
@@ -247,134 +197,6 @@ async def test_a_server_that_refuses_one_mail_takes_the_next(
     await error_of(notifier)
     await notifier.send(message(2), CONTENT)
     assert [mail.message_id for mail in mailbox.mails] == [f"<{2:032x}@example.com>"]
-
-
-# TLS
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture
-def fresh_trust() -> Iterator[None]:
-    """The TLS context is made once for a process: tests of trust need one of their own."""
-    email_module._tls_context.cache_clear()
-    yield
-    email_module._tls_context.cache_clear()
-
-
-@pytest.fixture
-def trusted(
-    authority: trustme.CA, fresh_trust: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-
-
-class ListeningMailbox(Mailbox):
-    """A mailbox that remembers who tried to log in, over TLS or in clear."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(username="alerts", password=PASSWORD, **options)
-        self.logins: list[bool] = []
-
-    def authenticate(
-        self,
-        server: SMTP,
-        session: Session,
-        envelope: Envelope,
-        mechanism: str,
-        login: LoginPassword,
-    ) -> AuthResult:
-        self.logins.append(session.ssl is not None)
-        return super().authenticate(server, session, envelope, mechanism, login)
-
-
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_mail_goes_out_over_tls(
-    security: Literal["starttls", "tls"],
-    server_context: ssl.SSLContext,
-    trusted: None,
-    open_notifier: Open,
-) -> None:
-    async with ListeningMailbox(security=security, ssl_context=server_context) as mailbox:
-        notifier = open_notifier(mailbox, security=security)
-        await notifier.send(message(), CONTENT)
-        await notifier.send(message(2), CONTENT)
-        await notifier.close()
-    assert [mail.subject for mail in mailbox.mails] == [CONTENT.subject] * 2
-    assert mailbox.sessions == 1
-    assert len(mailbox.logins) == 1
-
-
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_certificate_that_cannot_be_trusted_is_a_fault_of_the_service(
-    security: Literal["starttls", "tls"],
-    server_context: ssl.SSLContext,
-    fresh_trust: None,
-    open_notifier: Open,
-) -> None:
-    async with ListeningMailbox(security=security, ssl_context=server_context) as mailbox:
-        error = await error_of(open_notifier(mailbox, security=security))
-    assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
-    assert "cannot be trusted" in str(error)
-    assert (mailbox.mails, mailbox.logins) == ([], [])
-
-
-@pytest.mark.parametrize("security", ["starttls", "tls"])
-async def test_a_certificate_for_another_name_is_a_fault_of_the_service(
-    security: Literal["starttls", "tls"], authority: trustme.CA, trusted: None, open_notifier: Open
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("mail.example.org").configure_cert(context)
-    async with ListeningMailbox(security=security, ssl_context=context) as mailbox:
-        error = await error_of(open_notifier(mailbox, security=security))
-    assert error.kind is ErrorKind.SERVICE
-    assert (mailbox.mails, mailbox.logins) == ([], [])
-
-
-async def test_a_server_without_starttls_is_a_fault_of_the_service(
-    fresh_trust: None, open_notifier: Open
-) -> None:
-    async with ListeningMailbox() as mailbox:
-        error = await error_of(open_notifier(mailbox, security="starttls"))
-    assert error.kind is ErrorKind.SERVICE
-    assert "STARTTLS" in str(error)
-
-
-async def test_a_server_that_takes_no_logins_is_a_fault_of_the_service(open_notifier: Open) -> None:
-    async with Mailbox() as mailbox:
-        error = await error_of(open_notifier(mailbox))
-    assert error.kind is ErrorKind.SERVICE
-    assert mailbox.mails == []
-
-
-async def test_nothing_goes_out_in_clear_where_starttls_is_not_offered(
-    fresh_trust: None, open_notifier: Open
-) -> None:
-    async with ListeningMailbox() as mailbox:
-        error = await error_of(open_notifier(mailbox, security="starttls"))
-    assert not error.in_doubt
-    assert (mailbox.mails, mailbox.logins) == ([], [])
-
-
-async def test_tls_on_a_plain_port_is_a_fault_of_the_service(
-    fresh_trust: None, open_notifier: Open
-) -> None:
-    async with ListeningMailbox() as mailbox:
-        error = await error_of(open_notifier(mailbox, security="tls"))
-    assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
-    assert "`security` and `port`" in str(error)
-    assert (mailbox.mails, mailbox.logins) == ([], [])
 
 
 # Refusals

@@ -9,7 +9,11 @@ import pytest
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.models import Form, Message
+from alerter.models import (
+    Form,
+    Message,
+)
+from alerter.notify.idle import Idle, IdleReason
 from alerter.notify.in_doubt import Step, next_step, wait_after_loss
 from alerter.store import blocks, lifetime, outbox, troubles
 from tests.support.clock import SetClock
@@ -22,6 +26,7 @@ from tests.support.desk import (
     deliveries,
     desk,
     mailed,
+    many,
     posted,
     queue,
     saying,
@@ -408,3 +413,138 @@ async def test_refusals_of_a_mail_in_doubt_are_not_counted(desk: Desk, mailbox: 
     await desk.work("email:owner")
     assert mailed(mailbox) == [["r1"]] * 2
     assert deliveries(desk.state, "email:owner") == {"sent": 1}
+
+
+# In doubt
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+async def test_a_post_in_doubt_is_looked_for_after_five_seconds_and_stands_there_once(
+    desk: Desk, slack: EmbeddedSlack, drop: Any
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop=drop))
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    looked_at = asked(slack, "conversations.history")
+    assert 5 <= looked_at[0] <= looked_at[-1] < 10
+    assert len(asked(slack)) == (2 if drop == "before" else 1)
+    ((status, attempts),) = sending(desk.state)
+    assert (status, attempts) == ("sent", len(asked(slack)))
+    row = desk.state.row("SELECT * FROM messages") or {}
+    assert (row["slack_channel"], row["slack_ts"]) == (CHANNEL, slack.posts[0].ts)
+
+
+async def test_a_post_in_doubt_is_not_looked_for_too_early(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.step()
+    clock.advance(seconds=2)
+    assert await desk.step() == Idle(IdleReason.SETTLING, 3.0)
+    clock.advance(seconds=2.9)
+    assert (await desk.step() or Idle(IdleReason.PARKED)).why is IdleReason.SETTLING
+    assert asked(slack, "conversations.history") == []
+    clock.advance(seconds=0.1)
+    assert await desk.step() is None
+    assert len(asked(slack, "conversations.history")) == 1
+
+
+async def test_while_a_service_fails_nothing_goes_to_that_receiver_but_to_others_it_does(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1", "r2")
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.step()
+    queue(desk.state, "r3", receivers=("slack:team",))
+    assert (await desk.step() or Idle(IdleReason.PARKED)).why is IdleReason.BACKING_OFF
+    assert await desk.step("slack:team") is None
+    assert posted(slack) == [["r3"]]
+    await desk.work()
+    assert posted(slack) == [["r3"], ["r2"], ["r1"]]
+
+
+async def test_a_message_in_doubt_never_changes_what_it_holds(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, *many(12))
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.step()
+    queue(desk.state, *many(3, "s"))
+    await desk.work()
+    assert posted(slack) == [["s000"], ["s001"], ["s002"], many(12)]
+    uids = [
+        call.args["metadata"]["event_payload"]["message"]
+        for call in slack.requests
+        if "metadata" in call.args
+    ]
+    assert uids[0] == uids[-1]
+
+
+async def test_a_digest_in_doubt_that_turns_out_to_be_too_long_still_names_every_review(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, *many(60), body="long " * 40)
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.work()
+    assert sorted(name for names in posted(slack) for name in names) == many(60)
+
+
+async def test_without_the_scope_to_look_a_post_in_doubt_is_posted_again(
+    desk: Desk, slack: EmbeddedSlack, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=["chat:write"])
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    await desk.work()
+    assert posted(slack) == [["r1"], ["r1"]]
+    assert slack.posts[0].metadata == slack.posts[1].metadata
+    assert "may be posted twice" in caplog.text
+
+
+async def test_a_look_that_fails_is_taken_again_before_anything_is_posted(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    slack.faults.add("conversations.history", *[Fault(500, garble="html")] * 3)
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+    assert len(asked(slack, "conversations.history")) == 4
+    assert sending(desk.state) == [("sent", 1)]
+
+
+async def test_a_receiver_parked_with_a_message_in_doubt_still_looks_for_it_afterwards(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    slack.faults.add("conversations.history", saying("invalid_auth"))
+    assert await desk.work() == Idle(IdleReason.PARKED)
+    assert sending(desk.state) == [("in_doubt", 1)]
+    outbox.requeue(desk.state)
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+
+
+async def test_a_look_that_slack_does_not_understand_is_no_reason_to_post_again(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", Fault(drop="after"))
+    slack.faults.add("conversations.history", saying("invalid_arguments"))
+    await desk.work()
+    assert posted(slack) == [["r1"]]
+
+
+async def test_a_mail_in_doubt_goes_out_again_under_the_same_message_id(
+    desk: Desk, mailbox: Mailbox
+) -> None:
+    queue(desk.state, "r1", "r2", receivers=("email:owner",))
+    mailbox.drop.append("after")
+    await desk.work("email:owner")
+    assert mailed(mailbox) == [["r1"], ["r2"], ["r1"]]
+    first, other, again = [mail.message_id for mail in mailbox.mails]
+    assert first == again != other
+    assert sending(desk.state) == [("sent", 2), ("sent", 1)]

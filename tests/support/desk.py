@@ -273,3 +273,8 @@ def hooked(
         )
 
     return change
+
+
+# Grouping
+
+BURST, DIGEST, EACH = Grouping.BURST, Grouping.DIGEST, Grouping.EACH

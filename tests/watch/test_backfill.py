@@ -2,89 +2,44 @@
 
 import asyncio
 import json
-import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from alerter.clock import Clock
 from alerter.commands import backfill
-from alerter.commands.backfill import BackfillRequest, _past
-from alerter.config import Config, Site, load_config
+from alerter.commands.backfill import _past
+from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.demo.wix_reviews import stamp
-from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
+from alerter.errors import WixResponseError
 from alerter.models import Grouping, receiver_of
 from alerter.notify.idle import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, backup
-from alerter.watch.backfill import pages_with_retries
-from alerter.watch.reader import Reader
-from alerter.wix.client import ReviewFilter, WixClient
+from tests.support.backfill import (
+    MAIL_ONLY,
+    QUERY,
+    by_mail,
+    mailed,
+    named,
+    past,
+    poll,
+    put,
+    wix,
+)
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 from tests.support.waiting import HANG, until
 
-QUERY = "/reviews/v1/reviews/query"
+__all__ = ["by_mail", "wix"]
 OTHER = "22222222-2222-4222-8222-222222222222"
-NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
-JULY = datetime(2024, 6, 30, 22, tzinfo=UTC)  # midnight in Berlin
-MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
-
-
-@pytest.fixture
-async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
-    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
-        wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
-        wix.add_product(SITE, "rye", "Rye bread", "https://bakery.example/rye")
-        yield wix
-
-
-@pytest.fixture
-def site(config: Config) -> Site:
-    return config.sites[0]
-
-
-@pytest.fixture
-def by_mail(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
-) -> Config:
-    """A config whose only receiver gets mail, which nothing paces."""
-    return load_config(
-        write_config(wix, slack, mailbox, receivers=MAIL_ONLY), SECRETS, secrets=True
-    )
-
-
-def put(wix: EmbeddedWix, name: str, *, site_id: str = SITE, rating: int = 1, **more: Any) -> None:
-    """Add a review; what datetime calls a span says how long after noon it was created."""
-    span = {
-        unit: more.pop(unit) for unit in ("days", "hours", "minutes", "seconds") if unit in more
-    }
-    created = stamp(NOON + timedelta(**span))
-    content = {"rating": rating, "title": f"<{name}>"}
-    wix.add(
-        site_id, {"id": name, "entityId": "rye", "createdDate": created, "content": content} | more
-    )
-
-
-def past(config: Config, since: datetime = JULY, until: datetime | None = None) -> BackfillRequest:
-    return BackfillRequest(config.sites, since, until)
-
-
-async def poll(config: Config, clock: Clock) -> None:
-    """One round of every site, as the daemon makes them; nothing is sent."""
-    with State.open(config.state_path, migrate=True) as state:
-        async with open_runtime(config, state, clock) as runtime:
-            for site in config.sites:
-                assert await runtime.poller.round(site)
 
 
 @contextmanager
@@ -106,217 +61,6 @@ def deliveries(config: Config) -> Counter[tuple[str, str]]:
     with record(config) as state:
         rows = state.rows("SELECT destination, status FROM deliveries")
     return Counter((receiver_of(row["destination"]), row["status"]) for row in rows)
-
-
-def named(text: str) -> list[str]:
-    """The reviews that a message names; each has its id for a title."""
-    return re.findall(r"<([\w-]+)>", text)
-
-
-def mailed(mailbox: Mailbox) -> list[list[str]]:
-    """The reviews that each mail names, in the order of the mails."""
-    return [list(dict.fromkeys(named(mail.text))) for mail in mailbox.mails]
-
-
-# Patience
-
-
-@pytest.fixture
-async def reader(wix: EmbeddedWix, clock: SetClock) -> AsyncIterator[Reader]:
-    client = WixClient(wix.base_url, clock)
-    yield Reader(client, clock)
-    await client.close()
-
-
-def a_minute(failing_for: timedelta, retry_after: float | None) -> timedelta:
-    return timedelta(seconds=60 if retry_after is None else retry_after)
-
-
-async def read(reader: Reader, clock: Clock, site: Site, span: ReviewFilter) -> list[str]:
-    pages = pages_with_retries(reader, clock, site, span, a_minute)
-    return [review.id async for page in pages for review in page.reviews]
-
-
-@pytest.mark.parametrize(
-    ("fault", "slept"),
-    [
-        (Fault(status=429, headers={"Retry-After": "17"}), 17),
-        (Fault(status=429), 60),
-        (Fault(status=500), 60),
-        (Fault(status=503, headers={"Retry-After": "300"}), 300),
-        (Fault(drop="before"), 60),
-        (Fault(drop="after"), 60),
-    ],
-    ids=["429 with a time", "429", "500", "503 with a time", "dropped", "answer lost"],
-)
-async def test_wix_that_cannot_answer_is_waited_for(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix, fault: Fault, slept: float
-) -> None:
-    put(wix, "a")
-    wix.faults.add(QUERY, fault, fault)
-    assert await read(reader, clock, site, ReviewFilter(2)) == ["a"]
-    assert clock.slept == [slept, slept]
-    assert len(wix.queries()) == 3
-
-
-async def test_wix_is_left_alone_for_as_long_as_it_asks(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
-) -> None:
-    put(wix, "a")
-    wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "3600"}))
-    assert await read(reader, clock, site, ReviewFilter(2)) == ["a"]
-    assert clock.slept == [3600]
-
-
-async def test_what_follows_a_failure_is_read_from_the_newest_review_on(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
-) -> None:
-    for index in range(257):
-        put(wix, f"r{index}", minutes=index)
-    wix.faults.add(QUERY, Fault(), Fault(status=503), Fault(), Fault(drop="after"))
-    span = ReviewFilter(2, since=JULY, until=NOON + timedelta(days=5))
-    found = await read(reader, clock, site, span)
-    assert list(dict.fromkeys(found)) == [f"r{index}" for index in range(257)]
-    assert {name: times for name, times in Counter(found).items() if times > 1} == {
-        "r99": 2,
-        "r198": 2,
-    }
-    asked = [request.body["query"].get("filter") for request in wix.queries()]
-    until_then = stamp(NOON + timedelta(days=5))
-    assert [each["$and"] for each in asked if each] == [
-        [
-            {"content.rating": {"$lte": 2}},
-            {"createdDate": {"$gte": stamp(since)}},
-            {"createdDate": {"$lt": until_then}},
-        ]
-        for since in (JULY, NOON + timedelta(minutes=99), NOON + timedelta(minutes=198))
-    ]
-
-
-async def test_reviews_of_one_moment_on_both_sides_of_a_failure_are_all_read(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
-) -> None:
-    for index in range(150):
-        put(wix, f"r{index}")
-    wix.faults.add(QUERY, Fault(), Fault(status=503))
-    assert set(await read(reader, clock, site, ReviewFilter(2))) == {
-        f"r{index}" for index in range(150)
-    }
-
-
-async def test_ten_minutes_of_failing_are_enough(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
-) -> None:
-    wix.faults.always(QUERY, Fault(status=500))
-    with pytest.raises(WixUnavailable):
-        await read(reader, clock, site, ReviewFilter(2))
-    assert 600 <= clock.monotonic() <= 660
-    assert set(clock.slept) == {60}
-
-
-async def test_every_page_starts_the_ten_minutes_anew(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
-) -> None:
-    for index in range(300):
-        put(wix, f"r{index}", minutes=index)
-    nine_minutes = [Fault(status=500)] * 9
-    wix.faults.add(QUERY, *nine_minutes, Fault(), *nine_minutes, Fault(), *nine_minutes)
-    assert set(await read(reader, clock, site, ReviewFilter(2))) == {
-        f"r{index}" for index in range(300)
-    }
-    assert clock.monotonic() == 27 * 60
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind"),
-    [
-        (Fault(status=401), WixAuthError),
-        (Fault(status=400), WixResponseError),
-        (Fault(garble="truncate"), WixResponseError),
-        (Fault(body='{"reviews": null}'), WixResponseError),
-    ],
-    ids=["401", "400", "truncated", "null reviews"],
-)
-async def test_what_waiting_does_not_mend_is_not_waited_for(
-    reader: Reader,
-    clock: SetClock,
-    site: Site,
-    wix: EmbeddedWix,
-    fault: Fault,
-    kind: type[WixError],
-) -> None:
-    wix.faults.add(QUERY, fault)
-    with pytest.raises(kind):
-        await read(reader, clock, site, ReviewFilter(2))
-    assert clock.slept == []
-
-
-async def test_without_the_permission_for_private_reviews_the_published_past_is_read(
-    reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
-) -> None:
-    wix.sites[SITE].private = False
-    put(wix, "published")
-    put(wix, "pending", moderation={"moderationStatus": "IN_MODERATION"})
-    wix.faults.add(QUERY, Fault(), Fault(status=503))
-    assert await read(reader, clock, site, ReviewFilter(2)) == ["published"]
-
-
-# Only looking
-
-
-async def test_a_dry_run_counts_and_leaves_no_trace(
-    config: Config, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
-) -> None:
-    put(wix, "one")
-    put(wix, "two", rating=2, minutes=1)
-    put(wix, "fine", rating=3)
-    put(wix, "answered", reply={"message": "Sorry"})
-    put(wix, "rejected", moderation={"moderationStatus": "REJECTED"})
-    put(wix, "import", minutes=2, reviewDate="2020-01-01T00:00:00.000Z")
-    put(wix, "older", days=-1)
-    before = set(config.state_path.parent.iterdir())
-    assert await backfill.dry_run(config, clock, past(config)) == {
-        "Corner Bakery": ["one", "two", "import"]
-    }
-    assert set(config.state_path.parent.iterdir()) == before
-    assert [request.path for request in wix.requests] == [QUERY]
-    assert (mailbox.mails, slack.posts) == ([], [])
-
-
-async def test_a_dry_run_knows_what_was_alerted_and_changes_nothing_on_record(
-    config: Config, clock: SetClock, wix: EmbeddedWix
-) -> None:
-    put(wix, "baseline")
-    await poll(config, clock)
-    put(wix, "alerted", minutes=1)
-    await poll(config, clock)
-    put(wix, "unseen", minutes=2)
-    before = config.state_path.read_bytes()
-    assert await backfill.dry_run(config, clock, past(config)) == {
-        "Corner Bakery": ["baseline", "unseen"]
-    }
-    assert config.state_path.read_bytes() == before
-    assert not config.state_path.with_name("state.db.lock").exists()
-
-
-async def test_a_dry_run_that_had_to_wait_counts_nothing_twice(
-    config: Config, clock: SetClock, wix: EmbeddedWix
-) -> None:
-    for index in range(150):
-        put(wix, f"r{index}")
-    wix.faults.add(QUERY, Fault(), Fault(status=503, headers={"Retry-After": "1"}))
-    found = await backfill.dry_run(config, clock, past(config))
-    assert sorted(found["Corner Bakery"]) == sorted(f"r{index}" for index in range(150))
-
-
-async def test_a_dry_run_tells_as_many_as_the_run_then_does(
-    by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
-) -> None:
-    for index in range(9):
-        put(wix, f"r{index}", rating=1 + index % 3, minutes=index)
-    found = await backfill.dry_run(by_mail, clock, past(by_mail))
-    assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
-    assert mailed(mailbox) == list(found.values())
 
 
 # Telling

@@ -1,172 +1,30 @@
 """The one door: what is read becomes records and deliveries in one transaction, and only then is anybody told."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from alerter.config import Config, Site, load_config
+from alerter.config import Config
 from alerter.errors import StateBusy, StateError
 from alerter.models import (
     AlertKind,
     Form,
-    Grouping,
     Receipt,
-    Reply,
-    Review,
     Status,
-    receiver_of,
-    to_ms,
 )
 from alerter.store import State, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of
-from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
 from tests.support.clock import SetClock
+from tests.support.intake import AT_LAST, FLORIST, REPLY, T0, Door, config, fresh
 from tests.support.reviews import review
 from tests.support.values import SITE
 
-FLORIST = "22222222-2222-4222-8222-222222222222"
-T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-REPLY = Reply("Sorry!", T0)
-LONG_AGO, AT_LAST = T0 - timedelta(days=9000), T0 + timedelta(days=9000)
-TABLES = ("sites", "reviews", "alerts", "deliveries")
-
-
-@dataclass
-class Asked:
-    """Stands where the catalog does: notes what it is asked for, and looks at the state file while it is."""
-
-    look: Callable[[], Any] = lambda: None
-    learned: list[tuple[str, list[str]]] = field(default_factory=list)
-    seen: list[Any] = field(default_factory=list)
-
-    async def fetch_products(self, site: Site, about: Collection[Review]) -> None:
-        self.learned.append((site.name, sorted(each.id for each in about)))
-        self.seen.append(self.look())
-
-
-class Door:
-    """An intake with everything around it, and what came of it."""
-
-    def __init__(self, state: State, config: Config, clock: SetClock) -> None:
-        self.state = state
-        self.catalog = Asked()
-        self.woken: list[set[str]] = []
-        self.bakery, self.florist = config.sites
-        self.intake = Intake(state, config, clock, self.catalog, self.wake)
-
-    def wake(self, destinations: Iterable[str]) -> None:
-        self.woken.append({receiver_of(each) for each in destinations})
-
-    async def take(
-        self, *page: Review, site: Site | None = None, checkpoint: datetime | None = None
-    ) -> dict[Reason, int]:
-        return dict(await self.intake.record_page(site or self.bakery, page, checkpoint=checkpoint))
-
-    async def tell(self, grouping: Grouping = Grouping.DIGEST) -> int:
-        """Tell of all that is on record of the bakery, as if it had just been read."""
-        return await self.intake.alert_past(self.bakery, self.ids(), grouping)
-
-    def ids(self, site_id: str = SITE) -> list[str]:
-        rows = self.state.rows(
-            "SELECT review_id FROM reviews WHERE site_id = ? ORDER BY created_at, review_id",
-            [site_id],
-        )
-        return [row["review_id"] for row in rows]
-
-    def keys(self) -> list[str]:
-        """The alerts, oldest first, without the site."""
-        return [
-            row["key"].replace(f":{SITE}:", ":")
-            for row in self.state.rows("SELECT key FROM alerts ORDER BY id")
-        ]
-
-    def deliveries(self, status: str = "pending") -> list[tuple[str, str]]:
-        """The deliveries of that status: what kind of alert of which review, and to whom."""
-        rows = self.state.rows(
-            "SELECT kind || ' ' || review_id AS what, destination FROM deliveries JOIN alerts ON id = alert"
-            " WHERE status = ? ORDER BY id, substr(destination, 7)",
-            [status],
-        )
-        return [(row["what"], receiver_of(row["destination"])) for row in rows]
-
-    def status(self, review_id: str = "r1") -> Status | None:
-        known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
-        return known.status if known else None
-
-    def counts(self) -> dict[str, int]:
-        return {table: self.state.value(f"SELECT count(*) FROM {table}") for table in TABLES}
-
-    def checkpoint(self) -> datetime | None:
-        return reviews.site_state(self.state, SITE).checkpoint
-
-    def send(self, receiver: str) -> None:
-        """Have a receiver get all that is due."""
-        alerts = [each.alert for each in outbox.due(self.state, receiver, AT_LAST, 100)]
-        message = outbox.claim(
-            self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0
-        )
-        messages.mark_sent(self.state, message, Receipt("ok"))
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Two sites, and receivers who hear of different parts of them."""
-    path = tmp_path_factory.mktemp("config") / "config.toml"
-    path.write_text(f"""
-state = "state.db"
-
-[[sites]]
-name = "Corner Bakery"
-site_id = "{SITE}"
-api_key = "env:KEY"
-
-[[sites]]
-name = "Florist"
-site_id = "{FLORIST}"
-api_key = "env:KEY"
-threshold = 4
-
-[smtp]
-host = "127.0.0.1"
-port = 25
-security = "none"
-from = "alerts@example.com"
-
-[slack]
-token = "env:TOKEN"
-
-[[receivers]]
-name = "owner"
-email = ["owner@example.com"]
-
-[[receivers]]
-name = "baker"
-slack = "C0123456789"
-sites = ["Corner Bakery"]
-
-[[receivers]]
-name = "florist"
-slack = "C9876543210"
-sites = ["Florist"]
-
-[[receivers]]
-name = "worst"
-slack = "C1111111111"
-max_rating = 1
-""")
-    return load_config(path, {}, secrets=False)
-
-
-@pytest.fixture
-def fresh(state: State, config: Config, clock: SetClock) -> Door:
-    """A door to sites that nobody has read yet."""
-    return Door(state, config, clock)
+__all__ = ["config", "fresh"]
 
 
 @pytest.fixture
@@ -607,161 +465,6 @@ async def test_a_message_says_what_the_review_says_now(door: Door) -> None:
     message = outbox.claim(door.state, "email:owner", Form.ALERT, [1], "uid", T0)
 
     assert [each.review.body for each in message.entries if each.review] == ["new"]
-
-
-# --- the past
-
-
-async def test_a_backfill_tells_of_everything_that_waits_for_an_answer_and_has_no_alert(
-    fresh: Door,
-) -> None:
-    await fresh.take(
-        review("baseline", 2),
-        review("import", 1, created=T0, written=T0 - timedelta(days=400)),
-        review("answered", 1, reply=REPLY),
-        review("rejected", 1, moderation="REJECTED"),
-        review("held", 1, moderation="IN_MODERATION"),
-    )
-    reviews.cover(fresh.state, SITE, 2)
-    await fresh.take(
-        review("alerted", 1), review("late import", 2, created=T0, written=T0 - timedelta(days=400))
-    )
-
-    assert await fresh.tell() == 4
-
-    told = {
-        row["review_id"]
-        for row in fresh.state.rows("SELECT review_id FROM alerts WHERE kind = 'new'")
-    }
-    assert told == {"baseline", "import", "held", "late import", "alerted"}
-    assert fresh.keys().count("new:alerted") == 1
-    assert fresh.deliveries().count(("new baseline", "owner")) == 1
-    assert ("new baseline", "worst") not in fresh.deliveries()
-    assert ("new held", "worst") in fresh.deliveries()
-    assert fresh.status("baseline") is Status.OPEN
-
-
-async def test_a_backfill_marks_its_alerts_and_groups_them_as_asked(fresh: Door) -> None:
-    await fresh.take(review("r1", 2))
-
-    await fresh.tell(grouping=Grouping.EACH)
-
-    assert fresh.state.rows("SELECT DISTINCT grouping FROM deliveries") == [{"grouping": "each"}]
-    assert fresh.state.value("SELECT detail FROM alerts") == '{"backfill": true}'
-
-
-async def test_a_backfill_leaves_out_what_was_deleted_since_it_was_read(
-    fresh: Door, clock: SetClock
-) -> None:
-    await fresh.take(review("r1"), review("r2"))
-    clock.advance(minutes=10)
-    await fresh.intake.record_gone(fresh.bakery, ["r1"])
-
-    assert await fresh.intake.alert_past(fresh.bakery, ["r1", "r2"], Grouping.DIGEST) == 1
-    assert fresh.keys() == ["new:r2"]
-    assert fresh.status("r1") is Status.BASELINE
-
-
-async def test_a_second_backfill_repeats_nothing(fresh: Door) -> None:
-    await fresh.take(review("r1", 2), review("r2", 1))
-    assert await fresh.tell() == 2
-    before = fresh.counts()
-
-    assert await fresh.tell() == 0
-
-    assert fresh.counts() == before
-    assert len(fresh.woken) == 1
-
-
-async def test_a_review_that_a_backfill_told_of_is_not_told_again_by_a_poll(fresh: Door) -> None:
-    await fresh.take(review("r1", 2))
-    await fresh.tell()
-    reviews.cover(fresh.state, SITE, 2)
-
-    await fresh.take(review("r1", 2), review("r1", 2, helpful=3))
-
-    assert fresh.keys() == ["new:r1"]
-
-
-async def test_a_backfilled_review_is_closed_by_an_answer_and_cancelled(fresh: Door) -> None:
-    await fresh.take(review("r1", 2))
-    await fresh.tell()
-
-    await fresh.take(review("r1", 2, revision=1, reply=REPLY))
-
-    assert fresh.status() is Status.CLOSED
-    assert fresh.deliveries() == []
-
-
-async def test_a_review_without_a_date_is_dated_by_when_it_was_seen(
-    fresh: Door, clock: SetClock
-) -> None:
-    await fresh.take(review())
-    clock.advance(days=3)
-    await fresh.take(review(helpful=1))
-
-    assert fresh.state.value("SELECT created_at FROM reviews") == to_ms(T0)
-
-
-async def test_a_backfill_keeps_to_the_threshold_of_today(fresh: Door) -> None:
-    await fresh.take(review("r1", 4), review("r2", 3), site=fresh.florist)
-    stricter = fresh.florist.model_copy(update={"threshold": 3})
-
-    assert (
-        await fresh.intake.alert_past(stricter, fresh.ids(stricter.site_id), Grouping.DIGEST) == 1
-    )
-
-    assert fresh.deliveries() == [("new r2", "florist"), ("new r2", "owner")]
-
-
-async def test_a_backfill_keeps_to_its_site(fresh: Door) -> None:
-    await fresh.take(review("r1", 2), site=fresh.florist)
-
-    assert await fresh.tell() == 0
-
-
-async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
-    total = 2100
-    page = [
-        review(f"r{number}", 1 + number % 2, created=T0 - timedelta(minutes=number))
-        for number in range(total)
-    ]
-    await fresh.take(*page)
-
-    assert await fresh.tell() == total
-
-    assert fresh.keys() == [f"new:r{number}" for number in reversed(range(total))]
-    assert outbox.pending(fresh.state, ["email:owner"], T0) == total
-    assert outbox.pending(fresh.state, ["slack:worst"], T0) == total // 2
-    assert sum(len(ids) for _, ids in fresh.catalog.learned) == total
-    assert await fresh.tell() == 0
-
-
-async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(fresh: Door) -> None:
-    await fresh.take(review("r1", 2))
-    fresh.state.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT raise(ABORT, 'disk full'); END"
-    )
-
-    with pytest.raises(StateError, match="disk full"):
-        await fresh.tell()
-
-    assert (fresh.keys(), fresh.status(), fresh.woken) == ([], Status.BASELINE, [])
-    fresh.state.execute("DROP TRIGGER full")
-    assert await fresh.tell() == 1
-
-
-async def test_a_backfill_learns_names_after_the_commit_and_before_anybody_is_woken(
-    fresh: Door,
-) -> None:
-    await fresh.take(review("r1", 2))
-    fresh.catalog.look = lambda: (fresh.counts()["deliveries"], fresh.status(), len(fresh.woken))
-
-    await fresh.tell()
-
-    assert fresh.catalog.learned == [("Corner Bakery", ["r1"])]
-    assert fresh.catalog.seen == [(2, Status.OPEN, 0)]
-    assert fresh.woken == [{"baker", "owner"}]
 
 
 def test_the_kinds_of_alert_that_a_review_raises_are_counted_apart(state: State) -> None:
