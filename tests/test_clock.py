@@ -123,7 +123,7 @@ async def test_the_real_clock_tells_utc_and_never_runs_backwards() -> None:
     assert wall_begun <= wall <= datetime.now(UTC)
 
 
-async def test_a_timeout_of_the_real_clock_ends_what_takes_longer_and_nothing_else() -> None:
+async def test_a_timeout_of_the_real_clock_ends_only_what_takes_longer() -> None:
     clock = Clock()
 
     async with clock.timeout(HANG):

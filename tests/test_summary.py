@@ -104,7 +104,7 @@ def test_a_period_goes_from_one_wall_clock_time_to_the_next(
     assert (period.name, period.since, period.until) == (name, utc(since), utc(until))
 
 
-def test_every_period_of_a_year_comes_once_and_begins_where_the_one_before_ended() -> None:
+def test_every_period_of_a_year_comes_once_and_without_gaps() -> None:
     start = utc("2026-01-05T12:00")
     hours = (
         last_period(NIGHTLY, start + timedelta(hours=hour), BERLIN) for hour in range(366 * 24)
@@ -137,7 +137,8 @@ def test_figures_count_stars_products_answers_and_what_is_open() -> None:
     assert (len(found["open"]), found["open_number"]) == (20, 25)
 
 
-def test_what_has_no_name_is_called_by_its_id_and_what_has_no_product_the_site() -> None:
+def test_what_has_no_name_is_called_by_its_id() -> None:
+    """What has no product is called by the name of its site."""
     nameless = [
         LowRated(1, DUE, "p-9", Product(), False, None),
         LowRated(1, DUE, None, Product(), False, None),
@@ -373,7 +374,7 @@ async def test_a_clock_that_was_in_the_future_for_a_while_silences_no_summary(
     assert len(summaries_in(mailbox)) == 1
 
 
-async def test_a_summary_waits_until_every_site_was_read_and_not_for_one_in_trouble(
+async def test_a_summary_waits_for_every_site_but_one_in_trouble(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load()

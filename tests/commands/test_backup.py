@@ -283,7 +283,7 @@ def alerts(state: State) -> list[str]:
     return [row["key"] for row in rows]
 
 
-async def test_until_the_site_has_been_read_what_is_seen_is_recorded_and_not_told(
+async def test_until_the_site_has_been_read_reviews_are_recorded_and_not_alerted(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     count_as_told(state, clock)
@@ -348,9 +348,10 @@ async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
     ]
 
 
-async def test_a_review_that_waited_for_everybody_becomes_one_of_the_past_that_a_backfill_may_tell_of(
+async def test_an_unsent_review_becomes_one_of_the_past(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
+    """A backfill may alert about it."""
     await intake.record_page(site, [review("waiting")])
     assert count_as_told(state, clock) == 2
     assert not alerts(state)
@@ -383,9 +384,10 @@ async def test_a_message_that_was_on_its_way_is_given_up(
     assert outbox.requeue(state) == (0, 0)
 
 
-async def test_trouble_of_before_the_backup_is_told_neither_again_nor_when_it_is_over(
+async def test_trouble_from_before_the_backup_is_not_notified_again(
     state: State, config: Config, clock: SetClock
 ) -> None:
+    """Neither when it begins nor when it is over."""
     troubles = Troubles(state, config, clock, lambda _: None)
     troubles.begin(f"site:{SITE}", "Wix refuses us")
     state.execute("UPDATE deliveries SET status = 'sent'")

@@ -128,7 +128,7 @@ def named(name: str) -> str:
     return CONFIG.replace("Corner Bakery", name)
 
 
-def test_the_config_is_the_one_given_then_of_the_environment_then_of_this_folder(
+def test_the_config_is_given_else_from_the_environment_else_in_this_folder(
     run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "given.toml").write_text(named("Given"))

@@ -109,7 +109,7 @@ def steps(config: Config, clock: SetClock, review_id: str) -> list[str]:
     return lines[lines.index("what comes next") + 1 :]
 
 
-async def test_an_alert_is_told_with_its_reason_its_deliveries_and_what_comes_next(
+async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     config = load(extra='[reminders]\nafter = ["24h", "72h"]')
@@ -241,9 +241,10 @@ async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
     assert "invalid_blocks" in row
 
 
-async def test_a_review_of_the_past_an_import_and_one_that_was_answered_say_why_nobody_heard(
+async def test_reviews_that_were_not_alerted_say_why(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
+    """A review of the past, an import, and one that was answered."""
     config = load()
     put(wix, clock, "old", content={"rating": 1})
     await once(config, clock)

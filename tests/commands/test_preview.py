@@ -72,7 +72,7 @@ def written(result: Result) -> dict[str, str]:
 # Preview
 
 
-def test_a_preview_of_everything_writes_every_kind_both_ways_to_a_fresh_folder(
+def test_a_preview_of_everything_writes_every_kind_for_each_medium(
     run: Run, tmp_path: Path
 ) -> None:
     first, second = run("preview"), run("preview")
@@ -126,9 +126,7 @@ def on_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("on_record")
-def test_a_preview_of_a_review_on_record_is_of_that_review_and_changes_nothing(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_preview_of_a_review_on_record_changes_nothing(run: Run, tmp_path: Path) -> None:
     before = (tmp_path / "state.db").read_bytes()
     result = run("preview", "--review", "r-7")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -216,9 +214,7 @@ def own_templates(tmp_path: Path) -> Path:
     return own
 
 
-def test_an_export_copies_every_template_and_never_touches_one_that_is_there(
-    run: Run, tmp_path: Path
-) -> None:
+def test_an_export_copies_every_template_and_overwrites_none(run: Run, tmp_path: Path) -> None:
     own = tmp_path / "mine"
     own.mkdir()
     (own / "review.html").write_text("mine\n")
@@ -272,7 +268,7 @@ def check(run: Run) -> Result:
     return run("check", "--offline", WIX_API_KEY="key", SLACK_BOT_TOKEN="token")
 
 
-def test_a_check_has_nothing_to_say_against_copies_of_the_built_in_templates(
+def test_a_check_finds_no_fault_in_copies_of_the_built_in_templates(
     run: Run, tmp_path: Path
 ) -> None:
     own_templates(tmp_path)

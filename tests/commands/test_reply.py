@@ -87,7 +87,7 @@ def standing(path: Path, review_id: str, site_id: str = SITE) -> Status:
         return reviews.known_reviews(state, site_id, [review_id])[review_id].status
 
 
-async def test_a_reply_is_shown_sent_and_closes_its_review_beside_a_running_daemon(
+async def test_a_reply_is_sent_and_closes_its_review_beside_a_running_daemon(
     run: Run, path: Path, wix: EmbeddedWix
 ) -> None:
     await watch(path)
@@ -134,7 +134,7 @@ async def test_without_a_state_file_a_reply_is_sent_all_the_same(
     assert not load(path).state_path.exists()
 
 
-async def test_a_reply_that_is_there_is_shown_and_not_overwritten_but_for_replace(
+async def test_an_existing_reply_is_shown_and_overwritten_only_with_replace(
     run: Run, wix: EmbeddedWix
 ) -> None:
     put(wix, "r1")
@@ -280,7 +280,7 @@ async def test_a_review_that_wix_does_not_have_is_told(run: Run, wix: EmbeddedWi
     assert "Corner Bakery does not have that review any more" in gone.stderr
 
 
-async def test_without_the_permission_to_see_all_a_published_review_can_be_answered(
+async def test_a_published_review_can_be_answered_without_the_right_to_see_all(
     run: Run, wix: EmbeddedWix
 ) -> None:
     wix.sites[SITE].private = False

@@ -224,7 +224,7 @@ def test_failed_deliveries_need_a_person_until_they_are_queued_again(
     assert not stand().needs_a_person
 
 
-def test_failed_deliveries_of_a_receiver_that_was_renamed_are_not_forgotten(
+def test_failed_deliveries_of_a_renamed_receiver_are_not_forgotten(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     give_up(state, clock, "former", [alert(state, clock, "former")])

@@ -79,7 +79,7 @@ def test_all_sites_and_receivers_may_come_from_included_files(load: Load) -> Non
     assert [receiver.name for receiver in config.receivers] == ["Bakery's", "Cafe's"]
 
 
-def test_a_receiver_of_an_included_file_hears_of_the_sites_of_that_file_only(load: Load) -> None:
+def test_a_receiver_of_an_included_file_gets_the_sites_of_that_file_only(load: Load) -> None:
     two = (
         customer("Bakery") + '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
     )
@@ -92,7 +92,7 @@ def test_a_receiver_of_an_included_file_hears_of_the_sites_of_that_file_only(loa
     }
 
 
-def test_the_trouble_of_a_customer_is_told_to_that_customer_and_to_who_hears_of_all(
+def test_trouble_of_a_customer_goes_to_that_customer_and_who_gets_all(
     load: Load,
 ) -> None:
     config = load(MAIN + OPS, bakery=customer("Bakery"), cafe=customer("Cafe"))
@@ -118,7 +118,7 @@ def test_a_receiver_never_hears_of_a_site_of_another_file(faults: Faults) -> Non
     ]
 
 
-def test_a_receiver_without_a_site_beside_it_hears_of_nothing_and_is_a_fault(
+def test_a_receiver_without_a_site_beside_it_is_a_fault(
     faults: Faults,
 ) -> None:
     alone = '[[receivers]]\nname = "alone"\nslack = "C0123456789"\n'
@@ -196,7 +196,7 @@ def test_what_is_not_a_customers_does_not_belong_into_an_included_file(faults: F
     ]
 
 
-def test_every_file_that_cannot_be_read_is_told_and_nothing_that_follows_from_it(
+def test_every_unreadable_file_is_reported_and_nothing_it_causes(
     faults: Faults, tmp_path: Path
 ) -> None:
     (tmp_path / "sites.d" / "folder.toml").mkdir()
@@ -357,7 +357,7 @@ def test_an_include_that_names_nothing_is_a_fault(
     assert any(problem.startswith("include: ") and phrase in problem for problem in told)
 
 
-def test_a_folder_without_any_customer_is_fine_where_the_main_file_has_sites(load: Load) -> None:
+def test_a_folder_without_customers_is_fine_where_the_main_file_has_sites(load: Load) -> None:
     assert len(load(MAIN + customer("Bakery")).sites) == 1
 
 

@@ -257,7 +257,7 @@ async def test_a_post_that_slack_would_refuse_is_refused(
     assert slack.requests[-1].error == error
 
 
-async def test_a_text_of_forty_thousand_characters_is_posted_but_four_thousand_are_the_most_of_an_update(
+async def test_a_post_holds_40000_characters_and_an_update_4000(
     client: AsyncWebClient,
 ) -> None:
     ts = (await client.chat_postMessage(channel=ROOM, text="x" * 40_000))["ts"]

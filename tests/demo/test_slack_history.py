@@ -98,7 +98,7 @@ async def test_info_tells_what_a_channel_is(slack: EmbeddedSlack, client: AsyncW
     assert await error_of(client.conversations_info(channel="C404")) == "channel_not_found"
 
 
-async def test_history_has_the_newest_first_and_replies_only_where_they_were_broadcast(
+async def test_history_has_the_newest_first_and_only_broadcast_replies(
     slack: EmbeddedSlack, client: AsyncWebClient
 ) -> None:
     metadata = {"event_type": "alert", "event_payload": {"uid": "m-1"}}

@@ -255,7 +255,7 @@ async def test_pages_follow_the_order_asked_for(
 
 @pytest.mark.parametrize("field", ["createdDate", "content.rating"])
 @pytest.mark.parametrize("order", ["ASC", "DESC"])
-async def test_reviews_created_between_pages_are_neither_repeated_nor_make_others_skipped(
+async def test_reviews_created_between_pages_repeat_and_skip_nothing(
     wix: EmbeddedWix, http: httpx.AsyncClient, field: str, order: str
 ) -> None:
     for number in range(12):

@@ -170,7 +170,7 @@ def written(data: st.DataObject, table: Mapping[str, Any], folder: Path, name: s
 
 
 @given(st.data(), st.booleans())
-def test_whatever_a_config_says_it_is_taken_or_told_in_lines_without_a_secret(
+def test_any_config_is_taken_or_refused_in_lines_without_a_secret(
     data: st.DataObject,
     secrets: bool,
 ) -> None:

@@ -42,7 +42,7 @@ def recipients(mailbox: Mailbox, title: str) -> list[tuple[str, ...]]:
     return [mail.recipients for mail in mailbox.mails if title in mail.text]
 
 
-async def test_an_address_refused_for_good_is_trouble_at_once_and_not_tried_again(
+async def test_an_address_refused_for_good_is_trouble_and_not_tried_again(
     life: Life, mailbox: Mailbox, refusals: Refusals, slack: EmbeddedSlack
 ) -> None:
     refusals[OTHER] = NO

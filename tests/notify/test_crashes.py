@@ -98,7 +98,7 @@ async def test_a_crash_around_a_post_neither_loses_nor_repeats_it(
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before the call", "before the mark"])
-async def test_a_crash_around_a_mail_loses_nothing_and_repeats_it_under_its_message_id_only(
+async def test_a_crash_around_a_mail_repeats_it_under_its_message_id_only(
     config: Config, start: Start, state: State, mailbox: Mailbox, clock: SetClock, taken: bool
 ) -> None:
     queue(state, "r1", "r2", receivers=("email:owner",))

@@ -271,7 +271,7 @@ async def test_the_last_address_is_given_up_when_it_refuses_for_good(
     assert blocks.parked(desk.state) == []
 
 
-async def test_a_retry_of_what_only_some_did_not_take_does_not_reach_the_others_again(
+async def test_a_retry_reaches_only_the_addresses_that_did_not_take_it(
     desk: Desk, mailbox: Mailbox
 ) -> None:
     mailbox.refuse[SECOND] = "450 4.2.1 Later"
@@ -309,7 +309,7 @@ async def test_two_receivers_of_one_channel_share_its_pace(
     assert [post.channel for post in slack.posts] == [CHANNEL, ROOM, CHANNEL]
 
 
-async def test_two_receivers_of_one_channel_share_its_pace_when_both_are_woken_at_once(
+async def test_two_receivers_of_one_channel_share_its_pace_when_woken_at_once(
     desk: Desk, slack: EmbeddedSlack
 ) -> None:
     queue(desk.state, "r1", receivers=("slack:support", "slack:twin"))
@@ -365,7 +365,7 @@ async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(
     assert mailed(mailbox) == [["r1"]]
 
 
-async def test_what_nobody_woke_a_worker_for_is_found_within_a_minute_all_the_same(
+async def test_a_worker_that_nobody_woke_finds_its_work_within_a_minute(
     start: Start, state: State, mailbox: Mailbox, clock: SetClock
 ) -> None:
     desk = await start()
@@ -432,7 +432,7 @@ async def test_stopping_ends_after_the_message_in_hand(
     assert deliveries(state, "email:owner") == {"sent": 1, "pending": 2}
 
 
-async def test_a_run_ends_when_every_worker_rests_and_says_whether_anything_is_left(
+async def test_a_run_ends_when_every_worker_is_idle_and_says_what_is_left(
     desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock
 ) -> None:
     queue(desk.state, "r1", receivers=("email:owner", "slack:support", "slack:team"))
@@ -486,7 +486,7 @@ async def test_by_real_time_what_is_due_later_leaves_then(
 # What is logged
 
 
-async def test_what_keeps_a_receiver_from_being_reached_is_logged_once_until_it_changes(
+async def test_an_error_of_a_receiver_is_logged_once_until_it_changes(
     desk: Desk, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="alerter")

@@ -130,7 +130,7 @@ async def test_a_subject_arrives_as_it_is_whatever_is_in_it(
     ["\r\n", "\n", "\r", "\v", "\x85", "\u2028"],
     ids=["CRLF", "LF", "CR", "vertical tab", "next line", "line separator"],
 )
-async def test_a_subject_that_would_begin_another_header_is_a_fault_of_the_message(
+async def test_a_subject_that_would_begin_a_header_is_a_fault_of_the_message(
     notifier: EmailNotifier, mailbox: Mailbox, end: str
 ) -> None:
     error = await error_of(
@@ -373,7 +373,7 @@ async def test_a_server_that_takes_its_time_with_a_mail_gets_it_once(
     assert len(mailbox.mails) == 1
 
 
-async def test_mails_that_are_sent_at_the_same_time_do_not_get_in_each_others_way(
+async def test_mails_that_are_sent_at_the_same_time_do_not_mix(
     mailbox: Mailbox, notifier: EmailNotifier
 ) -> None:
     """A worker's, and the alarm that the state file cannot be written."""

@@ -301,7 +301,7 @@ async def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer(
     assert posted(slack) == [["r1"]]
 
 
-async def test_while_a_receiver_is_down_one_message_probes_it_at_most_a_minute_apart(
+async def test_a_receiver_that_is_down_is_probed_by_one_message_a_minute_apart(
     desk: Desk, mailbox: Mailbox, clock: SetClock
 ) -> None:
     queue(desk.state, *many(3), receivers=("email:owner",))
@@ -340,7 +340,7 @@ async def test_waits_begin_short_again_after_a_success(
     assert 0 < (blocked(desk.state, clock.now())[OWNERS] or 0) <= 2
 
 
-async def test_what_was_certainly_refused_is_grouped_anew_with_what_has_come_since(
+async def test_what_was_certainly_refused_is_grouped_again_with_newer_alerts(
     desk: Desk, slack: EmbeddedSlack
 ) -> None:
     queue(desk.state, *many(6))
@@ -443,9 +443,10 @@ async def test_a_digest_that_is_refused_is_halved_and_later_ones_stay_small(
     assert all(bool(post.blocks) == (refusals < 3) for post in slack.posts[:1])
 
 
-async def test_a_small_digest_that_is_refused_goes_out_as_plain_text_and_never_one_by_one(
+async def test_a_small_digest_that_is_refused_goes_out_as_plain_text(
     start: Start, state: State, slack: EmbeddedSlack
 ) -> None:
+    """It is never split into single alerts."""
     desk = await start(burst=1)
     queue(state, *many(5))
     slack.faults.add("chat.postMessage", saying("invalid_blocks"))

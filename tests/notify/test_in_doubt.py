@@ -156,7 +156,7 @@ async def test_a_look_that_is_throttled_holds_up_no_post(
     assert deliveries(desk.state) == {"sent": 2}
 
 
-async def test_after_ten_minutes_of_throttled_looks_it_is_posted_once_more_and_says_so(
+async def test_after_ten_minutes_of_throttled_looks_it_is_posted_with_a_note(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1")
@@ -198,7 +198,7 @@ async def test_a_machine_that_slept_looks_once_more_before_it_repeats(
     assert deliveries(desk.state) == {"sent": 1}
 
 
-async def test_a_slack_that_was_down_for_long_is_looked_into_before_it_is_repeated(
+async def test_after_a_long_outage_slack_is_searched_before_a_post_is_repeated(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1")
@@ -292,7 +292,7 @@ async def test_a_retry_of_a_repeat_that_failed_looks_before_it_posts(
     assert deliveries(desk.state) == {"sent": 1}
 
 
-async def test_where_slack_does_not_let_us_look_it_is_repeated_at_once_with_a_note(
+async def test_where_slack_allows_no_look_a_post_is_repeated_with_a_note(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=["chat:write"])
@@ -419,7 +419,7 @@ async def test_refusals_of_a_mail_in_doubt_are_not_counted(desk: Desk, mailbox: 
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])
-async def test_a_post_in_doubt_is_looked_for_after_five_seconds_and_stands_there_once(
+async def test_a_post_in_doubt_is_looked_for_after_5_s_and_stands_there_once(
     desk: Desk, slack: EmbeddedSlack, drop: Any
 ) -> None:
     queue(desk.state, "r1")
@@ -451,7 +451,7 @@ async def test_a_post_in_doubt_is_not_looked_for_too_early(
     assert len(asked(slack, "conversations.history")) == 1
 
 
-async def test_while_a_service_fails_nothing_goes_to_that_receiver_but_to_others_it_does(
+async def test_while_a_service_fails_only_its_own_receivers_wait(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1", "r2")
@@ -482,7 +482,7 @@ async def test_a_message_in_doubt_never_changes_what_it_holds(
     assert uids[0] == uids[-1]
 
 
-async def test_a_digest_in_doubt_that_turns_out_to_be_too_long_still_names_every_review(
+async def test_a_digest_in_doubt_that_is_too_long_still_names_every_review(
     desk: Desk, slack: EmbeddedSlack
 ) -> None:
     queue(desk.state, *many(60), body="long " * 40)
@@ -515,7 +515,7 @@ async def test_a_look_that_fails_is_taken_again_before_anything_is_posted(
     assert sending(desk.state) == [("sent", 1)]
 
 
-async def test_a_receiver_parked_with_a_message_in_doubt_still_looks_for_it_afterwards(
+async def test_a_parked_receiver_looks_for_its_message_in_doubt_afterwards(
     desk: Desk, slack: EmbeddedSlack
 ) -> None:
     queue(desk.state, "r1")

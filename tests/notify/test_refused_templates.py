@@ -30,7 +30,7 @@ def of_reviews(slack: EmbeddedSlack) -> list[int]:
     return [number for post in slack.posts if (number := words_of(post.blocks).count("Title "))]
 
 
-async def test_a_digest_template_that_slack_refuses_is_one_digest_and_one_trouble(
+async def test_a_digest_template_that_slack_refuses_is_one_trouble(
     life: Life, mine: Path, slack: EmbeddedSlack
 ) -> None:
     (mine / "digest.slack.json").write_text(REFUSED)

@@ -282,7 +282,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_fault_of_the_service(
     assert (error.kind, error.in_doubt) == (ErrorKind.SERVICE, False)
 
 
-async def test_a_post_is_asked_for_once_even_where_a_connection_that_was_good_is_lost(
+async def test_a_post_is_sent_once_even_where_a_reused_connection_is_lost(
     slack: EmbeddedSlack, notifier: SlackNotifier, message: Message
 ) -> None:
     await notifier.send(message, CONTENT)
@@ -340,7 +340,7 @@ async def test_another_message_is_not_taken_for_it(
     assert await look_through(notifier, message) is None
 
 
-async def test_a_message_is_looked_for_to_the_end_and_no_further_than_a_day_before_its_attempt(
+async def test_a_look_goes_back_a_day_before_the_attempt_and_no_further(
     slack: EmbeddedSlack, notifier: SlackNotifier, clock: SetClock
 ) -> None:
     chatter(slack, clock, 450)
@@ -377,7 +377,7 @@ async def test_a_direct_message_is_found(
     ],
     ids=["no channels:history", "no im:history", "no im:write"],
 )
-async def test_without_the_scope_nothing_is_found_and_the_log_says_which_is_missing(
+async def test_without_the_scope_nothing_is_found_and_the_log_names_it(
     slack: EmbeddedSlack,
     make: Make,
     message: Message,
@@ -424,7 +424,7 @@ async def test_a_look_that_fails_is_not_a_message_that_is_not_there(
     assert caught.value.kind is kind
 
 
-async def test_a_public_channel_that_may_be_written_to_without_joining_cannot_be_looked_at(
+async def test_a_public_channel_that_the_app_has_not_joined_cannot_be_searched(
     slack: EmbeddedSlack, notifier: SlackNotifier, message: Message
 ) -> None:
     slack.add_token(TOKEN, scopes=(*SCOPES, "chat:write.public"))

@@ -134,7 +134,7 @@ async def test_checking_says_of_each_scope_that_is_missing_what_it_costs(
     assert all(each.ok and each.warning for each in others)
 
 
-async def test_a_slack_that_does_not_say_what_the_token_may_is_not_taken_for_one_that_grants_nothing(
+async def test_a_slack_that_names_no_scopes_is_not_taken_to_grant_none(
     slack: EmbeddedSlack, notifier: SlackNotifier
 ) -> None:
     slack.faults.add("auth.test", Fault(status=200, body='{"ok": true, "team": "Behind a proxy"}'))

@@ -153,7 +153,7 @@ async def test_a_look_that_writes_nothing_does_not_end_it(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
-async def test_who_is_not_marked_is_notified_where_those_who_are_cannot_be_reached(
+async def test_others_are_notified_where_the_marked_receivers_are_unreachable(
     write_config: Callable[..., Path],
     wix: EmbeddedWix,
     slack: EmbeddedSlack,

@@ -90,9 +90,10 @@ async def table(
 
 @KINDS
 @pytest.mark.parametrize("drop", ["before", "after"])
-async def test_a_reply_whose_answer_is_lost_is_looked_for_among_the_replies_and_stands_there_once(
+async def test_a_thread_reply_in_doubt_is_looked_for_in_its_thread(
     table: Table, kind: AlertKind, drop: str
 ) -> None:
+    """It stands there once."""
     table.queue(kind, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop=drop))
     await table.work()
@@ -153,9 +154,10 @@ async def test_a_look_at_the_thread_that_fails_is_taken_again(
 REFUSED = Fault(body='{"ok": false, "error": "not_allowed_token_type"}')
 
 
-async def test_where_bots_may_not_read_threads_a_broadcast_reply_is_found_in_the_channel(
+async def test_a_broadcast_reply_is_found_in_the_channel(
     table: Table,
 ) -> None:
+    """Where bots may not read threads."""
     table.queue(REMINDER, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     table.slack.faults.always("conversations.replies", REFUSED)
@@ -163,9 +165,10 @@ async def test_where_bots_may_not_read_threads_a_broadcast_reply_is_found_in_the
     assert len(table.said(REMINDER)) == 1
 
 
-async def test_where_bots_may_not_read_threads_another_reply_is_posted_again_and_the_log_says_so(
+async def test_another_reply_is_posted_again_and_logged(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Where bots may not read threads."""
     table.queue(CLOSED, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     table.slack.faults.always("conversations.replies", REFUSED)
@@ -176,7 +179,7 @@ async def test_where_bots_may_not_read_threads_another_reply_is_posted_again_and
 
 
 @KINDS
-async def test_without_the_history_scope_a_reply_is_posted_again_once_and_the_log_says_so(
+async def test_without_the_history_scope_a_reply_is_posted_again_and_logged(
     table: Table, kind: AlertKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     table.slack.add_token(
@@ -189,9 +192,10 @@ async def test_without_the_history_scope_a_reply_is_posted_again_once_and_the_lo
     assert "may be posted twice" in caplog.text
 
 
-async def test_a_reminder_in_doubt_whose_thread_is_deleted_meanwhile_stands_in_the_channel_once(
+async def test_a_reminder_in_doubt_whose_thread_is_deleted_is_posted_once(
     table: Table,
 ) -> None:
+    """In the channel."""
     table.queue(REMINDER, "r3")
     table.slack.faults.add("chat.postMessage", Fault(drop="before"))
     await table.step()
@@ -201,9 +205,10 @@ async def test_a_reminder_in_doubt_whose_thread_is_deleted_meanwhile_stands_in_t
     assert post.thread_ts is None
 
 
-async def test_a_reminder_that_went_to_the_channel_for_want_of_its_thread_is_found_there(
+async def test_a_reminder_that_went_to_the_channel_is_found_there(
     table: Table,
 ) -> None:
+    """Its thread was gone."""
     table.slack.delete(CHANNEL, table.slack.posts[0].ts)
     table.queue(REMINDER, "r3")
     table.slack.faults.add("chat.postMessage", Fault(), Fault(drop="after"))

@@ -118,9 +118,10 @@ async def test_a_change_that_slack_refuses_keeps_the_old_words_and_parks_nothing
     assert len(asked(slack, UPDATE)) <= 2
 
 
-async def test_a_message_in_a_channel_that_the_app_lost_keeps_its_words_after_a_move(
+async def test_a_message_in_a_channel_that_the_app_lost_keeps_its_words(
     begin: Begin, slack: EmbeddedSlack
 ) -> None:
+    """After a move of the receiver to another channel."""
     there = f'[[receivers]]\nname = "support"\nslack = "{CHANNEL}"\n'
     life = await begin(receivers=there)
     life.put()
@@ -170,7 +171,7 @@ def of_erasure(slack: EmbeddedSlack) -> list[bool]:
 
 
 @pytest.mark.parametrize("how", ["deleted", "anonymized"])
-async def test_words_to_erase_that_slack_keeps_are_trouble_and_deleted_a_day_later(
+async def test_an_erasure_that_slack_refuses_is_trouble_and_a_deletion_next_day(
     life: Life, slack: EmbeddedSlack, how: str
 ) -> None:
     slack.refuse[UPDATE, "*"] = "update_failed"
@@ -208,7 +209,7 @@ async def test_words_that_slack_will_not_delete_are_tried_daily_and_once_each(
     assert of_erasure(slack) == [False, True]
 
 
-async def test_words_in_a_digest_whose_other_reviews_go_on_changing_are_deleted_too(
+async def test_words_in_a_digest_whose_other_reviews_change_are_deleted_too(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     ids = many(12)

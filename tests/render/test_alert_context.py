@@ -146,7 +146,7 @@ def test_photos_and_videos_are_shown_small_and_linked(renderer: Renderer) -> Non
     assert VIDEO.url in slack.text
 
 
-def test_slack_shows_four_pictures_and_links_to_all_and_never_needs_one_to_post(
+def test_slack_shows_four_pictures_links_to_all_and_needs_none_to_post(
     renderer: Renderer,
 ) -> None:
     slack = renderer.slack(around(media=(PHOTO,) * 10))
@@ -157,7 +157,7 @@ def test_slack_shows_four_pictures_and_links_to_all_and_never_needs_one_to_post(
     assert not [block for block in slack.blocks if block["type"] == "image"]
 
 
-def test_all_that_can_be_known_of_the_longest_review_fits_into_one_slack_message(
+def test_every_fact_of_the_longest_review_fits_into_one_slack_message(
     renderer: Renderer,
 ) -> None:
     long_url = "https://photos.example/" + "x" * 2970

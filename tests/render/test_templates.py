@@ -189,7 +189,7 @@ def test_a_text_that_cannot_be_made_is_not_blamed_on_json(tmp_path: Path, source
 
 
 @pytest.mark.parametrize(("name", "source", "line"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_template_falls_back_to_the_built_in_one_with_one_line_in_the_log(
+def test_a_broken_template_falls_back_to_the_built_in_one_and_logs_it(
     tmp_path: Path,
     renderer: Renderer,
     caplog: pytest.LogCaptureFixture,

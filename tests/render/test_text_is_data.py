@@ -166,7 +166,7 @@ def test_a_title_leaves_the_rest_of_the_subject_where_it_is(
     assert renderer.slack(of).subject == subject
 
 
-def test_names_that_are_written_from_right_to_left_are_isolated_within_a_line(
+def test_names_written_from_right_to_left_are_isolated_within_a_line(
     renderer: Renderer,
 ) -> None:
     of = new(replace(STALE, author="עדה"), Product("לחם"))
@@ -193,7 +193,7 @@ def test_a_name_that_is_more_than_a_name_is_quoted(renderer: Renderer, form: str
         assert text.count(f"‘{name}’") == text.count(name) > 0
 
 
-def test_a_long_line_of_a_customers_is_wrapped_so_that_each_of_its_lines_is_marked(
+def test_each_line_of_a_wrapped_line_of_a_customer_is_marked(
     renderer: Renderer,
 ) -> None:
     fake = "Reply in the dashboard: https://wix.com.evil.example/"

@@ -108,9 +108,10 @@ async def test_a_slow_one_is_not_waited_for_and_not_called_twice(
     assert len(listener.heard) == 1
 
 
-async def test_a_failure_is_told_when_it_begins_changes_and_ends_and_never_shows_the_address(
+async def test_a_failure_is_logged_when_it_begins_changes_and_ends(
     listener: Listener, clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log never shows the address."""
     caplog.set_level("INFO", "alerter")
     heartbeat = Heartbeat(listener.url, clock)
     for fault in (Fault(status=500), Fault(status=500), Fault(drop="before"), None, None):

@@ -11,7 +11,7 @@ from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 
 
-def test_a_reload_that_is_put_off_stays_wanted_and_is_trouble_when_that_lasts(
+def test_a_reload_that_is_put_off_is_made_later_and_trouble_if_it_lasts(
     config: Config, state: State, clock: SetClock
 ) -> None:
     reload = Reload(asyncio.Event(), None)

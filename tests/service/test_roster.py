@@ -64,7 +64,7 @@ def standing(state: State) -> dict[str, str]:
     return {row["key"]: row["status"] for row in rows}
 
 
-def test_of_a_removed_site_only_what_is_new_still_goes_and_others_keep_everything(
+def test_of_a_removed_site_only_new_alerts_leave(
     load: Load, state: State, clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     reconcile(state, load(extra=CAFE), clock)
@@ -82,7 +82,7 @@ def test_of_a_removed_site_only_what_is_new_still_goes_and_others_keep_everythin
     assert caplog.text.count("Café") == 1
 
 
-def test_of_a_removed_site_nothing_that_failed_comes_back_with_a_retry_but_what_is_new(
+def test_of_a_removed_site_a_retry_brings_back_new_alerts_only(
     load: Load, state: State, clock: SetClock
 ) -> None:
     queue(state, AlertKind.NEW, OTHER, clock)
@@ -92,7 +92,7 @@ def test_of_a_removed_site_nothing_that_failed_comes_back_with_a_retry_but_what_
     assert standing(state) == {f"new:{OTHER}:r1": "failed", f"reminder:{OTHER}:r1": "cancelled"}
 
 
-def test_trouble_with_what_is_removed_ends_and_those_hear_of_it_who_are_still_there(
+def test_trouble_with_what_is_removed_ends_and_the_others_are_notified(
     load: Load, state: State, clock: SetClock
 ) -> None:
     before = load(extra=CAFE)
@@ -136,7 +136,7 @@ def test_a_config_that_was_not_taken_over_is_over_with_the_next_start(
     ],
     ids=["everybody", "those marked", "only who hears of all sites", "nobody"],
 )
-def test_what_is_wrong_with_a_config_is_told_to_those_who_hear_of_every_site(
+def test_faults_of_a_config_go_to_receivers_of_every_site(
     load: Load, receivers: str, names: list[str]
 ) -> None:
     config = load(extra=CAFE, receivers=receivers)
@@ -165,7 +165,7 @@ def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(
     assert known_sites.names(state) == {SITE: "Corner Bakery", OTHER: "Coffee"}
 
 
-async def test_a_site_that_is_added_is_silent_of_its_past_and_one_that_comes_back_goes_on_where_it_was(
+async def test_an_added_site_is_silent_and_one_that_comes_back_goes_on(
     load: Load, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     def subjects() -> list[str]:

@@ -125,7 +125,7 @@ async def running(path: Path, systemd: Systemd, **environ: str) -> AsyncIterator
 
 
 @pytest.mark.slow
-async def test_systemd_hears_when_it_is_ready_how_it_stands_that_it_lives_and_when_it_stops(
+async def test_systemd_is_notified_of_ready_status_watchdog_and_stopping(
     path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack
 ) -> None:
     async with running(path, systemd, WATCHDOG_USEC="200000"):
@@ -165,7 +165,7 @@ async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(
 
 
 @pytest.mark.slow
-async def test_a_daemon_that_waits_for_a_backfill_lives_and_takes_a_reload_for_later(
+async def test_a_daemon_that_waits_for_a_backfill_takes_a_reload_for_later(
     path: Path, systemd: Systemd, wix: EmbeddedWix
 ) -> None:
     with Lock(path.parent / "state.db") as lock:
@@ -226,9 +226,10 @@ async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
 
 
 @pytest.mark.slow
-async def test_a_reload_adds_a_customer_whose_past_stays_quiet_and_loses_and_repeats_nothing(
+async def test_a_reload_adds_a_customer_and_loses_and_repeats_nothing(
     path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
+    """The past of the new customer stays quiet."""
     wix.add(OTHER, {"content": {"rating": 1, "title": "Old"}})
     async with running(path, systemd) as daemon:
         await until(lambda: len(wix.queries()) >= 2)
@@ -264,7 +265,7 @@ async def test_a_reload_adds_a_customer_whose_past_stays_quiet_and_loses_and_rep
 
 
 @pytest.mark.slow
-async def test_one_fault_keeps_the_whole_old_config_and_is_told_until_a_reload_works(
+async def test_one_fault_keeps_the_whole_old_config_until_a_reload_works(
     path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     good = path.read_text()
@@ -315,7 +316,7 @@ async def test_a_reload_while_the_state_file_is_locked_is_made_once_it_is_free(
 
 
 @pytest.mark.slow
-async def test_what_needs_a_restart_says_so_and_stays_as_it_was_while_the_rest_is_taken_over(
+async def test_a_reload_names_what_needs_a_restart_and_takes_over_the_rest(
     path: Path, systemd: Systemd, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     async with running(path, systemd) as daemon:
@@ -362,7 +363,7 @@ async def test_a_reload_waits_for_the_message_in_hand_and_not_for_ever(
 
 
 @pytest.mark.slow
-async def test_a_stop_that_comes_while_it_reloads_waits_for_nothing_more_than_the_reload_did(
+async def test_a_stop_during_a_reload_waits_no_longer_than_the_reload(
     path: Path,
     systemd: Systemd,
     wix: EmbeddedWix,
@@ -426,7 +427,7 @@ async def test_webhooks_that_come_in_while_it_reloads_are_told_once(
 
 
 @pytest.mark.slow
-async def test_a_key_that_no_signature_can_be_checked_with_keeps_the_old_config_in_force(
+async def test_a_key_that_checks_no_signature_keeps_the_old_config_in_force(
     path: Path, systemd: Systemd, wix: EmbeddedWix
 ) -> None:
     good = path.read_text() + WEB.format(port=free_port(), key=Webhooks("").public_key)
@@ -460,7 +461,7 @@ def cafe(path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_ends(
+async def test_of_a_removed_site_new_alerts_leave_and_its_trouble_ends(
     path: Path,
     cafe: Path,
     systemd: Systemd,
@@ -493,7 +494,7 @@ async def test_of_a_site_that_is_removed_what_is_new_still_goes_and_its_trouble_
     assert "(Café)" in mailbox.mails[0].subject
 
 
-async def test_an_idle_round_is_for_debugging_and_one_that_finds_something_is_one_line(
+async def test_an_idle_round_logs_at_debug_and_one_that_finds_something_a_line(
     config: Config,
     state: State,
     clock: SetClock,

@@ -118,7 +118,7 @@ sys.stdin.read()
 """
 
 
-def test_a_process_that_is_killed_leaves_its_lock_free_and_what_it_committed(
+def test_a_killed_process_leaves_its_lock_free_and_what_it_committed(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "state.db"

@@ -48,9 +48,10 @@ def make_stale(state: State, message_id: int, *, erase: bool = False) -> None:
 # --- under way, in doubt
 
 
-def test_a_message_without_an_answer_is_in_doubt_with_the_same_members_and_name(
+def test_a_message_without_an_answer_is_in_doubt_with_the_same_members(
     state: State,
 ) -> None:
+    """And under the same Message-ID."""
     queue(state, 1, 2, 3)
     message = claim(state, 1, 2)
 

@@ -138,7 +138,7 @@ def test_what_one_message_carries_no_other_can_claim(state: State) -> None:
     assert [each.alert.review_id for each in second.entries] == ["r2"]
 
 
-def test_a_claim_of_what_was_cancelled_meanwhile_leaves_no_empty_message_behind(
+def test_a_claim_of_cancelled_deliveries_leaves_no_empty_message(
     state: State,
 ) -> None:
     queue(state, 1, 2)
@@ -177,7 +177,7 @@ def test_a_retry_does_not_call_a_service_before_the_time_that_it_named(state: St
     assert blocks.held_back(state, "service:slack", T0 + MINUTE)
 
 
-def test_what_waits_for_a_destination_that_is_gone_is_cancelled_and_its_message_in_doubt_deleted(
+def test_deliveries_and_doubts_of_a_removed_destination_are_cancelled(
     state: State,
 ) -> None:
     there = ["email:owner", "slack:support"]

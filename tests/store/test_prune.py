@@ -228,7 +228,7 @@ async def test_a_message_that_carries_nothing_keeps_no_other_from_being_erased(
     assert await forget(state, clock.now()) == 1
 
 
-async def test_a_failed_message_in_a_thread_that_was_sent_again_holds_nothing_back(
+async def test_a_failed_thread_message_that_was_sent_again_holds_nothing_back(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     await intake.record_page(site, [review(rating=2)])
@@ -266,7 +266,7 @@ async def test_one_of_a_digest_goes_and_the_others_stay(
     assert len(messages) == 2
 
 
-async def test_a_review_of_the_past_loses_its_words_and_stays_a_review_of_the_past(
+async def test_a_review_of_the_past_loses_its_words_and_stays_of_the_past(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     state.execute("UPDATE sites SET covered_rating = 0")
@@ -333,7 +333,7 @@ async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
     "before", [[], [answered(revision=8, rating=1, title="Edited")]], ids=["at once", "later"]
 )
 @pytest.mark.usefixtures("pruned")
-async def test_a_pruned_review_whose_answer_is_removed_is_reminded_of_and_not_new(
+async def test_a_pruned_review_whose_answer_is_removed_is_reminded_not_new(
     state: State, intake: Intake, site: Site, clock: SetClock, before: list[Review]
 ) -> None:
     await intake.record_page(site, before)
@@ -380,7 +380,7 @@ async def test_a_pruned_review_that_is_gone_at_wix_is_so_on_record(
 
 
 @pytest.mark.usefixtures("pruned")
-async def test_webhooks_about_a_pruned_review_wake_nobody_in_whatever_order_they_come(
+async def test_webhooks_about_a_pruned_review_alert_nobody_in_any_order(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     now = clock.now()

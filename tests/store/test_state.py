@@ -214,7 +214,7 @@ def test_an_empty_file_is_no_state_file_yet(tmp_path: Path) -> None:
         assert scopes(state) == []
 
 
-def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_table(
+def test_a_start_that_died_before_the_first_table_is_made_good(
     tmp_path: Path,
 ) -> None:
     change(tmp_path / "state.db", "PRAGMA journal_mode = WAL")
@@ -222,7 +222,7 @@ def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_tabl
         assert scopes(state) == []
 
 
-def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migration(
+def test_a_start_that_died_before_the_first_migration_is_made_good(
     tmp_path: Path,
 ) -> None:
     with closing(Database(tmp_path / "state.db")) as db:
@@ -231,7 +231,7 @@ def test_a_state_file_is_made_though_an_earlier_start_died_before_its_first_migr
         assert scopes(state) == []
 
 
-def test_a_state_file_is_made_though_an_earlier_start_died_while_it_wrote_its_first_page(
+def test_a_start_that_died_in_its_first_page_is_made_good(
     tmp_path: Path,
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "dying.db", isolation_level=None)) as dying:
@@ -404,7 +404,7 @@ def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(
         assert other.value("SELECT reason FROM troubles") == "noted"
 
 
-def test_a_relaxed_transaction_does_not_wait_for_the_disk_and_what_comes_after_it_does(
+def test_a_relaxed_transaction_does_not_wait_for_the_disk_the_next_does(
     state: State,
 ) -> None:
     normal, full = 1, 2

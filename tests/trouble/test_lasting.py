@@ -84,7 +84,7 @@ async def test_a_service_that_throttles_for_a_day_is_notified_by_mail(
     assert len(mailed(mailbox)) == 1
 
 
-async def test_a_repeat_that_failed_while_looks_are_throttled_is_no_trouble_of_the_receiver(
+async def test_a_repeat_that_failed_while_looks_are_throttled_parks_nobody(
     life: Life, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     slack.faults.add(POST, Fault(drop="after"), Fault(drop="after"))
@@ -234,7 +234,7 @@ async def test_a_site_that_refuses_every_other_round_is_one_pair_an_hour(
     assert sum("it is over" in subject for subject in mailed(mailbox)) == len(mailed(mailbox)) / 2
 
 
-async def test_a_fault_that_comes_back_and_lasts_is_notified_again_and_shown_meanwhile(
+async def test_a_fault_that_comes_back_is_notified_once_it_lasts(
     life: Life, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     site = wix.sites[SITE]

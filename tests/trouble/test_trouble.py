@@ -139,7 +139,7 @@ async def test_a_site_that_is_silent_is_trouble_after_a_while_and_not_before(
         assert not troubles.current(state)
 
 
-async def test_trouble_that_is_over_before_anybody_heard_of_it_is_not_told_at_all(
+async def test_trouble_that_is_over_before_it_was_notified_is_not_notified(
     config: Config, wix: EmbeddedWix, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
     async with open_runtime(config, state, clock) as runtime:
@@ -150,9 +150,10 @@ async def test_trouble_that_is_over_before_anybody_heard_of_it_is_not_told_at_al
     assert {row["status"] for row in state.rows("SELECT status FROM deliveries")} == {"cancelled"}
 
 
-async def test_a_parked_receiver_is_told_of_and_comes_back_with_a_check_and_exactly_what_was_kept(
+async def test_a_parked_receiver_comes_back_with_a_check_and_all_it_missed(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
+    """Its parking was notified."""
     assert await serve(config, Clock(), {}, once=True)
     slack.channels[CHANNEL].archived = True
     wix.add(SITE, STALE)
@@ -204,7 +205,7 @@ async def test_a_test_brings_a_parked_service_back(config: Config, slack: Embedd
         assert blocks.parked(state) == []
 
 
-async def test_a_test_that_fails_says_what_the_service_said_and_leaves_a_parking_alone(
+async def test_a_failed_test_shows_the_services_answer_and_keeps_a_parking(
     config: Config, slack: EmbeddedSlack
 ) -> None:
     with State.open(config.state_path, migrate=True) as state:
@@ -332,7 +333,7 @@ BROKEN = "a@example.com: alerter is in trouble: the template new.txt does not wo
 MENDED = BROKEN.replace("alerter is in trouble:", "alerter: it is over; it was:")
 
 
-async def test_a_template_that_breaks_is_told_once_and_once_when_it_renders_again(
+async def test_a_template_that_breaks_is_notified_once_and_its_recovery_once(
     own: Path, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
@@ -354,7 +355,7 @@ async def test_a_template_that_breaks_is_told_once_and_once_when_it_renders_agai
     assert told_of_templates(mailbox) == [BROKEN, MENDED]
 
 
-async def test_a_template_that_breaks_with_some_reviews_only_is_told_once_by_one_daemon(
+async def test_a_template_that_breaks_with_some_reviews_is_notified_once(
     own: Path, wix: EmbeddedWix, mailbox: Mailbox, clock: SetClock
 ) -> None:
     config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
@@ -411,7 +412,7 @@ async def test_a_state_file_that_is_locked_now_and_then_is_told_to_nobody(
     assert not mailbox.mails
 
 
-async def test_a_mail_server_that_takes_its_time_keeps_nobody_from_being_told_and_nobody_who_tells_from_working(
+async def test_a_slow_mail_server_delays_neither_notices_nor_the_workers(
     config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     mailbox.hang = 10 * HANG
@@ -441,7 +442,7 @@ class _Hasty(Clock):
 
 
 @pytest.mark.slow
-async def test_a_state_file_that_is_locked_when_alerter_starts_is_waited_for_and_told_after_five_minutes(
+async def test_a_state_file_locked_at_the_start_is_notified_after_five_minutes(
     config: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     State.open(config.state_path, migrate=True).close()

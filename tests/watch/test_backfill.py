@@ -264,7 +264,7 @@ async def test_a_backfill_that_has_to_wait_says_how_many_reviews_there_were(
     assert "150 low-rated reviews read" in capsys.readouterr().out
 
 
-async def test_a_failure_for_good_keeps_what_was_read_and_tells_nobody_half_of_it(
+async def test_a_failure_for_good_keeps_what_was_read_and_sends_no_part_of_it(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     for index in range(150):
@@ -423,7 +423,7 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
     assert mailed(mailbox) == [["a"]]
 
 
-async def test_a_backfill_beside_a_daemon_sends_nothing_once_a_restore_replaced_its_file(
+async def test_a_backfill_sends_nothing_once_a_restore_replaced_its_file(
     by_mail: Config,
     clock: SetClock,
     wix: EmbeddedWix,

@@ -150,7 +150,7 @@ async def test_what_waiting_does_not_mend_is_not_waited_for(
     assert clock.slept == []
 
 
-async def test_without_the_permission_for_private_reviews_the_published_past_is_read(
+async def test_without_the_private_permission_the_published_past_is_read(
     reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
 ) -> None:
     wix.sites[SITE].private = False

@@ -205,7 +205,7 @@ async def test_a_product_without_a_name_is_asked_for_once_a_day(
     assert names(state) == {"rye": ("Rye bread", URL)}
 
 
-async def test_a_name_is_asked_for_once_a_day_and_never_lost_to_an_answer_without_one(
+async def test_a_name_is_fetched_once_a_day_and_kept_where_the_answer_has_none(
     catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     await catalog.fetch_products(site, [of(), of()])

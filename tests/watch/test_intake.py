@@ -52,7 +52,7 @@ async def test_the_first_read_of_a_site_is_its_baseline_and_silent(fresh: Door) 
     assert (fresh.woken, fresh.catalog.learned) == ([], [])
 
 
-async def test_a_new_review_is_told_to_everybody_who_hears_of_it_and_wakes_just_those(
+async def test_a_new_review_is_queued_for_its_receivers_and_wakes_only_those(
     door: Door,
 ) -> None:
     assert await door.take(review("r1", 2)) == {Reason.NEW: 1}
@@ -320,7 +320,7 @@ async def test_a_message_that_may_have_left_keeps_its_members(door: Door) -> Non
     assert door.deliveries("cancelled") == [("new r1", "baker")]
 
 
-async def test_a_review_closed_while_its_message_was_being_refused_does_not_leave_any_more(
+async def test_a_review_closed_while_its_message_is_refused_does_not_leave(
     door: Door,
 ) -> None:
     await door.take(review("r1", 2))
@@ -352,7 +352,7 @@ async def test_a_page_from_before_an_answer_opens_nothing_again(
     assert (door.status(), door.keys()) == (Status.CLOSED, ["new:r1", "closed:r1:1"])
 
 
-async def test_a_page_that_was_asked_for_before_what_is_on_record_changes_nothing(
+async def test_a_page_requested_before_what_is_on_record_changes_nothing(
     door: Door, clock: SetClock
 ) -> None:
     await door.take(review("r1", 2, revision=1))
@@ -396,7 +396,7 @@ async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(d
     assert door.deliveries() == [("new r1", "baker"), ("new r1", "owner")]
 
 
-async def test_a_review_that_was_told_is_told_again_by_mail_only_when_its_answer_is_removed(
+async def test_when_its_answer_is_removed_a_sent_review_is_mailed_again(
     door: Door,
 ) -> None:
     await door.take(review("r1", 2, revision=1))
@@ -437,7 +437,7 @@ async def test_reminders_end_with_the_review(door: Door) -> None:
     assert not get_reminders_of(door.state, SITE, "r1")
 
 
-async def test_a_review_whose_alert_was_cancelled_unsent_is_told_when_it_opens_again(
+async def test_a_review_whose_alert_was_cancelled_is_alerted_when_it_reopens(
     door: Door,
 ) -> None:
     await door.take(review("r1", 2, revision=1))

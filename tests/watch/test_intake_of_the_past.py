@@ -22,7 +22,7 @@ __all__ = ["config", "fresh"]
 # --- the past
 
 
-async def test_a_backfill_tells_of_everything_that_waits_for_an_answer_and_has_no_alert(
+async def test_a_backfill_alerts_about_all_that_is_unanswered_and_not_alerted(
     fresh: Door,
 ) -> None:
     await fresh.take(
@@ -161,7 +161,7 @@ async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(f
     assert await fresh.tell() == 1
 
 
-async def test_a_backfill_learns_names_after_the_commit_and_before_anybody_is_woken(
+async def test_a_backfill_fetches_names_between_the_commit_and_the_wake(
     fresh: Door,
 ) -> None:
     await fresh.take(review("r1", 2))

@@ -165,7 +165,7 @@ async def test_a_review_that_shows_up_late_is_alerted_all_the_same(
     assert keys(state) == ["new:quick", "new:slow"]
 
 
-async def test_reviews_of_one_moment_on_both_sides_of_a_page_are_each_alerted_once(
+async def test_reviews_of_one_moment_on_both_sides_of_a_page_are_alerted_once(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
@@ -203,7 +203,7 @@ async def test_a_created_date_in_the_future_does_not_run_the_checkpoint_ahead(
     assert sorted(keys(state)) == ["new:after", "new:future", "new:new"]
 
 
-async def test_a_created_date_in_the_future_is_harmless_without_a_date_header_too(
+async def test_a_created_date_in_the_future_is_harmless_without_a_date_header(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     wix.faults.always(QUERY, Fault(headers={"Date": ""}))
@@ -282,7 +282,7 @@ async def test_a_review_is_alerted_whatever_its_moderation_but_a_rejection(
     assert keys(state) == alerts
 
 
-async def test_a_review_that_cannot_be_read_is_logged_once_and_takes_no_other_with_it(
+async def test_an_unreadable_review_is_logged_once_and_affects_no_other(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     bad = '{"id": "bad", "content": {"rating": 0}}, null, {"content": {}}'
@@ -314,7 +314,7 @@ def configured(
     return load
 
 
-async def test_a_threshold_raised_records_the_difference_silently_and_then_watches_it(
+async def test_a_raised_threshold_records_the_difference_silently_and_watches_it(
     configured: Callable[[int], Config],
     wix: EmbeddedWix,
     state: State,
@@ -364,7 +364,7 @@ async def test_a_raise_that_fails_halfway_stays_silent_when_it_is_done_again(
     assert statuses(state) == {"baseline": 151}
 
 
-async def test_a_threshold_lowered_watches_less_and_one_raised_again_is_silent_of_the_time_between(
+async def test_a_threshold_raised_again_is_silent_of_the_time_between(
     configured: Callable[[int], Config],
     wix: EmbeddedWix,
     state: State,

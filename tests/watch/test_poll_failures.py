@@ -114,7 +114,7 @@ async def test_a_failure_moves_no_checkpoint_and_the_page_is_read_again(
     assert counts["rounds_failed"] == 1
 
 
-async def test_a_failure_between_pages_keeps_what_was_read_and_reads_the_rest_later(
+async def test_a_failure_between_pages_keeps_the_read_ones_and_reads_the_rest(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
@@ -259,7 +259,7 @@ async def test_a_clock_set_back_keeps_no_site_waiting(
 # Permissions
 
 
-async def test_without_the_permission_for_private_reviews_the_published_ones_are_read(
+async def test_without_the_private_permission_the_published_ones_are_read(
     runtime: Runtime,
     site: Site,
     wix: EmbeddedWix,
@@ -312,7 +312,7 @@ async def test_a_single_refusal_hides_unpublished_reviews_until_the_next_round(
     assert troubles(state) == []
 
 
-async def test_unpublished_reviews_that_stay_hidden_are_trouble_until_they_are_seen(
+async def test_unpublished_reviews_that_stay_hidden_are_trouble_until_seen(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
 ) -> None:
     wix.sites[SITE].private = False
@@ -391,7 +391,7 @@ async def test_a_permission_that_was_lost_and_came_back_is_used_again(
     assert keys(state) == ["new:pending", "new:while-blind"]
 
 
-async def test_a_permission_lost_between_pages_fails_the_round_and_repeats_nothing(
+async def test_a_permission_lost_between_pages_fails_the_round(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State
 ) -> None:
     for index in range(150):
@@ -403,7 +403,7 @@ async def test_a_permission_lost_between_pages_fails_the_round_and_repeats_nothi
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_site_that_refuses_us_altogether_is_trouble_on_record_until_it_is_read_again(
+async def test_a_site_that_refuses_us_is_trouble_until_it_is_read_again(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock, status: int
 ) -> None:
     since = clock.now()

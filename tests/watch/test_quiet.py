@@ -106,14 +106,14 @@ def test_a_night_in_which_the_clocks_change_ends_by_the_clock(
     assert night_end - at(now, zone) == timedelta(hours=hours)
 
 
-def test_hours_that_end_at_a_time_that_is_skipped_end_when_the_clocks_are_past_it() -> None:
+def test_hours_that_end_at_a_skipped_time_end_after_it() -> None:
     assert until(quiet("22:00", "02:30"), at("2026-03-29T01:59")) == at("2026-03-29T03:00")
     assert until(quiet("22:00", "02:15"), at("2026-10-04T01:59", LORD_HOWE), LORD_HOWE) == at(
         "2026-10-04T02:30", LORD_HOWE
     )
 
 
-def test_hours_that_begin_at_a_time_that_is_skipped_begin_when_the_clocks_are_past_it() -> None:
+def test_hours_that_begin_at_a_skipped_time_begin_after_it() -> None:
     late = quiet("02:30", "07:00")
     assert until(late, at("2026-03-29T01:59:59")) is None
     assert until(late, at("2026-03-29T03:00")) == at("2026-03-29T07:00")

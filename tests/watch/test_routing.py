@@ -182,14 +182,14 @@ def test_ratings_that_nobody_hears_of_are_found(
     assert uncovered_ratings(BAKERY, threshold, receivers) == found
 
 
-def test_what_follows_an_alert_goes_where_the_config_still_has_it_for_the_site() -> None:
+def test_follow_ups_go_where_the_config_still_has_the_receiver() -> None:
     alerted = {"slack:everything", "slack:baker", "email:of the past"}
 
     assert route_alerted(alerted, BAKERY, ALL) == [Route("slack:everything"), Route("slack:baker")]
     assert route_alerted(alerted, FLORIST, ALL) == [Route("slack:everything")]
 
 
-def test_a_closing_goes_by_mail_where_it_is_asked_for_and_beneath_a_digest_on_slack() -> None:
+def test_a_closing_is_mailed_on_request_and_goes_beneath_a_digest() -> None:
     keen = Receiver.model_validate({"name": "keen", "email": ["a@example.com"], "closings": True})
     mail = Receiver.model_validate({"name": "mail", "email": ["a@example.com"]})
     told = {

@@ -250,7 +250,7 @@ def test_nothing_is_late_where_there_is_no_checkpoint() -> None:
     ],
     ids=["30 days before", "more than 30 days before", "written after it was created"],
 )
-def test_what_was_written_more_than_30_days_before_it_was_created_is_an_import(
+def test_a_review_written_30_days_before_it_was_created_is_an_import(
     age: timedelta, status: Status
 ) -> None:
     verdict = judge(None, now(created=NOW, written=NOW - age))
@@ -342,7 +342,7 @@ def test_a_reopened_review_is_closed_by_a_new_answer_only() -> None:
     assert judge(StoredReview(edited, Status.OPEN, NOW), answered).reason is Reason.ANSWERED
 
 
-def test_a_reopened_review_is_closed_by_its_old_answer_when_that_is_rewritten() -> None:
+def test_a_reopened_review_is_closed_by_its_old_answer_when_rewritten() -> None:
     reopened = StoredReview(review(rating=1, reply=REPLY), Status.OPEN, NOW)
 
     rewritten = now(reopened, reply=Reply("Sorry! Write to us.", NOW + timedelta(days=1)))
@@ -368,7 +368,8 @@ def test_an_open_review_above_a_lowered_threshold_is_closed_silently(read: Revie
     assert judge(open_(), read, threshold=1) == Verdict(Reason.ABOVE, Status.CLOSED)
 
 
-def test_a_review_that_its_customer_raised_is_closed_as_raised_whatever_the_threshold() -> None:
+def test_a_review_that_its_customer_raised_is_closed_as_raised() -> None:
+    """Whatever the threshold has become."""
     assert judge(open_(), now(open_(), rating=4), threshold=1).closing is CloseReason.RAISED
 
 
@@ -383,13 +384,13 @@ def test_a_review_that_its_customer_raised_is_closed_as_raised_whatever_the_thre
     ],
     ids=["answered", "answer removed", "answered, then raised", "approved again", "raised"],
 )
-def test_a_closed_review_is_called_raised_only_where_its_customer_raised_it(
+def test_only_a_review_that_its_customer_raised_is_called_raised(
     known: StoredReview, changes: dict[str, object], closing: CloseReason | None
 ) -> None:
     assert judge(known, now(known, **changes), threshold=1).closing is closing
 
 
-def test_a_review_that_comes_without_a_revision_is_not_taken_for_a_lower_one() -> None:
+def test_a_review_without_a_revision_is_not_taken_for_an_older_one() -> None:
     known = StoredReview(review(rating=2, revision=7), Status.OPEN, NOW)
 
     assert judge(known, review(rating=2, reply=REPLY)).reason is Reason.ANSWERED

@@ -170,7 +170,7 @@ async def test_proving_that_the_state_file_takes_writes_really_writes(state: Sta
     assert wal.stat().st_size > 0
 
 
-async def test_every_series_is_there_from_the_beginning_on_and_none_has_a_label_for_each_site(
+async def test_every_series_exists_at_once_and_none_has_a_label_per_site(
     look: Look,
 ) -> None:
     counts["wix_calls_200"] += 1

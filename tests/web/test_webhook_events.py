@@ -59,9 +59,7 @@ async def test_a_deleted_review_is_closed_and_its_words_are_forgotten(
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in order", "behind a newer one"])
-async def test_a_review_whose_author_is_to_be_forgotten_loses_its_words_whatever_wix_keeps(
-    door: Door, *, late: bool
-) -> None:
+async def test_a_review_of_a_forgotten_author_loses_its_words(door: Door, *, late: bool) -> None:
     someone = {"revision": "2", "author": {"authorName": "Someone", "contactId": "c2"}}
     forget = door.signer.event("updated", STALE | someone)
     vote = door.signer.event("updated", STALE | someone | {"foundHelpful": 1})
@@ -101,9 +99,7 @@ async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(
     assert (door.status(), door.alerts()) == ("baseline", [])
 
 
-async def test_a_review_that_was_made_during_the_first_read_is_alerted_all_the_same(
-    door: Door, config: Config
-) -> None:
+async def test_a_review_made_during_the_first_read_is_alerted(door: Door, config: Config) -> None:
     door.state.execute("DELETE FROM sites")
     await door.intake.record_page(
         config.sites[0], [], checkpoint=datetime(2026, 11, 24, tzinfo=UTC)
@@ -171,7 +167,7 @@ async def test_the_last_word_counts_whatever_comes_last(
 @pytest.mark.parametrize(
     "revisions", [("1", "2"), ("1", "1"), (None, None)], ids=["counted", "quiet", "none"]
 )
-async def test_a_review_that_was_raised_before_its_first_webhook_came_alerts_nobody(
+async def test_a_review_raised_before_its_first_webhook_alerts_nobody(
     door: Door, config: Config, revisions: tuple[str | None, str | None]
 ) -> None:
     created, new_alerts, lowered = history(

@@ -27,9 +27,10 @@ STALE = {"content": {"rating": 1, "title": "Stale"}}
 
 
 @pytest.mark.parametrize("year", [1970, 2036])
-async def test_a_boot_into_another_year_alerts_all_the_same_and_no_checkpoint_runs_ahead(
+async def test_after_a_boot_into_another_year_alerts_leave(
     config: Config, state: State, wix: EmbeddedWix, slack: EmbeddedSlack, year: int
 ) -> None:
+    """No checkpoint runs ahead."""
     clock = SetClock(datetime(year, 1, 2, tzinfo=UTC))
     async with open_runtime(config, state, clock) as runtime:
         assert await runtime.poller.round(config.sites[0])
@@ -61,7 +62,7 @@ async def test_an_alert_leaves_at_once_after_the_clock_was_set(
 
 
 @pytest.mark.parametrize("hours", [-1, 1, 24 * 365 * 10])
-async def test_a_post_in_doubt_is_looked_for_after_five_seconds_by_whatever_clock(
+async def test_a_post_in_doubt_is_looked_for_after_5_s_by_whatever_clock(
     config: Config,
     state: State,
     clock: SetClock,
@@ -121,7 +122,7 @@ async def test_a_post_in_doubt_is_found_though_the_machine_was_in_another_year(
     assert found.slack_ts == posted.slack_ts
 
 
-async def test_an_address_that_did_not_take_a_mail_is_not_left_for_longer_by_a_clock_that_is_set_back(
+async def test_a_clock_set_back_delays_no_address_that_refused_a_mail(
     write_config: Callable[..., Path],
     state: State,
     clock: SetClock,

@@ -117,9 +117,10 @@ def notified(address: Path) -> Iterator[Callable[[], Awaitable[str]]]:
         yield said
 
 
-async def test_a_run_waits_for_a_backfill_to_hand_over_and_tells_the_log_and_systemd(
+async def test_a_run_waits_for_a_backfill_to_hand_over(
     spawn: Spawn, wix: EmbeddedWix, path: Path, tmp_path: Path
 ) -> None:
+    """The log and systemd say so."""
     told: list[str] = []
     with notified(tmp_path / "notify") as said, Lock(path.parent / "state.db") as lock:
         lock.acquire(Holder.BACKFILL)
@@ -136,7 +137,7 @@ async def test_a_run_waits_for_a_backfill_to_hand_over_and_tells_the_log_and_sys
     assert "waiting for a backfill" in out
 
 
-async def test_a_run_beside_a_backfill_watches_at_once_though_the_mail_server_is_dead(
+async def test_a_run_beside_a_backfill_polls_though_the_mail_server_is_dead(
     spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     assert (await ended(await spawn("run", "--once")))[0] == 0
@@ -198,7 +199,7 @@ async def test_a_daemon_whose_lock_another_process_took_ends(
     assert "another alerter took the lock" in out
 
 
-async def test_a_kill_between_the_service_taking_a_message_and_the_mark_repeats_nothing(
+async def test_a_kill_between_the_services_yes_and_the_mark_repeats_nothing(
     spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     async with watching(spawn, wix) as process:
@@ -247,7 +248,7 @@ async def test_a_state_file_of_a_newer_version_is_refused_and_left_as_it_is(
     assert file.read_bytes() == before
 
 
-async def test_a_state_file_that_cannot_be_opened_is_told_once_however_often_the_service_is_started_again(
+async def test_an_unreadable_state_file_is_notified_once_over_many_starts(
     spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox, path: Path
 ) -> None:
     file = path.parent / "state.db"
@@ -275,7 +276,7 @@ async def test_a_state_file_that_cannot_be_opened_is_told_once_however_often_the
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["no state file yet", "a state file"])
-async def test_a_disk_that_is_full_when_the_daemon_starts_is_told_and_no_traceback(
+async def test_a_full_disk_at_the_start_is_notified_without_a_traceback(
     spawn: Spawn, slack: EmbeddedSlack, mailbox: Mailbox, path: Path, there: bool
 ) -> None:
     no_coverage = {
@@ -308,7 +309,7 @@ async def test_a_start_that_reaches_nobody_is_told_by_the_next(
     assert len(mailbox.mails) == len(slack.posts) == 1
 
 
-async def test_a_start_that_cannot_note_that_people_were_told_tells_nobody_and_says_so(
+async def test_a_start_that_cannot_note_its_notice_sends_none_and_says_so(
     spawn: Spawn, mailbox: Mailbox, path: Path, tmp_path: Path
 ) -> None:
     """Each start would tell again, and systemd starts a service every few seconds."""
@@ -324,9 +325,10 @@ async def test_a_start_that_cannot_note_that_people_were_told_tells_nobody_and_s
     assert len(mailbox.mails) == 1
 
 
-async def test_a_start_waits_for_a_process_that_writes_to_the_state_file_and_ends_when_it_is_told_to(
+async def test_a_start_waits_for_a_process_that_writes_to_the_state_file(
     spawn: Spawn, wix: EmbeddedWix, mailbox: Mailbox, path: Path, tmp_path: Path
 ) -> None:
+    """SIGTERM ends the wait."""
     file = path.parent / "state.db"
     State.open(file, migrate=True).close()
     with (
@@ -355,7 +357,7 @@ async def test_everything_it_writes_is_for_its_user_only(
     assert set(modes.values()) == {0o600}
 
 
-async def test_webhooks_come_in_beside_the_rounds_and_a_slow_client_holds_up_no_end(
+async def test_webhooks_come_in_beside_rounds_and_a_slow_client_delays_no_stop(
     path: Path, spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     port = free_port()
@@ -417,7 +419,7 @@ async def test_a_port_in_use_is_told_and_ends_the_run(path: Path, spawn: Spawn) 
     )
 
 
-async def test_a_summary_that_was_missed_while_down_leaves_once_at_the_next_start(
+async def test_a_summary_missed_while_down_leaves_once_at_the_next_start(
     spawn: Spawn, wix: EmbeddedWix, path: Path, mailbox: Mailbox
 ) -> None:
     path.write_text(

@@ -115,7 +115,7 @@ async def test_hostile_text_arrives_as_text_once_on_both_receivers(
     assert not any(call.error for call in slack.requests)
 
 
-async def test_the_date_is_told_in_the_configured_timezone_in_a_week_when_clocks_change(
+async def test_the_date_is_in_the_configured_timezone_when_clocks_change(
     config: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     assert await once(config)

@@ -311,7 +311,7 @@ class Play:
 
 
 @pytest.mark.slow
-def test_any_order_of_things_keeps_one_row_for_each_alert_and_receiver_sent_once_and_nothing_left(
+def test_in_any_order_each_alert_is_sent_to_each_receiver_once(
     tmp_path: Path,
 ) -> None:
     world = World(tmp_path)

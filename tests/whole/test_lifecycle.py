@@ -66,7 +66,7 @@ async def test_a_review_whose_rating_falls_below_the_threshold_later_is_found(li
     assert life.alerts() == ["new:bad", "new:fine"]
 
 
-async def test_a_lowered_rating_says_what_changed_in_the_thread_and_in_the_channel(
+async def test_a_lowered_rating_is_posted_in_the_thread_and_in_the_channel(
     life: Life,
 ) -> None:
     life.put()
@@ -289,7 +289,7 @@ async def test_a_review_that_was_gone_and_is_there_again_is_open_again(life: Lif
 # What went out in a digest
 
 
-async def test_a_review_told_of_in_a_digest_is_closed_in_its_thread_and_on_its_line(
+async def test_a_review_of_a_digest_is_closed_in_its_thread_and_on_its_line(
     begin: Begin,
 ) -> None:
     life = await begin("[alerts]\nburst = 1")

@@ -180,7 +180,7 @@ async def test_what_is_open_again_at_night_waits_for_the_morning_too(
     assert len(mailbox.mails) == 1
 
 
-async def test_what_is_urgent_comes_at_once_with_what_was_held_of_the_same_review(
+async def test_an_urgent_alert_takes_along_what_was_held_of_its_review(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load(owner=f"{NIGHT}\nurgent_max_rating = 1")
@@ -245,7 +245,7 @@ async def test_trouble_is_told_at_night(
 
 
 @pytest.mark.parametrize("grouping", [Grouping.EACH, Grouping.DIGEST])
-async def test_a_backfill_sends_at_night_what_a_person_asked_for_and_waits_for_nothing_else(
+async def test_a_backfill_sends_at_night_and_waits_for_nothing_else(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, grouping: Grouping
 ) -> None:
     config = load(owner=NIGHT)

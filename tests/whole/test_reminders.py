@@ -69,7 +69,7 @@ max_rating = 1
 """
 
 
-async def test_where_the_alert_came_late_reminders_are_late_too_and_the_last_is_escalated_once(
+async def test_after_a_late_alert_reminders_are_late_and_escalated_once(
     begin: Begin,
 ) -> None:
     life = await begin(REMINDERS + '[poll]\ntrouble_after = "48h"\n', TWO)
@@ -106,7 +106,7 @@ async def test_reminders_that_change_in_the_config_are_sent_by_their_spans(
     assert life.alerts()[-1].startswith("reminder:r1:259200:")
 
 
-async def test_after_a_reopening_each_hears_what_it_has_not_heard_and_reminders_count_anew(
+async def test_after_a_reopening_each_gets_what_it_missed_and_reminders_restart(
     begin: Begin,
 ) -> None:
     quiet = 'email = ["owner@example.com"]\nquiet = {from = "22:00", to = "07:00"}'
@@ -131,7 +131,7 @@ async def test_after_a_reopening_each_hears_what_it_has_not_heard_and_reminders_
     assert (len(life.mails()), len(life.slack.posts)) == (2, 2)
 
 
-async def test_the_email_and_the_slack_of_one_receiver_are_each_asked_again_in_their_way(
+async def test_email_and_slack_of_one_receiver_are_each_asked_again_in_their_way(
     begin: Begin,
 ) -> None:
 
@@ -157,7 +157,7 @@ async def test_the_email_and_the_slack_of_one_receiver_are_each_asked_again_in_t
     assert (len(of_reviews()), len(life.slack.posts)) == (3, 2)
 
 
-async def test_a_receiver_that_is_new_at_a_reopening_gets_the_alert_and_its_reminders(
+async def test_a_receiver_new_at_a_reopening_gets_the_alert_and_its_reminders(
     begin: Begin,
 ) -> None:
     support = TWO.replace(
@@ -213,7 +213,7 @@ async def test_a_review_that_was_answered_in_the_last_minute_is_not_reminded_of(
     assert life.alerts() == ["new:r1", "closed:r1:1"]
 
 
-async def test_what_is_lowered_after_its_answer_is_followed_and_reminded_of_from_then_on(
+async def test_a_review_lowered_after_its_answer_is_followed_from_then_on(
     begin: Begin,
 ) -> None:
     life = await begin(REMINDERS)

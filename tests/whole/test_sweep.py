@@ -18,9 +18,10 @@ with_strace = pytest.mark.skipif(fault is not None, reason=str(fault))
     [("the first start", "fdatasync", 4), ("an everyday round", "fdatasync", 9)],
     ids=["while the state file is made", "between a claim and its answer"],
 )
-async def test_a_daemon_killed_at_a_commit_and_again_while_it_recovers_loses_and_repeats_nothing(
+async def test_a_daemon_killed_at_a_commit_and_in_its_recovery_repeats_nothing(
     tmp_path: Path, scenario: str, call: str, number: int
 ) -> None:
+    """Nothing is lost either."""
     outcome = await sweep.kill_at(
         tmp_path / "point", sweep.SCENARIOS[scenario], call, number, most=2
     )

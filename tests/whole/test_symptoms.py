@@ -44,7 +44,7 @@ def test_every_symptom_has_tests_and_every_test_that_is_named_exists() -> None:
     assert set().union(*named.values()) - there == set()
 
 
-async def test_a_mail_server_that_dies_between_the_read_and_the_mail_has_it_once_it_is_back(
+async def test_a_mail_server_that_dies_before_the_mail_gets_it_once_it_is_back(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     assert await serve(config, Clock(), {}, once=True)

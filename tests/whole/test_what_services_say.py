@@ -108,7 +108,7 @@ async def test_a_refusal_that_is_not_utf_8_is_recorded_and_shown_clean(
 
 
 @pytest.mark.parametrize("nonsense", ["lone surrogate", "not UTF-8", "terminal escapes"])
-async def test_an_error_of_slack_that_nobody_can_read_is_recorded_and_shown_clean(
+async def test_an_unreadable_error_of_slack_is_recorded_and_shown_clean(
     life: Life, mailbox: Mailbox, slack: EmbeddedSlack, nonsense: str
 ) -> None:
     slack.faults.always("chat.postMessage", Fault(status=200, body=NONSENSE[nonsense]))

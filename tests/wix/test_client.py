@@ -235,7 +235,7 @@ async def test_an_object_is_got_by_its_path_or_is_none(client: WixClient, wix: E
     assert await client.get(BY_KEY, "/stores/v3/products/nowhere") is None
 
 
-async def test_the_newest_date_of_a_page_is_none_that_wix_itself_would_call_the_future(
+async def test_the_newest_date_of_a_page_is_never_after_wixs_own_clock(
     client: WixClient, wix: EmbeddedWix
 ) -> None:
     for name, created in (("a", "2024-07-01T12:00:00.000Z"), ("b", "2099-01-01T00:00:00.000Z")):

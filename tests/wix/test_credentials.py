@@ -91,7 +91,7 @@ async def test_the_right_site_is_asked_for_once_for_each_token(
 
 
 @pytest.mark.parametrize("answer", ["no site", "refused"])
-async def test_where_wix_does_not_say_whose_a_token_is_the_site_is_read_with_a_warning(
+async def test_where_wix_does_not_say_whose_a_token_is_the_log_warns(
     wix: EmbeddedWix,
     client: WixClient,
     config: Config,

@@ -91,7 +91,7 @@ def test_media_is_what_can_be_opened(state: State, item: object, media: list[Med
     ],
     ids=lambda url: f"{url!r:.60}",
 )
-def test_a_picture_that_is_not_surely_kept_by_wix_is_linked_to_and_not_shown(url: str) -> None:
+def test_a_picture_that_wix_may_not_keep_is_linked_to_and_not_shown(url: str) -> None:
     assert parse_review(content(media=[image(url), video(VIDEO, url)])).media == (
         Media("photo", url),
         Media("video", VIDEO),
