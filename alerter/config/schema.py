@@ -24,7 +24,7 @@ from alerter.config.fields import (
 from alerter.config.files import read_files
 from alerter.config.receivers import Receiver, ReminderSchedule, Slack, Smtp, Summary, duration_of
 from alerter.config.secrets import SecretUrl
-from alerter.config.sites import RESCAN_WINDOW, Alerts, App, Poll, Site, Wix
+from alerter.config.sites import RESCAN_WINDOW, AlertLimits, App, Poll, Site, Wix
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
 from alerter.models import Medium, medium_of
@@ -66,7 +66,7 @@ class Config(Table):
     include: Text | None = None
     include_env: List[Text] | None = None
     poll: Poll = Poll()
-    alerts: Alerts = Alerts()
+    alerts: AlertLimits = AlertLimits()
     reminders: ReminderSchedule = ReminderSchedule()
     wix: Wix = Wix()
     sites: Tables[Site]

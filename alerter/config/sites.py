@@ -63,7 +63,7 @@ class Poll(Table):
     trouble_after: Duration = timedelta(minutes=15)
 
 
-class Alerts(Table):
+class AlertLimits(Table):
     """Which reviews are low-rated, and how many deliveries at once make a digest."""
 
     threshold: Rating = 2
