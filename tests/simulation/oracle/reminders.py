@@ -31,9 +31,12 @@ def judge_reminders(
     came = world.by_review.get((review_id, destination), [])
     reminders = [one for one in came if one.item.kind == "reminder" and not one.copy]
     periods = _periods(path)
-    for period in periods:
+    for number, period in enumerate(periods):
         bases = _bases(world, review_id, destination, period)
+        # What comes soon after an answer that was taken back asks again.
+        later = periods[number + 1 :]
         own = [one for one in reminders if _is_within(period, one.time)]
+        own = [one for one in own if not any(_is_within(each, one.time) for each in later)]
         reminders = [one for one in reminders if one not in own]
         yield from _each(world, review_id, destination, period, own)
         yield from _due(world, review_id, destination, period, bases, own)

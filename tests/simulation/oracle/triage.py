@@ -119,7 +119,19 @@ class Triage:
             paths = list(following)[:MOST_PATHS]
             statuses.append((sighting.time, {path.known.status for path in paths}))
             latest = max(latest, -1 if sighting.version is None else sighting.version)
-        return paths, statuses
+        return paths + [
+            closed for path in paths if (closed := self._closed_unread(review_id, path))
+        ], statuses
+
+    def _closed_unread(self, review_id: str, path: Path) -> Path | None:
+        """Return what a threshold that was lowered after the last sighting makes of a path."""
+        state = self.world.version(review_id, path.known.version)
+        if state is None or path.known.status != "open":
+            return None
+        when = self._fell_below(
+            state.site_id, path.known.rating, path.transitions[-1].time, self.world.h.end
+        )
+        return _close(path, state, when, {"threshold"}) if when else None
 
     def _key(self, review_id: str, sighting: Sighting) -> object:
         """Return what makes a sighting say the same as one before."""

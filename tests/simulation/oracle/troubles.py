@@ -336,7 +336,12 @@ def _pairs(
             open_since = recovered = None
         stepped = any(world.faults(("clock_step",), (recovered or one.time) - MINUTE, one.time))
         if one.item.kind == "trouble":
-            if open_since is not None and not _may_be_another(world, about, open_since, one.time):
+            over = open_since is not None and _may_have_come(world, one, "recovered", open_since)
+            if (
+                open_since is not None
+                and not over
+                and not _may_be_another(world, about, open_since, one.time)
+            ):
                 yield Violation(
                     "trouble_repeated",
                     "5",
@@ -346,7 +351,10 @@ def _pairs(
                 )
             open_since = one.time
             continue
-        if open_since is None:
+        begun = open_since is not None or _may_have_come(
+            world, one, "trouble", recovered or world.h.start
+        )
+        if not begun:
             yield Violation(
                 "recovered_of_nothing", "5", one.time, "recovered, of what was not told", concerns
             )
@@ -354,6 +362,22 @@ def _pairs(
             what = f"two pairs within an hour, the last recovered at {recovered:%H:%M}"
             yield Violation("trouble_flood", "5", one.time, what, concerns)
         open_since, recovered = None, one.time
+
+
+def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> bool:
+    """Return whether a message about the same fault may have arrived, by what alerter knows: its answer was lost."""
+    receivers = world.receivers_named(one.destination.receiver)
+    targets = {
+        address for receiver in receivers for address in (*receiver.emails, receiver.channel)
+    }
+    return any(
+        (item.kind, item.about) == (kind, one.item.about)
+        for attempt in world.h.attempts
+        if attempt.outcome == "dropped"
+        and attempt.target in targets
+        and since <= attempt.time <= one.time
+        for item in attempt.items
+    )
 
 
 def _may_be_another(world: World, about: str, before: datetime, when: datetime) -> bool:
