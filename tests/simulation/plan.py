@@ -83,6 +83,7 @@ class _Generator:
         self.receivers: list[Json] = []
         self.spec = self._spec(short=short)
         self.reviews: list[tuple[str, str, float]] = []
+        self.visible: dict[str, float] = {}
         self.channels = 5
         self.words = 0
 
@@ -209,10 +210,8 @@ class _Generator:
             random.choice(("SUBMITTED", "IN_MODERATION")) if random.random() < 0.1 else None
         )
         lag = random.choice((30.0, 900.0, 3 * HOUR, 2 * DAY)) if late else None
-        hooks = self._hooks()
-        if lag and hooks:
-            # Wix sends no webhook of what its own queries do not find yet.
-            hooks = [lag + wait for wait in hooks]
+        self.visible[name] = at + (lag or 0)
+        hooks = self._hooks_of(name, at)
         self._add(
             at,
             "review",
@@ -240,6 +239,11 @@ class _Generator:
         ):  # fmt: skip
             if kind in self.others and random.random() < chance:
                 self._change(kind, name, site, at)
+
+    def _hooks_of(self, name: str, at: float) -> list[float] | None:
+        """When webhooks of a review come; Wix sends none of what its own queries do not find yet."""
+        hooks, wait = self._hooks(), max(self.visible.get(name, 0.0) - at, 0.0)
+        return [wait + each for each in hooks] if hooks and wait else hooks
 
     def _past(self) -> None:
         """A review that is there before alerter is."""
@@ -270,7 +274,7 @@ class _Generator:
             args["status"] = "REJECTED"
             if random.random() < 0.5:
                 self._change("moderated", name, site, at, status="APPROVED")
-        self._add(at, kind, review=name, site=site, hooks=self._hooks(), **args)
+        self._add(at, kind, review=name, site=site, hooks=self._hooks_of(name, at), **args)
         if kind == "replied" and "unreplied" in self.others and random.random() < 0.4:
             self._change("unreplied", name, site, at)
             if random.random() < 0.3:
