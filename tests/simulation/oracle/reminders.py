@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from tests.simulation.history import Review
 from tests.simulation.oracle.triage import Path
-from tests.simulation.oracle.values import INFLIGHT, MINUTE, Destination, Received, Violation
+from tests.simulation.oracle.values import (
+    INFLIGHT,
+    MINUTE,
+    WIX,
+    Destination,
+    Received,
+    Violation,
+    fault_end,
+)
 from tests.simulation.oracle.world import World
 
 WITHIN = ("clock_step",)
@@ -201,7 +210,7 @@ def _due(
         round_after = due + max(config.poll_every for config in configs)  # it leaves with a round
         held = world.released_at(destination, first_state.rating, round_after, end)
         due = held if held > round_after else due
-        opening = next(world.openings(destination, due + MINUTE, end - MINUTE, review_id), None)
+        opening = next(_openings(world, destination, first_state, due + MINUTE, end - MINUTE), None)
         if opening is None or opening + world.late > first_state.created + window:
             continue
         if not _fits_until(world, review_id, destination, period, opening + world.late):
@@ -214,6 +223,17 @@ def _due(
         if not came and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
+
+
+def _openings(
+    world: World, destination: Destination, state: Review, due: datetime, end: datetime
+) -> Iterator[datetime]:
+    """Yield when nothing is in the way of a reminder: it is of what a read has just seen to be unanswered."""
+    own = [fault for fault in world.faults(WIX, due, end) if fault.site_id in {None, state.site_id}]
+    for start in sorted([due, *(fault_end(fault) + MINUTE for fault in own)]):
+        for opening in world.openings(destination, max(start, due), end, state.review_id):
+            if world.is_site_calm(state.site_id, opening, opening + world.late):
+                yield opening
 
 
 def _fits_until(
@@ -269,6 +289,7 @@ def _escalated(
     latest = due + config.trouble_after + INFLIGHT
     came = [one for one in own if one.time >= min(bases) + span - MINUTE]
     inside = latest <= end and latest <= state.created + config.rescan_window
+    inside = inside and world.is_site_calm(state.site_id, due - MINUTE, latest)
     if inside and not came and world.is_calm(destination, due - MINUTE, latest, review_id):
         yield Violation(
             "escalation_missing",
