@@ -472,11 +472,24 @@ def _probes(world: World) -> Iterator[Violation]:
             continue  # what was on its way already is no try
         if any(before.time - INFLIGHT <= when <= attempt.time for when in chances):
             continue
+        if _has_worked(world, attempt, before.time):
+            continue
         if not any(world.faults(("clock_step",), before.time, attempt.time)):
             what = f"tried {attempt.time - before.time} after it was parked"
             yield Violation(
                 "parked_tried", "6", attempt.time, what, (attempt.target, attempt.outcome)
             )
+
+
+def _has_worked(world: World, attempt: Attempt, since: datetime) -> bool:
+    """Return whether what refused an attempt has taken a message since it was parked."""
+    taken = [(mail.time, "") for mail in world.h.mails] if attempt.service == "smtp" else [
+        (call.time, call.channel) for call in world.h.slack if call.verb == "post"
+    ]  # fmt: skip
+    service = attempt.outcome in {"535", "invalid_auth", "account_inactive", "token_revoked"}
+    return any(
+        since <= when < attempt.time and (service or to == attempt.target) for when, to in taken
+    )
 
 
 def _strays(world: World) -> Iterator[Violation]:
