@@ -282,7 +282,7 @@ def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
             if config.service(receiver, medium_of(each)) == service
         }
     if kind == "erasure":
-        return {name: every[name]} if name in every else {}
+        return _concerned_by_words(name, every, config)
     if kind in ("site", "private", "unrouted"):
         sites = {site.name for site in config.sites if site.site_id == name}
         return {
@@ -298,6 +298,20 @@ def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
         if each not in broken and sites & config.sites_of(receiver)
     }
     return others or (broken if kind == "message" else {})
+
+
+def _concerned_by_words(
+    name: str, every: Mapping[str, Receiver], config: Config
+) -> dict[str, Receiver]:
+    """Return the destination whose messages show words, and those marked for trouble that share a site with it."""
+    if name not in every:
+        return {}
+    sites = config.sites_of(every[name])
+    return {
+        each: receiver
+        for each, receiver in every.items()
+        if each == name or (receiver.trouble and sites & config.sites_of(receiver))
+    }
 
 
 def _breaks(scope: str, receiver: Receiver, destination: str, config: Config) -> bool:

@@ -80,6 +80,9 @@ def load(
         ("service:slack", {}, ["baker"]),
         ("service:smtp", {}, ["bakery"]),
         ("addresses:baker", {}, ["bakery"]),
+        ("erasure:slack:bakery", {}, ["bakery"]),
+        ("erasure:slack:bakery", {"baker": "trouble = true"}, ["baker"]),
+        ("erasure:slack:cafe", {"baker": "trouble = true"}, ["cafe"]),
     ],
     ids=[
         "a site's receivers",
@@ -91,6 +94,9 @@ def load(
         "a service",
         "the other service",
         "addresses",
+        "words that stand",
+        "words that stand, and one marked",
+        "words that stand at another customer's",
     ],
 )
 def test_trouble_is_told_to_those_whom_it_concerns(
