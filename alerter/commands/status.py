@@ -47,7 +47,7 @@ class OpenReviewStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class StatusReport:
     """Everything that `status` shows. Deliveries are counted by status."""
 
     sites: list[SiteStatus]
@@ -74,7 +74,7 @@ class Status:
         )
 
 
-def get_status(config: Config, state: State | None, now: datetime) -> Status:
+def get_status(config: Config, state: State | None, now: datetime) -> StatusReport:
     """Read the status; without a database (None) every site was never read."""
     reports = report.sites(state) if state else {}
     current = troubles.current(state) if state else []
@@ -84,7 +84,7 @@ def get_status(config: Config, state: State | None, now: datetime) -> Status:
     names = {site.site_id: site.name for site in config.sites}
     # One poll may fail, however seldom polls are.
     patience = max(config.poll.trouble_after, 2 * config.poll.every)
-    return Status(
+    return StatusReport(
         sites=[
             _site_status(
                 site,
@@ -141,7 +141,7 @@ def _sums(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return {name: total[name] for name in ("pending", "sent", "failed", "cancelled")}
 
 
-def as_json(status: Status) -> str:
+def as_json(status: StatusReport) -> str:
     """Return the status as JSON, the keys of which are part of the contract."""
     found = {
         "sites": [
@@ -179,7 +179,7 @@ def as_json(status: Status) -> str:
     return plain_json(found)
 
 
-def as_text(status: Status, now: datetime) -> str:
+def as_text(status: StatusReport, now: datetime) -> str:
     """Return the status as tables and paragraphs."""
     sites = [
         [site.name, _ago(site.last_success, now), str(site.open_reviews), site.trouble or "-"]
@@ -198,7 +198,7 @@ def as_text(status: Status, now: datetime) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
-def _open_lines(status: Status, now: datetime) -> list[str]:
+def _open_lines(status: StatusReport, now: datetime) -> list[str]:
     if not status.open_reviews:
         return []
     rows = [
@@ -218,7 +218,7 @@ def _open_lines(status: Status, now: datetime) -> list[str]:
     return lines
 
 
-def _attention_lines(status: Status, now: datetime) -> Iterator[str]:
+def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
     if status.oldest_pending:
         yield f"the oldest pending delivery has waited since {_ago(status.oldest_pending, now)}"
     for each in status.troubles:

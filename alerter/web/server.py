@@ -140,7 +140,7 @@ class _Connection(web.RequestHandler):
         """Start the timeout; with too many connections abort the oldest."""
         super().connection_made(transport)
         # Everything in one read is parsed at once.
-        transport.max_size = _READ_AT_ONCE  # type: ignore[attr-defined] # a selector transport
+        transport.max_size = _READ_AT_ONCE  # type: ignore[attr-defined]  # a selector transport
         self._end = self._loop.call_later(_REQUEST_TIMEOUT, self.abort)
         alive = [
             each

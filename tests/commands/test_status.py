@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alerter.commands import status
-from alerter.commands.status import Status as StatusReport
+from alerter.commands.status import StatusReport
 from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Receipt, Status, StoredReview
 from alerter.store import State, blocks, messages, outbox, reviews

@@ -1,4 +1,4 @@
-"""The gates around the code: exceptions to a rule are explained, and a public name means one thing."""
+"""Exceptions to a rule are explained, and a public name means one thing."""
 
 import ast
 import re
@@ -19,7 +19,6 @@ SHARED = {
     "the demo imitates a service, and names its things as that service does": {
         "App", "Call", "Faults", "Json", "Reply", "Site", "length_of", "serve",
     },
-    "a section of the config, and what is done by it": {"Alerts"},
     "read or written in the table that its module is named for, and called by both names": {
         "alerts", "cancel_unsent", "every", "failing_since", "known", "low_rated", "put",
         "recipients", "record", "sites", "told",
