@@ -62,6 +62,15 @@ def test_the_lock_holds_what_the_project_asks_for(lock: Path, wanted: list[str])
         assert requirement.specifier.contains(version), f"{requirement} is not {version}"
 
 
+def test_every_dependency_has_an_upper_bound_or_says_why_not() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *extras["web"], *extras["demo"]]
+    unbound = [each for each in wanted if "<" not in str(Requirement(each).specifier)]
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+
+    assert [each for each in unbound if f'"{each}", # ' not in text] == []
+
+
 def test_the_image_installs_by_hash_or_from_what_it_has() -> None:
     commands = re.findall(
         r"pip (?:install|download|wheel) [^&\n]*", DOCKERFILE.replace("\\\n", " ")
