@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture simulate simulate-defects bench docs pictures wix-sdk lock sbom audit clean
+.PHONY: demo test coverage torture mutate simulate simulate-defects bench docs pictures wix-sdk lock sbom audit clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -36,6 +36,11 @@ simulate: .venv/installed
 # Whether the simulator finds known defects, when they are put back one at a time.
 simulate-defects: .venv/installed
 	$(BIN)/python -m tests.simulation.defects
+
+# Whether a test fails when a decision is changed: triage, routing, quiet hours, retries, the outbox. Some minutes.
+# `MUTANTS='alerter.watch.triage.*' make mutate` tries these again and prints which of them live.
+mutate: .venv/mutate
+	$(BIN)/python tests/mutation/run.py $(MUTANTS)
 
 # Wix's own client and parser of webhooks, for the tests that try the embedded Wix with them; needs node.
 wix-sdk:
@@ -71,10 +76,14 @@ audit: .venv/supply
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[supply]'
 	@touch $@
 
+.venv/mutate: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutate]'
+	@touch $@
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf .venv .node .coverage* .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .node .coverage* .mypy_cache .pytest_cache .ruff_cache dist mutants

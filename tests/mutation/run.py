@@ -1,12 +1,13 @@
-"""`make mutate`: change the code a little in every way that a tool knows, and see whether a test fails.
+"""`make mutate`: change the code a little in many ways, and check that a test fails each time.
 
-mutmut makes the changes (mutants) and runs, for each, the tests that enter the changed function. SQL
-is changed here: mutmut only knows how to break a string or change its case, and SQL ignores case.
+mutmut makes the changes (mutants) and runs, for each, the tests that enter the changed function.
+SQL is changed here: mutmut only breaks a string or changes its case, and SQL ignores case.
 Constants outside functions are not changed.
 
-Exit with 1 where fewer than 95 % of the mutants die, where one survives that survivors.toml does not
-explain, and where it explains one that does not survive. Names of mutants as arguments
-(`alerter.watch.triage.x_triage*`) test only those again, and only print what survives.
+Exit with 1 where fewer than 95 % of the mutants die, where one survives that survivors.toml does
+not explain, or where it explains one that does not survive. Names of mutants as arguments
+(`alerter.watch.triage.*`) test only those again, with the tests as they are now, and print what
+survives.
 """
 
 import re
@@ -68,7 +69,7 @@ _SQL_CHANGES = [
 
 @dataclass(frozen=True, order=True)
 class Mutant:
-    """A mutant that no test noticed: the function, and the lines as they are and as they were changed."""
+    """A mutant that no test noticed: its function, the lines as they are, and as changed."""
 
     function: str
     lines: str
@@ -131,10 +132,14 @@ def main(names: list[str]) -> int:
         (cst.FormattedStringText, _mutations),
     ]
     wanted = {each for files in TESTS.values() for each in files}
+    tests = [path for path in sorted(Path("tests").rglob("test_*.py")) if path.name in wanted]
+    missing = wanted - {path.name for path in tests} | {
+        each for each in TESTS if not Path(each).exists()
+    }
+    if missing:
+        sys.exit(f"not there any more: {', '.join(sorted(missing))}")
     config().only_mutate = list(TESTS)
-    config().pytest_add_cli_args_test_selection = sorted(
-        str(path) for path in Path("tests").rglob("test_*.py") if path.name in wanted
-    )
+    config().pytest_add_cli_args_test_selection = [str(path) for path in tests]
     if not names:
         shutil.rmtree("mutants", ignore_errors=True)  # it holds verdicts of other tests
     _run(names, max_children=None)
