@@ -182,7 +182,7 @@ def record_site(state: State) -> None:
 # --- holds
 
 
-def test_holds_are_shortened_for_one_destination_and_only_where_they_are_longer(
+def test_longer_holds_are_shortened_for_one_destination(
     state: State,
 ) -> None:
     latest = T0 + HOUR

@@ -105,7 +105,7 @@ def test_a_review_that_is_not_on_record_is_not_anonymized() -> None:
     [(HOUR / 2, False), (HOUR / 2 + SECOND, True)],
     ids=["half as far apart", "a little more"],
 )
-def test_a_missing_author_is_confirmed_by_a_second_answer_well_after_the_first(
+def test_a_missing_author_is_confirmed_by_a_second_answer_much_later(
     apart: timedelta, *, anonymized: bool
 ) -> None:
     known = stored(author="Robin", authorless_since=NOW - apart)
