@@ -26,7 +26,7 @@ COMMANDS = {
     "templates": "Export the templates of messages.",
     "backup": "Copy the state file, also beside a running daemon.",
     "restore": "Put a backup in the place of the state file.",
-    "forget": "Erase all words of a customer whose site has left the config.",
+    "forget": "Erase all text of a customer whose site has left the config.",
     "demo": "Show the whole daemon against an embedded Wix, Slack and mailbox.",
 }
 

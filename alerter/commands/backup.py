@@ -1,4 +1,4 @@
-"""`alerter backup`: a copy of the state file."""
+"""`alerter backup`: copy the state file."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""`alerter check`: the config, then each site, token and receiver, without sending; `alerter test`: a sample, sent."""
+"""`alerter check`: check the config, sites, tokens and receivers, and send nothing.
+
+Also the samples that `alerter test` sends.
+"""
 
 import asyncio
 import logging
@@ -32,65 +35,61 @@ _LONGEST = 300
 
 
 def check_config(config: Config, clock: Clock) -> list[Finding]:
-    """Look at everything that needs no service."""
+    """Check everything that needs no service."""
     return [*check_exposure(config), *check_routing(config), *check_templates(config, clock)]
 
 
 def check_routing(config: Config) -> list[Finding]:
-    """Warn of low-rated reviews that would be recorded, and told to nobody."""
-    findings = []
+    """Warn of low-rated reviews that would be recorded without notifying anybody."""
     covering: defaultdict[str, list[Receiver]] = defaultdict(list)
     for receiver in config.receivers:
         for name in config.sites_of(receiver):
             covering[name].append(receiver)
+    findings = []
     for site in config.sites:
-        nobody, choosy = uncovered_ratings(site.name, config.threshold(site), covering[site.name])
-        for ratings, text in (
-            (
-                nobody,
-                "nobody would hear of its reviews with {}; let a receiver without those limits hear of them",
-            ),
-            (
-                choosy,
-                "its reviews with {} are heard of by product or keyword only; those that fit none go to nobody",
-            ),
-        ):
-            if ratings:
-                findings.append(
-                    Finding(
-                        ok=True,
-                        subject=f"site {site.name}",
-                        text=text.format(_stars(ratings)),
-                        warning=True,
-                    )
-                )
+        subject = f"site {site.name}"
+        uncovered, limited = uncovered_ratings(
+            site.name, config.threshold(site), covering[site.name]
+        )
+        if uncovered:
+            text = (
+                f"no receiver gets its reviews with {_phrase_ratings(uncovered)}; add one that does"
+            )
+            findings.append(Finding(ok=True, subject=subject, text=text, warning=True))
+        if limited:
+            text = (
+                f"its reviews with {_phrase_ratings(limited)} are routed by product or keyword"
+                " only; no receiver gets those that match none"
+            )
+            findings.append(Finding(ok=True, subject=subject, text=text, warning=True))
     return findings
 
 
 def check_exposure(config: Config) -> list[Finding]:
     """Warn of what the config opens to others."""
-    found = []
+    findings = []
     if config.web and not is_loopback(config.web.listen[0]):
-        found.append(
-            Finding(ok=True, subject="web.listen", text=LISTENS_BEYOND_LOOPBACK, warning=True)
-        )
+        text = LISTENS_BEYOND_LOOPBACK
+        findings.append(Finding(ok=True, subject="web.listen", text=text, warning=True))
     if config.include and config.include_env is None:
-        text = 'its files may use every variable and credential; list those that are for them: include_env = ["…"]'
-        found.append(Finding(ok=True, subject="include", text=text, warning=True))
-    return found
+        text = (
+            "its files may use every variable and credential;"
+            ' list those that they need: include_env = ["…"]'
+        )
+        findings.append(Finding(ok=True, subject="include", text=text, warning=True))
+    return findings
 
 
-def _stars(ratings: Sequence[int]) -> str:
-    *others, last = [str(rating) for rating in ratings]
-    return (
-        f"{', '.join(others)} or {last} stars"
-        if others
-        else f"{last} star{'' if last == '1' else 's'}"
-    )
+def _phrase_ratings(ratings: Sequence[int]) -> str:
+    """Return ratings such as `1 star` or `1, 2 or 3 stars`."""
+    *others, last = map(str, ratings)
+    if others:
+        return f"{', '.join(others)} or {last} stars"
+    return f"{last} star{'' if last == '1' else 's'}"
 
 
 def check_templates(config: Config, clock: Clock) -> list[Finding]:
-    """Render every kind of message, of plain and of awkward reviews, so that a broken template is found now."""
+    """Render every kind of message about usual and awkward reviews, to find broken templates."""
     site = config.sites[0]
     renderer = Renderer(
         config.templates, config.timezone, {site.site_id: site.name}, fall_back=False
@@ -103,43 +102,45 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
                 try:
                     render(message)
                 except RenderError as error:
-                    faults.setdefault(
-                        error.fault, f"{cut(str(error), _LONGEST)} (found with {kind}: {name})"
-                    )
+                    text = f"{cut(str(error), _LONGEST)} (found with {kind}: {name})"
+                    faults.setdefault(error.fault, text)
     return [Finding(ok=False, subject="templates", text=text) for text in faults.values()] or [
         Finding(ok=True, subject="templates", text="every kind of message renders")
     ]
 
 
 def template_scopes() -> list[str]:
-    """The scopes of trouble that are over when every template works."""
+    """Return the scopes of trouble that end when every template renders."""
     return [f"template:{name}" for name in template_names()]
 
 
 async def check_site(wix: WixClient, site: Site) -> Finding:
-    """Ask a site for one review, and say what it answered."""
+    """Request one review of a site, and return what its answer means."""
     subject = f"site {site.name}"
     try:
         await wix.probe(site, private=True)
     except WixAuthError as error:
         if error.status == 403:
             return await _check_published(wix, site, error)
-        return Finding(
-            ok=False, subject=subject, text=f"{error}; look at its key or app in the config"
-        )
+        text = f"{error}; check its key or app in the config"
+        return Finding(ok=False, subject=subject, text=text)
     except WixError as error:
         return Finding(ok=False, subject=subject, text=f"{error}; try again later")
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other lines are checked
-        return _unforeseen(subject, error)
+    except Exception as error:  # noqa: BLE001 - the other lines are checked all the same
+        return _defect(subject, error)
     if wix.credentials.is_unverified(site):
-        text = "its reviews can be read; Wix does not say whose they are: see that instance_id is of this site"
+        text = (
+            "its reviews can be read, but Wix does not name the site:"
+            " check that instance_id belongs to it"
+        )
         return Finding(ok=True, subject=subject, text=text, warning=True)
     return Finding(ok=True, subject=subject, text="its reviews can be read, unpublished ones too")
 
 
-def _unforeseen(subject: str, error: Exception) -> Finding:
-    """A fault that nobody foresaw fails one line of the check; the others are made all the same."""
-    text = f"a fault of alerter itself ({type(error).__name__}); the log of a running daemon has its details"
+def _defect(subject: str, error: Exception) -> Finding:
+    text = (
+        f"a defect of alerter ({type(error).__name__}); the log of a running daemon has the details"
+    )
     return Finding(ok=False, subject=subject, text=text)
 
 
@@ -148,10 +149,12 @@ async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) ->
     try:
         await wix.probe(site, private=False)
     except WixError:
-        return Finding(
-            ok=False, subject=subject, text=f"{refusal}; grant it Read Reviews and Manage Reviews"
-        )
-    text = "only published reviews can be read; grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) to see pending ones"
+        text = f"{refusal}; grant it Read Reviews and Manage Reviews"
+        return Finding(ok=False, subject=subject, text=text)
+    text = (
+        "only published reviews can be read;"
+        " grant Manage Reviews (REVIEWS.READ_PRIVATE_REVIEWS) to see pending ones"
+    )
     return Finding(ok=True, subject=subject, text=text, warning=True)
 
 
@@ -160,67 +163,63 @@ async def check_services(
     clock: Clock,
     wix: WixClient,
     destinations: Sequence[Destination],
-    mended: Sequence[str] = (),
+    working_scopes: Sequence[str] = (),
 ) -> list[Finding]:
-    """Ask every site and every receiver's service; `mended` are further scopes that have been seen to work."""
+    """Check every site and destination, and unpark what works.
+
+    `working_scopes` are further scopes that were found to work.
+    """
     sites = await asyncio.gather(*(check_site(wix, site) for site in config.sites))
-    receivers = await asyncio.gather(
-        *(_check_destination(destination) for destination in destinations)
-    )
+    checks = await asyncio.gather(*(_check_destination(each) for each in destinations))
     for destination in destinations:
         await destination.notifier.close()
-    good = [
+    working = [
         destination
-        for destination, found in zip(destinations, receivers, strict=True)
-        if all(finding.ok for finding in found)
+        for destination, findings in zip(destinations, checks, strict=True)
+        if all(finding.ok for finding in findings)
     ]
-    back = _bring_back(config, clock, good, mended)
-    return [*sites, *(finding for findings in receivers for finding in findings), *back]
+    unparked = _unpark(config, clock, working, working_scopes)
+    return [*sites, *(finding for findings in checks for finding in findings), *unparked]
 
 
 async def _check_destination(destination: Destination) -> list[Finding]:
     try:
         return await destination.notifier.check()
-    except Exception as error:  # noqa: BLE001 - as above
-        return [_unforeseen(f"receiver {destination.receiver}", error)]
+    except Exception as error:  # noqa: BLE001 - the other lines are checked all the same
+        return [_defect(f"receiver {destination.receiver}", error)]
 
 
-def _bring_back(
-    config: Config, clock: Clock, good: Sequence[Destination], mended: Sequence[str] = ()
+def _unpark(
+    config: Config, clock: Clock, working: Sequence[Destination], working_scopes: Sequence[str] = ()
 ) -> list[Finding]:
-    """Unpark receivers that have just been seen to work; what was kept for them leaves with the next round."""
-    named = {
-        scope
-        for destination in good
-        for scope in (*destination.scopes, f"addresses:{destination.receiver}")
-    }
-    scopes = [*sorted(named), *mended]
+    """Unpark destinations that work, and end their trouble; the next round sends what waited."""
+    scopes = {f"addresses:{destination.receiver}" for destination in working}
+    scopes.update(scope for destination in working for scope in destination.scopes)
+    ordered = [*sorted(scopes), *working_scopes]
     try:
         state = State.read(config.state_path)
         if state is None:
             return []
         state.close()
         with State.open(config.state_path, migrate=False) as state, state.transaction():
-            lifted = blocks.lift(state, scopes)
-            Troubles(state, config, clock, wake=lambda _: None).end(scopes)
+            unparked = blocks.lift(state, ordered)
+            Troubles(state, config, clock, wake=lambda _: None).end(ordered)
     except StateError as error:
         return [Finding(ok=False, subject="state", text=str(error))]
     return [
-        Finding(ok=True, subject=scope, text="was parked, and is open again") for scope in lifted
+        Finding(ok=True, subject=scope, text="was parked, and works again") for scope in unparked
     ]
 
 
 async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:
-    """Send a sample alert, marked as a test, to these receivers, and report what their services answered."""
+    """Send a sample alert, marked as a test, to these receivers, and return the answers."""
     async with open_destinations(config, clock) as destinations:
         chosen = [destination for destination in destinations if destination.receiver in receivers]
-        findings = await asyncio.gather(
-            *(_send_sample(config, clock, destination) for destination in chosen)
-        )
-    good = [
+        findings = await asyncio.gather(*(_send_sample(config, clock, each) for each in chosen))
+    working = [
         destination for destination, finding in zip(chosen, findings, strict=True) if finding.ok
     ]
-    return [*findings, *_bring_back(config, clock, good)]
+    return [*findings, *_unpark(config, clock, working)]
 
 
 async def _send_sample(config: Config, clock: Clock, destination: Destination) -> Finding:
@@ -233,18 +232,16 @@ async def _send_sample(config: Config, clock: Clock, destination: Destination) -
         return Finding(ok=False, subject=subject, text=f"{destination.medium}: {error}")
     finally:
         await destination.notifier.close()
-    if missed := receipt.refused + len(receipt.to_left):
-        return Finding(
-            ok=False, subject=subject, text=f"{missed} addresses refused it, the others have it"
-        )
-    return Finding(
-        ok=True, subject=subject, text=f"{destination.medium}: sent; it answered {receipt.answer}"
-    )
+    if refused := receipt.refused + len(receipt.to_left):
+        text = f"{refused} addresses refused it, the others accepted it"
+        return Finding(ok=False, subject=subject, text=text)
+    text = f"{destination.medium}: sent; the answer was {receipt.answer}"
+    return Finding(ok=True, subject=subject, text=text)
 
 
 @click.command()
 @config_option
-@click.option("--offline", is_flag=True, help="Look at the config and the templates only.")
+@click.option("--offline", is_flag=True, help="Check the config and the templates only.")
 def command(path: Path | None, *, offline: bool) -> None:
     """Check the config, then each site, permission, token and receiver.
 
@@ -255,12 +252,12 @@ def command(path: Path | None, *, offline: bool) -> None:
     sizes = f"{len(config.sites)} sites, {len(config.receivers)} receivers"
     findings = [Finding(ok=True, subject="config", text=sizes)]
     findings += check_config(config, clock)
-    mended = template_scopes() if all(finding.ok for finding in findings) else []
+    working = template_scopes() if all(finding.ok for finding in findings) else []
 
-    async def ask() -> list[Finding]:
+    async def check() -> list[Finding]:
         async with open_wix(config, clock) as wix, open_destinations(config, clock) as destinations:
-            return await check_services(config, clock, wix, destinations, mended)
+            return await check_services(config, clock, wix, destinations, working)
 
     if not offline:
-        findings += asyncio.run(ask())
+        findings += asyncio.run(check())
     print_findings(findings)

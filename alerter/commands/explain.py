@@ -10,7 +10,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, find_site, load
-from alerter.commands.terminal import plain, span, table, title
+from alerter.commands.terminal import plain, table, title
 from alerter.config import Config, Site
 from alerter.models import (
     AlertKind,
@@ -21,7 +21,7 @@ from alerter.models import (
     medium_of,
     phrase_destination,
 )
-from alerter.render.formatting import stars
+from alerter.render.formatting import duration, stars
 from alerter.render.views import REOPENED
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, Record
@@ -117,7 +117,7 @@ class _Story:
         yield f"{self._site.name}: review {review.id}"
         yield f"{stars(review.rating)}  {title(review.title)} for {plain(about, _LONGEST)}"
         if created := self._record.created:
-            yield f"created {self._at(created)}, {span(self._now - created)} ago"
+            yield f"created {self._at(created)}, {duration(self._now - created)} ago"
         if self._record.unverified:
             yield "its words are not shown: it was restored, and Wix has not been asked since whether it is still there"
         told = bool(self._alerts) or self._record.known.pruned
@@ -229,18 +229,18 @@ class _Story:
         if known.alerted_at and known.alerted_at + window > self._now:
             yield f"until it is answered it is followed, at most until {self._at(known.alerted_at + window)}"
         else:
-            yield f"it is followed no longer: nobody answered it within {span(window)}"
+            yield f"it is followed no longer: nobody answered it within {duration(window)}"
 
     def _of_reminders(self) -> Iterator[str]:
         after, window = self._config.reminders.after, self._config.poll.rescan_window
         for each in self._record.reminders if after else ():
             name = phrase_destination(each.destination)
             if due := due_reminder(self._now - each.since, each.reminded, after, window):
-                yield f"{name}: unless it is answered, the reminder after {span(due)} with the next round"
+                yield f"{name}: unless it is answered, the reminder after {duration(due)} with the next round"
             for wait in after:
                 if wait > each.reminded and each.since + wait > self._now:
                     when = self._at(each.since + wait)
-                    yield f"{name}: unless it is answered, the reminder after {span(wait)} at {when}"
+                    yield f"{name}: unless it is answered, the reminder after {duration(wait)} at {when}"
 
     def _at(self, moment: datetime) -> str:
         return _time(self._config, moment)
@@ -266,7 +266,7 @@ def _reason(alert: AlertReport) -> str:
         if "reopened" in alert.detail:
             return f"it is open again: {REOPENED[CloseReason(alert.detail['reopened'])]}"
         after = alert.detail.get("after")  # an old one does not say
-        return f"reminder{f' after {span(timedelta(seconds=after))}' if after else ''}: it was still not answered"
+        return f"reminder{f' after {duration(timedelta(seconds=after))}' if after else ''}: it was still not answered"
     if alert.kind is AlertKind.CLOSED:
         return _CLOSED[CloseReason(alert.detail["reason"])]
     if "before" in alert.detail:

@@ -1,87 +1,72 @@
-"""`alerter forget`: erases all words of a customer whose site has left the config."""
+"""`alerter forget`: erase the text of a customer whose site has left the config."""
 
-import difflib
 from pathlib import Path
 
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, load
+from alerter.commands.options import config_option, load, unknown_name
 from alerter.config import Config
 from alerter.errors import AlerterError
 from alerter.store import Holder, Lock, State, erasure, known_sites
 from alerter.store.known_sites import KnownSite
 from alerter.store.lock import real
 
+_OPTION = "--site"
+
 
 def run(config: Config, clock: Clock, name: str) -> list[str]:
-    """Erase what is on record of a site that is named by its name or id, and return what to say of it.
+    """Erase the text of a site, given by its name or id, and return the lines to print.
 
-    Works beside a running daemon that has let go of the site. Raises AlerterError and click.BadParameter.
+    This works beside a running daemon whose config has the site no more. Raise AlerterError or
+    click.BadParameter.
     """
     if any(name in (site.name, site.site_id) for site in config.sites):
-        raise _fault(
-            f'the config still has the site "{name}": take it out first, and reload the service'
+        raise click.BadParameter(
+            f'the config still has the site "{name}": remove it and reload the service first',
+            param_hint=_OPTION,
         )
     with Lock(config.state_path) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
         with State.open(config.state_path, migrate=alone and config.state_path.exists()) as state:
-            site = _find(config, state, name)
+            site = _find_former_site(config, state, name)
             if not alone and site.left_at is None:
                 raise AlerterError(f"the running alerter still watches {name}: reload it first")
             reviews = erasure.erase_site(state, site.site_id, clock.now())
             is_clean = state.scrub(wait=True)
-    lines = [f"{name}: the words of {reviews} reviews are erased, with what was sent of them"]
+    lines = [f"{name}: the text of {reviews} reviews is erased, with every message about them"]
     if not is_clean:
         lines.append(
-            "the write-ahead log still holds some: another process reads the state file; the daemon empties it"
+            "the write-ahead log still holds some text, as another process reads the state file;"
+            " the daemon empties it later"
         )
-    lines.append(
-        "mails and messages on Slack stay where they are; backups keep what they hold: delete old ones"
-    )
-    return lines + [f"{old} keeps what it holds, too" for old in sorted(_replaced(config))]
+    lines.append("mails and Slack messages remain; backups keep their content: delete old ones")
+    state_file = real(config.state_path)
+    replaced = sorted(map(str, state_file.parent.glob(f"{state_file.name}.replaced-*")))
+    lines += [f"{old} keeps its content too" for old in replaced if not old.endswith("-shm")]
+    return lines
 
 
-def _find(config: Config, state: State, name: str) -> KnownSite:
+def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
     watched = {site.site_id for site in config.sites}
-    known = [site for site in known_sites.sites(state) if site.site_id not in watched]
-    found = [site for site in known if name in (site.site_id, site.name)]
+    former = [site for site in known_sites.sites(state) if site.site_id not in watched]
+    found = [site for site in former if name in (site.site_id, site.name)]
     if len(found) > 1:
-        raise _fault(
-            f'"{name}" was the name of more than one site: give one of their ids ({_ids(found)})'
+        ids = ", ".join(site.site_id for site in found)
+        raise click.BadParameter(
+            f'more than one site had the name "{name}": give one of their ids ({ids})',
+            param_hint=_OPTION,
         )
-    if found:
-        return found[0]
-    names = [site.name for site in known if site.name]
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(names) or 'none'}"
-    raise _fault(f'there is no site "{name}" on record; {hint}')
-
-
-def _ids(sites: list[KnownSite]) -> str:
-    return ", ".join(site.site_id for site in sites)
-
-
-def _replaced(config: Config) -> list[str]:
-    """What a restore has moved aside."""
-    state = real(config.state_path)
-    return [
-        str(path)
-        for path in state.parent.glob(f"{state.name}.replaced-*")
-        if not path.name.endswith("-shm")
-    ]
-
-
-def _fault(text: str) -> click.BadParameter:
-    return click.BadParameter(text, param_hint="--site")
+    if not found:
+        names = [site.name for site in former if site.name]
+        raise unknown_name("stored site", name, names, _OPTION)
+    return found[0]
 
 
 @click.command()
 @config_option
-@click.option(
-    "--site", "name", required=True, metavar="NAME", help="The name that it had, or its id."
-)
+@click.option(_OPTION, "name", required=True, metavar="NAME", help="Its last name, or its id.")
 def command(path: Path | None, name: str) -> None:
-    """Erase all words of a customer whose site has left the config."""
+    """Erase all text of a customer whose site has left the config."""
     for line in run(load(path, secrets=False), Clock(), name):
         click.echo(line)

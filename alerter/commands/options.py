@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values are read."""
+"""Options that several commands share, and the parsing of their values."""
 
 import os
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=
 
 
 def load(path: Path | None, *, secrets: bool = True) -> Config:
-    """Load the config. Raises ConfigError."""
+    """Load the config. Raise ConfigError."""
     return load_config(config_path(path), os.environ, secrets=secrets)
 
 
@@ -35,7 +35,7 @@ def config_path(given: Path | None) -> Path:
 
 
 def find_site(config: Config, name: str) -> Site:
-    """Return the site with a name. Raises BadParameter."""
+    """Return the site with a name. Raise BadParameter."""
     known = {site.name: site for site in config.sites}
     if name not in known:
         raise unknown_name("site", name, known, "--site")
@@ -48,12 +48,12 @@ def unknown_name(
     """Return the error for an unknown name, with the nearest known name or all of them."""
     known = list(known)
     near = nearest(name, known)
-    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(known)}"
+    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(known) or 'none'}"
     return click.BadParameter(f'there is no {noun} "{name}"; {hint}', param_hint=option)
 
 
 def parse_day(config: Config, text: str, option: str) -> datetime:
-    """Return the start of a day in the config's timezone, in UTC. Raises BadParameter."""
+    """Return the start of a day in the config's timezone, in UTC. Raise BadParameter."""
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=config.timezone).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""`alerter restore`: a backup in the place of the state file, and what that means for a person."""
+"""`alerter restore`: put a backup in the place of the state file."""
 
 from pathlib import Path
 
@@ -12,30 +12,32 @@ from alerter.store import Holder, Lock, backup
 
 
 def run(config: Config, clock: Clock, file: Path, *, move: bool) -> list[str]:
-    """Restore a backup, and return what to say of it. Raises AlerterError."""
+    """Restore a backup, and return the lines to print. Raise AlerterError."""
     with Lock(config.state_path) as lock:
         if lock.acquire(Holder.RUN) is not None:
-            raise AlerterError(f"alerter is at work on {config.state_path}; stop it first")
+            raise AlerterError(f"another alerter uses {config.state_path}; stop it first")
         restored = backup.restore(file, config.state_path, clock.now(), move=move)
     since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
-    lines = [f"what was there is now {restored.replaced}"] if restored.replaced else []
+    lines = [f"the replaced file is now {restored.replaced}"] if restored.replaced else []
     lines.append(
         f"{config.state_path} is restored from {file}, which had last read a site on {since}"
     )
     if move:
-        return [
-            *lines,
-            "what waits is sent once Wix was asked which reviews are still there: with the next round",
-        ]
+        lines.append(
+            "the next round sends waiting deliveries, once Wix has said which reviews still exist"
+        )
+        return lines
     if restored.cancelled:
         lines.append(
-            f"{restored.cancelled} deliveries had not arrived then and may have since: they are cancelled"
+            f"{restored.cancelled} deliveries were not sent then and may have been sent since:"
+            " they are cancelled"
         )
-    return [
-        *lines,
-        "what has happened since then is recorded by the next round, and nobody is notified, as people may know it",
-        f"`alerter backfill --since {since} --dry-run` then lists what is unanswered and not known to be told",
-    ]
+    lines.append("the next round records what has changed since then, and alerts nobody of it")
+    lines.append(
+        f"`alerter backfill --since {since} --dry-run` then lists the reviews"
+        " that are unanswered and were perhaps not alerted"
+    )
+    return lines
 
 
 @click.command()
@@ -44,9 +46,9 @@ def run(config: Config, clock: Clock, file: Path, *, move: bool) -> list[str]:
 @click.option(
     "--move",
     is_flag=True,
-    help="The backup was the last that the old place did: nothing is cancelled.",
+    help="Cancel nothing: making the backup was the last step on the old machine.",
 )
 def command(path: Path | None, file: Path, *, move: bool) -> None:
-    """Put the backup FILE in the place of the state file; no alert is repeated for it."""
+    """Put the backup FILE in the place of the state file; no alert is repeated."""
     for line in run(load(path, secrets=False), Clock(), file, move=move):
         click.echo(line)

@@ -1,4 +1,4 @@
-"""`alerter retry`: try again what is parked or has failed."""
+"""`alerter retry`: unpark destinations and queue failed deliveries again."""
 
 from pathlib import Path
 

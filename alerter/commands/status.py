@@ -11,10 +11,10 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load
-from alerter.commands.terminal import plain_json, span, table, title
+from alerter.commands.terminal import plain_json, table, title
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
-from alerter.render.formatting import stars
+from alerter.render.formatting import duration, stars
 from alerter.store import State, blocks, lifetime, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
@@ -82,7 +82,7 @@ def get_status(config: Config, state: State | None, now: datetime) -> StatusRepo
     counted = report.deliveries(state) if state else {}
     oldest = report.oldest_pending(state) if state else None
     names = {site.site_id: site.name for site in config.sites}
-    # One poll may fail, however seldom polls are.
+    # One poll may fail, however rare polls are.
     patience = max(config.poll.trouble_after, 2 * config.poll.every)
     return StatusReport(
         sites=[
@@ -110,7 +110,7 @@ def _site_status(
     if trouble is None and found.last_success is None:
         trouble = "never read yet"
     elif trouble is None and found.last_success and found.last_success < earliest:
-        trouble = f"not read for {span(now - found.last_success)}"
+        trouble = f"not read for {duration(now - found.last_success)}"
     return SiteStatus(
         site.name,
         site.site_id,
@@ -204,7 +204,7 @@ def _open_lines(status: StatusReport, now: datetime) -> list[str]:
     rows = [
         [
             each.review.review_id,
-            span(now - each.review.created),
+            duration(now - each.review.created),
             stars(each.review.rating),
             each.site,
             ", ".join(each.receivers) or "nobody",
@@ -222,7 +222,7 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
     if status.oldest_pending:
         yield f"the oldest pending delivery has waited since {_ago(status.oldest_pending, now)}"
     for each in status.troubles:
-        if not each.scope.startswith("site:"):  # those stand in the table of sites
+        if not each.scope.startswith("site:"):  # the table of sites shows those
             works = f"; it works since {_iso(each.over_at)}" if each.over_at else ""
             scope = _scope(each.scope)["scope"]
             yield f"trouble: {scope} since {_iso(each.since)}: {each.reason}{works}"
@@ -235,7 +235,7 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
 
 
 def _scope(scope: str) -> dict[str, str | None]:
-    """Return a scope as people know it: of a destination its receiver and its medium."""
+    """Return a scope; a destination is shown as its receiver and its medium."""
     kind, _, name = scope.partition(":")
     if kind not in ("destination", "message"):
         return {"scope": scope}
@@ -248,7 +248,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
-    return f"{span(now - moment)} ago" if moment else "never"
+    return f"{duration(now - moment)} ago" if moment else "never"
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`alerter test`: a sample alert, sent to receivers."""
+"""`alerter test`: send a sample alert."""
 
 import asyncio
 import logging

@@ -51,7 +51,7 @@ class Host:
         notify(self.environ, *states)
 
     def report_waiting(self, reason: str) -> None:
-        """Tell systemd that the start waits for another process, and that this one is alive."""
+        """Report that the start waits for another process, and that this one is alive."""
         self.report("READY=1", f"STATUS=waiting: {reason}")
         if watchdog(self.environ, os.getpid()):
             self.report("WATCHDOG=1")

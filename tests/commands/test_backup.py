@@ -152,7 +152,7 @@ def test_a_copy_that_another_tool_made_is_put_in_place_as_well(
     (tmp_path / "state.db").unlink()
     result = run("restore", tmp_path / "copy.db")
     assert result.exit_code == 0
-    assert "what was there" not in result.stdout
+    assert "the replaced file" not in result.stdout
     with State.open(tmp_path / "state.db", migrate=False) as restored:
         assert restored.row("SELECT covered_rating, restored > 0 AS restored FROM sites") == {
             "covered_rating": 2,
@@ -397,7 +397,7 @@ async def test_trouble_from_before_the_backup_is_not_notified_again(
     assert not alerts(state)
 
 
-async def test_a_person_hears_what_a_restore_gave_up(
+async def test_a_restore_says_what_it_cancelled(
     run: Run, state: State, intake: Intake, site: Site, tmp_path: Path
 ) -> None:
     await intake.record_page(site, [review("waiting")])
@@ -405,6 +405,7 @@ async def test_a_person_hears_what_a_restore_gave_up(
     run("backup", tmp_path / "copy.db")
     result = run("restore", tmp_path / "copy.db")
     assert (
-        "2 deliveries had not arrived then and may have since: they are cancelled" in result.stdout
+        "2 deliveries were not sent then and may have been sent since: they are cancelled"
+        in result.stdout
     )
     assert "`alerter backfill --since 2026-09-21 --dry-run`" in result.stdout

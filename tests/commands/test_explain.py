@@ -132,16 +132,16 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
         f"  team (Slack)   sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
         "",
         "what comes next",
-        "- owner (email): unless it is answered, the reminder after 24 h at 2026-11-25 13:03:00 CET",
+        "- owner (email): unless it is answered, the reminder after 1 d at 2026-11-25 13:03:00 CET",
         "- owner (email): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
-        "- team (Slack): unless it is answered, the reminder after 24 h at 2026-11-25 13:03:00 CET",
+        "- team (Slack): unless it is answered, the reminder after 1 d at 2026-11-25 13:03:00 CET",
         "- team (Slack): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
         "- until it is answered it is followed, at most until 2026-12-24 13:03:00 CET",
     ]
 
     clock.advance(hours=25)
     assert (
-        "- team (Slack): unless it is answered, the reminder after 24 h with the next round"
+        "- team (Slack): unless it is answered, the reminder after 1 d with the next round"
         in steps(config, clock, "r1")
     )
     clock.advance(days=40)
@@ -305,7 +305,7 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     assert told == [
         "low-rated and not seen before",
         "its rating fell, from 2 to 1",
-        "reminder after 60 s: it was still not answered",
+        "reminder after 1 min: it was still not answered",
         "it was answered",
     ]
     assert (
@@ -423,7 +423,7 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
     state = State.read(config.state_path)
     assert state
     with state:
-        standing = status.standing(config, state, clock.now())
+        standing = status.get_status(config, state, clock.now())
     told = json.loads(status.as_json(standing))
     assert (len(told["open_reviews"]), told["more_open_reviews"]) == (20, 2)
     assert told["open_reviews"][0] == {
@@ -440,6 +440,8 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
         "r00",
         "3",
         "h",
+        "22",
+        "min",
         "★★☆☆☆",
         "Corner",
         "Bakery",

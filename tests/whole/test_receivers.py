@@ -289,15 +289,19 @@ async def test_each_hears_of_what_it_chose(
         assert state.value("SELECT status FROM reviews WHERE review_id = 'r3'") == "open"
 
 
-def test_check_warns_of_what_nobody_would_hear_of(load: Load) -> None:
-    nobody, choosy = check.check_routing(
+def test_check_warns_of_ratings_that_no_receiver_gets(load: Load) -> None:
+    uncovered, limited = check.check_routing(
         load(owner='keywords = ["refund"]\nmax_rating = 1', team="min_rating = 3")
     )
 
-    assert (nobody.ok, nobody.warning, nobody.subject) == (True, True, "site Corner Bakery")
-    assert nobody.text.startswith("nobody would hear of its reviews with 2 stars; ")
-    assert choosy.text.startswith(
-        "its reviews with 1 star are heard of by product or keyword only; "
+    assert (uncovered.ok, uncovered.warning, uncovered.subject) == (
+        True,
+        True,
+        "site Corner Bakery",
+    )
+    assert uncovered.text.startswith("no receiver gets its reviews with 2 stars; ")
+    assert limited.text.startswith(
+        "its reviews with 1 star are routed by product or keyword only; "
     )
     assert check.check_routing(load()) == []
 

@@ -307,13 +307,13 @@ async def test_restored_words_are_not_shown_before_wix_was_asked(
 
     assert "Title of" not in shown()
     with pytest.raises(AlerterError, match="not shown before Wix was asked"):
-        preview.find(daemon.config, "new")
+        preview._stored_review(daemon.config, "new")
     daemon.wix.faults.add(QUERY, Fault(status=503))
     assert not await daemon.runtime.poller.round(daemon.config.sites[0])
     assert "Title of" not in shown()
     await daemon.round()
     assert "Title of new" in shown()
-    assert preview.find(daemon.config, "new").review
+    assert preview._stored_review(daemon.config, "new").review
 
 
 async def test_a_moved_state_sends_what_waited_once_wix_was_asked(
@@ -465,7 +465,7 @@ async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: s
         assert running.acquire(Holder.RUN) is None
         result = forget_site(former, name)
     assert result.exit_code == 0
-    assert f"{name}: the words of 1 reviews are erased" in result.stdout
+    assert f"{name}: the text of 1 reviews is erased" in result.stdout
     kept = b"".join(file.read_bytes() for file in former.config.state_path.parent.glob("state.db*"))
     assert b"Tea House" not in kept
     assert b"Jasmine" not in kept
