@@ -260,6 +260,17 @@ async def test_a_fault_that_comes_back_is_notified_once_it_lasts(
     assert not life.open()
 
 
+async def test_trouble_with_a_refused_mail_names_no_alert_of_another_customer(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    mailbox.always_reply = "554 5.7.1 content rejected"
+    life.put()
+    await life.minutes(5)
+    [post] = [post for post in slack.posts if "refused for good" in post.text]
+    assert "content rejected" in f"{post.text} {post.blocks}"
+    assert SITE not in f"{post.text} {post.blocks}"
+
+
 async def test_sixty_refused_mails_are_one_trouble_which_a_retry_ends(
     life: Life, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
