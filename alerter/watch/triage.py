@@ -10,6 +10,8 @@ from alerter.models import AlertKind, CloseReason, Event, Review, Status, Stored
 
 # A poll starts this long before the checkpoint, so an older review became visible late.
 OVERLAP = timedelta(minutes=5)
+# Two rescans may follow each other a little sooner than configured.
+_TOLERANCE = timedelta(minutes=1)
 _IMPORT_AGE = timedelta(days=30)
 # The round after the end of `rescan_window` still raises reminders that fell due at its end.
 LAST_ROUND = timedelta(hours=1)
@@ -265,8 +267,7 @@ def is_anonymized(
     """
     if known is None or known.anonymized or not lacks_author(known, review):
         return bool(known and known.anonymized)
-    # Two rescans may follow each other a little sooner than configured.
-    return bool(known.authorless_since and as_of - known.authorless_since > apart / 2)
+    return bool(known.authorless_since and as_of - known.authorless_since >= apart - _TOLERANCE)
 
 
 def redact(review: Review) -> Review:

@@ -468,6 +468,7 @@ def test_a_review_that_came_twice_without_its_author_is_anonymized(
     assert lacks_author(known, review(**after)) is anonymized
     assert is_anonymized(known, review(**after), NOW, HOUR) is False
     assert is_anonymized(again, review(**after), NOW + timedelta(minutes=1), HOUR) is False
+    assert is_anonymized(again, review(**after), NOW + timedelta(minutes=50), HOUR) is False
     assert is_anonymized(again, review(**after), NOW + HOUR, HOUR) is anonymized
 
 
