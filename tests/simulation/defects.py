@@ -117,14 +117,9 @@ DEFECTS = (
         "what was under way at a kill is forgotten",
         (
             (
-                "store/outbox.py",
-                "error = 'the process ended before the answer'\"\n",
-                'error = NULL, attempts = attempts"\n',
-            ),
-            (
-                "store/outbox.py",
-                "UPDATE messages SET status = 'in_doubt',",
-                "UPDATE messages SET status = 'failed',",
+                "store/messages.py",
+                "UPDATE messages SET status = 'in_doubt', lost = lost + 1, due_at = NULL,",
+                "UPDATE messages SET status = 'failed', due_at = NULL,",
             ),
         ),
         ("lost", "pending", "failed_silently"),
@@ -135,8 +130,8 @@ DEFECTS = (
         (
             (
                 "tell/slack.py",
-                "            channel = await self._conversation()\n            if message.thread",
-                "            return None\n            if message.thread",
+                "found = await slack_look.look(self._api, self._receiver, self._channel, message)",
+                "found = Look()",
             ),
         ),
         ("repeated", "repeat_unfounded"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import world
+from tests.simulation.defects import DEFECTS, Defect
 from tests.simulation.loop import Process, Stuck, VirtualLoop, current, kill
 from tests.simulation.plan import DAY, Event, Plan, make
 from tests.simulation.reading import about
@@ -125,6 +126,11 @@ def test_a_failing_plan_shrinks_to_what_it_takes() -> None:
         return needed <= {event.args["number"] for event in plan.events}
 
     assert [event.args["number"] for event in shrink(quiet_plan(*events), fails).events] == [3, 17]
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_a_known_defect_can_be_put_back(defect: Defect) -> None:
+    assert defect.fits() == []
 
 
 @pytest.mark.slow

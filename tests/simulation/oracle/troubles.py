@@ -331,9 +331,12 @@ def _pairs(
         return
     open_since: datetime | None = None
     recovered: datetime | None = None
+    queued: datetime | None = (
+        None  # the hour counts from then, however long its destination was not reached
+    )
     for one in said:
         if world.is_forgotten(open_since or recovered or one.time, one.time):
-            open_since = recovered = None
+            open_since = recovered = queued = None
         stepped = any(world.faults(("clock_step",), (recovered or one.time) - MINUTE, one.time))
         if one.item.kind == "trouble":
             over = open_since is not None and _may_have_come(world, one, "recovered", open_since)
@@ -358,10 +361,10 @@ def _pairs(
             yield Violation(
                 "recovered_of_nothing", "5", one.time, "recovered, of what was not told", concerns
             )
-        elif recovered is not None and one.time - recovered < HOUR - MINUTE and not stepped:
+        elif queued is not None and one.time - queued < HOUR - MINUTE and not stepped:
             what = f"two pairs within an hour, the last recovered at {recovered:%H:%M}"
             yield Violation("trouble_flood", "5", one.time, what, concerns)
-        open_since, recovered = None, one.time
+        open_since, recovered, queued = None, one.time, _queued_at(world, one)
 
 
 def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> bool:
