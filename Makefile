@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture mutate simulate simulate-defects bench docs pictures wix-sdk lock sbom audit clean
+.PHONY: demo test coverage torture mutate simulate simulate-short simulate-defects bench docs pictures wix-sdk lock sbom audit clean
 
 demo: .venv/installed
 	@$(BIN)/alerter demo
@@ -32,6 +32,10 @@ torture: .venv/installed
 # as the shortest timeline that still goes wrong: `SEEDS=17 make simulate`, `SEEDS=1-500 …`, `MINUTES=60 …`.
 simulate: .venv/installed
 	$(BIN)/python -m tests.simulation
+
+# A dozen runs of some days each; `make test` makes three of them. The order of sets is a part of a seed.
+simulate-short: .venv/installed
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --short --seeds 1-12
 
 # Whether the simulator finds known defects, when they are put back one at a time.
 simulate-defects: .venv/installed

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -58,7 +59,12 @@ def _name(path: Path) -> str:
 
 
 FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+
+
+# Parsing takes a second, and every process that runs tests imports this module: hence functions.
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
@@ -88,14 +94,23 @@ def _module(imported: str) -> str:
     return name
 
 
-OURS = {
-    name: {_module(each) for each in _imported(tree) if each.split(".")[0] == "alerter"}
-    for name, tree in TREES.items()
-}
-FOREIGN = {
-    name: {each.split(".")[0] for each in _imported(tree)} - sys.stdlib_module_names - {"alerter"}
-    for name, tree in TREES.items()
-}
+@cache
+def ours() -> dict[str, set[str]]:
+    """Return which modules of ours each module imports."""
+    return {
+        name: {_module(each) for each in _imported(tree) if each.split(".")[0] == "alerter"}
+        for name, tree in trees().items()
+    }
+
+
+@cache
+def foreign() -> dict[str, set[str]]:
+    """Return which third parties each module imports."""
+    known = sys.stdlib_module_names | {"alerter"}
+    return {
+        name: {each.split(".")[0] for each in _imported(tree)} - known
+        for name, tree in trees().items()
+    }
 
 
 def _package(module: str) -> str:
@@ -122,13 +137,13 @@ def test_the_architecture_document_has_the_same_layers() -> None:
 
 @pytest.mark.parametrize("module", [name for name in FILES if name])
 def test_imports_point_down(module: str) -> None:
-    elsewhere = {each for each in OURS[module] if _package(each) != _package(module)}
+    elsewhere = {each for each in ours()[module] if _package(each) != _package(module)}
     assert {each for each in elsewhere if _layer(each) <= _layer(module)} == set()
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     edges = {
-        name: {each for each in others if each not in (name, "")} for name, others in OURS.items()
+        name: {each for each in others if each not in (name, "")} for name, others in ours().items()
     }
     try:
         TopologicalSorter(edges).prepare()
@@ -142,7 +157,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     [pytest.param(name) if name == "click" else name for name in THIRD_PARTIES],
 )
 def test_a_third_party_is_imported_by_its_packages_only(name: str) -> None:
-    importers = {module for module in FILES if name in FOREIGN[module]}
+    importers = {module for module in FILES if name in foreign()[module]}
     # `alerter demo` checks that aiosmtpd is installed before it imports the demo.
     elsewhere = importers - ({"cli", "commands.demo"} if name == "aiosmtpd" else set())
     assert importers, f"nothing imports {name} any more"
@@ -151,13 +166,15 @@ def test_a_third_party_is_imported_by_its_packages_only(name: str) -> None:
 
 
 def test_every_third_party_is_listed() -> None:
-    assert set().union(*FOREIGN.values()) == set(THIRD_PARTIES)
+    assert set().union(*foreign().values()) == set(THIRD_PARTIES)
 
 
 def test_imports_in_functions_count_and_those_for_annotations_do_not() -> None:
     tree = ast.parse("if TYPE_CHECKING:\n    import a\ndef f():\n    from b import c")
     assert list(_imported(tree)) == ["b.c"]
-    assert "service.daemon" in set().union(*(OURS[name] for name in FILES if name.startswith("c")))
+    assert "service.daemon" in set().union(
+        *(ours()[name] for name in FILES if name.startswith("c"))
+    )
 
 
 @pytest.mark.parametrize("module", FILES)
@@ -166,7 +183,7 @@ def test_files_and_functions_are_short(module: str) -> None:
     assert lines <= 400, f"{module} has {lines} lines: split it by noun"
     long = {
         f"{node.name} in line {node.lineno}": 1 + (node.end_lineno or 0) - node.lineno
-        for node in ast.walk(TREES[module])
+        for node in ast.walk(trees()[module])
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: lines for name, lines in long.items() if lines > 40} == {}
@@ -180,7 +197,7 @@ def test_modules_are_named_after_what_they_are_about() -> None:
 def test_time_comes_from_the_clock_only() -> None:
     asked = {
         (name, ast.unparse(node))
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         if name != "clock" and not name.startswith("demo")
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)

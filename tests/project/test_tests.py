@@ -1,13 +1,19 @@
 """The tests themselves: short files and names, and no test module leans on another."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 FILES = {path.relative_to(TESTS).as_posix(): path for path in sorted(TESTS.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 # One scene for each way to break a promise: a table, only longer.
 LONG = {"simulation/oracle/scenes.py"}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Parse every file, in the process that runs these tests and in no other."""
+    return {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -26,7 +32,7 @@ def test_no_test_module_is_imported() -> None:
     """What several of them need is in `tests/support/`, or in the folder's `conftest.py`."""
     found = {
         name: {module for module in imported(tree) if module.startswith("tests.")}
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
     }
     assert {
         (name, module)
@@ -44,7 +50,7 @@ def test_no_file_has_more_than_600_lines() -> None:
 def test_no_name_of_a_test_has_more_than_70_characters() -> None:
     names = {
         node.name
-        for tree in TREES.values()
+        for tree in trees().values()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }

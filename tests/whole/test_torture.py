@@ -14,9 +14,9 @@ from tests.torture import torture
 async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(
     tmp_path: Path,
 ) -> None:
-    outcome = await torture(tmp_path, kills=6, seed=20261124)
+    outcome = await torture(tmp_path, kills=3, seed=20261124)
     assert (outcome.lost, outcome.repeated, outcome.pending) == ([], [], 0)
-    assert outcome.kills == 6
+    assert outcome.kills == 3
     assert outcome.faults
     assert outcome.deliveries == 3 * outcome.reviews > 0
 
