@@ -34,6 +34,7 @@ from tests.support.email import (
     server_context,
 )
 from tests.support.messages import look_through
+from tests.support.waiting import until
 
 __all__ = ["authority", "fresh_trust", "notifier", "open_notifier", "server_context"]
 
@@ -389,8 +390,7 @@ async def test_a_server_that_dies_while_it_hangs_leaves_the_mail_in_doubt(
 ) -> None:
     mailbox.hang = 60.0
     sending = asyncio.create_task(error_of(notifier))
-    while not mailbox.mails:
-        await asyncio.sleep(0.001)
+    await until(lambda: mailbox.mails)
     await mailbox.pause()
     error = await sending
     assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, True)

@@ -128,8 +128,10 @@ AUDITS = {
     "unknown": (
         [package("a", skip_reason="not found")],
         0,
-        "NOT AUDITED: pip-audit does not know 1 of 1 packages\n"
-        "0 packages looked up, 0 of them vulnerable\n",
+        (
+            "NOT AUDITED: pip-audit does not know 1 of 1 packages\n"
+            "0 packages looked up, 0 of them vulnerable\n"
+        ),
     ),
 }
 

@@ -422,7 +422,7 @@ async def test_beside_idle_connections_there_is_always_room_for_another(
     async with door.http.get(f"{door.url}/healthz") as response:
         assert response.status == 200
     assert await door.send("created", STALE) == 200
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG):
         assert [await _rest(reader) for reader, _ in idle[:5]] == [b""] * 5  # the oldest made room
     for _, writer in idle:
         writer.close()
