@@ -1,6 +1,7 @@
 """Fixtures: real HTTP, SMTP and SQLite on loopback, and a clock that tests set."""
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import freezegun
 import hypothesis
 import pytest
+import trustme
 
 from alerter.config import Config, load_config
 from alerter.counters import counts
@@ -137,3 +139,16 @@ def config(
 ) -> Config:
     """A checked config of one site and two receivers, all embedded."""
     return load_config(write_config(wix, slack, mailbox), SECRETS, secrets=True)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority that only tests trust; making its keys takes a moment."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context

@@ -1,7 +1,6 @@
 """A request to an embedded service fails as it was told to, and no other request does."""
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +10,10 @@ import pytest
 
 from alerter.demo.faults import NONSENSE, Fault, bomb, drip, endless, redirect
 from alerter.demo.wix import EmbeddedWix
+from tests.support.demo_wix import http, ids
 from tests.support.waiting import HANG, until
+
+__all__ = ["http"]
 
 QUERY = "/reviews/v1/reviews/query"
 COUNT = "/reviews/v1/reviews/count"
@@ -24,21 +26,6 @@ async def wix() -> AsyncIterator[EmbeddedWix]:
         wix.add_site(SITE, api_key="key")
         wix.add(SITE, {"id": "a"})
         yield wix
-
-
-@pytest.fixture
-async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": "key", "wix-site-id": SITE}
-    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    async with httpx.AsyncClient(
-        verify=no_certificates, timeout=HANG, base_url=wix.base_url, headers=headers
-    ) as http:
-        yield http
-
-
-def ids(answer: httpx.Response) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [review["id"] for review in answer.json()["reviews"]]
 
 
 async def test_faults_replace_answers_in_order_and_are_used_up(

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -11,59 +9,13 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from alerter.clock import Clock
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
+from tests.support.clock import HandClock
+from tests.support.demo_slack import ROOM, TOKEN, client, clock, error_of, http, slack
 from tests.support.waiting import HANG, until
 
-TOKEN = "xoxb-1"
-
-
-ROOM = "C0000000001"
-
-
-class HandClock(Clock):
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 23, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-async def slack(clock: HandClock) -> AsyncIterator[EmbeddedSlack]:
-    async with EmbeddedSlack(clock=clock, pace=None) as slack:
-        slack.add_token(TOKEN)
-        slack.add_channel(ROOM, "reviews")
-        slack.add_user("U0000000007", "olga")
-        yield slack
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
-
-
-@pytest.fixture
-def client(slack: EmbeddedSlack, http: aiohttp.ClientSession) -> AsyncWebClient:
-    return AsyncWebClient(token=TOKEN, base_url=slack.base_url, session=http, retry_handlers=[])
-
-
-async def error_of(call: Any) -> str:
-    with pytest.raises(SlackApiError) as caught:
-        await call
-    return str(caught.value.response["error"])
+__all__ = ["client", "clock", "http", "slack"]
 
 
 def plain(text: str) -> dict[str, str]:

@@ -12,6 +12,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
 from tests.support.clock import SetClock
+from tests.support.demo_slack import http
+
+__all__ = ["http"]
 
 ROOM = "C0000000001"
 OTHER = "C0000000002"
@@ -25,12 +28,6 @@ async def slack(clock: SetClock) -> AsyncIterator[EmbeddedSlack]:
         slack.add_channel(ROOM, "reviews")
         slack.add_channel(OTHER, "other")
         yield slack
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
 
 
 @pytest.fixture

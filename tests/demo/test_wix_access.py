@@ -1,6 +1,5 @@
 """Who may do what at the embedded Wix: permissions, what a token is for, the sites of an account, changing reviews."""
 
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +9,10 @@ import pytest
 from alerter.demo.faults import Fault
 from alerter.demo.wix import App, EmbeddedWix
 from tests.support.clock import SetClock
+from tests.support.demo_wix import NO_CERTIFICATES, http
 from tests.support.values import SITE
+
+__all__ = ["http"]
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 APP = App("app-id", "app-secret", "instance-1")
@@ -20,8 +22,6 @@ QUERY, COUNT, REVIEW = (
     "/reviews/v1/reviews/a",
 )
 SITES = "/site-list/v2/sites/query"
-# Reading the certificates of this machine for every client would be most of the time these tests take.
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture
@@ -32,15 +32,6 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
         for site_id in (SITE, OTHER):
             wix.add(site_id, {"id": "a", "content": {"rating": 1}})
         yield wix
-
-
-@pytest.fixture
-async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(
-        verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers
-    ) as http:
-        yield http
 
 
 async def token(wix: EmbeddedWix) -> str:

@@ -1,6 +1,5 @@
 """The embedded Wix may answer what is not so: stale pages, missing reviews and fields, refusals, odd media."""
 
-import ssl
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 
@@ -10,7 +9,10 @@ import pytest
 from alerter.demo.wix import EmbeddedWix, Misread
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from tests.support.clock import SetClock
+from tests.support.demo_wix import http
 from tests.support.values import SITE
+
+__all__ = ["http"]
 
 QUERY, COUNT, REVIEW = (
     "/reviews/v1/reviews/query",
@@ -18,8 +20,6 @@ QUERY, COUNT, REVIEW = (
     "/reviews/v1/reviews/a",
 )
 BY_ID = {"query": {"filter": {"id": {"$in": ["a", "b"]}}}}
-# Reading the certificates of this machine for every client would be most of the time these tests take.
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture
@@ -38,15 +38,6 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
                 },
             )
         yield wix
-
-
-@pytest.fixture
-async def http(wix: EmbeddedWix) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": "key", "wix-site-id": SITE}
-    async with httpx.AsyncClient(
-        verify=NO_CERTIFICATES, base_url=wix.base_url, headers=headers
-    ) as http:
-        yield http
 
 
 def ids(answer: httpx.Response) -> str:

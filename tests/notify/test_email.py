@@ -25,18 +25,16 @@ from tests.support.email import (
     PASSWORD,
     ListeningMailbox,
     Open,
-    authority,
     error_of,
     fresh_trust,
     message,
     notifier,
     open_notifier,
-    server_context,
 )
 from tests.support.messages import look_through
 from tests.support.waiting import until
 
-__all__ = ["authority", "fresh_trust", "notifier", "open_notifier", "server_context"]
+__all__ = ["fresh_trust", "notifier", "open_notifier"]
 
 
 # What goes out

@@ -13,16 +13,14 @@ from tests.support.email import (
     CONTENT,
     ListeningMailbox,
     Open,
-    authority,
     error_of,
     fresh_trust,
     message,
     notifier,
     open_notifier,
-    server_context,
 )
 
-__all__ = ["authority", "fresh_trust", "notifier", "open_notifier", "server_context"]
+__all__ = ["fresh_trust", "notifier", "open_notifier"]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A notifier that sends mail to the embedded mailbox."""
 
-import ssl
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -8,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
-import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import SecretStr
 
@@ -80,21 +78,6 @@ async def error_of(
         assert secret not in str(caught.value)
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
     return caught.value
-
-
-# TLS
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
 
 
 @pytest.fixture
