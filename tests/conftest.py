@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import trustme
 
-from alerter.config import Config, load_config
+from alerter.config import Config, Site, load_config
 from alerter.counters import counts
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
@@ -152,3 +152,8 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
+
+
+@pytest.fixture
+def site(config: Config) -> Site:
+    return config.sites[0]

@@ -267,11 +267,6 @@ async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator
         yield runtime.intake
 
 
-@pytest.fixture
-def site(config: Config) -> Site:
-    return config.sites[0]
-
-
 def count_as_told(state: State, clock: SetClock) -> int:
     return backup._count_as_sent(state, clock.now())
 

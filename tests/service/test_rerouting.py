@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ from alerter.store import State, outbox
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
+from tests.support.life import wix
 from tests.support.values import CHANNEL, SECRETS, SITE
+
+__all__ = ["wix"]
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 ROOM = "C0000000002"
@@ -62,13 +65,6 @@ class WallClock(SetClock):
 def clock() -> SetClock:
     """Twenty minutes before the night begins in Berlin."""
     return WallClock(datetime(2026, 11, 24, 20, 40, tzinfo=UTC))
-
-
-@pytest.fixture
-async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
-    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
-        wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
-        yield wix
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator
         yield runtime.intake
 
 
-@pytest.fixture
-def site(config: Config) -> Site:
-    return config.sites[0]
-
-
 def answered(review_id: str = "r1", **fields: Any) -> Review:
     return review(review_id, reply=Reply("Sorry!"), **fields)
 

@@ -38,11 +38,6 @@ async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
 
 
 @pytest.fixture
-def site(config: Config) -> Site:
-    return config.sites[0]
-
-
-@pytest.fixture
 def by_mail(
     write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> Config:

@@ -17,7 +17,10 @@ from alerter.notify.idle import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages
 from tests.support.clock import SetClock
+from tests.support.life import wix
 from tests.support.values import SCOPES, SECRETS, SITE
+
+__all__ = ["wix"]
 
 BOTH = """
 [[receivers]]
@@ -39,13 +42,6 @@ REMINDERS = """
 after = ["24h", "72h"]
 escalate_to = "manager"
 """
-
-
-@pytest.fixture
-async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
-    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
-        wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
-        yield wix
 
 
 @pytest.fixture

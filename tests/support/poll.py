@@ -14,23 +14,14 @@ from alerter.demo.wix_reviews import stamp
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State
 from tests.support.clock import SetClock
-from tests.support.values import SECRETS, SITE
+from tests.support.life import wix
+from tests.support.values import SITE
+
+__all__ = ["wix"]
 
 QUERY = "/reviews/v1/reviews/query"
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
 BOTH = ("email:owner", "slack:support")
-
-
-@pytest.fixture
-async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
-    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
-        wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
-        yield wix
-
-
-@pytest.fixture
-def site(config: Config) -> Site:
-    return config.sites[0]
 
 
 @pytest.fixture

@@ -27,13 +27,12 @@ from tests.support.backfill import (
     put,
     read,
     reader,
-    site,
     wix,
 )
 from tests.support.clock import SetClock
 from tests.support.values import SITE
 
-__all__ = ["by_mail", "reader", "site", "wix"]
+__all__ = ["by_mail", "reader", "wix"]
 
 
 @pytest.mark.parametrize(

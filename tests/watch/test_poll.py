@@ -31,14 +31,13 @@ from tests.support.poll import (
     put,
     runtime,
     said,
-    site,
     statuses,
     watching,
     wix,
 )
 from tests.support.values import SECRETS, SITE
 
-__all__ = ["log", "runtime", "site", "watching", "wix"]
+__all__ = ["log", "runtime", "watching", "wix"]
 
 
 def conditions(request: Request) -> list[dict[str, Any]]:

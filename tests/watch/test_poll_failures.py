@@ -32,14 +32,13 @@ from tests.support.poll import (
     put,
     runtime,
     said,
-    site,
     statuses,
     watching,
     wix,
 )
 from tests.support.values import SECRETS, SITE
 
-__all__ = ["log", "runtime", "site", "watching", "wix"]
+__all__ = ["log", "runtime", "watching", "wix"]
 
 
 OTHER = "22222222-2222-4222-8222-222222222222"

@@ -1,7 +1,7 @@
 """Receivers who choose what they hear of and when, end to end against the embedded services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, blocks
 from alerter.wix.client import ReviewFilter
 from tests.support.clock import SetClock
+from tests.support.life import wix
 from tests.support.values import CHANNEL, OWNER, SCOPES, SECRETS, SITE
 from tests.support.waiting import HANG
+
+__all__ = ["wix"]
 
 OTHER_TOKEN = "xoxb-other-77aa"
 OTHER_CHANNEL = "C0000000009"
@@ -32,13 +35,6 @@ LATE = datetime(2026, 11, 24, 21, 30, tzinfo=UTC)  # 22:30 in Berlin
 _RESTS = (IdleReason.NOTHING_DUE, IdleReason.PARKED, IdleReason.PACE)
 
 Load = Callable[..., Config]
-
-
-@pytest.fixture
-async def wix(clock: SetClock) -> AsyncIterator[EmbeddedWix]:
-    async with EmbeddedWix(clock=clock, requests_per_minute=None) as wix:
-        wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
-        yield wix
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from alerter.wix.http import LARGEST
 from tests.support.clock import SetClock
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import until
+from tests.support.wix import client
+
+__all__ = ["client"]
 
 KEY = SECRETS["WIX_API_KEY"]
 APP_SITE = "33333333-3333-4333-8333-333333333333"
@@ -52,13 +55,6 @@ async def wix() -> AsyncIterator[EmbeddedWix]:
         wix.add_site(SITE, api_key=KEY)
         wix.add_site(APP_SITE, app=App("app-1", "app-secret-40be", "instance-1"))
         yield wix
-
-
-@pytest.fixture
-async def client(wix: EmbeddedWix, clock: SetClock) -> AsyncIterator[WixClient]:
-    client = WixClient(wix.base_url, clock)
-    yield client
-    await client.close()
 
 
 @dataclass
