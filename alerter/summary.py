@@ -13,8 +13,8 @@ from alerter.config import Config, Receiver, Site, Summary
 from alerter.config.fields import TimeOfWeek
 from alerter.errors import StateError
 from alerter.models import Alert, AlertKind, Grouping
-from alerter.store import State, reviews, summaries, troubles
-from alerter.store.reviews import NewAlert
+from alerter.store import State, known_sites, raised_alerts, summaries, troubles
+from alerter.store.raised_alerts import NewAlert
 from alerter.store.summaries import LowRated
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Summaries:
     def _due_period(self, summary: Summary) -> Period | None:
         """Return the period that is over and not reported yet, once all sites were read since."""
         now = self._clock.now()
-        reported_until = summaries.told_until(self._state, summary.name, str(summary.at), now)
+        reported_until = summaries.start_summary(self._state, summary.name, str(summary.at), now)
         period = last_period(summary.at, now, self._config.timezone)
         if period.until <= reported_until:
             return None
@@ -152,12 +152,13 @@ class Summaries:
         return period
 
     def _is_read(self, site: Site, period: Period) -> bool:
-        last = reviews.site_state(self._state, site.site_id).last_success
+        last = known_sites.get_site_state(self._state, site.site_id).last_success
         return last is not None and last >= period.until
 
     def _is_in_trouble(self, site: Site) -> bool:
         return any(
-            trouble.scope == f"site:{site.site_id}" for trouble in troubles.current(self._state)
+            trouble.scope == f"site:{site.site_id}"
+            for trouble in troubles.get_open_troubles(self._state)
         )
 
     async def _raise(self, summary: Summary, period: Period) -> None:
@@ -175,10 +176,10 @@ class Summaries:
             key = f"{AlertKind.SUMMARY}:{summary.name}:{local:%Y-%m-%dT%H:%M}"
             alert = Alert(key, AlertKind.SUMMARY, detail=self._detail(summary, period, found))
             routes = [(each, None) for receiver in receivers for each in receiver.destinations]
-            new_alerts = reviews.raise_alerts(
+            new_alerts = raised_alerts.raise_alerts(
                 self._state, [NewAlert(alert, routes, Grouping.EACH)], self._clock.now()
             )
-            summaries.told(self._state, summary.name, period.until)
+            summaries.mark_summary_sent(self._state, summary.name, period.until)
         # None is new if the same local time was already reported in another timezone.
         if new_alerts:
             log.info(
@@ -193,11 +194,13 @@ class Summaries:
         threshold, site_id = self._config.threshold(site), site.site_id
         followed_since = self._clock.now() - self._config.poll.rescan_window
         found = figures(
-            summaries.low_rated(self._state, site_id, period.since, period.until, threshold),
-            summaries.low_rated(
+            summaries.low_rated_between(
+                self._state, site_id, period.since, period.until, threshold
+            ),
+            summaries.low_rated_between(
                 self._state, site_id, period.until - _WEEK, period.until, threshold
             ),
-            summaries.still_open(self._state, site_id, followed_since),
+            summaries.followed_open_reviews(self._state, site_id, followed_since),
             total,
         )
         return found | {"unread": not self._is_read(site, period)}

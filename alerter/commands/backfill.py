@@ -22,7 +22,7 @@ from alerter.notify.idle import IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
-from alerter.store import Holder, Lock, State, blocks, outbox, reviews
+from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, reviews
 from alerter.watch.backfill import alertable_ids, pages_with_retries
 from alerter.watch.reader import Reader
 from alerter.wix.client import ReviewFilter
@@ -75,7 +75,7 @@ async def _would_tell(
     with _reading(site, past, clock) as reached:
         async for page in pages_with_retries(reader, clock, site, past.span(threshold), page_wait):
             names = [review.id for review in page.reviews]
-            known = reviews.known_reviews(state, site.site_id, names) if state else {}
+            known = reviews.get_reviews(state, site.site_id, names) if state else {}
             ids |= dict.fromkeys(alertable_ids(page, known, threshold))
             reached(page.newest)
     return list(ids)
@@ -91,7 +91,7 @@ async def run(
             lock.release()  # reading needs no lock: a daemon may begin meanwhile
             async with open_runtime(config, state, clock) as runtime:
                 for site in past.sites:
-                    if reviews.site_state(state, site.site_id).unverified:
+                    if known_sites.get_site_state(state, site.site_id).unverified:
                         await runtime.poller.verify(site)
                 read = [await _record(config, clock, past, runtime, site) for site in past.sites]
                 if grouping is None:
@@ -137,7 +137,9 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
                 return False
             if alone and await _send_until_asked(config, state, clock, lock):
                 return True
-            if not alone and not outbox.pending(state, _reachable(config, state), clock.now()):
+            if not alone and not outbox.pending_count(
+                state, _reachable(config, state), clock.now()
+            ):
                 return True
             await asyncio.sleep(_HANDED_OVER if alone else _LOOK_EVERY)
     finally:
@@ -172,18 +174,20 @@ async def _is_asked_for(lock: Lock) -> None:
 
 
 async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:
-    total = outbox.pending(state, _reachable(config, state), clock.now())
+    total = outbox.pending_count(state, _reachable(config, state), clock.now())
     with _bar(total, "telling") as bar:
         while not bar.finished:
             await asyncio.sleep(_LOOK_EVERY)
             bar.update(
-                total - outbox.pending(state, _reachable(config, state), clock.now()) - bar.pos
+                total
+                - outbox.pending_count(state, _reachable(config, state), clock.now())
+                - bar.pos
             )
 
 
 def _reachable(config: Config, state: State) -> list[str]:
     """The destinations that nothing but time stands between."""
-    parked = {block.scope for block in blocks.parked(state)}
+    parked = {block.scope for block in blocks.get_parked(state)}
     return [
         destination
         for destination, receiver in config.destinations().items()
@@ -194,11 +198,11 @@ def _reachable(config: Config, state: State) -> list[str]:
 def _nothing_left(config: Config, state: State, clock: Clock) -> bool:
     """Say what has not been delivered; True where nothing waits for a person."""
     reachable, now = _reachable(config, state), clock.now()
-    parked = outbox.pending(
+    parked = outbox.pending_count(
         state, [each for each in config.destinations() if each not in reachable], now
     )
-    failed = outbox.failures(state)
-    if pending := outbox.pending(state, reachable, now):
+    failed = outbox.failed_count(state)
+    if pending := outbox.pending_count(state, reachable, now):
         click.echo(f"{pending} deliveries are still on their way")
     if parked:
         click.echo(f"{parked} deliveries wait for a receiver that is parked: see `alerter status`")

@@ -202,7 +202,7 @@ def _unpark(
             return []
         state.close()
         with State.open(config.state_path, migrate=False) as state, state.transaction():
-            unparked = blocks.lift(state, ordered)
+            unparked = blocks.lift_blocks(state, ordered)
             Troubles(state, config, clock, wake=lambda _: None).end(ordered)
     except StateError as error:
         return [Finding(ok=False, subject="state", text=str(error))]

@@ -24,7 +24,7 @@ from alerter.models import (
 from alerter.render.formatting import duration, stars
 from alerter.render.views import REOPENED
 from alerter.store import State, blocks, report, troubles
-from alerter.store.report import AlertReport, DeliveryReport, Record
+from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord
 from alerter.watch.routing import excluded_by
 from alerter.watch.triage import Reason, due_reminder, is_import
 
@@ -44,7 +44,7 @@ def explain(
     """All that is on record of a review on these sites, as lines; none where there is nothing."""
     lines: list[str] = []
     for site in sites if state else ():
-        if state and (record := report.record(state, site.site_id, review_id)):
+        if state and (record := report.get_review_record(state, site.site_id, review_id)):
             lines += [""] * bool(lines) + _Story(config, state, site, record, now).lines()
     return lines
 
@@ -56,7 +56,7 @@ def not_on_record(
     lines = [
         f"review {plain(review_id, _LONGEST)} is not on record of {', '.join(site.name for site in sites)}; either"
     ]
-    found = report.sites(state) if state else {}
+    found = report.site_reports(state) if state else {}
     for site in sites:
         seen = found.get(site.site_id)
         lines.append(
@@ -88,14 +88,14 @@ class _Story:
     """What there is to tell of one review on one site."""
 
     def __init__(
-        self, config: Config, state: State, site: Site, record: Record, now: datetime
+        self, config: Config, state: State, site: Site, record: ReviewRecord, now: datetime
     ) -> None:
         self._config = config
         self._state = state
         self._site = site
         self._record = record
         self._review = record.known.review
-        self._alerts = report.alerts(state, site.site_id, record.known.review.id)
+        self._alerts = report.alert_reports(state, site.site_id, record.known.review.id)
         self._now = now
 
     def lines(self) -> list[str]:
@@ -184,7 +184,7 @@ class _Story:
         if receiver is None:
             return "is not in the config any more; it is cancelled at the next start"
         scopes = self._config.scopes(receiver, delivery.destination)
-        if block := blocks.of(self._state, scopes, self._now):
+        if block := blocks.get_block(self._state, scopes, self._now):
             if block.parked:
                 return f"waits, parked: {block.reason}; mend it, then `alerter check` or `alerter retry`"
             return f"waits until {self._at(block.until)}: {block.reason}"
@@ -206,7 +206,7 @@ class _Story:
         trouble = next(
             (
                 each
-                for each in troubles.current(self._state)
+                for each in troubles.get_open_troubles(self._state)
                 if each.scope == f"site:{self._site.site_id}"
             ),
             None,

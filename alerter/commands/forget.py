@@ -10,7 +10,7 @@ from alerter.config import Config
 from alerter.errors import AlerterError
 from alerter.store import Holder, Lock, State, erasure, known_sites
 from alerter.store.known_sites import KnownSite
-from alerter.store.lock import real
+from alerter.store.lock import real_path
 
 _OPTION = "--site"
 
@@ -41,7 +41,7 @@ def run(config: Config, clock: Clock, name: str) -> list[str]:
             " the daemon empties it later"
         )
     lines.append("mails and Slack messages remain; backups keep their content: delete old ones")
-    state_file = real(config.state_path)
+    state_file = real_path(config.state_path)
     replaced = sorted(map(str, state_file.parent.glob(f"{state_file.name}.replaced-*")))
     lines += [f"{old} keeps its content too" for old in replaced if not old.endswith("-shm")]
     return lines
@@ -49,7 +49,7 @@ def run(config: Config, clock: Clock, name: str) -> list[str]:
 
 def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
     watched = {site.site_id for site in config.sites}
-    former = [site for site in known_sites.sites(state) if site.site_id not in watched]
+    former = [site for site in known_sites.get_known_sites(state) if site.site_id not in watched]
     found = [site for site in former if name in (site.site_id, site.name)]
     if len(found) > 1:
         ids = ", ".join(site.site_id for site in found)

@@ -17,7 +17,7 @@ from alerter.models import Medium, Message, MessageItem, destination_of
 from alerter.render.page import render_blocks
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, sample
-from alerter.store import State, on_record
+from alerter.store import State, items
 
 
 def _chosen_kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
@@ -38,7 +38,7 @@ def _stored_review(config: Config, review_id: str) -> MessageItem:
     """Return a stored review. Raise AlerterError if there is none with this id."""
     state = State.read(config.state_path)
     try:
-        item = on_record.entry(state, review_id) if state else None
+        item = items.get_review_item(state, review_id) if state else None
     finally:
         if state:
             state.close()

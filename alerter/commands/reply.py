@@ -57,7 +57,9 @@ def site_of(config: Config, review_id: str) -> Site:
     if state := State.read(config.state_path):
         with state:
             having = [
-                site for site in config.sites if report.record(state, site.site_id, review_id)
+                site
+                for site in config.sites
+                if report.get_review_record(state, site.site_id, review_id)
             ]
         if len(having) == 1:
             return having[0]

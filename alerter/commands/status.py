@@ -15,7 +15,7 @@ from alerter.commands.terminal import plain_json, table, title
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
 from alerter.render.formatting import duration, stars
-from alerter.store import State, blocks, lifetime, report, troubles
+from alerter.store import State, blocks, report, stale_messages, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
@@ -76,10 +76,10 @@ class StatusReport:
 
 def get_status(config: Config, state: State | None, now: datetime) -> StatusReport:
     """Read the status; without a database (None) every site was never read."""
-    reports = report.sites(state) if state else {}
-    current = troubles.current(state) if state else []
+    reports = report.site_reports(state) if state else {}
+    current = troubles.get_open_troubles(state) if state else []
     reasons = {trouble.scope: trouble.reason for trouble in current}
-    counted = report.deliveries(state) if state else {}
+    counted = report.delivery_counts(state) if state else {}
     oldest = report.oldest_pending(state) if state else None
     names = {site.site_id: site.name for site in config.sites}
     # One poll may fail, however rare polls are.
@@ -100,7 +100,7 @@ def get_status(config: Config, state: State | None, now: datetime) -> StatusRepo
         open_reviews=_open_reviews(state, names) if state else [],
         oldest_pending=oldest if oldest and oldest <= now else None,
         troubles=current,
-        parked=blocks.parked(state) if state else [],
+        parked=blocks.get_parked(state) if state else [],
     )
 
 
@@ -127,7 +127,10 @@ def _open_reviews(state: State, names: Mapping[str, str]) -> list[OpenReviewStat
             names[each.site_id],
             each,
             sorted(
-                {receiver_of(name) for name in lifetime.told(state, each.site_id, each.review_id)}
+                {
+                    receiver_of(name)
+                    for name in stale_messages.alerted_forms(state, each.site_id, each.review_id)
+                }
             ),
         )
         for each in report.open_reviews(state, names, _MOST_OPEN)

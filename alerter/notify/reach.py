@@ -36,37 +36,37 @@ class Reach:
 
     def held(self, now: datetime) -> Block | None:
         """Return what keeps the destination from being called now; what has lasted becomes trouble."""
-        block = blocks.of(self._state, self._scopes, now)
+        block = blocks.get_block(self._state, self._scopes, now)
         if block:
             self._troubles.notice(block.scope, block.since)
         return block
 
     def claim_try(self, now: datetime) -> bool:
         """Take the try that is due of what is parked, before a message is sent; False where nothing is parked."""
-        return bool(blocks.claim_try(self._state, self._all, now))
+        return bool(blocks.claim_attempt(self._state, self._all, now))
 
     def claim_look(self, now: datetime) -> bool:
         """Take the try that is due where no message waits: a look at the service shows whether it works again."""
         return self.claim_try(now) or bool(
-            blocks.claim_try(self._state, self._all, now, _LOOK_EVERY, parked=False)
+            blocks.claim_attempt(self._state, self._all, now, _LOOK_EVERY, parked=False)
         )
 
     def note_look(self, began: datetime) -> None:
         """Note that a look found everything good."""
         with self._state.transaction():
-            blocks.lift_before(self._state, self._all, began)
+            blocks.lift_blocks_before(self._state, self._all, began)
             self._troubles.reached(self._all)
 
     def note_reached(self, began: datetime) -> None:
         """Note that a call that began at a moment was answered well; what was blocked since then still is."""
         with self._state.transaction():
-            blocks.lift_before(self._state, self._scopes, began)
+            blocks.lift_blocks_before(self._state, self._scopes, began)
             self._troubles.reached(self._scopes)
 
     def note_there(self, began: datetime) -> None:
         """Note that the destination's service answered a look: only that look has to wait."""
         with self._state.transaction():
-            blocks.lift_before(self._state, self._scopes[:1], began)
+            blocks.lift_blocks_before(self._state, self._scopes[:1], began)
             self._troubles.reached(self._scopes[:1])
 
     def note_taken(self, receipt: Receipt, *, by_the_rest: bool) -> None:
@@ -75,24 +75,24 @@ class Reach:
             return
         if receipt.refused:
             reason = f"{receipt.refused} of them: {receipt.answer}"
-            blocks.hold_back(self._state, self._addresses, self._clock.now(), None, reason)
+            blocks.set_block(self._state, self._addresses, self._clock.now(), None, reason)
             self._troubles.begin(self._addresses, reason)
         else:
             # The rest says nothing of an address that refused the mail for good before.
-            blocks.lift(self._state, [self._addresses], but_parked=by_the_rest)
+            blocks.lift_blocks(self._state, [self._addresses], keep_parked=by_the_rest)
             self._troubles.reached([self._addresses])
 
     def note_not_taken(self, due_at: datetime, reason: str) -> None:
         """Note that some addresses did not take a mail for now, within a transaction."""
         now = self._clock.now()
-        blocks.hold_back(self._state, self._addresses, now, due_at, reason)
+        blocks.set_block(self._state, self._addresses, now, due_at, reason)
         self._troubles.notice(
-            self._addresses, blocks.failing_since(self._state, self._addresses) or now
+            self._addresses, blocks.blocked_since(self._state, self._addresses) or now
         )
 
     def wait_after(self, error: DeliveryError, now: datetime) -> timedelta | None:
         """How long an error keeps us from calling; None: until a person has mended something."""
-        since = blocks.failing_since(self._state, self._scope_of(error)) or now
+        since = blocks.blocked_since(self._state, self._scope_of(error)) or now
         return backoff.wait(
             error.kind, max(now - since, timedelta()), error.retry_after, self._random
         )
@@ -101,32 +101,32 @@ class Reach:
         """Leave what an error is the fault of alone for a while, or park it."""
         scope, reason = self._scope_of(error), str(error)
         with self._state.transaction():
-            blocks.hold_back(
+            blocks.set_block(
                 self._state, scope, now, now + wait if wait is not None else None, reason
             )
             if wait is None:
                 self._troubles.begin(scope, reason)
             else:
-                self._troubles.notice(scope, blocks.failing_since(self._state, scope) or now)
+                self._troubles.notice(scope, blocks.blocked_since(self._state, scope) or now)
 
     def method_held(self, method: str, now: datetime) -> datetime | None:
         """Return until when a method of the service must not be called, where posting may go on."""
-        block = blocks.of(self._state, [self._method_scope(method)], now)
+        block = blocks.get_block(self._state, [self._method_scope(method)], now)
         return block.until if block else None
 
     def hold_method(self, method: str, error: DeliveryError, now: datetime) -> datetime:
         """Leave one method of the service alone, as it asked; returns until when."""
         wait = backoff.wait(ErrorKind.THROTTLED, timedelta(), error.retry_after, self._random)
         until = now + (wait or timedelta())
-        blocks.hold_back(self._state, self._method_scope(method), now, until, str(error))
+        blocks.set_block(self._state, self._method_scope(method), now, until, str(error))
         return until
 
     def note_answered(self, method: str, began: datetime) -> None:
         """Note that a method, whose call began at a moment, was not throttled."""
         scope = self._method_scope(method)
-        if blocks.failing_since(self._state, scope):
+        if blocks.blocked_since(self._state, scope):
             with self._state.transaction():
-                blocks.lift_before(self._state, [scope], began)
+                blocks.lift_blocks_before(self._state, [scope], began)
                 self._troubles.reached([scope])
 
     def wait_for_addresses(self, attempts: int) -> timedelta:

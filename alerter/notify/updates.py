@@ -14,7 +14,7 @@ from alerter.errors import DeliveryError, ErrorKind, RenderError
 from alerter.models import Message
 from alerter.notify.destination import Destination
 from alerter.notify.reach import Reach
-from alerter.store import State, messages
+from alerter.store import State, messages, stale_messages
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,11 @@ class Updates:
         """Return the next message to change, and how often it has changed."""
         if self._reach.method_held("update", now):
             return None
-        return messages.outdated(self._state, self._destination.name, now)
+        return stale_messages.get_outdated(self._state, self._destination.name, now)
 
     def next_at(self, now: datetime) -> datetime | None:
         """Return when the next message may be changed."""
-        at = messages.changed_next(self._state, self._destination.name, now)
+        at = stale_messages.next_outdated_at(self._state, self._destination.name, now)
         held = self._reach.method_held("update", now)
         return max(at, held) if at and held else at
 
@@ -78,12 +78,12 @@ class Updates:
 
     def _record_changed(self, message: Message, changes: int, began: datetime) -> None:
         with self._state.transaction():
-            messages.mark_updated(self._state, message, changes)
+            stale_messages.mark_updated(self._state, message, changes)
             self._reach.note_reached(began)
             self._end_trouble()
 
     def _end_trouble(self) -> None:
-        if not messages.words_to_erase(self._state, self._destination.name):
+        if not stale_messages.unerased_count(self._state, self._destination.name):
             self._troubles.end([self._scope])
 
     async def _refused(self, message: Message, changes: int, error: DeliveryError) -> None:
@@ -107,7 +107,7 @@ class Updates:
                 self._destination.receiver,
                 error,
             )
-            await self._write(lambda: messages.mark_updated(self._state, message, changes))
+            await self._write(lambda: stale_messages.mark_updated(self._state, message, changes))
 
     async def _erase(self, message: Message, error: DeliveryError, now: datetime) -> None:
         """Delete a message whose words cannot be replaced; where that fails too, try daily."""
@@ -131,5 +131,5 @@ class Updates:
 
     def _record_deleted(self, message: Message) -> None:
         with self._state.transaction():
-            messages.mark_deleted(self._state, message)
+            stale_messages.mark_deleted(self._state, message)
             self._end_trouble()

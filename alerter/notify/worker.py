@@ -133,7 +133,7 @@ class Worker:
 
     def _choose(self, now: datetime) -> Callable[[], Awaitable[None]] | None:
         """Choose what to do: settle what is in doubt, send what is due, or change what was sent."""
-        message = messages.unsettled(self._state, self._destination.name, now)
+        message = messages.get_unsettled(self._state, self._destination.name, now)
         if message and self._too_early() <= 0:
             return partial(self._settle, message, now)
         if members := self._due(now):
@@ -150,15 +150,15 @@ class Worker:
     def _due(self, now: datetime) -> list[DueDelivery]:
         """Return what may leave now: what shows whether it is a digest, or what fits into one."""
         destination = self._destination.name
-        found = outbox.due(self._state, destination, now, self._burst + 1)
+        found = outbox.due_deliveries(self._state, destination, now, self._burst + 1)
         if len(found) > self._burst and found[0].grouping is not Grouping.EACH:
             most = max(self._burst + 1, self._digest)
-            found = outbox.due(self._state, destination, now, most)
+            found = outbox.due_deliveries(self._state, destination, now, most)
         return found
 
     def _until_next(self, now: datetime) -> Idle:
         destination = self._destination.name
-        settled_at = messages.settled_next(self._state, destination, now)
+        settled_at = messages.next_unsettled_at(self._state, destination, now)
         due_at = self._due_next(now)
         waits = [due_at, settled_at, self._updates.next_at(now)]
         seconds = min(
@@ -176,7 +176,7 @@ class Worker:
         A clock that was ahead for a while may have held it until a night far away.
         """
         destination = self._destination.name
-        due_at = outbox.next_due(self._state, destination, now)
+        due_at = outbox.next_due_at(self._state, destination, now)
         if due_at is None or self._destination.held_until is None:
             return due_at
         latest = self._destination.held_until(now) or now

@@ -297,7 +297,9 @@ async def beat(config: Config, state: State, host: Host, scheduler: Scheduler) -
 
 def _status(config: Config, state: State, clock: Clock) -> str:
     try:
-        waiting = f"{outbox.pending(state, config.destinations(), clock.now())} deliveries waiting"
+        waiting = (
+            f"{outbox.pending_count(state, config.destinations(), clock.now())} deliveries waiting"
+        )
     except StateError:
         waiting = "the state file cannot be read"
     return f"STATUS=watching {len(config.sites)} sites, {waiting}"

@@ -24,14 +24,14 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
         names = {site.site_id: site.name for site in config.sites}
-        cancelled = known_sites.note(state, names, clock.now())
+        cancelled = known_sites.record_sites(state, names, clock.now())
         troubles = Troubles(state, config, clock, wake=lambda _: None)
         troubles.end_of_others()
         for site in config.sites:
             if number := rerouted.unrouted[site.site_id]:
                 reason = f"{number} alerts were for receivers that may not get them now"
                 troubles.begin(f"unrouted:{site.site_id}", reason)
-        blocks.try_soon(state)
+        blocks.retry_parked(state)
     if in_doubt:
         log.warning("settling messages that the last process was sending: messages=%d", in_doubt)
     _log_rerouted(rerouted)

@@ -45,35 +45,35 @@ class _Rerouting:
         self._now = now
         self._receivers = config.destinations()
         self._names = {
-            **known_sites.names(state),
+            **known_sites.site_names(state),
             **{site.site_id: site.name for site in config.sites},
         }
-        self._before = destinations.known(state)
+        self._before = destinations.known_destinations(state)
         self._after = destinations_of(config)
 
     def run(self) -> Rerouted:
         pairs = renamed(self._before, self._after)
-        destinations.rename(self._state, pairs.items())
+        destinations.rename_destinations(self._state, pairs.items())
         there = {name for name, each in self._before.items() if each.present} | set(pairs.values())
         gone = rerouting.queued_for_others(self._state, self._receivers)
         changed = self._changed(pairs)
-        cancelled = [*gone, *self._unfit(rerouting.queued(self._state, changed))]
-        rerouting.cancel(self._state, cancelled)
-        rerouting.leave_as_sent(
-            self._state, self._unfit(rerouting.partly_taken(self._state, changed))
+        cancelled = [*gone, *self._unfit(rerouting.queued_deliveries(self._state, changed))]
+        rerouting.cancel_deliveries(self._state, cancelled)
+        rerouting.stop_retrying_addresses(
+            self._state, self._unfit(rerouting.partly_delivered(self._state, changed))
         )
-        rerouting.leave_others_as_sent(self._state, self._receivers)
+        rerouting.freeze_messages_of_others(self._state, self._receivers)
         # Without a record of an earlier config, no destination counts as new.
         new = [name for name in self._after if name not in there] if self._before else []
         added = self._offered(cancelled, new)
-        rerouting.add(self._state, added)
+        rerouting.queue_deliveries(self._state, added)
         self._hold_again()
-        destinations.record(self._state, self._after)
+        destinations.record_destinations(self._state, self._after)
         return Rerouted(
             pairs,
             Counter(each.destination for each in cancelled),
             Counter(each.destination for each in added),
-            rerouting.without_recipients(self._state, {each.alert for each in cancelled}),
+            rerouting.unrouted_counts(self._state, {each.alert for each in cancelled}),
         )
 
     def _changed(self, pairs: Mapping[str, str]) -> list[str]:
@@ -104,7 +104,7 @@ class _Rerouting:
     def _offered(self, cancelled: Sequence[Queued], new: Sequence[str]) -> list[Queued]:
         """Return deliveries to new destinations in place of cancelled ones."""
         before = {each.alert: each for each in cancelled}
-        recipients = rerouting.recipients(self._state, before) if new else {}
+        recipients = rerouting.destinations_by_alert(self._state, before) if new else {}
         offered: list[Queued] = []
         of_summaries: dict[int, Alert] = {}
         for number, alert, review in self._alerts(cancelled if new else ()):
@@ -131,13 +131,13 @@ class _Rerouting:
 
     def _hold_again(self) -> None:
         """Give held deliveries their time again, by the quiet hours of this config."""
-        waiting = rerouting.held(self._state, self._now)
+        waiting = rerouting.held_deliveries(self._state, self._now)
         found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
         times = (
             (each, self._due_at(each.destination, *found[each.alert]) or self._now)
             for each in waiting
         )
-        rerouting.hold(
+        rerouting.reschedule_deliveries(
             self._state, [(each, due_at) for each, due_at in times if due_at != each.due_at]
         )
 
@@ -152,7 +152,7 @@ class _Rerouting:
         return route.due_at
 
     def _alerts(self, deliveries: Iterable[Queued]) -> Iterable[tuple[int, Alert, Review | None]]:
-        return rerouting.alerts(self._state, {each.alert for each in deliveries})
+        return rerouting.alerts_with_reviews(self._state, {each.alert for each in deliveries})
 
     def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
         """Have summaries show each receiver only its own sites in this config."""
@@ -166,7 +166,7 @@ class _Rerouting:
                 detail["receivers"][self._receivers[each.destination].name] = self._sites_in(
                     alert, each.destination
                 )
-        rerouting.change_detail(self._state, details)
+        rerouting.set_details(self._state, details)
 
     def _sites_in(self, alert: Alert, destination: str) -> list[str]:
         """Return the ids of the sites in a summary that a destination may see."""

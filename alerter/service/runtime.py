@@ -59,7 +59,7 @@ async def open_runtime(
     """
     async with (
         open_wix(config, clock) as wix,
-        open_destinations(config, clock, known_sites.names(state)) as destinations,
+        open_destinations(config, clock, known_sites.site_names(state)) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
         dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)

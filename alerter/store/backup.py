@@ -1,4 +1,4 @@
-"""Copies of the state file: how one is made, and how one is put in its place."""
+"""Back up the state file, and restore a backup."""
 
 import json
 import os
@@ -11,17 +11,21 @@ from datetime import datetime
 from pathlib import Path
 
 from alerter.errors import StateError
-from alerter.models import from_ms, to_ms
-from alerter.store.lock import real
+from alerter.models import to_ms
+from alerter.store.lock import real_path
 from alerter.store.prune import THESE, drop_alerts
-from alerter.store.state import BACKUP, State, inspect, translated
+from alerter.store.state import BACKUP, State, inspect, moment_or_none, translated
 
-_RESTORED = "it was on its way when the backup was made, and may have arrived since"
+_RESTORED = "it was being sent when the backup was made, and may have arrived since"
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """When the backup had last read a site, what was cancelled, and where the file that it replaces is now."""
+class RestoreResult:
+    """What `restore` did.
+
+    `as_of`: when the backup last read a site. `cancelled`: the number of cancelled deliveries.
+    `replaced`: where the replaced state file is now.
+    """
 
     as_of: datetime | None
     cancelled: int
@@ -29,54 +33,54 @@ class Restored:
 
 
 def back_up(path: Path, target: Path) -> int:
-    """Copy the state file, whoever writes to it meanwhile, to a new file for its user only; returns its size.
+    """Copy the state file to a new file of mode 0600, even while it is written; return its size.
 
-    The copy is there when it is whole and on disk, or not at all. Raises StateError.
+    The copy appears when it is complete and on disk, or not at all. Raise StateError.
     """
-    path = real(path)
-    _must_hold_something(path, "there is no state file yet")
+    path = real_path(path)
+    _require_content(path, "there is no state file yet")
     inspect(path, migrate=True, check=False)
     if os.path.lexists(target):
-        raise StateError(f"{target}: is there already; a backup overwrites nothing")
-    with _whole(target) as partial:
+        raise StateError(f"{target}: exists already; a backup overwrites nothing")
+    with _complete_file(target) as partial:
         _copy(path, partial, BACKUP)
         if os.path.lexists(target):
-            raise StateError(f"{target}: is there already; a backup overwrites nothing")
+            raise StateError(f"{target}: exists already; a backup overwrites nothing")
     return target.stat().st_size
 
 
-def restore(source: Path, path: Path, now: datetime, *, move: bool = False) -> Restored:
-    """Put a copy in the place of the state file, with the lock held; a file that is there is moved aside.
+def restore(source: Path, path: Path, now: datetime, *, move: bool = False) -> RestoreResult:
+    """Replace the state file with a backup, with the lock held; move the old file aside.
 
-    The copy does not know what was sent since it was made: what may have been sent counts as sent. With `move` nothing
-    was: the backup was the last that the old place did. Of what it holds the words of, some may be deleted at Wix by
-    now, so each site is to be asked before any of it is sent or shown. Raises StateError.
+    What may have been sent since the backup was made counts as sent. `move`: nothing was sent
+    since. Reviews may have been deleted at Wix since, so Wix is asked for each of them before
+    its text is sent or shown. Raise StateError.
     """
-    path = real(path)
-    _must_hold_something(source, "there is no such backup")
+    path = real_path(path)
+    _require_content(source, "there is no such backup")
     inspect(source, migrate=True, backup=True)
-    with _whole(path) as partial:
+    with _complete_file(path) as partial:
         _copy(source, partial, 0)
         with State.open(partial, migrate=True) as state:
             as_of = state.value("SELECT max(last_success) FROM sites")
             cancelled = 0 if move else _count_as_sent(state, now)
             with state.transaction():
-                state.execute("UPDATE sites SET unverified = 1, revisited_to = NULL")
-                state.owe_scrub()  # nothing is left in a log, which would not follow the file to its new name
+                state.execute("UPDATE sites SET unverified = TRUE, revisited_to = NULL")
+                state.owe_scrub()  # empties the log, which does not follow a renamed file
             state.scrub()
         replaced = _move_aside(path, now)
-    return Restored(from_ms(as_of) if as_of is not None else None, cancelled, replaced)
+    return RestoreResult(moment_or_none(as_of), cancelled, replaced)
 
 
-def _must_hold_something(path: Path, fault: str) -> None:
+def _require_content(path: Path, fault: str) -> None:
     with translated(path):
         if not path.exists() or not path.stat().st_size:
             raise StateError(f"{path}: {fault}")
 
 
 @contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A new file beside the target, which takes its name once it is on disk."""
+def _complete_file(target: Path) -> Iterator[Path]:
+    """Yield a new file beside the target, and rename it to the target once it is on disk."""
     with translated(target):
         fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         os.close(fd)
@@ -100,7 +104,7 @@ def _sync(path: Path) -> None:
 
 
 def _copy(source: Path, target: Path, version: int) -> None:
-    """Copy what one transaction sees; nothing of what was erased is in the copy."""
+    """Copy a consistent state, without erased text, and set the user_version of the copy."""
     with (
         translated(source),
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as db,
@@ -111,7 +115,7 @@ def _copy(source: Path, target: Path, version: int) -> None:
 
 
 def _move_aside(path: Path, now: datetime) -> Path | None:
-    """Give what is there another name, with its log: SQLite would take the log for that of the new file."""
+    """Rename a file with its log, which SQLite would otherwise apply to the new file."""
     aside = path.with_name(f"{path.name}.replaced-{now:%Y%m%dT%H%M%SZ}")
     moved = False
     for suffix in ("-shm", "-wal", ""):
@@ -123,10 +127,10 @@ def _move_aside(path: Path, now: datetime) -> Path | None:
 
 
 def _count_as_sent(state: State, now: datetime) -> int:
-    """Have nothing be sent a second time; returns how many deliveries are cancelled for it.
+    """Cancel all unsent deliveries, so that nothing is sent twice; return how many.
 
-    What failed may have been sent by a retry since. A review of which nothing is on record as sent becomes one of the
-    past: a backfill may alert of it.
+    A failed delivery may have been retried since. An open review of which nothing was sent
+    becomes a baseline review, which a backfill may alert.
     """
     with state.transaction():
         state.execute(
@@ -137,36 +141,36 @@ def _count_as_sent(state: State, now: datetime) -> int:
             "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
         )
         state.execute(
-            "UPDATE messages SET status = 'failed', error = ? WHERE status IN ('sending', 'in_doubt')",
+            "UPDATE messages SET status = 'failed', error = ?"
+            " WHERE status IN ('sending', 'in_doubt')",
             [_RESTORED],
         )
         state.execute(
             f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unsent]
         )
-        drop_alerts(
-            state,
-            json.dumps(
-                [row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [unsent])]
-            ),
-        )
+        alerts = state.rows(f"SELECT id FROM alerts {THESE}", [unsent])
+        drop_alerts(state, json.dumps([row["id"] for row in alerts]))
         state.execute(
             "UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since",
             {"now": to_ms(now)},
         )
-        state.execute("DELETE FROM summaries")  # each begins anew with the present
-        state.execute("DELETE FROM blocks WHERE parked")  # mended since, or it will show
-        # Whoever has not heard of trouble does not hear of its end, which may have been told too.
+        state.execute("DELETE FROM summaries")  # each starts again from now
         state.execute(
-            "UPDATE deliveries SET status = 'cancelled' WHERE alert IN (SELECT id FROM alerts JOIN troubles"
-            " ON substr(key, 1, length(scope) + 9) = 'trouble:' || scope || ':')"
+            "DELETE FROM blocks WHERE parked"
+        )  # the cause may be gone; otherwise it is parked again
+        # An alert without recipients gets no `recovered`, which may have been sent since.
+        state.execute(
+            "UPDATE deliveries SET status = 'cancelled' WHERE alert IN"
+            " (SELECT id FROM alerts JOIN troubles"
+            "  ON substr(key, 1, length(scope) + 9) = 'trouble:' || scope || ':')"
         )
     return cancelled
 
 
-_UNSENT = """
+_WITH_DELIVERY = """EXISTS (SELECT 1 FROM alerts JOIN deliveries ON deliveries.alert = alerts.id
+  WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
+  AND deliveries.status IN {})"""
+_UNSENT = f"""
 SELECT site_id, review_id FROM reviews WHERE status = 'open'
-  AND EXISTS (SELECT 1 FROM alerts WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
-    AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status IN ('pending', 'failed')))
-  AND NOT EXISTS (SELECT 1 FROM alerts WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
-    AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status = 'sent'))
+  AND {_WITH_DELIVERY.format("('pending', 'failed')")} AND NOT {_WITH_DELIVERY.format("('sent')")}
 """

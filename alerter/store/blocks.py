@@ -1,4 +1,4 @@
-"""What must not be called at present: waits that a service asked for or that failures earned, and what is parked."""
+"""Scopes that must not be called now: they back off, were throttled, or are parked."""
 
 import json
 from dataclasses import dataclass
@@ -6,15 +6,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.models import from_ms, to_ms
-from alerter.store.state import State
+from alerter.store.state import State, json_values
 
-# What is parked is tried with one message or a look this often.
+# How often a parked scope is tried, with one message or a look.
 TRY_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Why a scope is not called before `until`; one that is `parked` waits for a person, and is tried once then."""
+    """Why a scope must not be called before `until`.
+
+    A `parked` scope waits for a person; it is tried once at `until`.
+    """
 
     scope: str
     since: datetime
@@ -23,38 +26,31 @@ class Block:
     reason: str
 
 
-def of(state: State, scopes: list[str], now: datetime) -> Block | None:
-    """The block that holds longest of those that lie on any of these scopes now."""
-    held = [_block(row) for row in _rows(state, scopes) if _holds(row, now)]
-    return max(held, key=lambda block: (block.parked, block.until), default=None)
+def get_block(state: State, scopes: list[str], now: datetime) -> Block | None:
+    """Return the block of these scopes that lasts longest, parked ones first; None without any."""
+    found = [_block(row) for row in _rows(state, scopes) if _is_in_force(row, now)]
+    return max(found, key=lambda block: (block.parked, block.until), default=None)
 
 
-def held_back(state: State, scope: str, now: datetime) -> bool:
-    """Whether a scope is to be left alone now."""
-    return of(state, [scope], now) is not None
+def is_blocked(state: State, scope: str, now: datetime) -> bool:
+    """Whether a scope must not be called now."""
+    return get_block(state, [scope], now) is not None
 
 
-def failing_since(state: State, scope: str) -> datetime | None:
-    """When the present run of failures of a scope began."""
+def blocked_since(state: State, scope: str) -> datetime | None:
+    """Return when the present run of failures of a scope began."""
     since = state.value("SELECT since FROM blocks WHERE scope = ?", [scope])
     return from_ms(since) if since is not None else None
 
 
-def hold_back(state: State, scope: str, now: datetime, until: datetime | None, reason: str) -> None:
-    """Leave a scope alone until a moment; None: park it.
+def set_block(state: State, scope: str, now: datetime, until: datetime | None, reason: str) -> None:
+    """Block a scope until a moment; park it if that is None.
 
-    Keeps when the run of failures began, and whatever holds for longer: a parking, or a wait that was asked for before.
+    The beginning of the run of failures is kept, and so is a block that lasts longer.
     """
     with state.transaction():
         state.execute(
-            "INSERT INTO blocks (scope, since, set_at, until, parked, reason)"
-            " VALUES (:scope, :now, :now, :until, :parked, :reason)"
-            " ON CONFLICT (scope) DO UPDATE SET set_at = excluded.set_at, since = min(since, excluded.since),"
-            " parked = max(parked, excluded.parked),"
-            " reason = CASE WHEN parked AND NOT excluded.parked THEN reason ELSE excluded.reason END,"
-            " until = CASE WHEN excluded.parked THEN excluded.until WHEN parked THEN until"
-            "  WHEN set_at > excluded.set_at THEN excluded.until"  # the clock was set back: the old one means nothing
-            "  ELSE max(until, excluded.until) END",
+            _SET,
             {
                 "scope": scope,
                 "now": to_ms(now),
@@ -65,7 +61,7 @@ def hold_back(state: State, scope: str, now: datetime, until: datetime | None, r
         )
 
 
-def claim_try(
+def claim_attempt(
     state: State,
     scopes: list[str],
     now: datetime,
@@ -73,55 +69,65 @@ def claim_try(
     *,
     parked: bool = True,
 ) -> list[str]:
-    """Take the try of those of these scopes that are parked (or not) and held no longer; returns them.
+    """Claim an attempt at those of these scopes whose block is over; return them.
 
-    Nothing else calls them for a while: a try that succeeds lifts the block, one that fails leaves it.
+    Only parked scopes are claimed, or only the others. They stay blocked for `wait`; an attempt
+    that succeeds lifts the block.
     """
     due = [
         row["scope"]
         for row in _rows(state, scopes)
-        if bool(row["parked"]) == parked and not _holds(row, now)
+        if bool(row["parked"]) == parked and not _is_in_force(row, now)
     ]
     if due:
         with state.transaction():
             state.execute(
-                "UPDATE blocks SET until = :until, set_at = min(set_at, :now)"
-                " WHERE scope IN (SELECT value FROM json_each(:scopes))",
+                "UPDATE blocks SET until = :until,"
+                " set_at = CASE WHEN set_at < :now THEN set_at ELSE :now END"
+                f" WHERE scope IN {json_values(':scopes')}",
                 {"until": to_ms(now + wait), "now": to_ms(now), "scopes": json.dumps(due)},
             )
     return due
 
 
-def try_soon(state: State) -> list[str]:
-    """Have everything that is parked be tried at once, within a transaction; returns what that is."""
+def retry_parked(state: State) -> list[str]:
+    """Let all parked scopes be tried at once, within a transaction; return them."""
     rows = state.rows("UPDATE blocks SET until = 0 WHERE parked RETURNING scope")
     return sorted(row["scope"] for row in rows if not _is_of_addresses(row["scope"]))
 
 
-def lift(state: State, scopes: list[str], *, but_parked: bool = False) -> list[str]:
-    """Let scopes be called again, within a transaction; returns those that were parked."""
-    rows = [row for row in _rows(state, scopes) if not (but_parked and row["parked"])]
+def lift_blocks(state: State, scopes: list[str], *, keep_parked: bool = False) -> list[str]:
+    """Lift the blocks of scopes, within a transaction; return those that were parked."""
+    rows = [row for row in _rows(state, scopes) if not (keep_parked and row["parked"])]
     names = json.dumps([row["scope"] for row in rows])
-    state.execute("DELETE FROM blocks WHERE scope IN (SELECT value FROM json_each(?))", [names])
+    state.execute(f"DELETE FROM blocks WHERE scope IN {json_values()}", [names])
     return [row["scope"] for row in rows if row["parked"] and not _is_of_addresses(row["scope"])]
 
 
-def lift_before(state: State, scopes: list[str], moment: datetime) -> None:
-    """Lift what a call proves wrong that began at a moment, within a transaction; what was set since then holds."""
+def lift_blocks_before(state: State, scopes: list[str], moment: datetime) -> None:
+    """Lift the blocks of scopes that were not set after a moment, within a transaction.
+
+    A call that began at that moment and succeeded proves them wrong.
+    """
     state.execute(
-        "DELETE FROM blocks WHERE scope IN (SELECT value FROM json_each(?)) AND set_at <= ?",
+        f"DELETE FROM blocks WHERE scope IN {json_values()} AND set_at <= ?",
         [json.dumps(scopes), to_ms(moment)],
     )
 
 
-def every(state: State) -> list[Block]:
-    """Every block, whether it holds or is to be tried."""
+def get_blocks(state: State) -> list[Block]:
+    """Return every block, the oldest first, with those that are over and were not lifted."""
     return [_block(row) for row in state.rows("SELECT * FROM blocks ORDER BY since, scope")]
 
 
-def parked(state: State) -> list[Block]:
-    """The receivers and services that wait for a person; of a receiver with bad addresses the others are reached."""
-    return [block for block in every(state) if block.parked and not _is_of_addresses(block.scope)]
+def get_parked(state: State) -> list[Block]:
+    """Return the blocks of parked destinations and services.
+
+    A mail destination that only some addresses refuse is not among them.
+    """
+    return [
+        block for block in get_blocks(state) if block.parked and not _is_of_addresses(block.scope)
+    ]
 
 
 def _is_of_addresses(scope: str) -> bool:
@@ -130,13 +136,13 @@ def _is_of_addresses(scope: str) -> bool:
 
 def _rows(state: State, scopes: list[str]) -> list[dict[str, Any]]:
     return state.rows(
-        "SELECT * FROM blocks WHERE scope IN (SELECT value FROM json_each(?)) ORDER BY scope",
+        f"SELECT * FROM blocks WHERE scope IN {json_values()} ORDER BY scope",
         [json.dumps(scopes)],
     )
 
 
-def _holds(row: dict[str, Any], now: datetime) -> bool:
-    """A clock that was set back since must not make anybody wait for longer than was meant."""
+def _is_in_force(row: dict[str, Any], now: datetime) -> bool:
+    """Whether a block is not over yet; it ends early if the clock was set back since."""
     return bool(row["set_at"] <= to_ms(now) < (row["until"] or 0))
 
 
@@ -148,3 +154,18 @@ def _block(row: dict[str, Any]) -> Block:
         parked=bool(row["parked"]),
         reason=row["reason"],
     )
+
+
+# If the clock was set back since, the earlier `until` means nothing.
+_SET = """
+INSERT INTO blocks (scope, since, set_at, until, parked, reason)
+VALUES (:scope, :now, :now, :until, :parked, :reason)
+ON CONFLICT (scope) DO UPDATE SET set_at = excluded.set_at,
+  since = CASE WHEN blocks.since < excluded.since THEN blocks.since ELSE excluded.since END,
+  parked = blocks.parked OR excluded.parked,
+  reason = CASE WHEN blocks.parked AND NOT excluded.parked THEN blocks.reason
+    ELSE excluded.reason END,
+  until = CASE WHEN excluded.parked THEN excluded.until WHEN blocks.parked THEN blocks.until
+    WHEN blocks.set_at > excluded.set_at OR blocks.until < excluded.until THEN excluded.until
+    ELSE blocks.until END
+"""

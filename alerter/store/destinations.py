@@ -1,4 +1,4 @@
-"""The destinations that the configs so far had, in the state file."""
+"""The destinations of the present config and of earlier ones, in the database."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,9 @@ from alerter.store.state import State
 
 @dataclass(frozen=True, slots=True)
 class KnownDestination:
-    """A destination as a config had it last: where it leads, and what may be sent there.
+    """A destination as it was last in a config: its addresses, and what may be sent to it.
 
-    `addresses` are hashes, as removed receivers stay on record. `present`: the last config has it.
+    `addresses`: hashes, because removed receivers stay stored. `present`: the config has it.
     """
 
     addresses: frozenset[str]
@@ -19,8 +19,8 @@ class KnownDestination:
     present: bool = True
 
 
-def known(state: State) -> dict[str, KnownDestination]:
-    """Every destination that a config had so far."""
+def known_destinations(state: State) -> dict[str, KnownDestination]:
+    """Return every destination that any config had."""
     return {
         row["destination"]: KnownDestination(
             frozenset(json.loads(row["addresses"])), row["rules"], bool(row["present"])
@@ -29,13 +29,13 @@ def known(state: State) -> dict[str, KnownDestination]:
     }
 
 
-def record(state: State, destinations: Mapping[str, KnownDestination]) -> None:
-    """Note which destinations the config has now, within a transaction."""
-    state.execute("UPDATE destinations SET present = 0 WHERE present = 1")
+def record_destinations(state: State, destinations: Mapping[str, KnownDestination]) -> None:
+    """Record the destinations of the present config, within a transaction."""
+    state.execute("UPDATE destinations SET present = FALSE WHERE present")
     state.execute_many(
         "INSERT INTO destinations (destination, addresses, rules, present)"
-        " VALUES (:destination, :addresses, :rules, 1) ON CONFLICT (destination) DO UPDATE"
-        " SET addresses = excluded.addresses, rules = excluded.rules, present = 1",
+        " VALUES (:destination, :addresses, :rules, TRUE) ON CONFLICT (destination) DO UPDATE"
+        " SET addresses = excluded.addresses, rules = excluded.rules, present = TRUE",
         [
             {
                 "destination": destination,
@@ -47,16 +47,18 @@ def record(state: State, destinations: Mapping[str, KnownDestination]) -> None:
     )
 
 
-def rename(state: State, pairs: Iterable[tuple[str, str]]) -> None:
-    """Give everything that was sent or waits for a destination its new name, within a transaction.
+def rename_destinations(state: State, pairs: Iterable[tuple[str, str]]) -> None:
+    """Give the deliveries, messages and reminders of destinations a new name, in a transaction.
 
-    What had failed is tried again. A delivery stays under the old name where the new one has the same alert already.
+    Failed deliveries are queued again. A delivery of an alert that the new name has too keeps the
+    old name.
     """
     for old, new in pairs:
         names = {"old": old, "new": new}
         state.execute(
             "UPDATE deliveries SET destination = :new WHERE destination = :old AND NOT EXISTS"
-            " (SELECT 1 FROM deliveries AS others WHERE others.alert = deliveries.alert AND others.destination = :new)",
+            " (SELECT 1 FROM deliveries AS others"
+            "  WHERE others.alert = deliveries.alert AND others.destination = :new)",
             names,
         )
         state.execute(
@@ -67,7 +69,7 @@ def rename(state: State, pairs: Iterable[tuple[str, str]]) -> None:
         )
         state.execute("UPDATE messages SET destination = :new WHERE destination = :old", names)
         state.execute("DELETE FROM destinations WHERE destination = :old", names)
-        # What may have arrived stays what it is, for `alerter retry`.
+        # A failed message that may have arrived stays failed, for `alerter retry`.
         failed = (
             "(SELECT id FROM messages WHERE destination = :new AND status = 'failed' AND lost = 0)"
         )

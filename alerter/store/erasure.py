@@ -1,4 +1,4 @@
-"""Erases all that is on record of one customer's words."""
+"""Erase the text of one site: reviews, messages, names."""
 
 import json
 from datetime import datetime
@@ -6,13 +6,13 @@ from typing import Any
 
 from alerter.models import AlertKind, receiver_of
 from alerter.store.prune import AT_ONCE, drop_alerts, prune_reviews
-from alerter.store.state import State
+from alerter.store.state import State, json_values
 
 
 def erase_site(state: State, site_id: str, now: datetime) -> int:
-    """Erase the words of a site's reviews, what was sent of them, and every name; returns of how many reviews.
+    """Erase the text of a site's reviews, their alerts, and every name; return how many reviews.
 
-    Ids, dates and stars stay, as of a review that was at rest for long, and how far the site was read.
+    Ids, dates and ratings stay, as in pruned reviews, and so does how far the site was read.
     """
     number = 0
     while some := _erase_some(state, site_id, now):
@@ -34,10 +34,11 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
 
 
 def _erase_some(state: State, site_id: str, now: datetime) -> int:
-    """Erase the next few reviews of a site; returns how many, 0 at the end."""
+    """Erase the next few reviews of a site; return how many, 0 at the end."""
     with state.transaction():
         rows = state.rows(
-            "SELECT site_id, review_id FROM reviews WHERE site_id = ? AND pruned_at IS NULL LIMIT ?",
+            "SELECT site_id, review_id FROM reviews"
+            " WHERE site_id = ? AND pruned_at IS NULL LIMIT ?",
             [site_id, AT_ONCE],
         )
         prune_reviews(state, rows, now)
@@ -45,28 +46,24 @@ def _erase_some(state: State, site_id: str, now: datetime) -> int:
 
 
 def _erase_mentions(state: State, site_id: str, name: str) -> None:
-    """Erase a site from alerts that are about no review: summaries lose their part of it, trouble loses all."""
+    """Erase a site from summaries, and the whole detail of other alerts that mention it."""
     named = (site_id, json.dumps(name, ensure_ascii=False)[1:-1])
     for row in state.rows(
         "SELECT id, key, kind, detail FROM alerts WHERE review_id IS NULL AND detail <> '{}'"
     ):
         if not any(each in row["key"] + row["detail"] for each in named):
             continue
-        detail = (
-            _without(json.loads(row["detail"]), site_id) if row["kind"] == AlertKind.SUMMARY else {}
-        )
-        _cancel(
-            state,
-            row["id"],
-            [receiver for receiver, sites in detail.get("receivers", {}).items() if sites],
-        )
+        is_summary = row["kind"] == AlertKind.SUMMARY
+        detail = _without_site(json.loads(row["detail"]), site_id) if is_summary else {}
+        receivers = [name for name, sites in detail.get("receivers", {}).items() if sites]
+        _cancel_for_others(state, row["id"], receivers)
         state.execute(
             "UPDATE alerts SET detail = ? WHERE id = ?",
             [json.dumps(detail, ensure_ascii=False), row["id"]],
         )
 
 
-def _without(summary: dict[str, Any], site_id: str) -> dict[str, Any]:
+def _without_site(summary: dict[str, Any], site_id: str) -> dict[str, Any]:
     receivers = {
         receiver: [each for each in sites if each != site_id]
         for receiver, sites in summary["receivers"].items()
@@ -77,19 +74,21 @@ def _without(summary: dict[str, Any], site_id: str) -> dict[str, Any]:
     }
 
 
-def _cancel(state: State, alert: int, but_for: list[str]) -> None:
-    """Cancel what was not sent of an alert, but for some receivers, and erase what its messages were called."""
+def _cancel_for_others(state: State, alert: int, receivers: list[str]) -> None:
+    """Cancel the unsent deliveries of an alert to other receivers, and erase their subjects."""
     rows = state.rows("SELECT destination FROM deliveries WHERE alert = ?", [alert])
-    names = [row["destination"] for row in rows if receiver_of(row["destination"]) not in but_for]
-    of_these = "alert = ? AND destination IN (SELECT value FROM json_each(?))"
+    names = [row["destination"] for row in rows if receiver_of(row["destination"]) not in receivers]
+    of_these = f"alert = ? AND destination IN {json_values()}"
     params = [alert, json.dumps(names)]
     carried = f"id IN (SELECT message FROM deliveries WHERE {of_these})"
     state.execute(f"UPDATE messages SET subject = NULL, error = NULL WHERE {carried}", params)
     state.execute(
-        f"UPDATE messages SET status = 'failed' WHERE status IN ('sending', 'in_doubt') AND {carried}",
+        "UPDATE messages SET status = 'failed'"
+        f" WHERE status IN ('sending', 'in_doubt') AND {carried}",
         params,
     )
     state.execute(
-        f"UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed') AND {of_these}",
+        "UPDATE deliveries SET status = 'cancelled'"
+        f" WHERE status IN ('pending', 'failed') AND {of_these}",
         params,
     )

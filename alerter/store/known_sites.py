@@ -1,4 +1,4 @@
-"""Which sites there are, in the state file: what they are called, and what becomes of those that were removed."""
+"""Sites in the database: their names, and how far each has been read, rescanned and verified."""
 
 import json
 from collections import Counter
@@ -7,21 +7,53 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.models import from_ms, to_ms
-from alerter.store.state import State
+from alerter.store.state import State, json_values, moment_or_none, ms_or_none
 
 
-def note(state: State, sites: Mapping[str, str], now: datetime) -> Counter[str]:
-    """Keep the names of the config's sites (by id), and let go of all others, within a transaction.
+@dataclass(frozen=True, slots=True)
+class KnownSite:
+    """A stored site, its last name, and when it left the config (None: the config has it)."""
 
-    What is queued of those as `new` still goes, under the name that the site had; the rest is cancelled. Returns how
-    much that is, by the name of the site.
+    site_id: str
+    name: str | None
+    left_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """How far a site has been read.
+
+    `covered_rating`: reviews up to it are stored; 0 until the first read is complete.
+    `restored`: a backup was restored and the site has not been read since; `restored_at` is when,
+    None if an older version restored it.
+    `unverified`: Wix has not yet been asked for every review whose text the backup contained.
+    """
+
+    checkpoint: datetime | None = None
+    covered_rating: int = 0
+    covered_since: datetime | None = None
+    last_success: datetime | None = None
+    restored: bool = False
+    restored_at: datetime | None = None
+    unverified: bool = False
+
+    def may_be_known(self, created: datetime | None) -> bool:
+        """Whether a review of this date may have been alerted after the backup was made."""
+        return self.restored and not (created and self.restored_at and created > self.restored_at)
+
+
+def record_sites(state: State, sites: Mapping[str, str], now: datetime) -> Counter[str]:
+    """Record the config's sites (id to name), and that all others left it; within a transaction.
+
+    Cancel the unsent deliveries of the others, except `new` alerts. Return how many were
+    cancelled, by the name of the site.
     """
     state.execute_many(
         "INSERT INTO sites (site_id, name) VALUES (:id, :name)"
         " ON CONFLICT (site_id) DO UPDATE SET name = excluded.name, left_at = NULL",
         [{"id": site_id, "name": name} for site_id, name in sites.items()],
     )
-    removed = "site_id NOT IN (SELECT value FROM json_each(?))"
+    removed = f"site_id NOT IN {json_values()}"
     ids = json.dumps(list(sites))
     state.execute(
         f"UPDATE sites SET failing_since = NULL, left_at = coalesce(left_at, ?) WHERE {removed}",
@@ -31,35 +63,162 @@ def note(state: State, sites: Mapping[str, str], now: datetime) -> Counter[str]:
         "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
         " AND (status = 'failed' OR message IS NULL)"
         f" AND EXISTS (SELECT 1 FROM alerts WHERE id = alert AND kind <> 'new' AND {removed})"
-        " RETURNING (SELECT ifnull(name, site_id) FROM alerts LEFT JOIN sites USING (site_id) WHERE id = alert)"
-        " AS site",
+        " RETURNING (SELECT coalesce(name, site_id) FROM alerts LEFT JOIN sites USING (site_id)"
+        "  WHERE id = alert) AS site",
         [ids],
     )
     return Counter(row["site"] for row in cancelled)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownSite:
-    """A site on record, what it was called last, and since when the config does not have it (None: it has)."""
-
-    site_id: str
-    name: str | None
-    left_at: datetime | None
+def get_known_sites(state: State) -> list[KnownSite]:
+    """Return all stored sites by id, with those that left the config."""
+    rows = state.rows("SELECT site_id, name, left_at FROM sites ORDER BY site_id")
+    return [KnownSite(row["site_id"], row["name"], moment_or_none(row["left_at"])) for row in rows]
 
 
-def sites(state: State) -> list[KnownSite]:
-    """All sites on record, removed ones too."""
-    return [
-        KnownSite(
-            row["site_id"],
-            row["name"],
-            from_ms(row["left_at"]) if row["left_at"] is not None else None,
-        )
-        for row in state.rows("SELECT site_id, name, left_at FROM sites ORDER BY site_id")
-    ]
-
-
-def names(state: State) -> dict[str, str]:
-    """What the sites are called, by id, removed ones too."""
+def site_names(state: State) -> dict[str, str]:
+    """Return the names of all stored sites by id, with those that left the config."""
     rows = state.rows("SELECT site_id, name FROM sites WHERE name IS NOT NULL")
     return {row["site_id"]: row["name"] for row in rows}
+
+
+def get_site_state(state: State, site_id: str) -> SiteState:
+    """Return how far a site has been read; the defaults if it was never read."""
+    row = state.row("SELECT * FROM sites WHERE site_id = ?", [site_id])
+    if row is None:
+        return SiteState()
+    return SiteState(
+        checkpoint=moment_or_none(row["checkpoint"]),
+        covered_rating=row["covered_rating"],
+        covered_since=moment_or_none(row["covered_since"]),
+        last_success=moment_or_none(row["last_success"]),
+        restored=bool(row["restored"]),
+        restored_at=from_ms(row["restored"]) if row["restored"] > 1 else None,
+        unverified=bool(row["unverified"]),
+    )
+
+
+def advance_checkpoint(state: State, site_id: str, checkpoint: datetime | None) -> None:
+    """Move the checkpoint of a site forwards, never backwards."""
+    if checkpoint is not None:
+        state.execute(
+            "INSERT INTO sites (site_id, checkpoint) VALUES (:site, :checkpoint)"
+            " ON CONFLICT (site_id) DO UPDATE SET checkpoint = CASE"
+            "  WHEN sites.checkpoint > excluded.checkpoint THEN sites.checkpoint"
+            "  ELSE excluded.checkpoint END",
+            {"site": site_id, "checkpoint": to_ms(checkpoint)},
+        )
+
+
+def record_coverage(state: State, site_id: str, rating: int) -> None:
+    """Record that all reviews of a site up to a rating are stored, from the beginning."""
+    with state.transaction():
+        state.execute(
+            "INSERT INTO sites (site_id, covered_rating, covered_since) VALUES (?, ?, 0)"
+            " ON CONFLICT (site_id)"
+            " DO UPDATE SET covered_rating = excluded.covered_rating, covered_since = 0",
+            [site_id, rating],
+        )
+
+
+def mark_poll_success(
+    state: State, site_id: str, now: datetime, *, sees_private: bool
+) -> datetime | None:
+    """Record a complete poll, within a transaction.
+
+    Return since when Wix returns only the published reviews of a site, after it returned all.
+    """
+    state.execute(
+        "INSERT INTO sites (site_id, last_success, sees_private) VALUES (:site, :now, :private)"
+        " ON CONFLICT (site_id) DO UPDATE SET last_success = excluded.last_success,"
+        " sees_private = excluded.sees_private, failing_since = NULL,"
+        " restored = CASE WHEN sites.unverified THEN sites.restored ELSE 0 END,"
+        " private_lost_at = CASE WHEN excluded.sees_private THEN NULL"
+        "  WHEN sites.sees_private OR sites.private_lost_at > excluded.last_success"
+        "  THEN excluded.last_success ELSE sites.private_lost_at END",
+        {"site": site_id, "now": to_ms(now), "private": sees_private},
+    )
+    lost_at = state.value("SELECT private_lost_at FROM sites WHERE site_id = ?", [site_id])
+    return moment_or_none(lost_at)
+
+
+def try_mark_success(state: State, site_id: str, now: datetime, *, sees_private: bool) -> bool:
+    """Record a complete poll after another one, without waiting for the disk.
+
+    Return False, and record nothing, if `mark_poll_success` has to record more than the moment.
+    A power failure may set `last_success` back until the next poll.
+    """
+    return bool(
+        state.write_relaxed(
+            "UPDATE sites SET last_success = :now, sees_private = :private WHERE site_id = :site"
+            " AND failing_since IS NULL AND restored = 0 AND private_lost_at IS NULL"
+            " AND (sees_private IS NULL OR NOT sees_private OR :private)"
+            " AND NOT EXISTS (SELECT 1 FROM troubles"
+            "  WHERE scope = 'site:' || :site AND over_at IS NULL)",
+            {"site": site_id, "now": to_ms(now), "private": sees_private},
+        )
+    )
+
+
+def site_failing_since(state: State, site_id: str) -> datetime | None:
+    """Return the first of the present run of failed polls of a site."""
+    return moment_or_none(
+        state.value("SELECT failing_since FROM sites WHERE site_id = ?", [site_id])
+    )
+
+
+def mark_poll_failure(state: State, site_id: str, now: datetime) -> datetime:
+    """Record a failed poll, within a transaction; return the first of the present run of them."""
+    state.execute(
+        "INSERT INTO sites (site_id, failing_since) VALUES (:site, :now)"
+        " ON CONFLICT (site_id) DO UPDATE SET failing_since = CASE"
+        "  WHEN sites.failing_since < excluded.failing_since THEN sites.failing_since"
+        "  ELSE excluded.failing_since END",
+        {"site": site_id, "now": to_ms(now)},
+    )
+    return site_failing_since(state, site_id) or now
+
+
+def rescanned_at(state: State, site_id: str) -> datetime | None:
+    """Return when a site was last rescanned."""
+    return moment_or_none(
+        state.value("SELECT rescanned_at FROM sites WHERE site_id = ?", [site_id])
+    )
+
+
+def rescanned_since(state: State, site_id: str) -> datetime | None:
+    """Return the creation date from which the last rescan read; None if it is not recorded."""
+    return moment_or_none(
+        state.value("SELECT rescanned_since FROM sites WHERE site_id = ?", [site_id])
+    )
+
+
+def mark_rescanned(state: State, site_id: str, now: datetime, since: datetime | None) -> None:
+    """Record a complete rescan from a creation date on (None: from the same one as before)."""
+    state.execute(
+        "UPDATE sites SET rescanned_at = ?, rescanned_since = coalesce(?, rescanned_since)"
+        " WHERE site_id = ?",
+        [to_ms(now), ms_or_none(since), site_id],
+    )
+
+
+def revisited_at(state: State, site_id: str) -> datetime | None:
+    """Return when Wix was last asked for old reviews of a site."""
+    return moment_or_none(
+        state.value("SELECT revisited_at FROM sites WHERE site_id = ?", [site_id])
+    )
+
+
+def mark_revisited(state: State, site_id: str, last: str | None, now: datetime) -> None:
+    """Record the last old review that Wix was asked for (None: all of them): the cursor."""
+    state.execute(
+        "UPDATE sites SET revisited_at = ?, revisited_to = ? WHERE site_id = ?",
+        [to_ms(now), last, site_id],
+    )
+
+
+def mark_verified(state: State, site_id: str) -> None:
+    """Record that Wix was asked for all reviews of a restored site: they may be sent and shown."""
+    state.execute(
+        "UPDATE sites SET unverified = FALSE, revisited_to = NULL WHERE site_id = ?", [site_id]
+    )

@@ -1,4 +1,4 @@
-"""Which process sends: the one that holds the lock beside the state file."""
+"""The lock beside the state file: only the process that holds it sends messages."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from typing import Self
 
 from alerter.errors import StateError
 
-# What another process writes behind the holder's name, to ask for the lock.
+# Another process writes this after the holder's name to ask for the lock.
 _ASKED = b"asked"
 _ASKED_AT = 16
 
@@ -21,24 +21,28 @@ class Holder(StrEnum):
     BACKFILL = "backfill"
 
 
-def real(path: Path) -> Path:
-    """Follow symbolic links: however a config names a state file, it has one lock, one log and one marker."""
+def real_path(path: Path) -> Path:
+    """Return a path without symbolic links, so that a state file has one lock and one marker."""
     return Path(os.path.realpath(path))
 
 
 class Lock:
-    """An exclusive lock on `<state>.lock`, dropped by the kernel when its process ends, however it ends.
+    """An exclusive lock on `<state>.lock`, which the kernel releases when the process ends.
 
-    Never on the state file itself: closing any descriptor of that one drops SQLite's own locks.
+    It is never on the state file: closing any descriptor of that file drops SQLite's own locks,
+    https://www.sqlite.org/howtocorrupt.html.
     """
 
     def __init__(self, state: Path) -> None:
-        state = real(state)
+        state = real_path(state)
         self._path = state.with_name(state.name + ".lock")
         self._fd: int | None = None
 
     def acquire(self, holder: Holder) -> Holder | None:
-        """Take the lock and return None; or return what kind of process has it. Raises StateError."""
+        """Take the lock and return None, or return the kind of process that holds it.
+
+        Raise StateError if the file cannot be opened or written.
+        """
         while True:
             fd = self._open()
             try:
@@ -49,7 +53,7 @@ class Lock:
                 return Holder.BACKFILL if held_by == Holder.BACKFILL else Holder.RUN
             if self._is_at_path(fd):
                 break
-            os.close(fd)  # deleted between the two calls: another process may lock a new file
+            os.close(fd)  # deleted since it was opened: another process may lock a new file
         try:
             os.ftruncate(fd, 0)
             os.pwrite(fd, holder.encode(), 0)
@@ -61,13 +65,16 @@ class Lock:
         return None
 
     def hold(self, holder: Holder) -> bool:
-        """Take the lock again where a person has deleted its file; False where another process was faster."""
+        """Return True with the lock held; take it again if its file was deleted.
+
+        Return False if another process took it first.
+        """
         if self._fd is not None and self._is_at_path(self._fd):
             return True
         return self.acquire(holder) is None
 
     def ask(self) -> None:
-        """Ask the process that has the lock to hand it over: a backfill does so. Raises StateError."""
+        """Ask the holder of the lock to release it, as a backfill does. Raise StateError."""
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
             try:
@@ -78,11 +85,11 @@ class Lock:
             raise StateError(f"{self._path}: cannot be written: {error.strerror}") from error
 
     def is_asked_for(self) -> bool:
-        """Whether another process has asked for the lock since we took it."""
+        """Whether another process has asked for the lock since it was taken."""
         return self._fd is not None and os.pread(self._fd, len(_ASKED), _ASKED_AT) == _ASKED
 
     def release(self) -> None:
-        """Let the next process have it."""
+        """Release the lock."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

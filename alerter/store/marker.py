@@ -1,23 +1,26 @@
-"""The note that people were notified of a state file that cannot be used; it outlives the process."""
+"""The record, outside the database, that people were notified of an unusable state file."""
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from alerter.store.lock import real
+from alerter.store.lock import real_path
 
 
 class Marker:
-    """A note beside the state file, or, where that folder takes none, in the folder that systemd keeps."""
+    """A file beside the state file, or in systemd's runtime directory if that is not possible.
+
+    It survives the process, so that a restart does not notify people again.
+    """
 
     def __init__(self, state: Path, environ: Mapping[str, str]) -> None:
-        self._state = real(state)
+        self._state = real_path(state)
         self._runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
 
     def place(self) -> bool:
-        """Make an empty note; False where there is one already. Raises OSError where none can be made."""
-        fault = OSError("there is no folder for it")
+        """Create an empty marker; return False if there is one. Raise OSError if it fails."""
+        fault = OSError("there is no folder for the marker")
         for path in self._paths():
             try:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -30,7 +33,7 @@ class Marker:
         raise fault
 
     def write(self, text: str) -> bool:
-        """Write a text to the note, in the first folder that has room for it; False where none has."""
+        """Write a text to the marker, in the first folder with space; return False if none has."""
         for path in self._paths():
             with suppress(OSError):
                 fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -40,7 +43,7 @@ class Marker:
         return False
 
     def text(self) -> str:
-        """Return what the note says; nothing where there is none, or where it had no room."""
+        """Return the text of the marker; an empty one if there is none or there was no space."""
         for path in self._paths():
             with suppress(OSError, UnicodeDecodeError):
                 if text := path.read_text(encoding="utf-8"):
@@ -48,7 +51,7 @@ class Marker:
         return ""
 
     def remove(self) -> None:
-        """Remove the note: the state file can be used, or nobody could be notified."""
+        """Remove the marker: the state file works again, or no one could be notified."""
         for path in self._paths():
             with suppress(OSError):
                 path.unlink(missing_ok=True)

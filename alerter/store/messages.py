@@ -1,58 +1,51 @@
-"""Messages in the database: in doubt, taken in part, sent, failed, or to be changed."""
+"""Messages in the database, from the attempt to send them until they are sent or have failed."""
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from alerter.models import (
-    Alert,
     AlertKind,
-    CloseReason,
     Form,
     Message,
-    MessageItem,
-    Product,
     Receipt,
     Thread,
     from_ms,
     to_ms,
 )
-from alerter.store.context import context_of
+from alerter.store.items import get_items
 from alerter.store.reminders import start_reminders
-from alerter.store.reviews import load_review
-from alerter.store.state import State
+from alerter.store.state import State, moment_or_none, ms_or_none
 
-# A delivery that asks for a person, of a review that needs nobody any more.
+# A delivery of a review that was closed since, except its `closed`.
 CLOSED_SINCE = (
     "EXISTS (SELECT 1 FROM alerts JOIN reviews USING (site_id, review_id)"
     " WHERE alerts.id = deliveries.alert AND reviews.status = 'closed' AND alerts.kind <> 'closed')"
 )
-# An alert, and a message, of a site that was restored and has not been asked since: what its
-# reviews said may be deleted at Wix.
+# An alert of a restored site: its reviews may be deleted at Wix, which was not asked since.
 OF_UNVERIFIED = (
-    "EXISTS (SELECT 1 FROM sites WHERE sites.site_id = alerts.site_id AND sites.unverified = 1)"
+    "EXISTS (SELECT 1 FROM sites WHERE sites.site_id = alerts.site_id AND sites.unverified)"
 )
-_MAY_SHOW = (
+MAY_SHOW = (
     "NOT EXISTS (SELECT 1 FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
     f" WHERE deliveries.message = messages.id AND {OF_UNVERIFIED})"
 )
 _UNDER_WAY = "status IN ('sending', 'in_doubt')"
-_IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
-_MOMENT = f"CASE WHEN {_IS_DUE} THEN :now ELSE due_at END"
+IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
+NEXT_MOMENT = f"CASE WHEN {IS_DUE} THEN :now ELSE due_at END"
 
 
-def unsettled(state: State, destination: str, now: datetime) -> Message | None:
-    """Return the oldest message to settle now: in doubt, or not yet taken by some addresses.
+def get_unsettled(state: State, destination: str, now: datetime) -> Message | None:
+    """Return the oldest message to settle now: in doubt, or not yet accepted by some addresses.
 
-    A message waits until its `due_at`; the wait is over when the clock was set back meanwhile.
+    A message waits until its `due_at`, but not if the clock was set back since the attempt.
     """
     found = {"destination": destination, "now": to_ms(now)}
     for kind in (_UNDER_WAY, "to_left IS NOT NULL AND status = 'sent'"):
         row = state.row(
-            f"SELECT * FROM messages WHERE destination = :destination AND {kind} AND {_IS_DUE}"
-            f" AND {_MAY_SHOW} ORDER BY id LIMIT 1",
+            f"SELECT * FROM messages WHERE destination = :destination AND {kind} AND {IS_DUE}"
+            f" AND {MAY_SHOW} ORDER BY id LIMIT 1",
             found,
         )
         if row:
@@ -61,53 +54,19 @@ def unsettled(state: State, destination: str, now: datetime) -> Message | None:
 
 
 def is_in_doubt(state: State, destination: str) -> bool:
-    """Whether a message of a destination may have arrived without our knowing."""
+    """Whether a message of a destination is being sent or in doubt."""
     return bool(
         state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {_UNDER_WAY}", [destination])
     )
 
 
-def settled_next(state: State, destination: str, now: datetime) -> datetime | None:
-    """Return when the next message is to be settled: now, where one is due."""
-    return _moment(
+def next_unsettled_at(state: State, destination: str, now: datetime) -> datetime | None:
+    """Return when to settle the next message: now if one is due, None if there is none."""
+    return moment_or_none(
         state.value(
-            f"SELECT min({_MOMENT}) FROM messages WHERE destination = :destination AND ({_UNDER_WAY}"
-            f" OR (to_left IS NOT NULL AND status = 'sent')) AND {_MAY_SHOW}",
+            f"SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
+            f" AND ({_UNDER_WAY} OR (to_left IS NOT NULL AND status = 'sent')) AND {MAY_SHOW}",
             {"destination": destination, "now": to_ms(now)},
-        )
-    )
-
-
-def outdated(state: State, destination: str, now: datetime) -> tuple[Message, int] | None:
-    """Return the next message on Slack to change, as it reads now, and how often it has changed.
-
-    Messages with words that must be erased come first.
-    """
-    row = state.row(
-        "SELECT * FROM messages WHERE destination = :destination AND stale AND status = 'sent'"
-        f" AND slack_ts IS NOT NULL AND {_IS_DUE} AND {_MAY_SHOW} ORDER BY erase DESC, id LIMIT 1",
-        {"destination": destination, "now": to_ms(now)},
-    )
-    return (load_message(state, row), row["stale"]) if row else None
-
-
-def changed_next(state: State, destination: str, now: datetime) -> datetime | None:
-    """Return when the next message on Slack is to be changed: now, where one is due."""
-    return _moment(
-        state.value(
-            f"SELECT min({_MOMENT}) FROM messages WHERE destination = :destination AND stale"
-            f" AND status = 'sent' AND slack_ts IS NOT NULL AND {_MAY_SHOW}",
-            {"destination": destination, "now": to_ms(now)},
-        )
-    )
-
-
-def words_to_erase(state: State, destination: str) -> int:
-    """Return how many messages on Slack still show words of reviews that were erased here."""
-    return int(
-        state.value(
-            "SELECT count(*) FROM messages WHERE destination = ? AND stale AND erase AND failing_since IS NOT NULL",
-            [destination],
         )
     )
 
@@ -121,7 +80,7 @@ def count_attempt(state: State, message: Message, now: datetime) -> None:
             " THEN 'sending' ELSE status END WHERE id = ?",
             [
                 to_ms(now),
-                to_ms(message.service_time) if message.service_time else None,
+                ms_or_none(message.service_time),
                 message.plain,
                 message.builtin,
                 message.lost,
@@ -131,22 +90,23 @@ def count_attempt(state: State, message: Message, now: datetime) -> None:
 
 
 def postpone(state: State, message: Message, due_at: datetime) -> None:
-    """Settle or change a message later; keep how far Slack was searched for it."""
+    """Record when to settle or change a message next, and how far Slack was searched for it."""
     with state.transaction(relaxed=True):
         state.execute(
-            "UPDATE messages SET due_at = ?, looked_since = ?, look = ?, failing_since = ? WHERE id = ?",
+            "UPDATE messages SET due_at = ?, looked_since = ?, look = ?, failing_since = ?"
+            " WHERE id = ?",
             [
                 to_ms(due_at),
-                to_ms(message.looked_since) if message.looked_since else None,
+                ms_or_none(message.looked_since),
                 message.look,
-                to_ms(message.failing_since) if message.failing_since else None,
+                ms_or_none(message.failing_since),
                 message.id,
             ],
         )
 
 
 def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "") -> None:
-    """Record that the service took a message: its deliveries leave the outbox."""
+    """Record that the service accepted a message and that its deliveries are sent."""
     refused = f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None
     with state.transaction():
         state.execute(
@@ -169,10 +129,10 @@ def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "
 def mark_partly_taken(
     state: State, message: Message, to_left: Collection[str], due_at: datetime, subject: str
 ) -> None:
-    """Record that some addresses took a mail, and which are tried again.
+    """Record that some addresses accepted a mail, and which (`to_left`) are retried.
 
-    It counts as sent. All mails that wait for some of the receiver's addresses wait together, so
-    that one of them finds out whether these work again.
+    It counts as sent. All such mails of the destination get the same `due_at`, so that one of
+    them finds out whether the addresses work again.
     """
     with state.transaction():
         state.execute(
@@ -187,7 +147,8 @@ def mark_partly_taken(
             ],
         )
         state.execute(
-            "UPDATE messages SET due_at = ? WHERE destination = ? AND status = 'sent' AND to_left IS NOT NULL",
+            "UPDATE messages SET due_at = ?"
+            " WHERE destination = ? AND status = 'sent' AND to_left IS NOT NULL",
             [to_ms(due_at), message.destination],
         )
         _mark_delivered(state, message)
@@ -196,14 +157,14 @@ def mark_partly_taken(
 def mark_in_doubt(
     state: State, message: Message, reason: str, due_at: datetime, *, lost: bool
 ) -> None:
-    """Record that the service may have a message: its members never change again.
+    """Record that the service may have accepted a message; its deliveries never change again.
 
-    `lost`: the answer of one more call was lost, so a look begins from the start.
+    `lost`: the answer of one more call was lost, so the search for it starts again.
     """
     with state.transaction():
         state.execute(
-            "UPDATE messages SET status = CASE WHEN to_left IS NULL THEN 'in_doubt' ELSE status END,"
-            " error = ?, due_at = ? WHERE id = ?",
+            "UPDATE messages SET error = ?, due_at = ?,"
+            " status = CASE WHEN to_left IS NULL THEN 'in_doubt' ELSE status END WHERE id = ?",
             [reason, to_ms(due_at), message.id],
         )
         if lost:
@@ -214,7 +175,7 @@ def mark_in_doubt(
 
 
 def mark_failed(state: State, message: Message, reason: str) -> None:
-    """Give a message up: its deliveries are kept as failed, for `alerter retry`."""
+    """Record that a message has failed; its deliveries are kept for `alerter retry`."""
     with state.transaction():
         state.execute(
             "UPDATE messages SET status = 'failed', due_at = NULL, error = ? WHERE id = ?",
@@ -224,29 +185,10 @@ def mark_failed(state: State, message: Message, reason: str) -> None:
         _cancel_closings(state, message)
 
 
-def mark_updated(state: State, message: Message, changes: int) -> None:
-    """Record that a message says what is so, unless that has changed again meanwhile."""
-    with state.transaction():
-        state.execute(
-            "UPDATE messages SET stale = 0, erase = 0, due_at = NULL, failing_since = NULL WHERE id = ? AND stale = ?",
-            [message.id, changes],
-        )
-
-
-def mark_deleted(state: State, message: Message) -> None:
-    """Record that a message is not on Slack any more, so that nothing changes it again."""
-    with state.transaction():
-        state.execute(
-            "UPDATE messages SET stale = 0, erase = 0, due_at = NULL, failing_since = NULL,"
-            " slack_ts = NULL WHERE id = ?",
-            [message.id],
-        )
-
-
 def dissolve(state: State, message: Message) -> None:
-    """Undo a message that was certainly refused: its deliveries may be grouped in another way.
+    """Delete a message that was refused for certain, so that its deliveries can be sent otherwise.
 
-    A delivery of a review that was closed meanwhile is cancelled.
+    Cancel deliveries of reviews that were closed since.
     """
     with state.transaction():
         state.execute(
@@ -259,7 +201,10 @@ def dissolve(state: State, message: Message) -> None:
 
 
 def recover(state: State) -> int:
-    """At start, with the lock held: put in doubt what a dead process was sending; return how many."""
+    """Mark the messages that an ended process was sending as in doubt; return how many.
+
+    Call it at start, with the lock held.
+    """
     with state.transaction():
         return state.execute(
             "UPDATE messages SET status = 'in_doubt', lost = lost + 1, due_at = NULL,"
@@ -270,7 +215,7 @@ def recover(state: State) -> int:
 
 def _mark_delivered(state: State, message: Message) -> None:
     _set_deliveries(state, message, "sent")
-    if not message.to_left:  # else it was delivered before, to most of its addresses
+    if not message.to_left:  # otherwise its reminders have started before
         _start_reminders(state, message)
 
 
@@ -282,20 +227,20 @@ def _set_deliveries(state: State, message: Message, status: str) -> None:
 
 
 def _cancel_closings(state: State, message: Message) -> None:
-    """Cancel the `closed` of reviews whose first message did not arrive."""
+    """Cancel the `closed` of reviews whose first message was not sent."""
     if message.thread is None:
         state.execute(
             "UPDATE deliveries SET status = 'cancelled'"
             " WHERE destination = ? AND status = 'pending' AND message IS NULL AND alert IN"
             " (SELECT id FROM alerts WHERE kind = 'closed' AND (site_id, review_id) IN"
-            "  (SELECT site_id, review_id FROM alerts JOIN deliveries AS its ON its.alert = alerts.id"
-            "   WHERE its.message = ?))",
+            "  (SELECT site_id, review_id FROM alerts"
+            "   JOIN deliveries AS its ON its.alert = alerts.id WHERE its.message = ?))",
             [message.destination, message.id],
         )
 
 
 def _start_reminders(state: State, message: Message) -> None:
-    """Count reminders from here on; a review of the past, which a backfill alerted, has none."""
+    """Start the reminders of its reviews; reviews that a backfill alerted have none."""
     for entry in message.entries:
         alert = entry.alert
         asks = alert.kind in (AlertKind.NEW, AlertKind.LOWERED) or "reopened" in alert.detail
@@ -310,9 +255,9 @@ def _start_reminders(state: State, message: Message) -> None:
 
 
 def load_message(state: State, row: Mapping[str, Any]) -> Message:
-    """Return a message from its row, with its alerts as their reviews are known now.
+    """Return a message from its row, with its reviews as they are stored now.
 
-    One that is still `sending` has lost the answer of its last call, too.
+    A message that is still `sending` has lost the answer of its last call too.
     """
     attempted_at = from_ms(row["attempted_at"])
     alerts = state.rows("SELECT alert FROM deliveries WHERE message = ?", [row["id"]])
@@ -321,27 +266,27 @@ def load_message(state: State, row: Mapping[str, Any]) -> Message:
         uid=row["message_id"],
         destination=row["destination"],
         form=Form(row["form"]),
-        entries=entries_of(state, [each["alert"] for each in alerts], attempted_at),
+        entries=get_items(state, [each["alert"] for each in alerts], attempted_at),
         attempted_at=attempted_at,
         attempts=row["attempts"],
         plain=bool(row["plain"]),
         builtin=bool(row["builtin"]),
         lost=row["lost"] + (row["status"] == "sending"),
-        looked_since=_moment(row["looked_since"]),
+        looked_since=moment_or_none(row["looked_since"]),
         look=row["look"],
-        due_at=_moment(row["due_at"]),
-        service_time=_moment(row["service_time"]),
+        due_at=moment_or_none(row["due_at"]),
+        service_time=moment_or_none(row["service_time"]),
         to_left=tuple(json.loads(row["to_left"] or "[]")),
         thread=thread_of(state, row["parent"]),
         slack_channel=row["slack_channel"],
         slack_ts=row["slack_ts"],
         erase=bool(row["erase"]),
-        failing_since=_moment(row["failing_since"]),
+        failing_since=moment_or_none(row["failing_since"]),
     )
 
 
 def thread_of(state: State, message_id: int | None) -> Thread | None:
-    """Return the message that others are replies to."""
+    """Return the message that others reply to."""
     if message_id is None:
         return None
     row = state.row(
@@ -350,44 +295,3 @@ def thread_of(state: State, message_id: int | None) -> Thread | None:
     if row is None:
         return None
     return Thread(row["id"], row["message_id"], row["subject"] or "", row["slack_ts"])
-
-
-def entries_of(state: State, alerts: Collection[int], now: datetime) -> tuple[MessageItem, ...]:
-    """Return what a message says of these alerts, oldest first.
-
-    The history of a review is looked up only where it is the only one.
-    """
-    rows = state.rows(
-        "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
-        " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
-        " reviews.closing, products.name, products.url FROM alerts"
-        " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
-        "  AND reviews.review_id = alerts.review_id"
-        " LEFT JOIN products ON products.site_id = alerts.site_id"
-        "  AND products.entity_id = reviews.entity_id"
-        " WHERE alerts.id IN (SELECT value FROM json_each(?)) ORDER BY alerts.id",
-        [json.dumps(list(alerts))],
-    )
-    entries = tuple(_entry(row) for row in rows)
-    if len(entries) != 1 or entries[0].review is None:
-        return entries
-    [alone] = rows
-    context = context_of(state, alone["site_id"], alone["review_id"], now)
-    return (replace(entries[0], context=context),)
-
-
-def _entry(row: Mapping[str, Any]) -> MessageItem:
-    alert = Alert(
-        row["key"],
-        AlertKind(row["kind"]),
-        row["site_id"],
-        row["review_id"],
-        json.loads(row["detail"]),
-    )
-    review = load_review(dict(row)) if row["content"] is not None else None
-    closing = CloseReason(row["closing"]) if row["closing"] else None
-    return MessageItem(alert, review, Product(row["name"], row["url"]), closing)
-
-
-def _moment(ms: int | None) -> datetime | None:
-    return from_ms(ms) if ms is not None else None

@@ -1,22 +1,23 @@
-"""The outbox: deliveries that wait to leave in messages."""
+"""The outbox: deliveries that wait to be sent in messages."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from alerter.models import AlertKind, Form, Grouping, Message, from_ms, to_ms
+from alerter.models import AlertKind, Form, Grouping, Message, to_ms
 from alerter.store import blocks
-from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, entries_of, is_in_doubt, thread_of
-from alerter.store.state import State
+from alerter.store.items import get_items
+from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, is_in_doubt, thread_of
+from alerter.store.state import State, json_values, moment_or_none, ms_or_none
 
-# In the words of the index, or SQLite does not see that it may use it.
+# As the partial index has it, so that SQLite uses that index.
 UNSETTLED = "status IN ('pending', 'failed')"
 
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A delivery that may leave now; `thread` is the earlier message that it must be a reply to."""
+    """A delivery that may be sent now; `thread` is the message that it must reply to."""
 
     alert: int
     grouping: Grouping
@@ -24,12 +25,11 @@ class DueDelivery:
     thread: int | None = None
 
 
-def due(state: State, destination: str, now: datetime, most: int) -> list[DueDelivery]:
-    """Return deliveries that may leave now and are in no message yet, the oldest first.
+def due_deliveries(state: State, destination: str, now: datetime, most: int) -> list[DueDelivery]:
+    """Return deliveries that may be sent now and are in no message yet, the oldest first.
 
-    What a backfill sends one by one comes after everything else. What is about the same review as
-    a message in doubt waits until that is settled. What is about a site that was restored waits
-    until Wix was asked which reviews are still there.
+    Those that a backfill sends one by one come last. A delivery waits while a message about its
+    review is in doubt, and while Wix was not yet asked which reviews of a restored site exist.
     """
     waits = f" AND NOT ({_IN_DOUBT})" if is_in_doubt(state, destination) else ""
     rows = state.rows(
@@ -37,7 +37,8 @@ def due(state: State, destination: str, now: datetime, most: int) -> list[DueDel
         f" THEN ({_ROOT} AND messages.slack_ts IS NOT NULL) END AS thread"
         " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         " WHERE destination = :destination AND status = 'pending' AND message IS NULL"
-        f" AND due_at <= :now{waits} AND NOT {OF_UNVERIFIED} ORDER BY priority, due_at, alert LIMIT :most",
+        f" AND due_at <= :now{waits} AND NOT {OF_UNVERIFIED}"
+        " ORDER BY priority, due_at, alert LIMIT :most",
         {"destination": destination, "now": to_ms(now), "most": most},
     )
     return [
@@ -46,21 +47,21 @@ def due(state: State, destination: str, now: datetime, most: int) -> list[DueDel
     ]
 
 
-def next_due(state: State, destination: str, now: datetime) -> datetime | None:
-    """Return when the next delivery may leave that is held until later."""
+def next_due_at(state: State, destination: str, now: datetime) -> datetime | None:
+    """Return when the next held delivery may be sent; None if none is held."""
     ms = state.value(
         "SELECT min(due_at) FROM deliveries WHERE destination = ? AND status = 'pending'"
         " AND message IS NULL AND due_at > ?",
         [destination, to_ms(now)],
     )
-    return from_ms(ms) if ms is not None else None
+    return moment_or_none(ms)
 
 
 def draft(
     state: State, destination: str, form: Form, alerts: Sequence[int], now: datetime
 ) -> Message:
-    """Return the message that these deliveries would make, without recording anything."""
-    return Message(0, "", destination, form, entries_of(state, alerts, now), now)
+    """Return the message that these deliveries would make; write nothing."""
+    return Message(0, "", destination, form, get_items(state, alerts, now), now)
 
 
 def claim(
@@ -74,10 +75,10 @@ def claim(
     thread: int | None = None,
     service_time: datetime | None = None,
 ) -> Message | None:
-    """Make a message of due deliveries, and count its first attempt, before the call that sends it.
+    """Write a message of due deliveries with its first attempt, before the call that sends it.
 
-    What is about one review becomes a reply to the first message about it. Returns None where
-    another process has cancelled all of the deliveries meanwhile.
+    A message about one review replies to the first message about it. Return None if another
+    process has cancelled all of the deliveries.
     """
     with state.transaction():
         if thread is None and len(alerts) == 1:
@@ -85,30 +86,29 @@ def claim(
                 f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert",
                 {"alert": alerts[0], "destination": destination},
             )
-        there = to_ms(service_time) if service_time else None
         message_id: int = state.value(
             "INSERT INTO messages"
             " (destination, form, status, message_id, parent, attempts, attempted_at, service_time)"
             " VALUES (?, ?, 'sending', ?, ?, 1, ?, ?) RETURNING id",
-            [destination, form, uid, thread, to_ms(now), there],
+            [destination, form, uid, thread, to_ms(now), ms_or_none(service_time)],
         )
         members = state.rows(
             "UPDATE deliveries SET message = ? WHERE destination = ? AND status = 'pending'"
-            " AND message IS NULL AND alert IN (SELECT value FROM json_each(?)) RETURNING alert",
+            f" AND message IS NULL AND alert IN {json_values()} RETURNING alert",
             [message_id, destination, json.dumps(list(alerts))],
         )
         if not members:
             state.execute("DELETE FROM messages WHERE id = ?", [message_id])
             return None
-        entries = entries_of(state, [each["alert"] for each in members], now)
+        entries = get_items(state, [each["alert"] for each in members], now)
         message = Message(message_id, uid, destination, form, entries, now)
         return replace(message, thread=thread_of(state, thread), service_time=service_time)
 
 
 def name_media(state: State, media: Mapping[str, str]) -> None:
-    """Complete the destinations of which an earlier version kept only the receiver's name.
+    """Complete the destinations for which an earlier version stored only the receiver's name.
 
-    `media` has the medium of each receiver. Called within a transaction.
+    `media`: the medium of each receiver. Call it within a transaction.
     """
     for table, column, prefix in (
         ("deliveries", "destination", ""),
@@ -123,19 +123,18 @@ def name_media(state: State, media: Mapping[str, str]) -> None:
 
 
 def shorten_holds(state: State, destination: str, latest: datetime) -> int:
-    """Have nothing be held for longer than until a moment; returns how many deliveries that concerns."""
+    """Hold no delivery of a destination longer than until a moment; return how many changed."""
     return state.execute(
-        "UPDATE deliveries SET due_at = :latest WHERE destination = :destination AND status = 'pending'"
-        " AND message IS NULL AND due_at > :latest",
+        "UPDATE deliveries SET due_at = :latest WHERE destination = :destination"
+        " AND status = 'pending' AND message IS NULL AND due_at > :latest",
         {"destination": destination, "latest": to_ms(latest)},
     )
 
 
 def requeue(state: State) -> tuple[int, int]:
-    """Queue failed deliveries again and end every block; return how many of each.
+    """Queue failed deliveries again and let parked scopes be tried; return how many of each.
 
-    A message that may have arrived stays what it is, under its old id: it is looked for, or sent
-    as the same mail.
+    A message that may have arrived keeps its id: it is searched for, or sent as the same mail.
     """
     with state.transaction():
         state.execute(
@@ -152,35 +151,35 @@ def requeue(state: State) -> tuple[int, int]:
             " AND EXISTS (SELECT 1 FROM deliveries"
             "  WHERE message = messages.id AND deliveries.status = 'pending')"
         )
-        # A failed message that carries nothing any more would keep its parent from being pruned.
+        # A failed message without deliveries would keep its parent from being pruned.
         state.execute(
             "DELETE FROM messages WHERE status = 'failed'"
             " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id)"
         )
-        parked = blocks.try_soon(state)
+        parked = blocks.retry_parked(state)
     return deliveries, len(parked)
 
 
-def pending(state: State, destinations: Collection[str], now: datetime) -> int:
-    """Return how many deliveries are still to be made, without those that are held until later."""
+def pending_count(state: State, destinations: Collection[str], now: datetime) -> int:
+    """Return how many deliveries are pending and not held until later."""
     return int(
         state.value(
             f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'pending'"
             " AND (due_at <= ? OR message IS NOT NULL)"
-            " AND destination IN (SELECT value FROM json_each(?))",
+            f" AND destination IN {json_values()}",
             [to_ms(now), json.dumps(list(destinations))],
         )
     )
 
 
-def failures(state: State) -> int:
-    """Return how many deliveries have failed for good."""
+def failed_count(state: State) -> int:
+    """Return how many deliveries have failed."""
     return int(
         state.value(f"SELECT count(*) FROM deliveries WHERE {UNSETTLED} AND status = 'failed'")
     )
 
 
-# The first message about the review of an alert to a destination; `alerts` is of a query around it.
+# The first message to a destination about the review of an alert; the outer query has `alerts`.
 _ROOT = (
     "SELECT min(messages.id) FROM alerts AS others"
     " JOIN deliveries AS theirs ON theirs.alert = others.id"

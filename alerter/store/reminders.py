@@ -1,4 +1,4 @@
-"""The reminders of open reviews: since when they count for each destination, and which were sent."""
+"""The reminders of open reviews: when they started for each destination, and the last one sent."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,14 +8,14 @@ from itertools import chain
 from typing import Any
 
 from alerter.models import from_ms, to_ms
-from alerter.store.state import State
+from alerter.store.state import State, json_values
 
 _MS = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Reminders:
-    """Since when the reminders of a review count for a destination, and the longest span that it was reminded of."""
+    """When the reminders of a review started for a destination, and the longest span so far."""
 
     review_id: str
     destination: str
@@ -26,9 +26,9 @@ class Reminders:
 def get_reminders(
     state: State, site_id: str, now: datetime, after: Sequence[timedelta], window: timedelta
 ) -> list[Reminders]:
-    """Return the reminders of a site of which one of these spans is due, the oldest first.
+    """Return the reminders of a site for which one of these spans is due, the oldest first.
 
-    What counts since before `window` has come to rest.
+    Reminders that started before `window` are over.
     """
     spans = [to_ms(now) - span // _MS for span in after], [span // _MS for span in after]
     rows = state.rows(
@@ -54,7 +54,7 @@ def get_reminders_of(state: State, site_id: str, review_id: str) -> list[Reminde
 
 
 def correct_reminders(state: State, site_id: str, now: datetime) -> None:
-    """Count from now on what was sent by a clock that has been set back since."""
+    """Restart the reminders that started in the future, because the clock was set back since."""
     params = {"site": site_id, "now": to_ms(now)}
     if state.value(
         "SELECT EXISTS (SELECT 1 FROM reminders WHERE site_id = :site AND since > :now)", params
@@ -67,13 +67,15 @@ def correct_reminders(state: State, site_id: str, now: datetime) -> None:
 def start_reminders(
     state: State, site_id: str, review_id: str, destinations: Iterable[str], at: datetime
 ) -> None:
-    """Count the reminders of a review from a moment on, where they do not count yet; only while it is open.
+    """Start the reminders of an open review for destinations where they have not started yet.
 
-    Where our clock was far behind when the alert was sent, they count from the creation of the review.
+    If our clock was more than a day behind when the alert was sent, they start when the review
+    was created.
     """
     state.execute_many(
         "INSERT INTO reminders (site_id, review_id, destination, since)"
-        " SELECT site_id, review_id, :destination, CASE WHEN :at < created_at - 86400000 THEN created_at ELSE :at END"
+        " SELECT site_id, review_id, :destination,"
+        " CASE WHEN :at < created_at - 86400000 THEN created_at ELSE :at END"
         " FROM reviews WHERE site_id = :site AND review_id = :review AND status = 'open'"
         " ON CONFLICT (site_id, review_id, destination) DO NOTHING",
         [
@@ -83,10 +85,10 @@ def start_reminders(
     )
 
 
-def note_reminded(
+def mark_reminded(
     state: State, site_id: str, review_id: str, destinations: Iterable[str], span: timedelta
 ) -> None:
-    """Note that these destinations get the reminder of a span, and none of a shorter one after it."""
+    """Record that these destinations get the reminder for a span, and none for a shorter one."""
     state.execute_many(
         "UPDATE reminders SET reminded = :span WHERE site_id = :site AND review_id = :review"
         " AND destination = :destination",
@@ -98,10 +100,10 @@ def note_reminded(
 
 
 def stop_reminders(state: State, site_id: str, ids: Sequence[str]) -> None:
-    """Forget the reminders of reviews that are not open any more."""
+    """Delete the reminders of reviews that are not open any more."""
     if ids:
         state.execute(
-            "DELETE FROM reminders WHERE site_id = ? AND review_id IN (SELECT value FROM json_each(?))",
+            f"DELETE FROM reminders WHERE site_id = ? AND review_id IN {json_values()}",
             [site_id, json.dumps(list(ids))],
         )
 

@@ -1,4 +1,4 @@
-"""What `alerter status` and `alerter explain` read from the state file."""
+"""What `alerter status`, `alerter explain` and the metrics read from the database."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -9,13 +9,13 @@ from typing import Any
 from alerter.models import AlertKind, Form, Product, StoredReview, from_ms, receiver_of
 from alerter.store.outbox import UNSETTLED
 from alerter.store.reminders import Reminders, get_reminders_of
-from alerter.store.reviews import known_reviews
-from alerter.store.state import State
+from alerter.store.reviews import get_reviews
+from alerter.store.state import State, json_field, json_values, moment_or_none
 
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """How a site is doing."""
+    """The last complete poll of a site, and how many of its reviews are open."""
 
     last_success: datetime | None = None
     open_reviews: int = 0
@@ -24,7 +24,7 @@ class SiteReport:
 
 @dataclass(frozen=True, slots=True)
 class OpenReview:
-    """A review that nobody has answered yet."""
+    """A low-rated review that was alerted and not answered."""
 
     site_id: str
     review_id: str
@@ -34,11 +34,11 @@ class OpenReview:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A review on record: when it was created, its reminders for each destination, and what it is about.
+class ReviewRecord:
+    """A stored review, its reminders for each destination, and its product.
 
-    `created` is not known of one that an older version pruned. Of a site that was restored and has not been asked since
-    (`unverified`) it has no words, as they may be deleted at Wix.
+    `created`: None if an older version pruned it. `unverified`: it comes from a restored backup
+    and Wix was not asked for it since, so it has no text.
     """
 
     known: StoredReview
@@ -50,7 +50,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """Where a delivery stands; all from `form` on is of the message that carries it, where there is one."""
+    """The status of a delivery; `form` and what follows is of its message, if it has one."""
 
     destination: str
     status: str
@@ -69,7 +69,7 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class AlertReport:
-    """An alert that was raised, and what came of it."""
+    """An alert and its deliveries."""
 
     key: str
     kind: AlertKind
@@ -78,27 +78,25 @@ class AlertReport:
     deliveries: list[DeliveryReport]
 
 
-def sites(state: State) -> dict[str, SiteReport]:
-    """How each site is doing, by its id."""
-    rows = state.rows(
-        "SELECT site_id, last_success, sees_private, (SELECT count(*) FROM reviews INDEXED BY reviews_open"
-        "  WHERE reviews.site_id = sites.site_id AND status = 'open') AS open_reviews FROM sites"
-    )
+def site_reports(state: State) -> dict[str, SiteReport]:
+    """Return the report of each site by its id."""
+    rows = state.rows(SITES)
     return {
         row["site_id"]: SiteReport(
-            last_success=from_ms(row["last_success"]) if row["last_success"] is not None else None,
+            last_success=moment_or_none(row["last_success"]),
             open_reviews=row["open_reviews"],
-            sees_private=row["sees_private"] != 0,
+            sees_private=row["sees_private"] is None or bool(row["sees_private"]),
         )
         for row in rows
     }
 
 
-def deliveries(state: State) -> dict[str, dict[str, int]]:
-    """How many deliveries of each receiver have which status, those that were pruned included."""
+def delivery_counts(state: State) -> dict[str, dict[str, int]]:
+    """Return the number of deliveries by receiver and status, with those that were pruned."""
     counted: dict[str, dict[str, int]] = {}
     for row in state.rows(
-        "SELECT destination, status, count(*) AS number FROM deliveries GROUP BY destination, status"
+        "SELECT destination, status, count(*) AS number FROM deliveries"
+        " GROUP BY destination, status"
         " UNION ALL SELECT destination, status, number FROM pruned_deliveries"
     ):
         its = counted.setdefault(receiver_of(row["destination"]), {})
@@ -107,21 +105,27 @@ def deliveries(state: State) -> dict[str, dict[str, int]]:
 
 
 def oldest_pending(state: State) -> datetime | None:
-    """Since when the delivery that has waited longest could have been made; one that is held, from its hour on."""
-    ms = state.value(
-        "SELECT min(max(raised_at, due_at)) FROM deliveries JOIN alerts ON alerts.id = alert"
-        f" WHERE {UNSETTLED} AND status = 'pending'"
+    """Return when the pending delivery that waits longest was first due; None without any.
+
+    A delivery is due once its alert is raised and it is not held.
+    """
+    return moment_or_none(
+        state.value(
+            "SELECT min(CASE WHEN raised_at > due_at THEN raised_at ELSE due_at END)"
+            " FROM deliveries JOIN alerts ON alerts.id = alert"
+            f" WHERE {UNSETTLED} AND status = 'pending'"
+        )
     )
-    return from_ms(ms) if ms is not None else None
 
 
 def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[OpenReview]:
-    """The open reviews of these sites, the oldest first."""
+    """Return at most `most` open reviews of these sites, the oldest first."""
+    title = json_field("content", "$.title")
     rows = state.rows(
         "SELECT site_id, review_id, rating, created_at,"
-        " CASE WHEN unverified = 1 THEN '' ELSE coalesce(json_extract(content, '$.title'), '') END AS title"
+        f" CASE WHEN unverified THEN '' ELSE coalesce({title}, '') END AS title"
         " FROM reviews JOIN sites USING (site_id)"
-        " WHERE status = 'open' AND site_id IN (SELECT value FROM json_each(?))"
+        f" WHERE status = 'open' AND site_id IN {json_values()}"
         " ORDER BY created_at, review_id LIMIT ?",
         [json.dumps(list(site_ids)), most],
     )
@@ -137,9 +141,9 @@ def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[Ope
     ]
 
 
-def record(state: State, site_id: str, review_id: str) -> Record | None:
-    """What is on record of a review."""
-    known = known_reviews(state, site_id, [review_id]).get(review_id)
+def get_review_record(state: State, site_id: str, review_id: str) -> ReviewRecord | None:
+    """Return a stored review; None if there is none."""
+    known = get_reviews(state, site_id, [review_id]).get(review_id)
     row = state.row(
         "SELECT created_at, products.name, url, unverified FROM reviews"
         " LEFT JOIN products USING (site_id, entity_id) LEFT JOIN sites USING (site_id)"
@@ -151,7 +155,7 @@ def record(state: State, site_id: str, review_id: str) -> Record | None:
     created = from_ms(row["created_at"]) if row["created_at"] else None
     if row["unverified"]:
         known = replace(known, review=replace(known.review, title="", body="", author="", media=()))
-    return Record(
+    return ReviewRecord(
         known,
         created,
         get_reminders_of(state, site_id, review_id),
@@ -160,10 +164,11 @@ def record(state: State, site_id: str, review_id: str) -> Record | None:
     )
 
 
-def alerts(state: State, site_id: str, review_id: str) -> list[AlertReport]:
-    """The alerts of a review with their deliveries, the oldest first."""
+def alert_reports(state: State, site_id: str, review_id: str) -> list[AlertReport]:
+    """Return the alerts of a review with their deliveries, the oldest first."""
     rows = state.rows(
-        "SELECT id, key, kind, raised_at, detail FROM alerts WHERE site_id = ? AND review_id = ? ORDER BY id",
+        "SELECT id, key, kind, raised_at, detail FROM alerts"
+        " WHERE site_id = ? AND review_id = ? ORDER BY id",
         [site_id, review_id],
     )
     return [
@@ -180,8 +185,9 @@ def alerts(state: State, site_id: str, review_id: str) -> list[AlertReport]:
 
 def _deliveries_of(state: State, alert: int) -> list[DeliveryReport]:
     rows = state.rows(
-        "SELECT deliveries.*, messages.status AS message_status, form, attempts, attempted_at, message_id, slack_ts,"
-        " slack_channel, to_left, stale, error FROM deliveries LEFT JOIN messages ON messages.id = deliveries.message"
+        "SELECT deliveries.*, messages.status AS message_status, form, attempts, attempted_at,"
+        " message_id, slack_ts, slack_channel, to_left, stale, error"
+        " FROM deliveries LEFT JOIN messages ON messages.id = deliveries.message"
         " WHERE alert = ? ORDER BY deliveries.destination",
         [alert],
     )
@@ -210,16 +216,17 @@ def _delivery(row: Mapping[str, Any]) -> DeliveryReport:
 
 
 def oldest_success(state: State, site_ids: Iterable[str]) -> datetime | None:
-    """When that one of these sites was read whose last good round is longest ago; None: one was never read."""
+    """Return the oldest last complete poll of these sites; None if one was never read."""
     ms = state.value(
-        "SELECT min(ifnull(last_success, 0)) FROM json_each(?) LEFT JOIN sites ON site_id = value",
+        f"SELECT min(coalesce(last_success, 0)) FROM {json_values()} AS wanted"
+        " LEFT JOIN sites ON site_id = value",
         [json.dumps(list(site_ids))],
     )
     return from_ms(ms) if ms else None
 
 
 def alerts_raised(state: State, after: int) -> tuple[dict[str, int], int]:
-    """How many alerts of each kind were raised after the one with that id, and the id of the last."""
+    """Return the number of alerts of each kind after an alert id, and the last id."""
     rows = state.rows(
         "SELECT kind, count(*) AS number, max(id) AS last FROM alerts WHERE id > ? GROUP BY kind",
         [after],
@@ -227,3 +234,10 @@ def alerts_raised(state: State, after: int) -> tuple[dict[str, int], int]:
     return {row["kind"]: row["number"] for row in rows}, max(
         (row["last"] for row in rows), default=after
     )
+
+
+SITES = (
+    "SELECT sites.site_id, last_success, sees_private, coalesce(number, 0) AS open_reviews"
+    " FROM sites LEFT JOIN (SELECT site_id, count(*) AS number FROM reviews"
+    "  WHERE status = 'open' GROUP BY site_id) AS counted ON counted.site_id = sites.site_id"
+)

@@ -1,4 +1,4 @@
-"""The deliveries that a changed config concerns, in the state file. All of it runs within one transaction."""
+"""The deliveries that a changed config affects. Call all of it within one transaction."""
 
 import json
 from collections import Counter
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerter.models import Alert, AlertKind, Grouping, Review, from_ms, to_ms
+from alerter.models import Alert, Grouping, Review, from_ms, to_ms
+from alerter.store.items import load_alert
 from alerter.store.reviews import load_review
-from alerter.store.state import State
+from alerter.store.state import State, json_values
 
 _AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A delivery that has not arrived: it waits, is in doubt or has failed."""
+    """A delivery that was not sent for certain: it is pending, in doubt or failed."""
 
     alert: int
     destination: str
@@ -25,36 +26,36 @@ class Queued:
     priority: int = 0
 
 
-def queued(state: State, destinations: Collection[str]) -> list[Queued]:
-    """What has not arrived of these destinations."""
+def queued_deliveries(state: State, destinations: Collection[str]) -> list[Queued]:
+    """Return the unsent deliveries to these destinations."""
     return _queued(
         state,
-        "status IN ('pending', 'failed') AND destination IN (SELECT value FROM json_each(?))",
+        f"status IN ('pending', 'failed') AND destination IN {json_values()}",
         [json.dumps(list(destinations))],
     )
 
 
 def queued_for_others(state: State, destinations: Collection[str]) -> list[Queued]:
-    """What has not arrived of any other destination."""
+    """Return the unsent deliveries to all other destinations."""
     return _queued(
         state,
-        "status IN ('pending', 'failed') AND destination NOT IN (SELECT value FROM json_each(?))",
+        f"status IN ('pending', 'failed') AND destination NOT IN {json_values()}",
         [json.dumps(list(destinations))],
     )
 
 
-def partly_taken(state: State, destinations: Collection[str]) -> list[Queued]:
-    """What some addresses of these destinations have, and others are still to get."""
+def partly_delivered(state: State, destinations: Collection[str]) -> list[Queued]:
+    """Return the deliveries of mails that only some addresses of these destinations accepted."""
     return _queued(
         state,
         "message IN (SELECT id FROM messages WHERE status = 'sent' AND to_left IS NOT NULL"
-        " AND destination IN (SELECT value FROM json_each(?)))",
+        f" AND destination IN {json_values()})",
         [json.dumps(list(destinations))],
     )
 
 
-def held(state: State, now: datetime) -> list[Queued]:
-    """What is held for quiet hours."""
+def held_deliveries(state: State, now: datetime) -> list[Queued]:
+    """Return the deliveries that are held for quiet hours."""
     return _queued(state, "status = 'pending' AND message IS NULL AND due_at > ?", [to_ms(now)])
 
 
@@ -75,29 +76,26 @@ def _queued(state: State, where: str, params: Sequence[Any]) -> list[Queued]:
     ]
 
 
-def alerts(state: State, ids: Iterable[int]) -> Iterator[tuple[int, Alert, Review | None]]:
-    """These alerts, the oldest first, with their reviews as they are on record now."""
+def alerts_with_reviews(
+    state: State, ids: Iterable[int]
+) -> Iterator[tuple[int, Alert, Review | None]]:
+    """Yield these alerts by id, the oldest first, with their reviews as they are stored now."""
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), _AT_ONCE):
         for row in state.rows(
-            "SELECT alerts.id, key, kind, alerts.site_id, alerts.review_id, detail, rating, revision, entity_id,"
-            " contact_id, content FROM alerts LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
+            "SELECT alerts.id, key, kind, alerts.site_id, alerts.review_id, detail, rating,"
+            " revision, entity_id, contact_id, content FROM alerts"
+            " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
             "  AND reviews.review_id = alerts.review_id"
-            " WHERE alerts.id IN (SELECT value FROM json_each(?)) ORDER BY alerts.id",
+            f" WHERE alerts.id IN {json_values()} ORDER BY alerts.id",
             [json.dumps(wanted[start : start + _AT_ONCE])],
         ):
-            alert = Alert(
-                row["key"],
-                AlertKind(row["kind"]),
-                row["site_id"],
-                row["review_id"],
-                json.loads(row["detail"]),
-            )
-            yield row["id"], alert, load_review(row) if row["content"] is not None else None
+            review = load_review(row) if row["content"] is not None else None
+            yield row["id"], load_alert(row), review
 
 
-def cancel(state: State, deliveries: Sequence[Queued]) -> None:
-    """Cancel deliveries, those in a message in doubt too: that message goes on without them, or not at all."""
+def cancel_deliveries(state: State, deliveries: Sequence[Queued]) -> None:
+    """Cancel deliveries, also in messages in doubt, and delete messages that have no others."""
     state.execute_many(
         "UPDATE deliveries SET status = 'cancelled', message = NULL"
         " WHERE alert = :alert AND destination = :destination",
@@ -105,14 +103,14 @@ def cancel(state: State, deliveries: Sequence[Queued]) -> None:
     )
     state.execute(
         "DELETE FROM messages WHERE status IN ('sending', 'in_doubt', 'failed')"
-        " AND destination IN (SELECT value FROM json_each(?))"
+        f" AND destination IN {json_values()}"
         " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.message = messages.id)",
         [json.dumps(sorted({each.destination for each in deliveries}))],
     )
 
 
-def add(state: State, deliveries: Sequence[Queued]) -> None:
-    """Queue deliveries, also where they were cancelled before."""
+def queue_deliveries(state: State, deliveries: Sequence[Queued]) -> None:
+    """Queue deliveries, also those that were cancelled before."""
     state.execute_many(
         "INSERT INTO deliveries (alert, destination, status, grouping, due_at, priority)"
         " VALUES (:alert, :destination, 'pending', :grouping, :due, :priority)"
@@ -132,8 +130,8 @@ def add(state: State, deliveries: Sequence[Queued]) -> None:
     )
 
 
-def hold(state: State, until: Iterable[tuple[Queued, datetime]]) -> None:
-    """Give held deliveries another time."""
+def reschedule_deliveries(state: State, until: Iterable[tuple[Queued, datetime]]) -> None:
+    """Give each held delivery a new moment."""
     state.execute_many(
         "UPDATE deliveries SET due_at = :due WHERE alert = :alert AND destination = :destination",
         [
@@ -143,27 +141,27 @@ def hold(state: State, until: Iterable[tuple[Queued, datetime]]) -> None:
     )
 
 
-def recipients(state: State, ids: Iterable[int]) -> dict[int, set[str]]:
-    """The destinations that these alerts were sent to, are to be sent to, or failed to reach."""
+def destinations_by_alert(state: State, ids: Iterable[int]) -> dict[int, set[str]]:
+    """Return the destinations of each alert, without cancelled deliveries."""
     found: dict[int, set[str]] = {each: set() for each in ids}
     for row in state.rows(
         "SELECT alert, destination FROM deliveries WHERE status <> 'cancelled'"
-        " AND alert IN (SELECT value FROM json_each(?))",
+        f" AND alert IN {json_values()}",
         [json.dumps(list(found))],
     ):
         found[row["alert"]].add(row["destination"])
     return found
 
 
-def without_recipients(state: State, ids: Collection[int]) -> Counter[str]:
-    """How many of these alerts of open reviews have no destination left, by site id."""
+def unrouted_counts(state: State, ids: Collection[int]) -> Counter[str]:
+    """Return how many of these alerts of open reviews have no destination left, by site id."""
     return Counter(
         row["site_id"]
         for row in state.rows(
             "SELECT alerts.site_id FROM alerts JOIN reviews ON reviews.site_id = alerts.site_id"
             "  AND reviews.review_id = alerts.review_id"
-            " WHERE alerts.id IN (SELECT value FROM json_each(?)) AND kind <> 'closed' AND reviews.status = 'open'"
-            " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status <> 'cancelled')",
+            f" WHERE alerts.id IN {json_values()}"
+            f" AND kind <> 'closed' AND reviews.status = 'open' AND {_UNROUTED}",
             [json.dumps(sorted(ids))],
         )
     )
@@ -176,34 +174,34 @@ def has_unrouted(state: State, site_id: str) -> bool:
             "SELECT EXISTS (SELECT 1 FROM reviews JOIN alerts ON alerts.site_id = reviews.site_id"
             "  AND alerts.review_id = reviews.review_id AND alerts.kind <> 'closed'"
             " WHERE reviews.site_id = ? AND reviews.status = 'open'"
-            "  AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id)"
-            "  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status <> 'cancelled'))",
+            f" AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id) AND {_UNROUTED})",
             [site_id],
         )
     )
 
 
-def leave_as_sent(state: State, partly: Sequence[Queued]) -> None:
-    """Try no further addresses of the mails that hold one of these deliveries."""
+def stop_retrying_addresses(state: State, partly: Sequence[Queued]) -> None:
+    """Do not retry the addresses that have not accepted the mails of these deliveries."""
     state.execute_many(
         "UPDATE messages SET to_left = NULL, due_at = NULL"
-        " WHERE id = (SELECT message FROM deliveries WHERE alert = :alert AND destination = :destination)",
+        " WHERE id = (SELECT message FROM deliveries"
+        "  WHERE alert = :alert AND destination = :destination)",
         [{"alert": each.alert, "destination": each.destination} for each in partly],
     )
 
 
-def leave_others_as_sent(state: State, destinations: Collection[str]) -> None:
-    """Change no message that went to other destinations, and try no further addresses of theirs."""
+def freeze_messages_of_others(state: State, destinations: Collection[str]) -> None:
+    """Do not change messages that other destinations got, nor retry their addresses."""
     state.execute(
-        "UPDATE messages SET stale = 0, erase = 0, to_left = NULL, due_at = NULL, failing_since = NULL"
-        " WHERE status = 'sent' AND (stale > 0 OR to_left IS NOT NULL)"
-        " AND destination NOT IN (SELECT value FROM json_each(?))",
+        "UPDATE messages SET stale = 0, erase = FALSE, to_left = NULL, due_at = NULL,"
+        " failing_since = NULL WHERE status = 'sent' AND (stale > 0 OR to_left IS NOT NULL)"
+        f" AND destination NOT IN {json_values()}",
         [json.dumps(list(destinations))],
     )
 
 
-def change_detail(state: State, details: Mapping[int, Mapping[str, Any]]) -> None:
-    """Change what alerts hold beside their review."""
+def set_details(state: State, details: Mapping[int, Mapping[str, Any]]) -> None:
+    """Write the details of alerts, by the id of the alert."""
     state.execute_many(
         "UPDATE alerts SET detail = :detail WHERE id = :alert",
         [
@@ -211,3 +209,8 @@ def change_detail(state: State, details: Mapping[int, Mapping[str, Any]]) -> Non
             for alert, detail in details.items()
         ],
     )
+
+
+_UNROUTED = (
+    "NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status <> 'cancelled')"
+)

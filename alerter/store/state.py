@@ -1,9 +1,10 @@
-"""The state file itself: opening, refusing, transactions."""
+"""The SQLite state file: opening, checks, transactions, and SQL that only SQLite understands."""
 
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,22 +13,51 @@ from sqlite_utils import Database
 from alerter.clock import ticks
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
-from alerter.store.lock import real
-from alerter.store.schema import migrations
+from alerter.models import from_ms, to_ms
+from alerter.store.lock import real_path
+from alerter.store.migrations import migrations
 
-# A busy wait blocks the loop, so it is short; whoever meets StateBusy tries again later.
+# Waiting for another process blocks the loop, so the wait is short; callers retry after StateBusy.
 _BUSY_TIMEOUT_MS = 2000
-# The user_version of a copy that was set aside: what has been alerted since is not in it.
+# The user_version of a backup: it does not contain the alerts that were sent after it was made.
 BACKUP = 1
-_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables: https://www.sqlite.org/stricttables.html
+# IS DISTINCT FROM: https://www.sqlite.org/releaselog/3_39_0.html
+_OLDEST_SQLITE = (3, 39, 0)
 
 _Params = dict[str, Any] | Sequence[Any]
 
 
-class State:
-    """An open state file. Every error of SQLite leaves here as a StateError.
+def json_values(parameter: str = "?") -> str:
+    """Return a subquery whose column `value` has the items of the JSON array that is bound."""
+    return f"(SELECT value FROM json_each({parameter}))"
 
-    sqlite-utils opens and migrates it; its queries, each in a savepoint of its own, would take longer than SQLite's.
+
+def json_field(column: str, path: str) -> str:
+    """Return the SQL for a field of a JSON column; the path is like `$.reply.at`."""
+    return f"json_extract({column}, '{path}')"
+
+
+def json_without(column: str, *paths: str) -> str:
+    """Return the SQL for a JSON column without these fields."""
+    removed = ", ".join(f"'{path}'" for path in paths)
+    return f"json_remove({column}, {removed})"
+
+
+def moment_or_none(ms: int | None) -> datetime | None:
+    """Return the moment of a column that may be NULL."""
+    return from_ms(ms) if ms is not None else None
+
+
+def ms_or_none(moment: datetime | None) -> int | None:
+    """Return what to store for a moment that may be None."""
+    return to_ms(moment) if moment is not None else None
+
+
+class State:
+    """An open state file. Every error of SQLite is raised as a StateError.
+
+    sqlite-utils opens and migrates the file. Queries use sqlite3 itself, because sqlite-utils
+    runs each in a savepoint of its own, which takes longer.
     """
 
     def __init__(self, db: Database, path: Path) -> None:
@@ -37,22 +67,30 @@ class State:
         self._version: int | None = None
         self._behind = False
         self._busy = False
-        # How many transactions have changed something: while it grows, the file takes writes.
+        # The number of transactions that changed something: while it grows, writing works.
         self.written = 0
         self._file = _identity(path)
 
     @classmethod
-    def open(cls, path: Path, *, migrate: bool) -> Self:
-        """Open the state file for writing; the holder of the lock migrates it, or makes it where there is none.
+    def open(
+        cls,
+        path: Path,
+        *,
+        migrate: bool,
+        sqlite_version: tuple[int, int, int] = sqlite3.sqlite_version_info,
+    ) -> Self:
+        """Open the state file for writing.
 
-        Raises StateError, and leaves the file as it is, where it is no state file, is corrupt or of another version.
+        `migrate`: create the file or bring it up to date; only the holder of the lock may do so.
+        Raise StateError, and leave the file unchanged, if it is not a state file, is corrupt or
+        has another version, or if SQLite is too old.
         """
-        _check_sqlite()
-        path = real(path)
+        _check_sqlite(sqlite_version)
+        path = real_path(path)
         if _is_there(path):
             inspect(path, migrate=migrate)
         elif not migrate:
-            raise StateError(f"{path}: there is no state file yet; `alerter run` makes it")
+            raise StateError(f"{path}: there is no state file yet; `alerter run` creates it")
         with translated(path):
             _keep_private(path)
             db = _database(path)
@@ -69,9 +107,9 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Open the state file for reading only; None where there is none yet. Raises StateError."""
-        _check_sqlite()
-        path = real(path)
+        """Open the state file for reading; return None if there is none yet. Raise StateError."""
+        _check_sqlite(sqlite3.sqlite_version_info)
+        path = real_path(path)
         if not _is_there(path):
             return None
         inspect(path, migrate=False, check=False)
@@ -90,11 +128,11 @@ class State:
 
     @contextmanager
     def transaction(self, *, relaxed: bool = False) -> Iterator[None]:
-        """All or nothing; one within another is part of it.
+        """Commit all that is written inside, or nothing; a nested transaction joins the outer one.
 
-        A relaxed one does not wait for the disk: the next that does, or `flush`, takes it there. When the power fails
-        before that, it is forgotten, together with whatever was written after it.
-        Never `await` inside: another task's writes would join, and vanish with a rollback.
+        A `relaxed` transaction does not wait for the disk: the next that is not relaxed, or
+        `flush`, does. A power failure before that loses it and all that was written after it.
+        Never `await` inside: the writes of another task would join, and be lost with a rollback.
         """
         if self._conn.in_transaction:
             yield
@@ -106,7 +144,8 @@ class State:
             translated(self.path),
             self._relaxed() if relaxed else nullcontext(),
         ):
-            # IMMEDIATE, because a read that turns into a write ignores the busy timeout.
+            # IMMEDIATE, because a transaction that reads before it writes ignores the busy timeout:
+            # https://www.sqlite.org/lang_transaction.html
             self._conn.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -122,25 +161,25 @@ class State:
         self.written += self._conn.total_changes > changes
 
     def flush(self) -> None:
-        """Wait until the disk has what relaxed transactions wrote. Raises StateError."""
+        """Wait until relaxed transactions are on disk. Raise StateError."""
         if self._behind:
             self.prove_writable()
             self._behind = False
 
     def prove_writable(self) -> None:
-        """Write something that changes nothing. Raises StateError."""
+        """Write to the file without changing anything. Raise StateError if that fails."""
         with self.transaction():
-            # SQLite writes this number even where it is the same; nothing else uses it.
+            # SQLite writes this number even if it is unchanged; only backups have another one.
             self.execute("PRAGMA user_version = 0")
 
     def is_in_place(self) -> bool:
-        """Whether the path still leads to the file that is open; a restore puts another one there."""
+        """Whether the open file is still the one at its path; `restore` replaces it."""
         return _identity(self.path) == self._file
 
-    def note(self, sql: str, params: _Params = ()) -> int:
-        """Change something that may be forgotten when the power fails: nobody waits for the disk.
+    def write_relaxed(self, sql: str, params: _Params = ()) -> int:
+        """Run one statement without waiting for the disk; return the number of changed rows.
 
-        Never within a transaction. Returns how many rows it changed.
+        A power failure may undo it. Never call it within a transaction.
         """
         with self._waiting_once(), translated(self.path), self._relaxed():
             changed = self._conn.execute(sql, params).rowcount
@@ -149,9 +188,9 @@ class State:
 
     @contextmanager
     def _waiting_once(self) -> Iterator[None]:
-        """While another process holds the file, only the first writer waits for it.
+        """Let only the first writer wait while another process holds the file.
 
-        A wait blocks the loop, and thousands of sites that wait one after the other would stop it for hours.
+        Each wait blocks the loop; thousands of sites would block it for hours.
         """
         try:
             yield
@@ -172,19 +211,20 @@ class State:
             self._conn.execute("PRAGMA synchronous = FULL")
 
     def changed_elsewhere(self) -> bool:
-        """Whether another process has written since this was asked last."""
+        """Whether another process has written since the last call."""
         before, self._version = self._version, self.value("PRAGMA data_version")
         return before != self._version
 
     def owe_scrub(self) -> None:
-        """Note that words were erased, within the transaction that erases them: `scrub` has to follow."""
+        """Record, in the transaction that erases text, that `scrub` has to follow."""
         self.execute("UPDATE scrubs SET owed = owed + 1")
 
     def scrub(self, *, wait: bool = False) -> bool:
-        """Leave no copy of what was erased: empty the write-ahead log into the file, which overwrites what it frees.
+        """Remove erased text from the write-ahead log; return False if that is not possible yet.
 
-        While another process reads or writes (with `wait`: for two seconds), the log stays as it is, this returns
-        False, and a later call makes up for it, after a kill too. Never within a transaction.
+        The log is copied into the file, which overwrites what it frees (`secure_delete`). That
+        is not possible while another process reads or writes; `wait` waits two seconds for it. A
+        later call, even after a crash, completes it. Never call it within a transaction.
         """
         if not (owed := self.value("SELECT owed FROM scrubs")):
             return True
@@ -192,7 +232,10 @@ class State:
         try:
             if self.value("PRAGMA wal_checkpoint(TRUNCATE)"):
                 return False
-            self.note("UPDATE scrubs SET owed = max(owed - ?, 0)", [owed])
+            self.write_relaxed(
+                "UPDATE scrubs SET owed = CASE WHEN owed > :done THEN owed - :done ELSE 0 END",
+                {"done": owed},
+            )
         except StateBusy:
             return False
         finally:
@@ -200,29 +243,29 @@ class State:
         return True
 
     def rows(self, sql: str, params: _Params = ()) -> list[dict[str, Any]]:
-        """What a query finds."""
+        """Return the rows that a query finds."""
         with translated(self.path):
             found = self._conn.execute(sql, params)
             names = [column[0] for column in found.description]
             return [dict(zip(names, row, strict=True)) for row in found]
 
     def row(self, sql: str, params: _Params = ()) -> dict[str, Any] | None:
-        """The first row that a query finds."""
+        """Return the first row that a query finds, or None."""
         return next(iter(self.rows(sql, params)), None)
 
     def value(self, sql: str, params: _Params = ()) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         with translated(self.path):
             row = self._conn.execute(sql, params).fetchone()
         return row[0] if row else None
 
     def execute(self, sql: str, params: _Params = ()) -> int:
-        """Change something, at once where no transaction is open; returns how many rows it changed."""
+        """Run one statement, committed unless a transaction is open; return the changed rows."""
         with translated(self.path):
             return self._conn.execute(sql, params).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The same change for many rows; within a transaction only."""
+        """Run one statement for each of these rows. Call it within a transaction."""
         with translated(self.path):
             self._conn.executemany(sql, rows)
 
@@ -239,7 +282,7 @@ def _timed() -> Iterator[None]:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Let no error of SQLite's or of the system's out but as a StateError that names the file."""
+    """Raise errors of SQLite and of the system as a StateError that names the file."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -254,11 +297,10 @@ def translated(path: Path) -> Iterator[None]:
         raise StateError(f"{path}: {error.strerror}") from error
 
 
-def _check_sqlite() -> None:
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise StateError(
-            f"SQLite 3.37 or later is needed; this Python has {sqlite3.sqlite_version}"
-        )
+def _check_sqlite(version: tuple[int, int, int]) -> None:
+    if version < _OLDEST_SQLITE:
+        found = ".".join(map(str, version))
+        raise StateError(f"SQLite 3.39 or later is needed; this Python has {found}")
 
 
 def _is_there(path: Path) -> bool:
@@ -267,7 +309,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file a path leads to now."""
+    """Return the device and inode of the file at a path."""
     with translated(path):
         if not path.exists():
             return None
@@ -276,7 +318,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _keep_private(path: Path) -> None:
-    """Make the file before SQLite does: it gives the -wal and -shm files beside it the same mode."""
+    """Create the file with mode 0600; SQLite gives its -wal and -shm files the same mode."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(fd, 0o600)
@@ -285,7 +327,7 @@ def _keep_private(path: Path) -> None:
 
 
 def _roll_back(path: Path) -> None:
-    """Undo what a process left half written that died while it made the file: SQLite reads nothing before that."""
+    """Roll back the creation of a file that a crash interrupted: read-only connections cannot."""
     if path.with_name(f"{path.name}-journal").exists():
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as conn:
             conn.execute("PRAGMA schema_version").fetchone()
@@ -296,36 +338,39 @@ def _read_only(path: Path) -> Database:
 
 
 def _database(path: Path | str) -> Database:
-    """A connection that commits each statement by itself where no transaction is open."""
+    """Return a connection that commits each statement unless a transaction is open."""
     uri = isinstance(path, str)
     conn = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, uri=uri)
     return Database(conn, execute_plugins=False)
 
 
 def inspect(path: Path, *, migrate: bool, check: bool = True, backup: bool = False) -> None:
-    """Refuse what is no state file of ours, without changing it, and a backup where none is wanted."""
+    """Raise StateError if a file is not a usable state file, without changing it.
+
+    `check`: look for corruption. `backup`: accept a backup. `migrate`: accept an older version.
+    """
     with translated(path):
         if migrate:
             _roll_back(path)
     with translated(path), closing(_read_only(path)) as db:
         if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise StateError(
-                f"{path}: is corrupt ({found}); restore a backup, or move it away to start anew"
+                f"{path}: is corrupt ({found}); restore a backup, or move it away to start again"
             )
         is_backup = db.execute("PRAGMA user_version").fetchone()[0] == BACKUP
         applied = {migration.name for migration in migrations.applied(db)}
-        # sqlite-utils makes its own table first; a process may have died just then.
+        # sqlite-utils creates its own table first; a process may have died after that.
         tables = set(db.table_names()) - {migrations.migrations_table, "sqlite_sequence"}
     ours = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - it has no public list
     if tables and not applied:
         raise StateError(f"{path}: is a database, but not a state file of alerter")
     if is_backup and not backup:
         raise StateError(
-            f"{path}: is a backup; `alerter restore` puts one in place, so that no alert is repeated"
+            f"{path}: is a backup; put it in place with `alerter restore`, which repeats no alert"
         )
     if applied - ours:
         raise StateError(f"{path}: was written by a newer alerter; install that version again")
     if ours - applied and not migrate:
         raise StateError(
-            f"{path}: is of an older version; restart the service, which brings it up to date"
+            f"{path}: has an older version; restart the service, which brings it up to date"
         )

@@ -8,9 +8,9 @@ from datetime import datetime
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, to_ms
-from alerter.store import State, blocks, known_sites, rerouting, reviews, troubles
+from alerter.store import State, blocks, known_sites, raised_alerts, rerouting, troubles
 from alerter.store.blocks import Block
-from alerter.store.reviews import NewAlert
+from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.trouble import rules
 from alerter.trouble.rules import Faults
@@ -44,51 +44,55 @@ class Troubles:
         """Put a fault on record and notify people of it, unless that was done; `began` is when, if not just now."""
         now = self._now()
         with self._state.transaction():
-            known = next(iter(troubles.named(self._state, [scope])), None)
+            known = next(iter(troubles.get_troubles_of(self._state, [scope])), None)
             trouble = rules.begun(known, scope, reason, now)
             if rules.is_to_be_notified(trouble, began, now, self._config.poll.trouble_after):
                 trouble = self._notify(trouble, now)
             if trouble != known:
-                troubles.put(self._state, trouble)
+                troubles.put_trouble(self._state, trouble)
 
     def end(self, scopes: Iterable[str]) -> None:
         """End the trouble with these scopes, as something has worked; who was notified of it is notified of that."""
         names = list(scopes)
         for name in names:
             self._waiting.pop(name, None)
-        known = [each for each in troubles.named(self._state, names) if each.over_at is None]
+        known = [
+            each for each in troubles.get_troubles_of(self._state, names) if each.over_at is None
+        ]
         if not known:
             return
         now = self._now()
         with self._state.transaction():
             for trouble in known:
-                troubles.cancel_unsent(self._state, _key(AlertKind.TROUBLE, trouble))
+                troubles.cancel_unsent_trouble(self._state, _key(AlertKind.TROUBLE, trouble))
                 self._settle(replace(trouble, over_at=now), now)
 
     def review(self) -> None:
         """Begin, notify and end what follows from how things stand; to be called each minute and at failures."""
         now = self._now()
         with self._state.transaction():
-            standing = blocks.every(self._state)
-            known = [each for each in troubles.every(self._state) if each.over_at is None]
+            standing = blocks.get_blocks(self._state)
+            known = [each for each in troubles.get_troubles(self._state) if each.over_at is None]
             found = self._found(standing, [each.scope for each in known], now)
             blocked = {block.scope for block in standing}
             over = [each.scope for each in known if self._is_over(each, found, blocked)]
             for scope, (reason, began) in found.items():
                 self.begin(scope, reason, began)
             self.end(over)
-            for trouble in troubles.every(self._state):
+            for trouble in troubles.get_troubles(self._state):
                 self._follow_up(trouble, now)
 
     def notice(self, scope: str, since: datetime) -> None:
         """Review how things stand, where a scope has been failing for long and is in no trouble yet."""
-        known = [each for each in troubles.named(self._state, [scope]) if each.over_at is None]
+        known = [
+            each for each in troubles.get_troubles_of(self._state, [scope]) if each.over_at is None
+        ]
         if not known and self._clock.now() - since >= self._config.poll.trouble_after:
             self.review()
 
     def reached(self, scopes: Iterable[str]) -> None:
         """End the trouble of those of these scopes that nothing blocks any more, within a transaction."""
-        blocked = {block.scope for block in blocks.every(self._state)}
+        blocked = {block.scope for block in blocks.get_blocks(self._state)}
         self.end(scope for scope in scopes if scope not in blocked)
 
     def _found(self, standing: Sequence[Block], known: Collection[str], now: datetime) -> Faults:
@@ -144,12 +148,15 @@ class Troubles:
     def _follow_up(self, trouble: Trouble, now: datetime) -> None:
         """Notify what had to wait, forget what is over, and notify others where those who were cannot be reached."""
         if rules.is_to_be_notified(trouble, None, now, self._config.poll.trouble_after):
-            troubles.put(self._state, self._notify(trouble, now))
+            troubles.put_trouble(self._state, self._notify(trouble, now))
         elif rules.is_recovery_due(trouble, now) or rules.is_forgotten(trouble, now):
             self._settle(trouble, now)
         elif trouble.over_at is None and trouble.notified_at:
             key = _key(AlertKind.TROUBLE, trouble)
-            notified, unreachable = troubles.recipients(self._state, key), self._unreachable()
+            notified, unreachable = (
+                troubles.trouble_recipients(self._state, key),
+                self._unreachable(),
+            )
             if "sent" not in notified.values() and notified.keys() <= unreachable:
                 others = recipients_for(trouble.scope, self._config, unreachable)
                 troubles.add_recipients(
@@ -159,7 +166,9 @@ class Troubles:
 
     def _unreachable(self) -> set[str]:
         """The destinations that are in trouble, by themselves or with their service."""
-        standing = {each.scope for each in troubles.every(self._state) if each.over_at is None}
+        standing = {
+            each.scope for each in troubles.get_troubles(self._state) if each.over_at is None
+        }
         return {
             destination
             for destination, receiver in self._config.destinations().items()
@@ -187,7 +196,7 @@ class Troubles:
     def _settle(self, trouble: Trouble, now: datetime) -> None:
         """Notify who was notified of a fault that it is over, if its hour has come, within a transaction."""
         notified = (
-            troubles.recipients(self._state, _key(AlertKind.TROUBLE, trouble))
+            troubles.trouble_recipients(self._state, _key(AlertKind.TROUBLE, trouble))
             if trouble.notified_at
             else {}
         )
@@ -198,17 +207,17 @@ class Troubles:
             self._raise(AlertKind.RECOVERED, trouble, names)
             trouble = replace(trouble, notified_at=None, recovered_at=now)
         if rules.is_forgotten(trouble, now):
-            troubles.delete(self._state, trouble.scope)
+            troubles.delete_trouble(self._state, trouble.scope)
         else:
-            troubles.put(self._state, trouble)
+            troubles.put_trouble(self._state, trouble)
 
     def end_of_others(self) -> None:
         """End what this config does not have any more, and with a config that was not taken over."""
         with self._state.transaction():
-            scopes = {trouble.scope for trouble in troubles.every(self._state)}
-            scopes |= {block.scope for block in blocks.every(self._state)}
+            scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
+            scopes |= {block.scope for block in blocks.get_blocks(self._state)}
             over = [scope for scope in scopes if not _is_known(scope, self._config)]
-            blocks.lift(self._state, over)
+            blocks.lift_blocks(self._state, over)
             self.end(over)
 
     def templates(self, faults: Mapping[str, str | None]) -> None:
@@ -227,7 +236,7 @@ class Troubles:
 
     def _raise(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
         sites = {
-            **known_sites.names(self._state),
+            **known_sites.site_names(self._state),
             **{site.site_id: site.name for site in self._config.sites},
         }
         what, remedy = describe(trouble.scope, sites, self._config)
@@ -239,7 +248,7 @@ class Troubles:
         }
         alert = Alert(_key(kind, trouble), kind, detail=detail)
         new_alerts = NewAlert(alert, [(name, None) for name in names], Grouping.EACH)
-        reviews.raise_alerts(self._state, [new_alerts], self._clock.now())
+        raised_alerts.raise_alerts(self._state, [new_alerts], self._clock.now())
         self._wake(names)
 
 

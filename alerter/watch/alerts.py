@@ -7,8 +7,8 @@ from typing import Any
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.models import Alert, AlertKind, Grouping, Medium, Review, medium_of
-from alerter.store import State, lifetime, reminders, reviews
-from alerter.store.reviews import NewAlert
+from alerter.store import State, raised_alerts, reminders, stale_messages
+from alerter.store.raised_alerts import NewAlert
 from alerter.watch.changes import Changes, alert_of
 from alerter.watch.routing import (
     Route,
@@ -37,10 +37,12 @@ class Alerts:
             return self._reopen(changes, review, verdict)
         number = 0
         if verdict.alert is not AlertKind.NEW:
-            number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, verdict.alert)
+            number = 1 + raised_alerts.count_alerts(
+                self._state, site.site_id, review.id, verdict.alert
+            )
         alert = alert_of(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
-            alerted = lifetime.told(self._state, site.site_id, review.id)
+            alerted = stale_messages.alerted_forms(self._state, site.site_id, review.id)
             return [NewAlert(alert, self._held(route_closing(alerted, site.name, receivers), None))]
         return [NewAlert(alert, self._held(route(review, site.name, receivers), review.rating))]
 
@@ -52,16 +54,16 @@ class Alerts:
         """
         site, site_id, receivers = changes.site, changes.site.site_id, self._config.receivers
         fitting = route(review, site.name, receivers)
-        first = reviews.first_alert(self._state, site_id, review.id)
+        first = raised_alerts.first_alert(self._state, site_id, review.id)
         if first is None and verdict.alert is AlertKind.NEW:
             alert = alert_of(AlertKind.NEW, site, review, {})
             return [NewAlert(alert, self._held(fitting, review.rating))]
         again = fitting
         if first is not None:
-            alerted = reviews.alerted_destinations(self._state, site_id, review.id)
+            alerted = raised_alerts.alerted_destinations(self._state, site_id, review.id)
             unsent = [each for each in fitting if each.destination not in alerted]
             queued = self._held(unsent, review.rating)
-            reviews.queue_alert(self._state, first, queued)
+            raised_alerts.queue_alert(self._state, first, queued)
             changes.woken |= {destination for destination, _ in queued}
             names = [destination for destination, is_sent in alerted.items() if is_sent]
             sent = [each.destination for each in route_alerted(names, site.name, receivers)]
@@ -104,7 +106,7 @@ class Alerts:
             since = changes.now - span
             reminders.start_reminders(self._state, site_id, review.id, escalated, since)
         destinations = [*destinations, *escalated]
-        reminders.note_reminded(self._state, site_id, review.id, destinations, span)
+        reminders.mark_reminded(self._state, site_id, review.id, destinations, span)
         routes = route_alerted(destinations, site.name, self._config.receivers)
         if not routes:
             return []
@@ -125,7 +127,9 @@ class Alerts:
         ]
 
     def _reminder(self, site: Site, review: Review, detail: Mapping[str, Any]) -> Alert:
-        number = 1 + reviews.count_alerts(self._state, site.site_id, review.id, AlertKind.REMINDER)
+        number = 1 + raised_alerts.count_alerts(
+            self._state, site.site_id, review.id, AlertKind.REMINDER
+        )
         span = int(detail.get("after", 0))
         key = f"{AlertKind.REMINDER}:{site.site_id}:{review.id}:{span}:{number}"
         return Alert(key, AlertKind.REMINDER, site.site_id, review.id, detail)

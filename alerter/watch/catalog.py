@@ -46,7 +46,7 @@ class Catalog:
         }
         ids -= {".", ".."}
         try:
-            unknown = ids - products.known(
+            unknown = ids - products.looked_up_products(
                 self._state, site.site_id, ids, self._clock.now() - _VALID_FOR
             )
             if unknown:
@@ -90,7 +90,7 @@ class Catalog:
             self._store(site, entity_id, product)
 
     def _store(self, site: Site, entity_id: str, product: Product) -> None:
-        products.put(self._state, site.site_id, entity_id, product, self._clock.now())
+        products.put_product(self._state, site.site_id, entity_id, product, self._clock.now())
 
     async def _product(self, site: Site, version: str, entity_id: str) -> Product:
         if version == "V3_CATALOG":

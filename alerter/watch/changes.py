@@ -7,7 +7,8 @@ from typing import Any
 
 from alerter.config import Site
 from alerter.models import Alert, AlertKind, Review, Status, StoredReview
-from alerter.store.reviews import NewAlert, SiteState
+from alerter.store.known_sites import SiteState
+from alerter.store.raised_alerts import NewAlert
 from alerter.watch.triage import Verdict
 
 

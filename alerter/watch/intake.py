@@ -9,8 +9,8 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.models import CloseReason, Event, Grouping, Review, Status, StoredReview
-from alerter.store import State, lifetime, reminders, reviews
-from alerter.store.unrecorded import get_unrecorded, note_unrecorded
+from alerter.store import State, known_sites, raised_alerts, reminders, reviews, stale_messages
+from alerter.store.unrecorded import get_unrecorded, put_unrecorded
 from alerter.watch.alerts import Alerts
 from alerter.watch.catalog import Catalog
 from alerter.watch.changes import Changes, alerted_at, newest, record_of
@@ -70,7 +70,7 @@ class Intake:
             changes = self._begin(site, asked_at)
             changes.silent = silently
             ids = [review.id for review in page]
-            known = reviews.known_reviews(self._state, site.site_id, ids)
+            known = reviews.get_reviews(self._state, site.site_id, ids)
             last = get_unrecorded(self._state, site.site_id, ids) | known
             for review in newest(page):
                 if review.id in last and is_behind(
@@ -80,14 +80,14 @@ class Intake:
                 else:
                     seen[self._take(changes, review, known.get(review.id))] += 1
             self._write(changes)
-            reviews.advance(self._state, site.site_id, checkpoint)
+            known_sites.advance_checkpoint(self._state, site.site_id, checkpoint)
         _count(seen)
         await self.announce(site, changes)
         return seen
 
     def _begin(self, site: Site, asked_at: datetime | None = None) -> Changes:
         now = self._clock.now()
-        before = reviews.site_state(self._state, site.site_id)
+        before = known_sites.get_site_state(self._state, site.site_id)
         return Changes(site, now, before, min(asked_at or now, now))
 
     def record_event(self, site: Site, event: Event) -> Changes:
@@ -100,7 +100,7 @@ class Intake:
             reason = self._take_event(changes, event)
             self._write(changes)
             if reason is not Reason.STALE:
-                reviews.note_event(
+                reviews.record_event(
                     self._state, site.site_id, event.review_id, event.at, event.sequence
                 )
         _count({reason: 1})
@@ -108,7 +108,7 @@ class Intake:
 
     def _take_event(self, changes: Changes, event: Event) -> Reason:
         site_id, review_id = changes.site.site_id, event.review_id
-        known = reviews.known_reviews(self._state, site_id, [review_id]).get(review_id)
+        known = reviews.get_reviews(self._state, site_id, [review_id]).get(review_id)
         if known and is_stale_event(known, event):
             if event.anonymized and not known.redacted:  # true however old the event is
                 self._take(changes, known.review, known, anonymized=True)
@@ -122,7 +122,7 @@ class Intake:
             changes, event.review, known, anonymized=event.anonymized, from_event=True
         )
         if reason is Reason.IGNORED:
-            note_unrecorded(self._state, site_id, event, changes.now)
+            put_unrecorded(self._state, site_id, event, changes.now)
         return reason
 
     async def record_gone(
@@ -135,7 +135,7 @@ class Intake:
         """
         with self._state.transaction():
             changes = self._begin(site, asked_at)
-            known = reviews.known_reviews(self._state, site.site_id, ids).values()
+            known = reviews.get_reviews(self._state, site.site_id, ids).values()
             fresh = {each.review.id for each in known if is_fresh(each, changes.now)}
             for each in known:
                 if each.review.id not in fresh and not is_older(each, changes.as_of, changes.now):
@@ -154,7 +154,7 @@ class Intake:
         with self._state.transaction():
             changes = self._begin(site)
             due = self._alerts.due_reminders(site)
-            known = reviews.known_reviews(self._state, site.site_id, sorted(wanted & due.keys()))
+            known = reviews.get_reviews(self._state, site.site_id, sorted(wanted & due.keys()))
             for review_id, record in known.items():
                 for span, destinations in due[review_id].items():
                     changes.new_alerts += self._alerts.remind(
@@ -175,13 +175,13 @@ class Intake:
                 changes = self._begin(site)
                 threshold = self._config.threshold(site)
                 some = ids[start : start + _AT_ONCE]
-                past = reviews.unalerted(self._state, site.site_id, some, threshold)
+                past = reviews.unalerted_reviews(self._state, site.site_id, some, threshold)
                 changes.new_alerts += [
                     self._alerts.raise_for_past(site, review, grouping) for review in past
                 ]
                 self._write(changes)
                 followed = [review.id for review in past]
-                reviews.follow(self._state, site.site_id, followed, changes.now)
+                reviews.mark_open(self._state, site.site_id, followed, changes.now)
             changes.about += past
             await self.announce(site, changes)
             number += len(past)
@@ -202,18 +202,18 @@ class Intake:
     def _write(self, changes: Changes) -> None:
         site_id = changes.site.site_id
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
-        reviews.raise_alerts(self._state, changes.new_alerts, changes.now)
+        raised_alerts.raise_alerts(self._state, changes.new_alerts, changes.now)
         reminders.stop_reminders(self._state, site_id, changes.closed)
         for review_id, destinations in changes.reopened.items():
             reminders.start_reminders(self._state, site_id, review_id, destinations, changes.now)
-        lifetime.note_authors(
+        reviews.record_authors(
             self._state, site_id, changes.authorless, changes.authored, changes.as_of
         )
         if changes.erased:
-            lifetime.erase(self._state, site_id, changes.erased)
+            stale_messages.erase_earlier_text(self._state, site_id, changes.erased)
         for new_alert in changes.new_alerts:
             changes.woken |= {destination for destination, _ in new_alert.routes}
-        changes.woken |= lifetime.mark_stale(self._state, site_id, changes.stale)
+        changes.woken |= stale_messages.mark_stale(self._state, site_id, changes.stale)
 
     def _take(
         self,
@@ -299,9 +299,9 @@ class Intake:
         Return False where no one was notified of the closed review.
         """
         if verdict.status is Status.CLOSED:
-            return reviews.cancel_unsent(self._state, site.site_id, review.id)
+            return raised_alerts.cancel_unsent(self._state, site.site_id, review.id)
         if verdict.status is Status.OPEN:
-            reviews.cancel_closing(self._state, site.site_id, review.id)
+            raised_alerts.cancel_closing(self._state, site.site_id, review.id)
         return True
 
 

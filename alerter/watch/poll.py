@@ -9,8 +9,8 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
-from alerter.store import State, blocks, lifetime, reviews
-from alerter.store.reviews import SiteState
+from alerter.store import State, blocks, known_sites, reviews
+from alerter.store.known_sites import SiteState
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
@@ -67,11 +67,11 @@ class Poller:
         """Poll a site once. Return whether that succeeded; a failure is logged and recorded."""
         scope = f"site:{site.site_id}"
         try:
-            if block := blocks.of(self._state, [scope], self._clock.now()):
+            if block := blocks.get_block(self._state, [scope], self._clock.now()):
                 log.debug('site "%s": waits, as Wix asked', site.name)
                 self._note_blocked(site, scope, block.reason)
                 return False
-            known = reviews.site_state(self._state, site.site_id)
+            known = known_sites.get_site_state(self._state, site.site_id)
             if known.unverified:
                 await self.verify(site)
             await self._read_new(site, known)
@@ -94,18 +94,20 @@ class Poller:
 
     def _note_blocked(self, site: Site, scope: str, reason: str) -> None:
         """Begin trouble of a site that Wix has throttled for `trouble_after`."""
-        since = reviews.failing_since(self._state, site.site_id)
+        since = known_sites.site_failing_since(self._state, site.site_id)
         if since and self._clock.now() - since >= self._config.poll.trouble_after:
             self._troubles.begin(scope, reason, since)
 
     def _note_success(self, site: Site, scope: str) -> None:
         now, sees_private = self._clock.now(), self._reader.sees_private(site)
-        if not reviews.try_mark_success(self._state, site.site_id, now, sees_private=sees_private):
+        if not known_sites.try_mark_success(
+            self._state, site.site_id, now, sees_private=sees_private
+        ):
             with self._state.transaction():
-                lost_at = reviews.succeeded(
+                lost_at = known_sites.mark_poll_success(
                     self._state, site.site_id, now, sees_private=sees_private
                 )
-                blocks.lift(self._state, [scope])
+                blocks.lift_blocks(self._state, [scope])
                 self._troubles.end([scope])
                 self._note_private(site, lost_at, now)
 
@@ -136,7 +138,7 @@ class Poller:
             await self.read(
                 site, ReviewFilter(threshold, above=covered), advance=covered == 0, silently=True
             )
-            low, unanswered = reviews.low_rated(self._state, site.site_id, threshold)
+            low, unanswered = reviews.low_rated_counts(self._state, site.site_id, threshold)
             log.info(
                 'site "%s": watching; low-rated=%d unanswered=%d; `alerter backfill` alerts these',
                 site.name,
@@ -145,12 +147,12 @@ class Poller:
             )
         else:
             await self._intake.record_page(
-                site, lifetime.open_above(self._state, site.site_id, threshold)
+                site, reviews.open_reviews_above(self._state, site.site_id, threshold)
             )
-        reviews.cover(self._state, site.site_id, threshold)
+        known_sites.record_coverage(self._state, site.site_id, threshold)
         now = self._clock.now()
         since = None if covered else now - self._config.poll.rescan_window
-        lifetime.rescanned(self._state, site.site_id, now, since)
+        known_sites.mark_rescanned(self._state, site.site_id, now, since)
 
     async def read(
         self,
@@ -196,48 +198,50 @@ class Poller:
         wider window adds is the past, and is recorded silently first.
         """
         now = self._clock.now()
-        last = lifetime.rescanned_at(self._state, site.site_id)
+        last = known_sites.rescanned_at(self._state, site.site_id)
         if last and abs(now - last) < self._config.poll.rescan_every and not anyway:
             return
         threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
-        covered_since = lifetime.rescanned_since(self._state, site.site_id)
+        covered_since = known_sites.rescanned_since(self._state, site.site_id)
         if covered_since and since < covered_since:
             await self.read(
                 site, ReviewFilter(threshold, since=since, until=covered_since), silently=True
             )
         found = await self.read(site, ReviewFilter(threshold, since=since))
-        followed = lifetime.followed(self._state, site.site_id, since, threshold)
+        followed = reviews.followed_reviews(self._state, site.site_id, since, threshold)
         await self._read_again(
             site, [review_id for review_id in followed if review_id not in found]
         )
-        lifetime.rescanned(self._state, site.site_id, now, since)
+        known_sites.mark_rescanned(self._state, site.site_id, now, since)
         await self._revisit(site, now, since)
 
     async def _revisit(self, site: Site, now: datetime, since: datetime) -> None:
         """Read a share of the reviews no longer followed, once a day, to find deletions."""
-        last = lifetime.revisited_at(self._state, site.site_id)
+        last = known_sites.revisited_at(self._state, site.site_id)
         if last and abs(now - last) < _REVISIT_EVERY:
             return
         ids: list[str] = []
         if last and self._reader.sees_private(site):
-            share = -(-lifetime.old_number(self._state, site.site_id, since) // _REVISIT_SHARES)
-            ids = lifetime.old_reviews(self._state, site.site_id, since, share)
+            share = -(
+                -reviews.old_review_count(self._state, site.site_id, since) // _REVISIT_SHARES
+            )
+            ids = reviews.old_reviews(self._state, site.site_id, since, share)
             await self._read_again(site, ids)
-        lifetime.mark_revisited(self._state, site.site_id, ids[-1] if ids else None, now)
+        known_sites.mark_revisited(self._state, site.site_id, ids[-1] if ids else None, now)
 
     async def verify(self, site: Site) -> None:
         """Read each review whose text a restored backup holds, before any is sent or shown.
 
         Raise WixError and StateError; the next call continues where this one stopped.
         """
-        while ids := lifetime.unverified_reviews(self._state, site.site_id, PAGE_SIZE):
+        while ids := reviews.unverified_reviews(self._state, site.site_id, PAGE_SIZE):
             await self._read_again(site, ids)
             while not self._missing[site.site_id].isdisjoint(ids):
                 if not await self._look_for_missing(site):
                     return
-            lifetime.mark_revisited(self._state, site.site_id, ids[-1], self._clock.now())
-        lifetime.mark_verified(self._state, site.site_id)
+            known_sites.mark_revisited(self._state, site.site_id, ids[-1], self._clock.now())
+        known_sites.mark_verified(self._state, site.site_id)
 
     async def _remind(self, site: Site) -> None:
         """Raise due reminders, after reading their reviews again."""
@@ -297,9 +301,9 @@ class Poller:
         now = self._clock.now()
         with self._state.transaction():
             if isinstance(error, WixUnavailable) and error.retry_after:
-                blocks.hold_back(
+                blocks.set_block(
                     self._state, scope, now, now + timedelta(seconds=error.retry_after), reason
                 )
-            since = reviews.note_failure(self._state, site.site_id, now)
+            since = known_sites.mark_poll_failure(self._state, site.site_id, now)
             if isinstance(error, WixAuthError) or now - since >= self._config.poll.trouble_after:
                 self._troubles.begin(scope, reason, since)

@@ -43,7 +43,8 @@ class Health:
         ]
         try:
             found = [
-                _summary(trouble, details=details) for trouble in troubles.current(self._state)
+                _summary(trouble, details=details)
+                for trouble in troubles.get_open_troubles(self._state)
             ]
         except StateError as error:
             found = []

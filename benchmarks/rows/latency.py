@@ -10,7 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.clock import Clock
 from alerter.models import Medium, Product, destination_of
-from alerter.store import outbox, products, reviews
+from alerter.store import known_sites, outbox, products
 from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
 from benchmarks.processes import Cost, Meter, Serving, alone, serving
@@ -73,8 +73,10 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
     """Record reviews at a steady rate while the dispatcher runs; return their times."""
     async with runtime(world) as (config, state, opened):
         for site in config.sites:
-            reviews.cover(state, site.site_id, 2)
-            products.put(state, site.site_id, PRODUCT, Product("Croissant box"), Clock().now())
+            known_sites.record_coverage(state, site.site_id, 2)
+            products.put_product(
+                state, site.site_id, PRODUCT, Product("Croissant box"), Clock().now()
+            )
         dispatching = asyncio.create_task(opened.dispatcher.run())
 
         async def take(turn: int) -> None:
@@ -90,7 +92,7 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
             for receiver in config.receivers
             if receiver.slack
         ]
-        while outbox.pending(state, destinations, Clock().now()):  # noqa: ASYNC110 - no event
+        while outbox.pending_count(state, destinations, Clock().now()):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.1)
         opened.dispatcher.stop()
         await dispatching

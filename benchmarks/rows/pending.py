@@ -9,8 +9,8 @@ from datetime import timedelta
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import Alert, AlertKind, Status, StoredReview
-from alerter.store import State, blocks, reviews
-from alerter.store.reviews import NewAlert
+from alerter.store import State, blocks, raised_alerts, reviews
+from alerter.store.raised_alerts import NewAlert
 from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
 from benchmarks.processes import Meter, Usage, alone, serving
@@ -62,7 +62,7 @@ def fill(config: Config, number: int) -> None:
     """Add deliveries to the outbox for a receiver that is held back until tomorrow."""
     now = Clock().now()
     with State.open(config.state_path, migrate=True) as state:
-        blocks.hold_back(state, f"destination:{_DOWN}", now, now + timedelta(days=1), "it is down")
+        blocks.set_block(state, f"destination:{_DOWN}", now, now + timedelta(days=1), "it is down")
         for first in range(0, number, _PAGE):
             with state.transaction():
                 _fill(state, config.sites[-1].site_id, first)
@@ -79,7 +79,7 @@ def _fill(state: State, site_id: str, first: int) -> None:
     alerts = [
         Alert(f"new:{site_id}:{review.id}", AlertKind.NEW, site_id, review.id) for review in found
     ]
-    reviews.raise_alerts(state, [NewAlert(alert, [(_DOWN, None)]) for alert in alerts], now)
+    raised_alerts.raise_alerts(state, [NewAlert(alert, [(_DOWN, None)]) for alert in alerts], now)
 
 
 def _rss(world: World) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alerter.store import reviews as stored
+from alerter.store import known_sites
 from alerter.wix.review import parse_review
 from benchmarks.figures import Figure
 from benchmarks.processes import Meter, alone, beside, serving
@@ -37,7 +37,7 @@ async def _take(meter: Meter, world: World, pages: int) -> None:
     with worlds(world) as fresh:
         async with runtime(fresh) as (config, state, opened):
             site = config.sites[0]
-            stored.cover(state, site.site_id, 2)
+            known_sites.record_coverage(state, site.site_id, 2)
             await opened.intake.record_page(site, [parse_review(raw) for raw in _page(-1)])
             for number in range(pages):
                 page = [parse_review(raw) for raw in _page(number)]

@@ -19,7 +19,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.models import Reply
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
-from alerter.store import Holder, Lock, State, backup, messages, outbox, reviews
+from alerter.store import Holder, Lock, State, backup, known_sites, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of, start_reminders
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
@@ -51,7 +51,7 @@ def all_good(path: Path) -> bool:
 
 
 def test_a_backup_is_whole_and_for_its_user_only(run: Run, state: State, tmp_path: Path) -> None:
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     result = run("backup", tmp_path / "copy.db")
     assert result.exit_code == 0
     assert f"is saved in {tmp_path / 'copy.db'}" in result.stdout
@@ -63,9 +63,9 @@ def test_a_backup_is_whole_and_for_its_user_only(run: Run, state: State, tmp_pat
 def test_a_backup_sees_what_is_committed_while_somebody_is_writing(
     run: Run, state: State, tmp_path: Path
 ) -> None:
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     with state.transaction():
-        reviews.cover(state, SITE, 5)
+        known_sites.record_coverage(state, SITE, 5)
         assert run("backup", tmp_path / "copy.db").exit_code == 0
     with closing(sqlite3.connect(tmp_path / "copy.db")) as db:
         assert db.execute("SELECT covered_rating FROM sites").fetchall() == [(2,)]
@@ -116,15 +116,15 @@ def test_a_backup_that_was_only_copied_into_place_is_refused(
     (tmp_path / "copy.db").rename(tmp_path / "state.db")
     result = run("status")
     assert result.exit_code == 1
-    assert "is a backup; `alerter restore` puts one in place" in result.stderr
+    assert "is a backup; put it in place with `alerter restore`" in result.stderr
 
 
 def test_a_restored_state_is_the_backup_and_what_was_there_is_kept(
     run: Run, state: State, tmp_path: Path
 ) -> None:
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     run("backup", tmp_path / "copy.db")
-    reviews.cover(state, SITE, 4)
+    known_sites.record_coverage(state, SITE, 4)
     result = run(
         "restore", tmp_path / "copy.db"
     )  # the other connection keeps the old log where it is
@@ -146,7 +146,7 @@ def test_a_restored_state_is_the_backup_and_what_was_there_is_kept(
 def test_a_copy_that_another_tool_made_is_put_in_place_as_well(
     run: Run, state: State, tmp_path: Path
 ) -> None:
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     state.close()
     (tmp_path / "copy.db").write_bytes((tmp_path / "state.db").read_bytes())
     (tmp_path / "state.db").unlink()
@@ -259,7 +259,7 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
 @pytest.fixture
 async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
     """The door of a site whose state was restored from a backup that has an open review, told to both receivers."""
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     async with open_runtime(config, state, clock) as runtime:
         await runtime.intake.record_page(config.sites[0], [review("open", rating=2, revision=1)])
         state.execute("UPDATE deliveries SET status = 'sent'")
@@ -328,7 +328,7 @@ async def test_once_the_site_has_been_read_alerts_are_raised_as_ever(
 ) -> None:
     count_as_told(state, clock)
     await intake.record_page(site, [review("open", rating=2, revision=2, title="Edited")])
-    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     await intake.record_page(site, [review("open", rating=1, revision=3), review("new")])
     assert alerts(state) == [f"lowered:{SITE}:open:1", f"new:{SITE}:new"]
 
@@ -350,8 +350,8 @@ async def test_an_unsent_review_becomes_one_of_the_past(
     await intake.record_page(site, [review("waiting")])
     assert count_as_told(state, clock) == 2
     assert not alerts(state)
-    assert reviews.known_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
-    assert [each.id for each in reviews.unalerted(state, SITE, ["waiting", "open"], 2)] == [
+    assert reviews.get_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
+    assert [each.id for each in reviews.unalerted_reviews(state, SITE, ["waiting", "open"], 2)] == [
         "waiting"
     ]
 
@@ -364,7 +364,7 @@ async def test_a_review_that_waited_for_one_of_two_is_followed_on(
         "UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND destination = 'email:owner'"
     )
     assert count_as_told(state, clock) == 1
-    assert reviews.known_reviews(state, SITE, ["half"])["half"].status == "open"
+    assert reviews.get_reviews(state, SITE, ["half"])["half"].status == "open"
     assert not alerts(state)
 
 
@@ -372,10 +372,10 @@ async def test_a_message_that_was_on_its_way_is_given_up(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     await intake.record_page(site, [review("under way")])
-    [due] = outbox.due(state, "slack:support", clock.now(), 9)
+    [due] = outbox.due_deliveries(state, "slack:support", clock.now(), 9)
     outbox.claim(state, "slack:support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
     count_as_told(state, clock)
-    assert messages.unsettled(state, "slack:support", clock.now()) is None
+    assert messages.get_unsettled(state, "slack:support", clock.now()) is None
     assert outbox.requeue(state) == (0, 0)
 
 

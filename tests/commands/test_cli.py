@@ -16,7 +16,7 @@ from alerter import __version__
 from alerter.cli import main
 from alerter.clock import Clock
 from alerter.models import Status, StoredReview
-from alerter.store import State, reviews, troubles
+from alerter.store import State, known_sites, reviews, troubles
 from alerter.store.troubles import Trouble
 from tests.support.reviews import review
 from tests.support.values import SITE
@@ -256,7 +256,7 @@ def test_a_test_of_an_unknown_receiver_is_refused(run: Run) -> None:
 
 def make_state(path: Path) -> None:
     with State.open(path, migrate=True) as state:
-        reviews.succeeded(state, SITE, Clock().now(), sees_private=True)
+        known_sites.mark_poll_success(state, SITE, Clock().now(), sees_private=True)
 
 
 def make_corrupt(path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_state_file_that_cannot_be_looked_at_is_told(run: Run, tmp_path: Path)
 def test_retry_makes_no_state_file(run: Run, tmp_path: Path) -> None:
     result = run("retry", **without_secrets())
     assert result.exit_code == 1
-    assert "there is no state file yet; `alerter run` makes it" in result.stderr
+    assert "there is no state file yet; `alerter run` creates it" in result.stderr
     assert not list(tmp_path.glob("state.db*"))
 
 
@@ -367,7 +367,7 @@ def test_status_is_good_once_the_site_is_read(run: Run, tmp_path: Path) -> None:
 def test_status_of_trouble_is_1_for_machines_too(run: Run, tmp_path: Path) -> None:
     make_state(tmp_path / "state.db")
     with State.open(tmp_path / "state.db", migrate=False) as state, state.transaction():
-        troubles.put(state, Trouble(f"site:{SITE}", Clock().now(), "Wix answered 401"))
+        troubles.put_trouble(state, Trouble(f"site:{SITE}", Clock().now(), "Wix answered 401"))
     result = run("status", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["sites"][0]["trouble"] == "Wix answered 401"

@@ -84,7 +84,7 @@ async def watch(path: Path) -> None:
 
 def standing(path: Path, review_id: str, site_id: str = SITE) -> Status:
     with State.open(load(path).state_path, migrate=False) as state:
-        return reviews.known_reviews(state, site_id, [review_id])[review_id].status
+        return reviews.get_reviews(state, site_id, [review_id])[review_id].status
 
 
 async def test_a_reply_is_sent_and_closes_its_review_beside_a_running_daemon(

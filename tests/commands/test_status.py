@@ -12,9 +12,9 @@ from alerter.commands import status
 from alerter.commands.status import StatusReport
 from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Receipt, Status, StoredReview
-from alerter.store import State, blocks, messages, outbox, reviews
+from alerter.store import State, blocks, known_sites, messages, outbox, raised_alerts, reviews
 from alerter.store import troubles as store_troubles
-from alerter.store.reviews import NewAlert
+from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
 from tests.support.clock import SetClock
 from tests.support.reviews import review
@@ -48,7 +48,7 @@ Stand = Callable[[], StatusReport]
 
 def begin(state: State, site_id: str, now: datetime, reason: str) -> None:
     with state.transaction():
-        store_troubles.put(state, Trouble(f"site:{site_id}", now, reason))
+        store_troubles.put_trouble(state, Trouble(f"site:{site_id}", now, reason))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def config(tmp_path: Path) -> Config:
 def stand(config: Config, state: State, clock: SetClock) -> Stand:
     """How things stand now, a while after both sites were read."""
     for site_id in (SITE, CAFE):
-        reviews.succeeded(state, site_id, clock.now(), sees_private=True)
+        known_sites.mark_poll_success(state, site_id, clock.now(), sees_private=True)
     clock.advance(minutes=2)
     return lambda: status.get_status(config, state, clock.now())
 
@@ -77,7 +77,7 @@ def alert(state: State, clock: SetClock, *receivers: str, review_id: str = "r1")
         reviews.put_reviews(
             state, SITE, [StoredReview(review(review_id), Status.OPEN, clock.now())], clock.now()
         )
-        reviews.raise_alerts(state, [new_alerts], clock.now())
+        raised_alerts.raise_alerts(state, [new_alerts], clock.now())
     return int(state.value("SELECT max(id) FROM alerts"))
 
 
@@ -115,7 +115,7 @@ def test_a_site_is_trouble_once_it_was_not_read_for_trouble_after(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     clock.advance(minutes=13)
-    reviews.succeeded(state, CAFE, clock.now(), sees_private=True)
+    known_sites.mark_poll_success(state, CAFE, clock.now(), sees_private=True)
     assert not stand().needs_a_person
     clock.advance(seconds=1)
     assert troubles(stand()) == {"Corner Bakery": "not read for 15 min", "Café": None}
@@ -128,7 +128,7 @@ def test_a_site_with_slow_rounds_is_no_trouble_between_two_of_them(
     (tmp_path / "config.toml").write_text(CONFIG.replace("[poll]", '[poll]\nevery = "1h"'))
     hourly = load_config(tmp_path / "config.toml", {}, secrets=False)
     for site_id in (SITE, CAFE):
-        reviews.succeeded(state, site_id, clock.now(), sees_private=True)
+        known_sites.mark_poll_success(state, site_id, clock.now(), sees_private=True)
     clock.advance(hours=2)
     assert not status.get_status(hourly, state, clock.now()).needs_a_person
     clock.advance(seconds=1)
@@ -167,7 +167,7 @@ def test_trouble_is_over_once_the_site_is_read_again(
 ) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
     with state.transaction():
-        store_troubles.delete(state, f"site:{CAFE}")
+        store_troubles.delete_trouble(state, f"site:{CAFE}")
     assert troubles(stand())["Café"] is None
     assert not stand().needs_a_person
 
@@ -175,7 +175,7 @@ def test_trouble_is_over_once_the_site_is_read_again(
 def test_a_site_that_shows_published_reviews_only_is_told_apart(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
-    reviews.succeeded(state, CAFE, clock.now(), sees_private=False)
+    known_sites.mark_poll_success(state, CAFE, clock.now(), sees_private=False)
     assert [site.published_only for site in stand().sites] == [False, True]
 
 
@@ -256,7 +256,7 @@ def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(
         [("email:owner", clock.now() + timedelta(hours=8))],
     )
     with state.transaction():
-        reviews.raise_alerts(state, [held], clock.now())
+        raised_alerts.raise_alerts(state, [held], clock.now())
     clock.advance(hours=7)
     assert stand().oldest_pending is None
     assert stand().deliveries["pending"] == 1
@@ -275,7 +275,7 @@ def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(
 def test_what_is_parked_needs_a_person_and_says_what_to_do(
     stand: Stand, state: State, clock: SetClock, scope: str, shown: dict[str, str]
 ) -> None:
-    blocks.hold_back(state, scope, clock.now(), None, "channel_not_found")
+    blocks.set_block(state, scope, clock.now(), None, "channel_not_found")
     what = {"since": "2026-11-24T12:02:00Z", "reason": "channel_not_found"}
     assert json.loads(status.as_json(stand()))["parked"] == [shown | what]
     assert stand().needs_a_person
@@ -289,7 +289,7 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
 def test_a_service_that_asked_to_wait_needs_nobody(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
-    blocks.hold_back(
+    blocks.set_block(
         state, "service:slack", clock.now(), clock.now() + timedelta(minutes=1), "ratelimited"
     )
     assert stand().parked == []
@@ -376,7 +376,7 @@ def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: Se
 def test_an_age_is_shown_in_its_two_largest_units(
     config: Config, state: State, clock: SetClock, span: dict[str, float], text: str
 ) -> None:
-    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     clock.advance(**span)
     assert f"Corner Bakery  {text} " in status.as_text(
         status.get_status(config, state, clock.now()), clock.now()

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from alerter.clock import Clock
 from alerter.config import load_config
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.store import State, reviews
+from alerter.store import State, known_sites, reviews
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.web.server import open_web
@@ -177,7 +177,7 @@ async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
     config, clock = load_config(folder / "config.toml", {"KEY": "key"}, secrets=True), Clock()
     found = []
     with State.open(config.state_path, migrate=True) as state:
-        reviews.cover(state, SITE, 2)
+        known_sites.record_coverage(state, SITE, 2)
         client = WixClient(config.wix.base_url, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, client), lambda _: None)
         async with (
@@ -193,7 +193,7 @@ async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
                 assert response.status == 200
         await client.close()
         for row in state.rows("SELECT review_id FROM reviews"):
-            assert reviews.known_reviews(state, SITE, [row["review_id"]])
+            assert reviews.get_reviews(state, SITE, [row["review_id"]])
     return found
 
 

@@ -55,7 +55,7 @@ async def leave_claimed(
         (destination,) = [
             destination for destination in destinations if destination.name == receiver
         ]
-        alerts = [due.alert for due in outbox.due(state, receiver, clock.now(), 1)]
+        alerts = [due.alert for due in outbox.due_deliveries(state, receiver, clock.now(), 1)]
         message = outbox.claim(
             state,
             receiver,

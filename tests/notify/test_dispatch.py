@@ -25,7 +25,8 @@ from alerter.notify.idle import Idle, IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State, blocks, outbox
 from alerter.store.outbox import DueDelivery
-from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
+from alerter.store.raised_alerts import NewAlert, raise_alerts
+from alerter.store.reviews import put_reviews
 from tests.support.clock import SetClock
 from tests.support.desk import (
     BURST,
@@ -268,7 +269,7 @@ async def test_the_last_address_is_given_up_when_it_refuses_for_good(
     assert (await desk.work("email:owner")).why is IdleReason.NOTHING_DUE
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
     assert deliveries(desk.state, "email:owner") == {"sent": 1}
-    assert blocks.parked(desk.state) == []
+    assert blocks.get_parked(desk.state) == []
 
 
 async def test_a_retry_reaches_only_the_addresses_that_did_not_take_it(

@@ -221,7 +221,7 @@ async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
     clock.advance(minutes=59)
     assert await desk.work() == Idle(IdleReason.PARKED)
     assert len(asked(slack)) == 1
-    assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
+    assert [block.scope for block in blocks.get_parked(desk.state)] == [SUPPORT]
     if by == "an hour":
         clock.advance(minutes=1)
     elif by == "retry":
@@ -234,7 +234,7 @@ async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
     clock.advance(hours=1)
     await desk.work()
     assert posted(slack) == [["r1"], ["r2"]]
-    assert blocks.parked(desk.state) == []
+    assert blocks.get_parked(desk.state) == []
 
 
 async def test_what_is_parked_is_looked_at_where_no_message_waits(
@@ -246,14 +246,14 @@ async def test_what_is_parked_is_looked_at_where_no_message_waits(
     desk.state.execute("UPDATE deliveries SET status = 'cancelled'")
     clock.advance(hours=1)
     assert await desk.step() is None
-    assert [block.scope for block in blocks.parked(desk.state)] == [SUPPORT]
+    assert [block.scope for block in blocks.get_parked(desk.state)] == [SUPPORT]
     slack.channels[CHANNEL].archived = False
     clock.advance(minutes=30)
     assert await desk.step() == Idle(IdleReason.PARKED)
     clock.advance(minutes=30)
     assert await desk.step() is None
-    assert blocks.parked(desk.state) == []
-    assert troubles.current(desk.state) == []
+    assert blocks.get_parked(desk.state) == []
+    assert troubles.get_open_troubles(desk.state) == []
     assert len(asked(slack)) == 1
 
 
@@ -407,7 +407,7 @@ async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
     arrived = posted(slack) or mailed(mailbox)
     assert arrived == [["r2"], ["r3"]]
     assert deliveries(desk.state, receiver) == {"failed": 1, "sent": 2}
-    assert outbox.failures(desk.state) == 1
+    assert outbox.failed_count(desk.state) == 1
     assert blocked(desk.state, clock.now()) == {}
     assert counts[f"deliveries_failed:{receiver_of(receiver)}"] == 1
 

@@ -10,8 +10,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Alert, AlertKind, Review, Status, StoredReview
 from alerter.notify.idle import IdleReason
 from alerter.service.runtime import open_runtime
-from alerter.store import State, reviews
-from alerter.store.reviews import NewAlert
+from alerter.store import State, raised_alerts, reviews
+from alerter.store.raised_alerts import NewAlert
 from tests.support.clock import SetClock
 from tests.support.values import SITE
 
@@ -33,7 +33,7 @@ async def test_five_thousand_alerts_are_few_messages_and_name_every_review(
     ]
     with state.transaction():
         reviews.put_reviews(state, SITE, known, clock.now())
-        reviews.raise_alerts(state, new_alerts, clock.now())
+        raised_alerts.raise_alerts(state, new_alerts, clock.now())
     async with open_runtime(config, state, clock) as runtime:
         while not await runtime.dispatcher.run((IdleReason.NOTHING_DUE, IdleReason.PACE)):
             clock.advance(seconds=1)

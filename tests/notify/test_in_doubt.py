@@ -15,7 +15,7 @@ from alerter.models import (
 )
 from alerter.notify.idle import Idle, IdleReason
 from alerter.notify.in_doubt import Step, next_step, wait_after_loss
-from alerter.store import blocks, lifetime, outbox, troubles
+from alerter.store import blocks, outbox, stale_messages, troubles
 from tests.support.clock import SetClock
 from tests.support.desk import (
     Desk,
@@ -181,7 +181,9 @@ async def test_a_repeat_in_doubt_for_ten_minutes_has_failed_and_is_trouble(
     await desk.work()
     assert posted(slack) == [["r1"], ["r1"]]
     assert deliveries(desk.state) == {"failed": 1}
-    assert "message:slack:support" in [each.scope for each in troubles.current(desk.state)]
+    assert "message:slack:support" in [
+        each.scope for each in troubles.get_open_troubles(desk.state)
+    ]
 
 
 async def test_a_machine_that_slept_looks_once_more_before_it_repeats(
@@ -270,10 +272,10 @@ async def test_what_is_throttled_for_a_minute_now_and_then_is_no_trouble(
         slack.faults.add("chat.postMessage", Fault(drop="after"))
         slack.throttle(method, 60)
         with desk.state.transaction():
-            lifetime.mark_stale(desk.state, SITE, ["r0"] if number else [])
+            stale_messages.mark_stale(desk.state, SITE, ["r0"] if number else [])
         await desk.work(within=30)
         desk.dispatcher.troubles.review()
-        assert troubles.current(desk.state) == []
+        assert troubles.get_open_troubles(desk.state) == []
         await desk.work()
         clock.advance(hours=5)
 
@@ -342,7 +344,7 @@ async def test_what_slack_does_not_permit_in_a_channel_parks_that_channel_only(
     slack.faults.add("chat.postMessage", saying(error))
     await desk.step()
     await desk.step("slack:team")
-    assert [block.scope for block in blocks.parked(desk.state)] == ["destination:slack:support"]
+    assert [block.scope for block in blocks.get_parked(desk.state)] == ["destination:slack:support"]
     assert posted(slack) == [["r1"]]
 
 
@@ -384,7 +386,7 @@ async def test_a_mail_whose_answer_is_lost_each_time_goes_out_three_times_in_all
     copies = [mail for mail in mailbox.mails if "<r1>" in mail.text]
     assert len(copies) == (3 if drop == "after" else 0)
     assert len({mail.message_id for mail in copies}) <= 1
-    assert "message:email:owner" in [each.scope for each in troubles.current(desk.state)]
+    assert "message:email:owner" in [each.scope for each in troubles.get_open_troubles(desk.state)]
     queue(desk.state, "r2", receivers=("email:owner",))
     await desk.work("email:owner")
     assert mailed(mailbox)[-1] == ["r2"]
@@ -402,7 +404,7 @@ async def test_a_retry_of_a_mail_that_was_lost_keeps_its_message_id(
     copies = [mail for mail in mailbox.mails if "<r1>" in mail.text]
     assert len(copies) == 4
     assert len({mail.message_id for mail in copies}) == 1
-    assert outbox.failures(desk.state) == 0
+    assert outbox.failed_count(desk.state) == 0
 
 
 async def test_refusals_of_a_mail_in_doubt_are_not_counted(desk: Desk, mailbox: Mailbox) -> None:

@@ -13,7 +13,8 @@ from alerter.notify.dispatch import Dispatcher
 from alerter.notify.idle import Idle, IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State, messages
-from alerter.store.reviews import NewAlert, put_reviews, raise_alerts
+from alerter.store.raised_alerts import NewAlert, raise_alerts
+from alerter.store.reviews import put_reviews
 from tests.support.clock import SetClock
 from tests.support.reviews import review
 from tests.support.values import CHANNEL, SCOPES, SECRETS, SITE

@@ -6,7 +6,7 @@ import pytest
 
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
-from alerter.store import State, blocks, lifetime, troubles
+from alerter.store import State, blocks, stale_messages, troubles
 from tests.support.clock import SetClock
 from tests.support.desk import (
     ROOM,
@@ -33,11 +33,11 @@ DAY = timedelta(days=1)
 
 def mark_stale(state: State, *ids: str) -> None:
     with state.transaction():
-        lifetime.mark_stale(state, SITE, ids)
+        stale_messages.mark_stale(state, SITE, ids)
 
 
 def scopes(state: State) -> list[str]:
-    return [each.scope for each in troubles.current(state)]
+    return [each.scope for each in troubles.get_open_troubles(state)]
 
 
 def edits(slack: EmbeddedSlack) -> list[int]:
@@ -80,7 +80,7 @@ async def test_a_change_that_fails_for_now_is_tried_with_growing_waits_for_a_day
     assert 3500 < times[-2] - times[-3] < 3700
     assert edits(slack) == [0, 0]
     assert "keeps its old words" in caplog.text
-    assert blocks.every(desk.state) == []
+    assert blocks.get_blocks(desk.state) == []
     assert scopes(desk.state) == []
 
 
@@ -113,7 +113,7 @@ async def test_a_change_that_slack_refuses_keeps_the_old_words_and_parks_nothing
     await desk.work()
     assert posted(slack) == [["r1"], ["r2"]]
     assert "keeps its old words" in caplog.text
-    assert blocks.every(desk.state) == []
+    assert blocks.get_blocks(desk.state) == []
     assert scopes(desk.state) == []
     assert len(asked(slack, UPDATE)) <= 2
 
@@ -140,7 +140,7 @@ async def test_a_message_in_a_channel_that_the_app_lost_keeps_its_words(
     assert slack.posts[-1].channel == ROOM
     assert "Title 2" in words_of(slack.posts[-1].blocks)
     assert life.open() == []
-    assert blocks.every(life.state) == []
+    assert blocks.get_blocks(life.state) == []
 
 
 # Words that must go
@@ -217,7 +217,7 @@ async def test_words_in_a_digest_whose_other_reviews_change_are_deleted_too(
     await desk.work()
     slack.refuse[UPDATE, "*"] = "update_failed"
     with desk.state.transaction():
-        lifetime.erase(desk.state, SITE, ids[:1])
+        stale_messages.erase_earlier_text(desk.state, SITE, ids[:1])
     mark_stale(desk.state, ids[0])
     for each in ids[1:8]:
         await desk.work(within=60)

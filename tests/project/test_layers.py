@@ -46,7 +46,7 @@ THIRD_PARTIES = {
     "jinja2": {"render"},
     "jwt": {"web", "demo"},
     "prometheus_client": {"web"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "store"},
     "pydantic_core": {"config"},
     "slack_sdk": {"notify.slack", "slack"},
     "sqlite_utils": {"store"},

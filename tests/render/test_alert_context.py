@@ -33,8 +33,8 @@ from alerter.models import (
 from alerter.notify.idle import IdleReason
 from alerter.render.renderer import Renderer
 from alerter.service.runtime import open_runtime
-from alerter.store import State, reviews
-from alerter.store.reviews import NewAlert
+from alerter.store import State, raised_alerts, reviews
+from alerter.store.raised_alerts import NewAlert
 from tests.support.rendered import (
     ALL,
     CREATED,
@@ -304,7 +304,7 @@ async def test_a_mention_in_the_config_reaches_slack(
             [reviews.StoredReview(each, reviews.Status.OPEN) for each in about],
             clock.now(),
         )
-        reviews.raise_alerts(state, new_alerts, clock.now())
+        raised_alerts.raise_alerts(state, new_alerts, clock.now())
     config = load_config(path, SECRETS, secrets=True)
     async with open_runtime(config, state, clock) as runtime:
         assert await runtime.dispatcher.run([IdleReason.NOTHING_DUE])

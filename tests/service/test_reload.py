@@ -22,9 +22,9 @@ def test_a_reload_that_is_put_off_is_made_later_and_trouble_if_it_lasts(
         reload.asked.clear()
         reload.put_off(locked, config, clock, about)
         assert reload.asked.is_set()
-        assert troubles.current(state) == []
+        assert troubles.get_open_troubles(state) == []
     clock.advance(seconds=1)
     reload.put_off(locked, config, clock, about)
-    assert [(each.scope, each.reason) for each in troubles.current(state)] == [
+    assert [(each.scope, each.reason) for each in troubles.get_open_troubles(state)] == [
         ("config", str(locked))
     ]

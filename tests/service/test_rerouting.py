@@ -358,7 +358,7 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
     wix.reply(SITE, "r1", "Sorry!")
     assert await once(less, clock, minutes=1)
     with State.open(less.state_path, migrate=False) as state:
-        assert outbox.failures(state) == 0
+        assert outbox.failed_count(state) == 0
         assert outbox.requeue(state) == (0, 0)
         assert not state.rows("SELECT * FROM messages WHERE stale > 0")
         clock.advance(days=2)

@@ -13,8 +13,8 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, receiver_of
 from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
-from alerter.store import State, blocks, known_sites, reviews, troubles
-from alerter.store.reviews import NewAlert
+from alerter.store import State, blocks, known_sites, raised_alerts, troubles
+from alerter.store.raised_alerts import NewAlert
 from alerter.trouble.tracker import Troubles, recipients_for
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
@@ -52,7 +52,7 @@ def queue(state: State, kind: AlertKind, site_id: str, clock: SetClock) -> None:
     """Have an alert wait for the baker and for the team."""
     alert = Alert(f"{kind}:{site_id}:r1", kind, site_id, "r1")
     with state.transaction():
-        reviews.raise_alerts(
+        raised_alerts.raise_alerts(
             state, [NewAlert(alert, [("email:baker", None), ("slack:team", None)])], clock.now()
         )
 
@@ -100,11 +100,11 @@ def test_trouble_with_what_is_removed_ends_and_the_others_are_notified(
     told = Troubles(state, before, clock, wake=lambda _: None)
     for scope in (f"site:{OTHER}", f"site:{SITE}", "destination:slack:team", "service:slack"):
         told.begin(scope, "refused")
-        blocks.hold_back(state, scope, clock.now(), None, "refused")
+        blocks.set_block(state, scope, clock.now(), None, "refused")
     state.execute("UPDATE deliveries SET status = 'sent'")
     reconcile(state, load(receivers=BAKER), clock)
-    assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
-    assert not {block.scope for block in blocks.parked(state)} & {
+    assert [trouble.scope for trouble in troubles.get_open_troubles(state)] == [f"site:{SITE}"]
+    assert not {block.scope for block in blocks.get_parked(state)} & {
         "destination:slack:team",
         "service:slack",
     }
@@ -123,7 +123,7 @@ def test_a_config_that_was_not_taken_over_is_over_with_the_next_start(
         "config", "poll.every: must be a duration"
     )
     reconcile(state, load(), clock)
-    assert troubles.current(state) == []
+    assert troubles.get_open_troubles(state) == []
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_a_site_that_comes_back_has_not_been_failing_all_the_time(
 ) -> None:
     reconcile(state, load(extra=CAFE), clock)
     with state.transaction():
-        reviews.note_failure(state, OTHER, clock.now())
+        known_sites.mark_poll_failure(state, OTHER, clock.now())
     reconcile(state, load(), clock)
     clock.advance(days=30)
     reconcile(state, load(extra=CAFE), clock)
     with state.transaction():
-        assert reviews.note_failure(state, OTHER, clock.now()) == clock.now()
+        assert known_sites.mark_poll_failure(state, OTHER, clock.now()) == clock.now()
 
 
 def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(
@@ -162,7 +162,7 @@ def test_a_site_that_was_renamed_is_spoken_of_by_its_new_name(
     reconcile(state, load(extra=CAFE), clock)
     reconcile(state, load(extra=CAFE.replace("Café", "Coffee")), clock)
     reconcile(state, load(), clock)
-    assert known_sites.names(state) == {SITE: "Corner Bakery", OTHER: "Coffee"}
+    assert known_sites.site_names(state) == {SITE: "Corner Bakery", OTHER: "Coffee"}
 
 
 async def test_an_added_site_is_silent_and_one_that_comes_back_goes_on(

@@ -483,9 +483,11 @@ async def test_of_a_removed_site_new_alerts_leave_and_its_trouble_ends(
         await until(lambda: slack.posts)
         with State.open(path.parent / "state.db", migrate=False) as state:
             await until(
-                lambda: not outbox.pending(state, ["email:owner", "slack:support"], Clock().now())
+                lambda: (
+                    not outbox.pending_count(state, ["email:owner", "slack:support"], Clock().now())
+                )
             )
-            assert not troubles.current(state)
+            assert not troubles.get_open_troubles(state)
     assert [mail.subject for mail in mailbox.mails[1:]] == [
         "alerter is in trouble: the reviews of Café cannot be read",
         "alerter: it is over; it was: the reviews of Café cannot be read",

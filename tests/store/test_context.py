@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from alerter.models import Alert, AlertKind, CloseReason, Form, ReviewHistory, Status, StoredReview
-from alerter.store import State, context, messages, outbox, reviews
-from alerter.store.context import context_of
-from alerter.store.reviews import NewAlert
+from alerter.store import State, items, known_sites, messages, outbox, raised_alerts, reviews
+from alerter.store.items import get_history
+from alerter.store.raised_alerts import NewAlert
 from tests.support.reviews import review
 from tests.support.values import SITE
 
@@ -19,8 +19,8 @@ OTHER_SITE = "22222222-2222-4222-8222-222222222222"
 @pytest.fixture(autouse=True)
 def covered(state: State) -> None:
     """Both sites are watched for two stars and fewer."""
-    reviews.cover(state, SITE, 2)
-    reviews.cover(state, OTHER_SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
+    known_sites.record_coverage(state, OTHER_SITE, 2)
 
 
 def put(
@@ -49,7 +49,7 @@ def test_a_product_stands_by_its_low_rated_reviews_of_the_last_30_days(state: St
     put(state, "gone", 1, days=1, closing=CloseReason.GONE)
     put(state, "answered", 1, days=1, closing=CloseReason.ANSWERED)
 
-    assert context_of(state, SITE, "this", NOW).product_low == 3
+    assert get_history(state, SITE, "this", NOW).product_low == 3
 
 
 def test_an_author_has_earlier_low_rated_reviews_of_any_age(state: State) -> None:
@@ -62,7 +62,7 @@ def test_an_author_has_earlier_low_rated_reviews_of_any_age(state: State) -> Non
     put(state, "at another site", 1, days=1, site=OTHER_SITE)
     put(state, "gone", 1, days=1, closing=CloseReason.GONE)
 
-    found = context_of(state, SITE, "this", NOW)
+    found = get_history(state, SITE, "this", NOW)
 
     assert (found.author_low, found.author_last, found.author_rating) == (
         2,
@@ -75,28 +75,28 @@ def test_reviews_of_nothing_by_nobody_have_nothing_in_common(state: State) -> No
     put(state, "this", entity_id=None, contact_id=None)
     put(state, "other", days=1, entity_id=None, contact_id=None)
 
-    assert context_of(state, SITE, "this", NOW) == ReviewHistory()
+    assert get_history(state, SITE, "this", NOW) == ReviewHistory()
 
 
 def test_a_site_that_was_never_read_to_its_end_says_nothing(state: State) -> None:
     put(state, "this")
     put(state, "other", days=1)
-    reviews.cover(state, SITE, 0)
+    known_sites.record_coverage(state, SITE, 0)
 
-    assert context_of(state, SITE, "this", NOW) == ReviewHistory()
+    assert get_history(state, SITE, "this", NOW) == ReviewHistory()
 
 
 def test_the_threshold_says_what_is_low_rated(state: State) -> None:
     put(state, "this")
     put(state, "three stars", 3, days=1)
-    reviews.cover(state, SITE, 3)
+    known_sites.record_coverage(state, SITE, 3)
 
-    assert context_of(state, SITE, "this", NOW) == ReviewHistory(2, 1, NOW - timedelta(days=1), 3)
+    assert get_history(state, SITE, "this", NOW) == ReviewHistory(2, 1, NOW - timedelta(days=1), 3)
 
 
 def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
     steps: list[str] = []
-    for sql in (context._PRODUCT, context._AUTHOR):
+    for sql in (items.PRODUCT_HISTORY, items.AUTHOR_HISTORY):
         rows = state.rows(f"EXPLAIN QUERY PLAN {sql}", {"site": SITE, "review": "this", "since": 0})
         steps += [row["detail"] for row in rows if "others" in row["detail"]]
 
@@ -118,16 +118,21 @@ def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(
         for each in ids
     ]
     with state.transaction():
-        reviews.raise_alerts(state, new_alerts, NOW)
+        raised_alerts.raise_alerts(state, new_alerts, NOW)
     form = Form.ALERT if count == 1 else Form.DIGEST
     message = outbox.claim(
-        state, "owner", form, [due.alert for due in outbox.due(state, "owner", NOW, 9)], "uid", NOW
+        state,
+        "owner",
+        form,
+        [due.alert for due in outbox.due_deliveries(state, "owner", NOW, 9)],
+        "uid",
+        NOW,
     )
 
     assert message
     assert len(message.entries) == count
     assert all((entry.context.product_low == count) is known for entry in message.entries)
     # As it is read again after a restart, or for an update.
-    again = messages.unsettled(state, "owner", NOW)
+    again = messages.get_unsettled(state, "owner", NOW)
     assert again
     assert again.entries == message.entries

@@ -16,7 +16,7 @@ from alerter.models import destination_of, medium_of, phrase_destination, receiv
 from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, report, troubles
-from alerter.store.schema import migrations
+from alerter.store.migrations import migrations
 from alerter.trouble.tracker import recipients_for
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
@@ -74,9 +74,11 @@ async def test_a_receiver_with_email_and_slack_gets_each_alert_by_both(
 
     assert any("Stale" in mail.subject for mail in mailbox.mails)
     with State.open(config.state_path, migrate=False) as state:
-        assert report.deliveries(state)["team"] == {"sent": 2, "pending": 1}
-        assert [block.scope for block in blocks.parked(state)] == ["destination:slack:team"]
-        assert [trouble.scope for trouble in troubles.current(state)] == ["destination:slack:team"]
+        assert report.delivery_counts(state)["team"] == {"sent": 2, "pending": 1}
+        assert [block.scope for block in blocks.get_parked(state)] == ["destination:slack:team"]
+        assert [trouble.scope for trouble in troubles.get_open_troubles(state)] == [
+            "destination:slack:team"
+        ]
 
 
 def test_trouble_with_slack_reaches_the_same_receiver_by_mail(
@@ -112,12 +114,14 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
         assert [tuple(row.values()) for row in rows] == [
             (1, "email:owner"), (1, "slack:late"), (1, "slack:support"), (2, "email:owner")
         ]  # fmt: skip
-        assert report.deliveries(state)["support"] == {"sent": 9}
-        assert report.deliveries(state)["late"] == {"pending": 1, "sent": 2}
-        assert {block.scope for block in blocks.parked(state)} == {
+        assert report.delivery_counts(state)["support"] == {"sent": 9}
+        assert report.delivery_counts(state)["late"] == {"pending": 1, "sent": 2}
+        assert {block.scope for block in blocks.get_parked(state)} == {
             "destination:slack:support", "destination:slack:late"
         }  # fmt: skip
-        assert "destination:slack:support" in [each.scope for each in troubles.current(state)]
+        assert "destination:slack:support" in [
+            each.scope for each in troubles.get_open_troubles(state)
+        ]
         key = state.value("SELECT key FROM alerts WHERE id = 2")
         assert key == "trouble:destination:slack:support:2026-11-24T12:00:00.000+00:00"
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerter.models import Alert, AlertKind, Form, Grouping, Message, Receipt, Status, StoredReview
-from alerter.store import State, messages, outbox, reviews
+from alerter.store import State, messages, outbox, raised_alerts, reviews, stale_messages
 from tests.support.outbox import (
     HOUR,
     MINUTE,
@@ -33,7 +33,7 @@ def in_doubt(
 
 
 def next_change(state: State) -> tuple[Message, int]:
-    found = messages.outdated(state, "slack:support", T0)
+    found = stale_messages.get_outdated(state, "slack:support", T0)
     assert found is not None
     return found
 
@@ -55,7 +55,7 @@ def test_a_message_without_an_answer_is_in_doubt_with_the_same_members(
     queue(state, 1, 2, 3)
     message = claim(state, 1, 2)
 
-    found = messages.unsettled(state, "email:owner", T0 + MINUTE)
+    found = messages.get_unsettled(state, "email:owner", T0 + MINUTE)
 
     assert found is not None
     assert found.in_doubt
@@ -72,11 +72,11 @@ def test_messages_under_way_come_oldest_first_and_for_their_receiver_only(state:
     queue(state, 1, 2, receivers=["email:owner", "slack:support"])
     first, second = claim(state, 1), claim(state, 2)
 
-    assert (found := messages.unsettled(state, "email:owner", T0))
+    assert (found := messages.get_unsettled(state, "email:owner", T0))
     assert found.id == first.id
-    assert messages.unsettled(state, "slack:support", T0) is None
+    assert messages.get_unsettled(state, "slack:support", T0) is None
     messages.mark_sent(state, first, OK)
-    assert (found := messages.unsettled(state, "email:owner", T0))
+    assert (found := messages.get_unsettled(state, "email:owner", T0))
     assert found.id == second.id
 
 
@@ -100,7 +100,7 @@ def test_another_attempt_is_counted_before_the_call(state: State) -> None:
         state, replace(message, plain=True, builtin=True, service_time=T0), T0 + MINUTE
     )
 
-    found = messages.unsettled(state, "email:owner", T0 + MINUTE)
+    found = messages.get_unsettled(state, "email:owner", T0 + MINUTE)
     assert found is not None
     assert (found.attempts, found.attempted_at, found.service_time) == (2, T0 + MINUTE, T0)
     assert (found.plain, found.builtin) == (True, True)
@@ -111,8 +111,8 @@ def test_what_a_dead_process_left_is_to_be_settled_at_once(state: State) -> None
     claim(state, 1)
     messages.recover(state)
 
-    assert messages.settled_next(state, "email:owner", T0) == T0
-    assert messages.unsettled(state, "email:owner", T0) is not None
+    assert messages.next_unsettled_at(state, "email:owner", T0) == T0
+    assert messages.get_unsettled(state, "email:owner", T0) is not None
 
 
 def test_what_a_dead_process_left_is_in_doubt(state: State) -> None:
@@ -153,7 +153,7 @@ def test_a_yes_takes_the_deliveries_out_of_the_outbox(state: State) -> None:
         "17.1",
         None,
     )
-    assert messages.unsettled(state, "email:owner", T0) is None
+    assert messages.get_unsettled(state, "email:owner", T0) is None
 
 
 def test_addresses_that_refused_for_good_stay_on_record(state: State) -> None:
@@ -173,7 +173,7 @@ def test_a_refused_message_sets_its_deliveries_free(state: State) -> None:
 
     assert due(state) == [1, 2, 3]
     assert state.value("SELECT count(*) FROM messages") == 0
-    assert [each.grouping for each in outbox.due(state, "email:owner", T0, 9)] == [
+    assert [each.grouping for each in outbox.due_deliveries(state, "email:owner", T0, 9)] == [
         Grouping.BURST
     ] * 3
 
@@ -185,12 +185,12 @@ def test_partly_taken_messages_wait_and_others_do_not(state: State) -> None:
 
     messages.mark_partly_taken(state, partial, {"b@example.com", "a@example.com"}, T0 + MINUTE, "")
 
-    assert (found := messages.unsettled(state, "email:owner", T0))
+    assert (found := messages.get_unsettled(state, "email:owner", T0))
     assert found.id == doubted.id
     messages.mark_sent(state, doubted, OK)
-    assert messages.unsettled(state, "email:owner", T0 + MINUTE - SECOND) is None
+    assert messages.get_unsettled(state, "email:owner", T0 + MINUTE - SECOND) is None
     assert due(state) == [3]
-    assert (found := messages.unsettled(state, "email:owner", T0 + MINUTE))
+    assert (found := messages.get_unsettled(state, "email:owner", T0 + MINUTE))
     assert (found.id, found.to_left) == (partial.id, ("a@example.com", "b@example.com"))
 
 
@@ -207,8 +207,8 @@ def test_whatever_waits_for_some_addresses_waits_together(state: State) -> None:
     messages.mark_partly_taken(state, second, ["b@example.com"], T0 + HOUR, "")
 
     assert message_row(state, first)["due_at"] == message_row(state, second)["due_at"]
-    assert messages.unsettled(state, "email:owner", T0 + MINUTE) is None
-    assert messages.unsettled(state, "slack:support", T0 + MINUTE) is not None
+    assert messages.get_unsettled(state, "email:owner", T0 + MINUTE) is None
+    assert messages.get_unsettled(state, "slack:support", T0 + MINUTE) is not None
 
 
 def test_a_partly_taken_message_that_is_sent_waits_no_more(state: State) -> None:
@@ -220,7 +220,7 @@ def test_a_partly_taken_message_that_is_sent_waits_no_more(state: State) -> None
 
     row = message_row(state, message)
     assert (row["status"], row["to_left"], row["due_at"]) == ("sent", None, None)
-    assert outbox.next_due(state, "email:owner", T0) is None
+    assert outbox.next_due_at(state, "email:owner", T0) is None
 
 
 def test_a_message_that_is_given_up_stays_on_record_and_others_go_on(state: State) -> None:
@@ -234,8 +234,8 @@ def test_a_message_that_is_given_up_stays_on_record_and_others_go_on(state: Stat
         "failed",
         "554 no",
     )
-    assert outbox.failures(state) == 2
-    assert messages.unsettled(state, "email:owner", T0) is None
+    assert outbox.failed_count(state) == 2
+    assert messages.get_unsettled(state, "email:owner", T0) is None
     assert due(state) == [3]
 
 
@@ -248,11 +248,11 @@ def test_a_message_in_doubt_waits_until_its_moment_and_lets_others_pass(state: S
     second = in_doubt(state, 2, T0 + MINUTE)
 
     assert messages.is_in_doubt(state, "slack:support")
-    assert messages.unsettled(state, "slack:support", T0) is None
-    assert messages.settled_next(state, "slack:support", T0) == T0 + MINUTE
-    assert (found := messages.unsettled(state, "slack:support", T0 + MINUTE))
+    assert messages.get_unsettled(state, "slack:support", T0) is None
+    assert messages.next_unsettled_at(state, "slack:support", T0) == T0 + MINUTE
+    assert (found := messages.get_unsettled(state, "slack:support", T0 + MINUTE))
     assert found.id == second
-    assert (found := messages.unsettled(state, "slack:support", T0 + HOUR))
+    assert (found := messages.get_unsettled(state, "slack:support", T0 + HOUR))
     assert found.id == first
 
 
@@ -261,8 +261,10 @@ def test_what_is_about_the_review_of_a_message_in_doubt_waits_and_no_other(state
     in_doubt(state, 1, T0 + MINUTE)
     worse = Alert(f"lowered:{SITE}:r1:1", AlertKind.LOWERED, SITE, "r1")
     with state.transaction():
-        reviews.raise_alerts(
-            state, [reviews.NewAlert(worse, [("slack:support", None), ("email:owner", None)])], T0
+        raised_alerts.raise_alerts(
+            state,
+            [raised_alerts.NewAlert(worse, [("slack:support", None), ("email:owner", None)])],
+            T0,
         )
 
     assert due(state, "slack:support") == [2]
@@ -273,28 +275,28 @@ def test_a_clock_that_was_set_back_makes_no_message_in_doubt_wait_longer(state: 
     queue(state, 1, receivers=["slack:support"])
     in_doubt(state, 1, T0 + MINUTE)
 
-    assert messages.unsettled(state, "slack:support", T0 - HOUR) is not None
-    assert messages.settled_next(state, "slack:support", T0 - HOUR) == T0 - HOUR
+    assert messages.get_unsettled(state, "slack:support", T0 - HOUR) is not None
+    assert messages.next_unsettled_at(state, "slack:support", T0 - HOUR) == T0 - HOUR
 
 
 def test_each_lost_answer_is_counted_and_begins_the_look_from_the_start(state: State) -> None:
     queue(state, 1, receivers=["slack:support"])
     in_doubt(state, 1)
-    found = messages.unsettled(state, "slack:support", T0)
+    found = messages.get_unsettled(state, "slack:support", T0)
     assert found is not None
     messages.postpone(state, replace(found, looked_since=T0, look="around abc"), T0)
 
-    searched = messages.unsettled(state, "slack:support", T0)
+    searched = messages.get_unsettled(state, "slack:support", T0)
     assert searched is not None
     assert (searched.lost, searched.looked_since, searched.look) == (1, T0, "around abc")
 
     messages.mark_in_doubt(state, searched, "refused", T0, lost=False)
-    kept = messages.unsettled(state, "slack:support", T0)
+    kept = messages.get_unsettled(state, "slack:support", T0)
     assert kept is not None
     assert (kept.lost, kept.look) == (1, "around abc")
 
     messages.mark_in_doubt(state, kept, "lost", T0, lost=True)
-    again = messages.unsettled(state, "slack:support", T0)
+    again = messages.get_unsettled(state, "slack:support", T0)
     assert again is not None
     assert (again.lost, again.looked_since, again.look) == (2, None, "")
 
@@ -302,14 +304,14 @@ def test_each_lost_answer_is_counted_and_begins_the_look_from_the_start(state: S
 def test_a_message_that_is_looked_for_is_still_so_after_the_process_died(state: State) -> None:
     queue(state, 1, receivers=["slack:support"])
     in_doubt(state, 1)
-    found = messages.unsettled(state, "slack:support", T0)
+    found = messages.get_unsettled(state, "slack:support", T0)
     assert found is not None
     messages.postpone(state, replace(found, looked_since=T0, look="around abc"), T0)
 
     messages.recover(state)
 
-    assert messages.settled_next(state, "slack:support", T0) == T0
-    kept = messages.unsettled(state, "slack:support", T0)
+    assert messages.next_unsettled_at(state, "slack:support", T0) == T0
+    kept = messages.get_unsettled(state, "slack:support", T0)
     assert kept is not None
     assert (kept.lost, kept.look) == (1, "around abc")
 
@@ -325,7 +327,7 @@ def test_a_retry_keeps_what_may_have_arrived_under_its_id(state: State) -> None:
     assert outbox.requeue(state)[0] == 2
 
     assert due(state) == [2]
-    assert (found := messages.unsettled(state, "email:owner", T0))
+    assert (found := messages.get_unsettled(state, "email:owner", T0))
     assert (found.id, found.uid, found.lost) == (doubted.id, doubted.uid, 1)
 
 
@@ -343,8 +345,8 @@ def test_a_mail_that_some_addresses_took_counts_as_sent_at_once(state: State) ->
     messages.mark_partly_taken(state, message, ["b@example.com"], T0 + MINUTE, "Subject")
 
     assert status(state) == {1: "sent"}
-    assert outbox.pending(state, ["email:owner"], T0) == 0
-    assert messages.settled_next(state, "email:owner", T0) == T0 + MINUTE
+    assert outbox.pending_count(state, ["email:owner"], T0) == 0
+    assert messages.next_unsettled_at(state, "email:owner", T0) == T0 + MINUTE
     assert not messages.is_in_doubt(state, "email:owner")
     assert state.value("SELECT count(*) FROM reminders WHERE destination = 'email:owner'") == 1
     row = message_row(state, message)
@@ -369,12 +371,12 @@ def test_words_to_erase_come_before_other_changes(state: State) -> None:
     found = next_change(state)
     assert (found[0].id, found[0].erase, found[1]) == (second.id, True, 1)
     messages.postpone(state, replace(found[0], failing_since=T0), T0 + HOUR)
-    assert messages.words_to_erase(state, "slack:support") == 1
+    assert stale_messages.unerased_count(state, "slack:support") == 1
     found = next_change(state)
     assert found[0].id == first.id
-    messages.mark_updated(state, *found)
-    assert messages.outdated(state, "slack:support", T0) is None
-    assert messages.changed_next(state, "slack:support", T0) == T0 + HOUR
+    stale_messages.mark_updated(state, *found)
+    assert stale_messages.get_outdated(state, "slack:support", T0) is None
+    assert stale_messages.next_outdated_at(state, "slack:support", T0) == T0 + HOUR
 
 
 def test_a_change_that_came_during_the_call_is_made_next(state: State) -> None:
@@ -385,7 +387,7 @@ def test_a_change_that_came_during_the_call_is_made_next(state: State) -> None:
     found = next_change(state)
     make_stale(state, message.id)
 
-    messages.mark_updated(state, *found)
+    stale_messages.mark_updated(state, *found)
 
     found = next_change(state)
     assert found[1] == 2
@@ -397,8 +399,8 @@ def test_a_message_that_was_deleted_is_never_changed_again(state: State) -> None
     messages.mark_sent(state, message, ON_SLACK)
     make_stale(state, message.id, erase=True)
 
-    messages.mark_deleted(state, message)
+    stale_messages.mark_deleted(state, message)
     make_stale(state, message.id)
 
-    assert messages.outdated(state, "slack:support", T0) is None
-    assert messages.words_to_erase(state, "slack:support") == 0
+    assert stale_messages.get_outdated(state, "slack:support", T0) is None
+    assert stale_messages.unerased_count(state, "slack:support") == 0

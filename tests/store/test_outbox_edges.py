@@ -17,7 +17,7 @@ from alerter.models import (
     StoredReview,
     Thread,
 )
-from alerter.store import State, messages, outbox, reviews
+from alerter.store import State, messages, outbox, raised_alerts, reviews
 from alerter.store.outbox import DueDelivery
 from tests.support.outbox import HOUR, MINUTE, OK, T0, claim, due, message_row, queue, status
 from tests.support.reviews import review
@@ -33,7 +33,7 @@ def say(state: State, kind: AlertKind, *destinations: str, review_id: str = "r1"
     raised = Alert(f"{kind}:{SITE}:{review_id}:{number}", kind, SITE, review_id)
     with state.transaction():
         routes = [(each, None) for each in destinations]
-        reviews.raise_alerts(state, [reviews.NewAlert(raised, routes)], T0)
+        raised_alerts.raise_alerts(state, [raised_alerts.NewAlert(raised, routes)], T0)
     return number
 
 
@@ -67,7 +67,7 @@ def test_a_closing_is_due_as_a_reply_to_the_message_on_slack(
 
     say(state, AlertKind.CLOSED, destination)
 
-    assert outbox.due(state, destination, T0, 10) == [
+    assert outbox.due_deliveries(state, destination, T0, 10) == [
         DueDelivery(2, Grouping.BURST, AlertKind.CLOSED, thread)
     ]
 
@@ -78,7 +78,7 @@ def test_only_a_closing_is_due_as_a_reply(state: State) -> None:
 
     say(state, AlertKind.LOWERED, SLACK)
 
-    assert outbox.due(state, SLACK, T0, 10) == [
+    assert outbox.due_deliveries(state, SLACK, T0, 10) == [
         DueDelivery(2, Grouping.BURST, AlertKind.LOWERED, None)
     ]
 
@@ -121,7 +121,7 @@ def test_a_claim_keeps_the_time_of_the_service(state: State, service_time: datet
     )
 
     assert message.service_time == service_time
-    unsettled = messages.unsettled(state, EMAIL, T0)
+    unsettled = messages.get_unsettled(state, EMAIL, T0)
     assert unsettled is not None
     assert unsettled.service_time == service_time
 
@@ -145,8 +145,8 @@ def test_the_next_moment_is_that_of_what_is_held_for_this_destination(state: Sta
     queue(state, 3, due_at=T0 + HOUR)
     assert claim(state, 3, now=T0 + HOUR).entries
 
-    assert outbox.next_due(state, EMAIL, T0) is None
-    assert outbox.next_due(state, SLACK, T0) == T0 + MINUTE
+    assert outbox.next_due_at(state, EMAIL, T0) is None
+    assert outbox.next_due_at(state, SLACK, T0) == T0 + MINUTE
 
 
 def test_failures_count_what_has_failed_for_good(state: State) -> None:
@@ -154,7 +154,7 @@ def test_failures_count_what_has_failed_for_good(state: State) -> None:
     messages.mark_failed(state, claim(state, 1), "554")
     messages.mark_sent(state, claim(state, 2), OK)
 
-    assert outbox.failures(state) == 1
+    assert outbox.failed_count(state) == 1
 
 
 # --- draft

@@ -16,7 +16,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Form, Grouping, Receipt, Reply, Review
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
-from alerter.store import State, known_sites, messages, outbox, report, reviews
+from alerter.store import State, known_sites, messages, outbox, report, stale_messages
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
@@ -34,7 +34,7 @@ SENT = ("alerts", "deliveries", "messages")
 @pytest.fixture
 async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
     """The door of a site that was read once, and had no reviews."""
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     async with open_runtime(config, state, clock) as runtime:
         yield runtime.intake
 
@@ -50,19 +50,19 @@ def tell(state: State) -> None:
         "UPDATE deliveries SET status = 'pending', message = NULL WHERE status = 'failed'"
     )
     for receiver, ts in (("email:owner", None), ("slack:support", "1790000000.000100")):
-        alerts = [each.alert for each in outbox.due(state, receiver, now, 100)]
+        alerts = [each.alert for each in outbox.due_deliveries(state, receiver, now, 100)]
         form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         if alerts and (
             message := outbox.claim(state, receiver, form, alerts, uuid.uuid4().hex, now)
         ):
             messages.mark_sent(state, message, Receipt("ok", None, ts), "Stale on arrival")
-        while changed := messages.outdated(state, receiver, now):
-            messages.mark_updated(state, *changed)
+        while changed := stale_messages.get_outdated(state, receiver, now):
+            stale_messages.mark_updated(state, *changed)
 
 
 async def forget(state: State, now: datetime) -> int:
     """What the daemon does once a day, with a site that was read just now."""
-    reviews.succeeded(state, SITE, now, sees_private=True)
+    known_sites.mark_poll_success(state, SITE, now, sees_private=True)
     pruned = await prune(state, now, KEEP, window=WINDOW, destinations=DESTINATIONS)
     assert state.scrub()
     return pruned
@@ -147,8 +147,8 @@ async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
     tell(state)
     for days, pruned in ((1, 0), (29, 0), (2, 1)):
         clock.advance(days=days)
-        reviews.succeeded(state, "another", clock.now(), sees_private=True)
-        known_sites.note(state, {"another": "Another"}, clock.now())
+        known_sites.mark_poll_success(state, "another", clock.now(), sees_private=True)
+        known_sites.record_sites(state, {"another": "Another"}, clock.now())
         assert (
             await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS)
             == pruned
@@ -160,10 +160,10 @@ async def test_a_site_that_is_back_is_followed_on(
 ) -> None:
     await intake.record_page(site, [review(body="Hard as stone")])
     tell(state)
-    known_sites.note(state, {}, clock.now())
+    known_sites.record_sites(state, {}, clock.now())
     clock.advance(days=31)
-    known_sites.note(state, {SITE: "Corner Bakery"}, clock.now())
-    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    known_sites.record_sites(state, {SITE: "Corner Bakery"}, clock.now())
+    known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     assert await prune(state, clock.now(), KEEP, window=2 * KEEP, destinations=DESTINATIONS) == 0
 
 
@@ -203,9 +203,9 @@ async def test_what_waits_for_a_receiver_that_is_gone_holds_nothing_back(
     state.execute("UPDATE deliveries SET status = 'failed' WHERE destination = 'email:owner'")
     assert state.value("SELECT sum(stale) FROM messages WHERE destination = 'slack:support'")
     clock.advance(days=31)
-    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     assert await prune(state, clock.now(), KEEP, window=WINDOW, destinations=["email:new"]) == 1
-    assert report.deliveries(state)["owner"] == {"cancelled": 1}
+    assert report.delivery_counts(state)["owner"] == {"cancelled": 1}
 
 
 async def test_a_message_that_carries_nothing_keeps_no_other_from_being_erased(
@@ -229,7 +229,7 @@ async def test_a_failed_thread_message_that_was_sent_again_holds_nothing_back(
     await intake.record_page(site, [review(rating=2)])
     tell(state)
     await intake.record_page(site, [review(rating=1, revision=1)])
-    [due] = outbox.due(state, "email:owner", clock.now(), 9)
+    [due] = outbox.due_deliveries(state, "email:owner", clock.now(), 9)
     message = outbox.claim(state, "email:owner", Form.ALERT, [due.alert], "uid", clock.now())
     assert message
     assert message.thread
@@ -266,7 +266,7 @@ async def test_a_review_of_the_past_loses_its_words_and_stays_of_the_past(
 ) -> None:
     state.execute("UPDATE sites SET covered_rating = 0")
     await intake.record_page(site, [review(rating=2, body="Hard as stone", contact_id="c1")])
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     clock.advance(days=31)
     assert await forget(state, clock.now()) == 1
     assert await forget(state, clock.now()) == 0
@@ -393,12 +393,12 @@ async def test_webhooks_about_a_pruned_review_alert_nobody_in_any_order(
 
 @pytest.mark.usefixtures("pruned")
 async def test_status_counts_what_was_pruned(state: State) -> None:
-    assert report.deliveries(state) == {"owner": {"sent": 1}, "support": {"sent": 1}}
+    assert report.delivery_counts(state) == {"owner": {"sent": 1}, "support": {"sent": 1}}
 
 
 async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock: SetClock) -> None:
     closed_reviews(state, clock.now(), 3)
-    reviews.succeeded(state, SITE, clock.now(), sees_private=True)
+    known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     clock.step(days=3650)
     assert await prune(state, clock.now(), KEEP, window=WINDOW, destinations=DESTINATIONS) == 0
     assert await forget(state, clock.now()) == 3
@@ -447,7 +447,7 @@ async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     caplog.set_level(logging.INFO)
 
     def look(record: logging.LogRecord) -> bool:
-        if "are erased" in record.msg:
+        if "reviews pruned" in record.msg:
             told_by_then.append(len(mailbox.mails))
         return True
 

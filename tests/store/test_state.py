@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
 from alerter.store import Holder, Lock, State
-from alerter.store.schema import migrations
+from alerter.store.migrations import migrations
 from tests.support.state import TROUBLE, path, reading, scopes
 
 __all__ = ["path"]
@@ -143,7 +143,7 @@ REFUSED = {
     ),
     "corrupt": (
         corrupt_in_the_middle,
-        "is corrupt .*restore a backup, or move it away to start anew",
+        "is corrupt .*restore a backup, or move it away to start again",
     ),
     "cut off": (cut_off, "malformed"),
 }
@@ -182,7 +182,7 @@ def test_an_older_version_is_brought_up_to_date_by_the_daemon_only(
 ) -> None:
     before = path.read_bytes()
     for look in (lambda: State.open(path, migrate=False), lambda: State.read(path)):
-        with pytest.raises(StateError, match="is of an older version; restart the service"):
+        with pytest.raises(StateError, match="has an older version; restart the service"):
             look()
     assert path.read_bytes() == before
     with State.open(path, migrate=True) as state:
@@ -199,7 +199,7 @@ def test_a_migration_keeps_what_is_on_record(path: Path, request: pytest.Fixture
 
 def test_only_the_daemon_makes_a_state_file(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with pytest.raises(StateError, match="there is no state file yet; `alerter run` makes it"):
+    with pytest.raises(StateError, match="there is no state file yet; `alerter run` creates it"):
         State.open(path, migrate=False)
     assert State.read(path) is None
     assert list(tmp_path.iterdir()) == []
@@ -397,8 +397,8 @@ def test_a_note_is_kept_and_what_comes_after_it_waits_for_the_disk_again(
     state: State, path: Path
 ) -> None:
     state.execute(TROUBLE, ["site:a", "r"])
-    assert state.note("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:a'") == 1
-    assert state.note("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:b'") == 0
+    assert state.write_relaxed("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:a'") == 1
+    assert state.write_relaxed("UPDATE troubles SET reason = 'noted' WHERE scope = 'site:b'") == 0
     assert state.value("PRAGMA synchronous") == 2  # FULL
     with State.open(path, migrate=False) as other:
         assert other.value("SELECT reason FROM troubles") == "noted"

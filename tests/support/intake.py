@@ -17,7 +17,7 @@ from alerter.models import (
     Status,
     receiver_of,
 )
-from alerter.store import State, messages, outbox, reviews
+from alerter.store import State, known_sites, messages, outbox, reviews
 from alerter.watch.intake import Intake
 from alerter.watch.triage import Reason
 from tests.support.clock import SetClock
@@ -89,18 +89,18 @@ class Door:
         return [(row["what"], receiver_of(row["destination"])) for row in rows]
 
     def status(self, review_id: str = "r1") -> Status | None:
-        known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
+        known = reviews.get_reviews(self.state, SITE, [review_id]).get(review_id)
         return known.status if known else None
 
     def counts(self) -> dict[str, int]:
         return {table: self.state.value(f"SELECT count(*) FROM {table}") for table in TABLES}
 
     def checkpoint(self) -> datetime | None:
-        return reviews.site_state(self.state, SITE).checkpoint
+        return known_sites.get_site_state(self.state, SITE).checkpoint
 
     def send(self, receiver: str) -> None:
         """Have a receiver get all that is due."""
-        alerts = [each.alert for each in outbox.due(self.state, receiver, AT_LAST, 100)]
+        alerts = [each.alert for each in outbox.due_deliveries(self.state, receiver, AT_LAST, 100)]
         message = outbox.claim(
             self.state, receiver, Form.DIGEST, alerts, f"uid-{receiver}-{alerts}", T0
         )

@@ -67,7 +67,7 @@ class Life:
             await self.minute()
 
     def open(self) -> list[str]:
-        return [trouble.scope for trouble in troubles.current(self.state)]
+        return [trouble.scope for trouble in troubles.get_open_troubles(self.state)]
 
     def needs_a_person(self) -> bool:
         return status.get_status(self.config, self.state, self.clock.now()).needs_a_person

@@ -12,11 +12,7 @@ from alerter.models import (
     Message,
     Receipt,
 )
-from alerter.store import (
-    State,
-    outbox,
-    reviews,
-)
+from alerter.store import State, outbox, raised_alerts
 from tests.support.values import SITE
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -39,10 +35,10 @@ def queue(
     """Raise an alert for each number, bound for these receivers. In a fresh state file its id is that number."""
     with state.transaction():
         new_alerts = [
-            reviews.NewAlert(alert(number), [(name, due_at) for name in receivers], grouping)
+            raised_alerts.NewAlert(alert(number), [(name, due_at) for name in receivers], grouping)
             for number in numbers
         ]
-        assert reviews.raise_alerts(state, new_alerts, T0) == len(numbers)
+        assert raised_alerts.raise_alerts(state, new_alerts, T0) == len(numbers)
 
 
 def claim(state: State, *alerts: int, receiver: str = "email:owner", now: datetime = T0) -> Message:
@@ -55,7 +51,7 @@ def claim(state: State, *alerts: int, receiver: str = "email:owner", now: dateti
 def due(
     state: State, receiver: str = "email:owner", now: datetime = T0, most: int = 100
 ) -> list[int]:
-    return [each.alert for each in outbox.due(state, receiver, now, most)]
+    return [each.alert for each in outbox.due_deliveries(state, receiver, now, most)]
 
 
 def status(state: State, receiver: str = "email:owner") -> dict[int, str]:

@@ -13,7 +13,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.store import State, reviews
+from alerter.store import State, known_sites
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import HANG, until
 
@@ -80,7 +80,7 @@ def read_to_the_end(path: Path) -> bool:
     if state is None:
         return False
     with state:
-        return reviews.site_state(state, SITE).covered_rating > 0
+        return known_sites.get_site_state(state, SITE).covered_rating > 0
 
 
 @asynccontextmanager

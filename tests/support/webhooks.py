@@ -48,5 +48,5 @@ class Door:
         return [row["key"] for row in self.state.rows("SELECT key FROM alerts ORDER BY id")]
 
     def status(self, review_id: str = "r1") -> str | None:
-        known = reviews.known_reviews(self.state, SITE, [review_id]).get(review_id)
+        known = reviews.get_reviews(self.state, SITE, [review_id]).get(review_id)
         return f"{known.status} {known.closing or ''}".strip() if known else None

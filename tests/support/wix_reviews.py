@@ -60,6 +60,6 @@ def assert_storable(review: Review, state: State) -> None:
     assert b"\\u0000" not in sent
     with state.transaction():
         reviews.put_reviews(state, SITE, [StoredReview(review, Status.OPEN, CREATED)], CREATED)
-    assert reviews.known_reviews(state, SITE, [review.id]) == {
+    assert reviews.get_reviews(state, SITE, [review.id]) == {
         review.id: StoredReview(review, Status.OPEN, CREATED)
     }

@@ -18,7 +18,7 @@ from alerter.service.housekeeping import Housekeeping
 from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import State, outbox, troubles
 from alerter.store.blocks import Block
-from alerter.store.schema import migrations
+from alerter.store.migrations import migrations
 from alerter.store.troubles import Trouble
 from alerter.summary import Summaries
 from alerter.trouble.rules import begun, is_to_be_notified, lasting
@@ -432,7 +432,7 @@ def test_trouble_of_an_older_state_file_has_been_notified(tmp_path: Path) -> Non
         db.execute("INSERT INTO troubles (scope, since, reason) VALUES ('site:1', 1000, '401')")
         db.conn.commit()
     with State.open(path, migrate=True) as state:
-        [trouble] = troubles.current(state)
+        [trouble] = troubles.get_open_troubles(state)
     assert trouble.notified_at == trouble.since
 
 

@@ -136,13 +136,13 @@ async def test_a_site_that_is_silent_is_trouble_after_a_while_and_not_before(
         clock.advance(days=1)  # the daemon was off: nothing has failed yet
         for _ in range(15):
             assert not await runtime.poller.round(config.sites[0])
-            assert not troubles.current(state)
+            assert not troubles.get_open_troubles(state)
             clock.advance(minutes=1)
         assert not await runtime.poller.round(config.sites[0])
-        assert [trouble.scope for trouble in troubles.current(state)] == [f"site:{SITE}"]
+        assert [trouble.scope for trouble in troubles.get_open_troubles(state)] == [f"site:{SITE}"]
         wix.faults.clear()
         assert await runtime.poller.round(config.sites[0])
-        assert not troubles.current(state)
+        assert not troubles.get_open_troubles(state)
 
 
 async def test_trouble_that_is_over_before_it_was_notified_is_not_notified(
@@ -203,25 +203,25 @@ async def test_a_single_run_tells_of_the_receiver_that_it_has_just_parked(
 
 async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
     with State.open(config.state_path, migrate=True) as state:
-        blocks.hold_back(state, "service:slack", Clock().now(), None, "invalid_auth")
+        blocks.set_block(state, "service:slack", Clock().now(), None, "invalid_auth")
     findings = await check.send_samples(config, Clock(), ["support"])
     assert [finding.ok for finding in findings] == [True, True]
     assert slack.posts[0].text.startswith("[Test] ")
     with State.open(config.state_path, migrate=False) as state:
-        assert blocks.parked(state) == []
+        assert blocks.get_parked(state) == []
 
 
 async def test_a_failed_test_shows_the_services_answer_and_keeps_a_parking(
     config: Config, slack: EmbeddedSlack
 ) -> None:
     with State.open(config.state_path, migrate=True) as state:
-        blocks.hold_back(state, "destination:slack:support", Clock().now(), None, "is_archived")
+        blocks.set_block(state, "destination:slack:support", Clock().now(), None, "is_archived")
     slack.channels[CHANNEL].archived = True
     (finding,) = await check.send_samples(config, Clock(), ["support"])
     assert not finding.ok
     assert "is_archived" in finding.text
     with State.open(config.state_path, migrate=False) as state:
-        assert [block.scope for block in blocks.parked(state)] == ["destination:slack:support"]
+        assert [block.scope for block in blocks.get_parked(state)] == ["destination:slack:support"]
 
 
 async def test_an_alert_that_is_refused_for_good_is_told_as_trouble(
@@ -402,7 +402,7 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
             config, Clock(), wix_client, destinations, check.template_scopes()
         )
     with State.open(config.state_path, migrate=False) as state:
-        assert troubles.current(state) == []
+        assert troubles.get_open_troubles(state) == []
     assert await serve(config, Clock(), {}, once=True)
     assert told_of_templates(mailbox) == [BROKEN, MENDED]
 

@@ -11,12 +11,13 @@ import pytest
 from alerter.config import Config
 from alerter.errors import StateBusy, StateError
 from alerter.models import (
+    Alert,
     AlertKind,
     Form,
     Receipt,
     Status,
 )
-from alerter.store import State, messages, outbox, reviews
+from alerter.store import State, known_sites, messages, outbox, raised_alerts, reviews
 from alerter.store.reminders import get_reminders_of
 from alerter.watch.triage import Reason
 from tests.support.clock import SetClock
@@ -30,8 +31,8 @@ __all__ = ["config", "fresh"]
 @pytest.fixture
 def door(fresh: Door) -> Door:
     """A door to sites whose past is on record."""
-    reviews.cover(fresh.state, SITE, 2)
-    reviews.cover(fresh.state, FLORIST, 4)
+    known_sites.record_coverage(fresh.state, SITE, 2)
+    known_sites.record_coverage(fresh.state, FLORIST, 4)
     return fresh
 
 
@@ -146,7 +147,7 @@ async def test_a_stale_page_changes_nothing(door: Door) -> None:
 
     assert await door.take(review(revision=2, rating=2, body="old")) == {Reason.STALE: 1}
 
-    known = reviews.known_reviews(door.state, SITE, ["r1"])["r1"]
+    known = reviews.get_reviews(door.state, SITE, ["r1"])["r1"]
     assert (known.review.body, known.review.revision) == ("new", 3)
     assert door.keys() == ["new:r1"]
 
@@ -160,7 +161,7 @@ async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(
     assert await door.take(*twice[::order]) == {Reason.NEW: 1}
 
     assert door.keys() == ["new:r1"]
-    assert reviews.known_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
+    assert reviews.get_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
 
 
 async def test_two_processes_that_read_the_same_tell_once(
@@ -277,7 +278,7 @@ async def test_every_fall_of_a_rating_is_an_alert_of_its_own(door: Door) -> None
 
 async def test_a_baseline_review_whose_rating_falls_is_told_and_open(fresh: Door) -> None:
     await fresh.take(review("r1", 2, revision=1))
-    reviews.cover(fresh.state, SITE, 2)
+    known_sites.record_coverage(fresh.state, SITE, 2)
 
     await fresh.take(review("r1", 1, revision=2))
 
@@ -329,7 +330,7 @@ async def test_a_review_closed_while_its_message_is_refused_does_not_leave(
 
     messages.dissolve(door.state, message)
 
-    assert outbox.due(door.state, "email:owner", AT_LAST, 10) == []
+    assert outbox.due_deliveries(door.state, "email:owner", AT_LAST, 10) == []
 
 
 async def test_a_review_closed_by_a_raise_is_told_again_when_it_falls_again(door: Door) -> None:
@@ -413,7 +414,7 @@ async def test_when_its_answer_is_removed_a_sent_review_is_mailed_again(
 async def test_a_review_opens_again_for_each_destination_by_what_it_was_sent(door: Door) -> None:
     await door.take(review("r1", 1, revision=1))
     door.send("slack:baker")
-    alerts = [each.alert for each in outbox.due(door.state, "email:owner", AT_LAST, 100)]
+    alerts = [each.alert for each in outbox.due_deliveries(door.state, "email:owner", AT_LAST, 100)]
     message = outbox.claim(door.state, "email:owner", Form.ALERT, alerts, "uid", T0)
     await door.take(review("r1", 1, revision=2, reply=REPLY))
     await door.take(review("r1", 1, revision=3))
@@ -454,7 +455,7 @@ async def test_an_edit_is_recorded_and_nobody_is_woken(door: Door) -> None:
 
     assert await door.take(review("r1", 2, revision=2, body="new")) == {Reason.EDITED: 1}
 
-    assert reviews.known_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
+    assert reviews.get_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
     assert len(door.woken) == 1
 
 
@@ -469,14 +470,14 @@ async def test_a_message_says_what_the_review_says_now(door: Door) -> None:
 
 def test_the_kinds_of_alert_that_a_review_raises_are_counted_apart(state: State) -> None:
     new_alerts = [
-        reviews.NewAlert(reviews.Alert(f"{kind}:{SITE}:r1:{number}", kind, SITE, "r1"), [])
+        raised_alerts.NewAlert(Alert(f"{kind}:{SITE}:r1:{number}", kind, SITE, "r1"), [])
         for kind, times in ((AlertKind.LOWERED, 2), (AlertKind.CLOSED, 1))
         for number in range(times)
     ]
     with state.transaction():
-        assert reviews.raise_alerts(state, new_alerts, T0) == 3
-        assert reviews.raise_alerts(state, new_alerts[:1], T0) == 0
+        assert raised_alerts.raise_alerts(state, new_alerts, T0) == 3
+        assert raised_alerts.raise_alerts(state, new_alerts[:1], T0) == 0
 
-    assert reviews.count_alerts(state, SITE, "r1", AlertKind.LOWERED) == 2
-    assert reviews.count_alerts(state, SITE, "r1", AlertKind.CLOSED) == 1
-    assert reviews.count_alerts(state, SITE, "r2", AlertKind.CLOSED) == 0
+    assert raised_alerts.count_alerts(state, SITE, "r1", AlertKind.LOWERED) == 2
+    assert raised_alerts.count_alerts(state, SITE, "r1", AlertKind.CLOSED) == 1
+    assert raised_alerts.count_alerts(state, SITE, "r2", AlertKind.CLOSED) == 0

@@ -10,7 +10,7 @@ from alerter.models import (
     Status,
     to_ms,
 )
-from alerter.store import outbox, reviews
+from alerter.store import known_sites, outbox
 from tests.support.clock import SetClock
 from tests.support.intake import REPLY, T0, Door, config, fresh
 from tests.support.reviews import review
@@ -32,7 +32,7 @@ async def test_a_backfill_alerts_about_all_that_is_unanswered_and_not_alerted(
         review("rejected", 1, moderation="REJECTED"),
         review("held", 1, moderation="IN_MODERATION"),
     )
-    reviews.cover(fresh.state, SITE, 2)
+    known_sites.record_coverage(fresh.state, SITE, 2)
     await fresh.take(
         review("alerted", 1), review("late import", 2, created=T0, written=T0 - timedelta(days=400))
     )
@@ -86,7 +86,7 @@ async def test_a_second_backfill_repeats_nothing(fresh: Door) -> None:
 async def test_a_review_that_a_backfill_told_of_is_not_told_again_by_a_poll(fresh: Door) -> None:
     await fresh.take(review("r1", 2))
     await fresh.tell()
-    reviews.cover(fresh.state, SITE, 2)
+    known_sites.record_coverage(fresh.state, SITE, 2)
 
     await fresh.take(review("r1", 2), review("r1", 2, helpful=3))
 
@@ -141,8 +141,8 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
     assert await fresh.tell() == total
 
     assert fresh.keys() == [f"new:r{number}" for number in reversed(range(total))]
-    assert outbox.pending(fresh.state, ["email:owner"], T0) == total
-    assert outbox.pending(fresh.state, ["slack:worst"], T0) == total // 2
+    assert outbox.pending_count(fresh.state, ["email:owner"], T0) == total
+    assert outbox.pending_count(fresh.state, ["slack:worst"], T0) == total // 2
     assert sum(len(ids) for _, ids in fresh.catalog.learned) == total
     assert await fresh.tell() == 0
 

@@ -14,7 +14,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.store import State, reviews
+from alerter.store import State, known_sites
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.web.server import open_web
@@ -68,7 +68,7 @@ public_key = '''{signer.public_key}'''
 async def door(config: Config, state: State, signer: Webhooks) -> AsyncIterator[Door]:
     """The server on a free port, for a site that has been read before."""
     clock, shop, woken = Clock(), SetClock(datetime.now(UTC)), list[str]()
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     client = WixClient(config.wix.base_url, clock)
     intake = Intake(state, config, clock, Catalog(state, shop, client), woken.extend)
     async with (

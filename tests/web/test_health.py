@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from alerter.config import Config
 from alerter.counters import counts
 from alerter.models import Alert, AlertKind
-from alerter.store import State, reviews, troubles
-from alerter.store.reviews import NewAlert
+from alerter.store import State, known_sites, raised_alerts, troubles
+from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.web.server import open_web
 from tests.support.clock import SetClock
@@ -80,7 +80,7 @@ async def look(config: Config, state: State, clock: SetClock) -> AsyncIterator[L
 
 def raise_alert(state: State, clock: SetClock, key: str, kind: AlertKind = AlertKind.NEW) -> None:
     with state.transaction():
-        reviews.raise_alerts(
+        raised_alerts.raise_alerts(
             state, [NewAlert(Alert(key, kind, SITE, "r1"), [("owner", None)])], clock.now()
         )
 
@@ -99,7 +99,9 @@ async def test_all_is_well_while_rounds_end_within_three_periods(look: Look) -> 
 
 async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -> None:
     with look.state.transaction():
-        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
+        troubles.put_trouble(
+            look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403")
+        )
     status, report = await look.health()
     assert status == 200
     since = look.clock.now().isoformat()
@@ -115,7 +117,7 @@ async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
     look.clock.advance(seconds=181)
     since = look.clock.now()
     with look.state.transaction():
-        troubles.put(
+        troubles.put_trouble(
             look.state,
             Trouble("service:slack:file:/etc/alerter/token", since, "Slack: invalid_auth"),
         )
@@ -134,7 +136,9 @@ async def test_who_asks_this_machine_by_its_own_names_is_told_everything(
     look: Look, host: str
 ) -> None:
     with look.state.transaction():
-        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
+        troubles.put_trouble(
+            look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403")
+        )
     assert (await look.health(Host=host))[1]["troubles"][0]["reason"] == "Wix refuses us: 403"
 
 
@@ -145,7 +149,9 @@ async def test_a_page_or_a_proxy_that_asks_by_another_name_is_a_stranger(
     look: Look, host: str
 ) -> None:
     with look.state.transaction():
-        troubles.put(look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403"))
+        troubles.put_trouble(
+            look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403")
+        )
     assert "reason" not in (await look.health(Host=host))[1]["troubles"][0]
 
 
@@ -222,8 +228,8 @@ async def test_ages_are_those_of_the_oldest(look: Look) -> None:
     assert await look.value("alerter_oldest_success_timestamp_seconds") == 0
     raise_alert(look.state, look.clock, "new:1")
     with look.state.transaction():
-        reviews.succeeded(look.state, SITE, look.clock.now(), sees_private=True)
-        reviews.succeeded(
+        known_sites.mark_poll_success(look.state, SITE, look.clock.now(), sees_private=True)
+        known_sites.mark_poll_success(
             look.state,
             "a site of the past",
             look.clock.now() - timedelta(days=9),

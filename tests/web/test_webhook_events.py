@@ -10,8 +10,8 @@ import pytest
 from alerter.config import Config
 from alerter.counters import counts
 from alerter.models import Event, Review
-from alerter.store import State, reviews
-from alerter.store.unrecorded import get_unrecorded, note_unrecorded
+from alerter.store import State, known_sites
+from alerter.store.unrecorded import get_unrecorded, put_unrecorded
 from alerter.wix.review import parse_review
 from tests.support.clock import SetClock
 from tests.support.values import SITE
@@ -82,10 +82,10 @@ async def test_a_review_of_a_forgotten_author_loses_its_words(door: Door, *, lat
 
 async def test_a_webhook_never_moves_the_checkpoint(door: Door) -> None:
     before = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-    reviews.advance(door.state, SITE, before)
+    known_sites.advance_checkpoint(door.state, SITE, before)
     await door.send("created", STALE | {"createdDate": "2026-11-25T12:00:00.000Z"})
     assert door.alerts() == [f"new:{SITE}:r1"]
-    assert reviews.site_state(door.state, SITE).checkpoint == before
+    assert known_sites.get_site_state(door.state, SITE).checkpoint == before
 
 
 async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(
@@ -94,7 +94,7 @@ async def test_before_the_first_read_of_a_site_a_webhook_is_left_to_that(
     door.state.execute("DELETE FROM sites")
     assert await door.send("created", STALE) == 200
     assert (door.status(), door.alerts()) == (None, [])
-    assert reviews.site_state(door.state, SITE).covered_rating == 0
+    assert known_sites.get_site_state(door.state, SITE).covered_rating == 0
     await door.intake.record_page(config.sites[0], [parse_review(STALE)])
     assert (door.status(), door.alerts()) == ("baseline", [])
 
@@ -105,7 +105,7 @@ async def test_a_review_made_during_the_first_read_is_alerted(door: Door, config
         config.sites[0], [], checkpoint=datetime(2026, 11, 24, tzinfo=UTC)
     )
     assert await door.send("created", STALE) == 200
-    reviews.cover(door.state, SITE, 2)
+    known_sites.record_coverage(door.state, SITE, 2)
     await door.intake.record_page(config.sites[0], [parse_review(STALE)])
     assert door.alerts() == [f"new:{SITE}:r1"]
 
@@ -190,12 +190,12 @@ async def test_what_webhooks_said_of_happy_reviews_is_forgotten_after_days(
     state: State, clock: SetClock
 ) -> None:
     event = Event("r1", Review("r1", 5), clock.now(), 1)
-    note_unrecorded(state, SITE, event, clock.now())
+    put_unrecorded(state, SITE, event, clock.now())
     clock.advance(days=2)
-    note_unrecorded(state, SITE, replace(event, review_id="r2"), clock.now())
+    put_unrecorded(state, SITE, replace(event, review_id="r2"), clock.now())
     assert set(get_unrecorded(state, SITE, ["r1", "r2"])) == {"r1", "r2"}
     clock.advance(days=2)
-    note_unrecorded(state, SITE, replace(event, review_id="r3"), clock.now())
+    put_unrecorded(state, SITE, replace(event, review_id="r3"), clock.now())
     assert set(get_unrecorded(state, SITE, ["r1", "r2", "r3"])) == {"r2", "r3"}
 
 

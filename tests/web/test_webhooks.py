@@ -23,7 +23,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
 from alerter.errors import AlerterError
-from alerter.store import State, reviews
+from alerter.store import State, known_sites
 from alerter.web.server import open_web
 from alerter.web.signature import BadSignature, Signatures, parse_token
 from tests.support.values import SITE
@@ -247,7 +247,7 @@ async def test_who_names_the_instance_of_another_gets_none_of_its_events(
         update={"name": "Victim", "site_id": "victim", "instance_id": None}
     )
     object.__setattr__(config, "sites", (*config.sites, victim))
-    reviews.cover(door.state, "victim", 2)
+    known_sites.record_coverage(door.state, "victim", 2)
     assert await door.send("created", STALE, instance=INSTANCE, site="victim") == 200
     assert door.alerts() == ["new:victim:r1"]
 

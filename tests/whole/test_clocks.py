@@ -17,7 +17,7 @@ from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem
 from alerter.notify.idle import Idle, IdleReason
 from alerter.service.runtime import open_destinations, open_runtime
 from alerter.service.scheduler import Scheduler, end_tasks
-from alerter.store import State, blocks, reviews
+from alerter.store import State, blocks, known_sites
 from tests.support.clock import SetClock
 from tests.support.messages import look_through
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
@@ -37,7 +37,7 @@ async def test_after_a_boot_into_another_year_alerts_leave(
         wix.add(SITE, STALE)
         assert await runtime.poller.round(config.sites[0])
         await runtime.dispatcher._workers["slack:support"].step()
-        checkpoint = reviews.site_state(state, SITE).checkpoint
+        checkpoint = known_sites.get_site_state(state, SITE).checkpoint
     assert len(slack.posts) == 1
     assert checkpoint is not None
     assert checkpoint <= datetime.now(UTC)
@@ -220,10 +220,10 @@ async def test_a_wait_that_failures_earned_is_no_longer_after_the_clock_was_set(
 def test_a_wait_ends_when_the_clock_is_set_back_behind_its_beginning(
     state: State, clock: SetClock
 ) -> None:
-    blocks.hold_back(state, "service:slack", clock.now(), clock.now().replace(minute=30), "429")
-    assert blocks.held_back(state, "service:slack", clock.now())
+    blocks.set_block(state, "service:slack", clock.now(), clock.now().replace(minute=30), "429")
+    assert blocks.is_blocked(state, "service:slack", clock.now())
     clock.step(hours=-1)
-    assert not blocks.held_back(state, "service:slack", clock.now())
+    assert not blocks.is_blocked(state, "service:slack", clock.now())
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.store import Holder, Lock, State, reviews
+from alerter.store import Holder, Lock, State, known_sites
 from tests.support.process import (
     STALE,
     Spawn,
@@ -429,7 +429,7 @@ async def test_a_summary_missed_while_down_leaves_once_at_the_next_start(
         process.terminate()
         await ended(process)
     with State.open(path.parent / "state.db", migrate=False) as state:
-        state.execute("UPDATE summaries SET told_until = 0")
+        state.execute("UPDATE summaries SET sent_until = 0")
     for _ in range(2):
         async with watching(spawn, wix) as process:
             await until(lambda: len(mailbox.mails) == 1)
@@ -455,7 +455,7 @@ async def test_a_backup_is_made_beside_the_daemon_and_none_is_put_in_place(
 async def test_the_daemon_forgets_what_was_closed_long_ago(spawn: Spawn, path: Path) -> None:
     with State.open(path.parent / "state.db", migrate=True) as state:
         closed_reviews(state, Clock().now() - timedelta(days=401), 120)
-        reviews.succeeded(state, SITE, Clock().now(), sees_private=True)
+        known_sites.mark_poll_success(state, SITE, Clock().now(), sees_private=True)
         process = await spawn("run")
         await until(lambda: not state.value("SELECT count(*) FROM reviews WHERE content <> '{}'"))
         process.terminate()

@@ -23,7 +23,7 @@ from alerter.demo.faults import Fault
 from alerter.models import Grouping
 from alerter.notify.idle import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
-from alerter.store import State, messages, outbox, reviews
+from alerter.store import State, known_sites, messages, outbox
 from tests.support.clock import SetClock
 from tests.support.world import CHANNELS, SECRETS, SITE, World
 
@@ -241,7 +241,7 @@ class Play:
         return there[number % len(there)] if there else None
 
     def covered(self) -> bool:
-        return bool(reviews.site_state(self.state, SITE).covered_rating)
+        return bool(known_sites.get_site_state(self.state, SITE).covered_rating)
 
     async def settle(self) -> None:
         """All is well again, and nobody dies any more."""

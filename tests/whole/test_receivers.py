@@ -72,7 +72,7 @@ async def once(config: Config, clock: SetClock) -> None:
     with State.open(config.state_path, migrate=True) as state:
         async with open_runtime(config, state, clock) as runtime:
             assert await runtime.poller.round(config.sites[0])
-            while not (await runtime.dispatcher.run(_RESTS) or blocks.parked(state)):
+            while not (await runtime.dispatcher.run(_RESTS) or blocks.get_parked(state)):
                 clock.advance(seconds=1)
 
 
@@ -319,7 +319,9 @@ async def test_a_token_that_is_revoked_parks_its_own_workspace_only(
     await once(config, clock)
 
     with State.open(config.state_path, migrate=False) as state:
-        assert [block.scope for block in blocks.parked(state)] == ["service:slack:env:OTHER_TOKEN"]
+        assert [block.scope for block in blocks.get_parked(state)] == [
+            "service:slack:env:OTHER_TOKEN"
+        ]
     assert {post.channel for post in slack.posts} == {CHANNEL}
     assert "The Slack workspace of elsewhere refuses us" in mailbox.mails[-1].text
 
@@ -345,7 +347,7 @@ async def test_a_token_that_is_revoked_leaves_the_other_workspace_alone(
     await once(config, clock)
 
     with State.open(config.state_path, migrate=False) as state:
-        assert [block.scope for block in blocks.parked(state)] == ["service:slack"]
+        assert [block.scope for block in blocks.get_parked(state)] == ["service:slack"]
     assert "Title of r1" in str(
         [post.blocks for post in slack.posts if post.channel == OTHER_CHANNEL]
     )

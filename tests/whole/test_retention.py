@@ -25,8 +25,8 @@ from alerter.models import Product
 from alerter.notify.idle import IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
-from alerter.store import Holder, Lock, State, backup, lifetime, outbox, products
-from alerter.store.schema import migrations
+from alerter.store import Holder, Lock, State, backup, outbox, products, stale_messages
+from alerter.store.migrations import migrations
 from tests.support.clock import SetClock
 from tests.support.messages import words_of
 from tests.support.values import CHANNEL, SCOPES, SECRETS, SITE
@@ -171,7 +171,7 @@ async def test_deleted_words_leave_the_log_after_a_kill(daemon: Daemon, tmp_path
     daemon.wix.delete(SITE, "r1")
     with daemon.state.transaction():
         daemon.state.execute("UPDATE reviews SET content = '{}'")
-        lifetime.erase(daemon.state, SITE, ["r1"])
+        stale_messages.erase_earlier_text(daemon.state, SITE, ["r1"])
     (tmp_path / "disk").mkdir()  # as a process leaves it that dies now
     for file in tmp_path.glob("state.db*"):
         shutil.copy(file, tmp_path / "disk")
@@ -440,7 +440,7 @@ async def former(daemon: Daemon) -> Daemon:
     await daemon.round()
     daemon.wix.change(OTHER, "tea", content={"rating": 1, "title": "Secret words of tea"})
     await daemon.round(hours=2)
-    products.put(daemon.state, OTHER, "p1", Product("Jasmine"), daemon.clock.now())
+    products.put_product(daemon.state, OTHER, "p1", Product("Jasmine"), daemon.clock.now())
     daemon.runtime.dispatcher.troubles.begin(f"site:{OTHER}", "Wix refuses us")
     await daemon.round(days=1)
     await daemon.runtime.summaries.round()

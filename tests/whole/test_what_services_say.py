@@ -36,8 +36,8 @@ def shown(life: Life) -> str:
             status.as_json(standing),
             status.as_text(standing, now),
             json.dumps(Health(life.config, life.state, life.clock, {}).report(details=True)),
-            *(each.reason for each in troubles.every(life.state)),
-            *(each.reason for each in blocks.every(life.state)),
+            *(each.reason for each in troubles.get_troubles(life.state)),
+            *(each.reason for each in blocks.get_blocks(life.state)),
             *(str(row["error"]) for row in life.state.rows("SELECT error FROM messages")),
         ]
     )

@@ -70,7 +70,7 @@ async def test_a_site_of_another_is_trouble_and_the_others_are_read(
         for _ in range(2):
             assert [await runtime.poller.round(each) for each in config.sites] == [True, False]
         assert not wix.queries(OTHER)
-        [trouble] = troubles.current(state)
+        [trouble] = troubles.get_open_troubles(state)
         assert (trouble.scope, OTHER in trouble.reason) == (f"site:{BY_APP}", True)
         assert wix.queries(SITE)
         # mended: the instance is that of the site

@@ -1,0 +1,116 @@
+"""The content of messages: each alert with its review, its product and its history."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerter.errors import StateError
+from alerter.models import (
+    Alert,
+    AlertKind,
+    CloseReason,
+    MessageItem,
+    Product,
+    ReviewHistory,
+    from_ms,
+    to_ms,
+)
+from alerter.store.reviews import load_review
+from alerter.store.state import State, json_values
+
+_PRODUCT_HISTORY = timedelta(days=30)
+
+
+def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[MessageItem, ...]:
+    """Return the items of a message with these alerts, oldest first.
+
+    Only the review of a message with one alert has its history.
+    """
+    rows = state.rows(
+        "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
+        " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
+        " reviews.closing, products.name, products.url FROM alerts"
+        " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
+        "  AND reviews.review_id = alerts.review_id"
+        " LEFT JOIN products ON products.site_id = alerts.site_id"
+        "  AND products.entity_id = reviews.entity_id"
+        f" WHERE alerts.id IN {json_values()} ORDER BY alerts.id",
+        [json.dumps(list(alerts))],
+    )
+    items = tuple(_item(load_alert(row), row) for row in rows)
+    if len(items) != 1 or items[0].review is None:
+        return items
+    history = get_history(state, rows[0]["site_id"], rows[0]["review_id"], now)
+    return (replace(items[0], context=history),)
+
+
+def get_review_item(state: State, review_id: str) -> MessageItem | None:
+    """Return the item that a `new` alert of a review of any site has; None if it is not stored.
+
+    Raise StateError if its site was restored and Wix was not asked since: it may be deleted there.
+    """
+    row = state.row(
+        "SELECT reviews.*, products.name, url, unverified FROM reviews"
+        " LEFT JOIN products ON products.site_id = reviews.site_id"
+        "  AND products.entity_id = reviews.entity_id"
+        " LEFT JOIN sites ON sites.site_id = reviews.site_id WHERE review_id = ?",
+        [review_id],
+    )
+    if row is None:
+        return None
+    if row["unverified"]:
+        raise StateError(
+            "that review comes from a restored backup: it is shown once Wix was asked for it"
+        )
+    key = f"new:{row['site_id']}:{review_id}"
+    return _item(Alert(key, AlertKind.NEW, row["site_id"], review_id), row)
+
+
+def get_history(state: State, site_id: str, review_id: str, now: datetime) -> ReviewHistory:
+    """Return the other low-rated reviews of a review's product and author.
+
+    Low-rated is what the site's coverage includes; reviews that are gone from Wix do not count.
+    """
+    found = {"site": site_id, "review": review_id}
+    since = to_ms(now - _PRODUCT_HISTORY)
+    product_low = state.value(PRODUCT_HISTORY, found | {"since": since})
+    last = state.row(AUTHOR_HISTORY, found)
+    if last is None:
+        return ReviewHistory(product_low)
+    return ReviewHistory(product_low, last["low"], from_ms(last["created_at"]), last["rating"])
+
+
+def load_alert(row: Mapping[str, Any]) -> Alert:
+    """Return the alert of a row."""
+    return Alert(
+        row["key"],
+        AlertKind(row["kind"]),
+        row["site_id"],
+        row["review_id"],
+        json.loads(row["detail"]),
+    )
+
+
+def _item(alert: Alert, row: Mapping[str, Any]) -> MessageItem:
+    review = load_review(row) if row["content"] is not None else None
+    closing = CloseReason(row["closing"]) if row["closing"] else None
+    return MessageItem(alert, review, Product(row["name"], row["url"]), closing)
+
+
+_LOW = (
+    "FROM reviews AS others"
+    " JOIN reviews AS this ON this.site_id = :site AND this.review_id = :review"
+    " JOIN sites ON sites.site_id = :site"
+    " WHERE others.site_id = :site AND others.rating <= sites.covered_rating"
+    " AND others.closing IS DISTINCT FROM 'gone'"
+)
+PRODUCT_HISTORY = (
+    f"SELECT count(*) {_LOW} AND others.entity_id = this.entity_id AND others.created_at >= :since"
+)
+AUTHOR_HISTORY = (
+    f"SELECT count(*) OVER () AS low, others.created_at, others.rating {_LOW}"
+    " AND others.contact_id = this.contact_id AND others.created_at < this.created_at"
+    " ORDER BY others.created_at DESC LIMIT 1"
+)

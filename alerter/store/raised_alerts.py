@@ -1,0 +1,165 @@
+"""Alerts in the database, with the deliveries that they are raised with."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alerter.models import Alert, AlertKind, Grouping, to_ms
+from alerter.store.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """An alert to raise, and its destinations, each with the moment to send it (None: now)."""
+
+    alert: Alert
+    routes: Sequence[tuple[str, datetime | None]]
+    grouping: Grouping = Grouping.BURST
+
+
+def raise_alerts(state: State, new_alerts: Sequence[NewAlert], now: datetime) -> int:
+    """Write alerts with their deliveries, within a transaction; return how many were new.
+
+    An alert whose key exists already is ignored.
+    """
+    deliveries, follow_ups, number = [], [], 0
+    for each in new_alerts:
+        alert = each.alert
+        alert_id = _insert_alert(state, alert, now)
+        rows = [
+            {
+                "alert": alert_id,
+                "destination": destination,
+                "grouping": each.grouping,
+                "priority": int(each.grouping is Grouping.EACH and "backfill" in alert.detail),
+                "due": to_ms(due_at) if due_at else 0,
+                "site": alert.site_id,
+                "review": alert.review_id,
+            }
+            for destination, due_at in each.routes
+        ]
+        if alert_id is not None:
+            deliveries += rows
+            number += 1
+        if alert.kind is not AlertKind.NEW:
+            follow_ups += rows
+    state.execute_many(_QUEUE, deliveries)
+    state.execute_many(_HOLD_NO_LONGER, follow_ups)
+    return number
+
+
+def _insert_alert(state: State, alert: Alert, now: datetime) -> int | None:
+    """Insert an alert and return its id; None if its key exists already."""
+    alert_id: int | None = state.value(
+        "INSERT INTO alerts (key, kind, site_id, review_id, raised_at, detail)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING id",
+        [
+            alert.key,
+            alert.kind,
+            alert.site_id,
+            alert.review_id,
+            to_ms(now),
+            json.dumps(alert.detail, ensure_ascii=False),
+        ],
+    )
+    return alert_id
+
+
+def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) -> int:
+    """Return how many alerts of a kind a review has raised, to number the key of the next.
+
+    Pruned alerts of any kind are included.
+    """
+    return int(
+        state.value(
+            "SELECT count(*) + coalesce((SELECT pruned_alerts FROM reviews"
+            "  WHERE site_id = :site AND review_id = :review), 0)"
+            " FROM alerts WHERE site_id = :site AND review_id = :review AND kind = :kind",
+            {"site": site_id, "review": review_id, "kind": kind},
+        )
+    )
+
+
+def first_alert(state: State, site_id: str, review_id: str) -> int | None:
+    """Return the id of the first alert of a review; None if there is none or it was pruned."""
+    alert: int | None = state.value(
+        "SELECT min(id) FROM alerts"
+        " WHERE site_id = ? AND review_id = ? AND kind IN ('new', 'lowered')",
+        [site_id, review_id],
+    )
+    return alert
+
+
+def alerted_destinations(state: State, site_id: str, review_id: str) -> dict[str, bool]:
+    """Return the destinations of a review's alerts: True if sent, False if still pending."""
+    rows = state.rows(
+        "SELECT destination, max(CASE WHEN deliveries.status = 'sent' THEN 1 ELSE 0 END) AS sent"
+        " FROM alerts JOIN deliveries"
+        "  ON deliveries.alert = alerts.id AND deliveries.status IN ('sent', 'pending')"
+        " WHERE site_id = ? AND review_id = ? AND kind IN ('new', 'lowered') GROUP BY destination",
+        [site_id, review_id],
+    )
+    return {row["destination"]: bool(row["sent"]) for row in rows}
+
+
+def queue_alert(state: State, alert: int, routes: Iterable[tuple[str, datetime | None]]) -> None:
+    """Queue a stored alert for destinations that never got it, within a transaction."""
+    state.execute_many(
+        "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
+        " VALUES (:alert, :destination, 'pending', 'burst', :due)"
+        " ON CONFLICT (alert, destination)"
+        " DO UPDATE SET status = 'pending', message = NULL, due_at = excluded.due_at",
+        [
+            {"alert": alert, "destination": destination, "due": to_ms(due_at) if due_at else 0}
+            for destination, due_at in routes
+        ],
+    )
+
+
+def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
+    """Cancel the unsent alerts of a closed review; return whether any alert of it was sent.
+
+    Pruned alerts count as sent, and so does a review without deliveries. Call it within a
+    transaction.
+    """
+    of_review = (
+        "alert IN (SELECT id FROM alerts"
+        " WHERE site_id = :site AND review_id = :review AND kind <> 'closed')"
+    )
+    found = {"site": site_id, "review": review_id}
+    state.execute(
+        "UPDATE deliveries SET status = 'cancelled' WHERE"
+        f" (status = 'failed' OR (status = 'pending' AND message IS NULL)) AND {of_review}",
+        found,
+    )
+    row = state.row(
+        "SELECT count(*) AS number, count(*) FILTER (WHERE status <> 'cancelled') AS sent,"
+        " (SELECT pruned_alerts FROM reviews WHERE site_id = :site AND review_id = :review)"
+        f" AS pruned FROM deliveries WHERE {of_review}",
+        found,
+    )
+    return bool(row and (row["pruned"] or row["sent"] or not row["number"]))
+
+
+def cancel_closing(state: State, site_id: str, review_id: str) -> None:
+    """Cancel the unsent `closed` of a review that is open again, within a transaction."""
+    state.execute(
+        # Written so that SQLite looks the deliveries up by their alert, not by their status.
+        "UPDATE deliveries SET status = 'cancelled'"
+        " WHERE status NOT IN ('sent', 'cancelled') AND message IS NULL AND alert IN"
+        " (SELECT id FROM alerts WHERE site_id = ? AND review_id = ? AND kind = 'closed')",
+        [site_id, review_id],
+    )
+
+
+_QUEUE = """
+INSERT INTO deliveries (alert, destination, status, grouping, due_at, priority)
+VALUES (:alert, :destination, 'pending', :grouping, :due, :priority)
+"""
+# Held deliveries of a review are sent no later than a newer alert of it, so that the order stays.
+_HOLD_NO_LONGER = """
+UPDATE deliveries SET due_at = :due WHERE destination = :destination
+  AND status = 'pending' AND message IS NULL AND due_at > :due
+  AND alert IN (SELECT id FROM alerts WHERE site_id = :site AND review_id = :review)
+"""
