@@ -146,7 +146,7 @@ def requeue(state: State) -> tuple[int, int]:
             f" message = CASE WHEN {in_doubt} THEN message END WHERE status = 'failed'"
         )
         state.execute(
-            "UPDATE messages SET status = 'in_doubt', lost = 1, plain = 0, due_at = NULL,"
+            "UPDATE messages SET status = 'in_doubt', lost = 1, plain = FALSE, due_at = NULL,"
             " looked_since = NULL, look = '' WHERE status = 'failed' AND lost > 0"
             " AND EXISTS (SELECT 1 FROM deliveries"
             "  WHERE message = messages.id AND deliveries.status = 'pending')"

@@ -19,10 +19,6 @@ SHARED = {
     "the demo imitates a service, and names its things as that service does": {
         "App", "Call", "Faults", "Json", "Reply", "Site", "length_of", "serve",
     },
-    "read or written in the table that its module is named for, and called by both names": {
-        "alerts", "cancel_unsent", "every", "failing_since", "known", "low_rated", "put",
-        "recipients", "record", "sites", "told",
-    },
 }  # fmt: skip
 
 

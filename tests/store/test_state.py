@@ -197,6 +197,14 @@ def test_a_migration_keeps_what_is_on_record(path: Path, request: pytest.Fixture
         assert scopes(state) == ["site:x"]
 
 
+def test_an_older_sqlite_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with pytest.raises(StateError, match=r"SQLite 3\.39 or later is needed; .* has 3\.38\.5"):
+        State.open(path, migrate=True, sqlite_version=(3, 38, 5))
+    assert list(tmp_path.iterdir()) == []
+    State.open(path, migrate=True, sqlite_version=(3, 39, 0)).close()
+
+
 def test_only_the_daemon_makes_a_state_file(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with pytest.raises(StateError, match="there is no state file yet; `alerter run` creates it"):
