@@ -14,10 +14,8 @@ import threading
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -210,12 +208,9 @@ async def reminder(config: Config, runtime: Runtime, slack: EmbeddedSlack) -> se
 
 async def answer(config: Config, wix: EmbeddedWix) -> set[str]:
     """From `alerter reply` to the record of the answer of Wix."""
-    command = partial(reply.run, replace=False, yes=True)
-    # The command has an event loop of its own, while the embedded Wix answers in this one.
-    with entered() as files, redirect_stdout(io.StringIO()), ThreadPoolExecutor(1) as thread:
-        await asyncio.get_running_loop().run_in_executor(
-            thread, command, config, Clock(), config.sites[0], "r1", "We are sorry."
-        )
+    site, message = config.sites[0], "We are sorry."
+    with entered() as files, redirect_stdout(io.StringIO()):
+        await reply.run(config, Clock(), site, "r1", message, replace=False, yes=True)
     row = wix.sites[SITE].reviews.get("r1")
     check(happened=bool(row and row.review.get("reply")))
     return files

@@ -1,9 +1,11 @@
-"""`alerter reply`: the owner's reply to a review, through Wix, and in through the door like any other."""
+"""`alerter reply`: set the owner's reply to a review, and record Wix's answer."""
 
 import asyncio
 import logging
 import os
+import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unicodedata import category, normalize
 
@@ -22,56 +24,61 @@ from alerter.service.runtime import open_wix
 from alerter.store import State, report
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
+from alerter.wix.client import WixClient
 
-# https://dev.wix.com/docs/rest/business-management/reviews/reviews/set-reply takes the one; its review object holds the
-# other.
+# Set Reply takes 10,000 characters, while Wix's review object documents 1,000:
+# https://dev.wix.com/docs/rest/business-management/reviews/reviews/set-reply
 _LONGEST = 10_000
-_SHOWN_WHOLE = 1_000
+_LONGEST_SHOWN = 1_000
+# The longest reply in UTF-8 that is not normalised: a Korean syllable has up to 9 bytes.
+_MOST_BYTES = 100_000
 
 
-def checked(message: str | bytes) -> str:
-    """A message as it can be sent. Raises click.BadParameter."""
+def parse_message(message: str | bytes) -> str:
+    """Return a message as Wix takes it: NFC, with line feeds only. Raise click.BadParameter."""
+    if len(message) > _MOST_BYTES:
+        raise _bad_message(f"is too long: Wix takes {_LONGEST:,} characters")
     try:
         text = message.decode("utf-8-sig") if isinstance(message, bytes) else message
         text.encode()
     except UnicodeError:
-        raise _fault("is not UTF-8 text") from None
+        raise _bad_message("is not UTF-8 text") from None
     text = normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
     if not text:
-        raise _fault("is empty")
+        raise _bad_message("is empty")
     if any(category(char) == "Cc" and char not in "\n\t" for char in text):
-        raise _fault("has control characters")
+        raise _bad_message("has control characters")
     if len(text) > _LONGEST:
-        raise _fault(f"has {len(text):,} characters, and Wix takes {_LONGEST:,}")
+        raise _bad_message(f"has {len(text):,} characters, and Wix takes {_LONGEST:,}")
     return text
 
 
-def _fault(text: str) -> click.BadParameter:
+def _bad_message(text: str) -> click.BadParameter:
     return click.BadParameter(f"the reply {text}", param_hint="--message")
 
 
-def site_of(config: Config, review_id: str) -> Site:
-    """The site that has a review on record, or the only one that there is. Raises click.UsageError."""
+def _find_site(config: Config, state: State | None, review_id: str) -> Site:
+    """Return the only site, or the one that has the review stored. Raise click.UsageError."""
     if len(config.sites) == 1:
         return config.sites[0]
-    if state := State.read(config.state_path):
-        with state:
-            having = [
-                site
-                for site in config.sites
-                if report.get_review_record(state, site.site_id, review_id)
-            ]
-        if len(having) == 1:
-            return having[0]
-        if having:
-            names = ", ".join(site.name for site in having)
-            raise click.UsageError(
-                f"more than one site has that review: name one of them with --site ({names})"
-            )
-    raise click.UsageError("that review is not on record of any site: name its site with --site")
+    having = [
+        site
+        for site in config.sites
+        if state and report.get_review_record(state, site.site_id, review_id)
+    ]
+    if len(having) > 1:
+        names = ", ".join(site.name for site in having)
+        raise click.UsageError(
+            f"more than one site has that review: name one of them with --site ({names})"
+        )
+    if not having:
+        raise click.UsageError(
+            "that review is not on record of any site: name its site with --site"
+        )
+    return having[0]
 
 
-def run(
+async def run(
     config: Config,
     clock: Clock,
     site: Site,
@@ -81,30 +88,28 @@ def run(
     replace: bool,
     yes: bool,
 ) -> None:
-    """Read the review anew, show what will be sent, ask, send, and record the answer. Raises AlerterError."""
-    if state := State.read(
-        config.state_path
-    ):  # one that cannot be used is told before anything is sent
-        state.close()
-    review = asyncio.run(_read(config, clock, site, review_id))
-    _show(site, review, message)
-    if review.reply and review.reply.message == message:
-        click.echo("it has this reply already")
-        asyncio.run(_record(config, clock, site, review))
-        return
-    if review.reply and not replace:
-        raise AlerterError("it has a reply already: --replace overwrites it")
-    if not yes:
-        click.confirm("Send it?", abort=True)
-    review = asyncio.run(_send(config, clock, site, review_id, message))
-    click.echo("Wix has taken the reply")
-    asyncio.run(_record(config, clock, site, review))
+    """Read the review, show it with the reply, ask, send, and record the answer.
+
+    Raise AlerterError, or click.Abort if the answer is no.
+    """
+    async with open_wix(config, clock) as wix:
+        review = await _read(wix, site, review_id)
+        _show(site, review, message)
+        if review.reply and review.reply.message == message:
+            click.echo("it has this reply already")
+        elif review.reply and not replace:
+            raise AlerterError("it has a reply already: --replace overwrites it")
+        else:
+            if not yes:
+                _confirm()
+            review = await _send(wix, site, review_id, message)
+            click.echo("Wix has taken the reply")
+        await _record(config, clock, wix, site, review)
 
 
-async def _read(config: Config, clock: Clock, site: Site, review_id: str) -> Review:
+async def _read(wix: WixClient, site: Site, review_id: str) -> Review:
     try:
-        async with open_wix(config, clock) as wix:
-            return await wix.review(site, review_id)
+        return await wix.review(site, review_id)
     except WixNotFound as error:
         raise AlerterError(
             f"{site.name} has no review {plain(review_id, 100)}, or none that we may see"
@@ -113,21 +118,31 @@ async def _read(config: Config, clock: Clock, site: Site, review_id: str) -> Rev
         raise _refused(site, error) from error
 
 
-async def _send(config: Config, clock: Clock, site: Site, review_id: str, message: str) -> Review:
+def _confirm() -> None:
+    """Ask on the terminal. Raise click.Abort for no, and at Ctrl-C."""
+    # asyncio only cancels the task at Ctrl-C, which does not end a blocking read.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        async with open_wix(config, clock) as wix:
-            review = await wix.set_reply(site, review_id, message)
+        click.confirm("Send it?", abort=True)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+async def _send(wix: WixClient, site: Site, review_id: str, message: str) -> Review:
+    try:
+        review = await wix.set_reply(site, review_id, message)
     except WixNotFound as error:
         raise AlerterError(f"{site.name} does not have that review any more") from error
     except WixAuthError as error:
         raise _refused(site, error) from error
     except WixUnavailable as error:
         raise AlerterError(
-            f"{error}; the reply may be there all the same: run it again, which looks first"
+            f"{error}; Wix may have the reply nevertheless: run it again, which looks first"
         ) from error
     if not review.answered:
         raise AlerterError(
-            f"Wix's answer does not hold the reply; look for it there: {dashboard_url(site.site_id)}"
+            "Wix's answer does not contain the reply; look for it in the dashboard: "
+            + dashboard_url(site.site_id)
         )
     return review
 
@@ -140,16 +155,16 @@ def _refused(site: Site, error: WixAuthError) -> AlerterError:
 
 
 def _show(site: Site, review: Review, message: str) -> None:
-    """Show what is replied to, the reply that there is, and the one that is to be sent."""
+    """Print the review, its present reply, and the reply to send."""
     click.echo(f"{stars(review.rating)}  {title(review.title)} on {site.name}")
     for line in review.body.split("\n") if review.body else ():
         click.echo(f"  > {plain(line, len(line))}")
     if review.reply:
         _quote("its reply now", review.reply.message)
     _quote(f"the reply, {len(message):,} characters", message)
-    if len(message) > _SHOWN_WHOLE:
+    if len(message) > _LONGEST_SHOWN:
         click.echo(
-            f"warning: Wix may show no more than {_SHOWN_WHOLE:,} characters of it", err=True
+            f"warning: Wix may show no more than {_LONGEST_SHOWN:,} characters of it", err=True
         )
 
 
@@ -159,17 +174,15 @@ def _quote(head: str, text: str) -> None:
         click.echo(f"  | {plain(line, len(line))}")
 
 
-async def _record(config: Config, clock: Clock, site: Site, review: Review) -> None:
-    """Take the answered review in; a running daemon tells of what follows with its next round."""
+async def _record(config: Config, clock: Clock, wix: WixClient, site: Site, review: Review) -> None:
+    """Store the answered review; a running daemon sends what follows with its next round."""
     if not config.state_path.exists():
         return
     try:
-        async with open_wix(config, clock) as wix:
-            with State.open(config.state_path, migrate=False) as state:
-                intake = Intake(
-                    state, config, clock, Catalog(state, clock, wix), wake=lambda _: None
-                )
-                await intake.record_page(site, [review])
+        with State.open(config.state_path, migrate=False) as state:
+            catalog = Catalog(state, clock, wix)
+            intake = Intake(state, config, clock, catalog, wake=lambda _: None)
+            await intake.record_page(site, [review])
     except StateError as error:
         click.echo(f"it could not be recorded here ({error}); the next rescan sees it", err=True)
 
@@ -187,7 +200,7 @@ async def _record(config: Config, clock: Clock, site: Site, review: Review) -> N
     "--site",
     "name",
     metavar="NAME",
-    help="The site, where more than one has that review or none is known to.",
+    help="The site, if several sites have that review, or none has it stored.",
 )
 @click.option("--replace", is_flag=True, help="Overwrite the reply that there is.")
 @click.option("--yes", is_flag=True, help="Send it without asking.")
@@ -196,13 +209,14 @@ def command(
 ) -> None:
     """Reply to a review as the site's owner."""
     log_to_stderr(logging.ERROR, os.environ)
-    text = checked(_standard_input() if message == "-" else message)
+    if message == "-":
+        text = parse_message(sys.stdin.buffer.read(_MOST_BYTES + 1) if sys.stdin else b"")
+    else:
+        text = parse_message(message)
     if not (yes or (sys.stdin and sys.stdin.isatty())):
         raise click.UsageError("there is no terminal to ask on: --yes sends it without asking")
     config = load(path)
-    site = find_site(config, name) if name else site_of(config, review_id)
-    run(config, Clock(), site, review_id, text, replace=replace, yes=yes)
-
-
-def _standard_input() -> bytes:
-    return sys.stdin.buffer.read() if sys.stdin else b""
+    # A state file that cannot be used is reported before anything is sent.
+    with State.read(config.state_path) or nullcontext() as state:
+        site = find_site(config, name) if name else _find_site(config, state, review_id)
+    asyncio.run(run(config, Clock(), site, review_id, text, replace=replace, yes=yes))

@@ -3,10 +3,13 @@
 import asyncio
 import os
 import pty
+import resource
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,7 +20,7 @@ from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.demo.wix import EmbeddedWix
+from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import WixNotFound, WixResponseError
 from alerter.models import Status
 from alerter.service.daemon import serve
@@ -43,7 +46,7 @@ def path(
 
 @pytest.fixture
 async def run(path: Path) -> AsyncIterator[Run]:
-    """Run the command in a thread of its own, so that the embedded Wix can answer it; its input is no terminal."""
+    """Run the command in a thread, so that the embedded Wix can answer; there is no terminal."""
     umask = os.umask(0o022)
 
     async def run(*args: str, stdin: bytes = b"") -> Result:
@@ -134,6 +137,32 @@ async def test_without_a_state_file_a_reply_is_sent_all_the_same(
     assert not load(path).state_path.exists()
 
 
+async def test_an_app_asks_for_one_token_for_the_whole_command(
+    run: Run,
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    tmp_path: Path,
+) -> None:
+    app = App("app-1", "app-secret-1", "instance-1")
+    wix.add_site(OTHER, app=app)
+    (tmp_path / "app-secret").write_text(app.app_secret)
+    credentials = (
+        f'app_id = "{app.app_id}"\napp_secret = "file:app-secret"\n'
+        f'instance_id = "{app.instance_id}"\n'
+    )
+    site = TWO.replace('api_key = "env:WIX_API_KEY"\n', credentials)
+    path = write_config(wix, slack, mailbox, receivers=MAIL_ONLY, extra=site)
+    await watch(path)
+    put(wix, "r1", OTHER)
+    wix.requests.clear()
+    result = await run("r1", "--message", "Sorry!", "--yes", "--site", "Café")
+    assert result.exit_code == 0, result.output
+    assert reply_of(wix, "r1", OTHER) == "Sorry!"
+    assert [request.path for request in wix.requests].count("/oauth2/token") == 1
+
+
 async def test_an_existing_reply_is_shown_and_overwritten_only_with_replace(
     run: Run, wix: EmbeddedWix
 ) -> None:
@@ -159,7 +188,7 @@ async def test_the_same_reply_again_is_good_and_is_not_sent_twice(
     wix.faults.add(REPLY, Fault(drop="after"))
     lost = await run("r1", "--message", "Sorry!", "--yes")
     assert lost.exit_code == 1
-    assert "may be there all the same: run it again" in lost.stderr
+    assert "may have the reply nevertheless: run it again" in lost.stderr
 
     again = await run("r1", "--message", "Sorry!", "--yes")
     assert again.exit_code == 0
@@ -187,6 +216,40 @@ async def test_a_message_that_cannot_be_sent_is_a_wrong_use(
     assert result.exit_code == 2
     assert says in result.stderr
     assert wix.requests == []
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless file")
+def test_an_endless_message_is_refused_after_its_longest_valid_length(path: Path) -> None:
+    command = [sys.executable, "-m", "alerter", "reply", "r1", "--message", "-", "--yes"]
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run(
+            [*command, "--config", str(path)],
+            stdin=endless,
+            capture_output=True,
+            text=True,
+            timeout=HANG,
+            check=False,
+            env=os.environ | SECRETS,
+            preexec_fn=_with_little_memory,
+        )
+    assert done.returncode == 2
+    assert "the reply is too long: Wix takes 10,000 characters" in done.stderr
+
+
+def _with_little_memory() -> None:
+    """In the child: fail before an endless message fills the machine's memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+
+
+async def test_the_longest_message_is_read_whole_in_its_longest_form(
+    run: Run, wix: EmbeddedWix
+) -> None:
+    """A Korean syllable may come as three characters of three bytes each."""
+    put(wix, "r1")
+    text = "각" * 10_000
+    result = await run("r1", "--message", "-", "--yes", stdin=normalize("NFD", text).encode())
+    assert result.exit_code == 0, result.output
+    assert reply_of(wix, "r1") == text
 
 
 @pytest.mark.parametrize(("length", "warned"), [(1_000, False), (1_001, True), (10_000, True)])
@@ -230,9 +293,14 @@ async def test_on_a_terminal_it_asks_first(
         str(path),
     ]
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | SECRETS, start_new_session=True,
+        *command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | SECRETS,
+        start_new_session=True,
         preexec_fn=_own_terminal,
-    )  # fmt: skip
+    )
     os.close(theirs)
     try:
         shown = b""
@@ -249,7 +317,7 @@ async def test_on_a_terminal_it_asks_first(
 
 
 def _own_terminal() -> None:
-    """In the child: what it reads from is the terminal whose Ctrl-C ends it."""
+    """In the child: make standard input the terminal whose Ctrl-C ends it."""
     import fcntl
     import termios
 
@@ -297,7 +365,7 @@ async def test_an_answer_without_the_reply_is_not_taken_for_a_yes(
     wix.faults.add(REPLY, Fault(body='{"review": {"id": "r1", "content": {"rating": 1}}}'))
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert result.exit_code == 1
-    assert "does not hold the reply" in result.stderr
+    assert "does not contain the reply" in result.stderr
 
 
 async def test_a_state_file_that_cannot_be_used_is_told_before_anything_is_sent(
