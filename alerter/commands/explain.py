@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, find_site, load
+from alerter.commands.options import config_option, find_review_id, find_site, load
 from alerter.commands.terminal import plain, table, title
 from alerter.config import Config, Site
 from alerter.models import (
@@ -300,12 +300,9 @@ def command(path: Path | None, review_id: str, name: str | None) -> None:
     """
     config = load(path, secrets=False)
     sites = [find_site(config, name)] if name else config.sites
-    state = State.read(config.state_path)
-    try:
-        found = explain(config, state, sites, review_id, Clock().now())
+    with State.read(config.state_path) or nullcontext() as state:
+        full_id = find_review_id(state, sites, review_id, "REVIEW_ID")
+        found = explain(config, state, sites, full_id, Clock().now()) if full_id else []
         lines = found or not_on_record(config, state, sites, review_id)
-    finally:
-        if state:
-            state.close()
     click.echo("\n".join(lines))
     sys.exit(0 if found else 1)

@@ -1,7 +1,7 @@
 """Options that several commands share, and the parsing of their values."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import click
 
 from alerter.config import Config, Site, load_config
 from alerter.config.fields import nearest
+from alerter.store import State, report
 
+_MOST_CANDIDATES = 10
 _SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
 
 config_option = click.option(
@@ -50,6 +52,35 @@ def unknown_name(
     near = nearest(name, known)
     hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(known) or 'none'}"
     return click.BadParameter(f'there is no {noun} "{name}"; {hint}', param_hint=option)
+
+
+def find_review_id(
+    state: State | None, sites: Sequence[Site] | None, given: str, option: str
+) -> str | None:
+    """Return the stored id that is `given`, or the only one that begins with it; None for none.
+
+    `sites`: only reviews of these sites. Raise BadParameter if several ids begin with it.
+    """
+    if not given:
+        raise click.BadParameter("an id cannot be empty", param_hint=option)
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not UTF-8 text", param_hint=option) from None
+    if state is None:
+        return None
+    site_ids = None if sites is None else [site.site_id for site in sites]
+    found = report.ids_beginning(state, given, site_ids, _MOST_CANDIDATES + 1)
+    if given in found or len(found) == 1:
+        return given if given in found else found[0]
+    if not found:
+        return None
+    candidates = ", ".join(found[:_MOST_CANDIDATES])
+    if len(found) > _MOST_CANDIDATES:
+        candidates += ", …"
+    raise click.BadParameter(
+        f'"{given}" is the beginning of several ids: {candidates}', param_hint=option
+    )
 
 
 def parse_day(config: Config, text: str, option: str) -> datetime:

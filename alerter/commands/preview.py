@@ -5,12 +5,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, load, unknown_name
+from alerter.commands.options import config_option, find_review_id, load, unknown_name
 from alerter.config import Config, Receiver
 from alerter.errors import AlerterError, RenderError
 from alerter.models import Medium, Message, MessageItem, destination_of
@@ -35,13 +36,13 @@ def _chosen_kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
 
 
 def _stored_review(config: Config, review_id: str) -> MessageItem:
-    """Return a stored review. Raise AlerterError if there is none with this id."""
-    state = State.read(config.state_path)
-    try:
-        item = items.get_review_item(state, review_id) if state else None
-    finally:
-        if state:
-            state.close()
+    """Return the stored review whose id is, or begins with, `review_id`.
+
+    Raise AlerterError if there is none, and BadParameter if there are several.
+    """
+    with State.read(config.state_path) or nullcontext() as state:
+        found = find_review_id(state, None, review_id, "--review")
+        item = items.get_review_item(state, found) if state and found else None
     if item is None:
         raise AlerterError(f'there is no review "{review_id}" on record in {config.state_path}')
     return item
@@ -122,7 +123,7 @@ def _slack_files(renderer: Renderer, message: Message, receiver: Receiver | None
     "--review",
     "review_id",
     metavar="ID",
-    help="Of this review on record, instead of a made-up one.",
+    help="Of this stored review (its id or the beginning of it), not a made-up one.",
 )
 @click.option(
     "--to",

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from unicodedata import category, normalize
@@ -12,7 +13,7 @@ from unicodedata import category, normalize
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, find_site, load
+from alerter.commands.options import config_option, find_review_id, find_site, load
 from alerter.commands.terminal import plain, title
 from alerter.config import Config, Site
 from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, WixUnavailable
@@ -57,14 +58,12 @@ def _bad_message(text: str) -> click.BadParameter:
     return click.BadParameter(f"the reply {text}", param_hint="--message")
 
 
-def _find_site(config: Config, state: State | None, review_id: str) -> Site:
+def _find_site(sites: Sequence[Site], state: State | None, review_id: str) -> Site:
     """Return the only site, or the one that has the review stored. Raise click.UsageError."""
-    if len(config.sites) == 1:
-        return config.sites[0]
+    if len(sites) == 1:
+        return sites[0]
     having = [
-        site
-        for site in config.sites
-        if state and report.get_review_record(state, site.site_id, review_id)
+        site for site in sites if state and report.get_review_record(state, site.site_id, review_id)
     ]
     if len(having) > 1:
         names = ", ".join(site.name for site in having)
@@ -216,7 +215,11 @@ def command(
     if not (yes or (sys.stdin and sys.stdin.isatty())):
         raise click.UsageError("there is no terminal to ask on: --yes sends it without asking")
     config = load(path)
+    sites = [find_site(config, name)] if name else config.sites
     # A state file that cannot be used is reported before anything is sent.
     with State.read(config.state_path) or nullcontext() as state:
-        site = find_site(config, name) if name else _find_site(config, state, review_id)
-    asyncio.run(run(config, Clock(), site, review_id, text, replace=replace, yes=yes))
+        full_id = find_review_id(state, sites, review_id, "REVIEW_ID") or review_id
+        site = _find_site(sites, state, full_id)
+    if full_id != review_id:
+        click.echo(f"review {full_id}")
+    asyncio.run(run(config, Clock(), site, full_id, text, replace=replace, yes=yes))

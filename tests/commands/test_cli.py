@@ -43,7 +43,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Run a command within this process, in a folder that holds a config; what is not an AlerterError comes through."""
+    """Run a command in this process and a folder with a config; raise what is no AlerterError."""
     (tmp_path / "config.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     umask = os.umask(0o022)
@@ -342,6 +342,52 @@ def test_explain_of_what_is_on_record_is_good(run: Run, tmp_path: Path) -> None:
     result = run("explain", "r1", "--site", "Corner Bakery", **without_secrets())
     assert result.exit_code == 0
     assert result.stdout.startswith("Corner Bakery: review r1\n")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> None:
+    """Store twelve reviews whose ids begin with ab, one with _ and one with another letter."""
+    ids = [*(f"ab{number:02}" for number in range(12)), "_b", "zz99"]
+    make_state(tmp_path / "state.db")
+    with State.open(tmp_path / "state.db", migrate=False) as state, state.transaction():
+        stored = [StoredReview(review(each), Status.BASELINE) for each in ids]
+        reviews.put_reviews(state, SITE, stored, Clock().now())
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(("given", "found"), [("ab07", "ab07"), ("z", "zz99"), ("_", "_b")])
+def test_a_review_is_named_by_any_unique_beginning_of_its_id(
+    run: Run, given: str, found: str
+) -> None:
+    explained = run("explain", given)
+    assert explained.exit_code == 0
+    assert explained.stdout.startswith(f"Corner Bakery: review {found}\n")
+    assert run("preview", "new", "--review", given).exit_code == 0
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    "args", [["explain", "ab1"], ["preview", "--review", "ab1"]], ids=["explain", "preview"]
+)
+def test_a_beginning_of_several_ids_lists_them(run: Run, args: list[str]) -> None:
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert '"ab1" is the beginning of several ids: ab10, ab11' in result.stderr
+
+
+@pytest.mark.usefixtures("many")
+def test_only_some_of_many_candidates_are_listed(run: Run) -> None:
+    result = run("explain", "ab")
+    assert result.exit_code == 2
+    assert "ab00, ab01, ab02, ab03, ab04, ab05, ab06, ab07, ab08, ab09, …" in result.stderr
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("args", [["explain", ""], ["preview", "--review", ""]], ids=" ".join)
+def test_nothing_is_not_the_beginning_of_an_id(run: Run, args: list[str]) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert "an id cannot be empty" in result.stderr
 
 
 def test_explain_of_an_unknown_site_is_a_wrong_use(run: Run) -> None:

@@ -408,6 +408,44 @@ async def test_an_id_in_two_sites_needs_the_site(
     ]
 
 
+async def test_a_unique_beginning_of_an_id_is_enough(
+    run: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await watch(path)
+    for review_id in ("ab12", "ab34", "ab3"):
+        put(wix, review_id)
+    await watch(path)
+
+    refused = await run("ab", "--message", "Sorry!", "--yes")
+    assert refused.exit_code == 2
+    assert '"ab" is the beginning of several ids: ab12, ab3, ab34' in refused.stderr
+    assert sent(wix) == []
+
+    result = await run("ab1", "--message", "Sorry!", "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == "review ab12"
+    assert (await run("ab3", "--message", "Sorry!", "--yes")).exit_code == 0
+    assert [reply_of(wix, each) for each in ("ab12", "ab34", "ab3")] == ["Sorry!", None, "Sorry!"]
+
+
+async def test_a_beginning_means_the_reviews_of_the_named_site(
+    run: Run,
+    write_config: Callable[..., Path],
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+) -> None:
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    path = write_config(wix, slack, mailbox, receivers=MAIL_ONLY, extra=TWO)
+    await watch(path)
+    put(wix, "ab12")
+    put(wix, "ab34", OTHER)
+    await watch(path)
+    assert (await run("ab", "--message", "Sorry!", "--yes")).exit_code == 2
+    assert (await run("ab", "--message", "Sorry!", "--yes", "--site", "Café")).exit_code == 0
+    assert [reply_of(wix, "ab12"), reply_of(wix, "ab34", OTHER)] == [None, "Sorry!"]
+
+
 async def test_the_client_reads_one_review_and_says_when_there_is_none(
     wix: EmbeddedWix, config: Config
 ) -> None:
