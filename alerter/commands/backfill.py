@@ -1,11 +1,11 @@
-"""`alerter backfill`: read a chosen past, decide, and see what was decided through to people."""
+"""`alerter backfill`: read a chosen past, alert its low-rated reviews, and see them delivered."""
 
 import asyncio
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,105 +15,132 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, find_site, load, parse_day
+from alerter.commands.terminal import local_time, phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
-from alerter.models import Grouping
+from alerter.models import Grouping, Product, Review
 from alerter.notify.idle import IdleReason
+from alerter.render.formatting import stars
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
-from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, reviews
-from alerter.watch.backfill import alertable_ids, pages_with_retries
+from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, products, reviews
+from alerter.watch.backfill import alertable_reviews, pages_with_retries
+from alerter.watch.catalog import Catalog
 from alerter.watch.reader import Reader
-from alerter.wix.client import ReviewFilter
+from alerter.wix.client import ReviewFilter, WixClient
 
+# Seconds between two looks at the outbox, and at the lock.
 _LOOK_EVERY = 0.5
-# The process that asked for the lock looks for it every second.
+# Seconds; the process that asked for the lock tries to take it every second.
 _HANDED_OVER = 3.0
-# A person waits, so what fails is tried again until it has gone or waits for a person.
-_PATIENT = (IdleReason.NOTHING_DUE, IdleReason.PARKED)
+# A person waits, so failures are retried until the delivery is sent or needs a person.
+_UNTIL = (IdleReason.NOTHING_DUE, IdleReason.PARKED)
+_LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """What a backfill was asked to read: these sites, from one moment on until before another."""
+    """The past to read: reviews of these sites created from `since` on and before `until`."""
 
     sites: Sequence[Site]
     since: datetime
     until: datetime | None
 
-    def span(self, threshold: int) -> ReviewFilter:
-        """The same as a query of low-rated reviews."""
+    def low_rated(self, threshold: int) -> ReviewFilter:
+        """Return the query for low-rated reviews of this past."""
         return ReviewFilter(threshold, since=self.since, until=self.until)
 
 
-async def dry_run(config: Config, clock: Clock, past: BackfillRequest) -> dict[str, list[str]]:
-    """The ids that a backfill would tell of, by site name; reads, and sends and stores nothing."""
-    found: dict[str, list[str]] = {}
-    state = State.read(config.state_path)
-    try:
+@dataclass(frozen=True, slots=True)
+class PastReview:
+    """A review that a backfill would alert, and the product that it is about."""
+
+    review: Review
+    product: Product
+
+
+async def dry_run(
+    config: Config, clock: Clock, request: BackfillRequest
+) -> dict[str, list[PastReview]]:
+    """Return the reviews that a backfill would alert, by the name of their site.
+
+    This only reads, at Wix and in the state file.
+    """
+    with State.read(config.state_path) or nullcontext() as state:
         async with open_wix(config, clock) as wix:
-            reader = Reader(wix, clock)
-            for site in past.sites:
-                found[site.name] = await _would_tell(config, clock, past, reader, state, site)
-    finally:
-        if state:
-            state.close()
-    return found
+            return {
+                site.name: await _alertable(config, clock, request, wix, state, site)
+                for site in request.sites
+            }
 
 
-async def _would_tell(
+async def _alertable(
     config: Config,
     clock: Clock,
-    past: BackfillRequest,
-    reader: Reader,
+    request: BackfillRequest,
+    wix: WixClient,
     state: State | None,
     site: Site,
-) -> list[str]:
+) -> list[PastReview]:
     threshold = config.threshold(site)
-    ids: dict[str, None] = {}
-    with _reading(site, past, clock) as reached:
-        async for page in pages_with_retries(reader, clock, site, past.span(threshold), page_wait):
-            names = [review.id for review in page.reviews]
-            known = reviews.get_reviews(state, site.site_id, names) if state else {}
-            ids |= dict.fromkeys(alertable_ids(page, known, threshold))
+    found: dict[str, Review] = {}
+    catalog = Catalog(None, clock, wix)
+    if state:
+        catalog.unstored |= products.named_products(state, site.site_id)
+    with _reading(site, request, clock) as reached:
+        async for page in pages_with_retries(
+            Reader(wix, clock), clock, site, request.low_rated(threshold), page_wait
+        ):
+            ids = [review.id for review in page.reviews]
+            known = reviews.get_reviews(state, site.site_id, ids) if state else {}
+            alertable = alertable_reviews(page, known, threshold)
+            found |= {review.id: review for review in alertable}
+            await catalog.fetch_products(site, alertable)
             reached(page.newest)
-    return list(ids)
+    return [
+        PastReview(review, catalog.unstored.get(review.entity_id or "", Product()))
+        for review in found.values()
+    ]
 
 
 async def run(
-    config: Config, clock: Clock, past: BackfillRequest, grouping: Grouping | None
+    config: Config, clock: Clock, request: BackfillRequest, grouping: Grouping | None
 ) -> bool:
-    """Read and record, decide, and deliver (`grouping` None: record only); True where nothing was left undone."""
+    """Read and record the past, alert it, and deliver; with no `grouping`, only record.
+
+    Return whether no delivery has failed or is parked.
+    """
     with Lock(config.state_path) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
         with State.open(config.state_path, migrate=alone) as state:
-            lock.release()  # reading needs no lock: a daemon may begin meanwhile
+            lock.release()  # reading needs no lock, and a daemon may start meanwhile
             async with open_runtime(config, state, clock) as runtime:
-                for site in past.sites:
+                for site in request.sites:
                     if known_sites.get_site_state(state, site.site_id).unverified:
                         await runtime.poller.verify(site)
-                read = [await _record(config, clock, past, runtime, site) for site in past.sites]
+                read = [
+                    await _record(config, clock, request, runtime, site) for site in request.sites
+                ]
                 if grouping is None:
                     return True
-                told = [
+                alerted = [
                     await runtime.intake.alert_past(site, ids, grouping)
-                    for site, ids in zip(past.sites, read, strict=True)
+                    for site, ids in zip(request.sites, read, strict=True)
                 ]
-            click.echo(f"{sum(told)} low-rated, unanswered reviews to tell of")
+            click.echo(f"{sum(alerted)} low-rated, unanswered reviews to alert")
             in_place = await _deliver(config, state, clock, lock)
-            return in_place and _nothing_left(config, state, clock)
+            return in_place and _report(config, state, clock)
 
 
 async def _record(
-    config: Config, clock: Clock, past: BackfillRequest, runtime: Runtime, site: Site
+    config: Config, clock: Clock, request: BackfillRequest, runtime: Runtime, site: Site
 ) -> list[str]:
-    """Put what Wix has of a site's past on record; returns the ids, oldest first."""
+    """Store the past of a site, and return the ids of its reviews, oldest first."""
     ids: dict[str, None] = {}
-    with _reading(site, past, clock) as reached:
-        async for page in pages_with_retries(
-            runtime.reader, clock, site, past.span(config.threshold(site)), page_wait
-        ):
+    low_rated = request.low_rated(config.threshold(site))
+    with _reading(site, request, clock) as reached:
+        async for page in pages_with_retries(runtime.reader, clock, site, low_rated, page_wait):
             await runtime.intake.record_page(site, page.reviews, asked_at=page.asked_at)
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
@@ -122,9 +149,9 @@ async def _record(
 
 
 async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bool:
-    """Send while the lock is ours, and wait while the process that has it sends.
+    """Send while this process holds the lock, and wait while another one holds it and sends.
 
-    False where another file has taken the place of the state file meanwhile, as a restore does.
+    Return False if the state file was replaced meanwhile, as by `alerter restore`.
     """
     progress = asyncio.create_task(_show_deliveries(config, state, clock))
     try:
@@ -132,7 +159,8 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
             alone = lock.acquire(Holder.BACKFILL) is None
             if not state.is_in_place():
                 click.echo(
-                    f"{config.state_path} was replaced meanwhile: run the backfill again, for nothing more is sent"
+                    f"{config.state_path} was replaced meanwhile: nothing more is sent;"
+                    " run the backfill again"
                 )
                 return False
             if alone and await _send_until_asked(config, state, clock, lock):
@@ -147,10 +175,10 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
 
 
 async def _send_until_asked(config: Config, state: State, clock: Clock, lock: Lock) -> bool:
-    """Send what is due; False where another process asked for the lock first, which then is free."""
+    """Send what is due. Return False if another process asked for the lock, which is then free."""
     reconcile(state, config, clock)
     async with open_runtime(config, state, clock) as runtime:
-        sending = asyncio.create_task(runtime.dispatcher.run(_PATIENT))
+        sending = asyncio.create_task(runtime.dispatcher.run(_UNTIL))
         asked = asyncio.create_task(_is_asked_for(lock))
         try:
             await asyncio.wait({sending, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,7 +203,7 @@ async def _is_asked_for(lock: Lock) -> None:
 
 async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:
     total = outbox.pending_count(state, _reachable(config, state), clock.now())
-    with _bar(total, "telling") as bar:
+    with _bar(total, "sending") as bar:
         while not bar.finished:
             await asyncio.sleep(_LOOK_EVERY)
             bar.update(
@@ -186,7 +214,7 @@ async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:
 
 
 def _reachable(config: Config, state: State) -> list[str]:
-    """The destinations that nothing but time stands between."""
+    """Return the destinations that are not parked."""
     parked = {block.scope for block in blocks.get_parked(state)}
     return [
         destination
@@ -195,15 +223,14 @@ def _reachable(config: Config, state: State) -> list[str]:
     ]
 
 
-def _nothing_left(config: Config, state: State, clock: Clock) -> bool:
-    """Say what has not been delivered; True where nothing waits for a person."""
+def _report(config: Config, state: State, clock: Clock) -> bool:
+    """Print what is not delivered. Return whether none of it needs a person."""
     reachable, now = _reachable(config, state), clock.now()
-    parked = outbox.pending_count(
-        state, [each for each in config.destinations() if each not in reachable], now
-    )
+    unreachable = [each for each in config.destinations() if each not in reachable]
+    parked = outbox.pending_count(state, unreachable, now)
     failed = outbox.failed_count(state)
     if pending := outbox.pending_count(state, reachable, now):
-        click.echo(f"{pending} deliveries are still on their way")
+        click.echo(f"{pending} deliveries are not sent yet")
     if parked:
         click.echo(f"{parked} deliveries wait for a receiver that is parked: see `alerter status`")
     if failed:
@@ -215,15 +242,18 @@ def _nothing_left(config: Config, state: State, clock: Clock) -> bool:
 
 @contextmanager
 def _reading(
-    site: Site, past: BackfillRequest, clock: Clock
+    site: Site, request: BackfillRequest, clock: Clock
 ) -> Iterator[Callable[[datetime | None], None]]:
-    """A progress bar over the days of a past; reviews come oldest first, so their dates say how far it is."""
-    days = ((past.until or clock.now()) - past.since).days + 1
+    """Show a progress bar over the days of a past.
+
+    Yield the function that moves it to a date; reviews are read oldest first.
+    """
+    days = ((request.until or clock.now()) - request.since).days + 1
     with _bar(days, f"{site.name}: reading") as bar:
 
         def reached(created: datetime | None) -> None:
             if created:
-                bar.update(max((created - past.since).days - bar.pos, 0))
+                bar.update(max((created - request.since).days - bar.pos, 0))
 
         yield reached
         bar.update(max(days - bar.pos, 0))
@@ -238,10 +268,13 @@ def _bar(length: int, label: str) -> Any:
 @click.command()
 @config_option
 @click.option(
-    "--since", required=True, metavar="DATE", help="The first day to read, such as 2026-01-31."
+    "--since",
+    required=True,
+    metavar="DATE",
+    help="The first day to read: 2026-01-31, today, yesterday, or days ago such as 30d.",
 )
 @click.option(
-    "--until", metavar="DATE", help="The day to stop before; today's reviews too if left out."
+    "--until", metavar="DATE", help="The day to stop before; without it, today is read too."
 )
 @click.option(
     "--site", "names", multiple=True, metavar="NAME", help="Only this site; may be repeated."
@@ -251,7 +284,7 @@ def _bar(length: int, label: str) -> Any:
     type=click.Choice(["digest", "each", "none"]),
     default="digest",
     show_default=True,
-    help="As few messages as fit, one a review, or record only.",
+    help="In as few messages as possible, one message a review, or record only.",
 )
 @click.option("--dry-run", "dry", is_flag=True, help="Only print which reviews would be alerted.")
 def command(
@@ -265,22 +298,37 @@ def command(
 ) -> None:
     """Read the past once, and alert its low-rated, unanswered reviews."""
     log_to_stderr(logging.WARNING, os.environ)
-    config = load(path)
-    past = _past(config, since, until, names)
+    config, clock = load(path), Clock()
+    request = parse_request(config, since, until, names, clock.now())
     if dry:
-        for name, ids in asyncio.run(dry_run(config, Clock(), past)).items():
-            click.echo(f"{name}: would tell of {len(ids)} reviews")
-            for review_id in ids:
-                click.echo(review_id)
+        for name, found in asyncio.run(dry_run(config, clock, request)).items():
+            click.echo(f"{name}: would alert {len(found)} reviews")
+            for line in table([], [_row(config, each) for each in found]):
+                click.echo(line)
         return
     grouping = None if deliver == "none" else Grouping(deliver)
-    sys.exit(0 if asyncio.run(run(config, Clock(), past, grouping)) else 1)
+    sys.exit(0 if asyncio.run(run(config, clock, request, grouping)) else 1)
 
 
-def _past(config: Config, since: str, until: str | None, names: tuple[str, ...]) -> BackfillRequest:
+def parse_request(
+    config: Config, since: str, until: str | None, names: Sequence[str], now: datetime
+) -> BackfillRequest:
+    """Return what the options ask for. Raise BadParameter."""
     sites = [find_site(config, name) for name in dict.fromkeys(names)]
-    begin = parse_day(config, since, "--since")
-    end = parse_day(config, until, "--until") if until else None
+    begin = parse_day(config, since, "--since", now)
+    end = parse_day(config, until, "--until", now) if until else None
     if end and end <= begin:
         raise click.BadParameter("must be a later day than --since", param_hint="--until")
     return BackfillRequest(sites or list(config.sites), begin, end)
+
+
+def _row(config: Config, found: PastReview) -> list[str]:
+    review = found.review
+    created = review.created and local_time(review.created, config.timezone)
+    return [
+        created.date().isoformat() if created else "-",
+        stars(review.rating),
+        phrase_product(review, found.product, _LONGEST),
+        title(review.title, _LONGEST),
+        plain(review.id, len(review.id)),
+    ]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, find_review_id, find_site, load
-from alerter.commands.terminal import plain, table, title
+from alerter.commands.terminal import local_time, phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.models import (
     AlertKind,
@@ -79,9 +79,7 @@ def not_on_record(
 
 
 def _time(config: Config, moment: datetime) -> str:
-    with suppress(OverflowError):  # the first or the last day that there is
-        moment = moment.astimezone(config.timezone)
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+    return f"{local_time(moment, config.timezone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 class _Story:
@@ -111,11 +109,9 @@ class _Story:
 
     def _head(self) -> Iterator[str]:
         review = self._review
-        about = self._record.product.name or (
-            f"product {review.entity_id}" if review.entity_id else "the site"
-        )
+        about = phrase_product(review, self._record.product, _LONGEST)
         yield f"{self._site.name}: review {review.id}"
-        yield f"{stars(review.rating)}  {title(review.title)} for {plain(about, _LONGEST)}"
+        yield f"{stars(review.rating)}  {title(review.title)} for {about}"
         if created := self._record.created:
             yield f"created {self._at(created)}, {duration(self._now - created)} ago"
         if self._record.unverified:

@@ -1,8 +1,9 @@
 """Options that several commands share, and the parsing of their values."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import click
@@ -83,11 +84,23 @@ def find_review_id(
     )
 
 
-def parse_day(config: Config, text: str, option: str) -> datetime:
-    """Return the start of a day in the config's timezone, in UTC. Raise BadParameter."""
+def parse_day(config: Config, text: str, option: str, now: datetime) -> datetime:
+    """Return the start of a day in the config's timezone, in UTC. Raise BadParameter.
+
+    `text` is a date, `today`, `yesterday`, or a number of days ago such as `30d`.
+    """
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=config.timezone).astimezone(UTC)
+        today = now.astimezone(config.timezone).date()
+        if text == "today":
+            day = today
+        elif text == "yesterday":
+            day = today - timedelta(days=1)
+        elif re.fullmatch(r"[0-9]{1,9}d", text):
+            day = today - timedelta(days=int(text[:-1]))
+        else:
+            day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no timezone
+        return datetime.combine(day, time(), config.timezone).astimezone(UTC)
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f'"{text}" is not a day such as 2026-01-31', param_hint=option
+            f'"{text}" is not a day such as 2026-01-31, today, yesterday or 30d', param_hint=option
         ) from None

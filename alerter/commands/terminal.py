@@ -3,10 +3,13 @@
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import click
 
-from alerter.models import Finding
+from alerter.models import Finding, Product, Review
 from alerter.render.formatting import cut
 
 
@@ -36,6 +39,19 @@ def title(text: str, most: int = 80) -> str:
 def plain(text: str, most: int) -> str:
     """Return a customer's text on one line of at most `most` characters, all of them printable."""
     return cut("".join(char if char.isprintable() else " " for char in text), most)
+
+
+def phrase_product(review: Review, product: Product, most: int) -> str:
+    """Return the product that a review is about, or `the site`."""
+    name = product.name or (f"product {review.entity_id}" if review.entity_id else "the site")
+    return plain(name, most)
+
+
+def local_time(moment: datetime, timezone: ZoneInfo) -> datetime:
+    """Return a moment in a timezone; the first and the last day that exist may stay in UTC."""
+    with suppress(OverflowError):
+        return moment.astimezone(timezone)
+    return moment
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -20,6 +20,15 @@ def looked_up_products(
     return {row["entity_id"] for row in rows}
 
 
+def named_products(state: State, site_id: str) -> dict[str, Product]:
+    """Return the stored products of a site whose name is known, by their ids."""
+    rows = state.rows(
+        "SELECT entity_id, name, url FROM products WHERE site_id = ? AND name IS NOT NULL",
+        [site_id],
+    )
+    return {row["entity_id"]: Product(row["name"], row["url"]) for row in rows}
+
+
 def put_product(
     state: State, site_id: str, entity_id: str, product: Product, asked_at: datetime
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from alerter.clock import Clock
 from alerter.config import Site
 from alerter.errors import WixUnavailable
-from alerter.models import StoredReview
+from alerter.models import Review, StoredReview
 from alerter.watch.reader import Reader
 from alerter.watch.triage import is_alertable_past
 from alerter.wix.client import Page, ReviewFilter
@@ -41,10 +41,10 @@ async def pages_with_retries(
             return
 
 
-def alertable_ids(page: Page, known: dict[str, StoredReview], threshold: int) -> list[str]:
-    """Return the ids on a page that a backfill alerts: low-rated, unanswered, never alerted."""
+def alertable_reviews(page: Page, known: dict[str, StoredReview], threshold: int) -> list[Review]:
+    """Return the reviews on a page that a backfill alerts: low-rated, unanswered, never alerted."""
     return [
-        review.id
+        review
         for review in page.reviews
         if is_alertable_past(review, threshold)
         and not (review.id in known and known[review.id].alerted_at)

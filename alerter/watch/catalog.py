@@ -26,9 +26,13 @@ _LONGEST_NAME = 200
 
 
 class Catalog:
-    """Fetch the names and links of products from a site's store."""
+    """Fetch the names and links of products from a site's store.
 
-    def __init__(self, state: State, clock: Clock, wix: WixClient) -> None:
+    Without `state` they are only added to `unstored`, by their ids; it is then of one site.
+    """
+
+    def __init__(self, state: State | None, clock: Clock, wix: WixClient) -> None:
+        self.unstored: dict[str, Product] = {}
         self._state = state
         self._clock = clock
         self._wix = wix
@@ -46,9 +50,11 @@ class Catalog:
         }
         ids -= {".", ".."}
         try:
-            unknown = ids - products.looked_up_products(
-                self._state, site.site_id, ids, self._clock.now() - _VALID_FOR
-            )
+            if self._state:
+                since = self._clock.now() - _VALID_FOR
+                unknown = ids - products.looked_up_products(self._state, site.site_id, ids, since)
+            else:
+                unknown = ids - self.unstored.keys()
             if unknown:
                 async with self._clock.timeout(_TIMEOUT):
                     await self._fetch(site, sorted(unknown))
@@ -90,7 +96,10 @@ class Catalog:
             self._store(site, entity_id, product)
 
     def _store(self, site: Site, entity_id: str, product: Product) -> None:
-        products.put_product(self._state, site.site_id, entity_id, product, self._clock.now())
+        if self._state:
+            products.put_product(self._state, site.site_id, entity_id, product, self._clock.now())
+        else:
+            self.unstored[entity_id] = product
 
     async def _product(self, site: Site, version: str, entity_id: str) -> Product:
         if version == "V3_CATALOG":

@@ -206,7 +206,12 @@ def test_a_command_that_speaks_to_a_service_needs_every_variable(
 
 
 BAD_ARGUMENTS = {
-    "no day": (["--since", "yesterday"], '--since: "yesterday" is not a day such as 2026-01-31'),
+    "no day": (["--since", "tomorrow"], '--since: "tomorrow" is not a day such as 2026-01-31'),
+    "no number of days": (["--since", "-3d"], '"-3d" is not a day'),
+    "hours": (["--since", "12h"], '"12h" is not a day'),
+    "days before all time": (["--since", "999999999d"], '"999999999d" is not a day'),
+    "more days than fit": (["--since", "9999999999d"], '"9999999999d" is not a day'),
+    "today before itself": (["--since", "today", "--until", "0d"], "a later day than --since"),
     "a day that is not": (["--since", "2026-02-30"], '"2026-02-30" is not a day'),
     "a time": (["--since", "2026-01-31T12:00"], '"2026-01-31T12:00" is not a day'),
     "before all time": (["--since", "0001-01-01"], '"0001-01-01" is not a day'),

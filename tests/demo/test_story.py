@@ -83,8 +83,8 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
         assert (await output("check", cwd=tmp_path))[0] == 0
         code, out = await output("backfill", "--since", "2018-01-01", "--dry-run", cwd=tmp_path)
         assert code == 0
-        assert out.splitlines()[0] == "Corner Bakery: would tell of 20 reviews"
-        assert out.splitlines()[21:] == ["Tea House: would tell of 0 reviews"]
+        assert out.splitlines()[0] == "Corner Bakery: would alert 20 reviews"
+        assert out.splitlines()[21:] == ["Tea House: would alert 0 reviews"]
         assert not (tmp_path / "demo-state.db").exists()
 
         assert (await output("run", "--once", cwd=tmp_path))[0] == 0

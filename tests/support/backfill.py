@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alerter.clock import Clock
-from alerter.commands.backfill import BackfillRequest
+from alerter.commands.backfill import BackfillRequest, dry_run
 from alerter.config import Config, Site, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
@@ -61,6 +61,12 @@ def put(wix: EmbeddedWix, name: str, *, site_id: str = SITE, rating: int = 1, **
 
 def past(config: Config, since: datetime = JULY, until: datetime | None = None) -> BackfillRequest:
     return BackfillRequest(config.sites, since, until)
+
+
+async def alertable(config: Config, clock: Clock, request: BackfillRequest) -> dict[str, list[str]]:
+    """Return the ids of the reviews that a dry run lists, by site."""
+    found = await dry_run(config, clock, request)
+    return {name: [each.review.id for each in listed] for name, listed in found.items()}
 
 
 async def poll(config: Config, clock: Clock) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from alerter.clock import Clock
 from alerter.commands import backfill
-from alerter.commands.backfill import _past
+from alerter.commands.backfill import parse_request
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
@@ -26,6 +26,7 @@ from alerter.store import Holder, Lock, State, backup
 from tests.support.backfill import (
     MAIL_ONLY,
     QUERY,
+    alertable,
     by_mail,
     mailed,
     named,
@@ -89,7 +90,7 @@ async def test_a_digest_tells_everybody_of_everything_in_one_message(
     assert deliveries(config) == {("owner", "sent"): 5, ("support", "sent"): 5}
     assert capsys.readouterr().out.splitlines() == [
         "Corner Bakery: 7 low-rated reviews read",
-        "5 low-rated, unanswered reviews to tell of",
+        "5 low-rated, unanswered reviews to alert",
         "everything is delivered",
     ]
 
@@ -203,7 +204,7 @@ async def test_a_backfill_tells_of_nothing_that_is_no_longer_so_at_wix(
         wix.delete(SITE, "a")
     else:
         wix.change(SITE, "a", content={"rating": 5})
-    assert await backfill.dry_run(by_mail, clock, past(by_mail)) == {"Corner Bakery": ["b"]}
+    assert await alertable(by_mail, clock, past(by_mail)) == {"Corner Bakery": ["b"]}
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     assert mailed(mailbox) == [["b"]]
 
@@ -320,8 +321,8 @@ async def test_days_begin_at_midnight_where_the_owner_lives(
     put(wix, "first", hours=-14)
     put(wix, "last", hours=10, seconds=-0.001)
     put(wix, "after", hours=10)
-    chosen = _past(by_mail, since, until, ())
-    assert await backfill.dry_run(by_mail, clock, chosen) == {"Corner Bakery": found}
+    chosen = parse_request(by_mail, since, until, (), clock.now())
+    assert await alertable(by_mail, clock, chosen) == {"Corner Bakery": found}
     assert await backfill.run(by_mail, clock, chosen, Grouping.DIGEST)
     assert mailed(mailbox) == [found]
 
@@ -343,8 +344,30 @@ async def test_days_begin_at_midnight_where_the_owner_lives(
         "the day after that",
     ],
 )
-def test_midnight_moves_with_the_clocks(config: Config, day: str, begins: str) -> None:
-    assert _past(config, day, None, ()).since == datetime.fromisoformat(begins)
+def test_midnight_moves_with_the_clocks(
+    config: Config, clock: SetClock, day: str, begins: str
+) -> None:
+    request = parse_request(config, day, None, (), clock.now())
+    assert request.since == datetime.fromisoformat(begins)
+
+
+@pytest.mark.parametrize(
+    ("now", "day", "begins"),
+    [
+        ("2026-11-24T12:00:00Z", "today", "2026-11-23T23:00:00Z"),
+        ("2026-11-24T22:59:59Z", "0d", "2026-11-23T23:00:00Z"),
+        ("2026-11-24T23:00:00Z", "today", "2026-11-24T23:00:00Z"),
+        ("2026-11-24T12:00:00Z", "yesterday", "2026-11-22T23:00:00Z"),
+        ("2026-11-24T12:00:00Z", "30d", "2026-10-24T22:00:00Z"),
+        ("2026-11-24T12:00:00Z", "365d", "2025-11-23T23:00:00Z"),
+    ],
+    ids=["today", "late today", "after midnight", "yesterday", "summer time", "a year"],
+)
+def test_a_relative_day_counts_from_today_where_the_owner_lives(
+    config: Config, now: str, day: str, begins: str
+) -> None:
+    request = parse_request(config, day, None, (), datetime.fromisoformat(now))
+    assert request.since == datetime.fromisoformat(begins)
 
 
 @pytest.fixture
@@ -379,7 +402,10 @@ async def test_only_the_sites_that_were_asked_for_are_read_and_told_of(
     await poll(two_sites, clock)
     wix.requests.clear()
     assert await backfill.run(
-        two_sites, clock, _past(two_sites, "2024-07-01", None, names), Grouping.DIGEST
+        two_sites,
+        clock,
+        parse_request(two_sites, "2024-07-01", None, names, clock.now()),
+        Grouping.DIGEST,
     )
     assert [request.site_id for request in wix.queries()] == read
     assert sorted(mailed(mailbox)[0]) == sorted(read)

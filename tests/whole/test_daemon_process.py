@@ -227,7 +227,7 @@ async def test_a_backfill_beside_the_daemon_waits_until_it_has_told(
         assert not slack.posts
         code, out = await ended(await spawn("backfill", "--since", "2020-01-01"))
     assert code == 0
-    assert "30 low-rated, unanswered reviews to tell of" in out
+    assert "30 low-rated, unanswered reviews to alert" in out
     assert "everything is delivered" in out
     assert len(slack.posts) == len(mailbox.mails) == 1
 

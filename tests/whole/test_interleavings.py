@@ -202,7 +202,7 @@ class Play:
         there = set(self.model.lowest)
         self.model.may_hear |= there
         ids: dict[str, None] = {}
-        async for page in self.runtime.reader.pages(site, past.span(2)):
+        async for page in self.runtime.reader.pages(site, past.low_rated(2)):
             await self.runtime.intake.record_page(site, page.reviews)
             ids |= dict.fromkeys(review.id for review in page.reviews)
         await self.runtime.intake.alert_past(site, list(ids), grouping)
