@@ -232,7 +232,7 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
     for block in status.parked:
         scope = _scope(block.scope)["scope"]
         since = _iso(block.since)
-        yield f"parked: {scope} since {since}: {block.reason}; mend it, then `alerter retry`"
+        yield f"parked: {scope} since {since}: {block.reason}; fix it, then `alerter retry`"
     if failed := status.deliveries["failed"]:
         yield f"{failed} deliveries have failed; `alerter retry` queues them again"
 

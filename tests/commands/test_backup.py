@@ -1,4 +1,4 @@
-"""A copy of the state file: made beside a running daemon, and put in place without an alert being repeated."""
+"""`alerter backup` beside a running daemon, and `alerter restore`, which repeats no alert."""
 
 import logging
 import sqlite3
@@ -258,8 +258,8 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
 
 @pytest.fixture
 async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
-    """The door of a site whose state was restored from a backup that has an open review, told to both receivers."""
-    known_sites.record_coverage(state, SITE, 2)
+    """Return an intake whose state has an open review that both receivers were alerted of."""
+    reviews.cover(state, SITE, 2)
     async with open_runtime(config, state, clock) as runtime:
         await runtime.intake.record_page(config.sites[0], [review("open", rating=2, revision=1)])
         state.execute("UPDATE deliveries SET status = 'sent'")
@@ -361,7 +361,8 @@ async def test_a_review_that_waited_for_one_of_two_is_followed_on(
 ) -> None:
     await intake.record_page(site, [review("half")])
     state.execute(
-        "UPDATE deliveries SET status = 'sent' WHERE status = 'pending' AND destination = 'email:owner'"
+        "UPDATE deliveries SET status = 'sent'"
+        " WHERE status = 'pending' AND destination = 'email:owner'"
     )
     assert count_as_told(state, clock) == 1
     assert reviews.get_reviews(state, SITE, ["half"])["half"].status == "open"

@@ -334,7 +334,9 @@ def test_a_demo_without_its_mail_server_says_how_to_get_it(
 def test_explain_needs_no_secret_and_no_state_file(run: Run, tmp_path: Path) -> None:
     result = run("explain", "r1", **without_secrets())
     assert (result.exit_code, result.stderr) == (1, "")
-    assert result.stdout.startswith("review r1 is not on record of Corner Bakery; either\n")
+    assert result.stdout.startswith(
+        "review r1 is not on record of Corner Bakery; possible reasons:\n"
+    )
     assert not list(tmp_path.glob("state.db*"))
 
 

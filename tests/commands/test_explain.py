@@ -1,4 +1,4 @@
-"""Why a review was alerted or not, to whom, and what comes next, as `alerter explain` and `alerter status` tell it."""
+"""What `alerter explain` and `alerter status` show of a review."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -128,7 +128,7 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
         "",
         f"new, {at}: low-rated and not seen before",
         "  receiver       status  form   attempts  last attempt             answer",
-        f"  owner (email)  sent    alert  1         {at}  taken as {mail.message_id}",
+        f"  owner (email)  sent    alert  1         {at}  accepted as {mail.message_id}",
         f"  team (Slack)   sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
         "",
         "what comes next",
@@ -136,7 +136,7 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
         "- owner (email): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
         "- team (Slack): unless it is answered, the reminder after 1 d at 2026-11-25 13:03:00 CET",
         "- team (Slack): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
-        "- until it is answered it is followed, at most until 2026-12-24 13:03:00 CET",
+        "- it is followed until it is answered, at most until 2026-12-24 13:03:00 CET",
     ]
 
     clock.advance(hours=25)
@@ -147,7 +147,7 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
     clock.advance(days=40)
     assert (
         steps(config, clock, "r1")[-1]
-        == "- it is followed no longer: nobody answered it within 30 d"
+        == "- it is no longer followed: it was not answered within 30 d"
     )
 
 
@@ -160,15 +160,13 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     slack.faults.add("chat.postMessage", Fault(drop="after"))
     await once(config, clock)
     owner, team = steps(config, clock, "r1")[:2]
-    assert (
-        owner == "- owner (email): hears of it at 2026-11-24 15:30:00 CET, when its quiet hours end"
-    )
+    assert owner == "- owner (email): held until 2026-11-24 15:30:00 CET, when its quiet hours end"
     assert team.startswith("- team (Slack): waits until 2026-11-24 13:00:0")
     assert "Slack's answer was lost" in team
 
     clock.advance(seconds=3)
     assert steps(config, clock, "r1")[1] == (
-        "- team (Slack): whether it arrived is in doubt; it is looked for before it is sent again"
+        "- team (Slack): in doubt; alerter looks for it before it sends it again"
     )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
     assert row.split()[2:5] == ["in", "doubt", "alert"]
@@ -176,12 +174,12 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     clock.advance(hours=3)
     assert (
         steps(config, clock, "r1")[0]
-        == "- owner (email): is due now; a running daemon sends it, or `alerter run --once`"
+        == "- owner (email): due now; a running daemon sends it, or `alerter run --once`"
     )
     slack.revoke(SECRETS["SLACK_BOT_TOKEN"])
     await once(config, clock, later=6)
     [parked] = [step for step in steps(config, clock, "r1") if "team" in step]
-    assert "waits, parked: Slack refuses the token (token_revoked)" in parked
+    assert "parked: Slack refuses the token (token_revoked)" in parked
     assert "`alerter retry`" in parked
 
 
@@ -198,8 +196,8 @@ async def test_what_waits_for_a_message_in_doubt_about_its_review_says_so(
     clock.advance(seconds=10)
     await once(config, clock)
     assert [step for step in steps(config, clock, "r1") if "team (Slack)" in step] == [
-        "- team (Slack): whether it arrived is in doubt; it is looked for before it is sent again",
-        "- team (Slack): waits until it is known whether the message before about this review arrived",
+        "- team (Slack): in doubt; alerter looks for it before it sends it again",
+        "- team (Slack): waits for an earlier message about this review that is in doubt",
     ]
 
 
@@ -214,8 +212,9 @@ async def test_a_mail_that_some_addresses_have_says_so_until_all_have_it(
     await once(config, clock)
     put(wix, clock, "r1")
     await once(config, clock)
-    assert "- owner (email): some of its addresses have it; the others are tried again" in steps(
-        config, clock, "r1"
+    assert (
+        "- owner (email): some of its addresses accepted it; the others are tried again"
+        in steps(config, clock, "r1")
     )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  owner"))
     assert row.split()[2] == "sent"
@@ -235,7 +234,7 @@ async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
     slack.faults.always("chat.postMessage", Fault(body='{"ok": false, "error": "invalid_blocks"}'))
     await once(config, clock)
     assert (
-        steps(config, clock, "r1")[0] == "- team (Slack): given up; `alerter retry` queues it again"
+        steps(config, clock, "r1")[0] == "- team (Slack): failed; `alerter retry` queues it again"
     )
     row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
     assert "invalid_blocks" in row
@@ -258,12 +257,12 @@ async def test_reviews_that_were_not_alerted_say_why(
         "",
         "it was never alerted",
     ]
-    assert "`alerter backfill` tells of it" in steps(config, clock, "old")[0]
+    assert "`alerter backfill` alerts it" in steps(config, clock, "old")[0]
     assert story(config, clock, "imported")[3].endswith(
         "written long before it was created: an import"
     )
     assert story(config, clock, "answered")[3] == (
-        "on record as closed: it was answered, before anybody was alerted of it"
+        "on record as closed: it was answered, before it was alerted"
     )
 
 
@@ -275,9 +274,9 @@ async def test_who_is_left_out_is_told_by_which_key(
     put(wix, clock, "r1")
     await once(config, clock)
     assert story(config, clock, "r1")[6:9] == [
-        "  nobody was to hear of it: no receiver of the config took it",
-        "as it is now, owner is left out by its keywords",
-        "as it is now, team is left out by its min_rating",
+        "  sent to nobody: no receiver of the config matched it",
+        "by this config, owner does not get it because of its keywords",
+        "by this config, team does not get it because of its min_rating",
     ]
 
 
@@ -305,16 +304,15 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     assert told == [
         "low-rated and not seen before",
         "its rating fell, from 2 to 1",
-        "reminder after 1 min: it was still not answered",
+        "not answered for 1 min",
         "it was answered",
     ]
-    assert (
-        "  no message of its own; where the review stands on Slack, that is changed in its place"
-        in story(config, clock, "r1")
+    assert "  no message of its own: the messages on Slack are updated instead" in story(
+        config, clock, "r1"
     )
     assert (
         steps(config, clock, "r1")[-1]
-        == "- nothing, unless it is edited for the worse, or what closed it is taken back"
+        == "- nothing, unless it is edited for the worse, or its answer or rejection is withdrawn"
     )
 
 
@@ -325,7 +323,7 @@ async def test_what_a_backfill_told_says_so(load: Load, clock: SetClock, wix: Em
     with State.open(config.state_path, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             await runtime.intake.alert_past(config.sites[0], ["r1"], Grouping.DIGEST)
-    assert story(config, clock, "r1")[5].endswith(": a backfill was asked to tell of the past")
+    assert story(config, clock, "r1")[5].endswith(": a backfill alerted the past")
 
 
 async def test_what_is_gone_says_that_its_text_was_erased(
@@ -376,8 +374,8 @@ async def test_what_is_not_on_record_is_told_with_the_usual_reasons(
 ) -> None:
     config = load()
     unread = explain.not_on_record(config, None, config.sites, "r\x1b9")
-    assert unread[0] == "review r 9 is not on record of Corner Bakery, Café; either"
-    assert "- or it was not read yet: Café was never read" in unread
+    assert unread[0] == "review r 9 is not on record of Corner Bakery, Café; possible reasons:"
+    assert "- it was not read yet: Café was never read" in unread
 
     await once(config, clock)
     state = State.read(config.state_path)
@@ -387,8 +385,8 @@ async def test_what_is_not_on_record_is_told_with_the_usual_reasons(
         assert explain.explain(config, state, config.sites, "r9", clock.now()) == []
     assert lines[1:] == [
         "- it is rated higher than ★★☆☆☆, the threshold of Corner Bakery",
-        "- or it came after 2026-11-24 13:00:00 CET, when Corner Bakery was read last",
-        "- or this is not the id that Wix gives it, or of a site that is not in the config",
+        "- it was created after 2026-11-24 13:00:00 CET, the last read of Corner Bakery",
+        "- this is not its id at Wix, or its site is not in the config",
     ]
 
 
@@ -471,6 +469,6 @@ async def test_what_was_closed_long_ago_is_known_still(
         lines = explain.explain(config, state, config.sites, "r1", clock.now())
     assert "on record as closed: it was answered" in lines
     assert (
-        "its text and what was sent of it are erased: it was at rest for longer than [state] keep"
+        "its text and the messages about it are erased: it was at rest for longer than [state] keep"
         in lines
     )

@@ -275,7 +275,8 @@ def test_a_check_finds_no_fault_in_copies_of_the_built_in_templates(
     assert check(run).exit_code == 0
 
 
-# What an owner may write without a thought, and what it breaks on: a template, its text, the line, and the sample.
+# Careless templates of an owner: the template, its text, the line of the fault, and the sample
+# that shows it.
 CARELESS = {
     "no date": ("new.html", "\n{{ 1 // review.timestamp }}", 2, "new: no date"),
     "no before": ("lowered.txt", "{{ review.before.title[0] }}", 1, "lowered: late, and erased"),

@@ -281,7 +281,7 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
     assert stand().needs_a_person
     text = status.as_text(stand(), clock.now())
     assert re.search(
-        rf"parked: {shown['scope']} since .*: channel_not_found; mend it, then `alerter retry`",
+        rf"parked: {shown['scope']} since .*: channel_not_found; fix it, then `alerter retry`",
         text,
     )
 
