@@ -60,7 +60,7 @@ def test_a_backup_is_whole_and_for_its_user_only(run: Run, state: State, tmp_pat
     assert not list(tmp_path.glob(".copy*"))
 
 
-def test_a_backup_sees_what_is_committed_while_somebody_is_writing(
+def test_a_backup_sees_what_is_committed_during_a_write(
     run: Run, state: State, tmp_path: Path
 ) -> None:
     known_sites.record_coverage(state, SITE, 2)
@@ -181,7 +181,7 @@ def test_nothing_is_restored_while_alerter_is_at_work(
     ],
     ids=["missing", "empty", "a text"],
 )
-def test_what_is_no_backup_is_refused_and_changes_nothing(
+def test_a_file_that_is_no_backup_is_refused_and_changes_nothing(
     run: Run, state: State, tmp_path: Path, content: bytes | None, phrase: str
 ) -> None:
     if content is not None:
@@ -204,7 +204,7 @@ def bad(title: str, rating: int = 1) -> dict[str, object]:
     return {"content": {"rating": rating, "title": title}, "author": {"authorName": "Robin"}}
 
 
-async def test_nothing_that_was_told_after_the_backup_is_repeated(
+async def test_nothing_that_was_sent_after_the_backup_is_repeated(
     config: Config,
     wix: EmbeddedWix,
     slack: EmbeddedSlack,
@@ -222,7 +222,7 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     wix.add(SITE, bad("Waiting"))
     assert not await once(config)
     backup.back_up(config.state_path, tmp_path / "copy.db")
-    # Told since: what waited, what is new, what was lowered.
+    # Sent since: what waited, what is new, what was lowered.
     slack.channels[CHANNEL].archived = False
     await mailbox.resume()
     with State.open(config.state_path, migrate=False) as state:
@@ -233,7 +233,7 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     with State.open(config.state_path, migrate=False) as state:
         state.execute("UPDATE sites SET checkpoint = checkpoint - 864e5")
     assert await once(config)
-    told = (len(slack.posts), len({mail.message_id for mail in mailbox.mails}))
+    sent = (len(slack.posts), len({mail.message_id for mail in mailbox.mails}))
     subjects = "; ".join(mail.subject for mail in mailbox.mails)
     assert all(
         words in subjects for words in ("‘Known’", "‘Waiting’", "‘New’", "lowered from 2 to 1")
@@ -246,13 +246,13 @@ async def test_nothing_that_was_told_after_the_backup_is_repeated(
     )  # the review for both, and the trouble with the channel for the owner
     assert await once(config)
     assert await once(config)
-    assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == told
+    assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == sent
     assert caplog.text.count("reviews since the backup are recorded, not alerted") == 1
     wix.add(SITE, bad("After"))
     assert await once(config)
     assert (len(slack.posts), len({mail.message_id for mail in mailbox.mails})) == (
-        told[0] + 1,
-        told[1] + 1,
+        sent[0] + 1,
+        sent[1] + 1,
     )
 
 
@@ -267,7 +267,7 @@ async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator
         yield runtime.intake
 
 
-def count_as_told(state: State, clock: SetClock) -> int:
+def count_as_sent(state: State, clock: SetClock) -> int:
     return backup._count_as_sent(state, clock.now())
 
 
@@ -281,7 +281,7 @@ def alerts(state: State) -> list[str]:
 async def test_until_the_site_has_been_read_reviews_are_recorded_and_not_alerted(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     assert await intake.record_page(site, [review("new")]) == {Reason.BASELINE: 1}
     assert await intake.record_page(site, [review("open", rating=1, revision=2)]) == {
         Reason.LOWERED: 1
@@ -303,7 +303,7 @@ async def test_until_the_site_has_been_read_reviews_are_recorded_and_not_alerted
 async def test_a_review_that_is_gone_meanwhile_is_closed_silently(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     clock.advance(minutes=5)
     await intake.record_gone(site, ["open"])
     assert state.value("SELECT closing FROM reviews") == "gone"
@@ -313,7 +313,7 @@ async def test_a_review_that_is_gone_meanwhile_is_closed_silently(
 async def test_a_review_written_after_the_restore_is_alerted(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     clock.advance(hours=20)
     later = clock.now() - timedelta(hours=1)
     assert await intake.record_page(site, [review("later", created=later), review("before")]) == {
@@ -323,32 +323,32 @@ async def test_a_review_written_after_the_restore_is_alerted(
     assert alerts(state) == [f"new:{SITE}:later"]
 
 
-async def test_once_the_site_has_been_read_alerts_are_raised_as_ever(
+async def test_once_the_site_has_been_read_alerts_are_raised_again(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     await intake.record_page(site, [review("open", rating=2, revision=2, title="Edited")])
     known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     await intake.record_page(site, [review("open", rating=1, revision=3), review("new")])
     assert alerts(state) == [f"lowered:{SITE}:open:1", f"new:{SITE}:new"]
 
 
-async def test_reminders_that_fell_due_before_the_restore_are_not_told_again(
+async def test_reminders_due_before_the_restore_are_not_sent_again(
     state: State, intake: Intake, clock: SetClock
 ) -> None:
     clock.advance(hours=50)
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     assert [each.reminded for each in get_reminders_of(state, SITE, "open")] == [
         timedelta(hours=50)
     ]
 
 
-async def test_an_unsent_review_becomes_one_of_the_past(
+async def test_an_unsent_review_joins_the_baseline(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     """A backfill may alert about it."""
     await intake.record_page(site, [review("waiting")])
-    assert count_as_told(state, clock) == 2
+    assert count_as_sent(state, clock) == 2
     assert not alerts(state)
     assert reviews.get_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
     assert [each.id for each in reviews.unalerted_reviews(state, SITE, ["waiting", "open"], 2)] == [
@@ -356,7 +356,7 @@ async def test_an_unsent_review_becomes_one_of_the_past(
     ]
 
 
-async def test_a_review_that_waited_for_one_of_two_is_followed_on(
+async def test_a_review_that_waited_for_one_of_two_is_still_followed(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     await intake.record_page(site, [review("half")])
@@ -364,7 +364,7 @@ async def test_a_review_that_waited_for_one_of_two_is_followed_on(
         "UPDATE deliveries SET status = 'sent'"
         " WHERE status = 'pending' AND destination = 'email:owner'"
     )
-    assert count_as_told(state, clock) == 1
+    assert count_as_sent(state, clock) == 1
     assert reviews.get_reviews(state, SITE, ["half"])["half"].status == "open"
     assert not alerts(state)
 
@@ -375,7 +375,7 @@ async def test_a_message_that_was_on_its_way_is_given_up(
     await intake.record_page(site, [review("under way")])
     [due] = outbox.due_deliveries(state, "slack:support", clock.now(), 9)
     outbox.claim(state, "slack:support", outbox.Form.ALERT, [due.alert], "uid", clock.now())
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     assert messages.get_unsettled(state, "slack:support", clock.now()) is None
     assert outbox.requeue(state) == (0, 0)
 
@@ -387,7 +387,7 @@ async def test_trouble_from_before_the_backup_is_not_notified_again(
     troubles = Troubles(state, config, clock, lambda _: None)
     troubles.begin(f"site:{SITE}", "Wix refuses us")
     state.execute("UPDATE deliveries SET status = 'sent'")
-    count_as_told(state, clock)
+    count_as_sent(state, clock)
     troubles.begin(f"site:{SITE}", "Wix refuses us")
     troubles.end([f"site:{SITE}"])
     assert not alerts(state)

@@ -1,4 +1,4 @@
-"""What a person types, and what comes back: words and exit codes."""
+"""What the command line accepts, prints and exits with."""
 
 import json
 import os
@@ -144,7 +144,7 @@ def test_the_config_is_given_else_from_the_environment_else_in_this_folder(
 
 
 @pytest.mark.skipif(Path("/etc/alerter").exists(), reason="alerter is installed here")
-def test_no_config_at_all_is_told_by_the_name_it_would_have_here(run: Run, tmp_path: Path) -> None:
+def test_without_any_config_the_local_name_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.toml").unlink()
     result = run("status")
     assert result.exit_code == 2
@@ -160,7 +160,7 @@ def test_a_config_of_the_environment_that_is_not_there_is_not_passed_over(run: R
 # Exit code 2
 
 
-def test_every_fault_of_a_config_is_told_without_a_traceback_or_a_secret(tmp_path: Path) -> None:
+def test_every_fault_of_a_config_is_printed_without_traceback_or_secret(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(
         CONFIG.replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon")
@@ -195,7 +195,7 @@ def test_every_fault_of_a_config_is_told_without_a_traceback_or_a_secret(tmp_pat
     ],
     ids=" ".join,
 )
-def test_a_command_that_speaks_to_a_service_needs_every_variable(
+def test_a_command_that_calls_a_service_needs_every_variable(
     run: Run, tmp_path: Path, args: list[str]
 ) -> None:
     result = run(*args, **without_secrets())
@@ -241,7 +241,7 @@ BAD_ARGUMENTS = {
 
 
 @pytest.mark.parametrize(("args", "phrase"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS.keys())
-def test_a_backfill_of_nonsense_is_refused(
+def test_a_backfill_with_bad_options_is_refused(
     run: Run, tmp_path: Path, args: list[str], phrase: str
 ) -> None:
     result = run("backfill", *args)
@@ -294,7 +294,7 @@ def make_text(path: Path) -> None:
 @pytest.mark.parametrize(
     "args", [["status"], ["explain", "r1"], ["retry"], ["run", "--once"]], ids=" ".join
 )
-def test_a_state_file_that_cannot_be_used_is_told(
+def test_a_state_file_that_cannot_be_used_is_reported(
     run: Run, tmp_path: Path, make: Callable[[Path], None], phrase: str, args: list[str]
 ) -> None:
     make(tmp_path / "state.db")
@@ -307,7 +307,7 @@ def test_a_state_file_that_cannot_be_used_is_told(
     assert (tmp_path / "state.db").read_bytes() == before
 
 
-def test_a_state_file_that_cannot_be_looked_at_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_state_file_that_cannot_be_opened_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.replace("state.db", "x" * 300))
     assert run("status").exit_code == 1
 
@@ -397,7 +397,7 @@ def test_nothing_is_not_the_beginning_of_an_id(run: Run, args: list[str]) -> Non
     assert "an id cannot be empty" in result.stderr
 
 
-def test_explain_of_an_unknown_site_is_a_wrong_use(run: Run) -> None:
+def test_explain_of_an_unknown_site_is_a_usage_error(run: Run) -> None:
     result = run("explain", "r1", "--site", "Corner Bakry")
     assert result.exit_code == 2
     assert 'there is no site "Corner Bakry"; did you mean "Corner Bakery"?' in result.stderr
@@ -429,7 +429,7 @@ def test_status_of_trouble_is_1_for_machines_too(run: Run, tmp_path: Path) -> No
 # check --offline
 
 
-def test_check_offline_looks_at_the_config_and_the_templates(run: Run) -> None:
+def test_check_offline_checks_the_config_and_the_templates(run: Run) -> None:
     result = run("check", "--offline")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -455,7 +455,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("files", BROKEN.values(), ids=BROKEN)
-def test_check_tells_file_and_line_of_an_owners_broken_template(
+def test_check_names_file_and_line_of_an_owners_broken_template(
     run: Run, tmp_path: Path, files: dict[str, tuple[str, str]]
 ) -> None:
     (tmp_path / "mine").mkdir()

@@ -29,7 +29,7 @@ name = "Café"
 site_id = "{OTHER}"
 api_key = "env:WIX_API_KEY"
 """
-RESTS = (
+IDLE = (
     IdleReason.NOTHING_DUE,
     IdleReason.PARKED,
     IdleReason.PACE,
@@ -94,10 +94,10 @@ async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
             for site in config.sites:
                 await runtime.poller.round(site)
             clock.advance(seconds=later)
-            await runtime.dispatcher.run(RESTS)
+            await runtime.dispatcher.run(IDLE)
 
 
-def story(config: Config, clock: SetClock, review_id: str) -> list[str]:
+def explained(config: Config, clock: SetClock, review_id: str) -> list[str]:
     state = State.read(config.state_path)
     assert state
     with state:
@@ -105,7 +105,7 @@ def story(config: Config, clock: SetClock, review_id: str) -> list[str]:
 
 
 def steps(config: Config, clock: SetClock, review_id: str) -> list[str]:
-    lines = story(config, clock, review_id)
+    lines = explained(config, clock, review_id)
     return lines[lines.index("what comes next") + 1 :]
 
 
@@ -120,7 +120,7 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
     [mail], [post] = mailbox.mails, slack.posts
     at = "2026-11-24 13:03:00 CET"
 
-    assert story(config, clock, "r1") == [
+    assert explained(config, clock, "r1") == [
         "Corner Bakery: review r1",
         "★☆☆☆☆  “Title of r1” for the site",
         "created 2026-11-24 13:00:00 CET, 3 min ago",
@@ -168,7 +168,7 @@ async def test_what_is_held_doubtful_parked_or_given_up_says_what_it_waits_for(
     assert steps(config, clock, "r1")[1] == (
         "- team (Slack): in doubt; alerter looks for it before it sends it again"
     )
-    row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
+    row = next(line for line in explained(config, clock, "r1") if line.startswith("  team"))
     assert row.split()[2:5] == ["in", "doubt", "alert"]
 
     clock.advance(hours=3)
@@ -216,7 +216,7 @@ async def test_a_mail_that_some_addresses_have_says_so_until_all_have_it(
         "- owner (email): some of its addresses accepted it; the others are tried again"
         in steps(config, clock, "r1")
     )
-    row = next(line for line in story(config, clock, "r1") if line.startswith("  owner"))
+    row = next(line for line in explained(config, clock, "r1") if line.startswith("  owner"))
     assert row.split()[2] == "sent"
     assert row.endswith("1 of its addresses did not take it yet")
     mailbox.refuse.clear()
@@ -236,7 +236,7 @@ async def test_a_delivery_that_was_given_up_says_how_to_queue_it_again(
     assert (
         steps(config, clock, "r1")[0] == "- team (Slack): failed; `alerter retry` queues it again"
     )
-    row = next(line for line in story(config, clock, "r1") if line.startswith("  team"))
+    row = next(line for line in explained(config, clock, "r1") if line.startswith("  team"))
     assert "invalid_blocks" in row
 
 
@@ -251,36 +251,36 @@ async def test_reviews_that_were_not_alerted_say_why(
     put(wix, clock, "answered", reply={"message": "Sorry!"})
     await once(config, clock)
 
-    assert story(config, clock, "old")[1] == "★☆☆☆☆  (no title) for the site"
-    assert story(config, clock, "old")[3:6] == [
+    assert explained(config, clock, "old")[1] == "★☆☆☆☆  (no title) for the site"
+    assert explained(config, clock, "old")[3:6] == [
         "on record as baseline: on record from before alerter watched this",
         "",
         "it was never alerted",
     ]
     assert "`alerter backfill` alerts it" in steps(config, clock, "old")[0]
-    assert story(config, clock, "imported")[3].endswith(
+    assert explained(config, clock, "imported")[3].endswith(
         "written long before it was created: an import"
     )
-    assert story(config, clock, "answered")[3] == (
+    assert explained(config, clock, "answered")[3] == (
         "on record as closed: it was answered, before it was alerted"
     )
 
 
-async def test_who_is_left_out_is_told_by_which_key(
+async def test_a_receiver_that_is_left_out_is_shown_with_the_key(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load(owner='keywords = ["refund"]', team="min_rating = 2")
     await once(config, clock)
     put(wix, clock, "r1")
     await once(config, clock)
-    assert story(config, clock, "r1")[6:9] == [
+    assert explained(config, clock, "r1")[6:9] == [
         "  sent to nobody: no receiver of the config matched it",
         "by this config, owner does not get it because of its keywords",
         "by this config, team does not get it because of its min_rating",
     ]
 
 
-async def test_every_alert_of_a_review_is_told_until_it_is_closed(
+async def test_every_alert_of_a_review_is_shown_until_it_is_closed(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load(extra='[reminders]\nafter = ["1m"]')
@@ -296,18 +296,18 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     wix.reply(SITE, "r1", "Sorry!")
     await once(config, clock)
 
-    told = [
+    reasons = [
         line.split(": ", 1)[1]
-        for line in story(config, clock, "r1")
+        for line in explained(config, clock, "r1")
         if line.startswith(("new", "low", "rem", "clo"))
     ]
-    assert told == [
+    assert reasons == [
         "low-rated and not seen before",
         "its rating fell, from 2 to 1",
         "not answered for 1 min",
         "it was answered",
     ]
-    assert "  no message of its own: the messages on Slack are updated instead" in story(
+    assert "  no message of its own: the messages on Slack are updated instead" in explained(
         config, clock, "r1"
     )
     assert (
@@ -316,14 +316,16 @@ async def test_every_alert_of_a_review_is_told_until_it_is_closed(
     )
 
 
-async def test_what_a_backfill_told_says_so(load: Load, clock: SetClock, wix: EmbeddedWix) -> None:
+async def test_an_alert_of_a_backfill_says_so(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
     config = load()
     put(wix, clock, "r1")
     await once(config, clock)
     with State.open(config.state_path, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             await runtime.intake.alert_past(config.sites[0], ["r1"], Grouping.DIGEST)
-    assert story(config, clock, "r1")[5].endswith(": a backfill alerted the past")
+    assert explained(config, clock, "r1")[5].endswith(": a backfill alerted the past")
 
 
 async def test_what_is_gone_says_that_its_text_was_erased(
@@ -337,26 +339,26 @@ async def test_what_is_gone_says_that_its_text_was_erased(
     with State.open(config.state_path, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             await runtime.intake.record_gone(config.sites[0], ["r1"])
-    lines = story(config, clock, "r1")
+    lines = explained(config, clock, "r1")
     assert lines[3] == "on record as closed: it is gone from Wix, and its text was erased here"
     assert "Title of r1" not in "".join(lines)
     assert lines[-1] == "- nothing more"
 
 
-async def test_a_review_on_two_sites_is_told_for_each(
+async def test_a_review_on_two_sites_is_shown_for_each(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load()
     put(wix, clock, "r1")
     put(wix, clock, "r1", site_id=OTHER)
     await once(config, clock)
-    assert [line for line in story(config, clock, "r1") if "review r1" in line] == [
+    assert [line for line in explained(config, clock, "r1") if "review r1" in line] == [
         "Corner Bakery: review r1",
         "Café: review r1",
     ]
 
 
-async def test_a_site_that_cannot_be_read_is_told(
+async def test_a_site_that_cannot_be_read_is_shown(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load()
@@ -369,7 +371,7 @@ async def test_a_site_that_cannot_be_read_is_told(
     )
 
 
-async def test_what_is_not_on_record_is_told_with_the_usual_reasons(
+async def test_a_review_that_is_not_on_record_gets_the_usual_reasons(
     load: Load, clock: SetClock
 ) -> None:
     config = load()
@@ -390,13 +392,13 @@ async def test_what_is_not_on_record_is_told_with_the_usual_reasons(
     ]
 
 
-async def test_dates_at_the_end_of_time_do_no_harm(
+async def test_the_last_date_that_exists_is_shown(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load()
     put(wix, clock, "r1", createdDate="9999-12-31T23:59:59.999Z")
     await once(config, clock)
-    assert story(config, clock, "r1")[2].startswith("created 9999-12-31 23:59:59 UTC")
+    assert explained(config, clock, "r1")[2].startswith("created 9999-12-31 23:59:59 UTC")
 
 
 async def test_a_title_cannot_disturb_a_terminal(
@@ -405,7 +407,7 @@ async def test_a_title_cannot_disturb_a_terminal(
     config = load()
     put(wix, clock, "r1", content={"rating": 1, "title": "a\u202eb\x1b[31mc" + "x" * 500})
     await once(config, clock)
-    assert all(line.isprintable() and len(line) < 200 for line in story(config, clock, "r1"))
+    assert all(line.isprintable() and len(line) < 200 for line in explained(config, clock, "r1"))
 
 
 async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
@@ -422,9 +424,9 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
     assert state
     with state:
         standing = status.get_status(config, state, clock.now())
-    told = json.loads(status.as_json(standing))
-    assert (len(told["open_reviews"]), told["more_open_reviews"]) == (20, 2)
-    assert told["open_reviews"][0] == {
+    shown = json.loads(status.as_json(standing))
+    assert (len(shown["open_reviews"]), shown["more_open_reviews"]) == (20, 2)
+    assert shown["open_reviews"][0] == {
         "site": "Corner Bakery",
         "id": "r00",
         "rating": 2,
@@ -451,7 +453,7 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
     assert lines[first + 21] == "and 2 more"
 
 
-async def test_what_was_closed_long_ago_is_known_still(
+async def test_a_review_that_was_pruned_is_still_explained(
     load: Load, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     config = load()

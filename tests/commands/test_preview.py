@@ -82,7 +82,7 @@ def test_a_preview_of_everything_writes_every_kind_for_each_medium(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
 
 
-def test_a_preview_of_one_kind_goes_where_it_is_told_to(run: Run, tmp_path: Path) -> None:
+def test_a_preview_of_one_kind_goes_to_the_given_folder(run: Run, tmp_path: Path) -> None:
     result = run("preview", "new", "--to", "look/here")
     assert result.stdout.splitlines() == [f"look/here/new.{ending}" for ending in ENDINGS]
     files = written(result)
@@ -117,11 +117,11 @@ def test_a_preview_for_a_receiver_is_of_its_service_and_its_sites(
 @pytest.fixture
 def on_record(tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
-    told = review(
+    burnt = review(
         "r-7", title="Burnt", body="Black as coal.", created=at, entity_id="p1", namespace="stores"
     )
     with State.open(tmp_path / "state.db", migrate=True) as state, state.transaction():
-        reviews.put_reviews(state, SITE, [StoredReview(told, Status.OPEN)], at)
+        reviews.put_reviews(state, SITE, [StoredReview(burnt, Status.OPEN)], at)
         products.put_product(state, SITE, "p1", Product("Rye bread"), at)
 
 
@@ -184,7 +184,7 @@ def test_a_preview_needs_no_lock_and_a_closed_review_can_be_shown_as_new(
         "not to be made",
     ],
 )
-def test_a_preview_of_nonsense_is_refused(
+def test_a_preview_with_bad_options_is_refused(
     run: Run, args: list[str], code: int, phrase: str
 ) -> None:
     result = run("preview", *args)

@@ -1,4 +1,4 @@
-"""`alerter reply`: what is sent, what is refused, and what follows, against the embedded Wix."""
+"""`alerter reply` against the embedded Wix: what it sends, refuses and records."""
 
 import asyncio
 import os
@@ -208,7 +208,7 @@ BAD_MESSAGES = {
 
 
 @pytest.mark.parametrize(("message", "says"), BAD_MESSAGES.values(), ids=BAD_MESSAGES)
-async def test_a_message_that_cannot_be_sent_is_a_wrong_use(
+async def test_a_message_that_cannot_be_sent_is_a_usage_error(
     run: Run, wix: EmbeddedWix, message: bytes, says: str
 ) -> None:
     put(wix, "r1")
@@ -253,7 +253,7 @@ async def test_the_longest_message_is_read_whole_in_its_longest_form(
 
 
 @pytest.mark.parametrize(("length", "warned"), [(1_000, False), (1_001, True), (10_000, True)])
-async def test_a_long_reply_is_warned_of(
+async def test_a_long_reply_gets_a_warning(
     run: Run, wix: EmbeddedWix, length: int, warned: bool
 ) -> None:
     put(wix, "r1")
@@ -263,7 +263,7 @@ async def test_a_long_reply_is_warned_of(
     assert reply_of(wix, "r1") == "x" * length
 
 
-async def test_without_a_terminal_nothing_is_sent_unless_told_so(
+async def test_without_a_terminal_nothing_is_sent_unless_asked_to(
     run: Run, wix: EmbeddedWix
 ) -> None:
     put(wix, "r1")
@@ -338,7 +338,7 @@ async def test_where_wix_refuses_it_prints_the_dashboard_link(
     assert reply_of(wix, "r1") is None
 
 
-async def test_a_review_that_wix_does_not_have_is_told(run: Run, wix: EmbeddedWix) -> None:
+async def test_a_review_that_wix_does_not_have_is_reported(run: Run, wix: EmbeddedWix) -> None:
     result = await run("../r1", "--message", "Sorry!", "--yes")
     assert result.exit_code == 1
     assert "Corner Bakery has no review ../r1, or none that we may see" in result.stderr
@@ -368,7 +368,7 @@ async def test_an_answer_without_the_reply_is_not_taken_for_a_yes(
     assert "does not contain the reply" in result.stderr
 
 
-async def test_a_state_file_that_cannot_be_used_is_told_before_anything_is_sent(
+async def test_a_bad_state_file_is_reported_before_anything_is_sent(
     run: Run, path: Path, wix: EmbeddedWix
 ) -> None:
     put(wix, "r1")

@@ -1,4 +1,4 @@
-"""How things stand, from rows that the store's own functions wrote."""
+"""`alerter status` of rows that the store's own functions wrote."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def test_a_site_that_was_never_read_is_trouble(
     assert standing.needs_a_person
 
 
-def test_sites_that_were_read_lately_need_nobody(stand: Stand) -> None:
+def test_sites_that_were_read_lately_need_no_person(stand: Stand) -> None:
     assert troubles(stand()) == {"Corner Bakery": None, "Café": None}
     assert json.loads(status.as_json(stand()))["sites"][0]["last_success"] == "2026-11-24T12:00:00Z"
     assert not stand().needs_a_person
@@ -172,14 +172,14 @@ def test_trouble_is_over_once_the_site_is_read_again(
     assert not stand().needs_a_person
 
 
-def test_a_site_that_shows_published_reviews_only_is_told_apart(
+def test_a_site_that_shows_published_reviews_only_is_marked(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     known_sites.mark_poll_success(state, CAFE, clock.now(), sees_private=False)
     assert [site.published_only for site in stand().sites] == [False, True]
 
 
-def test_unanswered_reviews_are_counted_and_need_nobody(
+def test_unanswered_reviews_are_counted_and_need_no_person(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     for number in range(3):
@@ -232,7 +232,7 @@ def test_failed_deliveries_of_a_renamed_receiver_are_not_forgotten(
     assert stand().needs_a_person
 
 
-def test_pending_deliveries_need_nobody_and_the_oldest_is_told(
+def test_pending_deliveries_need_no_person_and_the_oldest_is_shown(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     assert stand().oldest_pending is None
@@ -248,7 +248,7 @@ def test_pending_deliveries_need_nobody_and_the_oldest_is_told(
     assert not stand().needs_a_person
 
 
-def test_what_is_held_is_told_as_waiting_only_once_it_may_leave(
+def test_a_held_delivery_is_shown_as_waiting_only_once_it_may_leave(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     held = NewAlert(
@@ -286,7 +286,7 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
     )
 
 
-def test_a_service_that_asked_to_wait_needs_nobody(
+def test_a_service_that_asked_to_wait_needs_no_person(
     stand: Stand, state: State, clock: SetClock
 ) -> None:
     blocks.set_block(
@@ -310,9 +310,9 @@ def test_a_site_that_was_renamed_is_the_same_site(
 def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: SetClock) -> None:
     begin(state, CAFE, clock.now(), "Wix answered 401")
     alert(state, clock, "email:owner")
-    told = json.loads(status.as_json(stand()))
+    shown = json.loads(status.as_json(stand()))
     names = ("name", "site_id", "last_success", "trouble")
-    assert [{name: site[name] for name in names} for site in told["sites"]] == [
+    assert [{name: site[name] for name in names} for site in shown["sites"]] == [
         {
             "name": "Corner Bakery",
             "site_id": SITE,
@@ -326,7 +326,7 @@ def test_json_has_what_the_contract_names(stand: Stand, state: State, clock: Set
             "trouble": "Wix answered 401",
         },
     ]
-    assert {name: told["deliveries"][name] for name in ("pending", "sent", "failed")} == {
+    assert {name: shown["deliveries"][name] for name in ("pending", "sent", "failed")} == {
         "pending": 1,
         "sent": 0,
         "failed": 0,
