@@ -165,9 +165,7 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
                 return False
             if alone and await _send_until_asked(config, state, clock, lock):
                 return True
-            if not alone and not outbox.pending_count(
-                state, _reachable(config, state), clock.now()
-            ):
+            if not alone and not outbox.pending_count(state, _unparked(config, state), clock.now()):
                 return True
             await asyncio.sleep(_HANDED_OVER if alone else _LOOK_EVERY)
     finally:
@@ -179,7 +177,7 @@ async def _send_until_asked(config: Config, state: State, clock: Clock, lock: Lo
     reconcile(state, config, clock)
     async with open_runtime(config, state, clock) as runtime:
         sending = asyncio.create_task(runtime.dispatcher.run(_UNTIL))
-        asked = asyncio.create_task(_is_asked_for(lock))
+        asked = asyncio.create_task(_wait_until_asked(lock))
         try:
             await asyncio.wait({sending, asked}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
@@ -194,26 +192,22 @@ async def _send_until_asked(config: Config, state: State, clock: Clock, lock: Lo
     return False
 
 
-async def _is_asked_for(lock: Lock) -> None:
-    while True:
-        if lock.is_asked_for():
-            return
+async def _wait_until_asked(lock: Lock) -> None:
+    while not lock.is_asked_for():  # noqa: ASYNC110 - another process asks, through a file
         await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _show_deliveries(config: Config, state: State, clock: Clock) -> None:
-    total = outbox.pending_count(state, _reachable(config, state), clock.now())
+    total = outbox.pending_count(state, _unparked(config, state), clock.now())
     with _bar(total, "sending") as bar:
         while not bar.finished:
             await asyncio.sleep(_LOOK_EVERY)
             bar.update(
-                total
-                - outbox.pending_count(state, _reachable(config, state), clock.now())
-                - bar.pos
+                total - outbox.pending_count(state, _unparked(config, state), clock.now()) - bar.pos
             )
 
 
-def _reachable(config: Config, state: State) -> list[str]:
+def _unparked(config: Config, state: State) -> list[str]:
     """Return the destinations that are not parked."""
     parked = {block.scope for block in blocks.get_parked(state)}
     return [
@@ -225,19 +219,19 @@ def _reachable(config: Config, state: State) -> list[str]:
 
 def _report(config: Config, state: State, clock: Clock) -> bool:
     """Print what is not delivered. Return whether none of it needs a person."""
-    reachable, now = _reachable(config, state), clock.now()
-    unreachable = [each for each in config.destinations() if each not in reachable]
-    parked = outbox.pending_count(state, unreachable, now)
+    unparked, now = _unparked(config, state), clock.now()
+    others = [each for each in config.destinations() if each not in unparked]
+    parked = outbox.pending_count(state, others, now)
     failed = outbox.failed_count(state)
-    if pending := outbox.pending_count(state, reachable, now):
+    if pending := outbox.pending_count(state, unparked, now):
         click.echo(f"{pending} deliveries are not sent yet")
     if parked:
         click.echo(f"{parked} deliveries wait for a receiver that is parked: see `alerter status`")
     if failed:
         click.echo(f"{failed} deliveries have failed: see `alerter status`, then `alerter retry`")
-    if not pending + parked + failed:
+    if not (pending or parked or failed):
         click.echo("everything is delivered")
-    return not parked + failed
+    return not (parked or failed)
 
 
 @contextmanager

@@ -45,7 +45,9 @@ def explain(
     lines: list[str] = []
     for site in sites if state else ():
         if state and (record := report.get_review_record(state, site.site_id, review_id)):
-            lines += [""] * bool(lines) + _Explanation(config, state, site, record, now).lines()
+            if lines:
+                lines.append("")
+            lines += _Explanation(config, state, site, record, now).lines()
     return lines
 
 

@@ -72,10 +72,10 @@ def find_review_id(
         return None
     site_ids = None if sites is None else [site.site_id for site in sites]
     found = report.ids_beginning(state, given, site_ids, _MOST_CANDIDATES + 1)
-    if given in found or len(found) == 1:
-        return given if given in found else found[0]
     if not found:
         return None
+    if len(found) == 1 or found[0] == given:
+        return found[0]
     candidates = ", ".join(found[:_MOST_CANDIDATES])
     if len(found) > _MOST_CANDIDATES:
         candidates += ", …"

@@ -144,15 +144,16 @@ def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[Ope
 def ids_beginning(
     state: State, beginning: str, site_ids: Collection[str] | None, most: int
 ) -> list[str]:
-    """Return the ids of stored reviews that begin with a text, in order and at most so many.
+    """Return the ids of stored reviews that begin with a text, the shortest first, at most `most`.
 
     `site_ids`: only reviews of these sites; None for all sites.
     """
     of_sites = f"AND site_id IN {json_values(':sites')}"
     rows = state.rows(
-        "SELECT DISTINCT review_id FROM reviews"
+        "SELECT review_id FROM reviews"
         " WHERE substr(review_id, 1, length(:beginning)) = :beginning"
-        f" {of_sites if site_ids is not None else ''} ORDER BY review_id LIMIT :most",
+        f" {of_sites if site_ids is not None else ''}"
+        " GROUP BY review_id ORDER BY length(review_id), review_id LIMIT :most",
         {"beginning": beginning, "sites": json.dumps(list(site_ids or ())), "most": most},
     )
     return [row["review_id"] for row in rows]

@@ -418,7 +418,7 @@ async def test_a_unique_beginning_of_an_id_is_enough(
 
     refused = await run("ab", "--message", "Sorry!", "--yes")
     assert refused.exit_code == 2
-    assert '"ab" is the beginning of several ids: ab12, ab3, ab34' in refused.stderr
+    assert '"ab" is the beginning of several ids: ab3, ab12, ab34' in refused.stderr
     assert sent(wix) == []
 
     result = await run("ab1", "--message", "Sorry!", "--yes")
