@@ -104,7 +104,7 @@ async def test_where_wix_does_not_say_whose_a_token_is_the_log_warns(
         wix.revoke_tokens()
         finding = await check_site(client, config.sites[1])
         assert (finding.ok, finding.warning) == (True, True)
-        assert "see that instance_id is of this site" in finding.text
+        assert "check that instance_id belongs to it" in finding.text
     assert caplog.text.count("does not say which site") == 1
 
 
