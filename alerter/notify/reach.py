@@ -53,19 +53,19 @@ class Reach:
 
     def note_look(self, began: datetime) -> None:
         """Note that a look found everything good."""
-        with self._state.transaction():
+        with self._state.transaction(*self._scopes):
             blocks.lift_blocks_before(self._state, self._all, began)
             self._troubles.reached(self._all)
 
     def note_reached(self, began: datetime) -> None:
         """Note that a call that began at a moment was answered well; what was blocked since then still is."""
-        with self._state.transaction():
+        with self._state.transaction(*self._scopes):
             blocks.lift_blocks_before(self._state, self._scopes, began)
             self._troubles.reached(self._scopes)
 
     def note_there(self, began: datetime) -> None:
         """Note that the destination's service answered a look: only that look has to wait."""
-        with self._state.transaction():
+        with self._state.transaction(*self._scopes):
             blocks.lift_blocks_before(self._state, self._scopes[:1], began)
             self._troubles.reached(self._scopes[:1])
 
@@ -100,7 +100,7 @@ class Reach:
     def hold_back(self, error: DeliveryError, now: datetime, wait: timedelta | None) -> None:
         """Leave what an error is the fault of alone for a while, or park it."""
         scope, reason = self._scope_of(error), str(error)
-        with self._state.transaction():
+        with self._state.transaction(*self._scopes):
             blocks.set_block(
                 self._state, scope, now, now + wait if wait is not None else None, reason
             )
@@ -125,7 +125,7 @@ class Reach:
         """Note that a method, whose call began at a moment, was not throttled."""
         scope = self._method_scope(method)
         if blocks.blocked_since(self._state, scope):
-            with self._state.transaction():
+            with self._state.transaction(*self._scopes):
                 blocks.lift_blocks_before(self._state, [scope], began)
                 self._troubles.reached([scope])
 

@@ -77,7 +77,7 @@ class Updates:
             self._reach.note_answered("update", began)
 
     def _record_changed(self, message: Message, changes: int, began: datetime) -> None:
-        with self._state.transaction():
+        with self._state.transaction(f"destination:{self._destination.name}"):
             stale_messages.mark_updated(self._state, message, changes)
             self._reach.note_reached(began)
             self._end_trouble()
@@ -123,13 +123,13 @@ class Updates:
         reason = f"{error}; a deleted review's words still stand there"
 
         def record() -> None:
-            with self._state.transaction():
+            with self._state.transaction(f"destination:{self._destination.name}"):
                 messages.postpone(self._state, message, now + _ERASE_EVERY)
                 self._troubles.begin(self._scope, reason)
 
         await self._write(record)
 
     def _record_deleted(self, message: Message) -> None:
-        with self._state.transaction():
+        with self._state.transaction(f"destination:{self._destination.name}"):
             stale_messages.mark_deleted(self._state, message)
             self._end_trouble()

@@ -294,7 +294,7 @@ class Worker:
 
         A mark that a power failure takes leaves what any crash before the mark leaves.
         """
-        with self._state.transaction(relaxed=True):
+        with self._state.transaction(f"destination:{self._destination.name}", relaxed=True):
             messages.mark_sent(self._state, message, receipt, subject)
             self._reach.note_reached(self._began)
             self._reach.note_taken(receipt, by_the_rest=bool(message.to_left))
@@ -307,7 +307,7 @@ class Worker:
         reason = f"{len(to_left)} of its addresses did not take a mail yet: {receipt.answer}"
 
         def record() -> None:
-            with self._state.transaction():
+            with self._state.transaction(f"destination:{self._destination.name}"):
                 messages.mark_partly_taken(self._state, message, to_left, due_at, subject)
                 self._reach.note_reached(self._began)
                 if receipt.refused:
@@ -379,7 +379,7 @@ class Worker:
         log.error('receiver "%s": given up: %s: %s', self._destination.receiver, keys, reason)
 
     def _record_failed(self, message: Message, reason: str) -> None:
-        with self._state.transaction():
+        with self._state.transaction(f"destination:{self._destination.name}"):
             messages.mark_failed(self._state, message, reason)
             # Trouble that cannot be sent is not trouble by itself: that would never end.
             if any(entry.alert.kind not in _OF_TROUBLE for entry in message.entries):

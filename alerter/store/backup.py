@@ -14,7 +14,8 @@ from alerter.errors import StateError
 from alerter.models import to_ms
 from alerter.store.lock import real_path
 from alerter.store.prune import THESE, drop_alerts
-from alerter.store.state import BACKUP, State, inspect, moment_or_none, translated
+from alerter.store.sql import moment_or_none
+from alerter.store.state import BACKUP, State, inspect, translated
 
 _RESTORED = "it was being sent when the backup was made, and may have arrived since"
 

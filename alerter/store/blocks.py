@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.models import from_ms, to_ms
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 # How often a parked scope is tried, with one message or a look.
 TRY_EVERY = timedelta(hours=1)
@@ -79,15 +80,18 @@ def claim_attempt(
         for row in _rows(state, scopes)
         if bool(row["parked"]) == parked and not _is_in_force(row, now)
     ]
-    if due:
-        with state.transaction():
-            state.execute(
-                "UPDATE blocks SET until = :until,"
-                " set_at = CASE WHEN set_at < :now THEN set_at ELSE :now END"
-                f" WHERE scope IN {json_values(':scopes')}",
-                {"until": to_ms(now + wait), "now": to_ms(now), "scopes": json.dumps(due)},
-            )
-    return due
+    if not due:
+        return []
+    with state.transaction():
+        # Another process may have claimed them since they were read.
+        claimed = state.rows(
+            "UPDATE blocks SET until = :until,"
+            " set_at = CASE WHEN set_at < :now THEN set_at ELSE :now END"
+            f" WHERE scope IN {json_values(':scopes')}"
+            " AND NOT (set_at <= :now AND :now < coalesce(until, 0)) RETURNING scope",
+            {"until": to_ms(now + wait), "now": to_ms(now), "scopes": json.dumps(due)},
+        )
+    return sorted(row["scope"] for row in claimed)
 
 
 def retry_parked(state: State) -> list[str]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from alerter.models import AlertKind, receiver_of
 from alerter.store.prune import AT_ONCE, drop_alerts, prune_reviews
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 
 def erase_site(state: State, site_id: str, now: datetime) -> int:
@@ -17,7 +18,7 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
     number = 0
     while some := _erase_some(state, site_id, now):
         number += some
-    with state.transaction():
+    with state.transaction(f"site:{site_id}"):
         left = state.rows("SELECT id FROM alerts WHERE site_id = ?", [site_id])
         drop_alerts(state, json.dumps([row["id"] for row in left]))
         name = state.value("SELECT name FROM sites WHERE site_id = ?", [site_id])
@@ -35,7 +36,7 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
 
 def _erase_some(state: State, site_id: str, now: datetime) -> int:
     """Erase the next few reviews of a site; return how many, 0 at the end."""
-    with state.transaction():
+    with state.transaction(f"site:{site_id}"):
         rows = state.rows(
             "SELECT site_id, review_id FROM reviews"
             " WHERE site_id = ? AND pruned_at IS NULL LIMIT ?",

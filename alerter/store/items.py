@@ -18,7 +18,8 @@ from alerter.models import (
     to_ms,
 )
 from alerter.store.reviews import load_review
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 _PRODUCT_HISTORY = timedelta(days=30)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.models import from_ms, to_ms
-from alerter.store.state import State, json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def advance_checkpoint(state: State, site_id: str, checkpoint: datetime | None) 
 
 def record_coverage(state: State, site_id: str, rating: int) -> None:
     """Record that all reviews of a site up to a rating are stored, from the beginning."""
-    with state.transaction():
+    with state.transaction(f"site:{site_id}"):
         state.execute(
             "INSERT INTO sites (site_id, covered_rating, covered_since) VALUES (?, ?, 0)"
             " ON CONFLICT (site_id)"

@@ -16,7 +16,8 @@ from alerter.models import (
 )
 from alerter.store.items import get_items
 from alerter.store.reminders import start_reminders
-from alerter.store.state import State, moment_or_none, ms_or_none
+from alerter.store.sql import moment_or_none, ms_or_none
+from alerter.store.state import State
 
 # A delivery of a review that was closed since, except its `closed`.
 CLOSED_SINCE = (
@@ -73,7 +74,7 @@ def next_unsettled_at(state: State, destination: str, now: datetime) -> datetime
 
 def count_attempt(state: State, message: Message, now: datetime) -> None:
     """Record one more attempt, before the call."""
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET attempts = attempts + 1, attempted_at = ?, service_time = ?,"
             " plain = ?, builtin = ?, lost = ?, status = CASE WHEN to_left IS NULL"
@@ -91,7 +92,7 @@ def count_attempt(state: State, message: Message, now: datetime) -> None:
 
 def postpone(state: State, message: Message, due_at: datetime) -> None:
     """Record when to settle or change a message next, and how far Slack was searched for it."""
-    with state.transaction(relaxed=True):
+    with state.transaction(f"destination:{message.destination}", relaxed=True):
         state.execute(
             "UPDATE messages SET due_at = ?, looked_since = ?, look = ?, failing_since = ?"
             " WHERE id = ?",
@@ -108,7 +109,7 @@ def postpone(state: State, message: Message, due_at: datetime) -> None:
 def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "") -> None:
     """Record that the service accepted a message and that its deliveries are sent."""
     refused = f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts,"
             " to_left = NULL, due_at = NULL, lost = 0, looked_since = NULL, look = '',"
@@ -134,7 +135,7 @@ def mark_partly_taken(
     It counts as sent. All such mails of the destination get the same `due_at`, so that one of
     them finds out whether the addresses work again.
     """
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET status = 'sent', to_left = ?, error = ?,"
             " subject = CASE WHEN ? <> '' THEN ? ELSE subject END WHERE id = ?",
@@ -161,7 +162,7 @@ def mark_in_doubt(
 
     `lost`: the answer of one more call was lost, so the search for it starts again.
     """
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET error = ?, due_at = ?,"
             " status = CASE WHEN to_left IS NULL THEN 'in_doubt' ELSE status END WHERE id = ?",
@@ -176,7 +177,7 @@ def mark_in_doubt(
 
 def mark_failed(state: State, message: Message, reason: str) -> None:
     """Record that a message has failed; its deliveries are kept for `alerter retry`."""
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET status = 'failed', due_at = NULL, error = ? WHERE id = ?",
             [reason, message.id],
@@ -190,7 +191,7 @@ def dissolve(state: State, message: Message) -> None:
 
     Cancel deliveries of reviews that were closed since.
     """
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             f"UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND {CLOSED_SINCE}",
             [message.id],

@@ -9,7 +9,8 @@ from alerter.models import AlertKind, Form, Grouping, Message, to_ms
 from alerter.store import blocks
 from alerter.store.items import get_items
 from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, is_in_doubt, thread_of
-from alerter.store.state import State, json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.state import State
 
 # As the partial index has it, so that SQLite uses that index.
 UNSETTLED = "status IN ('pending', 'failed')"
@@ -80,7 +81,7 @@ def claim(
     A message about one review replies to the first message about it. Return None if another
     process has cancelled all of the deliveries.
     """
-    with state.transaction():
+    with state.transaction(f"destination:{destination}"):
         if thread is None and len(alerts) == 1:
             thread = state.value(
                 f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert",

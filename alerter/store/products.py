@@ -5,7 +5,8 @@ from collections.abc import Collection
 from datetime import datetime
 
 from alerter.models import Product, to_ms
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 
 def looked_up_products(

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.models import to_ms
-from alerter.store.state import State, json_field, json_values
+from alerter.store.sql import json_field, json_values
+from alerter.store.state import State
 
 # Reviews for each transaction, which takes some milliseconds.
 AT_ONCE = 50

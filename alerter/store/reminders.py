@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any
 
 from alerter.models import from_ms, to_ms
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 _MS = timedelta(milliseconds=1)
 

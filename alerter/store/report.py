@@ -10,7 +10,8 @@ from alerter.models import AlertKind, Form, Product, StoredReview, from_ms, rece
 from alerter.store.outbox import UNSETTLED
 from alerter.store.reminders import Reminders, get_reminders_of
 from alerter.store.reviews import get_reviews
-from alerter.store.state import State, json_field, json_values, moment_or_none
+from alerter.store.sql import json_field, json_values, moment_or_none
+from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)

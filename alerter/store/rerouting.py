@@ -10,7 +10,8 @@ from typing import Any
 from alerter.models import Alert, Grouping, Review, from_ms, to_ms
 from alerter.store.items import load_alert
 from alerter.store.reviews import load_review
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 _AT_ONCE = 1000
 

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from alerter.models import CloseReason, Reply, Review, Status, StoredReview, to_ms
-from alerter.store.state import State, json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.state import State
 
 _REVIEW = TypeAdapter(Review)
 # What has a column of its own is not repeated in `content`.

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from alerter.models import Form, Message, to_ms
 from alerter.store.messages import IS_DUE, MAY_SHOW, NEXT_MOMENT, load_message
-from alerter.store.state import State, json_values, json_without, moment_or_none
+from alerter.store.sql import json_values, json_without, moment_or_none
+from alerter.store.state import State
 
 
 def get_outdated(state: State, destination: str, now: datetime) -> tuple[Message, int] | None:
@@ -86,7 +87,7 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
 
 def mark_updated(state: State, message: Message, changes: int) -> None:
     """Record that Slack has a message as it is now, unless it has changed again since."""
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET stale = 0, erase = FALSE, due_at = NULL, failing_since = NULL"
             " WHERE id = ? AND stale = ?",
@@ -96,7 +97,7 @@ def mark_updated(state: State, message: Message, changes: int) -> None:
 
 def mark_deleted(state: State, message: Message) -> None:
     """Record that a message was deleted on Slack, so that it is not changed again."""
-    with state.transaction():
+    with state.transaction(f"destination:{message.destination}"):
         state.execute(
             "UPDATE messages SET stale = 0, erase = FALSE, due_at = NULL, failing_since = NULL,"
             " slack_ts = NULL WHERE id = ?",

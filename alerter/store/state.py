@@ -1,10 +1,9 @@
-"""The SQLite state file: opening, checks, transactions, and SQL that only SQLite understands."""
+"""The SQLite state file: opening, checks, transactions."""
 
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +12,6 @@ from sqlite_utils import Database
 from alerter.clock import ticks
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
-from alerter.models import from_ms, to_ms
 from alerter.store.lock import real_path
 from alerter.store.migrations import migrations
 
@@ -24,33 +22,10 @@ BACKUP = 1
 # IS DISTINCT FROM: https://www.sqlite.org/releaselog/3_39_0.html
 _OLDEST_SQLITE = (3, 39, 0)
 
+# What the scopes of a transaction begin with.
+_SCOPES = ("destination:", "review:", "service:", "site:", "trouble:")
+
 _Params = dict[str, Any] | Sequence[Any]
-
-
-def json_values(parameter: str = "?") -> str:
-    """Return a subquery whose column `value` has the items of the JSON array that is bound."""
-    return f"(SELECT value FROM json_each({parameter}))"
-
-
-def json_field(column: str, path: str) -> str:
-    """Return the SQL for a field of a JSON column; the path is like `$.reply.at`."""
-    return f"json_extract({column}, '{path}')"
-
-
-def json_without(column: str, *paths: str) -> str:
-    """Return the SQL for a JSON column without these fields."""
-    removed = ", ".join(f"'{path}'" for path in paths)
-    return f"json_remove({column}, {removed})"
-
-
-def moment_or_none(ms: int | None) -> datetime | None:
-    """Return the moment of a column that may be NULL."""
-    return from_ms(ms) if ms is not None else None
-
-
-def ms_or_none(moment: datetime | None) -> int | None:
-    """Return what to store for a moment that may be None."""
-    return to_ms(moment) if moment is not None else None
 
 
 class State:
@@ -67,6 +42,7 @@ class State:
         self._version: int | None = None
         self._behind = False
         self._busy = False
+        self._scopes: frozenset[str] = frozenset()
         # The number of transactions that changed something: while it grows, writing works.
         self.written = 0
         self._file = _identity(path)
@@ -127,16 +103,41 @@ class State:
         self.close()
 
     @contextmanager
-    def transaction(self, *, relaxed: bool = False) -> Iterator[None]:
+    def transaction(self, *scopes: str, relaxed: bool = False) -> Iterator[None]:
         """Commit all that is written inside, or nothing; a nested transaction joins the outer one.
+
+        `scopes` names what is read before it is written, such as `site:<site id>`: two processes
+        do not do so at the same time. SQLite has one writer anyway, and only checks them. Scopes
+        of a nested transaction are among those of the outer ones, or sort after them, so that
+        locks are always taken in one order.
 
         A `relaxed` transaction does not wait for the disk: the next that is not relaxed, or
         `flush`, does. A power failure before that loses it and all that was written after it.
         Never `await` inside: the writes of another task would join, and be lost with a rollback.
         """
-        if self._conn.in_transaction:
+        with self._holding(scopes):
+            if self._conn.in_transaction:
+                yield
+                return
+            with self._begun(relaxed=relaxed):
+                yield
+
+    @contextmanager
+    def _holding(self, scopes: Sequence[str]) -> Iterator[None]:
+        held = self._scopes
+        new = set(scopes) - held
+        if unknown := [scope for scope in new if not scope.startswith(_SCOPES)]:
+            raise ValueError(f"unknown scopes of a transaction: {unknown}")
+        if new and held and min(new) < max(held):
+            raise ValueError(f"scopes out of order: {sorted(new)} after {sorted(held)}")
+        self._scopes = held | new
+        try:
             yield
-            return
+        finally:
+            self._scopes = held
+
+    @contextmanager
+    def _begun(self, *, relaxed: bool) -> Iterator[None]:
         changes = self._conn.total_changes
         with (
             _timed(),

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from alerter.models import Product, from_ms, to_ms
-from alerter.store.state import State, json_field
+from alerter.store.sql import json_field
+from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from alerter.models import Grouping, from_ms, to_ms
 from alerter.store.outbox import UNSETTLED
-from alerter.store.state import State, json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from alerter.models import CloseReason, Event, Review, Status, StoredReview, from_ms, to_ms
-from alerter.store.state import State, json_values
+from alerter.store.sql import json_values
+from alerter.store.state import State
 
 # Wix repeats a webhook for up to two days.
 _KEPT = timedelta(days=3)

@@ -18,6 +18,9 @@ from alerter.trouble.words import describe
 
 log = logging.getLogger(__name__)
 
+# One for all trouble: a review of it reads all, and it is written seldom.
+_SCOPE = "trouble:all"
+
 
 class Troubles:
     """Begins and ends trouble.
@@ -43,7 +46,7 @@ class Troubles:
     def begin(self, scope: str, reason: str, began: datetime | None = None) -> None:
         """Put a fault on record and notify people of it, unless that was done; `began` is when, if not just now."""
         now = self._now()
-        with self._state.transaction():
+        with self._state.transaction(_SCOPE):
             known = next(iter(troubles.get_troubles_of(self._state, [scope])), None)
             trouble = rules.begun(known, scope, reason, now)
             if rules.is_to_be_notified(trouble, began, now, self._config.poll.trouble_after):
@@ -62,7 +65,7 @@ class Troubles:
         if not known:
             return
         now = self._now()
-        with self._state.transaction():
+        with self._state.transaction(_SCOPE):
             for trouble in known:
                 troubles.cancel_unsent_trouble(self._state, _key(AlertKind.TROUBLE, trouble))
                 self._settle(replace(trouble, over_at=now), now)
@@ -70,7 +73,7 @@ class Troubles:
     def review(self) -> None:
         """Begin, notify and end what follows from how things stand; to be called each minute and at failures."""
         now = self._now()
-        with self._state.transaction():
+        with self._state.transaction(_SCOPE):
             standing = blocks.get_blocks(self._state)
             known = [each for each in troubles.get_troubles(self._state) if each.over_at is None]
             found = self._found(standing, [each.scope for each in known], now)
@@ -213,7 +216,7 @@ class Troubles:
 
     def end_of_others(self) -> None:
         """End what this config does not have any more, and with a config that was not taken over."""
-        with self._state.transaction():
+        with self._state.transaction(_SCOPE):
             scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
             scopes |= {block.scope for block in blocks.get_blocks(self._state)}
             over = [scope for scope in scopes if not _is_known(scope, self._config)]
@@ -231,7 +234,7 @@ class Troubles:
         self, scope: str, reason: str, since: datetime, destinations: Collection[str]
     ) -> None:
         """Notify destinations of the end of what they were notified of directly."""
-        with self._state.transaction():
+        with self._state.transaction(_SCOPE):
             self._raise(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
 
     def _raise(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:

@@ -103,7 +103,7 @@ class Poller:
         if not known_sites.try_mark_success(
             self._state, site.site_id, now, sees_private=sees_private
         ):
-            with self._state.transaction():
+            with self._state.transaction(f"site:{site.site_id}"):
                 lost_at = known_sites.mark_poll_success(
                     self._state, site.site_id, now, sees_private=sees_private
                 )
@@ -299,7 +299,7 @@ class Poller:
     def _record_failure(self, site: Site, scope: str, reason: str, error: Exception) -> None:
         """Record a failed poll and its Retry-After. A refusal is trouble at once, others later."""
         now = self._clock.now()
-        with self._state.transaction():
+        with self._state.transaction(f"site:{site.site_id}"):
             if isinstance(error, WixUnavailable) and error.retry_after:
                 blocks.set_block(
                     self._state, scope, now, now + timedelta(seconds=error.retry_after), reason

@@ -460,3 +460,33 @@ def test_a_reader_cannot_write(state: State) -> None:
     with reading(state.path) as reader, pytest.raises(StateError, match="readonly"):
         reader.execute(TROUBLE, ["site:1", "r"])
     assert scopes(state) == []
+
+
+# --- scopes
+
+
+def test_a_transaction_names_known_scopes_only(state: State) -> None:
+    with state.transaction("site:a", "destination:slack:support", "trouble:all"):
+        pass
+    with pytest.raises(ValueError, match="unknown scopes"), state.transaction("sites:a"):
+        pass
+    assert not state._conn.in_transaction
+
+
+def test_scopes_of_nested_transactions_are_held_or_sort_after_the_outer_ones(state: State) -> None:
+    with state.transaction("destination:slack:support"):
+        with state.transaction("destination:slack:support", "service:slack"):
+            pass
+        with state.transaction("trouble:all"):
+            pass
+        with pytest.raises(ValueError, match="out of order"), state.transaction("destination:a"):
+            pass
+    with state.transaction("destination:a"):
+        pass
+
+
+def test_scopes_are_released_after_a_rollback(state: State) -> None:
+    with pytest.raises(ZeroDivisionError), state.transaction("trouble:all"):
+        raise ZeroDivisionError
+    with state.transaction("site:a"):
+        pass
