@@ -259,7 +259,7 @@ async def test_nothing_that_was_sent_after_the_backup_is_repeated(
 @pytest.fixture
 async def intake(config: Config, state: State, clock: SetClock) -> AsyncIterator[Intake]:
     """Return an intake whose state has an open review that both receivers were alerted of."""
-    reviews.cover(state, SITE, 2)
+    known_sites.record_coverage(state, SITE, 2)
     async with open_runtime(config, state, clock) as runtime:
         await runtime.intake.record_page(config.sites[0], [review("open", rating=2, revision=1)])
         state.execute("UPDATE deliveries SET status = 'sent'")
