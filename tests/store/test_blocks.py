@@ -1,4 +1,4 @@
-"""What must not be called: waits that hold for a while, and what is parked until a person has mended it."""
+"""Scopes that must not be called: for a while, or parked until a person acts."""
 
 from datetime import UTC, datetime, timedelta
 

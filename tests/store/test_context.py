@@ -1,4 +1,4 @@
-"""What stands around a review in an alert: how its product does, and what its author said before."""
+"""The history of a review: other low-rated reviews of its product and of its author."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,9 +24,15 @@ def covered(state: State) -> None:
 
 
 def put(
-    state: State, review_id: str, rating: int = 1, days: float = 0, *, site: str = SITE, closing: CloseReason | None = None,
+    state: State,
+    review_id: str,
+    rating: int = 1,
+    days: float = 0,
+    *,
+    site: str = SITE,
+    closing: CloseReason | None = None,
     **fields: Any,
-) -> None:  # fmt: skip
+) -> None:
     about = review(
         review_id,
         rating,
@@ -101,8 +107,10 @@ def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
         steps += [row["detail"] for row in rows if "others" in row["detail"]]
 
     assert steps == [
-        "SEARCH others USING COVERING INDEX reviews_by_product (site_id=? AND entity_id=? AND created_at>?)",
-        "SEARCH others USING COVERING INDEX reviews_by_author (site_id=? AND contact_id=? AND created_at<?)",
+        "SEARCH others USING COVERING INDEX reviews_by_product"
+        " (site_id=? AND entity_id=? AND created_at>?)",
+        "SEARCH others USING COVERING INDEX reviews_by_author"
+        " (site_id=? AND contact_id=? AND created_at<?)",
     ]
 
 

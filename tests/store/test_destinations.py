@@ -35,12 +35,14 @@ INSERT INTO messages (id, receiver, form, status, message_id, attempts, attempte
   VALUES (1, 'support', 'alert', 'sent', 'a@alerter', 1, 0, '1.1'),
   (2, 'owner', 'alert', 'sent', 'b@example.com', 1, 0, NULL);
 INSERT INTO deliveries VALUES
-  (1, 'support', 'sent', 'burst', 0, 1), (1, 'owner', 'sent', 'burst', 0, 2), (1, 'late', 'pending', 'burst', 0, NULL),
+  (1, 'support', 'sent', 'burst', 0, 1), (1, 'owner', 'sent', 'burst', 0, 2),
+  (1, 'late', 'pending', 'burst', 0, NULL),
   (2, 'owner', 'pending', 'each', 0, NULL);
 INSERT INTO pruned_deliveries VALUES ('support', 'sent', 7), ('late', 'sent', 2);
-INSERT INTO blocks VALUES ('receiver:support', 0, 0, NULL, 1, 'is_archived'), ('receiver:late', 0, 0, NULL, 1, 'gone');
-INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, alerted_at, told_at,
-  reminded, as_of, content) VALUES
+INSERT INTO blocks VALUES ('receiver:support', 0, 0, NULL, 1, 'is_archived'),
+  ('receiver:late', 0, 0, NULL, 1, 'gone');
+INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected,
+  alerted_at, told_at, reminded, as_of, content) VALUES
   ('{SITE}', 'r1', 1, 1, 'open', 0, 0, 0, 1000, 2000, 1, 0, '{{}}'),
   ('{SITE}', 'r2', 1, 1, 'open', 0, 0, 0, 1000, 90000000, 1, 0, '{{}}'),
   ('{SITE}', 'r3', 1, 1, 'closed', 0, 1, 0, 1000, 2000, 0, 0, '{{}}');
@@ -48,9 +50,12 @@ INSERT INTO alerts VALUES (3, 'reminder:{SITE}:r1:1', 'reminder', '{SITE}', 'r1'
   (4, 'lowered:{SITE}:r2:1', 'lowered', '{SITE}', 'r2', 1000, '{{}}'),
   (5, 'reminder:{SITE}:r2:1', 'reminder', '{SITE}', 'r2', 86500000, '{{}}'),
   (6, 'new:{SITE}:r3', 'new', '{SITE}', 'r3', 0, '{{}}');
-INSERT INTO deliveries VALUES (3, 'owner', 'sent', 'burst', 0, 2), (3, 'support', 'sent', 'burst', 0, 1),
-  (4, 'owner', 'sent', 'burst', 0, 2), (5, 'owner', 'sent', 'burst', 0, 2), (6, 'owner', 'sent', 'burst', 0, 2);
-INSERT INTO troubles VALUES ('receiver:support', 1795521600000, 'is_archived'), ('site:{SITE}', 0, 'refused');
+INSERT INTO deliveries VALUES
+  (3, 'owner', 'sent', 'burst', 0, 2), (3, 'support', 'sent', 'burst', 0, 1),
+  (4, 'owner', 'sent', 'burst', 0, 2), (5, 'owner', 'sent', 'burst', 0, 2),
+  (6, 'owner', 'sent', 'burst', 0, 2);
+INSERT INTO troubles VALUES ('receiver:support', 1795521600000, 'is_archived'),
+  ('site:{SITE}', 0, 'refused');
 """
 
 
@@ -127,7 +132,8 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
 
         # r2 was open again after its reminder, so reminders count from then on.
         rows = state.rows(
-            "SELECT review_id, destination, since, reminded FROM reminders ORDER BY review_id, destination"
+            "SELECT review_id, destination, since, reminded FROM reminders"
+            " ORDER BY review_id, destination"
         )
         assert [tuple(row.values()) for row in rows] == [
             ("r1", "email:owner", 2000, 86498000), ("r1", "slack:support", 2000, 86498000),

@@ -70,7 +70,7 @@ async def forget(state: State, now: datetime) -> int:
 
 @pytest.mark.slow
 async def test_each_review_that_was_closed_leaves_at_most_250_bytes(state: State) -> None:
-    """However many there are: a year of a thousand a day leaves no more of each than these months of a hundred."""
+    """A year of a thousand reviews a day leaves no more of each than these months of a hundred."""
     # How often the disk is waited for, and what is written twice, changes no size.
     state.execute("PRAGMA synchronous = OFF")
     state.rows("PRAGMA journal_mode = MEMORY")
@@ -214,8 +214,10 @@ async def test_a_message_that_carries_nothing_keeps_no_other_from_being_erased(
     await intake.record_page(site, [review()])
     tell(state)
     state.execute(
-        "INSERT INTO messages (destination, form, status, message_id, parent, attempts, attempted_at)"
-        " SELECT destination, form, 'failed', 'left behind', id, 1, 0 FROM messages WHERE destination = 'email:owner'"
+        "INSERT INTO messages"
+        " (destination, form, status, message_id, parent, attempts, attempted_at)"
+        " SELECT destination, form, 'failed', 'left behind', id, 1, 0 FROM messages"
+        " WHERE destination = 'email:owner'"
     )
     await intake.record_page(site, [answered()])
     tell(state)

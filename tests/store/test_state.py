@@ -106,7 +106,8 @@ def test_what_is_deleted_is_gone_from_the_file(path: Path) -> None:
 def of_a_newer_version(path: Path) -> None:
     change(
         path,
-        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('alerter', 'a_later_need', '2099')",
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+        " VALUES ('alerter', 'a_later_need', '2099')",
     )
 
 
@@ -288,7 +289,8 @@ def test_opening_again_changes_nothing(path: Path) -> None:
 
 def test_every_table_is_strict(state: State) -> None:
     tables = state.rows(
-        "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE '%sqlite%'"
+        "SELECT name, strict FROM pragma_table_list"
+        " WHERE schema = 'main' AND name NOT LIKE '%sqlite%'"
     )
     assert {"sites", "reviews", "alerts", "deliveries", "messages", "blocks", "products"} <= {
         row["name"] for row in tables
