@@ -107,10 +107,14 @@ def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
         steps += [row["detail"] for row in rows if "others" in row["detail"]]
 
     assert steps == [
-        "SEARCH others USING COVERING INDEX reviews_by_product"
-        " (site_id=? AND entity_id=? AND created_at>?)",
-        "SEARCH others USING COVERING INDEX reviews_by_author"
-        " (site_id=? AND contact_id=? AND created_at<?)",
+        (
+            "SEARCH others USING COVERING INDEX reviews_by_product"
+            " (site_id=? AND entity_id=? AND created_at>?)"
+        ),
+        (
+            "SEARCH others USING COVERING INDEX reviews_by_author"
+            " (site_id=? AND contact_id=? AND created_at<?)"
+        ),
     ]
 
 
