@@ -306,7 +306,7 @@ async def test_restored_words_are_not_shown_before_wix_was_asked(
         )
 
     assert "Title of" not in shown()
-    with pytest.raises(AlerterError, match="not shown before Wix was asked"):
+    with pytest.raises(AlerterError, match="shown once Wix was asked"):
         preview._stored_review(daemon.config, "new")
     daemon.wix.faults.add(QUERY, Fault(status=503))
     assert not await daemon.runtime.poller.round(daemon.config.sites[0])
