@@ -8,17 +8,17 @@ BIN := .venv/bin
 demo: .venv/installed
 	@$(BIN)/alerter demo
 
-# Six workers, for tests wait for processes more than they compute; each process reads what the first has compiled.
+# Four workers, for tests wait for processes more than they compute; each process reads what the first has compiled.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 6 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 coverage: .venv/installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 6 --dist worksteal
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -23,7 +23,7 @@ LOOPS = (
     "{% endfor %}{% endfor %}{% endfor %}"
 )
 ENDLESS = {
-    "loops that write": "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
+    "loops that write": "{% for a in range(99999) %}{% for b in range(99999) %}{{ 'x' * b }}{% endfor %}{% endfor %}",
     "macros that call themselves": "{% macro m(n) %}{{ m(n - 1) ~ m(n - 1) if n }}{% endmacro %}{{ m(60) }}",
     "a number of many digits": "{{ 9 ** (9 ** (review.rating + 8)) }}",
     "a number when it is compiled": "{{ 9 ** (9 ** 9) }}",
@@ -38,7 +38,7 @@ ENDLESS = {
     "a filter that replaces": "{% set x = 'x' * 30000 %}{{ x | replace('x', x) | replace('x', x) }}",
     "a filter that joins": "{{ range(99999) | join('x' * 99999) }}",
     "a list that grows": "{% set l = [] %}{% for a in range(99999) %}{% for b in range(99999) %}"
-    "{% set _ = l.append('x' * 999) %}{% endfor %}{% endfor %}",
+    "{% set _ = l.append('x' * b) %}{% endfor %}{% endfor %}",
     "a namespace that doubles": "{% set n = namespace(x='x') %}{% for a in range(99) %}"
     "{% set n.x = n.x ~ n.x %}{% endfor %}",
     "a template that includes itself": "{% include 'new.txt' %}{% include 'new.txt' %}",

@@ -12,4 +12,4 @@ async def until(happened: Callable[[], object]) -> None:
     """Wait for what only another task, another process or the state file can tell; not for ever."""
     async with asyncio.timeout(HANG):
         while not happened():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
