@@ -20,7 +20,8 @@ from alerter.store import State
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SCOPES, SECRETS, SITE
 
-# The suite tries the same orders each time; `make torture` tries many others. No check of hypothesis' own times them.
+# The suite tries the same orders each time; `make torture` tries many others. No check of
+# hypothesis' own times them.
 SLOW_IS_FINE = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile(
     "suite", derandomize=True, database=None, max_examples=15, **SLOW_IS_FINE
@@ -80,7 +81,9 @@ async def mailbox() -> AsyncIterator[Mailbox]:
 
 @pytest.fixture
 def write_config(tmp_path: Path) -> Callable[..., Path]:
-    """Write a config for the embedded services; `extra` is more TOML, `receivers` replaces the two of them."""
+    """Write a config for the embedded services; `extra` is more TOML, `receivers` replaces the two
+    of them.
+    """
 
     def write(
         wix: EmbeddedWix,

@@ -1,7 +1,10 @@
-"""The sweep: the same small scenario once for every commit, send and answer, with the daemon killed exactly there.
+"""The sweep: the same small scenario once for every commit, send and answer, with the daemon killed
+exactly there.
 
-strace ends the daemon with SIGKILL at its n-th call of one kind; what comes after it is killed at its first commit,
-then at its second, until one comes through. The product knows nothing of it. `python -m tests.sweep` goes through every
+strace ends the daemon with SIGKILL at its n-th call of one kind; what comes after it is killed at
+its first commit,
+then at its second, until one comes through. The product knows nothing of it. `python -m
+tests.sweep` goes through every
 point; a test takes a few.
 """
 
@@ -23,7 +26,8 @@ from alerter.config import load_config
 from alerter.service.daemon import serve
 from tests.support.world import SECRETS, Outcome, World
 
-# What each of them stands for: a commit that is written, and not on the disk yet; a request or a word to the mail
+# What each of them stands for: a commit that is written, and not on the disk yet; a request or a
+# word to the mail
 # server that has not left; an answer that has come, and was not read.
 CALLS = {"fdatasync": "commits", "sendto": "sends", "recvfrom": "answers"}
 COMMIT = "fdatasync"
@@ -34,7 +38,9 @@ _NEVER = 65_000
 
 @dataclass
 class Sweep:
-    """At how many points of what the daemon was killed, how often in all, and where that did harm."""
+    """At how many points of what the daemon was killed, how often in all, and where that
+    did harm.
+    """
 
     points: Counter[str] = field(default_factory=Counter)
     kills: int = 0
@@ -59,7 +65,9 @@ async def first_start(world: World) -> None:
 
 
 async def everyday(world: World) -> None:
-    """The rating of a review that was told of falls further, and another one comes: two posts a channel, two mails."""
+    """The rating of a review that was told of falls further, and another one comes: two posts a
+    channel, two mails.
+    """
     world.add_past()
     await _round(world)
     told = world.add_review(rating=2)
@@ -104,7 +112,10 @@ def why_not() -> str | None:
         )
     tried = subprocess.run([*_knife("exit_group", 1), "true"], capture_output=True, check=False)
     if tried.returncode != -signal.SIGKILL:
-        return f"the sweep of kill points needs strace, which may not trace here: {tried.stderr.decode().strip()}"
+        return (
+            "the sweep of kill points needs strace, which may not trace here: "
+            f"{tried.stderr.decode().strip()}"
+        )
     return None
 
 
@@ -135,7 +146,8 @@ async def _killed_at(world: World, command: Sequence[str], call: str, number: in
 async def kill_at(
     folder: Path, scenario: Scenario, call: str, number: int, most: int = _NEVER
 ) -> Outcome:
-    """Kill at one point, then at the first, the second… commit of what comes after it, until one comes through.
+    """Kill at one point, then at the first, the second… commit of what comes after it, until one
+    comes through.
 
     Or until it was killed `most` times.
     """
@@ -160,7 +172,9 @@ async def sweep(
     numbers: Sequence[int] = range(1, 1000),
     say: Callable[[str], None] = lambda _: None,
 ) -> Sweep:
-    """Go through the points with these numbers, of each kind of call in each scenario, until there are no more."""
+    """Go through the points with these numbers, of each kind of call in each scenario, until there
+    are no more.
+    """
     swept = Sweep()
     for name, scenario in SCENARIOS.items():
         for call, what in CALLS.items():

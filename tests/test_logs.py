@@ -1,4 +1,6 @@
-"""The log: readable by people, the journal and machines, and silent about what is nobody's business."""
+"""The log: readable by people, the journal and machines, and silent about what is nobody's
+business.
+"""
 
 import json
 import logging

@@ -156,7 +156,9 @@ def test_what_has_no_name_is_called_by_its_id() -> None:
 def load(
     write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> Load:
-    """A config of two sites; the owner hears of both of them, support of the bakery alone, both by email."""
+    """A config of two sites; the owner hears of both of them, support of the bakery alone, both by
+    email.
+    """
     wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
     people = (
         f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'

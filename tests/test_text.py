@@ -1,4 +1,6 @@
-"""What a service says is made safe in one place: one line, cut, without addresses, secrets and tricks."""
+"""What a service says is made safe in one place: one line, cut, without addresses, secrets and
+tricks.
+"""
 
 from base64 import b64encode, urlsafe_b64encode
 

@@ -1,6 +1,7 @@
 """The crash harness: the real daemon, killed at random moments while everything around it fails.
 
-`python -m tests.torture` runs it long; a test runs it short. A seed replays what was random, but for the moments at
+`python -m tests.torture` runs it long; a test runs it short. A seed replays what was random, but
+for the moments at
 which the machine itself is slow.
 """
 
@@ -86,7 +87,8 @@ class Faults:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         self._world.add_review()
         await asyncio.sleep(self._random.uniform(0.2, 1.5))
-        # One that was just starting cannot open its state file, and has ended: it is started again as after a kill.
+        # One that was just starting cannot open its state file, and has ended: it is started again
+        # as after a kill.
         with suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
 
@@ -135,14 +137,18 @@ async def torture(
 def report(outcome: Outcome, seed: int) -> str:
     """The figures, for people."""
     lines = [
-        f"seed {seed}: {outcome.kills} kills, {outcome.reviews} reviews, {outcome.deliveries} deliveries"
+        (
+            f"seed {seed}: {outcome.kills} kills, {outcome.reviews} reviews, {outcome.deliveries} "
+            "deliveries"
+        )
     ]
     lines += [f"  {number:5}  {name}" for name, number in sorted(outcome.faults.items())]
     lines += [f"  LOST {what}" for what in outcome.lost] + [
         f"  REPEATED {what}" for what in outcome.repeated
     ]
     lines.append(
-        f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {outcome.pending} left pending"
+        f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {outcome.pending} left "
+        "pending"
     )
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """How long a webhook waits for its answer: `python -m tests.webhook_load [PER SECOND] [SECONDS]`.
 
-A real daemon, and new low-rated reviews only: each is checked, written, alerted and sent to two receivers.
+A real daemon, and new low-rated reviews only: each is checked, written, alerted and sent to two
+receivers.
 """
 
 import asyncio
@@ -82,7 +83,8 @@ async def _load(stage: Stage, webhooks: Webhooks, url: str, rate: int, seconds: 
     waits.sort()
     middle, most, longest = (1000 * waits[int(part * (len(waits) - 1))] for part in (0.5, 0.99, 1))
     print(
-        f"{len(waits)} webhooks in {took:.1f} s ({len(waits) / took:.0f}/s): {dict(answers)}; healthz {health}"
+        f"{len(waits)} webhooks in {took:.1f} s ({len(waits) / took:.0f}/s): {dict(answers)}; "
+        f"healthz {health}"
     )
     print(
         f"answered after {middle:.0f} ms (median), {most:.0f} ms (99 %), {longest:.0f} ms (longest)"

@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.config import FULL, LEAST, SECRETS, Faults, Load, changed
 
-# Every row: a line of FULL, what stands there instead, the key that is at fault, and what is said of it.
+# Every row: a line of FULL, what stands there instead, the key that is at fault, and what is said
+# of it.
 QUIET = 'quiet = {from = "22:00", to = "07:00"}'
 ONE_FAULT = {
     "an unknown key": (

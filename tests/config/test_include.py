@@ -114,7 +114,10 @@ def test_a_receiver_may_hear_of_some_of_the_sites_of_its_file(load: Load) -> Non
 def test_a_receiver_never_hears_of_a_site_of_another_file(faults: Faults) -> None:
     curious = customer("Cafe", more='sites = ["Cafe", "Bakery"]')
     assert faults(bakery=customer("Bakery"), cafe=curious) == [
-        'receivers.1.sites.2: there is no site "Bakery" in this file, and it is notified of no other (in sites.d/cafe.toml)'
+        (
+            'receivers.1.sites.2: there is no site "Bakery" in this file, and it is notified of '
+            "no other (in sites.d/cafe.toml)"
+        )
     ]
 
 
@@ -123,7 +126,10 @@ def test_a_receiver_without_a_site_beside_it_is_a_fault(
 ) -> None:
     alone = '[[receivers]]\nname = "alone"\nslack = "C0123456789"\n'
     assert faults(bakery=customer("Bakery"), cafe=alone) == [
-        "receivers.1: is notified of the sites of its own file only, and there are none in it (in sites.d/cafe.toml)"
+        (
+            "receivers.1: is notified of the sites of its own file only, and there are none in "
+            "it (in sites.d/cafe.toml)"
+        )
     ]
 
 
@@ -192,7 +198,10 @@ def test_no_two_files_have_a_receiver_of_the_same_name(faults: Faults) -> None:
 
 def test_what_is_not_a_customers_does_not_belong_into_an_included_file(faults: Faults) -> None:
     assert faults(bakery='state = "other.db"\n' + customer("Bakery")) == [
-        "state: does not belong here: an included file holds [[sites]] and [[receivers]] (in sites.d/bakery.toml)"
+        (
+            "state: does not belong here: an included file holds [[sites]] and [[receivers]] (in "
+            "sites.d/bakery.toml)"
+        )
     ]
 
 
@@ -394,7 +403,9 @@ def test_no_fault_of_an_included_file_tells_a_secret(faults: Faults, tmp_path: P
 
 @pytest.mark.slow
 def test_ten_times_as_many_customers_take_about_ten_times_as_long(load: Load) -> None:
-    """A reload of them must not keep the daemon from its other work; were each held beside all others, it would."""
+    """A reload of them must not keep the daemon from its other work; were each held beside all
+    others, it would.
+    """
 
     def seconds(number: int) -> float:
         files = {f"customer-{each}": customer(f"Site-{each}") for each in range(number)}

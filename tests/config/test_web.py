@@ -1,4 +1,6 @@
-"""What a config may say of [web], [[apps]] and [heartbeat], and what is said of one that may not."""
+"""What a config may say of [web], [[apps]] and [heartbeat], and what is said of one that
+may not.
+"""
 
 import sys
 from base64 import b64decode, b64encode
@@ -161,9 +163,9 @@ def test_a_site_by_api_key_may_name_the_app_of_its_webhooks(load: Load) -> None:
     more = f'[[sites]]\nname = "Café"\nsite_id = "2"\n{named}instance_id = "i"\n'
     assert load(web() + app(PEM) + more).sites[1].app_id == "an-app"
     told = fault(load, web() + app(PEM) + more.replace("an-app", "an-ap"))
-    assert (
-        told
-        == 'sites.2.app_id: there is no app "an-ap" in [[apps]]; did you mean "an-app"? (in config.toml)'
+    assert told == (
+        'sites.2.app_id: there is no app "an-ap" in [[apps]]; did you mean "an-app"? (in '
+        "config.toml)"
     )
     assert "goes without api_key" in fault(load, f'{more}app_secret = "env:WIX"\n')
 
@@ -179,7 +181,10 @@ def test_listening_beyond_this_machine_is_warned_of(load: Load, listen: str) -> 
 
 
 def test_an_instance_belongs_to_one_site(load: Load) -> None:
-    more = '[[sites]]\nname = "Café"\nsite_id = "2"\napi_key = "env:WIX"\ninstance_id = "an-instance"\n'
+    more = (
+        '[[sites]]\nname = "Café"\nsite_id = "2"\napi_key = "env:WIX"\ninstance_id = '
+        '"an-instance"\n'
+    )
     with pytest.raises(ConfigError) as caught:
         load(more)
     told = [problem.partition(":")[0] for problem in caught.value.problems]

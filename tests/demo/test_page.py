@@ -12,7 +12,10 @@ from alerter.demo.page import render_page
 from alerter.demo.slack import Post
 from alerter.demo.slack_workspace import Edit
 
-HOSTILE = """</pre></iframe><script>alert(1)</script>"><img src=x onerror=alert(2)> <!channel> <javascript:alert(3)|x>"""
+HOSTILE = (
+    '</pre></iframe><script>alert(1)</script>"><img src=x onerror=alert(2)>'
+    " <!channel> <javascript:alert(3)|x>"
+)
 TAGS = {
     *(
         "html",
@@ -192,7 +195,10 @@ def test_a_slack_message_is_shown_block_by_block() -> None:
         ("2 * 3 * 4 snake_case_name", "2 * 3 * 4 snake_case_name"),
         (
             "<https://x.example?a=1&amp;b=2|see &amp; *read*>",
-            '<a href="https://x.example?a=1&amp;b=2" rel="noopener noreferrer">see &amp; *read*</a>',
+            (
+                '<a href="https://x.example?a=1&amp;b=2" rel="noopener noreferrer">see &amp; '
+                "*read*</a>"
+            ),
         ),
         ("&lt;b&gt; &amp;amp; &quot;", "&lt;b&gt; &amp;amp; &amp;quot;"),
         (":star: :nonsense:", "⭐ :nonsense:"),

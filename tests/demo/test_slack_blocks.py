@@ -249,7 +249,10 @@ BAD_BLOCKS: dict[str, tuple[Any, str]] = {
     ),
     "unknown broadcast": (
         rich({"type": "broadcast", "range": "world"}),
-        "must be one of here, channel, everyone [json-pointer:/blocks/0/elements/0/elements/0/range]",
+        (
+            "must be one of here, channel, everyone "
+            "[json-pointer:/blocks/0/elements/0/elements/0/range]"
+        ),
     ),
     "emoji in preformatted text": (
         rich({"type": "emoji", "name": "star"}, kind="rich_text_preformatted"),

@@ -1,4 +1,6 @@
-"""The embedded Slack is as limited, and can be as wrong, as Slack: limits, deleted messages, refusals, cookies."""
+"""The embedded Slack is as limited, and can be as wrong, as Slack: limits, deleted messages,
+refusals, cookies.
+"""
 
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime

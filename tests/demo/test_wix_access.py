@@ -1,4 +1,6 @@
-"""Who may do what at the embedded Wix: permissions, what a token is for, the sites of an account, changing reviews."""
+"""Who may do what at the embedded Wix: permissions, what a token is for, the sites of an account,
+changing reviews.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,6 @@
-"""The embedded Wix may answer what is not so: stale pages, missing reviews and fields, refusals, odd media."""
+"""The embedded Wix may answer what is not so: stale pages, missing reviews and fields, refusals,
+odd media.
+"""
 
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime

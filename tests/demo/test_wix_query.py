@@ -133,7 +133,9 @@ async def test_a_filter_finds_what_fits(
 async def read_all(
     http: httpx.AsyncClient, query: dict[str, Any], wix: EmbeddedWix | None = None
 ) -> list[list[str]]:
-    """Every page; with a Wix, a review is created before and behind the place between any two pages."""
+    """Every page; with a Wix, a review is created before and behind the place between any two
+    pages.
+    """
     pages = []
     limit = query["cursorPaging"]["limit"]
     while True:

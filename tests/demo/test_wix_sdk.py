@@ -26,7 +26,8 @@ SCRIPT = """
 import { createClient, AppStrategy } from '@wix/sdk';
 import { reviews } from '@wix/reviews';
 const { publicKey, tokens } = JSON.parse(await new Response(process.stdin).text());
-const client = createClient({ auth: AppStrategy({ appId: 'an-app', publicKey }), modules: { reviews } });
+const auth = AppStrategy({ appId: 'an-app', publicKey });
+const client = createClient({ auth, modules: { reviews } });
 const heard = [];
 for (const name of ['Created', 'Updated', 'Deleted', 'ModerationStatusChanged', 'Published']) {
   client.reviews[`onReview${name}`]((event) => heard.push({ name, event }));

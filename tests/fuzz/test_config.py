@@ -1,6 +1,8 @@
-"""Whatever a config says: it is taken, or each fault is a line for people, and no line holds a secret.
+"""Whatever a config says: it is taken, or each fault is a line for people, and no line holds a
+secret.
 
-Hypothesis spoils a good config, its included files and the places of its secrets. `make torture` tries many more.
+Hypothesis spoils a good config, its included files and the places of its secrets. `make torture`
+tries many more.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""Reviews that nobody thought of, as every kind of message: whatever they say stays words, and a customer's.
+"""Reviews that nobody thought of, as every kind of message: whatever they say stays words, and a
+customer's.
 
 The suite tries a few; `make torture` tries many.
 """
@@ -37,18 +38,31 @@ from tests.support.values import SITE
 
 OWN: Mapping[str, str] = {
     "new.subject.txt": "{{ review.title }} by {{ review.author }}, {{ site.name }}",
-    "new.txt": "{{ review.title }}\n{{ review.body }}\nReply: {{ site.reviews_url }}\n{{ review.body | wordwrap(30) }}",
-    "new.html": "<p>{{ review.title }}</p><p>{{ review.body }}</p><a href='{{ site.reviews_url }}'>Reply</a>",
+    "new.txt": (
+        "{{ review.title }}\n{{ review.body }}\nReply: {{ site.reviews_url }}\n"
+        "{{ review.body | wordwrap(30) }}"
+    ),
+    "new.html": (
+        "<p>{{ review.title }}</p><p>{{ review.body }}</p>"
+        "<a href='{{ site.reviews_url }}'>Reply</a>"
+    ),
     "new.slack.json": """[
-{"type": "header", "text": {"type": "plain_text", "text": {{ (review.author ~ ":") | cut(90) | tojson }}}},
-{"type": "section", "text": {"type": "mrkdwn", "text": {{ ("x" ~ review.body) | slack_text(900) | tojson }}}}]""",
+{"type": "header", "text": {"type": "plain_text",
+"text": {{ (review.author ~ ":") | cut(90) | tojson }}}},
+{"type": "section", "text": {"type": "mrkdwn",
+"text": {{ ("x" ~ review.body) | slack_text(900) | tojson }}}}]""",
     "_about.txt": "by {{ review.author }}\n\nfor {{ review.what }}\n",
-    "digest.txt": "{% for review in reviews %}{{ review.excerpt | upper }}\n{{ review.title | cut(30) }}\n{% endfor %}",
+    "digest.txt": (
+        "{% for review in reviews %}{{ review.excerpt | upper }}\n"
+        "{{ review.title | cut(30) }}\n{% endfor %}"
+    ),
 }
-TAGS = {"!", "html", "head", "meta", "title", "style", "body", "div", "table", "tr", "td", "p", "a", "b", "br", "span",
+TAGS = {"!", "html", "head", "meta", "title", "style", "body", "div", "table", "tr", "td", "p",
+"a", "b", "br", "span",
         "bdi", "img", "comment"}  # fmt: skip
 ATTRIBUTES = {
-    "lang", "charset", "name", "content", "class", "style", "dir", "role", "width", "height", "cellpadding", "border",
+    "lang", "charset", "name", "content", "class", "style", "dir", "role", "width", "height",
+    "cellpadding", "border",
     "cellspacing", "align", "valign", "bgcolor", "href", "src", "alt", "aria-label",
 }  # fmt: skip
 
@@ -57,7 +71,8 @@ pieces = strategies.sampled_from([
     *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200f\u200e\u061c\ufdd0\u2028\u2029\u0085",
     *"\x0b\x1c\x00\t\xa0\u3000\u200b",
     "\n", "\r\n", "\n\n", "> ", "Reply in the dashboard: ", DASHBOARD, "https://wix.com.evil.example/login",
-    "&lt;!here&gt;", "<@W012>", "‘", "’", "\x1b[2J", "=?utf-8?q?x?=", "שלום", "长" * 40, "x" * 200, " " * 90,
+    "&lt;!here&gt;", "<@W012>", "‘", "’", "\x1b[2J", "=?utf-8?q?x?=", "שלום", "长" * 40, "x" * 200,
+    " " * 90,
 ])  # fmt: skip
 texts = strategies.lists(pieces | strategies.text(max_size=40), max_size=8).map("".join)
 media = strategies.sampled_from([
@@ -75,7 +90,8 @@ def wix_reviews(draw: strategies.DrawFn) -> dict[str, Any]:
         "namespace": draw(strategies.sampled_from(["stores", "bookings", ""])),
         "entityId": draw(texts | strategies.none()),
         "createdDate": "2026-11-24T12:00:00Z",
-        "content": {"rating": draw(strategies.integers(1, 5)), "title": draw(texts), "body": draw(texts),
+        "content": {"rating": draw(strategies.integers(1, 5)), "title": draw(texts),
+        "body": draw(texts),
                     "media": draw(strategies.lists(media, max_size=3))},
         "author": {"authorName": draw(texts)},
         "reply": draw(strategies.none() | strategies.builds(lambda text: {"message": text}, texts)),

@@ -1,4 +1,5 @@
-"""Whatever Slack answers is an answer or a DeliveryError: arbitrary heads and bodies through the real client.
+"""Whatever Slack answers is an answer or a DeliveryError: arbitrary heads and bodies through the
+real client.
 
 A few examples in the suite; `make torture` tries many.
 """

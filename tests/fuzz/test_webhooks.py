@@ -1,4 +1,5 @@
-"""Whatever is posted as a webhook: it is answered, what nobody signed changes nothing, and no fault is alerter's own.
+"""Whatever is posted as a webhook: it is answered, what nobody signed changes nothing, and no fault
+is alerter's own.
 
 Hypothesis spoils tokens, envelopes and events. `make torture` tries many more.
 """
@@ -116,12 +117,15 @@ def envelope(data: st.DataObject) -> Any:
 
 
 def signed(name: str, data: object) -> bytes:
-    """Return a token that never expires: the same whenever it is made, so that an example can be repeated."""
+    """Return a token that never expires: the same whenever it is made, so that an example can be
+    repeated.
+    """
     return app(name).sign(data, iat=NOW, exp=NEVER).encode()
 
 
 def posted(data: st.DataObject) -> Posted:
-    """A body: signed by our app, signed by another that is not ours, or a token with some bytes changed.
+    """A body: signed by our app, signed by another that is not ours, or a token with some bytes
+    changed.
 
     What is drawn depends on what was drawn before, and never on the key that signs.
     """
@@ -171,7 +175,9 @@ listen = "127.0.0.1:8080"
 
 
 async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
-    """Post one after the other, and return the answers; what is not signed must leave the state as it was."""
+    """Post one after the other, and return the answers; what is not signed must leave the state as
+    it was.
+    """
     key = f"[[apps]]\napp_id = 'an-app'\npublic_key = '''{app('an-app').public_key}'''\n"
     (folder / "config.toml").write_text(CONFIG + key)
     config, clock = load_config(folder / "config.toml", {"KEY": "key"}, secrets=True), Clock()
@@ -198,7 +204,9 @@ async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
 
 
 async def post(http: aiohttp.ClientSession, url: str, body: bytes) -> int:
-    """Return the answer to a body; once more where a busy machine took longer than a connection may."""
+    """Return the answer to a body; once more where a busy machine took longer than a connection
+    may.
+    """
     for tries in range(3):
         try:
             async with http.post(url, data=body) as response:

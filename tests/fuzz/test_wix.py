@@ -1,4 +1,5 @@
-"""Whatever Wix answers is an answer or a WixError: arbitrary heads and bodies through the real client.
+"""Whatever Wix answers is an answer or a WixError: arbitrary heads and bodies through the real
+client.
 
 A few examples in the suite; `make torture` tries many.
 """

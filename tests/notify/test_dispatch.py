@@ -1,4 +1,6 @@
-"""A delivery leaves once, in the right company and at the right time, whatever the services and the process do."""
+"""A delivery leaves once, in the right company and at the right time, whatever the services and the
+process do.
+"""
 
 import asyncio
 from datetime import timedelta

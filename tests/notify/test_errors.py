@@ -56,9 +56,11 @@ __all__ = ["config", "desk", "slack", "start"]
 
 @dataclass(frozen=True)
 class Trouble:
-    """What befalls a receiver: who is left alone then and for how long at most (None: parked), and what its message is.
+    """What befalls a receiver: who is left alone then and for how long at most (None: parked), and
+    what its message is.
 
-    `message` is None where a certain refusal undoes it. `copies` is how often the service has it in the end.
+    `message` is None where a certain refusal undoes it. `copies` is how often the service has it in
+    the end.
     """
 
     receiver: str

@@ -1,4 +1,6 @@
-"""What becomes of a message whose answer was lost: on Slack it is looked for, a mail goes out three times at most."""
+"""What becomes of a message whose answer was lost: on Slack it is looked for, a mail goes out three
+times at most.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

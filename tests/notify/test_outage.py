@@ -1,4 +1,6 @@
-"""A receiver that is down for a day: it costs little, one message probes it, and it is back within a minute."""
+"""A receiver that is down for a day: it costs little, one message probes it, and it is back within
+a minute.
+"""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,7 +33,9 @@ from tests.support.values import SITE
 
 @dataclass
 class Service:
-    """Something that messages are sent to, and that may be down; by its own account it got no message then."""
+    """Something that messages are sent to, and that may be down; by its own account it got no
+    message then.
+    """
 
     in_doubt: bool
     up: bool = True

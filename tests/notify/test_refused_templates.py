@@ -1,4 +1,6 @@
-"""An owner's templates that make what a service refuses: the built-in ones are used, and trouble names them."""
+"""An owner's templates that make what a service refuses: the built-in ones are used, and trouble
+names them.
+"""
 
 from pathlib import Path
 

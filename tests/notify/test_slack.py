@@ -116,7 +116,10 @@ async def test_a_person_of_an_enterprise_grid_is_looked_for_as_any_other(
     first, *others = await make(person).check()
     assert first.ok
     assert [each.text for each in others] == [
-        "slack: without im:write a message to a person whose answer is lost may be posted twice; grant it to the app"
+        (
+            "slack: without im:write a message to a person whose answer is lost may be posted "
+            "twice; grant it to the app"
+        )
     ]
     assert "conversations.open" in methods(slack)
 

@@ -1,4 +1,6 @@
-"""A state file that cannot be written is notified directly, each time, and holds up nothing else."""
+"""A state file that cannot be written is notified directly, each time, and holds up nothing
+else.
+"""
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,6 @@
-"""What is said beneath an earlier message and loses its answer: looked for where it would stand, and there once."""
+"""What is said beneath an earlier message and loses its answer: looked for where it would stand,
+and there once.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -80,7 +82,9 @@ async def sit(
 async def table(
     config: Config, state: State, clock: SetClock, slack: EmbeddedSlack
 ) -> AsyncIterator[Table]:
-    """Twelve reviews were told of in a digest: what comes next of one of them belongs beneath it."""
+    """Twelve reviews were told of in a digest: what comes next of one of them belongs
+    beneath it.
+    """
     async for table in sit(config, state, clock, slack):
         table.queue(AlertKind.NEW, *(f"r{number}" for number in range(12)))
         await table.work()

@@ -1,4 +1,6 @@
-"""Messages on Slack that are changed: refused changes keep the old words, and words to erase do not stand for ever."""
+"""Messages on Slack that are changed: refused changes keep the old words, and words to erase do not
+stand for ever.
+"""
 
 from datetime import timedelta
 

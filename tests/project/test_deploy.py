@@ -114,7 +114,9 @@ def test_a_service_is_stopped_before_it_takes_the_machine_with_it() -> None:
 
 
 def ctl(folder: Path, *arguments: str, shown: str) -> subprocess.CompletedProcess[str]:
-    """Run alerterctl where systemctl shows this unit, if any, and systemd-run repeats what it is asked for."""
+    """Run alerterctl where systemctl shows this unit, if any, and systemd-run repeats what it is
+    asked for.
+    """
     (folder / "unit").write_text(shown)
     for name, does in (
         ("systemctl", f'test -s "{folder}/unit" && cat "{folder}/unit"'),
@@ -134,7 +136,8 @@ _REPEAT = r"""printf "%s\n" "$@"
 for each; do
   case $each in
     --property=EnvironmentFile=*/environment) sed "s/^/environment: /" "${each#*e=}" ;;
-    --property=LoadCredential=*:*/credentials/*) printf "credential %s: %s\n" "${each##*/}" "$(cat "${each##*:}")" ;;
+    --property=LoadCredential=*:*/credentials/*)
+      printf "credential %s: %s\n" "${each##*/}" "$(cat "${each##*:}")" ;;
   esac
 done
 exit 7"""

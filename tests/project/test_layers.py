@@ -1,4 +1,6 @@
-"""The architecture: imports point down, and each third party is imported by the packages named for it."""
+"""The architecture: imports point down, and each third party is imported by the packages named for
+it.
+"""
 
 import ast
 import re
@@ -15,7 +17,8 @@ import alerter
 
 PACKAGE = Path(alerter.__file__).parent
 
-# From the top down. A package imports from itself and from those further down, never from one beside it.
+# From the top down. A package imports from itself and from those further down, never from one
+# beside it.
 LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},

@@ -1,4 +1,6 @@
-"""What an alert says around a review: facts, photos and videos, the product's page, and whom it calls by name."""
+"""What an alert says around a review: facts, photos and videos, the product's page, and whom it
+calls by name.
+"""
 
 import json
 import re
@@ -84,7 +86,10 @@ def facts(content: Content) -> dict[str, str]:
             "Customer",
             "1 earlier low-rated review, the last one ★★☆☆☆ on Thursday, 15 October 2026, 14:00",
         ),
-        (ALL, {}, "Customer", "2 earlier low-rated reviews, the last one ★★☆☆☆ on Thursday, 15 October 2026, 14:00"),
+        (
+            ALL, {}, "Customer",
+            "2 earlier low-rated reviews, the last one ★★☆☆☆ on Thursday, 15 October 2026, 14:00",
+        ),
         (NOTHING, {"verified": True}, "Purchase", "verified"),
         (NOTHING, {"verified": False}, "Purchase", "not verified"),
         (NOTHING, {"helpful": 3, "unhelpful": 1}, "Helpful", "for 3 of 4 who voted"),
@@ -92,11 +97,14 @@ def facts(content: Content) -> dict[str, str]:
         (NOTHING, {"origin": "14bca956-e09f"}, "Source", "brought in by the app 14bca956-e09f"),
         (NOTHING, {"origin": "APP"}, "Source", "brought in by an app"),
         (NOTHING, {"origin": "<!channel> *x*"}, "Source", "brought in by an app"),
-        (NOTHING, {"moderation": "SUBMITTED"}, "Status", "not published yet: waiting for moderation"),
+        (NOTHING, {"moderation": "SUBMITTED"}, "Status",
+        "not published yet: waiting for moderation"),
     ],
     ids=[
-        "a product's only one", "a product's several", "an author's one", "an author's several", "verified",
-        "not verified", "votes", "a vote against", "an app", "some app", "an app of a hostile name", "moderation",
+        "a product's only one", "a product's several", "an author's one", "an author's several",
+        "verified",
+        "not verified", "votes", "a vote against", "an app", "some app",
+        "an app of a hostile name", "moderation",
     ],
 )  # fmt: skip
 def test_what_is_known_around_a_review_is_told_everywhere(
@@ -153,7 +161,8 @@ def test_slack_shows_four_pictures_links_to_all_and_needs_none_to_post(
 
     assert sum("accessory" in block for block in slack.blocks) == 4
     assert sum(each.get("url") == PHOTO.url for each in objects(slack.blocks)) == 10
-    # Slack refuses a whole message for an image block that it cannot fetch; an accessory stays empty.
+    # Slack refuses a whole message for an image block that it cannot fetch; an accessory stays
+    # empty.
     assert not [block for block in slack.blocks if block["type"] == "image"]
 
 
@@ -162,9 +171,11 @@ def test_every_fact_of_the_longest_review_fits_into_one_slack_message(
 ) -> None:
     long_url = "https://photos.example/" + "x" * 2970
     about = replace(
-        STALE, title="😡" * 3000, body="&" * 3000, author="😡" * 100, moderation="SUBMITTED", verified=True,
+        STALE, title="😡" * 3000, body="&" * 3000, author="😡" * 100, moderation="SUBMITTED",
+        verified=True,
         helpful=1 << 53, unhelpful=1 << 53, origin="a" * 100,
-        media=(*[replace(PHOTO, url=f"{PHOTO.url}?{'x' * 2900}")] * 5, *[Media("photo", long_url)] * 5),
+        media=(*[replace(PHOTO, url=f"{PHOTO.url}?{'x' * 2900}")] * 5, *[Media("photo",
+        long_url)] * 5),
     )  # fmt: skip
     before = {"rating": 2, "title": "😡" * 3000, "body": "<" * 3000}
     product = Product("😡" * 200, "https://bakery.example/" + "x" * 2900)
@@ -241,7 +252,8 @@ def test_a_mention_is_an_element_of_its_own(
         (message(replace(entry(), closing=CloseReason.ANSWERED)), False),
     ],
     ids=[
-        "new", "lowered", "a reminder", "a digest", "closed", "a digest of what is closed", "an update", "plain text",
+        "new", "lowered", "a reminder", "a digest", "closed", "a digest of what is closed",
+        "an update", "plain text",
         "trouble", "recovered", "closed meanwhile",
     ],
 )  # fmt: skip
@@ -290,7 +302,10 @@ async def test_a_mention_in_the_config_reaches_slack(
     clock = Clock()
     path = write_config(
         wix, slack, mailbox,
-        receivers=f'[[receivers]]\nname = "s"\nslack = "{CHANNEL}"\nmention = "U0123456789"\nmention_max_rating = 1',
+        receivers=(
+            f'[[receivers]]\nname = "s"\nslack = "{CHANNEL}"\n'
+            'mention = "U0123456789"\nmention_max_rating = 1'
+        ),
     )  # fmt: skip
     about: list[Review] = [replace(STALE, id="one", rating=1), replace(STALE, id="two", rating=2)]
     new_alerts = [

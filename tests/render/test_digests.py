@@ -158,9 +158,13 @@ def test_ninety_of_the_longest_reviews_fit_into_one_slack_message(
     renderer: Renderer, character: str
 ) -> None:
     longest = replace(
-        STALE, title=character * 3000, body=character * 3000, author=character * 100, entity_id=character * 100,
+        STALE,
+        title=character * 3000,
+        body=character * 3000,
+        author=character * 100,
+        entity_id=character * 100,
         moderation="SUBMITTED",
-    )  # fmt: skip
+    )
     slack = renderer.slack(
         digest(*[entry(longest, product=Product(character * 200))] * 90), test=True
     )

@@ -1,4 +1,6 @@
-"""How mails look: HTML without a fault, colours that can be read, absolute links, nothing wider than a phone."""
+"""How mails look: HTML without a fault, colours that can be read, absolute links, nothing wider
+than a phone.
+"""
 
 import html
 import json
@@ -185,7 +187,9 @@ def test_the_line_beside_the_subject_says_what_the_mail_is_about(
 
 @dataclass
 class Sheet:
-    """What a mail's style element says, for a light or for a dark client: by tag or class, and whether it insists."""
+    """What a mail's style element says, for a light or for a dark client: by tag or class, and
+    whether it insists.
+    """
 
     rules: dict[str, dict[str, tuple[str, bool]]]
 
@@ -311,7 +315,8 @@ _MEASURE = """<script>
 onload = () => {
   const found = [...document.querySelectorAll("iframe")].map(frame => {
     const page = frame.contentDocument, root = page.documentElement;
-    const edges = [...page.body.querySelectorAll("*")].map(each => each.getBoundingClientRect().right);
+    const edges = [...page.body.querySelectorAll("*")]
+      .map(each => each.getBoundingClientRect().right);
     return [frame.title, +frame.width, Math.max(root.scrollWidth, ...edges),
             frame.contentWindow.getComputedStyle(page.body).backgroundColor];
   });
@@ -325,7 +330,10 @@ def measured(
 ) -> list[tuple[str, int, float, str]]:
     """Each mail at 320 and at 600 pixels: how far it reaches to the right, and its background."""
     frames = "".join(
-        f'<iframe title="{html.escape(name)}" width="{width}" style="border:0" srcdoc="{html.escape(mail)}"></iframe>'
+        (
+            f'<iframe title="{html.escape(name)}" width="{width}" style="border:0" '
+            f'srcdoc="{html.escape(mail)}"></iframe>'
+        )
         for name, mail in mails.items()
         for width in (320, 600)
     )
@@ -338,13 +346,22 @@ def measured(
     )
     shown = subprocess.run(
         [
-            str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--virtual-time-budget=20000", "--dump-dom",
+            str(BROWSER),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
             sheet.as_uri(),
         ],
-        capture_output=True, timeout=HANG, check=True,
-    ).stdout.decode()  # fmt: skip
+        capture_output=True,
+        timeout=HANG,
+        check=True,
+    ).stdout.decode()
     [found] = re.findall(r"<pre>(.*?)</pre>", shown, re.DOTALL)
     return [tuple(each) for each in json.loads(html.unescape(found))]
 

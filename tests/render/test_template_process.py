@@ -23,8 +23,13 @@ LOOPS = (
     "{% endfor %}{% endfor %}{% endfor %}"
 )
 ENDLESS = {
-    "loops that write": "{% for a in range(99999) %}{% for b in range(99999) %}{{ 'x' * b }}{% endfor %}{% endfor %}",
-    "macros that call themselves": "{% macro m(n) %}{{ m(n - 1) ~ m(n - 1) if n }}{% endmacro %}{{ m(60) }}",
+    "loops that write": (
+        "{% for a in range(99999) %}{% for b in range(99999) %}{{ 'x' * b "
+        "}}{% endfor %}{% endfor %}"
+    ),
+    "macros that call themselves": (
+        "{% macro m(n) %}{{ m(n - 1) ~ m(n - 1) if n }}{% endmacro %}{{ m(60) }}"
+    ),
     "a number of many digits": "{{ 9 ** (9 ** (review.rating + 8)) }}",
     "a number when it is compiled": "{{ 9 ** (9 ** 9) }}",
     "a text times a number": "{{ 'x' * 10 ** 9 }}",
@@ -35,7 +40,9 @@ ENDLESS = {
     "a filter that centers": "{{ 'x' | center(10 ** 9) }}",
     "a method that pads": "{{ 'x'.ljust(10 ** 9) }}",
     "a filter that indents": "{{ 'x\n' | indent(10 ** 9, true) }}",
-    "a filter that replaces": "{% set x = 'x' * 30000 %}{{ x | replace('x', x) | replace('x', x) }}",
+    "a filter that replaces": (
+        "{% set x = 'x' * 30000 %}{{ x | replace('x', x) | replace('x', x) }}"
+    ),
     "a filter that joins": "{{ range(99999) | join('x' * 99999) }}",
     "a list that grows": "{% set l = [] %}{% for a in range(99999) %}{% for b in range(99999) %}"
     "{% set _ = l.append('x' * b) %}{% endfor %}{% endfor %}",
@@ -44,7 +51,7 @@ ENDLESS = {
     "a template that includes itself": "{% include 'new.txt' %}{% include 'new.txt' %}",
     "parts of parts": "{{ '(' * 3000 ~ ')' * 3000 }}{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
     "a text of many MB": "{{ 'x' * 9000000 }}",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -194,9 +201,12 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> No
     (folder / "out").symlink_to(tmp_path)
     (folder / "zero.txt").symlink_to("/dev/zero")
     for source in (
-        '{% include "_stolen.txt" %}', '{% import "_stolen.txt" as x %}{{ x }}', '{% extends "_stolen.txt" %}',
-        '{% include "out/secret.txt" %}', '{% include "zero.txt" %}',
-    ):  # fmt: skip
+        '{% include "_stolen.txt" %}',
+        '{% import "_stolen.txt" as x %}{{ x }}',
+        '{% extends "_stolen.txt" %}',
+        '{% include "out/secret.txt" %}',
+        '{% include "zero.txt" %}',
+    ):
         with pytest.raises(
             RenderError, match=r"new\.txt, line 1: \S+ lies outside the folder of templates"
         ):

@@ -122,8 +122,13 @@ def test_an_owners_html_is_escaped_and_its_text_is_not(tmp_path: Path) -> None:
 
 
 def test_an_owners_template_uses_the_filters_that_the_built_in_ones_use(tmp_path: Path) -> None:
-    own_renderer = own(tmp_path, {"new.slack.json": '[{"type": "header", "text": {"type": "plain_text", "text": '
-                                  "{{ review.title | cut(3) | tojson }}}}]"})  # fmt: skip
+    own_renderer = own(
+        tmp_path,
+        {
+            "new.slack.json": '[{"type": "header", "text": {"type": "plain_text", "text": '
+            "{{ review.title | cut(3) | tojson }}}}]"
+        },
+    )
 
     assert own_renderer.slack(new()).blocks[0]["text"]["text"] == "St…"
 

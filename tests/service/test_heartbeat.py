@@ -1,4 +1,6 @@
-"""The heartbeat: called after a good round, once a minute at most, and never in the way of anything."""
+"""The heartbeat: called after a good round, once a minute at most, and never in the way of
+anything.
+"""
 
 import asyncio
 import tracemalloc

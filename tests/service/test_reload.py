@@ -1,4 +1,6 @@
-"""A reload that the state file keeps from being made: it stays wanted, and is trouble when that lasts."""
+"""A reload that the state file keeps from being made: it stays wanted, and is trouble when that
+lasts.
+"""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""A config that changes while deliveries wait: who still gets them, who gets them instead, and when."""
+"""A config that changes while deliveries wait: who still gets them, who gets them instead, and
+when.
+"""
 
 import asyncio
 import time
@@ -86,7 +88,9 @@ def load(
 
 @pytest.fixture
 async def night(load: Load, clock: SetClock, wix: EmbeddedWix) -> Callable[..., Any]:
-    """Have a review of the bakery wait for the receivers of a config, whose quiet hours have begun."""
+    """Have a review of the bakery wait for the receivers of a config, whose quiet hours
+    have begun.
+    """
 
     async def begin(*receivers: str, rating: int = 2, extra: str = "", **review: Any) -> None:
         config = load(*receivers, extra=extra)
@@ -115,7 +119,8 @@ def rows(config: Config) -> list[tuple[str, str, str]]:
     """Each delivery: its alert without the site, its destination, its status."""
     with State.open(config.state_path, migrate=True) as state:
         found = state.rows(
-            "SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY id, 2"
+            "SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER "
+            "BY id, 2"
         )
     return [
         (row["key"].replace(f":{SITE}", ""), row["destination"], row["status"]) for row in found
@@ -252,7 +257,8 @@ async def test_trouble_of_a_site_that_a_receiver_lost_is_not_sent_to_it(
     troubles.begin(f"site:{OTHER}", "refused")
     reconcile(state, load(mail("owner", 'sites = ["Café"]'), mail("ops")), clock)
     found = state.rows(
-        "SELECT key, status FROM deliveries JOIN alerts ON id = alert WHERE destination = 'email:owner'"
+        "SELECT key, status FROM deliveries JOIN alerts ON id = alert WHERE destination = "
+        "'email:owner'"
     )
     assert {row["key"].split(":")[2]: row["status"] for row in found} == {
         SITE: "cancelled",

@@ -109,7 +109,8 @@ def test_trouble_with_what_is_removed_ends_and_the_others_are_notified(
         "service:slack",
     }
     rows = state.rows(
-        "SELECT destination, json_extract(detail, '$.what') AS what FROM alerts JOIN deliveries ON alert = id"
+        "SELECT destination, json_extract(detail, '$.what') AS what FROM alerts JOIN "
+        "deliveries ON alert = id"
         " WHERE kind = 'recovered' ORDER BY id"
     )
     assert {receiver_of(row["destination"]) for row in rows} == {"baker"}

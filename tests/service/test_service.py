@@ -1,4 +1,6 @@
-"""The service as systemd has it: a real process and a real socket; ready, alive, reloaded, stopped."""
+"""The service as systemd has it: a real process and a real socket; ready, alive, reloaded,
+stopped.
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,6 @@
-"""Answers from Slack, or from whatever stands in its place, that are made to hang, fill or mislead the client."""
+"""Answers from Slack, or from whatever stands in its place, that are made to hang, fill or mislead
+the client.
+"""
 
 import json
 import tracemalloc

@@ -19,9 +19,12 @@ TOKEN = b'{"access_token": "token-1", "expires_in": 14400}'
 # JSON
 
 ODD = [
-    "", "r1", "1", "-1", "2026-11-24T12:00:00.000Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "\ud800",
-    "\x00\x1b[2J", "a\r\nb", "https://static.wixstatic.com/media/a", "https://[::1", "https://x/" + "a" * 5000,
-    "x" * 20_000, "٣", "1" * 5000, KEY, APP_SECRET, 0, 1, 2.0, 2.5, -1, 6, 10**400, 1e308, float("inf"), float("nan"),
+    "", "r1", "1", "-1", "2026-11-24T12:00:00.000Z", "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59-23:59", "\ud800",
+    "\x00\x1b[2J", "a\r\nb", "https://static.wixstatic.com/media/a", "https://[::1",
+    "https://x/" + "a" * 5000,
+    "x" * 20_000, "٣", "1" * 5000, KEY, APP_SECRET, 0, 1, 2.0, 2.5, -1, 6, 10**400, 1e308,
+    float("inf"), float("nan"),
     True, None, [], {}, "@deep", "@deep", "@digits", "@digits",
 ]  # fmt: skip
 ANY = st.recursive(
@@ -34,7 +37,9 @@ ANY = st.recursive(
 
 
 def table(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """An object with some of these fields, most of them as they should be, or now and then anything at all."""
+    """An object with some of these fields, most of them as they should be, or now and then anything
+    at all.
+    """
     some = st.fixed_dictionaries(
         {}, optional={name: value | value | ANY for name, value in fields.items()}
     )
@@ -151,7 +156,7 @@ class Raw:
 
 
 def wire_json(value: Any, depth: int, digits: int) -> bytes:
-    """Return JSON that may be as deep, and have numbers as long, as no Python value can be dumped."""
+    """Return JSON that is deeper, and has longer numbers, than Python can dump."""
     text = json.dumps(value)
     return (
         text.replace('"@deep"', "[" * depth + "]" * depth)

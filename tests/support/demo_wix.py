@@ -26,7 +26,8 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 APP_SITE = "33333333-3333-4333-8333-333333333333"
 
 
-# Reading the certificates of this machine for every client would be most of the time these tests take.
+# Reading the certificates of this machine for every client would be most of the time these tests
+# take.
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

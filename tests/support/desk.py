@@ -90,7 +90,9 @@ class Desk:
         return await self.dispatcher._workers[receiver].step()
 
     async def work(self, receiver: str = "slack:support", within: float = 3600.0) -> Idle:
-        """Let a worker work, and time pass while it rests, until there is nothing more that it would do by itself."""
+        """Let a worker work, and time pass while it rests, until there is nothing more that it
+        would do by itself.
+        """
         ends = self.clock.monotonic() + within
         while True:
             pause = await self.step(receiver)
@@ -224,7 +226,9 @@ def saying(error: str, status: int | None = None, **headers: str) -> Fault:
 
 
 class Hooked:
-    """A notifier with something that happens before a message goes out, and after the service's answer."""
+    """A notifier with something that happens before a message goes out, and after the service's
+    answer.
+    """
 
     def __init__(
         self,

@@ -32,7 +32,9 @@ TABLES = ("sites", "reviews", "alerts", "deliveries")
 
 @dataclass
 class Asked:
-    """Stands where the catalog does: notes what it is asked for, and looks at the state file while it is."""
+    """Stands where the catalog does: notes what it is asked for, and looks at the state file while
+    it is.
+    """
 
     look: Callable[[], Any] = lambda: None
     learned: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -82,7 +84,8 @@ class Door:
     def deliveries(self, status: str = "pending") -> list[tuple[str, str]]:
         """The deliveries of that status: what kind of alert of which review, and to whom."""
         rows = self.state.rows(
-            "SELECT kind || ' ' || review_id AS what, destination FROM deliveries JOIN alerts ON id = alert"
+            "SELECT kind || ' ' || review_id AS what, destination FROM deliveries JOIN "
+            "alerts ON id = alert"
             " WHERE status = ? ORDER BY id, substr(destination, 7)",
             [status],
         )

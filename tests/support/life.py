@@ -101,7 +101,9 @@ async def begin(
     state: State,
     clock: SetClock,
 ) -> AsyncIterator[Begin]:
-    """Starts a daemon whose site has been read; again, it is the next one on the same state file."""
+    """Starts a daemon whose site has been read; again, it is the next one on the same state
+    file.
+    """
     async with AsyncExitStack() as stack:
 
         async def begin(receivers: str | None = None, extra: str = "", head: str = "") -> Life:

@@ -1,4 +1,6 @@
-"""A daemon in the same process that polls and sends when a test says so, with one state file over restarts."""
+"""A daemon in the same process that polls and sends when a test says so, with one state file over
+restarts.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack

@@ -32,7 +32,9 @@ def queue(
     due_at: datetime | None = None,
     grouping: Grouping = Grouping.BURST,
 ) -> None:
-    """Raise an alert for each number, bound for these receivers. In a fresh state file its id is that number."""
+    """Raise an alert for each number, bound for these receivers. In a fresh state file its id is
+    that number.
+    """
     with state.transaction():
         new_alerts = [
             raised_alerts.NewAlert(alert(number), [(name, due_at) for name in receivers], grouping)

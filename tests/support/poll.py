@@ -71,7 +71,8 @@ def keys(state: State) -> list[str]:
 
 def deliveries(state: State) -> list[tuple[str, str, str]]:
     rows = state.rows(
-        "SELECT review_id, destination, status FROM deliveries JOIN alerts ON id = alert ORDER BY alert, destination"
+        "SELECT review_id, destination, status FROM deliveries JOIN alerts ON id = alert "
+        "ORDER BY alert, destination"
     )
     return [(row["review_id"], row["destination"], row["status"]) for row in rows]
 

@@ -34,9 +34,14 @@ CREATED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 BEFORE = {"rating": 2, "title": "Not bad", "body": "But not good either"}
 STALE = review(
-    created=CREATED, title="Stale", body="The bread was stale.\nAnd dear.", author="Ada", namespace="stores",
-    entity_id="p-17", moderation="APPROVED",
-)  # fmt: skip
+    created=CREATED,
+    title="Stale",
+    body="The bread was stale.\nAnd dear.",
+    author="Ada",
+    namespace="stores",
+    entity_id="p-17",
+    moderation="APPROVED",
+)
 
 HOSTILE = {
     "a broadcast": "<!channel> <!here> @channel",
@@ -65,9 +70,12 @@ HOSTILE = {
 
 
 def entry(
-    about: Review | None = STALE, kind: AlertKind = AlertKind.NEW, product: Product | None = None, site: str = SITE,
+    about: Review | None = STALE,
+    kind: AlertKind = AlertKind.NEW,
+    product: Product | None = None,
+    site: str = SITE,
     **detail: Any,
-) -> MessageItem:  # fmt: skip
+) -> MessageItem:
     review_id = about.id if about else "gone"
     return MessageItem(
         Alert(f"{kind}:{site}:{review_id}", kind, site, review_id, detail),
@@ -180,7 +188,9 @@ def assert_within_slacks_limits(content: Content) -> None:
 
 
 def directed(text: str) -> str:
-    """A text as messages hold it: nothing in it directs what follows, and its lines end as all do."""
+    """A text as messages hold it: nothing in it directs what follows, and its lines end as
+    all do.
+    """
     return re.sub("[\u2028\u2029]", "\n", re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)).strip()
 
 

@@ -18,20 +18,24 @@ def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
     first, at = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM alerts")), to_ms(at_rest)
     with state.transaction():
         state.execute(
-            "WITH RECURSIVE n(alert) AS (SELECT :first UNION ALL SELECT alert + 1 FROM n LIMIT :number)"
-            " INSERT INTO alerts SELECT alert, 'new:' || :site || ':' || id, 'new', :site, id, :at, '{}'"
+            "WITH RECURSIVE n(alert) AS"
+            " (SELECT :first UNION ALL SELECT alert + 1 FROM n LIMIT :number)"
+            " INSERT INTO alerts"
+            " SELECT alert, 'new:' || :site || ':' || id, 'new', :site, id, :at, '{}'"
             f" FROM (SELECT alert, {_RANDOM_ID} AS id FROM n)",
             {"first": first, "number": number, "site": SITE, "at": at},
         )
         state.execute(
-            "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected,"
-            " alerted_at, closing, content, as_of)"
+            "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at,"
+            " answered, rejected, alerted_at, closing, content, as_of)"
             " SELECT site_id, review_id, 2, 1, 'closed', raised_at, 1, 0, raised_at, 'answered',"
-            """ '{"title": "Stale", "body": "Hard as stone"}', raised_at FROM alerts WHERE id >= ?""",
+            """ '{"title": "Stale", "body": "Hard as stone"}', raised_at"""
+            " FROM alerts WHERE id >= ?",
             [first],
         )
         state.execute(
-            "INSERT INTO messages (id, destination, form, status, message_id, attempts, attempted_at)"
+            "INSERT INTO messages (id, destination, form, status, message_id, attempts,"
+            " attempted_at)"
             f" VALUES ({first}, 'email:owner', 'digest', 'sent', '{at}', 1, {at})"
         )
         state.execute(

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-# Seconds after which a test is taken to hang. It is no measure of speed: every other limit in a test is an event or a
+# Seconds after which a test is taken to hang. It is no measure of speed: every other limit in a
+# test is an event or a
 # set clock, so that a busy machine makes a test slow and never red.
 HANG = 300.0
 

@@ -1,4 +1,6 @@
-"""The world that harnesses run the real daemon in: embedded services, a config for them, and what arrived."""
+"""The world that harnesses run the real daemon in: embedded services, a config for them, and what
+arrived.
+"""
 
 import asyncio
 import os
@@ -112,7 +114,9 @@ email = ["owner@example.com"]
 {slack}"""
 
     async def start(self, *command: str, before: Sequence[str] = ()) -> None:
-        """Start `alerter run`, or another command, after the words of `before` on its command line."""
+        """Start `alerter run`, or another command, after the words of `before` on its
+        command line.
+        """
         with self.log.open("ab") as log:
             self.daemon = await asyncio.create_subprocess_exec(
                 *before,

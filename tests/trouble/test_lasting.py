@@ -1,4 +1,6 @@
-"""Whatever lasts is trouble: notified once, over when its cause is, at most one pair of messages an hour."""
+"""Whatever lasts is trouble: notified once, over when its cause is, at most one pair of messages an
+hour.
+"""
 
 from contextlib import closing
 from dataclasses import replace

@@ -39,7 +39,9 @@ api_key = "env:WIX_API_KEY"
 
 
 def receivers(**marks: str) -> str:
-    """A baker by mail, a baker's team and a café's team on Slack, with further keys for some of them."""
+    """A baker by mail, a baker's team and a café's team on Slack, with further keys for some of
+    them.
+    """
     ways = {
         "baker": f'email = ["{OWNER}"]\nsites = ["Corner Bakery"]',
         "bakery": f'slack = "{CHANNEL}"\nsites = ["Corner Bakery"]',
@@ -315,7 +317,9 @@ async def test_a_state_file_that_stays_locked_is_told_too(
 def own(
     write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> Path:
-    """A folder of an owner's templates, and a config that names it, with receivers by email alone."""
+    """A folder of an owner's templates, and a config that names it, with receivers by email
+    alone.
+    """
     two = (
         f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
         '[[receivers]]\nname = "admin"\nemail = ["a@example.com"]\ntrouble = true\n'
@@ -335,7 +339,10 @@ def told_of_templates(mailbox: Mailbox) -> list[str]:
     ]
 
 
-BROKEN = "a@example.com: alerter is in trouble: the template new.txt does not work, and the built-in one is used instead"
+BROKEN = (
+    "a@example.com: alerter is in trouble: the template new.txt does not work, and the "
+    "built-in one is used instead"
+)
 MENDED = BROKEN.replace("alerter is in trouble:", "alerter: it is over; it was:")
 
 

@@ -1,4 +1,6 @@
-"""Names of what was reviewed: asked for after the commit, kept, and never in the way of an alert."""
+"""Names of what was reviewed: asked for after the commit, kept, and never in the way of an
+alert.
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,6 @@
-"""The one door: what is read becomes records and deliveries in one transaction, and only then is anybody told."""
+"""The one door: what is read becomes records and deliveries in one transaction, and only then is
+anybody told.
+"""
 
 import sqlite3
 from contextlib import closing

@@ -150,7 +150,8 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
 async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(fresh: Door) -> None:
     await fresh.take(review("r1", 2))
     fresh.state.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT raise(ABORT, 'disk full'); END"
+        "CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT raise(ABORT, 'disk "
+        "full'); END"
     )
 
     with pytest.raises(StateError, match="disk full"):

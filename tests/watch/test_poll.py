@@ -1,4 +1,6 @@
-"""Rounds of a site against the embedded Wix: what is recorded, what is alerted, and how trouble is met."""
+"""Rounds of a site against the embedded Wix: what is recorded, what is alerted, and how trouble is
+met.
+"""
 
 import logging
 from collections import Counter

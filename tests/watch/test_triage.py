@@ -76,17 +76,29 @@ TABLE = {
     "nothing, rated at the threshold": (None, now(rating=2), Status.OPEN, NEW, Reason.NEW),
     "nothing, rated above the threshold": (None, now(rating=3), None, None, Reason.IGNORED),
     "nothing, answered": (None, now(reply=REPLY), Status.CLOSED, None, Reason.ANSWERED_BEFORE),
-    "nothing, rejected": (None, now(moderation="REJECTED"), Status.CLOSED, None, Reason.REJECTED_BEFORE),
+    "nothing, rejected": (
+        None, now(moderation="REJECTED"), Status.CLOSED, None, Reason.REJECTED_BEFORE,
+    ),
     "nothing, in moderation": (None, now(moderation="IN_MODERATION"), Status.OPEN, NEW, Reason.NEW),
-    "nothing, in a moderation that nobody knows": (None, now(moderation="PONDERED"), Status.OPEN, NEW, Reason.NEW),
+    "nothing, in a moderation that nobody knows": (
+        None, now(moderation="PONDERED"), Status.OPEN, NEW, Reason.NEW,
+    ),
     "nothing, created well before the checkpoint": (
         None, now(created=NOW - timedelta(days=3)), Status.OPEN, NEW, Reason.LATE,
     ),
     "open, rating falls": (open_(), now(open_(), rating=1), Status.OPEN, LOWERED, Reason.LOWERED),
-    "open, only the title changes": (open_(), now(open_(), title="Worse"), Status.OPEN, None, Reason.EDITED),
-    "open, only the text changes": (open_(), now(open_(), body="Worse"), Status.OPEN, None, Reason.EDITED),
-    "open, only a vote comes in": (open_(), now(open_(), helpful=1), Status.OPEN, None, Reason.RECORDED),
-    "open, only published": (open_(), now(open_(), moderation="APPROVED"), Status.OPEN, None, Reason.RECORDED),
+    "open, only the title changes": (
+        open_(), now(open_(), title="Worse"), Status.OPEN, None, Reason.EDITED,
+    ),
+    "open, only the text changes": (
+        open_(), now(open_(), body="Worse"), Status.OPEN, None, Reason.EDITED,
+    ),
+    "open, only a vote comes in": (
+        open_(), now(open_(), helpful=1), Status.OPEN, None, Reason.RECORDED,
+    ),
+    "open, only published": (
+        open_(), now(open_(), moderation="APPROVED"), Status.OPEN, None, Reason.RECORDED,
+    ),
     "open, in a moderation that nobody knows": (
         open_(), now(open_(), moderation="PONDERED"), Status.OPEN, None, Reason.RECORDED,
     ),
@@ -95,7 +107,9 @@ TABLE = {
         open_(), now(open_(), rating=1, reply=REPLY), Status.CLOSED, CLOSED, Reason.ANSWERED,
     ),
     "open, raised": (open_(), now(open_(), rating=3), Status.CLOSED, CLOSED, Reason.RAISED),
-    "open, rejected": (open_(), now(open_(), moderation="REJECTED"), Status.CLOSED, CLOSED, Reason.REJECTED),
+    "open, rejected": (
+        open_(), now(open_(), moderation="REJECTED"), Status.CLOSED, CLOSED, Reason.REJECTED,
+    ),
     "closed, edited for the worse after the answer": (
         ANSWERED, now(ANSWERED, rating=1), Status.OPEN, LOWERED, Reason.LOWERED,
     ),
@@ -112,27 +126,38 @@ TABLE = {
         REJECTED, now(REJECTED, moderation="APPROVED"), Status.OPEN, REMINDER, Reason.REOPENED,
     ),
     "closed, approved again, never told": (
-        REJECTED_UNTOLD, now(REJECTED_UNTOLD, moderation="APPROVED"), Status.OPEN, NEW, Reason.REOPENED,
+        REJECTED_UNTOLD, now(REJECTED_UNTOLD, moderation="APPROVED"), Status.OPEN, NEW,
+        Reason.REOPENED,
     ),
     "closed, back in a moderation that nobody knows": (
         REJECTED, now(REJECTED, moderation="PONDERED"), Status.OPEN, REMINDER, Reason.REOPENED,
     ),
     "closed, answer removed but rejected": (
-        ANSWERED, now(ANSWERED, reply=None, moderation="REJECTED"), Status.CLOSED, None, Reason.RECORDED,
+        ANSWERED, now(ANSWERED, reply=None, moderation="REJECTED"), Status.CLOSED, None,
+        Reason.RECORDED,
     ),
     "closed, approved again and answered": (
-        REJECTED, now(REJECTED, moderation="APPROVED", reply=REPLY), Status.CLOSED, None, Reason.RECORDED,
+        REJECTED, now(REJECTED, moderation="APPROVED", reply=REPLY), Status.CLOSED, None,
+        Reason.RECORDED,
     ),
-    "closed, falls while rejected": (REJECTED, now(REJECTED, rating=1), Status.CLOSED, None, Reason.RECORDED),
-    "raised, falls to what is not low": (RAISED, now(RAISED, rating=3), Status.CLOSED, None, Reason.RECORDED),
+    "closed, falls while rejected": (
+        REJECTED, now(REJECTED, rating=1), Status.CLOSED, None, Reason.RECORDED,
+    ),
+    "raised, falls to what is not low": (
+        RAISED, now(RAISED, rating=3), Status.CLOSED, None, Reason.RECORDED,
+    ),
     "raised, falls again": (RAISED, now(RAISED, rating=2), Status.OPEN, LOWERED, Reason.LOWERED),
     "raised, falls again and is answered": (
         RAISED, now(RAISED, rating=2, reply=REPLY), Status.CLOSED, None, Reason.RECORDED,
     ),
     "raised, rises more": (RAISED, now(RAISED, rating=5), Status.CLOSED, None, Reason.RECORDED),
     "gone, there again as it was": (GONE, now(GONE), Status.OPEN, REMINDER, Reason.REOPENED),
-    "gone, there again and answered": (GONE, now(GONE, reply=REPLY), Status.CLOSED, None, Reason.RECORDED),
-    "baseline, rating falls": (baseline(), now(baseline(), rating=1), Status.OPEN, LOWERED, Reason.LOWERED),
+    "gone, there again and answered": (
+        GONE, now(GONE, reply=REPLY), Status.CLOSED, None, Reason.RECORDED,
+    ),
+    "baseline, rating falls": (
+        baseline(), now(baseline(), rating=1), Status.OPEN, LOWERED, Reason.LOWERED,
+    ),
     "baseline, falls to the threshold": (
         baseline(4), now(baseline(4), rating=2), Status.OPEN, LOWERED, Reason.LOWERED,
     ),
@@ -140,24 +165,34 @@ TABLE = {
         baseline(4), now(baseline(4), rating=3), Status.BASELINE, None, Reason.RECORDED,
     ),
     "baseline, falls while rejected": (
-        baseline(), now(baseline(), rating=1, moderation="REJECTED"), Status.BASELINE, None, Reason.RECORDED,
+        baseline(), now(baseline(), rating=1, moderation="REJECTED"), Status.BASELINE, None,
+        Reason.RECORDED,
     ),
     "baseline, falls and is answered": (
         baseline(), now(baseline(), rating=1, reply=REPLY), Status.BASELINE, None, Reason.RECORDED,
     ),
     "baseline, falls after its answer": (
-        baseline(reply=REPLY), now(baseline(reply=REPLY), rating=1), Status.OPEN, LOWERED, Reason.LOWERED,
+        baseline(reply=REPLY), now(baseline(reply=REPLY), rating=1), Status.OPEN, LOWERED,
+        Reason.LOWERED,
     ),
-    "baseline, edited": (baseline(), now(baseline(), body="Hm"), Status.BASELINE, None, Reason.RECORDED),
-    "baseline, answered": (baseline(), now(baseline(), reply=REPLY), Status.BASELINE, None, Reason.RECORDED),
+    "baseline, edited": (
+        baseline(), now(baseline(), body="Hm"), Status.BASELINE, None, Reason.RECORDED,
+    ),
+    "baseline, answered": (
+        baseline(), now(baseline(), reply=REPLY), Status.BASELINE, None, Reason.RECORDED,
+    ),
     "baseline, answer removed": (
-        baseline(reply=REPLY), now(baseline(reply=REPLY), reply=None), Status.BASELINE, None, Reason.RECORDED,
+        baseline(reply=REPLY), now(baseline(reply=REPLY), reply=None), Status.BASELINE, None,
+        Reason.RECORDED,
     ),
     "baseline, approved": (
-        baseline(moderation="REJECTED"), now(baseline(moderation="REJECTED"), moderation="APPROVED"),
+        baseline(moderation="REJECTED"), now(baseline(moderation="REJECTED"),
+        moderation="APPROVED"),
         Status.BASELINE, None, Reason.RECORDED,
     ),
-    "baseline, raised": (baseline(), now(baseline(), rating=5), Status.BASELINE, None, Reason.RECORDED),
+    "baseline, raised": (
+        baseline(), now(baseline(), rating=5), Status.BASELINE, None, Reason.RECORDED,
+    ),
 }  # fmt: skip
 
 
@@ -533,7 +568,8 @@ NEVER = timedelta()
     ids=[
         "too early", "the first", "once only", "only the latest", "the second", "no third",
         "within the window", "a round after its end", "at rest", "a clock that was set back",
-        "after one that the config had before", "the last after such a one", "none of a shorter span after it",
+        "after one that the config had before", "the last after such a one",
+        "none of a shorter span after it",
     ],
 )  # fmt: skip
 def test_a_reminder_is_due_once_and_within_the_window(

@@ -271,7 +271,9 @@ async def test_the_alert_rules_ask_for_what_is_there(look: Look) -> None:
 
 
 def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], float]]]) -> None:
-    """Every series that an expression names is served, with the labels and the values that it asks for."""
+    """Every series that an expression names is served, with the labels and the values that it asks
+    for.
+    """
     assert expression.count("(") == expression.count(")")
     named = re.findall(r"(alerter_\w+)(?:\{([^}]*)\})?", expression)
     assert named or "up{" in expression

@@ -1,4 +1,6 @@
-"""Clocks that are set, and machines that boot into the wrong year: nothing stops, and nothing runs ahead."""
+"""Clocks that are set, and machines that boot into the wrong year: nothing stops, and nothing runs
+ahead.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -172,7 +174,9 @@ async def test_a_reminder_waits_no_longer_than_it_should_after_the_clock_was_set
 async def hours_to_a_reminder(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix, set_to: datetime
 ) -> int:
-    """How long a reminder due after a day takes where the clock is set just after people were told, rounded up."""
+    """How long a reminder due after a day takes where the clock is set just after people were told,
+    rounded up.
+    """
     reminding = config.model_copy(
         update={"reminders": ReminderSchedule.model_construct(after=(timedelta(hours=24),))}
     )
@@ -230,7 +234,9 @@ def test_a_wait_ends_when_the_clock_is_set_back_behind_its_beginning(
 async def test_rounds_go_on_when_the_clock_is_set(
     config: Config, state: State, wix: EmbeddedWix
 ) -> None:
-    """The clock of the rounds is set back an hour; the scheduler's own stays, as if it had been set before it."""
+    """The clock of the rounds is set back an hour; the scheduler's own stays, as if it had been set
+    before it.
+    """
 
     async def after(number: int) -> None:
         await until(lambda: len(wix.queries()) >= number)

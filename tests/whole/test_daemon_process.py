@@ -238,7 +238,8 @@ async def test_a_state_file_of_a_newer_version_is_refused_and_left_as_it_is(
     file = path.parent / "state.db"
     with State.open(file, migrate=True) as state:
         state.execute(
-            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('alerter', 'of_tomorrow', '')"
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES "
+            "('alerter', 'of_tomorrow', '')"
         )
     before = file.read_bytes()
     code, out = await ended(await spawn("run"))
@@ -413,9 +414,9 @@ async def test_a_port_in_use_is_told_and_ends_the_run(path: Path, spawn: Spawn) 
         path.write_text(f'{path.read_text()}\n[web]\nlisten = "{listen}"\n')
         code, out = await ended(await spawn("run"))
     assert code == 1
-    assert (
-        out
-        == f"alerter: cannot listen on {listen}: Address already in use; name another place in [web] listen\n"
+    assert out == (
+        f"alerter: cannot listen on {listen}: Address already in use; name another place "
+        "in [web] listen\n"
     )
 
 

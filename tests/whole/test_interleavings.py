@@ -1,7 +1,10 @@
-"""Whatever happens in whatever order: one row for each alert and receiver, sent once, and nothing left in the end.
+"""Whatever happens in whatever order: one row for each alert and receiver, sent once, and nothing
+left in the end.
 
-Hypothesis makes up the order; the daemon's parts run on a real state file against the embedded services, and die around
-any commit. A small model of what people ought to hear stands beside them. `make torture` tries many more orders.
+Hypothesis makes up the order; the daemon's parts run on a real state file against the embedded
+services, and die around
+any commit. A small model of what people ought to hear stands beside them. `make torture` tries many
+more orders.
 """
 
 import asyncio
@@ -38,7 +41,9 @@ class Died(BaseException):
 
 
 class Mortal(State):
-    """A state file whose process dies when so many transactions have come to their end: before the commit, or after."""
+    """A state file whose process dies when so many transactions have come to their end: before the
+    commit, or after.
+    """
 
     transactions_left: int | None = None
     dies_after_the_commit = False
@@ -169,7 +174,9 @@ class Play:
             self.world.wix.change(SITE, review_id, content={"body": f"Said once more, {number}"})
 
     async def answer(self, number: int) -> None:
-        """Whether people hear of it depends on what comes first; that it is answered they need not hear."""
+        """Whether people hear of it depends on what comes first; that it is answered they need not
+        hear.
+        """
         if review_id := self.named(number):
             self.world.wix.reply(SITE, review_id, "We are sorry.")
             self.model.must_hear.discard(review_id)
@@ -192,7 +199,8 @@ class Play:
             if await self.runtime.poller.round(self.config.sites[0]):
                 self.model.recorded |= there
         finally:
-            # A first read that was cut off is read again, and what came meanwhile is of the past then.
+            # A first read that was cut off is read again, and what came meanwhile is of the past
+            # then.
             if not self.covered():
                 self.model.past |= there
 
@@ -292,7 +300,9 @@ class Play:
         self.check_services()
 
     def check_services(self) -> None:
-        """Each message that was sent has arrived: on Slack once, by mail at least once and under one Message-ID."""
+        """Each message that was sent has arrived: on Slack once, by mail at least once and under
+        one Message-ID.
+        """
         for channel in CHANNELS:
             posts = [post for post in self.world.slack.posts if post.channel == channel]
             assert sorted(
@@ -304,7 +314,10 @@ class Play:
 
     def sent(self, destination: str) -> list[str]:
         rows = self.state.rows(
-            "SELECT message_id FROM messages WHERE status = 'sent' AND destination = ? ORDER BY message_id",
+            (
+                "SELECT message_id FROM messages WHERE status = 'sent' AND destination = ? ORDER "
+                "BY message_id"
+            ),
             [destination],
         )
         return [row["message_id"] for row in rows]

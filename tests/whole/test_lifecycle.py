@@ -1,4 +1,6 @@
-"""A review's whole life: each row of the triage table from Wix to the people, with one daemon and over restarts."""
+"""A review's whole life: each row of the triage table from Wix to the people, with one daemon and
+over restarts.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,6 @@
-"""What was deleted at Wix, or has been at rest for long, loses its words: in the file, its log, and after a restore."""
+"""What was deleted at Wix, or has been at rest for long, loses its words: in the file, its log, and
+after a restore.
+"""
 
 import shutil
 import sqlite3
@@ -196,7 +198,8 @@ async def test_what_an_older_version_pruned_is_known_still(tmp_path: Path) -> No
         for each in (row, again):
             conn.execute("INSERT INTO pruned_reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", each)
         conn.execute(
-            "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected, as_of,"
+            "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, "
+            "answered, rejected, as_of,"
             " content) VALUES (?, 'r2', 9, 1, 'open', 5, 0, 0, 6, '{\"title\": \"Stale\"}')",
             [SITE],
         )
@@ -255,7 +258,9 @@ async def test_an_old_open_review_that_is_deleted_is_closed(daemon: Daemon) -> N
 
 @pytest.fixture
 async def copy(daemon: Daemon, tmp_path: Path) -> Path:
-    """A backup that holds the words of an open review and of one that was answered long ago; both are deleted since."""
+    """A backup that holds the words of an open review and of one that was answered long ago; both
+    are deleted since.
+    """
     for name in ("old", "open", "standing"):
         daemon.put(name)
     await daemon.round()

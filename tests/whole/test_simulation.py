@@ -1,4 +1,6 @@
-"""The simulated world itself: time that does not pass, one seed for everything, kills that leave nothing running."""
+"""The simulated world itself: time that does not pass, one seed for everything, kills that leave
+nothing running.
+"""
 
 import asyncio
 import os
@@ -17,7 +19,8 @@ from tests.simulation.reading import about
 from tests.simulation.shrink import shrink
 
 _PROJECT = Path(__file__).parents[2]
-# A few runs of some days; `make simulate-short` makes more, and `make simulate` thousands and longer ones.
+# A few runs of some days; `make simulate-short` makes more, and `make simulate` thousands and
+# longer ones.
 _SEEDS = "1-3"
 
 
@@ -25,8 +28,13 @@ def quiet_plan(*events: Event, days: float = 1.0) -> Plan:
     """A plan with one site and one receiver, and nothing else than these events."""
     spec = make(1, short=True).spec | {
         "receivers": [{"name": "owner", "email": ["owner@example.com"]}],
-        "every": "1h", "rescan_every": "4h", "threshold": 2, "reminders": [], "summary": None, "escalate_to": None,
-    }  # fmt: skip
+        "every": "1h",
+        "rescan_every": "4h",
+        "threshold": 2,
+        "reminders": [],
+        "summary": None,
+        "escalate_to": None,
+    }
     return Plan(1, days * DAY, DAY / 4, spec, 0.0, events)
 
 
@@ -132,7 +140,8 @@ def test_a_known_defect_can_be_put_back(defect: Defect) -> None:
 
 @pytest.mark.slow
 def test_the_promises_hold_in_a_few_simulated_runs() -> None:
-    # The order of sets is a part of what a seed decides, hence a process with a hash seed of its own.
+    # The order of sets is a part of what a seed decides, hence a process with a hash seed of its
+    # own.
     ended = subprocess.run(
         [
             sys.executable,

@@ -1,4 +1,6 @@
-"""The oracle of the simulator: a good history passes, and every rule finds a history that breaks it."""
+"""The oracle of the simulator: a good history passes, and every rule finds a history that breaks
+it.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,8 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "a receiver that replaces another gets what waits": lambda: moved()
     .mail(at(1, 0, 21), "new", "r1", to=BOSS.emails[0]),
     "a backfill speaks of the past": backfilled,
-    "a late one says that it is older": lambda: late_one().notify(at(2, 13, 0, 1), "new", "r2", says_older=True),
+    "a late one says that it is older": lambda: late_one().notify(at(2, 13, 0, 1), "new", "r2",
+    says_older=True),
     "an answer that is taken back asks again": reopened,
     "a new text updates the message": edited,
     "a refused channel is parked": parked,
@@ -121,7 +124,8 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "explain says what is so": explained,
     "an open review keeps its words": lambda: stored(("r1", "word-r1-0", "db")),
     "status shows what is open": lambda: alerted().add("statuses", a_status(at(3), open_reviews=1)),
-    "status exits 1 while a site is not read": lambda: wix_down_told().add("statuses", unread_status(at(1, 4))),
+    "status exits 1 while a site is not read": lambda: wix_down_told().add("statuses",
+    unread_status(at(1, 4))),
 }  # fmt: skip
 
 GOOD |= {
@@ -168,27 +172,35 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     # 1, 2, 3, 4 and triage: who is notified of what
     ("lost", many),
     ("lost", lowered),
-    ("lost", lambda: alerted().review("r2", at(2)).read(at(2, 0, 4), "r2").mail(at(2, 0, 5), "new", "r2")),
+    ("lost", lambda: alerted().review("r2", at(2)).read(at(2, 0, 4), "r2").mail(at(2, 0, 5),
+    "new", "r2")),
     ("lost", lambda: moved(OWNER)),
-    ("lost", lambda: answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")),
+    ("lost", lambda: answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0,
+    4), "r1")),
     ("lost", late_one),
-    ("late", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 3), "new", "r1")),
+    ("late", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 3), "new",
+    "r1")),
     ("repeated", lambda: alerted().mail(at(1, 1), "new", "r1")),
     ("repeated", lambda: alerted().post(at(1, 1), "new", "r1")),
     ("repeated", lambda: alerted().post(at(1, 1), "new", "r1", after=1, says_repeat=True)),
     ("repeated", lambda: post_in_doubt().post(at(1, 0, 40), "new", "r1", says_repeat=True)),
-    ("repeated", lambda: alerted().mail(at(1, 1), "new", "r1", message_id=f"<{at(1, 0, 4, 1).timestamp()}@test>")),
+    ("repeated", lambda: alerted().mail(at(1, 1), "new", "r1",
+    message_id=f"<{at(1, 0, 4, 1).timestamp()}@test>")),
     ("repeated", lambda: told_lowered().mail(at(2, 1), "lowered", "r1", before=2, after=1)),
     ("past", lambda: baseline().mail(at(0, 2, 1), "new", "r0")),
     ("not_due", lambda: alerted().notify(at(2), "lowered", "r1", before=2, after=1)),
-    ("not_due", lambda: Scene().review("r1", at(1), rating=5).read(at(1, 0, 4), "r1").mail(at(1, 0, 5), "new", "r1")),
+    ("not_due", lambda: Scene().review("r1", at(1), rating=5).read(at(1, 0, 4), "r1").mail(at(1,
+    0, 5), "new", "r1")),
     ("wrong_details", lambda: lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=5, after=1)),
-    ("wrong_details", lambda: alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+    ("wrong_details", lambda: alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2,
+    0, 4), "r1")
      .post(at(2, 0, 4, 1), "closed", "r1", reason="gone")),
     ("closed_to_none", lambda: answered().mail(at(2, 0, 5), "closed", "r1", reason="answered")),
     ("closed_to_none", lambda: alerted().post(at(2, 0, 4, 1), "closed", "r1", reason="gone")),
-    ("after_closing", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("smtp_down", at(1), at(1, 2))
-     .post(at(1, 0, 4, 1), "new", "r1").change("r1", at(1, 1), "answered", reply="Sorry").read(at(1, 1, 4), "r1")
+    ("after_closing", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4),
+    "r1").fault("smtp_down", at(1), at(1, 2))
+     .post(at(1, 0, 4, 1), "new", "r1").change("r1", at(1, 1), "answered",
+     reply="Sorry").read(at(1, 1, 4), "r1")
      .post(at(1, 1, 4, 1), "closed", "r1").mail(at(1, 2, 1), "new", "r1")),
     ("out_of_order", new_after_lowered),
     ("older_unsaid", lambda: late_one().notify(at(2, 13, 0, 1), "new", "r2")),
@@ -196,7 +208,8 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
      .notify(at(1, 0, 5), "new", "r1", says_older=True)),
     ("quiet", lambda: at_night().notify(at(1, 16, 5), "new", "r1")),
     ("rerouted_lost", moved),
-    ("reminder_missing", lambda: alerted(config=replace(CONFIG, reminders_after=(timedelta(days=1),)))),
+    ("reminder_missing", lambda: alerted(config=replace(CONFIG,
+    reminders_after=(timedelta(days=1),)))),
     ("reminder_early", lambda: reminded().mail(at(1, 6), "reminder", "r1")),
     ("reminder_too_many", lambda: reminded().mail(at(2, 6), "reminder", "r1")),
     ("reminder_after_closing", lambda: answered().mail(at(2, 1), "reminder", "r1")),
@@ -221,7 +234,8 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("closed_to_none", lambda: closed_by_a_lie().post(at(1, 6, 1), "closed", "r1", reason="gone")),
     ("lost", lambda: channel_moved(refused=True)),
     ("late", lambda: one_mail_in_the_way(5)),
-    ("closed_to_none", lambda: threshold_lowered().post(at(2, 0, 6), "closed", "r1", reason="raised")),
+    ("closed_to_none", lambda: threshold_lowered().post(at(2, 0, 6), "closed", "r1",
+    reason="raised")),
     ("foreign", gone_receiver_updated),
     ("not_read", lambda: private_forbidden(shown=False)),
     ("silent", lambda: gone_for_a_day(told=False)),
@@ -236,14 +250,17 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
      .post(at(1, 0, 7), "new", "r1", says_repeat=True)),
     ("mail_hurried", lambda: mail_in_doubt()
      .mail(at(1, 0, 4, 2), "new", "r1", message_id="<one@test>", answered=False)),
-    ("mail_too_often", lambda: mail_in_doubt().mail(at(1, 0, 7), "new", "r1", message_id="<one@test>", answered=False)),
+    ("mail_too_often", lambda: mail_in_doubt().mail(at(1, 0, 7), "new", "r1",
+    message_id="<one@test>", answered=False)),
     ("mail_too_often", lambda: Scene().add("attempts", *(
-        Attempt(at(1, 0, minute), "smtp", "owner@bakery.test", outcome="dropped", message_id="<one@test>")
+        Attempt(at(1, 0, minute), "smtp", "owner@bakery.test", outcome="dropped",
+        message_id="<one@test>")
         for minute in range(5)))),
     ("failed_silently", failed_and_not_told),
     ("other_message_id", mail_retried_under_another_id),
     ("lost", post_in_doubt_forgotten),
-    ("trouble_to_none", lambda: wix_down_told().mail(at(1, 0, 36), "trouble", about="site:bakery", to=BOSS.emails[0])
+    ("trouble_to_none", lambda: wix_down_told().mail(at(1, 0, 36), "trouble", about="site:bakery",
+    to=BOSS.emails[0])
      .with_config(replace(CONFIG, receivers=(*CONFIG.receivers, replace(BOSS, trouble=False))))),
     ("status_parked", lambda: parked().add("statuses", a_status(at(1, 1), 1, open_reviews=1))),
     ("status_site", lambda: wix_down_told().add("statuses", a_status(at(1, 4), 1))),
@@ -269,7 +286,8 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("status_blind", lambda: wix_down_told().add("statuses", a_status(at(1, 3)))),
     ("status_blind", lambda: slack_down_told().add("statuses", a_status(at(1, 3), open_reviews=1))),
     ("status_alarm", lambda: Scene().add("statuses", a_status(at(2), 1))),
-    ("status_alarm", lambda: Scene().add("statuses", a_status(at(2), 1, parked=("receiver:team",)))),
+    ("status_alarm", lambda: Scene().add("statuses", a_status(at(2), 1,
+    parked=("receiver:team",)))),
     ("status_exit", lambda: Scene().add("statuses", a_status(at(2), 0, troubles=("site:bakery",)))),
     ("status_exit", lambda: Scene().add("statuses", a_status(at(2), 3))),
     ("status_counts", lambda: Scene().add("statuses", a_status(at(2), receivers=()))),
@@ -284,10 +302,12 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("foreign", lambda: alerted().mail(at(1, 0, 5), "new", "r1", to="flora@florist.test")),
     ("foreign", lambda: Scene().review("r1", at(1), rating=5)
      .mail(at(1), "summary", to="flora@florist.test", text="word-r1-0")),
-    ("foreign", lambda: wix_down_told().mail(at(1, 1), "trouble", about="site:bakery", to="flora@florist.test")),
+    ("foreign", lambda: wix_down_told().mail(at(1, 1), "trouble", about="site:bakery",
+    to="flora@florist.test")),
     ("foreign", lambda: alerted().mail(at(1, 0, 5), "new", "r1", to="stranger@example.test")),
     # 9: what is deleted is gone
-    ("words_kept", lambda: erased().add("storage", Storage(at(3, 1), (("r1", "word-r1-0", "wal"),)))),
+    ("words_kept", lambda: erased().add("storage", Storage(at(3, 1), (("r1", "word-r1-0",
+    "wal"),)))),
     ("words_stand", lambda: erased().update(at(2, 0, 5), at(1, 0, 4, 1), "still word-r1-0")),
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
@@ -320,7 +340,9 @@ def test_each_message_that_is_left_out_is_missed(part: str) -> None:
 
     missed = [
         one for one in left_out
-        if oracle.judge(history.with_(**{part: tuple(each for each in messages if each is not one)}))
+        if oracle.judge(
+            history.with_(**{part: tuple(each for each in messages if each is not one)})
+        )
     ]  # fmt: skip
 
     assert left_out

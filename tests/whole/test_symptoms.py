@@ -1,4 +1,6 @@
-"""What users of such tools suffer from: docs/reliability.md has the list, and here are those without another room."""
+"""What users of such tools suffer from: docs/reliability.md has the list, and here are those
+without another room.
+"""
 
 import re
 from collections.abc import Callable
@@ -97,7 +99,9 @@ async def test_ten_restarts_repeat_nothing(
 async def test_an_old_review_that_comes_up_again_is_not_new(
     write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
-    """A page shrinks, a threshold falls and rises, a review is sorted elsewhere: what was told has an id."""
+    """A page shrinks, a threshold falls and rises, a review is sorted elsewhere: what was told has
+    an id.
+    """
     path = write_config(wix, slack, mailbox)
     low = load_config(path, SECRETS, secrets=True)
     high = low.model_copy(update={"alerts": low.alerts.model_copy(update={"threshold": 3})})

@@ -1,4 +1,6 @@
-"""What services say is kept, logged and shown without secrets, controls and what nobody can read."""
+"""What services say is kept, logged and shown without secrets, controls and what nobody can
+read.
+"""
 
 import base64
 import json

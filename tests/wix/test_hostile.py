@@ -1,4 +1,6 @@
-"""Answers from Wix, or from whatever stands in its place, that are made to hang, fill or mislead the client."""
+"""Answers from Wix, or from whatever stands in its place, that are made to hang, fill or mislead
+the client.
+"""
 
 import asyncio
 import gzip
@@ -30,7 +32,8 @@ KEY = SECRETS["WIX_API_KEY"]
 APP_SITE = "33333333-3333-4333-8333-333333333333"
 QUERY, TOKEN = "/reviews/v1/reviews/query", "/oauth2/token"
 MB = 1024 * 1024
-# A body, its copy and what it decodes to; an unbounded read of the answers below takes hundreds of megabytes.
+# A body, its copy and what it decodes to; an unbounded read of the answers below takes hundreds of
+# megabytes.
 MOST_MEMORY = 5 * LARGEST
 
 

@@ -200,8 +200,12 @@ def test_an_address_that_means_harm_never_passes_for_wixs(url: str) -> None:
 
     for media in review.media:
         assert media.thumbnail is None
-        assert foreign_host(media.url) in ("evil.example", "evilwixstatic.com", "static.wixstatic.com.evil.example",
-                                           "static.wixstatic.com:8443")  # fmt: skip
+        assert foreign_host(media.url) in (
+            "evil.example",
+            "evilwixstatic.com",
+            "static.wixstatic.com.evil.example",
+            "static.wixstatic.com:8443",
+        )
 
 
 @pytest.mark.parametrize("file_id", HOSTILE_IDS, ids=repr)

@@ -1,4 +1,6 @@
-"""Whatever Wix may send for a review becomes a `Review` that can be stored and sent, or is refused with its id."""
+"""Whatever Wix may send for a review becomes a `Review` that can be stored and sent, or is refused
+with its id.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -402,11 +404,26 @@ def test_verified_is_yes_no_or_unknown(value: object, read: bool | None) -> None
 @pytest.mark.parametrize(
     "body",
     [
-        '{"id": "r1", "content": {"rating": 1, "title": "\\ud83d", "body": "\\u0000\\udfff\\r\\n\\ud83d\\ude21"}}',
-        '{"id": "r1", "namespace": "\\udead", "content": {"rating": 1.0, "body": "\\u202e\\u2066\\ufeff\\uffff"}}',
-        '{"id": "r1", "content": {"rating": 1}, "author": {"authorName": "\\udead"}, "reply": {"message": "\\udead"}}',
-        '{"id": "r1", "content": {"rating": 1}, "entityId": "\\udead", "origin": {"appId": "\\udead"}}',
-        '{"id": "r1", "content": {"rating": 1}, "foundHelpful": 1e400, "foundUnhelpful": -7, "revision": NaN}',
+        (
+            '{"id": "r1", "content": {"rating": 1, "title": "\\ud83d", "body": '
+            '"\\u0000\\udfff\\r\\n\\ud83d\\ude21"}}'
+        ),
+        (
+            '{"id": "r1", "namespace": "\\udead", "content": {"rating": 1.0, "body": '
+            '"\\u202e\\u2066\\ufeff\\uffff"}}'
+        ),
+        (
+            '{"id": "r1", "content": {"rating": 1}, "author": {"authorName": "\\udead"}, '
+            '"reply": {"message": "\\udead"}}'
+        ),
+        (
+            '{"id": "r1", "content": {"rating": 1}, "entityId": "\\udead", "origin": {"appId": '
+            '"\\udead"}}'
+        ),
+        (
+            '{"id": "r1", "content": {"rating": 1}, "foundHelpful": 1e400, "foundUnhelpful": -7, '
+            '"revision": NaN}'
+        ),
     ],
     ids=[
         "surrogates",
