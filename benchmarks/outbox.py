@@ -5,7 +5,7 @@ import json
 from alerter.clock import Clock
 from alerter.models import Grouping
 from alerter.notify.dispatch import Dispatcher
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.wix.review import parse_review
 from benchmarks.processes import Meter

@@ -28,7 +28,7 @@ from alerter.config import Config, load_config
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State
 from alerter.web.server import open_web

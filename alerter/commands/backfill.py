@@ -19,7 +19,7 @@ from alerter.commands.terminal import local_time, phrase_product, plain, table, 
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
 from alerter.models import Grouping, Product, Review
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.render.formatting import stars
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait

@@ -1,11 +1,11 @@
-"""Error, age, now → when to try again, or never. Pure."""
+"""The retry policy: when a destination or service that failed is called again. Pure."""
 
 from datetime import timedelta
 from random import Random
 
 from alerter.errors import ErrorKind
 
-# Services that name no time for a 429 get this long.
+# The wait after a 429 that has no Retry-After.
 UNNAMED_WAIT = timedelta(seconds=30)
 _FIRST = timedelta(seconds=2)
 _CEILING = timedelta(minutes=1)
@@ -15,10 +15,11 @@ _FLOOR = timedelta(milliseconds=100)
 def wait(
     kind: ErrorKind, failing_for: timedelta, retry_after: float | None, random: Random
 ) -> timedelta | None:
-    """How long to leave a receiver (or, for a 429, its service) alone; None: until a person has mended something.
+    """Return the wait before the next call; None: until a person has corrected the fault.
 
-    `failing_for` is how long it has failed without a break, so waits double in the mean; full jitter keeps those who
-    failed together from coming back together.
+    `failing_for`: how long it has failed without a success, so that the mean wait doubles each
+    time. `retry_after` (seconds) is what the service asked for with a 429. Full jitter keeps
+    destinations that failed together from being retried together.
     """
     if kind in (ErrorKind.RECEIVER, ErrorKind.SERVICE):
         return None

@@ -1,4 +1,4 @@
-"""A destination as the notifying half sees it: what renders for it, and what sends to it."""
+"""A destination: how its messages are rendered and sent."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,50 +9,55 @@ from alerter.models import Content, Finding, Look, Message, Receipt, medium_of, 
 
 
 class Render(Protocol):
-    """What turns a message into what it says."""
+    """Renders the content of a message."""
 
     def __call__(self, message: Message, *, test: bool = False) -> Content:
-        """Render, or raise RenderError."""
+        """Return the content; raise RenderError. `test` marks it as a test."""
 
 
 class Notifier(Protocol):
-    """What sends to one destination."""
+    """Sends to one destination.
+
+    `can_look`: the service can be searched for a message in doubt, `settle_after` a call at the
+    earliest. `domain` is the right part of the uid of its messages.
+    """
 
     can_look: bool
     settle_after: timedelta
     domain: str
 
     async def send(self, message: Message, content: Content) -> Receipt:
-        """Send, or raise DeliveryError."""
+        """Send a message; raise DeliveryError."""
 
     async def update(self, message: Message, content: Content) -> None:
-        """Have a message that was sent say something else, or raise DeliveryError."""
+        """Replace the content of a message that was sent; raise DeliveryError."""
 
     async def delete(self, message: Message) -> None:
-        """Delete a message that was sent, or raise DeliveryError."""
+        """Delete a message that was sent; raise DeliveryError."""
 
     async def look(self, message: Message) -> Look:
-        """Search one page for a message in doubt, or raise DeliveryError."""
+        """Search one page for a message in doubt; raise DeliveryError."""
 
-    def time_there(self, now: datetime) -> datetime | None:
-        """Return the time by the clock of the service, if that is known."""
+    def service_time(self, now: datetime) -> datetime | None:
+        """Return the time by the clock of the service; None if that is unknown."""
 
     async def check(self) -> list[Finding]:
-        """See whether sending would work, without sending."""
+        """Check whether a message would be accepted, without sending one."""
 
     async def close(self) -> None:
-        """End what is open."""
+        """Close the connection, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A destination as the dispatcher sees it.
+    """A destination, with its notifier and its limits.
 
-    `service` names what it shares with others that are reached the same way; `lane` is what gets at
-    most one message each `pace` seconds (None: no limit). `digest` is how many reviews a message
-    may hold, `budget` how many characters (None: no limit). `faults` says what is wrong with the
-    templates that were rendered so far; `refuse` records that the service refuses what they make.
-    `held_until` says when the quiet hours end that a moment lies in (None: there are none).
+    `service`: the scope shared with destinations of the same account, such as `smtp`.
+    `digest`: the most reviews of one message; `budget`: the most characters (None: no limit).
+    `rate_key`: all destinations with this key share one rate limit (None: no limit).
+    `refuse` records that the service refused what the owner's templates made, and returns whether
+    there is a built-in one. `faults`: the error of each template that was rendered (None: none).
+    `held_until`: the end of the quiet hours at a moment; None outside them, or without any.
     """
 
     name: str
@@ -68,15 +73,15 @@ class Destination:
 
     @property
     def receiver(self) -> str:
-        """The name of the receiver that it belongs to."""
+        """The name of its receiver."""
         return receiver_of(self.name)
 
     @property
     def medium(self) -> str:
-        """By what it is reached: `email` or `slack`."""
+        """Its medium: `email` or `slack`."""
         return medium_of(self.name)
 
     @property
     def scopes(self) -> list[str]:
-        """What can hold it back: its own scope and that of its service."""
+        """The scopes whose blocks hold it back: its own, then that of its service."""
         return [f"destination:{self.name}", f"service:{self.service}"]

@@ -1,4 +1,4 @@
-"""Which due deliveries leave together in one message."""
+"""Which due deliveries are sent together in one message."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,9 +11,9 @@ from alerter.store.outbox import DueDelivery
 
 
 def group(members: Sequence[DueDelivery], burst: int, digest: int) -> tuple[Form, list[int]]:
-    """Decide which of the due deliveries (oldest first) leave together, and in what form. Pure."""
+    """Return the form of the next message and its alerts, from deliveries oldest first. Pure."""
     first = members[0]
-    # What Slack shows in a thread stays with what belongs to that thread.
+    # A message is a reply in one thread at most.
     alike = [member for member in members if member.thread == first.thread]
     others = [member.alert for member in alike if member.grouping is not Grouping.EACH]
     few = first.grouping is Grouping.BURST and len(others) <= burst
@@ -26,9 +26,10 @@ def group(members: Sequence[DueDelivery], burst: int, digest: int) -> tuple[Form
 def largest_that_fits(
     state: State, destination: Destination, alerts: Sequence[int], now: datetime
 ) -> list[int]:
-    """Return as many of the alerts of a digest as fit into one message of the destination.
+    """Return the first of the alerts, as many as fit into one digest of the destination.
 
-    Slack refuses a message whose blocks hold too much text, so the digest is rendered first.
+    Slack refuses a message whose blocks hold too much text, so the length is that of the rendered
+    digest.
     """
     fitting = list(alerts)
     while destination.budget and len(fitting) > 1:
@@ -36,7 +37,7 @@ def largest_that_fits(
         try:
             length = length_of(destination.render(draft))
         except RenderError:
-            break  # what is wrong shows when it is sent
+            break  # the error is handled when it is sent
         if length <= destination.budget:
             break
         share = destination.budget / length

@@ -1,4 +1,4 @@
-"""Runs a worker for each destination."""
+"""The dispatcher: one worker for each destination."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -7,9 +7,8 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.notify.destination import Destination
-from alerter.notify.idle import IdleReason
 from alerter.notify.state_failure import FailureRecord, StateFailure
-from alerter.notify.worker import Worker
+from alerter.notify.worker import IdleReason, Worker
 from alerter.store import State
 from alerter.trouble.tracker import Troubles
 
@@ -27,7 +26,7 @@ class Dispatcher:
         pace: float = 1.0,
         failures: FailureRecord | None = None,
     ) -> None:
-        turns: dict[str, float] = {}
+        next_slots: dict[str, float] = {}
         self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
         self.state_failure = StateFailure(config, clock, destinations, state, failures)
@@ -40,42 +39,42 @@ class Dispatcher:
                 self.state_failure,
                 burst=config.alerts.burst,
                 pace=pace,
-                turns=turns,
+                next_slots=next_slots,
             )
             for destination in destinations
         }
 
     def wake(self, destinations: Iterable[str]) -> None:
-        """Have the workers of these destinations look at the outbox."""
+        """Have the workers of these destinations read the outbox; unknown names are ignored."""
         for destination in destinations:
             if worker := self._workers.get(destination):
                 worker.awake.set()
 
     def wake_all(self) -> None:
-        """Wake every worker where another process has changed something."""
+        """Wake every worker if another process has changed the database."""
         try:
             changed = self._state.changed_elsewhere()
         except StateError:
-            changed = True  # the workers say what is wrong with it
+            changed = True  # the workers report the error
         if changed:
             self.wake(self._workers)
 
     async def run(self, ends_at: Sequence[IdleReason] = ()) -> bool:
-        """Send until every worker has a pause for one of these reasons; for ever where there is none.
+        """Send until every worker is idle for one of these reasons; without any, until stopped.
 
-        Returns whether nothing that was due is left.
+        Return whether nothing that is due was left.
         """
         while True:
             async with asyncio.TaskGroup() as workers:
-                rests = [workers.create_task(each.run(ends_at)) for each in self._workers.values()]
-            # One that had ended may have been woken since, to send another's trouble.
+                runs = [workers.create_task(each.run(ends_at)) for each in self._workers.values()]
+            # A worker that has ended may have been woken since, to send trouble of another.
             if not any(
                 each.awake.is_set() and not each.stopping for each in self._workers.values()
             ):
-                return all(rest.result() is IdleReason.NOTHING_DUE for rest in rests)
+                return all(run.result() is IdleReason.NOTHING_DUE for run in runs)
 
     def stop(self) -> None:
-        """Let each worker end the message in hand, and no other."""
+        """Have each worker stop after its current message."""
         for worker in self._workers.values():
             worker.stopping = True
             worker.awake.set()

@@ -1,4 +1,4 @@
-"""Messages as mail, by SMTP."""
+"""The notifier for email, by SMTP."""
 
 import asyncio
 import socket
@@ -23,16 +23,16 @@ from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.text import clean_reply
 
 _TIMEOUT = 60.0
-# RFC 5321, 4.5.3.2.6: a server that takes a mail slowly would get it again and again if it were given up sooner.
+# RFC 5321, 4.5.3.2.6: with a shorter timeout, a slow server would receive the mail several times.
 _TIMEOUT_OF_DATA = 600.0
-# With its name on one line of 78 characters: RFC 5322, 2.1.1.
+# The header line with its name has at most 78 characters: RFC 5322, 2.1.1.
 _PLAIN_SUBJECT = 69
 
 
 class EmailNotifier:
-    """Sends to one receiver's addresses, over one connection for as long as there is something to send."""
+    """Sends to the addresses of one receiver, over one connection until `close`."""
 
-    # A mail that went out without an answer goes out again under the same Message-ID: there is nothing to wait for.
+    # A mail in doubt is sent again under its Message-ID, as no mailbox can be searched for it.
     can_look = False
     settle_after = timedelta(0)
 
@@ -43,55 +43,55 @@ class EmailNotifier:
         self._secrets = (smtp.password.get_secret_value(),) if smtp.password else ()
         self._sender = parseaddr(smtp.sender)[1]
         self._client: aiosmtplib.SMTP | None = None
-        # The state alarm may send while the receiver's worker does.
-        self._turn = asyncio.Lock()
+        # StateFailure may send while the receiver's worker does.
+        self._lock = asyncio.Lock()
         self.domain = self._sender.rpartition("@")[2]
 
     async def send(self, message: Message, content: Content) -> Receipt:
-        """Send to the addresses that have not taken it yet. Raises DeliveryError."""
+        """Send to the addresses that have not accepted it yet; raise DeliveryError."""
         try:
             mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes()
         except ValueError as error:
             raise DeliveryError(f"the mail cannot be built: {error}", ErrorKind.MESSAGE) from error
         left = [address for address in message.to_left if address in self._addresses]
         if message.to_left and not left:
-            return Receipt("the config does not name any more who had not taken it")
-        async with self._turn:
+            return Receipt("the addresses that had not accepted it are no longer in the config")
+        async with self._lock:
             try:
                 return await self._send(mail, left or self._addresses, message)
             except (aiosmtplib.SMTPException, OSError) as error:
-                self._drop()
+                self._disconnect()
                 raise _delivery_error(error, self._secrets) from error
-            except BaseException:  # a session that was left halfway is of no use to the next mail
-                self._drop()
+            except BaseException:  # a session that was interrupted cannot be used for the next mail
+                self._disconnect()
                 raise
 
     async def update(self, message: Message, content: Content) -> None:  # noqa: ARG002 - the other notifier can
-        """Nobody can change a mail that was sent."""
+        """Raise DeliveryError: a mail that was sent cannot be changed."""
         raise DeliveryError("a mail that was sent cannot be changed", ErrorKind.MESSAGE)
 
     async def delete(self, message: Message) -> None:  # noqa: ARG002 - the other notifier can
-        """Nobody can delete a mail that was sent."""
+        """Raise DeliveryError: a mail that was sent cannot be deleted."""
         raise DeliveryError("a mail that was sent cannot be deleted", ErrorKind.MESSAGE)
 
     async def look(self, message: Message) -> Look:  # noqa: ARG002 - the other notifier can look
-        """Nobody can look into a mailbox."""
+        """Return that a mailbox cannot be searched."""
         return Look(blind=True)
 
-    def time_there(self, now: datetime) -> datetime | None:  # noqa: ARG002 - nobody looks by it
-        """The time by the server's clock is not known."""
+    def service_time(self, now: datetime) -> datetime | None:  # noqa: ARG002 - Slack's is known
+        """Return None: the server's clock is unknown."""
         return None
 
     async def check(self) -> list[Finding]:
-        """Go as far as naming sender and addresses to the server, without sending."""
+        """Check that the server accepts the sender and each address, without sending."""
         subject = f"receiver {self._receiver}"
         try:
             client = await self._connected()
             await client.mail(self._sender)
-            refused = await _name_recipients(client, self._addresses)
+            refused = await _send_recipients(client, self._addresses)
             await client.rset()
         except (aiosmtplib.SMTPException, OSError) as error:
-            self._drop()
+            self._disconnect()
             fault = _delivery_error(error, self._secrets)
             return [Finding(ok=False, subject=subject, text=f"email: {fault}; {_remedy(fault)}")]
         findings = [
@@ -99,7 +99,7 @@ class EmailNotifier:
                 ok=False,
                 subject=subject,
                 text=f"email: address {self._addresses.index(each.recipient) + 1} of"
-                f" {len(self._addresses)} is refused: {self._said(each.code, each.message)}; "
+                f" {len(self._addresses)} is refused: {self._answer(each.code, each.message)}; "
                 + ("correct it in the config" if each.code >= 500 else "try again later"),
             )
             for each in refused
@@ -109,12 +109,12 @@ class EmailNotifier:
         ]
 
     async def close(self) -> None:
-        """Say goodbye to the server."""
-        async with self._turn:
+        """Close the connection to the server."""
+        async with self._lock:
             if self._client is not None and self._client.is_connected:
                 with suppress(aiosmtplib.SMTPException, OSError):
                     await self._client.quit()
-            self._drop()
+            self._disconnect()
 
     async def _send(self, mail: bytes, addresses: Sequence[str], message: Message) -> Receipt:
         client = await self._connected()
@@ -122,10 +122,10 @@ class EmailNotifier:
             self._sender,
             options=[f"size={len(mail)}"] if client.supports_extension("size") else None,
         )
-        refused = await _name_recipients(client, addresses)
+        refused = await _send_recipients(client, addresses)
         later = tuple(each.recipient for each in refused if each.code < 500)
         if len(refused) == len(addresses):
-            return await self._nobody_took_it(client, refused, later, message)
+            return await self._handle_all_refused(client, refused, later, message)
         try:
             response = await client.data(mail, timeout=_TIMEOUT_OF_DATA)
         except aiosmtplib.SMTPDataError:
@@ -134,19 +134,19 @@ class EmailNotifier:
             text = "the connection was lost before the server said whether it has the mail"
             raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from error
         return Receipt(
-            self._said(response.code, response.message),
+            self._answer(response.code, response.message),
             to_left=later,
             refused=len(refused) - len(later),
         )
 
-    async def _nobody_took_it(
+    async def _handle_all_refused(
         self,
         client: aiosmtplib.SMTP,
         refused: list[SMTPRecipientRefused],
         later: tuple[str, ...],
         message: Message,
     ) -> Receipt:
-        said = self._said(refused[0].code, refused[0].message)
+        said = self._answer(refused[0].code, refused[0].message)
         if later:
             raise DeliveryError(f"no address is accepted for now: {said}", ErrorKind.TRANSIENT)
         if message.to_left:
@@ -161,8 +161,8 @@ class EmailNotifier:
                 hostname=smtp.host,
                 port=smtp.port,
                 use_tls=smtp.security == "tls",
-                start_tls=smtp.security
-                == "starttls",  # never None: that would send in clear where TLS is missing
+                # Never None: that would send in clear text to a server without TLS.
+                start_tls=smtp.security == "starttls",
                 tls_context=None if smtp.security == "none" else _tls_context(),
                 local_hostname=socket.gethostname(),
                 timeout=_TIMEOUT,
@@ -172,10 +172,10 @@ class EmailNotifier:
                 await self._client.login(smtp.username, smtp.password.get_secret_value())
         return self._client
 
-    def _said(self, code: int, text: str) -> str:
+    def _answer(self, code: int, text: str) -> str:
         return _reply(code, text, self._secrets)
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -184,7 +184,7 @@ class EmailNotifier:
 def build_mail(
     sender: str, addresses: Iterable[str], message: Message, content: Content
 ) -> EmailMessage:
-    """A message as a mail: text and HTML, and headers that keep machines from answering it."""
+    """Return a message as a mail in text and HTML; its headers suppress automatic replies."""
     mail = EmailMessage(policy=_POLICY)
     domain = message.uid.rpartition("@")[2]
     mail["From"] = sender
@@ -197,17 +197,17 @@ def build_mail(
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
     mail["X-Auto-Response-Suppress"] = "All"
     mail["List-Id"] = f"Review alerts <alerter.{domain}>"
-    # Seven bits, so that it passes every server on its way as it is.
+    # In seven bits, so that no server has to convert it.
     mail.set_content(content.text, cte="quoted-printable")
     if content.html:
-        # No quoted-printable text holds "=_", so that nobody has to look for a boundary that no line begins with.
+        # Quoted-printable text never holds "=_", so no line of the content is this boundary.
         mail.make_alternative(boundary="=_alternative")
         mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
     return mail
 
 
 def _subject(message: Message, content: Content) -> str:
-    """Whatever asks for somebody says so in its subject; the end of it is an answer to the first mail."""
+    """Return the subject: a closing replies to the first mail, any other alert has its own."""
     if (
         message.thread
         and message.thread.subject
@@ -218,10 +218,10 @@ def _subject(message: Message, content: Content) -> str:
 
 
 def _encoded(subject: str) -> str:
-    """A subject as its header has it: folded, in encoded words (RFC 2047) unless it is short and plain.
+    """Return a subject as a header: folded, in encoded words (RFC 2047) unless short and plain.
 
-    Left to itself, the email package believes what looks like an encoded word in a customer's text, even the line ends
-    in it, and where it folds, spaces are lost and characters cut in two. Raises ValueError.
+    The email package would decode text of a customer that looks like an encoded word, line ends
+    included; and its folding loses spaces and splits characters. Raise ValueError for line ends.
     """
     if "".join(subject.splitlines()) != subject:
         raise ValueError("a subject is one line")
@@ -235,39 +235,41 @@ def _encoded(subject: str) -> str:
     return Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
 
 
-# What one mail after the other says the same of: parsed and folded once. Nothing of a review is kept here.
-_SAME = {
-    "from", "to", "auto-submitted", "x-auto-response-suppress", "list-id", "mime-version", "content-type",
-    "content-transfer-encoding",
+# Headers that are equal in many mails are parsed and folded once; none holds a review's text.
+_CACHED_HEADERS = {
+    "from", "to", "auto-submitted", "x-auto-response-suppress", "list-id", "mime-version",
+    "content-type", "content-transfer-encoding",
 }  # fmt: skip
-_parsed_once = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
-_most_of = lru_cache(maxsize=256)(SMTP_POLICY.header_max_count)
-_folded_once = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
+_cached_parse = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
+_cached_max_count = lru_cache(maxsize=256)(SMTP_POLICY.header_max_count)
+_cached_fold = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
 
 
 class _Policy(EmailPolicy):
-    """SMTP's, but for the time that it takes."""
+    """The SMTP policy with a cache."""
 
     def header_max_count(self, name: str) -> int | None:
-        return _most_of(name)
+        return _cached_max_count(name)
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
         return (
-            _parsed_once(name, value)
-            if name.lower() in _SAME
+            _cached_parse(name, value)
+            if name.lower() in _CACHED_HEADERS
             else super().header_store_parse(name, value)
         )
 
     def fold_binary(self, name: str, value: str) -> bytes:
         return (
-            _folded_once(name, value) if name.lower() in _SAME else super().fold_binary(name, value)
+            _cached_fold(name, value)
+            if name.lower() in _CACHED_HEADERS
+            else super().fold_binary(name, value)
         )
 
 
 _POLICY = _Policy(linesep="\r\n")
 
 
-async def _name_recipients(
+async def _send_recipients(
     client: aiosmtplib.SMTP, addresses: Sequence[str]
 ) -> list[SMTPRecipientRefused]:
     refused = []
@@ -281,20 +283,19 @@ async def _name_recipients(
 
 @cache
 def _tls_context() -> ssl.SSLContext:
-    """One for all connections: reading the system's authorities takes 30 ms."""
+    """Return the context of all connections: reading the system's authorities takes 30 ms."""
     return ssl.create_default_context()
 
 
 def _delivery_error(error: Exception, secrets: Iterable[str]) -> DeliveryError:
-    """What a failure before the end of DATA means: the mail has certainly not been taken."""
+    """Return the error for a failure before the end of DATA: the mail was not accepted."""
     if (problem := _tls_problem(error)) is not None:
         return DeliveryError(f"the mail server cannot be trusted: {problem}", ErrorKind.SERVICE)
-    if type(error) in (
-        aiosmtplib.SMTPNotSupported,
-        aiosmtplib.SMTPException,
-    ):  # no answer, but no extension either
+    # Raised for an extension that the server lacks; the subclasses have other causes.
+    if type(error) in (aiosmtplib.SMTPNotSupported, aiosmtplib.SMTPException):
+        said = clean_reply(error, secrets=secrets)
         return DeliveryError(
-            f"the mail server does not offer what `security` or the login needs: {clean_reply(error, secrets=secrets)}",
+            f"the mail server does not offer what `security` or the login needs: {said}",
             ErrorKind.SERVICE,
         )
     if not isinstance(error, aiosmtplib.SMTPResponseException):
@@ -302,12 +303,12 @@ def _delivery_error(error: Exception, secrets: Iterable[str]) -> DeliveryError:
             f"the mail server cannot be reached ({_name(error)})", ErrorKind.TRANSIENT
         )
     if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        # A server may repeat what it was sent, so nothing of its words is kept.
+        # A server may repeat the password, so nothing of its answer is kept.
         said = f"{error.code} to the login"
     else:
         said = _reply(error.code, error.message, secrets)
     if error.code < 500:
-        return DeliveryError(f"the mail server says: not now: {said}", ErrorKind.TRANSIENT)
+        return DeliveryError(f"the mail server refuses for now: {said}", ErrorKind.TRANSIENT)
     if isinstance(error, aiosmtplib.SMTPDataError) or error.code == 552:
         return DeliveryError(f"the mail server refuses this mail: {said}", ErrorKind.MESSAGE)
     return DeliveryError(f"the mail server refuses us: {said}", ErrorKind.SERVICE)
@@ -318,7 +319,7 @@ def _tls_problem(error: BaseException | None) -> str | None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return error.verify_message
         if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-            return "it does not speak TLS on this port; look at `security` and `port`"
+            return "it does not speak TLS on this port; check `security` and `port`"
         error = error.__cause__
     return None
 

@@ -1,4 +1,4 @@
-"""What to do about a message whose answer was lost."""
+"""Messages in doubt: the answer to the call was lost, so they may have arrived."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -6,19 +6,19 @@ from enum import StrEnum
 
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Message, Receipt
+from alerter.notify.availability import Availability
 from alerter.notify.destination import Notifier
-from alerter.notify.reach import Reach
 from alerter.store import State, messages
 
-# A look that has not ended after this long has failed: the message is posted once more.
+# A look that is not complete after this long is abandoned: the message is posted once more.
 PATIENCE = timedelta(minutes=10)
-# A mail goes out this many times in all, and this long after the attempt before.
+# The most calls for one mail, and the waits between them.
 _MOST_MAILS = 3
-# How often to look again for what was posted twice, where Slack does not let us look.
-_BLIND_WAIT = timedelta(minutes=1)
-# A message that nobody looked for when it was due, as the machine slept, say, is looked for first.
-_LATE = timedelta(minutes=1)
 _MAIL_WAITS = (timedelta(seconds=5), timedelta(seconds=60))
+# How often a message that was posted twice is looked for where Slack does not allow a look.
+_BLIND_WAIT = timedelta(minutes=1)
+# A message that is overdue by this much, as after a suspend, is looked for before anything else.
+_LATE = timedelta(minutes=1)
 
 
 class Step(StrEnum):
@@ -31,9 +31,9 @@ class Step(StrEnum):
 
 
 def next_step(message: Message, now: datetime, *, can_look: bool, blind: bool = False) -> Step:
-    """Decide what to do now with a message in doubt, or one that some addresses have not taken. Pure.
+    """Return the next step with a message in doubt or not accepted by some addresses. Pure.
 
-    `blind`: the last look was refused, so that nothing can be found out.
+    `blind`: the service does not allow a look, so that nothing can be found out.
     """
     if not message.lost:
         return Step.SEND
@@ -50,42 +50,42 @@ def next_step(message: Message, now: datetime, *, can_look: bool, blind: bool = 
 
 
 def wait_after_loss(message: Message, settle_after: timedelta, *, can_look: bool) -> timedelta:
-    """Return how long to leave a message alone whose answer has just been lost. Pure."""
+    """Return the wait before the next step with a message whose answer was just lost. Pure."""
     if can_look:
         return settle_after
     return _MAIL_WAITS[min(message.lost, len(_MAIL_WAITS) - 1)]
 
 
 class Looks:
-    """Searches a service for messages in doubt, a page at a time."""
+    """Looks for messages in doubt at a service, one page for each call."""
 
-    def __init__(self, state: State, notifier: Notifier, reach: Reach) -> None:
+    def __init__(self, state: State, notifier: Notifier, availability: Availability) -> None:
         self._state = state
         self._notifier = notifier
-        self._reach = reach
+        self._availability = availability
 
     async def look(self, message: Message, now: datetime) -> Receipt | Message | None:
         """Search the next page for a message.
 
-        Returns where it stands, or the message to send again, or None where the look goes on
-        later. Raises DeliveryError where the service cannot be reached.
+        Return its receipt if it is found, the message to send again if it has not arrived, or None
+        if the look goes on later. Raise DeliveryError if the service cannot be called.
         """
-        if until := self._reach.method_held("look", now):
+        if until := self._availability.method_held_until("look", now):
             self._postpone(message, now, until)
             return None
         try:
             look = await self._notifier.look(message)
         except DeliveryError as error:
-            if (
-                error.kind is ErrorKind.THROTTLED
-            ):  # each method has a limit of its own: posting goes on
-                self._reach.note_there(now)
-                self._postpone(message, now, self._reach.hold_method("look", error, now))
+            if error.kind is ErrorKind.THROTTLED:
+                # Each method of Slack has a rate limit of its own: posting goes on.
+                self._availability.mark_destination_reachable(now)
+                until = self._availability.hold_back_method("look", error, now)
+                self._postpone(message, now, until)
                 return None
             # Nothing was sent, so the message itself cannot be at fault.
             kind = ErrorKind.TRANSIENT if error.kind is ErrorKind.MESSAGE else error.kind
             raise DeliveryError(str(error), kind, retry_after=error.retry_after) from error
-        self._reach.note_answered("look", now)
+        self._availability.mark_method_answered("look", now)
         searched = replace(message, looked_since=message.looked_since or now, look=look.position)
         if look.receipt:
             return look.receipt

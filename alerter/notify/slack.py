@@ -1,4 +1,4 @@
-"""Messages as Slack posts."""
+"""The notifier for Slack."""
 
 import logging
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class SlackNotifier:
     """Posts to one receiver's channel."""
 
     can_look = True
-    # Before this, a message that was taken may not be in the channel's history yet.
+    # A message that was accepted may be missing in the channel's history for this long.
     settle_after = timedelta(seconds=5)
     domain = "alerter"
 
@@ -53,28 +53,28 @@ class SlackNotifier:
         self._channel = channel
         self._api = SlackApi(slack, session, clock)
 
-    def time_there(self, now: datetime) -> datetime | None:
-        """Return the time by Slack's clock, as far as one of its answers has told it."""
-        return self._api.time_there(now)
+    def service_time(self, now: datetime) -> datetime | None:
+        """Return the time by Slack's clock, from the Date of its answers; None before one."""
+        return self._api.service_time(now)
 
     async def send(self, message: Message, content: Content) -> Receipt:
-        """Post to the channel, or to the thread that the message belongs to. Raises DeliveryError."""
-        place = _place(message)
+        """Post to the channel, or to the thread of the message; raise DeliveryError."""
+        thread = _thread_arguments(message)
         try:
-            answer = await self._post(message, content, place)
+            answer = await self._post(message, content, thread)
         except Refused as error:
             if error.code not in _NO_THREAD or message.thread is None:
                 raise
             if _is_closing(message):
-                return Receipt("what it would have closed is not there any more")
+                return Receipt("the message that it would have closed was deleted")
             answer = await self._post(message, content, {})
         else:
-            if place and _is_closing(message) and not _is_reply(answer):
-                return await self._take_back(_receipt(answer))
+            if thread and _is_closing(message) and not _is_reply(answer):
+                return await self._retract(_receipt(answer))
         return _receipt(answer)
 
     async def _post(
-        self, message: Message, content: Content, place: Mapping[str, Any]
+        self, message: Message, content: Content, thread: Mapping[str, Any]
     ) -> AsyncSlackResponse:
         return await self._api.call(
             self._api.client.chat_postMessage,
@@ -85,21 +85,21 @@ class SlackNotifier:
             parse="none",
             unfurl_links=False,
             unfurl_media=False,
-            **place,
+            **thread,
             **({"blocks": list(content.blocks)} if content.blocks else {}),
         )
 
-    async def _take_back(self, receipt: Receipt) -> Receipt:
-        """Delete a closing that Slack has posted in the channel, because its thread is gone."""
+    async def _retract(self, receipt: Receipt) -> Receipt:
+        """Delete a closing that Slack posted in the channel because its thread was deleted."""
         try:
             await self._delete(receipt.slack_channel or self._channel, receipt.slack_ts or "")
         except DeliveryError as error:
             log.warning('receiver "%s": a closing stays in the channel: %s', self._receiver, error)
             return receipt
-        return Receipt("what it would have closed is not there any more")
+        return Receipt("the message that it would have closed was deleted")
 
     async def update(self, message: Message, content: Content) -> None:
-        """Replace the words of a message. Raises DeliveryError."""
+        """Replace the content of a message; raise DeliveryError."""
         try:
             await self._api.call(
                 self._api.client.chat_update,
@@ -112,13 +112,13 @@ class SlackNotifier:
             )
         except Refused as error:
             if error.code in _IS_DELETED and message.erase:
-                return  # no words are left there
+                return  # no text is left there
             if error.code in _NO_UPDATE:
                 raise DeliveryError(str(error), ErrorKind.MESSAGE) from error
             raise
 
     async def delete(self, message: Message) -> None:
-        """Delete a message; one that is gone already is no error. Raises DeliveryError."""
+        """Delete a message, unless it was deleted already; raise DeliveryError."""
         try:
             await self._delete(message.slack_channel or self._channel, message.slack_ts or "")
         except Refused as error:
@@ -129,38 +129,38 @@ class SlackNotifier:
         await self._api.call(self._api.client.chat_delete, channel=channel, ts=ts)
 
     async def look(self, message: Message) -> Look:
-        """Search one page for a message that may have been taken. Raises DeliveryError."""
+        """Search one page for a message in doubt; raise DeliveryError."""
         found = await slack_look.look(self._api, self._receiver, self._channel, message)
         if (
             found.receipt
-            and _place(message)
+            and _thread_arguments(message)
             and _is_closing(message)
             and slack_look.is_in_channel(message)
         ):
-            return replace(found, receipt=await self._take_back(found.receipt))
+            return replace(found, receipt=await self._retract(found.receipt))
         return found
 
     async def check(self) -> list[Finding]:
-        """Ask who we are, what we may and what the channel is, without posting."""
+        """Check the token, its scopes and the channel, without posting."""
         return await slack_check.check(self._api, self._receiver, self._channel)
 
     async def close(self) -> None:
-        """The session is shared, and closed by who opened it."""
+        """Do nothing: the session is shared, and closed where it was opened."""
 
 
 def _is_closing(message: Message) -> bool:
     return message.entries[0].alert.kind is AlertKind.CLOSED
 
 
-def _place(message: Message) -> dict[str, Any]:
-    """Return where a message goes: what asks for a person is shown in the channel as well."""
+def _thread_arguments(message: Message) -> dict[str, Any]:
+    """Return the arguments for its thread; all but a closing are shown in the channel as well."""
     if message.thread is None or message.thread.slack_ts is None:
         return {}
     return {"thread_ts": message.thread.slack_ts, "reply_broadcast": not _is_closing(message)}
 
 
 def _is_reply(answer: AsyncSlackResponse) -> bool:
-    """Whether a post stands in its thread: with the parent deleted, Slack posts to the channel."""
+    """Return whether a post is in its thread: without the parent, Slack posts to the channel."""
     return bool(table_in(answer, "message").get("thread_ts"))
 
 

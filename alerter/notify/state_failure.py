@@ -1,4 +1,4 @@
-"""The last resort: while the state file cannot be written nothing can be queued, so people are notified directly."""
+"""Direct notification: while the state file cannot be written, nothing can be queued."""
 
 import asyncio
 import json
@@ -20,31 +20,33 @@ from alerter.store.marker import Marker
 
 log = logging.getLogger(__name__)
 
-# Another process that writes is no trouble before it has gone on for this long.
+# A state file that another process keeps locked is trouble after this long.
 BUSY_FOR = timedelta(minutes=5)
-_APART = timedelta(hours=1).total_seconds()
-# Where nobody could be reached, this is how long the next attempt waits.
-_AGAIN = timedelta(minutes=5).total_seconds()
-_PATIENCE = 30.0
-_GOES_ON = (
-    "make room on the disk, or end the process that holds the file; alerter goes on by itself"
-)
-_START_AGAIN = (
-    "mend what it says, or restore a backup, and start alerter again; it reads nothing before that"
+_NOTIFY_EVERY = timedelta(hours=1).total_seconds()
+# The wait after a notification that reached no destination.
+_RETRY_AFTER = timedelta(minutes=5).total_seconds()
+# Other work waits for this notification, and a mail server may take minutes.
+_TIMEOUT = 30.0
+_REMEDY = "make room on the disk, or end the process that holds the file; alerter goes on by itself"
+_REMEDY_AT_START = (
+    "correct the cause, or restore a backup, and start alerter again; until then it reads nothing"
 )
 
 
 class _Answer(Enum):
-    """What became of a message that goes out directly."""
+    """The result of a direct notification: accepted, its answer lost, or not accepted."""
 
-    YES = auto()
+    ACCEPTED = auto()
     LOST = auto()
-    NO = auto()
+    FAILED = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """What people were notified of directly: since when it was so, why, and which destinations got it."""
+    """A fault that people were notified of directly, and which destinations were reached.
+
+    `written`: how many writes of the state file had succeeded by then. `scope`: of the trouble.
+    """
 
     since: datetime
     reason: str
@@ -55,7 +57,10 @@ class Notified:
 
 @dataclass(slots=True)
 class FailureRecord:
-    """What people were notified of, and when they may be again; its note outlives the process."""
+    """What people were notified of, and when they may be again (`next_at`, monotonic seconds).
+
+    `marker` keeps it over a restart, beside the state file.
+    """
 
     marker: Marker | None = None
     notified: Notified | None = field(init=False, default=None)
@@ -63,7 +68,7 @@ class FailureRecord:
 
     def __post_init__(self) -> None:
         if self.marker:
-            self.notified = _read_note(self.marker.text())
+            self.notified = _parse_record(self.marker.text())
 
     def put(self, notified: Notified) -> None:
         """Record what people were notified of."""
@@ -73,17 +78,17 @@ class FailureRecord:
             ensure_ascii=False,
         )
         if self.marker and not self.marker.write(text):
-            log.warning("no folder has room to note who was notified; a restart forgets it")
+            log.warning("no folder has room to record who was notified; it is lost at a restart")
 
     def clear(self) -> None:
-        """Forget what people were notified of: the message that it is over is queued, or no one got the first."""
+        """Forget the fault: its recovery is queued, or no one was notified of it."""
         self.notified = None
         if self.marker:
             self.marker.remove()
 
 
-def _read_note(text: str) -> Notified | None:
-    """Return what a note says; None where it had no room to say it."""
+def _parse_record(text: str) -> Notified | None:
+    """Return the record in a marker; None if the marker had no room for one."""
     try:
         found = json.loads(text)
         return Notified(**found | {"since": datetime.fromisoformat(found["since"])})
@@ -92,7 +97,7 @@ def _read_note(text: str) -> Notified | None:
 
 
 class StateFailure:
-    """Notifies people once of a state file that cannot be written, and again if it was written meanwhile."""
+    """Notifies people of a state file that cannot be written, once for each failure."""
 
     def __init__(
         self,
@@ -105,36 +110,37 @@ class StateFailure:
         self._clock = clock
         self._state = state
         self._destinations = destinations
-        self._marked = {receiver.name for receiver in config.receivers if receiver.trouble}
-        # Who is kept from writing tries again within two rounds.
-        self._apart = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
+        self._trouble_receivers = {
+            receiver.name for receiver in config.receivers if receiver.trouble
+        }
+        # A writer that finds the file locked tries again within two rounds.
+        self._busy_gap = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
         self._busy_for = min(BUSY_FOR, config.poll.trouble_after).total_seconds()
         self._busy_since = self._busy_at = -inf
         self._record = record or FailureRecord()
 
     async def notify(self, error: StateError) -> None:
-        """Notify people, unless they know; at most once an hour, however often the file fails and works again."""
+        """Notify people, unless they were: at most once an hour, however often the file fails."""
         now = self._clock.monotonic()
         if isinstance(error, StateBusy) and not self._busy_for_long(now):
             return
         if now < self._record.next_at or self._record.notified:
             return
-        self._record.next_at = now + _APART
+        self._record.next_at = now + _NOTIFY_EVERY
         since = self._clock.now()
         log.critical(
-            "the state file cannot be written, so nothing can be queued; people are notified once: %s",
-            error,
+            "the state file cannot be written; people are notified directly, once: %s", error
         )
-        destinations = await self._notify_all("the state file cannot be written", error, _GOES_ON)
+        destinations = await self._notify_all("the state file cannot be written", error, _REMEDY)
         if destinations:
             self._record.put(Notified(since, str(error), destinations, self._written()))
         else:
-            self._record.next_at = now + _AGAIN
+            self._record.next_at = now + _RETRY_AFTER
 
-    def over(self) -> Notified | None:
-        """What people were notified of, once the file has been written again; None after `clear`.
+    def get_recovered(self) -> Notified | None:
+        """Return the fault that people were notified of, once the file was written again.
 
-        Destinations that the config does not have any more are left out.
+        Without destinations that are no longer in the config. None: no fault, or it lasts.
         """
         notified = self._record.notified
         if notified is None or notified.written == self._written():
@@ -145,13 +151,15 @@ class StateFailure:
         )
 
     def clear(self) -> None:
-        """Forget what people were notified of: the message that it is over is queued."""
+        """Forget the fault: its recovery is queued."""
         self._record.clear()
 
     async def notify_at_start(self, error: StateError) -> None:
-        """Notify people that alerter does not start without its state file."""
+        """Notify people that alerter cannot start, as its state file cannot be used."""
         since = self._clock.now()
-        if destinations := await self._notify_all("alerter does not start", error, _START_AGAIN):
+        if destinations := await self._notify_all(
+            "alerter does not start", error, _REMEDY_AT_START
+        ):
             self._record.put(Notified(since, str(error), destinations, scope="start"))
         else:
             self._record.clear()
@@ -160,9 +168,9 @@ class StateFailure:
         return self._state.written if self._state else 0
 
     async def _notify_all(self, what: str, error: StateError, remedy: str) -> list[str]:
-        """Notify those marked for trouble; if none of them is surely reached, all others.
+        """Notify the destinations marked for trouble; if none of them accepts it, the others.
 
-        Returns who was reached, and who may have been, as an answer was lost.
+        Return those that accepted it, or may have, as the answer was lost.
         """
         detail = {
             "what": what,
@@ -170,32 +178,26 @@ class StateFailure:
             "remedy": remedy,
             "since": self._clock.now().isoformat(),
         }
-        marked = [
-            destination
-            for destination in self._destinations
-            if destination.receiver in self._marked
-        ]
-        others = [
-            destination
-            for destination in self._destinations
-            if destination.receiver not in self._marked
-        ]
+        marked: list[Destination] = []
+        others: list[Destination] = []
+        for destination in self._destinations:
+            is_marked = destination.receiver in self._trouble_receivers
+            (marked if is_marked else others).append(destination)
         reached: list[str] = []
         for destinations in (marked, others):
-            answers = await asyncio.gather(
-                *(self._notify(destination, detail) for destination in destinations)
-            )
-            found = dict(
-                zip([destination.name for destination in destinations], answers, strict=True)
-            )
-            reached += [name for name, answer in found.items() if answer is not _Answer.NO]
-            if _Answer.YES in answers:
+            answers = await asyncio.gather(*(self._notify(each, detail) for each in destinations))
+            reached += [
+                destination.name
+                for destination, answer in zip(destinations, answers, strict=True)
+                if answer is not _Answer.FAILED
+            ]
+            if _Answer.ACCEPTED in answers:
                 break
         return reached
 
     def _busy_for_long(self, now: float) -> bool:
-        """Whether the file has been busy each time that somebody tried, for a while."""
-        if now - self._busy_at > self._apart:
+        """Return whether every attempt to write has found the file locked for long enough."""
+        if now - self._busy_at > self._busy_gap:
             self._busy_since = now
         self._busy_at = now
         return now - self._busy_since >= self._busy_for
@@ -205,15 +207,14 @@ class StateFailure:
         uid = f"{uuid4().hex}@{destination.notifier.domain}"
         message = Message(0, uid, destination.name, Form.ALERT, (entry,), self._clock.now())
         try:
-            # Whoever rings has other work, and a mail server may take minutes.
-            async with self._clock.timeout(_PATIENCE):
+            async with self._clock.timeout(_TIMEOUT):
                 await destination.notifier.send(message, destination.render(message))
         except (DeliveryError, RenderError, TimeoutError) as error:
             log.error(  # noqa: TRY400 - one line
-                'receiver "%s": cannot be notified either: %s',
+                'receiver "%s": cannot be notified directly: %s',
                 destination.receiver,
                 str(error) or "no answer",
             )
             is_lost = isinstance(error, DeliveryError) and error.in_doubt
-            return _Answer.LOST if is_lost else _Answer.NO
-        return _Answer.YES
+            return _Answer.LOST if is_lost else _Answer.FAILED
+        return _Answer.ACCEPTED

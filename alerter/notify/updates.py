@@ -1,7 +1,7 @@
-"""Changes of messages that were sent: new words in the place of the old, or none at all.
+"""Updates of messages that were sent: new content in place, or deletion.
 
-A change that is refused keeps the old words. It never parks a destination and never holds up
-another message. Words that must be erased are the exception: they are tried until they are gone.
+A refused update keeps the old text. It never parks a destination and never holds up another
+message. Text that must be erased is the exception: its update is retried until the text is gone.
 """
 
 import logging
@@ -10,27 +10,27 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
-from alerter.errors import DeliveryError, ErrorKind, RenderError
+from alerter.errors import DeliveryError, ErrorKind, RenderError, StateError
 from alerter.models import Message
+from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
-from alerter.notify.reach import Reach
 from alerter.store import State, messages, stale_messages
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
 
-# A service that cannot change a message now is asked again, for this long, and this often at most.
-_PATIENCE = timedelta(days=1)
-_SOONEST = timedelta(seconds=2)
-_LATEST = timedelta(hours=1)
+# An update that fails for now is retried for this long, with waits from the first to the longest.
+_RETRIED_FOR = timedelta(days=1)
+_FIRST_WAIT = timedelta(seconds=2)
+_LONGEST_WAIT = timedelta(hours=1)
 _ERASE_EVERY = timedelta(days=1)
-_LATER = (ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.SERVICE)
+_RETRIED = (ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.SERVICE)
 
 Write = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 class Updates:
-    """Changes the messages of one destination."""
+    """Updates the messages of one destination."""
 
     def __init__(
         self,
@@ -38,79 +38,87 @@ class Updates:
         clock: Clock,
         destination: Destination,
         troubles: Troubles,
-        reach: Reach,
+        availability: Availability,
         write: Write,
     ) -> None:
         self._state = state
         self._clock = clock
         self._destination = destination
         self._troubles = troubles
-        self._reach = reach
+        self._availability = availability
         self._write = write
         self._scope = f"erasure:{destination.name}"
 
     def due(self, now: datetime) -> tuple[Message, int] | None:
-        """Return the next message to change, and how often it has changed."""
-        if self._reach.method_held("update", now):
+        """Return the next message to update, and how often its content has changed."""
+        if self._availability.method_held_until("update", now):
             return None
         return stale_messages.get_outdated(self._state, self._destination.name, now)
 
     def next_at(self, now: datetime) -> datetime | None:
-        """Return when the next message may be changed."""
+        """Return when the next message may be updated; None: no update is pending."""
         at = stale_messages.next_outdated_at(self._state, self._destination.name, now)
-        held = self._reach.method_held("update", now)
-        return max(at, held) if at and held else at
+        held_until = self._availability.method_held_until("update", now)
+        return max(at, held_until) if at and held_until else at
 
-    async def change(self, message: Message, changes: int, began: datetime) -> None:
-        """Have a message say what is so now; done twice, it does no harm."""
+    async def update(self, message: Message, changes: int, began: datetime) -> None:
+        """Replace the content of a message by its current content; idempotent."""
         try:
             await self._destination.notifier.update(message, self._destination.render(message))
         except RenderError as error:
-            await self._refused(message, changes, DeliveryError(str(error), ErrorKind.MESSAGE))
+            await self._handle_error(message, changes, DeliveryError(str(error), ErrorKind.MESSAGE))
         except DeliveryError as error:
             if error.kind is ErrorKind.MESSAGE and not message.plain:
-                await self.change(replace(message, plain=True), changes, began)
+                await self.update(replace(message, plain=True), changes, began)
             else:
-                await self._refused(message, changes, error)
+                await self._handle_error(message, changes, error)
+        except StateError:
+            raise
+        except Exception as error:  # retried later, so that it holds up no alert
+            if not message.failing_since:
+                log.exception('receiver "%s": a defect of alerter', self._destination.receiver)
+            reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
+            await self._handle_error(message, changes, DeliveryError(reason, ErrorKind.TRANSIENT))
         else:
-            await self._write(lambda: self._record_changed(message, changes, began))
-            self._reach.note_answered("update", began)
+            await self._write(lambda: self._mark_updated(message, changes, began))
+            self._availability.mark_method_answered("update", began)
 
-    def _record_changed(self, message: Message, changes: int, began: datetime) -> None:
+    def _mark_updated(self, message: Message, changes: int, began: datetime) -> None:
         with self._state.transaction(f"destination:{self._destination.name}"):
             stale_messages.mark_updated(self._state, message, changes)
-            self._reach.note_reached(began)
+            self._availability.mark_reachable(began)
             self._end_trouble()
 
     def _end_trouble(self) -> None:
         if not stale_messages.unerased_count(self._state, self._destination.name):
             self._troubles.end([self._scope])
 
-    async def _refused(self, message: Message, changes: int, error: DeliveryError) -> None:
+    async def _handle_error(self, message: Message, changes: int, error: DeliveryError) -> None:
+        """Retry a failed update later; after a day keep the old text, unless it must be erased."""
         now = self._clock.now()
         if error.kind is ErrorKind.THROTTLED:
-            self._reach.hold_method("update", error, now)
+            self._availability.hold_back_method("update", error, now)
             return
         if not error.in_doubt:
-            self._reach.note_answered("update", now)
+            self._availability.mark_method_answered("update", now)
         failing_since = message.failing_since or now
         failing_for = abs(now - failing_since)
         failing = replace(message, failing_since=failing_since)
-        if error.kind in _LATER and failing_for < _PATIENCE:
-            wait = min(max(failing_for, _SOONEST), _LATEST)
+        if error.kind in _RETRIED and failing_for < _RETRIED_FOR:
+            wait = min(max(failing_for, _FIRST_WAIT), _LONGEST_WAIT)
             await self._write(lambda: messages.postpone(self._state, failing, now + wait))
         elif message.erase:
             await self._erase(failing, error, now)
         else:
             log.warning(
-                'receiver "%s": a message keeps its old words: %s',
+                'receiver "%s": a message keeps its old text: %s',
                 self._destination.receiver,
                 error,
             )
             await self._write(lambda: stale_messages.mark_updated(self._state, message, changes))
 
     async def _erase(self, message: Message, error: DeliveryError, now: datetime) -> None:
-        """Delete a message whose words cannot be replaced; where that fails too, try daily."""
+        """Delete a message whose text cannot be replaced; if that fails, retry daily."""
         failing_since = message.failing_since or now
         if abs(now - failing_since) >= _ERASE_EVERY:
             try:
@@ -118,7 +126,7 @@ class Updates:
             except DeliveryError as refusal:
                 error = refusal
             else:
-                await self._write(lambda: self._record_deleted(message))
+                await self._write(lambda: self._mark_deleted(message))
                 return
         reason = f"{error}; a deleted review's words still stand there"
 
@@ -129,7 +137,7 @@ class Updates:
 
         await self._write(record)
 
-    def _record_deleted(self, message: Message) -> None:
+    def _mark_deleted(self, message: Message) -> None:
         with self._state.transaction(f"destination:{self._destination.name}"):
             stale_messages.mark_deleted(self._state, message)
             self._end_trouble()

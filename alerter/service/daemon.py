@@ -12,8 +12,8 @@ from datetime import timedelta
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateBusy, StateError
-from alerter.notify.idle import IdleReason
 from alerter.notify.state_failure import BUSY_FOR, FailureRecord, StateFailure
+from alerter.notify.worker import IdleReason
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload, read_again

@@ -65,9 +65,9 @@ class Housekeeping:
             await self._state_failure.notify(error)
 
     async def _review(self) -> None:
-        self._troubles.review()
-        if notified := self._state_failure.over():
-            self._troubles.recovered(
+        self._troubles.refresh()
+        if notified := self._state_failure.get_recovered():
+            self._troubles.notify_recovered(
                 notified.scope, notified.reason, notified.since, notified.destinations
             )
             self._state_failure.clear()

@@ -26,7 +26,7 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         names = {site.site_id: site.name for site in config.sites}
         cancelled = known_sites.record_sites(state, names, clock.now())
         troubles = Troubles(state, config, clock, wake=lambda _: None)
-        troubles.end_of_others()
+        troubles.end_unknown()
         for site in config.sites:
             if number := rerouted.unrouted[site.site_id]:
                 reason = f"{number} alerts were for receivers that may not get them now"

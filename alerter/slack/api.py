@@ -141,7 +141,7 @@ class SlackApi:
         """Return text of Slack without control characters and the token."""
         return clean_reply(said, secrets=[self._token], most=most)
 
-    def time_there(self, now: datetime) -> datetime | None:
+    def service_time(self, now: datetime) -> datetime | None:
         """Return the time by Slack's clock; None before the first answer with a Date header."""
         return now + self._offset if self._offset is not None else None
 

@@ -126,7 +126,7 @@ async def _look_in_channel(
 
 def _is_clock_right(api: SlackApi, message: Message) -> bool:
     """Return whether no clock was set since the attempt, so that its time by Slack is right."""
-    attempt = api.time_there(message.attempted_at)
+    attempt = api.service_time(message.attempted_at)
     if attempt is None or message.service_time is None:
         return False
     return abs(attempt - message.service_time) < _TOLERANCE

@@ -1,1 +1,1 @@
-"""Troubles: when a fault is notified, when its end is, and in which words."""
+"""Trouble: when a fault and its end are notified, to whom, and in which text."""

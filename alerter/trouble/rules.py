@@ -8,20 +8,20 @@ from datetime import datetime, timedelta
 from alerter.store.blocks import Block
 from alerter.store.troubles import Trouble
 
-# Which scopes are in trouble: why, and since when.
+# By scope in trouble: the reason and since when.
 Faults = dict[str, tuple[str, datetime]]
 
-# What comes and goes is notified at most once in this time, with its end.
+# A fault that comes and goes is notified at most once in this time, with its end.
 APART = timedelta(hours=1)
 
 
 def begun(known: Trouble | None, scope: str, reason: str, now: datetime) -> Trouble:
-    """The record of a fault that is there now, by what was on record of it."""
+    """Return the record of a fault that exists now, from the record before."""
     if known is None:
         return Trouble(scope, now, reason)
     if known.over_at is None:
         return replace(known, reason=reason)
-    if known.notified_at:  # it is back before people were notified of its end: it goes on
+    if known.notified_at:  # it is back before people were notified of its end
         return replace(known, reason=reason, over_at=None)
     return replace(known, since=now, reason=reason, over_at=None)
 
@@ -29,9 +29,10 @@ def begun(known: Trouble | None, scope: str, reason: str, now: datetime) -> Trou
 def is_to_be_notified(
     trouble: Trouble, began: datetime | None, now: datetime, trouble_after: timedelta
 ) -> bool:
-    """Whether its beginning is notified now: at once, but a fault that comes back within the hour has to last.
+    """Return whether people are notified of its beginning now.
 
-    `began` is when the fault began, if that was before it was put on record.
+    That is at once, except for a fault that is back within an hour of its `recovered`: it has to
+    last for `trouble_after`. `began`: when the fault began, if before it was recorded.
     """
     if trouble.notified_at or trouble.over_at:
         return False
@@ -40,19 +41,19 @@ def is_to_be_notified(
 
 
 def is_recovery_due(trouble: Trouble, now: datetime) -> bool:
-    """Whether its end is notified now: not within an hour of the last one."""
+    """Return whether people are notified of its end now: once an hour at most."""
     return bool(trouble.over_at and trouble.notified_at) and not _within_the_hour(
         trouble.recovered_at, now
     )
 
 
 def is_forgotten(trouble: Trouble, now: datetime) -> bool:
-    """Whether nothing follows from what was on record of it."""
+    """Return whether its record is not needed any more."""
     return not trouble.is_open and not _within_the_hour(trouble.recovered_at, now)
 
 
 def _within_the_hour(recovered_at: datetime | None, moment: datetime) -> bool:
-    """A clock that was set back makes nobody wait."""
+    """Return whether the last recovery was within the hour before; a future one does not count."""
     return recovered_at is not None and timedelta() <= moment - recovered_at < APART
 
 
@@ -63,11 +64,10 @@ def lasting(
     now: datetime,
     trouble_after: timedelta,
 ) -> Faults:
-    """Which scopes are in trouble by what must not be called at present.
+    """Return which blocked scopes are in trouble: a parked one at once, others once they last.
 
-    `services` names the service of each destination's scope, `known` the scopes in trouble already. What is parked is
-    trouble at once, anything else once it has lasted. Where several destinations of one service fail, that is one
-    fault: the service's.
+    `services`: the service of each destination's scope. `known`: the scopes in trouble already.
+    If several destinations of one service fail, the service is in trouble, and not each of them.
     """
     failing = Counter(
         services[block.scope] for block in blocks if not block.parked and block.scope in services

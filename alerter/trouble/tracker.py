@@ -1,4 +1,4 @@
-"""Alerts about alerter itself: what it cannot do, notified once when it begins and once when it is over."""
+"""Trouble: alerts about alerter itself, one when a fault begins and one when it is over."""
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -6,31 +6,33 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerter.clock import Clock
-from alerter.config import Config, Receiver
-from alerter.models import Alert, AlertKind, Grouping, Medium, from_ms, medium_of, to_ms
+from alerter.config import Config
+from alerter.models import Alert, AlertKind, Grouping, from_ms, to_ms
 from alerter.store import State, blocks, known_sites, raised_alerts, rerouting, troubles
 from alerter.store.blocks import Block
 from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.trouble import rules
+from alerter.trouble.recipients import recipients_for
 from alerter.trouble.rules import Faults
-from alerter.trouble.words import describe
+from alerter.trouble.texts import describe
 
 log = logging.getLogger(__name__)
 
-# One for all trouble: a review of it reads all, and it is written seldom.
+# One lock for all trouble: `refresh` reads all of it, and it is rarely written.
 _SCOPE = "trouble:all"
 
 
 class Troubles:
     """Begins and ends trouble.
 
-    A scope is one of `site:<site id>`, `private:<site id>` (its unpublished reviews),
-    `destination:<destination>`, `message:<destination>` (refused ones), `erasure:<destination>`
-    (words that still stand on Slack), `addresses:<receiver>`, `service:<name>`,
-    `method:<service>:<name>`, `template:<file>`, `job:<name>` (of the daemon's own), `state` (the
-    state file could not be written), `start` (alerter did not start without it), `unrouted:<site id>`
-    (its alerts), or `config` (one that was not taken over).
+    A scope names what is in trouble:
+    `site:<site id>`, `private:<site id>` (its unpublished reviews), `unrouted:<site id>` (alerts
+    without a receiver), `destination:<destination>`, `message:<destination>` (refused messages),
+    `erasure:<destination>` (erased text that is still on Slack), `addresses:<receiver>`,
+    `service:<name>`, `method:<service>:<name>`, `template:<file>`, `job:<name>` (of the daemon),
+    `config` (a changed config is not in force), `state` (the state file could not be written) or
+    `start` (alerter could not start without it).
     """
 
     def __init__(
@@ -40,11 +42,11 @@ class Troubles:
         self._config = config
         self._clock = clock
         self._wake = wake
-        # What has waited longest for each destination, and since when nothing has left for it.
+        # By scope of a destination: its oldest waiting alert, and since when it is the oldest.
         self._waiting: dict[str, tuple[int, float]] = {}
 
     def begin(self, scope: str, reason: str, began: datetime | None = None) -> None:
-        """Put a fault on record and notify people of it, unless that was done; `began` is when, if not just now."""
+        """Record a fault, and notify people once; `began`: when the fault began, if before now."""
         now = self._now()
         with self._state.transaction(_SCOPE):
             known = next(iter(troubles.get_troubles_of(self._state, [scope])), None)
@@ -55,7 +57,7 @@ class Troubles:
                 troubles.put_trouble(self._state, trouble)
 
     def end(self, scopes: Iterable[str]) -> None:
-        """End the trouble with these scopes, as something has worked; who was notified of it is notified of that."""
+        """End the trouble of these scopes, and notify those who were notified of it."""
         names = list(scopes)
         for name in names:
             self._waiting.pop(name, None)
@@ -68,10 +70,10 @@ class Troubles:
         with self._state.transaction(_SCOPE):
             for trouble in known:
                 troubles.cancel_unsent_trouble(self._state, _key(AlertKind.TROUBLE, trouble))
-                self._settle(replace(trouble, over_at=now), now)
+                self._close(replace(trouble, over_at=now), now)
 
-    def review(self) -> None:
-        """Begin, notify and end what follows from how things stand; to be called each minute and at failures."""
+    def refresh(self) -> None:
+        """Begin, notify and end trouble by what is blocked and what waits; called each minute."""
         now = self._now()
         with self._state.transaction(_SCOPE):
             standing = blocks.get_blocks(self._state)
@@ -85,21 +87,21 @@ class Troubles:
             for trouble in troubles.get_troubles(self._state):
                 self._follow_up(trouble, now)
 
-    def notice(self, scope: str, since: datetime) -> None:
-        """Review how things stand, where a scope has been failing for long and is in no trouble yet."""
+    def begin_if_lasting(self, scope: str, since: datetime) -> None:
+        """Refresh if a scope has failed for `trouble_after` and is in no trouble yet."""
         known = [
             each for each in troubles.get_troubles_of(self._state, [scope]) if each.over_at is None
         ]
         if not known and self._clock.now() - since >= self._config.poll.trouble_after:
-            self.review()
+            self.refresh()
 
-    def reached(self, scopes: Iterable[str]) -> None:
-        """End the trouble of those of these scopes that nothing blocks any more, within a transaction."""
+    def end_unblocked(self, scopes: Iterable[str]) -> None:
+        """End the trouble of those of these scopes that have no block, within a transaction."""
         blocked = {block.scope for block in blocks.get_blocks(self._state)}
         self.end(scope for scope in scopes if scope not in blocked)
 
     def _found(self, standing: Sequence[Block], known: Collection[str], now: datetime) -> Faults:
-        """What is in trouble by what is left alone, and by what waits though nothing is."""
+        """Return the lasting faults: blocks, and destinations without one whose alerts wait."""
         services = self._services()
         found = rules.lasting(standing, services, known, now, self._config.poll.trouble_after)
         blocked = {block.scope for block in standing}
@@ -107,7 +109,7 @@ class Troubles:
             troubles.oldest_waiting(self._state, now),
             now - self._config.poll.trouble_after,
         )
-        # What is in doubt waits for a look, and that looks are throttled is trouble by itself.
+        # A message in doubt waits for a look; throttled looks are trouble of their own.
         looks_held = {
             block.scope for block in standing if block.until > now and block.scope.endswith(":look")
         }
@@ -120,7 +122,10 @@ class Troubles:
         return found
 
     def _has_waited(self, scope: str, waiting: Mapping[str, int]) -> bool:
-        """Whether the same alert has been the oldest for long, and nothing has left meanwhile. No clock is set here."""
+        """Record the oldest waiting alert; return whether it has been the same for too long.
+
+        By the monotonic clock, which cannot be set.
+        """
         destination, now = scope.partition(":")[2], self._clock.monotonic()
         oldest = waiting.get(destination)
         if oldest is None:
@@ -131,11 +136,11 @@ class Troubles:
         return now - self._waiting[scope][1] >= self._config.poll.trouble_after.total_seconds()
 
     def _now(self) -> datetime:
-        """Now, as the state file keeps it: a trouble's beginning is part of its alert's key."""
+        """Return now in whole milliseconds, as stored: it becomes part of the alert's key."""
         return from_ms(to_ms(self._clock.now()))
 
     def _is_over(self, trouble: Trouble, found: Collection[str], blocked: Collection[str]) -> bool:
-        """Whether nothing speaks for it any more; of what is not named here somebody else says that it is over."""
+        """Return whether the cause of a trouble has ended; False for kinds that `end` ends."""
         kind, _, name = trouble.scope.partition(":")
         if kind == "message":
             return not troubles.has_failures(self._state, name, trouble.since)
@@ -149,11 +154,11 @@ class Troubles:
         }
 
     def _follow_up(self, trouble: Trouble, now: datetime) -> None:
-        """Notify what had to wait, forget what is over, and notify others where those who were cannot be reached."""
+        """Send a notification that had to wait; add recipients if all are unreachable."""
         if rules.is_to_be_notified(trouble, None, now, self._config.poll.trouble_after):
             troubles.put_trouble(self._state, self._notify(trouble, now))
         elif rules.is_recovery_due(trouble, now) or rules.is_forgotten(trouble, now):
-            self._settle(trouble, now)
+            self._close(trouble, now)
         elif trouble.over_at is None and trouble.notified_at:
             key = _key(AlertKind.TROUBLE, trouble)
             notified, unreachable = (
@@ -168,7 +173,7 @@ class Troubles:
                 self._wake(others)
 
     def _unreachable(self) -> set[str]:
-        """The destinations that are in trouble, by themselves or with their service."""
+        """Return the destinations that are in trouble, by themselves or with their service."""
         standing = {
             each.scope for each in troubles.get_troubles(self._state) if each.over_at is None
         }
@@ -179,43 +184,41 @@ class Troubles:
         }
 
     def _services(self) -> dict[str, str]:
-        """The service of each destination, by the destination's scope."""
-        its = [
+        """Return the service of each destination, by the destination's scope."""
+        scopes = [
             self._config.scopes(receiver, name)
             for name, receiver in self._config.destinations().items()
         ]
-        return {scope: service.partition(":")[2] for scope, service in its}
+        return {destination: service.partition(":")[2] for destination, service in scopes}
 
     def _notify(self, trouble: Trouble, now: datetime) -> Trouble:
-        """Notify people that a fault began, within a transaction; returns its record."""
+        """Notify people that a fault began, within a transaction; return its record."""
         names = recipients_for(trouble.scope, self._config, self._unreachable())
         if not names:
-            log.error(
-                "nobody can be notified of this trouble: %s: %s", trouble.scope, trouble.reason
-            )
-        self._raise(AlertKind.TROUBLE, trouble, names)
+            log.error("trouble without recipients: %s: %s", trouble.scope, trouble.reason)
+        self._put_alert(AlertKind.TROUBLE, trouble, names)
         return replace(trouble, notified_at=now)
 
-    def _settle(self, trouble: Trouble, now: datetime) -> None:
-        """Notify who was notified of a fault that it is over, if its hour has come, within a transaction."""
+    def _close(self, trouble: Trouble, now: datetime) -> None:
+        """Notify the recipients that a fault is over, if that is due, within a transaction."""
         notified = (
             troubles.trouble_recipients(self._state, _key(AlertKind.TROUBLE, trouble))
             if trouble.notified_at
             else {}
         )
-        names = [each for each in self._config.destinations() if each in notified]
+        names = [name for name in self._config.destinations() if name in notified]
         if not names:
             trouble = replace(trouble, notified_at=None)
         elif rules.is_recovery_due(trouble, now):
-            self._raise(AlertKind.RECOVERED, trouble, names)
+            self._put_alert(AlertKind.RECOVERED, trouble, names)
             trouble = replace(trouble, notified_at=None, recovered_at=now)
         if rules.is_forgotten(trouble, now):
             troubles.delete_trouble(self._state, trouble.scope)
         else:
             troubles.put_trouble(self._state, trouble)
 
-    def end_of_others(self) -> None:
-        """End what this config does not have any more, and with a config that was not taken over."""
+    def end_unknown(self) -> None:
+        """End trouble and blocks of what is not in this config, and of a config not in force."""
         with self._state.transaction(_SCOPE):
             scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
             scopes |= {block.scope for block in blocks.get_blocks(self._state)}
@@ -223,21 +226,21 @@ class Troubles:
             blocks.lift_blocks(self._state, over)
             self.end(over)
 
-    def templates(self, faults: Mapping[str, str | None]) -> None:
-        """Begin and end the trouble with templates, by what is wrong with each that was rendered (None: nothing)."""
+    def update_templates(self, faults: Mapping[str, str | None]) -> None:
+        """Begin and end the trouble of templates, by the fault of each that was rendered."""
         for name, fault in faults.items():
             if fault:
                 self.begin(f"template:{name}", fault)
         self.end(f"template:{name}" for name, fault in faults.items() if not fault)
 
-    def recovered(
+    def notify_recovered(
         self, scope: str, reason: str, since: datetime, destinations: Collection[str]
     ) -> None:
-        """Notify destinations of the end of what they were notified of directly."""
+        """Notify destinations of the end of a fault that they were notified of directly."""
         with self._state.transaction(_SCOPE):
-            self._raise(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
+            self._put_alert(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
 
-    def _raise(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
+    def _put_alert(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
         sites = {
             **known_sites.site_names(self._state),
             **{site.site_id: site.name for site in self._config.sites},
@@ -255,95 +258,20 @@ class Troubles:
         self._wake(names)
 
 
-def recipients_for(scope: str, config: Config, unreachable: Collection[str] = ()) -> list[str]:
-    """Return the destinations that are notified of trouble.
-
-    These are all that it concerns and that work; where receivers are marked for trouble, theirs. Those that are
-    unreachable are left out, unless that leaves none.
-    """
-    concerned = concerned_by(scope, config)
-    marked = [each for each, receiver in concerned.items() if receiver.trouble]
-    for choice in (marked, list(concerned)):
-        if working := [each for each in choice if each not in unreachable]:
-            return working
-    return marked or list(concerned)
-
-
-def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
-    """Return the destinations that trouble concerns: each customer's trouble is its own.
-
-    Trouble with a destination concerns the others that get alerts of one of its sites; if there are none, a single
-    refused message concerns the destination itself. Templates concern every receiver.
-    """
-    kind, _, name = scope.partition(":")
-    every = config.destinations()
-    if kind == "template":
-        return every
-    if kind in ("config", "job"):  # what is wrong there may be another customer's business
-        everything = {site.name for site in config.sites}
-        return {
-            each: receiver
-            for each, receiver in every.items()
-            if config.sites_of(receiver) == everything
-        }
-    if kind == "method":  # the messages of its service arrive all the same
-        service, _, _ = name.rpartition(":")
-        return {
-            each: receiver
-            for each, receiver in every.items()
-            if config.service(receiver, medium_of(each)) == service
-        }
-    if kind == "erasure":
-        return _concerned_by_words(name, every, config)
-    if kind in ("site", "private", "unrouted"):
-        sites = {site.name for site in config.sites if site.site_id == name}
-        return {
-            each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)
-        }
-    broken = {
-        each: receiver for each, receiver in every.items() if _breaks(scope, receiver, each, config)
-    }
-    sites = {site for receiver in broken.values() for site in config.sites_of(receiver)}
-    others = {
-        each: receiver
-        for each, receiver in every.items()
-        if each not in broken and sites & config.sites_of(receiver)
-    }
-    return others or (broken if kind == "message" else {})
-
-
-def _concerned_by_words(
-    name: str, every: Mapping[str, Receiver], config: Config
-) -> dict[str, Receiver]:
-    """Return the destination whose messages show words, and those marked for trouble that share a site with it."""
-    if name not in every:
-        return {}
-    sites = config.sites_of(every[name])
-    return {
-        each: receiver
-        for each, receiver in every.items()
-        if each == name or (receiver.trouble and sites & config.sites_of(receiver))
-    }
-
-
-def _breaks(scope: str, receiver: Receiver, destination: str, config: Config) -> bool:
-    """Whether a scope in trouble keeps messages from a destination."""
-    if scope == f"addresses:{receiver.name}":
-        return medium_of(destination) == Medium.EMAIL
-    return scope == f"message:{destination}" or scope in config.scopes(receiver, destination)
-
-
 def _key(kind: AlertKind, trouble: Trouble) -> str:
     return f"{kind}:{trouble.scope}:{trouble.since.isoformat(timespec='milliseconds')}"
 
 
 def scope_of(key: str) -> str:
-    """Return the scope from the key of an alert of trouble: what stands before its moment, which has three colons."""
+    """Return the scope in the key of an alert of trouble.
+
+    It stands between the kind and the moment, which has three colons.
+    """
     return key.partition(":")[2].rsplit(":", 4)[0]
 
 
 def _is_known(scope: str, config: Config) -> bool:
-    """Whether a config has what a scope is about."""
+    """Return whether a config has the site, receiver or service of a scope."""
     kind, _, name = scope.partition(":")
     known = {
         "config": [],

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from alerter.config import Config, Receiver
 from alerter.models import Alert, AlertKind, Medium, Review, medium_of
 from alerter.store.destinations import KnownDestination
-from alerter.trouble.tracker import concerned_by, scope_of
+from alerter.trouble.recipients import concerned_by
+from alerter.trouble.tracker import scope_of
 from alerter.watch.routing import covers, excluded_by
 
 

@@ -14,7 +14,7 @@ from alerter.config.files import SECRETS as SECRET_KEYS
 from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, SlackToken
 from alerter.errors import ConfigError
 from alerter.models import receiver_of
-from alerter.trouble.tracker import recipients_for
+from alerter.trouble.recipients import recipients_for
 
 SECRETS = {"WIX": "wix-key-7f3a", "SLACK": "xoxb-token-91c2"}
 MAIN = """

@@ -18,7 +18,7 @@ from alerter.models import (
     Form,
     Message,
 )
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State, outbox
 from tests.support.clock import SetClock

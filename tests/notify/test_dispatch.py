@@ -1,6 +1,4 @@
-"""A delivery leaves once, in the right company and at the right time, whatever the services and the
-process do.
-"""
+"""A delivery is sent once, in the right grouping and on time, whatever the services do."""
 
 import asyncio
 from datetime import timedelta
@@ -23,7 +21,7 @@ from alerter.models import (
 )
 from alerter.notify.digest import group
 from alerter.notify.dispatch import Dispatcher
-from alerter.notify.idle import Idle, IdleReason
+from alerter.notify.worker import Idle, IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State, blocks, outbox
 from alerter.store.outbox import DueDelivery
@@ -108,7 +106,7 @@ async def test_more_than_a_burst_leaves_as_digests(
 ) -> None:
     ids = many(count)
     queue(desk.state, *ids)
-    assert (await desk.work()).why is IdleReason.NOTHING_DUE
+    assert (await desk.work()).reason is IdleReason.NOTHING_DUE
     assert [len(names) for names in posted(slack)] == sizes
     assert [name for names in posted(slack) for name in names] == ids
     assert deliveries(desk.state) == {"sent": count}
@@ -249,7 +247,7 @@ async def test_an_address_that_may_take_it_later_holds_up_no_other_mail(
     assert len({mail.message_id for mail in mailbox.mails}) == 2
 
 
-async def test_an_address_that_never_takes_it_is_told_of_and_the_mail_is_sent(
+async def test_an_address_that_refuses_for_good_is_logged_and_the_mail_is_sent(
     desk: Desk, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     mailbox.refuse[SECOND] = "550 5.1.1 <second@example.com>: unknown"
@@ -268,7 +266,7 @@ async def test_the_last_address_is_given_up_when_it_refuses_for_good(
     queue(desk.state, "r1", receivers=("email:owner",))
     await desk.step("email:owner")
     mailbox.refuse[SECOND] = "550 5.1.1 Unknown"
-    assert (await desk.work("email:owner")).why is IdleReason.NOTHING_DUE
+    assert (await desk.work("email:owner")).reason is IdleReason.NOTHING_DUE
     assert [mail.recipients for mail in mailbox.mails] == [(OWNER,)]
     assert deliveries(desk.state, "email:owner") == {"sent": 1}
     assert blocks.get_parked(desk.state) == []
@@ -368,7 +366,7 @@ async def test_a_worker_wakes_at_once_and_does_not_look_by_itself(
     assert mailed(mailbox) == [["r1"]]
 
 
-async def test_a_worker_that_nobody_woke_finds_its_work_within_a_minute(
+async def test_a_worker_that_was_not_woken_finds_its_work_within_a_minute(
     start: Start, state: State, mailbox: Mailbox, clock: SetClock
 ) -> None:
     desk = await start()
@@ -472,7 +470,7 @@ async def test_by_real_time_what_is_due_later_leaves_then(
     config: Config, state: State, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "alerter.notify.worker._LOOK_AGAIN", 2 * HANG
+        "alerter.notify.worker._WAKE_EVERY", 2 * HANG
     )  # nothing but its moment wakes the worker
     clock = Clock()
     async with open_destinations(config, clock) as destinations:

@@ -148,7 +148,7 @@ async def test_control_characters_of_a_subject_do_no_harm(
     assert mail.text.rstrip("\n") == CONTENT.text
 
 
-async def test_nobody_can_look_into_a_mailbox(notifier: EmailNotifier, mailbox: Mailbox) -> None:
+async def test_a_mailbox_cannot_be_searched(notifier: EmailNotifier, mailbox: Mailbox) -> None:
     await notifier.send(message(), CONTENT)
     assert await look_through(notifier, message()) is None
 
@@ -375,7 +375,7 @@ async def test_a_server_that_takes_its_time_with_a_mail_gets_it_once(
 async def test_mails_that_are_sent_at_the_same_time_do_not_mix(
     mailbox: Mailbox, notifier: EmailNotifier
 ) -> None:
-    """A worker's, and the alarm that the state file cannot be written."""
+    """A worker's, and the state_failure that the state file cannot be written."""
     mailbox.hang = 0.01
     await asyncio.gather(
         *(notifier.send(message(number), CONTENT) for number in range(5)), notifier.close()
@@ -470,7 +470,7 @@ async def test_an_address_that_the_config_has_lost_since_is_not_tried_again(
 # Checking
 
 
-def told(findings: Sequence[Finding]) -> list[tuple[bool, str]]:
+def results(findings: Sequence[Finding]) -> list[tuple[bool, str]]:
     return [(finding.ok, finding.text) for finding in findings]
 
 
@@ -488,7 +488,7 @@ async def test_checking_names_the_addresses_that_are_refused_by_their_place(
 ) -> None:
     refusing("550", BOB)(mailbox)
     refusing("550", CEM)(mailbox)
-    findings = told(await open_notifier(mailbox, ANN, BOB, CEM).check())
+    findings = results(await open_notifier(mailbox, ANN, BOB, CEM).check())
     assert [ok for ok, _ in findings] == [False, False]
     assert "address 2 of 3 is refused: 550" in findings[0][1]
     assert "address 3 of 3 is refused: 550" in findings[1][1]
@@ -511,7 +511,7 @@ async def test_checking_says_what_to_do(
     mailbox: Mailbox, notifier: EmailNotifier, prepare: Prepare, says: str
 ) -> None:
     prepare(mailbox)
-    ((ok, text),) = told(await notifier.check())
+    ((ok, text),) = results(await notifier.check())
     assert not ok
     assert says in text
     assert PASSWORD not in text
@@ -521,7 +521,7 @@ async def test_checking_finds_a_certificate_that_cannot_be_trusted(
     server_context: ssl.SSLContext, fresh_trust: None, open_notifier: Open
 ) -> None:
     async with ListeningMailbox(security="tls", ssl_context=server_context) as mailbox:
-        ((ok, text),) = told(await open_notifier(mailbox, security="tls").check())
+        ((ok, text),) = results(await open_notifier(mailbox, security="tls").check())
     assert not ok
     assert "cannot be trusted" in text
 

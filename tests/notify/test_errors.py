@@ -19,7 +19,7 @@ from alerter.models import (
 )
 from alerter.notify.destination import Destination
 from alerter.notify.digest import length_of
-from alerter.notify.idle import Idle, IdleReason
+from alerter.notify.worker import Idle, IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, outbox, troubles
 from tests.support.clock import SetClock
@@ -56,11 +56,10 @@ __all__ = ["config", "desk", "slack", "start"]
 
 @dataclass(frozen=True)
 class Trouble:
-    """What befalls a receiver: who is left alone then and for how long at most (None: parked), and
-    what its message is.
+    """A fault of a service: what is blocked, for how long at most (None: parked), and the message.
 
-    `message` is None where a certain refusal undoes it. `copies` is how often the service has it in
-    the end.
+    `message` is None where a certain refusal dissolves it. `copies`: how often the service has it
+    in the end.
     """
 
     receiver: str
@@ -192,21 +191,21 @@ async def test_what_follows_from_an_error_and_what_when_it_is_over(
 
 
 @pytest.mark.parametrize(
-    ("error", "hears"),
+    ("error", "notified"),
     [("invalid_auth", False), ("channel_not_found", True)],
     ids=["service", "receiver"],
 )
 async def test_who_else_is_parked(
-    desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, error: str, hears: bool
+    desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, error: str, notified: bool
 ) -> None:
     queue(desk.state, "r1", receivers=("slack:support", "slack:team", "email:owner"))
     slack.faults.add("chat.postMessage", saying(error))
     await desk.step("slack:support")
     await desk.work("slack:team")
     await desk.work("email:owner")
-    # Whoever still hears of reviews hears of the trouble too.
-    assert [post.channel for post in slack.posts] == [ROOM, ROOM] * hears
-    assert len(asked(slack)) == 1 + 2 * hears
+    # Receivers that still get reviews are notified of the trouble too.
+    assert [post.channel for post in slack.posts] == [ROOM, ROOM] * notified
+    assert len(asked(slack)) == 1 + 2 * notified
     assert [mail.subject.startswith("alerter is in trouble") for mail in mailbox.mails] == [
         False,
         True,
@@ -284,14 +283,16 @@ async def test_a_wait_that_slack_asks_for_holds_all_its_receivers_over_a_restart
         assert await again.step(receiver) == Idle(IdleReason.BACKING_OFF, 200.0)
     assert len(asked(slack)) == 1
     clock.advance(seconds=199.9)
-    assert (await again.step("slack:team") or Idle(IdleReason.PARKED)).why is IdleReason.BACKING_OFF
+    assert (
+        await again.step("slack:team") or Idle(IdleReason.PARKED)
+    ).reason is IdleReason.BACKING_OFF
     clock.advance(seconds=0.1)
     await again.work("slack:support")
     await again.work("slack:team")
     assert [post.channel for post in slack.posts] == [CHANNEL, ROOM]
 
 
-async def test_a_clock_that_was_set_back_makes_nobody_wait_for_longer(
+async def test_a_clock_that_was_set_back_prolongs_no_wait(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
     queue(desk.state, "r1")
@@ -316,7 +317,7 @@ async def test_a_receiver_that_is_down_is_probed_by_one_message_a_minute_apart(
         assert mailbox.sessions == sessions + 1
         pause = await desk.step("email:owner")
         assert pause is not None
-        assert pause.why is IdleReason.BACKING_OFF
+        assert pause.reason is IdleReason.BACKING_OFF
         assert pause.seconds is not None
         waits.append(pause.seconds)
         clock.advance(seconds=pause.seconds)
@@ -354,7 +355,7 @@ async def test_what_was_certainly_refused_is_grouped_again_with_newer_alerts(
     assert posted(slack) == [[*many(6), *many(6, "s")]]
 
 
-async def test_a_receiver_that_hangs_holds_up_nobody_else(
+async def test_a_receiver_that_hangs_holds_up_no_other(
     start: Start, state: State, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     mailbox.hang = 60.0
@@ -399,7 +400,7 @@ async def test_a_mail_that_the_server_will_not_have_goes_out_as_plain_text(
 
 
 @pytest.mark.parametrize("receiver", ["slack:support", "email:owner"])
-async def test_a_message_that_nobody_will_have_fails_and_its_neighbours_go_on(
+async def test_a_message_that_is_refused_in_every_form_fails_alone(
     desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox, clock: SetClock, receiver: str
 ) -> None:
     queue(desk.state, "r1", "r2", "r3", receivers=(receiver,))
@@ -495,7 +496,7 @@ async def test_a_review_that_cannot_be_rendered_fails_with_few_others(
     assert row["error"] == "template new.txt, line 3: something is undefined"
 
 
-async def test_a_fault_of_alerter_itself_ends_no_worker_and_loses_nothing(
+async def test_a_defect_of_alerter_ends_no_worker_and_loses_nothing(
     start: Start, state: State, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = True
@@ -506,8 +507,8 @@ async def test_a_fault_of_alerter_itself_ends_no_worker_and_loses_nothing(
 
     desk = await start(hooked("email:owner", before=fail))
     queue(state, "r1", receivers=("email:owner",))
-    await desk.dispatcher.run(ends_at=(IdleReason.NOTHING_DUE, IdleReason.NO_STATE))
-    assert "a fault of alerter itself" in caplog.text
+    await desk.dispatcher.run(ends_at=(IdleReason.NOTHING_DUE, IdleReason.BACKING_OFF))
+    assert "a defect of alerter" in caplog.text
     assert mailbox.mails == []
     broken = False
     await desk.work("email:owner")

@@ -8,7 +8,7 @@ from alerter.config import Config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Alert, AlertKind, Review, Status, StoredReview
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import State, raised_alerts, reviews
 from alerter.store.raised_alerts import NewAlert

@@ -1,6 +1,4 @@
-"""What becomes of a message whose answer was lost: on Slack it is looked for, a mail goes out three
-times at most.
-"""
+"""A message whose answer was lost: Slack is searched for it, a mail is sent at most three times."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,8 +13,8 @@ from alerter.models import (
     Form,
     Message,
 )
-from alerter.notify.idle import Idle, IdleReason
 from alerter.notify.in_doubt import Step, next_step, wait_after_loss
+from alerter.notify.worker import Idle, IdleReason
 from alerter.store import blocks, outbox, stale_messages, troubles
 from tests.support.clock import SetClock
 from tests.support.desk import (
@@ -276,7 +274,7 @@ async def test_what_is_throttled_for_a_minute_now_and_then_is_no_trouble(
         with desk.state.transaction():
             stale_messages.mark_stale(desk.state, SITE, ["r0"] if number else [])
         await desk.work(within=30)
-        desk.dispatcher.troubles.review()
+        desk.dispatcher.troubles.refresh()
         assert troubles.get_open_troubles(desk.state) == []
         await desk.work()
         clock.advance(hours=5)
@@ -448,7 +446,7 @@ async def test_a_post_in_doubt_is_not_looked_for_too_early(
     clock.advance(seconds=2)
     assert await desk.step() == Idle(IdleReason.SETTLING, 3.0)
     clock.advance(seconds=2.9)
-    assert (await desk.step() or Idle(IdleReason.PARKED)).why is IdleReason.SETTLING
+    assert (await desk.step() or Idle(IdleReason.PARKED)).reason is IdleReason.SETTLING
     assert asked(slack, "conversations.history") == []
     clock.advance(seconds=0.1)
     assert await desk.step() is None
@@ -462,7 +460,7 @@ async def test_while_a_service_fails_only_its_own_receivers_wait(
     slack.faults.add("chat.postMessage", Fault(drop="before"))
     await desk.step()
     queue(desk.state, "r3", receivers=("slack:team",))
-    assert (await desk.step() or Idle(IdleReason.PARKED)).why is IdleReason.BACKING_OFF
+    assert (await desk.step() or Idle(IdleReason.PARKED)).reason is IdleReason.BACKING_OFF
     assert await desk.step("slack:team") is None
     assert posted(slack) == [["r3"]]
     await desk.work()

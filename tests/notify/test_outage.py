@@ -1,6 +1,4 @@
-"""A receiver that is down for a day: it costs little, one message probes it, and it is back within
-a minute.
-"""
+"""A receiver is down for a day: few calls, one message probes it, recovery within a minute."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,7 +19,7 @@ from alerter.models import (
     StoredReview,
 )
 from alerter.notify.dispatch import Dispatcher
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State
 from alerter.store.raised_alerts import NewAlert, raise_alerts
@@ -33,9 +31,7 @@ from tests.support.values import SITE
 
 @dataclass
 class Service:
-    """Something that messages are sent to, and that may be down; by its own account it got no
-    message then.
-    """
+    """A service that may be down, and then accepts no message."""
 
     in_doubt: bool
     up: bool = True
@@ -61,7 +57,7 @@ class Service:
     async def look(self, message: Message) -> Look:
         return Look()
 
-    def time_there(self, now: datetime) -> datetime | None:
+    def service_time(self, now: datetime) -> datetime | None:
         return now
 
     async def check(self) -> list[Finding]:
@@ -114,7 +110,7 @@ async def test_an_outage_costs_two_probes_a_minute_and_ends_within_a_minute(
             pause = await worker.step()
             clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
         assert clock.monotonic() - back_at <= 60
-        while (pause := await worker.step()) is None or pause.why is not IdleReason.NOTHING_DUE:
+        while (pause := await worker.step()) is None or pause.reason is not IdleReason.NOTHING_DUE:
             clock.advance(seconds=pause.seconds + 0.001 if pause and pause.seconds else 0)
     assert sorted(service.taken) == keys
     assert not state.rows("SELECT * FROM deliveries WHERE status = 'pending'")

@@ -1,6 +1,4 @@
-"""An owner's templates that make what a service refuses: the built-in ones are used, and trouble
-names them.
-"""
+"""A service refuses what an owner's template makes: the built-in one is used, and it is trouble."""
 
 from pathlib import Path
 

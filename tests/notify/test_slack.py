@@ -76,7 +76,7 @@ async def test_a_post_has_blocks_and_a_fallback_and_says_which_message_it_is(
     assert post.ts in receipt.answer
 
 
-async def test_slack_is_told_to_make_nothing_of_the_text(
+async def test_slack_is_asked_to_interpret_nothing_in_the_text(
     slack: EmbeddedSlack, notifier: SlackNotifier, message: Message
 ) -> None:
     await notifier.send(message, CONTENT)
@@ -99,7 +99,7 @@ async def test_plain_text_is_posted_without_blocks(
     assert post.metadata is not None
 
 
-async def test_a_person_hears_by_direct_message(
+async def test_a_person_is_notified_by_direct_message(
     slack: EmbeddedSlack, make: Make, message: Message
 ) -> None:
     receipt = await make(PERSON).send(message, CONTENT)
@@ -117,8 +117,8 @@ async def test_a_person_of_an_enterprise_grid_is_looked_for_as_any_other(
     assert first.ok
     assert [each.text for each in others] == [
         (
-            "slack: without im:write a message to a person whose answer is lost may be posted "
-            "twice; grant it to the app"
+            "slack: without im:write a message to a person whose answer is lost may be posted"
+            " twice; grant it to the app"
         )
     ]
     assert "conversations.open" in methods(slack)

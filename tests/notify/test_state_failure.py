@@ -1,6 +1,4 @@
-"""A state file that cannot be written is notified directly, each time, and holds up nothing
-else.
-"""
+"""A state file that cannot be written: people are notified directly, and nothing else waits."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -190,19 +188,19 @@ async def test_who_may_have_been_notified_is_notified_of_the_end(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN, OVER]
 
 
-async def test_where_nobody_can_be_reached_the_next_failure_tries_again(
+async def test_a_notification_that_reached_no_one_is_sent_at_the_next_failure(
     config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     slack.channels[CHANNEL].archived = True
     mailbox.always_reply = "554 no"
     async with open_destinations(config, clock) as destinations:
-        alarm = StateFailure(config, clock, destinations)
-        await alarm.notify(StateError("database or disk is full"))
+        state_failure = StateFailure(config, clock, destinations)
+        await state_failure.notify(StateError("database or disk is full"))
         mailbox.always_reply = None
-        await alarm.notify(StateError("database or disk is full"))
+        await state_failure.notify(StateError("database or disk is full"))
         assert not mailbox.mails
         clock.advance(minutes=5)
-        await alarm.notify(StateError("database or disk is full"))
+        await state_failure.notify(StateError("database or disk is full"))
         for destination in destinations:
             await destination.notifier.close()
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]

@@ -1,6 +1,4 @@
-"""What is said beneath an earlier message and loses its answer: looked for where it would stand,
-and there once.
-"""
+"""A reply in a thread whose answer was lost: looked for where it would be, and posted once."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -12,7 +10,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.models import Alert, AlertKind, Content, Message, Status, StoredReview
 from alerter.notify.dispatch import Dispatcher
-from alerter.notify.idle import Idle, IdleReason
+from alerter.notify.worker import Idle, IdleReason
 from alerter.service.runtime import open_destinations
 from alerter.store import State, messages
 from alerter.store.raised_alerts import NewAlert, raise_alerts
@@ -82,9 +80,7 @@ async def sit(
 async def table(
     config: Config, state: State, clock: SetClock, slack: EmbeddedSlack
 ) -> AsyncIterator[Table]:
-    """Twelve reviews were told of in a digest: what comes next of one of them belongs
-    beneath it.
-    """
+    """A digest of twelve reviews was sent: the next message about one of them is a reply to it."""
     async for table in sit(config, state, clock, slack):
         table.queue(AlertKind.NEW, *(f"r{number}" for number in range(12)))
         await table.work()
@@ -135,7 +131,7 @@ async def test_a_reply_in_doubt_is_not_looked_for_before_five_seconds_are_over(
     table.slack.faults.add("chat.postMessage", Fault(drop="after"))
     await table.step()
     table.clock.advance(seconds=4.9)
-    assert (await table.step() or Idle(IdleReason.PARKED)).why is IdleReason.SETTLING
+    assert (await table.step() or Idle(IdleReason.PARKED)).reason is IdleReason.SETTLING
     assert table.asked("conversations.replies") == 0
     table.clock.advance(seconds=0.2)
     assert await table.step() is None
@@ -228,7 +224,7 @@ async def test_a_closing_in_doubt_whose_thread_is_deleted_meanwhile_is_not_said(
     table.slack.faults.add("chat.postMessage", Fault(drop="before"))
     await table.step()
     table.slack.delete(CHANNEL, table.slack.posts[0].ts)
-    assert (await table.work()).why is IdleReason.NOTHING_DUE
+    assert (await table.work()).reason is IdleReason.NOTHING_DUE
     assert [post for post in table.said(CLOSED) if not post.deleted] == []
     assert not table.state.rows("SELECT * FROM deliveries WHERE status = 'pending'")
 

@@ -1,6 +1,4 @@
-"""Messages on Slack that are changed: refused changes keep the old words, and words to erase do not
-stand for ever.
-"""
+"""Updates of messages on Slack: a refused one keeps the old text, and erased text is removed."""
 
 from datetime import timedelta
 
@@ -81,7 +79,7 @@ async def test_a_change_that_fails_for_now_is_tried_with_growing_waits_for_a_day
     assert times[1] - times[0] < 5
     assert 3500 < times[-2] - times[-3] < 3700
     assert edits(slack) == [0, 0]
-    assert "keeps its old words" in caplog.text
+    assert "keeps its old text" in caplog.text
     assert blocks.get_blocks(desk.state) == []
     assert scopes(desk.state) == []
 
@@ -114,7 +112,7 @@ async def test_a_change_that_slack_refuses_keeps_the_old_words_and_parks_nothing
     queue(desk.state, "r2")
     await desk.work()
     assert posted(slack) == [["r1"], ["r2"]]
-    assert "keeps its old words" in caplog.text
+    assert "keeps its old text" in caplog.text
     assert blocks.get_blocks(desk.state) == []
     assert scopes(desk.state) == []
     assert len(asked(slack, UPDATE)) <= 2

@@ -32,7 +32,7 @@ from alerter.models import (
     Review,
     ReviewHistory,
 )
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.render.renderer import Renderer
 from alerter.service.runtime import open_runtime
 from alerter.store import State, raised_alerts, reviews

@@ -16,7 +16,7 @@ from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Grouping
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import open_runtime
@@ -513,7 +513,7 @@ async def test_trouble_that_waited_for_a_removed_receiver_goes_to_the_others(
     Troubles(state, before, clock, wake=lambda _: None).begin(f"site:{SITE}", "refused")
     after = load(mail("owner"))
     reconcile(state, after, clock)
-    Troubles(state, after, clock, wake=lambda _: None).review()
+    Troubles(state, after, clock, wake=lambda _: None).refresh()
     found = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
     assert [(row["destination"], row["status"]) for row in found] == [
         ("email:ops", "cancelled"),

@@ -15,7 +15,8 @@ from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, known_sites, raised_alerts, troubles
 from alerter.store.raised_alerts import NewAlert
-from alerter.trouble.tracker import Troubles, recipients_for
+from alerter.trouble.recipients import recipients_for
+from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 

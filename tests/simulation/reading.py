@@ -129,7 +129,7 @@ def _words(value: Any) -> Iterable[str]:
 _PARTS = (
     ("not published", "unpublished"), ("private:", "unpublished"),
     ("go to no receiver", "unrouted"), ("unrouted:", "unrouted"),
-    ("lets us look", "look"), ("lets us change", "update"), ("method:", "method"),
+    ("can look whether", "look"), ("can change messages", "update"), ("method:", "method"),
     ("refused for good", "messages"), ("message:", "messages"), ("some addresses", "addresses"),
     ("addresses:", "addresses"), ("words of a deleted", "erasure"), ("erasure:", "erasure"),
 )  # fmt: skip

@@ -207,7 +207,7 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
     # Alerter's own chance, and how often those look again who have nothing to do, wherever these are.
     own: dict[str, Any] = {
         "Random": chance.generator,
-        "_LOOK_AGAIN": tick,
+        "_WAKE_EVERY": tick,
         "_HOUSE_EVERY": tick,
         "_LOCK_LOOK": tick,
     }

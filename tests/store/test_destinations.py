@@ -17,7 +17,7 @@ from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
 from alerter.store import State, blocks, report, troubles
 from alerter.store.migrations import migrations
-from alerter.trouble.tracker import recipients_for
+from alerter.trouble.recipients import recipients_for
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 

@@ -30,7 +30,7 @@ from alerter.models import (
 )
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.dispatch import Dispatcher
-from alerter.notify.idle import Idle
+from alerter.notify.worker import Idle
 from alerter.service.runtime import open_destinations
 from alerter.store import State, messages
 from alerter.store.raised_alerts import NewAlert, raise_alerts
@@ -257,8 +257,8 @@ class Hooked:
     async def look(self, message: Message) -> Look:
         return await self._notifier.look(message)
 
-    def time_there(self, now: datetime) -> datetime | None:
-        return self._notifier.time_there(now)
+    def service_time(self, now: datetime) -> datetime | None:
+        return self._notifier.service_time(now)
 
     async def check(self) -> list[Finding]:
         return await self._notifier.check()

@@ -13,7 +13,7 @@ from alerter.config import Config, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, troubles
@@ -56,7 +56,7 @@ class Life:
         for worker in self.runtime.dispatcher._workers.values():
             for _ in range(200):
                 pause = await worker._careful_step()
-                if pause and (pause.why is not IdleReason.PACE or pause.seconds is None):
+                if pause and (pause.reason is not IdleReason.PACE or pause.seconds is None):
                     break
                 if pause:
                     self.clock.advance(seconds=pause.seconds + 0.001)

@@ -15,7 +15,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Review, Status
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages
 from tests.support.clock import SetClock
@@ -99,7 +99,7 @@ class Life:
         for worker in self.runtime.dispatcher._workers.values():
             for _ in range(100):
                 pause = await worker.step()
-                if pause and pause.why in (IdleReason.NOTHING_DUE, IdleReason.PARKED):
+                if pause and pause.reason in (IdleReason.NOTHING_DUE, IdleReason.PARKED):
                     break
                 if pause and pause.seconds:
                     self.clock.advance(seconds=pause.seconds + 0.001)

@@ -1,6 +1,4 @@
-"""Whatever lasts is trouble: notified once, over when its cause is, at most one pair of messages an
-hour.
-"""
+"""What lasts is trouble: notified once, over with its cause, at most one pair an hour."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -23,8 +21,8 @@ from alerter.store.blocks import Block
 from alerter.store.migrations import migrations
 from alerter.store.troubles import Trouble
 from alerter.summary import Summaries
+from alerter.trouble.recipients import recipients_for
 from alerter.trouble.rules import begun, is_to_be_notified, lasting
-from alerter.trouble.tracker import recipients_for
 from alerter.wix.client import WixClient
 from tests.support.clock import SetClock
 from tests.support.life import (
@@ -86,7 +84,7 @@ async def test_a_service_that_throttles_for_a_day_is_notified_by_mail(
     assert len(mailed(mailbox)) == 1
 
 
-async def test_a_repeat_that_failed_while_looks_are_throttled_parks_nobody(
+async def test_a_repeat_that_failed_while_looks_are_throttled_parks_nothing(
     life: Life, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     slack.faults.add(POST, Fault(drop="after"), Fault(drop="after"))
@@ -337,7 +335,7 @@ async def test_trouble_with_an_address_ends_when_it_is_corrected(
     assert not life.open()
 
 
-# Faults that nobody foresaw
+# Unforeseen faults
 
 
 class _Broken(Summaries):
@@ -373,7 +371,7 @@ async def test_a_job_that_fails_is_trouble_and_keeps_no_other_from_being_done(
     assert life.open() == ["destination:email:owner"]
 
 
-async def test_a_check_names_the_site_of_a_fault_that_nobody_foresaw(
+async def test_a_check_names_the_site_of_an_unforeseen_fault(
     config: Config, clock: SetClock
 ) -> None:
     class Odd(WixClient):

@@ -1,4 +1,4 @@
-"""Trouble is told: once when it begins, once when it is over, to those whom it concerns."""
+"""People are notified of trouble that concerns them: once when it begins, once when it is over."""
 
 import asyncio
 import sqlite3
@@ -17,13 +17,13 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError
 from alerter.models import receiver_of
-from alerter.notify.idle import IdleReason
 from alerter.notify.state_failure import StateFailure
+from alerter.notify.worker import IdleReason
 from alerter.render.samples import sample
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_destinations, open_runtime, open_wix
 from alerter.store import State, blocks, troubles
-from alerter.trouble.tracker import recipients_for
+from alerter.trouble.recipients import recipients_for
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 from tests.support.waiting import HANG, until
@@ -39,9 +39,7 @@ api_key = "env:WIX_API_KEY"
 
 
 def receivers(**marks: str) -> str:
-    """A baker by mail, a baker's team and a café's team on Slack, with further keys for some of
-    them.
-    """
+    """A baker by mail, a baker's team and a café's team on Slack, with further keys for some."""
     ways = {
         "baker": f'email = ["{OWNER}"]\nsites = ["Corner Bakery"]',
         "bakery": f'slack = "{CHANNEL}"\nsites = ["Corner Bakery"]',
@@ -91,8 +89,8 @@ def load(
         "those marked",
         "never another customer's",
         "marked for another customer",
-        "who shares a site",
-        "nobody shares",
+        "those that share a site",
+        "no other shares a site",
         "a service",
         "the other service",
         "addresses",
@@ -101,13 +99,13 @@ def load(
         "words that stand at another customer's",
     ],
 )
-def test_trouble_is_told_to_those_whom_it_concerns(
+def test_those_whom_trouble_concerns_are_notified(
     load: Load, scope: str, marks: dict[str, str], names: list[str]
 ) -> None:
     assert [receiver_of(each) for each in recipients_for(scope, load(**marks))] == names
 
 
-async def test_a_site_that_refuses_us_is_told_once_and_once_when_it_is_over(
+async def test_a_site_that_refuses_us_is_notified_once_and_its_recovery_once(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     assert await serve(config, Clock(), {}, once=True)
@@ -185,7 +183,7 @@ async def test_a_parked_receiver_comes_back_with_a_check_and_all_it_missed(
     assert "it is over" in mailbox.mails[-1].subject
 
 
-async def test_a_single_run_tells_of_the_receiver_that_it_has_just_parked(
+async def test_a_single_run_notifies_of_the_receiver_that_it_has_just_parked(
     write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     """Also one that had nothing to do until then."""
@@ -226,7 +224,7 @@ async def test_a_failed_test_shows_the_services_answer_and_keeps_a_parking(
         assert [block.scope for block in blocks.get_parked(state)] == ["destination:slack:support"]
 
 
-async def test_an_alert_that_is_refused_for_good_is_told_as_trouble(
+async def test_an_alert_that_is_refused_for_good_is_trouble(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     assert await serve(config, Clock(), {}, once=True)
@@ -234,9 +232,9 @@ async def test_an_alert_that_is_refused_for_good_is_told_as_trouble(
     wix.add(SITE, STALE)
     await serve(config, Clock(), {}, once=True)
     await serve(config, Clock(), {}, once=True)
-    told = [post for post in slack.posts if "refused for good" in post.text]
-    assert len(told) == 1
-    assert "554 5.7.1 not wanted" in told[0].text
+    posts = [post for post in slack.posts if "refused for good" in post.text]
+    assert len(posts) == 1
+    assert "554 5.7.1 not wanted" in posts[0].text
 
 
 async def test_a_refused_alert_names_no_site_of_another_receiver(
@@ -279,15 +277,15 @@ async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
     assert sum("It is over" in post.text for post in slack.posts) == 1
 
 
-async def test_a_state_file_that_cannot_be_written_is_told_directly_and_once(
+async def test_a_state_file_that_cannot_be_written_is_notified_directly_and_once(
     config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     async with open_destinations(config, clock) as destinations:
-        alarm = StateFailure(config, clock, destinations)
-        await alarm.notify(StateBusy("locked"))
+        state_failure = StateFailure(config, clock, destinations)
+        await state_failure.notify(StateBusy("locked"))
         assert not mailbox.mails
         for _ in range(3):
-            await alarm.notify(StateError("database or disk is full"))
+            await state_failure.notify(StateError("database or disk is full"))
         for destination in destinations:
             await destination.notifier.close()
     assert [mail.subject for mail in mailbox.mails] == [
@@ -297,13 +295,13 @@ async def test_a_state_file_that_cannot_be_written_is_told_directly_and_once(
     assert len(slack.posts) == 1
 
 
-async def test_a_state_file_that_stays_locked_is_told_too(
+async def test_a_state_file_that_stays_locked_is_notified_too(
     config: Config, clock: SetClock, mailbox: Mailbox
 ) -> None:
     async with open_destinations(config, clock) as destinations:
-        alarm = StateFailure(config, clock, destinations)
+        state_failure = StateFailure(config, clock, destinations)
         for _ in range(10):
-            await alarm.notify(StateBusy("locked"))
+            await state_failure.notify(StateBusy("locked"))
             clock.advance(minutes=1)
         for destination in destinations:
             await destination.notifier.close()
@@ -317,9 +315,7 @@ async def test_a_state_file_that_stays_locked_is_told_too(
 def own(
     write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> Path:
-    """A folder of an owner's templates, and a config that names it, with receivers by email
-    alone.
-    """
+    """A folder of an owner's templates, in a config with receivers by email only."""
     two = (
         f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
         '[[receivers]]\nname = "admin"\nemail = ["a@example.com"]\ntrouble = true\n'
@@ -331,7 +327,7 @@ def own(
     return folder
 
 
-def told_of_templates(mailbox: Mailbox) -> list[str]:
+def template_subjects(mailbox: Mailbox) -> list[str]:
     return [
         f"{mail.recipients[0]}: {mail.subject}"
         for mail in mailbox.mails
@@ -340,8 +336,8 @@ def told_of_templates(mailbox: Mailbox) -> list[str]:
 
 
 BROKEN = (
-    "a@example.com: alerter is in trouble: the template new.txt does not work, and the "
-    "built-in one is used instead"
+    "a@example.com: alerter is in trouble: the template new.txt does not work,"
+    " and the built-in one is used instead"
 )
 MENDED = BROKEN.replace("alerter is in trouble:", "alerter: it is over; it was:")
 
@@ -356,16 +352,16 @@ async def test_a_template_that_breaks_is_notified_once_and_its_recovery_once(
         wix.add(SITE, {"content": {"rating": 1, "title": title, "body": "Hard as stone."}})
         for _ in range(2):
             assert await serve(config, Clock(), {}, once=True)
-    assert told_of_templates(mailbox) == [BROKEN]
-    told = next(mail.text for mail in mailbox.mails if "template" in mail.subject)
-    assert "What happened: new.txt, line 2: ValueError" in told
-    assert "Hard" not in told
+    assert template_subjects(mailbox) == [BROKEN]
+    text = next(mail.text for mail in mailbox.mails if "template" in mail.subject)
+    assert "What happened: new.txt, line 2: ValueError" in text
+    assert "Hard" not in text
     assert sum("Hard as stone." in mail.text for mail in mailbox.mails) == 4
     (own / "new.txt").write_text("{{ review.body }}")
     wix.add(SITE, STALE)
     for _ in range(2):
         assert await serve(config, Clock(), {}, once=True)
-    assert told_of_templates(mailbox) == [BROKEN, MENDED]
+    assert template_subjects(mailbox) == [BROKEN, MENDED]
 
 
 async def test_a_template_that_breaks_with_some_reviews_is_notified_once(
@@ -381,13 +377,13 @@ async def test_a_template_that_breaks_with_some_reviews_is_notified_once(
                 assert await runtime.poller.round(config.sites[0])
                 assert await runtime.dispatcher.run(list(IdleReason))
                 assert await runtime.dispatcher.run(list(IdleReason))
-            assert told_of_templates(mailbox) == [BROKEN]
+            assert template_subjects(mailbox) == [BROKEN]
             (own / "new.txt").write_text("{{ review.title }}")
             wix.add(SITE, STALE)
             assert await runtime.poller.round(config.sites[0])
             assert await runtime.dispatcher.run(list(IdleReason))
             assert await runtime.dispatcher.run(list(IdleReason))
-    assert told_of_templates(mailbox) == [BROKEN, MENDED]
+    assert template_subjects(mailbox) == [BROKEN, MENDED]
 
 
 async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
@@ -411,16 +407,16 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
     with State.open(config.state_path, migrate=False) as state:
         assert troubles.get_open_troubles(state) == []
     assert await serve(config, Clock(), {}, once=True)
-    assert told_of_templates(mailbox) == [BROKEN, MENDED]
+    assert template_subjects(mailbox) == [BROKEN, MENDED]
 
 
-async def test_a_state_file_that_is_locked_now_and_then_is_told_to_nobody(
+async def test_a_state_file_that_is_locked_now_and_then_is_not_notified(
     config: Config, clock: SetClock, mailbox: Mailbox
 ) -> None:
     async with open_destinations(config, clock) as destinations:
-        alarm = StateFailure(config, clock, destinations)
+        state_failure = StateFailure(config, clock, destinations)
         for _ in range(10):
-            await alarm.notify(StateBusy("locked"))
+            await state_failure.notify(StateBusy("locked"))
             clock.advance(minutes=6)
     assert not mailbox.mails
 
@@ -430,12 +426,12 @@ async def test_a_slow_mail_server_delays_neither_notices_nor_the_workers(
 ) -> None:
     mailbox.hang = 10 * HANG
     async with open_destinations(config, clock) as destinations:
-        ringing = asyncio.create_task(
+        notifying = asyncio.create_task(
             StateFailure(config, clock, destinations).notify(StateError("database or disk is full"))
         )
         await until(lambda: len(slack.posts) == 1 and mailbox.mails and len(clock.timeouts) == 1)
         clock.advance(seconds=30)
-        await asyncio.wait_for(ringing, HANG)
+        await asyncio.wait_for(notifying, HANG)
         mailbox.hang = 0
         (owner,) = [destination for destination in destinations if destination.receiver == "owner"]
         message = sample("new", SITE, clock.now(), domain="example.com")

@@ -20,7 +20,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import WixResponseError
 from alerter.models import Grouping, receiver_of
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, backup
 from tests.support.backfill import (

@@ -16,7 +16,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem, Thread
-from alerter.notify.idle import Idle, IdleReason
+from alerter.notify.worker import Idle, IdleReason
 from alerter.service.runtime import open_destinations, open_runtime
 from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.store import State, blocks, known_sites
@@ -81,7 +81,7 @@ async def test_a_post_in_doubt_is_looked_for_after_5_s_by_whatever_clock(
         await worker.step()
         clock.step(hours=hours)
         clock.advance(seconds=4)
-        assert (await worker.step() or Idle(IdleReason.PARKED)).why in (
+        assert (await worker.step() or Idle(IdleReason.PARKED)).reason in (
             IdleReason.SETTLING,
             IdleReason.BACKING_OFF,
         )

@@ -24,7 +24,7 @@ from alerter.commands.backfill import BackfillRequest
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.models import Grouping
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, known_sites, messages, outbox
 from tests.support.clock import SetClock
@@ -270,7 +270,7 @@ class Play:
         worker = self.runtime.dispatcher._workers[destination]
         while (
             (pause := await worker.step()) is None
-            or pause.why is not IdleReason.NOTHING_DUE
+            or pause.reason is not IdleReason.NOTHING_DUE
             or pause.seconds is not None
         ):
             if pause and pause.seconds is None:

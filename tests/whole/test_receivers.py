@@ -16,7 +16,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping, to_ms
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, blocks
 from alerter.wix.client import ReviewFilter

@@ -24,7 +24,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError
 from alerter.models import Product
-from alerter.notify.idle import IdleReason
+from alerter.notify.worker import IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import Holder, Lock, State, backup, outbox, products, stale_messages
@@ -95,7 +95,7 @@ class Daemon:
             for _ in range(100):
                 pause = await worker.step()
                 if pause and (
-                    pause.why in (IdleReason.NOTHING_DUE, IdleReason.PARKED)
+                    pause.reason in (IdleReason.NOTHING_DUE, IdleReason.PARKED)
                     or pause.seconds is None
                 ):
                     break

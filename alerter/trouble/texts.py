@@ -1,12 +1,12 @@
-"""What trouble is called when people are notified of it, and what they can do. Pure."""
+"""The texts of trouble: what does not work, and what to do about it. Pure."""
 
 from collections.abc import Mapping
 
 from alerter.config import Config
 from alerter.models import Medium, phrase_destination
 
-_TRIED_AGAIN = "mend what it says; alerter tries again each hour, and at once after `alerter retry`"
-_WHAT_AND_REMEDY = {
+_RETRIED = "correct the cause; alerter tries again each hour, and at once after `alerter retry`"
+_TEXTS = {
     "config": (
         "the changed config is not in force",
         "correct it (`alerter check`), then reload the service again",
@@ -25,7 +25,7 @@ _WHAT_AND_REMEDY = {
     ),
     "job": (
         "alerter cannot do a part of its work: {}",
-        "look at its log, and report what stands there",
+        "look at its log, and report the error in it",
     ),
     "state": ("the state file cannot be written", "nothing"),
     "start": ("alerter does not start", "nothing"),
@@ -40,23 +40,23 @@ _WHAT_AND_REMEDY = {
     "addresses": ("some addresses of {} refuse our mail", "correct the addresses in the config"),
     "template": (
         "the template {} does not work, and the built-in one is used instead",
-        "run `alerter check`, which names what breaks, and mend the file",
+        "run `alerter check`, which names the error, and correct the file",
     ),
-    "destination": ("receiver {} cannot be reached", _TRIED_AGAIN),
-    "service": ("{} refuses us", _TRIED_AGAIN),
+    "destination": ("receiver {} cannot be reached", _RETRIED),
+    "service": ("{} refuses us", _RETRIED),
     "method:look": (
-        "{} hardly lets us look whether a message arrived",
-        "nothing; alerter goes on when it may",
+        "{} limits how often alerter can look whether a message arrived",
+        "nothing; alerter goes on when the limit allows it",
     ),
     "method:update": (
-        "{} hardly lets us change messages",
-        "nothing; alerter goes on when it may",
+        "{} limits how often alerter can change messages",
+        "nothing; alerter goes on when the limit allows it",
     ),
 }
 
 
 def describe(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str, str]:
-    """Return what does not work, and what to do about it; `sites` has their names by id."""
+    """Return what does not work, and what to do about it; `sites`: names by site id."""
     kind, _, name = scope.partition(":")
     if kind == "method":
         name, _, method = name.rpartition(":")
@@ -68,7 +68,7 @@ def describe(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str,
         shown = phrase_destination(name)
     elif kind == "service" or kind.startswith("method:"):
         shown = _service(name, config)
-    what, remedy = _WHAT_AND_REMEDY[kind]
+    what, remedy = _TEXTS[kind]
     return what.format(shown), remedy
 
 

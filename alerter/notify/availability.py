@@ -1,0 +1,147 @@
+"""Whether a destination can be called now: its waits, its parking and its bad addresses."""
+
+from datetime import datetime, timedelta
+from random import Random
+
+from alerter.clock import Clock
+from alerter.errors import DeliveryError, ErrorKind
+from alerter.models import Medium, Receipt
+from alerter.notify import backoff
+from alerter.notify.destination import Destination
+from alerter.store import State, blocks
+from alerter.store.blocks import Block
+from alerter.trouble.tracker import Troubles
+
+# A destination that failed and has nothing to send is checked this often.
+_CHECK_EVERY = timedelta(minutes=5)
+
+
+class Availability:
+    """The blocks of one destination, its service and its addresses.
+
+    A block that is set or lifted begins or ends the trouble of its scope in the same transaction.
+    """
+
+    def __init__(
+        self, state: State, clock: Clock, troubles: Troubles, destination: Destination
+    ) -> None:
+        self._scopes = destination.scopes
+        self._service = destination.service
+        self._addresses = f"addresses:{destination.receiver}"
+        self._all = [
+            *self._scopes,
+            *([self._addresses] if destination.medium == Medium.EMAIL else []),
+        ]
+        self._state = state
+        self._clock = clock
+        self._troubles = troubles
+        self._random = Random()  # noqa: S311 - jitter
+
+    def check_block(self, now: datetime) -> Block | None:
+        """Return the block that holds now, if any; one that has lasted begins trouble."""
+        block = blocks.get_block(self._state, self._scopes, now)
+        if block:
+            self._troubles.begin_if_lasting(block.scope, block.since)
+        return block
+
+    def claim_try(self, now: datetime) -> bool:
+        """Claim the hourly try of what is parked, before a message is sent; False: none is due."""
+        return bool(blocks.claim_attempt(self._state, self._all, now))
+
+    def claim_check(self, now: datetime) -> bool:
+        """Claim a check of what is parked or failed, as no message is due; False: none is due."""
+        return self.claim_try(now) or bool(
+            blocks.claim_attempt(self._state, self._all, now, _CHECK_EVERY, parked=False)
+        )
+
+    def mark_check_passed(self, began: datetime) -> None:
+        """Lift all blocks that were set before a check that found no fault."""
+        with self._state.transaction(*self._scopes):
+            blocks.lift_blocks_before(self._state, self._all, began)
+            self._troubles.end_unblocked(self._all)
+
+    def mark_reachable(self, began: datetime) -> None:
+        """Lift the blocks that were set before a successful call began; later ones stay."""
+        with self._state.transaction(*self._scopes):
+            blocks.lift_blocks_before(self._state, self._scopes, began)
+            self._troubles.end_unblocked(self._scopes)
+
+    def mark_destination_reachable(self, began: datetime) -> None:
+        """Lift the destination's own blocks: its service answered, if only to throttle a method."""
+        with self._state.transaction(*self._scopes):
+            blocks.lift_blocks_before(self._state, self._scopes[:1], began)
+            self._troubles.end_unblocked(self._scopes[:1])
+
+    def record_receipt(self, receipt: Receipt, *, retried: bool) -> None:
+        """Record which addresses accepted or refused a mail, within a transaction.
+
+        `retried`: the mail went only to those that had not accepted it before.
+        """
+        if self._addresses not in self._all:
+            return
+        if receipt.refused:
+            reason = f"{receipt.refused} of them: {receipt.answer}"
+            blocks.set_block(self._state, self._addresses, self._clock.now(), None, reason)
+            self._troubles.begin(self._addresses, reason)
+        else:
+            # A retry proves nothing about an address that refused the mail for good before.
+            blocks.lift_blocks(self._state, [self._addresses], keep_parked=retried)
+            self._troubles.end_unblocked([self._addresses])
+
+    def hold_back_addresses(self, due_at: datetime, reason: str) -> None:
+        """Record that some addresses refused a mail for now, within a transaction."""
+        now = self._clock.now()
+        blocks.set_block(self._state, self._addresses, now, due_at, reason)
+        self._troubles.begin_if_lasting(
+            self._addresses, blocks.blocked_since(self._state, self._addresses) or now
+        )
+
+    def address_wait(self, attempts: int) -> timedelta:
+        """Return the wait before a mail is sent again to the addresses that refused it for now."""
+        failing_for = timedelta(seconds=2 ** min(attempts, 6))
+        return backoff.wait(ErrorKind.TRANSIENT, failing_for, None, self._random) or timedelta()
+
+    def wait_after_error(self, error: DeliveryError, now: datetime) -> timedelta | None:
+        """Return how long an error forbids calls; None: until a person has corrected it."""
+        since = blocks.blocked_since(self._state, self._scope_of(error)) or now
+        return backoff.wait(
+            error.kind, max(now - since, timedelta()), error.retry_after, self._random
+        )
+
+    def hold_back(self, error: DeliveryError, now: datetime, wait: timedelta | None) -> None:
+        """Block the destination or service that an error comes from; None: park it."""
+        scope, reason = self._scope_of(error), str(error)
+        until = now + wait if wait is not None else None
+        with self._state.transaction(*self._scopes):
+            blocks.set_block(self._state, scope, now, until, reason)
+            if until is None:
+                self._troubles.begin(scope, reason)
+            else:
+                since = blocks.blocked_since(self._state, scope) or now
+                self._troubles.begin_if_lasting(scope, since)
+
+    def method_held_until(self, method: str, now: datetime) -> datetime | None:
+        """Return the end of the wait for one method of the service, while others may be called."""
+        block = blocks.get_block(self._state, [self._method_scope(method)], now)
+        return block.until if block else None
+
+    def hold_back_method(self, method: str, error: DeliveryError, now: datetime) -> datetime:
+        """Block one method of the service for as long as it asked; return until when."""
+        wait = backoff.wait(ErrorKind.THROTTLED, timedelta(), error.retry_after, self._random)
+        until = now + (wait or timedelta())
+        blocks.set_block(self._state, self._method_scope(method), now, until, str(error))
+        return until
+
+    def mark_method_answered(self, method: str, began: datetime) -> None:
+        """Lift the wait for a method that answered a call that began at a moment."""
+        scope = self._method_scope(method)
+        if blocks.blocked_since(self._state, scope):
+            with self._state.transaction(*self._scopes):
+                blocks.lift_blocks_before(self._state, [scope], began)
+                self._troubles.end_unblocked([scope])
+
+    def _method_scope(self, method: str) -> str:
+        return f"method:{self._service}:{method}"
+
+    def _scope_of(self, error: DeliveryError) -> str:
+        return self._scopes[1 if error.kind in (ErrorKind.THROTTLED, ErrorKind.SERVICE) else 0]
