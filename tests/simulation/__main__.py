@@ -88,7 +88,8 @@ def _seeds(text: str) -> Iterable[int]:
 
 def _has(plan: plans.Plan, kinds: str) -> bool:
     there = {event.args.get("fault", event.kind) for event in plan.events}
-    there |= {op for event in plan.events for op, *_ in event.args.get("ops", ())}
+    ops = [op for event in plan.events for op in event.args.get("ops", ())]
+    there |= {op for op, *_ in ops} | {op[1] for op in ops if op[0] == "set"}
     return not kinds or set(kinds.split(",")) <= there
 
 

@@ -17,6 +17,8 @@ DAY = 86400.0
 HOUR = 3600.0
 
 Json = dict[str, Any]
+# How long at most a query lags behind what webhooks say.
+_LAG = 240.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class _Generator:
         self.receivers: list[Json] = []
         self.spec = self._spec(short=short)
         self.reviews: list[tuple[str, str, float]] = []
-        self.visible: dict[str, float] = {}
+        self.visible_at: dict[str, float] = {}
         self.channels = 5
         self.words = 0
 
@@ -209,9 +211,12 @@ class _Generator:
         moderation = (
             random.choice(("SUBMITTED", "IN_MODERATION")) if random.random() < 0.1 else None
         )
-        lag = random.choice((30.0, 900.0, 3 * HOUR, 2 * DAY)) if late else None
-        self.visible[name] = at + (lag or 0)
-        hooks = self._hooks_of(name, at)
+        lag = random.choice((_LAG, 900.0, 3 * HOUR, 2 * DAY)) if late else None
+        hooks = self._hooks()
+        if lag and lag > _LAG:
+            # Wix sends no webhook of what its own queries do not find for longer than they lag behind.
+            self.visible_at[name] = at + lag
+            hooks = [lag + wait for wait in hooks] if hooks else hooks
         self._add(
             at,
             "review",
@@ -239,11 +244,6 @@ class _Generator:
         ):  # fmt: skip
             if kind in self.others and random.random() < chance:
                 self._change(kind, name, site, at)
-
-    def _hooks_of(self, name: str, at: float) -> list[float] | None:
-        """When webhooks of a review come; Wix sends none of what its own queries do not find yet."""
-        hooks, wait = self._hooks(), max(self.visible.get(name, 0.0) - at, 0.0)
-        return [wait + each for each in hooks] if hooks and wait else hooks
 
     def _past(self) -> None:
         """A review that is there before alerter is."""
@@ -274,7 +274,10 @@ class _Generator:
             args["status"] = "REJECTED"
             if random.random() < 0.5:
                 self._change("moderated", name, site, at, status="APPROVED")
-        self._add(at, kind, review=name, site=site, hooks=self._hooks_of(name, at), **args)
+        hooks = self._hooks()
+        if hooks and (hidden := self.visible_at.get(name, at) - at) > 0:
+            hooks = [hidden + wait for wait in hooks]
+        self._add(at, kind, review=name, site=site, hooks=hooks, **args)
         if kind == "replied" and "unreplied" in self.others and random.random() < 0.4:
             self._change("unreplied", name, site, at)
             if random.random() < 0.3:
