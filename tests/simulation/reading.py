@@ -163,7 +163,7 @@ def _whole(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str
         return f"receiver:{found}"
     for site, site_id in sites.items():
         if site in what:
-            return f"site:{site_id}" + ("/private" if "not published" in what else "")
+            return f"site:{site_id}"
     text = what.lower()
     for word, scope in (
         ("slack", "slack"), ("mail server", "smtp"), ("smtp", "smtp"), ("config", "config"), ("state", "database"),

@@ -119,13 +119,22 @@ class Sightings:
             return "may"
         begun, ended, sure = first
         if when > ended:
-            return "may" if self._is_quiet_after_restore(state.site_id, when) else "not"
+            return "may" if self.is_quiet_after_restore(state, when) else "not"
         return "must" if sure and state.created < begun else "may"
 
-    def _is_quiet_after_restore(self, site_id: str, when: datetime) -> bool:
-        """Return whether a restore came before a time, and no whole round of the site between."""
+    def is_quiet_after_restore(self, state: Review, when: datetime) -> bool:
+        """Return whether a restore came before a time, and no whole round of the site between.
+
+        Nobody is notified of what that round shows, as people may know it; of a review written after it nobody can.
+        """
+        site_id = state.site_id
         for run in self.world.h.runs:
-            if run.command != "restore" or run.move or run.start > when:
+            if (
+                run.command != "restore"
+                or run.move
+                or run.start > when
+                or state.created > (run.end or run.start)
+            ):
                 continue
             rounds = (
                 read.time

@@ -162,7 +162,7 @@ class Triage:
             sure = False
         if not sure:
             yield path
-        if self.world.may_know_of(state.site_id, state.created, sighting.time):
+        if self.seen.is_quiet_after_restore(state, sighting.time):
             yield from (_quietly(path, outcome) for outcome in self._moves(path, state, sighting))
         for outcome in self._moves(path, state, sighting):
             if outcome.known != known or outcome.transitions != path.transitions or sure:

@@ -269,7 +269,9 @@ def _is_outstanding(world: World, due: Due) -> bool:
     for one in world.received:
         if one.time > due.until or one.item.kind not in {"trouble", "recovered"}:
             continue
-        if scope(one.item.about) in due.abouts and not (one.item.about or "").endswith("/private"):
+        if scope(one.item.about) in due.abouts and not (one.item.about or "").endswith(
+            "/unpublished"
+        ):
             last[one.destination, one.item.about or ""] = one
     return any(one.item.kind == "trouble" or one.time >= due.since for one in last.values())
 
@@ -337,6 +339,8 @@ def _pairs(
     for one in said:
         if world.is_forgotten(open_since or recovered or one.time, one.time):
             open_since = recovered = queued = None
+        if open_since is not None and world.is_silently_over(open_since, one.time):
+            open_since = None
         stepped = any(world.faults(("clock_step",), (recovered or one.time) - MINUTE, one.time))
         if one.item.kind == "trouble":
             over = open_since is not None and _may_have_come(world, one, "recovered", open_since)
@@ -444,10 +448,8 @@ def _unrecovered(
         world.config_times(last.time, end), default=last.time
     ) > end - SETTLE or world.is_forgotten(last.time):
         return
-    if any(
-        run.command == "restore" and not run.move and run.start > last.time for run in world.h.runs
-    ):
-        return  # trouble that is open in a backup ends without a word: its end may have been said since
+    if world.is_silently_over(last.time, end):
+        return
     if world.is_calm(destination, end - SETTLE, end) and not world.may_have_failed(
         "", destination, last.time
     ):

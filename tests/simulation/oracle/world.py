@@ -242,25 +242,12 @@ class World:
         )
         return min((run.backup_taken or run.start for run in restores), default=self.h.end)
 
-    def may_know_of(self, site_id: str, written: datetime, seen: datetime) -> bool:
-        """Return whether people may know of what was written then, which a restored backup does not know of.
-
-        What has happened since the backup is recorded by the site's next round, and nobody is notified of it; what
-        was written after the restore nobody can know of.
-        """
+    def is_silently_over(self, start: datetime, end: datetime) -> bool:
+        """Return whether a restore ended a trouble: what a backup holds as open ends without a word."""
         return any(
-            run.command == "restore" and not run.move and run.start <= seen and written <= (run.end or run.start)
-            and seen <= self._read_after(site_id, run.start) + INFLIGHT
+            run.command == "restore" and not run.move and start < run.start <= end
             for run in self.h.runs
-        )  # fmt: skip
-
-    def _read_after(self, site_id: str, when: datetime) -> datetime:
-        """Return when a site was read as a whole for the first time after a moment."""
-        for read in self.h.reads:
-            whole = read.site_id == site_id and read.by == "daemon" and read.last_page
-            if whole and read.time > when and read.arrived and not read.wrong:
-                return read.time
-        return self.h.end
+        )
 
     def undisturbed_until(self, start: datetime) -> datetime:
         """Return until when the daemon runs on with the same config and a clock and a disk that work."""
