@@ -475,7 +475,7 @@ def test_a_transaction_names_known_scopes_only(state: State) -> None:
     assert not state._conn.in_transaction
 
 
-def test_scopes_of_nested_transactions_are_held_or_sort_after_the_outer_ones(state: State) -> None:
+def test_scopes_of_nested_transactions_are_held_or_sort_after_the_outer(state: State) -> None:
     with state.transaction("destination:slack:support"):
         with state.transaction("destination:slack:support", "service:slack"):
             pass

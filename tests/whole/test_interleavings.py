@@ -49,9 +49,9 @@ class Mortal(State):
     dies_after_the_commit = False
 
     @contextmanager
-    def transaction(self, *, relaxed: bool = False) -> Iterator[None]:
+    def transaction(self, *scopes: str, relaxed: bool = False) -> Iterator[None]:
         outermost = not self._db.conn.in_transaction
-        with super().transaction(relaxed=relaxed):
+        with super().transaction(*scopes, relaxed=relaxed):
             yield
             dies = outermost and self._counts_down()
             if dies and not self.dies_after_the_commit:
