@@ -39,7 +39,8 @@ TESTS = {
 }
 
 _SQL = re.compile(
-    r"\b(SELECT|FROM|WHERE|AND|UPDATE|SET|DELETE|INSERT|VALUES|EXISTS|CASE)\b|^. ?\((\w+, )+\w+\)"
+    r"\b(SELECT|FROM|WHERE|AND|UPDATE|SET|DELETE|INSERT|VALUES|EXISTS|CASE|ORDER)\b"
+    r"|^. ?\((\w+, )+\w+\)"
 )
 # Each occurrence of a pattern is replaced, one at a time.
 _SQL_CHANGES = [

@@ -139,6 +139,17 @@ def test_only_the_review_of_a_message_in_doubt_waits_for_it(state: State) -> Non
     assert due(state, SLACK) == [1, 2, 3]
 
 
+def test_what_a_backfill_sends_one_by_one_comes_last(state: State) -> None:
+    queue(state, 1)
+    past = Alert(f"new:{SITE}:r2", AlertKind.NEW, SITE, "r2", {"backfill": True})
+    with state.transaction():
+        new = raised_alerts.NewAlert(past, [(EMAIL, None)], Grouping.EACH)
+        raised_alerts.raise_alerts(state, [new], T0)
+    queue(state, 3, due_at=T0)
+
+    assert due(state) == [1, 3, 2]
+
+
 def test_the_next_moment_is_that_of_what_is_held_for_this_destination(state: State) -> None:
     queue(state, 1, due_at=T0)
     queue(state, 2, receivers=[SLACK], due_at=T0 + MINUTE)
