@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from alerter.clock import Clock
+from alerter.clock import Clock, local_time
 from alerter.commands.options import config_option, find_site, load, parse_day
-from alerter.commands.terminal import local_time, phrase_product, plain, table, title
+from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
 from alerter.models import Grouping, Product, Review

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from alerter.clock import Clock
+from alerter.clock import Clock, local_time
 from alerter.commands.options import config_option, find_review_id, find_site, load
-from alerter.commands.terminal import local_time, phrase_product, plain, table, title
+from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.models import (
     AlertKind,

@@ -3,9 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -45,13 +42,6 @@ def phrase_product(review: Review, product: Product, most: int) -> str:
     """Return the product that a review is about, or `the site`."""
     name = product.name or (f"product {review.entity_id}" if review.entity_id else "the site")
     return plain(name, most)
-
-
-def local_time(moment: datetime, timezone: ZoneInfo) -> datetime:
-    """Return a moment in a timezone; the first and the last day that exist may stay in UTC."""
-    with suppress(OverflowError):
-        return moment.astimezone(timezone)
-    return moment
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta, tzinfo
 from statistics import median
 from typing import Any
 
+from alerter.clock import local_time
 from alerter.links import https_url
 from alerter.render.formatting import clean_line, date, duration, stars
-from alerter.render.views import SiteView, local_time, view_site
+from alerter.render.views import SiteView, view_site
 
 _BAR = 12
 _MOST_PRODUCTS = 10

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
+from alerter.clock import local_time
 from alerter.links import foreign_host, https_url, is_thumbnail
 from alerter.models import Alert, AlertKind, CloseReason, Media, Message, MessageItem, Review
 from alerter.render.formatting import (
@@ -374,10 +374,3 @@ def _unnamed_product(review: Review) -> str:
     if not entity_id:
         return "the site"
     return f"product {entity_id}" if review.namespace in ("stores", "") else entity_id
-
-
-def local_time(moment: datetime, timezone: tzinfo) -> datetime:
-    """Return a moment in a timezone."""
-    with suppress(OverflowError):  # in the first and the last year of datetime
-        return moment.astimezone(timezone)
-    return moment
