@@ -18,7 +18,7 @@ import alerter
 
 _PACKAGE = Path(alerter.__file__).parent
 _PROJECT = _PACKAGE.parent
-_SEEDS = 150
+_SEEDS = 600
 
 
 @dataclass(frozen=True)
