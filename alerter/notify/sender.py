@@ -25,7 +25,7 @@ _SMALLEST_DIGEST = 10
 _OF_TROUBLE = (AlertKind.TROUBLE, AlertKind.RECOVERED)
 
 
-class Sender:
+class MessageSender:
     """Sends the messages of one destination, and records each answer.
 
     `began`: the start of the worker's step; an answer lifts only blocks that were set before it.

@@ -17,7 +17,7 @@ from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
 from alerter.notify.digest import group, largest_that_fits
 from alerter.notify.in_doubt import Looks, Step, next_step
-from alerter.notify.sender import STATE_RETRY, Sender
+from alerter.notify.sender import STATE_RETRY, MessageSender
 from alerter.notify.state_failure import StateFailure
 from alerter.notify.updates import Updates
 from alerter.store import State, messages, outbox
@@ -80,7 +80,7 @@ class Worker:
         self._state_failure = state_failure
         self._burst = burst
         self._availability = Availability(state, clock, troubles, destination)
-        self._sender = Sender(
+        self._sender = MessageSender(
             state,
             clock,
             destination,

@@ -41,8 +41,8 @@ class Defect:
 
 
 _ADVANCES_FIRST = """        seen: Counter[Reason] = Counter()
-        reviews.advance(self._state, site.site_id, checkpoint)
-        with self._state.transaction():
+        known_sites.advance_checkpoint(self._state, site.site_id, checkpoint)
+        with self._state.transaction(f"site:{site.site_id}"):
 """
 
 DEFECTS = (
@@ -52,7 +52,7 @@ DEFECTS = (
             (
                 "watch/triage.py",
                 "        return Verdict(Reason.ABOVE, Status.CLOSED)\n",
-                "        return _close(Reason.RAISED, Closing.RAISED)\n",
+                "        return _close(Reason.RAISED, CloseReason.RAISED)\n",
             ),
         ),
         ("closed_to_none", "wrong_details", "not_due", "not_updated"),
@@ -64,7 +64,7 @@ DEFECTS = (
         (
             (
                 "watch/triage.py",
-                "    return bool(known.authorless_since and as_of - known.authorless_since > apart / 2)\n",
+                "    return bool(known.authorless_since and as_of - known.authorless_since >= apart - _TOLERANCE)\n",
                 "    return True\n",
             ),
         ),
@@ -131,7 +131,7 @@ DEFECTS = (
         "nobody looks whether a message in doubt has arrived",
         (
             (
-                "tell/slack.py",
+                "notify/slack.py",
                 "found = await slack_look.look(self._api, self._receiver, self._channel, message)",
                 "found = Look()",
             ),
@@ -143,7 +143,7 @@ DEFECTS = (
         "each try of a mail has a Message-ID of its own",
         (
             (
-                "tell/email.py",
+                "notify/email.py",
                 'mail["Message-ID"] = f"<{message.uid}>"',
                 'mail["Message-ID"] = f"<{message.attempts}.{message.uid}>"',
             ),
@@ -156,7 +156,7 @@ DEFECTS = (
         (
             (
                 "watch/intake.py",
-                "return reviews.cancel_unsent(self._state, site.site_id, review.id)",
+                "return raised_alerts.cancel_unsent(self._state, site.site_id, review.id)",
                 "return True",
             ),
         ),
@@ -171,13 +171,13 @@ DEFECTS = (
     ),
     Defect(
         "a clock that is set back stops the rounds",
-        (("rounds.py", "if abs(self._ahead() - ahead) > every / 2:", "if False:"),),
+        (("service/scheduler.py", "if abs(self._ahead() - ahead) > every / 2:", "if False:"),),
         ("silent", "not_read", "lost", "reminder_missing"),
         ("clock_step",),
     ),
     Defect(
         "an address that takes mail later is left out",
-        (("tell/email.py", "to_left=later, refused=", "to_left=(), refused="),),
+        (("notify/email.py", "to_left=later,", "to_left=(),"),),
         ("address_left_out",),
         ("smtp_address_soft",),
     ),
@@ -186,7 +186,8 @@ DEFECTS = (
         (
             (
                 "watch/intake.py",
-                "        seen: Counter[Reason] = Counter()\n        with self._state.transaction():\n",
+                "        seen: Counter[Reason] = Counter()\n"
+                '        with self._state.transaction(f"site:{site.site_id}"):\n',
                 _ADVANCES_FIRST,
             ),
         ),
