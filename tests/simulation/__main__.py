@@ -1,6 +1,7 @@
 """`make simulate`: many runs on every core, each by a seed; what goes wrong is shrunk and printed.
 
-SEEDS=17 or SEEDS=1-500 chooses seeds, MINUTES=60 goes on for so long, SHORT=1 makes the runs of `make test`.
+SEEDS=17 or SEEDS=1-500 chooses seeds, MINUTES=60 goes on for so long, SHORT=1 makes the runs of
+`make test`.
 """
 
 import argparse

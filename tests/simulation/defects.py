@@ -1,6 +1,8 @@
-"""Known defects, put back one at a time: the simulator has to find each of them. `make simulate-defects`.
+"""Known defects, put back one at a time: the simulator has to find each of them. `make simulate-
+defects`.
 
-A defect is a few replacements in the source of a copy of the package. What it replaces has to be there: a defect that
+A defect is a few replacements in the source of a copy of the package. What it replaces has to be
+there: a defect that
 no longer fits has to be written anew.
 """
 
@@ -23,7 +25,9 @@ _SEEDS = 600
 
 @dataclass(frozen=True)
 class Defect:
-    """What is put back, the rules of which one has to be broken by it, and the kinds of event that it takes."""
+    """What is put back, the rules of which one has to be broken by it, and the kinds of event that
+    it takes.
+    """
 
     name: str
     replace: tuple[tuple[str, str, str], ...]

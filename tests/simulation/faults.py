@@ -10,7 +10,9 @@ from tests.simulation.history import Fault
 
 @dataclass
 class Active:
-    """A fault of the plan while it is in force; `left` counts the calls that it still hits (None: all)."""
+    """A fault of the plan while it is in force; `left` counts the calls that it still hits (None:
+    all).
+    """
 
     kind: str
     start: datetime

@@ -112,7 +112,9 @@ class SummaryDue:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The state of one review at Wix. `words` is a marker that stands in its text and in no other text."""
+    """The state of one review at Wix. `words` is a marker that stands in its text and in no other
+    text.
+    """
 
     review_id: str
     site_id: str
@@ -269,11 +271,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One alert that a message is about; a digest has one for each. Read from the message, not from tables.
+    """One alert that a message is about; a digest has one for each. Read from the message, not from
+    tables.
 
     `about` says what a trouble, a recovered, a cluster or a summary concerns: ``site:<site_id>``,
-    ``receiver:<name>``, ``slack``, ``smtp``, ``wix``, ``database``, ``config``, ``erasure:<review_id>``,
-    ``other:<anything>`` where the recorder cannot tell. A slash and a part tell apart different faults of one site,
+    ``receiver:<name>``, ``slack``, ``smtp``, ``wix``, ``database``, ``config``,
+    ``erasure:<review_id>``,
+    ``other:<anything>`` where the recorder cannot tell. A slash and a part tell apart different
+    faults of one site,
     receiver or service: ``site:<site_id>/unpublished``.
     """
 
@@ -291,7 +296,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class SlackCall:
-    """One call of chat.postMessage, chat.update or chat.delete that Slack took (whether the answer came or not)."""
+    """One call of chat.postMessage, chat.update or chat.delete that Slack took (whether the answer
+    came or not).
+    """
 
     time: datetime
     verb: Literal["post", "update", "delete"]
@@ -330,7 +337,9 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A call that Slack or the mail server did not take: refused, throttled, or lost before it was taken."""
+    """A call that Slack or the mail server did not take: refused, throttled, or lost before it was
+    taken.
+    """
 
     time: datetime
     service: Literal["slack", "smtp", "wix"]

@@ -55,7 +55,8 @@ OTHERS = (
     "quiet", "reminders", "summary", "prune",
 )  # fmt: skip
 LENGTHS = (60.0, 300.0, 1200.0, HOUR, 5 * HOUR, DAY, 3 * DAY)
-# While these last, alerter tries again each minute: days of that take too much of the time that there is.
+# While these last, alerter tries again each minute: days of that take too much of the time that
+# there is.
 TRIED_OFTEN = {"slack_down", "slack_nonsense", "slack_dropped_before", "slack_dropped_after", "smtp_down", "smtp_busy",
                 "smtp_nonsense", "smtp_dropped_before", "smtp_dropped_after", "smtp_address_soft"}  # fmt: skip
 # A fault that is spelt out for a few calls is as likely as one that lasts.

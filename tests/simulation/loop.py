@@ -1,10 +1,12 @@
 """An event loop whose time is virtual and whose network is memory.
 
 Time passes only while nothing is ready to run: then it jumps to the next timer. Connections between
-clients and servers of this loop are pairs of in-memory transports, so that a call is in flight exactly
+clients and servers of this loop are pairs of in-memory transports, so that a call is in flight
+exactly
 while callbacks wait, and the real httpx, aiohttp, aiosmtplib and aiosmtpd run unchanged.
 
-Tasks belong to a `Process` (by a context variable, which tasks inherit). A process can be killed: from
+Tasks belong to a `Process` (by a context variable, which tasks inherit). A process can be killed:
+from
 then on whatever its code tries to do raises `Killed`.
 """
 
@@ -291,7 +293,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._timer_cancelled_count = 0
 
     def run_nested(self, main: Any) -> Any:
-        """What `asyncio.run` is to a command that runs within the simulation; everything else goes on meanwhile."""
+        """What `asyncio.run` is to a command that runs within the simulation; everything else goes
+        on meanwhile.
+        """
         outer = asyncio.current_task(self)
         if outer:
             asyncio.tasks._leave_task(self, outer)

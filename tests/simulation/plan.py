@@ -91,7 +91,8 @@ class _Generator:
 
     def plan(self) -> Plan:
         length = self.days * DAY
-        # What has happened already is read again and again: more of it in a long run would only take time.
+        # What has happened already is read again and again: more of it in a long run would only
+        # take time.
         for _ in range(self._number(self.random.uniform(0.5, 5) * min(1.0, 14 / self.days))):
             self._review(self.random.uniform(0, length))
         for _ in range(self.random.choice((0, 2, 10))):
@@ -194,7 +195,9 @@ class _Generator:
         )
 
     def _hooks(self) -> list[float] | None:
-        """After how many seconds the webhook of something is sent, each time; none at all now and then."""
+        """After how many seconds the webhook of something is sent, each time; none at all now and
+        then.
+        """
         if "hooks" not in self.others:
             return None
         first = self.random.choice((0.3, 0.3, 0.3, 5.0, 120.0, HOUR, 2 * DAY))
@@ -214,7 +217,8 @@ class _Generator:
         lag = random.choice((_LAG, 900.0, 3 * HOUR, 2 * DAY)) if late else None
         hooks = self._hooks()
         if lag and lag > _LAG:
-            # Wix sends no webhook of what its own queries do not find for longer than they lag behind.
+            # Wix sends no webhook of what its own queries do not find for longer than they lag
+            # behind.
             self.visible_at[name] = at + lag
             hooks = [lag + wait for wait in hooks] if hooks else hooks
         self._add(

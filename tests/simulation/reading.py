@@ -1,4 +1,6 @@
-"""Reads what messages say. The templates of the simulation name, in a line of their own, what they are about."""
+"""Reads what messages say. The templates of the simulation name, in a line of their own, what they
+are about.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -45,7 +47,9 @@ def read_items(text: str) -> tuple[h.Item, ...]:
 
 
 def _unmarked(text: str) -> tuple[h.Item, ...]:
-    """The same of a message by the built-in templates, which stand in where ours are refused: by its words."""
+    """The same of a message by the built-in templates, which stand in where ours are refused: by
+    its words.
+    """
     review_ids = dict.fromkeys(_WORD.findall(text))
     if not review_ids:
         return ()
@@ -136,7 +140,8 @@ _PARTS = (
 
 
 def about(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str:
-    """What a trouble concerns, from what it says; `sites` has their ids by name. A scope of `status` will do too.
+    """What a trouble concerns, from what it says; `sites` has their ids by name. A scope of
+    `status` will do too.
 
     What is after a slash tells apart the faults of one site, receiver or service.
     """

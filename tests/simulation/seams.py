@@ -1,6 +1,8 @@
-"""The few places at which the simulation enters the process: time, chance and SQLite, all below alerter.
+"""The few places at which the simulation enters the process: time, chance and SQLite, all below
+alerter.
 
-Third parties read the machine's clock by themselves; here they read the virtual one. SQLite's connections
+Third parties read the machine's clock by themselves; here they read the virtual one. SQLite's
+connections
 know whose they are, so that one dies with its process, and that a disk can be full.
 """
 
@@ -128,7 +130,9 @@ class _Connection(sqlite3.Connection):
         raise Killed
 
     def die(self) -> None:
-        """Be closed as the kernel closes what a dead process had open: what was not committed is lost."""
+        """Be closed as the kernel closes what a dead process had open: what was not committed is
+        lost.
+        """
         super().close()
 
     def close(self) -> None:
@@ -204,7 +208,8 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
         (sqlite3, "connect", connect),
         (os, "urandom", chance.bytes),
     ]
-    # Alerter's own chance, and how often those look again who have nothing to do, wherever these are.
+    # Alerter's own chance, and how often those look again who have nothing to do, wherever these
+    # are.
     own: dict[str, Any] = {
         "Random": chance.generator,
         "_WAKE_EVERY": tick,

@@ -1,4 +1,6 @@
-"""The embedded Wix, Slack and mailbox, with the faults of the plan, writing down what happens at them."""
+"""The embedded Wix, Slack and mailbox, with the faults of the plan, writing down what happens at
+them.
+"""
 
 import asyncio
 import json

@@ -85,7 +85,9 @@ def changed(spec: Mapping[str, Any], op: str, *args: Any) -> Json:
 
 
 def _apart(receivers: list[Json]) -> bool:
-    """Whether no two receivers share a name, an address or a channel: each message has one receiver, for the oracle."""
+    """Whether no two receivers share a name, an address or a channel: each message has one
+    receiver, for the oracle.
+    """
     named = [
         name
         for each in receivers

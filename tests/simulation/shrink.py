@@ -12,7 +12,8 @@ Group = tuple[Event, ...]
 def shrink(plan: Plan, fails: Callable[[Plan], bool], seconds: float = 120.0) -> Plan:
     """The smallest plan that was found in so many seconds of which `fails` still holds.
 
-    Halves, quarters and so on are left out, down to single ones (delta debugging): first of all that happens to one
+    Halves, quarters and so on are left out, down to single ones (delta debugging): first of all
+    that happens to one
     review together, then of single events.
     """
     deadline = time.monotonic() + seconds

@@ -101,7 +101,9 @@ class World:
                 return history
 
     def _tick(self) -> float:
-        """How often the idle look again, in seconds: in a minute, or less often where rounds are rare too."""
+        """How often the idle look again, in seconds: in a minute, or less often where rounds are
+        rare too.
+        """
         every = self.plan.spec["every"]
         return (
             {"m": 60.0, "h": 3600.0}[every[-1]] * int(every[:-1]) / (2 if every[-1] == "h" else 1)

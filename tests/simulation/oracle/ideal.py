@@ -1,4 +1,6 @@
-"""An alerter without a flaw in a world without a fault: makes random histories that the oracle has to pass."""
+"""An alerter without a flaw in a world without a fault: makes random histories that the oracle has
+to pass.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def opportunity(config: Config) -> timedelta:
 
 
 def _not_read(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
-    """Spans overlap, and a rescan reads the recent past again: what lasts is seen, however late it turned up."""
+    """Spans overlap, and a rescan reads the recent past again: what lasts is seen, however late it
+    turned up.
+    """
     followed = False  # the state before was low-rated and seen: it may be open
     for number, event in enumerate(events):
         state = event.after
@@ -123,7 +125,9 @@ def standing(world: World, when: datetime) -> dict[tuple[str, str], str]:
 
 
 def _erasure(world: World, events: list[ReviewEvent]) -> tuple[datetime, set[str]] | None:
-    """Return when a review that alerter knew was deleted or anonymized, and the words that have to go."""
+    """Return when a review that alerter knew was deleted or anonymized, and the words that have to
+    go.
+    """
     for number, event in enumerate(events):
         if event.change in {"deleted", "anonymized"}:
             shown = [
@@ -137,7 +141,9 @@ def _erasure(world: World, events: list[ReviewEvent]) -> tuple[datetime, set[str
 
 
 def _erased(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterator[Violation]:
-    """A review deleted or anonymized at Wix loses its text: database, write-ahead log, Slack messages."""
+    """A review deleted or anonymized at Wix loses its text: database, write-ahead log, Slack
+    messages.
+    """
     erasure = _erasure(world, events)
     if erasure is None:
         return
@@ -345,7 +351,9 @@ def _erased_falsely(world: World, triage: Triage) -> Iterator[Violation]:
 
 
 def _lacked_author(world: World, first: Review, when: datetime) -> bool:
-    """Return whether Wix left out the author in answers a rescan apart, as it does for the anonymized."""
+    """Return whether Wix left out the author in answers a rescan apart, as it does for the
+    anonymized.
+    """
     faults = [
         fault
         for fault in world.faults(("wix_no_author",), first.created, when)

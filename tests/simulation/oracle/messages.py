@@ -1,4 +1,6 @@
-"""Rules for single messages: whose they are, repeats, pace, digests, waiting (promises 2, 5, 8; errors in delivery)."""
+"""Rules for single messages: whose they are, repeats, pace, digests, waiting (promises 2, 5, 8;
+errors in delivery).
+"""
 
 from __future__ import annotations
 
@@ -131,7 +133,9 @@ def _had_doubt(world: World, message: SlackCall | Mail, until: datetime) -> bool
 
 
 def _slack_repeats(world: World) -> Iterator[Violation]:
-    """What is in doubt is posted once more and says that it may be a repeat; what is not in doubt never."""
+    """What is in doubt is posted once more and says that it may be a repeat; what is not in doubt
+    never.
+    """
     posts: dict[tuple[Destination, tuple[object, ...]], list[SlackCall]] = {}
     for call in world.h.slack:
         destination = world.destination_of(call) if call.items and not call.test else None
@@ -195,7 +199,9 @@ def _is_blind(world: World, when: datetime) -> bool:
 
 
 def _mail_copies(world: World) -> Iterator[Violation]:
-    """A mail whose answer was lost goes out at most three times in all, 5 s and 60 s apart, under one Message-ID."""
+    """A mail whose answer was lost goes out at most three times in all, 5 s and 60 s apart, under
+    one Message-ID.
+    """
     taken: dict[tuple[str, str], list[Mail]] = {}
     retries = [run.start for run in world.h.runs if run.command == "retry"]
     for mail in world.h.mails:
@@ -279,7 +285,9 @@ def _mail_ids(world: World) -> Iterator[Violation]:
 
 
 def _every_address(world: World) -> Iterator[Violation]:
-    """A mail that some addresses took reaches the others too, unless they are refused (errors in delivery)."""
+    """A mail that some addresses took reaches the others too, unless they are refused (errors in
+    delivery).
+    """
     took: dict[tuple[str, str], set[str]] = {}
     first: dict[tuple[str, str], datetime] = {}
     for mail in world.h.mails:
@@ -450,7 +458,9 @@ def _throttled(world: World) -> Iterator[Violation]:
 
 
 def _probes(world: World) -> Iterator[Violation]:
-    """What is parked is tried with one message once an hour, at start, at reload, by `check` and by `retry`."""
+    """What is parked is tried with one message once an hour, at start, at reload, by `check` and by
+    `retry`.
+    """
     last: dict[str, Attempt] = {}
     chances = [span.start for span in world.h.daemon] + [
         version.time for version in world.h.configs

@@ -192,7 +192,9 @@ def _sent_by(
 
 
 def _closing(world: World, review_id: str, destination: Destination, transition: Transition) -> Tri:
-    """`closed` with the reason; not to a receiver that was sent nothing; silent where only the threshold changed."""
+    """`closed` with the reason; not to a receiver that was sent nothing; silent where only the
+    threshold changed.
+    """
     sent = was_sent(world, review_id, destination, transition.time)
     if sent == "not" or transition.reasons == {"threshold"}:
         return "not"
@@ -270,7 +272,9 @@ def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> boo
 def _is_excused(
     world: World, review_id: str, destination: Destination, slots: list[Slot], one: Received
 ) -> bool:
-    """Return whether a restore or `forget` may have made alerter forget that it was sent, or it is judged elsewhere."""
+    """Return whether a restore or `forget` may have made alerter forget that it was sent, or it is
+    judged elsewhere.
+    """
     config = world.config_at(one.time)
     receiver = config.receiver(destination.receiver) if config else None
     if receiver is not None and receiver.sites and world.site_of(review_id) not in receiver.sites:
@@ -494,7 +498,9 @@ def _order(
 def _heirs(
     world: World, review_id: str, slots: dict[Destination, list[Slot]]
 ) -> Iterator[Violation]:
-    """What is cancelled because its receiver is gone goes to receivers that are new in this config and fit."""
+    """What is cancelled because its receiver is gone goes to receivers that are new in this config
+    and fit.
+    """
     for destination, own in slots.items():
         for slot in own:
             start = slot.transition.time

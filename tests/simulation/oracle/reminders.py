@@ -1,4 +1,6 @@
-"""Reminders: at the right spans after the alert, none after the answer, none of the past (promise 3, triage)."""
+"""Reminders: at the right spans after the alert, none after the answer, none of the past (promise
+3, triage).
+"""
 
 from __future__ import annotations
 
@@ -167,7 +169,9 @@ def _each(
 def _asks_at_once(
     world: World, review_id: str, destination: Destination, period: Period, own: list[Received]
 ) -> bool:
-    """Return whether one reminder is for the reopening itself: one by mail, on Slack at once if at all."""
+    """Return whether one reminder is for the reopening itself: one by mail, on Slack at once if at
+    all.
+    """
     if not period.reopened or destination.medium == "email" or not own:
         return period.reopened
     calm = world.is_calm(destination, period.start, period.start + world.late, review_id)
@@ -228,7 +232,9 @@ def _due(
 def _openings(
     world: World, destination: Destination, state: Review, due: datetime, end: datetime
 ) -> Iterator[datetime]:
-    """Yield when nothing is in the way of a reminder: it is of what a read has just seen to be unanswered."""
+    """Yield when nothing is in the way of a reminder: it is of what a read has just seen to be
+    unanswered.
+    """
     own = [fault for fault in world.faults(WIX, due, end) if fault.site_id in {None, state.site_id}]
     for start in sorted([due, *(fault_end(fault) + MINUTE for fault in own)]):
         for opening in world.openings(destination, max(start, due), end, state.review_id):
@@ -239,7 +245,9 @@ def _openings(
 def _fits_until(
     world: World, review_id: str, destination: Destination, period: Period, when: datetime
 ) -> bool:
-    """Return whether a review stayed low-rated and fit for a destination, in all its states, by all configs."""
+    """Return whether a review stayed low-rated and fit for a destination, in all its states, by all
+    configs.
+    """
     states = [world.review_at(review_id, period.start)]
     states += [
         event.after for event in world.events[review_id] if period.start < event.time <= when

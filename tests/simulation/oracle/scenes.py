@@ -332,7 +332,9 @@ def threshold_lowered() -> Scene:
 
 
 def threshold_low_for_an_hour() -> Scene:
-    """What is open is closed by the lower threshold, though nothing of it is read, and stays closed."""
+    """What is open is closed by the lower threshold, though nothing of it is read, and stays
+    closed.
+    """
     low = tuple(replace(site, threshold=1) for site in CONFIG.sites)
     scene = (
         Scene()
@@ -393,7 +395,9 @@ def restored(backup: float) -> Scene:
 
 
 def unread_until_restored(written: datetime) -> Scene:
-    """A site that is read again only a while after a restore, and a review that was written meanwhile or before."""
+    """A site that is read again only a while after a restore, and a review that was written
+    meanwhile or before.
+    """
     scene = (
         Scene()
         .fault("wix_down", at(3), at(3, 0, 25))

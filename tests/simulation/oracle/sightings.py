@@ -92,7 +92,9 @@ class Sightings:
 
     @cached_property
     def first_reads(self) -> dict[str, tuple[datetime, datetime, bool]]:
-        """Return for each site when its first read began and ended, and whether all of it was for sure."""
+        """Return for each site when its first read began and ended, and whether all of it was for
+        sure.
+        """
         found: dict[str, tuple[datetime, datetime, bool]] = {}
         begun: dict[str, datetime] = {}
         doubt: set[str] = set()
@@ -112,7 +114,8 @@ class Sightings:
     def in_baseline(self, state: Review, when: datetime) -> Literal["must", "may", "not"]:
         """Return whether a review that is seen at a time is seen by the first read of its site.
 
-        After a restore what came since the backup may have been alerted: the next round takes it for the past.
+        After a restore what came since the backup may have been alerted: the next round takes it
+        for the past.
         """
         first = self.first_reads.get(state.site_id)
         if first is None:
@@ -125,7 +128,8 @@ class Sightings:
     def is_quiet_after_restore(self, state: Review, when: datetime) -> bool:
         """Return whether a restore came before a time, and no whole round of the site between.
 
-        Nobody is notified of what that round shows, as people may know it; of a review written after it nobody can.
+        Nobody is notified of what that round shows, as people may know it; of a review written
+        after it nobody can.
         """
         site_id = state.site_id
         for run in self.world.h.runs:
@@ -152,7 +156,9 @@ class Sightings:
         return False
 
     def speaks(self, state: Review, when: datetime) -> Literal["must", "may", "not"]:
-        """Return whether an unknown low-rated open review is alerted (promises 3 and 4, coverage, imports)."""
+        """Return whether an unknown low-rated open review is alerted (promises 3 and 4, coverage,
+        imports).
+        """
         if is_import(state):
             return "not"
         baseline = self.in_baseline(state, when)
@@ -186,7 +192,9 @@ class Sightings:
         return "must" if changed and state.created >= begun - window + DAY else "may"
 
     def _threshold_raised(self, state: Review, when: datetime) -> Literal["may", "not"] | None:
-        """Return what a raised threshold makes of a review that was above it, or None where it does not matter."""
+        """Return what a raised threshold makes of a review that was above it, or None where it does
+        not matter.
+        """
         previous: int | None = None
         found: Literal["may", "not"] | None = None
         for time, config in self.world.in_force:
@@ -211,7 +219,9 @@ class Sightings:
         return any(when > state.created + config.rescan_window - DAY for config in configs)
 
     def is_older(self, state: Review, when: datetime) -> bool | None:
-        """Return whether an alert has to say that its review is older; None where it is a matter of taste."""
+        """Return whether an alert has to say that its review is older; None where it is a matter of
+        taste.
+        """
         times, newest = self._checkpoints.get(state.site_id, ([], []))
         index = bisect_left(times, when)
         checkpoint = newest[index - 1] if index else state.created
@@ -221,7 +231,9 @@ class Sightings:
 
     @cached_property
     def _checkpoints(self) -> dict[str, tuple[list[datetime], list[datetime]]]:
-        """Return for each site the times of sightings, and the newest createdDate that was seen by then."""
+        """Return for each site the times of sightings, and the newest createdDate that was seen by
+        then.
+        """
         found: dict[str, tuple[list[datetime], list[datetime]]] = {}
         everything = [
             (one, review_id)

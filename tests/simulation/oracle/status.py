@@ -70,7 +70,9 @@ def _reloaded(world: World, status: Status) -> bool:
 
 
 def _own(world: World, status: Status) -> Iterator[Violation]:
-    """Exit code 1 for open trouble, failed deliveries or a site that is not read; never for unanswered reviews."""
+    """Exit code 1 for open trouble, failed deliveries or a site that is not read; never for
+    unanswered reviews.
+    """
     if status.exit_code not in {0, 1}:
         yield Violation("status_exit", "contract", status.time, f"exits {status.exit_code}")
     if status.exit_code == 0 and (status.troubles or status.failed or status.parked):
@@ -118,7 +120,8 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
         receivers = world.receivers_named(shown.name)
         channels = {receiver.channel for receiver in receivers}
         addresses = {address for receiver in receivers for address in receiver.emails}
-        # A receiver that is renamed keeps what came under its old name: the addresses say whose it is.
+        # A receiver that is renamed keeps what came under its old name: the addresses say whose it
+        # is.
         came = sum(
             len(call.items) if call.verb == "post" else 1
             for call in world.h.slack
@@ -156,7 +159,9 @@ def _failed_silently(world: World) -> Iterator[Violation]:
 
 
 def _faults(world: World, status: Status, said: list[Received]) -> Iterator[Violation]:
-    """What people were told and is not over makes `status` exit 1 meanwhile; so does a site that is not read."""
+    """What people were told and is not over makes `status` exit 1 meanwhile; so does a site that is
+    not read.
+    """
     if status.exit_code == 1:
         return
     last = {one.item.about: one for one in said if one.time <= status.time - MINUTE}
@@ -265,7 +270,9 @@ def _open_reviews(
 
 
 def _pending(world: World, status: Status) -> Iterator[Violation]:
-    """Nothing is pending for ever: after all faults and a settling time only quiet hours hold anything."""
+    """Nothing is pending for ever: after all faults and a settling time only quiet hours hold
+    anything.
+    """
     config = world.config_at(status.time)
     start = status.time - SETTLE - 10 * MINUTE
     if (

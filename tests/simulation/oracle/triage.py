@@ -1,6 +1,7 @@
 """DESIGN.md, "Triage (per review)", as an automaton that follows every way the design leaves open.
 
-What alerter was shown of a review (`Read`, `Webhook`) is its input. What was shown for sure moves every path
+What alerter was shown of a review (`Read`, `Webhook`) is its input. What was shown for sure moves
+every path
 on; what may not have arrived, or may rightly be ignored, splits a path in two. A path is one
 story that the design allows: the transitions that it holds decide what people are to receive.
 """
@@ -88,7 +89,9 @@ class Triage:
     def _fell_below(
         self, site_id: str, rating: int, start: datetime, end: datetime
     ) -> datetime | None:
-        """Return when a threshold came into force that is below a rating: what is open is closed without a read."""
+        """Return when a threshold came into force that is below a rating: what is open is closed
+        without a read.
+        """
         for when, config in self.world.in_force:
             site = config.site(site_id)
             if start < when <= end and site is not None and site.threshold < rating:
@@ -169,7 +172,9 @@ class Triage:
                 yield outcome
 
     def _gone(self, path: Path, review_id: str, sighting: Sighting) -> Iterator[Path]:
-        """A review is gone only when a read that may see private reviews says so; a second look may be taken first."""
+        """A review is gone only when a read that may see private reviews says so; a second look may
+        be taken first.
+        """
         last = self.world.events[review_id][-1]
         is_true = last.after.deleted and last.time <= sighting.time
         deleted_at = last.time

@@ -315,7 +315,9 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
 
 
 def _queued_at(world: World, one: Received) -> datetime:
-    """Return when a message may have been queued at the earliest: it waited for its destination since."""
+    """Return when a message may have been queued at the earliest: it waited for its destination
+    since.
+    """
     start = one.time
     while faults := [
         f for f in world.faults_of(one.destination, start - HOUR, one.time) if f.start < start
@@ -372,7 +374,9 @@ def _pairs(
 
 
 def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> bool:
-    """Return whether a message about the same fault may have arrived, by what alerter knows: its answer was lost."""
+    """Return whether a message about the same fault may have arrived, by what alerter knows: its
+    answer was lost.
+    """
     receivers = world.receivers_named(one.destination.receiver)
     targets = {
         address for receiver in receivers for address in (*receiver.emails, receiver.channel)
@@ -388,7 +392,9 @@ def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> b
 
 
 def _may_be_another(world: World, about: str, before: datetime, when: datetime) -> bool:
-    """Return whether a second trouble of a receiver may be about another message that failed for good."""
+    """Return whether a second trouble of a receiver may be about another message that failed for
+    good.
+    """
     if not about.startswith("receiver:"):
         return False
     faults = world.faults((*SLACK_POST, *SMTP), before - SETTLE, when)

@@ -83,13 +83,17 @@ PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_har
 
 
 def opposite(items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Return what says that a trouble is over, or that it begins: after it the same words are no repeat."""
+    """Return what says that a trouble is over, or that it begins: after it the same words are no
+    repeat.
+    """
     others = {"trouble": "recovered", "recovered": "trouble"}
     return tuple(replace(item, kind=others.get(item.kind, item.kind)) for item in items)
 
 
 def is_lossy(fault: Fault) -> bool:
-    """Return whether a message that met this fault may rightly have failed for good, or be in doubt."""
+    """Return whether a message that met this fault may rightly have failed for good, or be in
+    doubt.
+    """
     lost = fault.kind in {"slack_down", "smtp_down"} and (fault.code or "").startswith(
         ("drop", "hang", "554")
     )

@@ -81,7 +81,9 @@ class World:
 
     @cached_property
     def late(self) -> timedelta:
-        """Return how long a message may take where nothing is in its way: it may leave with the next round only."""
+        """Return how long a message may take where nothing is in its way: it may leave with the
+        next round only.
+        """
         return LATE + max((config.poll_every for _, config in self.in_force), default=LATE)
 
     # ------------------------------------------------------------ the daemon
@@ -150,7 +152,9 @@ class World:
         return found
 
     def _effect_end(self, fault: Fault, review_id: str | None) -> datetime:
-        """Return until when a fault keeps messages of a review: only those about the one in doubt wait for it."""
+        """Return until when a fault keeps messages of a review: only those about the one in doubt
+        wait for it.
+        """
         if not is_lossy(fault) or fault.kind in PARKING or review_id is None:
             return fault_end(fault)
         span = (fault.start - INFLIGHT, fault.end + INFLIGHT)
@@ -189,7 +193,9 @@ class World:
     def released_at(
         self, destination: Destination, rating: int, start: datetime, end: datetime
     ) -> datetime:
-        """Return when what is due at a time leaves, by the quiet hours of the configs that follow each other."""
+        """Return when what is due at a time leaves, by the quiet hours of the configs that follow
+        each other.
+        """
         segments = [(start, self.config_at(start))] + [
             pair for pair in self.in_force if start < pair[0] <= end
         ]
@@ -234,7 +240,9 @@ class World:
         )
 
     def cancelled_at(self, start: datetime) -> datetime:
-        """Return when the backup of a later restore was made: what waited then may have gone out, and is cancelled."""
+        """Return when the backup of a later restore was made: what waited then may have gone out,
+        and is cancelled.
+        """
         restores = (
             run
             for run in self.h.runs
@@ -243,14 +251,18 @@ class World:
         return min((run.backup_taken or run.start for run in restores), default=self.h.end)
 
     def is_silently_over(self, start: datetime, end: datetime) -> bool:
-        """Return whether a restore ended a trouble: what a backup holds as open ends without a word."""
+        """Return whether a restore ended a trouble: what a backup holds as open ends without a
+        word.
+        """
         return any(
             run.command == "restore" and not run.move and start < run.start <= end
             for run in self.h.runs
         )
 
     def undisturbed_until(self, start: datetime) -> datetime:
-        """Return until when the daemon runs on with the same config and a clock and a disk that work."""
+        """Return until when the daemon runs on with the same config and a clock and a disk that
+        work.
+        """
         running = [span.end or self.h.end for span in self.h.daemon if span.start <= start]
         ends = [end for end in running if end > start]
         ends += [when for when, _ in self.in_force if when > start]
