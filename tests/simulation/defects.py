@@ -190,8 +190,10 @@ DEFECTS = (
         (
             (
                 "watch/intake.py",
-                "        seen: Counter[Reason] = Counter()\n"
-                '        with self._state.transaction(f"site:{site.site_id}"):\n',
+                (
+                    "        seen: Counter[Reason] = Counter()\n"
+                    '        with self._state.transaction(f"site:{site.site_id}"):\n'
+                ),
                 _ADVANCES_FIRST,
             ),
         ),
