@@ -18,6 +18,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.store import State
 from tests.support.clock import SetClock
+from tests.support.state import open_state
 from tests.support.values import CHANNEL, OWNER, SCOPES, SECRETS, SITE
 
 # The suite tries the same orders each time; `make torture` tries many others. No check of
@@ -54,7 +55,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[State]:
-    with State.open(tmp_path / "state.db", migrate=True) as state:
+    with open_state(tmp_path / "state.db") as state:
         yield state
 
 

@@ -25,6 +25,7 @@ from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 from tests.support.life import wix
+from tests.support.state import open_state
 from tests.support.values import CHANNEL, SECRETS, SITE
 
 __all__ = ["wix"]
@@ -117,7 +118,7 @@ def mails(mailbox: Mailbox, name: str) -> list[Mail]:
 
 def rows(config: Config) -> list[tuple[str, str, str]]:
     """Each delivery: its alert without the site, its destination, its status."""
-    with State.open(config.state_path, migrate=True) as state:
+    with open_state(config.state_path) as state:
         found = state.rows(
             "SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER "
             "BY id, 2"
@@ -129,7 +130,7 @@ def rows(config: Config) -> list[tuple[str, str, str]]:
 
 def due_at(config: Config) -> datetime:
     """When the only delivery that waits may leave."""
-    with State.open(config.state_path, migrate=True) as state:
+    with open_state(config.state_path) as state:
         ms = state.value("SELECT due_at FROM deliveries WHERE status = 'pending'")
     return datetime.fromtimestamp(ms / 1000, UTC)
 

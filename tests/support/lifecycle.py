@@ -20,6 +20,7 @@ from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, messages
 from tests.support.clock import SetClock
 from tests.support.life import wix
+from tests.support.state import open_state
 from tests.support.values import SCOPES, SECRETS, SITE
 
 __all__ = ["wix"]
@@ -81,7 +82,7 @@ class Life:
         if self.runtime and not self.restarts:
             return
         await self.stack.aclose()
-        self.state = self.stack.enter_context(State.open(self.config.state_path, migrate=True))
+        self.state = self.stack.enter_context(open_state(self.config.state_path))
         messages.recover(self.state)
         self.runtime = await self.stack.enter_async_context(
             open_runtime(self.config, self.state, self.clock)

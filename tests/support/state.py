@@ -1,5 +1,7 @@
-"""What is read of a state file from outside."""
+"""State files for tests, and what is read of one from outside."""
 
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,27 @@ from alerter.store import State
 TROUBLE = "INSERT INTO troubles (scope, since, reason) VALUES (?, 0, ?)"
 
 
+@cache
+def _empty_file() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="alerter-test-") as folder:
+        path = Path(folder) / "state.db"
+        State.open(path, migrate=True).close()
+        return path.read_bytes()
+
+
+def open_state(path: Path) -> State:
+    """Open a state file; a new one is a copy of one whose migrations ran in this process before."""
+    if not path.exists():
+        path.touch(0o600)
+        path.write_bytes(_empty_file())
+    return State.open(path, migrate=True)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A state file of the present version that nobody has open."""
     path = tmp_path / "state.db"
-    State.open(path, migrate=True).close()
+    open_state(path).close()
     return path
 
 

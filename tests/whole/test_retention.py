@@ -31,6 +31,7 @@ from alerter.store import Holder, Lock, State, backup, outbox, products, stale_m
 from alerter.store.migrations import migrations
 from tests.support.clock import SetClock
 from tests.support.messages import words_of
+from tests.support.state import open_state
 from tests.support.values import CHANNEL, SCOPES, SECRETS, SITE
 
 QUERY = "/reviews/v1/reviews/query"
@@ -76,7 +77,7 @@ class Daemon:
     async def start(self, extra: str = "", **more: Any) -> None:
         await self.stop()
         self.config = self.load(extra=extra, **more)
-        self.state = self.stack.enter_context(State.open(self.config.state_path, migrate=True))
+        self.state = self.stack.enter_context(open_state(self.config.state_path))
         reconcile(self.state, self.config, self.clock)
         self.runtime = await self.stack.enter_async_context(
             open_runtime(self.config, self.state, self.clock)
