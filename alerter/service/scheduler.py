@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _GRACE = 8.0
 _SPREAD = 0.05
 _HOUSEKEEPING_EVERY = 60
+_CHECK_CLOCK_EVERY = 60.0
 # Seconds; a round in which every call to Wix times out reads its next page sooner than this.
 _SLOWEST = 600.0
 
@@ -78,11 +79,15 @@ class Scheduler:
         self._timekeeper = asyncio.create_task(self._keep_time())
 
     async def _keep_time(self) -> None:
-        """Reschedule when the wall clock is set: APScheduler would wait for the old time."""
+        """Reschedule when the wall clock is set: APScheduler would wait for the old time.
+
+        It is also woken: a clock that was wrong for a moment may have made it wait for a day.
+        """
         every = self._config.poll.every.total_seconds()
         ahead = self._ahead()
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(min(every, _CHECK_CLOCK_EVERY))
+            self._scheduler.wakeup()
             if abs(self._ahead() - ahead) > every / 2:
                 ahead = self._ahead()
                 log.warning("the clock was set; rounds are rescheduled")

@@ -262,6 +262,27 @@ async def test_rounds_go_on_when_the_clock_is_set(
         await rounds.stop(asyncio.create_task(asyncio.sleep(0, result=True)))
 
 
+@pytest.mark.slow
+async def test_rounds_go_on_when_the_clock_was_wrong_for_a_moment(
+    config: Config, state: State, wix: EmbeddedWix
+) -> None:
+    """A scheduler that woke while the clock was a day behind would wait for that day.
+
+    By the next check of the clock, it is right again.
+    """
+    every = config.poll.every.resolution * 500_000
+    quick = config.model_copy(update={"poll": config.poll.model_copy(update={"every": every})})
+    clock = _Drifting()
+    async with open_runtime(quick, state, clock) as runtime:
+        rounds = Scheduler(quick, clock, runtime)
+        rounds.start()
+        await until(lambda: len(wix.queries()) >= 2)
+        rounds._scheduler._start_timer(86_400)
+        seen = len(wix.queries())
+        await until(lambda: len(wix.queries()) > seen + 1)
+        await rounds.stop(asyncio.create_task(asyncio.sleep(0, result=True)))
+
+
 class _Skipping(asyncio.SelectorEventLoop):
     """A loop in which time passes at once where nothing else happens."""
 
