@@ -1,7 +1,6 @@
 """One process dispatches: it takes the lock of the database, and keeps it."""
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +25,8 @@ async def take_lock(
     Return the kind of process that keeps it, or None where it is ours or `stop` is set.
     `report_waiting` is called each second.
     """
-    for tries in itertools.count():
+    tries = 0
+    while True:
         holder = lock.acquire(Holder.RUN)
         if holder is not Holder.BACKFILL or (once and tries == _ONCE_TRIES):
             return holder
@@ -36,7 +36,7 @@ async def take_lock(
         lock.ask()
         if await is_set_within(stop, WAIT):
             return None
-    raise AssertionError
+        tries += 1
 
 
 async def keep_lock(lock: Lock, stop: asyncio.Event) -> None:
