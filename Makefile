@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: demo test coverage torture mutate simulate simulate-short simulate-defects bench docs pictures wix-sdk lock sbom audit clean
 
-demo: .venv/installed
+demo: .venv/demo
 	@$(BIN)/alerter demo
 
 # Four workers, for tests wait for processes more than they compute; each process reads what the first has compiled.
@@ -82,6 +82,12 @@ audit: .venv/supply
 
 .venv/mutate: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mutate]'
+	@touch $@
+
+.venv/demo: pyproject.toml
+	@echo 'Installing alerter and the packages that it needs into .venv (once) …'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,web]'
 	@touch $@
 
 .venv/installed: pyproject.toml

@@ -4,12 +4,20 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
 from alerter.errors import AlerterError
 from alerter.logs import log_to_stderr
+
+_STYLES: Mapping[str, Mapping[str, Any]] = {
+    "step": {"bold": True},
+    "message": {"fg": "green"},
+    "result": {"bold": True},
+}
 
 
 @click.command()
@@ -30,8 +38,13 @@ def command(reviews: Path | None, *, serve: bool) -> None:
         import aiosmtpd  # noqa: F401, PLC0415 - only whether it is installed
     except ImportError:
         raise AlerterError("the demo needs aiosmtpd: pip install 'alerter[demo]'") from None
-    from alerter.demo import story  # noqa: PLC0415 - imports aiosmtpd
+    from alerter.demo.live import serve as run  # noqa: PLC0415 - imports aiosmtpd
+    from alerter.demo.story import play  # noqa: PLC0415
 
     log_to_stderr(logging.WARNING, os.environ)
-    play = story.serve if serve else story.play
-    sys.exit(0 if asyncio.run(play(reviews, click.echo)) else 1)
+    sys.exit(0 if asyncio.run((run if serve else play)(reviews, _say)) else 1)
+
+
+def _say(text: str, kind: Literal["step", "message", "note", "result"]) -> None:
+    style = _STYLES.get(kind, {}) if "NO_COLOR" not in os.environ else {}
+    click.echo(click.style(text, **style))

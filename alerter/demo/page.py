@@ -11,8 +11,8 @@ from alerter.render.page import block_html, html_page, markup_html
 
 def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> str:
     """Return one self-contained HTML page: the Slack messages beside the mails."""
-    slack = "".join(map(_post, posts)) or "<p>Nothing.</p>"
-    email = "".join(map(_mail, mails)) or "<p>Nothing.</p>"
+    slack = "".join(map(post_html, posts)) or "<p>Nothing.</p>"
+    email = "".join(map(mail_html, mails)) or "<p>Nothing.</p>"
     return html_page(
         title,
         f"<h1>{escape(title)}</h1><main><section><h2>Slack</h2>{slack}</section>"
@@ -20,7 +20,8 @@ def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> 
     )
 
 
-def _mail(mail: Mail) -> str:
+def mail_html(mail: Mail) -> str:
+    """Return the HTML of a mail: its headers, and its HTML in a frame that runs nothing."""
     rows = [(name, str(mail.message[name] or "")) for name in ("From", "To", "Subject", "Date")]
     headers = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     frame = (
@@ -37,7 +38,8 @@ def _mail(mail: Mail) -> str:
     return f"<article><dl>{headers}</dl>{frame}{text}</article>"
 
 
-def _post(post: Post) -> str:
+def post_html(post: Post) -> str:
+    """Return the HTML of a Slack message."""
     when = datetime.fromtimestamp(float(post.ts), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     edited = " · edited" if post.edits else ""
     about = f"#{escape(post.channel_name)} · {when}{edited}"

@@ -1,9 +1,10 @@
 """The embedded services together, and a config that points at them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.page import render_page
@@ -18,6 +19,8 @@ APP_SITE_ID = "33333333-3333-4333-8333-333333333333"
 APP_SITE = "Tea House"
 APP = App("demo-app", "demo-app-secret", "demo-instance")
 _CHANNEL = "C0123456789"
+# Prints a line; what it is decides how it looks on a terminal.
+Say = Callable[[str, Literal["step", "message", "note", "result"]], None]
 _SECRETS = {
     "wix_api_key": "demo-api-key",
     "wix_app_secret": APP.app_secret,
@@ -88,13 +91,11 @@ instance_id = "{APP.instance_id}"
     def _secret(self, name: str) -> str:
         return f"file:{self.folder / name}"
 
-    def write_page(self) -> Path:
-        """Write all received messages to an HTML page, and return its path."""
-        page = self.folder / "messages.html"
-        page.write_text(
+    def write_page(self, path: Path) -> None:
+        """Write all received messages to an HTML page."""
+        path.write_text(
             render_page(self.mailbox.mails, self.slack.posts, title="What alerter sent"), "utf-8"
         )
-        return page
 
 
 @asynccontextmanager

@@ -56,11 +56,11 @@ def render_blocks(blocks: Sequence[Mapping[str, Any]], *, title: str) -> str:
     return html_page(title, f"<main><article>{''.join(map(block_html, blocks))}</article></main>")
 
 
-def html_page(title: str, body: str) -> str:
-    """Return an HTML page that loads nothing and runs nothing."""
+def html_page(title: str, body: str, *, policy: str = _POLICY) -> str:
+    """Return an HTML page that loads nothing and runs nothing, unless its policy allows it."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )

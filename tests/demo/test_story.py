@@ -47,7 +47,21 @@ async def test_the_story_ends_by_itself_with_nothing_lost_or_repeated(tmp_path: 
     assert "Still unanswered" in out
     page = Path(lines[-2].rpartition(": ")[2])
     assert "Stale on arrival" in page.read_text()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [page]
     assert page.stat().st_mode & 0o777 == 0o600
+
+
+async def test_ctrl_c_ends_the_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    story = await start("demo", cwd=tmp_path)
+    assert story.stdout is not None
+    async with asyncio.timeout(HANG):
+        await story.stdout.readuntil(b"1. ")
+        story.send_signal(signal.SIGINT)
+        out, _ = await story.communicate()
+    assert story.returncode == 0
+    assert out.decode().splitlines()[-1] == "Stopped."
+    assert b"Traceback" not in out
+    assert not list(tmp_path.iterdir())
 
 
 async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path) -> None:
@@ -99,7 +113,9 @@ async def test_serve_prints_a_config_that_any_command_works_with(tmp_path: Path)
         serving.send_signal(signal.SIGTERM)
         out, _ = await serving.communicate()
     assert serving.returncode == 0
-    assert b"# 2 mails, 2 Slack messages: " in out
+    assert out.count(b"# mail   ") == out.count(b"# Slack  ") == 2
+    assert out.decode().splitlines()[-1] == "# 2 mails, 2 Slack messages"
+    assert not list(tmp_path.glob("alerter-demo-*"))
 
 
 async def test_a_line_that_is_no_review_is_named(tmp_path: Path) -> None:
