@@ -13,6 +13,7 @@ from alerter.config import Config, Receiver, Site, Summary
 from alerter.config.fields import TimeOfWeek
 from alerter.errors import StateError
 from alerter.models import Alert, AlertKind, Grouping
+from alerter.scopes import Scope
 from alerter.store import State, known_sites, raised_alerts, summaries, troubles
 from alerter.store.raised_alerts import NewAlert
 from alerter.store.summaries import LowRated
@@ -157,7 +158,7 @@ class Summaries:
 
     def _is_in_trouble(self, site: Site) -> bool:
         return any(
-            trouble.scope == f"site:{site.site_id}"
+            trouble.scope == Scope.SITE.of(site.site_id)
             for trouble in troubles.get_open_troubles(self._state)
         )
 

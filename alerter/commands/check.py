@@ -25,6 +25,7 @@ from alerter.render.formatting import cut
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import template_names
+from alerter.scopes import Scope
 from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import State, blocks
 from alerter.trouble.tracker import Troubles
@@ -111,7 +112,7 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
 
 def template_scopes() -> list[str]:
     """Return the scopes of trouble that end when every template renders."""
-    return [f"template:{name}" for name in template_names()]
+    return [Scope.TEMPLATE.of(name) for name in template_names()]
 
 
 async def check_site(wix: WixClient, site: Site) -> Finding:
@@ -193,8 +194,10 @@ def _unpark(
     config: Config, clock: Clock, working: Sequence[Destination], working_scopes: Sequence[str] = ()
 ) -> list[Finding]:
     """Unpark destinations that work, and end their trouble; the next round sends what waited."""
-    scopes = {f"addresses:{destination.receiver}" for destination in working}
-    scopes.update(scope for destination in working for scope in destination.scopes)
+    receivers = config.destinations()
+    scopes = {Scope.ADDRESSES.of(each.receiver) for each in working}
+    for each in working:
+        scopes.update(config.scopes(receivers[each.name], each.name))
     ordered = [*sorted(scopes), *working_scopes]
     try:
         state = State.read(config.state_path)

@@ -23,6 +23,7 @@ from alerter.models import (
 )
 from alerter.render.formatting import duration, stars
 from alerter.render.views import REOPENED
+from alerter.scopes import Scope
 from alerter.store import State, blocks, report, troubles
 from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord
 from alerter.watch.routing import excluded_by
@@ -185,7 +186,7 @@ class _Explanation:
         return "due now; a running daemon sends it, or `alerter run --once`"
 
     def _review_steps(self) -> Iterator[str]:
-        scope = f"site:{self._site.site_id}"
+        scope = Scope.SITE.of(self._site.site_id)
         for trouble in troubles.get_open_troubles(self._state):
             if trouble.scope == scope and trouble.over_at is None:
                 yield f"the site cannot be read at present: {trouble.reason}"

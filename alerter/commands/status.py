@@ -15,6 +15,7 @@ from alerter.commands.terminal import plain_json, table, title
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
 from alerter.render.formatting import duration, stars
+from alerter.scopes import Scope, split_scope
 from alerter.store import State, blocks, report, stale_messages, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
@@ -89,7 +90,7 @@ def get_status(config: Config, state: State | None, now: datetime) -> StatusRepo
             _site_status(
                 site,
                 reports.get(site.site_id, SiteReport()),
-                reasons.get(f"site:{site.site_id}"),
+                reasons.get(Scope.SITE.of(site.site_id)),
                 now - patience,
                 now,
             )
@@ -225,7 +226,7 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
     if status.oldest_pending:
         yield f"the oldest pending delivery has waited since {_ago(status.oldest_pending, now)}"
     for each in status.troubles:
-        if not each.scope.startswith("site:"):  # the table of sites shows those
+        if split_scope(each.scope)[0] != Scope.SITE:  # the table of sites shows those
             works = f"; it works since {_iso(each.over_at)}" if each.over_at else ""
             scope = _scope(each.scope)["scope"]
             yield f"trouble: {scope} since {_iso(each.since)}: {each.reason}{works}"
@@ -239,10 +240,10 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
 
 def _scope(scope: str) -> dict[str, str | None]:
     """Return a scope; a destination is shown as its receiver and its medium."""
-    kind, _, name = scope.partition(":")
-    if kind not in ("destination", "message"):
+    kind, name = split_scope(scope)
+    if kind not in (Scope.DESTINATION, Scope.MESSAGE):
         return {"scope": scope}
-    shown = "receiver" if kind == "destination" else kind
+    shown = "receiver" if kind == Scope.DESTINATION else kind
     return {"scope": f"{shown}:{receiver_of(name)}", "medium": medium_of(name)}
 
 

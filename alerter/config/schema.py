@@ -28,6 +28,7 @@ from alerter.config.sites import RESCAN_WINDOW, AlertLimits, App, Poll, Site, Wi
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
 from alerter.models import Medium, medium_of
+from alerter.scopes import Scope
 
 _KEEP = timedelta(days=400)
 _CASE_INSENSITIVE = ("site_id", "instance_id")  # at Wix
@@ -127,8 +128,8 @@ class Config(Table):
     def scopes(self, receiver: Receiver, destination: str) -> list[str]:
         """Return the scopes that can park a destination: its own and that of its service."""
         return [
-            f"destination:{destination}",
-            f"service:{self.service(receiver, medium_of(destination))}",
+            Scope.DESTINATION.of(destination),
+            Scope.SERVICE.of(self.service(receiver, medium_of(destination))),
         ]
 
     def workspace(self, receiver: Receiver) -> Slack | None:

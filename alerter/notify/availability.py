@@ -8,6 +8,7 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Medium, Receipt
 from alerter.notify import backoff
 from alerter.notify.destination import Destination
+from alerter.scopes import Scope, method_scope
 from alerter.store import State, blocks
 from alerter.store.blocks import Block
 from alerter.trouble.tracker import Troubles
@@ -25,9 +26,13 @@ class Availability:
     def __init__(
         self, state: State, clock: Clock, troubles: Troubles, destination: Destination
     ) -> None:
-        self._scopes = destination.scopes
         self._service = destination.service
-        self._addresses = f"addresses:{destination.receiver}"
+        # The scopes whose blocks hold it back: its own, and that of its service.
+        self._scopes = [
+            Scope.DESTINATION.of(destination.name),
+            Scope.SERVICE.of(destination.service),
+        ]
+        self._addresses = Scope.ADDRESSES.of(destination.receiver)
         self._all = [
             *self._scopes,
             *([self._addresses] if destination.medium == Medium.EMAIL else []),
@@ -141,7 +146,7 @@ class Availability:
                 self._troubles.end_unblocked([scope])
 
     def _method_scope(self, method: str) -> str:
-        return f"method:{self._service}:{method}"
+        return method_scope(self._service, method)
 
     def _scope_of(self, error: DeliveryError) -> str:
         return self._scopes[1 if error.kind in (ErrorKind.THROTTLED, ErrorKind.SERVICE) else 0]

@@ -80,8 +80,3 @@ class Destination:
     def medium(self) -> str:
         """Its medium: `email` or `slack`."""
         return medium_of(self.name)
-
-    @property
-    def scopes(self) -> list[str]:
-        """The scopes whose blocks hold it back: its own, then that of its service."""
-        return [f"destination:{self.name}", f"service:{self.service}"]

@@ -15,6 +15,7 @@ from alerter.config import Config
 from alerter.errors import DeliveryError, RenderError, StateBusy, StateError
 from alerter.models import Alert, AlertKind, Form, Message, MessageItem
 from alerter.notify.destination import Destination
+from alerter.scopes import Scope
 from alerter.store import State
 from alerter.store.marker import Marker
 
@@ -52,7 +53,7 @@ class Notified:
     reason: str
     destinations: list[str]
     written: int = 0
-    scope: str = "state"
+    scope: str = Scope.STATE
 
 
 @dataclass(slots=True)
@@ -160,7 +161,7 @@ class StateFailure:
         if destinations := await self._notify_all(
             "alerter does not start", error, _REMEDY_AT_START
         ):
-            self._record.put(Notified(since, str(error), destinations, scope="start"))
+            self._record.put(Notified(since, str(error), destinations, scope=Scope.START))
         else:
             self._record.clear()
 
@@ -203,7 +204,8 @@ class StateFailure:
         return now - self._busy_since >= self._busy_for
 
     async def _notify(self, destination: Destination, detail: Mapping[str, str]) -> _Answer:
-        entry = MessageItem(Alert("trouble:state", AlertKind.TROUBLE, detail=detail))
+        key = f"{AlertKind.TROUBLE}:{Scope.STATE}"
+        entry = MessageItem(Alert(key, AlertKind.TROUBLE, detail=detail))
         uid = f"{uuid4().hex}@{destination.notifier.domain}"
         message = Message(0, uid, destination.name, Form.ALERT, (entry,), self._clock.now())
         try:

@@ -14,6 +14,7 @@ from alerter.errors import DeliveryError, ErrorKind, RenderError, StateError
 from alerter.models import Message
 from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
+from alerter.scopes import Scope
 from alerter.store import State, messages, stale_messages
 from alerter.trouble.tracker import Troubles
 
@@ -47,7 +48,7 @@ class Updates:
         self._troubles = troubles
         self._availability = availability
         self._write = write
-        self._scope = f"erasure:{destination.name}"
+        self._scope = Scope.ERASURE.of(destination.name)
 
     def due(self, now: datetime) -> tuple[Message, int] | None:
         """Return the next message to update, and how often its content has changed."""
@@ -84,7 +85,7 @@ class Updates:
             self._availability.mark_method_answered("update", began)
 
     def _mark_updated(self, message: Message, changes: int, began: datetime) -> None:
-        with self._state.transaction(f"destination:{self._destination.name}"):
+        with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
             stale_messages.mark_updated(self._state, message, changes)
             self._availability.mark_reachable(began)
             self._end_trouble()
@@ -131,13 +132,13 @@ class Updates:
         reason = f"{error}; a deleted review's words still stand there"
 
         def record() -> None:
-            with self._state.transaction(f"destination:{self._destination.name}"):
+            with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
                 messages.postpone(self._state, message, now + _ERASE_EVERY)
                 self._troubles.begin(self._scope, reason)
 
         await self._write(record)
 
     def _mark_deleted(self, message: Message) -> None:
-        with self._state.transaction(f"destination:{self._destination.name}"):
+        with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
             stale_messages.mark_deleted(self._state, message)
             self._end_trouble()

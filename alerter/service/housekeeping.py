@@ -7,6 +7,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.notify.state_failure import StateFailure
+from alerter.scopes import Scope
 from alerter.store import State
 from alerter.store.prune import prune
 from alerter.summary import Summaries
@@ -46,7 +47,7 @@ class Housekeeping:
         await self._do("pruning", self._prune)
 
     async def _do(self, job: str, work: Callable[[], Awaitable[None]]) -> None:
-        scope = f"job:{job}"
+        scope = Scope.JOB.of(job)
         try:
             try:
                 await work()

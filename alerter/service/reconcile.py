@@ -5,6 +5,7 @@ import logging
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import phrase_destination
+from alerter.scopes import Scope
 from alerter.service.reroute import Rerouted, reroute
 from alerter.store import State, blocks, known_sites, messages, outbox
 from alerter.trouble.tracker import Troubles
@@ -30,7 +31,7 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         for site in config.sites:
             if number := rerouted.unrouted[site.site_id]:
                 reason = f"{number} alerts were for receivers that may not get them now"
-                troubles.begin(f"unrouted:{site.site_id}", reason)
+                troubles.begin(Scope.UNROUTED.of(site.site_id), reason)
         blocks.retry_parked(state)
     if in_doubt:
         log.warning("settling messages that the last process was sending: messages=%d", in_doubt)

@@ -10,6 +10,7 @@ from typing import Any
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import ConfigError, StateError
+from alerter.scopes import Scope
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Reload:
             )
         if now - self.late_since >= config.poll.trouble_after.total_seconds():
             with suppress(StateError):  # then people are notified directly
-                troubles.begin("config", str(error))
+                troubles.begin(Scope.CONFIG, str(error))
 
 
 def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -> Config | None:
@@ -79,6 +80,6 @@ def _refuse(problems: Sequence[str], troubles: Troubles) -> None:
         log.error("the changed config: %s", problem)
     log.error("the changed config is refused; the old one stays in force")
     try:
-        troubles.begin("config", "; ".join(problems))
+        troubles.begin(Scope.CONFIG, "; ".join(problems))
     except StateError as error:
         log.error("no one can be notified of it now: %s", error)  # noqa: TRY400 - the text says it all

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.models import from_ms, to_ms
+from alerter.scopes import Scope, split_scope
 from alerter.store.sql import json_values
 from alerter.store.state import State
 
@@ -135,7 +136,7 @@ def get_parked(state: State) -> list[Block]:
 
 
 def _is_of_addresses(scope: str) -> bool:
-    return scope.startswith("addresses:")
+    return split_scope(scope)[0] == Scope.ADDRESSES
 
 
 def _rows(state: State, scopes: list[str]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from alerter.models import AlertKind, receiver_of
+from alerter.scopes import Scope
 from alerter.store.prune import AT_ONCE, drop_alerts, prune_reviews
 from alerter.store.sql import json_values
 from alerter.store.state import State
@@ -18,15 +19,15 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
     number = 0
     while some := _erase_some(state, site_id, now):
         number += some
-    with state.transaction(f"site:{site_id}"):
+    with state.transaction(Scope.SITE.of(site_id)):
         left = state.rows("SELECT id FROM alerts WHERE site_id = ?", [site_id])
         drop_alerts(state, json.dumps([row["id"] for row in left]))
         name = state.value("SELECT name FROM sites WHERE site_id = ?", [site_id])
         state.execute("DELETE FROM products WHERE site_id = ?", [site_id])
         for table in ("troubles", "blocks"):
             state.execute(
-                f"DELETE FROM {table} WHERE scope IN ('site:' || :site, 'private:' || :site)",
-                {"site": site_id},
+                f"DELETE FROM {table} WHERE scope IN (?, ?)",
+                [Scope.SITE.of(site_id), Scope.PRIVATE.of(site_id)],
             )
         _erase_mentions(state, site_id, name or site_id)
         state.execute("UPDATE sites SET name = NULL WHERE site_id = ?", [site_id])
@@ -36,7 +37,7 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
 
 def _erase_some(state: State, site_id: str, now: datetime) -> int:
     """Erase the next few reviews of a site; return how many, 0 at the end."""
-    with state.transaction(f"site:{site_id}"):
+    with state.transaction(Scope.SITE.of(site_id)):
         rows = state.rows(
             "SELECT site_id, review_id FROM reviews"
             " WHERE site_id = ? AND pruned_at IS NULL LIMIT ?",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.models import from_ms, to_ms
+from alerter.scopes import Scope
 from alerter.store.sql import json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
 
@@ -113,7 +114,7 @@ def advance_checkpoint(state: State, site_id: str, checkpoint: datetime | None) 
 
 def record_coverage(state: State, site_id: str, rating: int) -> None:
     """Record that all reviews of a site up to a rating are stored, from the beginning."""
-    with state.transaction(f"site:{site_id}"):
+    with state.transaction(Scope.SITE.of(site_id)):
         state.execute(
             "INSERT INTO sites (site_id, covered_rating, covered_since) VALUES (?, ?, 0)"
             " ON CONFLICT (site_id)"
@@ -155,8 +156,13 @@ def try_mark_success(state: State, site_id: str, now: datetime, *, sees_private:
             " AND failing_since IS NULL AND restored = 0 AND private_lost_at IS NULL"
             " AND (sees_private IS NULL OR NOT sees_private OR :private)"
             " AND NOT EXISTS (SELECT 1 FROM troubles"
-            "  WHERE scope = 'site:' || :site AND over_at IS NULL)",
-            {"site": site_id, "now": to_ms(now), "private": sees_private},
+            "  WHERE scope = :scope AND over_at IS NULL)",
+            {
+                "site": site_id,
+                "scope": Scope.SITE.of(site_id),
+                "now": to_ms(now),
+                "private": sees_private,
+            },
         )
     )
 

@@ -14,6 +14,7 @@ from alerter.models import (
     from_ms,
     to_ms,
 )
+from alerter.scopes import Scope
 from alerter.store.items import get_items
 from alerter.store.reminders import start_reminders
 from alerter.store.sql import moment_or_none, ms_or_none
@@ -74,7 +75,7 @@ def next_unsettled_at(state: State, destination: str, now: datetime) -> datetime
 
 def count_attempt(state: State, message: Message, now: datetime) -> None:
     """Record one more attempt, before the call."""
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET attempts = attempts + 1, attempted_at = ?, service_time = ?,"
             " plain = ?, builtin = ?, lost = ?, status = CASE WHEN to_left IS NULL"
@@ -92,7 +93,7 @@ def count_attempt(state: State, message: Message, now: datetime) -> None:
 
 def postpone(state: State, message: Message, due_at: datetime) -> None:
     """Record when to settle or change a message next, and how far Slack was searched for it."""
-    with state.transaction(f"destination:{message.destination}", relaxed=True):
+    with state.transaction(Scope.DESTINATION.of(message.destination), relaxed=True):
         state.execute(
             "UPDATE messages SET due_at = ?, looked_since = ?, look = ?, failing_since = ?"
             " WHERE id = ?",
@@ -109,7 +110,7 @@ def postpone(state: State, message: Message, due_at: datetime) -> None:
 def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "") -> None:
     """Record that the service accepted a message and that its deliveries are sent."""
     refused = f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts,"
             " to_left = NULL, due_at = NULL, lost = 0, looked_since = NULL, look = '',"
@@ -135,7 +136,7 @@ def mark_partly_taken(
     It counts as sent. All such mails of the destination get the same `due_at`, so that one of
     them finds out whether the addresses work again.
     """
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET status = 'sent', to_left = ?, error = ?,"
             " subject = CASE WHEN ? <> '' THEN ? ELSE subject END WHERE id = ?",
@@ -162,7 +163,7 @@ def mark_in_doubt(
 
     `lost`: the answer of one more call was lost, so the search for it starts again.
     """
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET error = ?, due_at = ?,"
             " status = CASE WHEN to_left IS NULL THEN 'in_doubt' ELSE status END WHERE id = ?",
@@ -177,7 +178,7 @@ def mark_in_doubt(
 
 def mark_failed(state: State, message: Message, reason: str) -> None:
     """Record that a message has failed; its deliveries are kept for `alerter retry`."""
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET status = 'failed', due_at = NULL, error = ? WHERE id = ?",
             [reason, message.id],
@@ -191,7 +192,7 @@ def dissolve(state: State, message: Message) -> None:
 
     Cancel deliveries of reviews that were closed since.
     """
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             f"UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND {CLOSED_SINCE}",
             [message.id],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alerter.models import AlertKind, Form, Grouping, Message, to_ms
+from alerter.scopes import Scope
 from alerter.store import blocks
 from alerter.store.items import get_items
 from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, is_in_doubt, thread_of
@@ -81,7 +82,7 @@ def claim(
     A message about one review replies to the first message about it. Return None if another
     process has cancelled all of the deliveries.
     """
-    with state.transaction(f"destination:{destination}"):
+    with state.transaction(Scope.DESTINATION.of(destination)):
         if thread is None and len(alerts) == 1:
             thread = state.value(
                 f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert",
@@ -114,7 +115,7 @@ def name_media(state: State, media: Mapping[str, str]) -> None:
     for table, column, prefix in (
         ("deliveries", "destination", ""),
         ("pruned_deliveries", "destination", ""),
-        ("blocks", "scope", "destination:"),
+        ("blocks", "scope", Scope.DESTINATION.of("")),
     ):
         state.execute_many(
             f"UPDATE {table} SET {column} = '{prefix}' || :medium || ':' || :receiver"

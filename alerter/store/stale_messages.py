@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from alerter.models import Form, Message, to_ms
+from alerter.scopes import Scope
 from alerter.store.messages import IS_DUE, MAY_SHOW, NEXT_MOMENT, load_message
 from alerter.store.sql import json_values, json_without, moment_or_none
 from alerter.store.state import State
@@ -87,7 +88,7 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
 
 def mark_updated(state: State, message: Message, changes: int) -> None:
     """Record that Slack has a message as it is now, unless it has changed again since."""
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET stale = 0, erase = FALSE, due_at = NULL, failing_since = NULL"
             " WHERE id = ? AND stale = ?",
@@ -97,7 +98,7 @@ def mark_updated(state: State, message: Message, changes: int) -> None:
 
 def mark_deleted(state: State, message: Message) -> None:
     """Record that a message was deleted on Slack, so that it is not changed again."""
-    with state.transaction(f"destination:{message.destination}"):
+    with state.transaction(Scope.DESTINATION.of(message.destination)):
         state.execute(
             "UPDATE messages SET stale = 0, erase = FALSE, due_at = NULL, failing_since = NULL,"
             " slack_ts = NULL WHERE id = ?",

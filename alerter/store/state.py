@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from alerter.clock import ticks
 from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
+from alerter.scopes import is_lock
 from alerter.store.lock import real_path
 from alerter.store.migrations import migrations
 
@@ -21,9 +22,6 @@ _BUSY_TIMEOUT_MS = 2000
 BACKUP = 1
 # IS DISTINCT FROM: https://www.sqlite.org/releaselog/3_39_0.html
 _OLDEST_SQLITE = (3, 39, 0)
-
-# What the scopes of a transaction begin with.
-_SCOPES = ("destination:", "review:", "service:", "site:", "trouble:")
 
 _Params = dict[str, Any] | Sequence[Any]
 
@@ -126,7 +124,7 @@ class State:
     def _holding(self, scopes: Sequence[str]) -> Iterator[None]:
         held = self._scopes
         new = set(scopes) - held
-        if unknown := [scope for scope in new if not scope.startswith(_SCOPES)]:
+        if unknown := [scope for scope in new if not is_lock(scope)]:
             raise ValueError(f"unknown scopes of a transaction: {unknown}")
         if new and held and min(new) < max(held):
             raise ValueError(f"scopes out of order: {sorted(new)} after {sorted(held)}")

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from alerter.config import Config, Receiver
 from alerter.models import Medium, medium_of
+from alerter.scopes import Scope, split_method, split_scope
 
 
 def recipients_for(scope: str, config: Config, unreachable: Collection[str] = ()) -> list[str]:
@@ -22,25 +23,25 @@ def recipients_for(scope: str, config: Config, unreachable: Collection[str] = ()
 
 def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
     """Return the destinations that trouble concerns; trouble with a template concerns all."""
-    kind, _, name = scope.partition(":")
+    kind, name = split_scope(scope)
     every = config.destinations()
-    if kind == "template":
+    if kind == Scope.TEMPLATE:
         return every
-    if kind == "erasure":
+    if kind == Scope.ERASURE:
         return _concerned_by_erasure(name, config)
-    if kind == "method":  # messages are still delivered, so its own destinations are notified
-        service = name.rpartition(":")[0]
+    if kind == Scope.METHOD:  # messages are still delivered, so its own destinations are notified
+        service, _ = split_method(name)
         return {
             each: receiver
             for each, receiver in every.items()
             if config.service(receiver, medium_of(each)) == service
         }
-    if kind in ("config", "job"):  # the reason may name another customer
+    if kind in (Scope.CONFIG, Scope.JOB):  # the reason may name another customer
         sites = {site.name for site in config.sites}
         return {
             each: receiver for each, receiver in every.items() if config.sites_of(receiver) == sites
         }
-    if kind in ("site", "private", "unrouted"):
+    if kind in (Scope.SITE, Scope.PRIVATE, Scope.UNROUTED):
         sites = {site.name for site in config.sites if site.site_id == name}
         return {
             each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)
@@ -76,11 +77,12 @@ def _concerned_by_outage(scope: str, config: Config) -> dict[str, Receiver]:
         for each, receiver in every.items()
         if each not in broken and sites & config.sites_of(receiver)
     }
-    return others or (broken if scope.startswith("message:") else {})
+    kind, _ = split_scope(scope)
+    return others or (broken if kind == Scope.MESSAGE else {})
 
 
 def _breaks(scope: str, receiver: Receiver, destination: str, config: Config) -> bool:
     """Return whether trouble of a scope keeps messages from a destination."""
-    if scope == f"addresses:{receiver.name}":
+    if scope == Scope.ADDRESSES.of(receiver.name):
         return medium_of(destination) == Medium.EMAIL
-    return scope == f"message:{destination}" or scope in config.scopes(receiver, destination)
+    return scope == Scope.MESSAGE.of(destination) or scope in config.scopes(receiver, destination)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from alerter.scopes import Scope, split_scope
 from alerter.store.blocks import Block
 from alerter.store.troubles import Trouble
 
@@ -75,18 +76,19 @@ def lasting(
     shared = {
         service
         for service, number in failing.items()
-        if number > 1 or f"service:{service}" in known
+        if number > 1 or Scope.SERVICE.of(service) in known
     }
     found: Faults = {}
     for block in sorted(blocks, key=lambda block: block.since):
-        kind = block.scope.partition(":")[0]
+        kind, _ = split_scope(block.scope)
         if not block.parked and (
-            now - block.since < trouble_after or (kind in ("site", "method") and block.until <= now)
+            now - block.since < trouble_after
+            or (kind in (Scope.SITE, Scope.METHOD) and block.until <= now)
         ):
             continue
         service = services.get(block.scope)
-        is_shared = not block.parked and service in shared and block.scope not in known
-        found.setdefault(
-            f"service:{service}" if is_shared else block.scope, (block.reason, block.since)
-        )
+        scope = block.scope
+        if service in shared and not block.parked and scope not in known:
+            scope = Scope.SERVICE.of(service)
+        found.setdefault(scope, (block.reason, block.since))
     return found

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.models import Alert, AlertKind, Grouping, from_ms, to_ms
+from alerter.models import Alert, AlertKind, Grouping, from_ms, medium_of, to_ms
+from alerter.scopes import ALL_TROUBLE, Scope, method_scope, split_scope
 from alerter.store import State, blocks, known_sites, raised_alerts, rerouting, troubles
 from alerter.store.blocks import Block
 from alerter.store.raised_alerts import NewAlert
@@ -19,21 +20,9 @@ from alerter.trouble.texts import describe
 
 log = logging.getLogger(__name__)
 
-# One lock for all trouble: `refresh` reads all of it, and it is rarely written.
-_SCOPE = "trouble:all"
-
 
 class Troubles:
-    """Begins and ends trouble.
-
-    A scope names what is in trouble:
-    `site:<site id>`, `private:<site id>` (its unpublished reviews), `unrouted:<site id>` (alerts
-    without a receiver), `destination:<destination>`, `message:<destination>` (refused messages),
-    `erasure:<destination>` (erased text that is still on Slack), `addresses:<receiver>`,
-    `service:<name>`, `method:<service>:<name>`, `template:<file>`, `job:<name>` (of the daemon),
-    `config` (a changed config is not in force), `state` (the state file could not be written) or
-    `start` (alerter could not start without it).
-    """
+    """Begins and ends trouble, each of one scope (`scopes.Scope`)."""
 
     def __init__(
         self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]
@@ -48,7 +37,7 @@ class Troubles:
     def begin(self, scope: str, reason: str, began: datetime | None = None) -> None:
         """Record a fault, and notify people once; `began`: when the fault began, if before now."""
         now = self._now()
-        with self._state.transaction(_SCOPE):
+        with self._state.transaction(ALL_TROUBLE):
             known = next(iter(troubles.get_troubles_of(self._state, [scope])), None)
             trouble = rules.begun(known, scope, reason, now)
             if rules.is_to_be_notified(trouble, began, now, self._config.poll.trouble_after):
@@ -67,7 +56,7 @@ class Troubles:
         if not known:
             return
         now = self._now()
-        with self._state.transaction(_SCOPE):
+        with self._state.transaction(ALL_TROUBLE):
             for trouble in known:
                 troubles.cancel_unsent_trouble(self._state, _key(AlertKind.TROUBLE, trouble))
                 self._close(replace(trouble, over_at=now), now)
@@ -75,7 +64,7 @@ class Troubles:
     def refresh(self) -> None:
         """Begin, notify and end trouble by what is blocked and what waits; called each minute."""
         now = self._now()
-        with self._state.transaction(_SCOPE):
+        with self._state.transaction(ALL_TROUBLE):
             standing = blocks.get_blocks(self._state)
             known = [each for each in troubles.get_troubles(self._state) if each.over_at is None]
             found = self._found(standing, [each.scope for each in known], now)
@@ -110,12 +99,10 @@ class Troubles:
             now - self._config.poll.trouble_after,
         )
         # A message in doubt waits for a look; throttled looks are trouble of their own.
-        looks_held = {
-            block.scope for block in standing if block.until > now and block.scope.endswith(":look")
-        }
+        held = {block.scope for block in standing if block.until > now}
         for scope, service in services.items():
-            reasons = (blocked & {scope, f"service:{service}"}) | (
-                looks_held & {f"method:{service}:look"}
+            reasons = (blocked & {scope, Scope.SERVICE.of(service)}) | (
+                held & {method_scope(service, "look")}
             )
             if self._has_waited(scope, waiting) and not reasons:
                 found.setdefault(scope, ("its messages wait, and none has left for a while", began))
@@ -126,7 +113,7 @@ class Troubles:
 
         By the monotonic clock, which cannot be set.
         """
-        destination, now = scope.partition(":")[2], self._clock.monotonic()
+        (_, destination), now = split_scope(scope), self._clock.monotonic()
         oldest = waiting.get(destination)
         if oldest is None:
             self._waiting.pop(scope, None)
@@ -141,17 +128,15 @@ class Troubles:
 
     def _is_over(self, trouble: Trouble, found: Collection[str], blocked: Collection[str]) -> bool:
         """Return whether the cause of a trouble has ended; False for kinds that `end` ends."""
-        kind, _, name = trouble.scope.partition(":")
-        if kind == "message":
+        kind, name = split_scope(trouble.scope)
+        if kind == Scope.MESSAGE:
             return not troubles.has_failures(self._state, name, trouble.since)
-        if kind == "method":
+        if kind == Scope.METHOD:
             return trouble.scope not in found
-        if kind == "unrouted":
+        if kind == Scope.UNROUTED:
             return not rerouting.has_unrouted(self._state, name)
-        return kind in ("destination", "service", "addresses") and trouble.scope not in {
-            *found,
-            *blocked,
-        }
+        is_blockable = kind in (Scope.DESTINATION, Scope.SERVICE, Scope.ADDRESSES)
+        return is_blockable and trouble.scope not in {*found, *blocked}
 
     def _follow_up(self, trouble: Trouble, now: datetime) -> None:
         """Send a notification that had to wait; add recipients if all are unreachable."""
@@ -185,11 +170,10 @@ class Troubles:
 
     def _services(self) -> dict[str, str]:
         """Return the service of each destination, by the destination's scope."""
-        scopes = [
-            self._config.scopes(receiver, name)
+        return {
+            Scope.DESTINATION.of(name): self._config.service(receiver, medium_of(name))
             for name, receiver in self._config.destinations().items()
-        ]
-        return {destination: service.partition(":")[2] for destination, service in scopes}
+        }
 
     def _notify(self, trouble: Trouble, now: datetime) -> Trouble:
         """Notify people that a fault began, within a transaction; return its record."""
@@ -219,7 +203,7 @@ class Troubles:
 
     def end_unknown(self) -> None:
         """End trouble and blocks of what is not in this config, and of a config not in force."""
-        with self._state.transaction(_SCOPE):
+        with self._state.transaction(ALL_TROUBLE):
             scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
             scopes |= {block.scope for block in blocks.get_blocks(self._state)}
             over = [scope for scope in scopes if not _is_known(scope, self._config)]
@@ -230,14 +214,14 @@ class Troubles:
         """Begin and end the trouble of templates, by the fault of each that was rendered."""
         for name, fault in faults.items():
             if fault:
-                self.begin(f"template:{name}", fault)
-        self.end(f"template:{name}" for name, fault in faults.items() if not fault)
+                self.begin(Scope.TEMPLATE.of(name), fault)
+        self.end(Scope.TEMPLATE.of(name) for name, fault in faults.items() if not fault)
 
     def notify_recovered(
         self, scope: str, reason: str, since: datetime, destinations: Collection[str]
     ) -> None:
         """Notify destinations of the end of a fault that they were notified of directly."""
-        with self._state.transaction(_SCOPE):
+        with self._state.transaction(ALL_TROUBLE):
             self._put_alert(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
 
     def _put_alert(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
@@ -272,17 +256,17 @@ def scope_of(key: str) -> str:
 
 def _is_known(scope: str, config: Config) -> bool:
     """Return whether a config has the site, receiver or service of a scope."""
-    kind, _, name = scope.partition(":")
-    known = {
-        "config": [],
-        "site": [site.site_id for site in config.sites],
-        "private": [site.site_id for site in config.sites],
-        "unrouted": [site.site_id for site in config.sites],
-        "destination": config.destinations(),
-        "message": config.destinations(),
-        "erasure": config.destinations(),
-        "addresses": [receiver.name for receiver in config.receivers if receiver.email],
-        "service": [
+    kind, name = split_scope(scope)
+    known: dict[str, Collection[str]] = {
+        Scope.CONFIG: [],
+        Scope.SITE: [site.site_id for site in config.sites],
+        Scope.PRIVATE: [site.site_id for site in config.sites],
+        Scope.UNROUTED: [site.site_id for site in config.sites],
+        Scope.DESTINATION: config.destinations(),
+        Scope.MESSAGE: config.destinations(),
+        Scope.ERASURE: config.destinations(),
+        Scope.ADDRESSES: [receiver.name for receiver in config.receivers if receiver.email],
+        Scope.SERVICE: [
             config.service(receiver, medium)
             for receiver in config.receivers
             for medium in receiver.media

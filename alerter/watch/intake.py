@@ -9,6 +9,7 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.models import CloseReason, Event, Grouping, Review, Status, StoredReview
+from alerter.scopes import Scope
 from alerter.store import State, known_sites, raised_alerts, reminders, reviews, stale_messages
 from alerter.store.unrecorded import get_unrecorded, put_unrecorded
 from alerter.watch.alerts import Alerts
@@ -66,7 +67,7 @@ class Intake:
         if not page and checkpoint is None:
             return Counter()
         seen: Counter[Reason] = Counter()
-        with self._state.transaction(f"site:{site.site_id}"):
+        with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site, asked_at)
             changes.silent = silently
             ids = [review.id for review in page]
@@ -95,7 +96,7 @@ class Intake:
 
         The checkpoint stays: polls find what webhooks missed. Raise StateError.
         """
-        with self._state.transaction(f"site:{site.site_id}"):
+        with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site)
             reason = self._take_event(changes, event)
             self._write(changes)
@@ -133,7 +134,7 @@ class Intake:
         Return the ids that were recorded less than five minutes ago: Wix is to be asked for these
         again.
         """
-        with self._state.transaction(f"site:{site.site_id}"):
+        with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site, asked_at)
             known = reviews.get_reviews(self._state, site.site_id, ids).values()
             fresh = {each.review.id for each in known if is_fresh(each, changes.now)}
@@ -151,7 +152,7 @@ class Intake:
     async def remind(self, site: Site, ids: Iterable[str]) -> None:
         """Raise the due reminders of these reviews, which were just read and may be closed now."""
         wanted = set(ids)
-        with self._state.transaction(f"site:{site.site_id}"):
+        with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site)
             due = self._alerts.due_reminders(site)
             known = reviews.get_reviews(self._state, site.site_id, sorted(wanted & due.keys()))
@@ -171,7 +172,7 @@ class Intake:
         """
         number = 0
         for start in range(0, len(ids), _AT_ONCE):
-            with self._state.transaction(f"site:{site.site_id}"):
+            with self._state.transaction(Scope.SITE.of(site.site_id)):
                 changes = self._begin(site)
                 threshold = self._config.threshold(site)
                 some = ids[start : start + _AT_ONCE]

@@ -9,6 +9,7 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
+from alerter.scopes import Scope
 from alerter.store import State, blocks, known_sites, reviews
 from alerter.store.known_sites import SiteState
 from alerter.trouble.tracker import Troubles
@@ -65,7 +66,7 @@ class Poller:
 
     async def round(self, site: Site) -> bool:
         """Poll a site once. Return whether that succeeded; a failure is logged and recorded."""
-        scope = f"site:{site.site_id}"
+        scope = Scope.SITE.of(site.site_id)
         try:
             if block := blocks.get_block(self._state, [scope], self._clock.now()):
                 log.debug('site "%s": waits, as Wix asked', site.name)
@@ -103,7 +104,7 @@ class Poller:
         if not known_sites.try_mark_success(
             self._state, site.site_id, now, sees_private=sees_private
         ):
-            with self._state.transaction(f"site:{site.site_id}"):
+            with self._state.transaction(Scope.SITE.of(site.site_id)):
                 lost_at = known_sites.mark_poll_success(
                     self._state, site.site_id, now, sees_private=sees_private
                 )
@@ -114,10 +115,10 @@ class Poller:
     def _note_private(self, site: Site, lost_at: datetime | None, now: datetime) -> None:
         """Begin trouble of a site that stopped showing its unpublished reviews."""
         if lost_at is None:
-            self._troubles.end([f"private:{site.site_id}"])
+            self._troubles.end([Scope.PRIVATE.of(site.site_id)])
         elif now - lost_at >= self._config.poll.trouble_after:
             reason = "published reviews only; a review that waits for moderation is not seen"
-            self._troubles.begin(f"private:{site.site_id}", reason, lost_at)
+            self._troubles.begin(Scope.PRIVATE.of(site.site_id), reason, lost_at)
 
     async def _read_new(self, site: Site, known: SiteState) -> None:
         threshold = self._config.threshold(site)
@@ -299,7 +300,7 @@ class Poller:
     def _record_failure(self, site: Site, scope: str, reason: str, error: Exception) -> None:
         """Record a failed poll and its Retry-After. A refusal is trouble at once, others later."""
         now = self._clock.now()
-        with self._state.transaction(f"site:{site.site_id}"):
+        with self._state.transaction(Scope.SITE.of(site.site_id)):
             if isinstance(error, WixUnavailable) and error.retry_after:
                 blocks.set_block(
                     self._state, scope, now, now + timedelta(seconds=error.retry_after), reason

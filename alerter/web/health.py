@@ -6,6 +6,7 @@ from typing import Any
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
+from alerter.scopes import split_scope
 from alerter.store import State, troubles
 from alerter.store.troubles import Trouble
 
@@ -91,5 +92,5 @@ def _phrase(reason: str, detail: str, *, details: bool) -> str:
 def _summary(trouble: Trouble, *, details: bool) -> dict[str, Any]:
     since = trouble.since.isoformat()
     if not details:
-        return {"scope": trouble.scope.partition(":")[0], "since": since}
+        return {"scope": split_scope(trouble.scope)[0], "since": since}
     return {"scope": trouble.scope, "since": since, "reason": trouble.reason}

@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"store"},
     {"config"},
     {"models", "clock", "logs"},
-    {"errors", "counters", "links", "text"},
+    {"errors", "counters", "links", "scopes", "text"},
 ]
 # What is not on a layer of its own: the package itself, which holds the version.
 GROUND = "alerter"

@@ -46,7 +46,7 @@ class Defect:
 
 _ADVANCES_FIRST = """        seen: Counter[Reason] = Counter()
         known_sites.advance_checkpoint(self._state, site.site_id, checkpoint)
-        with self._state.transaction(f"site:{site.site_id}"):
+        with self._state.transaction(Scope.SITE.of(site.site_id)):
 """
 
 DEFECTS = (
@@ -192,7 +192,7 @@ DEFECTS = (
                 "watch/intake.py",
                 (
                     "        seen: Counter[Reason] = Counter()\n"
-                    '        with self._state.transaction(f"site:{site.site_id}"):\n'
+                    "        with self._state.transaction(Scope.SITE.of(site.site_id)):\n"
                 ),
                 _ADVANCES_FIRST,
             ),
