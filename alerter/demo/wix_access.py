@@ -173,10 +173,14 @@ class Access:
     async def query_sites(self, request: web.Request) -> web.Response:
         """Answer POST /site-list/v2/sites/query: the sites of an account."""
         account = self._account(request)
-        query = read_object("query", (await read_body(request)).get("query"))
-        if unknown := set(query) - {"cursorPaging", "filter", "sort"}:
-            raise Violation(f"query.{min(unknown)}", f"unknown field {min(unknown)}")
+        body = await read_body(request)
+        _only(body, {"query"}, "")
+        query = read_object("query", body.get("query"))
+        _only(query, {"cursorPaging", "filter", "sort"}, "query.")
         paging = read_object("query.cursorPaging", query.get("cursorPaging"))
+        _only(paging, {"limit", "cursor"}, "query.cursorPaging.")
+        if "cursor" in paging and len(query) > 1:
+            raise Violation("query.cursorPaging.cursor", "the cursor carries its filter and sort")
         limit, start = (
             paging.get("limit", _SITES_A_PAGE),
             _start(paging.get("cursor"), len(account.site_ids)),
@@ -227,6 +231,11 @@ def _credential(request: web.Request) -> str:
 def _oauth_error(status: int, error: str, description: str) -> web.Response:
     """Return an error of https://www.rfc-editor.org/rfc/rfc6749#section-5.2."""
     return web.json_response({"error": error, "error_description": description}, status=status)
+
+
+def _only(fields: Mapping[str, Any], known: set[str], path: str) -> None:
+    if unknown := fields.keys() - known:
+        raise Violation(f"{path}{min(unknown)}", f"unknown field {min(unknown)}")
 
 
 def _start(cursor: object, most: int) -> int:

@@ -19,6 +19,7 @@ from alerter.text import table_in
 from alerter.wix.credentials import Credentials, secrets_of
 from alerter.wix.http import Connections, HttpUrl, parse_answer, send
 from alerter.wix.review import UnreadableReview, parse_review
+from alerter.wix.sites import ListedSite, list_sites
 
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
 PAGE_SIZE = 100
@@ -141,6 +142,11 @@ class WixClient:
             cursors.add(cursor)
             # The cursor carries its own filter and sort; sending them again is an error.
             query = {"cursorPaging": {"limit": PAGE_SIZE, "cursor": cursor}}
+
+    async def account_sites(self, api_key: str, account_id: str) -> list[ListedSite]:
+        """Read the sites of an account, in Wix's order. Raises WixError."""
+        async with self._connections.acquire() as connection:
+            return await list_sites(connection, self._clock, self._base_url, api_key, account_id)
 
     async def probe(self, site: Site, *, private: bool) -> None:
         """Query one review, to find out what the credentials allow. Raises WixError."""

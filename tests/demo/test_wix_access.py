@@ -263,6 +263,21 @@ async def test_an_account_lists_its_sites_and_opens_them(wix: EmbeddedWix) -> No
             {"query": {"paging": {}}},
             400,
         ),
+        (
+            {"Authorization": "account-key", "wix-account-id": "account-1"},
+            {"query": {"cursorPaging": {"limit": 50, "offset": 1}}},
+            400,
+        ),
+        (
+            {"Authorization": "account-key", "wix-account-id": "account-1"},
+            {"query": {"cursorPaging": {"cursor": "sites-1"}, "filter": {}}},
+            400,
+        ),
+        (
+            {"Authorization": "account-key", "wix-account-id": "account-1"},
+            {"query": {}, "fieldsets": []},
+            400,
+        ),
     ],
 )
 async def test_only_an_accounts_key_lists_its_sites(
