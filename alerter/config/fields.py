@@ -275,8 +275,11 @@ Address = Annotated[str, BeforeValidator(_parse_address)]
 Sender = Annotated[str, BeforeValidator(_parse_mailbox)]
 SiteId = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
-    _allowed("must be the site's id, as in the address of its dashboard: /dashboard/<site id>/…"),
+    Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"),
+    _allowed(
+        "must be the site's id, a GUID such as 11111111-1111-4111-8111-111111111111, as in the"
+        " address of its dashboard: /dashboard/<site id>/…"
+    ),
 ]
 SlackId = Annotated[
     str,

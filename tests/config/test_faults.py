@@ -182,7 +182,19 @@ ONE_FAULT = {
         'site_id = "11111111-1111-4111-8111-111111111111"',
         'site_id = "https://bakery.example.com"',
         "sites.1.site_id",
-        "must be the site's id",
+        "must be the site's id, a GUID such as",
+    ),
+    "the site's name in the place of its id": (
+        'site_id = "11111111-1111-4111-8111-111111111111"',
+        'site_id = "corner-bakery"',
+        "sites.1.site_id",
+        "must be the site's id, a GUID such as",
+    ),
+    "a site id that is cut": (
+        'site_id = "11111111-1111-4111-8111-111111111111"',
+        'site_id = "11111111-1111-4111-8111-11111111111"',
+        "sites.1.site_id",
+        "must be the site's id, a GUID such as",
     ),
     "a password in plain text": (
         'security = "starttls"',

@@ -15,6 +15,7 @@ from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, SlackToken
 from alerter.errors import ConfigError
 from alerter.models import receiver_of
 from alerter.trouble.recipients import recipients_for
+from tests.support.config import guid
 
 SECRETS = {"WIX": "wix-key-7f3a", "SLACK": "xoxb-token-91c2"}
 MAIN = """
@@ -28,6 +29,7 @@ OPS = """
 name = "ops"
 slack = "C0000000000"
 """
+SHOP = f'[[sites]]\nname = "Shop"\nsite_id = "{guid("Shop")}"\napi_key = "env:WIX"\n'
 
 
 def customer(name: str, *, more: str = "") -> str:
@@ -35,7 +37,7 @@ def customer(name: str, *, more: str = "") -> str:
     return f"""
 [[sites]]
 name = "{name}"
-site_id = "id-{name}"
+site_id = "{guid(name)}"
 api_key = "env:WIX"
 [[receivers]]
 name = "{name}'s"
@@ -80,9 +82,7 @@ def test_all_sites_and_receivers_may_come_from_included_files(load: Load) -> Non
 
 
 def test_a_receiver_of_an_included_file_gets_the_sites_of_that_file_only(load: Load) -> None:
-    two = (
-        customer("Bakery") + '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
-    )
+    two = customer("Bakery") + SHOP
     config = load(MAIN + OPS, bakery=two, cafe=customer("Cafe"))
     covers = {receiver.name: config.sites_of(receiver) for receiver in config.receivers}
     assert covers == {
@@ -100,14 +100,14 @@ def test_trouble_of_a_customer_goes_to_that_customer_and_who_gets_all(
     def told(scope: str) -> list[str]:
         return [receiver_of(each) for each in recipients_for(scope, config)]
 
-    assert told("site:id-Bakery") == ["ops", "Bakery's"]
+    assert told(f"site:{guid('Bakery')}") == ["ops", "Bakery's"]
     assert told("destination:slack:Cafe's") == ["ops"]
     assert told("destination:slack:ops") == ["Bakery's", "Cafe's"]
 
 
 def test_a_receiver_may_hear_of_some_of_the_sites_of_its_file(load: Load) -> None:
     two = customer("Bakery", more='sites = ["Shop"]')
-    two += '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "env:WIX"\n'
+    two += SHOP
     assert load(bakery=two).receivers[0].sites == ("Shop",)
 
 
@@ -161,17 +161,11 @@ def test_a_fault_names_its_file_and_the_key_there(faults: Faults) -> None:
 @pytest.mark.parametrize(
     ("again", "key"),
     [
-        ('[[sites]]\nname = "Bakery"\nsite_id = "id-2"\napi_key = "env:WIX"', "sites.1.name"),
-        ('[[sites]]\nname = "Shop"\nsite_id = "id-Bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
-        ('[[sites]]\nname = "Shop"\nsite_id = "ID-bakery"\napi_key = "env:WIX"', "sites.1.site_id"),
-        (
-            '[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "i-1"',
-            "sites.1.instance_id",
-        ),
-        (
-            '[[sites]]\nname = "Shop"\nsite_id = "id-2"\napi_key = "env:WIX"\ninstance_id = "I-1"',
-            "sites.1.instance_id",
-        ),
+        (SHOP.replace("Shop", "Bakery"), "sites.1.name"),
+        (SHOP.replace(guid("Shop"), guid("Bakery")), "sites.1.site_id"),
+        (SHOP.replace(guid("Shop"), guid("Bakery").upper()), "sites.1.site_id"),
+        (f'{SHOP}instance_id = "i-1"', "sites.1.instance_id"),
+        (f'{SHOP}instance_id = "I-1"', "sites.1.instance_id"),
     ],
     ids=[
         "a name",
@@ -222,7 +216,7 @@ def test_every_unreadable_file_is_reported_and_nothing_it_causes(
 def test_a_secret_in_a_file_is_beside_the_file_that_names_it(load: Load, tmp_path: Path) -> None:
     (tmp_path / "wix").write_text("of the main file")
     (tmp_path / "sites.d" / "wix").write_text("of the customer")
-    own = '[[sites]]\nname = "Shop"\nsite_id = "id-Shop"\napi_key = "file:wix"\n'
+    own = SHOP.replace("env:WIX", "file:wix")
     config = load(MAIN + own, bakery=customer("Bakery").replace("env:WIX", "file:wix"))
     assert [site.api_key.get_secret_value() for site in config.sites if site.api_key] == [
         "of the main file",
@@ -286,13 +280,8 @@ def test_include_env_lists_what_included_files_may_use(
     monkeypatch.setitem(SECRETS, "CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / "mine").write_text("mine")
     listed = 'include_env = ["WIX", "mine"]\n' + MAIN
-    credential = customer("Bakery").replace("env:WIX", "credential:mine")
-    assert (
-        len(
-            load(listed, bakery=customer("Bakery"), cafe=credential.replace("Bakery", "Cafe")).sites
-        )
-        == 2
-    )
+    credential = customer("Cafe").replace("env:WIX", "credential:mine")
+    assert len(load(listed, bakery=customer("Bakery"), cafe=credential).sites) == 2
     told = faults(
         listed,
         bakery=customer("Bakery").replace("env:WIX", "env:SLACK"),
@@ -413,7 +402,7 @@ def test_ten_times_as_many_customers_take_about_ten_times_as_long(load: Load) ->
         config = load(**files)
         assert check_routing(config) == []
         assert recipients_for("service:slack", config) == []
-        assert len(recipients_for("site:id-Site-7", config)) == 1
+        assert len(recipients_for(f"site:{guid('Site-7')}", config)) == 1
         return process_time() - began
 
     assert seconds(3000) < 30 * seconds(300)

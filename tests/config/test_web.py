@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from alerter.commands.check import check_exposure
 from alerter.config import Config, load_config
 from alerter.errors import ConfigError
+from tests.support.config import guid
 
 LEAST = """
 state = "state.db"
@@ -160,7 +161,7 @@ def test_an_app_stands_there_once(load: Load) -> None:
 
 def test_a_site_by_api_key_may_name_the_app_of_its_webhooks(load: Load) -> None:
     named = 'api_key = "env:WIX"\napp_id = "an-app"\n'
-    more = f'[[sites]]\nname = "Café"\nsite_id = "2"\n{named}instance_id = "i"\n'
+    more = f'[[sites]]\nname = "Café"\nsite_id = "{guid("Café")}"\n{named}instance_id = "i"\n'
     assert load(web() + app(PEM) + more).sites[1].app_id == "an-app"
     told = fault(load, web() + app(PEM) + more.replace("an-app", "an-ap"))
     assert told == (
@@ -182,7 +183,7 @@ def test_listening_beyond_this_machine_is_warned_of(load: Load, listen: str) -> 
 
 def test_an_instance_belongs_to_one_site(load: Load) -> None:
     more = (
-        '[[sites]]\nname = "Café"\nsite_id = "2"\napi_key = "env:WIX"\ninstance_id = '
+        f'[[sites]]\nname = "Café"\nsite_id = "{guid("Café")}"\napi_key = "env:WIX"\ninstance_id = '
         '"an-instance"\n'
     )
     with pytest.raises(ConfigError) as caught:

@@ -23,7 +23,7 @@ ENVIRON = {"KEY": SECRET, "TOKEN": f"xoxb-{SECRET}", "URL": f"https://hc.example
 SECRET_KEYS = ("api_key", "app_secret", "password", "token", "url")
 SITE = {
     "name": "Corner Bakery",
-    "site_id": "11111111",
+    "site_id": "11111111-1111-4111-8111-111111111111",
     "api_key": "env:KEY",
     "instance_id": "i-1",
     "app_id": "an-app",
@@ -66,7 +66,7 @@ INCLUDED = {
     "sites": [
         {
             "name": "Shop",
-            "site_id": "id-2",
+            "site_id": "22222222-2222-4222-8222-222222222222",
             "app_id": "b",
             "app_secret": "file:key",
             "instance_id": "i-2",

@@ -1,6 +1,7 @@
 """A config that sets every key."""
 
 from collections.abc import Callable
+from uuid import NAMESPACE_DNS, uuid5
 
 from alerter.config import Config
 
@@ -69,6 +70,11 @@ slack = "C0123456789"
 
 Load = Callable[..., Config]
 Faults = Callable[..., list[str]]
+
+
+def guid(name: str) -> str:
+    """The site id of the site with this name."""
+    return str(uuid5(NAMESPACE_DNS, name))
 
 
 def changed(old: str, new: str, text: str = FULL) -> str:
