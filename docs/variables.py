@@ -41,9 +41,9 @@ class RecordingRenderer(Renderer):
         super().__init__(None, UTC, {})
         self.variables: dict[str, Any] = {}
 
-    def _fill(self, kind: str, values: Mapping[str, Any], ending: str, *, own: bool = True) -> Any:
+    def _fill(self, kind: str, values: Mapping[str, Any], ending: str, **how: Any) -> Any:
         self.variables |= values
-        return super()._fill(kind, values, ending, own=own)
+        return super()._fill(kind, values, ending, **how)
 
 
 def _kinds() -> Iterator[str]:

@@ -40,6 +40,16 @@ _Item = TypeVar("_Item")
 _Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[_Day, ...] = get_args(_Day)
 
+# Languages of messages, each with the ways in which people may spell it.
+LANGUAGES = {
+    "en": ("english",),
+    "de": ("german", "deutsch"),
+    "fr": ("french", "français"),
+    "es": ("spanish", "español", "castellano"),
+    "pt": ("portuguese", "português", "brazilian"),
+    "he": ("hebrew", "עברית", "iw"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TimeOfWeek:
@@ -200,6 +210,19 @@ def _parse_timezone(value: object) -> ZoneInfo:
         raise fault('must be a timezone such as "Europe/Berlin"' + hint) from None
 
 
+def _parse_language(value: object) -> str:
+    """Check the code of a language; the fault suggests one for a name, a locale or a slip."""
+    if isinstance(value, str) and value in LANGUAGES:
+        return value
+    spelt = re.split("[-_.]", str(value).strip().lower())[0]
+    codes = {code: code for code in LANGUAGES}
+    codes |= {name: code for code, names in LANGUAGES.items() for name in names}
+    near = nearest(spelt, codes)
+    *others, last = LANGUAGES
+    hint = f'; did you mean "{codes[near]}"?' if near else ""
+    raise fault(f"must be a language: {', '.join(others)} or {last}{hint}")
+
+
 def check_text(value: object) -> str:
     """Check that a value is printable text with more than spaces. Raises PydanticCustomError."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
@@ -254,6 +277,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 TimeOfDay = Annotated[int, BeforeValidator(parse_time_of_day)]
 WeeklyTime = Annotated[TimeOfWeek, BeforeValidator(_parse_time_of_week)]
 Day = Annotated[_Day, _allowed(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")]
+Language = Annotated[str, BeforeValidator(_parse_language)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_parse_timezone), Field(validate_default=True)]
 
 Text = Annotated[str, BeforeValidator(check_text)]

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
 from alerter.render.formatting import slack_text
+from alerter.render.language import get_language
 from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
 from alerter.render.template_process import TemplateProcess
@@ -57,17 +58,16 @@ class Renderer:
         self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
-        self._builtin = builtin_environment()
         self._own = TemplateProcess(templates) if templates else None
         self._fall_back = fall_back
         self._faults: dict[str, str | None] = {}
         self._broken_in: dict[str, object] = {}  # template -> state of the folder when it failed
         self._refused: set[str] = set()
 
-    def mail(self, message: Message, *, test: bool = False) -> Content:
+    def mail(self, message: Message, *, test: bool = False, language: str = "en") -> Content:
         """Return the content of a mail. Raise RenderError."""
         kind, values = self._values(message, test=test)
-        fill = partial(self._fill, kind, values, own=not message.builtin)
+        fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = fill(".txt").rstrip()
         return Content(subject, text, html="" if message.plain else fill(".html"))
@@ -77,6 +77,7 @@ class Renderer:
         message: Message,
         *,
         test: bool = False,
+        language: str = "en",
         mention: str | None = None,
         mention_max_rating: int = 5,
     ) -> Content:
@@ -86,7 +87,7 @@ class Renderer:
         """
         kind, values = self._values(message, test=test)
         values["mention"] = view_mention(message, mention, mention_max_rating)
-        fill = partial(self._fill, kind, values, own=not message.builtin)
+        fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = f"{subject}\n{fill('.txt').rstrip()}"
         blocks = [] if message.plain else fill(".slack.json")
@@ -149,14 +150,16 @@ class Renderer:
             kind = str(AlertKind.CLOSED)
         return kind, values | {"review": views[0], "site": views[0].site}
 
-    def _fill(self, kind: str, values: Mapping[str, Any], ending: str, *, own: bool = True) -> Any:
+    def _fill(
+        self, kind: str, values: Mapping[str, Any], ending: str, *, language: str, own: bool = True
+    ) -> Any:
         """Render the template of a kind and ending. Raise RenderError."""
         values = {**values, "kind": kind}
         name = owners_name(self._folder, kind, ending)
         refused = self._refused and name in self.faults() and name in self._refused
         if self._own is not None and own and not refused:
             try:
-                content = _render(self._own, name, values)
+                content = _render(self._own, name, values, language)
             except RenderError as error:
                 if not self._fall_back:
                     raise
@@ -164,7 +167,8 @@ class Renderer:
             else:
                 self._record_success(name, f"{kind}{ending}")
                 return content
-        content = _render(self._builtin, builtin_name(kind, ending), values)
+        environment = builtin_environment(get_language(language))
+        content = _render(environment, builtin_name(kind, ending), values, language)
         self._record_success(name, f"{kind}{ending}")
         return content
 
@@ -186,11 +190,13 @@ class Renderer:
         self._broken_in[name] = folder_state(self._folder)
 
 
-def _render(source: Environment | TemplateProcess, name: str, values: Mapping[str, Any]) -> Any:
+def _render(
+    source: Environment | TemplateProcess, name: str, values: Mapping[str, Any], language: str
+) -> Any:
     """Render a template: a text, or a list of blocks. Raise RenderError."""
     values = quoted_values(name, values)
     if isinstance(source, TemplateProcess):
-        text = source.render(name, values)
+        text = source.render(name, values, language)
     else:
         text = render_template(source, name, values)
     if not name.endswith(".slack.json"):

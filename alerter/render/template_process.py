@@ -21,6 +21,7 @@ from typing import Any
 from jinja2 import Environment
 
 from alerter.errors import RenderError
+from alerter.render.language import get_language
 from alerter.render.templates import (
     folder_state,
     owners_environment,
@@ -54,8 +55,8 @@ class TemplateProcess:
         self._end: Callable[[], Any] = lambda: None
         self._excessive: dict[str, tuple[object, str]] = {}
 
-    def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """Render one template. Raise RenderError.
+    def render(self, name: str, values: Mapping[str, Any], language: str) -> str:
+        """Render one template in a language, by its code. Raise RenderError.
 
         A template that exceeded a limit is not rendered again until a file of the folder is
         changed, because each attempt blocks the daemon for seconds.
@@ -65,7 +66,7 @@ class TemplateProcess:
         if excess and then == state:
             raise render_error(name, excess)
         try:
-            answer = self._answer(pickle.dumps((name, values)))
+            answer = self._answer(pickle.dumps((language, name, values)))
         except (_ProcessEnded, TimeoutError) as error:
             self._excessive[name] = state, _excess(error)
             raise render_error(name, _excess(error)) from None
@@ -174,7 +175,7 @@ def _serve(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    env = owners_environment(folder)
+    environments: dict[str, Environment] = {}
     with socket.socket(fileno=sys.stdin.fileno()) as sock:
         while True:
             try:
@@ -183,8 +184,11 @@ def _serve(folder: Path) -> None:
                 return
             # SIGPROF ends the process, whatever it does.
             signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
+            language, name, values = pickle.loads(request)  # noqa: S301 - from the daemon
             try:
-                answer = _DONE + _text(env, *pickle.loads(request))  # noqa: S301 - from the daemon
+                if language not in environments:
+                    environments[language] = owners_environment(folder, get_language(language))
+                answer = _DONE + _text(environments[language], name, values)
             except RenderError as error:
                 if isinstance(error.__cause__, MemoryError):
                     return

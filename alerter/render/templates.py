@@ -29,7 +29,8 @@ from jinja2.sandbox import SandboxedEnvironment
 import alerter
 from alerter.errors import RenderError
 from alerter.models import AlertKind
-from alerter.render.formatting import cut, date, duration, slack_text, slack_words, stars
+from alerter.render.formatting import cut, slack_text, slack_words, stars
+from alerter.render.language import Language
 from alerter.render.quoting import change_lines
 
 _REVIEW_KINDS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED)
@@ -164,12 +165,13 @@ def _mtimes(file: Path) -> tuple[int, int]:
 
 
 @cache
-def builtin_environment() -> Environment:
-    """Return the built-in templates, compiled once for all renderers of a process."""
-    return _environment(Environment, FileSystemLoader(builtin_templates()), auto_reload=False)
+def builtin_environment(language: Language) -> Environment:
+    """Return the built-in templates in a language, compiled once for all of a process."""
+    loader = FileSystemLoader(builtin_templates())
+    return _environment(Environment, loader, language, auto_reload=False)
 
 
-def owners_environment(folder: Path) -> Environment:
+def owners_environment(folder: Path, language: Language) -> Environment:
     """Return an owner's templates with the built-in ones behind them.
 
     They run in Jinja's sandbox, which limits neither time nor memory.
@@ -181,11 +183,15 @@ def owners_environment(folder: Path) -> Environment:
             DictLoader(_kind_templates()),
         ]
     )
-    return _environment(SandboxedEnvironment, loader, auto_reload=True)
+    return _environment(SandboxedEnvironment, loader, language, auto_reload=True)
 
 
 def _environment(
-    kind: type[Environment], loader: ChoiceLoader | FileSystemLoader, *, auto_reload: bool
+    kind: type[Environment],
+    loader: ChoiceLoader | FileSystemLoader,
+    language: Language,
+    *,
+    auto_reload: bool,
 ) -> Environment:
     env = kind(
         loader=loader,
@@ -194,11 +200,17 @@ def _environment(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    env.policies["ext.i18n.trimmed"] = True
+    env.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    env.globals["language"] = language
     env.filters |= {
         "cut": cut,
-        "date": date,
-        "duration": duration,
+        "date": language.date,
+        "duration": language.duration,
+        "number": language.number,
+        "percent": language.percent,
         "slack_text": slack_text,
         "slack_words": slack_words,
         "stars": stars,

@@ -139,7 +139,7 @@ def _email_destination(config: Config, receiver: Receiver, renderer: Renderer) -
         destination,
         service,
         notifier,
-        renderer.mail,
+        partial(renderer.mail, language=receiver.language),
         _MAIL_DIGEST,
         refuse=partial(renderer.refuse, ".html"),
         faults=renderer.faults,
@@ -152,7 +152,10 @@ def _slack_destination(
 ) -> Destination:
     service = config.service(receiver, Medium.SLACK)
     render = partial(
-        renderer.slack, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
+        renderer.slack,
+        language=receiver.language,
+        mention=receiver.mention,
+        mention_max_rating=receiver.mention_max_rating,
     )
     return Destination(
         destination_of(receiver.name, Medium.SLACK),

@@ -42,6 +42,7 @@ THIRD_PARTIES = {
     "aiosmtpd": {"demo"},
     "aiosmtplib": {"notify"},
     "apscheduler": {"service"},
+    "babel": {"render"},
     "click": {"cli", "commands"},
     "cryptography": {"config", "web", "demo"},
     "httpx": {"wix", "service.heartbeat"},
