@@ -39,7 +39,7 @@ def command(reviews: Path | None, *, serve: bool) -> None:
     except ImportError:
         raise AlerterError("the demo needs aiosmtpd: pip install 'alerter[demo]'") from None
     from alerter.demo.live import serve as run  # noqa: PLC0415 - imports aiosmtpd
-    from alerter.demo.story import play  # noqa: PLC0415
+    from alerter.demo.story import play  # noqa: PLC0415 - imports aiosmtpd
 
     log_to_stderr(logging.WARNING, os.environ)
     sys.exit(0 if asyncio.run((run if serve else play)(reviews, _say)) else 1)
