@@ -11,6 +11,7 @@ class Scope(StrEnum):
 
     SITE = "site"  # the id of a site
     PRIVATE = "private"  # the id of a site: its unpublished reviews
+    PRODUCTS = "products"  # the id of a site: names of products, counts of past reviews
     UNROUTED = "unrouted"  # the id of a site: its alerts without a receiver
     DESTINATION = "destination"  # a destination
     MESSAGE = "message"  # a destination: messages that were refused for good

@@ -75,7 +75,7 @@ async def open_runtime(
             dispatcher.state_failure.notify,
         )
         summaries = Summaries(
-            state, config, clock, reader.count, dispatcher.wake, dispatcher.state_failure.notify
+            state, config, clock, poller.count, dispatcher.wake, dispatcher.state_failure.notify
         )
         housekeeping = Housekeeping(
             state, config, clock, summaries, dispatcher.troubles, dispatcher.state_failure

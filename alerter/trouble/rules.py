@@ -81,6 +81,8 @@ def lasting(
     found: Faults = {}
     for block in sorted(blocks, key=lambda block: block.since):
         kind, _ = split_scope(block.scope)
+        if kind == Scope.PRODUCTS:
+            continue  # an alert without the name of its product is complete
         if not block.parked and (
             now - block.since < trouble_after
             or (kind in (Scope.SITE, Scope.METHOD) and block.until <= now)

@@ -261,6 +261,7 @@ def _is_known(scope: str, config: Config) -> bool:
         Scope.CONFIG: [],
         Scope.SITE: [site.site_id for site in config.sites],
         Scope.PRIVATE: [site.site_id for site in config.sites],
+        Scope.PRODUCTS: [site.site_id for site in config.sites],
         Scope.UNROUTED: [site.site_id for site in config.sites],
         Scope.DESTINATION: config.destinations(),
         Scope.MESSAGE: config.destinations(),

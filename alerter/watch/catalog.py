@@ -9,10 +9,18 @@ from urllib.parse import quote
 
 from alerter.clock import Clock
 from alerter.config import Site
-from alerter.errors import StateError, WixAuthError, WixError, WixPrecondition, WixResponseError
+from alerter.errors import (
+    StateError,
+    WixAuthError,
+    WixError,
+    WixPrecondition,
+    WixResponseError,
+    WixUnavailable,
+)
 from alerter.links import https_url
 from alerter.models import Product, Review
-from alerter.store import State, products
+from alerter.scopes import Scope
+from alerter.store import State, blocks, products
 from alerter.text import table_in
 from alerter.wix.client import WixClient
 from alerter.wix.review import clean
@@ -103,10 +111,29 @@ class Catalog:
 
     async def _product(self, site: Site, version: str, entity_id: str) -> Product:
         if version == "V3_CATALOG":
-            return _v3(await self._wix.get(site, f"/stores/v3/products/{entity_id}?fields=URL"))
+            return _v3(await self._get(site, f"/stores/v3/products/{entity_id}?fields=URL"))
         if version == "V1_CATALOG":
-            return _v1(await self._wix.get(site, f"/stores-reader/v1/products/{entity_id}"))
+            return _v1(await self._get(site, f"/stores-reader/v1/products/{entity_id}"))
         return Product()
+
+    async def _get(self, site: Site, path: str) -> dict[str, Any] | None:
+        """Read an object, unless Wix asked us to wait: for this site, or for its products.
+
+        A wait for products holds up no review.
+        """
+        if self._state is None:
+            return await self._wix.get(site, path)
+        now, own = self._clock.now(), Scope.PRODUCTS.of(site.site_id)
+        if block := blocks.get_block(self._state, [f"site:{site.site_id}", own], now):
+            raise WixUnavailable(block.reason)
+        try:
+            return await self._wix.get(site, path)
+        except WixUnavailable as error:
+            if error.retry_after:
+                now = self._clock.now()
+                until = now + timedelta(seconds=error.retry_after)
+                blocks.set_block(self._state, own, now, until, error.text)
+            raise
 
     async def _version(self, site: Site) -> str:
         """Return a site's catalog version, read once a day; empty where Wix does not say."""
@@ -114,7 +141,7 @@ class Catalog:
         if asked_at and self._clock.now() - asked_at <= _VALID_FOR:
             return version
         try:
-            answer = await self._wix.get(site, "/stores/v3/provision/version")
+            answer = await self._get(site, "/stores/v3/provision/version")
             version = str((answer or {}).get("catalogVersion"))
         except (WixAuthError, WixResponseError):
             version = ""

@@ -93,6 +93,21 @@ class Poller:
             log.info('site "%s": polls succeed again', site.name)
         return True
 
+    async def count(self, site: Site, since: datetime, until: datetime) -> int | None:
+        """Return how many reviews a site got in a span; None where Wix does not count them now."""
+        scope = f"site:{site.site_id}"
+        if blocks.is_blocked(self._state, scope, self._clock.now()):
+            return None
+        try:
+            return await self._reader.count(site, since, until)
+        except WixError as error:
+            log.info(
+                'site "%s": reviews not counted, so the summary has no share: %s', site.name, error
+            )
+            if isinstance(error, WixUnavailable) and error.retry_after:
+                self._record_failure(site, scope, error.text, error)
+            return None
+
     def _note_blocked(self, site: Site, scope: str, reason: str) -> None:
         """Begin trouble of a site that Wix has throttled for `trouble_after`."""
         since = known_sites.site_failing_since(self._state, site.site_id)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from alerter.clock import Clock
 from alerter.config import Site
 from alerter.counters import counts
-from alerter.errors import WixAuthError, WixError
+from alerter.errors import WixAuthError
 from alerter.wix.client import Page, ReviewFilter, ReviewIds, WixClient
 from alerter.wix.review import UnreadableReview
 
@@ -69,17 +69,9 @@ class Reader:
         """Return whether Wix has a review, published or not. Raise WixError."""
         return await self._wix.is_there(site, review_id)
 
-    async def count(self, site: Site, since: datetime, until: datetime) -> int | None:
-        """Return how many reviews a site got in a span; None where Wix does not count them."""
-        try:
-            return await self._wix.count(site, since, until, private=self.sees_private(site))
-        except WixError as error:
-            log.info(
-                'site "%s": reviews not counted, so the summary has no share: %s',
-                site.name,
-                error,
-            )
-            return None
+    async def count(self, site: Site, since: datetime, until: datetime) -> int:
+        """Return how many reviews a site got in a span. Raise WixError."""
+        return await self._wix.count(site, since, until, private=self.sees_private(site))
 
     def _asks_for_private(self, site: Site) -> bool:
         """Return whether to ask now: a firewall refuses once, and permissions get granted."""

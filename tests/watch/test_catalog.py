@@ -5,7 +5,7 @@ alert.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Review
 from alerter.service.runtime import open_runtime
-from alerter.store import State
+from alerter.store import State, blocks
 from alerter.watch.catalog import Catalog
 from alerter.wix.client import WixClient
 from tests.support.clock import SetClock
@@ -226,7 +226,7 @@ async def test_a_name_is_fetched_once_a_day_and_kept_where_the_answer_has_none(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(status=503), Fault(status=429, headers={"Retry-After": "60"}), Fault(drop="before")],
+    [Fault(status=503), Fault(status=429), Fault(drop="before")],
     ids=["503", "429", "dropped"],
 )
 async def test_wix_that_cannot_answer_now_is_asked_again_with_the_next_alert(
@@ -235,6 +235,43 @@ async def test_wix_that_cannot_answer_now_is_asked_again_with_the_next_alert(
     wix.faults.add(V3 + "rye", fault)
     await catalog.fetch_products(site, [of()])
     assert names(state) == {}
+    await catalog.fetch_products(site, [of()])
+    assert names(state) == {"rye": ("Rye bread", URL)}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("path", [VERSION, V3 + "rye"])
+async def test_products_are_left_alone_for_as_long_as_wix_asks(
+    catalog: Catalog,
+    site: Site,
+    wix: EmbeddedWix,
+    state: State,
+    clock: SetClock,
+    client: WixClient,
+    path: str,
+    status: int,
+) -> None:
+    wix.faults.add(path, Fault(status=status, headers={"Retry-After": "3600"}))
+    await catalog.fetch_products(site, [of()])
+    before = len(wix.requests)
+    clock.advance(seconds=3599)
+    restarted = Catalog(state, clock, client)
+    for each in (catalog, restarted):
+        await each.fetch_products(site, [of()])
+    assert len(wix.requests) == before
+    clock.advance(seconds=2)
+    await restarted.fetch_products(site, [of()])
+    assert names(state) == {"rye": ("Rye bread", URL)}
+
+
+async def test_a_site_that_wix_throttles_is_asked_for_no_product(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    now = clock.now()
+    blocks.set_block(state, f"site:{SITE}", now, now + timedelta(minutes=1), "throttled")
+    await catalog.fetch_products(site, [of()])
+    assert wix.requests == []
+    clock.advance(minutes=1)
     await catalog.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", URL)}
 

@@ -16,11 +16,12 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.service.runtime import Runtime, open_runtime
-from alerter.store import State
+from alerter.store import State, blocks
 from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
 from alerter.wix.client import Page, ReviewFilter, ReviewIds
 from tests.support.clock import SetClock
+from tests.support.demo_wix import COUNT
 from tests.support.poll import (
     BOTH,
     NOON,
@@ -42,6 +43,7 @@ __all__ = ["log", "runtime", "watching", "wix"]
 
 
 OTHER = "22222222-2222-4222-8222-222222222222"
+VERSION = "/stores/v3/provision/version"
 
 
 def troubles(state: State) -> list[tuple[str, str]]:
@@ -221,6 +223,45 @@ async def test_a_site_is_left_alone_for_as_long_as_wix_asks_even_over_a_restart(
         clock.advance(seconds=2)
         assert await restarted.poller.round(site)
     assert keys(state) == ["new:new"]
+
+
+async def test_products_that_wix_throttles_hold_up_no_review(
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    wix.faults.always(VERSION, Fault(status=429, headers={"Retry-After": "86400"}))
+    for name in ("one", "two"):
+        put(wix, name, namespace="stores", entityId="rye")
+        assert await watching.poller.round(site)
+        clock.advance(hours=7)
+        watching.dispatcher.troubles.refresh()
+    assert keys(state) == ["new:one", "new:two"]
+    assert [request.path for request in wix.requests].count(VERSION) == 1
+    assert not {scope for scope, _ in troubles(state)} - {
+        "destination:email:owner",
+        "destination:slack:support",
+    }
+
+
+async def test_a_site_that_wix_throttles_is_not_asked_for_a_count(
+    watching: Runtime, site: Site, wix: EmbeddedWix, state: State, clock: SetClock
+) -> None:
+    week = NOON - timedelta(days=7), NOON
+    throttled = Fault(status=429, headers={"Retry-After": "120"})
+    for path in (QUERY, COUNT):
+        wix.faults.add(path, throttled)
+        if path == QUERY:
+            assert not await watching.poller.round(site)
+        else:
+            assert await watching.poller.count(site, *week) is None
+        before = len(wix.requests)
+        clock.advance(seconds=119)
+        assert await watching.poller.count(site, *week) is None
+        assert not await watching.poller.round(site)
+        assert len(wix.requests) == before
+        clock.advance(seconds=2)
+    assert await watching.poller.count(site, *week) == 0
+    assert await watching.poller.round(site)
+    assert blocks.get_blocks(state) == []
 
 
 async def test_what_befalls_one_site_is_nothing_to_another(
