@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from alerter.scopes import Scope
+
 
 def to_ms(moment: datetime) -> int:
     """Return a moment as whole milliseconds since 1970 (UTC), as the database stores it."""
@@ -307,6 +309,15 @@ class Message:
     def receiver(self) -> str:
         """The name of its receiver."""
         return receiver_of(self.destination)
+
+    @property
+    def scopes(self) -> set[str]:
+        """What a transaction that records its fate locks: its destination, its reviews' sites."""
+        ids = {entry.alert.site_id for entry in self.entries}
+        return {
+            Scope.DESTINATION.of(self.destination),
+            *(Scope.SITE.of(site_id) for site_id in ids if site_id),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from alerter.render.formatting import cut
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import template_names
-from alerter.scopes import Scope
+from alerter.scopes import ALL_TROUBLE, Scope, is_lock
 from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import State, blocks
 from alerter.trouble.tracker import Troubles
@@ -204,7 +204,8 @@ def _unpark(
         if state is None:
             return []
         state.close()
-        with State.open(config.state_path, migrate=False) as state, state.transaction():
+        locks = {ALL_TROUBLE, *filter(is_lock, ordered)}
+        with State.open(config.state_path, migrate=False) as state, state.transaction(*locks):
             unparked = blocks.lift_blocks(state, ordered)
             Troubles(state, config, clock, wake=lambda _: None).end(ordered)
     except StateError as error:

@@ -8,7 +8,7 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Medium, Receipt
 from alerter.notify import backoff
 from alerter.notify.destination import Destination
-from alerter.scopes import Scope, method_scope
+from alerter.scopes import ALL_TROUBLE, Scope, method_scope
 from alerter.store import State, blocks
 from alerter.store.blocks import Block
 from alerter.trouble.tracker import Troubles
@@ -20,7 +20,8 @@ _CHECK_EVERY = timedelta(minutes=5)
 class Availability:
     """The blocks of one destination, its service and its addresses.
 
-    A block that is set or lifted begins or ends the trouble of its scope in the same transaction.
+    A block that is set or lifted begins or ends the trouble of its scope in the same transaction,
+    which holds `locks`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Availability:
             *self._scopes,
             *([self._addresses] if destination.medium == Medium.EMAIL else []),
         ]
+        self.locks = {*self._scopes, ALL_TROUBLE}
         self._state = state
         self._clock = clock
         self._troubles = troubles
@@ -61,19 +63,19 @@ class Availability:
 
     def mark_check_passed(self, began: datetime) -> None:
         """Lift all blocks that were set before a check that found no fault."""
-        with self._state.transaction(*self._scopes):
+        with self._state.transaction(*self.locks):
             blocks.lift_blocks_before(self._state, self._all, began)
             self._troubles.end_unblocked(self._all)
 
     def mark_reachable(self, began: datetime) -> None:
         """Lift the blocks that were set before a successful call began; later ones stay."""
-        with self._state.transaction(*self._scopes):
+        with self._state.transaction(*self.locks):
             blocks.lift_blocks_before(self._state, self._scopes, began)
             self._troubles.end_unblocked(self._scopes)
 
     def mark_destination_reachable(self, began: datetime) -> None:
         """Lift the destination's own blocks: its service answered, if only to throttle a method."""
-        with self._state.transaction(*self._scopes):
+        with self._state.transaction(*self.locks):
             blocks.lift_blocks_before(self._state, self._scopes[:1], began)
             self._troubles.end_unblocked(self._scopes[:1])
 
@@ -117,7 +119,7 @@ class Availability:
         """Block the destination or service that an error comes from; None: park it."""
         scope, reason = self._scope_of(error), str(error)
         until = now + wait if wait is not None else None
-        with self._state.transaction(*self._scopes):
+        with self._state.transaction(*self.locks):
             blocks.set_block(self._state, scope, now, until, reason)
             if until is None:
                 self._troubles.begin(scope, reason)
@@ -141,7 +143,7 @@ class Availability:
         """Lift the wait for a method that answered a call that began at a moment."""
         scope = self._method_scope(method)
         if blocks.blocked_since(self._state, scope):
-            with self._state.transaction(*self._scopes):
+            with self._state.transaction(*self.locks):
                 blocks.lift_blocks_before(self._state, [scope], began)
                 self._troubles.end_unblocked([scope])
 

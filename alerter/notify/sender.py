@@ -122,7 +122,7 @@ class MessageSender:
 
         A power failure that loses this mark leaves the message in doubt, as any crash before it.
         """
-        with self._state.transaction(Scope.DESTINATION.of(self._destination.name), relaxed=True):
+        with self._state.transaction(*message.scopes, *self._availability.locks, relaxed=True):
             messages.mark_sent(self._state, message, receipt, subject)
             self._availability.mark_reachable(self.began)
             self._availability.record_receipt(receipt, retried=bool(message.to_left))
@@ -137,7 +137,7 @@ class MessageSender:
         reason = f"{len(to_left)} of its addresses did not take a mail yet: {receipt.answer}"
 
         def record() -> None:
-            with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
+            with self._state.transaction(*message.scopes, *self._availability.locks):
                 messages.mark_partly_taken(self._state, message, to_left, due_at, subject)
                 self._availability.mark_reachable(self.began)
                 if receipt.refused:
@@ -215,7 +215,7 @@ class MessageSender:
         log.error('receiver "%s": given up: %s: %s', self._destination.receiver, keys, reason)
 
     def _mark_failed(self, message: Message, reason: str) -> None:
-        with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
+        with self._state.transaction(*message.scopes, *self._availability.locks):
             messages.mark_failed(self._state, message, reason)
             # Trouble that cannot be sent is no trouble of its own: that would never end.
             if any(entry.alert.kind not in _OF_TROUBLE for entry in message.entries):

@@ -85,7 +85,7 @@ class Updates:
             self._availability.mark_method_answered("update", began)
 
     def _mark_updated(self, message: Message, changes: int, began: datetime) -> None:
-        with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
+        with self._state.transaction(*self._availability.locks):
             stale_messages.mark_updated(self._state, message, changes)
             self._availability.mark_reachable(began)
             self._end_trouble()
@@ -132,13 +132,13 @@ class Updates:
         reason = f"{error}; a deleted review's words still stand there"
 
         def record() -> None:
-            with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
+            with self._state.transaction(*self._availability.locks):
                 messages.postpone(self._state, message, now + _ERASE_EVERY)
                 self._troubles.begin(self._scope, reason)
 
         await self._write(record)
 
     def _mark_deleted(self, message: Message) -> None:
-        with self._state.transaction(Scope.DESTINATION.of(self._destination.name)):
+        with self._state.transaction(*self._availability.locks):
             stale_messages.mark_deleted(self._state, message)
             self._end_trouble()

@@ -5,7 +5,7 @@ import logging
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import phrase_destination
-from alerter.scopes import Scope
+from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.service.reroute import Rerouted, reroute
 from alerter.store import State, blocks, known_sites, messages, outbox
 from alerter.trouble.tracker import Troubles
@@ -20,7 +20,12 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
     Of sites that left the config, all deliveries but those of new reviews are cancelled. Trouble of
     sites and receivers that left the config ends. What is parked is tried once.
     """
-    with state.transaction():
+    locks = {
+        ALL_TROUBLE,
+        *map(Scope.DESTINATION.of, config.destinations()),
+        *(Scope.SITE.of(site.site_id) for site in config.sites),
+    }
+    with state.transaction(*locks):
         in_doubt = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())

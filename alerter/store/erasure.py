@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from alerter.models import AlertKind, receiver_of
-from alerter.scopes import Scope
+from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store.prune import AT_ONCE, drop_alerts, prune_reviews
 from alerter.store.sql import json_values
 from alerter.store.state import State
@@ -19,7 +19,7 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
     number = 0
     while some := _erase_some(state, site_id, now):
         number += some
-    with state.transaction(Scope.SITE.of(site_id)):
+    with state.transaction(Scope.SITE.of(site_id), ALL_TROUBLE):
         left = state.rows("SELECT id FROM alerts WHERE site_id = ?", [site_id])
         drop_alerts(state, json.dumps([row["id"] for row in left]))
         name = state.value("SELECT name FROM sites WHERE site_id = ?", [site_id])

@@ -110,7 +110,7 @@ def postpone(state: State, message: Message, due_at: datetime) -> None:
 def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "") -> None:
     """Record that the service accepted a message and that its deliveries are sent."""
     refused = f"{receipt.refused} of its addresses refused it for good" if receipt.refused else None
-    with state.transaction(Scope.DESTINATION.of(message.destination)):
+    with state.transaction(*message.scopes):
         state.execute(
             "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts,"
             " to_left = NULL, due_at = NULL, lost = 0, looked_since = NULL, look = '',"
@@ -136,7 +136,7 @@ def mark_partly_taken(
     It counts as sent. All such mails of the destination get the same `due_at`, so that one of
     them finds out whether the addresses work again.
     """
-    with state.transaction(Scope.DESTINATION.of(message.destination)):
+    with state.transaction(*message.scopes):
         state.execute(
             "UPDATE messages SET status = 'sent', to_left = ?, error = ?,"
             " subject = CASE WHEN ? <> '' THEN ? ELSE subject END WHERE id = ?",
@@ -178,7 +178,7 @@ def mark_in_doubt(
 
 def mark_failed(state: State, message: Message, reason: str) -> None:
     """Record that a message has failed; its deliveries are kept for `alerter retry`."""
-    with state.transaction(Scope.DESTINATION.of(message.destination)):
+    with state.transaction(*message.scopes):
         state.execute(
             "UPDATE messages SET status = 'failed', due_at = NULL, error = ? WHERE id = ?",
             [reason, message.id],
@@ -192,7 +192,7 @@ def dissolve(state: State, message: Message) -> None:
 
     Cancel deliveries of reviews that were closed since.
     """
-    with state.transaction(Scope.DESTINATION.of(message.destination)):
+    with state.transaction(*message.scopes):
         state.execute(
             f"UPDATE deliveries SET status = 'cancelled' WHERE message = ? AND {CLOSED_SINCE}",
             [message.id],

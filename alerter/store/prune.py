@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.models import to_ms
+from alerter.scopes import Scope
 from alerter.store.sql import json_field, json_values
 from alerter.store.state import State
 
@@ -54,8 +55,10 @@ def _last_moment(state: State, now: datetime) -> int:
 
 def _prune_batch(state: State, now: datetime, at_rest: dict[str, Any]) -> list[dict[str, Any]]:
     """Prune the next reviews except those that are `waiting`; return both, nothing at the end."""
-    with state.transaction():
-        batch = state.rows(_AT_REST, at_rest)
+    sites = {row["site_id"] for row in state.rows(_AT_REST, at_rest)}
+    with state.transaction(*map(Scope.SITE.of, sites)):
+        # Another process may have changed them since.
+        batch = [row for row in state.rows(_AT_REST, at_rest) if row["site_id"] in sites]
         prune_reviews(state, [row for row in batch if not row["waiting"]], now)
     return batch
 

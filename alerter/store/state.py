@@ -105,9 +105,9 @@ class State:
         """Commit all that is written inside, or nothing; a nested transaction joins the outer one.
 
         `scopes` names what is read before it is written, such as `site:<site id>`: two processes
-        do not do so at the same time. SQLite has one writer anyway, and only checks them. Scopes
-        of a nested transaction are among those of the outer ones, or sort after them, so that
-        locks are always taken in one order.
+        do not do so at the same time. The outermost transaction names the scopes of all nested
+        ones, so that locks are taken at once, in one order. SQLite has one writer anyway, and only
+        checks the names.
 
         A `relaxed` transaction does not wait for the disk: the next that is not relaxed, or
         `flush`, does. A power failure before that loses it and all that was written after it.
@@ -126,8 +126,8 @@ class State:
         new = set(scopes) - held
         if unknown := [scope for scope in new if not is_lock(scope)]:
             raise ValueError(f"unknown scopes of a transaction: {unknown}")
-        if new and held and min(new) < max(held):
-            raise ValueError(f"scopes out of order: {sorted(new)} after {sorted(held)}")
+        if new and self._conn.in_transaction:
+            raise ValueError(f"the outer transaction does not name {sorted(new)}")
         self._scopes = held | new
         try:
             yield

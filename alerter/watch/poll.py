@@ -9,7 +9,7 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
-from alerter.scopes import Scope
+from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store import State, blocks, known_sites, reviews
 from alerter.store.known_sites import SiteState
 from alerter.trouble.tracker import Troubles
@@ -119,7 +119,7 @@ class Poller:
         if not known_sites.try_mark_success(
             self._state, site.site_id, now, sees_private=sees_private
         ):
-            with self._state.transaction(Scope.SITE.of(site.site_id)):
+            with self._state.transaction(scope, ALL_TROUBLE):
                 lost_at = known_sites.mark_poll_success(
                     self._state, site.site_id, now, sees_private=sees_private
                 )
@@ -315,7 +315,7 @@ class Poller:
     def _record_failure(self, site: Site, scope: str, reason: str, error: Exception) -> None:
         """Record a failed poll and its Retry-After. A refusal is trouble at once, others later."""
         now = self._clock.now()
-        with self._state.transaction(Scope.SITE.of(site.site_id)):
+        with self._state.transaction(scope, ALL_TROUBLE):
             if isinstance(error, WixUnavailable) and error.retry_after:
                 blocks.set_block(
                     self._state, scope, now, now + timedelta(seconds=error.retry_after), reason
