@@ -305,12 +305,13 @@ SiteId = Annotated[
         " address of its dashboard: /dashboard/<site id>/…"
     ),
 ]
-SlackId = Annotated[
+# A channel's name is resolved when the daemon runs: alerter/slack/channels.py.
+SlackAddress = Annotated[
     str,
-    Field(pattern=r"^[CGDUW][A-Z0-9]{2,}$"),
+    Field(pattern=r"^([CGDUW][A-Z0-9]{2,}|#[^\s#]{1,80})$"),
     _allowed(
         "must be an id like C0123456789 (a channel: C… or G…, a direct message: D…,"
-        " a person: U… or W…)"
+        ' a person: U… or W…), or the name of a channel like "#reviews"'
     ),
 ]
 SlackMention = Annotated[

@@ -20,7 +20,7 @@ from alerter.config.fields import (
     Port,
     Rating,
     Sender,
-    SlackId,
+    SlackAddress,
     SlackMention,
     Text,
     TimeOfDay,
@@ -103,7 +103,7 @@ class Receiver(Table):
 
     name: Text
     email: Names[Address] | None = None
-    slack: SlackId | None = None
+    slack: SlackAddress | None = None
     token: SlackToken | None = None
     sites: Names[Text] | None = None
     trouble: bool = False

@@ -15,6 +15,7 @@ from alerter.demo.slack_arguments import (
     read_ts,
     require,
 )
+from alerter.demo.slack_list import page_of_channels
 from alerter.demo.slack_workspace import (
     ALL_SCOPES,
     Channel,
@@ -73,6 +74,7 @@ class Workspace:
             "chat.update": self._update,
             "conversations.history": self._history,
             "conversations.info": self._info,
+            "conversations.list": self._list,
             "conversations.open": self._open,
             "conversations.replies": self._replies,
         }
@@ -207,18 +209,10 @@ class Workspace:
         token.require("channels:read", "groups:read", "im:read")
         channel = self._found(require(args, "channel"))
         token.require(f"{channel.family}:read")
-        kinds = {"is_channel": channel.family == "channels", "is_group": channel.family == "groups"}
-        state = {
-            "is_archived": channel.archived,
-            "is_member": channel.member,
-            "is_private": channel.family != "channels",
-        }
-        named = (
-            {"user": channel.user, "is_im": True}
-            if channel.user
-            else {"name": channel.name, "is_im": False}
-        )
-        return {"channel": {"id": channel.id, **kinds, **state, **named}}
+        return {"channel": channel.listed()}
+
+    def _list(self, token: Token, args: Json) -> Json:
+        return page_of_channels(self.channels.values(), token, args)
 
     def _open(self, token: Token, args: Json) -> Json:
         token.require("im:write")

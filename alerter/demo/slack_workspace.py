@@ -141,6 +141,20 @@ class Channel:
         """The prefix of its scopes."""
         return "im" if self.user else "groups" if self.private else "channels"
 
+    def listed(self) -> Json:
+        """Return the channel as Slack shows it to the bot."""
+        named = {"user": self.user, "is_im": True} if self.user else {"name": self.name}
+        return {
+            "id": self.id,
+            "is_channel": self.family == "channels",
+            "is_group": self.family == "groups",
+            "is_im": False,
+            "is_archived": self.archived,
+            "is_member": self.member,
+            "is_private": self.family != "channels",
+            **named,
+        }
+
     def keep(self, post: Post) -> None:
         """Add a message at the end."""
         self.messages[post.ts] = post

@@ -26,6 +26,9 @@ class Notifier(Protocol):
     settle_after: timedelta
     domain: str
 
+    async def prepare(self) -> None:
+        """Find out what sending needs, when work begins; raise DeliveryError."""
+
     async def send(self, message: Message, content: Content) -> Receipt:
         """Send a message; raise DeliveryError."""
 

@@ -47,6 +47,9 @@ class EmailNotifier:
         self._lock = asyncio.Lock()
         self.domain = self._sender.rpartition("@")[2]
 
+    async def prepare(self) -> None:
+        """Do nothing: an address is known."""
+
     async def send(self, message: Message, content: Content) -> Receipt:
         """Send to the addresses that have not accepted it yet; raise DeliveryError."""
         try:

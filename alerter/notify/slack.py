@@ -16,6 +16,8 @@ from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.slack import check as slack_check
 from alerter.slack import look as slack_look
 from alerter.slack.api import Refused, SlackApi, id_in, metadata_of, open_session, ts_in
+from alerter.slack.channels import ChannelAddress
+from alerter.store.channels import ChannelIds
 from alerter.text import table_in
 
 __all__ = ["SlackNotifier", "open_session"]
@@ -48,14 +50,19 @@ class SlackNotifier:
         channel: str,
         session: aiohttp.ClientSession,
         clock: Clock,
+        known: ChannelIds,
     ) -> None:
         self._receiver = receiver
-        self._channel = channel
         self._api = SlackApi(slack, session, clock)
+        self._address = ChannelAddress(self._api, channel, known)
 
     def service_time(self, now: datetime) -> datetime | None:
         """Return the time by Slack's clock, from the Date of its answers; None before one."""
         return self._api.service_time(now)
+
+    async def prepare(self) -> None:
+        """Look the channel up where the config has its name; raise DeliveryError."""
+        await self._address.resolve()
 
     async def send(self, message: Message, content: Content) -> Receipt:
         """Post to the channel, or to the thread of the message; raise DeliveryError."""
@@ -76,23 +83,28 @@ class SlackNotifier:
     async def _post(
         self, message: Message, content: Content, thread: Mapping[str, Any]
     ) -> AsyncSlackResponse:
-        return await self._api.call(
-            self._api.client.chat_postMessage,
-            channel=self._channel,
-            text=content.text,
-            metadata=metadata_of(message.uid),
-            mrkdwn=False,
-            parse="none",
-            unfurl_links=False,
-            unfurl_media=False,
-            **thread,
-            **({"blocks": list(content.blocks)} if content.blocks else {}),
-        )
+        try:
+            return await self._api.call(
+                self._api.client.chat_postMessage,
+                channel=await self._address.resolve(),
+                text=content.text,
+                metadata=metadata_of(message.uid),
+                mrkdwn=False,
+                parse="none",
+                unfurl_links=False,
+                unfurl_media=False,
+                **thread,
+                **({"blocks": list(content.blocks)} if content.blocks else {}),
+            )
+        except Refused as error:
+            if error.code == "channel_not_found":
+                self._address.forget()
+            raise
 
     async def _retract(self, receipt: Receipt) -> Receipt:
         """Delete a closing that Slack posted in the channel because its thread was deleted."""
         try:
-            await self._delete(receipt.slack_channel or self._channel, receipt.slack_ts or "")
+            await self._delete(receipt.slack_channel, receipt.slack_ts)
         except DeliveryError as error:
             log.warning('receiver "%s": a closing stays in the channel: %s', self._receiver, error)
             return receipt
@@ -103,7 +115,7 @@ class SlackNotifier:
         try:
             await self._api.call(
                 self._api.client.chat_update,
-                channel=message.slack_channel or self._channel,
+                channel=message.slack_channel or await self._address.resolve(),
                 ts=message.slack_ts or "",
                 text=content.text,
                 metadata=metadata_of(message.uid),
@@ -120,17 +132,19 @@ class SlackNotifier:
     async def delete(self, message: Message) -> None:
         """Delete a message, unless it was deleted already; raise DeliveryError."""
         try:
-            await self._delete(message.slack_channel or self._channel, message.slack_ts or "")
+            await self._delete(message.slack_channel, message.slack_ts)
         except Refused as error:
             if error.code not in _IS_DELETED:
                 raise
 
-    async def _delete(self, channel: str, ts: str) -> None:
-        await self._api.call(self._api.client.chat_delete, channel=channel, ts=ts)
+    async def _delete(self, channel: str | None, ts: str | None) -> None:
+        channel = channel or await self._address.resolve()
+        await self._api.call(self._api.client.chat_delete, channel=channel, ts=ts or "")
 
     async def look(self, message: Message) -> Look:
         """Search one page for a message in doubt; raise DeliveryError."""
-        found = await slack_look.look(self._api, self._receiver, self._channel, message)
+        channel = await self._address.resolve()
+        found = await slack_look.look(self._api, self._receiver, channel, message)
         if (
             found.receipt
             and _thread_arguments(message)
@@ -142,7 +156,7 @@ class SlackNotifier:
 
     async def check(self) -> list[Finding]:
         """Check the token, its scopes and the channel, without posting."""
-        return await slack_check.check(self._api, self._receiver, self._channel)
+        return await slack_check.check(self._api, self._receiver, self._address)
 
     async def close(self) -> None:
         """Do nothing: the session is shared, and closed where it was opened."""

@@ -95,6 +95,7 @@ class Worker:
             state, clock, destination, troubles, self._availability, self._sender.write
         )
         self._defect: str | None = None
+        self._prepared = False
 
     async def run(self, ends_at: Sequence[IdleReason]) -> IdleReason | None:
         """Work until stopped (None), or until it is idle for one of these reasons."""
@@ -119,6 +120,7 @@ class Worker:
     async def _careful_step(self) -> Idle | None:
         """Take a step; an error of the database or a defect of alerter makes the worker idle."""
         try:
+            await self._prepare()
             idle = await self.step()
             if idle:
                 self._state.flush()
@@ -139,6 +141,16 @@ class Worker:
         if idle and idle.reason is IdleReason.NOTHING_DUE:
             self._defect = None
         return idle
+
+    async def _prepare(self) -> None:
+        """Prepare the notifier once, before the first step; a refusal holds back as any does."""
+        if self._prepared:
+            return
+        self._prepared = True
+        try:
+            await self._destination.notifier.prepare()
+        except DeliveryError as error:
+            await self._sender.hold_back(error)
 
     async def _hold_back_after_defect(self, reason: str) -> None:
         """Block the destination as if its service had failed: what lasts becomes trouble."""

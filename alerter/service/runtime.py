@@ -1,7 +1,7 @@
 """Build what runs from a config: pollers, notifiers, and their connections."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from alerter.render.renderer import Renderer
 from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
 from alerter.store import State, known_sites
+from alerter.store.channels import ChannelIds
 from alerter.summary import Summaries
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
@@ -59,7 +60,7 @@ async def open_runtime(
     """
     async with (
         open_wix(config, clock) as wix,
-        open_destinations(config, clock, known_sites.site_names(state)) as destinations,
+        open_destinations(config, clock, state) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
         dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)
@@ -106,26 +107,28 @@ async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbe
 
 @asynccontextmanager
 async def open_destinations(
-    config: Config, clock: Clock, removed: Mapping[str, str] | None = None
+    config: Config, clock: Clock, state: State | None = None
 ) -> AsyncIterator[list[Destination]]:
     """Yield the destinations, each with its renderer and notifier.
 
-    `removed` has the names of sites that left the config, by id.
+    `state` has the names of sites that left the config, and the ids of Slack channels.
     """
     async with AsyncExitStack() as stack:
         slack_there = any(
             config.workspace(receiver) for receiver in config.receivers if receiver.slack
         )
         session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
-        names = {**(removed or {}), **{site.site_id: site.name for site in config.sites}}
+        removed = known_sites.site_names(state) if state else {}
+        names = {**removed, **{site.site_id: site.name for site in config.sites}}
         renderer = Renderer(config.templates, config.timezone, names)
         destinations = []
         for receiver in config.receivers:
             if receiver.email and config.smtp:
                 destinations.append(_email_destination(config, receiver, renderer))
             if receiver.slack and session and (workspace := config.workspace(receiver)):
+                known = ChannelIds(state, config.service(receiver, Medium.SLACK))
                 notifier = _slack().SlackNotifier(
-                    workspace, receiver.name, receiver.slack, session, clock
+                    workspace, receiver.name, receiver.slack, session, clock, known
                 )
                 destinations.append(_slack_destination(config, receiver, notifier, renderer))
         yield destinations

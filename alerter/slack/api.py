@@ -124,7 +124,7 @@ class SlackApi:
     """Call Slack with one token. Every failure is raised as a DeliveryError."""
 
     def __init__(self, slack: Slack, session: aiohttp.ClientSession, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._token = slack.token.get_secret_value()
         self._offset: timedelta | None = None
         self.client = AsyncWebClient(
@@ -190,7 +190,7 @@ class SlackApi:
 
     def _read_clock(self, response: Any) -> None:
         if dated := http_date(headers_of(response).get("date")):
-            self._offset = dated - self._clock.now()
+            self._offset = dated - self.clock.now()
 
     def _refusal(self, response: Any) -> Refused:
         """Return the error that a refusal means.
@@ -204,7 +204,7 @@ class SlackApi:
         )
         code = self.clean(data.get("error") or "", most=100)
         named = headers_of(response).get("retry-after")
-        error = _meaning(status, code, seconds_from(named, self._clock.now()))
+        error = _meaning(status, code, seconds_from(named, self.clock.now()))
         error.code = code
         error.needed = self.clean(data.get("needed") or "", most=100)
         return error

@@ -9,6 +9,7 @@ from typing import Any
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
 from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of
+from alerter.slack.channels import ChannelAddress
 from alerter.slack.look import NO_THREAD, conversation_of
 from alerter.text import table_in
 
@@ -18,7 +19,7 @@ _POSTED_TWICE = "a message whose answer is lost may be posted twice"
 _NO_MESSAGE = "1000000000.000000"
 
 
-async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
+async def check(api: SlackApi, receiver: str, address: ChannelAddress) -> list[Finding]:
     """Return a finding about the channel, and one for each scope that is missing."""
     subject = f"receiver {receiver}"
     try:
@@ -27,7 +28,8 @@ async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
         if granted and TO_POST not in granted:
             return [_fail(subject, f"without {TO_POST} nothing can be posted; grant it to the app")]
         team = api.clean(who.get("team") or "the workspace")
-        conversation, found = await _check_channel(api, subject, channel, team)
+        channel = await address.look_up()
+        conversation, found = await _check_channel(api, subject, address, channel, team)
         if not found.ok:
             return [found]
         if warnings := list(missing_scopes(granted, channel, conversation)) if granted else []:
@@ -38,7 +40,7 @@ async def check(api: SlackApi, receiver: str, channel: str) -> list[Finding]:
 
 
 async def _check_channel(
-    api: SlackApi, subject: str, channel: str, team: str
+    api: SlackApi, subject: str, address: ChannelAddress, channel: str, team: str
 ) -> tuple[Mapping[str, Any] | None, Finding]:
     """Return Slack's object of the channel, None if the token may not read it, and a finding."""
     try:
@@ -54,7 +56,16 @@ async def _check_channel(
         return conversation, _fail(subject, f"channel {name} is archived; unarchive it")
     if conversation.get("is_member") is False and not conversation.get("is_im"):
         return conversation, _fail(subject, f"not a member of {name}; invite the app to it")
-    return conversation, Finding(ok=True, subject=subject, text=f"slack: {name} in {team}")
+    if not address.is_name:
+        return conversation, Finding(ok=True, subject=subject, text=f"slack: {name} in {team}")
+    if f"#{name}".casefold() != address.written.casefold():
+        text = (
+            f"{address.written} is now #{name} ({channel}), and still used;"
+            " write its new name, or its id, in the config"
+        )
+        return conversation, _warn(subject, text)
+    text = f"slack: {address.written} ({channel}) in {team}"
+    return conversation, Finding(ok=True, subject=subject, text=text)
 
 
 async def _check_search(api: SlackApi, subject: str, channel: str) -> list[Finding]:

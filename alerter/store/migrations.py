@@ -252,3 +252,15 @@ def one_sql(db: Database) -> None:
     db.execute("DROP INDEX messages_stale")
     db.execute("CREATE INDEX messages_stale ON messages (destination, id) WHERE stale > 0")
     db.execute("ALTER TABLE summaries RENAME COLUMN told_until TO sent_until")
+
+
+@migrations()
+def names_of_channels(db: Database) -> None:
+    """Record the id that the name of a Slack channel was found with, as a channel may be renamed.
+
+    workspace: the service, such as `slack`, whose token found it.
+    """
+    db.execute(
+        "CREATE TABLE channels (workspace TEXT NOT NULL, name TEXT NOT NULL,"
+        " channel_id TEXT NOT NULL, PRIMARY KEY (workspace, name)) STRICT, WITHOUT ROWID"
+    )

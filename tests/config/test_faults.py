@@ -257,11 +257,17 @@ ONE_FAULT = {
         "receivers.2.mention_max_rating",
         "must be a number of stars",
     ),
-    "a channel by its name": (
+    "a channel by its name without #": (
         'slack = "C0123456789"',
-        'slack = "#reviews"',
+        'slack = "reviews"',
         "receivers.2.slack",
-        "must be an id like C0",
+        'or the name of a channel like "#reviews"',
+    ),
+    "a channel by half a name": (
+        'slack = "C0123456789"',
+        'slack = "#our reviews"',
+        "receivers.2.slack",
+        'or the name of a channel like "#reviews"',
     ),
     "an id in small letters": (
         'slack = "C0123456789"',
@@ -477,7 +483,7 @@ def test_every_fault_is_told_at_once(faults: Faults) -> None:
     text = changed("port = 587", "port = 0", text)
     text = changed('api_key = "env:WIX"', 'api_key = "env:NOT_SET"', text)
     text = changed('instance_id = "an-instance"', "", text)
-    text = changed('slack = "C0123456789"', 'slack = "#x"\nemail = ["x"]', text)
+    text = changed('slack = "C0123456789"', 'slack = "x"\nemail = ["x"]', text)
     text = changed('sites = ["Corner Bakery"]', 'sites = ["Zoo"]\nmin_rating = 3', text)
     text = changed(QUIET, 'quiet = {from = "24:00", to = "7"}', text)
     assert {problem.split(": ")[0] for problem in faults(text)} == {

@@ -19,6 +19,7 @@ from alerter.config import Slack
 from alerter.errors import DeliveryError
 from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem, Review, Thread
 from alerter.notify.slack import SlackNotifier, open_session
+from alerter.store.channels import ChannelIds
 from tests.support.answers import (
     ANY,
     BODIES,
@@ -179,7 +180,13 @@ def slack_at(channel: str) -> Iterator[tuple[asyncio.Runner, RawServer, SlackNot
         session = runner.run(opened.__aenter__())
         config = Slack.model_construct(token=SecretStr(TOKEN), base_url=server.url)
         try:
-            yield runner, server, SlackNotifier(config, "support", channel, session, SetClock(NOW))
+            yield (
+                runner,
+                server,
+                SlackNotifier(
+                    config, "support", channel, session, SetClock(NOW), ChannelIds(None, "slack")
+                ),
+            )
         finally:
             runner.run(opened.__aexit__(None, None, None))
             listening.close()

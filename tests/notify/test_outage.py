@@ -41,6 +41,9 @@ class Service:
     settle_after = timedelta(seconds=5)
     domain = "alerter"
 
+    async def prepare(self) -> None:
+        pass
+
     async def send(self, message: Message, content: Content) -> Receipt:
         self.probes.append(message.entries[0].alert.key)
         if not self.up:

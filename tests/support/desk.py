@@ -240,6 +240,9 @@ class Hooked:
         self.settle_after, self.domain = notifier.settle_after, notifier.domain
         self.can_look = notifier.can_look
 
+    async def prepare(self) -> None:
+        await self._notifier.prepare()
+
     async def send(self, message: Message, content: Content) -> Receipt:
         if self._before:
             await self._before()
