@@ -45,6 +45,11 @@ def is_excessive_json(body: bytes) -> bool:
     return sum(1 for _ in counted) > _MOST_VALUES
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as `1 site` and `2 sites`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def table_in(answer: Any, name: str) -> Mapping[str, Any]:
     """Return the JSON object under a key of a service's answer; empty if there is none."""
     found = answer.get(name)

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, load
+from alerter.commands.local_checks import check_files
+from alerter.commands.options import config_option, config_path, load
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
 from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
@@ -28,6 +29,7 @@ from alerter.render.templates import template_names
 from alerter.scopes import ALL_TROUBLE, Scope, is_lock
 from alerter.service.runtime import open_destinations, open_wix
 from alerter.store import State, blocks
+from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.routing import uncovered_ratings
 from alerter.wix.client import WixClient
@@ -115,6 +117,21 @@ def template_scopes() -> list[str]:
     return [Scope.TEMPLATE.of(name) for name in template_names()]
 
 
+async def check_catalog(wix: WixClient, site: Site) -> Finding | None:
+    """Warn where the names of a site's products cannot be read; None where they can."""
+    subject, fault = f"site {site.name}", None
+    try:
+        await wix.catalog_version(site)
+    except WixAuthError as error:
+        fault = f"{error}; grant it Read v3 catalog (of Wix Stores)"
+    except WixError as error:
+        fault = f"{error}; try again later"
+    if fault is None:
+        return None
+    text = f"its products have no names in alerts, as its catalog cannot be read: {fault}"
+    return Finding(ok=True, subject=subject, text=text, warning=True)
+
+
 async def check_site(wix: WixClient, site: Site) -> Finding:
     """Request one review of a site, and return what its answer means."""
     subject = f"site {site.name}"
@@ -159,6 +176,13 @@ async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) ->
     return Finding(ok=True, subject=subject, text=text, warning=True)
 
 
+async def _check_reads(wix: WixClient, site: Site) -> list[Finding]:
+    """Check that a site's reviews can be read, and then the names of its products."""
+    finding = await check_site(wix, site)
+    catalog = await check_catalog(wix, site) if finding.ok else None
+    return [finding, catalog] if catalog else [finding]
+
+
 async def check_services(
     config: Config,
     clock: Clock,
@@ -170,7 +194,7 @@ async def check_services(
 
     `working_scopes` are further scopes that were found to work.
     """
-    sites = await asyncio.gather(*(check_site(wix, site) for site in config.sites))
+    sites = await asyncio.gather(*(_check_reads(wix, site) for site in config.sites))
     checks = await asyncio.gather(*(_check_destination(each) for each in destinations))
     for destination in destinations:
         await destination.notifier.close()
@@ -180,7 +204,7 @@ async def check_services(
         if all(finding.ok for finding in findings)
     ]
     unparked = _unpark(config, clock, working, working_scopes)
-    return [*sites, *(finding for findings in checks for finding in findings), *unparked]
+    return [*(finding for findings in (*sites, *checks) for finding in findings), *unparked]
 
 
 async def _check_destination(destination: Destination) -> list[Finding]:
@@ -245,16 +269,17 @@ async def _send_sample(config: Config, clock: Clock, destination: Destination) -
 
 @click.command()
 @config_option
-@click.option("--offline", is_flag=True, help="Check the config and the templates only.")
+@click.option("--offline", is_flag=True, help="Check config, files and templates only.")
 def command(path: Path | None, *, offline: bool) -> None:
-    """Check the config, then each site, permission, token and receiver.
+    """Check config, files, sites, permissions, tokens and receivers.
 
-    Nothing is sent.
+    Nothing is sent. Each line begins with ok, warn or FAIL.
     """
     log_to_stderr(logging.ERROR, os.environ)
     config, clock = load(path), Clock()
-    sizes = f"{len(config.sites)} sites, {len(config.receivers)} receivers"
+    sizes = f"{counted(len(config.sites), 'site')}, {counted(len(config.receivers), 'receiver')}"
     findings = [Finding(ok=True, subject="config", text=sizes)]
+    findings += check_files(config_path(path), config)
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []
 

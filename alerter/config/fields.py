@@ -69,8 +69,13 @@ def fault(text: str) -> PydanticCustomError:
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """Return the known name that is most like a misspelt one; None if none is like it."""
-    return next(iter(difflib.get_close_matches(name[:_LONGEST_COMPARED], known, 1)), None)
+    """Return the known name that is most like a misspelt one; None if none is like it.
+
+    Capitals make no difference.
+    """
+    by_folded = {each.casefold(): each for each in known}
+    folded = name[:_LONGEST_COMPARED].casefold()
+    return next((by_folded[each] for each in difflib.get_close_matches(folded, by_folded, 1)), None)
 
 
 def parse_duration(value: object) -> timedelta:
@@ -205,7 +210,7 @@ def _parse_timezone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(value if isinstance(value, str) else "")
     except (ValueError, OSError, ZoneInfoNotFoundError):
-        near = nearest(str(value), available_timezones())
+        near = _nearest_timezone(str(value))
         hint = f'; did you mean "{near}"?' if near else ""
         raise fault('must be a timezone such as "Europe/Berlin"' + hint) from None
 
@@ -221,6 +226,14 @@ def _parse_language(value: object) -> str:
     *others, last = LANGUAGES
     hint = f'; did you mean "{codes[near]}"?' if near else ""
     raise fault(f"must be a language: {', '.join(others)} or {last}{hint}")
+
+
+def _nearest_timezone(name: str) -> str | None:
+    """Return the timezone that is meant: by its whole name, or by its city alone."""
+    zones = sorted(available_timezones())
+    cities = {each.rpartition("/")[2]: each for each in zones}
+    city = nearest(name.replace(" ", "_"), cities)
+    return nearest(name, zones) or (cities[city] if city else None)
 
 
 def check_text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,14 +20,16 @@ SECRETS = ("api_key", "app_secret", "token")
 class ConfigFiles:
     """Several files, read as if they were one.
 
-    `raw` is what they hold together. `origins` has the file of each of its sites and receivers, and
-    its number among those of that file. `unread` are the faults of files that cannot be read,
-    `faults` (file, key, text) those of included files as such.
+    `raw` is what they hold together, `included` the names of the included ones. `origins` has the
+    file of each of its sites and receivers, and its number among those of that file. `unread` are
+    the faults of files that cannot be read, `faults` (file, key, text) those of included files as
+    such.
     """
 
     name: str
     raw: dict[str, Any]
     origins: dict[str, list[tuple[str, int]]]
+    included: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     faults: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -92,7 +95,8 @@ def read_files(path: Path) -> ConfigFiles:
     if pattern.endswith("/"):
         files.faults.append((path.name, "include", 'must name files, such as "sites.d/*.toml"'))
     try:
-        for name in _matching(folder, pattern):
+        files.included.extend(_matching(folder, pattern))
+        for name in files.included:
             _include(files, folder / name, name)
     except OSError as error:
         files.faults.append((path.name, "include", f"its folder cannot be read: {error.strerror}"))
@@ -100,6 +104,35 @@ def read_files(path: Path) -> ConfigFiles:
         for name in _TABLES:
             files.raw.setdefault(name, [])
     return files
+
+
+def included_files(path: Path) -> list[str]:
+    """Return the names of the files that a config includes. Raise ConfigError."""
+    return read_files(path).included
+
+
+def secret_files(path: Path) -> list[Path]:
+    """Return the files that a config and those that it includes name as secrets, each once.
+
+    Raise ConfigError.
+    """
+    folder, found = path.absolute().parent, dict[Path, None]()
+    for value in _leaves(read_files(path).raw):
+        text, base = str(value), folder
+        if isinstance(value, SecretReference):
+            text, base = value.text, value.folder
+        if text.startswith("file:"):
+            found[base / text.removeprefix("file:")] = None
+    return list(found)
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Yield what lists and tables hold that is neither."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
+    else:
+        yield value
 
 
 def _matching(folder: Path, pattern: str) -> list[str]:

@@ -161,6 +161,9 @@ def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Con
         faults = problems_of(error)
     if not files.unread:
         faults |= files.foreign_sites()
+    pattern = files.raw.get("include")
+    if faults and isinstance(pattern, str) and not files.included and not files.faults:
+        faults.setdefault("include", f'no file matches "{pattern}"')
     located = [*files.faults, *((*files.origin(key), text) for key, text in faults.items())]
     problems = [*files.unread, *(f"{key}: {text} (in {file})" for file, key, text in located)]
     if config is None or problems:

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from alerter.clock import Clock
@@ -26,6 +26,7 @@ from alerter.wix.client import WixClient
 from alerter.wix.review import clean
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _VALID_FOR = timedelta(days=1)
 _TIMEOUT = 2.0  # seconds, for all products of a page
@@ -111,23 +112,25 @@ class Catalog:
 
     async def _product(self, site: Site, version: str, entity_id: str) -> Product:
         if version == "V3_CATALOG":
-            return _v3(await self._get(site, f"/stores/v3/products/{entity_id}?fields=URL"))
+            path = f"/stores/v3/products/{entity_id}?fields=URL"
+            return _v3(await self._ask(site, lambda: self._wix.get(site, path)))
         if version == "V1_CATALOG":
-            return _v1(await self._get(site, f"/stores-reader/v1/products/{entity_id}"))
+            path = f"/stores-reader/v1/products/{entity_id}"
+            return _v1(await self._ask(site, lambda: self._wix.get(site, path)))
         return Product()
 
-    async def _get(self, site: Site, path: str) -> dict[str, Any] | None:
-        """Read an object, unless Wix asked us to wait: for this site, or for its products.
+    async def _ask(self, site: Site, request: Callable[[], Awaitable[T]]) -> T:
+        """Send a request, unless Wix asked us to wait: for this site, or for its products.
 
         A wait for products holds up no review.
         """
         if self._state is None:
-            return await self._wix.get(site, path)
+            return await request()
         now, own = self._clock.now(), Scope.PRODUCTS.of(site.site_id)
-        if block := blocks.get_block(self._state, [f"site:{site.site_id}", own], now):
+        if block := blocks.get_block(self._state, [Scope.SITE.of(site.site_id), own], now):
             raise WixUnavailable(block.reason)
         try:
-            return await self._wix.get(site, path)
+            return await request()
         except WixUnavailable as error:
             if error.retry_after:
                 now = self._clock.now()
@@ -141,8 +144,7 @@ class Catalog:
         if asked_at and self._clock.now() - asked_at <= _VALID_FOR:
             return version
         try:
-            answer = await self._get(site, "/stores/v3/provision/version")
-            version = str((answer or {}).get("catalogVersion"))
+            version = await self._ask(site, lambda: self._wix.catalog_version(site))
         except (WixAuthError, WixResponseError):
             version = ""
         self._versions[site.site_id] = (version, self._clock.now())

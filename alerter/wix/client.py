@@ -200,6 +200,11 @@ class WixClient:
             raise WixResponseError("Wix's answer holds no count", answer.request)
         return number
 
+    async def catalog_version(self, site: Site) -> str:
+        """Return the version of a site's catalog, such as `V3_CATALOG`. Raises WixError."""
+        answer = await self.get(site, "/stores/v3/provision/version")
+        return str((answer or {}).get("catalogVersion"))
+
     async def get(self, site: Site, path: str) -> dict[str, Any] | None:
         """Read the object at a path; None where there is none. Raises WixError."""
         try:

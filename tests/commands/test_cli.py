@@ -429,11 +429,12 @@ def test_status_of_trouble_is_1_for_machines_too(run: Run, tmp_path: Path) -> No
 # check --offline
 
 
-def test_check_offline_checks_the_config_and_the_templates(run: Run) -> None:
+def test_check_offline_checks_the_config_and_the_templates(run: Run, tmp_path: Path) -> None:
     result = run("check", "--offline")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "ok    config: 1 sites, 1 receivers",
+        "ok    config: 1 site, 1 receiver",
+        f"ok    state: {tmp_path / 'state.db'}: the first start creates it",
         "ok    templates: every kind of message renders",
     ]
 

@@ -73,6 +73,12 @@ ONE_FAULT = {
         "timezone",
         'must be a timezone such as "Europe/Berlin"; did you mean "Europe/Berlin"?',
     ),
+    "a timezone by its city": (
+        'timezone = "Europe/Berlin"',
+        'timezone = "new york"',
+        "timezone",
+        'did you mean "America/New_York"?',
+    ),
     "a timezone like no other": (
         'timezone = "Europe/Berlin"',
         'timezone = "zzz"',
