@@ -17,6 +17,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Reply
+from alerter.scopes import Scope
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, backup, known_sites, messages, outbox, reviews
@@ -64,7 +65,7 @@ def test_a_backup_sees_what_is_committed_during_a_write(
     run: Run, state: State, tmp_path: Path
 ) -> None:
     known_sites.record_coverage(state, SITE, 2)
-    with state.transaction():
+    with state.transaction(Scope.SITE.of(SITE)):
         known_sites.record_coverage(state, SITE, 5)
         assert run("backup", tmp_path / "copy.db").exit_code == 0
     with closing(sqlite3.connect(tmp_path / "copy.db")) as db:

@@ -163,7 +163,7 @@ def test_a_config_of_the_environment_that_is_not_there_is_not_passed_over(run: R
 def test_every_fault_of_a_config_is_printed_without_traceback_or_secret(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(
-        CONFIG.replace('"C0123456789"', '"#reviews"').replace("timezone", "timezon")
+        CONFIG.replace('"C0123456789"', '"no channel"').replace("timezone", "timezon")
         + 'sites = ["Zoo"]\n'
     )
     done = process(
