@@ -30,9 +30,12 @@ import jwt.api_jwt
 
 import alerter.service.daemon  # noqa: F401 - all that a daemon is made of is there before it is entered
 from alerter.clock import Clock
+from alerter.notify import worker
+from alerter.service import ownership, scheduler
 from tests.simulation.loop import Killed, Process, current
 
 _sqlite_connect = sqlite3.connect
+_SELDOM = 600  # seconds, for what alerter does each minute
 _TLS = ssl.create_default_context()  # reading the authorities takes 30 ms, at every reload
 
 
@@ -208,17 +211,18 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
         (sqlite3, "connect", connect),
         (os, "urandom", chance.bytes),
     ]
-    # Alerter's own chance, and how often those look again who have nothing to do, wherever these
-    # are.
-    own: dict[str, Any] = {
-        "Random": chance.generator,
-        "_WAKE_EVERY": tick,
-        "_HOUSE_EVERY": tick,
-        "_LOCK_LOOK": tick,
-    }
+    # What looks again and again, though there is nothing to do, would take most of the time.
+    seams += [
+        (worker, "_WAKE_EVERY", tick),
+        (ownership, "_CHECK_EVERY", tick),
+        (scheduler, "_HOUSEKEEPING_EVERY", _SELDOM),
+        (scheduler, "_CHECK_CLOCK_EVERY", _SELDOM),
+    ]
+    # Alerter's own chance, wherever it is.
     for module_name, module in sorted(sys.modules.items()):
         if module_name.startswith("alerter."):
-            seams += [(module, name, value) for name, value in own.items() if hasattr(module, name)]
+            if hasattr(module, "Random"):
+                seams.append((module, "Random", chance.generator))
             if isinstance(getattr(module, "_random", None), random.Random):
                 seams.append((module, "_random", chance.generator()))
     with contextlib.ExitStack() as stack:
