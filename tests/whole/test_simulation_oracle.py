@@ -64,6 +64,7 @@ from tests.simulation.oracle.scenes import (
     private_forbidden,
     quiet_removed,
     raised_minimum,
+    read_after_429,
     refused_and_retried,
     reminded,
     renamed,
@@ -160,6 +161,7 @@ GOOD |= {
         at(2, 0, 2), "recovered", about="receiver:team"
     ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
+    "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
 }
 
 
@@ -267,6 +269,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     # errors in delivery
     ("address_left_out", two_addresses),
     ("throttle_ignored", lambda: throttled(1)),
+    ("throttle_ignored", lambda: read_after_429("/reviews/v1/reviews/query")),
     ("stray", lambda: in_the_thread(in_thread=False)),
     # 5: floods
     ("pace", lambda: told_lowered().post(at(2, 0, 4, 1.5), "summary")),
