@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
 from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, products, reviews
 from alerter.watch.backfill import alertable_reviews, pages_with_retries
-from alerter.watch.catalog import Catalog
+from alerter.watch.catalog import CatalogReader, product_ids
 from alerter.watch.reader import Reader
 from alerter.wix.client import ReviewFilter, WixClient
 
@@ -67,7 +67,7 @@ async def dry_run(
 
     This only reads, at Wix and in the state file.
     """
-    with State.read(config.state_path) or nullcontext() as state:
+    with State.read(config.state_path) as state:
         async with open_wix(config, clock) as wix:
             return {
                 site.name: await _alertable(config, clock, request, wix, state, site)
@@ -80,26 +80,26 @@ async def _alertable(
     clock: Clock,
     request: BackfillRequest,
     wix: WixClient,
-    state: State | None,
+    state: State,
     site: Site,
 ) -> list[PastReview]:
     threshold = config.threshold(site)
     found: dict[str, Review] = {}
-    catalog = Catalog(None, clock, wix)
-    if state:
-        catalog.unstored |= products.named_products(state, site.site_id)
+    catalog = CatalogReader(clock, wix)
+    named = products.named_products(state, site.site_id)
     with _reading(site, request, clock) as reached:
         async for page in pages_with_retries(
             Reader(wix, clock), clock, site, request.low_rated(threshold), page_wait
         ):
             ids = [review.id for review in page.reviews]
-            known = reviews.get_reviews(state, site.site_id, ids) if state else {}
+            known = reviews.get_reviews(state, site.site_id, ids)
             alertable = alertable_reviews(page, known, threshold)
             found |= {review.id: review for review in alertable}
-            await catalog.fetch_products(site, alertable)
+            fetched, _ = await catalog.fetch(site, product_ids(alertable) - named.keys())
+            named |= fetched
             reached(page.newest)
     return [
-        PastReview(review, catalog.unstored.get(review.entity_id or "", Product()))
+        PastReview(review, named.get(review.entity_id or "", Product()))
         for review in found.values()
     ]
 

@@ -28,7 +28,7 @@ from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import template_names
 from alerter.scopes import ALL_TROUBLE, Scope, is_lock
 from alerter.service.runtime import open_destinations, open_wix
-from alerter.store import State, blocks
+from alerter.store import State, blocks, is_there
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.routing import uncovered_ratings
@@ -224,10 +224,8 @@ def _unpark(
         scopes.update(config.scopes(receivers[each.name], each.name))
     ordered = [*sorted(scopes), *working_scopes]
     try:
-        state = State.read(config.state_path)
-        if state is None:
+        if not is_there(config.state_path):
             return []
-        state.close()
         locks = {ALL_TROUBLE, *filter(is_lock, ordered)}
         with State.open(config.state_path, migrate=False) as state, state.transaction(*locks):
             unparked = blocks.lift_blocks(state, ordered)

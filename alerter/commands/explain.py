@@ -1,8 +1,8 @@
 """`alerter explain`: show why a review was alerted or not, to whom, and what comes next."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from alerter.render.formatting import duration, stars
 from alerter.render.views import REOPENED
 from alerter.scopes import Scope
 from alerter.store import State, blocks, report, troubles
-from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord
+from alerter.store.blocks import Block
+from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
 from alerter.watch.routing import excluded_by
 from alerter.watch.triage import Reason, due_reminder, is_import
 
@@ -39,26 +40,55 @@ _CLOSED = {
 }
 
 
-def explain(
-    config: Config, state: State | None, sites: Sequence[Site], review_id: str, now: datetime
-) -> list[str]:
-    """Return the lines about a review on each site that has it stored; none if no site has it."""
-    lines: list[str] = []
-    for site in sites if state else ():
-        if state and (record := report.get_review_record(state, site.site_id, review_id)):
-            if lines:
-                lines.append("")
-            lines += _Explanation(config, state, site, record, now).lines()
-    return lines
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is stored about a review on one site.
+
+    `blocks`: what holds back a destination that it is for. `site_faults`: why its site cannot be
+    read at present.
+    """
+
+    site: Site
+    record: ReviewRecord
+    alerts: list[AlertReport]
+    blocks: Mapping[str, Block]
+    site_faults: list[str]
 
 
-def not_on_record(
-    config: Config, state: State | None, sites: Sequence[Site], review_id: str
-) -> list[str]:
+def get_explanations(
+    config: Config, state: State, sites: Sequence[Site], review_id: str, now: datetime
+) -> list[Explanation]:
+    """Return what is stored about a review on each site that has it."""
+    receivers = config.destinations()
+    found = []
+    for site in sites:
+        record = report.get_review_record(state, site.site_id, review_id)
+        if record is None:
+            continue
+        alerts = report.alert_reports(state, site.site_id, review_id)
+        names = {each.destination for alert in alerts for each in alert.deliveries}
+        held = {
+            name: block
+            for name in names & receivers.keys()
+            if (block := blocks.get_block(state, config.scopes(receivers[name], name), now))
+        }
+        faults = troubles.get_troubles_of(state, [Scope.SITE.of(site.site_id)])
+        reasons = [each.reason for each in faults if each.over_at is None]
+        found.append(Explanation(site, record, alerts, held, reasons))
+    return found
+
+
+def phrase_explanations(config: Config, found: Sequence[Explanation], now: datetime) -> str:
+    """Return explanations as paragraphs and tables."""
+    return "\n\n".join("\n".join(_Formatter(config, each, now).lines()) for each in found)
+
+
+def phrase_not_on_record(
+    config: Config, reports: Mapping[str, SiteReport], sites: Sequence[Site], review_id: str
+) -> str:
     """Return the usual reasons why a review is not stored."""
     names = ", ".join(site.name for site in sites)
     lines = [f"review {plain(review_id, _LONGEST)} is not on record of {names}; possible reasons:"]
-    reports = report.site_reports(state) if state else {}
     for site in sites:
         limit = stars(config.threshold(site))
         lines.append(f"- it is rated higher than {limit}, the threshold of {site.name}")
@@ -71,25 +101,22 @@ def not_on_record(
         if found and not found.sees_private:
             lines.append(f"- it waits for moderation: {site.name} shows us published reviews only")
     lines.append("- this is not its id at Wix, or its site is not in the config")
-    return lines
+    return "\n".join(lines)
 
 
 def _time(config: Config, moment: datetime) -> str:
     return f"{local_time(moment, config.timezone):%Y-%m-%d %H:%M:%S %Z}"
 
 
-class _Explanation:
-    """What is stored about one review on one site, as lines."""
+class _Formatter:
+    """Writes one explanation as lines."""
 
-    def __init__(
-        self, config: Config, state: State, site: Site, record: ReviewRecord, now: datetime
-    ) -> None:
+    def __init__(self, config: Config, found: Explanation, now: datetime) -> None:
         self._config = config
-        self._state = state
-        self._site = site
-        self._record = record
-        self._review = record.known.review
-        self._alerts = report.alert_reports(state, site.site_id, record.known.review.id)
+        self._found = found
+        self._record = found.record
+        self._review = found.record.known.review
+        self._alerts = found.alerts
         self._now = now
 
     def lines(self) -> list[str]:
@@ -106,7 +133,7 @@ class _Explanation:
     def _head(self) -> Iterator[str]:
         review, known = self._review, self._record.known
         product = phrase_product(review, self._record.product, _LONGEST)
-        yield f"{self._site.name}: review {review.id}"
+        yield f"{self._found.site.name}: review {review.id}"
         yield f"{stars(review.rating)}  {title(review.title)} for {product}"
         if created := self._record.created:
             yield f"created {self._at(created)}, {duration(self._now - created)} ago"
@@ -136,7 +163,7 @@ class _Explanation:
             else:
                 yield "  sent to nobody: no receiver of the config matched it"
         for receiver in self._config.receivers:
-            key = excluded_by(receiver, self._review, self._site.name)
+            key = excluded_by(receiver, self._review, self._found.site.name)
             if key and key != "sites":
                 yield f"by this config, {receiver.name} does not get it because of its {key}"
 
@@ -166,11 +193,9 @@ class _Explanation:
 
     def _wait(self, delivery: DeliveryReport) -> str:
         """Return what a pending delivery waits for."""
-        receiver = self._config.destinations().get(delivery.destination)
-        if receiver is None:
+        if delivery.destination not in self._config.destinations():
             return "not in the config any more; the next start cancels it"
-        scopes = self._config.scopes(receiver, delivery.destination)
-        if block := blocks.get_block(self._state, scopes, self._now):
+        if block := self._found.blocks.get(delivery.destination):
             if block.parked:
                 return f"parked: {block.reason}; fix it, then `alerter check` or `alerter retry`"
             return f"waits until {self._at(block.until)}: {block.reason}"
@@ -186,10 +211,8 @@ class _Explanation:
         return "due now; a running daemon sends it, or `alerter run --once`"
 
     def _review_steps(self) -> Iterator[str]:
-        scope = Scope.SITE.of(self._site.site_id)
-        for trouble in troubles.get_open_troubles(self._state):
-            if trouble.scope == scope and trouble.over_at is None:
-                yield f"the site cannot be read at present: {trouble.reason}"
+        for reason in self._found.site_faults:
+            yield f"the site cannot be read at present: {reason}"
         known = self._record.known
         if known.closing is CloseReason.GONE:
             yield "nothing more"
@@ -281,9 +304,13 @@ def command(path: Path | None, review_id: str, name: str | None) -> None:
     """
     config = load(path, secrets=False)
     sites = [find_site(config, name)] if name else config.sites
-    with State.read(config.state_path) or nullcontext() as state:
+    with State.read(config.state_path) as state:
         full_id = find_review_id(state, sites, review_id, "REVIEW_ID")
-        found = explain(config, state, sites, full_id, Clock().now()) if full_id else []
-        lines = found or not_on_record(config, state, sites, review_id)
-    click.echo("\n".join(lines))
+        now = Clock().now()
+        found = get_explanations(config, state, sites, full_id, now) if full_id else []
+        reports = report.site_reports(state)
+    if found:
+        click.echo(phrase_explanations(config, found, now))
+    else:
+        click.echo(phrase_not_on_record(config, reports, sites, review_id))
     sys.exit(0 if found else 1)

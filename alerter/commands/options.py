@@ -56,7 +56,7 @@ def unknown_name(
 
 
 def find_review_id(
-    state: State | None, sites: Sequence[Site] | None, given: str, option: str
+    state: State, sites: Sequence[Site] | None, given: str, option: str
 ) -> str | None:
     """Return the stored id that is `given`, or the only one that begins with it; None for none.
 
@@ -68,8 +68,6 @@ def find_review_id(
         given.encode()
     except UnicodeEncodeError:
         raise click.BadParameter("is not UTF-8 text", param_hint=option) from None
-    if state is None:
-        return None
     site_ids = None if sites is None else [site.site_id for site in sites]
     found = report.ids_beginning(state, given, site_ids, _MOST_CANDIDATES + 1)
     if not found:

@@ -5,7 +5,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -40,9 +39,9 @@ def _stored_review(config: Config, review_id: str) -> MessageItem:
 
     Raise AlerterError if there is none, and BadParameter if there are several.
     """
-    with State.read(config.state_path) or nullcontext() as state:
+    with State.read(config.state_path) as state:
         found = find_review_id(state, None, review_id, "--review")
-        item = items.get_review_item(state, found) if state and found else None
+        item = items.get_review_item(state, found) if found else None
     if item is None:
         raise AlerterError(f'there is no review "{review_id}" on record in {config.state_path}')
     return item

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from unicodedata import category, normalize
 
@@ -58,13 +57,11 @@ def _bad_message(text: str) -> click.BadParameter:
     return click.BadParameter(f"the reply {text}", param_hint="--message")
 
 
-def _find_site(sites: Sequence[Site], state: State | None, review_id: str) -> Site:
+def _find_site(sites: Sequence[Site], state: State, review_id: str) -> Site:
     """Return the only site, or the one that has the review stored. Raise click.UsageError."""
     if len(sites) == 1:
         return sites[0]
-    having = [
-        site for site in sites if state and report.get_review_record(state, site.site_id, review_id)
-    ]
+    having = [site for site in sites if report.get_review_record(state, site.site_id, review_id)]
     if len(having) > 1:
         names = ", ".join(site.name for site in having)
         raise click.UsageError(
@@ -217,7 +214,7 @@ def command(
     config = load(path)
     sites = [find_site(config, name)] if name else config.sites
     # A state file that cannot be used is reported before anything is sent.
-    with State.read(config.state_path) or nullcontext() as state:
+    with State.read(config.state_path) as state:
         full_id = find_review_id(state, sites, review_id, "REVIEW_ID") or review_id
         site = _find_site(sites, state, full_id)
     if full_id != review_id:

@@ -75,13 +75,13 @@ class StatusReport:
         )
 
 
-def get_status(config: Config, state: State | None, now: datetime) -> StatusReport:
-    """Read the status; without a database (None) every site was never read."""
-    reports = report.site_reports(state) if state else {}
-    current = troubles.get_open_troubles(state) if state else []
+def get_status(config: Config, state: State, now: datetime) -> StatusReport:
+    """Read the status."""
+    reports = report.site_reports(state)
+    current = troubles.get_open_troubles(state)
     reasons = {trouble.scope: trouble.reason for trouble in current}
-    counted = report.delivery_counts(state) if state else {}
-    oldest = report.oldest_pending(state) if state else None
+    counted = report.delivery_counts(state)
+    oldest = report.oldest_pending(state)
     names = {site.site_id: site.name for site in config.sites}
     # One poll may fail, however rare polls are.
     patience = max(config.poll.trouble_after, 2 * config.poll.every)
@@ -98,10 +98,10 @@ def get_status(config: Config, state: State | None, now: datetime) -> StatusRepo
         ],
         deliveries=_sums(counted.values()),
         receivers={each.name: _sums([counted.get(each.name, {})]) for each in config.receivers},
-        open_reviews=_open_reviews(state, names) if state else [],
+        open_reviews=_open_reviews(state, names),
         oldest_pending=oldest if oldest and oldest <= now else None,
         troubles=current,
-        parked=blocks.get_parked(state) if state else [],
+        parked=blocks.get_parked(state),
     )
 
 
@@ -261,11 +261,8 @@ def _ago(moment: datetime | None, now: datetime) -> str:
 def command(path: Path | None, *, machine: bool) -> None:
     """Show how sites, open reviews and deliveries stand; exit 1 if that needs a person."""
     config = load(path, secrets=False)
-    now, state = Clock().now(), State.read(config.state_path)
-    try:
+    now = Clock().now()
+    with State.read(config.state_path) as state:
         found = get_status(config, state, now)
-    finally:
-        if state:
-            state.close()
     click.echo(as_json(found) if machine else as_text(found, now))
     sys.exit(1 if found.needs_a_person else 0)

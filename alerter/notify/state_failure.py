@@ -105,15 +105,13 @@ class StateFailure:
         config: Config,
         clock: Clock,
         destinations: Sequence[Destination],
-        state: State | None = None,
+        state: State,
         record: FailureRecord | None = None,
     ) -> None:
+        self._config = config
         self._clock = clock
         self._state = state
         self._destinations = destinations
-        self._trouble_receivers = {
-            receiver.name for receiver in config.receivers if receiver.trouble
-        }
         # A writer that finds the file locked tries again within two rounds.
         self._busy_gap = 2 * max(config.poll.every, timedelta(minutes=1)).total_seconds()
         self._busy_for = min(BUSY_FOR, config.poll.trouble_after).total_seconds()
@@ -132,9 +130,10 @@ class StateFailure:
         log.critical(
             "the state file cannot be written; people are notified directly, once: %s", error
         )
-        destinations = await self._notify_all("the state file cannot be written", error, _REMEDY)
-        if destinations:
-            self._record.put(Notified(since, str(error), destinations, self._written()))
+        detail = _detail("the state file cannot be written", error, _REMEDY, since)
+        reached = await _notify_all(self._config, self._clock, self._destinations, detail)
+        if reached:
+            self._record.put(Notified(since, str(error), reached, self._state.written))
         else:
             self._record.next_at = now + _RETRY_AFTER
 
@@ -144,7 +143,7 @@ class StateFailure:
         Without destinations that are no longer in the config. None: no fault, or it lasts.
         """
         notified = self._record.notified
-        if notified is None or notified.written == self._written():
+        if notified is None or notified.written == self._state.written:
             return None
         present = {destination.name for destination in self._destinations}
         return replace(
@@ -155,47 +154,6 @@ class StateFailure:
         """Forget the fault: its recovery is queued."""
         self._record.clear()
 
-    async def notify_at_start(self, error: StateError) -> None:
-        """Notify people that alerter cannot start, as its state file cannot be used."""
-        since = self._clock.now()
-        if destinations := await self._notify_all(
-            "alerter does not start", error, _REMEDY_AT_START
-        ):
-            self._record.put(Notified(since, str(error), destinations, scope=Scope.START))
-        else:
-            self._record.clear()
-
-    def _written(self) -> int:
-        return self._state.written if self._state else 0
-
-    async def _notify_all(self, what: str, error: StateError, remedy: str) -> list[str]:
-        """Notify the destinations marked for trouble; if none of them accepts it, the others.
-
-        Return those that accepted it, or may have, as the answer was lost.
-        """
-        detail = {
-            "what": what,
-            "reason": str(error),
-            "remedy": remedy,
-            "since": self._clock.now().isoformat(),
-        }
-        marked: list[Destination] = []
-        others: list[Destination] = []
-        for destination in self._destinations:
-            is_marked = destination.receiver in self._trouble_receivers
-            (marked if is_marked else others).append(destination)
-        reached: list[str] = []
-        for destinations in (marked, others):
-            answers = await asyncio.gather(*(self._notify(each, detail) for each in destinations))
-            reached += [
-                destination.name
-                for destination, answer in zip(destinations, answers, strict=True)
-                if answer is not _Answer.FAILED
-            ]
-            if _Answer.ACCEPTED in answers:
-                break
-        return reached
-
     def _busy_for_long(self, now: float) -> bool:
         """Return whether every attempt to write has found the file locked for long enough."""
         if now - self._busy_at > self._busy_gap:
@@ -203,20 +161,64 @@ class StateFailure:
         self._busy_at = now
         return now - self._busy_since >= self._busy_for
 
-    async def _notify(self, destination: Destination, detail: Mapping[str, str]) -> _Answer:
-        key = f"{AlertKind.TROUBLE}:{Scope.STATE}"
-        entry = MessageItem(Alert(key, AlertKind.TROUBLE, detail=detail))
-        uid = f"{uuid4().hex}@{destination.notifier.domain}"
-        message = Message(0, uid, destination.name, Form.ALERT, (entry,), self._clock.now())
-        try:
-            async with self._clock.timeout(_TIMEOUT):
-                await destination.notifier.send(message, destination.render(message))
-        except (DeliveryError, RenderError, TimeoutError) as error:
-            log.error(  # noqa: TRY400 - one line
-                'receiver "%s": cannot be notified directly: %s',
-                destination.receiver,
-                str(error) or "no answer",
-            )
-            is_lost = isinstance(error, DeliveryError) and error.in_doubt
-            return _Answer.LOST if is_lost else _Answer.FAILED
-        return _Answer.ACCEPTED
+
+async def notify_failed_start(
+    error: StateError,
+    config: Config,
+    clock: Clock,
+    destinations: Sequence[Destination],
+    record: FailureRecord,
+) -> None:
+    """Notify people that alerter cannot start, as its state file cannot be used."""
+    since = clock.now()
+    detail = _detail("alerter does not start", error, _REMEDY_AT_START, since)
+    if reached := await _notify_all(config, clock, destinations, detail):
+        record.put(Notified(since, str(error), reached, scope=Scope.START))
+    else:
+        record.clear()
+
+
+def _detail(what: str, error: StateError, remedy: str, since: datetime) -> dict[str, str]:
+    return {"what": what, "reason": str(error), "remedy": remedy, "since": since.isoformat()}
+
+
+async def _notify_all(
+    config: Config, clock: Clock, destinations: Sequence[Destination], detail: Mapping[str, str]
+) -> list[str]:
+    """Notify the destinations marked for trouble; if none of them accepts it, the others.
+
+    Return those that accepted it, or may have, as the answer was lost.
+    """
+    trouble_receivers = {receiver.name for receiver in config.receivers if receiver.trouble}
+    marked = [each for each in destinations if each.receiver in trouble_receivers]
+    others = [each for each in destinations if each.receiver not in trouble_receivers]
+    reached: list[str] = []
+    for chosen in (marked, others):
+        answers = await asyncio.gather(*(_notify(each, clock, detail) for each in chosen))
+        reached += [
+            destination.name
+            for destination, answer in zip(chosen, answers, strict=True)
+            if answer is not _Answer.FAILED
+        ]
+        if _Answer.ACCEPTED in answers:
+            break
+    return reached
+
+
+async def _notify(destination: Destination, clock: Clock, detail: Mapping[str, str]) -> _Answer:
+    key = f"{AlertKind.TROUBLE}:{Scope.STATE}"
+    entry = MessageItem(Alert(key, AlertKind.TROUBLE, detail=detail))
+    uid = f"{uuid4().hex}@{destination.notifier.domain}"
+    message = Message(0, uid, destination.name, Form.ALERT, (entry,), clock.now())
+    try:
+        async with clock.timeout(_TIMEOUT):
+            await destination.notifier.send(message, destination.render(message))
+    except (DeliveryError, RenderError, TimeoutError) as error:
+        log.error(  # noqa: TRY400 - one line
+            'receiver "%s": cannot be notified directly: %s',
+            destination.receiver,
+            str(error) or "no answer",
+        )
+        is_lost = isinstance(error, DeliveryError) and error.in_doubt
+        return _Answer.LOST if is_lost else _Answer.FAILED
+    return _Answer.ACCEPTED

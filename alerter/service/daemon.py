@@ -12,7 +12,7 @@ from datetime import timedelta
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateBusy, StateError
-from alerter.notify.state_failure import BUSY_FOR, FailureRecord, StateFailure
+from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_start
 from alerter.notify.worker import IdleReason
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
@@ -154,7 +154,7 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
     log.critical("alerter does not start; people are notified once")
     async with open_destinations(config, host.clock) as destinations:
         record = FailureRecord(marker)
-        await StateFailure(config, host.clock, destinations, record=record).notify_at_start(error)
+        await notify_failed_start(error, config, host.clock, destinations, record)
         for destination in destinations:
             await destination.notifier.close()
 

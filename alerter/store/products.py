@@ -1,7 +1,7 @@
 """The names of reviewed products in the database."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from alerter.models import Product, to_ms
@@ -30,15 +30,27 @@ def named_products(state: State, site_id: str) -> dict[str, Product]:
     return {row["entity_id"]: Product(row["name"], row["url"]) for row in rows}
 
 
-def put_product(
-    state: State, site_id: str, entity_id: str, product: Product, asked_at: datetime
+def put_products(
+    state: State, site_id: str, found: Mapping[str, Product], asked_at: datetime
 ) -> None:
-    """Record the result of a lookup; a result without a name or URL keeps the stored one."""
+    """Record products by their ids; one without a name or URL keeps the stored one."""
+    if not found:
+        return
     with state.transaction():
-        state.execute(
+        state.execute_many(
             "INSERT INTO products (site_id, entity_id, name, url, asked_at)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT (site_id, entity_id) DO UPDATE"
+            " VALUES (:site, :entity, :name, :url, :asked_at)"
+            " ON CONFLICT (site_id, entity_id) DO UPDATE"
             " SET name = coalesce(excluded.name, products.name),"
             " url = coalesce(excluded.url, products.url), asked_at = excluded.asked_at",
-            [site_id, entity_id, product.name, product.url, to_ms(asked_at)],
+            [
+                {
+                    "site": site_id,
+                    "entity": entity_id,
+                    "name": product.name,
+                    "url": product.url,
+                    "asked_at": to_ms(asked_at),
+                }
+                for entity_id, product in found.items()
+            ],
         )

@@ -61,7 +61,7 @@ class State:
         """
         _check_sqlite(sqlite_version)
         path = real_path(path)
-        if _is_there(path):
+        if is_there(path):
             inspect(path, migrate=migrate)
         elif not migrate:
             raise StateError(f"{path}: there is no state file yet; `alerter run` creates it")
@@ -80,12 +80,15 @@ class State:
         return cls(db, path)
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
-        """Open the state file for reading; return None if there is none yet. Raise StateError."""
+    def read(cls, path: Path) -> Self:
+        """Open the state file for reading; without one, an empty one. Raise StateError."""
         _check_sqlite(sqlite3.sqlite_version_info)
         path = real_path(path)
-        if not _is_there(path):
-            return None
+        if not is_there(path):
+            empty = _database(":memory:")
+            migrations.apply(empty)
+            empty.execute("PRAGMA query_only = ON")
+            return cls(empty, path)
         inspect(path, migrate=False, check=False)
         with translated(path):
             return cls(_read_only(path), path)
@@ -302,7 +305,8 @@ def _check_sqlite(version: tuple[int, int, int]) -> None:
         raise StateError(f"SQLite 3.39 or later is needed; this Python has {found}")
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is a state file at a path. Raise StateError."""
     with translated(path):
         return path.exists() and path.stat().st_size > 0
 

@@ -74,8 +74,8 @@ async def record(meter: Meter, world: World, number: int) -> list[float]:
     async with runtime(world) as (config, state, opened):
         for site in config.sites:
             known_sites.record_coverage(state, site.site_id, 2)
-            products.put_product(
-                state, site.site_id, PRODUCT, Product("Croissant box"), Clock().now()
+            products.put_products(
+                state, site.site_id, {PRODUCT: Product("Croissant box")}, Clock().now()
             )
         dispatching = asyncio.create_task(opened.dispatcher.run())
 

@@ -70,7 +70,7 @@ async def test_a_dry_run_reads_no_product_twice_and_none_whose_name_is_stored(
     assert [request.path for request in wix.requests].count(V3) == 1
 
     with State.open(load(path).state_path, migrate=True) as state:
-        products.put_product(state, SITE, "rye", Product("Rye loaf"), Clock().now())
+        products.put_products(state, SITE, {"rye": Product("Rye loaf")}, Clock().now())
     wix.requests.clear()
     assert "  Rye loaf  " in (await dry_run(path, "--since", "2024-07-01"))[1]
     assert [request.path for request in wix.requests].count(V3) == 0

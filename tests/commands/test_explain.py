@@ -17,7 +17,7 @@ from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping
 from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_runtime
-from alerter.store import State
+from alerter.store import State, report
 from alerter.store.prune import prune
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
@@ -98,10 +98,9 @@ async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
 
 
 def explained(config: Config, clock: SetClock, review_id: str) -> list[str]:
-    state = State.read(config.state_path)
-    assert state
-    with state:
-        return explain.explain(config, state, config.sites, review_id, clock.now())
+    with State.read(config.state_path) as state:
+        found = explain.get_explanations(config, state, config.sites, review_id, clock.now())
+    return explain.phrase_explanations(config, found, clock.now()).splitlines()
 
 
 def steps(config: Config, clock: SetClock, review_id: str) -> list[str]:
@@ -375,16 +374,15 @@ async def test_a_review_that_is_not_on_record_gets_the_usual_reasons(
     load: Load, clock: SetClock
 ) -> None:
     config = load()
-    unread = explain.not_on_record(config, None, config.sites, "r\x1b9")
+    unread = explain.phrase_not_on_record(config, {}, config.sites, "r\x1b9").splitlines()
     assert unread[0] == "review r 9 is not on record of Corner Bakery, Café; possible reasons:"
     assert "- it was not read yet: Café was never read" in unread
 
     await once(config, clock)
-    state = State.read(config.state_path)
-    assert state
-    with state:
-        lines = explain.not_on_record(config, state, config.sites[:1], "r9")
-        assert explain.explain(config, state, config.sites, "r9", clock.now()) == []
+    with State.read(config.state_path) as state:
+        reports = report.site_reports(state)
+    lines = explain.phrase_not_on_record(config, reports, config.sites[:1], "r9").splitlines()
+    assert explained(config, clock, "r9") == []
     assert lines[1:] == [
         "- it is rated higher than ★★☆☆☆, the threshold of Corner Bakery",
         "- it was created after 2026-11-24 13:00:00 CET, the last read of Corner Bakery",
@@ -420,9 +418,7 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
         clock.advance(minutes=1)
     await once(config, clock)
     clock.advance(hours=3)
-    state = State.read(config.state_path)
-    assert state
-    with state:
+    with State.read(config.state_path) as state:
         standing = status.get_status(config, state, clock.now())
     shown = json.loads(status.as_json(standing))
     assert (len(shown["open_reviews"]), shown["more_open_reviews"]) == (20, 2)
@@ -468,7 +464,7 @@ async def test_a_review_that_was_pruned_is_still_explained(
     with State.open(config.state_path, migrate=False) as state:
         keep, window = config.state_file.keep, config.poll.rescan_window
         await prune(state, clock.now(), keep, window=window, destinations=config.destinations())
-        lines = explain.explain(config, state, config.sites, "r1", clock.now())
+    lines = explained(config, clock, "r1")
     assert "on record as closed: it was answered" in lines
     assert (
         "its text and the messages about it are erased: it was at rest for longer than [state] keep"

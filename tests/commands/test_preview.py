@@ -122,7 +122,7 @@ def on_record(tmp_path: Path) -> None:
     )
     with State.open(tmp_path / "state.db", migrate=True) as state, state.transaction():
         reviews.put_reviews(state, SITE, [StoredReview(burnt, Status.OPEN)], at)
-        products.put_product(state, SITE, "p1", Product("Rye bread"), at)
+        products.put_products(state, SITE, {"p1": Product("Rye bread")}, at)
 
 
 @pytest.mark.usefixtures("on_record")

@@ -95,11 +95,10 @@ def troubles(standing: StatusReport) -> dict[str, str | None]:
     return {site.name: site.trouble for site in standing.sites}
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["an empty state file", "no state file"])
 def test_a_site_that_was_never_read_is_trouble(
-    config: Config, state: State, clock: SetClock, *, there: bool
+    config: Config, state: State, clock: SetClock
 ) -> None:
-    standing = status.get_status(config, state if there else None, clock.now())
+    standing = status.get_status(config, state, clock.now())
     assert troubles(standing) == {"Corner Bakery": "never read yet", "Café": "never read yet"}
     assert standing.deliveries == {"pending": 0, "sent": 0, "failed": 0, "cancelled": 0}
     assert standing.needs_a_person

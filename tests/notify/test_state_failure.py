@@ -159,6 +159,7 @@ async def test_others_are_notified_where_the_marked_receivers_are_unreachable(
     slack: EmbeddedSlack,
     mailbox: Mailbox,
     clock: SetClock,
+    state: State,
 ) -> None:
     two = (
         f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
@@ -167,7 +168,7 @@ async def test_others_are_notified_where_the_marked_receivers_are_unreachable(
     config = load_config(write_config(wix, slack, mailbox, receivers=two), SECRETS, secrets=True)
     slack.channels[CHANNEL].archived = True
     async with open_destinations(config, clock) as destinations:
-        await StateFailure(config, clock, destinations).notify(
+        await StateFailure(config, clock, destinations, state).notify(
             StateError("database or disk is full")
         )
         for destination in destinations:
@@ -189,12 +190,12 @@ async def test_who_may_have_been_notified_is_notified_of_the_end(
 
 
 async def test_a_notification_that_reached_no_one_is_sent_at_the_next_failure(
-    config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     slack.channels[CHANNEL].archived = True
     mailbox.always_reply = "554 no"
     async with open_destinations(config, clock) as destinations:
-        state_failure = StateFailure(config, clock, destinations)
+        state_failure = StateFailure(config, clock, destinations, state)
         await state_failure.notify(StateError("database or disk is full"))
         mailbox.always_reply = None
         await state_failure.notify(StateError("database or disk is full"))

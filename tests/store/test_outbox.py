@@ -110,7 +110,7 @@ def test_a_claimed_message_carries_the_reviews_as_they_are_known_now(state: Stat
     about = review("r1", 2, body="text", entity_id="p1", namespace="stores", created=T0)
     with state.transaction():
         reviews.put_reviews(state, SITE, [StoredReview(about, Status.OPEN, T0)], T0)
-    products.put_product(state, SITE, "p1", Product("Rye bread", "https://example.com/rye"), T0)
+    products.put_products(state, SITE, {"p1": Product("Rye bread", "https://example.com/rye")}, T0)
 
     message = claim(state, 2, 1)
 

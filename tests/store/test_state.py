@@ -210,14 +210,23 @@ def test_only_the_daemon_makes_a_state_file(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with pytest.raises(StateError, match="there is no state file yet; `alerter run` creates it"):
         State.open(path, migrate=False)
-    assert State.read(path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_file_that_is_not_there_yet_reads_as_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with State.read(path) as state:
+        assert scopes(state) == []
+        with pytest.raises(StateError, match="readonly"):
+            state.execute(TROUBLE, ["site:1", "r"])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_file_is_no_state_file_yet(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     path.touch()
-    assert State.read(path) is None
+    with State.read(path) as state:
+        assert scopes(state) == []
     State.open(path, migrate=True).close()
     with reading(path) as state:
         assert scopes(state) == []

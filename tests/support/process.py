@@ -76,10 +76,7 @@ public_key = '''{webhooks.public_key}'''
 
 def read_to_the_end(path: Path) -> bool:
     """Whether the first read of the site is over."""
-    state = State.read(path.parent / "state.db")
-    if state is None:
-        return False
-    with state:
+    with State.read(path.parent / "state.db") as state:
         return known_sites.get_site_state(state, SITE).covered_rating > 0
 
 

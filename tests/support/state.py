@@ -40,6 +40,4 @@ def scopes(state: State) -> list[str]:
 
 
 def reading(path: Path) -> State:
-    state = State.read(path)
-    assert state
-    return state
+    return State.read(path)

@@ -278,10 +278,10 @@ async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
 
 
 async def test_a_state_file_that_cannot_be_written_is_notified_directly_and_once(
-    config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     async with open_destinations(config, clock) as destinations:
-        state_failure = StateFailure(config, clock, destinations)
+        state_failure = StateFailure(config, clock, destinations, state)
         await state_failure.notify(StateBusy("locked"))
         assert not mailbox.mails
         for _ in range(3):
@@ -296,10 +296,10 @@ async def test_a_state_file_that_cannot_be_written_is_notified_directly_and_once
 
 
 async def test_a_state_file_that_stays_locked_is_notified_too(
-    config: Config, clock: SetClock, mailbox: Mailbox
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox
 ) -> None:
     async with open_destinations(config, clock) as destinations:
-        state_failure = StateFailure(config, clock, destinations)
+        state_failure = StateFailure(config, clock, destinations, state)
         for _ in range(10):
             await state_failure.notify(StateBusy("locked"))
             clock.advance(minutes=1)
@@ -411,10 +411,10 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
 
 
 async def test_a_state_file_that_is_locked_now_and_then_is_not_notified(
-    config: Config, clock: SetClock, mailbox: Mailbox
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox
 ) -> None:
     async with open_destinations(config, clock) as destinations:
-        state_failure = StateFailure(config, clock, destinations)
+        state_failure = StateFailure(config, clock, destinations, state)
         for _ in range(10):
             await state_failure.notify(StateBusy("locked"))
             clock.advance(minutes=6)
@@ -422,12 +422,14 @@ async def test_a_state_file_that_is_locked_now_and_then_is_not_notified(
 
 
 async def test_a_slow_mail_server_delays_neither_notices_nor_the_workers(
-    config: Config, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     mailbox.hang = 10 * HANG
     async with open_destinations(config, clock) as destinations:
         notifying = asyncio.create_task(
-            StateFailure(config, clock, destinations).notify(StateError("database or disk is full"))
+            StateFailure(config, clock, destinations, state).notify(
+                StateError("database or disk is full")
+            )
         )
         await until(lambda: len(slack.posts) == 1 and mailbox.mails and len(clock.timeouts) == 1)
         clock.advance(seconds=30)

@@ -46,9 +46,7 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 @contextmanager
 def record(config: Config) -> Iterator[State]:
     """What is on record, after whoever wrote it."""
-    state = State.read(config.state_path)
-    assert state is not None
-    with state:
+    with State.read(config.state_path) as state:
         yield state
 
 

@@ -302,13 +302,12 @@ async def test_restored_words_are_not_shown_before_wix_was_asked(
 
     def shown() -> str:
         standing = status.get_status(daemon.config, daemon.state, daemon.clock.now())
-        told = explain.explain(
-            daemon.config, daemon.state, daemon.config.sites, "new", daemon.clock.now()
-        )
+        config, now = daemon.config, daemon.clock.now()
+        told = explain.get_explanations(config, daemon.state, config.sites, "new", now)
         return (
             status.as_json(standing)
             + status.as_text(standing, daemon.clock.now())
-            + "\n".join(told)
+            + explain.phrase_explanations(config, told, now)
         )
 
     assert "Title of" not in shown()
@@ -446,7 +445,7 @@ async def former(daemon: Daemon) -> Daemon:
     await daemon.round()
     daemon.wix.change(OTHER, "tea", content={"rating": 1, "title": "Secret words of tea"})
     await daemon.round(hours=2)
-    products.put_product(daemon.state, OTHER, "p1", Product("Jasmine"), daemon.clock.now())
+    products.put_products(daemon.state, OTHER, {"p1": Product("Jasmine")}, daemon.clock.now())
     daemon.runtime.dispatcher.troubles.begin(f"site:{OTHER}", "Wix refuses us")
     await daemon.round(days=1)
     await daemon.runtime.summaries.round()
