@@ -1,5 +1,6 @@
 """`alerter forget`: erase the text of a customer whose site has left the config."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,8 +16,21 @@ from alerter.store.lock import real_path
 _OPTION = "--site"
 
 
-def run(config: Config, clock: Clock, name: str) -> list[str]:
-    """Erase the text of a site, given by its name or id, and return the lines to print.
+@dataclass(frozen=True, slots=True)
+class ForgetResult:
+    """What `forget` did.
+
+    `reviews`: how many were erased. `is_clean`: the write-ahead log holds no text of them any more.
+    `copies`: replaced state files, which keep their content.
+    """
+
+    reviews: int
+    is_clean: bool
+    copies: list[Path]
+
+
+def run(config: Config, clock: Clock, name: str) -> ForgetResult:
+    """Erase the text of a site, given by its name or id.
 
     This works beside a running daemon whose config has the site no more. Raise AlerterError or
     click.BadParameter.
@@ -34,17 +48,10 @@ def run(config: Config, clock: Clock, name: str) -> list[str]:
                 raise AlerterError(f"the running alerter still watches {name}: reload it first")
             reviews = erasure.erase_site(state, site.site_id, clock.now())
             is_clean = state.scrub(wait=True)
-    lines = [f"{name}: the text of {reviews} reviews is erased, with every message about them"]
-    if not is_clean:
-        lines.append(
-            "the write-ahead log still holds some text, as another process reads the state file;"
-            " the daemon empties it later"
-        )
-    lines.append("mails and Slack messages remain; backups keep their content: delete old ones")
     state_file = real_path(config.state_path)
-    replaced = sorted(map(str, state_file.parent.glob(f"{state_file.name}.replaced-*")))
-    lines += [f"{old} keeps its content too" for old in replaced if not old.endswith("-shm")]
-    return lines
+    replaced = sorted(state_file.parent.glob(f"{state_file.name}.replaced-*"))
+    copies = [each for each in replaced if not each.name.endswith("-shm")]
+    return ForgetResult(reviews, is_clean, copies)
 
 
 def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
@@ -68,5 +75,15 @@ def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
 @click.option(_OPTION, "name", required=True, metavar="NAME", help="Its last name, or its id.")
 def command(path: Path | None, name: str) -> None:
     """Erase all text of a customer whose site has left the config."""
-    for line in run(load(path, secrets=False), Clock(), name):
-        click.echo(line)
+    done = run(load(path, secrets=False), Clock(), name)
+    click.echo(
+        f"{name}: the text of {done.reviews} reviews is erased, with every message about them"
+    )
+    if not done.is_clean:
+        click.echo(
+            "the write-ahead log still holds some text, as another process reads the state file;"
+            " the daemon empties it later"
+        )
+    click.echo("mails and Slack messages remain; backups keep their content: delete old ones")
+    for copy in done.copies:
+        click.echo(f"{copy} keeps its content too")

@@ -9,14 +9,19 @@ from alerter.commands.options import config_option, file_argument, load
 from alerter.config import Config
 from alerter.errors import AlerterError
 from alerter.store import Holder, Lock, backup
+from alerter.store.backup import RestoreResult
 
 
-def run(config: Config, clock: Clock, file: Path, *, move: bool) -> list[str]:
-    """Restore a backup, and return the lines to print. Raise AlerterError."""
+def run(config: Config, clock: Clock, file: Path, *, move: bool) -> RestoreResult:
+    """Restore a backup, which no other process may use meanwhile. Raise AlerterError."""
     with Lock(config.state_path) as lock:
         if lock.acquire(Holder.RUN) is not None:
             raise AlerterError(f"another alerter uses {config.state_path}; stop it first")
-        restored = backup.restore(file, config.state_path, clock.now(), move=move)
+        return backup.restore(file, config.state_path, clock.now(), move=move)
+
+
+def phrase_restore(config: Config, file: Path, restored: RestoreResult, *, move: bool) -> list[str]:
+    """Return what was done, and what to do next."""
     since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
     lines = [f"the replaced file is now {restored.replaced}"] if restored.replaced else []
     lines.append(
@@ -50,5 +55,7 @@ def run(config: Config, clock: Clock, file: Path, *, move: bool) -> list[str]:
 )
 def command(path: Path | None, file: Path, *, move: bool) -> None:
     """Put the backup FILE in the place of the state file; no alert is repeated."""
-    for line in run(load(path, secrets=False), Clock(), file, move=move):
+    config = load(path, secrets=False)
+    restored = run(config, Clock(), file, move=move)
+    for line in phrase_restore(config, file, restored, move=move):
         click.echo(line)
