@@ -150,6 +150,12 @@ class MessageSender:
         self.log_once(reason)
 
     def _count_sent(self, message: Message) -> None:
+        log.info(
+            'receiver "%s": message sent: medium=%s alerts=%d',
+            self._destination.receiver,
+            self._destination.medium,
+            len(message.entries),
+        )
         counts["messages_sent"] += 1
         counts[f"deliveries_sent:{self._destination.receiver}"] += len(message.entries)
 

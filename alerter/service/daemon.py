@@ -88,7 +88,7 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
     waiting = "a backfill hands over"
     holder = await take_lock(lock, host.stop, lambda: host.report_waiting(waiting), once=once)
     if holder is not None and once:
-        log.warning("another alerter (%s) is at work on this state file; nothing to do", holder)
+        log.info("another alerter (%s) is at work on this state file; nothing to do", holder)
         return True
     if holder is not None:
         log.error("another `alerter run` is at work on %s; this one ends", config.state_path)

@@ -89,6 +89,6 @@ class Housekeeping:
             ):
                 log.info("reviews pruned: reviews=%d", pruned)
             if not self._state.scrub():
-                log.warning("another process keeps erased text in the write-ahead log")
+                log.info("another process keeps erased text in the write-ahead log")
         except StateError as error:
             log.warning("old reviews are not pruned yet: %s", error)

@@ -39,17 +39,17 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
                 troubles.begin(Scope.UNROUTED.of(site.site_id), reason)
         blocks.retry_parked(state)
     if in_doubt:
-        log.warning("settling messages that the last process was sending: messages=%d", in_doubt)
+        log.info("settling messages that the last process was sending: messages=%d", in_doubt)
     _log_rerouted(rerouted)
     for name, number in cancelled.items():
-        log.warning('site "%s" left the config: deliveries cancelled=%d', name, number)
+        log.info('site "%s" left the config: deliveries cancelled=%d', name, number)
 
 
 def _log_rerouted(rerouted: Rerouted) -> None:
     for old, new in rerouted.renamed.items():
         log.info("%s is now %s", phrase_destination(old), phrase_destination(new))
     for destination, number in rerouted.cancelled.items():
-        log.warning(
+        log.info(
             "%s may not get them any more by this config: deliveries cancelled=%d",
             phrase_destination(destination),
             number,

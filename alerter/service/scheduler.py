@@ -90,7 +90,7 @@ class Scheduler:
             self._scheduler.wakeup()
             if abs(self._ahead() - ahead) > every / 2:
                 ahead = self._ahead()
-                log.warning("the clock was set; rounds are rescheduled")
+                log.info("the clock was set; rounds are rescheduled")
                 now = self._clock.now()
                 for job in self._scheduler.get_jobs():
                     job.modify(next_run_time=now + timedelta(seconds=every * _share(job.id)))

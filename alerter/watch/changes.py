@@ -17,7 +17,8 @@ class Changes:
     """Changes of one site, to be written in one transaction; then `woken` is woken.
 
     `before` is how far the site had been read, `as_of` the time for which the read holds. `about`
-    are the reviews whose products need names, `woken` the destinations with new deliveries.
+    are the reviews whose products need names, `ratings` those of alerted reviews by id, `woken` the
+    destinations with new deliveries.
     """
 
     site: Site
@@ -34,6 +35,7 @@ class Changes:
     authorless: list[str] = field(default_factory=list)
     authored: list[str] = field(default_factory=list)
     about: list[Review] = field(default_factory=list)
+    ratings: dict[str, int] = field(default_factory=dict)
     woken: set[str] = field(default_factory=set)
 
 

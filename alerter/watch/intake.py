@@ -1,5 +1,6 @@
 """Record what was read of a site, with its alerts, in one transaction; then wake the workers."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from alerter.watch.triage import (
     triage_gone,
     without_alert,
 )
+
+log = logging.getLogger(__name__)
 
 Wake = Callable[[Iterable[str]], None]
 _HIGHEST = 5
@@ -161,6 +164,7 @@ class Intake:
                     changes.new_alerts += self._alerts.remind(
                         changes, record.review, span, destinations
                     )
+                changes.ratings[review_id] = record.review.rating
             self._write(changes)
         await self.announce(site, changes)
 
@@ -184,15 +188,18 @@ class Intake:
                 followed = [review.id for review in past]
                 reviews.mark_open(self._state, site.site_id, followed, changes.now)
             changes.about += past
+            changes.ratings |= {review.id: review.rating for review in past}
             await self.announce(site, changes)
             number += len(past)
         return number
 
     async def announce(self, site: Site, *recorded: Changes) -> None:
-        """Fetch the names of products in new alerts, then wake the workers of their destinations.
+        """Log new alerts, fetch the names of their products, then wake their destinations' workers.
 
         Raise StateError where erased text cannot be overwritten yet.
         """
+        for changes in recorded:
+            _log_alerts(site, changes)
         if about := [review for changes in recorded for review in changes.about]:
             await self._catalog.fetch_products(site, about)
         if woken := {destination for changes in recorded for destination in changes.woken}:
@@ -283,6 +290,7 @@ class Intake:
         was_notified = known is None or self._cancel_unsent(changes.site, review, verdict)
         new_alerts = self._alerts.raise_for(changes, review, verdict)
         changes.new_alerts += new_alerts
+        changes.ratings[review.id] = review.rating
         if new_alerts and verdict.closing is not CloseReason.GONE:
             changes.about.append(review)
         moment = alerted_at(verdict, known, changes.now, was_notified=was_notified)
@@ -304,6 +312,17 @@ class Intake:
         if verdict.status is Status.OPEN:
             raised_alerts.cancel_closing(self._state, site.site_id, review.id)
         return True
+
+
+def _log_alerts(site: Site, changes: Changes) -> None:
+    for alert in (each.alert for each in changes.new_alerts):
+        log.info(
+            'site "%s": alert raised: kind=%s stars=%d review=%s',
+            site.name,
+            alert.kind,
+            changes.ratings[alert.review_id or ""],
+            alert.review_id,
+        )
 
 
 def _count(seen: Mapping[Reason, int]) -> None:

@@ -199,12 +199,7 @@ class Poller:
             for reason, number in seen.items()
             if reason not in _IDLE
         ]
-        log.log(
-            logging.INFO if found else logging.DEBUG,
-            'site "%s": read; %s',
-            site.name,
-            ", ".join(found) or "idle",
-        )
+        log.debug('site "%s": read; %s', site.name, ", ".join(found) or "idle")
         return ids
 
     async def _rescan(self, site: Site, *, anyway: bool) -> None:

@@ -498,7 +498,7 @@ async def test_of_a_removed_site_new_alerts_leave_and_its_trouble_ends(
     assert "(Café)" in mailbox.mails[0].subject
 
 
-async def test_an_idle_round_logs_at_debug_and_one_that_finds_something_a_line(
+async def test_a_round_logs_at_debug_and_each_alert_at_info(
     config: Config,
     state: State,
     clock: SetClock,
@@ -510,12 +510,13 @@ async def test_an_idle_round_logs_at_debug_and_one_that_finds_something_a_line(
         caplog.clear()
         caplog.set_level(logging.DEBUG, "alerter")
         await runtime.poller.round(config.sites[0])
-        wix.add(SITE, STALE)
+        stale = wix.add(SITE, STALE)
         await runtime.poller.round(config.sites[0])
         await runtime.poller.round(config.sites[0])
     ours = [record for record in caplog.records if record.name.startswith("alerter")]
     assert [(record.levelname, record.message) for record in ours] == [
         ("DEBUG", 'site "Corner Bakery": read; idle'),
-        ("INFO", 'site "Corner Bakery": read; 1 new'),
+        ("INFO", f'site "Corner Bakery": alert raised: kind=new stars=1 review={stale["id"]}'),
+        ("DEBUG", 'site "Corner Bakery": read; 1 new'),
         ("DEBUG", 'site "Corner Bakery": read; idle'),
     ]

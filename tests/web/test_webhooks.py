@@ -91,12 +91,16 @@ async def test_a_body_that_cannot_be_read_is_refused(
 
 
 async def test_a_webhook_is_recorded_before_it_is_answered(
-    door: Door,
+    door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "alerter.watch")
     assert await door.send("created", STALE) == 200
     assert door.alerts() == [f"new:{SITE}:r1"]
     await until(lambda: set(door.woken) == {"email:owner", "slack:support"})
     assert counts["webhooks_taken"] == 1
+    assert caplog.messages == [
+        'site "Corner Bakery": alert raised: kind=new stars=1 review=r1',
+    ]
 
 
 def forged(signer: Webhooks, **changes: Any) -> str:
