@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture mutate simulate simulate-short simulate-defects bench docs pictures wix-sdk lock sbom audit clean
+.PHONY: demo test coverage torture mutate simulate simulate-short simulate-defects bench docs messages pictures wix-sdk lock sbom audit clean
 
 demo: .venv/demo
 	@$(BIN)/alerter demo
@@ -52,6 +52,15 @@ wix-sdk:
 
 docs: .venv/installed
 	$(BIN)/python docs/variables.py
+
+# Brings the catalogs of every language up to date with the texts in templates and code; what is new is left empty.
+messages: .venv/installed
+	$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --keywords mark --sort-by-file --add-location file \
+		--omit-header --output-file .venv/messages.pot .
+	@for file in alerter/render/languages/*.po; do \
+		$(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100 \
+			--input-file .venv/messages.pot --output-file $$file --locale $$(basename $$file .po) || exit; \
+	done
 
 pictures: .venv/installed
 	$(BIN)/python docs/pictures.py

@@ -290,7 +290,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 TimeOfDay = Annotated[int, BeforeValidator(parse_time_of_day)]
 WeeklyTime = Annotated[TimeOfWeek, BeforeValidator(_parse_time_of_week)]
 Day = Annotated[_Day, _allowed(f"must be a day: {', '.join(DAYS[:-1])} or {DAYS[-1]}")]
-Language = Annotated[str, BeforeValidator(_parse_language)]
+LanguageCode = Annotated[str, BeforeValidator(_parse_language)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_parse_timezone), Field(validate_default=True)]
 
 Text = Annotated[str, BeforeValidator(check_text)]

@@ -14,7 +14,7 @@ from alerter.config.fields import (
     Address,
     Day,
     Duration,
-    Language,
+    LanguageCode,
     List,
     Names,
     Port,
@@ -108,7 +108,7 @@ class Receiver(Table):
     sites: Names[Text] | None = None
     trouble: bool = False
     closings: bool = False
-    language: Language = "en"
+    language: LanguageCode = "en"
     max_rating: Rating | None = None
     min_rating: Rating | None = None
     products: Names[Text] | None = None

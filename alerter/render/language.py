@@ -3,6 +3,7 @@
 The sentences stand in `languages/<code>.po`; an English one that is not there stays as it is.
 """
 
+import re
 from datetime import datetime, timedelta
 from functools import cache
 from gettext import NullTranslations
@@ -10,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 from babel import Locale
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_skeleton, format_time, parse_pattern
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
@@ -18,7 +19,7 @@ from babel.support import Translations
 
 CATALOGS = Path(__file__).parent / "languages"
 _LOCALES = {"en": "en_GB"}  # its dates are read the same way everywhere: 25 November
-_RIGHT_TO_LEFT_MARK = "\u200f"
+NO_BREAK = "\u00a0"
 
 
 class Language:
@@ -43,19 +44,68 @@ class Language:
         if moment is None:
             return self.gettext("on an unknown date")
         day = format_date(moment, "full" if weekday else "long", self.locale)
-        return f"{day}, {format_time(moment, 'HH:mm', moment.tzinfo, self.locale)}"
+        return f"{day}, {self._time(moment)}"
+
+    def short_date(self, moment: datetime | None) -> str:
+        """Return a moment in its own timezone, such as Tue 3 Mar, 14:05."""
+        if moment is None:
+            return self.gettext("on an unknown date")
+        day = format_skeleton("MMMEd", moment, None, locale=self.locale)
+        return f"{_keep_together(day)}, {self._time(moment)}"
+
+    def period(self, began: datetime, ended: datetime) -> str:
+        """Return the days from a moment to one before another, such as 28 November – 4 December."""
+        last = max(ended - timedelta(days=1), began)
+        if began.date() == last.date():
+            return _keep_together(format_skeleton("MMMMd", began, None, locale=self.locale))
+        known = self.locale.interval_formats
+        parts = known["MMMMd"] if "MMMMd" in known else known["MMMd"]
+        first, second = parts["d" if began.month == last.month else "M"]
+        text = "".join(
+            parse_pattern(re.sub("M+", "MMMM", part)).apply(moment, self.locale)
+            for part, moment in ((first, began), (second, last))
+        )
+        return _keep_together(text)
 
     def duration(self, length: timedelta | None) -> str:
-        """Return a length of time in its two largest units; empty for None."""
+        """Return a length of time in its two largest units, in words; empty for None.
+
+        Such as 3 hours 12 minutes. Its words are in the catalogs, because Babel has no cases: in
+        German it is "3 Tage", and "nach 3 Tagen".
+        """
         if length is None:
             return ""
         minutes = max(int(length.total_seconds() // 60), 0)
-        days, hours = minutes // 1440, minutes // 60 % 24
-        if days:
-            return f"{days} d {hours} h" if hours else f"{days} d"
-        if hours:
-            return f"{hours} h {minutes % 60} min"
-        return f"{minutes} min" if minutes else self.gettext("less than a minute")
+        days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+        units = [self._days(days), self._hours(hours)]
+        if not days:
+            units = [self._hours(hours), self._minutes(minutes)]
+        larger, smaller = units
+        if larger and smaller:
+            both = self.pgettext("duration", "%(larger)s %(smaller)s")
+            # Hebrew writes "and" as one letter, which a hyphen parts from a number only.
+            form = both if smaller[0].isdecimal() else both.replace("-%", "%")
+            return form % {"larger": larger, "smaller": smaller}
+        return larger or smaller or self.gettext("less than a minute")
+
+    def _days(self, number: int) -> str:
+        text = self.ngettext("%(number)s day", "%(number)s days", number)
+        return self._counted(text, number)
+
+    def _hours(self, number: int) -> str:
+        text = self.ngettext("%(number)s hour", "%(number)s hours", number)
+        return self._counted(text, number)
+
+    def _minutes(self, number: int) -> str:
+        text = self.ngettext("%(number)s minute", "%(number)s minutes", number)
+        return self._counted(text, number)
+
+    def _counted(self, text: str, number: int) -> str:
+        """Return a number with its unit, on one line; empty for none."""
+        return _keep_together(text % {"number": self.number(number)}) if number else ""
+
+    def _time(self, moment: datetime) -> str:
+        return format_time(moment, "HH:mm", moment.tzinfo, self.locale)
 
     def number(self, value: float) -> str:
         """Return a number, such as 12,345.6."""
@@ -70,6 +120,11 @@ class Language:
 def get_language(code: str) -> Language:
     """Return a language by its code, read once in a process."""
     return Language(code)
+
+
+def _keep_together(text: str) -> str:
+    """Return a text that does not break after a number, and has spaces of one width."""
+    return re.sub(r"(\d\.?) ", rf"\1{NO_BREAK}", text.replace("\u2009", " "))
 
 
 def _read_catalog(path: Path) -> NullTranslations:

@@ -203,7 +203,8 @@ def _environment(
         extensions=["jinja2.ext.i18n"],
     )
     env.policies["ext.i18n.trimmed"] = True
-    env.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    install = env.install_gettext_translations  # type: ignore[attr-defined]  # by the extension
+    install(language.translations, newstyle=True)
     env.globals["language"] = language
     env.filters |= {
         "cut": cut,
