@@ -66,38 +66,64 @@ def correct_reminders(state: State, site_id: str, now: datetime) -> None:
 
 
 def start_reminders(
-    state: State, site_id: str, review_id: str, destinations: Iterable[str], at: datetime
+    state: State,
+    site_id: str,
+    review_id: str,
+    destinations: Iterable[str],
+    at: datetime,
+    *,
+    reminded: timedelta = timedelta(),
 ) -> None:
     """Start the reminders of an open review for destinations where they have not started yet.
 
-    If our clock was more than a day behind when the alert was sent, they start when the review
-    was created.
+    `reminded`: the span of the reminder that they get with the start. If our clock was more than a
+    day behind when the alert was sent, they start when the review was created.
     """
     state.execute_many(
-        "INSERT INTO reminders (site_id, review_id, destination, since)"
+        "INSERT INTO reminders (site_id, review_id, destination, since, reminded)"
         " SELECT site_id, review_id, :destination,"
-        " CASE WHEN :at < created_at - 86400000 THEN created_at ELSE :at END"
+        " CASE WHEN :at < created_at - 86400000 THEN created_at ELSE :at END, :reminded"
         " FROM reviews WHERE site_id = :site AND review_id = :review AND status = 'open'"
         " ON CONFLICT (site_id, review_id, destination) DO NOTHING",
         [
-            {"site": site_id, "review": review_id, "destination": destination, "at": to_ms(at)}
+            {
+                "site": site_id,
+                "review": review_id,
+                "destination": destination,
+                "at": to_ms(at),
+                "reminded": reminded // _MS,
+            }
             for destination in destinations
         ],
     )
 
 
-def mark_reminded(
-    state: State, site_id: str, review_id: str, destinations: Iterable[str], span: timedelta
-) -> None:
-    """Record that these destinations get the reminder for a span, and none for a shorter one."""
-    state.execute_many(
+def claim_reminders(
+    state: State,
+    site_id: str,
+    review_id: str,
+    destinations: Iterable[str],
+    span: timedelta,
+    now: datetime,
+) -> list[str]:
+    """Record that these destinations get the reminder for a span, and none for a shorter one.
+
+    Return those for which it is still due: the review may have been closed or reopened, or another
+    process may have claimed it.
+    """
+    rows = state.rows(
         "UPDATE reminders SET reminded = :span WHERE site_id = :site AND review_id = :review"
-        " AND destination = :destination",
-        [
-            {"site": site_id, "review": review_id, "destination": destination, "span": span // _MS}
-            for destination in destinations
-        ],
+        f" AND destination IN {json_values(':destinations')}"
+        " AND reminded < :span AND since <= :latest RETURNING destination",
+        {
+            "site": site_id,
+            "review": review_id,
+            "destinations": json.dumps(list(destinations)),
+            "span": span // _MS,
+            "latest": to_ms(now - span),
+        },
     )
+    return sorted(row["destination"] for row in rows)
 
 
 def stop_reminders(state: State, site_id: str, ids: Sequence[str]) -> None:

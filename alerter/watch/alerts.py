@@ -19,6 +19,9 @@ from alerter.watch.routing import (
 )
 from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder
 
+# The destinations of due reminders, by review id and span.
+DueReminders = dict[str, dict[timedelta, list[str]]]
+
 
 class Alerts:
     """Builds the alerts of reviews, within the transaction that writes them."""
@@ -79,11 +82,11 @@ class Alerts:
         alert = alert_of(AlertKind.NEW, site, review, {"backfill": True})
         return NewAlert(alert, _times(route(review, site.name, self._config.receivers)), grouping)
 
-    def due_reminders(self, site: Site) -> dict[str, dict[timedelta, list[str]]]:
-        """Return the destinations of due reminders, by review id and span."""
+    def find_due_reminders(self, site: Site) -> DueReminders:
+        """Return the due reminders of a site; restart those that a wrong clock started too late."""
         after, window = self._config.reminders.after, self._config.poll.rescan_window
         now = self._clock.now()
-        due: dict[str, dict[timedelta, list[str]]] = {}
+        due: DueReminders = {}
         if not after:
             return due
         reminders.correct_reminders(self._state, site.site_id, now)
@@ -98,16 +101,21 @@ class Alerts:
     def remind(
         self, changes: Changes, review: Review, span: timedelta, destinations: list[str]
     ) -> list[NewAlert]:
-        """Record and return the reminder of a span; the last one goes to `escalate_to` as well."""
+        """Record and return the reminder of a span for the destinations where it is still due.
+
+        The last one goes to `escalate_to` as well.
+        """
         site, site_id = changes.site, changes.site.site_id
-        escalated: list[str] = []
-        if span == max(self._config.reminders.after):
-            escalated = self._escalated(site_id, review.id)
-            since = changes.now - span
-            reminders.start_reminders(self._state, site_id, review.id, escalated, since)
-        destinations = [*destinations, *escalated]
-        reminders.mark_reminded(self._state, site_id, review.id, destinations, span)
-        routes = route_alerted(destinations, site.name, self._config.receivers)
+        reminded = reminders.claim_reminders(
+            self._state, site_id, review.id, destinations, span, changes.now
+        )
+        if reminded and span == max(self._config.reminders.after):
+            escalated, since = self._escalated(site_id, review.id), changes.now - span
+            reminders.start_reminders(
+                self._state, site_id, review.id, escalated, since, reminded=span
+            )
+            reminded += escalated
+        routes = route_alerted(reminded, site.name, self._config.receivers)
         if not routes:
             return []
         alert = self._reminder(site, review, {"after": span.total_seconds()})

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
@@ -13,7 +13,7 @@ from alerter.models import CloseReason, Event, Grouping, Review, Status, StoredR
 from alerter.scopes import Scope
 from alerter.store import State, known_sites, raised_alerts, reminders, reviews, stale_messages
 from alerter.store.unrecorded import get_unrecorded, put_unrecorded
-from alerter.watch.alerts import Alerts
+from alerter.watch.alerts import Alerts, DueReminders
 from alerter.watch.catalog import Catalog
 from alerter.watch.changes import Changes, alerted_at, newest, record_of
 from alerter.watch.triage import (
@@ -148,17 +148,15 @@ class Intake:
         await self.announce(site, changes)
         return fresh
 
-    def due_reminders(self, site: Site) -> dict[str, dict[timedelta, list[str]]]:
-        """Return the destinations of due reminders, by review id and span."""
-        return self._alerts.due_reminders(site)
+    def find_due_reminders(self, site: Site) -> DueReminders:
+        """Return the due reminders of a site; restart those that a wrong clock started too late."""
+        return self._alerts.find_due_reminders(site)
 
-    async def remind(self, site: Site, ids: Iterable[str]) -> None:
-        """Raise the due reminders of these reviews, which were just read and may be closed now."""
-        wanted = set(ids)
+    async def remind(self, site: Site, due: DueReminders) -> None:
+        """Raise reminders of reviews that were just read, and may be closed now."""
         with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site)
-            due = self._alerts.due_reminders(site)
-            known = reviews.get_reviews(self._state, site.site_id, sorted(wanted & due.keys()))
+            known = reviews.get_reviews(self._state, site.site_id, sorted(due))
             for review_id, record in known.items():
                 for span, destinations in due[review_id].items():
                     changes.new_alerts += self._alerts.remind(

@@ -256,8 +256,9 @@ class Poller:
 
     async def _remind(self, site: Site) -> None:
         """Raise due reminders, after reading their reviews again."""
-        if due := self._intake.due_reminders(site):
-            await self._intake.remind(site, await self._read_again(site, list(due)))
+        if due := self._intake.find_due_reminders(site):
+            found = await self._read_again(site, list(due))
+            await self._intake.remind(site, {each: due[each] for each in found})
 
     async def _read_again(self, site: Site, ids: Sequence[str]) -> set[str]:
         """Read reviews by id, and return those found; the others are missing."""

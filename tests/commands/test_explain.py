@@ -291,7 +291,8 @@ async def test_every_alert_of_a_review_is_shown_until_it_is_closed(
     await once(config, clock)
     with State.open(config.state_path, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
-            await runtime.intake.remind(config.sites[0], ["r1"])
+            due = runtime.intake.find_due_reminders(config.sites[0])
+            await runtime.intake.remind(config.sites[0], due)
     wix.reply(SITE, "r1", "Sorry!")
     await once(config, clock)
 

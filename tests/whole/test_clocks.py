@@ -187,7 +187,7 @@ async def hours_to_a_reminder(
         await runtime.dispatcher._workers["slack:support"].step()
         clock.step(seconds=(set_to - clock.now()).total_seconds())
         for hours in range(100):
-            if review_id in runtime.intake.due_reminders(config.sites[0]):
+            if review_id in runtime.intake.find_due_reminders(config.sites[0]):
                 return hours
             clock.advance(hours=1)
     return 100

@@ -213,7 +213,8 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(
     until(clock, LATE)
     with State.open(config.state_path, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
-            await runtime.intake.remind(config.sites[0], ["r1"])
+            due = runtime.intake.find_due_reminders(config.sites[0])
+            await runtime.intake.remind(config.sites[0], due)
             wix.reply(SITE, "r2", "Sorry!")
             await runtime.poller.read(config.sites[0], ReviewFilter(2))
         held = state.rows(
