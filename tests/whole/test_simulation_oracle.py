@@ -68,6 +68,7 @@ from tests.simulation.oracle.scenes import (
     refused_and_retried,
     reminded,
     renamed,
+    renamed_and_reopened,
     reopened,
     restored,
     sent_of_nothing,
@@ -155,6 +156,7 @@ GOOD |= {
     "a mail in doubt holds up none": lambda: one_mail_in_the_way(0),
     "unpublished reviews are read again": lambda: private_forbidden(shown=True),
     "a renamed receiver keeps what it was sent": renamed,
+    "a renamed receiver is asked again": lambda: renamed_and_reopened(asks=True),
     "others receive trouble while the one marked for it is not reached": told_to_others,
     "a lowered threshold closes without a read": threshold_low_for_an_hour,
     "what has failed leaves with a retry": lambda: refused_and_retried(told=True).mail(
@@ -179,6 +181,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("lost", lambda: moved(OWNER)),
     ("lost", lambda: answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0,
     4), "r1")),
+    ("lost", lambda: renamed_and_reopened(asks=False)),
     ("lost", late_one),
     ("late", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 3), "new",
     "r1")),

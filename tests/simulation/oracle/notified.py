@@ -148,9 +148,7 @@ def _slot(
 def was_sent(world: World, review_id: str, destination: Destination, when: datetime) -> Tri:
     """Return whether a destination had received an alert of a review by a time."""
     times = [
-        one.time
-        for one in world.by_review.get((review_id, destination), [])
-        if one.item.kind in TRIAGED
+        one.time for one in world.received_by(review_id, destination) if one.item.kind in TRIAGED
     ]
     if any(time < when - INFLIGHT for time in times):
         return "must"

@@ -97,7 +97,7 @@ def _bases(
     world: World, review_id: str, destination: Destination, period: Period
 ) -> list[datetime]:
     """Return when the spans may have begun to count: a notification received, or the reopening."""
-    came = world.by_review.get((review_id, destination), [])
+    came = world.received_by(review_id, destination)
     first = [
         one.time
         for one in came

@@ -631,6 +631,16 @@ def renamed() -> Scene:
     return scene.add("statuses", a_status(at(3), receivers=sent, sent=2, open_reviews=1))
 
 
+def renamed_and_reopened(asks: bool) -> Scene:
+    """A receiver is renamed before the answer is taken back: it is asked again, under its new name."""
+    scene = answered().reload(
+        at(2, 12), replace(CONFIG, receivers=(replace(OWNER, name="boss"), TEAM, FLORA))
+    )
+    scene.change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
+    scene.update(at(3, 0, 4, 1), at(1, 0, 4, 1))
+    return scene.mail(at(3, 0, 9), "reminder", "r1") if asks else scene
+
+
 def unread_site() -> SiteStatus:
     return SiteStatus("bakery", at(1), trouble=False, open_reviews=0)
 

@@ -406,6 +406,31 @@ class World:
                 )
         return found
 
+    def received_by(self, review_id: str, destination: Destination) -> list[Received]:
+        """Return what a destination received of a review, by whatever name it had."""
+        names = self._names.get(destination, {destination})
+        found = [one for name in names for one in self.by_review.get((review_id, name), [])]
+        return sorted(found, key=lambda one: one.time)
+
+    @cached_property
+    def _names(self) -> dict[Destination, set[Destination]]:
+        """Return the names of each destination: a receiver that is renamed keeps its addresses."""
+        of_addresses: dict[object, set[Destination]] = {}
+        for _, config in self.in_force:
+            for receiver in config.receivers:
+                if receiver.emails:
+                    own = of_addresses.setdefault(frozenset(receiver.emails), set())
+                    own.add(Destination(receiver.name, "email"))
+                if receiver.channel:
+                    own = of_addresses.setdefault(receiver.channel, set())
+                    own.add(Destination(receiver.name, "slack"))
+        return {
+            destination: set().union(
+                *(same for same in of_addresses.values() if destination in same)
+            )
+            for destination in self.destinations
+        }
+
     def may_have_failed(self, review_id: str, destination: Destination, start: datetime) -> bool:
         """Return whether there was an attempt after which a message may rightly fail for good."""
         if self.kills_between(start, self.h.end) > 1:
