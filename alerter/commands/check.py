@@ -27,7 +27,7 @@ from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import template_names
 from alerter.scopes import ALL_TROUBLE, Scope, is_lock
-from alerter.service.runtime import open_destinations, open_wix
+from alerter.service.runtime import open_recorded_destinations, open_wix
 from alerter.store import State, blocks, is_there
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
@@ -239,7 +239,7 @@ def _unpark(
 
 async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:
     """Send a sample alert, marked as a test, to these receivers, and return the answers."""
-    async with open_destinations(config, clock) as destinations:
+    async with open_recorded_destinations(config, clock) as destinations:
         chosen = [destination for destination in destinations if destination.receiver in receivers]
         findings = await asyncio.gather(*(_send_sample(config, clock, each) for each in chosen))
     working = [
@@ -282,7 +282,10 @@ def command(path: Path | None, *, offline: bool) -> None:
     working = template_scopes() if all(finding.ok for finding in findings) else []
 
     async def check() -> list[Finding]:
-        async with open_wix(config, clock) as wix, open_destinations(config, clock) as destinations:
+        async with (
+            open_wix(config, clock) as wix,
+            open_recorded_destinations(config, clock) as destinations,
+        ):
             return await check_services(config, clock, wix, destinations, working)
 
     if not offline:

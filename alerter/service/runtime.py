@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,7 +10,7 @@ from types import ModuleType
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver
-from alerter.errors import ErrorKind
+from alerter.errors import ErrorKind, StateError
 from alerter.models import Medium, destination_of
 from alerter.notify import backoff
 from alerter.notify.destination import Destination, Notifier
@@ -132,6 +132,19 @@ async def open_destinations(
                 )
                 destinations.append(_slack_destination(config, receiver, notifier, renderer))
         yield destinations
+
+
+@asynccontextmanager
+async def open_recorded_destinations(
+    config: Config, clock: Clock
+) -> AsyncIterator[list[Destination]]:
+    """Yield the destinations for a command; it reads the database, if there is one."""
+    state = None
+    with suppress(StateError):
+        state = State.read(config.state_path)
+    with state or nullcontext():
+        async with open_destinations(config, clock, state) as destinations:
+            yield destinations
 
 
 def _email_destination(config: Config, receiver: Receiver, renderer: Renderer) -> Destination:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from alerter.errors import StateError
+from alerter.scopes import Scope
 from alerter.store.state import State
 
 
@@ -44,6 +45,6 @@ class ChannelIds:
 
     def _write(self, sql: str, params: list[str]) -> None:
         if self._state is not None:
-            scope = f"service:{self._workspace}"
+            scope = Scope.SERVICE.of(self._workspace)
             with suppress(StateError), self._state.transaction(scope):
                 self._state.execute(sql, params)

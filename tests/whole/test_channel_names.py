@@ -6,8 +6,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Finding
-from alerter.service.runtime import open_destinations, open_wix
-from alerter.store import State
+from alerter.service.runtime import open_recorded_destinations, open_wix
 from tests.support.clock import SetClock
 from tests.support.life import AFTER, MINUTE, Begin, begin, mailed, slack, wix
 from tests.support.values import CHANNEL, OWNER, SECRETS
@@ -31,10 +30,10 @@ def lists(slack: EmbeddedSlack) -> int:
     return sum(call.method == LIST for call in slack.requests)
 
 
-async def findings(config: Config, clock: SetClock, state: State | None = None) -> list[Finding]:
+async def findings(config: Config, clock: SetClock) -> list[Finding]:
     async with (
         open_wix(config, clock) as wix_client,
-        open_destinations(config, clock, state) as destinations,
+        open_recorded_destinations(config, clock) as destinations,
     ):
         found = await check_services(config, clock, wix_client, destinations)
     return [finding for finding in found if finding.text.startswith("slack:")]
@@ -52,7 +51,7 @@ async def test_a_name_is_looked_up_at_the_start_and_gets_alerts_beside_the_mail(
     assert (lists(slack), life.open()) == (1, [])
 
 
-async def test_a_channel_may_be_renamed_while_the_daemon_runs_and_before_the_next_start(
+async def test_a_renamed_channel_gets_its_alerts_before_and_after_a_restart(
     begin: Begin, slack: EmbeddedSlack
 ) -> None:
     life = await begin(TEAM)
@@ -93,7 +92,7 @@ async def test_a_start_while_slack_is_down_loses_nothing(
     assert (rooms(slack), life.open()) == ([CHANNEL], [])
 
 
-async def test_a_name_that_was_found_before_survives_a_start_while_the_list_is_down(
+async def test_the_id_from_before_is_used_while_the_list_is_down(
     begin: Begin, slack: EmbeddedSlack
 ) -> None:
     await begin(TEAM)
@@ -146,14 +145,15 @@ async def test_check_names_the_id_of_a_channel(
 
 
 async def test_check_warns_of_a_channel_that_was_renamed(
-    begin: Begin, slack: EmbeddedSlack, clock: SetClock, state: State
+    begin: Begin, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
-    config = (await begin(TEAM)).config
+    life = await begin(TEAM)
     slack.channels[CHANNEL].name = "feedback"
-    [finding] = await findings(config, clock, state)
+    [finding] = await findings(life.config, clock)
     assert (finding.ok, finding.warning) == (True, True)
     assert f"#reviews is now #feedback ({CHANNEL}), and still used" in finding.text
-    [finding] = await findings(config, clock)
+    life.state.execute("DELETE FROM channels")
+    [finding] = await findings(life.config, clock)
     assert not finding.ok
     assert "there is no channel #reviews that the app can see" in finding.text
 
@@ -161,8 +161,9 @@ async def test_check_warns_of_a_channel_that_was_renamed(
 async def test_check_says_which_scope_a_name_needs(
     begin: Begin, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
-    config = (await begin(TEAM)).config
+    life = await begin(TEAM)
+    life.state.execute("DELETE FROM channels")
     slack.add_token(SECRETS["SLACK_BOT_TOKEN"], scopes=["chat:write", "channels:history"])
-    [finding] = await findings(config, clock)
+    [finding] = await findings(life.config, clock)
     assert not finding.ok
     assert "grant channels:read to the app" in finding.text
