@@ -93,8 +93,8 @@ def _write(
         raise AlerterError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
 
-def _mail_files(renderer: Renderer, message: Message, _: Receiver | None) -> dict[str, str]:
-    content = renderer.mail(message)
+def _mail_files(renderer: Renderer, message: Message, receiver: Receiver | None) -> dict[str, str]:
+    content = renderer.mail(message, language=receiver.language if receiver else "en")
     return {"html": content.html, "txt": f"Subject: {content.subject}\n\n{content.text}"}
 
 
@@ -103,12 +103,19 @@ def _slack_files(renderer: Renderer, message: Message, receiver: Receiver | None
         content = renderer.slack(message)
     else:
         content = renderer.slack(
-            message, mention=receiver.mention, mention_max_rating=receiver.mention_max_rating
+            message,
+            language=receiver.language,
+            mention=receiver.mention,
+            mention_max_rating=receiver.mention_max_rating,
         )
     body = {"text": content.text, "blocks": content.blocks}
     return {
         "slack.json": json.dumps(body, indent=2, ensure_ascii=False) + "\n",
-        "slack.html": render_blocks(content.blocks, title=content.subject),
+        "slack.html": render_blocks(
+            content.blocks,
+            title=content.subject,
+            language=receiver.language if receiver else "en",
+        ),
     }
 
 

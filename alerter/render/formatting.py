@@ -12,7 +12,7 @@ QUOTED = "\ufdd0"
 # First strong isolate, pop directional isolate: https://www.unicode.org/reports/tr9/
 _FSI, _PDI = "\u2068", "\u2069"
 _DIRECTIONAL = re.compile(f"[\u202a-\u202e\u2066-\u2069{QUOTED}]")
-_RIGHT_TO_LEFT = ("R", "AL", "AN")
+_RIGHT_TO_LEFT, _LEFT_TO_RIGHT = ("R", "AL", "AN"), ("L",)
 _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # A name with one of these could be read as a sentence with a link.
 _NOT_IN_NAMES = re.compile(r"[:/\\@]")
@@ -62,11 +62,13 @@ def clean_name(text: str) -> str:
     return f"‘{text}’" if _NOT_IN_NAMES.search(text) else text
 
 
-def isolate(text: str) -> str:
-    """Return text for use within a line; right-to-left text does not reorder the line around it."""
-    if text.isascii() or not any(
-        unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in text
-    ):
+def isolate(text: str, direction: str = "ltr") -> str:
+    """Return text for use within a line of a direction, `ltr` or `rtl`.
+
+    Text of the other direction does not reorder the line around it.
+    """
+    others = _RIGHT_TO_LEFT if direction == "ltr" else _LEFT_TO_RIGHT
+    if not any(unicodedata.bidirectional(char) in others for char in text):
         return text
     return f"{_FSI}{text}{_PDI}"
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from alerter.render.language import get_language
+
 # Also holds for the mails in frames: nothing is loaded, nothing runs.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
@@ -19,9 +21,10 @@ article { overflow-wrap: anywhere; }
 article > * { margin: 0 0 8px; }
 article > :last-child { margin-bottom: 0; }
 article pre { margin: 4px 0; padding: 4px 8px; }
-article.reply { margin-left: 2rem; }
+article.reply { margin-inline-start: 2rem; }
 .about, .context { color: var(--soft); font-size: 13px; }
 .words { white-space: pre-wrap; }
+.words, .context, h3 { unicode-bidi: plaintext; text-align: start; }
 .fields { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .button { display: inline-block; border: 1px solid var(--line); border-radius: 4px; }
 .button { margin: 4px 8px 4px 0; padding: 4px 12px; }
@@ -30,7 +33,8 @@ article.reply { margin-left: 2rem; }
 a { color: var(--link); }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 0 1rem; margin: 0 0 8px; }
 dd { margin: 0; }
-blockquote { border-left: 4px solid var(--line); margin: 4px 0; padding-left: 12px; }
+blockquote { border-inline-start: 4px solid var(--line); margin: 4px 0; }
+blockquote { padding-inline-start: 12px; }
 pre, code { background: var(--back); border-radius: 4px; padding: 1px 4px; white-space: pre-wrap; }
 hr { border: 0; border-top: 1px solid var(--line); }
 iframe { width: 100%; height: 600px; border: 0; background: #fff; resize: vertical; }
@@ -51,15 +55,17 @@ _MARKUP = re.compile(
 )
 
 
-def render_blocks(blocks: Sequence[Mapping[str, Any]], *, title: str) -> str:
-    """Return an HTML page with one Slack message."""
-    return html_page(title, f"<main><article>{''.join(map(block_html, blocks))}</article></main>")
+def render_blocks(blocks: Sequence[Mapping[str, Any]], *, title: str, language: str = "en") -> str:
+    """Return an HTML page with one Slack message; Slack too sets its texts' direction by itself."""
+    content = "".join(map(block_html, blocks))
+    return html_page(title, f"<main><article>{content}</article></main>", language=language)
 
 
-def html_page(title: str, body: str, *, policy: str = _POLICY) -> str:
+def html_page(title: str, body: str, *, language: str = "en", policy: str = _POLICY) -> str:
     """Return an HTML page that loads nothing and runs nothing, unless its policy allows it."""
+    direction = ' dir="rtl"' if get_language(language).direction == "rtl" else ""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html><html lang="{language}"{direction}><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"

@@ -9,11 +9,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 from alerter.render.formatting import QUOTED, clean_line, isolate
 from alerter.render.summary_view import BarView, SummaryView
 from alerter.render.views import ReviewView, SiteView
+
+Change = Callable[[str], str]
 
 _PREFIX = "> "
 # Columns of a quoted line. Mail clients that wrap at 80 wrap none, so no part lacks its prefix.
@@ -44,7 +47,7 @@ def _shown_line(line: str) -> str:
     return "\n".join(f"{_PREFIX}{piece}" for piece in _wrap(plain))
 
 
-def change_lines(text: str, change: Callable[[str], str]) -> str:
+def change_lines(text: str, change: Change) -> str:
     """Change a text line by line; the lines made of a quoted line are quoted too."""
     return "\n".join(
         f"{QUOTED if line.startswith(QUOTED) else ''}{piece}"
@@ -117,43 +120,47 @@ def _texts(part: Any) -> Iterator[str]:
         yield from _texts([getattr(part, field.name) for field in fields(part)])
 
 
-def quoted_values(template: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the values of a message with text from outside prepared for one of its templates."""
+def quoted_values(
+    template: str, values: Mapping[str, Any], direction: str = "ltr"
+) -> Mapping[str, Any]:
+    """Return the values of a message with text from outside prepared for one of its templates.
+
+    `direction` is that of the message's lines.
+    """
+    aside = partial(isolate, direction=direction)
     if template.endswith(".subject.txt"):
-        return _changed(values, lambda text: isolate(clean_line(text)))
-    if template.endswith(".txt"):
-        return _changed(values, mark_quote)
-    return _changed(values, None) if template.endswith(".slack.json") else values
+        return _changed(values, aside, lambda text: aside(clean_line(text)))
+    return _changed(values, aside, mark_quote if template.endswith(".txt") else None)
 
 
-def _changed(values: Mapping[str, Any], change: Callable[[str], str] | None) -> Mapping[str, Any]:
-    """Isolate names, and change the text of reviews, if `change` is given."""
+def _changed(values: Mapping[str, Any], aside: Change, change: Change | None) -> Mapping[str, Any]:
+    """Isolate names (`aside`), and change the text of reviews, if `change` is given."""
     found = dict(values)
     if "review" in found:
-        found["review"] = _review(found["review"], change)
+        found["review"] = _review(found["review"], aside, change)
         found["site"] = found["review"].site
     if "reviews" in found:
-        changed = {id(each): _review(each, change) for each in found["reviews"]}
+        changed = {id(each): _review(each, aside, change) for each in found["reviews"]}
         found["reviews"] = list(changed.values())
         found["groups"] = [[changed[id(each)] for each in group] for group in found["groups"]]
-        found["sites"] = [isolate(each) for each in found["sites"]]
+        found["sites"] = [aside(each) for each in found["sites"]]
     if "summary" in found:
-        found["summary"] = _summary(found["summary"])
+        found["summary"] = _summary(found["summary"], aside)
     if "trouble" in found:
         trouble = found["trouble"]
         parts = {
-            field: isolate(getattr(trouble, field))
+            field: aside(getattr(trouble, field))
             for field in ("what", "headline", "reason", "remedy")
         }
         found["trouble"] = replace(trouble, **parts)
     return found
 
 
-def _review(view: ReviewView, change: Callable[[str], str] | None) -> ReviewView:
+def _review(view: ReviewView, aside: Change, change: Change | None) -> ReviewView:
     changed: dict[str, Any] = {
-        "author": isolate(view.author),
-        "what": isolate(view.what),
-        "site": _site(view.site),
+        "author": aside(view.author),
+        "what": aside(view.what),
+        "site": _site(view.site, aside),
     }
     if change:
         for field in ("title", "body", "excerpt", "reply"):
@@ -164,24 +171,25 @@ def _review(view: ReviewView, change: Callable[[str], str] | None) -> ReviewView
     return replace(view, **changed)
 
 
-def _site(site: SiteView) -> SiteView:
-    return replace(site, name=isolate(site.name))
+def _site(site: SiteView, aside: Change) -> SiteView:
+    return replace(site, name=aside(site.name))
 
 
-def _summary(summary: SummaryView) -> SummaryView:
+def _summary(summary: SummaryView, aside: Change) -> SummaryView:
+    opened = [
+        replace(each, what=aside(each.what), site=_site(each.site, aside)) for each in summary.open
+    ]
     return replace(
         summary,
-        name=isolate(summary.name),
-        products=_bars(summary.products),
-        sites=_bars(summary.sites),
-        often=_bars(summary.often),
-        open=[
-            replace(each, what=isolate(each.what), site=_site(each.site)) for each in summary.open
-        ],
-        site_names=isolate(summary.site_names),
-        unread=[isolate(each) for each in summary.unread],
+        name=aside(summary.name),
+        products=_bars(summary.products, aside),
+        sites=_bars(summary.sites, aside),
+        often=_bars(summary.often, aside),
+        open=opened,
+        site_names=aside(summary.site_names),
+        unread=[aside(each) for each in summary.unread],
     )
 
 
-def _bars(bars: Sequence[BarView]) -> list[BarView]:
-    return [replace(bar, label=isolate(bar.label)) for bar in bars]
+def _bars(bars: Sequence[BarView], aside: Change) -> list[BarView]:
+    return [replace(bar, label=aside(bar.label)) for bar in bars]

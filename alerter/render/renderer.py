@@ -13,6 +13,7 @@ from jinja2 import Environment
 
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Message
+from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import slack_text
 from alerter.render.language import get_language
 from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
@@ -194,18 +195,22 @@ def _render(
     source: Environment | TemplateProcess, name: str, values: Mapping[str, Any], language: str
 ) -> Any:
     """Render a template: a text, or a list of blocks. Raise RenderError."""
-    values = quoted_values(name, values)
+    direction = get_language(language).direction
+    values = quoted_values(name, values, direction)
     if isinstance(source, TemplateProcess):
         text = source.render(name, values, language)
     else:
         text = render_template(source, name, values)
-    if not name.endswith(".slack.json"):
-        return show_quotes(text)
+    if name.endswith(".txt"):
+        text = show_quotes(text)
+        return direct_lines(text) if direction == "rtl" else text
+    if name.endswith(".html"):
+        return text
     blocks = _blocks(name, text)
     if isinstance(source, TemplateProcess) and has_slack_markup(blocks, values):
         problem = "makes a mention or a link of what somebody wrote: put it through slack_text"
         raise render_error(name, problem)
-    return blocks
+    return direct_blocks(blocks) if direction == "rtl" else blocks
 
 
 def _blocks(name: str, text: str) -> list[Any]:
