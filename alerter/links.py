@@ -1,4 +1,4 @@
-"""Check addresses from outside before they become links. Pure.
+"""Check addresses from outside before they become links, and make those of Wix's dashboard. Pure.
 
 Browsers parse addresses more leniently than urllib: a backslash counts as a slash, and tabs and
 line breaks are ignored. So only the plainest form is accepted, which all of them parse alike:
@@ -20,6 +20,30 @@ _WIX_MEDIA = "https://static.wixstatic.com/media/"
 _WIX_IMAGE = "wix:image://v1/"
 # Wix resizes the images that it hosts; a photo straight from a phone is several megabytes.
 _THUMBNAIL = "v1/fill/w_240,h_240,al_c,q_80/small.jpg"
+
+# Its base, and the pages of products and contacts:
+# https://dev.wix.com/docs/api-reference/business-solutions/bookings/skills/dashboard-navigation
+# https://dev.wix.com/docs/api-reference/crm/members-contacts/contacts/skills/contacts-dashboard-navigation
+# No page names the one of reviews; an unknown page leads to the nearest one that exists.
+_DASHBOARD = "https://manage.wix.com/dashboard"
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+
+def reviews_dashboard_url(site_id: str) -> str:
+    """Return the page of Wix's dashboard where a site's owner replies to reviews."""
+    return f"{_DASHBOARD}/{site_id}/reviews/pending"
+
+
+def product_dashboard_url(site_id: str, product_id: str | None) -> str:
+    """Return the page of a product of Wix Stores in Wix's dashboard; empty without a valid id."""
+    valid = product_id and _GUID.fullmatch(product_id)
+    return f"{_DASHBOARD}/{site_id}/wix-stores/products/product/{product_id}" if valid else ""
+
+
+def contact_dashboard_url(site_id: str, contact_id: str | None) -> str:
+    """Return the page of a contact in Wix's dashboard; empty without a valid id."""
+    valid = contact_id and _GUID.fullmatch(contact_id)
+    return f"{_DASHBOARD}/{site_id}/contacts/view/{contact_id}" if valid else ""
 
 
 def https_url(value: object) -> str | None:

@@ -235,7 +235,7 @@ async def test_a_summary_tells_each_receiver_of_its_own_sites(
     assert "product c7 (Patisserie)" in mail.text
     assert "Three or more within seven days" in mail.text
     assert (
-        f"★★☆☆☆  Croissant box, for 1 d 12 h: https://www.wix.com/dashboard/{SITE}/reviews/pending"
+        f"★★☆☆☆  Croissant box, for 1 d 12 h: https://manage.wix.com/dashboard/{SITE}/reviews/pending"
         in mail.text
     )
     (told,) = summaries_in(mailbox, SUPPORT)

@@ -22,7 +22,7 @@ from alerter.models import (
     phrase_destination,
 )
 from alerter.render.formatting import duration, stars
-from alerter.render.views import REOPENED
+from alerter.render.phrases import REOPENED
 from alerter.scopes import Scope
 from alerter.store import State, blocks, report, troubles
 from alerter.store.blocks import Block

@@ -16,10 +16,10 @@ from alerter.commands.options import config_option, find_review_id, find_site, l
 from alerter.commands.terminal import plain, title
 from alerter.config import Config, Site
 from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, WixUnavailable
+from alerter.links import reviews_dashboard_url
 from alerter.logs import log_to_stderr
 from alerter.models import Review
 from alerter.render.formatting import stars
-from alerter.render.views import dashboard_url
 from alerter.service.runtime import open_wix
 from alerter.store import State, report
 from alerter.watch.catalog import Catalog
@@ -138,7 +138,7 @@ async def _send(wix: WixClient, site: Site, review_id: str, message: str) -> Rev
     if not review.answered:
         raise AlerterError(
             "Wix's answer does not contain the reply; look for it in the dashboard: "
-            + dashboard_url(site.site_id)
+            + reviews_dashboard_url(site.site_id)
         )
     return review
 
@@ -146,7 +146,7 @@ async def _send(wix: WixClient, site: Site, review_id: str, message: str) -> Rev
 def _refused(site: Site, error: WixAuthError) -> AlerterError:
     return AlerterError(
         f"{error}; to reply from here, grant the key or app Manage Reviews (REVIEWS.SET_REPLY); "
-        f"reply in the dashboard: {dashboard_url(site.site_id)}"
+        f"reply in the dashboard: {reviews_dashboard_url(site.site_id)}"
     )
 
 

@@ -28,9 +28,9 @@ _NOTIFY_EVERY = timedelta(hours=1).total_seconds()
 _RETRY_AFTER = timedelta(minutes=5).total_seconds()
 # Other work waits for this notification, and a mail server may take minutes.
 _TIMEOUT = 30.0
-_REMEDY = "make room on the disk, or end the process that holds the file; alerter goes on by itself"
+_REMEDY = "Make room on the disk, or end the process that holds the file. alerter then continues."
 _REMEDY_AT_START = (
-    "correct the cause, or restore a backup, and start alerter again; until then it reads nothing"
+    "Correct the cause, or restore a backup, and start alerter again. Until then it reads nothing."
 )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 SLACK_TEXT = 3000
 # Marks a line of quoted text until `quoting.show_quotes`; a noncharacter, so that no text holds it.
 QUOTED = "\ufdd0"
+NO_BREAK = "\u00a0"
 
 # First strong isolate, pop directional isolate: https://www.unicode.org/reports/tr9/
 _FSI, _PDI = "\u2068", "\u2069"
@@ -31,6 +32,49 @@ def date(moment: datetime | None, *, weekday: bool = True) -> str:
         return "on an unknown date"
     text = f"{moment.day} {moment:%B %Y, %H:%M}"
     return f"{moment:%A}, {text}" if weekday else text
+
+
+def short_date(moment: datetime | None, *, year: bool = False) -> str:
+    """Return a moment in its own timezone, such as Tue 3 Mar, 14:05."""
+    if moment is None:
+        return "on an unknown date"
+    month = f"{moment:%b} {moment.year}" if year else f"{moment:%b}"
+    return f"{moment:%a} {moment.day}{NO_BREAK}{month}, {moment:%H:%M}"
+
+
+def day(moment: datetime | None) -> str:
+    """Return the day of a moment in its own timezone, such as 3 March 2026."""
+    if moment is None:
+        return "an unknown day"
+    return f"{moment.day}{NO_BREAK}{moment:%B} {moment.year}"
+
+
+def period(began: datetime, ended: datetime) -> str:
+    """Return the days from a moment to one before another, such as 28 November – 4 December."""
+    last = max(ended - timedelta(days=1), began)
+    if began.date() == last.date():
+        return f"{began.day}{NO_BREAK}{began:%B}"
+    if began.month == last.month:
+        return f"{began.day}–{last.day}{NO_BREAK}{last:%B}"
+    return f"{began.day}{NO_BREAK}{began:%B} – {last.day}{NO_BREAK}{last:%B}"
+
+
+def long_duration(length: timedelta | None) -> str:
+    """Return a length of time in its two largest units, in words; empty for None.
+
+    Such as 3 hours 12 minutes. A number and its unit stay on one line.
+    """
+    if length is None:
+        return ""
+    minutes = max(int(length.total_seconds() // 60), 0)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    smaller = (0, "minute") if days else (minutes % 60, "minute")
+    words = [
+        f"{number}{NO_BREAK}{unit}{'' if number == 1 else 's'}"
+        for number, unit in ((days, "day"), (hours, "hour"), smaller)
+        if number
+    ]
+    return " ".join(words) or "less than a minute"
 
 
 def duration(length: timedelta | None) -> str:

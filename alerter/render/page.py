@@ -23,7 +23,7 @@ article > :last-child { margin-bottom: 0; }
 article pre { margin: 4px 0; padding: 4px 8px; }
 article.reply { margin-inline-start: 2rem; }
 .about, .context { color: var(--soft); font-size: 13px; }
-.words { white-space: pre-wrap; }
+.words, .context { white-space: pre-wrap; }
 .words, .context, h3 { unicode-bidi: plaintext; text-align: start; }
 .fields { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; }
 .button { display: inline-block; border: 1px solid var(--line); border-radius: 4px; }

@@ -150,7 +150,7 @@ def _changed(values: Mapping[str, Any], aside: Change, change: Change | None) ->
         trouble = found["trouble"]
         parts = {
             field: aside(getattr(trouble, field))
-            for field in ("what", "headline", "reason", "remedy")
+            for field in ("what", "headline", "reason", "remedy", "over")
         }
         found["trouble"] = replace(trouble, **parts)
     return found

@@ -12,9 +12,9 @@ from typing import Any
 from jinja2 import Environment
 
 from alerter.errors import RenderError
-from alerter.models import AlertKind, Content, Form, Message
+from alerter.models import AlertKind, Content, Form, Medium, Message
 from alerter.render.direction import direct_blocks, direct_lines
-from alerter.render.formatting import slack_text
+from alerter.render.formatting import clean_line, slack_text
 from alerter.render.language import get_language
 from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
@@ -51,23 +51,26 @@ class Renderer:
         sites: Mapping[str, str],
         *,
         fall_back: bool = True,
+        host: str = "",
     ) -> None:
         """Take the owner's folder of templates, if there is one, and the names of sites by id.
 
-        With `fall_back`, the built-in template is used where an owner's template fails.
+        With `fall_back`, the built-in template is used where an owner's template fails. `host`:
+        the name of this machine, for the footer of mails.
         """
         self._folder = templates or builtin_templates()
         self._timezone = timezone
         self._sites = sites
         self._own = TemplateProcess(templates) if templates else None
         self._fall_back = fall_back
+        self._host = host
         self._faults: dict[str, str | None] = {}
         self._broken_in: dict[str, object] = {}  # template -> state of the folder when it failed
         self._refused: set[str] = set()
 
     def mail(self, message: Message, *, test: bool = False, language: str = "en") -> Content:
         """Return the content of a mail. Raise RenderError."""
-        kind, values = self._values(message, test=test)
+        kind, values = self._values(message, Medium.EMAIL, test=test)
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = fill(".txt").rstrip()
@@ -86,7 +89,7 @@ class Renderer:
 
         `mention` is mentioned in it if an open review has at most `mention_max_rating` stars.
         """
-        kind, values = self._values(message, test=test)
+        kind, values = self._values(message, Medium.SLACK, test=test)
         values["mention"] = view_mention(message, mention, mention_max_rating)
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
@@ -104,7 +107,7 @@ class Renderer:
         The built-in one is used until a file of the folder is changed. Return False if the owner
         has no such template. `ending` is the one of the medium: `.slack.json` or `.html`.
         """
-        kind, _ = self._values(message, test=False)
+        kind = self._kind(message)
         name = owners_name(self._folder, kind, ending)
         files = (folder_state(self._folder) or ()) if self._own else ()
         if not any(file == name or file.startswith("_") for file, _ in files):
@@ -126,11 +129,25 @@ class Renderer:
                 self._refused.discard(name)
         return dict(self._faults)
 
-    def _values(self, message: Message, *, test: bool) -> tuple[str, dict[str, Any]]:
+    def _kind(self, message: Message) -> str:
+        """Return the kind of a message, which names its templates."""
+        if message.form is Form.DIGEST:
+            return "digest"
+        entry = message.entries[0]
+        return str(AlertKind.CLOSED if entry.closing else entry.alert.kind)
+
+    def _values(
+        self, message: Message, medium: Medium, *, test: bool
+    ) -> tuple[str, dict[str, Any]]:
         """Return the kind of a message and the variables of its templates."""
         alert = message.entries[0].alert
-        kind = str(alert.kind)
-        values: dict[str, Any] = {"test": test}
+        kind = self._kind(message)
+        values: dict[str, Any] = {
+            "test": test,
+            "medium": str(medium),
+            "receiver": clean_line(message.receiver),
+            "host": self._host,
+        }
         if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
             return kind, values | {"trouble": view_trouble(alert.detail, self._timezone)}
         if alert.kind is AlertKind.SUMMARY:
@@ -146,9 +163,7 @@ class Renderer:
         if message.form is Form.DIGEST:
             sites = sorted({view.site.name for view in views})
             digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
-            return "digest", values | digest
-        if message.entries[0].closing:
-            kind = str(AlertKind.CLOSED)
+            return kind, values | digest
         return kind, values | {"review": views[0], "site": views[0].site}
 
     def _fill(

@@ -89,7 +89,10 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
         for name, sites in _awkward_figures(site_id, now):
             yield name, replace(usual, entries=(_summary("test", now, sites),))
     elif kind in ("trouble", "recovered"):
-        detail = dict.fromkeys(("what", "reason", "remedy"), _HOSTILE) | {"since": now.isoformat()}
+        detail = dict.fromkeys(("what", "reason", "remedy", "over"), _HOSTILE) | {
+            "since": now.isoformat(),
+            "until": now.isoformat(),
+        }
         yield (
             "hostile text",
             replace(usual, entries=(MessageItem(Alert("test", AlertKind(kind), detail=detail)),)),
@@ -225,9 +228,11 @@ def _trouble(now: datetime) -> dict[str, str]:
     return {
         "what": "the reviews of Corner Bakery cannot be read",
         "reason": "Wix refuses us: 403 “permission denied”",
-        "remedy": "run `alerter check`; if Wix refuses us, look at the site's key or app "
-        "and its permissions",
-        "since": (now - timedelta(minutes=12)).isoformat(),
+        "remedy": "Run `alerter check`. If Wix refuses to answer, look at the site's key or app "
+        "and its permissions.",
+        "since": (now - timedelta(hours=2)).isoformat(),
+        "over": "Corner Bakery's reviews can be read again",
+        "until": now.isoformat(),
     }
 
 

@@ -7,7 +7,14 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from alerter.clock import local_time
-from alerter.links import foreign_host, https_url, is_thumbnail
+from alerter.links import (
+    contact_dashboard_url,
+    foreign_host,
+    https_url,
+    is_thumbnail,
+    product_dashboard_url,
+    reviews_dashboard_url,
+)
 from alerter.models import Alert, AlertKind, CloseReason, Media, Message, MessageItem, Review
 from alerter.render.formatting import (
     SLACK_TEXT,
@@ -16,32 +23,25 @@ from alerter.render.formatting import (
     clean_name,
     cut,
     date,
-    duration,
+    long_duration,
     stars,
     utf16_length,
+)
+from alerter.render.phrases import (
+    A_CUSTOMER,
+    A_FORMER_SITE,
+    AN_APP,
+    MODERATION,
+    REOPENED,
+    describe_end,
+    describe_lateness,
+    describe_state,
+    name_unknown,
 )
 
 _EXCERPT = 150
 _ENTRY_MARKUP = 70  # characters of a digest's entry beyond the texts that `_length` counts
-_DASHBOARD = "https://www.wix.com/dashboard"
-_MODERATION = {
-    "APPROVED": "",
-    "SUBMITTED": "not published yet: waiting for moderation",
-    "IN_MODERATION": "not published yet: in moderation",
-    "REJECTED": "not published: rejected by moderation",
-}
-_ENDS = {
-    CloseReason.ANSWERED: "Answered",
-    CloseReason.RAISED: "Raised by the customer since",
-    CloseReason.REJECTED: "Rejected by moderation",
-    CloseReason.GONE: "Deleted at Wix",
-}
-# Why a review is open again, by the reason for which it was closed.
-REOPENED = {
-    CloseReason.ANSWERED: "its answer was removed",
-    CloseReason.REJECTED: "it was approved again",
-    CloseReason.GONE: "it is back at Wix",
-}
+_OLD = timedelta(days=300)
 _BLANK = {"title": "", "body": ""}
 
 
@@ -104,15 +104,25 @@ class ReviewView:
     author: str
     """The author, or "a customer"; in quotation marks if it could be read as more than a name."""
     what: str
-    """The name of what was reviewed, or "product" and its id."""
+    """The name of what was reviewed, or "a product"."""
+    what_id: str
+    """Its id, if its name is unknown; else empty."""
     what_url: str
     """The page of what was reviewed; may be empty."""
+    what_dashboard_url: str
+    """The page in Wix's dashboard where a product is edited; may be empty."""
+    author_dashboard_url: str
+    """The page of its author in Wix's dashboard; may be empty."""
     written: datetime | None
     """When it was written, in the owner's timezone; none if unknown."""
+    old: bool
+    """Whether that is so long ago that its date needs a year."""
     moderation: str
-    """Why it is not published, as a phrase; empty if it is."""
+    """Why it is not published, as a sentence without an end; empty if it is."""
+    state: str
+    """What its alert is about, such as "Still unanswered after 1 day"; empty for a new one."""
     notes: str
-    """Why a digest contains it, as a phrase; empty for a new one."""
+    """Why a digest contains it: `state`, or that it is late; empty for a new one."""
     late: bool
     """Whether it is older and was changed or approved since."""
     before: Mapping[str, Any] | None
@@ -124,7 +134,7 @@ class ReviewView:
     closing: str
     """Why it is closed: answered, raised, rejected or gone; else empty."""
     end: str
-    """The same as a phrase, such as "Answered after 3 h 12 min"."""
+    """The same as a phrase, such as "Answered after 3 hours 12 minutes"."""
     reply: str
     """The owner's reply to an answered one; else empty."""
     site: SiteView
@@ -166,7 +176,7 @@ class ReviewView:
     @property
     def waiting(self) -> str:
         """The same as `age | duration`."""
-        return duration(self.age)
+        return long_duration(self.age)
 
     @property
     def author_last(self) -> str:
@@ -193,6 +203,10 @@ class TroubleView:
     """What to do about it."""
     began: datetime
     """When it began, in the owner's timezone."""
+    over: str
+    """What works again, such as "Corner Bakery's reviews can be read again"; empty before."""
+    lasted: timedelta | None
+    """How long it lasted; none before it is over."""
 
     @property
     def since(self) -> str:
@@ -210,26 +224,38 @@ def view_review(
     age = now - review.created if review.created else None
     closing = _closing(item)
     answered = closing is CloseReason.ANSWERED
+    end = describe_end(closing, _answered_after(review) if answered else None)
+    state = end or describe_state(alert, review.rating, age)
+    late = bool(alert.detail.get("late"))
+    name, entity_id = clean_line(item.product.name or ""), clean_line(review.entity_id or "")
+    site_id = alert.site_id or ""
     return ReviewView(
         id=review.id,
         rating=review.rating,
         title=clean_line(review.title),
         body=clean_lines(review.body),
         excerpt=cut(clean_line(review.body), _EXCERPT),
-        author=clean_name(review.author) or "a customer",
-        what=clean_line(item.product.name or "") or _unnamed_product(review),
+        author=clean_name(review.author) or A_CUSTOMER,
+        what=name or name_unknown(review.namespace, entity_id),
+        what_id="" if name else entity_id,
         what_url=https_url(item.product.url) or "",
+        what_dashboard_url=product_dashboard_url(
+            site_id, review.entity_id if review.namespace == "stores" else None
+        ),
+        author_dashboard_url=contact_dashboard_url(site_id, review.contact_id),
         written=local_time(written, timezone) if written else None,
-        moderation=_MODERATION.get(review.moderation, ""),
-        notes=_end(review, closing) or _notes(alert, age),
-        late=bool(alert.detail.get("late")),
+        old=age is not None and age > _OLD,
+        moderation=MODERATION.get(review.moderation, ""),
+        state=state,
+        notes=state or describe_lateness(late=late),
+        late=late,
         before=_before(review, alert.detail),
         age=age,
         reopened=_reopened(alert),
         closing=closing or "",
-        end=_end(review, closing),
+        end=end,
         reply=clean_lines(review.reply.message) if review.reply and answered else "",
-        site=view_site(alert.site_id or "", sites),
+        site=view_site(site_id, sites),
         media=_view_media(review.media),
         verified=review.verified,
         helpful=review.helpful,
@@ -244,13 +270,8 @@ def view_review(
 
 def view_site(site_id: str, sites: Mapping[str, str]) -> SiteView:
     """Return the view of a site; `sites` maps the ids of sites to their names."""
-    name = clean_line(sites.get(site_id, "a site of the past"))
-    return SiteView(name, site_id, dashboard_url(site_id))
-
-
-def dashboard_url(site_id: str) -> str:
-    """Return the page of Wix's dashboard where a site's owner replies to reviews."""
-    return f"{_DASHBOARD}/{site_id}/reviews/pending"
+    name = clean_line(sites.get(site_id, A_FORMER_SITE))
+    return SiteView(name, site_id, reviews_dashboard_url(site_id))
 
 
 def view_mention(message: Message, mention: str | None, max_rating: int) -> MentionView | None:
@@ -271,13 +292,15 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
 
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
     """Return the view of trouble, from the detail of its alert."""
-    what = clean_line(detail["what"])
+    what, began = clean_line(detail["what"]), datetime.fromisoformat(detail["since"])
     return TroubleView(
         what=what,
         headline=what[:1].upper() + what[1:],
         reason=clean_lines(detail["reason"]),
         remedy=clean_lines(detail["remedy"]),
-        began=local_time(datetime.fromisoformat(detail["since"]), timezone),
+        began=local_time(began, timezone),
+        over=clean_line(detail.get("over", "")),
+        lasted=datetime.fromisoformat(detail["until"]) - began if "until" in detail else None,
     )
 
 
@@ -322,7 +345,7 @@ def _app(origin: str) -> str:
     """Return the origin of a review if it is an id of an app, "an app" if it is any other text."""
     if origin in ("", "ORGANIC", "UNKNOWN"):
         return ""
-    return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else "an app"
+    return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else AN_APP
 
 
 def _closing(item: MessageItem) -> CloseReason | None:
@@ -332,22 +355,10 @@ def _closing(item: MessageItem) -> CloseReason | None:
     return CloseReason(item.alert.detail["reason"])
 
 
-def _end(review: Review, closing: CloseReason | None) -> str:
-    """Return why a review is closed, as a phrase; empty if it is not."""
-    if closing is CloseReason.ANSWERED and review.reply and review.reply.at and review.created:
-        return f"Answered after {duration(review.reply.at - review.created)}"
-    return _ENDS[closing] if closing else ""
-
-
-def _notes(alert: Alert, age: timedelta | None) -> str:
-    """Return why a digest contains a review that is not new."""
-    if reopened := _reopened(alert):
-        return f"open again: {reopened}"
-    if alert.kind is AlertKind.REMINDER:
-        return f"still unanswered after {duration(age)}" if age is not None else "still unanswered"
-    if before := alert.detail.get("before"):
-        return f"lowered from {before['rating']} stars to {alert.detail.get('after', 'fewer')}"
-    return "older, and changed or approved since" if alert.detail.get("late") else ""
+def _answered_after(review: Review) -> timedelta | None:
+    """Return how long after the review its answer was written; None if unknown."""
+    answered_at = review.reply.at if review.reply else None
+    return answered_at - review.created if answered_at and review.created else None
 
 
 def _reopened(alert: Alert) -> str:
@@ -367,10 +378,3 @@ def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | No
         "title": clean_line(earlier["title"]),
         "body": clean_lines(earlier["body"]),
     }
-
-
-def _unnamed_product(review: Review) -> str:
-    entity_id = clean_line(review.entity_id or "")
-    if not entity_id:
-        return "the site"
-    return f"product {entity_id}" if review.namespace in ("stores", "") else entity_id

@@ -1,6 +1,7 @@
 """Build what runs from a config: pollers, notifiers, and their connections."""
 
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ async def open_destinations(
         session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
         removed = known_sites.site_names(state) if state else {}
         names = {**removed, **{site.site_id: site.name for site in config.sites}}
-        renderer = Renderer(config.templates, config.timezone, names)
+        renderer = Renderer(config.templates, config.timezone, names, host=socket.gethostname())
         destinations = []
         for receiver in config.receivers:
             if receiver.email and config.smtp:

@@ -229,13 +229,16 @@ class Troubles:
             **known_sites.site_names(self._state),
             **{site.site_id: site.name for site in self._config.sites},
         }
-        what, remedy = describe(trouble.scope, sites, self._config)
+        text = describe(trouble.scope, sites, self._config)
         detail = {
-            "what": what,
+            "what": text.what,
             "reason": trouble.reason,
-            "remedy": remedy,
+            "remedy": text.remedy,
             "since": trouble.since.isoformat(),
         }
+        if kind is AlertKind.RECOVERED:
+            until = trouble.over_at or self._now()
+            detail |= {"over": text.over, "until": until.isoformat()}
         alert = Alert(_key(kind, trouble), kind, detail=detail)
         new_alerts = NewAlert(alert, [(name, None) for name in names], Grouping.EACH)
         raised_alerts.raise_alerts(self._state, [new_alerts], self._clock.now())

@@ -344,7 +344,7 @@ async def test_where_wix_refuses_it_prints_the_dashboard_link(
     wix.faults.always(where, Fault(status=status, body='{"message": "not yours"}'))
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert result.exit_code == 1
-    assert f"https://www.wix.com/dashboard/{SITE}/reviews/pending" in result.stderr
+    assert f"https://manage.wix.com/dashboard/{SITE}/reviews/pending" in result.stderr
     assert SECRETS["WIX_API_KEY"] not in result.output
     assert reply_of(wix, "r1") is None
 

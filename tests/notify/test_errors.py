@@ -206,7 +206,7 @@ async def test_who_else_is_parked(
     # Receivers that still get reviews are notified of the trouble too.
     assert [post.channel for post in slack.posts] == [ROOM, ROOM] * notified
     assert len(asked(slack)) == 1 + 2 * notified
-    assert [mail.subject.startswith("alerter is in trouble") for mail in mailbox.mails] == [
+    assert [mail.subject.startswith("⚠️") for mail in mailbox.mails] == [
         False,
         True,
     ]

@@ -164,9 +164,9 @@ async def erase(life: Life, how: str) -> None:
 def of_erasure(slack: EmbeddedSlack) -> list[bool]:
     """The messages about words that still stand: whether they say that it is over."""
     return [
-        "it is over; " in post.text.lower()
+        post.text.startswith("🟢")
         for post in slack.posts
-        if "words of a deleted review" in post.text
+        if "ords of a deleted review" in post.text
     ]
 
 

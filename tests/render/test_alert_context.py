@@ -19,7 +19,12 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.slack_blocks import faults_of, length_of
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_media import HOSTILE_URLS
-from alerter.links import foreign_host, https_url
+from alerter.links import (
+    contact_dashboard_url,
+    foreign_host,
+    https_url,
+    product_dashboard_url,
+)
 from alerter.models import (
     Alert,
     AlertKind,
@@ -33,6 +38,7 @@ from alerter.models import (
     ReviewHistory,
 )
 from alerter.notify.worker import IdleReason
+from alerter.render.formatting import NO_BREAK
 from alerter.render.renderer import Renderer
 from alerter.service.runtime import open_runtime
 from alerter.store import State, raised_alerts, reviews
@@ -50,6 +56,7 @@ from tests.support.rendered import (
     Page,
     digest,
     entry,
+    facts,
     lowered,
     message,
     new,
@@ -66,69 +73,100 @@ def renderer() -> Renderer:
 
 def around(context: ReviewHistory = NOTHING, **fields: Any) -> Message:
     """An alert of a review that has these fields."""
-    return message(replace(entry(replace(STALE, **fields)), context=context))
-
-
-def facts(content: Content) -> dict[str, str]:
-    """The fields of a Slack message by their names."""
-    fields = [field["text"] for block in content.blocks for field in block.get("fields", ())]
-    return dict(re.fullmatch(r"\*(\w+)\*\n(.+)", field).groups() for field in fields)
+    about = replace(STALE, **{"entity_id": None, **fields})
+    return message(replace(entry(about), context=context))
 
 
 @pytest.mark.parametrize(
-    ("context", "fields", "name", "said"),
+    ("context", "fields", "said"),
     [
-        (ReviewHistory(1), {}, "Product", "1 low-rated review in the last 30 days"),
-        (ReviewHistory(3), {}, "Product", "3 low-rated reviews in the last 30 days"),
+        (ReviewHistory(1), {}, "1 low-rated review of this product in the last 30 days"),
+        (ReviewHistory(3), {}, "3 low-rated reviews of this product in the last 30 days"),
         (
-            replace(ALL, author_low=1),
+            replace(ALL, product_low=0, author_low=1),
             {},
-            "Customer",
-            "1 earlier low-rated review, the last one ★★☆☆☆ on Thursday, 15 October 2026, 14:00",
+            "1 earlier low-rated review by this customer, on 15 October 2026: ★★☆☆☆",
         ),
         (
-            ALL, {}, "Customer",
-            "2 earlier low-rated reviews, the last one ★★☆☆☆ on Thursday, 15 October 2026, 14:00",
+            replace(ALL, product_low=0),
+            {},
+            "2 earlier low-rated reviews by this customer, the last one on 15 October 2026: ★★☆☆☆",
         ),
-        (NOTHING, {"verified": True}, "Purchase", "verified"),
-        (NOTHING, {"verified": False}, "Purchase", "not verified"),
-        (NOTHING, {"helpful": 3, "unhelpful": 1}, "Helpful", "for 3 of 4 who voted"),
-        (NOTHING, {"unhelpful": 1}, "Helpful", "for 0 of 1 who voted"),
-        (NOTHING, {"origin": "14bca956-e09f"}, "Source", "brought in by the app 14bca956-e09f"),
-        (NOTHING, {"origin": "APP"}, "Source", "brought in by an app"),
-        (NOTHING, {"origin": "<!channel> *x*"}, "Source", "brought in by an app"),
-        (NOTHING, {"moderation": "SUBMITTED"}, "Status",
-        "not published yet: waiting for moderation"),
+        (NOTHING, {"verified": True}, "✓ Verified purchase"),
+        (NOTHING, {"helpful": 3, "unhelpful": 1}, "3 of 4 people found this review helpful"),
+        (NOTHING, {"unhelpful": 1}, "0 of 1 person found this review helpful"),
+        (NOTHING, {"origin": "14bca956-e09f"}, "Came in through the app 14bca956-e09f"),
+        (NOTHING, {"origin": "APP"}, "Came in through an app"),
+        (NOTHING, {"origin": "<!channel> *x*"}, "Came in through an app"),
+        (NOTHING, {"moderation": "SUBMITTED"}, "Not published yet: waiting for moderation"),
+        (NOTHING, {"entity_id": "p-17"}, "Id of the product: p-17"),
     ],
     ids=[
         "a product's only one", "a product's several", "an author's one", "an author's several",
-        "verified",
-        "not verified", "votes", "a vote against", "an app", "some app",
-        "an app of a hostile name", "moderation",
+        "verified", "votes", "a vote against", "an app", "some app", "an app of a hostile name",
+        "moderation", "an id for want of a name",
     ],
 )  # fmt: skip
-def test_what_is_known_around_a_review_is_told_everywhere(
-    renderer: Renderer, context: ReviewHistory, fields: dict[str, Any], name: str, said: str
+def test_what_is_known_around_a_review_is_said_everywhere(
+    renderer: Renderer, context: ReviewHistory, fields: dict[str, Any], said: str
 ) -> None:
     of = around(context, **fields)
     mail, slack = renderer.mail(of), renderer.slack(of)
 
-    assert facts(slack)[name] == said
-    assert f"\n{name}: {said}\n" in f"{mail.text}\n"
-    assert f"{name}\n{said}\n" in re.sub(
-        r"\s*\n\s*", "\n", Page(mail.html.replace("</td>", "\n</td>")).text
-    )
-    assert f"{name}: {said}" in slack.text
+    assert [line.replace(NO_BREAK, " ") for line in facts(slack.blocks)] == [said]
+    for text in (f"{mail.text}\n", Page(mail.html).text, f"{slack.text}\n"):
+        assert f"\n{said}\n" in text.replace(NO_BREAK, " ")
 
 
-@pytest.mark.parametrize("origin", ["", "ORGANIC", "UNKNOWN"])
-def test_what_is_not_known_is_not_told(renderer: Renderer, origin: str) -> None:
-    of = around(origin=origin)
+@pytest.mark.parametrize(
+    "fields",
+    [{"origin": ""}, {"origin": "ORGANIC"}, {"origin": "UNKNOWN"}, {"verified": False}],
+    ids=["no origin", "the site", "unknown", "not verified"],
+)
+def test_what_is_not_known_or_not_so_is_not_mentioned(
+    renderer: Renderer, fields: dict[str, Any]
+) -> None:
+    of = around(**fields)
 
-    assert facts(renderer.slack(of)) == {}
-    for name in ("Status", "Product", "Customer", "Purchase", "Helpful", "Source"):
-        assert f"{name}:" not in renderer.mail(of).text
-        assert f"{name}<" not in renderer.mail(of).html
+    assert facts(renderer.slack(of).blocks) == []
+    for text in (renderer.mail(of).text, renderer.mail(of).html):
+        assert not re.search(r"erified|in the last|earlier|helpful|Came in|Id of", text)
+
+
+PRODUCT_ID, CONTACT_ID = (
+    f"{'1' * 8}-1111-4111-8111-{'1' * 12}",
+    f"{'2' * 8}-2222-4222-8222-{'2' * 12}",
+)
+
+
+@pytest.mark.parametrize("kind", [AlertKind.NEW, AlertKind.REMINDER])
+def test_the_product_and_the_customer_are_linked_in_the_dashboard(
+    renderer: Renderer, kind: AlertKind
+) -> None:
+    about = replace(STALE, entity_id=PRODUCT_ID, contact_id=CONTACT_ID)
+    of = message(entry(about, kind, Product("Rye bread")))
+    mail, slack = renderer.mail(of), renderer.slack(of)
+    links = [
+        f"https://manage.wix.com/dashboard/{SITE}/wix-stores/products/product/{PRODUCT_ID}",
+        f"https://manage.wix.com/dashboard/{SITE}/contacts/view/{CONTACT_ID}",
+    ]
+
+    assert Page(mail.html).links == [DASHBOARD, *links]
+    assert [each["url"] for each in objects(slack.blocks) if each.get("type") == "link"] == links
+    for text in (mail.text, slack.text):
+        assert f"Product in the dashboard: {links[0]}" in text
+        assert f"Customer in the dashboard: {links[1]}" in text
+
+
+@pytest.mark.parametrize("wrong", ["p-17", "../..", f"{PRODUCT_ID}/x", "", None], ids=str)
+def test_only_a_guid_becomes_an_address_in_the_dashboard(wrong: str | None) -> None:
+    assert product_dashboard_url(SITE, wrong) == ""
+    assert contact_dashboard_url(SITE, wrong) == ""
+
+
+def test_what_belongs_to_another_app_than_the_shop_has_no_product_page(renderer: Renderer) -> None:
+    about = replace(STALE, namespace="bookings", entity_id=PRODUCT_ID)
+    assert "wix-stores" not in renderer.mail(message(entry(about))).html
 
 
 def test_photos_and_videos_are_shown_small_and_linked(renderer: Renderer) -> None:
@@ -136,8 +174,9 @@ def test_photos_and_videos_are_shown_small_and_linked(renderer: Renderer) -> Non
     mail, slack = renderer.mail(of), renderer.slack(of)
     page = Page(mail.html)
 
-    assert mail.text.endswith(
-        f"\n\nPhoto 1: {PHOTO.url}\nPhoto 2: {ELSEWHERE.url}\nVideo 3: {VIDEO.url}"
+    assert (
+        f"\n\nPhoto 1: {PHOTO.url}\nPhoto 2: {ELSEWHERE.url}\nVideo 3: {VIDEO.url}\n\n-- \n"
+        in mail.text
     )
     pictures = [dict(attrs) for tag, attrs in page.tags if tag == "img"]
     assert [(each["src"], each["alt"]) for each in pictures] == [
@@ -172,7 +211,7 @@ def test_every_fact_of_the_longest_review_fits_into_one_slack_message(
     long_url = "https://photos.example/" + "x" * 2970
     about = replace(
         STALE, title="😡" * 3000, body="&" * 3000, author="😡" * 100, moderation="SUBMITTED",
-        verified=True,
+        verified=True, contact_id=CONTACT_ID,
         helpful=1 << 53, unhelpful=1 << 53, origin="a" * 100,
         media=(*[replace(PHOTO, url=f"{PHOTO.url}?{'x' * 2900}")] * 5, *[Media("photo",
         long_url)] * 5),
@@ -192,13 +231,14 @@ def test_the_product_is_named_and_linked(renderer: Renderer) -> None:
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     assert f"\nSee the product: {PAGE}" in mail.text
-    assert Page(mail.html).links == [PAGE, DASHBOARD]
+    assert Page(mail.html).links == [PAGE, DASHBOARD, PAGE]
     [actions] = [block for block in slack.blocks if block["type"] == "actions"]
     assert [(each["url"], each.get("style")) for each in actions["elements"]] == [
         (DASHBOARD, "primary"),
         (PAGE, None),
     ]
-    assert {"type": "link", "url": PAGE, "text": "Rye bread"} in objects(slack.blocks)
+    reminder = renderer.slack(message(entry(kind=AlertKind.REMINDER, product=Product("Rye", PAGE))))
+    assert {"type": "link", "url": PAGE, "text": "Rye"} in objects(reminder.blocks)
 
 
 # --- whom Slack calls

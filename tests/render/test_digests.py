@@ -15,7 +15,7 @@ from alerter.models import (
     MessageItem,
     Product,
 )
-from alerter.render.formatting import cut, slack_text, slack_words
+from alerter.render.formatting import NO_BREAK, cut, slack_text, slack_words
 from alerter.render.renderer import Renderer
 from tests.support.rendered import (
     BEFORE,
@@ -61,7 +61,7 @@ def test_the_fallback_is_cut_behind_whole_entities_at_any_length(renderer: Rende
 
         assert units(fallback) <= 4000
         assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)", fallback)
-        assert fallback.endswith(("…", DASHBOARD))
+        assert fallback.endswith(("…", "Id of the product: p-17"))
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,39 @@ def test_the_end_of_trouble_cannot_be_taken_for_trouble(renderer: Renderer) -> N
         "reason": "",
         "remedy": "",
         "since": CREATED.isoformat(),
+        "over": "Café's reviews can be read again",
+        "until": (CREATED + timedelta(hours=2)).isoformat(),
     }
     of = message(MessageItem(Alert("r", AlertKind.RECOVERED, detail=detail)))
     mail, slack = renderer.mail(of), renderer.slack(of)
 
-    assert mail.subject == "alerter: it is over; it was: the reviews of Café cannot be read"
-    for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
-        assert re.search(r"[Ii]t was: the reviews of Café cannot be read", text)
-    assert slack.blocks[0]["text"]["text"] == "It is over"
+    over = "🟢 Café's reviews can be read again, after 2 hours"
+    assert mail.subject == over
+    for text in (mail.text, Page(mail.html).text, slack.blocks[0]["text"]["text"]):
+        assert over in text.replace(NO_BREAK, " ")
+        assert "cannot be read" not in text
+
+
+def test_the_end_of_trouble_from_an_earlier_version_is_said_too(renderer: Renderer) -> None:
+    detail = {"what": "it fails", "reason": "", "remedy": "", "since": CREATED.isoformat()}
+    of = message(MessageItem(Alert("r", AlertKind.RECOVERED, detail=detail)))
+
+    assert renderer.mail(of).subject == "🟢 This is over: it fails"
+
+
+def test_a_remedy_shows_its_commands_as_code(renderer: Renderer) -> None:
+    remedy = "Run `alerter check`, then `alerter retry`."
+    detail = {"what": "it fails", "reason": "`x`", "remedy": remedy, "since": CREATED.isoformat()}
+    of = message(MessageItem(Alert("r", AlertKind.TROUBLE, detail=detail)))
+    coded = [
+        each["text"]
+        for each in objects(renderer.slack(of).blocks)
+        if each.get("style") == {"code": True}
+    ]
+
+    assert coded == ["alerter check", "alerter retry"]
+    assert re.findall(r"<code[^>]*>([^<]*)</code>", renderer.mail(of).html) == coded
+    assert f"What to do: {remedy}\n" in renderer.mail(of).text
 
 
 def test_a_digest_names_every_review(renderer: Renderer) -> None:
@@ -141,7 +166,7 @@ def test_a_digest_names_every_review(renderer: Renderer) -> None:
             assert each.title in text
             assert each.body[:149].rstrip() in text.replace("\n> ", " ")
             assert each.body[:151] not in text.replace("\n> ", " ")
-    other = f"https://www.wix.com/dashboard/{OTHER_SITE}/reviews/pending"
+    other = f"https://manage.wix.com/dashboard/{OTHER_SITE}/reviews/pending"
     links = [DASHBOARD] * 6 + [other]
     assert page.links == links
     assert re.findall(r"Reply: (\S+)", mail.text) == links
@@ -192,13 +217,13 @@ def test_a_digest_of_short_reviews_holds_them_all_in_few_blocks(
 @pytest.mark.parametrize(
     ("of", "said"),
     [
-        (entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), "lowered from 2"),
-        (entry(late=True), "older"),
+        (entry(kind=AlertKind.LOWERED, before=BEFORE, after=1), "Rating lowered from 2 to 1"),
+        (entry(late=True), "Older"),
         (
             entry(replace(STALE, created=CREATED - timedelta(hours=25)), AlertKind.REMINDER),
-            "unanswered after 1 d 1 h",
+            "Still unanswered after 1\u00a0day 1\u00a0hour",
         ),
-        (entry(replace(STALE, created=None), AlertKind.REMINDER), "still unanswered\n"),
+        (entry(replace(STALE, created=None), AlertKind.REMINDER), "Still unanswered\n"),
     ],
     ids=["lowered", "late", "a reminder", "a reminder of nobody knows when"],
 )
@@ -223,7 +248,7 @@ def test_a_digest_names_a_review_once_by_the_last_that_is_to_be_said_of_it(
     for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
         assert (
             text.count("The bread was stale."),
-            text.count("still unanswered"),
+            text.count("Still unanswered"),
             text.count("lowered"),
         ) == (2, 1, 0)
 

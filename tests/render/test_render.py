@@ -1,5 +1,6 @@
 """What messages say, to the letter, and that no review's text becomes anything but text."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import pytest
 from alerter.models import (
     Product,
 )
+from alerter.render.formatting import NO_BREAK
 from alerter.render.renderer import Renderer
 from tests.support.rendered import (
     CREATED,
@@ -28,16 +30,22 @@ from tests.support.rendered import (
 )
 from tests.support.reviews import review
 
+FOOTER = (
+    "You get this message because “owner” is a receiver in the config of alerter. "
+    "To change what you get, ask the person who runs it."
+)
+
 # --- one alert
 
 
 def test_a_mail_of_a_new_review_says_what_it_is(renderer: Renderer) -> None:
     content = renderer.mail(new())
 
-    assert content.subject == "★☆☆☆☆ product p-17: ‘Stale’ (Corner Bakery)"
-    assert content.text.split("\n") == [
-        "★☆☆☆☆  1 of 5 for product p-17 on Corner Bakery",
-        "by Ada, Tuesday, 24 November 2026, 13:00",
+    assert content.subject == "★☆☆☆☆ a product: ‘Stale’ (Corner Bakery)"
+    assert content.text.replace(NO_BREAK, " ").split("\n") == [
+        "★☆☆☆☆  1 of 5",
+        "a product · Corner Bakery",
+        "Ada · Tue 24 Nov, 13:00",
         "",
         "> Stale",
         "",
@@ -45,11 +53,17 @@ def test_a_mail_of_a_new_review_says_what_it_is(renderer: Renderer) -> None:
         "> And dear.",
         "",
         f"Reply in the dashboard: {DASHBOARD}",
+        "",
+        "Id of the product: p-17",
+        "",
+        "-- ",
+        FOOTER,
     ]
     page = Page(content.html)
     for text in (
         "★☆☆☆☆",
-        "product p-17",
+        "1 of 5",
+        "a product",
         "Corner Bakery",
         "Stale",
         "The bread was stale.\nAnd dear.",
@@ -64,11 +78,12 @@ def test_a_slack_message_of_a_new_review_says_the_same(renderer: Renderer) -> No
     content = renderer.slack(new())
 
     assert_within_slacks_limits(content)
-    header, *rich, actions = content.blocks
-    assert header["text"] == {"type": "plain_text", "text": "★☆☆☆☆ product p-17 · Corner Bakery"}
-    assert words(rich) == "Stale\nThe bread was stale.\nAnd dear.Ada on product p-17, "
+    header, *rich, facts, actions = content.blocks
+    assert header["text"] == {"type": "plain_text", "text": "★☆☆☆☆ a product · Corner Bakery"}
+    assert words(rich) == "Stale\nThe bread was stale.\nAnd dear.Ada · "
+    assert facts["elements"][0]["text"] == "Id of the product: p-17"
     assert [button["url"] for button in actions["elements"]] == [DASHBOARD]
-    assert content.text.startswith("★☆☆☆☆ product p-17: ‘Stale’ (Corner Bakery)\n")
+    assert content.text.startswith("★☆☆☆☆ a product: ‘Stale’ (Corner Bakery)\n")
     assert "&gt; The bread was stale.\n&gt; And dear." in content.text
     assert DASHBOARD in content.text
 
@@ -76,9 +91,12 @@ def test_a_slack_message_of_a_new_review_says_the_same(renderer: Renderer) -> No
 def test_a_lowered_review_is_told_with_before_and_after(renderer: Renderer) -> None:
     mail, slack = renderer.mail(lowered()), renderer.slack(lowered())
 
-    assert mail.subject == "★☆☆☆☆ product p-17: lowered from 2 to 1 (Corner Bakery)"
+    lead = "🔻 Rating lowered from 2 to 1"
+    assert mail.subject == f"{lead} · ★☆☆☆☆ a product: ‘Stale’ (Corner Bakery)"
+    assert slack.blocks[0]["text"]["text"] == lead
+    for text in (mail.text, Page(mail.html).text, slack.text):
+        assert lead in text
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
-        assert "lowered from 2 stars to 1" in text
         assert "The bread was stale." in text
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "Not bad" in text
@@ -92,8 +110,8 @@ def test_a_lowered_review_that_had_no_words_says_nothing_of_them(
 ) -> None:
     mail = renderer.mail(lowered(before=before))
 
-    assert "before:" not in mail.text
-    assert "before:" not in mail.html
+    assert "wrote before:" not in mail.text
+    assert "wrote before:" not in mail.html
 
 
 def test_a_lowered_review_that_kept_its_words_says_them_once(renderer: Renderer) -> None:
@@ -101,16 +119,17 @@ def test_a_lowered_review_that_kept_its_words_says_them_once(renderer: Renderer)
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     for text in (mail.text, Page(mail.html).text, words(slack.blocks)):
-        assert "lowered from 2 stars to 1" in text
+        assert "a product" in text
         assert text.count("The bread was stale.") == (
             2 if text == Page(mail.html).text else 1
         )  # the preheader says it
-        assert "before:" not in text
+        assert "wrote before:" not in text
 
 
 def test_what_a_lowered_review_said_before_stands_apart(renderer: Renderer) -> None:
-    assert renderer.mail(lowered()).text.endswith(
-        "\n\nWhat it said before:\n\n> Not bad\n\n> But not good either"
+    assert (
+        "\n\nWhat the customer wrote before:\n\n> Not bad\n\n> But not good either\n\n"
+        in renderer.mail(lowered()).text
     )
 
 
@@ -130,7 +149,7 @@ def test_a_review_without_words_says_so(renderer: Renderer, kind: str) -> None:
     of = {"new": new, "lowered": lowered}[kind](bare)
     mail, slack = renderer.mail(of), renderer.slack(of)
 
-    assert mail.subject.startswith("★★☆☆☆ the site")
+    assert "★★☆☆☆ the site" in mail.subject
     for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
         assert "stars only" in text
         assert "a customer" in text
@@ -151,6 +170,7 @@ def test_a_plain_message_is_text_alone(renderer: Renderer) -> None:
     assert mail.html == ""
     assert slack.blocks == ()
     assert (mail.text, slack.text) == (renderer.mail(new()).text, renderer.slack(new()).text)
+    assert "You get this message" not in slack.text
 
 
 @pytest.mark.parametrize("rating", [1, 2, 3, 4, 5])
@@ -165,20 +185,20 @@ def test_stars_are_five_and_as_many_full_ones_as_the_rating(
 @pytest.mark.parametrize(
     ("zone", "moment", "date"),
     [
-        ("Europe/Berlin", CREATED, "Tuesday, 24 November 2026, 13:00"),
-        ("Europe/Berlin", datetime(2026, 7, 1, 12, 5, tzinfo=UTC), "Wednesday, 1 July 2026, 14:05"),
+        ("Europe/Berlin", CREATED, "Tue 24 Nov, 13:00"),
+        ("Europe/Berlin", datetime(2026, 7, 1, 12, 5, tzinfo=UTC), "Wed 1 Jul, 14:05"),
         (
             "Europe/Berlin",
             datetime(2026, 12, 31, 23, 30, tzinfo=UTC),
-            "Friday, 1 January 2027, 00:30",
+            "Fri 1 Jan, 00:30",
         ),
         (
             "America/New_York",
             datetime(2026, 11, 24, 2, tzinfo=UTC),
-            "Monday, 23 November 2026, 21:00",
+            "Mon 23 Nov, 21:00",
         ),
-        ("Asia/Kathmandu", CREATED, "Tuesday, 24 November 2026, 17:45"),
-        ("UTC", CREATED, "Tuesday, 24 November 2026, 12:00"),
+        ("Asia/Kathmandu", CREATED, "Tue 24 Nov, 17:45"),
+        ("UTC", CREATED, "Tue 24 Nov, 12:00"),
     ],
     ids=["winter", "summer", "the next year there", "the day before there", "an odd offset", "UTC"],
 )
@@ -187,13 +207,14 @@ def test_dates_are_in_the_owners_timezone(zone: str, moment: datetime, date: str
     dated = new(replace(STALE, created=moment))
     mail, slack = renderer.mail(dated), renderer.slack(dated)
 
+    date = re.sub(r" (?=[A-Z][a-z]+,)", NO_BREAK, date)
     assert date in mail.text
     assert date in Page(mail.html).text
     assert [each for each in objects(slack.blocks) if each.get("type") == "date"] == [
         {
             "type": "date",
             "timestamp": int(moment.timestamp()),
-            "format": "{date_long} at {time}",
+            "format": "{date_short_pretty}, {time}",
             "fallback": date,
         }
     ]
@@ -231,9 +252,9 @@ def test_a_date_out_of_all_reason_keeps_no_message_from_leaving(
 @pytest.mark.parametrize(
     ("moderation", "said"),
     [
-        ("SUBMITTED", "not published yet: waiting for moderation"),
-        ("IN_MODERATION", "not published yet: in moderation"),
-        ("REJECTED", "not published: rejected by moderation"),
+        ("SUBMITTED", "Not published yet: waiting for moderation"),
+        ("IN_MODERATION", "Not published yet: in moderation"),
+        ("REJECTED", "Not published: rejected by moderation"),
         ("APPROVED", None),
         ("UNKNOWN", None),
         ("PONDERED", None),
@@ -278,29 +299,30 @@ def test_a_late_review_says_that_it_is_older(renderer: Renderer, late: bool) -> 
     ("fields", "product", "what"),
     [
         ({"namespace": "stores", "entity_id": "p-17"}, Product("Rye bread"), "Rye bread"),
-        ({"namespace": "stores", "entity_id": "p-17"}, Product(), "product p-17"),
-        ({"namespace": "", "entity_id": "p-17"}, Product(), "product p-17"),
-        ({"namespace": "bookings", "entity_id": "b-3"}, Product(), "b-3"),
+        ({"namespace": "stores", "entity_id": "p-17"}, Product(), "a product"),
+        ({"namespace": "", "entity_id": "p-17"}, Product(), "a product"),
+        ({"namespace": "bookings", "entity_id": "p-17"}, Product(), "an item"),
         ({"namespace": "stores", "entity_id": None}, Product(), "the site"),
     ],
     ids=[
         "its name",
-        "its id for want of a name",
+        "a product without a name",
         "of no namespace",
         "of another namespace",
         "nothing",
     ],
 )
-def test_what_was_reviewed_is_named_as_well_as_it_is_known(
+def test_what_was_reviewed_is_named_and_an_id_comes_last(
     renderer: Renderer, fields: dict[str, Any], product: Product, what: str
 ) -> None:
     of = new(replace(STALE, **fields), product)
     mail, slack = renderer.mail(of), renderer.slack(of)
 
     assert mail.subject.startswith(f"★☆☆☆☆ {what}: ")
-    for text in (mail.text, Page(mail.html).text, words(slack.blocks), slack.text):
+    assert slack.blocks[0]["text"]["text"] == f"★☆☆☆☆ {what} · Corner Bakery"
+    for text in (mail.text, Page(mail.html).text, slack.text):
         assert what in text
-        assert product.name is None or "p-17" not in text
+        assert ("Id of the product: p-17" in text) is what.startswith("a")
 
 
 @pytest.mark.parametrize("form", ["new", "lowered", "digest"])

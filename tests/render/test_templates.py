@@ -43,10 +43,10 @@ def test_a_template_of_one_kind_wins_over_the_one_of_all_reviews(tmp_path: Path)
         tmp_path, {"review.txt": "{{ kind }}: {{ review.what }}", "lowered.txt": "Mine: lowered"}
     )
 
-    assert own_renderer.mail(new()).text == "new: product p-17"
+    assert own_renderer.mail(new()).text == "new: a product"
     assert own_renderer.mail(lowered()).text == "Mine: lowered"
     (tmp_path / "lowered.txt").unlink()
-    assert own_renderer.mail(lowered()).text == "lowered: product p-17"
+    assert own_renderer.mail(lowered()).text == "lowered: a product"
 
 
 @pytest.mark.parametrize("ending", [".txt", ".html", ".subject.txt"])
@@ -99,6 +99,7 @@ def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> Non
         tmp_path,
         {
             "_review.txt": "Only {{ review.body }}",
+            "_footer.txt": "",
             "_layout.html": "{% block content %}{% endblock %}",
         },
     )

@@ -76,7 +76,7 @@ def test_on_slack_text_stands_where_nothing_is_markup(
     assert marked_up == [
         each["text"] for each in objects(harmless.blocks) if each.get("type") == "mrkdwn"
     ]
-    assert words(slack.blocks).count(one_line(text)) >= (6 if form == "digest" else 3)
+    assert words(slack.blocks).count(one_line(text)) >= {"digest": 6, "new": 2, "lowered": 3}[form]
     assert form == "digest" or directed(text) in words(slack.blocks)
     assert_within_slacks_limits(slack)
 
@@ -97,12 +97,12 @@ def test_slacks_fallback_text_is_escaped(renderer: Renderer, form: str, text: st
 def test_a_subject_is_one_line_whatever_reaches_it(
     renderer: Renderer, kind: str, text: str
 ) -> None:
-    about = replace(STALE, title=text, entity_id=text)
-    of = new(about) if kind == "new" else lowered(about)
+    about, product = replace(STALE, title=text), Product(text)
+    of = new(about, product) if kind == "new" else lowered(about, product)
 
     for content in (renderer.mail(of), renderer.slack(of)):
         assert len(content.subject.splitlines()) == 1
-        assert f"product {one_line(text)}"[:50] in content.subject
+        assert one_line(text)[:50] in content.subject
 
 
 def test_a_subject_is_cut_where_title_and_product_are_endless(renderer: Renderer) -> None:
@@ -171,11 +171,10 @@ def test_names_written_from_right_to_left_are_isolated_within_a_line(
 ) -> None:
     of = new(replace(STALE, author="עדה"), Product("לחם"))
 
-    assert (
-        "for \u2068לחם\u2069 on Corner Bakery\nby \u2068עדה\u2069, Tuesday"
-        in renderer.mail(of).text
-    )
-    assert "\u2068עדה\u2069 on \u2068לחם\u2069, " in words(renderer.slack(of).blocks)
+    assert "\n\u2068לחם\u2069 · Corner Bakery\n\u2068עדה\u2069 · Tue" in renderer.mail(of).text
+    slack = renderer.slack(of)
+    assert slack.blocks[0]["text"]["text"] == "★☆☆☆☆ \u2068לחם\u2069 · Corner Bakery"
+    assert "\u2068עדה\u2069 · " in words(slack.blocks)
 
 
 @pytest.mark.parametrize("form", ["new", "lowered", "digest"])

@@ -500,8 +500,8 @@ async def test_an_alert_without_a_receiver_is_trouble_until_it_is_answered(
     for _ in range(2):
         assert await once(changed, clock, minutes=2)
     assert [each.subject for each in mails(mailbox, "ops")] == [
-        "alerter is in trouble: alerts of Corner Bakery go to no receiver",
-        "alerter: it is over; it was: alerts of Corner Bakery go to no receiver",
+        "⚠️ Alerts of Corner Bakery go to no receiver",
+        "🟢 Alerts of Corner Bakery have a receiver again, after 2 minutes",
     ]
     assert mails(mailbox, "barista") == []
 

@@ -280,9 +280,7 @@ async def test_one_fault_keeps_the_whole_old_config_until_a_reload_works(
         await until(lambda: daemon.logged("the old one stays in force"))
         assert daemon.logged("sites.1.max_ratting: is not a known key")
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
-        assert (
-            mailbox.mails[0].subject == "alerter is in trouble: the changed config is not in force"
-        )
+        assert mailbox.mails[0].subject == "⚠️ The changed config is not in force"
         assert "sites.d/cafe.toml" in mailbox.mails[0].text
         await until(lambda: systemd.heard("READY=1") == 2)
         daemon.reload()  # nobody is told again
@@ -295,10 +293,7 @@ async def test_one_fault_keeps_the_whole_old_config_until_a_reload_works(
         cafe.write_text(CAFE)
         daemon.reload()
         await until(lambda: len(slack.posts) == len(mailbox.mails) == 3)
-    assert (
-        mailbox.mails[2].subject
-        == "alerter: it is over; it was: the changed config is not in force"
-    )
+    assert mailbox.mails[2].subject.startswith("🟢 The changed config is in force, after ")
     assert systemd.heard("RELOADING=1") == 3
 
 
@@ -338,7 +333,7 @@ async def test_a_reload_names_what_needs_a_restart_and_takes_over_the_rest(
         await until(lambda: daemon.logged("running: 2 sites"))
         assert daemon.logged("state has changed in the config: it needs a restart")
         assert daemon.logged("smtp has changed in the config: it needs a restart")
-        await until(lambda: any("it is over" in mail.subject for mail in mailbox.mails))
+        await until(lambda: any("🟢" in mail.subject for mail in mailbox.mails))
     assert not (path.parent / "other.db").exists()
 
 
@@ -491,8 +486,8 @@ async def test_of_a_removed_site_new_alerts_leave_and_its_trouble_ends(
             )
             assert not troubles.get_open_troubles(state)
     assert [mail.subject for mail in mailbox.mails[1:]] == [
-        "alerter is in trouble: the reviews of Café cannot be read",
-        "alerter: it is over; it was: the reviews of Café cannot be read",
+        "⚠️ The reviews of Café cannot be read",
+        "🟢 Café's reviews can be read again, after less than a minute",
     ]
     assert [post.text.splitlines()[0] for post in slack.posts] == [mailbox.mails[0].subject]
     assert "(Café)" in mailbox.mails[0].subject

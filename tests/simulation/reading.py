@@ -11,7 +11,7 @@ from alerter.render.templates import builtin_templates
 from tests.simulation import history as h
 
 _LINE = re.compile(r"\[\[(\w+)\|([^\]]*)\]\]")
-_ENDS = {"Answered": "answered", "Raised": "raised", "Rejected": "rejected", "Deleted": "gone"}
+_ENDS = {"Answered": "answered", "Rated": "raised", "Rejected": "rejected", "Deleted": "gone"}
 _WORD = re.compile(r"Zq[tb](r\d+)x\d+z")
 
 _REVIEW = (
@@ -61,7 +61,12 @@ def _unmarked(text: str) -> tuple[h.Item, ...]:
     )
     before = int(lowered[1]) if lowered else None
     reason: Any = next(
-        (name for word, name in _ENDS.items() if re.search(rf"^{word}\b", text, re.MULTILINE)), None
+        (
+            name
+            for word, name in _ENDS.items()
+            if re.search(rf"^(?:✅ )?{word}\b", text, re.MULTILINE)
+        ),
+        None,
     )
     if reason:
         return tuple(h.Item("closed", each, after=after, reason=reason) for each in review_ids)

@@ -29,7 +29,7 @@ from tests.support.values import SITE
 
 OTHER_SITE = "22222222-2222-4222-8222-222222222222"
 SITES = {SITE: "Corner Bakery", OTHER_SITE: "Florist & Sons"}
-DASHBOARD = f"https://www.wix.com/dashboard/{SITE}/reviews/pending"
+DASHBOARD = f"https://manage.wix.com/dashboard/{SITE}/reviews/pending"
 CREATED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 BEFORE = {"rating": 2, "title": "Not bad", "body": "But not good either"}
@@ -104,7 +104,7 @@ def digest(*entries: MessageItem) -> Message:
 
 
 def message(*entries: MessageItem, form: Form = Form.ALERT) -> Message:
-    return Message(1, "uid@alerter", "owner", form, entries, CREATED)
+    return Message(1, "uid@alerter", "email:owner", form, entries, CREATED)
 
 
 class Page(HTMLParser):
@@ -150,12 +150,23 @@ def objects(part: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def words(blocks: Any) -> str:
-    """What people read in the rich text and the fields of some blocks."""
+    """What people read in some blocks, without headers and buttons."""
     return "".join(
         str(each["text"])
         for each in objects(blocks)
         if each.get("type") in ("text", "link", "mrkdwn")
-    )
+    ) + "".join(facts(blocks))
+
+
+def facts(blocks: Any) -> list[str]:
+    """The lines of small print of some blocks."""
+    return [
+        line
+        for block in objects(blocks)
+        if block.get("type") == "context"
+        for element in block["elements"]
+        for line in element["text"].split("\n")
+    ]
 
 
 def shape(part: Any) -> Any:

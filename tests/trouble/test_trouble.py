@@ -113,7 +113,7 @@ async def test_a_site_that_refuses_us_is_notified_once_and_its_recovery_once(
     for _ in range(3):
         assert not await serve(config, Clock(), {}, once=True)
     assert [mail.subject for mail in mailbox.mails] == [
-        "alerter is in trouble: the reviews of Corner Bakery cannot be read"
+        "⚠️ The reviews of Corner Bakery cannot be read"
     ]
     assert "alerter check" in mailbox.mails[0].text
     assert SECRETS["WIX_API_KEY"] not in mailbox.mails[0].text
@@ -121,7 +121,7 @@ async def test_a_site_that_refuses_us_is_notified_once_and_its_recovery_once(
     for _ in range(2):
         assert await serve(config, Clock(), {}, once=True)
     assert [mail.subject for mail in mailbox.mails[1:]] == [
-        "alerter: it is over; it was: the reviews of Corner Bakery cannot be read"
+        "🟢 Corner Bakery's reviews can be read again, after less than a minute"
     ]
     assert len(slack.posts) == 2
     assert not any(call.error for call in slack.requests)
@@ -166,7 +166,7 @@ async def test_a_parked_receiver_comes_back_with_a_check_and_all_it_missed(
     assert not await serve(config, Clock(), {}, once=True)
     assert not await serve(config, Clock(), {}, once=True)
     assert [mail.subject for mail in mailbox.mails if "trouble" in mail.subject] == [
-        "alerter is in trouble: receiver support (Slack) cannot be reached"
+        "⚠️ Receiver support (Slack) cannot be reached"
     ]
     assert "unarchive" in mailbox.mails[-1].text
     slack.channels[CHANNEL].archived = False
@@ -180,7 +180,7 @@ async def test_a_parked_receiver_comes_back_with_a_check_and_all_it_missed(
     assert [finding.subject for finding in findings][-1] == "destination:slack:support"
     assert await serve(config, Clock(), {}, once=True)
     assert [post.text.splitlines()[0].startswith("★") for post in slack.posts] == [True]
-    assert "it is over" in mailbox.mails[-1].subject
+    assert mailbox.mails[-1].subject.startswith("🟢 Receiver support (Slack) can be reached")
 
 
 async def test_a_single_run_notifies_of_the_receiver_that_it_has_just_parked(
@@ -196,9 +196,7 @@ async def test_a_single_run_notifies_of_the_receiver_that_it_has_just_parked(
     slack.channels[CHANNEL].archived = True
     wix.add(SITE, {"content": {"rating": 2, "title": "Stale"}})
     assert not await serve(config, Clock(), {}, once=True)
-    assert [mail.subject for mail in mailbox.mails] == [
-        "alerter is in trouble: receiver team (Slack) cannot be reached"
-    ]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ Receiver team (Slack) cannot be reached"]
 
 
 async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
@@ -274,7 +272,7 @@ async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
     wix.add(SITE, STALE)
     await serve(config, Clock(), {}, once=True)
     await serve(config, Clock(), {}, once=True)
-    assert sum("It is over" in post.text for post in slack.posts) == 1
+    assert sum("🟢" in post.text for post in slack.posts) == 1
 
 
 async def test_a_state_file_that_cannot_be_written_is_notified_directly_and_once(
@@ -288,9 +286,7 @@ async def test_a_state_file_that_cannot_be_written_is_notified_directly_and_once
             await state_failure.notify(StateError("database or disk is full"))
         for destination in destinations:
             await destination.notifier.close()
-    assert [mail.subject for mail in mailbox.mails] == [
-        "alerter is in trouble: the state file cannot be written"
-    ]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ The state file cannot be written"]
     assert "disk is full" in mailbox.mails[0].text
     assert len(slack.posts) == 1
 
@@ -335,11 +331,8 @@ def template_subjects(mailbox: Mailbox) -> list[str]:
     ]
 
 
-BROKEN = (
-    "a@example.com: alerter is in trouble: the template new.txt does not work,"
-    " and the built-in one is used instead"
-)
-MENDED = BROKEN.replace("alerter is in trouble:", "alerter: it is over; it was:")
+BROKEN = "a@example.com: ⚠️ The template new.txt does not work, and the built-in one is used instead"
+MENDED = "a@example.com: 🟢 The template new.txt works again, after less than a minute"
 
 
 async def test_a_template_that_breaks_is_notified_once_and_its_recovery_once(
@@ -466,8 +459,6 @@ async def test_a_state_file_locked_at_the_start_is_notified_after_five_minutes(
         with pytest.raises(StateBusy):
             await serve(config, clock, {}, once=False)
         assert clock.minutes >= 6
-    assert [mail.subject for mail in mailbox.mails] == [
-        "alerter is in trouble: alerter does not start"
-    ]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ Alerter does not start"]
     assert "locked by another process" in mailbox.mails[0].text
     assert not wix.requests

@@ -259,9 +259,7 @@ async def test_an_unreadable_state_file_is_notified_once_over_many_starts(
         assert code == 1
         assert "is not a state file" in out
         assert "Traceback" not in out
-    assert [mail.subject for mail in mailbox.mails] == [
-        "alerter is in trouble: alerter does not start"
-    ]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ Alerter does not start"]
     assert "is not a state file" in mailbox.mails[0].text
     assert len(slack.posts) == 1
 
@@ -270,7 +268,7 @@ async def test_an_unreadable_state_file_is_notified_once_over_many_starts(
         await until(lambda: len(mailbox.mails) == len(slack.posts) == 2)
         process.terminate()
         await ended(process)
-    assert mailbox.mails[1].subject == "alerter: it is over; it was: alerter does not start"
+    assert mailbox.mails[1].subject == "🟢 alerter has started, after less than a minute"
     file.write_bytes(b"broken once more" * 100)
     assert (await ended(await spawn("run")))[0] == 1
     assert len(mailbox.mails) == len(slack.posts) == 3

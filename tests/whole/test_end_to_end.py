@@ -85,7 +85,7 @@ async def test_a_new_low_rated_review_arrives_once_on_every_receiver(
     ]
     assert [post.text.splitlines()[0] for post in slack.posts] == [mailbox.mails[0].subject]
     assert "Hard as stone." in mailbox.mails[0].text
-    assert f"https://www.wix.com/dashboard/{SITE}/reviews/pending" in mailbox.mails[0].text
+    assert f"https://manage.wix.com/dashboard/{SITE}/reviews/pending" in mailbox.mails[0].text
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())

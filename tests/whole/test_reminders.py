@@ -1,5 +1,6 @@
 """Reminders: when they are due, whom they reach, and what ends them."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -26,7 +27,7 @@ async def test_who_was_told_is_reminded_and_at_last_somebody_more(begin: Begin) 
         2,
         [],
     )
-    assert "Still unanswered after 1 d 1 h" in life.mails()[1]
+    assert "Still unanswered after 1 day 1 hour" in life.mails()[1]
     reminder = life.slack.posts[1]
     assert (reminder.thread_ts, reminder.reply_broadcast) == (life.slack.posts[0].ts, True)
 
@@ -121,7 +122,7 @@ async def test_after_a_reopening_each_gets_what_it_missed_and_reminders_restart(
     assert (life.alerts(), life.status()) == (["new:r1", "closed:r1:1"], Status.OPEN)
     assert "actions" in [block["type"] for block in life.post().blocks]
     await life.round(hours=8)
-    assert [subject.split(":")[0] for subject in life.mails()] == ["★★☆☆☆ the site"]
+    assert [re.split("[:·]", subject)[0].strip() for subject in life.mails()] == ["★★☆☆☆ the site"]
 
     await life.round(hours=15)
     assert (len(life.mails()), len(life.slack.posts)) == (1, 1)
@@ -136,7 +137,11 @@ async def test_email_and_slack_of_one_receiver_are_each_asked_again_in_their_way
 ) -> None:
 
     def of_reviews() -> list[str]:
-        return [subject.split(":")[0] for subject in life.mails() if "the site" in subject]
+        return [
+            re.split("[:·]", subject)[0].strip()
+            for subject in life.mails()
+            if "the site" in subject
+        ]
 
     team = '[[receivers]]\nname = "owner"\nemail = ["owner@example.com"]\nslack = "C0123456789"\n'
     life = await begin(REMINDERS.replace('escalate_to = "manager"', ""), team)
@@ -151,7 +156,7 @@ async def test_email_and_slack_of_one_receiver_are_each_asked_again_in_their_way
     life.state.execute("DELETE FROM blocks")
     life.wix.unreply(SITE, "r1")
     await life.round(hours=1)
-    assert of_reviews() == ["★★☆☆☆ the site", "Open again"]
+    assert of_reviews() == ["★★☆☆☆ the site", "⏰ Open again"]
     assert life.post().thread_ts is None  # the alert, which was never sent there
     await life.round(hours=25)
     assert (len(of_reviews()), len(life.slack.posts)) == (3, 2)
@@ -178,9 +183,9 @@ async def test_a_receiver_new_at_a_reopening_gets_the_alert_and_its_reminders(
     await life.round(hours=1)
     assert len(life.mails()) == 1
     await life.round(hours=25)
-    assert [subject.split(":")[0] for subject in life.mails()] == [
+    assert [re.split("[:·]", subject)[0].strip() for subject in life.mails()] == [
         "★★☆☆☆ the site",
-        "Still unanswered after 1 d 3 h",
+        "⏰ Still unanswered after 1 day 3 hours",
     ]
 
 
@@ -198,7 +203,7 @@ async def test_what_is_lowered_after_its_last_reminder_is_reminded_of_again(begi
     for _ in range(4):
         await life.round(hours=24)
     assert life.alerts()[5:] == ["reminder:r1:86400:3", "reminder:r1:259200:4"]
-    assert life.mails("manager")[-1].startswith("Still unanswered")
+    assert life.mails("manager")[-1].startswith("⏰ Still unanswered")
 
 
 async def test_a_review_that_was_answered_in_the_last_minute_is_not_reminded_of(
