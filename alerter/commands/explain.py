@@ -185,7 +185,7 @@ class _Formatter:
         """Return what happens to a delivery next; None for nothing."""
         if delivery.status == "failed":
             return "failed; `alerter retry` queues it again"
-        if delivery.status == "sent" and delivery.partly_taken:
+        if delivery.status == "sent" and delivery.partly_accepted:
             return "some of its addresses accepted it; the others are tried again"
         if delivery.status == "sent" and delivery.stale and delivery.slack_ts:
             return "its message on Slack will be updated, as the review has changed"

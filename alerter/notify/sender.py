@@ -138,7 +138,7 @@ class MessageSender:
 
         def record() -> None:
             with self._state.transaction(*message.scopes, *self._availability.locks):
-                messages.mark_partly_taken(self._state, message, to_left, due_at, subject)
+                messages.mark_partly_accepted(self._state, message, to_left, due_at, subject)
                 self._availability.mark_reachable(self.began)
                 if receipt.refused:
                     self._availability.record_receipt(receipt, retried=False)

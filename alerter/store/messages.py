@@ -128,7 +128,7 @@ def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "
         _mark_delivered(state, message)
 
 
-def mark_partly_taken(
+def mark_partly_accepted(
     state: State, message: Message, to_left: Collection[str], due_at: datetime, subject: str
 ) -> None:
     """Record that some addresses accepted a mail, and which (`to_left`) are retried.

@@ -63,7 +63,7 @@ class DeliveryReport:
     message_id: str = ""
     slack_ts: str | None = None
     slack_channel: str | None = None
-    partly_taken: bool = False
+    partly_accepted: bool = False
     stale: bool = False
     error: str | None = None
 
@@ -228,7 +228,7 @@ def _delivery(row: Mapping[str, Any]) -> DeliveryReport:
         message_id=row["message_id"],
         slack_ts=row["slack_ts"],
         slack_channel=row["slack_channel"],
-        partly_taken=row["to_left"] is not None,
+        partly_accepted=row["to_left"] is not None,
         stale=bool(row["stale"]),
         error=row["error"],
     )

@@ -1,18 +1,20 @@
-"""Reviews in the database."""
+"""Reviews in the database, and the last webhooks about reviews that are not stored."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from alerter.models import CloseReason, Reply, Review, Status, StoredReview, to_ms
+from alerter.models import CloseReason, Event, Reply, Review, Status, StoredReview, from_ms, to_ms
 from alerter.store.sql import json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
 
 _REVIEW = TypeAdapter(Review)
+# Wix repeats a webhook for up to two days.
+_UNRECORDED_FOR = timedelta(days=3)
 # What has a column of its own is not repeated in `content`.
 _COLUMNS = {"id", "rating", "revision", "entity_id", "contact_id"}
 
@@ -162,6 +164,51 @@ def unverified_reviews(state: State, site_id: str, number: int) -> list[str]:
         {"site": site_id, "number": number},
     )
     return [row["review_id"] for row in rows]
+
+
+def get_unrecorded(state: State, site_id: str, ids: Iterable[str]) -> dict[str, StoredReview]:
+    """Return reviews that are not stored as of their last webhook, to recognize an older one.
+
+    They are closed, not low-rated, and without text.
+    """
+    rows = state.rows(
+        f"SELECT * FROM unrecorded_events WHERE site_id = ? AND review_id IN {json_values()}",
+        [site_id, json.dumps(list(ids))],
+    )
+    return {
+        row["review_id"]: StoredReview(
+            Review(row["review_id"], row["rating"], revision=row["revision"]),
+            Status.CLOSED,
+            closing=CloseReason.RAISED,
+            as_of=from_ms(row["as_of"]),
+            event_sequence=row["event_sequence"],
+        )
+        for row in rows
+    }
+
+
+def put_unrecorded(state: State, site_id: str, event: Event, now: datetime) -> None:
+    """Record a webhook about a review that is not stored, within a transaction."""
+    if event.review is None:
+        return
+    over = to_ms(now - _UNRECORDED_FOR)
+    state.execute("DELETE FROM unrecorded_events WHERE received_at < ?", [over])
+    state.execute(
+        "INSERT INTO unrecorded_events"
+        " (site_id, review_id, revision, rating, as_of, event_sequence, received_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (site_id, review_id) DO UPDATE"
+        " SET revision = excluded.revision, rating = excluded.rating, as_of = excluded.as_of,"
+        " event_sequence = excluded.event_sequence, received_at = excluded.received_at",
+        [
+            site_id,
+            event.review_id,
+            event.review.revision,
+            event.review.rating,
+            to_ms(event.at or now),
+            event.sequence,
+            to_ms(now),
+        ],
+    )
 
 
 _UNALERTED = "NOT answered AND NOT rejected AND alerted_at IS NULL"

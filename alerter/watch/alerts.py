@@ -1,15 +1,24 @@
-"""Raise the alerts of reviews: which alert a verdict means, and for which destinations."""
+"""The changes of a read or a webhook, and the alerts that they raise for which destinations."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.models import Alert, AlertKind, Grouping, Medium, Review, medium_of
+from alerter.models import (
+    Alert,
+    AlertKind,
+    Grouping,
+    Medium,
+    Review,
+    StoredReview,
+    medium_of,
+)
 from alerter.store import State, raised_alerts, reminders, stale_messages
+from alerter.store.known_sites import SiteState
 from alerter.store.raised_alerts import NewAlert
-from alerter.watch.changes import Changes, alert_of
 from alerter.watch.routing import (
     Route,
     apply_quiet_hours,
@@ -21,6 +30,33 @@ from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder
 
 # The destinations of due reminders, by review id and span.
 DueReminders = dict[str, dict[timedelta, list[str]]]
+
+
+@dataclass(slots=True)
+class Changes:
+    """Changes of one site, to be written in one transaction; then `woken` is woken.
+
+    `before` is how far the site had been read, `as_of` the time for which the read holds. `about`
+    are the reviews whose products need names, `ratings` those of alerted reviews by id, `woken` the
+    destinations with new deliveries.
+    """
+
+    site: Site
+    now: datetime
+    before: SiteState
+    as_of: datetime
+    silent: bool = False
+    records: list[StoredReview] = field(default_factory=list)
+    new_alerts: list[NewAlert] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    reopened: dict[str, list[str]] = field(default_factory=dict)
+    authorless: list[str] = field(default_factory=list)
+    authored: list[str] = field(default_factory=list)
+    about: list[Review] = field(default_factory=list)
+    ratings: dict[str, int] = field(default_factory=dict)
+    woken: set[str] = field(default_factory=set)
 
 
 class Alerts:
@@ -43,7 +79,7 @@ class Alerts:
             number = 1 + raised_alerts.count_alerts(
                 self._state, site.site_id, review.id, verdict.alert
             )
-        alert = alert_of(verdict.alert, site, review, verdict.detail, number)
+        alert = _alert_of(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             alerted = stale_messages.alerted_forms(self._state, site.site_id, review.id)
             return [NewAlert(alert, self._held(route_closing(alerted, site.name, receivers), None))]
@@ -59,7 +95,7 @@ class Alerts:
         fitting = route(review, site.name, receivers)
         first = raised_alerts.first_alert(self._state, site_id, review.id)
         if first is None and verdict.alert is AlertKind.NEW:
-            alert = alert_of(AlertKind.NEW, site, review, {})
+            alert = _alert_of(AlertKind.NEW, site, review, {})
             return [NewAlert(alert, self._held(fitting, review.rating))]
         again = fitting
         if first is not None:
@@ -79,7 +115,7 @@ class Alerts:
 
     def raise_for_past(self, site: Site, review: Review, grouping: Grouping) -> NewAlert:
         """Return the `new` alert of a backfill; a person asked for it, so no quiet hours apply."""
-        alert = alert_of(AlertKind.NEW, site, review, {"backfill": True})
+        alert = _alert_of(AlertKind.NEW, site, review, {"backfill": True})
         return NewAlert(alert, _times(route(review, site.name, self._config.receivers)), grouping)
 
     def find_due_reminders(self, site: Site) -> DueReminders:
@@ -151,3 +187,11 @@ class Alerts:
 
 def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:
     return [(each.destination, each.due_at) for each in routes]
+
+
+def _alert_of(
+    kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0
+) -> Alert:
+    """Return an alert about a review; `number` tells later ones of a kind apart."""
+    key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
+    return Alert(key, kind, site.site_id, review.id, detail)

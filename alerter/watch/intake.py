@@ -9,13 +9,11 @@ from datetime import datetime
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
-from alerter.models import CloseReason, Event, Grouping, Review, Status, StoredReview
+from alerter.models import AlertKind, CloseReason, Event, Grouping, Review, Status, StoredReview
 from alerter.scopes import Scope
 from alerter.store import State, known_sites, raised_alerts, reminders, reviews, stale_messages
-from alerter.store.unrecorded import get_unrecorded, put_unrecorded
-from alerter.watch.alerts import Alerts, DueReminders
+from alerter.watch.alerts import Alerts, Changes, DueReminders
 from alerter.watch.catalog import Catalog
-from alerter.watch.changes import Changes, alerted_at, newest, record_of
 from alerter.watch.triage import (
     Reason,
     Verdict,
@@ -75,14 +73,14 @@ class Intake:
             changes.silent = silently
             ids = [review.id for review in page]
             known = reviews.get_reviews(self._state, site.site_id, ids)
-            last = get_unrecorded(self._state, site.site_id, ids) | known
-            for review in newest(page):
+            last = reviews.get_unrecorded(self._state, site.site_id, ids) | known
+            for review in _newest(page):
                 if review.id in last and is_behind(
                     last[review.id], review, changes.as_of, changes.now
                 ):
                     seen[Reason.STALE] += 1
                 else:
-                    seen[self._take(changes, review, known.get(review.id))] += 1
+                    seen[self._gather(changes, review, known.get(review.id))] += 1
             self._write(changes)
             known_sites.advance_checkpoint(self._state, site.site_id, checkpoint)
         _count(seen)
@@ -101,7 +99,7 @@ class Intake:
         """
         with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site)
-            reason = self._take_event(changes, event)
+            reason = self._gather_event(changes, event)
             self._write(changes)
             if reason is not Reason.STALE:
                 reviews.record_event(
@@ -110,23 +108,23 @@ class Intake:
         _count({reason: 1})
         return changes
 
-    def _take_event(self, changes: Changes, event: Event) -> Reason:
+    def _gather_event(self, changes: Changes, event: Event) -> Reason:
         site_id, review_id = changes.site.site_id, event.review_id
         known = reviews.get_reviews(self._state, site_id, [review_id]).get(review_id)
         if known and is_stale_event(known, event):
             if event.anonymized and not known.redacted:  # true however old the event is
-                self._take(changes, known.review, known, anonymized=True)
+                self._gather(changes, known.review, known, anonymized=True)
             return Reason.STALE
         if event.review is None:
-            return self._take_gone(changes, review_id, known)
-        last = None if known else get_unrecorded(self._state, site_id, [review_id])
+            return self._gather_gone(changes, review_id, known)
+        last = None if known else reviews.get_unrecorded(self._state, site_id, [review_id])
         if last and is_stale_event(last[review_id], event):
             return Reason.STALE
-        reason = self._take(
+        reason = self._gather(
             changes, event.review, known, anonymized=event.anonymized, from_event=True
         )
         if reason is Reason.IGNORED:
-            put_unrecorded(self._state, site_id, event, changes.now)
+            reviews.put_unrecorded(self._state, site_id, event, changes.now)
         return reason
 
     async def record_gone(
@@ -143,7 +141,7 @@ class Intake:
             fresh = {each.review.id for each in known if is_fresh(each, changes.now)}
             for each in known:
                 if each.review.id not in fresh and not is_older(each, changes.as_of, changes.now):
-                    self._take_gone(changes, each.review.id, each)
+                    self._gather_gone(changes, each.review.id, each)
             self._write(changes)
         await self.announce(site, changes)
         return fresh
@@ -221,7 +219,7 @@ class Intake:
             changes.woken |= {destination for destination, _ in new_alert.routes}
         changes.woken |= stale_messages.mark_stale(self._state, site_id, changes.stale)
 
-    def _take(
+    def _gather(
         self,
         changes: Changes,
         review: Review,
@@ -245,25 +243,25 @@ class Intake:
         if known and verdict.reason is not Reason.STALE and lacking != bool(known.authorless_since):
             (changes.authorless if lacking else changes.authored).append(review.id)
         if verdict.status:
-            record = record_of(review, verdict, known, anonymized=anonymized)
-            self._apply(changes, verdict, known, record)
+            record = _record_of(review, verdict, known, anonymized=anonymized)
+            self._gather_verdict(changes, verdict, known, record)
         return verdict.reason
 
-    def _take_gone(self, changes: Changes, review_id: str, known: StoredReview | None) -> Reason:
+    def _gather_gone(self, changes: Changes, review_id: str, known: StoredReview | None) -> Reason:
         """Gather the changes of a deleted review; an unknown one is recorded too.
 
         A webhook of its creation may come later.
         """
         if known is None:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=CloseReason.GONE)
-            record = record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
-            self._apply(changes, verdict, known, record)
+            record = _record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
+            self._gather_verdict(changes, verdict, known, record)
         elif known.closing is not CloseReason.GONE:
             verdict = triage_gone(known)
             if changes.before.may_be_known(known.review.created):
                 verdict = without_alert(verdict, known)
-            record = record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
-            self._apply(changes, verdict, known, record)
+            record = _record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
+            self._gather_verdict(changes, verdict, known, record)
         return Reason.GONE
 
     def _triage(self, changes: Changes, review: Review, known: StoredReview | None) -> Verdict:
@@ -279,7 +277,7 @@ class Intake:
         )
         return without_alert(verdict, known) if silent else verdict
 
-    def _apply(
+    def _gather_verdict(
         self, changes: Changes, verdict: Verdict, known: StoredReview | None, record: StoredReview
     ) -> None:
         """Gather the changes of a verdict."""
@@ -291,7 +289,7 @@ class Intake:
         changes.ratings[review.id] = review.rating
         if new_alerts and verdict.closing is not CloseReason.GONE:
             changes.about.append(review)
-        moment = alerted_at(verdict, known, changes.now, was_notified=was_notified)
+        moment = _alerted_at(verdict, known, changes.now, was_notified=was_notified)
         changes.records.append(replace(record, alerted_at=moment))
         if known and not (record.closing is known.closing and looks_the_same(known.review, review)):
             changes.stale.append(review.id)
@@ -326,3 +324,33 @@ def _log_alerts(site: Site, changes: Changes) -> None:
 def _count(seen: Mapping[Reason, int]) -> None:
     for reason, number in seen.items():
         counts[f"reviews_{reason.name.lower()}"] += number
+
+
+def _newest(page: Sequence[Review]) -> Iterable[Review]:
+    """Return each review of a page once, the newest: a page that shifts may hold one twice."""
+    found: dict[str, Review] = {}
+    for review in page:
+        if review.id not in found or review.revision >= found[review.id].revision:
+            found[review.id] = review
+    return found.values()
+
+
+def _record_of(
+    review: Review, verdict: Verdict, known: StoredReview | None, *, anonymized: bool
+) -> StoredReview:
+    """Return a review as it is recorded, without its alert time."""
+    if known:  # Wix may leave the revision out
+        review = replace(review, revision=max(review.revision, known.review.revision))
+    return StoredReview(
+        review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
+    )
+
+
+def _alerted_at(
+    verdict: Verdict, known: StoredReview | None, now: datetime, *, was_notified: bool
+) -> datetime | None:
+    """Return when a review was first alerted, or alerted again after it was closed."""
+    still_open = known and known.alerted_at and known.status is Status.OPEN
+    if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) and not still_open:
+        return now
+    return known.alerted_at if known and was_notified else None

@@ -2,7 +2,7 @@
 
 from unicodedata import category, east_asian_width, name, normalize
 
-# Scripts without spaces between words; Chinese, Japanese and Korean are told by their width.
+# Scripts without spaces between words; Chinese, Japanese and Korean are recognized by their width.
 _WITHOUT_SPACES = ("THAI ", "LAO ", "KHMER ", "MYANMAR ")
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc", "'"))
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError
-from alerter.watch.changes import Changes
+from alerter.watch.alerts import Changes
 from alerter.watch.intake import Intake
 from alerter.web.signature import BadSignature, Signatures, check_algorithm, parse_token
 from alerter.wix.event import BadReviewId, Envelope, UnreadableEvent, parse_envelope, parse_event

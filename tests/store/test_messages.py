@@ -183,7 +183,9 @@ def test_partly_taken_messages_wait_and_others_do_not(state: State) -> None:
     partial, doubted = claim(state, 1), claim(state, 2)
     messages.mark_in_doubt(state, doubted, "lost", T0, lost=True)
 
-    messages.mark_partly_taken(state, partial, {"b@example.com", "a@example.com"}, T0 + MINUTE, "")
+    messages.mark_partly_accepted(
+        state, partial, {"b@example.com", "a@example.com"}, T0 + MINUTE, ""
+    )
 
     assert (found := messages.get_unsettled(state, "email:owner", T0))
     assert found.id == doubted.id
@@ -201,10 +203,10 @@ def test_whatever_waits_for_some_addresses_waits_together(state: State) -> None:
         claim(state, 2),
         claim(state, 1, receiver="slack:support"),
     )
-    messages.mark_partly_taken(state, first, ["b@example.com"], T0 + SECOND, "")
-    messages.mark_partly_taken(state, elsewhere, ["c@example.com"], T0 + SECOND, "")
+    messages.mark_partly_accepted(state, first, ["b@example.com"], T0 + SECOND, "")
+    messages.mark_partly_accepted(state, elsewhere, ["c@example.com"], T0 + SECOND, "")
 
-    messages.mark_partly_taken(state, second, ["b@example.com"], T0 + HOUR, "")
+    messages.mark_partly_accepted(state, second, ["b@example.com"], T0 + HOUR, "")
 
     assert message_row(state, first)["due_at"] == message_row(state, second)["due_at"]
     assert messages.get_unsettled(state, "email:owner", T0 + MINUTE) is None
@@ -214,7 +216,7 @@ def test_whatever_waits_for_some_addresses_waits_together(state: State) -> None:
 def test_a_partly_taken_message_that_is_sent_waits_no_more(state: State) -> None:
     queue(state, 1)
     message = claim(state, 1)
-    messages.mark_partly_taken(state, message, ["b@example.com"], T0 + MINUTE, "")
+    messages.mark_partly_accepted(state, message, ["b@example.com"], T0 + MINUTE, "")
 
     messages.mark_sent(state, message, OK)
 
@@ -342,7 +344,7 @@ def test_a_mail_that_some_addresses_took_counts_as_sent_at_once(state: State) ->
         )
     message = claim(state, 1)
 
-    messages.mark_partly_taken(state, message, ["b@example.com"], T0 + MINUTE, "Subject")
+    messages.mark_partly_accepted(state, message, ["b@example.com"], T0 + MINUTE, "Subject")
 
     assert status(state) == {1: "sent"}
     assert outbox.pending_count(state, ["email:owner"], T0) == 0

@@ -11,7 +11,7 @@ from alerter.config import Config
 from alerter.counters import counts
 from alerter.models import Event, Review
 from alerter.store import State, known_sites
-from alerter.store.unrecorded import get_unrecorded, put_unrecorded
+from alerter.store.reviews import get_unrecorded, put_unrecorded
 from alerter.wix.review import parse_review
 from tests.support.clock import SetClock
 from tests.support.values import SITE
