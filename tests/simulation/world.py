@@ -23,7 +23,7 @@ from alerter.service.daemon import serve
 from tests.simulation import history as h
 from tests.simulation.commands import Commands
 from tests.simulation.faults import ActiveFaults
-from tests.simulation.loop import Killed, Process, VirtualLoop, current, kill
+from tests.simulation.loop import WORLD, Killed, Process, VirtualLoop, current, kill
 from tests.simulation.plan import START, Plan
 from tests.simulation.reading import write_templates
 from tests.simulation.recorder import Recorder
@@ -160,8 +160,8 @@ class World:
         await asyncio.sleep(self.plan.settle)
 
     def spawn(self, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Let something of the plan go on by itself."""
-        task = asyncio.create_task(coro)
+        """Let something of the plan go on by itself, whichever process is current."""
+        task = self.run_in(WORLD, coro)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

@@ -88,6 +88,14 @@ def test_a_killed_process_does_nothing_any_more() -> None:
     assert done == ["its cleanup"]
 
 
+def test_a_process_killed_at_a_commit_leaves_no_jobs_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world.run(quiet_plan(Event(3600.0, "kill", {"commits": 1})))
+    # The job that it died in is the last.
+    assert caplog.text.count("raised an exception") <= 1
+
+
 def test_a_review_reaches_its_owner_by_the_real_service() -> None:
     plan = quiet_plan(Event(DAY / 2, "review", {"review": "r1", "site": "Bakery", "rating": 1}))
     history = world.run(plan)
