@@ -96,6 +96,7 @@ from tests.simulation.oracle.scenes import (
     wix_down_told,
 )
 
+QUERY = "/reviews/v1/reviews/query"
 GOOD: dict[str, Callable[[], Scene]] = {
     "nothing happens": Scene,
     "everybody is notified of a new review": alerted,
@@ -164,6 +165,7 @@ GOOD |= {
     ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
+    "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
 
 
@@ -272,7 +274,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     # errors in delivery
     ("address_left_out", two_addresses),
     ("throttle_ignored", lambda: throttled(1)),
-    ("throttle_ignored", lambda: read_after_429("/reviews/v1/reviews/query")),
+    ("throttle_ignored", lambda: read_after_429(QUERY)),
     ("stray", lambda: in_the_thread(in_thread=False)),
     # 5: floods
     ("pace", lambda: told_lowered().post(at(2, 0, 4, 1.5), "summary")),

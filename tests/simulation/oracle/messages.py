@@ -447,7 +447,7 @@ def _throttled(world: World) -> Iterator[Violation]:
         if attempt.retry_after is None or attempt.by != "daemon":
             continue
         until = attempt.time + min(attempt.retry_after, DAY)
-        if any(world.faults(("clock_step",), attempt.time, until)):
+        if any(world.faults(("clock_step",), attempt.time, until)) or not _is_noted(world, attempt):
             continue
         name = f"{attempt.service} {attempt.method or ''}"
         for when, service, target in calls:
@@ -458,9 +458,19 @@ def _throttled(world: World) -> Iterator[Violation]:
             )
             same = wix or (attempt.service != "wix" and service == name)
             if same and attempt.time + 5 * SECOND < when < until - 2 * SECOND:
+                if world.is_forgotten(attempt.time, when):
+                    break
                 what = f"called {when - attempt.time} after a Retry-After of {attempt.retry_after}"
                 yield Violation("throttle_ignored", "errors", when, what, (name, target))
                 break
+
+
+def _is_noted(world: World, attempt: Attempt) -> bool:
+    """Return whether alerter lived to write down what a service asked for, and could."""
+    soon = attempt.time + 5 * SECOND
+    return world.alive_throughout(attempt.time, soon) and not any(
+        world.faults(("disk_full", "state_locked"), attempt.time, soon)
+    )
 
 
 def _probes(world: World) -> Iterator[Violation]:

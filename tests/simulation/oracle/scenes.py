@@ -523,11 +523,14 @@ def gone_for_a_day(told: bool) -> Scene:
     return scene
 
 
-def read_after_429(path: str) -> Scene:
+def read_after_429(path: str, *, killed: bool = False) -> Scene:
     """Wix asks to wait, for its store or for reviews; the reviews are read again soon."""
     wait = timedelta(hours=1)
     scene = Scene().fault("wix_throttled", at(1), at(1, 0, 10), site_id="bakery", retry_after=wait)
     scene.add("attempts", Attempt(at(1, 0, 4), "wix", "bakery", path, "429", retry_after=wait))
+    if killed:
+        died, again = at(1, 0, 4, 1), at(1, 0, 4, 6)
+        scene.daemon = [DaemonSpan(START, died, "killed"), DaemonSpan(again, None)]
     return scene.read(at(1, 0, 20)).read(at(1, 0, 50))
 
 

@@ -319,7 +319,15 @@ class World:
     # ------------------------------------------------------------ receivers
 
     def receivers_named(self, name: str) -> list[Receiver]:
-        return [receiver for _, config in self.in_force if (receiver := config.receiver(name))]
+        return self._receivers.get(name, [])
+
+    @cached_property
+    def _receivers(self) -> dict[str, list[Receiver]]:
+        found: dict[str, list[Receiver]] = {}
+        for _, config in self.in_force:
+            for receiver in config.receivers:
+                found.setdefault(receiver.name, []).append(receiver)
+        return found
 
     def destination_at(
         self, when: datetime, medium: Medium, addresses: set[str]
