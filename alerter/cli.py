@@ -14,6 +14,8 @@ from alerter.logs import print_error
 # The module of each command in `alerter.commands` has its name and defines `command`. The help is
 # here, so that `alerter --help` imports none of them.
 COMMANDS = {
+    "sites": "List the sites of a Wix account with their ids.",
+    "channels": "List the channels of a Slack workspace with their ids.",
     "run": "Run the daemon.",
     "check": "Check the config, then each site, permission, token and receiver.",
     "test": "Send a sample alert, marked as a test.",

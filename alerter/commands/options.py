@@ -29,6 +29,13 @@ def load(path: Path | None, *, secrets: bool = True) -> Config:
     return load_config(config_path(path), os.environ, secrets=secrets)
 
 
+def load_if_there(path: Path | None) -> Config | None:
+    """Load the config; None where there is none in the default places. Raise ConfigError."""
+    if path is None and not config_path(None).exists() and "ALERTER_CONFIG" not in os.environ:
+        return None
+    return load(path)
+
+
 def config_path(given: Path | None) -> Path:
     """Return the path of the config: `--config`, else $ALERTER_CONFIG, else a default."""
     if named := given or os.environ.get("ALERTER_CONFIG"):

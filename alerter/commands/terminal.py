@@ -20,6 +20,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in aligned columns on a terminal, else with a tab between their cells."""
+    lines = table((), rows) if sys.stdout.isatty() else map("\t".join, rows)
+    for line in lines:
+        click.echo(line)
+
+
 def plain_json(value: object) -> str:
     """Return a value as JSON in which every character that is not printable is escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False)

@@ -310,6 +310,11 @@ Listen = Annotated[tuple[str, int], BeforeValidator(_parse_listen)]
 PublicKey = Annotated[str, BeforeValidator(_check_public_key)]
 Address = Annotated[str, BeforeValidator(_parse_address)]
 Sender = Annotated[str, BeforeValidator(_parse_mailbox)]
+AccountId = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    _allowed("must be the account's id, as Wix's API Keys Manager shows it"),
+]
 SiteId = Annotated[
     str,
     Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from alerter.config.fields import Burst, Duration, PublicKey, Rating, SiteId, Text, Url
+from alerter.config.fields import AccountId, Burst, Duration, PublicKey, Rating, SiteId, Text, Url
 from alerter.config.secrets import HeaderSecret, Secret
 from alerter.config.table import Problem, Table
 
@@ -12,9 +12,10 @@ RESCAN_WINDOW = timedelta(days=30)
 
 
 class Wix(Table):
-    """The address of the Wix API."""
+    """The address of the Wix API, and the account whose sites `alerter sites` lists."""
 
     base_url: Url = "https://www.wixapis.com"
+    account_id: AccountId | None = None
 
 
 class Site(Table):
