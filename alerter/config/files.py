@@ -75,12 +75,12 @@ class ConfigFiles:
         return problems
 
 
-def read_files(path: Path) -> ConfigFiles:
-    """Read a config file and those that it includes.
+def read_files(path: Path, text: str | None = None) -> ConfigFiles:
+    """Read a config file and those that it includes; `text` is what it will hold once written.
 
     Raises ConfigError if the main file cannot be read; the result holds the faults of the others.
     """
-    raw = _read(path)
+    raw = _read(path, text)
     origins = {
         table: [(path.name, number) for number in range(1, len(found) + 1)]
         if isinstance(found := raw.get(table), list)
@@ -180,9 +180,9 @@ def _confined(table: Any, folder: Path, allowed: frozenset[str] | None) -> Any:
     return table | {key: SecretReference(text, folder, allowed) for key, text in secrets.items()}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, text: str | None = None) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        return tomllib.loads(path.read_text("utf-8-sig") if text is None else text)
     except FileNotFoundError:
         fault = "there is no such config file; config.example.toml shows what one holds"
     except OSError as error:

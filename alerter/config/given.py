@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from alerter.config.fields import AccountId, Address, Port, Sender, SiteId, Url
-from alerter.config.receivers import Slack
+from alerter.config.receivers import Slack, Smtp
 from alerter.config.secrets import HeaderSecret, Secret
 from alerter.config.sites import Site, Wix
 from alerter.config.table import problems_of
@@ -59,6 +59,15 @@ def slack(token: str, url: str | None) -> Slack:
 def site(name: str, site_id: str, api_key: str) -> Site:
     """Return a site that is read with an API key."""
     return Site.model_construct(name=name, site_id=site_id, api_key=SecretStr(api_key))
+
+
+def smtp(
+    host: str, port: int, security: str, sender: str, username: str | None, password: str | None
+) -> Smtp:
+    """Return a mail server. Raises ConfigError."""
+    table = {"host": host, "port": port, "security": security, "from": sender}
+    login = {"username": username, "password": "env:PASSWORD"} if username else {}
+    return cast("Smtp", _checked(Smtp, table | login, environ={"PASSWORD": password or ""}))
 
 
 def wix_base_url(url: str | None) -> str:

@@ -140,13 +140,16 @@ class Config(Table):
         return Slack.model_construct(token=receiver.token.secret, base_url=base_url)
 
 
-def load_config(path: Path, environ: Mapping[str, str], *, secrets: bool) -> Config:
+def load_config(
+    path: Path, environ: Mapping[str, str], *, secrets: bool, text: str | None = None
+) -> Config:
     """Read and check a config file and those that it includes.
 
+    `text` is what the file will hold, where it is not written yet.
     With `secrets=False`, for commands that call no service, no secret is read. Raises ConfigError
     with every fault at once; no fault holds the value of a secret.
     """
-    files = read_files(path)
+    files = read_files(path, text)
     context = {
         "folder": path.absolute().parent,
         "environ": environ,

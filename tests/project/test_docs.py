@@ -131,8 +131,9 @@ def test_the_example_config_shows_the_defaults_where_it_shows_no_choice(tmp_path
     """What an owner leaves as it is in the example is what leaving it out would be."""
     make_folders(tmp_path)
     config = load(uncommented(EXAMPLE), tmp_path)
-    for table in (config.poll, config.alerts, config.wix):
+    for table in (config.poll, config.alerts):
         assert table == type(table)()
+    assert config.wix.base_url == type(config.wix)().base_url
     assert config.state_file.keep == type(config.state_file).model_fields["keep"].default
     assert config.slack
     assert config.slack.base_url == type(config.slack).model_fields["base_url"].default
