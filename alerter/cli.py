@@ -88,3 +88,5 @@ class _Commands(click.Group):
 def main() -> None:
     """Watch the reviews of Wix sites, and alert their owners about every low-rated one."""
     os.umask(0o077)
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        click.get_current_context().color = False

@@ -46,5 +46,4 @@ def command(reviews: Path | None, *, serve: bool) -> None:
 
 
 def _say(text: str, kind: Literal["step", "message", "note", "result"]) -> None:
-    style = _STYLES.get(kind, {}) if "NO_COLOR" not in os.environ else {}
-    click.echo(click.style(text, **style))
+    click.echo(click.style(text, **_STYLES.get(kind, {})))

@@ -1,21 +1,30 @@
 """Print tables, JSON and customers' text on a terminal that none of it can control."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
+from unicodedata import combining, east_asian_width
 
 import click
 
 from alerter.models import Finding, Product, Review
 from alerter.render.formatting import cut
 
+NARROWEST = 80  # columns
+# In seconds; a length is said in the largest unit of which it has two.
+_UNITS = {"year": 31_536_000, "month": 2_592_000, "day": 86_400, "hour": 3_600, "minute": 60}
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table whose columns are aligned; without a head if it is empty."""
     shown = [head, *rows] if head else [*rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    widths = [max(map(wide, column)) for column in zip(*shown, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell + " " * (width - wide(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in shown
     ]
 
@@ -27,6 +36,41 @@ def print_rows(rows: Sequence[Sequence[str]]) -> None:
         click.echo(line)
 
 
+def wide(text: str) -> int:
+    """Return how many columns of a terminal a text takes; styles take none."""
+    return sum(
+        2 if east_asian_width(char) in "WF" else 0 if combining(char) else 1
+        for char in click.unstyle(text)
+    )
+
+
+def terminal_width() -> int:
+    """Return the columns to fill: those of the terminal, at least 80; 80 where there is none."""
+    return max(shutil.get_terminal_size((NARROWEST, 24)).columns, NARROWEST)
+
+
+def redraw(text: str) -> None:
+    """Show a text in place of what a terminal shows, as far as it has lines; else just print it."""
+    if sys.stdout.isatty():
+        lines = text.splitlines()
+        most = shutil.get_terminal_size().lines - 1
+        shown = lines if len(lines) <= most else [*lines[: most - 1], "…"]
+        text = "\n".join(shown)
+        sys.stdout.write("\x1b[H\x1b[J")  # home, and clear to the end; click strips it off colours
+    click.echo(text)
+
+
+def words_for(span: timedelta) -> str:
+    """Return a length of time as a person would say it, such as `8 years`."""
+    seconds = max(int(span.total_seconds()), 0)
+    if seconds < 60:
+        return "less than a minute"
+    for unit, length in _UNITS.items():
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}s"
+    return "1 minute"
+
+
 def plain_json(value: object) -> str:
     """Return a value as JSON in which every character that is not printable is escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
@@ -36,13 +80,19 @@ def plain_json(value: object) -> str:
 
 
 def title(text: str, most: int = 80) -> str:
-    """Return the title of a review in quotation marks, or a note that it has none."""
-    return f"“{plain(text, most)}”" if text else "(no title)"
+    """Return the title of a review in quotation marks, or a note that it has none.
+
+    It takes at most `most` columns.
+    """
+    return f"“{plain(text, most - 2)}”" if text else "(no title)"
 
 
 def plain(text: str, most: int) -> str:
-    """Return a customer's text on one line of at most `most` characters, all of them printable."""
-    return cut("".join(char if char.isprintable() else " " for char in text), most)
+    """Return a customer's text on one line of at most `most` columns, all of it printable."""
+    text = cut("".join(char if char.isprintable() else " " for char in text), most)
+    while wide(text) > most and len(text) > 1:
+        text = cut(text, len(text) - 1)
+    return text
 
 
 def phrase_product(review: Review, product: Product, most: int) -> str:

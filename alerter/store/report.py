@@ -119,15 +119,18 @@ def oldest_pending(state: State) -> datetime | None:
     )
 
 
-def open_reviews(state: State, site_ids: Collection[str], most: int) -> list[OpenReview]:
-    """Return at most `most` open reviews of these sites, the oldest first."""
+def open_reviews(
+    state: State, site_ids: Collection[str], most: int, *, newest: bool = False
+) -> list[OpenReview]:
+    """Return at most `most` open reviews of these sites, the oldest or the newest first."""
+    order = "DESC" if newest else "ASC"
     title = json_field("content", "$.title")
     rows = state.rows(
         "SELECT site_id, review_id, rating, created_at,"
         f" CASE WHEN unverified THEN '' ELSE coalesce({title}, '') END AS title"
         " FROM reviews JOIN sites USING (site_id)"
         f" WHERE status = 'open' AND site_id IN {json_values()}"
-        " ORDER BY created_at, review_id LIMIT ?",
+        f" ORDER BY created_at {order}, review_id {order} LIMIT ?",
         [json.dumps(list(site_ids)), most],
     )
     return [

@@ -431,23 +431,6 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
         "created": "2026-11-24T12:00:00Z",
         "told": ["team"],
     }
-    lines = status.as_text(standing, clock.now()).splitlines()
-    first = lines.index(next(line for line in lines if line.startswith("open review")))
-    assert lines[first + 1].split() == [
-        "r00",
-        "3",
-        "h",
-        "22",
-        "min",
-        "★★☆☆☆",
-        "Corner",
-        "Bakery",
-        "team",
-        "“Title",
-        "of",
-        "r00”",
-    ]
-    assert lines[first + 21] == "and 2 more"
 
 
 async def test_a_review_that_was_pruned_is_still_explained(

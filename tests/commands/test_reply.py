@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pty
 import resource
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from alerter.models import Status
 from alerter.service.daemon import serve
 from alerter.store import Holder, Lock, State, reviews
 from alerter.wix.client import WixClient
+from tests.support.terminal import on_a_terminal
 from tests.support.values import OWNER, SECRETS, SITE
 from tests.support.waiting import HANG
 
@@ -280,59 +280,13 @@ async def test_on_a_terminal_it_asks_first(
     path: Path, wix: EmbeddedWix, answer: bytes, code: int, reply: str | None
 ) -> None:
     put(wix, "r1")
-    ours, theirs = pty.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "alerter",
-        "reply",
-        "r1",
-        "--message",
-        "Sorry!",
-        "--config",
-        str(path),
-    ]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=os.environ | SECRETS,
-        start_new_session=True,
-        preexec_fn=_own_terminal,
-    )
-    os.close(theirs)
-    try:
-        shown = b""
-        while b"Send it?" not in shown:
-            shown += await asyncio.to_thread(os.read, ours, 4096)
+    command = ["reply", "r1", "--message", "Sorry!", "--config", str(path)]
+    async with on_a_terminal(*command, **SECRETS) as terminal:
+        await terminal.read_until("Send it?")
         assert sent(wix) == []
-        async with asyncio.timeout(HANG):
-            assert await _ended(process, ours, answer) == code
-    finally:
-        os.close(ours)
-    assert b"| Sorry!" in shown
+        assert await terminal.end(answer) == code
+        assert "| Sorry!" in terminal.shown
     assert reply_of(wix, "r1") == reply
-
-
-async def _ended(process: asyncio.subprocess.Process, terminal: int, answer: bytes) -> int:
-    """Type the answer, and return the exit code.
-
-    A Ctrl-C between the prompt and the blocking read is lost, so it is typed again.
-    """
-    ending = asyncio.create_task(process.wait())
-    os.write(terminal, answer)
-    while answer == b"\x03" and not (await asyncio.wait({ending}, timeout=1))[0]:
-        os.write(terminal, answer)
-    return await ending
-
-
-def _own_terminal() -> None:
-    """In the child: make standard input the terminal whose Ctrl-C ends it."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -7,9 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from alerter.cli import main
+from alerter.clock import Clock
 from alerter.commands import status
 from alerter.commands.status import StatusReport
+from alerter.commands.terminal import wide
 from alerter.config import Config, load_config
 from alerter.models import Alert, AlertKind, Form, Grouping, Receipt, Status, StoredReview
 from alerter.store import State, blocks, known_sites, messages, outbox, raised_alerts, reviews
@@ -18,6 +22,7 @@ from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
 from tests.support.clock import SetClock
 from tests.support.reviews import review
+from tests.support.terminal import on_a_terminal
 from tests.support.values import SITE
 
 CAFE = "22222222-2222-4222-8222-222222222222"
@@ -91,6 +96,10 @@ def give_up(state: State, clock: SetClock, receiver: str, alerts: Sequence[int])
     messages.mark_failed(state, message, "msg_too_long")
 
 
+def lines_of(standing: StatusReport, clock: SetClock) -> list[str]:
+    return status.as_text(standing, clock.now()).splitlines()
+
+
 def troubles(standing: StatusReport) -> dict[str, str | None]:
     return {site.name: site.trouble for site in standing.sites}
 
@@ -137,7 +146,7 @@ def test_a_site_with_slow_rounds_is_no_trouble_between_two_of_them(
 def test_a_clock_that_was_set_back_makes_no_trouble(stand: Stand, clock: SetClock) -> None:
     clock.step(hours=-1)
     assert not stand().needs_a_person
-    assert "Corner Bakery  less than a minute ago" in status.as_text(stand(), clock.now())
+    assert "Corner Bakery  less than a minute ago  " in status.as_text(stand(), clock.now())
 
 
 def test_a_site_that_refuses_us_is_trouble_though_it_was_read_lately(
@@ -218,7 +227,9 @@ def test_failed_deliveries_need_a_person_until_they_are_queued_again(
 ) -> None:
     give_up(state, clock, "email:owner", [alert(state, clock, "email:owner")])
     assert stand().needs_a_person
-    assert "1 deliveries have failed; `alerter retry`" in status.as_text(stand(), clock.now())
+    assert "failed: 1 delivery has failed; `alerter retry` queues it again" in status.as_text(
+        stand(), clock.now()
+    )
     outbox.requeue(state)
     assert not stand().needs_a_person
 
@@ -239,9 +250,7 @@ def test_pending_deliveries_need_no_person_and_the_oldest_is_shown(
     clock.advance(minutes=5)
     alert(state, clock, "email:owner", review_id="r2")
     assert json.loads(status.as_json(stand()))["oldest_pending"] == "2026-11-24T12:02:00Z"
-    assert "the oldest pending delivery has waited since 5 min ago" in status.as_text(
-        stand(), clock.now()
-    )
+    assert "the oldest pending delivery waits for 5 minutes" in status.as_text(stand(), clock.now())
     send(state, clock, "email:owner", [first])
     assert json.loads(status.as_json(stand()))["oldest_pending"] == "2026-11-24T12:07:00Z"
     assert not stand().needs_a_person
@@ -278,9 +287,9 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
     what = {"since": "2026-11-24T12:02:00Z", "reason": "channel_not_found"}
     assert json.loads(status.as_json(stand()))["parked"] == [shown | what]
     assert stand().needs_a_person
-    text = status.as_text(stand(), clock.now())
+    text = " ".join(lines_of(stand(), clock))
     assert re.search(
-        rf"parked: {shown['scope']} since .*: channel_not_found; fix it, then `alerter retry`",
+        rf"parked for less than a minute: {shown['scope']}: channel_not_found; fix it, then",
         text,
     )
 
@@ -349,34 +358,126 @@ def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: Se
     begin(state, CAFE, clock.now(), "Wix answered 401")
     for number in range(12):
         alert(state, clock, "email:owner", review_id=f"r{number}")
-    assert status.as_text(stand(), clock.now()).splitlines()[:8] == [
-        "site           last read  open  trouble",
-        "Corner Bakery  2 min ago  12    -",
-        "Café           2 min ago  0     Wix answered 401",
+    assert lines_of(stand(), clock)[:8] == [
+        "site           last read      open  state",
+        "Corner Bakery  2 minutes ago  12    ok",
+        "Café           2 minutes ago  0     trouble",
         "",
         "receiver  pending  sent  failed",
         "owner     12       0     0",
         "support   0        0     0",
         "",
     ]
+    assert "trouble for less than a minute: site Café: Wix answered 401" in lines_of(stand(), clock)
 
 
 @pytest.mark.parametrize(
     ("span", "text"),
     [
         ({"seconds": 59}, "less than a minute ago"),
-        ({"minutes": 2}, "2 min ago"),
-        ({"minutes": 119}, "1 h 59 min ago"),
-        ({"hours": 47}, "1 d 23 h ago"),
-        ({"days": 2}, "2 d ago"),
+        ({"seconds": 61}, "1 minute ago"),
+        ({"minutes": 119}, "119 minutes ago"),
+        ({"hours": 47}, "47 hours ago"),
+        ({"days": 59}, "59 days ago"),
+        ({"days": 700}, "23 months ago"),
+        ({"days": 3000}, "8 years ago"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_an_age_is_shown_in_its_two_largest_units(
+def test_an_age_is_shown_in_words(
     config: Config, state: State, clock: SetClock, span: dict[str, float], text: str
 ) -> None:
     known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
     clock.advance(**span)
-    assert f"Corner Bakery  {text} " in status.as_text(
-        status.get_status(config, state, clock.now()), clock.now()
-    )
+    standing = status.get_status(config, state, clock.now())
+    assert f"Corner Bakery  {text} " in status.as_text(standing, clock.now())
+
+
+def fill(state: State, clock: SetClock, number: int, title: str) -> None:
+    """Put reviews with a GUID and this title, one an hour."""
+    with state.transaction():
+        for each in range(number):
+            known = StoredReview(
+                review(f"{each:08}-1111-4111-8111-111111111111", title=title, created=clock.now()),
+                Status.OPEN,
+                clock.now(),
+            )
+            reviews.put_reviews(state, SITE, [known], clock.now())
+            clock.advance(hours=1)
+
+
+@pytest.mark.usefixtures("stand")
+def test_people_see_the_newest_open_reviews_first(
+    config: Config, state: State, clock: SetClock
+) -> None:
+    fill(state, clock, 22, "Stale")
+    standing = status.get_status(config, state, clock.now(), newest=True)
+    lines = lines_of(standing, clock)
+    first = lines.index(next(line for line in lines if line.startswith("review ")))
+    assert lines[first + 1] == ("00000021  60 minutes  ★☆☆☆☆  Corner Bakery  nobody   “Stale”")
+    assert lines[first + 21] == "and 2 older"
+
+
+@pytest.mark.usefixtures("stand")
+def test_an_id_is_cut_where_its_beginning_names_one_review(
+    config: Config, state: State, clock: SetClock
+) -> None:
+    twins = [f"00000000-{each}-4111-8111-111111111111" for each in (1, 2)]
+    with state.transaction():
+        for each in (*twins, "abcdefgh-1"):
+            known = StoredReview(review(each), Status.OPEN, clock.now())
+            reviews.put_reviews(state, SITE, [known], clock.now())
+    found = status.get_status(config, state, clock.now(), newest=True).open_reviews
+    assert sorted(each.short_id for each in found) == [*twins, "abcdefgh"]
+
+
+@pytest.mark.usefixtures("stand")
+@pytest.mark.parametrize("title", ["A" * 500, "漢" * 500, "🥐🥐 " * 200, "e\u0301" * 200])
+def test_no_line_is_wider_than_80_columns(
+    config: Config, state: State, clock: SetClock, title: str
+) -> None:
+    fill(state, clock, 3, title)
+    begin(state, CAFE, clock.now(), "Wix answered 401 because " + "of this and that " * 20)
+    blocks.set_block(state, "service:slack", clock.now(), None, "invalid_auth " * 30)
+    standing = status.get_status(config, state, clock.now(), newest=True)
+    assert [line for line in lines_of(standing, clock) if wide(line) > 80] == []
+
+
+@pytest.fixture
+def run(config: Config, tmp_path: Path) -> Callable[..., Result]:
+    def run(*args: str, color: bool, **environ: str) -> Result:
+        path = str(tmp_path / "config.toml")
+        return CliRunner().invoke(
+            main, ["status", "--config", path, *args], color=color, env=environ
+        )
+
+    return run
+
+
+@pytest.mark.usefixtures("state")
+def test_colour_is_for_terminals_without_no_color(run: Callable[..., Result]) -> None:
+    assert "\x1b[31mnever read" in run(color=True).stdout
+    assert "\x1b" not in run(color=False).stdout  # a pipe
+    assert "\x1b" not in run(color=True, NO_COLOR="1").stdout
+    assert "\x1b" not in run("--json", color=True).stdout
+
+
+@pytest.mark.usefixtures("state")
+def test_watching_is_not_for_machines(run: Callable[..., Result]) -> None:
+    result = run("--watch", "--json", color=False)
+    assert (result.exit_code, "leave --json out" in result.stderr) == (2, True)
+
+
+@pytest.mark.slow
+async def test_watching_redraws_and_ends_quietly_at_ctrl_c(
+    config: Config, state: State, tmp_path: Path
+) -> None:
+    command = ["status", "--watch", "--config", str(tmp_path / "config.toml")]
+    async with on_a_terminal(*command, NO_COLOR="1") as terminal:
+        assert "Corner Bakery  never" in await terminal.read_until("receiver ")
+        known_sites.mark_poll_success(state, SITE, Clock().now(), sees_private=True)
+        frame = await terminal.read_until("less than a minute ago")
+        assert "\x1b[H\x1b[J" in frame
+        assert "\x1b[31m" not in frame
+        assert await terminal.end(b"\x03") == 0
+        assert "Aborted" not in terminal.shown

@@ -1,0 +1,139 @@
+"""The status for people: it fits the terminal, and has colour where that has it."""
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+from alerter.commands.status_report import SiteStatus, StatusReport, shown_scope
+from alerter.commands.terminal import NARROWEST, plain, table, title, wide, words_for
+from alerter.render.formatting import stars
+from alerter.scopes import Scope, split_scope
+from alerter.text import counted
+
+_LONGEST_NAME = 30
+# Characters of a site and of receivers beside a review; its title takes the rest of a line.
+_SITE, _RECEIVERS = 16, 12
+_COUNTED = ("pending", "sent", "failed")
+
+
+Style = Callable[..., str]
+
+
+def _plain_style(text: str, **_: object) -> str:
+    return text
+
+
+def as_text(
+    status: StatusReport,
+    now: datetime,
+    width: int = NARROWEST,
+    *,
+    style: Style = _plain_style,
+) -> str:
+    """Return the status as tables and paragraphs whose lines are at most `width` columns wide.
+
+    `style` may be `click.style`.
+    """
+    sites = [
+        [
+            plain(site.name, _LONGEST_NAME),
+            _ago(site.last_success, now),
+            str(site.open_reviews),
+            _site_state(site, style),
+        ]
+        for site in status.sites
+    ]
+    receivers = [
+        [plain(name, _LONGEST_NAME), *(_count(counts, each, style) for each in _COUNTED)]
+        for name, counts in status.receivers.items()
+    ]
+    paragraphs = [
+        textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
+        for line in _attention_lines(status, now)
+    ]
+    parts = [
+        _titled(["site", "last read", "open", "state"], sites, style),
+        _titled(["receiver", *_COUNTED], receivers, style),
+        _open_lines(status, now, width, style),
+        *(_emphasized(lines, style) for lines in paragraphs),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _count(counts: dict[str, int], name: str, style: Style) -> str:
+    number = counts[name]
+    return style(str(number), fg="red") if name == "failed" and number else str(number)
+
+
+def _site_state(site: SiteStatus, style: Style) -> str:
+    if site.trouble:
+        return style("never read" if site.last_success is None else "trouble", fg="red")
+    return "published reviews only" if site.published_only else style("ok", fg="green")
+
+
+def _titled(head: Sequence[str], rows: Sequence[Sequence[str]], style: Style) -> list[str]:
+    first, *others = table(head, rows)
+    return [style(first, bold=True), *others]
+
+
+def _open_lines(status: StatusReport, now: datetime, width: int, style: Style) -> list[str]:
+    if not status.open_reviews:
+        return []
+    rows = [
+        [
+            plain(each.short_id, len(each.short_id)),
+            words_for(now - each.review.created),
+            stars(each.review.rating),
+            plain(each.site, _SITE),
+            plain(", ".join(each.receivers), _RECEIVERS) or "nobody",
+        ]
+        for each in status.open_reviews
+    ]
+    head = ["review", "open for", "stars", "site", "sent to"]
+    room = width - max(map(wide, table(head, rows))) - 2
+    for row, each in zip(rows, status.open_reviews, strict=True):
+        row.append(title(each.review.title, max(room, 1)))
+    lines = _titled([*head, "title"], rows, style)
+    if status.more_open_reviews:
+        lines.append(f"and {status.more_open_reviews} older")
+    return lines
+
+
+def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
+    names = {site.site_id: site.name for site in status.sites}
+    since = {each.scope: each.since for each in status.troubles}
+    for site in status.sites:
+        if site.trouble:
+            began = since.get(Scope.SITE.of(site.site_id))
+            span = f" for {words_for(now - began)}" if began else ""
+            yield f"trouble{span}: site {site.name}: {site.trouble}"
+    for trouble in sorted(status.troubles, key=lambda each: each.since, reverse=True):
+        kind, site_id = split_scope(trouble.scope)
+        if kind != Scope.SITE:
+            scope, span = shown_scope(trouble.scope)["scope"], words_for(now - trouble.since)
+            named = f" ({names[site_id]})" if site_id in names else ""
+            works = f"; works again since {_ago(trouble.over_at, now)}" if trouble.over_at else ""
+            yield f"trouble for {span}: {scope}{named}: {trouble.reason}{works}"
+    for block in sorted(status.parked, key=lambda each: each.since, reverse=True):
+        scope = shown_scope(block.scope)["scope"]
+        span = words_for(now - block.since)
+        yield f"parked for {span}: {scope}: {block.reason}; fix it, then `alerter retry`"
+    if failed := status.deliveries["failed"]:
+        have = "has" if failed == 1 else "have"
+        text = f"{counted(failed, 'delivery', 'deliveries')} {have} failed"
+        yield f"failed: {text}; `alerter retry` queues {'it' if failed == 1 else 'them'} again"
+    if status.oldest_pending:
+        yield f"the oldest pending delivery waits for {words_for(now - status.oldest_pending)}"
+
+
+def _emphasized(lines: Sequence[str], style: Style) -> list[str]:
+    """Return a paragraph whose first word stands out where it is about something bad."""
+    word = lines[0].partition(" ")[0].rstrip(":")
+    if word not in ("trouble", "parked", "failed"):
+        return [*lines]
+    marked = style(word, fg="red", bold=True)
+    return [marked + lines[0].removeprefix(word), *lines[1:]]
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    return f"{words_for(now - moment)} ago" if moment else "never"
