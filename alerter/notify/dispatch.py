@@ -7,6 +7,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.notify.destination import Destination
+from alerter.notify.sender import RateLimits
 from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.notify.worker import IdleReason, Worker
 from alerter.store import State
@@ -22,11 +23,9 @@ class Dispatcher:
         config: Config,
         clock: Clock,
         destinations: Sequence[Destination],
-        *,
-        pace: float = 1.0,
         failures: FailureRecord | None = None,
     ) -> None:
-        next_slots: dict[str, float] = {}
+        limits = RateLimits(clock)
         self._state = state
         self.troubles = Troubles(state, config, clock, self.wake)
         self.state_failure = StateFailure(config, clock, destinations, state, failures)
@@ -37,9 +36,8 @@ class Dispatcher:
                 destination,
                 self.troubles,
                 self.state_failure,
+                limits,
                 burst=config.alerts.burst,
-                pace=pace,
-                next_slots=next_slots,
             )
             for destination in destinations
         }

@@ -21,9 +21,28 @@ log = logging.getLogger(__name__)
 
 # A database that cannot be used is tried again after this many seconds.
 STATE_RETRY = 1.0
+# Seconds between two calls: Slack takes one message a second in a channel.
+_PACE = 1.0
 # A digest that a service refuses is tried in halves, but not in smaller pieces than this.
 _SMALLEST_DIGEST = 10
 _OF_TROUBLE = (AlertKind.TROUBLE, AlertKind.RECOVERED)
+
+
+class RateLimits:
+    """Keeps calls with one rate key a second apart; all workers share it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next_at: dict[str, float] = {}
+
+    def seconds_to_slot(self, rate_key: str | None) -> float:
+        """Return the seconds until a call is allowed; 0 or less: now."""
+        return self._next_at.get(rate_key, 0.0) - self._clock.monotonic() if rate_key else 0.0
+
+    def take_slot(self, rate_key: str | None) -> None:
+        """Allow the next call a second from now."""
+        if rate_key:
+            self._next_at[rate_key] = self._clock.monotonic() + _PACE
 
 
 class MessageSender:
@@ -41,9 +60,7 @@ class MessageSender:
         troubles: Troubles,
         state_failure: StateFailure,
         availability: Availability,
-        *,
-        pace: float,
-        next_slots: dict[str, float],
+        limits: RateLimits,
     ) -> None:
         self.began = clock.now()
         self.digest = destination.digest
@@ -53,8 +70,7 @@ class MessageSender:
         self._troubles = troubles
         self._state_failure = state_failure
         self._availability = availability
-        self._pace = pace
-        self._next_slots = next_slots
+        self._limits = limits
         # The process before may have sent a message, now in doubt, a moment ago.
         self._attempted = clock.monotonic()
         self._logged: str | None = None
@@ -66,13 +82,11 @@ class MessageSender:
 
     def seconds_to_slot(self) -> float:
         """Return the seconds until the rate limit allows a call; 0 or less: now."""
-        rate_key = self._destination.rate_key
-        return self._next_slots.get(rate_key, 0) - self._clock.monotonic() if rate_key else 0.0
+        return self._limits.seconds_to_slot(self._destination.rate_key)
 
     def take_slot(self) -> None:
         """Keep the pace of the channel: from before a call on, and again from its answer on."""
-        if self._destination.rate_key:
-            self._next_slots[self._destination.rate_key] = self._clock.monotonic() + self._pace
+        self._limits.take_slot(self._destination.rate_key)
 
     async def send(self, message: Message) -> None:
         """Send a claimed message, and record the answer."""

@@ -17,7 +17,7 @@ from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
 from alerter.notify.digest import group, largest_that_fits
 from alerter.notify.in_doubt import Looks, Step, next_step
-from alerter.notify.sender import STATE_RETRY, MessageSender
+from alerter.notify.sender import STATE_RETRY, MessageSender, RateLimits
 from alerter.notify.state_failure import StateFailure
 from alerter.notify.updates import Updates
 from alerter.store import State, messages, outbox
@@ -55,10 +55,7 @@ class Idle:
 
 
 class Worker:
-    """Sends to one destination, one message after the other.
-
-    `next_slots` is shared by all workers: by rate key, the monotonic second of its next call.
-    """
+    """Sends to one destination, one message after the other."""
 
     def __init__(
         self,
@@ -67,10 +64,9 @@ class Worker:
         destination: Destination,
         troubles: Troubles,
         state_failure: StateFailure,
+        limits: RateLimits,
         *,
         burst: int,
-        pace: float,
-        next_slots: dict[str, float],
     ) -> None:
         self.awake = asyncio.Event()
         self.stopping = False
@@ -87,8 +83,7 @@ class Worker:
             troubles,
             state_failure,
             self._availability,
-            pace=pace,
-            next_slots=next_slots,
+            limits,
         )
         self._looks = Looks(state, destination.notifier, self._availability)
         self._updates = Updates(

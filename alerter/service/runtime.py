@@ -3,7 +3,7 @@
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -112,22 +112,26 @@ async def open_destinations(
 ) -> AsyncIterator[list[Destination]]:
     """Yield the destinations, each with its renderer and notifier.
 
-    `state` has the names of sites that left the config, and the ids of Slack channels.
+    `state` has the names of sites that left the config, and the ids of Slack channels; without one
+    none of them are known.
     """
     async with AsyncExitStack() as stack:
+        recorded = state or stack.enter_context(State.empty())
         slack_there = any(
             config.workspace(receiver) for receiver in config.receivers if receiver.slack
         )
         session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
-        removed = known_sites.site_names(state) if state else {}
-        names = {**removed, **{site.site_id: site.name for site in config.sites}}
+        names = {
+            **known_sites.site_names(recorded),
+            **{site.site_id: site.name for site in config.sites},
+        }
         renderer = Renderer(config.templates, config.timezone, names, host=socket.gethostname())
         destinations = []
         for receiver in config.receivers:
             if receiver.email and config.smtp:
                 destinations.append(_email_destination(config, receiver, renderer))
             if receiver.slack and session and (workspace := config.workspace(receiver)):
-                known = ChannelIds(state, config.service(receiver, Medium.SLACK))
+                known = ChannelIds(recorded, config.service(receiver, Medium.SLACK))
                 notifier = _slack().SlackNotifier(
                     workspace, receiver.name, receiver.slack, session, clock, known
                 )
@@ -140,10 +144,11 @@ async def open_recorded_destinations(
     config: Config, clock: Clock
 ) -> AsyncIterator[list[Destination]]:
     """Yield the destinations for a command; it reads the database, if there is one."""
-    state = None
-    with suppress(StateError):
+    try:
         state = State.read(config.state_path)
-    with state or nullcontext():
+    except StateError:
+        state = State.empty()
+    with state:
         async with open_destinations(config, clock, state) as destinations:
             yield destinations
 

@@ -10,22 +10,21 @@ from alerter.store.state import State
 class ChannelIds:
     """The ids of channels by their names, in one Slack workspace.
 
-    Without a database, or with one that cannot be used now, nothing is remembered.
+    A database that takes no writes now remembers nothing.
     """
 
-    def __init__(self, state: State | None, workspace: str) -> None:
+    def __init__(self, state: State, workspace: str) -> None:
         self._state = state
         self._workspace = workspace
 
     def get(self, name: str) -> str | None:
         """Return the id that a name was last found with."""
         found = None
-        if self._state is not None:
-            with suppress(StateError):
-                found = self._state.value(
-                    "SELECT channel_id FROM channels WHERE workspace = ? AND name = ?",
-                    [self._workspace, name],
-                )
+        with suppress(StateError):
+            found = self._state.value(
+                "SELECT channel_id FROM channels WHERE workspace = ? AND name = ?",
+                [self._workspace, name],
+            )
         return found
 
     def put(self, name: str, channel_id: str) -> None:
@@ -44,7 +43,6 @@ class ChannelIds:
         )
 
     def _write(self, sql: str, params: list[str]) -> None:
-        if self._state is not None:
-            scope = Scope.SERVICE.of(self._workspace)
-            with suppress(StateError), self._state.transaction(scope):
-                self._state.execute(sql, params)
+        scope = Scope.SERVICE.of(self._workspace)
+        with suppress(StateError), self._state.transaction(scope):
+            self._state.execute(sql, params)

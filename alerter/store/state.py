@@ -85,13 +85,18 @@ class State:
         _check_sqlite(sqlite3.sqlite_version_info)
         path = real_path(path)
         if not is_there(path):
-            empty = _database(":memory:")
-            migrations.apply(empty)
-            empty.execute("PRAGMA query_only = ON")
-            return cls(empty, path)
+            return cls.empty(path)
         inspect(path, migrate=False, check=False)
         with translated(path):
             return cls(_read_only(path), path)
+
+    @classmethod
+    def empty(cls, path: Path = Path()) -> Self:
+        """Return an empty state file in memory that takes no writes; errors name it by `path`."""
+        db = _database(":memory:")
+        migrations.apply(db)
+        db.execute("PRAGMA query_only = ON")
+        return cls(db, path)
 
     def close(self) -> None:
         """Close the file."""

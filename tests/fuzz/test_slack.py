@@ -19,7 +19,6 @@ from alerter.config import Slack
 from alerter.errors import DeliveryError
 from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem, Review, Thread
 from alerter.notify.slack import SlackNotifier, open_session
-from alerter.store.channels import ChannelIds
 from tests.support.answers import (
     ANY,
     BODIES,
@@ -36,6 +35,7 @@ from tests.support.answers import (
     wire_json,
 )
 from tests.support.clock import SetClock
+from tests.support.state import no_channels
 from tests.support.values import CHANNEL, SECRETS, SITE
 from tests.support.waiting import HANG
 
@@ -183,9 +183,7 @@ def slack_at(channel: str) -> Iterator[tuple[asyncio.Runner, RawServer, SlackNot
             yield (
                 runner,
                 server,
-                SlackNotifier(
-                    config, "support", channel, session, SetClock(NOW), ChannelIds(None, "slack")
-                ),
+                SlackNotifier(config, "support", channel, session, SetClock(NOW), no_channels()),
             )
         finally:
             runner.run(opened.__aexit__(None, None, None))

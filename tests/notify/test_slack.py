@@ -22,7 +22,6 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
 from alerter.notify.slack import SlackNotifier
 from alerter.slack import api as slack_api
-from alerter.store.channels import ChannelIds
 from tests.support.clock import SetClock
 from tests.support.messages import look_through
 from tests.support.slack import (
@@ -38,6 +37,7 @@ from tests.support.slack import (
     session,
     slack,
 )
+from tests.support.state import no_channels
 from tests.support.values import CHANNEL, SCOPES
 
 __all__ = ["make", "message", "notifier", "session", "slack"]
@@ -281,7 +281,7 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_fault_of_the_service(
         url = f"https://127.0.0.1:{runner.addresses[0][1]}/api"
         config = Slack.model_construct(token=SecretStr(TOKEN), base_url=url)
         error = await error_of(
-            SlackNotifier(config, "support", CHANNEL, session, clock, ChannelIds(None, "slack")),
+            SlackNotifier(config, "support", CHANNEL, session, clock, no_channels()),
             message,
         )
     finally:

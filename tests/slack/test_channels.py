@@ -15,6 +15,7 @@ from alerter.store import State
 from alerter.store.channels import ChannelIds
 from tests.support.clock import SetClock
 from tests.support.slack import TOKEN, methods, saying, slack
+from tests.support.state import no_channels
 from tests.support.values import CHANNEL, SCOPES
 
 __all__ = ["slack"]
@@ -185,7 +186,7 @@ def test_ids_are_kept_for_each_workspace(state: State) -> None:
     assert (one.get("#reviews"), other.get("#reviews")) == ("C3", OTHER)
     one.delete("#reviews")
     assert (one.get("#reviews"), other.get("#reviews")) == (None, OTHER)
-    nothing = ChannelIds(None, "slack")
+    nothing = no_channels()
     nothing.put("#reviews", CHANNEL)
     nothing.delete("#reviews")
     assert nothing.get("#reviews") is None

@@ -16,8 +16,8 @@ from alerter.demo.wix_webhooks import free_port
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
 from alerter.notify.slack import SlackNotifier, open_session
-from alerter.store.channels import ChannelIds
 from tests.support.clock import SetClock
+from tests.support.state import no_channels
 from tests.support.values import CHANNEL, SECRETS
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
@@ -30,7 +30,7 @@ MB = 1 << 20
 async def notifier(slack: EmbeddedSlack, clock: SetClock) -> AsyncIterator[SlackNotifier]:
     config = Slack.model_construct(token=SecretStr(TOKEN), base_url=slack.base_url.rstrip("/"))
     async with open_session() as session:
-        yield SlackNotifier(config, "support", CHANNEL, session, clock, ChannelIds(None, "slack"))
+        yield SlackNotifier(config, "support", CHANNEL, session, clock, no_channels())
 
 
 @pytest.fixture
@@ -140,9 +140,9 @@ async def test_no_proxy_carries_what_stays_on_this_machine(
     monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     config = Slack.model_construct(token=SecretStr(TOKEN), base_url=slack.base_url.rstrip("/"))
     async with open_session() as session:
-        await SlackNotifier(
-            config, "support", CHANNEL, session, clock, ChannelIds(None, "slack")
-        ).send(message, CONTENT)
+        await SlackNotifier(config, "support", CHANNEL, session, clock, no_channels()).send(
+            message, CONTENT
+        )
     assert len(slack.posts) == 1
 
 

@@ -11,8 +11,8 @@ from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Form, Message
 from alerter.notify.slack import SlackNotifier, open_session
-from alerter.store.channels import ChannelIds
 from tests.support.clock import SetClock
+from tests.support.state import no_channels
 from tests.support.values import CHANNEL, SCOPES, SECRETS
 
 TOKEN = SECRETS["SLACK_BOT_TOKEN"]
@@ -39,7 +39,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def make(slack: EmbeddedSlack, session: aiohttp.ClientSession, clock: SetClock) -> Make:
     def make(channel: str = CHANNEL, token: str = TOKEN) -> SlackNotifier:
         config = Slack.model_construct(token=SecretStr(token), base_url=slack.base_url.rstrip("/"))
-        return SlackNotifier(config, "support", channel, session, clock, ChannelIds(None, "slack"))
+        return SlackNotifier(config, "support", channel, session, clock, no_channels())
 
     return make
 

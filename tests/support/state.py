@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from alerter.store import State
+from alerter.store.channels import ChannelIds
 
 TROUBLE = "INSERT INTO troubles (scope, since, reason) VALUES (?, 0, ?)"
 
@@ -41,3 +42,9 @@ def scopes(state: State) -> list[str]:
 
 def reading(path: Path) -> State:
     return State.read(path)
+
+
+@cache
+def no_channels() -> ChannelIds:
+    """Without any channel, and with no room for one."""
+    return ChannelIds(State.empty(), "slack")
