@@ -98,6 +98,11 @@ class RenderError(AlerterError):
         self.fault = fault or text
 
 
+def phrase_defect(error: Exception) -> str:
+    """Return the reason of a trouble that an unexpected exception causes."""
+    return f"a defect of alerter ({type(error).__name__}); its log has the details"
+
+
 class ErrorKind(StrEnum):
     """What is at fault for a failed delivery."""
 

@@ -68,7 +68,7 @@ def _write(
     folder: Path | None,
 ) -> Iterator[Path | RenderError]:
     """Write messages to files; yield the paths, and the errors of templates. Raise AlerterError."""
-    sites = {site.site_id: site.name for site in config.sites}
+    sites = config.site_names
     renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
     try:
         folder = folder or Path(tempfile.mkdtemp(prefix="alerter-preview-"))

@@ -79,7 +79,7 @@ def get_status(
     reasons = {trouble.scope: trouble.reason for trouble in current}
     counted = report.delivery_counts(state)
     oldest = report.oldest_pending(state)
-    names = {site.site_id: site.name for site in config.sites}
+    names = config.site_names
     # One poll may fail, however rare polls are.
     patience = max(config.poll.trouble_after, 2 * config.poll.every)
     return StatusReport(

@@ -103,6 +103,11 @@ class Config(Table):
         """The path of the state file."""
         return self.state_file.file
 
+    @property
+    def site_names(self) -> dict[str, str]:
+        """The names of its sites, by their ids."""
+        return {site.site_id: site.name for site in self.sites}
+
     def threshold(self, site: Site) -> int:
         """Return the highest rating (in stars) that is low-rated on a site."""
         return site.threshold or self.alerts.threshold

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
-from alerter.errors import DeliveryError, ErrorKind, RenderError, StateError
+from alerter.errors import DeliveryError, ErrorKind, RenderError, StateError, phrase_defect
 from alerter.models import Message
 from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
@@ -78,7 +78,7 @@ class Updates:
         except Exception as error:  # retried later, so that it holds up no alert
             if not message.failing_since:
                 log.exception('receiver "%s": a defect of alerter', self._destination.receiver)
-            reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
+            reason = phrase_defect(error)
             await self._handle_error(message, changes, DeliveryError(reason, ErrorKind.TRANSIENT))
         else:
             await self._write(lambda: self._mark_updated(message, changes, began))

@@ -11,7 +11,7 @@ from functools import partial
 from uuid import uuid4
 
 from alerter.clock import Clock
-from alerter.errors import DeliveryError, ErrorKind, StateError
+from alerter.errors import DeliveryError, ErrorKind, StateError, phrase_defect
 from alerter.models import Form, Grouping, Message, Receipt
 from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
@@ -124,7 +124,7 @@ class Worker:
             await self._state_failure.notify(error)
             return Idle(IdleReason.NO_STATE, STATE_RETRY)
         except Exception as error:
-            reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
+            reason = phrase_defect(error)
             if reason != self._defect:
                 log.exception(
                     'receiver "%s": a defect of alerter; retried in a minute',

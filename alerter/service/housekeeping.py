@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.errors import StateError
+from alerter.errors import StateError, phrase_defect
 from alerter.notify.state_failure import StateFailure
 from alerter.scopes import Scope
 from alerter.store import State
@@ -57,7 +57,7 @@ class Housekeeping:
                 if job not in self._failing:
                     log.exception("%s: a defect of alerter", job)
                     self._failing.add(job)
-                reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
+                reason = phrase_defect(error)
                 self._troubles.begin(scope, reason)
             else:
                 self._failing.discard(job)

@@ -29,8 +29,7 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         in_doubt = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
-        names = {site.site_id: site.name for site in config.sites}
-        cancelled = known_sites.record_sites(state, names, clock.now())
+        cancelled = known_sites.record_sites(state, config.site_names, clock.now())
         troubles = Troubles(state, config, clock, wake=lambda _: None)
         troubles.end_unknown()
         for site in config.sites:

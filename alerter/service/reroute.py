@@ -44,10 +44,7 @@ class _Rerouting:
         self._config = config
         self._now = now
         self._receivers = config.destinations()
-        self._names = {
-            **known_sites.site_names(state),
-            **{site.site_id: site.name for site in config.sites},
-        }
+        self._names = known_sites.site_names(state) | config.site_names
         self._before = destinations.known_destinations(state)
         self._after = destinations_of(config)
 

@@ -121,10 +121,7 @@ async def open_destinations(
             config.workspace(receiver) for receiver in config.receivers if receiver.slack
         )
         session = await stack.enter_async_context(_slack().open_session()) if slack_there else None
-        names = {
-            **known_sites.site_names(recorded),
-            **{site.site_id: site.name for site in config.sites},
-        }
+        names = known_sites.site_names(recorded) | config.site_names
         renderer = Renderer(config.templates, config.timezone, names, host=socket.gethostname())
         destinations = []
         for receiver in config.receivers:

@@ -225,10 +225,7 @@ class Troubles:
             self._put_alert(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
 
     def _put_alert(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
-        sites = {
-            **known_sites.site_names(self._state),
-            **{site.site_id: site.name for site in self._config.sites},
-        }
+        sites = known_sites.site_names(self._state) | self._config.site_names
         text = describe(trouble.scope, sites, self._config)
         detail = {
             "what": text.what,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
-from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable
+from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable, phrase_defect
 from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store import State, blocks, known_sites, reviews
 from alerter.store.known_sites import SiteState
@@ -292,7 +292,7 @@ class Poller:
             reason = error.text
             self._log_failure(site, reason, str(error))
         else:
-            reason = f"a defect of alerter ({type(error).__name__}); its log has the details"
+            reason = phrase_defect(error)
             self._log_failure(site, reason, reason, error)
         try:
             self._record_failure(site, scope, reason, error)
