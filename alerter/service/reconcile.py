@@ -6,9 +6,9 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import phrase_destination
 from alerter.scopes import ALL_TROUBLE, Scope
-from alerter.service.reroute import Rerouted, reroute
 from alerter.store import State, blocks, known_sites, messages, outbox
 from alerter.trouble.tracker import Troubles
+from alerter.watch.rerouting import Rerouted, reroute
 
 log = logging.getLogger(__name__)
 

@@ -1,18 +1,190 @@
-"""Decide what a changed config means for destinations and their deliveries. Pure."""
+"""Route everything that is pending again, by a config that may have changed."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from alerter.config import Config, Receiver
-from alerter.models import Alert, AlertKind, Medium, Review, medium_of
+from alerter.models import Alert, AlertKind, Medium, Review, from_ms, medium_of
+from alerter.store import State, destinations, known_sites, rerouting
 from alerter.store.destinations import KnownDestination
+from alerter.store.rerouting import Queued
 from alerter.trouble.recipients import concerned_by
 from alerter.trouble.tracker import scope_of
-from alerter.watch.routing import covers, excluded_by
+from alerter.watch.routing import Route, apply_quiet_hours, covers, excluded_by
+
+_AT_ONCE = from_ms(0)
 
 
-def destinations_of(config: Config) -> dict[str, KnownDestination]:
+@dataclass(frozen=True, slots=True)
+class Rerouted:
+    """What was changed: new names by old, and numbers of deliveries by destination.
+
+    `unrouted` counts the alerts of open reviews that have no destination left, by site id.
+    """
+
+    renamed: Mapping[str, str]
+    cancelled: Counter[str]
+    added: Counter[str]
+    unrouted: Counter[str]
+
+
+def reroute(state: State, config: Config, now: datetime) -> Rerouted:
+    """Cancel what a destination may not get any more, and offer it to new destinations.
+
+    What quiet hours hold gets its time again; an unchanged config changes nothing else. Runs
+    within a transaction.
+    """
+    return _Rerouting(state, config, now).run()
+
+
+class _Rerouting:
+    def __init__(self, state: State, config: Config, now: datetime) -> None:
+        self._state = state
+        self._config = config
+        self._now = now
+        self._receivers = config.destinations()
+        self._names = known_sites.site_names(state) | config.site_names
+        self._before = destinations.known_destinations(state)
+        self._after = _destinations_of(config)
+
+    def run(self) -> Rerouted:
+        pairs = _renamed(self._before, self._after)
+        destinations.rename_destinations(self._state, pairs.items())
+        there = {name for name, each in self._before.items() if each.present} | set(pairs.values())
+        gone = rerouting.queued_for_others(self._state, self._receivers)
+        changed = self._changed(pairs)
+        cancelled = [*gone, *self._unfit(rerouting.queued_deliveries(self._state, changed))]
+        rerouting.cancel_deliveries(self._state, cancelled)
+        rerouting.stop_retrying_addresses(
+            self._state, self._unfit(rerouting.partly_delivered(self._state, changed))
+        )
+        rerouting.freeze_messages_of_others(self._state, self._receivers)
+        # Without a record of an earlier config, no destination counts as new.
+        new = [name for name in self._after if name not in there] if self._before else []
+        added = self._offered(cancelled, new)
+        rerouting.queue_deliveries(self._state, added)
+        self._hold_again()
+        destinations.record_destinations(self._state, self._after)
+        return Rerouted(
+            pairs,
+            Counter(each.destination for each in cancelled),
+            Counter(each.destination for each in added),
+            rerouting.unrouted_counts(self._state, {each.alert for each in cancelled}),
+        )
+
+    def _changed(self, pairs: Mapping[str, str]) -> list[str]:
+        """Return the destinations that may get other alerts than before."""
+        before = {**self._before, **{new: self._before[old] for old, new in pairs.items()}}
+        return [
+            name
+            for name, each in self._after.items()
+            if name not in before or before[name].rules != each.rules or name in pairs.values()
+        ]
+
+    def _unfit(self, waiting: Sequence[Queued]) -> list[Queued]:
+        """Return the deliveries that their destination may not get; cut summaries to fit."""
+        found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
+        kept: list[Queued] = []
+        unfit: list[Queued] = []
+        for each in waiting:
+            (kept if self._may_get(each.destination, *found[each.alert]) else unfit).append(each)
+        self._cut_summaries(kept, {number: alert for number, (alert, _) in found.items()})
+        return unfit
+
+    def _may_get(self, destination: str, alert: Alert, review: Review | None) -> bool:
+        receiver, site = self._receivers[destination], self._site(alert)
+        return _may_get(self._config, destination, receiver, alert, review, site) and (
+            alert.kind is not AlertKind.SUMMARY or bool(self._sites_in(alert, destination))
+        )
+
+    def _offered(self, cancelled: Sequence[Queued], new: Sequence[str]) -> list[Queued]:
+        """Return deliveries to new destinations in place of cancelled ones."""
+        before = {each.alert: each for each in cancelled}
+        recipients = rerouting.destinations_by_alert(self._state, before) if new else {}
+        offered: list[Queued] = []
+        of_summaries: dict[int, Alert] = {}
+        for number, alert, review in self._alerts(cancelled if new else ()):
+            have = recipients[number]
+            reached = {address for each in have for address in self._addresses(each)}
+            for destination in self._recipients(alert, review, new):
+                addresses = self._addresses(destination)
+                if destination not in have and not addresses <= reached:
+                    reached |= addresses
+                    due_at = self._due_at(destination, alert, review) or _AT_ONCE
+                    offered.append(replace(before[number], destination=destination, due_at=due_at))
+            if alert.kind is AlertKind.SUMMARY:
+                of_summaries[number] = alert
+        self._cut_summaries([each for each in offered if each.alert in of_summaries], of_summaries)
+        return offered
+
+    def _recipients(self, alert: Alert, review: Review | None, new: Sequence[str]) -> list[str]:
+        """Return the new destinations that may get an alert; trouble finds its own."""
+        if alert.kind is AlertKind.SUMMARY:
+            return [each for each in new if self._may_get(each, alert, review)]
+        return [
+            each for each in new if _fits(self._receivers[each], alert, review, self._site(alert))
+        ]
+
+    def _hold_again(self) -> None:
+        """Give held deliveries their time again, by the quiet hours of this config."""
+        waiting = rerouting.held_deliveries(self._state, self._now)
+        found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
+        times = (
+            (each, self._due_at(each.destination, *found[each.alert]) or self._now)
+            for each in waiting
+        )
+        rerouting.reschedule_deliveries(
+            self._state, [(each, due_at) for each, due_at in times if due_at != each.due_at]
+        )
+
+    def _due_at(self, destination: str, alert: Alert, review: Review | None) -> datetime | None:
+        if alert.review_id is None or "backfill" in alert.detail:
+            return None
+        rating = review.rating if review and alert.kind is not AlertKind.CLOSED else None
+        receiver = self._receivers[destination]
+        [route] = apply_quiet_hours(
+            [Route(destination)], rating, [receiver], self._now, self._config.timezone
+        )
+        return route.due_at
+
+    def _alerts(self, deliveries: Iterable[Queued]) -> Iterable[tuple[int, Alert, Review | None]]:
+        return rerouting.alerts_with_reviews(self._state, {each.alert for each in deliveries})
+
+    def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
+        """Have summaries show each receiver only its own sites in this config."""
+        details: dict[int, dict[str, Any]] = {}
+        for each in deliveries:
+            alert = alerts[each.alert]
+            if alert.kind is AlertKind.SUMMARY:
+                detail = details.setdefault(
+                    each.alert, {**alert.detail, "receivers": {**alert.detail["receivers"]}}
+                )
+                detail["receivers"][self._receivers[each.destination].name] = self._sites_in(
+                    alert, each.destination
+                )
+        rerouting.set_details(self._state, details)
+
+    def _sites_in(self, alert: Alert, destination: str) -> list[str]:
+        """Return the ids of the sites in a summary that a destination may see."""
+        receiver = self._receivers[destination]
+        its = self._config.sites_of(receiver)
+        shown = alert.detail["receivers"].get(receiver.name, alert.detail["sites"])
+        return [site_id for site_id in shown if self._names.get(site_id) in its]
+
+    def _site(self, alert: Alert) -> str:
+        return self._names.get(alert.site_id or "", alert.site_id or "")
+
+    def _addresses(self, destination: str) -> frozenset[str]:
+        known = self._after.get(destination) or self._before.get(destination)
+        return known.addresses if known else frozenset()
+
+
+def _destinations_of(config: Config) -> dict[str, KnownDestination]:
     """Return every destination of a config, as it is recorded."""
     return {
         destination: KnownDestination(_addresses(receiver, destination), _rules(config, receiver))
@@ -47,7 +219,7 @@ def _rules(config: Config, receiver: Receiver) -> str:
     )
 
 
-def renamed(
+def _renamed(
     before: Mapping[str, KnownDestination], now: Mapping[str, KnownDestination]
 ) -> dict[str, str]:
     """Return the new destinations with the address of a removed one, by its name."""
@@ -74,7 +246,7 @@ def _leads_to_same_place(
     return one[1].addresses == other[1].addresses and medium_of(one[0]) == medium_of(other[0])
 
 
-def may_get(
+def _may_get(
     config: Config,
     destination: str,
     receiver: Receiver,
@@ -99,7 +271,7 @@ def may_get(
     return excluded_by(receiver, review, site) is None
 
 
-def fits(receiver: Receiver, alert: Alert, review: Review | None, site: str) -> bool:
+def _fits(receiver: Receiver, alert: Alert, review: Review | None, site: str) -> bool:
     """Return whether a new receiver may take over an alert that was for another."""
     if alert.kind not in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) or review is None:
         return False
