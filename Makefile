@@ -37,7 +37,8 @@ simulate: .venv/installed
 simulate-short: .venv/installed
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --short --seeds 1-12
 
-# Whether the simulator finds known defects, when they are put back one at a time.
+# Whether the simulator finds known defects that are put back one at a time, each with a small plan
+# of its own: less than a minute. `SEEDS=1-600 make simulate-defects` searches in random runs.
 simulate-defects: .venv/installed
 	$(BIN)/python -m tests.simulation.defects
 

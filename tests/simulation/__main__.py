@@ -19,6 +19,7 @@ from itertools import count, islice
 
 from tests.simulation import plan as plans
 from tests.simulation import world
+from tests.simulation.fixed_plans import FIXED
 from tests.simulation.history import History
 from tests.simulation.oracle import Violation, judge
 from tests.simulation.shrink import shrink, until
@@ -156,7 +157,10 @@ def main() -> None:
         help="only seeds whose plans have all of these kinds of event or fault",
     )
     parser.add_argument("--timeline", action="store_true", help="only print what happens")
+    parser.add_argument("--fixed", help="the plans of `fixed_plans` whose names contain this")
     asked = parser.parse_args()
+    if asked.fixed is not None:
+        sys.exit(0 if _run_fixed(asked.fixed, timelines=asked.timeline) else 1)
     minutes = asked.minutes or (5.0 if not asked.seeds else 1e6)
     if asked.plan:
         for seed in _seeds(asked.seeds):
@@ -168,6 +172,19 @@ def main() -> None:
             print(*timeline(history), *judge(history), sep="\n")
         return
     sys.exit(0 if _run(asked, minutes) else 1)
+
+
+def _run_fixed(part: str, *, timelines: bool) -> bool:
+    bad = 0
+    for name, plan in FIXED.items():
+        if part in name:
+            history, found = judged(plan)
+            if timelines:
+                print(*timeline(history), *found, sep="\n")
+            rules = " ".join(dict.fromkeys(violation.rule for violation in found))
+            print(f"{name}: {len(found)} violations: {rules}")
+            bad += bool(found)
+    return not bad
 
 
 def _run(asked: argparse.Namespace, minutes: float) -> bool:

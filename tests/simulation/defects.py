@@ -1,9 +1,9 @@
-"""Known defects, put back one at a time: the simulator has to find each of them. `make simulate-
-defects`.
+"""Known defects, put back one at a time: the simulator has to find each. `make simulate-defects`.
 
 A defect is a few replacements in the source of a copy of the package. What it replaces has to be
-there: a defect that
-no longer fits has to be written anew.
+there: a defect that no longer fits has to be written anew. Each has a small plan written by hand
+(`fixed_plans`) that breaks a rule with the defect and none without it. `--seeds` searches in the
+plans of these seeds instead, as `make simulate` makes them.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +22,22 @@ import alerter
 
 _PACKAGE = Path(alerter.__file__).parent
 _PROJECT = _PACKAGE.parent
-_SEEDS = 600
 
 
 @dataclass(frozen=True)
 class Defect:
-    """What is put back, the rules of which one has to be broken by it, and the kinds of event that
-    it takes.
+    """What is put back, and the rules of which one has to be broken by it.
+
+    `having` names the kinds of event without which a random plan cannot show it.
     """
 
     name: str
     replace: tuple[tuple[str, str, str], ...]
     found_as: tuple[str, ...]
     having: tuple[str, ...] = ()
-    seeds: str = ""  # where what it takes is rare
 
-    def fits(self) -> list[str]:
-        """The replacements whose text is not in the package."""
+    def misfits(self) -> list[str]:
+        """Return the replacements whose text is not in the package."""
         return [
             f"{file}: {old.strip().splitlines()[0]}"
             for file, old, _ in self.replace
@@ -61,7 +62,6 @@ DEFECTS = (
         ),
         ("closed_to_none", "wrong_details", "not_due", "not_updated"),
         ("threshold",),
-        seeds="1-1500",
     ),
     Defect(
         "one answer without author erases a review",
@@ -89,7 +89,7 @@ DEFECTS = (
     Defect(
         "a read is as old as its answer",
         (("watch/intake.py", "min(asked_at or now, now))", "now)"),),
-        ("not_due", "wrong_details", "lost"),
+        ("not_due", "wrong_details", "lost", "closed_to_none", "reminder_after_closing"),
     ),
     Defect(
         "reminders do not count anew after a reopening",
@@ -149,7 +149,7 @@ DEFECTS = (
             (
                 "notify/email.py",
                 'mail["Message-ID"] = f"<{message.uid}>"',
-                'mail["Message-ID"] = f"<{message.attempts}.{message.uid}>"',
+                'mail["Message-ID"] = f"<{message.lost}.{message.uid}>"',
             ),
         ),
         ("other_message_id", "repeated"),
@@ -164,7 +164,7 @@ DEFECTS = (
                 "return True",
             ),
         ),
-        ("after_closing", "reminder_after_closing", "words_sent"),
+        ("after_closing", "closed_to_none", "reminder_after_closing", "words_sent"),
         ("replied",),
     ),
     Defect(
@@ -197,75 +197,81 @@ DEFECTS = (
                 _ADVANCES_FIRST,
             ),
         ),
-        ("lost", "not_read", "not_due", "late"),
+        ("lost", "not_read", "not_due", "late", "older_unsaid"),
         ("kill",),
     ),
 )
 
 
-def broken_anyway(seeds: str, *, short: bool) -> str:
-    """The seeds that break a rule without any defect, as `--but` takes them."""
-    options = ["--seeds", seeds, "--shrink", "0", *(["--short"] if short else [])]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *options],
-        cwd=_PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = re.findall(r"^\r?seed (\d+): \d+ violations: ([\w ]+)", ended.stdout, re.MULTILINE)
-    return ",".join(f"{seed}:{rule}" for seed, rules in lines for rule in rules.split())
-
-
-def search(defect: Defect, seeds: str, *, short: bool) -> tuple[bool, str]:
-    """Whether the simulator finds a defect within these seeds, and what it said.
-
-    A seed that breaks a rule without the defect too is none that finds it.
-    """
-    but: list[str] = []
-    while True:
-        found, said = _search(defect, seeds, ",".join(but), short=short)
-        match = re.match(r"seed (\d+) after \d+ runs: (\w+)", said)
-        if not found or match is None:
-            return False, said
-        anyway = broken_anyway(match[1], short=short).split(",")
-        if f"{match[1]}:{match[2]}" not in anyway:
-            return True, said
-        but += anyway
-
-
-def _search(defect: Defect, seeds: str, but: str, *, short: bool) -> tuple[bool, str]:
+@contextmanager
+def put_back(defect: Defect) -> Iterator[Path]:
+    """Yield a folder with a copy of the package that has the defect."""
     with tempfile.TemporaryDirectory(prefix="alerter-defect-") as name:
         folder = Path(name)
-        shutil.copytree(_PACKAGE, folder / "alerter", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(_PACKAGE, folder / "alerter")
         for beside in ("tests", "templates"):
             (folder / beside).symlink_to(_PROJECT / beside)
         for file, old, new in defect.replace:
             source = folder / "alerter" / file
             source.write_text(source.read_text().replace(old, new))
-        ended = subprocess.run(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "tests.simulation",
-                    "--seeds",
-                    seeds,
-                    "--find",
-                    ",".join(defect.found_as),
-                ),
-                *("--but", but, "--having", ",".join(defect.having)),
-                *(["--short"] if short else []),
-            ],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    return ended.returncode == 1, (
-        ended.stdout.strip().splitlines() or [ended.stderr.strip()[-500:]]
-    )[0]
+        yield folder
+
+
+def simulate(folder: Path, *options: str) -> str:
+    """Run the simulation with the package of a folder, and return its output."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *options],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.stderr and ended.returncode not in {0, 1}:
+        raise RuntimeError(ended.stderr[-2000:])
+    return ended.stdout
+
+
+def broken_rules(folder: Path, part: str) -> dict[str, set[str]]:
+    """Return which rules each fixed plan breaks whose name contains a text."""
+    said = simulate(folder, "--fixed", part)
+    lines = re.findall(r"^(.+): \d+ violations: ?(.*)$", said, re.MULTILINE)
+    return {name: set(rules.split()) for name, rules in lines}
+
+
+def find_by_plan(defect: Defect, without: set[str]) -> tuple[bool, str]:
+    """Return whether the plan of a defect finds it, and what to print of it.
+
+    `without` are the rules that the plan breaks without the defect.
+    """
+    if without:
+        return False, f"its plan breaks {' '.join(sorted(without))} without it"
+    with put_back(defect) as folder:
+        broken = broken_rules(folder, defect.name)[defect.name]
+    if found := broken & set(defect.found_as):
+        return True, " ".join(sorted(found))
+    return False, f"its plan breaks {' '.join(sorted(broken)) or 'no rule'}"
+
+
+def find_by_seeds(defect: Defect, seeds: str, *, short: bool) -> tuple[bool, str]:
+    """Return whether one of these seeds finds a defect, and what to print of it.
+
+    A seed that breaks the same rule without the defect does not.
+    """
+    length = ["--short"] if short else []
+    but: list[str] = []
+    with put_back(defect) as folder:
+        while True:
+            wanted = ["--find", ",".join(defect.found_as), "--having", ",".join(defect.having)]
+            said = simulate(folder, "--seeds", seeds, *wanted, "--but", ",".join(but), *length)
+            match = re.search(r"^seed (\d+) after \d+ runs: (\w+)$", said, re.MULTILINE)
+            if match is None:
+                return False, said.strip().splitlines()[0]
+            anyway = simulate(_PROJECT, "--seeds", match[1], "--shrink", "0", *length)
+            rules = re.findall(r"^\r?seed \d+: \d+ violations: ([\w ]+)", anyway, re.MULTILINE)
+            if match[2] not in " ".join(rules).split():
+                return True, match[0]
+            but += [f"{match[1]}:{rule}" for line in rules for rule in line.split()]
 
 
 def main() -> None:
@@ -273,22 +279,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Put known defects back, and see that the simulator finds each."
     )
-    parser.add_argument("--seeds", default=os.environ.get("SEEDS", ""))
-    parser.add_argument("--long", action="store_true", help="runs of weeks and months")
+    parser.add_argument(
+        "--seeds", default=os.environ.get("SEEDS", ""), help="random plans instead of fixed ones"
+    )
+    parser.add_argument("--long", action="store_true", help="random plans of weeks and months")
     parser.add_argument("--only", default="", help="a part of a defect's name")
     asked = parser.parse_args()
+    chosen = [defect for defect in DEFECTS if asked.only in defect.name]
+    without = {} if asked.seeds else broken_rules(_PROJECT, asked.only)
     missed = 0
-    for defect in (defect for defect in DEFECTS if asked.only in defect.name):
-        if misfits := defect.fits():
+    for defect in chosen:
+        if misfits := defect.misfits():
             found, said = False, f"does not fit any more: {'; '.join(misfits)}"
+        elif asked.seeds:
+            found, said = find_by_seeds(defect, asked.seeds, short=not asked.long)
         else:
-            found, said = search(
-                defect, asked.seeds or defect.seeds or f"1-{_SEEDS}", short=not asked.long
-            )
+            found, said = find_by_plan(defect, without[defect.name])
         missed += not found
         print(f"{'found ' if found else 'MISSED'}  {defect.name}: {said}", flush=True)
-    print(f"{len(DEFECTS)} defects, {missed} missed")
-    sys.exit(1 if missed else 0)
+    cpu = os.times().children_user + os.times().children_system
+    print(f"{len(chosen)} defects, {missed} missed, in {cpu:.0f} s of CPU")
+    sys.exit(1 if missed or not chosen else 0)
 
 
 if __name__ == "__main__":

@@ -194,7 +194,7 @@ class Webhook:
 FaultKind = Literal[
     # wix (site_id=None: every site)
     "wix_down", "wix_throttled", "wix_nonsense", "wix_stale", "wix_empty", "wix_unauthorized", "wix_private_forbidden",
-    "wix_token", "wix_no_author",
+    "wix_token", "wix_no_author", "wix_slow",
     # slack (channel=None: every channel; method=None: every method)
     "slack_down", "slack_throttled", "slack_auth", "slack_channel_refused", "slack_message_refused",
     "slack_update_refused", "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "slack_history_limited",

@@ -95,6 +95,8 @@ class SimWix(EmbeddedWix):
         answer = json.loads(response.text)
         answer, wrong = self._spoiled(site_id, request, body, answer)
         self._note(request, site_id, body, private, answer, wrong=wrong)
+        if fault := self.wrong.hit("wix_slow", site_id=site_id):
+            await asyncio.sleep(float(fault.code))  # what it says is as old as the request
         return web.json_response(self._without_authors(site_id, answer))
 
     def _spoiled(

@@ -115,6 +115,7 @@ class World:
         self.wix.add_site(SITE_IDS["Tearoom"], app=app)
         self.slack.add_token(SECRETS["SLACK_BOT_TOKEN"])
         for name, site_id in SITE_IDS.items():
+            self.wix.sites[site_id].quiet = self.plan.spec.get("quiet_wix", False)
             self.wix.add_product(
                 site_id, f"p-{name}", f"Product of {name}", f"https://{name}.example/p"
             )

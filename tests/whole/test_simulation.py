@@ -13,6 +13,7 @@ import pytest
 
 from tests.simulation import world
 from tests.simulation.defects import DEFECTS, Defect
+from tests.simulation.fixed_plans import FIXED
 from tests.simulation.loop import Process, Stuck, VirtualLoop, current, kill
 from tests.simulation.plan import DAY, Event, Plan, make
 from tests.simulation.reading import about
@@ -143,7 +144,11 @@ def test_a_failing_plan_shrinks_to_what_it_takes() -> None:
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_a_known_defect_can_be_put_back(defect: Defect) -> None:
-    assert defect.fits() == []
+    assert defect.misfits() == []
+
+
+def test_each_known_defect_has_a_plan_that_shows_it() -> None:
+    assert {defect.name for defect in DEFECTS} == set(FIXED)
 
 
 @pytest.mark.slow

@@ -76,6 +76,7 @@ from tests.simulation.oracle.scenes import (
     slack_down,
     slack_down_told,
     soft_address,
+    soft_address_over,
     stale_page,
     stored,
     threshold,
@@ -149,6 +150,9 @@ GOOD |= {
     "what a receiver may not get any more is cancelled": lambda: narrowed(late=False),
     "a lower maximum cancels too": lambda: raised_minimum(late=False),
     "quiet hours that are removed hold nothing": lambda: quiet_removed(18),
+    "an address that was refused for now gets the mail later": lambda: soft_address_over(
+        again=True
+    ),
     "an address that is refused for now holds up none": lambda: soft_address(remind=True),
     "a changed span keeps its reminder": lambda: after_changed(remind=True),
     "what is new passes a backfill": lambda: each(2),
@@ -245,6 +249,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     reason="raised")),
     ("foreign", gone_receiver_updated),
     ("not_read", lambda: private_forbidden(shown=False)),
+    ("not_read", lambda: Scene().review("r1", at(1)).fault("clock_step", at(0, 12), at(2))),
     ("silent", lambda: gone_for_a_day(told=False)),
     ("behind_backfill", lambda: each(30)),
     ("summary_missing", lambda: with_summary(1)),
@@ -273,6 +278,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("status_site", lambda: wix_down_told().add("statuses", a_status(at(1, 4), 1))),
     # errors in delivery
     ("address_left_out", two_addresses),
+    ("address_left_out", lambda: soft_address_over(again=False)),
     ("throttle_ignored", lambda: throttled(1)),
     ("throttle_ignored", lambda: read_after_429(QUERY)),
     ("stray", lambda: in_the_thread(in_thread=False)),

@@ -83,16 +83,28 @@ def _is_imported(state: Review) -> bool:
 def _calm_opening(
     world: World, state: Review, start: datetime, end: datetime, wait: timedelta
 ) -> datetime | None:
-    """Return the beginning of a span in which a review could be read without hindrance."""
+    """Return the beginning of a span in which a review could be read without hindrance.
+
+    A clock that is wrong hinders no read; when it is set, rounds may be late.
+    """
+    clock_set = [
+        when
+        for fault in world.h.faults
+        if fault.kind == "clock_step"
+        for when in (fault.start, fault.end)
+    ]
     starts = (
         [start]
-        + [span.start for span in world.h.daemon]
+        + [when + INFLIGHT + MINUTE for when, _ in world.in_force]
         + [fault_end(fault) + HOUR + MINUTE for fault in world.h.faults]
+        + [when + 5 * MINUTE for when in clock_set]
     )
     for when in sorted(starts):
         if when < start or when + wait > end:
             continue
-        calm = world.is_site_calm(state.site_id, when - MINUTE, when + wait)
+        calm = world.is_site_calm(
+            state.site_id, when - MINUTE, when + wait, wrong_clock=True
+        ) and not any(when - 5 * MINUTE < at <= when + wait for at in clock_set)
         forbidden = list(world.faults(("wix_private_forbidden",), when - HOUR, when + wait))
         one_config = len(world.configs_between(when - INFLIGHT, when + wait)) == 1
         if calm and one_config and not (state.is_private and forbidden):

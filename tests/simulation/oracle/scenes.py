@@ -442,6 +442,18 @@ def soft_address(remind: bool) -> Scene:
     return scene.mail(at(2, 0, 5), "reminder", "r1") if remind else scene
 
 
+def soft_address_over(again: bool) -> Scene:
+    """An address refuses for a moment; whether it gets the mail afterwards."""
+    both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
+    scene = Scene(config=replace(CONFIG, receivers=(both, FLORA)))
+    scene.review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("smtp_address_soft", at(1), at(1, 0, 10), address="chef@bakery.test")
+    scene.mail(at(1, 0, 5), "new", "r1", message_id="<one@test>")
+    if again:
+        scene.mail(at(1, 0, 11), "new", "r1", message_id="<one@test>", to="chef@bakery.test")
+    return scene
+
+
 def after_changed(remind: bool) -> Scene:
     scene = alerted(config=replace(CONFIG, reminders_after=(timedelta(hours=6), timedelta(days=2))))
     scene.notify(at(1, 6, 4, 5), "reminder", "r1").reload(
@@ -457,6 +469,7 @@ def each(before: int) -> Scene:
     for one in old:
         scene.review(one, at(-20))
     shown = tuple((one, 0) for one in old)
+    scene.reads[0] = replace(scene.reads[0], shown=shown)
     scene.reads.append(Read(at(1, 0, 1), "bakery", "backfill", private=True, shown=shown))
     scene.review("r1", at(1, 0, 1)).read(at(1, 0, 1, 10), "r1")
     new = at(1, 0, 1, 9) + timedelta(seconds=2 * before + 2)
