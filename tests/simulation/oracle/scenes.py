@@ -210,6 +210,16 @@ def backfilled() -> Scene:
     return scene.notify(at(1, 0, 1, 5), "new", "r0")
 
 
+def new_in_a_backfill() -> Scene:
+    """A backfill finds a review that was written after the last poll."""
+    scene = Scene(config=replace(CONFIG, reminders_after=(timedelta(days=1),)))
+    scene.review("r1", at(1)).run("backfill", at(1, 0, 2))
+    read = Read(at(1, 0, 3), "bakery", "backfill", private=True, shown=(("r1", 0),))
+    scene.reads.append(read)
+    scene.notify(at(1, 0, 3, 5), "new", "r1").read(at(1, 0, 5), "r1")
+    return scene.notify(at(2, 0, 5), "reminder", "r1")
+
+
 def late_one() -> Scene:
     """A review that is approved days after it was written: older than the newest that was read."""
     scene = alerted().review("r2", at(1), moderation="IN_MODERATION", visible_from=at(2, 12))
@@ -392,6 +402,13 @@ def restored(backup: float) -> Scene:
     """A restore: what came after the backup may come again, what came before may not."""
     scene = alerted().run("restore", at(3), backup_taken=at(backup))
     return scene.read(at(3, 0, 10), "r1").notify(at(3, 0, 10, 1), "new", "r1")
+
+
+def restored_in_trouble() -> Scene:
+    """A backup from before the trouble is restored while it lasts."""
+    scene = wix_down().notify(at(1, 0, 35), "trouble", about="site:bakery")
+    scene.run("restore", at(1, 2), backup_taken=at(0, 12))
+    return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
 
 
 def unread_until_restored(written: datetime) -> Scene:
@@ -645,6 +662,14 @@ def renamed() -> Scene:
         ReceiverStatus("flora", 0, 0, 0),
     )
     return scene.add("statuses", a_status(at(3), receivers=sent, sent=2, open_reviews=1))
+
+
+def renamed_in_trouble() -> Scene:
+    """A receiver is renamed during a trouble, and the same address is told of its end."""
+    scene = wix_down().notify(at(1, 0, 35), "trouble", about="site:bakery")
+    boss = replace(OWNER, name="boss")
+    scene.reload(at(1, 2), replace(CONFIG, receivers=(boss, TEAM, FLORA)))
+    return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
 
 
 def renamed_and_reopened(asks: bool) -> Scene:

@@ -239,17 +239,9 @@ class Triage:
             if baseline:  # recorded as part of the baseline, if alerter reads high ratings at all
                 yield Path(_know("baseline", state), path.transitions)
             return
-        if sighting.run is not None and sighting.run.deliver != "none":
-            yield from self._backfilled(path, state, sighting, silent)
-            return
-        # A backfill that delivers nothing reads like any read: what is new and not past is alerted.
-        if is_settled(state):
-            yield silent
-            if self.seen.in_baseline(state, sighting.time) != "not":
-                yield Path(_know("baseline", state), path.transitions)
-            return
+        # A backfill reads like any read: what is new and not past is alerted as such.
         verdict = self.seen.speaks(state, sighting.time)
-        if verdict != "not":
+        if verdict != "not" and not is_settled(state):
             high = path.known.status == "high"
             older = None if high else self.seen.is_older(state, sighting.time)
             change = Transition(
@@ -262,7 +254,13 @@ class Triage:
                 or_lowered=high,
             )
             yield Path(_know("open", state), (*path.transitions, change))
-        if verdict != "must":
+        if sighting.run is not None and sighting.run.deliver != "none":
+            yield from self._backfilled(path, state, sighting, silent)
+        elif is_settled(state):
+            yield silent
+            if self.seen.in_baseline(state, sighting.time) != "not":
+                yield Path(_know("baseline", state), path.transitions)
+        elif verdict != "must":
             yield Path(_know("baseline", state), path.transitions)
 
     def _backfilled(

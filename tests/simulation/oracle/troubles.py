@@ -19,6 +19,7 @@ from tests.simulation.oracle.values import (
     Destination,
     Received,
     Violation,
+    addresses_of,
     fault_end,
     has_medium,
     is_lossy,
@@ -338,11 +339,15 @@ def _pairs(
     queued: datetime | None = (
         None  # the hour counts from then, however long its destination was not reached
     )
+    may_end = False  # a restore ended it in the database, which need not be all that knows of it
     for one in said:
-        if world.is_forgotten(open_since or recovered or one.time, one.time):
-            open_since = recovered = queued = None
-        if open_since is not None and world.is_silently_over(open_since, one.time):
-            open_since = None
+        is_forgotten = world.is_forgotten(open_since or recovered or one.time, one.time)
+        if open_since is not None and (
+            is_forgotten or world.is_silently_over(open_since, one.time)
+        ):
+            open_since, may_end = None, True
+        if is_forgotten:
+            recovered = queued = None
         stepped = any(world.faults(("clock_step",), (recovered or one.time) - MINUTE, one.time))
         if one.item.kind == "trouble":
             over = open_since is not None and _may_have_come(world, one, "recovered", open_since)
@@ -358,11 +363,10 @@ def _pairs(
                     f"told again, told at {open_since:%H:%M}",
                     concerns,
                 )
-            open_since = one.time
+            open_since, may_end = one.time, False
             continue
-        begun = open_since is not None or _may_have_come(
-            world, one, "trouble", recovered or world.h.start
-        )
+        begun = open_since is not None or may_end or _was_told_by_another_name(world, one)
+        begun = begun or _may_have_come(world, one, "trouble", recovered or world.h.start)
         if not begun:
             yield Violation(
                 "recovered_of_nothing", "5", one.time, "recovered, of what was not told", concerns
@@ -370,7 +374,20 @@ def _pairs(
         elif queued is not None and one.time - queued < HOUR - MINUTE and not stepped:
             what = f"two pairs within an hour, the last recovered at {recovered:%H:%M}"
             yield Violation("trouble_flood", "5", one.time, what, concerns)
-        open_since, recovered, queued = None, one.time, _queued_at(world, one)
+        open_since, may_end = None, False
+        recovered, queued = one.time, _queued_at(world, one)
+
+
+def _was_told_by_another_name(world: World, one: Received) -> bool:
+    """Return whether the same addresses got the trouble while their receiver had another name."""
+    own = addresses_of(one.message)
+    return any(
+        (other.item.kind, other.item.about) == ("trouble", one.item.about)
+        and other.time < one.time
+        and other.destination != one.destination
+        and not own.isdisjoint(addresses_of(other.message))
+        for other in world.received
+    )
 
 
 def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> bool:

@@ -82,6 +82,11 @@ UNCLEAR = ("internal_error", "restricted_action", "554 5.3.2 no")
 PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_hard")
 
 
+def addresses_of(message: SlackCall | Mail) -> set[str]:
+    """Return where a message arrived: its channel, or the addresses that took it."""
+    return {message.channel} if isinstance(message, SlackCall) else set(message.taken_for)
+
+
 def opposite(items: tuple[Item, ...]) -> tuple[Item, ...]:
     """Return what says that a trouble is over, or that it begins: after it the same words are no
     repeat.
