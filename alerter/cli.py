@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "Check the config, then each site, permission, token and receiver.",
     "test": "Send a sample alert, marked as a test.",
     "status": "Show how sites, open reviews and deliveries stand.",
+    "reload": "Have the running daemon read its config again.",
     "explain": "Show why a review was alerted or not, to whom, and what comes next.",
     "reply": "Reply to a review as the site's owner.",
     "backfill": "Read the past once, and alert its low-rated, unanswered reviews.",

@@ -16,7 +16,7 @@ from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_
 from alerter.notify.worker import IdleReason
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
-from alerter.service.reload import Reload, read_again
+from alerter.service.reload import Reload
 from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.signals import event_for, stop_signals
@@ -105,11 +105,13 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         if once:
             return await _run_once(config, state, host, failures)
         keeping = asyncio.create_task(keep_lock(lock, host.stop))
+        requests = asyncio.create_task(host.reload.watch_requests(config.state_path))
         try:
             while changed := await _run_until_reload(config, state, host, failures):
                 await host.clock.sleep(_PACE)
                 config = _take_config(state, config, changed, host)
         finally:
+            requests.cancel()
             is_ours = keeping.cancel()  # it has ended by itself where the lock was lost
         return is_ours
 
@@ -167,7 +169,7 @@ def _take_config(state: State, config: Config, changed: Config, host: Host) -> C
         troubles = Troubles(state, config, host.clock, wake=lambda _: None)
         host.reload.put_off(error, config, host.clock, troubles)
         return config
-    host.reload.late_since = None
+    host.reload.take()
     return changed
 
 
@@ -258,7 +260,7 @@ async def _next_config(
         reload.asked.clear()
         microseconds = round(host.clock.monotonic() * 1_000_000)
         host.report("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
-        if changed := read_again(config, reload.load, troubles):
+        if changed := reload.read_again(config, troubles):
             try:
                 state.prove_writable()
             except StateError as error:
@@ -266,8 +268,6 @@ async def _next_config(
             else:
                 stopping.cancel()
                 return changed
-        else:
-            reload.late_since = None
         host.report("READY=1")
         if reload.late_since is not None:
             await asyncio.wait(

@@ -5,27 +5,60 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import ConfigError, StateError
 from alerter.scopes import Scope
+from alerter.store.reload_request import ReloadAnswer, get_requested_reload, put_reload_answer
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0  # seconds
+_LATER = "the changed config comes into force later, as the database cannot be written"
 
 
 @dataclass(slots=True)
 class Reload:
     """The reload that was asked for last, until its config is in force or refused.
 
-    `late_since` is when the database first kept the config from coming into force (monotonic).
+    SIGHUP or `alerter reload` asks for it; `request` is the id of the latter's. `kept` is what the
+    changed config cannot change without a restart. `late_since` is when the database first kept the
+    config from coming into force (monotonic).
     """
 
     asked: asyncio.Event
     load: Callable[[], Config] | None
+    state: Path | None = None
+    request: str = ""
+    kept: tuple[str, ...] = ()
     late_since: float | None = None
+
+    async def watch_requests(self, state: Path) -> None:
+        """Wait for requests of `alerter reload`, for as long as the daemon runs."""
+        self.state = state
+        while True:
+            with suppress(StateError):
+                request = get_requested_reload(state)
+                if request and request != self.request:
+                    self.request = request
+                    self.answer(taken=None)
+                    self.asked.set()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def answer(self, texts: Sequence[str] = (), *, taken: bool | None) -> None:
+        """Answer the request of `alerter reload`, if there is one."""
+        if self.state and self.request:
+            with suppress(StateError):  # it gives up after a while
+                put_reload_answer(self.state, ReloadAnswer(self.request, taken, tuple(texts)))
+
+    def take(self) -> None:
+        """Note that the changed config is in force."""
+        self.late_since = None
+        self.answer(self.kept, taken=True)
 
     def put_off(self, error: StateError, config: Config, clock: Clock, troubles: Troubles) -> None:
         """Try the reload again later; begin trouble once that lasts for `trouble_after`."""
@@ -33,33 +66,35 @@ class Reload:
         now = clock.monotonic()
         if self.late_since is None:
             self.late_since = now
-            log.warning(
-                "the changed config comes into force later, as the database cannot be written: %s",
-                error,
-            )
+            log.warning("%s: %s", _LATER, error)
+        self.answer([f"{_LATER}: {error}"], taken=False)
         if now - self.late_since >= config.poll.trouble_after.total_seconds():
             with suppress(StateError):  # then people are notified directly
                 troubles.begin(Scope.CONFIG, str(error))
 
+    def read_again(self, config: Config, troubles: Troubles) -> Config | None:
+        """Return the config as its files are now, or None where they have a fault.
 
-def read_again(config: Config, load: Callable[[], Config], troubles: Troubles) -> Config | None:
-    """Return the config as its files are now, or None where they have a fault.
-
-    A fault is logged, and is trouble.
-    """
-    try:
-        changed = load()
-    except ConfigError as error:
-        _refuse(error.problems, troubles)
-        return None
-    kept = until_restart(config, changed)
-    for name in kept:
-        key = Config.model_fields[name].alias or name
-        log.warning(
-            "%s has changed in the config: it needs a restart, and stays as it was until then",
-            key,
+        A fault is logged, and is trouble.
+        """
+        if self.load is None:
+            return None
+        try:
+            changed = self.load()
+        except ConfigError as error:
+            self.late_since = None
+            _refuse(error.problems, troubles)
+            self.answer(error.problems, taken=False)
+            return None
+        kept = until_restart(config, changed)
+        self.kept = tuple(
+            f"{Config.model_fields[name].alias or name} has changed in the config: it needs a"
+            " restart, and stays as it was until then"
+            for name in kept
         )
-    return changed.model_copy(update=kept)
+        for text in self.kept:
+            log.warning(text)
+        return changed.model_copy(update=kept)
 
 
 def until_restart(old: Config, new: Config) -> dict[str, Any]:

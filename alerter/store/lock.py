@@ -26,6 +26,12 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def lock_path(state: Path) -> Path:
+    """Return the lock file of a state file."""
+    state = real_path(state)
+    return state.with_name(state.name + ".lock")
+
+
 class Lock:
     """An exclusive lock on `<state>.lock`, which the kernel releases when the process ends.
 
@@ -34,8 +40,7 @@ class Lock:
     """
 
     def __init__(self, state: Path) -> None:
-        state = real_path(state)
-        self._path = state.with_name(state.name + ".lock")
+        self._path = lock_path(state)
         self._fd: int | None = None
 
     def acquire(self, holder: Holder) -> Holder | None:
@@ -89,8 +94,10 @@ class Lock:
         return self._fd is not None and os.pread(self._fd, len(_ASKED), _ASKED_AT) == _ASKED
 
     def release(self) -> None:
-        """Release the lock."""
+        """Release the lock; the empty file says that nobody has it."""
         if self._fd is not None:
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
 
