@@ -10,6 +10,7 @@ RUN pip download --no-cache-dir --only-binary :all: --require-hashes --dest /whe
     && pip install --no-cache-dir --only-binary :all: --require-hashes --requirement build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY templates templates
+COPY deploy/alerter.service deploy/alerter-once.service deploy/alerter-once.timer deploy/alerterctl deploy/
 COPY alerter alerter
 RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir /wheels .
 

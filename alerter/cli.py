@@ -30,6 +30,7 @@ COMMANDS = {
     "backup": "Copy the state file, also beside a running daemon.",
     "restore": "Put a backup in the place of the state file.",
     "forget": "Erase all text of a customer whose site has left the config.",
+    "service": "Put the systemd units in place, or take them away.",
     "demo": "Show the whole daemon against an embedded Wix, Slack and mailbox.",
 }
 

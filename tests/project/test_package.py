@@ -85,12 +85,20 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_every_template_and_every_module_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_package_templates_and_units_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     package = Path(alerter.__file__).parent
-    modules = {str(path.relative_to(package.parent)) for path in package.rglob("*.py")}
+    files = {
+        str(path.relative_to(package.parent))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     templates = {f"alerter/templates/{path.name}" for path in (ROOT / "templates").iterdir()}
-    assert names == modules | templates | {"alerter/demo/live.js"}
+    units = {
+        f"alerter/deploy/{name}"
+        for name in ("alerter.service", "alerter-once.service", "alerter-once.timer", "alerterctl")
+    }
+    assert names == files | templates | units
 
 
 # The shell
