@@ -28,10 +28,6 @@ _NOTIFY_EVERY = timedelta(hours=1).total_seconds()
 _RETRY_AFTER = timedelta(minutes=5).total_seconds()
 # Other work waits for this notification, and a mail server may take minutes.
 _TIMEOUT = 30.0
-_REMEDY = "Make room on the disk, or end the process that holds the file. alerter then continues."
-_REMEDY_AT_START = (
-    "Correct the cause, or restore a backup, and start alerter again. Until then it reads nothing."
-)
 
 
 class _Answer(Enum):
@@ -130,7 +126,7 @@ class StateFailure:
         log.critical(
             "the state file cannot be written; people are notified directly, once: %s", error
         )
-        detail = _detail("the state file cannot be written", error, _REMEDY, since)
+        detail = _detail(Scope.STATE, error, since)
         reached = await _notify_all(self._config, self._clock, self._destinations, detail)
         if reached:
             self._record.put(Notified(since, str(error), reached, self._state.written))
@@ -171,15 +167,15 @@ async def notify_failed_start(
 ) -> None:
     """Notify people that alerter cannot start, as its state file cannot be used."""
     since = clock.now()
-    detail = _detail("alerter does not start", error, _REMEDY_AT_START, since)
+    detail = _detail(Scope.START, error, since)
     if reached := await _notify_all(config, clock, destinations, detail):
         record.put(Notified(since, str(error), reached, scope=Scope.START))
     else:
         record.clear()
 
 
-def _detail(what: str, error: StateError, remedy: str, since: datetime) -> dict[str, str]:
-    return {"what": what, "reason": str(error), "remedy": remedy, "since": since.isoformat()}
+def _detail(scope: Scope, error: StateError, since: datetime) -> dict[str, str]:
+    return {"text": scope, "name": "", "reason": str(error), "since": since.isoformat()}
 
 
 async def _notify_all(

@@ -34,31 +34,6 @@ def date(moment: datetime | None, *, weekday: bool = True) -> str:
     return f"{moment:%A}, {text}" if weekday else text
 
 
-def short_date(moment: datetime | None, *, year: bool = False) -> str:
-    """Return a moment in its own timezone, such as Tue 3 Mar, 14:05."""
-    if moment is None:
-        return "on an unknown date"
-    month = f"{moment:%b} {moment.year}" if year else f"{moment:%b}"
-    return f"{moment:%a} {moment.day}{NO_BREAK}{month}, {moment:%H:%M}"
-
-
-def day(moment: datetime | None) -> str:
-    """Return the day of a moment in its own timezone, such as 3 March 2026."""
-    if moment is None:
-        return "an unknown day"
-    return f"{moment.day}{NO_BREAK}{moment:%B} {moment.year}"
-
-
-def period(began: datetime, ended: datetime) -> str:
-    """Return the days from a moment to one before another, such as 28 November – 4 December."""
-    last = max(ended - timedelta(days=1), began)
-    if began.date() == last.date():
-        return f"{began.day}{NO_BREAK}{began:%B}"
-    if began.month == last.month:
-        return f"{began.day}–{last.day}{NO_BREAK}{last:%B}"
-    return f"{began.day}{NO_BREAK}{began:%B} – {last.day}{NO_BREAK}{last:%B}"
-
-
 def long_duration(length: timedelta | None) -> str:
     """Return a length of time in its two largest units, in words; empty for None.
 

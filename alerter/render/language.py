@@ -17,9 +17,10 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
 
+from alerter.render.formatting import NO_BREAK
+
 CATALOGS = Path(__file__).parent / "languages"
 _LOCALES = {"en": "en_GB"}  # its dates are read the same way everywhere: 25 November
-NO_BREAK = "\u00a0"
 
 
 class Language:
@@ -46,12 +47,19 @@ class Language:
         day = format_date(moment, "full" if weekday else "long", self.locale)
         return f"{day}, {self._time(moment)}"
 
-    def short_date(self, moment: datetime | None) -> str:
+    def short_date(self, moment: datetime | None, *, year: bool = False) -> str:
         """Return a moment in its own timezone, such as Tue 3 Mar, 14:05."""
         if moment is None:
             return self.gettext("on an unknown date")
-        day = format_skeleton("MMMEd", moment, None, locale=self.locale)
+        fields = "yMMMEd" if year else "MMMEd"
+        day = format_skeleton(fields, moment, None, locale=self.locale)
         return f"{_keep_together(day)}, {self._time(moment)}"
+
+    def day(self, moment: datetime | None) -> str:
+        """Return the day of a moment in its own timezone, such as 3 March 2026."""
+        if moment is None:
+            return self.gettext("an unknown day")
+        return _keep_together(format_date(moment, "long", self.locale))
 
     def period(self, began: datetime, ended: datetime) -> str:
         """Return the days from a moment to one before another, such as 28 November – 4 December."""

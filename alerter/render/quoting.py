@@ -146,13 +146,6 @@ def _changed(values: Mapping[str, Any], aside: Change, change: Change | None) ->
         found["sites"] = [aside(each) for each in found["sites"]]
     if "summary" in found:
         found["summary"] = _summary(found["summary"], aside)
-    if "trouble" in found:
-        trouble = found["trouble"]
-        parts = {
-            field: aside(getattr(trouble, field))
-            for field in ("what", "headline", "reason", "remedy", "over")
-        }
-        found["trouble"] = replace(trouble, **parts)
     return found
 
 

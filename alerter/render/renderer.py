@@ -15,7 +15,7 @@ from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Medium, Message
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, slack_text
-from alerter.render.language import get_language
+from alerter.render.language import Language, get_language
 from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
 from alerter.render.template_process import TemplateProcess
@@ -28,14 +28,16 @@ from alerter.render.templates import (
     render_error,
     render_template,
 )
-from alerter.render.views import group_reviews, view_mention, view_review, view_trouble
+from alerter.render.trouble_view import view_trouble
+from alerter.render.views import group_reviews, view_mention, view_review
+from alerter.translation import mark
 
 log = logging.getLogger(__name__)
 
 # Some workspaces refuse a fallback text of more than 4,000 characters:
 # https://docs.slack.dev/reference/methods/chat.postMessage
 _SLACK_FALLBACK = 3900
-_REPEAT = "This may be a repeat: Slack did not say whether it took the message before."
+_REPEAT = mark("This may be a repeat: Slack did not say whether it took the message before.")
 
 _DEEPEST = 30  # levels of lists and objects; Slack uses about ten, and Python has a limit
 _TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
@@ -70,7 +72,7 @@ class Renderer:
 
     def mail(self, message: Message, *, test: bool = False, language: str = "en") -> Content:
         """Return the content of a mail. Raise RenderError."""
-        kind, values = self._values(message, Medium.EMAIL, test=test)
+        kind, values = self._values(message, Medium.EMAIL, get_language(language), test=test)
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = fill(".txt").rstrip()
@@ -89,15 +91,16 @@ class Renderer:
 
         `mention` is mentioned in it if an open review has at most `mention_max_rating` stars.
         """
-        kind, values = self._values(message, Medium.SLACK, test=test)
+        kind, values = self._values(message, Medium.SLACK, get_language(language), test=test)
         values["mention"] = view_mention(message, mention, mention_max_rating)
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = f"{subject}\n{fill('.txt').rstrip()}"
         blocks = [] if message.plain else fill(".slack.json")
         if message.repeat:
-            text = f"{_REPEAT}\n{text}"
-            note = {"type": "plain_text", "text": _REPEAT}
+            repeat = get_language(language).gettext(_REPEAT)
+            text = f"{repeat}\n{text}"
+            note = {"type": "plain_text", "text": repeat}
             blocks = [{"type": "context", "elements": [note]}, *blocks] if blocks else blocks
         return Content(subject, slack_text(text, _SLACK_FALLBACK), blocks=tuple(blocks))
 
@@ -137,7 +140,7 @@ class Renderer:
         return str(AlertKind.CLOSED if entry.closing else entry.alert.kind)
 
     def _values(
-        self, message: Message, medium: Medium, *, test: bool
+        self, message: Message, medium: Medium, language: Language, *, test: bool
     ) -> tuple[str, dict[str, Any]]:
         """Return the kind of a message and the variables of its templates."""
         alert = message.entries[0].alert
@@ -149,7 +152,7 @@ class Renderer:
             "host": self._host,
         }
         if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
-            return kind, values | {"trouble": view_trouble(alert.detail, self._timezone)}
+            return kind, values | {"trouble": view_trouble(alert.detail, self._timezone, language)}
         if alert.kind is AlertKind.SUMMARY:
             summary = view_summary(alert.detail, message.receiver, self._timezone, self._sites)
             return kind, values | {"summary": summary}
@@ -157,7 +160,7 @@ class Renderer:
         # after quiet hours.
         items = {(item.alert.site_id, item.alert.review_id): item for item in message.entries}
         views = [
-            view_review(item, message.attempted_at, self._timezone, self._sites)
+            view_review(item, message.attempted_at, self._timezone, self._sites, language)
             for item in items.values()
         ]
         if message.form is Form.DIGEST:

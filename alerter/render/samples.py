@@ -89,10 +89,7 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
         for name, sites in _awkward_figures(site_id, now):
             yield name, replace(usual, entries=(_summary("test", now, sites),))
     elif kind in ("trouble", "recovered"):
-        detail = dict.fromkeys(("what", "reason", "remedy", "over"), _HOSTILE) | {
-            "since": now.isoformat(),
-            "until": now.isoformat(),
-        }
+        detail = _trouble(now) | {"name": _HOSTILE, "reason": _HOSTILE}
         yield (
             "hostile text",
             replace(usual, entries=(MessageItem(Alert("test", AlertKind(kind), detail=detail)),)),
@@ -226,12 +223,10 @@ def _awkward_reviews(now: datetime) -> Iterator[tuple[str, Review, Product]]:
 
 def _trouble(now: datetime) -> dict[str, str]:
     return {
-        "what": "the reviews of Corner Bakery cannot be read",
+        "text": "site",
+        "name": "Corner Bakery",
         "reason": "Wix refuses us: 403 “permission denied”",
-        "remedy": "Run `alerter check`. If Wix refuses to answer, look at the site's key or app "
-        "and its permissions.",
         "since": (now - timedelta(hours=2)).isoformat(),
-        "over": "Corner Bakery's reviews can be read again",
         "until": now.isoformat(),
     }
 

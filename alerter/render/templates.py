@@ -29,7 +29,7 @@ from jinja2.sandbox import SandboxedEnvironment
 import alerter
 from alerter.errors import RenderError
 from alerter.models import AlertKind
-from alerter.render.formatting import cut, day, period, short_date, slack_text, slack_words, stars
+from alerter.render.formatting import cut, slack_text, slack_words, stars
 from alerter.render.language import Language
 from alerter.render.quoting import change_lines
 
@@ -210,11 +210,11 @@ def _environment(
         "cut": cut,
         "date": language.date,
         "duration": language.duration,
-        "day": day,
-        "period": period,
-        "short_date": short_date,
+        "day": language.day,
         "number": language.number,
         "percent": language.percent,
+        "period": language.period,
+        "short_date": language.short_date,
         "slack_text": slack_text,
         "slack_words": slack_words,
         "stars": stars,

@@ -22,19 +22,18 @@ from alerter.render.formatting import (
     clean_lines,
     clean_name,
     cut,
-    date,
-    long_duration,
     stars,
     utf16_length,
 )
+from alerter.render.language import Language
 from alerter.render.phrases import (
     A_CUSTOMER,
     A_FORMER_SITE,
     AN_APP,
-    MODERATION,
+    LATE,
     REOPENED,
     describe_end,
-    describe_lateness,
+    describe_moderation,
     describe_state,
     name_unknown,
 )
@@ -157,6 +156,12 @@ class ReviewView:
     """When the last of those was written, in the owner's timezone; none if there is none."""
     author_rating: int
     """The rating of the last of those."""
+    when: str
+    """The same as `written | date`."""
+    waiting: str
+    """The same as `age | duration`."""
+    author_last: str
+    """The same as `author_written | date`; empty if there is none."""
 
     @property
     def timestamp(self) -> int:
@@ -167,21 +172,6 @@ class ReviewView:
     def stars(self) -> str:
         """The same as `rating | stars`."""
         return stars(self.rating)
-
-    @property
-    def when(self) -> str:
-        """The same as `written | date`."""
-        return date(self.written)
-
-    @property
-    def waiting(self) -> str:
-        """The same as `age | duration`."""
-        return long_duration(self.age)
-
-    @property
-    def author_last(self) -> str:
-        """The same as `author_written | date`; empty if there is none."""
-        return date(self.author_written) if self.author_written else ""
 
     @property
     def author_stars(self) -> str:
@@ -207,25 +197,28 @@ class TroubleView:
     """What works again, such as "Corner Bakery's reviews can be read again"; empty before."""
     lasted: timedelta | None
     """How long it lasted; none before it is over."""
-
-    @property
-    def since(self) -> str:
-        """The same as `began | date`."""
-        return date(self.began)
+    since: str
+    """The same as `began | date`."""
 
 
 def view_review(
-    item: MessageItem, now: datetime, timezone: tzinfo, sites: Mapping[str, str]
+    item: MessageItem,
+    now: datetime,
+    timezone: tzinfo,
+    sites: Mapping[str, str],
+    language: Language,
 ) -> ReviewView:
     """Return the view of a review; `sites` maps the ids of sites to their names."""
     alert, history = item.alert, item.context
     review = item.review or Review(id=alert.review_id or "", rating=1)
-    written = review.created or review.updated
+    created = review.created or review.updated
+    written = local_time(created, timezone) if created else None
+    last = local_time(history.author_last, timezone) if history.author_last else None
     age = now - review.created if review.created else None
     closing = _closing(item)
     answered = closing is CloseReason.ANSWERED
-    end = describe_end(closing, _answered_after(review) if answered else None)
-    state = end or describe_state(alert, review.rating, age)
+    end = describe_end(closing, _answered_after(review) if answered else None, language)
+    state = end or describe_state(alert, review.rating, age, language)
     late = bool(alert.detail.get("late"))
     name, entity_id = clean_line(item.product.name or ""), clean_line(review.entity_id or "")
     site_id = alert.site_id or ""
@@ -235,27 +228,27 @@ def view_review(
         title=clean_line(review.title),
         body=clean_lines(review.body),
         excerpt=cut(clean_line(review.body), _EXCERPT),
-        author=clean_name(review.author) or A_CUSTOMER,
-        what=name or name_unknown(review.namespace, entity_id),
+        author=clean_name(review.author) or language.gettext(A_CUSTOMER),
+        what=name or name_unknown(review.namespace, entity_id, language),
         what_id="" if name else entity_id,
         what_url=https_url(item.product.url) or "",
         what_dashboard_url=product_dashboard_url(
             site_id, review.entity_id if review.namespace == "stores" else None
         ),
         author_dashboard_url=contact_dashboard_url(site_id, review.contact_id),
-        written=local_time(written, timezone) if written else None,
+        written=written,
         old=age is not None and age > _OLD,
-        moderation=MODERATION.get(review.moderation, ""),
+        moderation=describe_moderation(review.moderation, language),
         state=state,
-        notes=state or describe_lateness(late=late),
+        notes=state or (language.gettext(LATE) if late else ""),
         late=late,
         before=_before(review, alert.detail),
         age=age,
-        reopened=_reopened(alert),
+        reopened=_reopened(alert, language),
         closing=closing or "",
         end=end,
         reply=clean_lines(review.reply.message) if review.reply and answered else "",
-        site=view_site(site_id, sites),
+        site=view_site(site_id, sites, language),
         media=_view_media(review.media),
         verified=review.verified,
         helpful=review.helpful,
@@ -263,14 +256,19 @@ def view_review(
         app=_app(review.origin),
         product_low=history.product_low,
         author_low=history.author_low,
-        author_written=local_time(history.author_last, timezone) if history.author_last else None,
+        author_written=last,
         author_rating=history.author_rating,
+        when=language.date(written),
+        waiting=language.duration(age),
+        author_last=language.date(last) if last else "",
     )
 
 
-def view_site(site_id: str, sites: Mapping[str, str]) -> SiteView:
+def view_site(site_id: str, sites: Mapping[str, str], language: Language | None = None) -> SiteView:
     """Return the view of a site; `sites` maps the ids of sites to their names."""
-    name = clean_line(sites.get(site_id, A_FORMER_SITE))
+    name = clean_line(
+        sites.get(site_id, language.gettext(A_FORMER_SITE) if language else A_FORMER_SITE)
+    )
     return SiteView(name, site_id, reviews_dashboard_url(site_id))
 
 
@@ -290,20 +288,6 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
     return MentionView("usergroup" if mention.startswith("S") else "user", mention)
 
 
-def view_trouble(detail: Mapping[str, Any], timezone: tzinfo) -> TroubleView:
-    """Return the view of trouble, from the detail of its alert."""
-    what, began = clean_line(detail["what"]), datetime.fromisoformat(detail["since"])
-    return TroubleView(
-        what=what,
-        headline=what[:1].upper() + what[1:],
-        reason=clean_lines(detail["reason"]),
-        remedy=clean_lines(detail["remedy"]),
-        began=local_time(began, timezone),
-        over=clean_line(detail.get("over", "")),
-        lasted=datetime.fromisoformat(detail["until"]) - began if "until" in detail else None,
-    )
-
-
 def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
     """Split the reviews of a digest so that each group fits into one Slack block."""
     groups: list[list[ReviewView]] = []
@@ -321,7 +305,7 @@ def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
 def _length(view: ReviewView) -> int:
     """Return the length of a review in a digest on Slack, or a little more."""
     title = cut(view.title, _EXCERPT)
-    texts = (title, view.excerpt, view.author, view.what, date(view.written), view.site.name)
+    texts = (title, view.excerpt, view.author, view.what, view.when, view.site.name)
     notes = len(view.moderation) + len(view.notes)
     return sum(utf16_length(text) for text in texts) + notes + _ENTRY_MARKUP
 
@@ -361,9 +345,11 @@ def _answered_after(review: Review) -> timedelta | None:
     return answered_at - review.created if answered_at and review.created else None
 
 
-def _reopened(alert: Alert) -> str:
+def _reopened(alert: Alert, language: Language) -> str:
     """Return why a review is open again, if its reminder is about that; else an empty text."""
-    return REOPENED[CloseReason(alert.detail["reopened"])] if "reopened" in alert.detail else ""
+    if "reopened" not in alert.detail:
+        return ""
+    return language.gettext(REOPENED[CloseReason(alert.detail["reopened"])])
 
 
 def _before(review: Review, detail: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from alerter.config import Config
-from alerter.models import Medium, phrase_destination
+from alerter.models import Medium
 from alerter.scopes import Scope, split_method, split_scope
+from alerter.translation import mark
 
 
 class TroubleText(NamedTuple):
@@ -16,107 +17,155 @@ class TroubleText(NamedTuple):
     over: str
 
 
-_RETRIED = "Correct the cause. alerter tries again each hour, and at once after `alerter retry`."
-_TEXTS = {
-    Scope.CONFIG: TroubleText(
-        "the changed config is not in force",
-        "Correct it (`alerter check` shows what is wrong), then reload the service again.",
-        "The changed config is in force",
+_RETRIED = mark(
+    "Correct the cause. alerter tries again each hour, and at once after `alerter retry`."
+)
+_LIMITED = mark("Nothing. alerter continues when the limit allows it.")
+# By the kind of the scope; with the service or the method where they differ.
+TEXTS = {
+    "config": TroubleText(
+        mark("the changed config is not in force"),
+        mark("Correct it (`alerter check` shows what is wrong), then reload the service again."),
+        mark("The changed config is in force"),
     ),
-    Scope.SITE: TroubleText(
-        "the reviews of {} cannot be read",
-        "Run `alerter check`. If Wix refuses to answer, look at the site's key or app and its "
-        "permissions.",
-        "{}'s reviews can be read again",
+    "site": TroubleText(
+        mark("the reviews of %(name)s cannot be read"),
+        mark(
+            "Run `alerter check`. If Wix refuses to answer, look at the site's key or app and its"
+            " permissions."
+        ),
+        mark("%(name)s's reviews can be read again"),
     ),
-    Scope.PRIVATE: TroubleText(
-        "reviews of {} that are not published cannot be read any more",
-        "Grant its key or app Manage Reviews (`REVIEWS.READ_PRIVATE_REVIEWS`) again.",
-        "{}'s unpublished reviews can be read again",
+    "private": TroubleText(
+        mark("reviews of %(name)s that are not published cannot be read any more"),
+        mark("Grant its key or app Manage Reviews (`REVIEWS.READ_PRIVATE_REVIEWS`) again."),
+        mark("%(name)s's unpublished reviews can be read again"),
     ),
-    Scope.UNROUTED: TroubleText(
-        "alerts of {} go to no receiver",
-        "See the open reviews in `alerter status`, and correct `[[receivers]]` in the config.",
-        "Alerts of {} have a receiver again",
+    "unrouted": TroubleText(
+        mark("alerts of %(name)s go to no receiver"),
+        mark(
+            "See the open reviews in `alerter status`, and correct `[[receivers]]` in the config."
+        ),
+        mark("Alerts of %(name)s have a receiver again"),
     ),
-    Scope.JOB: TroubleText(
-        "alerter cannot do a part of its work: {}",
-        "Look at its log, and report the error in it.",
-        "alerter can do this part of its work again: {}",
+    "job": TroubleText(
+        mark("alerter cannot do a part of its work: %(name)s"),
+        mark("Look at its log, and report the error in it."),
+        mark("alerter can do this part of its work again: %(name)s"),
     ),
-    Scope.STATE: TroubleText(
-        "the state file cannot be written",
-        "Nothing.",
-        "The state file can be written again",
+    "state": TroubleText(
+        mark("the state file cannot be written"),
+        mark(
+            "Make room on the disk, or end the process that holds the file. alerter continues by"
+            " itself."
+        ),
+        mark("The state file can be written again"),
     ),
-    Scope.START: TroubleText("alerter does not start", "Nothing.", "alerter has started"),
-    Scope.MESSAGE: TroubleText(
-        "alerts to {} were refused for good",
-        "See `alerter status`, then run `alerter retry`.",
-        "No refused alert to {} is left",
+    "start": TroubleText(
+        mark("alerter does not start"),
+        mark(
+            "Correct the cause, or restore a backup, and start alerter again. Until then it reads"
+            " nothing."
+        ),
+        mark("alerter has started"),
     ),
-    Scope.ERASURE: TroubleText(
-        "words of a deleted review still stand in messages to {}",
-        "Invite the app to the channel again, or delete the messages there by hand.",
-        "No words of a deleted review stand in messages to {} any more",
+    "message": TroubleText(
+        mark("alerts to %(name)s were refused for good"),
+        mark("See `alerter status`, then run `alerter retry`."),
+        mark("No refused alert to %(name)s is left"),
     ),
-    Scope.ADDRESSES: TroubleText(
-        "some addresses of {} refuse our mail",
-        "Correct the addresses in the config.",
-        "The addresses of {} take our mail again",
+    "erasure": TroubleText(
+        mark("words of a deleted review still stand in messages to %(name)s"),
+        mark("Invite the app to the channel again, or delete the messages there by hand."),
+        mark("No words of a deleted review stand in messages to %(name)s any more"),
     ),
-    Scope.TEMPLATE: TroubleText(
-        "the template {} does not work, and the built-in one is used instead",
-        "Run `alerter check`, which names the error, and correct the file.",
-        "The template {} works again",
+    "addresses": TroubleText(
+        mark("some addresses of %(name)s refuse our mail"),
+        mark("Correct the addresses in the config."),
+        mark("The addresses of %(name)s take our mail again"),
     ),
-    Scope.DESTINATION: TroubleText(
-        "receiver {} cannot be reached", _RETRIED, "Receiver {} can be reached again"
+    "template": TroubleText(
+        mark("the template %(name)s does not work, and the built-in one is used instead"),
+        mark("Run `alerter check`, which names the error, and correct the file."),
+        mark("The template %(name)s works again"),
     ),
-    Scope.SERVICE: TroubleText("{} refuses us", _RETRIED, "{} accepts us again"),
+    "destination": TroubleText(
+        mark("receiver %(name)s cannot be reached"),
+        _RETRIED,
+        mark("Receiver %(name)s can be reached again"),
+    ),
+    "service:smtp": TroubleText(
+        mark("the mail server refuses us"), _RETRIED, mark("The mail server accepts us again")
+    ),
+    "service:slack": TroubleText(
+        mark("Slack refuses us"), _RETRIED, mark("Slack accepts us again")
+    ),
+    "service:workspace": TroubleText(
+        mark("the Slack workspace of %(name)s refuses us"),
+        _RETRIED,
+        mark("The Slack workspace of %(name)s accepts us again"),
+    ),
+    "method:look": TroubleText(
+        mark("Slack limits how often alerter can look whether a message arrived"),
+        _LIMITED,
+        mark("Slack lets alerter look for messages again"),
+    ),
+    "method:update": TroubleText(
+        mark("Slack limits how often alerter can change messages"),
+        _LIMITED,
+        mark("Slack lets alerter change messages again"),
+    ),
 }
-_METHODS = {
-    "look": TroubleText(
-        "{} limits how often alerter can look whether a message arrived",
-        "Nothing. alerter continues when the limit allows it.",
-        "{} lets alerter look for messages again",
-    ),
-    "update": TroubleText(
-        "{} limits how often alerter can change messages",
-        "Nothing. alerter continues when the limit allows it.",
-        "{} lets alerter change messages again",
-    ),
-}
+# How reasons begin, before what a service said. They are recorded in English.
+REASONS = (
+    mark("a defect of alerter"),
+    mark("every address is refused"),
+    mark("its answer was lost each time"),
+    mark("its messages wait, and none has left for a while"),
+    mark("no address is accepted for now"),
+    mark("published reviews only"),
+    mark("Slack asks us to slow down"),
+    mark("Slack cannot be reached"),
+    mark("Slack has a fault of its own"),
+    mark("Slack refuses the channel"),
+    mark("Slack refuses the token"),
+    mark("Slack refuses this message"),
+    mark("Slack's answer cannot be understood"),
+    mark("Slack's answer was lost"),
+    mark("Slack's certificate cannot be trusted"),
+    mark("the mail server cannot be reached"),
+    mark("the mail server cannot be trusted"),
+    mark("the mail server refuses for now"),
+    mark("the mail server refuses this mail"),
+    mark("the mail server refuses us"),
+    mark("Wix asks us to slow down"),
+    mark("Wix cannot be reached, or dropped the connection"),
+    mark("Wix did not answer in time"),
+    mark("Wix does not have it"),
+    mark("Wix has a fault of its own"),
+    mark("Wix refuses the request"),
+    mark("Wix refuses us"),
+    mark("Wix's answer cannot be read"),
+)
 
 
-def describe(scope: str, sites: Mapping[str, str], config: Config) -> TroubleText:
-    """Return the texts of a scope's trouble; `sites`: names by site id."""
-    kind, shown = split_scope(scope)
-    if kind == Scope.METHOD:
-        service, method = split_method(shown)
-        text, shown = _METHODS[method], _service(service, config)
-    else:
-        text = _TEXTS[Scope(kind)]
+def identify(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str, str]:
+    """Return the key of the texts of a scope's trouble, and the name in them.
+
+    The name may be that of a destination. `sites`: names by site id.
+    """
+    kind, name = split_scope(scope)
     if kind in (Scope.SITE, Scope.PRIVATE, Scope.UNROUTED):
-        shown = sites.get(shown, shown)
-    elif kind in (Scope.DESTINATION, Scope.MESSAGE, Scope.ERASURE):
-        shown = phrase_destination(shown)
-    elif kind == Scope.SERVICE:
-        shown = _service(shown, config)
-    return TroubleText(text.what.format(shown), text.remedy, _sentence(text.over.format(shown)))
-
-
-def _sentence(text: str) -> str:
-    """Return a text with a capital, as our phrases for services have none."""
-    return text[:1].upper() + text[1:] if text.startswith("the ") else text
-
-
-def _service(name: str, config: Config) -> str:
+        return kind, sites.get(name, name)
+    if kind == Scope.METHOD:
+        return f"{kind}:{split_method(name)[1]}", ""
+    if kind != Scope.SERVICE:
+        return kind, name
     if name in ("slack", "smtp"):
-        return "Slack" if name == "slack" else "the mail server"
+        return f"{kind}:{name}", ""
     receivers = [
         receiver.name
         for receiver in config.receivers
         if config.service(receiver, Medium.SLACK) == name
     ]
-    return f"the Slack workspace of {', '.join(receivers) or name}"
+    return f"{kind}:workspace", ", ".join(receivers) or name

@@ -16,7 +16,7 @@ from alerter.store.troubles import Trouble
 from alerter.trouble import rules
 from alerter.trouble.recipients import recipients_for
 from alerter.trouble.rules import Faults
-from alerter.trouble.texts import describe
+from alerter.trouble.texts import identify
 
 log = logging.getLogger(__name__)
 
@@ -226,16 +226,15 @@ class Troubles:
 
     def _put_alert(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
         sites = known_sites.site_names(self._state) | self._config.site_names
-        text = describe(trouble.scope, sites, self._config)
+        text, name = identify(trouble.scope, sites, self._config)
         detail = {
-            "what": text.what,
+            "text": text,
+            "name": name,
             "reason": trouble.reason,
-            "remedy": text.remedy,
             "since": trouble.since.isoformat(),
         }
         if kind is AlertKind.RECOVERED:
-            until = trouble.over_at or self._now()
-            detail |= {"over": text.over, "until": until.isoformat()}
+            detail["until"] = (trouble.over_at or self._now()).isoformat()
         alert = Alert(_key(kind, trouble), kind, detail=detail)
         new_alerts = NewAlert(alert, [(name, None) for name in names], Grouping.EACH)
         raised_alerts.raise_alerts(self._state, [new_alerts], self._clock.now())

@@ -110,12 +110,12 @@ def test_trouble_with_what_is_removed_ends_and_the_others_are_notified(
         "service:slack",
     }
     rows = state.rows(
-        "SELECT destination, json_extract(detail, '$.what') AS what FROM alerts JOIN "
+        "SELECT destination, json_extract(detail, '$.name') AS name FROM alerts JOIN "
         "deliveries ON alert = id"
         " WHERE kind = 'recovered' ORDER BY id"
     )
     assert {receiver_of(row["destination"]) for row in rows} == {"baker"}
-    assert "the reviews of Café cannot be read" in [row["what"] for row in rows]
+    assert "Café" in [row["name"] for row in rows]
 
 
 def test_a_config_that_was_not_taken_over_is_over_with_the_next_start(

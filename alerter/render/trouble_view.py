@@ -1,0 +1,62 @@
+"""The view of trouble: its texts in the language of a receiver. Pure."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Any
+
+from alerter.clock import local_time
+from alerter.models import Medium, medium_of, receiver_of
+from alerter.render.formatting import clean_line, clean_lines, isolate
+from alerter.render.language import Language
+from alerter.render.views import TroubleView
+from alerter.trouble.texts import REASONS, TEXTS, TroubleText
+
+_OF_DESTINATIONS = ("destination", "erasure", "message")
+# The beginning of a reason: the rest is what a service said, or a detail.
+_BEGINNING = re.compile(r"(.+?)(?=: | \(|; |$)", re.DOTALL)
+
+
+def view_trouble(detail: Mapping[str, Any], timezone: tzinfo, language: Language) -> TroubleView:
+    """Return the view of trouble, from the detail of its alert."""
+    text = _texts(detail, language)
+    began = datetime.fromisoformat(detail["since"])
+    lasted = datetime.fromisoformat(detail["until"]) - began if "until" in detail else None
+    return TroubleView(
+        what=text.what,
+        headline=text.what[:1].upper() + text.what[1:],
+        reason=_reason(clean_lines(detail["reason"]), language),
+        remedy=text.remedy,
+        began=local_time(began, timezone),
+        over=text.over if lasted is not None else "",
+        lasted=lasted,
+        since=language.date(local_time(began, timezone)),
+    )
+
+
+def _texts(detail: Mapping[str, Any], language: Language) -> TroubleText:
+    """Return the texts in a language; those of an earlier version are stored, in English."""
+    if "text" not in detail:
+        parts = (clean_line(detail.get(name, "")) for name in TroubleText._fields)
+        return TroubleText(*(isolate(part, language.direction) for part in parts))
+    name = detail["name"]
+    if detail["text"] in _OF_DESTINATIONS:
+        name = phrase_destination(name, language)
+    shown = {"name": isolate(clean_line(name), language.direction)}
+    return TroubleText(*(language.gettext(text) % shown for text in TEXTS[detail["text"]]))
+
+
+def phrase_destination(destination: str, language: Language) -> str:
+    """Return a destination as its reader calls it, such as `support (Slack)`."""
+    email = language.pgettext("medium", "email")
+    medium = "Slack" if medium_of(destination) == Medium.SLACK else email
+    return f"{receiver_of(destination)} ({medium})"
+
+
+def _reason(reason: str, language: Language) -> str:
+    """Return a reason with its beginning in a language, where it is one of ours."""
+    begins = _BEGINNING.match(reason)
+    if begins is None or begins[1] not in REASONS:
+        return isolate(reason, language.direction)
+    rest = isolate(reason[begins.end() :], language.direction)
+    return language.gettext(begins[1]) + rest
