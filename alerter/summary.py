@@ -65,7 +65,8 @@ def figures(
 ) -> dict[str, Any]:
     """Return the figures of one site, as the detail of the alert holds them. Pure.
 
-    `low`: reviews created in the period. `week`: those of the seven days before its end.
+    `low`: reviews created in the period. `week`: those of the seven days before its end. `total`:
+    how many reviews of any rating the period has, if Wix says so.
     """
     waits = sorted(
         max((each.answered_at - each.created).total_seconds(), 0)
@@ -73,11 +74,7 @@ def figures(
         if each.answered and each.answered_at
     )
     return {
-        "total": total,
-        "stars": {
-            str(rating): number
-            for rating, number in sorted(Counter(each.rating for each in low).items())
-        },
+        **count_ratings(low, total),
         "products": _products(low),
         "often": [product for product in _products(week) if product["number"] >= _OFTEN],
         "answered": sum(each.answered for each in low),
@@ -86,8 +83,7 @@ def figures(
             {
                 "rating": each.rating,
                 "created": each.created.isoformat(),
-                "what": _what(each),
-                "url": each.product.url,
+                **_what(each),
             }
             for each in still_open[:_MOST_OPEN]
         ],
@@ -95,20 +91,25 @@ def figures(
     }
 
 
+def count_ratings(low: Sequence[LowRated], total: int | None) -> dict[str, Any]:
+    """Return how many reviews a site had in a period, and how many of each low rating. Pure."""
+    by_rating = sorted(Counter(each.rating for each in low).items())
+    return {"total": total, "stars": {str(rating): number for rating, number in by_rating}}
+
+
 def _products(low: Iterable[LowRated]) -> list[dict[str, Any]]:
     """Return the reviewed products, those with the most reviews first."""
     groups: dict[str | None, list[LowRated]] = {}
     for each in low:
         groups.setdefault(each.entity_id, []).append(each)
-    found = [
-        {"what": _what(its[0]), "url": its[0].product.url, "number": len(its)}
-        for its in groups.values()
-    ]
-    return sorted(found, key=lambda product: (-product["number"], product["what"]))
+    found = [{**_what(its[0]), "number": len(its)} for its in groups.values()]
+    return sorted(found, key=lambda product: (-product["number"], product["what"], product["id"]))
 
 
-def _what(each: LowRated) -> str:
-    return each.product.name or (f"product {each.entity_id}" if each.entity_id else "the site")
+def _what(each: LowRated) -> dict[str, str | None]:
+    """Return the name of what was reviewed (empty if unknown), its id and its page."""
+    name = each.product.name or ""
+    return {"what": name, "id": each.entity_id or "", "url": each.product.url}
 
 
 class Summaries:
@@ -164,14 +165,23 @@ class Summaries:
 
     async def _raise(self, summary: Summary, period: Period) -> None:
         sites = self._sites(summary)
+        before = period.since - (period.until - period.since)
         totals = await asyncio.gather(
-            *(self._count(site, period.since, period.until) for site in sites)
+            *(self._count(site, period.since, period.until) for site in sites),
+            *(self._count(site, before, period.since) for site in sites),
         )
         receivers = self._receivers(summary)
         with self._state.transaction():
             found = {
                 site.site_id: self._figures(site, period, total)
-                for site, total in zip(sites, totals, strict=True)
+                | {
+                    "before": count_ratings(
+                        self._low_rated(site, before, period.since), total_before
+                    )
+                }
+                for site, total, total_before in zip(
+                    sites, totals[: len(sites)], totals[len(sites) :], strict=True
+                )
             }
             local = period.until.astimezone(self._config.timezone)
             key = f"{AlertKind.SUMMARY}:{summary.name}:{local:%Y-%m-%dT%H:%M}"
@@ -192,19 +202,18 @@ class Summaries:
             self._wake(destination for destination, _ in routes)
 
     def _figures(self, site: Site, period: Period, total: int | None) -> dict[str, Any]:
-        threshold, site_id = self._config.threshold(site), site.site_id
         followed_since = self._clock.now() - self._config.poll.rescan_window
         found = figures(
-            summaries.low_rated_between(
-                self._state, site_id, period.since, period.until, threshold
-            ),
-            summaries.low_rated_between(
-                self._state, site_id, period.until - _WEEK, period.until, threshold
-            ),
-            summaries.followed_open_reviews(self._state, site_id, followed_since),
+            self._low_rated(site, period.since, period.until),
+            self._low_rated(site, period.until - _WEEK, period.until),
+            summaries.followed_open_reviews(self._state, site.site_id, followed_since),
             total,
         )
         return found | {"unread": not self._is_read(site, period)}
+
+    def _low_rated(self, site: Site, since: datetime, until: datetime) -> list[LowRated]:
+        threshold = self._config.threshold(site)
+        return summaries.low_rated_between(self._state, site.site_id, since, until, threshold)
 
     def _detail(self, summary: Summary, period: Period, found: dict[str, Any]) -> dict[str, Any]:
         """Return the detail of the alert: figures of each site, and the sites of each receiver."""

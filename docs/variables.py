@@ -9,13 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alerter.render import summary_view, views
+from alerter.render import summary_view, trouble_view, views
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, sample
 
 DOCUMENT = Path(__file__).parent / "templates.md"
 BEGIN, END = "<!-- From here on made by `make docs`. -->", "<!-- To here. -->"
-MODULES = (views, summary_view)
+MODULES = (views, trouble_view, summary_view)
+EVERYWHERE = ("kind", "test", "medium", "receiver", "host")
 TYPES = {
     "str": "text",
     "int": "number",
@@ -56,7 +57,7 @@ def _kinds() -> Iterator[str]:
         variables = ", ".join(
             f"`{name}`{_type(value)}"
             for name, value in renderer.variables.items()
-            if name not in ("kind", "test")
+            if name not in EVERYWHERE
         )
         yield f"| `{kind}` | {variables} |"
     yield ""

@@ -19,6 +19,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Form, Message, MessageItem, Product
+from alerter.render.formatting import NO_BREAK, period
 from alerter.render.renderer import Renderer
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
@@ -26,7 +27,7 @@ from alerter.store import State
 from alerter.store.summaries import LowRated
 from alerter.summary import figures, last_period
 from tests.support.clock import SetClock
-from tests.support.rendered import HOSTILE, Page, one_line, words
+from tests.support.rendered import DASHBOARD, HOSTILE, Page, one_line, words
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -100,8 +101,8 @@ def utc(text: str) -> datetime:
 def test_a_period_goes_from_one_wall_clock_time_to_the_next(
     at: TimeOfWeek, now: str, name: str, since: str, until: str
 ) -> None:
-    period = last_period(at, utc(now), BERLIN)
-    assert (period.name, period.since, period.until) == (name, utc(since), utc(until))
+    found = last_period(at, utc(now), BERLIN)
+    assert (found.name, found.since, found.until) == (name, utc(since), utc(until))
 
 
 def test_every_period_of_a_year_comes_once_and_without_gaps() -> None:
@@ -115,6 +116,14 @@ def test_every_period_of_a_year_comes_once_and_without_gaps() -> None:
 
 
 # What is counted
+
+ROWS = ("Number", "Share of all", "Average rating")
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers of low-rated reviews in a summary: of its period, and of the one before."""
+    [line] = [line for line in text.splitlines() if line.startswith("Number")]
+    return line.split()[1:]
 
 
 def low(rating: int, product: str, hours: float | None = None) -> LowRated:
@@ -143,10 +152,46 @@ def test_what_has_no_name_is_called_by_its_id() -> None:
         LowRated(1, DUE, "p-9", Product(), False, None),
         LowRated(1, DUE, None, Product(), False, None),
     ]
-    assert [each["what"] for each in figures(nameless, [], [], None)["products"]] == [
-        "product p-9",
-        "the site",
-    ]
+    found = figures(nameless, [], [], None)
+    text = Renderer(None, BERLIN, {SITE: "Corner Bakery"}).mail(summary_message(found)).text
+
+    assert "a product · p-9  ━" in text
+    assert "the site         ━" in text
+
+
+@pytest.mark.parametrize(
+    ("until", "days", "shown"),
+    [
+        ("2026-11-23T08:00", 7, "16–22 November"),
+        ("2026-12-03T08:00", 7, "26 November – 2 December"),
+        ("2027-01-03T08:00", 7, "27 December – 2 January"),
+        ("2026-11-23T08:00", 1, "22 November"),
+        ("2026-03-30T07:00", 7, "23–29 March"),
+    ],
+    ids=["a week", "over a month's end", "over a year's end", "a day", "summer time"],
+)
+def test_a_period_is_named_by_its_days(until: str, days: int, shown: str) -> None:
+    ended = utc(until).astimezone(BERLIN)
+    assert period(ended - timedelta(days=days), ended).replace(NO_BREAK, " ") == shown
+
+
+def test_a_summary_from_an_earlier_version_has_no_period_before() -> None:
+    found = figures([low(1, "a")], [], [], 3)
+    text = Renderer(None, BERLIN, {SITE: "Corner Bakery"}).mail(summary_message(found)).text
+
+    assert numbers(text) == ["1"]
+
+
+def test_products_that_are_bad_often_are_named_if_the_period_does_not_name_them() -> None:
+    """As in a daily summary, whose seven days hold more than its day."""
+    renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
+    week = [low(1, "a")] * 3
+    same, more = figures(week, week, [], None), figures(week[:1], week, [], None)
+
+    assert "within seven days" not in renderer.mail(summary_message(same)).text
+    assert "Three or more within seven days\nProduct a  ━━━━━━━━━━━━ 3" in (
+        renderer.mail(summary_message(more)).text
+    )
 
 
 # From Wix to people
@@ -196,7 +241,7 @@ def summaries_in(mailbox: Mailbox, address: str = OWNER) -> list[Mail]:
     return [
         mail
         for mail in mailbox.mails
-        if mail.subject.startswith("Weekly") and address in mail.recipients
+        if mail.subject.startswith("📊 Weekly") and address in mail.recipients
     ]
 
 
@@ -225,22 +270,29 @@ async def test_a_summary_tells_each_receiver_of_its_own_sites(
     assert await once(config, clock)
 
     assert subjects(summaries_in(mailbox)) == [
-        "Weekly: 4 low-rated reviews, 4 still open (Corner Bakery, Patisserie)"
+        "📊 Weekly: 4 low-rated reviews · 4 reviews are still open (Corner Bakery, Patisserie)"
     ]
     (mail,) = summaries_in(mailbox)
-    assert "16 November 2026, 09:00 to 23 November 2026, 09:00" in mail.text
-    assert "4 low-rated reviews, 40% of all 10." in mail.text
-    assert "1 of 4 answered, half of them within 3 h" in mail.text
-    assert "Croissant box (Corner Bakery)  ████████████ 3" in mail.text
-    assert "product c7 (Patisserie)" in mail.text
-    assert "Three or more within seven days" in mail.text
-    assert (
-        f"★★☆☆☆  Croissant box, for 1 d 12 h: https://manage.wix.com/dashboard/{SITE}/reviews/pending"
-        in mail.text
-    )
+    text = mail.text.replace(NO_BREAK, " ")
+    assert "Corner Bakery, Patisserie · 16–22 November\n" in text
+    assert [line.split() for line in text.splitlines() if line.startswith(ROWS)] == [
+        ["Number", "4", "1"],
+        ["Share", "of", "all", "40%", "100%"],
+        ["Average", "rating", "1.5", "1.0"],
+    ]
+    assert "1 of 4 reviews are answered, half of them within 3 hours." in text
+    assert "Croissant box · Corner Bakery  ━━━━━━━━━━━━ 3" in text
+    assert "a product · c7 · Patisserie" in text
+    assert "Three or more within seven days" not in text
+    assert "\n★★☆☆☆  Croissant box, for 1 day 12 hours\n" in text
+    assert f"\nReply in the dashboard: {DASHBOARD}\n" in text
+    assert text.index("4 reviews are still open") < text.index("Low-rated reviews")
     (told,) = summaries_in(mailbox, SUPPORT)
-    assert told.subject == "Weekly: 3 low-rated reviews, 4 still open (Corner Bakery)"
-    assert "33% of all 9." in told.text
+    assert (
+        told.subject == "📊 Weekly: 3 low-rated reviews · 4 reviews are still open (Corner Bakery)"
+    )
+    assert "33%" in told.text
+    assert told.text.count(DASHBOARD) == 1
     for part in (told.text, told.html):
         assert "Patisserie" not in part
         assert "c7" not in part
@@ -259,9 +311,9 @@ async def test_a_summary_is_told_on_slack_too(
     clock.step(days=2)
     assert await once(config, clock)
     (post,) = slack.posts
-    assert post.text.startswith("Weekly: 3 low-rated reviews (Corner Bakery, Patisserie)")
-    assert "product p1 (Corner Bakery)  ████████████ 3" in words(post.blocks)
-    assert "No review that you were told of is still open." in words(post.blocks)
+    assert post.text.startswith("📊 Weekly: 3 low-rated reviews · No review is open (")
+    assert "a product · p1 · Corner Bakery  ━━━━━━━━━━━━ 3" in words(post.blocks)
+    assert "No review is open" in words(post.blocks)
 
 
 async def test_a_summary_holds_nothing_that_a_customer_wrote(
@@ -317,7 +369,7 @@ async def test_a_summary_that_moved_within_its_week_is_sent_at_its_new_time(
     clock.step(days=4)
     assert await once(friday, clock)
     assert len(summaries_in(mailbox)) == 2
-    assert "20 November 2026, 09:00 to 27 November 2026, 09:00" in summaries_in(mailbox)[1].text
+    assert "· 20–26\u00a0November\n" in summaries_in(mailbox)[1].text
 
 
 async def test_a_daily_summary_that_moved_within_its_day_is_sent_at_its_new_time(
@@ -357,9 +409,9 @@ async def test_what_was_missed_while_down_is_told_once_and_only_the_newest(
     for _ in range(3):
         assert await once(config, clock)
     assert subjects(summaries_in(mailbox)) == [
-        "Weekly: no low-rated reviews (Corner Bakery, Patisserie)"
+        "📊 Weekly: No low-rated reviews · No review is open (Corner Bakery, Patisserie)"
     ]
-    assert "7 December 2026, 09:00 to 14 December 2026, 09:00" in summaries_in(mailbox)[-1].text
+    assert "· 7–13\u00a0December\n" in summaries_in(mailbox)[-1].text
     assert len(summaries_in(mailbox, SUPPORT)) == 1
 
 
@@ -389,7 +441,7 @@ async def test_a_summary_waits_for_every_site_but_one_in_trouble(
     assert not await once(config, clock)
     assert len(summaries_in(mailbox)) == 1
     text = summaries_in(mailbox)[0].text
-    assert "Not all of it is known: Patisserie could not be read." in text
+    assert "These figures are not complete: Patisserie could not be read." in text
 
 
 @pytest.mark.parametrize("way", ["too many", "refused", "down", "no number"])
@@ -408,8 +460,8 @@ async def test_a_share_that_wix_does_not_say_is_left_out(
         wix.faults.always("/count", Fault(status=status))
     assert await once(config, clock)
     text = summaries_in(mailbox)[0].text
-    assert "1 low-rated review." in text
-    assert "of all" not in text
+    assert numbers(text) == ["1", "0"]
+    assert "Share of all" not in text
 
 
 async def test_where_only_published_reviews_may_be_read_only_those_are_counted(
@@ -423,7 +475,8 @@ async def test_where_only_published_reviews_may_be_read_only_those_are_counted(
     wix.add(SITE, bad(1, 5, moderation={"moderationStatus": "SUBMITTED"}))
     clock.step(days=2)
     assert await once(config, clock)
-    assert "1 low-rated review, 50% of all 2." in summaries_in(mailbox)[0].text
+    assert "Share of all" in summaries_in(mailbox)[0].text
+    assert " 50%" in summaries_in(mailbox)[0].text
 
 
 async def test_what_is_rejected_or_gone_does_not_count(
@@ -440,9 +493,9 @@ async def test_what_is_rejected_or_gone_does_not_count(
     clock.step(hours=24)
     assert await once(config, clock)
     assert subjects(summaries_in(mailbox)) == [
-        "Weekly: 1 low-rated review, 1 still open (Corner Bakery, Patisserie)"
+        "📊 Weekly: 1 low-rated review · 1 review is still open (Corner Bakery, Patisserie)"
     ]
-    assert "1 low-rated review, 100% of all 1." in summaries_in(mailbox)[0].text
+    assert " 100%" in summaries_in(mailbox)[0].text
 
 
 async def test_a_summary_leaves_by_itself_beside_a_digest(
@@ -456,7 +509,7 @@ async def test_a_summary_leaves_by_itself_beside_a_digest(
     assert await once(config, clock)
     assert subjects([mail for mail in mailbox.mails if OWNER in mail.recipients]) == [
         "15 low-rated reviews (Corner Bakery)",
-        "Weekly: 15 low-rated reviews, 15 still open (Corner Bakery, Patisserie)",
+        "📊 Weekly: 15 low-rated reviews · 15 reviews are still open (Corner Bakery, Patisserie)",
     ]
 
 
@@ -551,11 +604,12 @@ def test_a_products_name_stays_text_and_within_limits(name: str) -> None:
     assert "and 10 more" in page.text
 
 
-def test_a_chart_in_a_mail_is_made_of_tables_and_as_long_as_its_figures() -> None:
-    found = figures([low(1, "a"), low(1, "a"), low(2, "b")], [], [], 3)
+def test_all_bars_of_a_mail_have_one_scale() -> None:
+    """Of four reviews two have one star, and three are of one product."""
+    found = figures([low(1, "a"), low(1, "a"), low(2, "a"), low(2, "b")], [], [], 3)
     page = Page(Renderer(None, BERLIN, {SITE: "Corner Bakery"}).mail(summary_message(found)).html)
     widths = [dict(attrs).get("width") for tag, attrs in page.tags if tag == "table"]
-    assert [width for width in widths if width != "100%"] == ["100%", "50%"][1:] * 2
+    assert [width for width in widths if width in ("66%", "33%")] == ["66%", "66%", "33%"]
     assert not [tag for tag, _ in page.tags if tag in ("img", "svg")]
 
 

@@ -61,16 +61,17 @@ class Language:
             return self.gettext("an unknown day")
         return _keep_together(format_date(moment, "long", self.locale))
 
-    def period(self, began: datetime, ended: datetime) -> str:
+    def period(self, began: datetime, ended: datetime, *, short: bool = False) -> str:
         """Return the days from a moment to one before another, such as 28 November – 4 December."""
         last = max(ended - timedelta(days=1), began)
+        month = "MMM" if short else "MMMM"
         if began.date() == last.date():
-            return _keep_together(format_skeleton("MMMMd", began, None, locale=self.locale))
+            return _keep_together(format_skeleton(f"{month}d", began, None, locale=self.locale))
         known = self.locale.interval_formats
-        parts = known["MMMMd"] if "MMMMd" in known else known["MMMd"]
+        parts = known["MMMMd"] if "MMMMd" in known and not short else known["MMMd"]
         first, second = parts["d" if began.month == last.month else "M"]
         text = "".join(
-            parse_pattern(re.sub("M+", "MMMM", part)).apply(moment, self.locale)
+            parse_pattern(re.sub("M+", month, part)).apply(moment, self.locale)
             for part, moment in ((first, began), (second, last))
         )
         return _keep_together(text)

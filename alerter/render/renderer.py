@@ -154,7 +154,9 @@ class Renderer:
         if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
             return kind, values | {"trouble": view_trouble(alert.detail, self._timezone, language)}
         if alert.kind is AlertKind.SUMMARY:
-            summary = view_summary(alert.detail, message.receiver, self._timezone, self._sites)
+            summary = view_summary(
+                alert.detail, message.receiver, self._timezone, self._sites, language
+            )
             return kind, values | {"summary": summary}
         # A digest shows the last of several alerts of one review, such as `new` and `reminder`
         # after quiet hours.

@@ -21,7 +21,7 @@ from alerter.models import (
     receiver_of,
 )
 from alerter.store.summaries import LowRated
-from alerter.summary import figures
+from alerter.summary import count_ratings, figures
 
 OF_REVIEWS = ("new", "lowered", "reminder", "closed", "digest")
 KINDS = (*OF_REVIEWS, "summary", "trouble", "recovered")
@@ -269,7 +269,9 @@ def _figures(now: datetime) -> dict[str, Any]:
         *_low_rated(now, rolls, 2, 1, answered=1),
         *_low_rated(now, cake, 2),
     ]
-    return figures(low, low, [each for each in low if not each.answered], 64) | {"unread": False}
+    before = count_ratings(_low_rated(now, _BOX, 1, 2, 1, 2, 2), 55)
+    still_open = [each for each in low if not each.answered]
+    return figures(low, low, still_open, 64) | {"before": before, "unread": False}
 
 
 def _awkward_figures(

@@ -1,7 +1,7 @@
 """The values that the templates of summaries get. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from statistics import median
@@ -9,7 +9,9 @@ from typing import Any
 
 from alerter.clock import local_time
 from alerter.links import https_url
-from alerter.render.formatting import clean_line, date, duration, stars
+from alerter.render.formatting import clean_line, date, long_duration, stars
+from alerter.render.language import Language
+from alerter.render.phrases import name_unknown
 from alerter.render.views import SiteView, view_site
 
 _BAR = 12
@@ -28,9 +30,9 @@ class BarView:
     number: int
     """How many reviews."""
     percent: int
-    """The length of the bar, from 1 to 100; the longest of its chart has 100."""
+    """The length of the bar, from 1 to 100; the longest of the summary has 100."""
     bar: str
-    """The bar as text of up to 12 signs: ██████."""
+    """The bar as text of up to 12 signs: ━━━━━━."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class OpenView:
     rating: int
     """Its stars, 1 to 5."""
     what: str
-    """The name of what was reviewed, or "product" and its id."""
+    """The name of what was reviewed, or "a product" and its id."""
     what_url: str
     """The page of what was reviewed; may be empty."""
     age: timedelta
@@ -56,7 +58,23 @@ class OpenView:
     @property
     def waiting(self) -> str:
         """The same as `age | duration`."""
-        return duration(self.age)
+        return long_duration(self.age)
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodView:
+    """The period before the one of a summary."""
+
+    began: datetime
+    """Its beginning, in the owner's timezone."""
+    number: int
+    """The number of low-rated reviews in it."""
+    total: int | None
+    """The number of reviews of any rating; none if Wix does not say."""
+    share: str
+    """The share of the low-rated ones, such as 12%; empty if Wix does not say."""
+    average: str
+    """The average rating of the low-rated ones, such as 1.5; empty without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,10 @@ class SummaryView:
     """The number of reviews of any rating; none if Wix does not say."""
     share: str
     """The share of the low-rated ones, such as 12%; empty if Wix does not say."""
+    average: str
+    """The average rating of the low-rated ones, such as 1.5; empty without any."""
+    before: PeriodView | None
+    """The period of the same length before; none in a summary from an earlier version."""
     stars: Sequence[BarView]
     """The low-rated reviews by rating, the worst first."""
     products: Sequence[BarView]
@@ -88,7 +110,8 @@ class SummaryView:
     time_to_answer: timedelta | None
     """The median time until the answer; none if there is no answer."""
     often: Sequence[BarView]
-    """The products with three low-rated reviews or more in the last seven days."""
+    """The products with three low-rated reviews or more in the last seven days, if not in
+    `products` with the same number."""
     open: Sequence[OpenView]
     """The open reviews of any date, the newest first; twenty at most."""
     open_number: int
@@ -111,27 +134,31 @@ class SummaryView:
     @property
     def answered_after(self) -> str:
         """The same as `time_to_answer | duration`."""
-        return duration(self.time_to_answer)
+        return long_duration(self.time_to_answer)
 
 
 def view_summary(
-    detail: Mapping[str, Any], receiver: str, timezone: tzinfo, sites: Mapping[str, str]
+    detail: Mapping[str, Any],
+    receiver: str,
+    timezone: tzinfo,
+    sites: Mapping[str, str],
+    language: Language,
 ) -> SummaryView:
     """Return the view of a summary, from the detail of its alert.
 
     It covers the sites of this receiver only; `sites` maps the ids of sites to their names.
     """
     found = {site_id: detail["sites"][site_id] for site_id in detail["receivers"].get(receiver, ())}
-    views = {site_id: view_site(site_id, sites) for site_id in found}
-    by_stars: Counter[str] = Counter()
-    for each in found.values():
-        by_stars.update(each["stars"])
+    views = {site_id: view_site(site_id, sites, language) for site_id in found}
+    by_stars, total = _counts(found.values())
     number = by_stars.total()
-    totals = [each["total"] for each in found.values()]
-    total = None if None in totals else sum(totals)
     waits = [wait for each in found.values() for wait in each["waits"]]
-    products = _products(found, views, "products")
     began, ended = (datetime.fromisoformat(detail[name]) for name in ("since", "until"))
+    products = _products(found, views, "products", language)
+    often = [row for row in _products(found, views, "often", language) if row not in products]
+    by_site = _by_site(found, views)
+    stars_rows = [(stars(int(rating)), "", by_stars[rating]) for rating in sorted(by_stars)]
+    longest = max((row[2] for row in (*stars_rows, *products, *often, *by_site)), default=1)
     return SummaryView(
         name=detail["name"],
         began=local_time(began, timezone),
@@ -139,14 +166,16 @@ def view_summary(
         number=number,
         total=total,
         share=_share(number, total),
-        stars=_bars([(stars(int(rating)), "", by_stars[rating]) for rating in sorted(by_stars)]),
-        products=_bars(products[:_MOST_PRODUCTS]),
+        average=_average(by_stars),
+        before=_view_before(found, began, ended, timezone),
+        stars=_bars(stars_rows, longest),
+        products=_bars(products[:_MOST_PRODUCTS], longest),
         more_products=max(len(products) - _MOST_PRODUCTS, 0),
-        sites=_by_site(found, views),
+        sites=_bars(by_site, longest),
         answered=sum(each["answered"] for each in found.values()),
         time_to_answer=timedelta(seconds=median(waits)) if waits else None,
-        often=_bars(_products(found, views, "often")[:_MOST_PRODUCTS]),
-        open=_open(found, views, ended)[:_MOST_OPEN],
+        often=_bars(often[:_MOST_PRODUCTS], longest),
+        open=_open(found, views, ended, language)[:_MOST_OPEN],
         open_number=sum(each["open_number"] for each in found.values()),
         site_names=", ".join(view.name for view in views.values()),
         unread=[views[site_id].name for site_id, each in found.items() if each["unread"]],
@@ -156,25 +185,47 @@ def view_summary(
 _Row = tuple[str, str, int]  # label, address, number
 
 
-def _bars(rows: Sequence[_Row]) -> list[BarView]:
-    longest = max((number for _, _, number in rows), default=1)
+def _counts(found: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], int | None]:
+    """Return the low-rated reviews of some sites by rating, and the number of all reviews."""
+    by_stars: Counter[str] = Counter()
+    totals = []
+    for each in found:
+        by_stars.update(each["stars"])
+        totals.append(each["total"])
+    return by_stars, None if None in totals else sum(totals)
+
+
+def _view_before(
+    found: Mapping[str, Any], began: datetime, ended: datetime, timezone: tzinfo
+) -> PeriodView | None:
+    if not all("before" in each for each in found.values()):
+        return None
+    by_stars, total = _counts(each["before"] for each in found.values())
+    number = by_stars.total()
+    start = local_time(began - (ended - began), timezone)
+    return PeriodView(start, number, total, _share(number, total), _average(by_stars))
+
+
+def _bars(rows: Sequence[_Row], longest: int) -> list[BarView]:
     return [
         BarView(
             label,
             url,
             number,
             percent=max(100 * number // longest, 1),
-            bar="█" * max(_BAR * number // longest, 1),
+            bar="━" * max(_BAR * number // longest, 1),
         )
         for label, url, number in rows
     ]
 
 
-def _products(found: Mapping[str, Any], views: Mapping[str, SiteView], name: str) -> list[_Row]:
+def _products(
+    found: Mapping[str, Any], views: Mapping[str, SiteView], name: str, language: Language
+) -> list[_Row]:
     """Return the products of all sites, with the site's name if there are several sites."""
     rows = [
         (
-            clean_line(each["what"]) + (f" ({views[site_id].name})" if len(views) > 1 else ""),
+            _name(each, language) + (f" · {views[site_id].name}" if len(views) > 1 else ""),
             https_url(each["url"]) or "",
             each["number"],
         )
@@ -184,17 +235,26 @@ def _products(found: Mapping[str, Any], views: Mapping[str, SiteView], name: str
     return sorted(rows, key=lambda row: (-row[2], row[0]))
 
 
-def _by_site(found: Mapping[str, Any], views: Mapping[str, SiteView]) -> list[BarView]:
+def _name(each: Mapping[str, Any], language: Language) -> str:
+    """Return the name of a product, or that it is one, with its id."""
+    if name := clean_line(each["what"]):
+        return name
+    product_id = clean_line(each.get("id", ""))
+    unknown = name_unknown("", product_id, language)
+    return f"{unknown} · {product_id}" if product_id else unknown
+
+
+def _by_site(found: Mapping[str, Any], views: Mapping[str, SiteView]) -> list[_Row]:
     if len(found) == 1:
         return []
     rows = [
         (views[site_id].name, "", sum(each["stars"].values())) for site_id, each in found.items()
     ]
-    return _bars(sorted((row for row in rows if row[2]), key=lambda row: -row[2]))
+    return sorted((row for row in rows if row[2]), key=lambda row: -row[2])
 
 
 def _open(
-    found: Mapping[str, Any], views: Mapping[str, SiteView], until: datetime
+    found: Mapping[str, Any], views: Mapping[str, SiteView], until: datetime, language: Language
 ) -> list[OpenView]:
     rows = [
         (datetime.fromisoformat(each["created"]), site_id, each)
@@ -204,13 +264,18 @@ def _open(
     return [
         OpenView(
             rating=each["rating"],
-            what=clean_line(each["what"]),
+            what=_name(each, language),
             what_url=https_url(each["url"]) or "",
             age=until - created,
             site=views[site_id],
         )
         for created, site_id, each in sorted(rows, key=lambda row: row[0], reverse=True)
     ]
+
+
+def _average(by_stars: Counter[str]) -> str:
+    number = by_stars.total()
+    return f"{sum(int(each) * by_stars[each] for each in by_stars) / number:.1f}" if number else ""
 
 
 def _share(number: int, total: int | None) -> str:

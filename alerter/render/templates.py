@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import (
+    BaseLoader,
     ChoiceLoader,
     DictLoader,
     Environment,
@@ -36,6 +37,10 @@ from alerter.render.quoting import change_lines
 _REVIEW_KINDS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED)
 _ENDINGS = (".subject.txt", ".txt", ".html", ".slack.json")
 _LARGEST_FILE = 256_000  # bytes
+
+
+# A text template that an HTML template uses has this at the end of its name.
+_AS_HTML = ".txt.html"
 
 
 class TemplateRefused(TemplateError):
@@ -78,6 +83,38 @@ class _FolderLoader(FileSystemLoader):
             return self._path(template) == path and path.stat().st_mtime_ns == changed
         except (OSError, TemplateError):
             return False
+
+
+class _PartsLoader(BaseLoader):
+    """Loads a text template also by the name under which an HTML template uses it."""
+
+    def __init__(self, loader: BaseLoader) -> None:
+        self._loader = loader
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        return self._loader.get_source(environment, _file_of(template))
+
+
+class _JoinedPath:
+    """Has the parts of an HTML template escape values, also those that are text templates."""
+
+    def join_path(self, template: str, parent: str) -> str:
+        is_text = template.endswith(".txt") and parent.endswith(".html")
+        return template.removesuffix(".txt") + _AS_HTML if is_text else template
+
+
+class _Environment(_JoinedPath, Environment):
+    """The environment of the built-in templates."""
+
+
+class _OwnersEnvironment(_JoinedPath, SandboxedEnvironment):
+    """The environment of an owner's templates."""
+
+
+def _file_of(template: str) -> str:
+    return template.removesuffix(".html") if template.endswith(_AS_HTML) else template
 
 
 def _read(path: Path, template: str) -> tuple[bytes, int]:
@@ -168,7 +205,7 @@ def _mtimes(file: Path) -> tuple[int, int]:
 def builtin_environment(language: Language) -> Environment:
     """Return the built-in templates in a language, compiled once for all of a process."""
     loader = FileSystemLoader(builtin_templates())
-    return _environment(Environment, loader, language, auto_reload=False)
+    return _environment(_Environment, loader, language, auto_reload=False)
 
 
 def owners_environment(folder: Path, language: Language) -> Environment:
@@ -183,18 +220,18 @@ def owners_environment(folder: Path, language: Language) -> Environment:
             DictLoader(_kind_templates()),
         ]
     )
-    return _environment(SandboxedEnvironment, loader, language, auto_reload=True)
+    return _environment(_OwnersEnvironment, loader, language, auto_reload=True)
 
 
 def _environment(
     kind: type[Environment],
-    loader: ChoiceLoader | FileSystemLoader,
+    loader: BaseLoader,
     language: Language,
     *,
     auto_reload: bool,
 ) -> Environment:
     env = kind(
-        loader=loader,
+        loader=_PartsLoader(loader),
         auto_reload=auto_reload,
         autoescape=lambda name: bool(name and name.endswith(".html")),
         undefined=StrictUndefined,
@@ -250,7 +287,7 @@ def render_error(where: str, problem: str, fault: str | None = None) -> RenderEr
 def _where(error: Exception, name: str) -> str:
     """Return the file and line of an error, from itself or from its traceback."""
     if isinstance(error, TemplateSyntaxError):
-        return f"{error.name or name}, line {error.lineno}"
+        return f"{_file_of(error.name or name)}, line {error.lineno}"
     lineno, trace = None, error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)

@@ -15,7 +15,15 @@ from alerter.links import (
     product_dashboard_url,
     reviews_dashboard_url,
 )
-from alerter.models import Alert, AlertKind, CloseReason, Media, Message, MessageItem, Review
+from alerter.models import (
+    Alert,
+    AlertKind,
+    CloseReason,
+    Media,
+    Message,
+    MessageItem,
+    Review,
+)
 from alerter.render.formatting import (
     SLACK_TEXT,
     clean_line,
@@ -216,8 +224,7 @@ def view_review(
     last = local_time(history.author_last, timezone) if history.author_last else None
     age = now - review.created if review.created else None
     closing = _closing(item)
-    answered = closing is CloseReason.ANSWERED
-    end = describe_end(closing, _answered_after(review) if answered else None, language)
+    end = describe_end(closing, _answered_after(review, closing), language)
     state = end or describe_state(alert, review.rating, age, language)
     late = bool(alert.detail.get("late"))
     name, entity_id = clean_line(item.product.name or ""), clean_line(review.entity_id or "")
@@ -247,7 +254,7 @@ def view_review(
         reopened=_reopened(alert, language),
         closing=closing or "",
         end=end,
-        reply=clean_lines(review.reply.message) if review.reply and answered else "",
+        reply=_reply(review, closing),
         site=view_site(site_id, sites, language),
         media=_view_media(review.media),
         verified=review.verified,
@@ -339,10 +346,16 @@ def _closing(item: MessageItem) -> CloseReason | None:
     return CloseReason(item.alert.detail["reason"])
 
 
-def _answered_after(review: Review) -> timedelta | None:
-    """Return how long after the review its answer was written; None if unknown."""
-    answered_at = review.reply.at if review.reply else None
-    return answered_at - review.created if answered_at and review.created else None
+def _reply(review: Review, closing: CloseReason | None) -> str:
+    answered = closing is CloseReason.ANSWERED and review.reply
+    return clean_lines(answered.message) if answered else ""
+
+
+def _answered_after(review: Review, closing: CloseReason | None) -> timedelta | None:
+    """Return how long after the review its answer was written; None without one, or if unknown."""
+    if closing is not CloseReason.ANSWERED or not (review.reply and review.created):
+        return None
+    return review.reply.at - review.created if review.reply.at else None
 
 
 def _reopened(alert: Alert, language: Language) -> str:

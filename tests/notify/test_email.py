@@ -94,7 +94,7 @@ async def test_a_text_of_the_greatest_length_arrives_whole(
 @pytest.mark.parametrize(
     "subject",
     [
-        "Weekly: 8 low-rated reviews, 4 still open (Corner Bakery, Café)",
+        "📊 Weekly: 8 low-rated reviews · 4 reviews are still open (Corner Bakery, Café)",
         "3 low-rated reviews (" + "Café Zoë, " * 9 + "Zoë)",
         "⚠️ The reviews of " + "Corner Bakery and " * 5 + "Corner Café cannot be read",
         "long and plain " * 9 + "x" * 200,

@@ -111,6 +111,29 @@ def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> Non
     assert "Stale" in mail.html
 
 
+def test_html_escapes_what_it_takes_from_a_text_template(tmp_path: Path) -> None:
+    """Jinja takes the output of another template's macros for HTML that is safe."""
+    own_renderer = own(
+        tmp_path,
+        {
+            "_part.txt": "{% macro name(review) %}{{ review.title }}{% endmacro %}",
+            "new.html": '{% import "_part.txt" as part %}{{ part.name(review) }}',
+            "new.txt": '{% import "_part.txt" as part %}Title: {{ part.name(review) }}',
+        },
+        fall_back=False,
+    )
+
+    mail = own_renderer.mail(new(replace(STALE, title="<b> & co")))
+
+    assert (mail.html, mail.text) == ("&lt;b&gt; &amp; co", "Title: <b> & co")
+
+
+def test_a_fault_in_a_text_template_of_an_html_one_names_its_file(tmp_path: Path) -> None:
+    parts = {"_part.txt": "{% if %}", "new.html": '{% include "_part.txt" %}'}
+    with pytest.raises(RenderError, match=r"_part\.txt, line 1"):
+        own(tmp_path, parts, fall_back=False).mail(new())
+
+
 def test_an_owners_html_is_escaped_and_its_text_is_not(tmp_path: Path) -> None:
     own_renderer = own(
         tmp_path, {"new.html": "<i>{{ review.body }}</i>", "new.txt": "{{ review.body }}"}

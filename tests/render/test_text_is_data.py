@@ -272,4 +272,4 @@ def test_in_a_digest_a_customers_words_stand_in_quotes(renderer: Renderer) -> No
     ]
 
     assert [words([quote]) for quote in quotes] == ["Stale\nThe bread was stale. And dear."] * 2
-    assert "\n> Stale\n> The bread was stale. And dear.\nby Ada, " in renderer.mail(of).text
+    assert "\n> Stale\n> The bread was stale. And dear.\nAda · Tue" in renderer.mail(of).text
