@@ -28,7 +28,7 @@ from alerter.trouble.tracker import Troubles
 log = logging.getLogger(__name__)
 
 # Seconds between two messages about the state to systemd, at most.
-_BEAT = 10.0
+_REPORT_EVERY = 10.0
 # Seconds until a reload is tried again that the database did not let us make.
 _RELOAD_AGAIN = 2.0
 # Slack takes one message a second in a channel, and the old workers may just have sent one.
@@ -109,7 +109,7 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         try:
             while changed := await _run_until_reload(config, state, host, failures):
                 await host.clock.sleep(_PACE)
-                config = _take_config(state, config, changed, host)
+                config = _apply_config(state, config, changed, host)
         finally:
             requests.cancel()
             is_ours = keeping.cancel()  # it has ended by itself where the lock was lost
@@ -161,7 +161,7 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
             await destination.notifier.close()
 
 
-def _take_config(state: State, config: Config, changed: Config, host: Host) -> Config:
+def _apply_config(state: State, config: Config, changed: Config, host: Host) -> Config:
     """Return the changed config once it is in force, or the old one where that fails for now."""
     try:
         reconcile(state, changed, host.clock)
@@ -179,7 +179,7 @@ async def _run_once(config: Config, state: State, host: Host, failures: FailureR
     Return whether all of it went well; True where the process was stopped.
     """
     async with open_runtime(config, state, host.clock, failures) as runtime:
-        work = asyncio.create_task(_round_and_deliver(config, runtime))
+        work = asyncio.create_task(_round_and_deliver(runtime))
         stopping = asyncio.create_task(host.stop.wait())
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -190,8 +190,8 @@ async def _run_once(config: Config, state: State, host: Host, failures: FailureR
         return True
 
 
-async def _round_and_deliver(config: Config, runtime: Runtime) -> bool:
-    rounds = await asyncio.gather(*(runtime.poller.round(site) for site in config.sites))
+async def _round_and_deliver(runtime: Runtime) -> bool:
+    rounds = await asyncio.gather(*(runtime.poller.round(site) for site in runtime.config.sites))
     if any(rounds):
         runtime.heartbeat.beat()
     await runtime.housekeeping.round()
@@ -209,46 +209,50 @@ async def _run_until_reload(
     Work in hand is ended first, or stays safely in the outbox.
     """
     async with open_runtime(config, state, host.clock, failures) as runtime:
-        scheduler = Scheduler(config, host.clock, runtime)
-        async with _listening(config, state, host.clock, runtime, scheduler):
+        scheduler = Scheduler(runtime)
+        async with _listening(runtime, scheduler):
             dispatching = asyncio.create_task(runtime.dispatcher.run())
             scheduler.start()
             log.info("running: %d sites, %d receivers", len(config.sites), len(config.receivers))
-            host.report("READY=1", _status(config, state, host.clock))
-            beating = asyncio.create_task(beat(config, state, host, scheduler))
-            changed = await _next_config(config, state, host, runtime, dispatching)
+            host.report("READY=1", _status(runtime))
+            reporting = asyncio.create_task(report_status(host, runtime, scheduler))
+            changed = await _next_config(host, runtime, dispatching)
             log.info("%s: the work in hand is ended first", "reloading" if changed else "stopping")
             runtime.dispatcher.stop()
             await scheduler.stop(dispatching)
-            beating.cancel()
+            reporting.cancel()
             if not dispatching.cancelled():
                 dispatching.result()
     return None if host.stop.is_set() else changed
 
 
 @asynccontextmanager
-async def _listening(
-    config: Config, state: State, clock: Clock, runtime: Runtime, scheduler: Scheduler
-) -> AsyncIterator[None]:
+async def _listening(runtime: Runtime, scheduler: Scheduler) -> AsyncIterator[None]:
     """Serve webhooks, health and metrics where the config has [web]."""
+    config = runtime.config
     if config.web is None:
         yield
         return
     from alerter.web.server import open_web  # noqa: PLC0415 - needs the extra `web`
 
     async with open_web(
-        config.web.listen, config, state, clock, runtime.intake, scheduler.finished
+        config.web.listen,
+        config,
+        runtime.state,
+        runtime.clock,
+        runtime.intake,
+        scheduler.finished,
     ) as web:
         log.info("listening on port %d: webhooks, health and metrics", web.port)
         yield
 
 
 async def _next_config(
-    config: Config, state: State, host: Host, runtime: Runtime, dispatching: asyncio.Task[bool]
+    host: Host, runtime: Runtime, dispatching: asyncio.Task[bool]
 ) -> Config | None:
     """Wait for a reload, and return its config; None where the process is to end."""
     stopping = asyncio.create_task(host.stop.wait())
-    reload, troubles = host.reload, runtime.dispatcher.troubles
+    reload, config, troubles = host.reload, runtime.config, runtime.dispatcher.troubles
     while True:
         asked = asyncio.create_task(reload.asked.wait())
         await asyncio.wait({dispatching, stopping, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -262,7 +266,7 @@ async def _next_config(
         host.report("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
         if changed := reload.read_again(config, troubles):
             try:
-                state.prove_writable()
+                runtime.state.prove_writable()
             except StateError as error:
                 reload.put_off(error, config, host.clock, troubles)
             else:
@@ -275,7 +279,7 @@ async def _next_config(
             )
 
 
-async def beat(config: Config, state: State, host: Host, scheduler: Scheduler) -> None:
+async def report_status(host: Host, runtime: Runtime, scheduler: Scheduler) -> None:
     """Report the status to systemd, and that the process is alive while rounds end or advance.
 
     Rounds that fail count: a restart would not help them.
@@ -285,21 +289,21 @@ async def beat(config: Config, state: State, host: Host, scheduler: Scheduler) -
     limit = watchdog(host.environ, os.getpid())
     stuck = False
     while True:
-        states = [_status(config, state, host.clock)]
+        states = [_status(runtime)]
         if limit and scheduler.idle_for() <= scheduler.patience:
             states.append("WATCHDOG=1")
         elif limit and not stuck:
             stuck = True
             log.critical("rounds do not end any more; systemd will restart alerter")
         host.report(*states)
-        await asyncio.sleep(min(limit / 2, _BEAT) if limit else _BEAT)
+        await asyncio.sleep(min(limit / 2, _REPORT_EVERY) if limit else _REPORT_EVERY)
 
 
-def _status(config: Config, state: State, clock: Clock) -> str:
+def _status(runtime: Runtime) -> str:
+    config, now = runtime.config, runtime.clock.now()
     try:
-        waiting = (
-            f"{outbox.pending_count(state, config.destinations(), clock.now())} deliveries waiting"
-        )
+        number = outbox.pending_count(runtime.state, config.destinations(), now)
+        waiting = f"{number} deliveries waiting"
     except StateError:
         waiting = "the state file cannot be read"
     return f"STATUS=watching {len(config.sites)} sites, {waiting}"

@@ -40,8 +40,11 @@ _MAIL_DIGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The running parts of one config."""
+    """One config, and its running parts."""
 
+    config: Config
+    state: State
+    clock: Clock
     reader: Reader
     intake: Intake
     poller: Poller
@@ -82,7 +85,18 @@ async def open_runtime(
         housekeeping = Housekeeping(
             state, config, clock, summaries, dispatcher.troubles, dispatcher.state_failure
         )
-        yield Runtime(reader, intake, poller, summaries, housekeeping, dispatcher, heartbeat)
+        yield Runtime(
+            config,
+            state,
+            clock,
+            reader,
+            intake,
+            poller,
+            summaries,
+            housekeeping,
+            dispatcher,
+            heartbeat,
+        )
 
 
 @asynccontextmanager

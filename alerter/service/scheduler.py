@@ -8,8 +8,7 @@ from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from alerter.clock import Clock
-from alerter.config import Config, Site
+from alerter.config import Site
 from alerter.service.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -29,9 +28,9 @@ class Scheduler:
     `finished` is when the last round of each site ended, well or not (monotonic).
     """
 
-    def __init__(self, config: Config, clock: Clock, runtime: Runtime) -> None:
-        self._config = config
-        self._clock = clock
+    def __init__(self, runtime: Runtime) -> None:
+        self._config = config = runtime.config
+        self._clock = clock = runtime.clock
         self._runtime = runtime
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()

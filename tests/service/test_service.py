@@ -24,9 +24,9 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.service.daemon import Host, beat, serve
+from alerter.service.daemon import Host, report_status, serve
 from alerter.service.reload import Reload
-from alerter.service.runtime import open_runtime
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
 from alerter.store import Holder, Lock, State, outbox, troubles
@@ -181,15 +181,15 @@ async def test_a_daemon_that_waits_for_a_backfill_takes_a_reload_for_later(
 
 
 async def signs_of_life(
-    rounds: Scheduler, config: Config, state: State, clock: SetClock, systemd: Systemd
+    rounds: Scheduler, runtime: Runtime, clock: SetClock, systemd: Systemd
 ) -> int:
-    """How many signs of life three beats give to a watchdog with a short patience."""
+    """How many signs of life three reports give to a watchdog with a short patience."""
     environ = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "20000"}
     systemd.told.clear()
     host = Host(clock, environ, asyncio.Event(), Reload(asyncio.Event(), None))
-    beating = asyncio.create_task(beat(config, state, host, rounds))
+    reporting = asyncio.create_task(report_status(host, runtime, rounds))
     await until(lambda: len(systemd.told) >= 3)
-    beating.cancel()
+    reporting.cancel()
     notify(environ, "X_END=1")  # whatever was sent before has been heard, too, once this is
     await until(lambda: systemd.heard("X_END=1"))
     return systemd.heard("WATCHDOG=1")
@@ -203,20 +203,20 @@ async def test_a_scheduler_that_is_stuck_is_a_reason_to_be_restarted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_runtime(config, state, clock) as runtime:
-        rounds = Scheduler(config, clock, runtime)
-        assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
+        rounds = Scheduler(runtime)
+        assert await signs_of_life(rounds, runtime, clock, systemd) >= 3
         clock.advance(seconds=rounds.patience + 1)
-        assert await signs_of_life(rounds, config, state, clock, systemd) == 0
+        assert await signs_of_life(rounds, runtime, clock, systemd) == 0
         assert caplog.text.count("systemd will restart alerter") == 1
         await rounds._round(config.sites[0])
-        assert await signs_of_life(rounds, config, state, clock, systemd) >= 3
+        assert await signs_of_life(rounds, runtime, clock, systemd) >= 3
 
 
 async def test_a_round_that_gets_a_page_further_is_alive_however_long_it_takes(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     async with open_runtime(config, state, clock) as runtime:
-        rounds = Scheduler(config, clock, runtime)
+        rounds = Scheduler(runtime)
         clock.advance(seconds=rounds.patience + 1)
         assert rounds.idle_for() > rounds.patience
         wix.add(SITE, STALE)

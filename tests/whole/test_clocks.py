@@ -248,7 +248,7 @@ async def test_rounds_go_on_when_the_clock_is_set(
         }
     )
     async with open_runtime(quick, state, clock) as runtime:
-        rounds = Scheduler(quick, clock, runtime)
+        rounds = Scheduler(runtime)
         rounds.start()
         await after(2)
         for (
@@ -274,7 +274,7 @@ async def test_rounds_go_on_when_the_clock_was_wrong_for_a_moment(
     quick = config.model_copy(update={"poll": config.poll.model_copy(update={"every": every})})
     clock = _Drifting()
     async with open_runtime(quick, state, clock) as runtime:
-        rounds = Scheduler(quick, clock, runtime)
+        rounds = Scheduler(runtime)
         rounds.start()
         await until(lambda: len(wix.queries()) >= 2)
         rounds._scheduler._start_timer(86_400)
