@@ -28,11 +28,9 @@ class Availability:
         self, state: State, clock: Clock, troubles: Troubles, destination: Destination
     ) -> None:
         self._service = destination.service
-        # The scopes whose blocks hold it back: its own, and that of its service.
-        self._scopes = [
-            Scope.DESTINATION.of(destination.name),
-            Scope.SERVICE.of(destination.service),
-        ]
+        self._own = Scope.DESTINATION.of(destination.name)
+        self._shared = Scope.SERVICE.of(destination.service)
+        self._scopes = [self._own, self._shared]  # whose blocks hold it back
         self._addresses = Scope.ADDRESSES.of(destination.receiver)
         self._all = [
             *self._scopes,
@@ -76,8 +74,8 @@ class Availability:
     def mark_destination_reachable(self, began: datetime) -> None:
         """Lift the destination's own blocks: its service answered, if only to throttle a method."""
         with self._state.transaction(*self.locks):
-            blocks.lift_blocks_before(self._state, self._scopes[:1], began)
-            self._troubles.end_unblocked(self._scopes[:1])
+            blocks.lift_blocks_before(self._state, [self._own], began)
+            self._troubles.end_unblocked([self._own])
 
     def record_receipt(self, receipt: Receipt, *, retried: bool) -> None:
         """Record which addresses accepted or refused a mail, within a transaction.
@@ -151,4 +149,5 @@ class Availability:
         return method_scope(self._service, method)
 
     def _scope_of(self, error: DeliveryError) -> str:
-        return self._scopes[1 if error.kind in (ErrorKind.THROTTLED, ErrorKind.SERVICE) else 0]
+        is_shared = error.kind in (ErrorKind.THROTTLED, ErrorKind.SERVICE)
+        return self._shared if is_shared else self._own
