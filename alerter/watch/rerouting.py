@@ -43,6 +43,8 @@ def reroute(state: State, config: Config, now: datetime) -> Rerouted:
 
 
 class _Rerouting:
+    """One rerouting, with what it compares: the destinations on record and those of the config."""
+
     def __init__(self, state: State, config: Config, now: datetime) -> None:
         self._state = state
         self._config = config
