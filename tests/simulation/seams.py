@@ -176,11 +176,8 @@ class _Chance:
 
 
 @contextlib.contextmanager
-def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator[None]:
-    """Let everything that this process does happen in the simulated world.
-
-    `tick`: how often, in seconds, what has nothing to do looks again.
-    """
+def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
+    """Let everything that this process does happen in the simulated world."""
     chance = _Chance(seed)
 
     class Now(datetime, metaclass=_AnyDatetime):
@@ -213,10 +210,10 @@ def entered(clock: MachineClock, disk: Disk, seed: int, tick: float) -> Iterator
     ]
     # What looks again and again, though there is nothing to do, would take most of the time.
     seams += [
-        (worker, "_WAKE_EVERY", tick),
-        (ownership, "_CHECK_EVERY", tick),
+        (worker, "_WAKE_EVERY", float(_SELDOM)),
+        (ownership, "_CHECK_EVERY", float(_SELDOM)),
         (scheduler, "_HOUSEKEEPING_EVERY", _SELDOM),
-        (scheduler, "_CHECK_CLOCK_EVERY", _SELDOM),
+        (scheduler, "_CHECK_CLOCK_EVERY", float(_SELDOM)),
     ]
     # Alerter's own chance, wherever it is.
     for module_name, module in sorted(sys.modules.items()):

@@ -85,7 +85,7 @@ class World:
 
     async def run(self) -> h.History:
         """Let the plan happen, then let everything be well for a while, and return what happened."""
-        with entered(self.machine, self.disk, self.plan.seed, self._tick()), _quiet(self):
+        with entered(self.machine, self.disk, self.plan.seed), _quiet(self):
             async with self.wix, self.slack, self.mailbox:
                 self._prepare()
                 self.start()
@@ -99,15 +99,6 @@ class World:
                 for task in self.tasks:
                     task.cancel()
                 return history
-
-    def _tick(self) -> float:
-        """How often the idle look again, in seconds: in a minute, or less often where rounds are
-        rare too.
-        """
-        every = self.plan.spec["every"]
-        return (
-            {"m": 60.0, "h": 3600.0}[every[-1]] * int(every[:-1]) / (2 if every[-1] == "h" else 1)
-        )
 
     def _prepare(self) -> None:
         self.wix.add_site(SITE_IDS["Bakery"], api_key=SECRETS["WIX_API_KEY"])

@@ -653,9 +653,11 @@ def sent_of_nothing() -> Scene:
 
 
 def renamed() -> Scene:
-    """A receiver is renamed, and `status` shows under the new name what came under the old one."""
-    boss = replace(OWNER, name="boss")
-    scene = alerted().reload(at(2), replace(CONFIG, receivers=(boss, TEAM, FLORA)))
+    """A receiver moves, then is renamed: `status` shows under the new name what came before."""
+    there = replace(OWNER, emails=("new@bakery.test",))
+    scene = alerted().reload(at(1, 12), replace(CONFIG, receivers=(there, TEAM, FLORA)))
+    boss = replace(there, name="boss")
+    scene.reload(at(2), replace(CONFIG, receivers=(boss, TEAM, FLORA)))
     sent = (
         ReceiverStatus("boss", 0, 1, 0),
         ReceiverStatus("team", 0, 1, 0),

@@ -117,11 +117,12 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
         return
     until = status.time + MINUTE
     for shown in status.receivers:
-        receivers = world.receivers_named(shown.name)
+        # A receiver that is renamed keeps what came under its old name.
+        receivers = [
+            one for name in world.names_of(shown.name) for one in world.receivers_named(name)
+        ]
         channels = {receiver.channel for receiver in receivers}
         addresses = {address for receiver in receivers for address in receiver.emails}
-        # A receiver that is renamed keeps what came under its old name: the addresses say whose it
-        # is.
         came = sum(
             len(call.items) if call.verb == "post" else 1
             for call in world.h.slack

@@ -423,6 +423,12 @@ class World:
         found = [one for name in names for one in self.by_review.get((review_id, name), [])]
         return sorted(found, key=lambda one: one.time)
 
+    def names_of(self, name: str) -> set[str]:
+        """Return all names that a receiver had."""
+        media: tuple[Medium, ...] = ("email", "slack")
+        found = [self._names.get(Destination(name, medium), set()) for medium in media]
+        return {name}.union(*({one.receiver for one in each} for each in found))
+
     @cached_property
     def _names(self) -> dict[Destination, set[Destination]]:
         """Return the names of each destination: a receiver that is renamed keeps its addresses."""
