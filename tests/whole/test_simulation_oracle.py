@@ -31,6 +31,7 @@ from tests.simulation.oracle.scenes import (
     channel_moved,
     closed_by_a_lie,
     config_refused,
+    disk_full_and_soft_address,
     each,
     edited,
     erased,
@@ -159,6 +160,7 @@ GOOD |= {
     "an address that was refused for now gets the mail later": lambda: soft_address_over(
         again=True
     ),
+    "a direct mail is not tried again": disk_full_and_soft_address,
     "an address that is refused for now holds up none": lambda: soft_address(remind=True),
     "a changed span keeps its reminder": lambda: after_changed(remind=True),
     "what is new passes a backfill": lambda: each(2),

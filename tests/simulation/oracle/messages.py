@@ -292,12 +292,14 @@ def _every_address(world: World) -> Iterator[Violation]:
     """A mail that some addresses took reaches the others too.
 
     Refused for good: not tried again for this mail; for now: tried again (errors in delivery).
+    Of a database that cannot be written nothing is kept: people are told directly, in one try.
     """
     took: dict[tuple[str, str], set[str]] = {}
     first: dict[tuple[str, str], Mail] = {}
     for mail in world.h.mails:
         destination = None if mail.test else world.destination_of(mail)
-        if destination is not None:
+        direct = any((item.kind, item.about) == ("trouble", "database") for item in mail.items)
+        if destination is not None and not direct:
             key = (mail.message_id, destination.receiver)
             took.setdefault(key, set()).update(mail.taken_for)
             first.setdefault(key, mail)

@@ -471,6 +471,20 @@ def soft_address_over(again: bool) -> Scene:
     return scene
 
 
+def disk_full_and_soft_address() -> Scene:
+    """Of a full disk people are told directly, which is not tried again at an address that refuses."""
+    both = replace(OWNER, emails=("owner@bakery.test", "chef@bakery.test"))
+    scene = Scene(config=replace(CONFIG, receivers=(both, FLORA)))
+    scene.fault("disk_full", at(1), at(1, 2))
+    scene.fault("smtp_address_soft", at(1), at(1, 1), address="chef@bakery.test")
+    for receiver in (OWNER, FLORA):
+        scene.mail(at(1, 0, 40), "trouble", about="database", to=receiver.emails[0])
+    for address in (*both.emails, *FLORA.emails):
+        over = f"<{address.partition('@')[2]}>"
+        scene.mail(at(1, 2, 9), "recovered", about="database", to=address, message_id=over)
+    return scene
+
+
 def after_changed(remind: bool) -> Scene:
     scene = alerted(config=replace(CONFIG, reminders_after=(timedelta(hours=6), timedelta(days=2))))
     scene.notify(at(1, 6, 4, 5), "reminder", "r1").reload(
