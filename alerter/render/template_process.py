@@ -184,18 +184,30 @@ def _serve(folder: Path) -> None:
                 return
             # SIGPROF ends the process, whatever it does.
             signal.setitimer(signal.ITIMER_PROF, _CPU_SECONDS)
-            language, name, values = pickle.loads(request)  # noqa: S301 - from the daemon
-            try:
-                if language not in environments:
-                    environments[language] = owners_environment(folder, get_language(language))
-                answer = _DONE + _text(environments[language], name, values)
-            except RenderError as error:
-                if isinstance(error.__cause__, MemoryError):
-                    return
-                texts = [text[:_LONGEST_FAULT] for text in (str(error), error.fault)]
-                answer = _FAULT + json.dumps(texts).encode()
+            answer = answer_request(request, folder, environments)
+            if answer is None:
+                return
             signal.setitimer(signal.ITIMER_PROF, 0)
             _send(sock, answer)
+
+
+def answer_request(
+    request: bytes, folder: Path, environments: dict[str, Environment]
+) -> bytes | None:
+    """Return the answer to a request; None where a template uses all memory.
+
+    `environments` holds those that were made before, by language.
+    """
+    language, name, values = pickle.loads(request)  # noqa: S301 - from the daemon
+    try:
+        if language not in environments:
+            environments[language] = owners_environment(folder, get_language(language))
+        return _DONE + _text(environments[language], name, values)
+    except RenderError as error:
+        if isinstance(error.__cause__, MemoryError):
+            return None
+        texts = [text[:_LONGEST_FAULT] for text in (str(error), error.fault)]
+        return _FAULT + json.dumps(texts).encode()
 
 
 def _text(env: Environment, name: str, values: Mapping[str, Any]) -> bytes:

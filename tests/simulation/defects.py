@@ -136,7 +136,7 @@ DEFECTS = (
         (
             (
                 "notify/slack.py",
-                "found = await slack_look.look(self._api, self._receiver, self._channel, message)",
+                "found = await slack_look.look(self._api, self._receiver, channel, message)",
                 "found = Look()",
             ),
         ),

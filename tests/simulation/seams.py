@@ -13,8 +13,10 @@ import random
 import sqlite3
 import ssl
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -31,6 +33,7 @@ import jwt.api_jwt
 import alerter.service.daemon  # noqa: F401 - all that a daemon is made of is there before it is entered
 from alerter.clock import Clock
 from alerter.notify import worker
+from alerter.render.template_process import TemplateProcess, answer_request
 from alerter.service import ownership, scheduler
 from tests.simulation.loop import Killed, Process, current
 
@@ -179,6 +182,12 @@ class _Chance:
 def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
     """Let everything that this process does happen in the simulated world."""
     chance = _Chance(seed)
+    environments: defaultdict[Path, dict[str, jinja2.Environment]] = defaultdict(dict)
+
+    def render_here(self: TemplateProcess, request: bytes) -> bytes:
+        answer = answer_request(request, self._folder, environments[self._folder])
+        assert answer is not None
+        return answer
 
     class Now(datetime, metaclass=_AnyDatetime):
         @classmethod
@@ -205,6 +214,8 @@ def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
         (httpcore._async.http11, "time", SimpleNamespace(monotonic=lambda: 0.0)),
         (httpx, "create_ssl_context", lambda: _TLS),
         (jinja2.Environment, "compile", _COMPILE),
+        # A process has seconds that pass, of which a busy machine needs more.
+        (TemplateProcess, "_answer", render_here),
         (sqlite3, "connect", connect),
         (os, "urandom", chance.bytes),
     ]
