@@ -15,6 +15,7 @@ from tests.simulation.oracle.values import (
     DAY,
     HOUR,
     INFLIGHT,
+    MACHINE,
     MINUTE,
     SETTLE,
     SMTP,
@@ -531,7 +532,8 @@ def _probes(world: World) -> Iterator[Violation]:
             continue
         if _has_worked(world, attempt, before.time):
             continue
-        if not any(world.faults(("clock_step",), before.time, attempt.time)):
+        # What cannot be written down cannot park; and by a wrong clock an hour may be over.
+        if not any(world.faults(MACHINE, before.time, attempt.time)):
             what = f"tried {attempt.time - before.time} after it was parked"
             yield Violation(
                 "parked_tried", "6", attempt.time, what, (attempt.target, attempt.outcome)

@@ -193,6 +193,13 @@ def at_night() -> Scene:
     return Scene(config=quiet_night()).review("r1", at(1, 16)).read(at(1, 16, 4), "r1")  # 22:04
 
 
+def held_by_a_wrong_clock(hour: float) -> Scene:
+    """By a clock that is ten hours ahead it is night; when it is set right at 22:00, it really is."""
+    scene = Scene(config=quiet_night()).review("r1", at(1, 6)).read(at(1, 6, 4), "r1")
+    scene.fault("clock_step", at(1, 5), at(1, 16), step=timedelta(hours=10))
+    return scene.notify(at(2, hour, 5), "new", "r1")
+
+
 def moved(after: Receiver = BOSS) -> Scene:
     """A mail server that is down; meanwhile the receiver is replaced by another."""
     scene = (
@@ -627,6 +634,10 @@ def parked_in_a_hurry() -> Scene:
         items=(Item("new", "r1"),),
     )
     return parked().add("attempts", refused)
+
+
+def parked_while_locked() -> Scene:
+    return parked_in_a_hurry().fault("state_locked", at(1, 0, 5), at(1, 0, 20))
 
 
 def erasure_refused() -> Scene:

@@ -196,15 +196,20 @@ class World:
         """Return when what is due at a time leaves, by the quiet hours of the configs that follow
         each other.
         """
-        segments = [(start, self.config_at(start))] + [
-            pair for pair in self.in_force if start < pair[0] <= end
-        ]
+        steps = list(self.faults(("clock_step",), start, end))
+        times = {start, *self.config_times(start, end)}
+        # By a wrong clock it may be held; when the clock is right again, it gets its new time.
+        times |= {fault.end for fault in steps if start < fault.end <= end}
+        segments = [(when, self.config_at(when)) for when in sorted(times)]
         due = start
         for number, (begun, config) in enumerate(segments):
             if config is None:
                 continue
             due = self.released(config, destination, rating, max(start, begun))
-            if number + 1 == len(segments) or due < segments[number + 1][0]:
+            if number + 1 == len(segments):
+                break
+            wrong = any(fault.start <= due < fault.end for fault in steps)
+            if due < segments[number + 1][0] and not wrong:
                 break
         return due
 
