@@ -1,7 +1,9 @@
 """Fixtures: real HTTP, SMTP and SQLite on loopback, and a clock that tests set."""
 
+import gc
 import os
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,17 +34,44 @@ hypothesis.settings.load_profile("suite")
 freezegun.configure(extend_ignore_list=["asyncio"])
 
 
+def pytest_collection_finish() -> None:
+    """Take what was collected out of all searches for garbage: it stays until the end."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test or its processes leave among the temporary files goes with the run's folder."""
+    folder = str(tmp_path_factory.mktemp("tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+@pytest.fixture(scope="session")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of one authority that signs nothing."""
+    path = tmp_path_factory.mktemp("trust") / "strangers.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return str(path)
+
+
 @pytest.fixture(autouse=True)
-def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's environment reaches a test."""
+def clean_environ(monkeypatch: pytest.MonkeyPatch, strangers: str) -> None:
+    """Nothing of this machine's environment reaches a test.
+
+    Nor do the authorities that it trusts: reading all of them takes 30 ms for each TLS context.
+    """
     for name in (
         "ALERTER_CONFIG",
         "NOTIFY_SOCKET",
         "CREDENTIALS_DIRECTORY",
         "JOURNAL_STREAM",
-        "SSL_CERT_FILE",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", strangers)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     counts.clear()
