@@ -116,7 +116,7 @@ async def test_a_bomb_is_small_on_the_wire_and_large_when_decoded(
 ) -> None:
     wix.faults.add("/query", bomb(5_000_000))
     answer = await http.post(QUERY, json={})
-    assert int(answer.headers["Content-Length"]) < 10_000
+    assert int(answer.headers["Content-Length"]) < 50_000
     assert len(answer.content) == 5_000_000
     assert answer.json() == {"ok": True}
 

@@ -135,12 +135,15 @@ async def test_a_failure_is_logged_when_it_begins_changes_and_ends(
 
 
 @pytest.mark.parametrize(
-    "fault", [bomb(200_000_000), endless(), drip()], ids=["bomb", "endless", "drip"]
+    "fault", [lambda: bomb(200_000_000), endless, drip], ids=["bomb", "endless", "drip"]
 )
 async def test_the_body_of_an_answer_is_not_read(
-    listener: Listener, clock: SetClock, caplog: pytest.LogCaptureFixture, fault: Fault
+    listener: Listener,
+    clock: SetClock,
+    caplog: pytest.LogCaptureFixture,
+    fault: Callable[[], Fault],
 ) -> None:
-    listener.faults.always("/secret-3c9d", fault)
+    listener.faults.always("/secret-3c9d", fault())
     heartbeat = Heartbeat(listener.url, clock)
     tracemalloc.start()
     heartbeat.beat()
