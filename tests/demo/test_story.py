@@ -4,29 +4,20 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tomllib
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.forked import Process, start_alerter
 from tests.support.waiting import HANG
 
 pytestmark = pytest.mark.slow
 
 
-async def start(*arguments: str, cwd: Path) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "alerter",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=os.environ | {"TMPDIR": str(cwd)},
-        cwd=cwd,
-    )
+async def start(*arguments: str, cwd: Path) -> Process:
+    return await start_alerter(*arguments, environ=os.environ | {"TMPDIR": str(cwd)}, folder=cwd)
 
 
 async def output(*arguments: str, cwd: Path) -> tuple[int, str]:

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
 from alerter.store import Holder, Lock, State, outbox, troubles
 from tests.support.clock import SetClock
+from tests.support.forked import Process, start_alerter
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import HANG, until
 
@@ -80,7 +80,7 @@ async def systemd(tmp_path: Path) -> AsyncIterator[Systemd]:
 
 @dataclass
 class Daemon:
-    process: asyncio.subprocess.Process
+    process: Process
     path: Path
     log: Path
 
@@ -106,12 +106,9 @@ def path(
 async def running(path: Path, systemd: Systemd, **environ: str) -> AsyncIterator[Daemon]:
     """The daemon, from its start to its clean end."""
     log = path.parent / "daemon.log"
-    arguments = ["-m", "alerter", "run", "--config", str(path)]
     environment = os.environ | SECRETS | {"NOTIFY_SOCKET": systemd.address} | environ
     with log.open("ab") as out:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdout=out, stderr=out, env=environment
-        )
+        process = await start_alerter("run", "--config", str(path), environ=environment, out=out)
     try:
         yield Daemon(process, path, log)
         if process.returncode is None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,14 +13,15 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks
 from alerter.store import State, known_sites
+from tests.support.forked import Process, start_alerter
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import HANG, until
 
-Spawn = Callable[..., Awaitable[asyncio.subprocess.Process]]
+Spawn = Callable[..., Awaitable[Process]]
 STALE = {"content": {"rating": 1, "title": "Stale"}}
 
 
-async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
+async def ended(process: Process) -> tuple[int, str]:
     async with asyncio.timeout(HANG):
         out, _ = await process.communicate()
     return process.returncode or 0, out.decode()
@@ -36,22 +36,12 @@ def path(
 
 @pytest.fixture
 async def spawn(path: Path) -> AsyncIterator[Spawn]:
-    started: list[asyncio.subprocess.Process] = []
+    started: list[Process] = []
 
-    async def start(
-        *arguments: str, before: tuple[str, ...] = (), **environ: str
-    ) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *before,
-            sys.executable,
-            "-m",
-            "alerter",
-            *arguments,
-            "--config",
-            str(path),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=os.environ | SECRETS | environ,
+    async def start(*arguments: str, before: Sequence[str] = (), **environ: str) -> Process:
+        environment = os.environ | SECRETS | environ
+        process = await start_alerter(
+            *arguments, "--config", str(path), environ=environment, before=before
         )
         started.append(process)
         return process
@@ -81,9 +71,7 @@ def read_to_the_end(path: Path) -> bool:
 
 
 @asynccontextmanager
-async def watching(
-    spawn: Spawn, wix: EmbeddedWix, rounds: int = 2
-) -> AsyncIterator[asyncio.subprocess.Process]:
+async def watching(spawn: Spawn, wix: EmbeddedWix, rounds: int = 2) -> AsyncIterator[Process]:
     """A daemon that has read the site for the first time."""
     before = len(wix.queries())
     process = await spawn("run")

@@ -5,7 +5,6 @@ arrived.
 import asyncio
 import os
 import sqlite3
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from tests.support.forked import Process, start_alerter
 
 SITE = "11111111-1111-4111-8111-111111111111"
 CHANNELS = ("C0000000001", "C0000000002")
@@ -52,7 +52,7 @@ class World:
         self.log = folder / "daemon.log"
         self.config = folder / "config.toml"
         self.titles: list[str] = []
-        self.daemon: asyncio.subprocess.Process | None = None
+        self.daemon: asyncio.subprocess.Process | Process | None = None
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator["World"]:
@@ -118,17 +118,9 @@ email = ["owner@example.com"]
         command line.
         """
         with self.log.open("ab") as log:
-            self.daemon = await asyncio.create_subprocess_exec(
-                *before,
-                sys.executable,
-                "-m",
-                "alerter",
-                *(command or ("run",)),
-                "--config",
-                str(self.config),
-                stdout=log,
-                stderr=log,
-                env=os.environ | SECRETS,
+            arguments = *(command or ("run",)), "--config", str(self.config)
+            self.daemon = await start_alerter(
+                *arguments, environ=os.environ | SECRETS, out=log, before=before
             )
 
     async def kill(self) -> None:
