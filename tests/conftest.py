@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +33,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("torture", max_examples=500, print_blob=True, **SLOW_IS_FINE)
 hypothesis.settings.load_profile("suite")
 freezegun.configure(extend_ignore_list=["asyncio"])
+
+
+MEMORY = Path("/dev/shm")
+ROOM = 1 << 30
+
+
+def pytest_configure() -> None:
+    """Keep the files of a run in memory where there is room: a commit waits for no disk then."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_finish() -> None:
