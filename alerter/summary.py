@@ -17,6 +17,7 @@ from alerter.scopes import Scope
 from alerter.store import State, known_sites, raised_alerts, summaries, troubles
 from alerter.store.raised_alerts import NewAlert
 from alerter.store.summaries import LowRated
+from alerter.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -194,10 +195,10 @@ class Summaries:
         # None is new if the same local time was already reported in another timezone.
         if new_alerts:
             log.info(
-                'summary "%s" of %s: queued for %d receivers',
+                'summary "%s" of %s: queued for %s',
                 summary.name,
                 period.name,
-                len(receivers),
+                counted(len(receivers), "receiver"),
             )
             self._wake(destination for destination, _ in routes)
 

@@ -6,7 +6,7 @@ from base64 import b64encode, urlsafe_b64encode
 
 import pytest
 
-from alerter.text import LONGEST_REPLY, clean_reply, is_excessive_json
+from alerter.text import LONGEST_REPLY, clean_reply, counted, is_excessive_json
 
 SECRET = "smtp-pass-55d0"
 
@@ -98,3 +98,12 @@ def test_values_of_json_are_counted_and_not_what_texts_hold(
     body: bytes, *, excessive: bool
 ) -> None:
     assert is_excessive_json(body) is excessive
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 deliveries wait"), (1, "1 delivery waits"), (2, "2 deliveries wait")],
+)
+def test_a_number_has_its_noun_and_its_verb(number: int, text: str) -> None:
+    assert counted(number, "delivery waits", "deliveries wait") == text
+    assert counted(number, "site") == f"{number} site{'' if number == 1 else 's'}"

@@ -25,6 +25,7 @@ from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
 from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, products, reviews
+from alerter.text import counted
 from alerter.watch.backfill import alertable_reviews, pages_with_retries
 from alerter.watch.catalog import CatalogReader, product_ids
 from alerter.watch.reader import Reader
@@ -128,7 +129,7 @@ async def run(
                     await runtime.intake.alert_past(site, ids, grouping)
                     for site, ids in zip(request.sites, read, strict=True)
                 ]
-            click.echo(f"{sum(alerted)} low-rated, unanswered reviews to alert")
+            click.echo(f"{counted(sum(alerted), 'low-rated, unanswered review')} to alert")
             in_place = await _deliver(config, state, clock, lock)
             return in_place and _report(config, state, clock)
 
@@ -144,7 +145,7 @@ async def _record(
             await runtime.intake.record_page(site, page.reviews, asked_at=page.asked_at)
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
-    click.echo(f"{site.name}: {len(ids)} low-rated reviews read")
+    click.echo(f"{site.name}: {counted(len(ids), 'low-rated review')} read")
     return list(ids)
 
 
@@ -224,11 +225,13 @@ def _report(config: Config, state: State, clock: Clock) -> bool:
     parked = outbox.pending_count(state, others, now)
     failed = outbox.failed_count(state)
     if pending := outbox.pending_count(state, unparked, now):
-        click.echo(f"{pending} deliveries are not sent yet")
+        click.echo(f"{counted(pending, 'delivery is', 'deliveries are')} not sent yet")
     if parked:
-        click.echo(f"{parked} deliveries wait for a receiver that is parked: see `alerter status`")
+        waiting = counted(parked, "delivery waits", "deliveries wait")
+        click.echo(f"{waiting} for a receiver that is parked: see `alerter status`")
     if failed:
-        click.echo(f"{failed} deliveries have failed: see `alerter status`, then `alerter retry`")
+        number = counted(failed, "delivery has", "deliveries have")
+        click.echo(f"{number} failed: see `alerter status`, then `alerter retry`")
     if not (pending or parked or failed):
         click.echo("everything is delivered")
     return not (parked or failed)
@@ -296,7 +299,7 @@ def command(
     request = parse_request(config, since, until, names, clock.now())
     if dry:
         for name, found in asyncio.run(dry_run(config, clock, request)).items():
-            click.echo(f"{name}: would alert {len(found)} reviews")
+            click.echo(f"{name}: would alert {counted(len(found), 'review')}")
             for line in table([], [_row(config, each) for each in found]):
                 click.echo(line)
         return

@@ -259,7 +259,7 @@ async def _send_sample(config: Config, clock: Clock, destination: Destination) -
     finally:
         await destination.notifier.close()
     if refused := receipt.refused + len(receipt.to_left):
-        text = f"{refused} addresses refused it, the others accepted it"
+        text = f"{counted(refused, 'address', 'addresses')} refused it, the others accepted it"
         return Finding(ok=False, subject=subject, text=text)
     text = f"{destination.medium}: sent; the answer was {receipt.answer}"
     return Finding(ok=True, subject=subject, text=text)

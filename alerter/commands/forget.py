@@ -12,6 +12,7 @@ from alerter.errors import AlerterError
 from alerter.store import Holder, Lock, State, erasure, known_sites
 from alerter.store.known_sites import KnownSite
 from alerter.store.lock import real_path
+from alerter.text import counted
 
 _OPTION = "--site"
 
@@ -77,7 +78,8 @@ def command(path: Path | None, name: str) -> None:
     """Erase all text of a customer whose site has left the config."""
     done = run(load(path, secrets=False), Clock(), name)
     click.echo(
-        f"{name}: the text of {done.reviews} reviews is erased, with every message about them"
+        f"{name}: the text of {counted(done.reviews, 'review')} is erased, with every message about"
+        " them"
     )
     if not done.is_clean:
         click.echo(

@@ -10,6 +10,7 @@ from alerter.config import Config
 from alerter.errors import AlerterError
 from alerter.store import Holder, Lock, backup
 from alerter.store.backup import RestoreResult
+from alerter.text import counted
 
 
 def run(config: Config, clock: Clock, file: Path, *, move: bool) -> RestoreResult:
@@ -33,10 +34,8 @@ def phrase_restore(config: Config, file: Path, restored: RestoreResult, *, move:
         )
         return lines
     if restored.cancelled:
-        lines.append(
-            f"{restored.cancelled} deliveries were not sent then and may have been sent since:"
-            " they are cancelled"
-        )
+        unsent = counted(restored.cancelled, "delivery was", "deliveries were")
+        lines.append(f"{unsent} not sent then and may have been sent since: cancelled")
     lines.append("the next round records what has changed since then, and alerts nobody of it")
     lines.append(
         f"`alerter backfill --since {since} --dry-run` then lists the reviews"

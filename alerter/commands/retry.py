@@ -6,6 +6,7 @@ import click
 
 from alerter.commands.options import config_option, load
 from alerter.store import State, outbox
+from alerter.text import counted
 
 
 @click.command()
@@ -15,10 +16,7 @@ def command(path: Path | None) -> None:
     config = load(path, secrets=False)
     with State.open(config.state_path, migrate=False) as state:
         deliveries, parked = outbox.requeue(state)
-    click.echo(
-        f"{deliveries} failed deliveries are queued again,"
-        f" {parked} parked receivers or services are tried now"
-    )
-    click.echo(
-        "a running daemon sends them within its next round; `alerter run --once` sends them now"
-    )
+    queued = counted(deliveries, "failed delivery is", "failed deliveries are")
+    tried = counted(parked, "parked receiver or service is", "parked receivers or services are")
+    click.echo(f"{queued} queued again, {tried} tried now")
+    click.echo("a running daemon sends within its next round; `alerter run --once` sends now")

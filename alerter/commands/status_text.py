@@ -119,9 +119,9 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
         span = words_for(now - block.since)
         yield f"parked for {span}: {scope}: {block.reason}; fix it, then `alerter retry`"
     if failed := status.deliveries["failed"]:
-        have = "has" if failed == 1 else "have"
-        text = f"{counted(failed, 'delivery', 'deliveries')} {have} failed"
-        yield f"failed: {text}; `alerter retry` queues {'it' if failed == 1 else 'them'} again"
+        text = counted(failed, "delivery has", "deliveries have")
+        again = "it" if failed == 1 else "them"
+        yield f"failed: {text} failed; `alerter retry` queues {again} again"
     if status.oldest_pending:
         yield f"the oldest pending delivery waits for {words_for(now - status.oldest_pending)}"
 

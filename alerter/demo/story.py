@@ -15,6 +15,7 @@ from alerter.demo.slack import Post
 from alerter.demo.stage import PRODUCT_ID, SITE_ID, Say, Stage, open_stage
 from alerter.errors import AlerterError
 from alerter.service.signals import stop_signals
+from alerter.text import counted
 
 # Seconds after which the story gives up, however slow the machine is.
 _PATIENCE = 120.0
@@ -56,7 +57,7 @@ async def play(reviews: Path | None, say: Say) -> bool:
                 await story.end()
             lost, repeated = story.count()
             say(f"\nThe mails and Slack messages, as they look: {_keep_page(stage)}", "note")
-            alerted = f"{len(story.expected)} reviews alerted by email and on Slack"
+            alerted = f"{counted(len(story.expected), 'review')} alerted by email and on Slack"
             say(f"{alerted}: {lost} lost, {repeated} repeated", "result")
             return not lost + repeated
 

@@ -23,6 +23,7 @@ from alerter.service.signals import event_for, stop_signals
 from alerter.service.systemd import notify, watchdog
 from alerter.store import Lock, State, outbox
 from alerter.store.marker import Marker
+from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,8 @@ async def _run_until_reload(
         async with _listening(runtime, scheduler):
             dispatching = asyncio.create_task(runtime.dispatcher.run())
             scheduler.start()
-            log.info("running: %d sites, %d receivers", len(config.sites), len(config.receivers))
+            sites, receivers = len(config.sites), len(config.receivers)
+            log.info("running: %s, %s", counted(sites, "site"), counted(receivers, "receiver"))
             host.report("READY=1", _status(runtime))
             reporting = asyncio.create_task(report_status(host, runtime, scheduler))
             changed = await _next_config(host, runtime, dispatching)
@@ -303,7 +305,7 @@ def _status(runtime: Runtime) -> str:
     config, now = runtime.config, runtime.clock.now()
     try:
         number = outbox.pending_count(runtime.state, config.destinations(), now)
-        waiting = f"{number} deliveries waiting"
+        waiting = f"{counted(number, 'delivery', 'deliveries')} waiting"
     except StateError:
         waiting = "the state file cannot be read"
-    return f"STATUS=watching {len(config.sites)} sites, {waiting}"
+    return f"STATUS=watching {counted(len(config.sites), 'site')}, {waiting}"

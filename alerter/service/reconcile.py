@@ -7,6 +7,7 @@ from alerter.config import Config
 from alerter.models import phrase_destination
 from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store import State, blocks, known_sites, messages, outbox
+from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.rerouting import Rerouted, reroute
 
@@ -34,7 +35,8 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         troubles.end_unknown()
         for site in config.sites:
             if number := rerouted.unrouted[site.site_id]:
-                reason = f"{number} alerts were for receivers that may not get them now"
+                were = counted(number, "alert was", "alerts were")
+                reason = f"{were} for receivers that may not get them now"
                 troubles.begin(Scope.UNROUTED.of(site.site_id), reason)
         blocks.retry_parked(state)
     if in_doubt:

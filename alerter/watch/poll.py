@@ -12,6 +12,7 @@ from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable, p
 from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store import State, blocks, known_sites, reviews
 from alerter.store.known_sites import SiteState
+from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
@@ -193,7 +194,8 @@ class Poller:
             ids |= page.ids
             self.page_at = self._clock.monotonic()
         if imported := seen[Reason.IMPORTED]:
-            log.info('site "%s": %d imported reviews recorded, not alerted', site.name, imported)
+            what = counted(imported, "imported review")
+            log.info('site "%s": %s recorded, not alerted', site.name, what)
         found = [
             f"{number} {reason.name.lower()}"
             for reason, number in seen.items()

@@ -9,6 +9,7 @@ from alerter.errors import StateError
 from alerter.scopes import split_scope
 from alerter.store import State, troubles
 from alerter.store.troubles import Trouble
+from alerter.text import counted
 
 _LATE_AFTER = 3  # polling periods
 _MOST_NAMED = 5
@@ -65,7 +66,7 @@ class Health:
         if not late:
             return None
         named = ", ".join(late[:_MOST_NAMED]) + (", …" if len(late) > _MOST_NAMED else "")
-        sites = f"{len(late)} of {len(self._config.sites)} sites"
+        sites = f"{len(late)} of {counted(len(self._config.sites), 'site')}"
         reason = f"no round of {sites} has ended for {limit:.0f} s"
         return _phrase(reason, named, details=details)
 

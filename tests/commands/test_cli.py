@@ -110,6 +110,12 @@ finally:
         assert f"\n  {command} " in done.stdout
 
 
+def test_no_help_of_a_command_is_cut_at_80_columns(run: Run) -> None:
+    lines = run("--help", COLUMNS="80").stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == list(main.commands)
+    assert [line for line in lines if len(line) > 80 or not line.endswith(".")] == []
+
+
 def test_a_misspelt_command_is_answered_with_the_nearest_one(run: Run) -> None:
     result = run("stauts")
     assert result.exit_code == 2

@@ -68,6 +68,7 @@ def standing(state: State) -> dict[str, str]:
 def test_of_a_removed_site_only_new_alerts_leave(
     load: Load, state: State, clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "alerter.service")
     reconcile(state, load(extra=CAFE), clock)
     for kind in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED):
         queue(state, kind, SITE, clock)

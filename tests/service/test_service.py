@@ -131,12 +131,12 @@ async def test_systemd_is_notified_of_ready_status_watchdog_and_stopping(
         await until(lambda: systemd.heard("WATCHDOG=1") >= 3)
         assert systemd.told[0].splitlines() == [
             "READY=1",
-            "STATUS=watching 1 sites, 0 deliveries waiting",
+            "STATUS=watching 1 site, 0 deliveries waiting",
         ]
         await until(lambda: len(wix.queries()) >= 2)
         slack.faults.always("chat.postMessage", Fault(status=503))
         wix.add(SITE, STALE)
-        await until(lambda: systemd.status() == "STATUS=watching 1 sites, 1 deliveries waiting")
+        await until(lambda: systemd.status() == "STATUS=watching 1 site, 1 delivery waiting")
         assert not systemd.heard("STOPPING=1")
     await until(lambda: systemd.heard("STOPPING=1"))
     assert systemd.heard("READY=1") == 1

@@ -495,7 +495,7 @@ async def test_a_receiver_that_is_parked_ends_it_and_is_named_as_the_reason(
     put(wix, "a")
     mailbox.refuse[OWNER] = "550 5.1.1 No such user"
     assert not await backfill.run(config, Clock(), past(config), Grouping.DIGEST)
-    assert "1 deliveries wait for a receiver that is parked" in capsys.readouterr().out
+    assert "1 delivery waits for a receiver that is parked" in capsys.readouterr().out
     # The second is the trouble with the other receiver.
     assert deliveries(config) == {("owner", "pending"): 1, ("support", "sent"): 2}
 

@@ -92,7 +92,7 @@ async def test_all_is_well_while_rounds_end_within_three_periods(look: Look) -> 
     look.clock.advance(seconds=1)
     status, report = await look.health()
     assert status == 503
-    assert report["reasons"] == ["no round of 1 of 1 sites has ended for 180 s: Corner Bakery"]
+    assert report["reasons"] == ["no round of 1 of 1 site has ended for 180 s: Corner Bakery"]
     look.finished[SITE] = look.clock.monotonic()
     assert (await look.health())[0] == 200
 
@@ -126,7 +126,7 @@ async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
         other.execute("BEGIN IMMEDIATE")
         status, report = await look.health(**{header: "192.0.2.1"})
         other.execute("ROLLBACK")
-    reasons = ["no round of 1 of 1 sites has ended for 180 s", "the state file takes no writes"]
+    reasons = ["no round of 1 of 1 site has ended for 180 s", "the state file takes no writes"]
     found = [{"scope": "service", "since": since.isoformat()}]
     assert (status, report) == (503, {"ok": False, "reasons": reasons, "troubles": found})
 

@@ -200,6 +200,7 @@ async def test_what_waited_for_a_removed_receiver_goes_to_the_new_one(
         wix, slack, mailbox, receivers='[[receivers]]\nname = "boss"\nemail = ["boss@example.com"]'
     )
     renamed = load_config(path, SECRETS, secrets=True)
+    caplog.set_level("INFO", "alerter.service")
     assert await once(renamed)
     assert (
         "support (Slack) may not get them any more by this config: deliveries cancelled=1"

@@ -470,7 +470,7 @@ async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: s
         assert running.acquire(Holder.RUN) is None
         result = forget_site(former, name)
     assert result.exit_code == 0
-    assert f"{name}: the text of 1 reviews is erased" in result.stdout
+    assert f"{name}: the text of 1 review is erased" in result.stdout
     kept = b"".join(file.read_bytes() for file in former.config.state_path.parent.glob("state.db*"))
     assert b"Tea House" not in kept
     assert b"Jasmine" not in kept
