@@ -17,6 +17,7 @@ from alerter.store.state import inspect
 
 # Files of SQLite and of alerter beside the state file.
 _BESIDE = ("", "-wal", "-shm", ".lock")
+_REMEDY = "give it to the user that runs alerter, and check as that user"
 _MOST_NAMED = 3
 _LARGEST_TEMPLATE = 256_000
 
@@ -40,7 +41,7 @@ def check_state(config: Config) -> Finding:
     except StateError as error:
         fault = str(error)
     except OSError as error:
-        fault = f"{config.state_path}: {error.strerror}"
+        fault = f"{config.state_path}: {error.strerror}; {_REMEDY}"
     if fault:
         return Finding(ok=False, subject="state", text=fault)
     there = config.state_path.exists()
@@ -61,10 +62,7 @@ def _state_fault(path: Path) -> str | None:
     beside = [file.with_name(file.name + ending) for ending in _BESIDE]
     for each in (folder, *(each for each in beside if each.exists())):
         if not _is_writable(each):
-            return (
-                f"{each} cannot be written by the user {_user()}: give it to the user that runs"
-                " alerter, and check as that user"
-            )
+            return f"{each} cannot be written by the user {_user()}; {_REMEDY}"
     if file.exists() and file.stat().st_size:
         inspect(file, migrate=True, check=False)
     return None

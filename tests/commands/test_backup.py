@@ -402,7 +402,6 @@ async def test_a_restore_says_what_it_cancelled(
     run("backup", tmp_path / "copy.db")
     result = run("restore", tmp_path / "copy.db")
     assert (
-        "2 deliveries were not sent then and may have been sent since: cancelled"
-        in result.stdout
+        "2 deliveries were not sent then and may have been sent since: cancelled" in result.stdout
     )
     assert "`alerter backfill --since 2026-09-21 --dry-run`" in result.stdout

@@ -79,7 +79,7 @@ def as_somebody_else() -> Iterator[None]:
 @pytest.mark.parametrize("what", ["the folder", "the lock"])
 def test_a_state_that_cannot_be_written_fails(tmp_path: Path, what: str) -> None:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
         file = folder
         if what == "the lock":
             file = folder / "state.db.lock"
