@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,14 +11,37 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, find_review_id, load, unknown_name
+from alerter.commands.options import config_option, config_path, find_review_id, load, unknown_name
 from alerter.config import Config, Receiver
 from alerter.errors import AlerterError, RenderError
 from alerter.models import Medium, Message, MessageItem, destination_of
-from alerter.render.page import render_blocks
+from alerter.render.page import render_blocks, render_index
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, sample
 from alerter.store import State, items
+
+# What a preview shows where there is no config.
+_SAMPLE = {
+    "state": "state.db",
+    "sites": [
+        {
+            "name": "Corner Bakery",
+            "site_id": "11111111-1111-4111-8111-111111111111",
+            "api_key": "env:WIX_API_KEY",
+        }
+    ],
+    "slack": {"token": "env:SLACK_BOT_TOKEN"},
+    "receivers": [{"name": "owner", "slack": "C0123456789"}],
+}
+
+
+def _load_config(path: Path | None, *, is_needed: bool) -> Config:
+    """Load the config; without one, and if none is needed, return a sample. Raise ConfigError."""
+    named = path or os.environ.get("ALERTER_CONFIG")
+    if is_needed or named or config_path(None).exists():
+        return load(path, secrets=False)
+    click.echo("no config.toml here: a sample site, and the built-in templates", err=True)
+    return Config.model_validate(_SAMPLE, context={"secrets": False})
 
 
 def _chosen_kinds(kind: str | None, *, of_review: bool) -> Sequence[str]:
@@ -67,7 +91,11 @@ def _write(
     receiver: Receiver | None,
     folder: Path | None,
 ) -> Iterator[Path | RenderError]:
-    """Write messages to files; yield the paths, and the errors of templates. Raise AlerterError."""
+    """Write messages to files; yield the paths, and the errors of templates. Raise AlerterError.
+
+    Several kinds get an `index.html`.
+    """
+    written: dict[str, list[str]] = {}
     sites = config.site_names
     renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
     try:
@@ -88,7 +116,11 @@ def _write(
                 for ending, text in files.items():
                     path = folder / f"{kind}.{ending}"
                     path.write_text(text, "utf-8")
+                    written.setdefault(kind, []).append(path.name)
                     yield path
+        if len(written) > 1:
+            (folder / "index.html").write_text(render_index(written), "utf-8")
+            yield folder / "index.html"
     except OSError as error:
         raise AlerterError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
@@ -147,9 +179,9 @@ def command(
     """Write messages to files, as they would look, and print their paths.
 
     KIND is new, lowered, reminder, closed, digest, summary, trouble or recovered; every kind if
-    left out.
+    left out, with an index.html that shows them side by side. Works without a config too.
     """
-    config = load(path, secrets=False)
+    config = _load_config(path, is_needed=receiver is not None or review_id is not None)
     kinds = _chosen_kinds(kind, of_review=review_id is not None)
     known = {each.name: each for each in config.receivers}
     if receiver is not None and receiver not in known:

@@ -72,6 +72,21 @@ def html_page(title: str, body: str, *, language: str = "en", policy: str = _POL
     )
 
 
+def render_index(files: Mapping[str, Sequence[str]]) -> str:
+    """Return a page that links the files of each kind of message, and shows those that are HTML."""
+    parts = []
+    for kind, names in files.items():
+        links = " · ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in names)
+        frames = "".join(
+            f'<iframe sandbox loading="lazy" src="{escape(name)}" title="{escape(name)}"></iframe>'
+            for name in names
+            if name.endswith(".html")
+        )
+        heading = f'<h2>{escape(kind)}</h2><p class="about">{links}</p>'
+        parts.append(f"<section>{heading}<main>{frames}</main></section>")
+    return html_page("Messages of alerter", "".join(parts), policy=f"{_POLICY}; frame-src file: *")
+
+
 def block_html(block: Mapping[str, Any]) -> str:
     """Return the HTML of a block; empty for an unknown type."""
     render = _BLOCKS.get(block["type"])

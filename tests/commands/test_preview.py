@@ -1,6 +1,7 @@
 """Messages as files, templates to edit, and samples that every template has to bear."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -77,7 +78,9 @@ def test_a_preview_of_everything_writes_every_kind_for_each_medium(
 ) -> None:
     first, second = run("preview"), run("preview")
     assert (first.exit_code, first.stderr) == (0, "")
-    assert set(written(first)) == {f"{kind}.{ending}" for kind in KINDS for ending in ENDINGS}
+    assert set(written(first)) == {"index.html"} | {
+        f"{kind}.{ending}" for kind in KINDS for ending in ENDINGS
+    }
     assert not set(first.stdout.splitlines()) & set(second.stdout.splitlines())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
 
@@ -92,6 +95,29 @@ def test_a_preview_of_one_kind_goes_to_the_given_folder(run: Run, tmp_path: Path
     assert "Stale on arrival" in files["new.html"]
     assert faults_of(json.loads(files["new.slack.json"])["blocks"]) == []
     assert "Stale on arrival" in files["new.slack.html"]
+
+
+def test_the_index_links_every_file_and_shows_those_that_are_html(run: Run) -> None:
+    files = written(run("preview"))
+    index = files.pop("index.html")
+    assert set(re.findall('href="([^"]+)"', index)) == set(files)
+    assert set(re.findall('src="([^"]+)"', index)) == {
+        name for name in files if name.endswith(".html")
+    }
+    assert index.count("<iframe sandbox ") == 2 * len(KINDS)
+    assert '<html lang="en">' in index
+
+
+@pytest.mark.skipif(Path("/etc/alerter").exists(), reason="alerter is installed here")
+def test_without_a_config_a_sample_is_shown(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").unlink()
+    result = run("preview", "--to", "look")
+    assert result.exit_code == 0
+    assert result.stderr == "no config.toml here: a sample site, and the built-in templates\n"
+    assert "Corner Bakery" in (tmp_path / "look" / "new.html").read_text()
+    for wrong in (["--receiver", "owner"], ["--review", "r1"], ["--config", "none.toml"]):
+        assert run("preview", *wrong).exit_code == 2
+    assert run("preview", ALERTER_CONFIG="none.toml").exit_code == 2
 
 
 def test_a_preview_of_a_digest_has_several_reviews(run: Run) -> None:
@@ -131,7 +157,9 @@ def test_a_preview_of_a_review_on_record_changes_nothing(run: Run, tmp_path: Pat
     result = run("preview", "--review", "r-7")
     assert (result.exit_code, result.stderr) == (0, "")
     files = written(result)
-    assert set(files) == {f"{kind}.{ending}" for kind in OF_REVIEWS for ending in ENDINGS}
+    assert set(files) == {"index.html"} | {
+        f"{kind}.{ending}" for kind in OF_REVIEWS for ending in ENDINGS
+    }
     for kind in OF_REVIEWS:
         assert "Burnt" in files[f"{kind}.html"]
         assert "Black as coal." in files[f"{kind}.slack.html"]
