@@ -390,7 +390,7 @@ async def test_a_renamed_receiver_gets_what_waited_and_goes_on_with_its_messages
     wix.reply(SITE, "r1", "Sorry!")
     assert await once(renamed, clock, minutes=1)
     first, reminder = slack.posts
-    assert first.text.startswith("Answered")
+    assert first.text.startswith("✅ Answered")
     assert reminder.thread_ts == first.ts
 
 
@@ -418,7 +418,7 @@ async def test_a_receiver_that_comes_back_renamed_keeps_its_messages(
     assert await once(load(mail("ops")), clock, minutes=1)
     wix.reply(SITE, "r1", "Sorry!")
     assert await once(load(slack_to("support")), clock, minutes=1)
-    assert slack.posts[0].text.startswith("Answered")
+    assert slack.posts[0].text.startswith("✅ Answered")
 
 
 async def test_what_waited_for_a_removed_receiver_goes_to_new_ones_that_fit(
@@ -501,7 +501,7 @@ async def test_an_alert_without_a_receiver_is_trouble_until_it_is_answered(
         assert await once(changed, clock, minutes=2)
     assert [each.subject for each in mails(mailbox, "ops")] == [
         "⚠️ Alerts of Corner Bakery go to no receiver",
-        "🟢 Alerts of Corner Bakery have a receiver again, after 2 minutes",
+        "🟢 Alerts of Corner Bakery have a receiver again, after 3 minutes",
     ]
     assert mails(mailbox, "barista") == []
 

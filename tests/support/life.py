@@ -130,12 +130,12 @@ async def life(begin: Begin) -> Life:
 
 
 def mailed(mailbox: Mailbox) -> list[str]:
-    return [mail.subject for mail in mailbox.mails if mail.subject.startswith("alerter")]
+    return [mail.subject for mail in mailbox.mails if mail.subject[:1] in ("⚠", "🟢")]
 
 
 def posted(slack: EmbeddedSlack, channel: str = CHANNEL) -> list[str]:
     return [
         post.text.split("\n")[0]
         for post in slack.posts
-        if post.channel == channel and "★" not in post.text[:9]
+        if post.channel == channel and "★" not in post.text.split("\n")[0]
     ]

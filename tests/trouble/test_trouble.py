@@ -165,7 +165,7 @@ async def test_a_parked_receiver_comes_back_with_a_check_and_all_it_missed(
     wix.add(SITE, STALE)
     assert not await serve(config, Clock(), {}, once=True)
     assert not await serve(config, Clock(), {}, once=True)
-    assert [mail.subject for mail in mailbox.mails if "trouble" in mail.subject] == [
+    assert [mail.subject for mail in mailbox.mails if "⚠️" in mail.subject] == [
         "⚠️ Receiver support (Slack) cannot be reached"
     ]
     assert "unarchive" in mailbox.mails[-1].text
@@ -266,7 +266,7 @@ async def test_addresses_that_refuse_our_mail_are_trouble_until_all_take_it(
     wix.add(SITE, STALE)
     await serve(config, Clock(), {}, once=True)
     await serve(config, Clock(), {}, once=True)
-    assert sum("some addresses of owner refuse our mail" in post.text for post in slack.posts) == 1
+    assert sum("Some addresses of owner refuse our mail" in post.text for post in slack.posts) == 1
     assert not any("gone@example.com" in post.text for post in slack.posts)
     mailbox.refuse.clear()
     wix.add(SITE, STALE)

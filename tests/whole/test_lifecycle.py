@@ -2,6 +2,7 @@
 over restarts.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -233,13 +234,13 @@ async def test_what_is_open_again_asks_again_where_it_stands_and_by_one_mail(
         ["new:r1", "closed:r1:1", "reminder:r1:0:1"],
         Status.OPEN,
     )
-    assert [subject.split(":")[0] for subject in life.mails()] == [
+    assert [re.split("[:·]", subject)[0].strip() for subject in life.mails()] == [
         "★★☆☆☆ the site",
         "Re",
         "⏰ Open again",
     ]
     assert life.mails("manager") == []
-    assert f"This review is open again: {said}." in life.mailbox.mails[-1].text
+    assert f"⏰ Open again: {said}\n" in life.mailbox.mails[-1].text
     assert "actions" in [block["type"] for block in life.post().blocks]
     assert len(life.post().edits) == 2
 
