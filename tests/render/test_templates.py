@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from alerter.demo.slack_blocks import faults_of
 from alerter.errors import RenderError
 from alerter.models import (
     AlertKind,
 )
 from alerter.render.renderer import Renderer
+from alerter.render.samples import KINDS, sample
 from alerter.render.templates import builtin_templates
 from tests.support.rendered import (
+    CREATED,
     STALE,
     entry,
     lowered,
@@ -21,6 +24,7 @@ from tests.support.rendered import (
     new,
     own,
 )
+from tests.support.values import SITE
 
 
 def test_an_owners_template_replaces_one_file_and_the_others_stay(
@@ -109,6 +113,40 @@ def test_an_owners_part_is_used_in_the_built_in_templates(tmp_path: Path) -> Non
     assert mail.text == "Only The bread was stale.\n> And dear."
     assert "<!DOCTYPE" not in mail.html
     assert "Stale" in mail.html
+
+
+# Lines of templates that owners may have copied from an earlier version.
+OLDER = {
+    "review.html": """{% extends "_layout.html" %}
+        {% import "_words.txt" as say %}{% import "_parts.html" as part %}
+        {% block content %}
+        {% if kind == "lowered" %}{{ part.lead(say.lowered(review)) }}
+        {% elif kind == "reminder" %}{{ part.lead(say.waiting(review)) }}{% endif %}
+        {{ part.about(review) }}{{ part.gap() }}{{ part.label(say.before()) }}
+        {{ part.quote(review.title, review.body) }}{{ part.signed(review) }}
+        {{ part.button(site.reviews_url, say.reply()) }}{{ part.facts(review) }}
+        {% endblock %}""",
+    "review.slack.json": """{% import "_words.txt" as say %}
+        {% import "_review.slack.json" as slack %}
+        [{{ slack.blocks(review, test, mention, say.waiting(review)) }}]""",
+    "recovered.txt": """{% import "_words.txt" as say %}
+        {{ say.recovered() }}. {{ say.was() }} {{ trouble.what }}. {{ say.over(trouble) }}""",
+    "trouble.subject.txt": """{% import "_words.txt" as say %}{{ say.trouble() }}""",
+    "summary.txt": """{% import "_words.txt" as say %}
+        {{ say.low(summary) }}{{ say.share(summary) }}. {{ say.answered(summary) }}
+        {{ say.still_open(summary) }} {{ say.more_open(summary) }} {{ say.none_open() }}
+        {{ summary.began | date(weekday=false) }} {{ say.by_product(summary) }}""",
+    "_layout.html": """{% import "_words.txt" as say %}<p>{% block title %}{% endblock %}
+        {% block content %}{% endblock %}{{ say.footer() }}</p>""",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_copies_of_older_templates_still_render(tmp_path: Path, kind: str) -> None:
+    own_renderer = own(tmp_path, OLDER, fall_back=False)
+
+    assert own_renderer.mail(sample(kind, SITE, CREATED)).text
+    assert faults_of(list(own_renderer.slack(sample(kind, SITE, CREATED)).blocks)) == []
 
 
 def test_html_escapes_what_it_takes_from_a_text_template(tmp_path: Path) -> None:
