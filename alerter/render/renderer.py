@@ -14,7 +14,7 @@ from jinja2 import Environment
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Medium, Message
 from alerter.render.direction import direct_blocks, direct_lines
-from alerter.render.formatting import clean_line, slack_text
+from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
 from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
@@ -148,8 +148,8 @@ class Renderer:
         values: dict[str, Any] = {
             "test": test,
             "medium": str(medium),
-            "receiver": clean_line(message.receiver),
-            "host": self._host,
+            "receiver": isolate(clean_line(message.receiver), language.direction),
+            "host": isolate(self._host, language.direction),
         }
         if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
             return kind, values | {"trouble": view_trouble(alert.detail, self._timezone, language)}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from alerter.clock import local_time
@@ -24,12 +24,13 @@ def view_trouble(detail: Mapping[str, Any], timezone: tzinfo, language: Language
     lasted = datetime.fromisoformat(detail["until"]) - began if "until" in detail else None
     return TroubleView(
         what=text.what,
-        headline=text.what[:1].upper() + text.what[1:],
+        headline=_capitalized(text.what),
         reason=_reason(clean_lines(detail["reason"]), language),
         remedy=text.remedy,
         began=local_time(began, timezone),
         over=text.over if lasted is not None else "",
         lasted=lasted,
+        ended=_ended(text, lasted, language),
         since=language.date(local_time(began, timezone)),
     )
 
@@ -41,12 +42,27 @@ def _texts(detail: Mapping[str, Any], language: Language) -> TroubleText:
         return TroubleText(*(isolate(part, language.direction) for part in parts))
     name = detail["name"]
     if detail["text"] in _OF_DESTINATIONS:
-        name = phrase_destination(name, language)
+        name = _phrase(name, language)
     shown = {"name": isolate(clean_line(name), language.direction)}
     return TroubleText(*(language.gettext(text) % shown for text in TEXTS[detail["text"]]))
 
 
-def phrase_destination(destination: str, language: Language) -> str:
+def _capitalized(text: str) -> str:
+    """Return a text with a capital; our own name has none."""
+    return text if text.startswith("alerter") else text[:1].upper() + text[1:]
+
+
+def _ended(text: TroubleText, lasted: timedelta | None, language: Language) -> str:
+    """Return that a trouble is over; a message of an earlier version has no text for it."""
+    if not text.over:
+        return language.gettext("This is over: %(trouble)s") % {"trouble": text.what}
+    if lasted is None:
+        return text.over
+    ended = language.gettext("%(over)s, after %(duration)s")
+    return ended % {"over": text.over, "duration": language.duration(lasted)}
+
+
+def _phrase(destination: str, language: Language) -> str:
     """Return a destination as its reader calls it, such as `support (Slack)`."""
     email = language.pgettext("medium", "email")
     medium = "Slack" if medium_of(destination) == Medium.SLACK else email

@@ -205,6 +205,8 @@ class TroubleView:
     """What works again, such as "Corner Bakery's reviews can be read again"; empty before."""
     lasted: timedelta | None
     """How long it lasted; none before it is over."""
+    ended: str
+    """That it is over, after how long: `over` and `lasted` in a sentence."""
     since: str
     """The same as `began | date`."""
 

@@ -459,6 +459,6 @@ async def test_a_state_file_locked_at_the_start_is_notified_after_five_minutes(
         with pytest.raises(StateBusy):
             await serve(config, clock, {}, once=False)
         assert clock.minutes >= 6
-    assert [mail.subject for mail in mailbox.mails] == ["⚠️ Alerter does not start"]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ alerter does not start"]
     assert "locked by another process" in mailbox.mails[0].text
     assert not wix.requests

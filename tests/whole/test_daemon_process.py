@@ -259,7 +259,7 @@ async def test_an_unreadable_state_file_is_notified_once_over_many_starts(
         assert code == 1
         assert "is not a state file" in out
         assert "Traceback" not in out
-    assert [mail.subject for mail in mailbox.mails] == ["⚠️ Alerter does not start"]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ alerter does not start"]
     assert "is not a state file" in mailbox.mails[0].text
     assert len(slack.posts) == 1
 
