@@ -19,7 +19,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Form, Message, MessageItem, Product
-from alerter.render.formatting import NO_BREAK, period
+from alerter.render.formatting import NO_BREAK
+from alerter.render.language import get_language
 from alerter.render.renderer import Renderer
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
@@ -172,6 +173,7 @@ def test_what_has_no_name_is_called_by_its_id() -> None:
 )
 def test_a_period_is_named_by_its_days(until: str, days: int, shown: str) -> None:
     ended = utc(until).astimezone(BERLIN)
+    period = get_language("en").period
     assert period(ended - timedelta(days=days), ended).replace(NO_BREAK, " ") == shown
 
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 # Characters of one text object: https://docs.slack.dev/reference/block-kit/blocks/section-block
 SLACK_TEXT = 3000
@@ -24,32 +24,6 @@ _SLACK_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 def stars(rating: int) -> str:
     """Return a rating as five signs, such as ★★☆☆☆."""
     return "★" * rating + "☆" * (5 - rating)
-
-
-def date(moment: datetime | None, *, weekday: bool = True) -> str:
-    """Return a moment in its own timezone, such as Tuesday, 3 March 2026, 14:05."""
-    if moment is None:
-        return "on an unknown date"
-    text = f"{moment.day} {moment:%B %Y, %H:%M}"
-    return f"{moment:%A}, {text}" if weekday else text
-
-
-def long_duration(length: timedelta | None) -> str:
-    """Return a length of time in its two largest units, in words; empty for None.
-
-    Such as 3 hours 12 minutes. A number and its unit stay on one line.
-    """
-    if length is None:
-        return ""
-    minutes = max(int(length.total_seconds() // 60), 0)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    smaller = (0, "minute") if days else (minutes % 60, "minute")
-    words = [
-        f"{number}{NO_BREAK}{unit}{'' if number == 1 else 's'}"
-        for number, unit in ((days, "day"), (hours, "hour"), smaller)
-        if number
-    ]
-    return " ".join(words) or "less than a minute"
 
 
 def duration(length: timedelta | None) -> str:

@@ -62,17 +62,20 @@ class Language:
         return _keep_together(format_date(moment, "long", self.locale))
 
     def period(self, began: datetime, ended: datetime, *, short: bool = False) -> str:
-        """Return the days from a moment to one before another, such as 28 November – 4 December."""
+        """Return the days from a moment to a day before another, such as 28 Nov – 4 Dec.
+
+        The months are abbreviated if it is `short`.
+        """
         last = max(ended - timedelta(days=1), began)
-        month = "MMM" if short else "MMMM"
+        months = "MMM" if short else "MMMM"
         if began.date() == last.date():
-            return _keep_together(format_skeleton(f"{month}d", began, None, locale=self.locale))
+            return _keep_together(format_skeleton(f"{months}d", began, None, locale=self.locale))
         known = self.locale.interval_formats
         parts = known["MMMMd"] if "MMMMd" in known and not short else known["MMMd"]
-        first, second = parts["d" if began.month == last.month else "M"]
+        same_month = (began.year, began.month) == (last.year, last.month)
         text = "".join(
-            parse_pattern(re.sub("M+", month, part)).apply(moment, self.locale)
-            for part, moment in ((first, began), (second, last))
+            parse_pattern(re.sub("M+", months, part)).apply(moment, self.locale)
+            for part, moment in zip(parts["d" if same_month else "M"], (began, last), strict=True)
         )
         return _keep_together(text)
 
@@ -116,9 +119,10 @@ class Language:
     def _time(self, moment: datetime) -> str:
         return format_time(moment, "HH:mm", moment.tzinfo, self.locale)
 
-    def number(self, value: float) -> str:
-        """Return a number, such as 12,345.6."""
-        return format_decimal(value, locale=self.locale)
+    def number(self, value: float, *, digits: int | None = None) -> str:
+        """Return a number, such as 12,345.6, with so many decimal places."""
+        pattern = None if digits is None else f"#,##0.{'0' * digits}"
+        return format_decimal(value, pattern, self.locale)
 
     def percent(self, share: float) -> str:
         """Return a share of 1 as a percentage, such as 12%."""

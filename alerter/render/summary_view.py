@@ -9,7 +9,7 @@ from typing import Any
 
 from alerter.clock import local_time
 from alerter.links import https_url
-from alerter.render.formatting import clean_line, date, long_duration, stars
+from alerter.render.formatting import clean_line, stars
 from alerter.render.language import Language
 from alerter.render.phrases import name_unknown
 from alerter.render.views import SiteView, view_site
@@ -49,16 +49,13 @@ class OpenView:
     """How long before the end of the period it was written."""
     site: SiteView
     """Its site."""
+    waiting: str
+    """The same as `age | duration`."""
 
     @property
     def stars(self) -> str:
         """The same as `rating | stars`."""
         return stars(self.rating)
-
-    @property
-    def waiting(self) -> str:
-        """The same as `age | duration`."""
-        return long_duration(self.age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +117,12 @@ class SummaryView:
     """The names of its sites."""
     unread: Sequence[str]
     """The names of sites that could not be read up to the end of the period."""
-
-    @property
-    def since(self) -> str:
-        """The same as `began | date(weekday=false)`."""
-        return date(self.began, weekday=False)
-
-    @property
-    def until(self) -> str:
-        """The same as `ended | date(weekday=false)`."""
-        return date(self.ended, weekday=False)
-
-    @property
-    def answered_after(self) -> str:
-        """The same as `time_to_answer | duration`."""
-        return long_duration(self.time_to_answer)
+    since: str
+    """The same as `began | date(weekday=false)`."""
+    until: str
+    """The same as `ended | date(weekday=false)`."""
+    answered_after: str
+    """The same as `time_to_answer | duration`."""
 
 
 def view_summary(
@@ -153,36 +141,54 @@ def view_summary(
     by_stars, total = _counts(found.values())
     number = by_stars.total()
     waits = [wait for each in found.values() for wait in each["waits"]]
-    began, ended = (datetime.fromisoformat(detail[name]) for name in ("since", "until"))
-    products = _products(found, views, "products", language)
-    often = [row for row in _products(found, views, "often", language) if row not in products]
-    by_site = _by_site(found, views)
-    stars_rows = [(stars(int(rating)), "", by_stars[rating]) for rating in sorted(by_stars)]
-    longest = max((row[2] for row in (*stars_rows, *products, *often, *by_site)), default=1)
+    began, ended = (
+        local_time(datetime.fromisoformat(detail[name]), timezone) for name in ("since", "until")
+    )
+    time_to_answer = timedelta(seconds=median(waits)) if waits else None
     return SummaryView(
         name=detail["name"],
-        began=local_time(began, timezone),
-        ended=local_time(ended, timezone),
+        began=began,
+        ended=ended,
         number=number,
         total=total,
-        share=_share(number, total),
-        average=_average(by_stars),
-        before=_view_before(found, began, ended, timezone),
-        stars=_bars(stars_rows, longest),
-        products=_bars(products[:_MOST_PRODUCTS], longest),
-        more_products=max(len(products) - _MOST_PRODUCTS, 0),
-        sites=_bars(by_site, longest),
+        share=_share(number, total, language),
+        average=_average(by_stars, language),
+        before=_view_before(found, began, ended, language),
+        **_charts(found, views, by_stars, language),
         answered=sum(each["answered"] for each in found.values()),
-        time_to_answer=timedelta(seconds=median(waits)) if waits else None,
-        often=_bars(often[:_MOST_PRODUCTS], longest),
+        time_to_answer=time_to_answer,
         open=_open(found, views, ended, language)[:_MOST_OPEN],
         open_number=sum(each["open_number"] for each in found.values()),
         site_names=", ".join(view.name for view in views.values()),
+        since=language.date(began, weekday=False),
+        until=language.date(ended, weekday=False),
+        answered_after=language.duration(time_to_answer),
         unread=[views[site_id].name for site_id, each in found.items() if each["unread"]],
     )
 
 
 _Row = tuple[str, str, int]  # label, address, number
+
+
+def _charts(
+    found: Mapping[str, Any],
+    views: Mapping[str, SiteView],
+    by_stars: Counter[str],
+    language: Language,
+) -> dict[str, Any]:
+    """Return the charts, all of one scale."""
+    products = _products(found, views, "products", language)
+    often = [row for row in _products(found, views, "often", language) if row not in products]
+    by_site = _by_site(found, views)
+    rated = [(stars(int(rating)), "", by_stars[rating]) for rating in sorted(by_stars)]
+    longest = max((row[2] for row in (*rated, *products, *often, *by_site)), default=1)
+    return {
+        "stars": _bars(rated, longest),
+        "products": _bars(products[:_MOST_PRODUCTS], longest),
+        "more_products": max(len(products) - _MOST_PRODUCTS, 0),
+        "sites": _bars(by_site, longest),
+        "often": _bars(often[:_MOST_PRODUCTS], longest),
+    }
 
 
 def _counts(found: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], int | None]:
@@ -196,14 +202,16 @@ def _counts(found: Iterable[Mapping[str, Any]]) -> tuple[Counter[str], int | Non
 
 
 def _view_before(
-    found: Mapping[str, Any], began: datetime, ended: datetime, timezone: tzinfo
+    found: Mapping[str, Any], began: datetime, ended: datetime, language: Language
 ) -> PeriodView | None:
     if not all("before" in each for each in found.values()):
         return None
     by_stars, total = _counts(each["before"] for each in found.values())
     number = by_stars.total()
-    start = local_time(began - (ended - began), timezone)
-    return PeriodView(start, number, total, _share(number, total), _average(by_stars))
+    start = began - (ended - began)
+    return PeriodView(
+        start, number, total, _share(number, total, language), _average(by_stars, language)
+    )
 
 
 def _bars(rows: Sequence[_Row], longest: int) -> list[BarView]:
@@ -268,17 +276,21 @@ def _open(
             what_url=https_url(each["url"]) or "",
             age=until - created,
             site=views[site_id],
+            waiting=language.duration(until - created),
         )
         for created, site_id, each in sorted(rows, key=lambda row: row[0], reverse=True)
     ]
 
 
-def _average(by_stars: Counter[str]) -> str:
+def _average(by_stars: Counter[str], language: Language) -> str:
     number = by_stars.total()
-    return f"{sum(int(each) * by_stars[each] for each in by_stars) / number:.1f}" if number else ""
+    stars_given = sum(int(each) * by_stars[each] for each in by_stars)
+    return language.number(stars_given / number, digits=1) if number else ""
 
 
-def _share(number: int, total: int | None) -> str:
+def _share(number: int, total: int | None, language: Language) -> str:
     if not total or number > total:
         return ""
-    return "less than 1%" if 0 < number / total < 0.01 else f"{number / total:.0%}"
+    if 0 < number / total < 0.01:
+        return language.gettext("less than %(share)s") % {"share": language.percent(0.01)}
+    return language.percent(number / total)

@@ -224,11 +224,7 @@ def owners_environment(folder: Path, language: Language) -> Environment:
 
 
 def _environment(
-    kind: type[Environment],
-    loader: BaseLoader,
-    language: Language,
-    *,
-    auto_reload: bool,
+    kind: type[Environment], loader: BaseLoader, language: Language, *, auto_reload: bool
 ) -> Environment:
     env = kind(
         loader=_PartsLoader(loader),

@@ -1,7 +1,8 @@
-"""The view of trouble: its texts in the language of a receiver. Pure."""
+"""The values that the templates of trouble get, in the language of a receiver. Pure."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -9,12 +10,35 @@ from alerter.clock import local_time
 from alerter.models import Medium, medium_of, receiver_of
 from alerter.render.formatting import clean_line, clean_lines, isolate
 from alerter.render.language import Language
-from alerter.render.views import TroubleView
 from alerter.trouble.texts import REASONS, TEXTS, TroubleText
 
 _OF_DESTINATIONS = ("destination", "erasure", "message")
 # The beginning of a reason: the rest is what a service said, or a detail.
 _BEGINNING = re.compile(r"(.+?)(?=: | \(|; |$)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleView:
+    """Something that alerter cannot do."""
+
+    what: str
+    """What does not work."""
+    headline: str
+    """The same with a capital, as the beginning of a sentence."""
+    reason: str
+    """The cause, as far as it is known."""
+    remedy: str
+    """What to do about it."""
+    began: datetime
+    """When it began, in the owner's timezone."""
+    over: str
+    """What works again, such as "Corner Bakery's reviews can be read again"; empty before."""
+    lasted: timedelta | None
+    """How long it lasted; none before it is over."""
+    ended: str
+    """That it is over, after how long: `over` and `lasted` in a sentence."""
+    since: str
+    """The same as `began | date`."""
 
 
 def view_trouble(detail: Mapping[str, Any], timezone: tzinfo, language: Language) -> TroubleView:

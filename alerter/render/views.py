@@ -22,7 +22,9 @@ from alerter.models import (
     Media,
     Message,
     MessageItem,
+    Product,
     Review,
+    ReviewHistory,
 )
 from alerter.render.formatting import (
     SLACK_TEXT,
@@ -187,30 +189,6 @@ class ReviewView:
         return stars(self.author_rating)
 
 
-@dataclass(frozen=True, slots=True)
-class TroubleView:
-    """Something that alerter cannot do."""
-
-    what: str
-    """What does not work."""
-    headline: str
-    """The same with a capital, as the beginning of a sentence."""
-    reason: str
-    """The cause, as far as it is known."""
-    remedy: str
-    """What to do about it."""
-    began: datetime
-    """When it began, in the owner's timezone."""
-    over: str
-    """What works again, such as "Corner Bakery's reviews can be read again"; empty before."""
-    lasted: timedelta | None
-    """How long it lasted; none before it is over."""
-    ended: str
-    """That it is over, after how long: `over` and `lasted` in a sentence."""
-    since: str
-    """The same as `began | date`."""
-
-
 def view_review(
     item: MessageItem,
     now: datetime,
@@ -223,13 +201,7 @@ def view_review(
     review = item.review or Review(id=alert.review_id or "", rating=1)
     created = review.created or review.updated
     written = local_time(created, timezone) if created else None
-    last = local_time(history.author_last, timezone) if history.author_last else None
     age = now - review.created if review.created else None
-    closing = _closing(item)
-    end = describe_end(closing, _answered_after(review, closing), language)
-    state = end or describe_state(alert, review.rating, age, language)
-    late = bool(alert.detail.get("late"))
-    name, entity_id = clean_line(item.product.name or ""), clean_line(review.entity_id or "")
     site_id = alert.site_id or ""
     return ReviewView(
         id=review.id,
@@ -237,26 +209,16 @@ def view_review(
         title=clean_line(review.title),
         body=clean_lines(review.body),
         excerpt=cut(clean_line(review.body), _EXCERPT),
-        author=clean_name(review.author) or language.gettext(A_CUSTOMER),
-        what=name or name_unknown(review.namespace, entity_id, language),
-        what_id="" if name else entity_id,
-        what_url=https_url(item.product.url) or "",
-        what_dashboard_url=product_dashboard_url(
-            site_id, review.entity_id if review.namespace == "stores" else None
-        ),
-        author_dashboard_url=contact_dashboard_url(site_id, review.contact_id),
+        **_reviewed(review, item.product, site_id, language),
+        **_author(review, history, site_id, timezone, language),
         written=written,
+        when=language.date(written),
+        waiting=language.duration(age),
         old=age is not None and age > _OLD,
         moderation=describe_moderation(review.moderation, language),
-        state=state,
-        notes=state or (language.gettext(LATE) if late else ""),
-        late=late,
+        **_happened(item, review, age, language),
         before=_before(review, alert.detail),
         age=age,
-        reopened=_reopened(alert, language),
-        closing=closing or "",
-        end=end,
-        reply=_reply(review, closing),
         site=view_site(site_id, sites, language),
         media=_view_media(review.media),
         verified=review.verified,
@@ -264,20 +226,62 @@ def view_review(
         unhelpful=review.unhelpful,
         app=_app(review.origin),
         product_low=history.product_low,
-        author_low=history.author_low,
-        author_written=last,
-        author_rating=history.author_rating,
-        when=language.date(written),
-        waiting=language.duration(age),
-        author_last=language.date(last) if last else "",
     )
 
 
-def view_site(site_id: str, sites: Mapping[str, str], language: Language | None = None) -> SiteView:
+def _happened(
+    item: MessageItem, review: Review, age: timedelta | None, language: Language
+) -> dict[str, Any]:
+    """Return the values about what happened to a review."""
+    alert, closing = item.alert, _closing(item)
+    end = describe_end(closing, _answered_after(review, closing), language)
+    state = end or describe_state(alert, review.rating, age, language)
+    late = bool(alert.detail.get("late"))
+    return {
+        "state": state,
+        "notes": state or (language.gettext(LATE) if late else ""),
+        "late": late,
+        "reopened": _reopened(alert, language),
+        "closing": closing or "",
+        "end": end,
+        "reply": _reply(review, closing),
+    }
+
+
+def _author(
+    review: Review,
+    history: ReviewHistory,
+    site_id: str,
+    timezone: tzinfo,
+    language: Language,
+) -> dict[str, Any]:
+    """Return the values about the author."""
+    last = local_time(history.author_last, timezone) if history.author_last else None
+    return {
+        "author": clean_name(review.author) or language.gettext(A_CUSTOMER),
+        "author_dashboard_url": contact_dashboard_url(site_id, review.contact_id),
+        "author_low": history.author_low,
+        "author_written": last,
+        "author_last": language.date(last) if last else "",
+        "author_rating": history.author_rating,
+    }
+
+
+def _reviewed(review: Review, product: Product, site_id: str, language: Language) -> dict[str, Any]:
+    """Return the values about what was reviewed."""
+    name, entity_id = clean_line(product.name or ""), clean_line(review.entity_id or "")
+    product_id = review.entity_id if review.namespace == "stores" else None
+    return {
+        "what": name or name_unknown(review.namespace, entity_id, language),
+        "what_id": "" if name else entity_id,
+        "what_url": https_url(product.url) or "",
+        "what_dashboard_url": product_dashboard_url(site_id, product_id),
+    }
+
+
+def view_site(site_id: str, sites: Mapping[str, str], language: Language) -> SiteView:
     """Return the view of a site; `sites` maps the ids of sites to their names."""
-    name = clean_line(
-        sites.get(site_id, language.gettext(A_FORMER_SITE) if language else A_FORMER_SITE)
-    )
+    name = clean_line(sites.get(site_id, language.gettext(A_FORMER_SITE)))
     return SiteView(name, site_id, reviews_dashboard_url(site_id))
 
 

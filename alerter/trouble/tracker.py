@@ -14,9 +14,9 @@ from alerter.store.blocks import Block
 from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
 from alerter.trouble import rules
+from alerter.trouble.naming import identify
 from alerter.trouble.recipients import recipients_for
 from alerter.trouble.rules import Faults
-from alerter.trouble.texts import identify
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,29 @@
+"""Which text a trouble has, and the name in it. Pure."""
+
+from collections.abc import Mapping
+
+from alerter.config import Config
+from alerter.models import Medium
+from alerter.scopes import Scope, split_method, split_scope
+
+
+def identify(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str, str]:
+    """Return the key of the texts of a scope's trouble, and the name in them.
+
+    The name may be that of a destination. `sites`: names by site id.
+    """
+    kind, name = split_scope(scope)
+    if kind in (Scope.SITE, Scope.PRIVATE, Scope.UNROUTED):
+        return kind, sites.get(name, name)
+    if kind == Scope.METHOD:
+        return f"{kind}:{split_method(name)[1]}", ""
+    if kind != Scope.SERVICE:
+        return kind, name
+    if name in ("slack", "smtp"):
+        return f"{kind}:{name}", ""
+    receivers = [
+        receiver.name
+        for receiver in config.receivers
+        if config.service(receiver, Medium.SLACK) == name
+    ]
+    return f"{kind}:workspace", ", ".join(receivers) or name
