@@ -72,11 +72,15 @@ class Life:
 
     async def round(self, **later: float) -> None:
         """Let time pass, make a round, and send whatever is due."""
+        await self.poll(**later)
+        await self.tell()
+
+    async def poll(self, **later: float) -> None:
+        """Let time pass, and make a round after which nothing is sent."""
         self.clock.advance(**later)
         await self._start()
         assert self.runtime
         assert await self.runtime.poller.round(self.config.sites[0])
-        await self.tell()
 
     async def _start(self) -> None:
         if self.runtime and not self.restarts:

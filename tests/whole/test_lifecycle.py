@@ -351,17 +351,17 @@ async def test_a_query_that_wrongly_finds_nothing_closes_nothing(life: Life) -> 
 async def test_many_deletions_are_looked_at_a_few_in_each_round(life: Life) -> None:
     for number in range(70):
         life.put(f"r{number:02}")
-    await life.round()
+    await life.poll()
     for number in range(70):
         life.wix.delete(SITE, f"r{number:02}")
     life.wix.requests.clear()
-    await life.round(hours=2)
+    await life.poll(hours=2)
     gone = "SELECT count(*) FROM reviews WHERE closing = 'gone'"
     assert (sum(each.method == "GET" for each in life.wix.requests), life.state.value(gone)) == (
         50,
         50,
     )
-    await life.round(hours=2 if life.restarts else 0)
+    await life.poll(hours=2 if life.restarts else 0)
     assert life.state.value(gone) == 70
 
 
@@ -482,11 +482,11 @@ async def test_a_rescan_asks_once_for_a_hundred_reviews(
         life.put(f"r{number}")
     life.clock.advance(minutes=10)
     life.put("newest")
-    await life.round()
+    await life.poll()
     for number in range(new_alerts):
         life.wix.change(SITE, f"r{number}", content={"rating": 5})
     life.wix.requests.clear()
-    await life.round(hours=2)
+    await life.poll(hours=2)
 
     _, *rescan = life.wix.queries()
     remaining, by_id = low - new_alerts + 2, new_alerts
