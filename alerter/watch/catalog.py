@@ -83,6 +83,8 @@ class CatalogReader:
         self._clock = clock
         self._wix = wix
         self._versions: dict[str, tuple[str, datetime]] = {}
+        # By site id, whatever else goes wrong with the products of the same fetch.
+        self._throttled: dict[str, WixError] = {}
 
     async def fetch(
         self, site: Site, ids: Collection[str]
@@ -102,7 +104,8 @@ class CatalogReader:
                 found |= dict.fromkeys(refused, Product())
         except (WixError, TimeoutError) as error:
             log.debug('site "%s": products without a name: %s', site.name, error or "too slow")
-            return found, error if isinstance(error, WixError) else None
+            reason = error if isinstance(error, WixError) else None
+            return found, self._throttled.pop(site.site_id, reason)
         return found, None
 
     async def _fetch_all(
@@ -138,6 +141,7 @@ class CatalogReader:
                 found[entity_id] = Product()  # not fetched again before tomorrow
             except WixUnavailable as error:
                 if error.retry_after:
+                    self._throttled[site.site_id] = error
                     deque(queue, maxlen=0)  # the other calls end too
                 raise
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from alerter.config import Config, Site
+from alerter.counters import counts
 from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Review
@@ -262,6 +263,24 @@ async def test_products_are_left_alone_for_as_long_as_wix_asks(
     clock.advance(seconds=2)
     await restarted.fetch_products(site, [of()])
     assert names(state) == {"rye": ("Rye bread", URL)}
+
+
+@pytest.mark.parametrize(
+    "other", [Fault(status=500), Fault(delay=10 * HANG)], ids=["fails", "hangs"]
+)
+async def test_a_wait_counts_though_another_product_fails_too(
+    catalog: Catalog, site: Site, wix: EmbeddedWix, clock: SetClock, other: Fault
+) -> None:
+    wix.faults.always(V3 + "a", other)
+    wix.faults.add(V3 + "b", Fault(status=429, headers={"Retry-After": "3600"}))
+    throttled = counts["wix_calls_429"]
+    fetching = asyncio.create_task(catalog.fetch_products(site, [of("a"), of("b")]))
+    await until(lambda: V3 + "a" in paths(wix) and counts["wix_calls_429"] > throttled)
+    clock.advance(seconds=2)
+    await asyncio.wait_for(fetching, HANG)
+    before = len(wix.requests)
+    await catalog.fetch_products(site, [of("c")])
+    assert len(wix.requests) == before
 
 
 async def test_a_site_that_wix_throttles_is_asked_for_no_product(
