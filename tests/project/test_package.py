@@ -1,17 +1,14 @@
-"""What people install: the wheel, the image, the words that a shell completes, the Slack app."""
+"""What people install: the image, the words that a shell completes, the Slack app."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
-import alerter
-from alerter import __version__
 from alerter.cli import main
 from alerter.config import load_config
 from alerter.slack.check import TO_POST, missing_scopes
@@ -39,66 +36,6 @@ def output(*command: str | Path, cwd: Path = ROOT, **environ: str) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
-
-
-# The wheel
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    output(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder)
-    [built] = folder.glob("*.whl")
-    return built
-
-
-@pytest.mark.slow
-def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """In an environment of its own, which only borrows the packages that alerter depends on."""
-    output(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env")
-    python, command = tmp_path / "env" / "bin" / "python", tmp_path / "env" / "bin" / "alerter"
-    [site_packages] = (tmp_path / "env").glob("lib/python*/site-packages")
-    (site_packages / "borrowed.pth").write_text(str(Path(pytest.__file__).parent.parent))
-    output(
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        wheel,
-    )
-    (tmp_path / "config.toml").write_text((ROOT / "config.example.toml").read_text("utf-8"))
-    secrets = dict.fromkeys(
-        ("WIX_API_KEY", "WIX_APP_SECRET", "SMTP_PASSWORD", "SLACK_BOT_TOKEN"), "x"
-    )
-
-    where = output(python, "-c", "import alerter; print(alerter.__file__)", cwd=tmp_path)
-    assert Path(where.strip()).is_relative_to(site_packages)
-    assert output(command, "--version", cwd=tmp_path) == f"alerter, version {__version__}\n"
-    assert "every kind of message renders" in output(
-        command, "check", "--offline", cwd=tmp_path, **secrets
-    )
-
-
-@pytest.mark.slow
-def test_the_wheel_holds_the_package_templates_and_units_and_nothing_else(wheel: Path) -> None:
-    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    package = Path(alerter.__file__).parent
-    files = {
-        str(path.relative_to(package.parent))
-        for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    templates = {f"alerter/templates/{path.name}" for path in (ROOT / "templates").iterdir()}
-    units = {
-        f"alerter/deploy/{name}"
-        for name in ("alerter.service", "alerter-once.service", "alerter-once.timer", "alerterctl")
-    }
-    assert names == files | templates | units
 
 
 # The shell
