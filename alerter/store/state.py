@@ -76,7 +76,8 @@ class State:
             ):
                 db.execute(f"PRAGMA {pragma}").fetchall()
             if migrate:
-                migrations.apply(db)
+                with db.atomic():  # readers see all of them, or none
+                    migrations.apply(db)
         return cls(db, path)
 
     @classmethod

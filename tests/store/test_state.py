@@ -198,6 +198,22 @@ def test_a_migration_keeps_what_is_on_record(path: Path, request: pytest.Fixture
         assert scopes(state) == ["site:x"]
 
 
+def test_a_migration_that_fails_leaves_none_of_them(tmp_path: Path) -> None:
+    """Nor does a reader see a state file of which only some are made."""
+
+    @migrations()
+    def a_need_that_fails(db: Database) -> None:
+        db.execute("INSERT INTO nowhere VALUES (1)")
+
+    try:
+        with pytest.raises(StateError, match="nowhere"):
+            State.open(tmp_path / "state.db", migrate=True)
+    finally:
+        migrations._migrations.pop()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as conn:
+        assert conn.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+
+
 def test_an_older_sqlite_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with pytest.raises(StateError, match=r"SQLite 3\.39 or later is needed; .* has 3\.38\.5"):
