@@ -38,6 +38,7 @@ _HANDED_OVER = 3.0
 # A person waits, so failures are retried until the delivery is sent or needs a person.
 _UNTIL = (IdleReason.NOTHING_DUE, IdleReason.PARKED)
 _LONGEST = 40
+_HEAD = ("date", "stars", "product", "title", "id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +301,8 @@ def command(
     if dry:
         for name, found in asyncio.run(dry_run(config, clock, request)).items():
             click.echo(f"{name}: would alert {counted(len(found), 'review')}")
-            for line in table([], [_row(config, each) for each in found]):
+            head = _HEAD if found and sys.stdout.isatty() else ()
+            for line in table(head, [_row(config, each) for each in found]):
                 click.echo(line)
         return
     grouping = None if deliver == "none" else Grouping(deliver)

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from unicodedata import combining, east_asian_width
 
 import click
@@ -12,6 +13,11 @@ import click
 from alerter.models import Finding, Product, Review
 from alerter.render.formatting import cut
 
+_FINDINGS: dict[str, dict[str, Any]] = {
+    "ok  ": {"fg": "green"},
+    "warn": {"fg": "yellow"},
+    "FAIL": {"fg": "red", "bold": True},
+}
 NARROWEST = 80  # columns
 # In seconds; a length is said in the largest unit of which it has two.
 _UNITS = {"year": 31_536_000, "month": 2_592_000, "day": 86_400, "hour": 3_600, "minute": 60}
@@ -105,5 +111,6 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """Print one line for each finding, and exit: with 1 if one has failed, else with 0."""
     for finding in findings:
         word = "warn" if finding.ok and finding.warning else "ok  " if finding.ok else "FAIL"
-        click.echo(f"{word}  {finding.subject}: {finding.text}")
+        shown = click.style(word, **_FINDINGS[word])
+        click.echo(f"{shown}  {finding.subject}: {finding.text}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
