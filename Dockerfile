@@ -8,7 +8,7 @@ WORKDIR /src
 COPY deploy/requirements.lock deploy/build.lock ./
 RUN pip download --no-cache-dir --only-binary :all: --require-hashes --dest /wheels --requirement requirements.lock \
     && pip install --no-cache-dir --only-binary :all: --require-hashes --requirement build.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE config.example.toml ./
 COPY templates templates
 COPY deploy/alerter.service deploy/alerter-once.service deploy/alerter-once.timer deploy/alerterctl deploy/
 COPY alerter alerter

@@ -14,6 +14,7 @@ from alerter.logs import print_error
 # The module of each command in `alerter.commands` has its name and defines `command`. The help is
 # here, so that `alerter --help` imports none of them.
 COMMANDS = {
+    "init": "Make a config: ask, check each answer, and write it.",
     "sites": "List the sites of a Wix account with their ids.",
     "channels": "List the channels of a Slack workspace with their ids.",
     "run": "Run the daemon.",

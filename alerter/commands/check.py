@@ -183,6 +183,17 @@ async def _check_reads(wix: WixClient, site: Site) -> list[Finding]:
     return [finding, catalog] if catalog else [finding]
 
 
+async def check_online(
+    config: Config, clock: Clock, working_scopes: Sequence[str] = ()
+) -> list[Finding]:
+    """Check every site and destination of a config, and unpark what works."""
+    async with (
+        open_wix(config, clock) as wix,
+        open_recorded_destinations(config, clock) as destinations,
+    ):
+        return await check_services(config, clock, wix, destinations, working_scopes)
+
+
 async def check_services(
     config: Config,
     clock: Clock,
@@ -281,13 +292,6 @@ def command(path: Path | None, *, offline: bool) -> None:
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []
 
-    async def check() -> list[Finding]:
-        async with (
-            open_wix(config, clock) as wix,
-            open_recorded_destinations(config, clock) as destinations,
-        ):
-            return await check_services(config, clock, wix, destinations, working)
-
     if not offline:
-        findings += asyncio.run(check())
+        findings += asyncio.run(check_online(config, clock, working))
     print_findings(findings)

@@ -109,8 +109,13 @@ def phrase_product(review: Review, product: Product, most: int) -> str:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print one line for each finding, and exit: with 1 if one has failed, else with 0."""
+    sys.exit(0 if show_findings(findings) else 1)
+
+
+def show_findings(findings: Sequence[Finding]) -> bool:
+    """Print one line for each finding; return whether none has failed."""
     for finding in findings:
         word = "warn" if finding.ok and finding.warning else "ok  " if finding.ok else "FAIL"
         shown = click.style(word, **_FINDINGS[word])
         click.echo(f"{shown}  {finding.subject}: {finding.text}")
-    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+    return all(finding.ok for finding in findings)

@@ -75,6 +75,7 @@ public_key = "{b64encode(webhooks.public_key.encode()).decode()}"
 
 
 def _guide(stage: Stage, page: LivePage) -> str:
+    init = " \\\n#     ".join(stage.init_flags())
     reviews = f"{stage.wix.base_url}/demo/reviews"
     return f"""# An embedded Wix, Slack and mailbox run until Ctrl-C. This page shows what arrives:
 #   {page.url}
@@ -82,6 +83,9 @@ def _guide(stage: Stage, page: LivePage) -> str:
 #   alerter check
 #   alerter backfill --since 2018-01-01 --dry-run
 #   alerter run
+# Or have a config made: by these flags, or without those that alerter shall ask for:
+#   alerter init \\
+#     {init}
 # Add a review while it runs, to the first site or to the second:
 #   curl -d '{{"content": {{"rating": 1, "title": "Stale"}}}}' {reviews}
 #   curl -d '{{"content": {{"rating": 1, "title": "Cold"}}}}' {reviews}?site={APP_SITE_ID}

@@ -17,6 +17,7 @@ SITE = "Corner Bakery"
 PRODUCT_ID = "22222222-2222-4222-8222-222222222222"
 APP_SITE_ID = "33333333-3333-4333-8333-333333333333"
 APP_SITE = "Tea House"
+ACCOUNT_ID = "55555555-5555-4555-8555-555555555555"
 APP = App("demo-app", "demo-app-secret", "demo-instance")
 _CHANNEL = "C0123456789"
 # Prints a line; what it is decides how it looks on a terminal.
@@ -73,6 +74,17 @@ name = "team"
 slack = "{_CHANNEL}"
 """
 
+    def init_flags(self) -> list[str]:
+        """Return the flags with which `alerter init` makes a config for the services."""
+        return [
+            f"--wix-api-key {self._secret('wix_api_key')} --wix-account-id {ACCOUNT_ID}",
+            f"--wix-base-url {self.wix.base_url} --site '{SITE}'",
+            f"--slack-token {self._secret('slack_token')} --slack-channel reviews",
+            f"--slack-base-url {self.slack.base_url} --email owner@example.com",
+            f"--smtp-host {self.mailbox.host} --smtp-port {self.mailbox.port}",
+            f"--smtp-username alerts --smtp-password {self._secret('smtp_password')}",
+        ]
+
     def _sites(self) -> str:
         return f"""
 [[sites]]
@@ -110,6 +122,7 @@ async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]
     ):
         wix.add_site(SITE_ID, api_key=_SECRETS["wix_api_key"], name=SITE)
         wix.add_site(APP_SITE_ID, app=APP, name=APP_SITE)
+        wix.add_account(ACCOUNT_ID, _SECRETS["wix_api_key"], [SITE_ID, APP_SITE_ID])
         wix.add_product(
             SITE_ID, PRODUCT_ID, "Croissant box", "https://corner-bakery.example/croissant-box"
         )

@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
+from urllib.parse import parse_qs
 
 import pytest
 
 from alerter.cli import main
 from alerter.config import load_config
 from alerter.slack.check import TO_POST, missing_scopes
+from alerter.slack.manifest import MANIFEST, app_link
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text("utf-8")
@@ -123,6 +126,7 @@ def test_the_image_and_the_documents_agree_on_its_places(tmp_path: Path) -> None
 
 def test_the_slack_app_is_granted_all_that_is_used_and_nothing_more() -> None:
     [manifest] = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", DEPLOY, re.DOTALL)]
+    assert manifest == MANIFEST
     granted = set(manifest["oauth_config"]["scopes"]["bot"])
     for channel in ({"id": "C1"}, {"id": "C1", "is_private": True}, {"id": "G1", "is_mpim": True}):
         assert list(missing_scopes(granted, "C1", channel)) == []
@@ -135,6 +139,13 @@ def test_the_slack_app_is_granted_all_that_is_used_and_nothing_more() -> None:
     }
     assert set(manifest) == {"display_information", "features", "oauth_config", "settings"}
     assert len(manifest["display_information"]["description"]) <= 140
+
+
+def test_the_link_to_the_slack_app_fills_in_the_same() -> None:
+    address, _, query = app_link().partition("?")
+    assert address == "https://api.slack.com/apps"
+    assert parse_qs(query) == {"new_app": ["1"], "manifest_json": [ANY]}
+    assert json.loads(parse_qs(query)["manifest_json"][0]) == MANIFEST
 
 
 def test_the_config_to_begin_with_is_good(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ def test_the_wheel_holds_the_package_templates_and_units_and_nothing_else(
         f"alerter/deploy/{name}"
         for name in ("alerter.service", "alerter-once.service", "alerter-once.timer", "alerterctl")
     }
-    assert {name for name in names if ".dist-info/" not in name} == files | templates | units
+    held = {name for name in names if ".dist-info/" not in name}
+    assert held == files | templates | units | {"alerter/config.example.toml"}
 
 
 # The documented commands
