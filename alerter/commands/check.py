@@ -37,6 +37,12 @@ from alerter.wix.client import WixClient
 _LONGEST = 300
 
 
+def size_of(config: Config) -> Finding:
+    """Return how much a good config holds."""
+    sizes = f"{counted(len(config.sites), 'site')}, {counted(len(config.receivers), 'receiver')}"
+    return Finding(ok=True, subject="config", text=sizes)
+
+
 def check_config(config: Config, clock: Clock) -> list[Finding]:
     """Check everything that needs no service."""
     return [*check_exposure(config), *check_routing(config), *check_templates(config, clock)]
@@ -286,8 +292,7 @@ def command(path: Path | None, *, offline: bool) -> None:
     """
     log_to_stderr(logging.ERROR, os.environ)
     config, clock = load(path), Clock()
-    sizes = f"{counted(len(config.sites), 'site')}, {counted(len(config.receivers), 'receiver')}"
-    findings = [Finding(ok=True, subject="config", text=sizes)]
+    findings = [size_of(config)]
     findings += check_files(config_path(path), config)
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []

@@ -13,7 +13,7 @@ import click
 import alerter
 from alerter.clock import Clock
 from alerter.commands.access import PASSWORD, Checked, slack_options, wix_options
-from alerter.commands.check import check_config, check_online, send_samples
+from alerter.commands.check import check_config, check_online, send_samples, size_of
 from alerter.commands.init_answers import RECEIVER, Answers, config_text
 from alerter.commands.init_flags import Flags
 from alerter.commands.init_mail import mail_answers
@@ -132,7 +132,7 @@ def _findings(config: Config, *, systemd: bool) -> list[Finding]:
     """Check the config, and the services that it names."""
     clock = Clock()
     # systemd makes the state folder when the service starts for the first time.
-    local = [] if systemd else [check_state(config)]
+    local = [size_of(config), *([] if systemd else [check_state(config)])]
     return [*local, *check_config(config, clock), *asyncio.run(check_online(config, clock))]
 
 
@@ -140,8 +140,7 @@ def _write(answers: Answers, target: Path, *, systemd: bool) -> None:
     """Write the config, and the secrets that it has no reference to. Raise AlerterError."""
     folder = target.parent / "credentials" if systemd else target.parent
     if systemd:
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        _make_folders(folder)
     references: dict[str, str] = {}
     files: list[tuple[Path, str]] = []
     for name, secret in answers.secrets().items():
@@ -154,6 +153,14 @@ def _write(answers: Answers, target: Path, *, systemd: bool) -> None:
     write_new_files([*files, (target, config_text(answers, references))])
     beside = f", and the secrets to {', '.join(str(file) for file, _ in files)}" if files else ""
     click.echo(f"\nThe config is written to {target}{beside}.")
+
+
+def _make_folders(credentials: Path) -> None:
+    """Make the folder of the config, which the service's user reads, and that of the secrets."""
+    if not credentials.parent.exists():
+        credentials.parent.mkdir(parents=True)
+        credentials.parent.chmod(0o755)
+    credentials.mkdir(mode=0o700, exist_ok=True)
 
 
 def _print_start(target: Path, *, systemd: bool) -> None:

@@ -17,10 +17,13 @@ _HEAD = """\
 
 @dataclass(frozen=True, slots=True)
 class WixAnswers:
-    """An account, its key, and the sites of it that are watched."""
+    """An account, its key, and the sites of it that are watched.
+
+    `account_id` is None where Wix does not list the sites of the account.
+    """
 
     api_key: GivenSecret
-    account_id: str
+    account_id: str | None
     sites: tuple[ListedSite, ...]
     base_url: str | None = None
 
@@ -95,8 +98,11 @@ def _named(sites: tuple[ListedSite, ...]) -> list[tuple[str, ListedSite]]:
 
 
 def _wix(wix: WixAnswers) -> str:
-    url = _line("base_url", wix.base_url) if wix.base_url else ""
-    return "[wix]\n" + _line("account_id", wix.account_id, "for `alerter sites`") + url
+    lines = [
+        _line("account_id", wix.account_id, "for `alerter sites`") if wix.account_id else "",
+        _line("base_url", wix.base_url) if wix.base_url else "",
+    ]
+    return "[wix]\n" + "".join(lines) if any(lines) else ""
 
 
 def _site(name: str, site: ListedSite, references: Mapping[str, str]) -> str:

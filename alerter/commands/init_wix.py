@@ -43,9 +43,16 @@ def wix_answers(flags: Flags) -> WixAnswers:
     )
 
 
-def _account(flags: Flags) -> tuple[GivenSecret, str, list[ListedSite]]:
+def _account(flags: Flags) -> tuple[GivenSecret, str | None, list[ListedSite]]:
+    """Return the key, the account and its sites; without an account the one site that is named.
+
+    Wix lets not every key list the sites of its account.
+    """
     key = flags.wix_api_key or ask_secret("API key")
-    account_id = flags.wix_account_id or given.account_id(ask("Account ID"))
+    answer = flags.wix_account_id or ask("Account ID; Enter to give the id of a site instead", "")
+    if not answer:
+        return key, None, [_ask_site()]
+    account_id = given.account_id(answer)
     try:
         sites = account_sites(key.value, account_id, flags.wix_base_url)
     except WixAuthError as error:
@@ -57,11 +64,17 @@ def _account(flags: Flags) -> tuple[GivenSecret, str, list[ListedSite]]:
     return key, account_id, sites
 
 
+def _ask_site() -> ListedSite:
+    question = "Site id, from the address of its dashboard: /dashboard/<site id>/…"
+    site_id = until_good(lambda: given.site_id(ask(question)))
+    return ListedSite(site_id, ask("Its name, for messages"))
+
+
 def _chosen(flags: Flags, sites: Sequence[ListedSite]) -> tuple[ListedSite, ...]:
     if flags.site:
         return _named(flags.site, sites)
     if len(sites) == 1:
-        click.echo(f"The account has one site: {sites[0].name}")
+        click.echo(f"One site: {sites[0].name}")
         return (sites[0],)
     click.echo(f"The account has {len(sites)} sites:")
     for number, site in enumerate(sites[:_MOST_SHOWN], 1):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.stage import open_stage
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
@@ -109,7 +111,8 @@ async def test_flags_make_a_config_that_is_checked(
     result = await run(for_wix | for_slack | for_mail, "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[1:5] == [
+    assert lines[0] == "ok    config: 1 site, 1 receiver"
+    assert lines[2:6] == [
         "ok    templates: every kind of message renders",
         "ok    site Corner Bakery: its reviews can be read, unpublished ones too",
         "ok    receiver owner: email: 127.0.0.1 takes mail for it",
@@ -191,6 +194,7 @@ async def test_with_systemd_secrets_become_credentials(
     assert result.exit_code == 0, result.output
     credentials = folder / "etc" / "credentials"
     assert stat.S_IMODE(credentials.stat().st_mode) == 0o700
+    assert stat.S_IMODE(credentials.parent.stat().st_mode) == 0o755
     kept = {path.name: path for path in credentials.iterdir()}
     assert kept.keys() == {"wix-api-key", "slack-token"}
     assert kept["wix-api-key"].read_text() == ACCOUNT_KEY
@@ -362,3 +366,12 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("")
     (tmp_path / "key-2").symlink_to("nowhere")
     assert free_path(tmp_path / "key") == tmp_path / "key-3"
+
+
+async def test_the_demo_prints_the_flags_for_its_services(
+    run: Run, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async with open_stage(tmp_path_factory.mktemp("stage"), None) as stage:
+        result = await run(None, *shlex.split(" ".join(stage.init_flags())))
+    assert result.exit_code == 0, result.output
+    assert [site.name for site in written(folder).sites] == ["Corner Bakery"]

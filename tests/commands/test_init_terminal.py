@@ -82,6 +82,28 @@ async def test_every_question_is_asked_again_until_its_answer_is_right(
     assert config.slack.token.get_secret_value() == TOKEN
 
 
+async def test_where_wix_lists_no_sites_the_id_of_one_is_enough(
+    terminal: Terminal, stage: Stage, folder: Path
+) -> None:
+    stage.wix.forbid(KEY, "SITE_LIST")
+    await terminal.answer("API key (not shown)", KEY)
+    await terminal.answer("Account ID", ACCOUNT_ID)
+    await terminal.read_until("may not list its sites")
+    await terminal.answer("API key (not shown)", KEY)
+    await terminal.answer("Enter to give the id of a site instead", "")
+    await terminal.answer("Site id", "corner-bakery")
+    await terminal.answer("Site id", SITE_ID)
+    await terminal.answer("Its name", "Our bakery")
+    await terminal.answer("Addresses", "")
+    await terminal.answer("Bot User OAuth Token (not shown)", TOKEN)
+    await terminal.answer("Channel:", "C0123456789")
+    await terminal.answer("Send a test alert now?", "n")
+    assert await terminal.end() == 0
+    config = load_config(folder / "config.toml", {}, secrets=True)
+    assert [(site.name, site.site_id) for site in config.sites] == [("Our bakery", SITE_ID)]
+    assert config.wix.account_id is None
+
+
 async def test_ctrl_c_leaves_nothing_behind(terminal: Terminal, folder: Path) -> None:
     await terminal.answer("API key (not shown)", KEY)
     await terminal.answer("Account ID", ACCOUNT_ID)
