@@ -8,6 +8,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from itertools import product
 from pathlib import Path
 
 import click
@@ -98,18 +99,22 @@ def _phrase_ratings(ratings: Sequence[int]) -> str:
 
 
 def check_templates(config: Config, clock: Clock) -> list[Finding]:
-    """Render every kind of message about usual and awkward reviews, to find broken templates."""
+    """Render every kind of message about usual and awkward reviews, to find broken templates.
+
+    In each language that a receiver has.
+    """
     site = config.sites[0]
     renderer = Renderer(
         config.templates, config.timezone, {site.site_id: site.name}, fall_back=False
     )
+    languages = sorted({receiver.language for receiver in config.receivers})
     faults: dict[str, str] = {}
     for kind in KINDS:
         usual = sample(kind, site.site_id, clock.now())
         for name, message in (("a usual one", usual), *awkward(kind, site.site_id, clock.now())):
-            for render in (renderer.mail, renderer.slack):
+            for language, render in product(languages, (renderer.mail, renderer.slack)):
                 try:
-                    render(message)
+                    render(message, language=language)
                 except RenderError as error:
                     text = f"{cut(str(error), _LONGEST)} (found with {kind}: {name})"
                     faults.setdefault(error.fault, text)

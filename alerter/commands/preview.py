@@ -13,6 +13,7 @@ import click
 from alerter.clock import Clock
 from alerter.commands.options import config_option, config_path, find_review_id, load, unknown_name
 from alerter.config import Config, Receiver
+from alerter.config.fields import LANGUAGES
 from alerter.errors import AlerterError, RenderError
 from alerter.models import Medium, Message, MessageItem, destination_of
 from alerter.render.page import render_blocks, render_index
@@ -89,6 +90,7 @@ def _write(
     config: Config,
     messages: Iterator[tuple[str, Message]],
     receiver: Receiver | None,
+    language: str,
     folder: Path | None,
 ) -> Iterator[Path | RenderError]:
     """Write messages to files; yield the paths, and the errors of templates. Raise AlerterError.
@@ -109,7 +111,7 @@ def _write(
                 if not wanted:
                     continue
                 try:
-                    files = render(renderer, message, receiver)
+                    files = render(renderer, message, language, receiver)
                 except RenderError as error:
                     yield error
                     continue
@@ -125,29 +127,29 @@ def _write(
         raise AlerterError(f"{error.filename}: cannot be written: {error.strerror}") from error
 
 
-def _mail_files(renderer: Renderer, message: Message, receiver: Receiver | None) -> dict[str, str]:
-    content = renderer.mail(message, language=receiver.language if receiver else "en")
+def _mail_files(
+    renderer: Renderer, message: Message, language: str, _: Receiver | None
+) -> dict[str, str]:
+    content = renderer.mail(message, language=language)
     return {"html": content.html, "txt": f"Subject: {content.subject}\n\n{content.text}"}
 
 
-def _slack_files(renderer: Renderer, message: Message, receiver: Receiver | None) -> dict[str, str]:
+def _slack_files(
+    renderer: Renderer, message: Message, language: str, receiver: Receiver | None
+) -> dict[str, str]:
     if receiver is None:
-        content = renderer.slack(message)
+        content = renderer.slack(message, language=language)
     else:
         content = renderer.slack(
             message,
-            language=receiver.language,
+            language=language,
             mention=receiver.mention,
             mention_max_rating=receiver.mention_max_rating,
         )
     body = {"text": content.text, "blocks": content.blocks}
     return {
         "slack.json": json.dumps(body, indent=2, ensure_ascii=False) + "\n",
-        "slack.html": render_blocks(
-            content.blocks,
-            title=content.subject,
-            language=receiver.language if receiver else "en",
-        ),
+        "slack.html": render_blocks(content.blocks, title=content.subject, language=language),
     }
 
 
@@ -164,6 +166,11 @@ def _slack_files(renderer: Renderer, message: Message, receiver: Receiver | None
     help="Of this stored review (its id or the beginning of it), not a made-up one.",
 )
 @click.option(
+    "--language",
+    type=click.Choice(list(LANGUAGES)),
+    help="In this language; that of the receiver, or English, if left out.",
+)
+@click.option(
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -174,6 +181,7 @@ def command(
     kind: str | None,
     receiver: str | None,
     review_id: str | None,
+    language: str | None,
     folder: Path | None,
 ) -> None:
     """Write messages to files, as they would look, and print their paths.
@@ -188,8 +196,10 @@ def command(
         raise unknown_name("receiver", receiver, known)
     item = _stored_review(config, review_id) if review_id is not None else None
     chosen = known.get(receiver or "")
+    language = language or (chosen.language if chosen else "en")
     failed = False
-    for result in _write(config, _messages(config, kinds, chosen, item), chosen, folder):
+    messages = _messages(config, kinds, chosen, item)
+    for result in _write(config, messages, chosen, language, folder):
         is_error = isinstance(result, RenderError)
         failed = failed or is_error
         click.echo(result, err=is_error)
