@@ -97,8 +97,11 @@ def _target(path: Path | None, *, systemd: bool) -> Path:
         raise click.UsageError(
             f"{target} is there, and is not overwritten: remove it, or name another with --config"
         )
-    if not systemd and not os.access(target.absolute().parent, os.W_OK | os.X_OK):
-        raise click.UsageError(f"{target} cannot be written: its folder is missing or protected")
+    folder = target.absolute().parent
+    while systemd and not folder.exists():  # it is made then
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise click.UsageError(f"{target} cannot be written: {folder} is missing or protected")
     return target
 
 

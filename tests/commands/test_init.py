@@ -231,7 +231,8 @@ async def test_a_folder_that_is_missing_is_named(
 ) -> None:
     result = await run(for_wix | for_slack, "--config", "nowhere/config.toml")
     assert result.exit_code == 2
-    assert "nowhere/config.toml cannot be written" in result.stderr
+    says = f"nowhere/config.toml cannot be written: {folder}/nowhere is missing or protected"
+    assert says in result.stderr
     assert_nothing_is_written(folder)
 
 

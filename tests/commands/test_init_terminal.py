@@ -33,6 +33,7 @@ async def terminal(stage: Stage, folder: Path) -> AsyncIterator[Terminal]:
         yield terminal
 
 
+@pytest.mark.slow
 async def test_every_question_is_asked_again_until_its_answer_is_right(
     terminal: Terminal, stage: Stage, folder: Path
 ) -> None:
@@ -82,6 +83,7 @@ async def test_every_question_is_asked_again_until_its_answer_is_right(
     assert config.slack.token.get_secret_value() == TOKEN
 
 
+@pytest.mark.slow
 async def test_where_wix_lists_no_sites_the_id_of_one_is_enough(
     terminal: Terminal, stage: Stage, folder: Path
 ) -> None:
@@ -104,6 +106,7 @@ async def test_where_wix_lists_no_sites_the_id_of_one_is_enough(
     assert config.wix.account_id is None
 
 
+@pytest.mark.slow
 async def test_ctrl_c_leaves_nothing_behind(terminal: Terminal, folder: Path) -> None:
     await terminal.answer("API key (not shown)", KEY)
     await terminal.answer("Account ID", ACCOUNT_ID)
@@ -114,6 +117,7 @@ async def test_ctrl_c_leaves_nothing_behind(terminal: Terminal, folder: Path) ->
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_flags_answer_their_questions_and_mail_is_optional(
     stage: Stage, folder: Path
 ) -> None:

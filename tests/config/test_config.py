@@ -346,3 +346,12 @@ def test_a_fault_is_one_line_of_what_can_be_seen(faults: Faults) -> None:
     assert "forged" in problem
     [problem] = faults(changed("threshold = 3", f'"{"x" * 100_000}" = 1'))
     assert len(problem) <= 1000
+
+
+def test_a_text_is_checked_before_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    config = load_config(path, SECRETS, secrets=True, text=LEAST)
+    assert config.state_path == tmp_path / "state.db"
+    with pytest.raises(ConfigError, match=r"receivers.1.slack: .* \(in config.toml\)"):
+        load_config(path, SECRETS, secrets=True, text=LEAST.replace("C0123456789", "x"))
+    assert not path.exists()
