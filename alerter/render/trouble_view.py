@@ -13,8 +13,8 @@ from alerter.render.language import Language
 from alerter.trouble.texts import REASONS, TEXTS, TroubleText
 
 _OF_DESTINATIONS = ("destination", "erasure", "message")
-# The beginning of a reason: the rest is what a service said, or a detail.
-_BEGINNING = re.compile(r"(.+?)(?=: | \(|; |$)", re.DOTALL)
+# The beginning of a reason, and what a service said, or a detail.
+_REASON = re.compile(r"(.+?)(: |; | (?=\()|$)(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,7 @@ def _phrase(destination: str, language: Language) -> str:
 
 def _reason(reason: str, language: Language) -> str:
     """Return a reason with its beginning in a language, where it is one of ours."""
-    begins = _BEGINNING.match(reason)
-    if begins is None or begins[1] not in REASONS:
+    found = _REASON.fullmatch(reason)
+    if found is None or found[1] not in REASONS:
         return isolate(reason, language.direction)
-    rest = isolate(reason[begins.end() :], language.direction)
-    return language.gettext(begins[1]) + rest
+    return f"{language.gettext(found[1])}{found[2]}{isolate(found[3], language.direction)}"
