@@ -52,10 +52,15 @@ def _directed_part(part: Any) -> Any:
 
 
 def _directed_section(elements: Any) -> Any:
+    lines = [
+        {**each, "text": each["text"].replace("\n", f"\n{_RIGHT_TO_LEFT_MARK}")}
+        if each.get("type") == "text"
+        else each
+        for each in elements
+    ]
     text = "".join(str(each.get("text", "")) for each in elements)
-    if _directed(text) == text:
-        return elements
-    return [{"type": "text", "text": _RIGHT_TO_LEFT_MARK}, *elements]
+    begins_right = _directed(text) == text
+    return lines if begins_right else [{"type": "text", "text": _RIGHT_TO_LEFT_MARK}, *lines]
 
 
 def _directed(line: str) -> str:

@@ -238,7 +238,8 @@ def test_the_product_is_named_and_linked(renderer: Renderer) -> None:
         (PAGE, None),
     ]
     reminder = renderer.slack(message(entry(kind=AlertKind.REMINDER, product=Product("Rye", PAGE))))
-    assert {"type": "link", "url": PAGE, "text": "Rye"} in objects(reminder.blocks)
+    [link] = [each for each in objects(reminder.blocks) if each.get("type") == "link"]
+    assert (link["url"], link["text"]) == (PAGE, "Rye")
 
 
 # --- whom Slack calls

@@ -37,7 +37,7 @@ DATES = {
 
 
 def spaced(text: str) -> str:
-    return re.sub("[\u00a0\u202f]", " ", text)
+    return re.sub("[\u2066\u2069]", "", re.sub("[\u00a0\u202f]", " ", text))
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
