@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from alerter.errors import StateBusy, StateError
 from alerter.models import Finding
 from alerter.render.templates import template_names
 from alerter.store.lock import real_path
+from alerter.store.reload_request import is_daemons
 from alerter.store.state import inspect
 
 # Files of SQLite and of alerter beside the state file.
@@ -26,6 +28,7 @@ def check_files(path: Path, config: Config) -> list[Finding]:
     """Check the files that a config, read from `path`, names."""
     return [
         check_state(config),
+        *_check_listen(config),
         *_check_include(path, config),
         *_check_secret_files(path),
         *(_check_template_names(config.templates) if config.templates else ()),
@@ -71,6 +74,25 @@ def _state_fault(path: Path) -> str | None:
 def _is_writable(path: Path) -> bool:
     needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
     return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _check_listen(config: Config) -> Iterator[Finding]:
+    """Check that [web] can listen, unless a daemon does so now."""
+    if config.web is None or is_daemons(config.state_path):
+        return
+    host, port = config.web.listen
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                tried.bind(address)
+    except OSError as error:
+        text = f"cannot listen on {host}:{port}: {error.strerror}; name another place"
+        yield Finding(ok=False, subject="web.listen", text=text)
 
 
 def _user() -> str:

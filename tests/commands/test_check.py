@@ -1,6 +1,7 @@
 """What `alerter check` finds in the files that `alerter run` needs, and in the catalog."""
 
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Finding
 from alerter.service.runtime import open_wix
-from alerter.store import State
+from alerter.store import Holder, Lock, State
 from tests.support.config import LEAST
 from tests.support.values import SECRETS, SITE
 
@@ -98,6 +99,20 @@ def test_a_file_that_is_no_state_file_fails(check: Check, tmp_path: Path) -> Non
     (tmp_path / "state.db").write_text("Dear diary, " * 1000)
     [line] = check()
     assert line.startswith(f"FAIL  state: {tmp_path / 'state.db'}: is not a state file")
+
+
+@pytest.mark.parametrize("daemon", [False, True], ids=["of another", "of our daemon"])
+def test_a_port_in_use_fails_unless_our_daemon_listens_there(
+    check: Check, tmp_path: Path, *, daemon: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, Lock(tmp_path / "state.db") as lock:
+        port = server.getsockname()[1]
+        if daemon:
+            assert lock.acquire(Holder.RUN) is None
+        found = check(f'{LEAST}\n[web]\nlisten = "127.0.0.1:{port}"\n')
+    fault = f"FAIL  web.listen: cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert found == ([] if daemon else [f"{fault}; name another place"])
+    assert check(f'{LEAST}\n[web]\nlisten = "127.0.0.1:{port}"\n') == []
 
 
 # Secrets, included files, templates
