@@ -110,7 +110,7 @@ async def test_a_name_that_does_not_exist_is_trouble_at_the_start(
     life = await begin(TEAM)
     await life.minute()
     assert life.open() == ["destination:slack:team"]
-    assert mailed(mailbox) == ["alerter is in trouble: receiver team (Slack) cannot be reached"]
+    assert mailed(mailbox) == ["⚠️ Receiver team (Slack) cannot be reached"]
     assert "there is no channel #reviews that the app can see" in mailbox.mails[0].text
 
     life.put()
