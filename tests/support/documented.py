@@ -28,6 +28,9 @@ _ADDED = {
 NOT_RUN = {
     "alerter COMMAND": "it stands for any command",
     "alerterctl COMMAND": "it stands for any command",
+    "alerter init": "it asks: tests/commands/test_init_terminal.py answers",
+    "/opt/alerter/bin/alerter init --systemd": "it asks, and writes to /etc",
+    "alerter run --config config.toml": "a process of its own, with --log-format json",
     "alerter demo": "tests/demo/test_story.py plays it",
     "alerter demo --serve": "tests/demo/test_story.py serves it",
     "alerter run": "a process of its own, with --log-format json",
@@ -53,7 +56,7 @@ def documented_commands() -> dict[str, list[str]]:
 def _lines(document: str) -> list[str]:
     """The commands in console blocks, after their prompt, and those in a sentence."""
     found = []
-    for block in re.findall(r"```console\n(.*?)```", document, re.DOTALL):
+    for block in re.findall(r"```console\n(.*?)```", document.replace("\\\n", ""), re.DOTALL):
         for line in re.findall(r"(?m)^(?:\w+ )?[$#] (.*)$", block):
             found += [re.sub(r"\s{2,}#.*", "", part).strip() for part in line.split("&&")]
     prose = " ".join(re.sub(r"```.*?```", "", document, flags=re.DOTALL).split())
