@@ -98,4 +98,7 @@ def _reason(reason: str, language: Language) -> str:
     found = _REASON.fullmatch(reason)
     if found is None or found[1] not in REASONS:
         return isolate(reason, language.direction)
-    return f"{language.gettext(found[1])}{found[2]}{isolate(found[3], language.direction)}"
+    what, detail = language.gettext(found[1]), isolate(found[3], language.direction)
+    if found[2] == ": ":
+        return language.gettext("%(what)s: %(detail)s") % {"what": what, "detail": detail}
+    return f"{what}{found[2]}{detail}"

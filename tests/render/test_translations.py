@@ -192,7 +192,7 @@ def test_trouble_is_told_in_the_language_of_its_receiver(renderer: Renderer) -> 
     mail = renderer.mail(begins, language="de")
 
     assert mail.subject == "⚠️ Die Bewertungen von Corner Bakery können nicht gelesen werden"
-    assert "Was passiert ist: Wix weist uns ab: 403 “forbidden”" in mail.text
+    assert "Was passiert ist: Wix verweigert uns den Zugriff: 403 “forbidden”" in mail.text
     assert renderer.mail(ends, language="fr").subject.replace("\u00a0", " ") == (
         "🟢 Les avis de Corner Bakery peuvent de nouveau être lus, après 2 jours 3 heures"
     )
