@@ -25,8 +25,8 @@ _PROJECT = Path(__file__).parents[2]
 _SEEDS = "1-3"
 
 
-def quiet_plan(*events: Event, days: float = 1.0) -> Plan:
-    """A plan with one site and one receiver, and nothing else than these events."""
+def quiet_plan(*events: Event) -> Plan:
+    """A plan of six hours with one site and one receiver, and nothing else than these events."""
     spec = make(1, short=True).spec | {
         "receivers": [{"name": "owner", "email": ["owner@example.com"]}],
         "every": "1h",
@@ -36,7 +36,7 @@ def quiet_plan(*events: Event, days: float = 1.0) -> Plan:
         "summary": None,
         "escalate_to": None,
     }
-    return Plan(1, days * DAY, DAY / 4, spec, 0.0, events)
+    return Plan(1, DAY / 4, DAY / 16, spec, 0.0, events)
 
 
 def test_days_pass_in_no_time() -> None:
@@ -98,24 +98,24 @@ def test_a_process_killed_at_a_commit_leaves_no_jobs_behind(
 
 
 def test_a_review_reaches_its_owner_by_the_real_service() -> None:
-    plan = quiet_plan(Event(DAY / 2, "review", {"review": "r1", "site": "Bakery", "rating": 1}))
+    plan = quiet_plan(Event(DAY / 8, "review", {"review": "r1", "site": "Bakery", "rating": 1}))
     history = world.run(plan)
     assert [item.review_id for mail in history.mails for item in mail.items] == ["r1"]
     assert [span.ended_by for span in history.daemon] == ["running"]
 
 
 def test_a_disk_that_was_full_is_over_though_the_config_changed_meanwhile() -> None:
-    full = Event(DAY / 2, "fault", {"fault": "disk_full", "length": 7200.0})
-    changed = Event(DAY / 2 + 7201, "config", {"ops": [["set", "burst", 7]]})
+    full = Event(DAY / 8, "fault", {"fault": "disk_full", "length": 7200.0})
+    changed = Event(DAY / 8 + 7201, "config", {"ops": [["set", "burst", 7]]})
     history = world.run(quiet_plan(full, changed))
     said = [item.kind for mail in history.mails for item in mail.items]
     assert said == ["trouble", "recovered"]
 
 
 def test_a_clock_step_that_the_end_of_a_run_cuts_short_is_on_record() -> None:
-    plan = quiet_plan(Event(DAY / 2, "clock_step", {"seconds": -DAY, "length": 9 * DAY}))
+    plan = quiet_plan(Event(DAY / 8, "clock_step", {"seconds": -DAY, "length": 9 * DAY}))
     [fault] = world.run(plan).faults
-    assert (fault.kind, (fault.end - fault.start).total_seconds()) == ("clock_step", DAY / 2)
+    assert (fault.kind, (fault.end - fault.start).total_seconds()) == ("clock_step", DAY / 8)
 
 
 def test_trouble_of_a_template_is_none_of_its_service() -> None:
@@ -128,7 +128,7 @@ def test_trouble_of_a_template_is_none_of_its_service() -> None:
 
 
 def test_a_seed_always_gives_the_same_history() -> None:
-    plan = replace(make(7, short=True), length=DAY)
+    plan = replace(make(7, short=True), length=DAY / 2)
     assert world.run(plan) == world.run(plan)
 
 
