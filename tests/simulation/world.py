@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import aiohttp.web_app
+
 from alerter.config import load_config
 from alerter.demo.wix import App
 from alerter.demo.wix_webhooks import Webhooks
@@ -328,6 +330,8 @@ def run(plan: Plan) -> h.History:
         asyncio.set_event_loop(None)
         loop.close()
         shutil.rmtree(folder, ignore_errors=True)
+        # It would keep the whole world alive.
+        aiohttp.web_app._cached_build_middleware.cache_clear()
 
 
 def _ignore_the_dead(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

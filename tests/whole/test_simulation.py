@@ -3,6 +3,7 @@ nothing running.
 """
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -95,6 +96,14 @@ def test_a_process_killed_at_a_commit_leaves_no_jobs_behind(
     world.run(quiet_plan(Event(3600.0, "kill", {"commits": 1})))
     # The job that it died in is the last.
     assert caplog.text.count("raised an exception") <= 1
+
+
+def test_a_world_that_is_over_takes_no_memory() -> None:
+    for _ in range(3):
+        world.run(quiet_plan(days=0.1))
+    gc.unfreeze()
+    gc.collect()
+    assert sum(isinstance(each, world.World) for each in gc.get_objects()) <= 1
 
 
 def test_a_review_reaches_its_owner_by_the_real_service() -> None:
