@@ -92,17 +92,19 @@ def install(root: Path, program: str, *, replace: bool) -> Iterator[str]:
             yield f"kept      {file.path}, which has changed: --replace writes the new one"
     credentials = _below(root, _CREDENTIALS)
     if not credentials.exists():
-        credentials.mkdir(mode=0o700, parents=True)
-        credentials.parent.chmod(0o755)
+        _make_folder(credentials.parent)
+        credentials.mkdir(mode=0o700)
         yield f"made      {credentials}, for secrets: a file NAME is credential:alerter_NAME"
-    yield from _next_steps(_below(root, _CONFIG))
+    config = _below(root, _CONFIG)
+    if config.exists() and not config.stat().st_mode & 0o004:
+        config.chmod(0o644)
+        yield f"opened    {config}: the service's user can read it now; it holds no secret"
+    yield from _next_steps(config)
 
 
 def _next_steps(config: Path) -> Iterator[str]:
     if not config.exists():
         yield f"next: alerter init --systemd --config {config}"
-    elif not config.stat().st_mode & 0o004:
-        yield f"next: chmod 644 {config}  # the service's user reads it; it holds no secret"
     yield "next: systemctl daemon-reload && alerterctl check"
     yield "next: systemctl enable --now alerter  # or alerter-once.timer: a poll every five minutes"
 
@@ -136,11 +138,19 @@ def _installed_program(root: Path) -> str:
 
 
 def _write(file: _File) -> None:
-    file.path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(file.path.parent)
     new = file.path.with_name(f".{file.path.name}.new")
     new.write_text(file.text, "utf-8")
     new.chmod(file.mode)
     new.replace(file.path)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that everybody can read; `main` has set a umask for secrets."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _set_aside(path: Path) -> Path:

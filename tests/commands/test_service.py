@@ -55,7 +55,8 @@ def test_the_units_are_installed_for_this_program(run: Run, tmp_path: Path, unit
     assert control.read_bytes() == (DEPLOY / "alerterctl").read_bytes()
     assert os.access(control, os.X_OK)
     assert stat.S_IMODE((tmp_path / "etc/alerter/credentials").stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "etc/alerter").stat().st_mode) == 0o755
+    for folder in (tmp_path / "etc/alerter", units, control.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     for name in (*UNITS, "alerterctl", "credentials"):
         assert name in result.stdout
     assert f"next: alerter init --systemd --config {tmp_path}/etc/alerter/config" in result.stdout
@@ -67,8 +68,10 @@ def test_once_more_is_the_same(run: Run, tmp_path: Path) -> None:
     (tmp_path / "etc/alerter/config.toml").write_text("")
     (tmp_path / "etc/alerter/config.toml").chmod(0o600)
     result = run("install")
-    assert words(result) == ["same"] * 4 + ["next:"] * 3
-    assert f"next: chmod 644 {tmp_path}/etc/alerter/config.toml" in result.stdout
+    assert words(result) == ["same"] * 4 + ["opened"] + ["next:"] * 2
+    assert f"opened    {tmp_path}/etc/alerter/config.toml" in result.stdout
+    assert stat.S_IMODE((tmp_path / "etc/alerter/config.toml").stat().st_mode) == 0o644
+    assert words(run("install")) == ["same"] * 4 + ["next:"] * 2
 
 
 def test_a_changed_unit_is_kept_until_it_is_to_be_replaced(run: Run, units: Path) -> None:

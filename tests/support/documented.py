@@ -18,18 +18,26 @@ _PLACEHOLDERS = {
     "DIR": "exported",
     "[KIND]": "new",
     "[RECEIVER]…": "owner",
+    "…": "55555555-5555-4555-8555-555555555555",
     "/backup/alerter-$(date +%F).db": "backup/alerter-2026-11-24.db",
 }
-# What a command cannot do here as it is documented, and is given besides.
+# What a command cannot do here as it is documented, and is given besides; `{wix}` and the like are
+# the addresses of the embedded services.
 _ADDED = {
+    "init": [
+        *("--wix-base-url", "{wix}", "--slack-base-url", "{slack}", "--smtp-host", "127.0.0.1"),
+        *("--smtp-port", "{smtp}", "--smtp-security", "none", "--config", "made.toml"),
+    ],
+    "sites": ["--wix-base-url", "{wix}"],
     "reply": ["--yes"],  # it asks on a terminal only
     "service": ["--root", "root"],  # not into the system of who runs the tests
 }
 NOT_RUN = {
     "alerter COMMAND": "it stands for any command",
     "alerterctl COMMAND": "it stands for any command",
-    "alerter init": "it asks: tests/commands/test_init_terminal.py answers",
-    "/opt/alerter/bin/alerter init --systemd": "it asks, and writes to /etc",
+    "/opt/alerter/bin/alerter init --systemd": "it asks, and writes to /etc/alerter",
+    "alerter init --systemd": "it asks, and writes to /etc/alerter",
+    "alerter init": "tests/commands/test_init_terminal.py answers its questions",
     "alerter run --config config.toml": "a process of its own, with --log-format json",
     "alerter demo": "tests/demo/test_story.py plays it",
     "alerter demo --serve": "tests/demo/test_story.py serves it",
@@ -38,7 +46,7 @@ NOT_RUN = {
 }
 
 
-def documented_commands() -> dict[str, list[str]]:
+def documented_commands(**addresses: str) -> dict[str, list[str]]:
     """Every command of the documents as it stands there, with its arguments to run it by.
 
     A mere name, such as `alerter backup` in a sentence, is no command where it needs arguments.
@@ -49,15 +57,17 @@ def documented_commands() -> dict[str, list[str]]:
             words = shlex.split(re.sub(r"\$\(.*?\)", lambda match: f"'{match[0]}'", text))
             if len(words) > 1:
                 arguments = [_here(_PLACEHOLDERS.get(word, word)) for word in words[1:]]
-                found[text] = [*arguments, *_ADDED.get(arguments[0], [])]
+                added = [each.format(**addresses) for each in _ADDED.get(arguments[0], [])]
+                found[text] = [*arguments, *added]
     return found
 
 
 def _lines(document: str) -> list[str]:
     """The commands in console blocks, after their prompt, and those in a sentence."""
     found = []
-    for block in re.findall(r"```console\n(.*?)```", document.replace("\\\n", ""), re.DOTALL):
-        for line in re.findall(r"(?m)^(?:\w+ )?[$#] (.*)$", block):
+    for block in re.findall(r"```console\n(.*?)```", document, re.DOTALL):
+        whole = block.replace("\\\n", " ")
+        for line in re.findall(r"(?m)^(?:\w+ )?[$#] (.*)$", whole):
             found += [re.sub(r"\s{2,}#.*", "", part).strip() for part in line.split("&&")]
     prose = " ".join(re.sub(r"```.*?```", "", document, flags=re.DOTALL).split())
     found += re.findall(r"`([^`]+)`", prose)
