@@ -18,6 +18,7 @@ from alerter.wix.client import WixClient
 from alerter.wix.sites import ListedSite
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+REFERENCE = "env:NAME"
 _SOURCES = ("env", "file", "credential")
 
 
@@ -32,7 +33,7 @@ class GivenSecret:
 class _SecretFlag(click.ParamType[GivenSecret]):
     """A reference to a secret; a command line is no place for the secret itself."""
 
-    name = "env:NAME"
+    name = REFERENCE
 
     def __init__(self, *, in_header: bool) -> None:
         self._in_header = in_header
@@ -85,7 +86,12 @@ def _decorated(options: Sequence[Callable[[_Command], _Command]], command: _Comm
 def wix_options(command: _Command) -> _Command:
     """Add the flags that say how Wix is reached."""
     options = (
-        click.option("--wix-api-key", type=IN_HEADER, help="The API key of a Wix account."),
+        click.option(
+            "--wix-api-key",
+            type=IN_HEADER,
+            metavar=REFERENCE,
+            help="The API key of a Wix account.",
+        ),
         click.option(
             "--wix-account-id",
             type=Checked("ID", given.account_id),
@@ -99,7 +105,12 @@ def wix_options(command: _Command) -> _Command:
 def slack_options(command: _Command) -> _Command:
     """Add the flags that say how Slack is reached."""
     options = (
-        click.option("--slack-token", type=IN_HEADER, help="The bot token of a Slack app."),
+        click.option(
+            "--slack-token",
+            type=IN_HEADER,
+            metavar=REFERENCE,
+            help="The bot token of a Slack app.",
+        ),
         click.option("--slack-base-url", type=URL, help="Only to go through a proxy."),
     )
     return _decorated(options, command)

@@ -12,7 +12,7 @@ import click
 
 import alerter
 from alerter.clock import Clock
-from alerter.commands.access import PASSWORD, Checked, slack_options, wix_options
+from alerter.commands.access import PASSWORD, REFERENCE, Checked, slack_options, wix_options
 from alerter.commands.check import check_config, check_online, send_samples, size_of
 from alerter.commands.init_answers import RECEIVER, Answers, config_text
 from alerter.commands.init_flags import Flags
@@ -43,14 +43,18 @@ _SYSTEM_STATE = "/var/lib/alerter/state.db"
 @slack_options
 @click.option("--slack-channel", metavar="NAME", help="The channel's name or id.")
 @click.option("--smtp-host", metavar="HOST", help="The mail server; known for common providers.")
-@click.option("--smtp-port", type=click.IntRange(1, 65535), help="587, 465 or another.")
+@click.option(
+    "--smtp-port", type=click.IntRange(1, 65535), metavar="PORT", help="587, 465 or another."
+)
 @click.option(
     "--smtp-security",
     type=click.Choice(["starttls", "tls", "none"]),
     help="By default what is usual for the port.",
 )
 @click.option("--smtp-username", metavar="NAME", help="For a server that needs a login.")
-@click.option("--smtp-password", type=PASSWORD, help="For a server that needs a login.")
+@click.option(
+    "--smtp-password", type=PASSWORD, metavar=REFERENCE, help="For a server that needs a login."
+)
 @click.option("--from", "sender", type=Checked("ADDRESS", given.sender), help="Of the mails.")
 @click.option(
     "--email",

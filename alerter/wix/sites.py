@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx
 
-from alerter.clock import Clock
+from alerter.clock import Clock, seconds_from
 from alerter.errors import WixResponseError
 from alerter.text import clean_reply, table_in
-from alerter.wix.http import parse_answer, send
+from alerter.wix.http import HttpAnswer, parse_answer, send
 
 _PAGE = 50  # the most that Wix allows
+_PATIENCE = 60.0  # seconds
 _SITE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -38,8 +39,7 @@ async def list_sites(
     while True:
         # The cursor carries the query: nothing may stand beside it but the limit.
         body = {"query": {"cursorPaging": paging}}
-        url = f"{base_url}/site-list/v2/sites/query"
-        response = await send(connection, clock, "POST", url, body, headers)
+        response = await _send_patiently(connection, clock, base_url, body, headers)
         answer = parse_answer(response, clock.now(), (api_key,))
         sites |= {site.site_id: site for site in _listed(answer, response.request)}
         cursor = table_in(table_in(answer, "metadata"), "cursors").get("next")
@@ -49,6 +49,25 @@ async def list_sites(
             raise WixResponseError("Wix's cursor does not move on", response.request)
         cursors.add(cursor)
         paging = {"limit": _PAGE, "cursor": cursor}
+
+
+async def _send_patiently(
+    connection: httpx.AsyncClient,
+    clock: Clock,
+    base_url: str,
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+) -> HttpAnswer:
+    """Request a page; where Wix names a time, wait, but no longer than a minute in all."""
+    url = f"{base_url}/site-list/v2/sites/query"
+    waited = 0.0
+    while True:
+        response = await send(connection, clock, "POST", url, body, headers)
+        wait = seconds_from(response.headers.get("Retry-After"), clock.now())
+        if response.status != 429 or wait is None or waited + wait > _PATIENCE:
+            return response
+        waited += wait
+        await clock.sleep(wait)
 
 
 def _listed(answer: Mapping[str, Any], request: str) -> list[ListedSite]:

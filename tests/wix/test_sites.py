@@ -10,6 +10,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.wix.client import WixClient
 from alerter.wix.sites import ListedSite
+from tests.support.clock import SetClock
 from tests.support.values import SITE
 from tests.support.wix import client, wix
 
@@ -68,7 +69,8 @@ async def test_a_refused_key_or_account_is_an_error_for_a_person(
     ("fault", "kind"),
     [
         pytest.param(Fault(status=503), WixUnavailable, id="down"),
-        pytest.param(Fault(status=429, headers={"Retry-After": "7"}), WixUnavailable, id="429"),
+        pytest.param(Fault(status=429), WixUnavailable, id="429"),
+        pytest.param(Fault(429, {"Retry-After": "61"}), WixUnavailable, id="429 for long"),
         pytest.param(Fault(status=200, body="{}"), WixResponseError, id="no list"),
         pytest.param(Fault(status=200, body="[]"), WixResponseError, id="no object"),
         pytest.param(Fault(drop="before"), WixUnavailable, id="connection lost"),
@@ -109,3 +111,11 @@ async def test_a_name_is_shown_clean_and_an_unusable_site_left_out(
         ListedSite("site-2", "tea-house"),
         ListedSite("site-3", "site-3"),
     ]
+
+
+async def test_a_page_waits_as_long_as_wix_asks(
+    wix: EmbeddedWix, client: WixClient, clock: SetClock, account: list[str]
+) -> None:
+    wix.faults.add(PATH, Fault(429, {"Retry-After": "7"}), Fault(429, {"Retry-After": "50"}))
+    assert len(await client.account_sites(ACCOUNT_KEY, ACCOUNT)) == len(account)
+    assert clock.slept == [7.0, 50.0]
