@@ -26,12 +26,14 @@ slack = "C0123456789"
 """
 PICTURES = Path(__file__).parent / "pictures"
 WIDTH = 640
-# The files of `alerter preview` and their pictures.
+# The files of `alerter preview` by language, and their pictures.
 FILES = {
-    "new.html": "mail.png",
-    "new.slack.html": "slack.png",
-    "summary.html": "summary.png",
-    "summary.slack.html": "summary-slack.png",
+    "en/new.html": "mail.png",
+    "en/new.slack.html": "slack.png",
+    "en/summary.html": "summary.png",
+    "en/summary.slack.html": "summary-slack.png",
+    "de/reminder.html": "mail-de.png",
+    "he/reminder.html": "mail-he.png",
 }
 
 
@@ -79,17 +81,10 @@ def main() -> None:
         folder = Path(name)
         config = folder / "config.toml"
         config.write_text(CONFIG, "utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "alerter",
-            "preview",
-            "--config",
-            str(config),
-            "--to",
-            str(folder),
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "alerter", "preview", "--config", str(config)]
+        for language in dict.fromkeys(file.split("/")[0] for file in FILES):
+            options = ["--language", language, "--to", str(folder / language)]
+            subprocess.run([*command, *options], check=True, stdout=subprocess.DEVNULL)
         for file, picture in FILES.items():
             page = folder / file
             size = f"--window-size={WIDTH},{height(page)}"
