@@ -2,7 +2,7 @@
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -16,9 +16,8 @@ from alerter.config.fields import TimeOfWeek
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mail, Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.demo.slack_blocks import faults_of
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Alert, AlertKind, Form, Message, MessageItem, Product
+from alerter.models import Product
 from alerter.render.formatting import NO_BREAK
 from alerter.render.language import get_language
 from alerter.render.renderer import Renderer
@@ -28,7 +27,8 @@ from alerter.store import State
 from alerter.store.summaries import LowRated
 from alerter.summary import figures, last_period
 from tests.support.clock import SetClock
-from tests.support.rendered import DASHBOARD, HOSTILE, Page, one_line, words
+from tests.support.rendered import DASHBOARD, words
+from tests.support.summaries import DUE, low, numbers, summary_message
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -37,8 +37,6 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 MONDAY = TimeOfWeek(time(9), weekday=0)
 DAILY = TimeOfWeek(time(9))
 NIGHTLY = TimeOfWeek(time(2, 30))
-# Monday, 23 November 2026, 09:00 in Berlin.
-DUE = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 WEEKLY = '[[summaries]]\nname = "Weekly"\nat = "Mon 09:00"\nreceivers = ["owner", "support"]\n'
 CAFE = f'[[sites]]\nname = "Patisserie"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
 
@@ -121,18 +119,6 @@ def test_every_period_of_a_year_comes_once_and_without_gaps() -> None:
 ROWS = ("Number", "Share of all", "Average rating")
 
 
-def numbers(text: str) -> list[str]:
-    """The numbers of low-rated reviews in a summary: of its period, and of the one before."""
-    [line] = [line for line in text.splitlines() if line.startswith("Number")]
-    return line.split()[1:]
-
-
-def low(rating: int, product: str, hours: float | None = None) -> LowRated:
-    created = DUE - timedelta(days=2)
-    at = created + timedelta(hours=hours) if hours is not None else None
-    return LowRated(rating, created, product, Product(f"Product {product}"), hours is not None, at)
-
-
 def test_figures_count_stars_products_answers_and_what_is_open() -> None:
     lows = [low(1, "a"), low(2, "b", 5), low(1, "a", 2), low(1, "a", 30), low(2, "c", -1)]
     found = figures(lows, lows[:4], [low(1, "a")] * 25, 40)
@@ -175,25 +161,6 @@ def test_a_period_is_named_by_its_days(until: str, days: int, shown: str) -> Non
     ended = utc(until).astimezone(BERLIN)
     period = get_language("en").period
     assert period(ended - timedelta(days=days), ended).replace(NO_BREAK, " ") == shown
-
-
-def test_a_summary_from_an_earlier_version_has_no_period_before() -> None:
-    found = figures([low(1, "a")], [], [], 3)
-    text = Renderer(None, BERLIN, {SITE: "Corner Bakery"}).mail(summary_message(found)).text
-
-    assert numbers(text) == ["1"]
-
-
-def test_products_that_are_bad_often_are_named_if_the_period_does_not_name_them() -> None:
-    """As in a daily summary, whose seven days hold more than its day."""
-    renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
-    week = [low(1, "a")] * 3
-    same, more = figures(week, week, [], None), figures(week[:1], week, [], None)
-
-    assert "within seven days" not in renderer.mail(summary_message(same)).text
-    assert "Three or more within seven days\nProduct a  ━━━━━━━━━━━━ 3" in (
-        renderer.mail(summary_message(more)).text
-    )
 
 
 # From Wix to people
@@ -565,57 +532,3 @@ async def test_a_round_of_the_house_leaves_the_state_alone_while_nothing_is_due(
         before = state.value("PRAGMA data_version"), state.rows("SELECT * FROM summaries")
         await runtime.summaries.round()
     assert (state.value("PRAGMA data_version"), state.rows("SELECT * FROM summaries")) == before
-
-
-# What it looks like
-
-
-def summary_message(found: dict[str, Any], receiver: str = "owner") -> Message:
-    detail = {
-        "name": "Weekly",
-        "since": (DUE - timedelta(days=7)).isoformat(),
-        "until": DUE.isoformat(),
-        "receivers": {"owner": [SITE]},
-        "sites": {SITE: found | {"unread": False}},
-    }
-    entry = MessageItem(Alert("summary:Weekly:2026-11-23T09:00", AlertKind.SUMMARY, detail=detail))
-    return Message(1, "uid@alerter", f"email:{receiver}", Form.ALERT, (entry,), DUE)
-
-
-def lows(name: str, number: int) -> Iterator[LowRated]:
-    for place in range(number):
-        yield LowRated(1, DUE, str(place), Product(name, "https://shop.example/p"), False, None)
-
-
-def many(name: str) -> dict[str, Any]:
-    return figures([*lows(name, 30)], [*lows(name, 3)] * 3, [*lows(name, 30)], 90)
-
-
-@pytest.mark.parametrize(
-    "name", [*HOSTILE.values(), "x" * 200, "😀" * 200], ids=[*HOSTILE, "the longest", "all emoji"]
-)
-def test_a_products_name_stays_text_and_within_limits(name: str) -> None:
-    renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
-    harmless, message = summary_message(many("bread")), summary_message(many(name))
-    slack = renderer.slack(message)
-    assert faults_of(list(slack.blocks)) == []
-    assert one_line(name)[:20] in words(slack.blocks)
-    page = Page(renderer.mail(message).html)
-    assert one_line(name)[:20] in " ".join(page.text.split())
-    assert page.tags == Page(renderer.mail(harmless).html).tags
-    assert "and 10 more" in page.text
-
-
-def test_all_bars_of_a_mail_have_one_scale() -> None:
-    """Of four reviews two have one star, and three are of one product."""
-    found = figures([low(1, "a"), low(1, "a"), low(2, "a"), low(2, "b")], [], [], 3)
-    page = Page(Renderer(None, BERLIN, {SITE: "Corner Bakery"}).mail(summary_message(found)).html)
-    widths = [dict(attrs).get("width") for tag, attrs in page.tags if tag == "table"]
-    assert [width for width in widths if width in ("66%", "33%")] == ["66%", "66%", "33%"]
-    assert not [tag for tag, _ in page.tags if tag in ("img", "svg")]
-
-
-def test_nobody_is_shown_a_site_that_is_not_theirs() -> None:
-    renderer = Renderer(None, BERLIN, {SITE: "Corner Bakery"})
-    found = figures([low(1, "a")], [], [low(1, "a")], 3)
-    assert "Product a" not in renderer.mail(summary_message(found, receiver="another")).text

@@ -156,6 +156,15 @@ def test_a_review_without_words_says_so(renderer: Renderer, kind: str) -> None:
     assert_within_slacks_limits(slack)
 
 
+def test_a_review_with_a_title_only_is_not_said_to_have_no_words(renderer: Renderer) -> None:
+    of = new(replace(STALE, body=""))
+    mail, slack = renderer.mail(of), renderer.slack(of)
+
+    for text in (mail.text, words(slack.blocks), slack.text):
+        assert "Stale" in text
+        assert "stars only" not in text
+
+
 def test_a_review_that_is_not_on_record_any_more_can_be_told(renderer: Renderer) -> None:
     assert_within_slacks_limits(renderer.slack(new(None)))
     assert DASHBOARD in renderer.mail(new(None)).text

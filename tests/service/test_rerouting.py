@@ -557,7 +557,7 @@ async def test_a_summary_that_waits_shows_a_narrowed_receiver_its_own_sites_only
     mailbox.down = False
     assert await once(load(mail("owner", 'sites = ["Café"]'), extra=daily), clock, minutes=10)
     (sent,) = mails(mailbox, "owner")
-    assert sent.subject == "Daily: no low-rated reviews (Café)"
+    assert sent.subject == "📊 Daily: No low-rated reviews · No review is open (Café)"
 
 
 async def test_a_summary_that_waits_goes_to_the_new_name_and_not_to_who_left_it(
@@ -576,6 +576,6 @@ async def test_a_summary_that_waits_goes_to_the_new_name_and_not_to_who_left_it(
     assert await once(changed, clock, minutes=10)
     for name in ("owner", "new"):
         assert [each.subject for each in mails(mailbox, name)] == [
-            "Daily: no low-rated reviews (Corner Bakery, Café)"
+            "📊 Daily: No low-rated reviews · No review is open (Corner Bakery, Café)"
         ]
     assert mails(mailbox, "left") == []

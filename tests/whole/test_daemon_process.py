@@ -434,7 +434,10 @@ async def test_a_summary_missed_while_down_leaves_once_at_the_next_start(
             await until(lambda: len(mailbox.mails) == 1)
             process.terminate()
             await ended(process)
-    assert mailbox.mails[0].subject == "Daily: no low-rated reviews (Corner Bakery)"
+    assert (
+        mailbox.mails[0].subject
+        == "📊 Daily: No low-rated reviews · No review is open (Corner Bakery)"
+    )
 
 
 async def test_a_backup_is_made_beside_the_daemon_and_none_is_put_in_place(
