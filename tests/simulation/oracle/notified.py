@@ -343,6 +343,7 @@ def _how(
         and opening is not None
         and is_late
         and not _was_retried(world, slot, one)
+        and not world.is_forgotten(transition.time, one.time)
     ):
         what = f"due at {due:%m-%d %H:%M}, and nothing was in its way from {opening:%m-%d %H:%M} on"
         yield Violation("late", "6", one.time, what, concerns)

@@ -418,6 +418,21 @@ def restored_in_trouble() -> Scene:
     return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
 
 
+def held_and_restored(restored: bool) -> Scene:
+    """A restore forgets what quiet hours hold, and only a backfill days later speaks of it."""
+    config = quiet_night()
+    scene = Scene(8, replace(config, receivers=(*config.receivers, BOSS)))
+    scene.review("r1", at(1, 16)).read(at(1, 16, 4), "r1")
+    scene.mail(at(1, 16, 4, 1), "new", "r1", to=BOSS.emails[0])
+    if restored:
+        scene.run("restore", at(1, 20), backup_taken=at(1, 8)).read(at(1, 20, 10), "r1")
+    scene.run("backfill", at(6), since=at(0))
+    scene.reads.append(Read(at(6, 0, 1), "bakery", "backfill", private=True, shown=(("r1", 0),)))
+    if restored:
+        scene.mail(at(6, 0, 1, 5), "new", "r1", to=BOSS.emails[0])
+    return scene.notify(at(6, 0, 1, 5), "new", "r1")
+
+
 def unread_until_restored(written: datetime) -> Scene:
     """A site that is read again only a while after a restore, and a review that was written
     meanwhile or before.
