@@ -1,10 +1,12 @@
 """TOML and environment read into a frozen, checked `Config`, or every fault at once."""
 
+from alerter.config.accounts import with_account_sites
 from alerter.config.receivers import Quiet, Receiver, ReminderSchedule, Slack, Smtp, Summary
 from alerter.config.schema import Config, load_config
-from alerter.config.sites import App, Site
+from alerter.config.sites import Account, App, Site
 
 __all__ = [
+    "Account",
     "App",
     "Config",
     "Quiet",
@@ -15,4 +17,5 @@ __all__ = [
     "Smtp",
     "Summary",
     "load_config",
+    "with_account_sites",
 ]

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from alerter.config.receivers import matches
 from alerter.config.secrets import SecretReference
 from alerter.errors import ConfigError
 
@@ -66,9 +67,11 @@ class ConfigFiles:
                     "is notified of the sites of its own file only, and there are none in it"
                 )
                 continue
+            if "accounts" in receiver:
+                problems[f"{key}.accounts"] = "is for receivers of the main file only"
             wanted = receiver.get("sites")
             for place, name in enumerate(wanted if isinstance(wanted, list) else (), 1):
-                if isinstance(name, str) and name not in own:
+                if isinstance(name, str) and not any(matches(name, site) for site in own):
                     problems[f"{key}.sites.{place}"] = (
                         f'there is no site "{name}" in this file, and it is notified of no other'
                     )

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from fnmatch import fnmatchcase
+from glob import escape
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from alerter.config.fields import (
@@ -106,6 +108,7 @@ class Receiver(Table):
     slack: SlackAddress | None = None
     token: SlackToken | None = None
     sites: Names[Text] | None = None
+    accounts: Names[Text] | None = None
     trouble: bool = False
     closings: bool = False
     language: LanguageCode = "en"
@@ -132,6 +135,21 @@ class Receiver(Table):
             yield Problem("mention", "is for receivers on Slack")
         if "mention_max_rating" in raw and "mention" not in raw:
             yield Problem("mention_max_rating", "goes with mention, which is missing")
+
+    # The names of the sites of its accounts: see `with_account_sites`.
+    _of_accounts: frozenset[str] = PrivateAttr(frozenset())
+
+    def with_sites_of_accounts(self, names: frozenset[str]) -> Self:
+        """Return the receiver with the names of the sites of its accounts."""
+        receiver = self.model_copy()
+        receiver._of_accounts = names  # noqa: SLF001 - its own
+        return receiver
+
+    def covers(self, site: str) -> bool:
+        """Return whether it is notified of a site, which is given by its name."""
+        if self.sites is None and self.accounts is None:
+            return True
+        return site in self._of_accounts or any(matches(each, site) for each in self.sites or ())
 
     @property
     def media(self) -> list[Medium]:
@@ -176,6 +194,18 @@ class Summary(Table):
     name: Text
     at: WeeklyTime
     receivers: Names[Text]
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether the name of a site in a receiver stands for all that match it."""
+    return "*" in name
+
+
+def matches(wanted: str, site: str) -> bool:
+    """Return whether the name or pattern in a receiver is that of a site; `*` is any text."""
+    return wanted == site or (
+        is_pattern(wanted) and fnmatchcase(site, escape(wanted).replace("[*]", "*"))
+    )
 
 
 def duration_of(value: object) -> timedelta | None:

@@ -1,7 +1,7 @@
 """The config as a whole: its tables, the rules between them, and how it is loaded."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +22,17 @@ from alerter.config.fields import (
     nearest,
 )
 from alerter.config.files import read_files
-from alerter.config.receivers import Receiver, ReminderSchedule, Slack, Smtp, Summary, duration_of
+from alerter.config.receivers import (
+    Receiver,
+    ReminderSchedule,
+    Slack,
+    Smtp,
+    Summary,
+    duration_of,
+    is_pattern,
+)
 from alerter.config.secrets import SecretUrl
-from alerter.config.sites import RESCAN_WINDOW, AlertLimits, App, Poll, Site, Wix
+from alerter.config.sites import RESCAN_WINDOW, Account, AlertLimits, App, Poll, Site, Wix
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
 from alerter.models import Medium, medium_of
@@ -70,7 +78,8 @@ class Config(Table):
     alerts: AlertLimits = AlertLimits()
     reminders: ReminderSchedule = ReminderSchedule()
     wix: Wix = Wix()
-    sites: Tables[Site]
+    sites: Tables[Site] = ()
+    accounts: Tables[Account] = ()
     smtp: Smtp | None = None
     slack: Slack | None = None
     receivers: Tables[Receiver]
@@ -82,13 +91,16 @@ class Config(Table):
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """Yield the faults between tables."""
-        for name in ("sites", "receivers"):
-            if name in raw and not _tables(raw, name):
-                yield Problem(name, f"at least one [[{name}]] is needed")
+        if not _tables(raw, "sites") and not _tables(raw, "accounts"):
+            yield Problem("sites", "at least one [[sites]] or one of [[accounts]] is needed")
+        if "receivers" in raw and not _tables(raw, "receivers"):
+            yield Problem("receivers", "at least one [[receivers]] is needed")
         for name, key in (
             ("sites", "name"),
             ("sites", "site_id"),
             ("sites", "instance_id"),
+            ("accounts", "name"),
+            ("accounts", "account_id"),
             ("receivers", "name"),
             ("apps", "app_id"),
             ("summaries", "name"),
@@ -114,7 +126,7 @@ class Config(Table):
 
     def sites_of(self, receiver: Receiver) -> set[str]:
         """Return the names of the sites that a receiver is notified of."""
-        return set(receiver.sites or (site.name for site in self.sites))
+        return {site.name for site in self.sites if receiver.covers(site.name)}
 
     def destinations(self) -> dict[str, Receiver]:
         """Return every destination with its receiver."""
@@ -177,9 +189,9 @@ def load_config(
     if config is None or problems:
         raise ConfigError(problems)
     receivers = tuple(
-        receiver.model_copy(update={"sites": tuple(own)})
-        if own and receiver.sites is None
-        else receiver
+        receiver
+        if own is None
+        else receiver.model_copy(update={"sites": tuple(filter(receiver.covers, own))})
         for receiver, own in zip(config.receivers, files.own_sites(), strict=True)
     )
     return config.model_copy(update={"receivers": receivers})
@@ -244,7 +256,11 @@ def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _unknown_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
     receivers = _names(raw, "receivers")
-    yield from _unknown_in_lists(raw, "receivers", "sites", "site", set(_names(raw, "sites")))
+    if not _tables(raw, "accounts"):  # else any name may be that of one of their sites
+        known = set(_names(raw, "sites"))
+        yield from _unknown_in_lists(raw, "receivers", "sites", "site", known, is_pattern)
+    accounts = _names(raw, "accounts")
+    yield from _unknown_in_lists(raw, "receivers", "accounts", "account", accounts)
     yield from _unknown_in_lists(raw, "summaries", "receivers", "receiver", receivers)
     name = _table(raw, "reminders").get("escalate_to")
     if isinstance(name, str) and name not in receivers:
@@ -257,12 +273,17 @@ def _unknown_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _unknown_in_lists(
-    raw: Mapping[str, Any], tables: str, key: str, noun: str, known: Collection[str]
+    raw: Mapping[str, Any],
+    tables: str,
+    key: str,
+    noun: str,
+    known: Collection[str],
+    is_good: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[Problem]:
     for number, table in enumerate(_tables(raw, tables), 1):
         names = table.get(key)
         for place, name in enumerate(names if isinstance(names, list) else (), 1):
-            if isinstance(name, str) and name not in known:
+            if isinstance(name, str) and name not in known and not is_good(name):
                 yield Problem(f"{tables}.{number}.{key}.{place}", _unknown(noun, name, known))
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
+
+from pydantic import PrivateAttr
 
 from alerter.config.fields import AccountId, Burst, Duration, PublicKey, Rating, SiteId, Text, Url
 from alerter.config.secrets import HeaderSecret, Secret
@@ -28,6 +30,19 @@ class Site(Table):
     app_secret: Secret | None = None
     instance_id: Text | None = None
     threshold: Rating | None = None
+    # The name of the account that listed it; None for one of [[sites]].
+    _account: str | None = PrivateAttr(None)
+
+    @property
+    def account(self) -> str | None:
+        """The name of the account that it was listed by; None for one of `[[sites]]`."""
+        return self._account
+
+    def listed_as(self, site_id: str, name: str, account: str) -> Self:
+        """Return a site of an account, with the credentials of this one."""
+        site = self.model_copy(update={"site_id": site_id, "name": name})
+        site._account = account  # noqa: SLF001 - its own
+        return site
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -46,6 +61,14 @@ class Site(Table):
             for key in app:
                 if key not in raw:
                     yield Problem(key, "is missing: app_id, app_secret and instance_id go together")
+
+
+class Account(Table):
+    """A Wix account, all of whose sites are watched, and its API key."""
+
+    name: Text
+    api_key: HeaderSecret
+    account_id: AccountId
 
 
 class App(Table):

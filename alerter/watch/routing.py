@@ -20,7 +20,7 @@ class Route:
 
 def covers(receiver: Receiver, site: str) -> bool:
     """Return whether a receiver gets alerts of a site, which is given by its name."""
-    return receiver.sites is None or site in receiver.sites
+    return receiver.covers(site)
 
 
 def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Route]:

@@ -361,7 +361,7 @@ def test_a_folder_without_customers_is_fine_where_the_main_file_has_sites(load: 
 
 def test_a_config_without_any_site_is_a_fault(faults: Faults) -> None:
     told = faults()
-    assert [problem.split(": ")[0] for problem in told] == ["sites", "receivers", "include"]
+    assert [problem.split(": ")[0] for problem in told] == ["receivers", "sites", "include"]
     assert told[-1] == 'include: no file matches "sites.d/*.toml" (in config.toml)'
 
 
