@@ -70,7 +70,7 @@ def words_for(span: timedelta) -> str:
     """Return a length of time as a person would say it, such as `8 years`."""
     seconds = max(int(span.total_seconds()), 0)
     if seconds < 60:
-        return "less than a minute"
+        return "under a minute"
     for unit, length in _UNITS.items():
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}s"

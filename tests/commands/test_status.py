@@ -146,7 +146,7 @@ def test_a_site_with_slow_rounds_is_no_trouble_between_two_of_them(
 def test_a_clock_that_was_set_back_makes_no_trouble(stand: Stand, clock: SetClock) -> None:
     clock.step(hours=-1)
     assert not stand().needs_a_person
-    assert "Corner Bakery  less than a minute ago  " in status.as_text(stand(), clock.now())
+    assert "Corner Bakery  under a minute ago  " in status.as_text(stand(), clock.now())
 
 
 def test_a_site_that_refuses_us_is_trouble_though_it_was_read_lately(
@@ -289,7 +289,7 @@ def test_what_is_parked_needs_a_person_and_says_what_to_do(
     assert stand().needs_a_person
     text = " ".join(lines_of(stand(), clock))
     assert re.search(
-        rf"parked for less than a minute: {shown['scope']}: channel_not_found; fix it, then",
+        rf"parked for under a minute: {shown['scope']}: channel_not_found; fix it, then",
         text,
     )
 
@@ -368,13 +368,13 @@ def test_the_tables_for_people_are_aligned(stand: Stand, state: State, clock: Se
         "support   0        0     0",
         "",
     ]
-    assert "trouble for less than a minute: site Café: Wix answered 401" in lines_of(stand(), clock)
+    assert "trouble for under a minute: site Café: Wix answered 401" in lines_of(stand(), clock)
 
 
 @pytest.mark.parametrize(
     ("span", "text"),
     [
-        ({"seconds": 59}, "less than a minute ago"),
+        ({"seconds": 59}, "under a minute ago"),
         ({"seconds": 61}, "1 minute ago"),
         ({"minutes": 119}, "119 minutes ago"),
         ({"hours": 47}, "47 hours ago"),
@@ -476,7 +476,7 @@ async def test_watching_redraws_and_ends_quietly_at_ctrl_c(
     async with on_a_terminal(*command, NO_COLOR="1") as terminal:
         assert "Corner Bakery  never" in await terminal.read_until("receiver ")
         known_sites.mark_poll_success(state, SITE, Clock().now(), sees_private=True)
-        frame = await terminal.read_until("less than a minute ago")
+        frame = await terminal.read_until("under a minute ago")
         assert "\x1b[H\x1b[J" in frame
         assert "\x1b[31m" not in frame
         assert await terminal.end(b"\x03") == 0
