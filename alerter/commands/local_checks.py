@@ -125,10 +125,7 @@ def _check_secret_files(path: Path) -> Iterator[Finding]:
 
 def _is_exposed(file: Path) -> bool:
     try:
-        return bool(
-            file.stat().st_mode & stat.S_IROTH
-            and file.resolve().parent.stat().st_mode & stat.S_IXOTH
-        )
+        return bool(file.stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
 
