@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -157,15 +158,18 @@ def _set_aside(path: Path) -> Path:
     return Path(shutil.move(path, path.with_name(f"{path.name}.old")))
 
 
+def _warnings(program: Path) -> Iterator[str]:
+    """Yield what keeps the service from its work on this machine."""
+    if fault := fault_of_program(program, Path(sys.executable).resolve()):
+        yield f"warn: {fault}, and install the service from there"
+    if not Path("/run/systemd/system").is_dir():
+        yield "warn: systemd does not run here; docs/deploy.md shows a container, and cron"
+
+
 def _run(lines: Iterator[str], root: Path) -> None:
     """Print the lines as the files are written. Raise AlerterError."""
-    if root == Path("/"):
-        if not Path("/run/systemd/system").is_dir():
-            raise AlerterError(
-                "systemd does not run here; docs/deploy.md shows a container, and cron"
-            )
-        if os.geteuid():
-            raise AlerterError("only root may write the units: run it with sudo")
+    if root == Path("/") and os.geteuid():
+        raise AlerterError("only root may write the units: run it with sudo")
     try:
         for line in lines:
             click.echo(line)
@@ -192,10 +196,8 @@ def command() -> None:
 def install_service(root: Path, *, replace: bool) -> None:
     """Write the systemd units and alerterctl, and print what to do next; needs root."""
     program = Path(sys.executable).with_name("alerter")
-    fault = fault_of_program(program, Path(sys.executable).resolve())
-    if fault and root == Path("/"):
-        raise AlerterError(fault)
-    _run(install(root, str(program), replace=replace), root)
+    warnings = _warnings(program) if root == Path("/") else ()
+    _run(chain(install(root, str(program), replace=replace), warnings), root)
 
 
 @command.command("uninstall")
