@@ -194,7 +194,10 @@ def command() -> None:
 @click.option("--replace", is_flag=True, help="Replace files that have changed; keep the old ones.")
 @_root_option
 def install_service(root: Path, *, replace: bool) -> None:
-    """Write the systemd units and alerterctl, and print what to do next; needs root."""
+    """Write the systemd units and alerterctl.
+
+    It prints each file that it writes, and what to do next. Needs root.
+    """
     program = Path(sys.executable).with_name("alerter")
     warnings = _warnings(program) if root == Path("/") else ()
     _run(chain(install(root, str(program), replace=replace), warnings), root)
@@ -203,5 +206,8 @@ def install_service(root: Path, *, replace: bool) -> None:
 @command.command("uninstall")
 @_root_option
 def uninstall_service(root: Path) -> None:
-    """Remove the systemd units and alerterctl; config, secrets and state stay."""
+    """Remove the systemd units and alerterctl.
+
+    Config, secrets and state stay. Needs root.
+    """
     _run(uninstall(root), root)

@@ -17,7 +17,10 @@ def command() -> None:
 @command.command("export")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 def export_templates(folder: Path) -> None:
-    """Copy the built-in templates to DIR, for editing; what is there already stays as it is."""
+    """Copy the built-in templates to DIR, for editing.
+
+    What is there already stays as it is.
+    """
     for line in _export(folder):
         click.echo(line)
 
