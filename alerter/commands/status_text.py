@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from alerter.commands.status_report import SiteStatus, StatusReport, shown_scope
 from alerter.commands.terminal import NARROWEST, plain, table, title, wide, words_for
@@ -13,10 +14,12 @@ from alerter.text import counted
 _LONGEST_NAME = 30
 # Characters of a site and of receivers beside a review; its title takes the rest of a line.
 _SITE, _RECEIVERS = 16, 12
+_MOST = 30  # sites, and receivers
 _COUNTED = ("pending", "sent", "failed")
 
 
 Style = Callable[..., str]
+_Item = TypeVar("_Item")
 
 
 def _plain_style(text: str, **_: object) -> str:
@@ -34,30 +37,43 @@ def as_text(
 
     `style` may be `click.style`.
     """
-    sites = [
-        [
+    sites = {
+        site.site_id: [
             plain(site.name, _LONGEST_NAME),
             _ago(site.last_success, now),
             str(site.open_reviews),
             _site_state(site, style),
         ]
-        for site in status.sites
-    ]
+        for site in _most(status.sites, lambda site: bool(site.trouble))
+    }
     receivers = [
         [plain(name, _LONGEST_NAME), *(_count(counts, each, style) for each in _COUNTED)]
-        for name, counts in status.receivers.items()
+        for name, counts in _most([*status.receivers.items()], lambda each: each[1]["failed"] > 0)
     ]
     paragraphs = [
         textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
         for line in _attention_lines(status, now)
     ]
     parts = [
-        _titled(["site", "last read", "open", "state"], sites, style),
-        _titled(["receiver", *_COUNTED], receivers, style),
+        _titled(["site", "last read", "open", "state"], [*sites.values()], style)
+        + _more(len(status.sites) - len(sites), "site"),
+        _titled(["receiver", *_COUNTED], receivers, style)
+        + _more(len(status.receivers) - len(receivers), "receiver"),
         _open_lines(status, now, width, style),
         *(_emphasized(lines, style) for lines in paragraphs),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _most(found: Sequence[_Item], is_bad: Callable[[_Item], bool]) -> Sequence[_Item]:
+    """Return as many as a person would look through, the bad ones first where some are left out."""
+    if len(found) <= _MOST:
+        return found
+    return sorted(found, key=lambda each: not is_bad(each))[:_MOST]
+
+
+def _more(number: int, noun: str) -> list[str]:
+    return [f"and {number:,} more {noun}{'' if number == 1 else 's'}"] if number else []
 
 
 def _count(counts: dict[str, int], name: str, style: Style) -> str:
@@ -102,11 +118,12 @@ def _open_lines(status: StatusReport, now: datetime, width: int, style: Style) -
 def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
     names = {site.site_id: site.name for site in status.sites}
     since = {each.scope: each.since for each in status.troubles}
-    for site in status.sites:
-        if site.trouble:
-            began = since.get(Scope.SITE.of(site.site_id))
-            span = f" for {words_for(now - began)}" if began else ""
-            yield f"trouble{span}: site {site.name}: {site.trouble}"
+    troubled = [site for site in status.sites if site.trouble]
+    for site in troubled[:_MOST]:
+        began = since.get(Scope.SITE.of(site.site_id))
+        span = f" for {words_for(now - began)}" if began else ""
+        yield f"trouble{span}: site {site.name}: {site.trouble}"
+    yield from _more(len(troubled) - _MOST if len(troubled) > _MOST else 0, "site")
     for trouble in sorted(status.troubles, key=lambda each: each.since, reverse=True):
         kind, site_id = split_scope(trouble.scope)
         if kind != Scope.SITE:

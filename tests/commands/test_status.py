@@ -38,6 +38,8 @@ api_key = "env:WIX_API_KEY"
 name = "Café"
 site_id = "{CAFE}"
 api_key = "env:WIX_API_KEY"
+"""
+RECEIVERS = """
 [slack]
 token = "env:SLACK_BOT_TOKEN"
 [[receivers]]
@@ -47,6 +49,7 @@ slack = "C0123456789"
 name = "support"
 slack = "C9876543210"
 """
+CONFIG += RECEIVERS
 
 Stand = Callable[[], StatusReport]
 
@@ -441,6 +444,26 @@ def test_no_line_is_wider_than_80_columns(
     blocks.set_block(state, "service:slack", clock.now(), None, "invalid_auth " * 30)
     standing = status.get_status(config, state, clock.now(), newest=True)
     assert [line for line in lines_of(standing, clock) if wide(line) > 80] == []
+
+
+def test_of_very_many_sites_those_in_trouble_are_shown_first(
+    state: State, clock: SetClock, tmp_path: Path
+) -> None:
+    sites = "".join(
+        f'[[sites]]\nname = "Site {number}"\nsite_id = "{SITE[:-4]}{number:04}"\n'
+        'api_key = "env:WIX_API_KEY"\n'
+        for number in range(1000, 1100)
+    )
+    (tmp_path / "config.toml").write_text(CONFIG[: CONFIG.index("[[sites]]")] + sites + RECEIVERS)
+    many = load_config(tmp_path / "config.toml", {}, secrets=False)
+    for site in many.sites:
+        known_sites.mark_poll_success(state, site.site_id, clock.now(), sees_private=True)
+    begin(state, many.sites[-1].site_id, clock.now(), "Wix answered 401")
+    lines = lines_of(status.get_status(many, state, clock.now()), clock)
+    assert lines[1].startswith("Site 1099")
+    assert lines[1].endswith("trouble")
+    assert lines[30:32] == ["Site 1028  under a minute ago  0     ok", "and 70 more sites"]
+    assert "trouble for under a minute: site Site 1099: Wix answered 401" in lines
 
 
 @pytest.fixture
