@@ -339,6 +339,8 @@ class Triage:
             yield from self._backfilled(
                 path, state, sighting, Path(_know("baseline", state), path.transitions)
             )
+            if state.rating < known.rating:  # it reads like any read, too
+                yield _move(path, state, sighting.time, "lowered", known)
             return
         stays = Path(_know("baseline", state), path.transitions)
         if not (state.rating < known.rating and state.rating <= threshold):

@@ -466,7 +466,7 @@ class World:
             for attempt in self.h.attempts:
                 inside = max(start, fault.start) <= attempt.time <= fault.end + INFLIGHT
                 about = not attempt.items or any(
-                    item.review_id == review_id for item in attempt.items
+                    (item.review_id or "") == review_id for item in attempt.items
                 )
                 if inside and about and attempt.target in targets:
                     return True
@@ -474,7 +474,7 @@ class World:
         return any(
             not message.answered
             and message.time >= start
-            and any(item.review_id == review_id for item in message.items)
+            and any((item.review_id or "") == review_id for item in message.items)
             for message in messages
         )
 
