@@ -150,6 +150,47 @@ def told_to_others() -> Scene:
     return scene
 
 
+def told_to_the_site() -> Scene:
+    """Only a receiver of another site is marked for trouble, so those of this site are told."""
+    scene = wix_down_told()
+    receivers = (replace(OWNER, trouble=False), replace(TEAM, trouble=False), FLORA)
+    scene.parts["faults"][:] = [replace(fault, site_id="bakery") for fault in scene.parts["faults"]]
+    return scene.with_config(replace(CONFIG, receivers=receivers))
+
+
+def recovered_in_doubt() -> Scene:
+    """The end of a trouble was lost three times, and has failed."""
+    scene = wix_down().notify(at(1, 0, 35), "trouble", about="site:bakery")
+    scene.post(at(1, 5, 5), "recovered", about="site:bakery")
+    scene.fault("smtp_dropped_before", at(1, 5), at(1, 6))
+    item = Item("recovered", about="site:bakery")
+    for second in (0, 5, 65):
+        lost = Attempt(
+            at(1, 5, 5, second), "smtp", OWNER.emails[0], None, "dropped", "<r@test>", (item,)
+        )
+        scene.add("attempts", lost)
+    return scene.post(at(1, 5, 10), "trouble", about="receiver:owner/messages")
+
+
+def lowered_in_a_backfill() -> Scene:
+    """A backfill is the first to read that a rating fell since the baseline."""
+    scene = Scene().review("r0", at(-3), rating=2)
+    scene.reads.clear()
+    scene.read(at(0, 1), "r0").read(at(0, 1), site="florist")
+    scene.change("r0", at(1), "rating_changed", rating=1).run("backfill", at(1, 0, 2))
+    read = Read(at(1, 0, 3), "bakery", "backfill", private=True, shown=(("r0", 1),))
+    scene.reads.append(read)
+    return scene.notify(at(1, 0, 3, 5), "lowered", "r0", before=2, after=1)
+
+
+def raised_while_unread() -> Scene:
+    """A threshold is raised while Wix is down; the first read with it records the difference."""
+    sites = tuple(replace(site, threshold=3) for site in CONFIG.sites)
+    scene = Scene().fault("wix_down", at(1), at(1, 0, 25))
+    scene.reload(at(1, 0, 5), replace(CONFIG, sites=sites)).review("r1", at(1, 0, 15), rating=3)
+    return scene.read(at(1, 0, 30), "r1")
+
+
 def wix_down_told() -> Scene:
     scene = wix_down()
     scene.notify(at(1, 0, 35), "trouble", about="site:bakery")

@@ -204,7 +204,7 @@ class Sightings:
             if (
                 previous is not None
                 and previous < state.rating <= site.threshold
-                and state.created < time + INFLIGHT
+                and state.created < self._covered_at(state.site_id, time) + INFLIGHT
             ):
                 then = self.world.review_at(state.review_id, time)
                 same = (
@@ -213,6 +213,16 @@ class Sightings:
                 found = "not" if same and not _is_hidden(then, time) else "may"
             previous = site.threshold
         return found
+
+    def _covered_at(self, site_id: str, start: datetime) -> datetime:
+        """Return when a site was read first with a threshold: the difference is silent until then."""
+        times = (
+            read.time
+            for read in self.world.h.reads
+            if read.by == "daemon" and read.site_id == site_id and read.time >= start
+            if read.arrived and not read.wrong and self._is_kept(read.time, site_id)
+        )
+        return next(times, self.world.h.end)
 
     def is_resting(self, state: Review, when: datetime) -> bool:
         configs = self.world.configs_between(state.created, when)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Attempt, Config, Fault
+from tests.simulation.history import Attempt, Config, Fault, Receiver
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,
@@ -302,7 +302,8 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
     for other in world.destinations:
         about = scope(one.item.about) == f"receiver:{other.receiver}"
         able = not about and all(
-            (to := config.receiver(other.receiver)) and to.trouble for config in configs
+            (to := config.receiver(other.receiver)) and to.trouble and _is_concerned(to, one)
+            for config in configs
         )
         if able and world.is_calm(other, _queued_at(world, one) - HOUR, one.time):
             yield Violation(
@@ -313,6 +314,12 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
                 tuple(one.destination),
             )
             return
+
+
+def _is_concerned(receiver: Receiver, one: Received) -> bool:
+    """Return whether a trouble is of a site whose alerts a receiver gets, or of no site."""
+    kind, _, name = scope(one.item.about).partition(":")
+    return kind != "site" or not receiver.sites or name in receiver.sites
 
 
 def _queued_at(world: World, one: Received) -> datetime:
