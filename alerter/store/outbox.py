@@ -31,7 +31,8 @@ def due_deliveries(state: State, destination: str, now: datetime, most: int) -> 
     """Return deliveries that may be sent now and are in no message yet, the oldest first.
 
     Those that a backfill sends one by one come last. A delivery waits while a message about its
-    review is in doubt, and while Wix was not yet asked which reviews of a restored site exist.
+    review, or of the trouble that it ends, is in doubt, and while Wix was not yet asked which
+    reviews of a restored site exist.
     """
     waits = f" AND NOT ({_IN_DOUBT})" if is_in_doubt(state, destination) else ""
     rows = state.rows(
@@ -189,10 +190,12 @@ _ROOT = (
     " AND others.review_id = alerts.review_id AND theirs.destination = :destination"
     " AND messages.status = 'sent' AND messages.parent IS NULL"
 )
-# Whether a message in doubt to a destination is about the review of an alert.
+# Whether a message in doubt to a destination is about the review of an alert, or tells of the
+# trouble whose end the alert is: their keys differ in the kind only.
 _IN_DOUBT = (
     "EXISTS (SELECT 1 FROM messages JOIN deliveries AS theirs ON theirs.message = messages.id"
     " JOIN alerts AS others ON others.id = theirs.alert"
     " WHERE messages.destination = :destination AND messages.status IN ('sending', 'in_doubt')"
-    " AND others.site_id = alerts.site_id AND others.review_id = alerts.review_id)"
+    " AND (others.site_id = alerts.site_id AND others.review_id = alerts.review_id"
+    " OR alerts.kind = 'recovered' AND others.key = 'trouble' || substr(alerts.key, 10)))"
 )

@@ -68,6 +68,24 @@ async def test_a_mail_server_that_is_down_is_notified_on_slack_until_it_is_back(
     assert len(posted(slack)) == 2
 
 
+async def test_an_end_waits_while_the_trouble_is_in_doubt(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    mailbox.down = True
+    life.put()
+    await life.minutes(2)
+    slack.faults.add(POST, Fault(drop="before"))
+    slack.throttle("conversations.history", 1200)
+    await life.minutes(16)
+    assert life.open() == ["destination:email:owner"]
+    mailbox.down = False
+    await life.minutes(40)
+    assert not life.open()
+    _, trouble, recovered = [str(post.args["text"]) for post in slack.posts]
+    assert "cannot be reached" in trouble
+    assert "can be reached again" in recovered
+
+
 async def test_a_service_that_throttles_for_a_day_is_notified_by_mail(
     life: Life, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
