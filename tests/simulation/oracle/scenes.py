@@ -158,6 +158,30 @@ def told_to_the_site() -> Scene:
     return scene.with_config(replace(CONFIG, receivers=receivers))
 
 
+def recovered_on_slack() -> Scene:
+    """A receiver on Slack is reached again while the mail server refuses the login."""
+    return parked().fault("smtp_auth", at(1, 3), at(1, 6), code="535")
+
+
+def throttled_and_refused() -> Scene:
+    """A channel is refused, but Slack only says that it is throttled."""
+    scene = Scene().fault(
+        "slack_channel_refused", at(1), at(1, 2), channel="C1", code="is_archived"
+    )
+    scene.fault("slack_throttled", at(1), at(1, 2)).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.mail(at(1, 0, 4, 5), "new", "r1")
+    for minute in range(5, 125, 5):
+        scene.add(
+            "attempts",
+            Attempt(
+                at(1, 0, minute), "slack", "C1", "chat.postMessage", "ratelimited",
+                items=(Item("new", "r1"),),
+            ),
+        )  # fmt: skip
+    scene.mail(at(1, 0, 36), "trouble", about="slack")
+    return scene.post(at(1, 2, 6), "new", "r1").mail(at(1, 2, 7), "recovered", about="slack")
+
+
 def recovered_in_doubt() -> Scene:
     """The end of a trouble was lost three times, and has failed."""
     scene = wix_down().notify(at(1, 0, 35), "trouble", about="site:bakery")

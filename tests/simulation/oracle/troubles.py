@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Attempt, Config, Fault, Receiver
+from tests.simulation.history import Attempt, Config, Fault, Medium, Receiver
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,
@@ -193,6 +193,8 @@ def _is_stopped(fault: Fault, attempt: Attempt) -> bool:
         "",
     }:
         return False
+    if fault.kind in PARKING and fault.code and not fault.code.startswith(attempt.outcome):
+        return False  # another fault was in the way
     return (
         fault.channel in {None, attempt.target}
         and fault.address in {None, attempt.target}
@@ -442,7 +444,7 @@ def matches(world: World, fault: Fault, about: str) -> bool:
         return True
     if about.startswith("receiver:"):
         name = about.removeprefix("receiver:")
-        media = (Destination(name, "email"), Destination(name, "slack"))
+        media = [Destination(name, medium) for medium in _media(world, name)]
         if fault.kind.startswith("slack_") and fault.channel is None:
             return any(receiver.channel for receiver in world.receivers_named(name))
         return any(world.concerns(fault, destination) for destination in media)
@@ -539,7 +541,7 @@ def _premature(world: World, one: Received) -> Iterator[Violation]:
             yield Violation("premature", "6", one.time, what, (*one.destination, about))
 
 
-def _media(world: World, name: str) -> set[str]:
+def _media(world: World, name: str) -> set[Medium]:
     return {
         destination.medium for destination in world.destinations if destination.receiver == name
     }
