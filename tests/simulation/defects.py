@@ -107,8 +107,8 @@ DEFECTS = (
         "a receiver gets alerts of every site",
         (
             (
-                "watch/routing.py",
-                "return receiver.sites is None or site in receiver.sites",
+                "config/receivers.py",
+                "return site in self._of_accounts or any(matches(each, site) for each in self.sites or ())",
                 "return True",
             ),
         ),
