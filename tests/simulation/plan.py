@@ -306,6 +306,9 @@ class _Generator:
         if kind.endswith("throttled"):
             args["retry_after"] = random.choice((1.0, 30.0, HOUR, HOUR if self.short else DAY))
             args["length"] = min(length, 1200.0) if args["retry_after"] > 30 else length
+            if kind == "slack_throttled" and args["retry_after"] == 1.0:
+                # As many messages as seconds, and each is a refusal on record.
+                args["length"] = min(length, HOUR)
         if kind == "wix_stale":
             args["retry_after"] = random.choice((600.0, 3 * HOUR, DAY))
         if kind.startswith("wix") and random.random() < 0.5 and kind != "wix_token":
