@@ -26,7 +26,7 @@ NOW_AND_THEN = timedelta(days=14)  # "old ids are asked for now and then": the d
 def judge_kept(world: World, triage: Triage) -> Iterator[Violation]:
     """Judge reading, erasure and keeping."""
     for events in world.events.values():
-        yield from _not_read(world, events)
+        yield from _not_read(world, triage, events)
         yield from _erased(world, triage, events)
         yield from _said_after_erasure(world, events)
     yield from _kept_too_long(world)
@@ -41,11 +41,11 @@ def opportunity(config: Config) -> timedelta:
 # ---------------------------------------------------------------- promise 4
 
 
-def _not_read(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
+def _not_read(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterator[Violation]:
     """Spans overlap, and a rescan reads the recent past again: what lasts is seen, however late it
     turned up.
     """
-    followed = False  # the state before was low-rated and seen: it may be open
+    followed = False  # the state before was low-rated and is on record: it may be open
     for number, event in enumerate(events):
         state = event.after
         start = max(event.time, state.visible_from or event.time)
@@ -73,7 +73,7 @@ def _not_read(world: World, events: list[ReviewEvent]) -> Iterator[Violation]:
                     what,
                     (state.review_id, f"version {state.version}"),
                 )
-        followed = low and _was_shown(world, state, end)
+        followed = low and _is_on_record(world, triage, state, end)
 
 
 def _is_imported(state: Review) -> bool:
@@ -115,6 +115,17 @@ def _calm_opening(
 def _was_shown(world: World, state: Review, end: datetime) -> bool:
     first = world.first_shown.get((state.review_id, state.version))
     return first is not None and first <= end
+
+
+def _is_on_record(world: World, triage: Triage, state: Review, end: datetime) -> bool:
+    """Return whether a state was read and surely written down, or came by a webhook that was taken."""
+    seen = triage.seen.sightings.get(state.review_id, [])
+    read = any(one.sure and one.version == state.version and one.time <= end for one in seen)
+    return read or any(
+        hook.taken and (hook.review_id, hook.version) == (state.review_id, state.version)
+        for hook in world.h.webhooks
+        if hook.time <= end
+    )
 
 
 # ---------------------------------------------------------------- what Slack shows

@@ -393,6 +393,14 @@ def killed_before_the_commit() -> Scene:
     return scene.read(at(1, 3, 1), "r1").notify(at(1, 3, 1, 1), "new", "r1")
 
 
+def raised_before_it_was_written_down() -> Scene:
+    """A review is read while the disk is full, and is no longer low-rated when it can be written."""
+    scene = (
+        Scene().review("r1", at(1)).fault("disk_full", at(1), at(1, 0, 20)).read(at(1, 0, 4), "r1")
+    )
+    return scene.change("r1", at(1, 0, 10), "rating_changed", rating=5)
+
+
 def threshold(now: int) -> Scene:
     sites = (replace(CONFIG.sites[0], threshold=now), CONFIG.sites[1])
     return alerted().reload(at(2), replace(CONFIG, sites=sites))
