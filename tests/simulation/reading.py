@@ -26,6 +26,9 @@ _DIGEST = (
 _TROUBLE = "[[{kind}|{{{{ trouble.what }}}}]]\n"
 _SUMMARY = "[[summary|]]\n"
 
+# What a reminder says: of a span, or of a review that is open again.
+_REMINDS = re.compile(r"\bstill unanswered\b|\bopen again\b", re.IGNORECASE)
+
 
 def write_templates(folder: Path) -> None:
     """Write the built-in text templates, each with a line before it that says what it is about."""
@@ -56,9 +59,7 @@ def _unmarked(text: str) -> tuple[h.Item, ...]:
     rating = re.search(r"(\d) of 5", text)
     after = int(rating[1]) if rating else None
     lowered = re.search(r"lowered from (\d)", text)
-    kind: h.AlertKind = (
-        "lowered" if lowered else "reminder" if "still unanswered" in text.lower() else "new"
-    )
+    kind: h.AlertKind = "lowered" if lowered else "reminder" if _REMINDS.search(text) else "new"
     before = int(lowered[1]) if lowered else None
     reason: Any = next(
         (
@@ -99,7 +100,7 @@ def _kind_in_digest(notes: str, closing: str) -> tuple[str, str]:
         return "closed", ""
     if lowered := re.search(r"lowered from (\d)", notes):
         return "lowered", lowered[1]
-    return ("reminder", "") if "unanswered" in notes else ("new", "")
+    return ("reminder", "") if _REMINDS.search(notes) else ("new", "")
 
 
 def repeats(text: str) -> bool:

@@ -17,7 +17,7 @@ from tests.simulation.defects import DEFECTS, Defect
 from tests.simulation.fixed_plans import FIXED
 from tests.simulation.loop import Process, Stuck, VirtualLoop, current, kill
 from tests.simulation.plan import DAY, Event, Plan, make
-from tests.simulation.reading import about
+from tests.simulation.reading import about, read_items
 from tests.simulation.shrink import shrink
 
 _PROJECT = Path(__file__).parents[2]
@@ -134,6 +134,11 @@ def test_trouble_of_a_template_is_none_of_its_service() -> None:
         == about("template:new.slack.json", {}, [])
         == "template:new.slack.json"
     )
+
+
+def test_what_is_open_again_in_a_digest_is_a_reminder() -> None:
+    line = "[[d|r1|1|Open again: it was approved again||0]]"
+    assert [(item.kind, item.review_id) for item in read_items(line)] == [("reminder", "r1")]
 
 
 def test_a_seed_always_gives_the_same_history() -> None:

@@ -35,6 +35,7 @@ from tests.simulation.oracle.scenes import (
     each,
     edited,
     erased,
+    erased_after_a_restore,
     erasure_refused,
     escalated,
     explained,
@@ -352,6 +353,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     # 9: what is deleted is gone
     ("words_kept", lambda: erased().add("storage", Storage(at(3, 1), (("r1", "word-r1-0",
     "wal"),)))),
+    ("words_stand", lambda: erased_after_a_restore(2.5)),
     ("words_stand", lambda: erased().update(at(2, 0, 5), at(1, 0, 4, 1), "still word-r1-0")),
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),

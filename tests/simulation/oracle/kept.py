@@ -256,13 +256,21 @@ def _erased_on_slack(
 
 
 def _stand(world: World, when: datetime, since: datetime, words: set[str]) -> list[tuple[str, str]]:
-    """Return the messages of receivers of the config that show any of these words."""
+    """Return the messages of receivers of the config that show any of these words.
+
+    A restored backup does not know the messages that were posted after it was made.
+    """
     configs = world.configs_between(since - DAY, when)
+    unknown = {
+        (call.channel, call.ts)
+        for call in world.h.slack
+        if call.verb == "post" and call.time <= when and world.is_forgotten(call.time, when)
+    }
     found = []
     for place, text in standing(world, when).items():
         owner = world.thread_owners.get(place)
         kept = owner is not None and all(config.receiver(owner.receiver) for config in configs)
-        if kept and any(word in text for word in words):
+        if kept and place not in unknown and any(word in text for word in words):
             found.append(place)
     return found
 

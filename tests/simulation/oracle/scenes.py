@@ -247,6 +247,13 @@ def erased() -> Scene:
     return scene.add("storage", Storage(at(3)))
 
 
+def erased_after_a_restore(backup: float) -> Scene:
+    """A review is deleted after a restore, and what stands on Slack since before it is not erased."""
+    scene = alerted(8).run("restore", at(3), backup_taken=at(backup)).read(at(3, 0, 10), "r1")
+    scene.change("r1", at(4), "deleted", deleted=True, words=(), text="")
+    return scene.read(at(4, 0, 4), absent=("r1",)).read(at(4, 2), absent=("r1",))
+
+
 def quiet_night() -> Config:
     night = QuietHours(time(20), time(7), "UTC")
     return replace(
