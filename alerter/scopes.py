@@ -10,6 +10,7 @@ class Scope(StrEnum):
     """The kinds of scope, each with the meaning of its name; `STATE` and `START` have none."""
 
     SITE = "site"  # the id of a site
+    ACCOUNT = "account"  # the id of a Wix account: the list of its sites
     PRIVATE = "private"  # the id of a site: its unpublished reviews
     PRODUCTS = "products"  # the id of a site: names of products, counts of past reviews
     UNROUTED = "unrouted"  # the id of a site: its alerts without a receiver
@@ -34,7 +35,7 @@ class Scope(StrEnum):
 
 # One lock for all trouble: it is read as a whole, and rarely written.
 ALL_TROUBLE = Scope.TROUBLE.of("all")
-_LOCKS = {Scope.DESTINATION, Scope.REVIEW, Scope.SERVICE, Scope.SITE, Scope.TROUBLE}
+_LOCKS = {Scope.ACCOUNT, Scope.DESTINATION, Scope.REVIEW, Scope.SERVICE, Scope.SITE, Scope.TROUBLE}
 
 
 def method_scope(service: str, method: str) -> str:

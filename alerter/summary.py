@@ -224,11 +224,7 @@ class Summaries:
             "since": period.since.isoformat(),
             "until": period.until.isoformat(),
             "receivers": {
-                receiver.name: [
-                    site_id
-                    for name, site_id in ids.items()
-                    if name in self._config.sites_of(receiver)
-                ]
+                receiver.name: [site_id for name, site_id in ids.items() if receiver.covers(name)]
                 for receiver in self._receivers(summary)
             },
             "sites": found,

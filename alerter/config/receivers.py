@@ -145,9 +145,18 @@ class Receiver(Table):
         receiver._of_accounts = names  # noqa: SLF001 - its own
         return receiver
 
+    def covers_account(self, account: str) -> bool:
+        """Return whether it is notified of every site of an account, those to come too."""
+        return account in (self.accounts or ()) or self.covers_all
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether it is notified of every site."""
+        return (self.sites is None and self.accounts is None) or "*" in (self.sites or ())
+
     def covers(self, site: str) -> bool:
         """Return whether it is notified of a site, which is given by its name."""
-        if self.sites is None and self.accounts is None:
+        if self.covers_all:
             return True
         return site in self._of_accounts or any(matches(each, site) for each in self.sites or ())
 

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, application, failing
-from alerter.demo.wix_access import Access, Account
+from alerter.demo.wix_access import Access, ServedAccount
 from alerter.demo.wix_calls import (
     CALLS,
     CONSISTENT,
@@ -108,7 +108,7 @@ class EmbeddedWix:
 
     def add_account(self, account_id: str, api_key: str, site_ids: Iterable[str]) -> None:
         """Add an account, whose API key opens and lists these sites."""
-        self.access.accounts[account_id] = Account(account_id, api_key, tuple(site_ids))
+        self.access.accounts[account_id] = ServedAccount(account_id, api_key, tuple(site_ids))
 
     def forbid(self, identity: str, *permissions: str) -> None:
         """Withdraw permissions from an API key or an app (by its id), until `permit`.

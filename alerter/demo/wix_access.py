@@ -18,7 +18,7 @@ _SITES_A_PAGE = 50
 
 
 @dataclass(frozen=True)
-class Account:
+class ServedAccount:
     """A Wix account, and the API key for all its sites."""
 
     account_id: str
@@ -54,7 +54,7 @@ class Access:
         self.token_lifetime = 14_400
         self.expires_in: Any = None
         self.token_info = "full"
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, ServedAccount] = {}
         self.forbidden: dict[str, set[str]] = {}
         self._clock = clock
         self._sites = sites
@@ -195,7 +195,7 @@ class Access:
         metadata = {"count": len(page), "cursors": cursors, "hasNext": following is not None}
         return web.json_response({"sites": _listed(page), "metadata": metadata})
 
-    def _account(self, request: web.Request) -> Account:
+    def _account(self, request: web.Request) -> ServedAccount:
         credential, account_id = _credential(request), request.headers.get("wix-account-id")
         if "wix-site-id" in request.headers:
             raise Refusal(

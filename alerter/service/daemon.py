@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from alerter.clock import Clock
-from alerter.config import Config
+from alerter.config import Config, with_account_sites
 from alerter.errors import StateBusy, StateError
 from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_start
 from alerter.notify.worker import IdleReason
@@ -22,6 +22,7 @@ from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.signals import event_for, stop_signals
 from alerter.service.systemd import notify, watchdog
 from alerter.store import Lock, State, outbox
+from alerter.store.account_sites import get_account_sites
 from alerter.store.marker import Marker
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
@@ -96,9 +97,10 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         return False
     if host.stop.is_set():
         return True
-    state = await _open_state(config, host, patience=timedelta() if once else BUSY_FOR)
-    if state is None:
+    opened = await _open_state(config, host, patience=timedelta() if once else BUSY_FOR)
+    if opened is None:
         return True
+    state, config = opened
     with state:
         failures = FailureRecord(Marker(config.state_path, host.environ))
         if failures.notified is None:
@@ -117,21 +119,24 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         return is_ours
 
 
-async def _open_state(config: Config, host: Host, *, patience: timedelta) -> State | None:
+async def _open_state(
+    config: Config, host: Host, *, patience: timedelta
+) -> tuple[State, Config] | None:
     """Open the database and reconcile it; wait while another process writes to it.
 
-    Return None where the process was stopped meanwhile. Raise StateError, StateBusy after
-    `patience`.
+    Return it, and the config with the sites of its accounts; None where the process was stopped
+    meanwhile. Raise StateError, StateBusy after `patience`.
     """
     begun = host.clock.monotonic()
     while not host.stop.is_set():
         try:
             with ExitStack() as stack:
                 state = stack.enter_context(State.open(config.state_path, migrate=True))
+                config = with_account_sites(config, get_account_sites(state))
                 reconcile(state, config, host.clock)
                 state.scrub()  # the last process may have died after erasing and before this
                 stack.pop_all()
-                return state
+                return state, config
         except StateBusy:
             if host.clock.monotonic() - begun >= patience.total_seconds():
                 raise
@@ -177,21 +182,31 @@ def _apply_config(state: State, config: Config, changed: Config, host: Host) -> 
 async def _run_once(config: Config, state: State, host: Host, failures: FailureRecord) -> bool:
     """Make one round of everything and deliver what is due.
 
-    Return whether all of it went well; True where the process was stopped.
+    Return whether all of it went well; True where the process was stopped. A list that changes the
+    sites of the config begins another round, with these sites.
     """
     async with open_runtime(config, state, host.clock, failures) as runtime:
         work = asyncio.create_task(_round_and_deliver(runtime))
         stopping = asyncio.create_task(host.stop.wait())
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not host.stop.is_set():
-            return work.result()
-        runtime.dispatcher.stop()
-        await end_tasks({work})
-        return True
+        if host.stop.is_set():
+            runtime.dispatcher.stop()
+            await end_tasks({work})
+            return True
+        good = work.result()
+    if good is None:
+        config = with_account_sites(config, get_account_sites(state))
+        reconcile(state, config, host.clock)
+        return await _run_once(config, state, host, failures)
+    return good
 
 
-async def _round_and_deliver(runtime: Runtime) -> bool:
+async def _round_and_deliver(runtime: Runtime) -> bool | None:
+    """Return whether all went well; None, before any of it, if the config's sites have changed."""
+    listed = await runtime.accounts.round()
+    if runtime.accounts.changed.is_set():
+        return None
     rounds = await asyncio.gather(*(runtime.poller.round(site) for site in runtime.config.sites))
     if any(rounds):
         runtime.heartbeat.beat()
@@ -199,7 +214,7 @@ async def _round_and_deliver(runtime: Runtime) -> bool:
     delivered = await runtime.dispatcher.run(_ONCE)
     await runtime.housekeeping.prune()
     await runtime.heartbeat.settle()
-    return all(rounds) and delivered
+    return listed and all(rounds) and delivered
 
 
 async def _run_until_reload(
@@ -252,33 +267,54 @@ async def _listening(runtime: Runtime, scheduler: Scheduler) -> AsyncIterator[No
 async def _next_config(
     host: Host, runtime: Runtime, dispatching: asyncio.Task[bool]
 ) -> Config | None:
-    """Wait for a reload, and return its config; None where the process is to end."""
+    """Wait for a reload or other sites of accounts, and return the config to go on with.
+
+    None where the process is to end.
+    """
     stopping = asyncio.create_task(host.stop.wait())
-    reload, config, troubles = host.reload, runtime.config, runtime.dispatcher.troubles
     while True:
-        asked = asyncio.create_task(reload.asked.wait())
-        await asyncio.wait({dispatching, stopping, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked = asyncio.create_task(host.reload.asked.wait())
+        listed = asyncio.create_task(runtime.accounts.changed.wait())
+        await asyncio.wait(
+            {dispatching, stopping, asked, listed}, return_when=asyncio.FIRST_COMPLETED
+        )
         asked.cancel()
-        if dispatching.done() or stopping.done() or reload.load is None:
+        listed.cancel()
+        if dispatching.done() or stopping.done():
             stopping.cancel()
             host.report("STOPPING=1")
             return None
-        reload.asked.clear()
         microseconds = round(host.clock.monotonic() * 1_000_000)
         host.report("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
-        if changed := reload.read_again(config, troubles):
-            try:
-                runtime.state.prove_writable()
-            except StateError as error:
-                reload.put_off(error, config, host.clock, troubles)
-            else:
-                stopping.cancel()
-                return changed
+        if changed := _changed_config(host, runtime):
+            stopping.cancel()
+            return changed
         host.report("READY=1")
-        if reload.late_since is not None:
+        if host.reload.late_since is not None:
             await asyncio.wait(
                 {dispatching, stopping}, timeout=_RELOAD_AGAIN, return_when=asyncio.FIRST_COMPLETED
             )
+
+
+def _changed_config(host: Host, runtime: Runtime) -> Config | None:
+    """Return the config, read again where that was asked for, with the sites listed last.
+
+    None where it has a fault, or cannot come into force now.
+    """
+    reload, config, troubles = host.reload, runtime.config, runtime.dispatcher.troubles
+    changed: Config | None = config
+    if reload.asked.is_set():
+        reload.asked.clear()
+        changed = reload.read_again(config, troubles)
+    if changed is None:
+        return None
+    try:
+        changed = with_account_sites(changed, get_account_sites(runtime.state))
+        runtime.state.prove_writable()
+    except StateError as error:
+        reload.put_off(error, config, host.clock, troubles)
+        return None
+    return changed
 
 
 async def report_status(host: Host, runtime: Runtime, scheduler: Scheduler) -> None:

@@ -6,7 +6,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import phrase_destination
 from alerter.scopes import ALL_TROUBLE, Scope
-from alerter.store import State, blocks, known_sites, messages, outbox
+from alerter.store import State, account_sites, blocks, known_sites, messages, outbox
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.rerouting import Rerouted, reroute
@@ -27,6 +27,9 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         *(Scope.SITE.of(site.site_id) for site in config.sites),
     }
     with state.transaction(*locks):
+        account_sites.delete_other_accounts(
+            state, [account.account_id for account in config.accounts]
+        )
         in_doubt = messages.recover(state)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())

@@ -23,6 +23,7 @@ from alerter.service.housekeeping import Housekeeping
 from alerter.store import State, known_sites
 from alerter.store.channels import ChannelIds
 from alerter.summary import Summaries
+from alerter.watch.accounts import AccountLists
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.watch.poll import Poller
@@ -47,6 +48,7 @@ class Runtime:
     clock: Clock
     reader: Reader
     intake: Intake
+    accounts: AccountLists
     poller: Poller
     summaries: Summaries
     housekeeping: Housekeeping
@@ -70,27 +72,18 @@ async def open_runtime(
         dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)
         reader = Reader(wix, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
-        poller = Poller(
-            state,
-            config,
-            clock,
-            reader,
-            intake,
-            dispatcher.troubles,
-            dispatcher.state_failure.notify,
-        )
-        summaries = Summaries(
-            state, config, clock, poller.count, dispatcher.wake, dispatcher.state_failure.notify
-        )
-        housekeeping = Housekeeping(
-            state, config, clock, summaries, dispatcher.troubles, dispatcher.state_failure
-        )
+        troubles, failure = dispatcher.troubles, dispatcher.state_failure
+        accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)
+        poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
+        summaries = Summaries(state, config, clock, poller.count, dispatcher.wake, failure.notify)
+        housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
         yield Runtime(
             config,
             state,
             clock,
             reader,
             intake,
+            accounts,
             poller,
             summaries,
             housekeeping,

@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import zlib
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -16,7 +19,10 @@ log = logging.getLogger(__name__)
 # Seconds; `run` promises to end within ten.
 _GRACE = 8.0
 _SPREAD = 0.05
+# Parts of the period; the rounds of the sites in one part begin together.
+_SLOTS = 1000
 _HOUSEKEEPING_EVERY = 60
+_ACCOUNTS_EVERY = 60  # a list that is due, or that failed
 _CHECK_CLOCK_EVERY = 60.0
 # Seconds; a round in which every call to Wix times out reads its next page sooner than this.
 _SLOWEST = 600.0
@@ -34,6 +40,7 @@ class Scheduler:
         self._runtime = runtime
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._in_round: set[str] = set()
         self._timekeeper: asyncio.Task[None]
         self.finished = {site.site_id: clock.monotonic() for site in config.sites}
         self.patience = max(3 * config.poll.every.total_seconds(), _SLOWEST)
@@ -43,39 +50,40 @@ class Scheduler:
         every = self._config.poll.every.total_seconds()
         spread = min(every, _SPREAD * (len(self._config.sites) - 1))
         now = self._clock.now()
-        for site in self._config.sites:
-            self._scheduler.add_job(
-                self._round,
-                "interval",
-                seconds=every,
-                args=[site],
-                id=site.site_id,
-                next_run_time=now + timedelta(seconds=spread * _share(site.site_id)),
-                misfire_grace_time=None,  # a late round is run too
-                coalesce=True,
-                max_instances=1,
-            )
-        self._scheduler.add_job(
-            self._housekeeping_round,
-            "interval",
-            seconds=min(every, _HOUSEKEEPING_EVERY),
-            id="housekeeping",
-            misfire_grace_time=None,
-            coalesce=True,
-            max_instances=1,
+        for number, sites in self._slots().items():
+            begin = now + timedelta(seconds=spread * number / _SLOTS)
+            self._add(partial(self._begin_rounds, sites), f"rounds {number}", begin, seconds=every)
+        if self._config.accounts:
+            self._add(self._accounts_round, "accounts", now, seconds=_ACCOUNTS_EVERY)
+        often = min(every, _HOUSEKEEPING_EVERY)
+        self._add(
+            self._housekeeping_round, "housekeeping", now + timedelta(seconds=often), seconds=often
         )
-        self._scheduler.add_job(
-            self._runtime.housekeeping.prune,
-            "interval",
-            days=1,
-            id="prune",
-            next_run_time=now,
-            misfire_grace_time=None,
-            coalesce=True,
-            max_instances=1,
-        )
+        self._add(self._runtime.housekeeping.prune, "prune", now, days=1)
         self._scheduler.start()
         self._timekeeper = asyncio.create_task(self._keep_time())
+
+    def _add(
+        self, work: Callable[[], Awaitable[None]], name: str, begin: datetime, **every: float
+    ) -> None:
+        """Have a job run again and again; a late run is made too, but never two at once."""
+        self._scheduler.add_job(
+            work,
+            "interval",
+            **every,
+            id=name,
+            next_run_time=begin,
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
+
+    def _slots(self) -> Mapping[int, list[Site]]:
+        """Return the sites of each part of the period: a job for each site would take 4 kB."""
+        slots: defaultdict[int, list[Site]] = defaultdict(list)
+        for site in self._config.sites:
+            slots[int(_share(site.site_id) * _SLOTS)].append(site)
+        return slots
 
     async def _keep_time(self) -> None:
         """Reschedule when the wall clock is set: APScheduler would wait for the old time.
@@ -100,7 +108,9 @@ class Scheduler:
 
     def idle_for(self) -> float:
         """Return the seconds since a round ended or read a page: a first read may take long."""
-        return self._clock.monotonic() - max(*self.finished.values(), self._runtime.poller.page_at)
+        return self._clock.monotonic() - max(
+            [*self.finished.values(), self._runtime.poller.page_at]
+        )
 
     async def stop(self, dispatching: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give the current work a few seconds to end."""
@@ -115,18 +125,31 @@ class Scheduler:
         self._note_under_way()
         await self._runtime.housekeeping.round()
 
+    async def _accounts_round(self) -> None:
+        self._note_under_way()
+        await self._runtime.accounts.round(at_start=True)
+
     def _note_under_way(self) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+        if task := asyncio.current_task():
+            self._note(task)
+
+    def _note(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _begin_rounds(self, sites: Sequence[Site]) -> None:
+        """Begin a round of each of these sites whose last one has ended."""
+        for site in sites:
+            if site.site_id not in self._in_round:
+                self._in_round.add(site.site_id)
+                self._note(asyncio.create_task(self._round(site)))
 
     async def _round(self, site: Site) -> None:
-        self._note_under_way()
         try:
             if await self._runtime.poller.round(site):
                 self._runtime.heartbeat.beat()
         finally:
+            self._in_round.discard(site.site_id)
             self.finished[site.site_id] = self._clock.monotonic()
         # Another process may have queued deliveries or unparked a receiver.
         self._runtime.dispatcher.wake_all()

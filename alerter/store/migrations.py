@@ -264,3 +264,21 @@ def names_of_channels(db: Database) -> None:
         "CREATE TABLE channels (workspace TEXT NOT NULL, name TEXT NOT NULL,"
         " channel_id TEXT NOT NULL, PRIMARY KEY (workspace, name)) STRICT, WITHOUT ROWID"
     )
+
+
+@migrations()
+def sites_of_accounts(db: Database) -> None:
+    """Record the sites of Wix accounts, so that a start while Wix is down knows them.
+
+    accounts: when its sites were last listed, and since when that fails. missing_since: the first
+    list that did not have the site any more.
+    """
+    db.execute(
+        "CREATE TABLE accounts (account_id TEXT PRIMARY KEY, listed_at INTEGER,"
+        " failing_since INTEGER) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE account_sites (account_id TEXT NOT NULL, site_id TEXT NOT NULL,"
+        " name TEXT NOT NULL, missing_since INTEGER, PRIMARY KEY (account_id, site_id))"
+        " STRICT, WITHOUT ROWID"
+    )

@@ -15,6 +15,9 @@ def identify(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str,
     kind, name = split_scope(scope)
     if kind in (Scope.SITE, Scope.PRIVATE, Scope.UNROUTED):
         return kind, sites.get(name, name)
+    if kind == Scope.ACCOUNT:
+        names = {account.account_id: account.name for account in config.accounts}
+        return kind, names.get(name, name)
     if kind == Scope.METHOD:
         return f"{kind}:{split_method(name)[1]}", ""
     if kind != Scope.SERVICE:

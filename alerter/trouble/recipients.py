@@ -44,9 +44,28 @@ def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
     if kind in (Scope.SITE, Scope.PRIVATE, Scope.UNROUTED):
         sites = {site.name for site in config.sites if site.site_id == name}
         return {
-            each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)
+            each: receiver
+            for each, receiver in every.items()
+            if any(receiver.covers(site) for site in sites)
         }
+    if kind == Scope.ACCOUNT:
+        return _concerned_by_account(name, config)
     return _concerned_by_outage(scope, config)
+
+
+def _concerned_by_account(account_id: str, config: Config) -> dict[str, Receiver]:
+    """Return the destinations that get every site of an account, those to come too.
+
+    Without any, these are the destinations for trouble.
+    """
+    every = config.destinations()
+    names = [account.name for account in config.accounts if account.account_id == account_id]
+    whole = {
+        each: receiver
+        for each, receiver in every.items()
+        if any(receiver.covers_account(name) for name in names)
+    }
+    return whole or {each: receiver for each, receiver in every.items() if receiver.trouble}
 
 
 def _concerned_by_erasure(destination: str, config: Config) -> dict[str, Receiver]:

@@ -85,7 +85,7 @@ def lasting(
             continue  # an alert without the name of its product is complete
         if not block.parked and (
             now - block.since < trouble_after
-            or (kind in (Scope.SITE, Scope.METHOD) and block.until <= now)
+            or (kind in (Scope.SITE, Scope.ACCOUNT, Scope.METHOD) and block.until <= now)
         ):
             continue
         service = services.get(block.scope)

@@ -32,6 +32,14 @@ TEXTS = {
         ),
         mark("%(name)s's reviews can be read again"),
     ),
+    "account": TroubleText(
+        mark("the sites of the account %(name)s cannot be listed"),
+        mark(
+            "Run `alerter check`. Sites that are new in the account are not watched meanwhile; the"
+            " others are."
+        ),
+        mark("The sites of the account %(name)s can be listed again"),
+    ),
     "private": TroubleText(
         mark("reviews of %(name)s that are not published cannot be read any more"),
         mark("Grant its key or app Manage Reviews (`REVIEWS.READ_PRIVATE_REVIEWS`) again."),

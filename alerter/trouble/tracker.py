@@ -206,7 +206,12 @@ class Troubles:
         with self._state.transaction(ALL_TROUBLE):
             scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
             scopes |= {block.scope for block in blocks.get_blocks(self._state)}
-            over = [scope for scope in scopes if not _is_known(scope, self._config)]
+            known = _known_names(self._config)
+            over = []
+            for scope in scopes:
+                kind, name = split_scope(scope)
+                if name not in known.get(kind, [name]):
+                    over.append(scope)
             blocks.lift_blocks(self._state, over)
             self.end(over)
 
@@ -253,15 +258,16 @@ def scope_of(key: str) -> str:
     return key.partition(":")[2].rsplit(":", 4)[0]
 
 
-def _is_known(scope: str, config: Config) -> bool:
-    """Return whether a config has the site, receiver or service of a scope."""
-    kind, name = split_scope(scope)
-    known: dict[str, Collection[str]] = {
+def _known_names(config: Config) -> dict[str, Collection[str]]:
+    """Return what a config has of each kind of scope: sites, receivers and services."""
+    site_ids = {site.site_id for site in config.sites}
+    return {
         Scope.CONFIG: [],
-        Scope.SITE: [site.site_id for site in config.sites],
-        Scope.PRIVATE: [site.site_id for site in config.sites],
-        Scope.PRODUCTS: [site.site_id for site in config.sites],
-        Scope.UNROUTED: [site.site_id for site in config.sites],
+        Scope.ACCOUNT: [account.account_id for account in config.accounts],
+        Scope.SITE: site_ids,
+        Scope.PRIVATE: site_ids,
+        Scope.PRODUCTS: site_ids,
+        Scope.UNROUTED: site_ids,
         Scope.DESTINATION: config.destinations(),
         Scope.MESSAGE: config.destinations(),
         Scope.ERASURE: config.destinations(),
@@ -272,4 +278,3 @@ def _is_known(scope: str, config: Config) -> bool:
             for medium in receiver.media
         ],
     }
-    return name in known.get(kind, [name])

@@ -205,11 +205,12 @@ def _addresses(receiver: Receiver, destination: str) -> frozenset[str]:
 def _rules(config: Config, receiver: Receiver) -> str:
     """Return everything that decides what a receiver may get, as JSON; sites by a hash."""
     ids = sorted(site.site_id for site in config.sites if receiver.covers(site.name))
-    covers_all = receiver.sites is None and receiver.accounts is None
     return json.dumps(
         {
             # There may be 100,000 of them.
-            "sites": None if covers_all else hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+            "sites": None
+            if receiver.covers_all
+            else hashlib.sha256("\n".join(ids).encode()).hexdigest(),
             "ratings": [receiver.min_rating, receiver.max_rating],
             "products": receiver.products,
             "keywords": receiver.keywords,

@@ -15,6 +15,8 @@ from alerter.errors import WixResponseError
 from alerter.text import clean_reply, table_in
 from alerter.wix.http import HttpAnswer, parse_answer, send
 
+# Wix's documentation says that it lists no more, and not which ones.
+MOST_LISTED = 1000
 _PAGE = 50  # the most that Wix allows
 _PATIENCE = 60.0  # seconds
 _SITE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
