@@ -21,7 +21,8 @@ BAD = (
 )
 
 
-def every_message() -> dict[str, str]:
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
     """Every kind of message in each language, as a mail and as Slack would show it."""
     renderer = Renderer(None, BERLIN, SITES)
     found = {}
@@ -38,8 +39,9 @@ def every_message() -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium here to show messages")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_messages_of_each_language_are_shown_whole(tmp_path: Path, dark: bool) -> None:
-    pages = every_message()
+def test_messages_of_each_language_are_shown_whole(
+    pages: dict[str, str], tmp_path: Path, dark: bool
+) -> None:
     found = look(tmp_path, {**pages, "bad": BAD}, dark=dark)
 
     assert len(found) == len(WIDTHS) * (len(pages) + 1)

@@ -18,6 +18,7 @@ WIDTHS = (320, 600)
 # Of each frame: what stands outside of it, words that are split over two lines, and texts that
 # cannot be told from what is behind them: https://www.w3.org/TR/WCAG21/#contrast-minimum
 _LOOK = """
+const WORD = /[\\p{L}\\p{M}\\p{N}]+((\\.?–|[’'׳])[\\p{L}\\p{M}\\p{N}]+)*/gu;
 const channels = text => (text.match(/[\\d.]+/g) || []).map(Number);
 const luminance = ([red, green, blue]) => {
   const [r, g, b] = [red, green, blue].map(each => each / 255)
@@ -57,7 +58,7 @@ const faultsOf = frame => {
     const style = page.getComputedStyle(element);
     const ratio = contrast(channels(style.color), behind(element, page));
     if (ratio < 4.5) found.push(`contrast ${ratio.toFixed(2)}: ${node.data.trim()}`);
-    for (const word of node.data.matchAll(/[^\\s\\u00a0\\u202f\\/-]+/g)) {
+    for (const word of node.data.matchAll(WORD)) {
       range.setStart(node, word.index);
       range.setEnd(node, word.index + word[0].length);
       const lines = new Set([...range.getClientRects()].map(each => Math.round(each.top / 8)));
