@@ -35,7 +35,7 @@ class Language:
         self.locale = Locale.parse(_LOCALES.get(code, code))
         self.direction = self.locale.text_direction
         self.start, self.end = ("left", "right") if self.direction == "ltr" else ("right", "left")
-        self.translations = _read_catalog(CATALOGS / f"{code}.po")
+        self.translations = NullTranslations() if code == "en" else _read_catalog(code)
         self.gettext = self.translations.gettext
         self.pgettext = self.translations.pgettext
         self.ngettext = self.translations.ngettext
@@ -142,12 +142,9 @@ def _keep_together(text: str) -> str:
     return re.sub(r"(\d\.?) ", rf"\1{NO_BREAK}", text.replace("\u2009", " "))
 
 
-def _read_catalog(path: Path) -> NullTranslations:
-    """Return the sentences of a catalog; English has none."""
-    if not path.exists():
-        return NullTranslations()
-    with path.open("rb") as file:
-        catalog = read_po(file, locale=path.stem)
+def _read_catalog(code: str) -> NullTranslations:
+    with (CATALOGS / f"{code}.po").open("rb") as file:
+        catalog = read_po(file, locale=code)
     compiled = BytesIO()
     write_mo(compiled, catalog)
     compiled.seek(0)

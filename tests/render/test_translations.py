@@ -1,5 +1,6 @@
 """Messages in the language of their receiver: all of it but the words of others, and whole."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from alerter.models import (
     Reply,
 )
 from alerter.render.renderer import Renderer
-from alerter.render.samples import KINDS, sample
+from alerter.render.samples import KINDS, awkward, sample
 from alerter.trouble.texts import REASONS, TEXTS
 from tests.support.rendered import (
     ALL,
@@ -102,7 +103,21 @@ def of_trouble() -> Iterator[tuple[str, Message]]:
         yield f"trouble, {reason}", trouble(AlertKind.TROUBLE, "site", reason=f"{reason}: 403")
 
 
-EVERY = dict([*of_reviews(), *of_trouble()])
+def of_summaries() -> Iterator[tuple[str, Message]]:
+    for name, of in (("summary", sample("summary", SITE, CREATED)), *awkward_summaries()):
+        [each] = of.entries
+        detail = json.loads(re.sub("Weekly|Croissant box|Rye rolls|Birthday cake", "Ψ",
+                                   json.dumps(each.alert.detail)))  # fmt: skip
+        detail["receivers"] = {"Α": next(iter(detail["receivers"].values()))}
+        yield name, message(replace(each, alert=replace(each.alert, detail=detail)))
+
+
+def awkward_summaries() -> Iterator[tuple[str, Message]]:
+    [nothing] = [of for name, of in awkward("summary", SITE, CREATED) if name.startswith("nothing")]
+    yield "summary, nothing happened", nothing
+
+
+EVERY = dict([*of_reviews(), *of_trouble(), *of_summaries()])
 
 
 def shown(content: Content) -> Iterator[str]:
