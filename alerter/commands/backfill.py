@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from alerter.clock import Clock, local_time
-from alerter.commands.options import config_option, find_site, load, parse_day
+from alerter.commands.options import config_option, find_site, load_with_sites, parse_day
 from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
@@ -296,7 +296,7 @@ def command(
 ) -> None:
     """Read the past once, and alert its low-rated, unanswered reviews."""
     log_to_stderr(logging.WARNING, os.environ)
-    config, clock = load(path), Clock()
+    config, clock = load_with_sites(path), Clock()
     request = parse_request(config, since, until, names, clock.now())
     if dry:
         for name, found in asyncio.run(dry_run(config, clock, request)).items():

@@ -7,15 +7,22 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
 import click
 
 from alerter.clock import Clock
+from alerter.commands.account_checks import check_accounts, check_names, sites_to_read
 from alerter.commands.local_checks import check_files
-from alerter.commands.options import config_option, config_path, load
+from alerter.commands.options import (
+    config_option,
+    config_path,
+    load,
+    load_with_sites,
+    with_some_site,
+)
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
 from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
@@ -50,29 +57,36 @@ def check_config(config: Config, clock: Clock) -> list[Finding]:
 
 
 def check_routing(config: Config) -> list[Finding]:
-    """Warn of low-rated reviews that would be recorded without notifying anybody."""
+    """Warn of low-rated reviews that would be recorded without notifying anybody.
+
+    Sites of an account with the same fault share a line.
+    """
     covering: defaultdict[str, list[Receiver]] = defaultdict(list)
     for receiver in config.receivers:
         for name in config.sites_of(receiver):
             covering[name].append(receiver)
-    findings = []
+    faulty: defaultdict[tuple[str, str], list[Site]] = defaultdict(list)
     for site in config.sites:
-        subject = f"site {site.name}"
-        uncovered, limited = uncovered_ratings(
-            site.name, config.threshold(site), covering[site.name]
-        )
-        if uncovered:
-            text = (
-                f"no receiver gets its reviews with {_phrase_ratings(uncovered)}; add one that does"
-            )
-            findings.append(Finding(ok=True, subject=subject, text=text, warning=True))
-        if limited:
-            text = (
-                f"its reviews with {_phrase_ratings(limited)} are routed by product or keyword"
-                " only; no receiver gets those that match none"
-            )
-            findings.append(Finding(ok=True, subject=subject, text=text, warning=True))
+        subject = f"account {site.account}" if site.account else f"site {site.name}"
+        for text in _routing_faults(config, site, covering[site.name]):
+            faulty[subject, text].append(site)
+    findings = check_names(config)
+    for (subject, text), sites in faulty.items():
+        of = f" ({counted(len(sites), 'site')}, such as {sites[0].name})"
+        whole = text + of if sites[0].account else text
+        findings.append(Finding(ok=True, subject=subject, text=whole, warning=True))
     return findings
+
+
+def _routing_faults(config: Config, site: Site, covering: Sequence[Receiver]) -> Iterator[str]:
+    uncovered, limited = uncovered_ratings(site.name, config.threshold(site), covering)
+    if uncovered:
+        yield f"no receiver gets its reviews with {_phrase_ratings(uncovered)}; add one that does"
+    if limited:
+        yield (
+            f"its reviews with {_phrase_ratings(limited)} are routed by product or keyword"
+            " only; no receiver gets those that match none"
+        )
 
 
 def check_exposure(config: Config) -> list[Finding]:
@@ -103,7 +117,7 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
 
     In each language that a receiver has.
     """
-    site = config.sites[0]
+    site = with_some_site(config).sites[0]
     renderer = Renderer(
         config.templates, config.timezone, {site.site_id: site.name}, fall_back=False
     )
@@ -216,7 +230,7 @@ async def check_services(
 
     `working_scopes` are further scopes that were found to work.
     """
-    sites = await asyncio.gather(*(_check_reads(wix, site) for site in config.sites))
+    sites = await asyncio.gather(*(_check_reads(wix, site) for site in sites_to_read(config)))
     checks = await asyncio.gather(*(_check_destination(each) for each in destinations))
     for destination in destinations:
         await destination.notifier.close()
@@ -296,12 +310,18 @@ def command(path: Path | None, *, offline: bool) -> None:
     Nothing is sent. Each line begins with ok, warn or FAIL.
     """
     log_to_stderr(logging.ERROR, os.environ)
-    config, clock = load(path), Clock()
-    findings = [size_of(config)]
+    clock = Clock()
+    try:
+        config = load_with_sites(path)
+    except StateError:  # `check_files` says what is wrong with it
+        config = load(path)
+    listed: list[Finding] = []
+    if not offline:
+        config, listed = asyncio.run(check_accounts(config, clock))
+    findings = [size_of(config), *listed]
     findings += check_files(config_path(path), config)
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []
-
     if not offline:
         findings += asyncio.run(check_online(config, clock, working))
     print_findings(findings)

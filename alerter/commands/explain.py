@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock, local_time
-from alerter.commands.options import config_option, find_review_id, find_site, load
+from alerter.commands.options import config_option, find_review_id, find_site, load_with_sites
 from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.models import (
@@ -302,7 +302,7 @@ def command(path: Path | None, review_id: str, name: str | None) -> None:
 
     Exit with 1 if it is not on record.
     """
-    config = load(path, secrets=False)
+    config = load_with_sites(path, secrets=False)
     sites = [find_site(config, name)] if name else config.sites
     with State.read(config.state_path) as state:
         full_id = find_review_id(state, sites, review_id, "REVIEW_ID")

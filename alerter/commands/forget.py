@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, load, unknown_name
+from alerter.commands.options import config_option, load_with_sites, unknown_name
 from alerter.config import Config
 from alerter.errors import AlerterError
 from alerter.store import Holder, Lock, State, erasure, known_sites
@@ -76,7 +76,7 @@ def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
 @click.option(_OPTION, "name", required=True, metavar="NAME", help="Its last name, or its id.")
 def command(path: Path | None, name: str) -> None:
     """Erase all text of a customer whose site has left the config."""
-    done = run(load(path, secrets=False), Clock(), name)
+    done = run(load_with_sites(path, secrets=False), Clock(), name)
     click.echo(
         f"{name}: the text of {counted(done.reviews, 'review')} is erased, with every message about"
         " them"

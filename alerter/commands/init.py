@@ -13,6 +13,7 @@ import click
 import alerter
 from alerter.clock import Clock
 from alerter.commands.access import PASSWORD, REFERENCE, Checked, slack_options, wix_options
+from alerter.commands.account_checks import check_accounts
 from alerter.commands.check import check_config, check_online, send_samples, size_of
 from alerter.commands.init_answers import RECEIVER, Answers, config_text
 from alerter.commands.init_flags import Flags
@@ -139,7 +140,8 @@ def _findings(config: Config, *, systemd: bool) -> list[Finding]:
     """Check the config, and the services that it names."""
     clock = Clock()
     # systemd makes the state folder when the service starts for the first time.
-    local = [size_of(config), *([] if systemd else [check_state(config)])]
+    config, listed = asyncio.run(check_accounts(config, clock))
+    local = [size_of(config), *listed, *([] if systemd else [check_state(config)])]
     return [*local, *check_config(config, clock), *asyncio.run(check_online(config, clock))]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from alerter.config import Config, Site, load_config
+from alerter.config import Config, Site, given, load_config, with_account_sites
 from alerter.config.fields import nearest
 from alerter.store import State, report
+from alerter.store.account_sites import get_account_sites
 
 _MOST_CANDIDATES = 10
 _SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
@@ -27,6 +28,24 @@ file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=
 def load(path: Path | None, *, secrets: bool = True) -> Config:
     """Load the config. Raise ConfigError."""
     return load_config(config_path(path), os.environ, secrets=secrets)
+
+
+def load_with_sites(path: Path | None, *, secrets: bool = True) -> Config:
+    """Load the config, with the sites of its accounts as the daemon listed them last.
+
+    Raise ConfigError and StateError.
+    """
+    config = load(path, secrets=secrets)
+    if not config.accounts:
+        return config
+    with State.read(config.state_path) as state:
+        return with_account_sites(config, get_account_sites(state))
+
+
+def with_some_site(config: Config) -> Config:
+    """Return a config that has a site for samples: a made-up one if it knows none yet."""
+    made_up = given.site("Corner Bakery", "11111111-1111-4111-8111-111111111111", "")
+    return config if config.sites else config.model_copy(update={"sites": (made_up,)})
 
 
 def load_if_there(path: Path | None) -> Config | None:

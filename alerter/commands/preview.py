@@ -11,7 +11,14 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, config_path, find_review_id, load, unknown_name
+from alerter.commands.options import (
+    config_option,
+    config_path,
+    find_review_id,
+    load_with_sites,
+    unknown_name,
+    with_some_site,
+)
 from alerter.config import Config, Receiver
 from alerter.config.fields import LANGUAGES
 from alerter.errors import AlerterError, RenderError
@@ -40,7 +47,7 @@ def _load_config(path: Path | None, *, is_needed: bool) -> Config:
     """Load the config; without one, and if none is needed, return a sample. Raise ConfigError."""
     named = path or os.environ.get("ALERTER_CONFIG")
     if is_needed or named or config_path(None).exists():
-        return load(path, secrets=False)
+        return with_some_site(load_with_sites(path, secrets=False))
     click.echo("no config.toml here: a sample site, and the built-in templates", err=True)
     return Config.model_validate(_SAMPLE, context={"secrets": False})
 
@@ -77,7 +84,8 @@ def _messages(
 ) -> Iterator[tuple[str, Message]]:
     """Yield a message of each kind: about the item, if there is one, else about a sample."""
     site = next(
-        site for site in config.sites if receiver is None or site.name in config.sites_of(receiver)
+        (site for site in config.sites if receiver is None or receiver.covers(site.name)),
+        config.sites[0],
     )
     site_id = item.alert.site_id if item and item.alert.site_id else site.site_id
     name = receiver.name if receiver else "preview"

@@ -12,7 +12,7 @@ from unicodedata import category, normalize
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, find_review_id, find_site, load
+from alerter.commands.options import config_option, find_review_id, find_site, load_with_sites
 from alerter.commands.terminal import plain, title
 from alerter.config import Config, Site
 from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, WixUnavailable
@@ -211,7 +211,7 @@ def command(
         text = parse_message(message)
     if not (yes or (sys.stdin and sys.stdin.isatty())):
         raise click.UsageError("there is no terminal to ask on: --yes sends it without asking")
-    config = load(path)
+    config = load_with_sites(path)
     sites = [find_site(config, name)] if name else config.sites
     # A state file that cannot be used is reported before anything is sent.
     with State.read(config.state_path) as state:

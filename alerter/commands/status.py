@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock, local_time
-from alerter.commands.options import config_option, load
+from alerter.commands.options import config_option, load_with_sites
 from alerter.commands.status_report import StatusReport, get_status, shown_scope
 from alerter.commands.status_text import as_text
 from alerter.commands.terminal import plain_json, redraw, terminal_width
@@ -71,7 +71,7 @@ def command(path: Path | None, *, machine: bool, watch: bool) -> None:
 
     Exit with 1 if something needs a person; open reviews do not.
     """
-    config, clock = load(path, secrets=False), Clock()
+    config, clock = load_with_sites(path, secrets=False), Clock()
     if machine and watch:
         raise click.UsageError("--watch is for people: leave --json out")
     if watch:
