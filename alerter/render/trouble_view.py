@@ -13,8 +13,9 @@ from alerter.render.language import Language
 from alerter.trouble.texts import REASONS, TEXTS, TroubleText
 
 _OF_DESTINATIONS = ("destination", "erasure", "message")
-# The beginning of a reason, and what a service said, or a detail.
-_REASON = re.compile(r"(.+?)(: |; | (?=\()|$)(.*)", re.DOTALL)
+# The beginning of a clause, and what a service said, or a detail.
+_CLAUSE = re.compile(r"(.+?)(: | (?=\()|$)(.*)", re.DOTALL)
+_NUMBER = re.compile(r"^\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,18 @@ def _phrase(destination: str, language: Language) -> str:
 
 
 def _reason(reason: str, language: Language) -> str:
-    """Return a reason with its beginning in a language, where it is one of ours."""
-    found = _REASON.fullmatch(reason)
-    if found is None or found[1] not in REASONS:
-        return isolate(reason, language.direction)
-    what, detail = language.gettext(found[1]), isolate(found[3], language.direction)
+    """Return a reason with those of its clauses that are ours in a language."""
+    return "; ".join(_clause(clause, language) for clause in reason.split("; "))
+
+
+def _clause(clause: str, language: Language) -> str:
+    found = _CLAUSE.fullmatch(clause)
+    text = _NUMBER.sub("%(number)s", found[1], count=1) if found else ""
+    if found is None or text not in REASONS:
+        return isolate(clause, language.direction)
+    number = _NUMBER.search(found[1])
+    what = language.gettext(text) % {"number": number[0] if number else ""}
+    detail = isolate(found[3], language.direction)
     if found[2] == ": ":
         return language.gettext("%(what)s: %(detail)s") % {"what": what, "detail": detail}
     return f"{what}{found[2]}{detail}"
