@@ -167,11 +167,9 @@ def test_a_mail_names_its_language_and_direction(renderer: Renderer, kind: str, 
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-@pytest.mark.parametrize("name", EVERY)
-def test_every_language_stays_within_slacks_limits(
-    renderer: Renderer, name: str, code: str
-) -> None:
-    assert_within_slacks_limits(renderer.slack(EVERY[name], language=code))
+def test_every_language_stays_within_slacks_limits(renderer: Renderer, code: str) -> None:
+    for of in EVERY.values():
+        assert_within_slacks_limits(renderer.slack(of, language=code))
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
