@@ -318,7 +318,7 @@ def test_a_browser_shows_every_mail_without_scrolling_sideways(
 ) -> None:
     found = look(tmp_path, pages, dark=dark)
 
-    assert len(found) == len(WIDTHS) * len(pages)
+    assert len(found) == len(WIDTHS[dark]) * len(pages)
     # Names and words of others may be longer than a line.
     faults = {name: [each for each in of if "split" not in each] for name, of in found.items()}
     assert {name: of for name, of in faults.items() if of} == {}
