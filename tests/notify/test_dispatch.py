@@ -497,7 +497,8 @@ async def test_an_error_of_a_receiver_is_logged_once_until_it_changes(
     mailbox.down = False
     await desk.work("email:owner")
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("alerter")]
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "waits" in lines[0]
-    assert lines[1] == 'receiver "owner": is reached again'
+    assert lines[1] == 'receiver "owner": message sent: medium=email alerts=1'
+    assert lines[2] == 'receiver "owner": is reached again'
     assert not any(secret in caplog.text for secret in (OWNER, SECOND, *SECRETS.values()))

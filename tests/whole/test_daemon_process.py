@@ -268,7 +268,7 @@ async def test_an_unreadable_state_file_is_notified_once_over_many_starts(
         await until(lambda: len(mailbox.mails) == len(slack.posts) == 2)
         process.terminate()
         await ended(process)
-    assert mailbox.mails[1].subject == "🟢 Alerter has started, after less than a minute"
+    assert mailbox.mails[1].subject == "🟢 alerter has started, after less than a minute"
     file.write_bytes(b"broken once more" * 100)
     assert (await ended(await spawn("run")))[0] == 1
     assert len(mailbox.mails) == len(slack.posts) == 3
