@@ -21,6 +21,11 @@ email = ["{OWNER}"]
 language = "de"
 
 [[receivers]]
+name = "partner"
+email = ["partner@example.com"]
+language = "he"
+
+[[receivers]]
 name = "team"
 slack = "{CHANNEL}"
 language = "he"
@@ -40,8 +45,12 @@ async def test_an_alert_is_in_the_language_of_its_receiver(
 
     await serve(config, Clock(), {}, once=True)
 
-    [mail], [post] = mailbox.mails, slack.posts
+    mails = {str(mail.message["To"]): mail for mail in mailbox.mails}
+    mail, hebrew, [post] = mails[OWNER], mails["partner@example.com"], slack.posts
     assert '<html lang="de">' in mail.html
     assert "Bei Wix antworten" in mail.html
     assert mail.text.startswith("Antworten: ")
+    assert '<html lang="he" dir="rtl">' in hebrew.html
+    assert "”\u2068Stale\u2069“ (\u2068Corner Bakery\u2069)" in str(hebrew.message["Subject"])
+    assert hebrew.text.startswith("להגיב: ")
     assert "להגיב ב-Wix" in str(post.blocks)
