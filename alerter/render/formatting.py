@@ -60,6 +60,8 @@ def isolate(text: str, direction: str = "ltr") -> str:
 
     Text of the other direction does not reorder the line around it.
     """
+    if direction == "ltr" and text.isascii():
+        return text
     others = _RIGHT_TO_LEFT if direction == "ltr" else _LEFT_TO_RIGHT
     if not any(unicodedata.bidirectional(char) in others for char in text):
         return text
