@@ -17,7 +17,7 @@ from benchmarks.processes import load
 
 _ROWS = [
     "idle_round", "peak_rounds", "record", "backfill", "slack", "email", "latency", "webhook",
-    "pending", "start", "at_rest", "many_sites",
+    "pending", "start", "at_rest", "many_sites", "account",
 ]  # fmt: skip
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 

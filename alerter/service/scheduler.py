@@ -108,9 +108,9 @@ class Scheduler:
 
     def idle_for(self) -> float:
         """Return the seconds since a round ended or read a page: a first read may take long."""
-        return self._clock.monotonic() - max(
-            [*self.finished.values(), self._runtime.poller.page_at]
-        )
+        if not self.finished:
+            return 0.0  # the sites of an account are not listed yet
+        return self._clock.monotonic() - max(*self.finished.values(), self._runtime.poller.page_at)
 
     async def stop(self, dispatching: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give the current work a few seconds to end."""

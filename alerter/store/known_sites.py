@@ -84,6 +84,12 @@ def site_names(state: State) -> dict[str, str]:
     return {row["site_id"]: row["name"] for row in rows}
 
 
+def site_name(state: State, site_id: str) -> str | None:
+    """Return the last name of a stored site."""
+    name: str | None = state.value("SELECT name FROM sites WHERE site_id = ?", [site_id])
+    return name
+
+
 def get_site_state(state: State, site_id: str) -> SiteState:
     """Return how far a site has been read; the defaults if it was never read."""
     row = state.row("SELECT * FROM sites WHERE site_id = ?", [site_id])

@@ -230,8 +230,7 @@ class Troubles:
             self._put_alert(AlertKind.RECOVERED, Trouble(scope, since, reason), destinations)
 
     def _put_alert(self, kind: AlertKind, trouble: Trouble, names: Collection[str]) -> None:
-        sites = known_sites.site_names(self._state) | self._config.site_names
-        text, name = identify(trouble.scope, sites, self._config)
+        text, name = identify(trouble.scope, self._names_in(trouble.scope), self._config)
         detail = {
             "text": text,
             "name": name,
@@ -244,6 +243,16 @@ class Troubles:
         new_alerts = NewAlert(alert, [(name, None) for name in names], Grouping.EACH)
         raised_alerts.raise_alerts(self._state, [new_alerts], self._clock.now())
         self._wake(names)
+
+    def _names_in(self, scope: str) -> dict[str, str]:
+        """Return the name of the site of a scope by its id, if it is one of a site.
+
+        Of that site alone: there may be 100,000 of them, all in trouble at once.
+        """
+        _, site_id = split_scope(scope)
+        configured = (site.name for site in self._config.sites if site.site_id == site_id)
+        name = next(configured, None) or known_sites.site_name(self._state, site_id)
+        return {site_id: name} if name else {}
 
 
 def _key(kind: AlertKind, trouble: Trouble) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from contextlib import nullcontext
+from functools import cached_property
 
 from aiohttp import web
 
@@ -55,6 +56,18 @@ class WebhookEndpoint:
         self._notifying: dict[str, asyncio.Task[None]] = {}
         self._logged: set[str] = set()
         self._failing: str | None = None
+
+    @cached_property
+    def _by_id(self) -> dict[str, list[Site]]:
+        return {site.site_id.lower(): [site] for site in self._config.sites}
+
+    @cached_property
+    def _by_instance(self) -> dict[str, list[Site]]:
+        found: defaultdict[str, list[Site]] = defaultdict(list)
+        for site in self._config.sites:
+            if site.instance_id:
+                found[site.instance_id].append(site)
+        return dict(found)
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer one webhook: 200 once its event is recorded, or does not concern us."""
@@ -131,12 +144,8 @@ class WebhookEndpoint:
         The site is found by the app's instance id, which Wix promises to send, else by its site id.
         A site id in the webhook has to match, since any config may name another's instance id.
         """
-        by_instance = [
-            site
-            for site in self._config.sites
-            if site.instance_id and site.instance_id == envelope.instance_id
-        ]
-        by_id = [site for site in self._config.sites if envelope.names_site(site.site_id)]
+        by_instance = self._by_instance.get(envelope.instance_id or "", [])
+        by_id = self._by_id.get((envelope.site_id or "").lower(), [])
         found = [site for site in by_instance if envelope.site_id is None or site in by_id] or by_id
         instance = _printable(envelope.instance_id)
         if by_instance and not found:

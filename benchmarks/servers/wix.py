@@ -8,6 +8,7 @@ from array import array
 
 from benchmarks.reviews import page_of
 from benchmarks.servers.http import HttpConnection
+from benchmarks.world import site_id, site_name
 
 _SITE = re.compile(rb"\r\nwix-site-id: *([0-9a-f-]{36})", re.IGNORECASE)
 _EMPTY = b'{"reviews": [], "metadata": {"count": 0, "cursors": {}}}'
@@ -19,10 +20,14 @@ _PAGE = 100
 
 
 class FastWix:
-    """Each site has `low_rated` reviews of one or two stars; better ones are never queried."""
+    """Each site has `low_rated` reviews of one or two stars; better ones are never queried.
 
-    def __init__(self, low_rated: int = 0) -> None:
+    `listed`: how many sites an account has.
+    """
+
+    def __init__(self, low_rated: int = 0, listed: int = 0) -> None:
         self._low_rated = low_rated
+        self._listed = listed
         self._queries = 0
         self._seen: dict[bytes, array[float]] = {}
 
@@ -45,10 +50,22 @@ class FastWix:
     def _answer(self, head: bytes, body: bytes) -> bytes:
         if not head.startswith(b"POST"):
             return _VERSION if b"/provision/version" in head else _PRODUCT
+        if b"/site-list/" in head:
+            return self._list(body)
         self._queries += 1
         if site := _SITE.search(head):
             self._seen.setdefault(site[1], array("d")).append(time.monotonic())
         return self._page(body) if self._low_rated else _EMPTY
+
+    def _list(self, body: bytes) -> bytes:
+        paging = json.loads(body)["query"]["cursorPaging"]
+        first = int(paging.get("cursor", "0"))
+        last = min(first + paging["limit"], self._listed)
+        cursors = {"next": str(last)} if last < self._listed else {}
+        sites = [
+            {"id": site_id(each), "displayName": site_name(each)} for each in range(first, last)
+        ]
+        return json.dumps({"sites": sites, "metadata": {"cursors": cursors}}).encode()
 
     def _page(self, body: bytes) -> bytes:
         query = json.loads(body)["query"]

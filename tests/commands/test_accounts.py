@@ -109,7 +109,7 @@ async def test_check_says_what_an_account_that_is_refused_needs(
     assert remedy in line
 
 
-async def test_check_warns_of_names_that_no_site_has_and_of_sites_without_receiver(
+async def test_check_warns_of_unknown_names_and_of_sites_without_receiver(
     run: Run, path: Path
 ) -> None:
     path.write_text(path.read_text().replace('["Tea *"]', '["Tea Hut", "Coffee *"]'))

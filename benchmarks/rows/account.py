@@ -1,0 +1,68 @@
+"""The 100,000 sites of one account: start, reload and memory of the daemon that polls them."""
+
+import os
+import subprocess
+import time
+from datetime import UTC, datetime
+
+from alerter.scopes import Scope
+from alerter.store import State
+from alerter.store.account_sites import record_list
+from benchmarks.figures import Figure
+from benchmarks.processes import Usage, serving
+from benchmarks.servers.slack import FastSlack
+from benchmarks.servers.wix import FastWix
+from benchmarks.world import SECRETS, World, command, running, site_id, site_name, worlds
+
+_ACCOUNT = """
+[[receivers]]
+name = "bakeries"
+slack = "C0000000002"
+sites = ["Corner *"]
+[[receivers]]
+name = "agency"
+slack = "C0000000003"
+accounts = ["Agency"]
+[[accounts]]
+name = "Agency"
+api_key = "env:WIX_API_KEY"
+account_id = "agency"
+"""
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    """Measure a daemon whose last list is in the state file, while it polls."""
+    sites, every = (10_000, "1m") if quick else (100_000, "10m")
+    with serving(FastWix, listed=sites) as wix, serving(FastSlack) as slack:
+        world = World(wix.url, slack.url, sites=0, every=every, more=_ACCOUNT)
+        with worlds(world) as fresh:
+            _record(fresh, sites)
+            with running(fresh) as daemon:
+                time.sleep(60)
+                reload = _time_to_reload(fresh)
+                before = Usage.of(daemon.pid)
+                time.sleep(60)
+                after = Usage.of(daemon.pid)
+    row, took = f"an account of {sites:,} sites", after.at - before.at
+    return [
+        Figure(row, "READY", daemon.ready_after, "≤", 10, "s"),
+        Figure(row, "`reload`", reload, "≤", 20, "s"),
+        Figure(row, "of one core", 100 * (after.cpu - before.cpu) / took, "≤", 60, "%", every),
+        Figure(row, "RSS", after.rss, "≤", 500, "MB"),
+    ]
+
+
+def _record(world: World, number: int) -> None:
+    names = {site_id(each): site_name(each) for each in range(number)}
+    with (
+        State.open(world.config().state_path, migrate=True) as state,
+        state.transaction(Scope.ACCOUNT.of("agency")),
+    ):
+        record_list(state, "agency", names, datetime.now(UTC), complete=True)
+
+
+def _time_to_reload(world: World) -> float:
+    began = time.monotonic()
+    words = command(world.folder / "config.toml", "reload")
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=os.environ | SECRETS)
+    return time.monotonic() - began
