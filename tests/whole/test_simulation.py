@@ -100,7 +100,7 @@ def test_a_process_killed_at_a_commit_leaves_no_jobs_behind(
 
 def test_a_world_that_is_over_takes_no_memory() -> None:
     for _ in range(3):
-        world.run(quiet_plan(days=0.1))
+        world.run(quiet_plan())
     gc.unfreeze()
     gc.collect()
     assert sum(isinstance(each, world.World) for each in gc.get_objects()) <= 1
