@@ -170,7 +170,7 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
 def _apply_config(state: State, config: Config, changed: Config, host: Host) -> Config:
     """Return the changed config once it is in force, or the old one where that fails for now."""
     try:
-        reconcile(state, changed, host.clock)
+        reconcile(state, changed, host.clock, is_read=host.reload.is_read)
     except StateError as error:
         troubles = Troubles(state, config, host.clock, wake=lambda _: None)
         host.reload.put_off(error, config, host.clock, troubles)

@@ -14,12 +14,13 @@ from alerter.watch.rerouting import Rerouted, reroute
 log = logging.getLogger(__name__)
 
 
-def reconcile(state: State, config: Config, clock: Clock) -> None:
+def reconcile(state: State, config: Config, clock: Clock, *, is_read: bool = True) -> None:
     """Bring the database in line with the config, in one transaction.
 
     Messages that the last process was sending are in doubt. Every pending delivery is routed again.
     Of sites that left the config, all deliveries but those of new reviews are cancelled. Trouble of
-    sites and receivers that left the config ends. What is parked is tried once.
+    sites and receivers that left the config ends. What is parked is tried once. `is_read`: whether
+    the config was read from its files, which ends the trouble of one that was refused.
     """
     locks = {
         ALL_TROUBLE,
@@ -35,7 +36,7 @@ def reconcile(state: State, config: Config, clock: Clock) -> None:
         rerouted = reroute(state, config, clock.now())
         cancelled = known_sites.record_sites(state, config.site_names, clock.now())
         troubles = Troubles(state, config, clock, wake=lambda _: None)
-        troubles.end_unknown()
+        troubles.end_unknown(is_read=is_read)
         for site in config.sites:
             if number := rerouted.unrouted[site.site_id]:
                 were = counted(number, "alert was", "alerts were")

@@ -26,8 +26,9 @@ class Reload:
     """The reload that was asked for last, until its config is in force or refused.
 
     SIGHUP or `alerter reload` asks for it; `request` is the id of the latter's. `kept` is what the
-    changed config cannot change without a restart. `late_since` is when the database first kept the
-    config from coming into force (monotonic).
+    changed config cannot change without a restart. `is_read`: whether the config that comes into
+    force next was read from its files; else only sites of accounts have changed. `late_since` is
+    when the database first kept the config from coming into force (monotonic).
     """
 
     asked: asyncio.Event
@@ -35,6 +36,7 @@ class Reload:
     state: Path | None = None
     request: str = ""
     kept: tuple[str, ...] = ()
+    is_read: bool = False
     late_since: float | None = None
 
     async def watch_requests(self, state: Path) -> None:
@@ -58,7 +60,9 @@ class Reload:
     def take(self) -> None:
         """Note that the changed config is in force."""
         self.late_since = None
-        self.answer(self.kept, taken=True)
+        if self.is_read:
+            self.is_read = False
+            self.answer(self.kept, taken=True)
 
     def put_off(self, error: StateError, config: Config, clock: Clock, troubles: Troubles) -> None:
         """Try the reload again later; begin trouble once that lasts for `trouble_after`."""
@@ -86,6 +90,7 @@ class Reload:
             _refuse(error.problems, troubles)
             self.answer(error.problems, taken=False)
             return None
+        self.is_read = True
         kept = until_restart(config, changed)
         self.kept = tuple(
             f"{Config.model_fields[name].alias or name} has changed in the config: it needs a"

@@ -201,8 +201,11 @@ class Troubles:
         else:
             troubles.put_trouble(self._state, trouble)
 
-    def end_unknown(self) -> None:
-        """End trouble and blocks of what is not in this config, and of a config not in force."""
+    def end_unknown(self, *, is_read: bool) -> None:
+        """End trouble and blocks of what is not in this config.
+
+        Also of a config that was not in force, if this one `is_read` from its files.
+        """
         with self._state.transaction(ALL_TROUBLE):
             scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
             scopes |= {block.scope for block in blocks.get_blocks(self._state)}
@@ -210,7 +213,7 @@ class Troubles:
             over = []
             for scope in scopes:
                 kind, name = split_scope(scope)
-                if name not in known.get(kind, [name]):
+                if name not in known.get(kind, [name]) and (is_read or kind != Scope.CONFIG):
                     over.append(scope)
             blocks.lift_blocks(self._state, over)
             self.end(over)

@@ -6,6 +6,7 @@ import pytest
 
 from alerter.config import Config, load_config, with_account_sites
 from alerter.errors import ConfigError
+from alerter.trouble.recipients import recipients_for
 from tests.support.config import LEAST, SECRETS, Faults, Load
 
 ONE, TWO, THREE = (f"{digit * 8}-0000-4000-8000-00000000000{digit}" for digit in "234")
@@ -214,3 +215,30 @@ def test_an_included_receiver_gets_no_sites_of_others(
     with pytest.raises(ConfigError) as caught:
         load_config(customer.with_name("config.toml"), SECRETS, secrets=True)
     assert any(each.startswith(problem) for each in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("receiver", "is_whole"),
+    [
+        ('accounts = ["Agency"]', True),
+        ("", True),
+        ('sites = ["*"]', True),
+        ('sites = ["Tea *"]', False),
+        ('accounts = ["Chain"]', False),
+    ],
+)
+def test_trouble_of_an_account_is_for_those_who_get_all_of_it(
+    load: Load, receiver: str, *, is_whole: bool
+) -> None:
+    text = ACCOUNTS.replace('sites = ["Corner Bakery", "Tea *"]\n', f"{receiver}\n")
+    concerned = recipients_for("account:account-1", load(text))
+    assert ("slack:support" in concerned) is is_whole
+    assert "slack:agency" in concerned
+
+
+def test_trouble_of_an_account_that_nobody_gets_whole_is_for_the_marked(load: Load) -> None:
+    text = ACCOUNTS.replace('slack = "C0000000003"', 'slack = "C0000000003"\nsites = ["x"]')
+    text = text.replace('["Agency"]', '["Chain"]')
+    assert recipients_for("account:account-1", load(text)) == []
+    marked = text.replace('sites = ["x"]', 'sites = ["x"]\ntrouble = true')
+    assert recipients_for("account:account-1", load(marked)) == ["slack:all"]

@@ -14,10 +14,14 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.scopes import Scope
 from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
+from alerter.service.reload import Reload
 from alerter.service.runtime import open_runtime
-from alerter.store import State, account_sites, blocks, known_sites, troubles
+from alerter.store import Holder, Lock, State, account_sites, blocks, known_sites, troubles
+from alerter.store.reload_request import get_reload_answer, request_reload
+from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 from tests.support.state import open_state
 from tests.support.values import SECRETS, SITE
@@ -280,3 +284,31 @@ async def test_a_running_daemon_takes_what_a_list_brings(config: Config, wix: Em
     assert await daemon
     assert watched(config) == {SITE: "Corner Bakery", TEA: "Tea House"}
     assert sum(request.path == LIST for request in wix.requests) == 2
+
+
+def test_other_sites_do_not_end_the_trouble_of_a_refused_config(
+    config: Config, state: State, clock: SetClock
+) -> None:
+    reconcile(state, config, clock)
+    Troubles(state, config, clock, wake=lambda _: None).begin(Scope.CONFIG, "sites: is missing")
+    reconcile(state, config, clock, is_read=False)
+    assert [each.scope for each in troubles.get_open_troubles(state)] == ["config"]
+    reconcile(state, config, clock)
+    assert troubles.get_open_troubles(state) == []
+
+
+def test_other_sites_answer_no_reload_that_was_asked_for_meanwhile(
+    config: Config, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.db"
+    with Lock(path) as lock:
+        lock.acquire(Holder.RUN)
+        reload = Reload(asyncio.Event(), lambda: config, path)
+        reload.request = request_reload(path) or ""
+        reload.take()
+        assert get_reload_answer(path, reload.request) is None
+        reload.is_read = True
+        reload.take()
+        answer = get_reload_answer(path, reload.request)
+        assert answer
+        assert answer.taken
