@@ -154,6 +154,13 @@ class Receiver(Table):
         """Whether it is notified of every site."""
         return (self.sites is None and self.accounts is None) or "*" in (self.sites or ())
 
+    @property
+    def named_sites(self) -> frozenset[str] | None:
+        """The names of its sites, with those of its accounts; None where it has a pattern."""
+        if self.covers_all or any(map(is_pattern, self.sites or ())):
+            return None
+        return self._of_accounts.union(self.sites or ())
+
     def covers(self, site: str) -> bool:
         """Return whether it is notified of a site, which is given by its name."""
         if self.covers_all:

@@ -126,6 +126,9 @@ class Config(Table):
 
     def sites_of(self, receiver: Receiver) -> set[str]:
         """Return the names of the sites that a receiver is notified of."""
+        named = receiver.named_sites
+        if named is not None and not self.accounts:  # each is there, and receivers may be many
+            return set(named)
         return {site.name for site in self.sites if receiver.covers(site.name)}
 
     def destinations(self) -> dict[str, Receiver]:
