@@ -129,6 +129,8 @@ class Config(Table):
         named = receiver.named_sites
         if named is not None and not self.accounts:  # each is there, and receivers may be many
             return set(named)
+        if named is not None:
+            return {site.name for site in self.sites if site.name in named}
         return {site.name for site in self.sites if receiver.covers(site.name)}
 
     def destinations(self) -> dict[str, Receiver]:

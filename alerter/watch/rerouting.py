@@ -188,8 +188,11 @@ class _Rerouting:
 
 def _destinations_of(config: Config) -> dict[str, KnownDestination]:
     """Return every destination of a config, as it is recorded."""
+    ids = {site.name: site.site_id for site in config.sites}
     return {
-        destination: KnownDestination(_addresses(receiver, destination), _rules(config, receiver))
+        destination: KnownDestination(
+            _addresses(receiver, destination), _rules(config, receiver, ids)
+        )
         for destination, receiver in config.destinations().items()
     }
 
@@ -202,15 +205,14 @@ def _addresses(receiver: Receiver, destination: str) -> frozenset[str]:
     )
 
 
-def _rules(config: Config, receiver: Receiver) -> str:
-    """Return everything that decides what a receiver may get, as JSON; sites by a hash."""
-    ids = sorted(site.site_id for site in config.sites if receiver.covers(site.name))
+def _rules(config: Config, receiver: Receiver, ids: Mapping[str, str]) -> str:
+    """Return everything that decides what a receiver may get, as JSON; sites by a hash.
+
+    `ids`: the ids of all sites by their names.
+    """
     return json.dumps(
         {
-            # There may be 100,000 of them.
-            "sites": None
-            if receiver.covers_all
-            else hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+            "sites": None if receiver.covers_all else _hash_of_sites(config, receiver, ids),
             "ratings": [receiver.min_rating, receiver.max_rating],
             "products": receiver.products,
             "keywords": receiver.keywords,
@@ -220,6 +222,14 @@ def _rules(config: Config, receiver: Receiver) -> str:
             ),
         }
     )
+
+
+def _hash_of_sites(config: Config, receiver: Receiver, ids: Mapping[str, str]) -> str:
+    """Return a hash of the ids of a receiver's sites, of which there may be 100,000."""
+    named = receiver.named_sites  # without a look at all sites: receivers may be many, too
+    names = config.sites_of(receiver) if named is None else named
+    its = sorted(ids[name] for name in names if name in ids)
+    return hashlib.sha256("\n".join(its).encode()).hexdigest()
 
 
 def _renamed(
