@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -276,10 +277,16 @@ async def test_a_start_asks_again_and_a_reload_for_a_list_does_not(
 
 
 @pytest.mark.slow
-async def test_a_running_daemon_takes_what_a_list_brings(config: Config, wix: EmbeddedWix) -> None:
+async def test_a_running_daemon_takes_what_a_list_brings_and_keeps_it_at_reload(
+    config: Config, wix: EmbeddedWix
+) -> None:
     wix.clock = Clock()
-    daemon = asyncio.create_task(serve(config, Clock(), {}, once=False))
+    load = partial(config.model_copy)
+    daemon = asyncio.create_task(serve(config, Clock(), {}, once=False, load=load))
     await until(lambda: wix.queries(TEA) or daemon.done())
+    seen = len(wix.queries(TEA))
+    signal.raise_signal(signal.SIGHUP)
+    await until(lambda: len(wix.queries(TEA)) > seen or daemon.done())
     signal.raise_signal(signal.SIGTERM)
     assert await daemon
     assert watched(config) == {SITE: "Corner Bakery", TEA: "Tea House"}
