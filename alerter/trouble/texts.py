@@ -34,10 +34,7 @@ TEXTS = {
     ),
     "account": TroubleText(
         mark("the sites of the account %(name)s cannot be listed"),
-        mark(
-            "Run `alerter check`. Sites that are new in the account are not watched meanwhile; the"
-            " others are."
-        ),
+        mark("Run `alerter check`. Sites that are new in the account are not watched meanwhile."),
         mark("The sites of the account %(name)s can be listed again"),
     ),
     "private": TroubleText(
