@@ -35,6 +35,9 @@ FILES = {
     "de/reminder.html": "mail-de.png",
     "he/reminder.html": "mail-he.png",
 }
+# The picture of the README: a mail, and beside it a Slack message and its end.
+TOGETHER = ("new.html", "new.slack.html", "closed.slack.html")
+HALF = 500
 
 
 def chromium(*arguments: str) -> str:
@@ -60,10 +63,10 @@ def chromium(*arguments: str) -> str:
     return done.stdout
 
 
-def height(page: Path) -> int:
-    """Return the height of a page at the width of the pictures."""
+def height(page: Path, width: int = WIDTH) -> int:
+    """Return the height of a page at a width."""
     frame = (
-        f'<iframe style="width:{WIDTH}px;height:10px" srcdoc="{escape(page.read_text("utf-8"))}"'
+        f'<iframe style="width:{width}px;height:10px" srcdoc="{escape(page.read_text("utf-8"))}"'
     )
     look = 'onload="document.title = this.contentDocument.documentElement.scrollHeight"></iframe>'
     wrapper = page.with_suffix(".measured.html")
@@ -72,6 +75,23 @@ def height(page: Path) -> int:
     if found is None:
         sys.exit(f"{page.name} cannot be measured")
     return int(found[1])
+
+
+def together(folder: Path) -> Path:
+    """Write a page with a mail, beside it the same alert on Slack and its end there."""
+    mail, *slack = (
+        f'<iframe style="width:{HALF}px;height:{height(page, HALF)}px"'
+        f' srcdoc="{escape(page.read_text("utf-8"))}"></iframe>'
+        for page in (folder / f"en/{name}" for name in TOGETHER)
+    )
+    page = folder / "together.html"
+    page.write_text(
+        "<!doctype html><style>body { margin: 0; display: flex; } iframe { border: 0; }"
+        " div { display: flex; flex-direction: column; justify-content: center; }</style>"
+        f"<div>{mail}</div><div>{''.join(slack)}</div>",
+        "utf-8",
+    )
+    return page
 
 
 def main() -> None:
@@ -90,6 +110,10 @@ def main() -> None:
             size = f"--window-size={WIDTH},{height(page)}"
             chromium(size, f"--screenshot={PICTURES / picture}", page.as_uri())
             print(PICTURES / picture)
+        page, picture = together(folder), PICTURES / "together.png"
+        size = f"--window-size={2 * HALF},{height(page, 2 * HALF)}"
+        chromium("--force-device-scale-factor=2", size, f"--screenshot={picture}", page.as_uri())
+        print(picture)
 
 
 if __name__ == "__main__":
