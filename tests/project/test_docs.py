@@ -151,7 +151,7 @@ def test_the_pictures_are_small_and_each_is_shown_somewhere() -> None:
     shown = "".join(path.read_text("utf-8") for path in DOCUMENTS)
     assert pictures
     assert [
-        path.name for path in pictures if path.stat().st_size > 150_000 or path.name not in shown
+        path.name for path in pictures if path.stat().st_size > 300_000 or path.name not in shown
     ] == []
 
 
