@@ -12,14 +12,24 @@ from alerter.models import Finding
 _T = TypeVar("_T")
 
 
+class _Questions:
+    """How many questions were asked."""
+
+    asked = 0
+
+
 def ask(question: str, default: str | None = None) -> str:
-    """Return what a person answers, without spaces around it."""
-    answer: str = click.prompt(question, default=default, show_default=bool(default))
-    return answer.strip()
+    """Return what a person answers, without spaces around it; nothing at all only by default."""
+    while True:
+        _Questions.asked += 1
+        answer: str = click.prompt(question, default=default, show_default=bool(default)).strip()
+        if answer or default is not None:
+            return answer or str(default)
 
 
 def ask_secret(question: str, *, in_header: bool = True) -> GivenSecret:
     """Return a secret, which is not shown while it is typed. Raise AlerterError."""
+    _Questions.asked += 1
     secret: str = click.prompt(f"{question} (not shown)", hide_input=True).strip()
     if not secret.isprintable() or (in_header and not secret.isascii()):
         raise AlerterError("that has a character that no secret has: copy it again")
@@ -34,14 +44,20 @@ def show_part(number: int, heading: str, help_text: str = "") -> None:
 
 
 def until_good(answer: Callable[[], _T]) -> _T:
-    """Return the first result without an error; each error is shown, and it is asked again."""
+    """Return the first result without an error; each error is shown, and it is asked again.
+
+    Where flags leave nothing to ask, a person says when to try again.
+    """
     while True:
+        asked_before = _Questions.asked
         try:
             return answer()
         except AlerterError as error:
             click.secho(f"✗ {error}", fg="red")
         except click.BadParameter as error:
             click.secho(f"✗ {error.message}", fg="red")
+        if _Questions.asked == asked_before:
+            ask("Press Enter to try again, or Ctrl-C to end", default="")
 
 
 def require_good(findings: Sequence[Finding]) -> None:

@@ -51,7 +51,9 @@ def _account(flags: Flags) -> tuple[GivenSecret, str | None, list[ListedSite]]:
     key = flags.wix_api_key or ask_secret("API key")
     answer = flags.wix_account_id or ask("Account ID; Enter to give the id of a site instead", "")
     if not answer:
-        return key, None, [_ask_site()]
+        site = _ask_site()
+        _readable(WixAnswers(key, None, (site,), flags.wix_base_url))
+        return key, None, [site]
     account_id = given.account_id(answer)
     try:
         sites = account_sites(key.value, account_id, flags.wix_base_url)
@@ -86,7 +88,10 @@ def _chosen(flags: Flags, sites: Sequence[ListedSite]) -> tuple[ListedSite, ...]
         return tuple(sites)
     words = [word.strip() for word in answer.split(",")]
     numbers = {str(number): site.site_id for number, site in enumerate(sites, 1)}
-    return _named([numbers.get(word, word) for word in words if word], sites)
+    chosen = _named([numbers.get(word, word) for word in words if word], sites)
+    if not chosen:
+        raise AlerterError("no site is chosen: give a number")
+    return chosen
 
 
 def _named(names: Sequence[str], sites: Sequence[ListedSite]) -> tuple[ListedSite, ...]:

@@ -134,3 +134,38 @@ async def test_flags_answer_their_questions_and_mail_is_optional(
     config = load_config(folder / "config.toml", {}, secrets=True)
     assert [site.name for site in config.sites] == ["Tea House"]
     assert config.receivers[0].email is None
+
+
+@pytest.mark.slow
+async def test_what_flags_answer_is_tried_again_only_when_a_person_says_so(
+    stage: Stage, folder: Path
+) -> None:
+    flags = [word for line in stage.init_flags()[:1] for word in line.split()]
+    urls = ("--wix-base-url", stage.wix.base_url, "--slack-base-url", stage.slack.base_url)
+    stage.wix.forbid(KEY, "SITE_LIST")
+    async with on_a_terminal("init", *flags, *urls, cwd=folder) as terminal:
+        await terminal.read_until("may not list its sites")
+        await terminal.answer("Press Enter to try again", "")
+        await terminal.read_until("may not list its sites")
+        await terminal.read_until("Press Enter to try again")
+        assert len(stage.wix.requests) == 2
+        assert await terminal.end(CTRL_C) == 1
+
+
+@pytest.mark.slow
+async def test_a_typed_site_that_cannot_be_read_is_asked_for_again(
+    terminal: Terminal, stage: Stage
+) -> None:
+    await terminal.answer("API key (not shown)", KEY)
+    await terminal.answer("Enter to give the id of a site instead", "")
+    await terminal.answer("Site id", ACCOUNT_ID)
+    await terminal.answer("Its name", "  ")
+    await terminal.answer("Its name", "Our bakery")
+    await terminal.read_until("Wix refuses us: 403")
+    await terminal.answer("API key (not shown)", KEY)
+    await terminal.answer("Account ID", ACCOUNT_ID)
+    await terminal.answer("or all", ",")
+    await terminal.read_until("no site is chosen")
+    await terminal.answer("or all", "1")
+    await terminal.read_until("Addresses")
+    assert await terminal.end(CTRL_C) == 1
