@@ -40,7 +40,11 @@ ROOM = 1 << 30
 
 
 def pytest_configure() -> None:
-    """Keep the files of a run in memory where there is room: a commit waits for no disk then."""
+    """Keep the files of a run in memory where there is room: a commit waits for no disk then.
+
+    Nothing is searched for garbage while tests are collected, for nothing is thrown away.
+    """
+    gc.disable()
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -49,6 +53,7 @@ def pytest_collection_finish() -> None:
     """Take what was collected out of all searches for garbage: it stays until the end."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
