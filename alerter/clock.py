@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from contextlib import AbstractAsyncContextManager, suppress
-from datetime import UTC, datetime, tzinfo
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
 
@@ -59,10 +59,3 @@ def http_date(text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def local_time(moment: datetime, timezone: tzinfo) -> datetime:
-    """Return a moment in a timezone; the first and the last day that exist may stay in UTC."""
-    with suppress(OverflowError):
-        return moment.astimezone(timezone)
-    return moment

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from alerter.clock import Clock, local_time
+from alerter.clock import Clock
 from alerter.commands.options import config_option, find_site, load_with_sites, parse_day
 from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
@@ -26,6 +26,7 @@ from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
 from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, products, reviews
 from alerter.text import counted
+from alerter.timezones import local_time
 from alerter.watch.backfill import alertable_reviews, pages_with_retries
 from alerter.watch.catalog import CatalogReader, product_ids
 from alerter.watch.reader import Reader

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from alerter.clock import Clock, local_time
+from alerter.clock import Clock
 from alerter.commands.options import config_option, find_review_id, find_site, load_with_sites
 from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
@@ -27,6 +27,7 @@ from alerter.scopes import Scope
 from alerter.store import State, blocks, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
+from alerter.timezones import local_time
 from alerter.watch.routing import excluded_by
 from alerter.watch.triage import Reason, due_reminder, is_import
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
-from alerter.clock import Clock, local_time
+from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites
 from alerter.commands.status_report import StatusReport, get_status, shown_scope
 from alerter.commands.status_text import as_text
 from alerter.commands.terminal import plain_json, redraw, terminal_width
 from alerter.config import Config
 from alerter.store import State
+from alerter.timezones import local_time
 
 _REDRAW_EVERY = 2.0  # seconds
 

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, tzinfo
 from statistics import median
 from typing import Any
 
-from alerter.clock import local_time
 from alerter.links import https_url
 from alerter.render.formatting import clean_line, stars
 from alerter.render.language import Language
 from alerter.render.phrases import name_unknown
 from alerter.render.views import SiteView, view_site
+from alerter.timezones import local_time
 
 _BAR = 12
 _MOST_PRODUCTS = 10

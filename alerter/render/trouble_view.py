@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from alerter.clock import local_time
 from alerter.models import Medium, medium_of, receiver_of
 from alerter.render.formatting import clean_line, clean_lines, isolate
 from alerter.render.language import Language
+from alerter.timezones import local_time
 from alerter.trouble.texts import REASONS, TEXTS, TroubleText
 
 _OF_DESTINATIONS = ("destination", "erasure", "message")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from alerter.clock import local_time
 from alerter.links import (
     contact_dashboard_url,
     foreign_host,
@@ -47,6 +46,7 @@ from alerter.render.phrases import (
     describe_state,
     name_unknown,
 )
+from alerter.timezones import local_time
 
 _EXCERPT = 150
 _ENTRY_MARKUP = 70  # characters of a digest's entry beyond the texts that `_length` counts
