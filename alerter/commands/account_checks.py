@@ -14,7 +14,7 @@ from alerter.wix.client import WixClient
 from alerter.wix.sites import MOST_LISTED
 
 # Sites of one account that are read; each is one call or more.
-_MOST_READ = 50
+MOST_READ = 50
 
 
 async def check_accounts(config: Config, clock: Clock) -> tuple[Config, list[Finding]]:
@@ -55,8 +55,8 @@ async def _listed(wix: WixClient, account: Account) -> tuple[dict[str, str] | No
         fault = "it has no sites, or its key has access to none of them"
     elif len(sites) == MOST_LISTED:
         fault = f"{number}, the most that Wix lists; name the others in [[sites]]"
-    elif len(sites) > _MOST_READ:
-        number += f", of which {_MOST_READ} are read here"
+    elif len(sites) > MOST_READ:
+        number += f", of which {MOST_READ} are read here"
     names = {site.site_id: site.name for site in sites}
     return names, Finding(ok=True, subject=subject, text=fault or number, warning=bool(fault))
 
@@ -67,7 +67,7 @@ def sites_to_read(config: Config) -> Iterator[Site]:
     for site in config.sites:
         if site.account is not None:
             read[site.account] += 1
-        if site.account is None or read[site.account] <= _MOST_READ:
+        if site.account is None or read[site.account] <= MOST_READ:
             yield site
 
 

@@ -275,6 +275,7 @@ def _unpark(
 
 async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:
     """Send a sample alert, marked as a test, to these receivers, and return the answers."""
+    config = with_some_site(config)
     async with open_recorded_destinations(config, clock) as destinations:
         chosen = [destination for destination in destinations if destination.receiver in receivers]
         findings = await asyncio.gather(*(_send_sample(config, clock, each) for each in chosen))

@@ -41,6 +41,7 @@ _SYSTEM_STATE = "/var/lib/alerter/state.db"
 )
 @wix_options
 @click.option("--site", multiple=True, metavar="NAME", help="A site's name or id; repeatable.")
+@click.option("--all-sites", is_flag=True, help="All, also those that are added later.")
 @slack_options
 @click.option("--slack-channel", metavar="NAME", help="The channel's name or id.")
 @click.option("--smtp-host", metavar="HOST", help="The mail server; known for common providers.")
@@ -76,12 +77,14 @@ def command(path: Path | None, *, systemd: bool, example: bool, yes: bool, **fla
     if example:
         click.echo(_example(), nl=False)
         return
+    if flags["site"] and flags["all_sites"]:
+        raise click.UsageError("--site and --all-sites do not go together: give one of them")
     asks = sys.stdin.isatty()
     target = _target(path, systemd=systemd)
     try:
         answers = _answers(Flags(**flags), asks=asks, systemd=systemd)
-        config = _draft(answers, target)
-        if not show_findings(_findings(config, systemd=systemd)):
+        config, findings = _checked(_draft(answers, target), systemd=systemd)
+        if not show_findings(findings):
             raise AlerterError("nothing is written: correct what has failed, and start again")
         _write(answers, target, systemd=systemd)
     except (click.Abort, KeyboardInterrupt):
@@ -136,13 +139,14 @@ def _draft(answers: Answers, target: Path) -> Config:
     return load_config(target, environ, secrets=True, text=text)
 
 
-def _findings(config: Config, *, systemd: bool) -> list[Finding]:
-    """Check the config, and the services that it names."""
+def _checked(config: Config, *, systemd: bool) -> tuple[Config, list[Finding]]:
+    """Check a config, and the services that it names; return it with the sites of its account."""
     clock = Clock()
-    # systemd makes the state folder when the service starts for the first time.
     config, listed = asyncio.run(check_accounts(config, clock))
+    # systemd makes the state folder when the service starts for the first time.
     local = [size_of(config), *listed, *([] if systemd else [check_state(config)])]
-    return [*local, *check_config(config, clock), *asyncio.run(check_online(config, clock))]
+    online = asyncio.run(check_online(config, clock))
+    return config, [*local, *check_config(config, clock), *online]
 
 
 def _write(answers: Answers, target: Path, *, systemd: bool) -> None:

@@ -8,6 +8,7 @@ from alerter.commands.access import GivenSecret
 from alerter.wix.sites import ListedSite
 
 RECEIVER = "owner"
+_ACCOUNT = "Wix"
 _COMMENTS_AT = 40
 _HEAD = """\
 # Written by `alerter init`; `alerter init --example` prints every key, with what it means.
@@ -19,13 +20,15 @@ _HEAD = """\
 class WixAnswers:
     """An account, its key, and the sites of it that are watched.
 
-    `account_id` is None where Wix does not list the sites of the account.
+    `account_id` is None where Wix does not list the sites of the account. With `all_sites` those
+    that are added later are watched too, and `sites` are those that are there now.
     """
 
     api_key: GivenSecret
     account_id: str | None
     sites: tuple[ListedSite, ...]
     base_url: str | None = None
+    all_sites: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def config_text(answers: Answers, references: Mapping[str, str]) -> str:
         + (zone if answers.timezone else ""),
         "[alerts]\n" + _line("threshold", 2, "reviews with up to this many stars are alerted"),
         _wix(answers.wix),
-        *(_site(name, site, references) for name, site in _named(answers.wix.sites)),
+        _watched(answers.wix, references["wix-api-key"]),
         _smtp(answers.mail, references) if answers.mail else "",
         _slack(answers.slack, references) if answers.slack else "",
         _receiver(answers),
@@ -98,19 +101,29 @@ def _named(sites: tuple[ListedSite, ...]) -> list[tuple[str, ListedSite]]:
 
 
 def _wix(wix: WixAnswers) -> str:
+    account_id = None if wix.all_sites else wix.account_id
     lines = [
-        _line("account_id", wix.account_id, "for `alerter sites`") if wix.account_id else "",
+        _line("account_id", account_id, "for `alerter sites`") if account_id else "",
         _line("base_url", wix.base_url) if wix.base_url else "",
     ]
     return "[wix]\n" + "".join(lines) if any(lines) else ""
 
 
-def _site(name: str, site: ListedSite, references: Mapping[str, str]) -> str:
-    return (
+def _watched(wix: WixAnswers, api_key: str) -> str:
+    """Return the account with all its sites, or each of the chosen ones."""
+    if wix.all_sites:
+        return (
+            "[[accounts]]\n"
+            + _line("name", _ACCOUNT, "every site of it, also those added later")
+            + _line("api_key", api_key)
+            + _line("account_id", wix.account_id)
+        )
+    return "\n".join(
         "[[sites]]\n"
         + _line("name", name, "as messages show it")
         + _line("site_id", site.site_id)
-        + _line("api_key", references["wix-api-key"])
+        + _line("api_key", api_key)
+        for name, site in _named(wix.sites)
     )
 
 

@@ -14,6 +14,7 @@ class Flags:
     wix_api_key: GivenSecret | None = None
     wix_account_id: str | None = None
     site: tuple[str, ...] = ()
+    all_sites: bool = False
     slack_token: GivenSecret | None = None
     slack_channel: str | None = None
     smtp_host: str | None = None
@@ -50,12 +51,16 @@ class Flags:
         address = parseaddr(self.mail_from or "")[1]
         return None if self.smtp_host else server_of(address)
 
+    def only_urls(self) -> "Flags":
+        """Return what is left where the other flags are wrong: nobody is asked for a proxy."""
+        return Flags(wix_base_url=self.wix_base_url, slack_base_url=self.slack_base_url)
+
     def missing_for_wix(self) -> list[str]:
         """Return the flags that Wix needs."""
         needed = {
             "--wix-api-key": self.wix_api_key,
             "--wix-account-id": self.wix_account_id,
-            "--site": self.site,
+            "--site (or --all-sites)": self.site or self.all_sites,
         }
         return [flag for flag, value in needed.items() if not value]
 

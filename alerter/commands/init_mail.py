@@ -1,6 +1,7 @@
 """The part of `alerter init` about mail: who gets it, and through which server."""
 
 import asyncio
+from dataclasses import replace
 from email.utils import parseaddr
 
 import click
@@ -24,23 +25,21 @@ def mail_answers(flags: Flags, *, optional: bool) -> MailAnswers | None:
     if flags.with_mail and not flags.missing_for_mail():
         return _checked(_from_flags(flags))
     show_part(2, "Mail: who is alerted by mail")
-    addresses = flags.email or until_good(lambda: _ask_addresses(optional=optional))
+    addresses = until_good(lambda flags: flags.email or _ask_addresses(optional=optional), flags)
     if not addresses:
         return None
-    sender = flags.sender or until_good(
-        lambda: given.sender(ask("From", default=flags.mail_from or addresses[0]))
-    )
-    server = server_of(parseaddr(sender)[1])
-    if not flags.smtp_host and server is None:
+    usual = flags.mail_from or addresses[0]
+    sender = until_good(lambda flags: flags.sender or given.sender(ask("From", usual)), flags)
+    if not flags.smtp_host and server_of(parseaddr(sender)[1]) is None:
         click.echo(_SERVER_HELP)
     tried: MailAnswers | None = None
 
-    def attempt() -> MailAnswers:
+    def attempt(flags: Flags) -> MailAnswers:
         nonlocal tried
-        tried = _ask_server(flags, sender, addresses, tried)
+        tried = _ask_server(replace(flags, email=addresses, sender=sender), tried)
         return _checked(tried)
 
-    return until_good(attempt)
+    return until_good(attempt, flags)
 
 
 def _ask_addresses(*, optional: bool) -> tuple[str, ...]:
@@ -52,37 +51,37 @@ def _ask_addresses(*, optional: bool) -> tuple[str, ...]:
 def _from_flags(flags: Flags) -> MailAnswers:
     """Return what the flags answer, and what is usual for what they do not."""
     sender = flags.mail_from or ""
-    known = flags.provider
-    host = known.host if known else flags.smtp_host or ""
-    if known:
-        port, security = flags.smtp_port or known.port, flags.smtp_security or known.security
-    else:
-        port = flags.smtp_port or usual_port(host, flags.smtp_security)
-        security = flags.smtp_security or usual_security(host, port)
+    host = flags.provider.host if flags.provider else flags.smtp_host or ""
+    port = flags.smtp_port or _usual_port(flags, host)
     username = flags.smtp_username or (parseaddr(sender)[1] if flags.smtp_password else None)
+    security = flags.smtp_security or usual_security(host, port)
     return MailAnswers(host, port, security, sender, flags.email, username, flags.smtp_password)
 
 
-def _ask_server(
-    flags: Flags, sender: str, addresses: tuple[str, ...], tried: MailAnswers | None
-) -> MailAnswers:
+def _usual_port(flags: Flags, host: str) -> int:
+    if flags.provider and not flags.smtp_security:
+        return flags.provider.port
+    return usual_port(host, flags.smtp_security)
+
+
+def _ask_server(flags: Flags, tried: MailAnswers | None) -> MailAnswers:
     """Ask for what neither flags nor the provider answer; `tried` is what did not work."""
-    own = parseaddr(sender)[1]
-    known = None if flags.smtp_host else server_of(own)
-    if known:
+    sender = flags.mail_from or ""
+    known = flags.provider
+    if known and (tried is None or tried.host == known.host):
         click.echo(f"Mails go through {known.host}. {known.hint}".rstrip())
-        host, port, security = known.host, known.port, str(known.security)
+        host, port = known.host, flags.smtp_port or _usual_port(flags, known.host)
     else:
         host = flags.smtp_host or ask("Mail server", tried.host if tried else None)
         usual = tried.port if tried else usual_port(host, flags.smtp_security)
         port = flags.smtp_port or given.port(ask("Port", str(usual)))
-        security = flags.smtp_security or usual_security(host, port)
-    before = (tried.username or "-") if tried else own
+    security = flags.smtp_security or usual_security(host, port)
+    before = (tried.username or "-") if tried else parseaddr(sender)[1]
     username = flags.smtp_username or ask("User name (- for none)", before)
     if username == "-":
-        return MailAnswers(host, port, security, sender, addresses)
+        return MailAnswers(host, port, security, sender, flags.email)
     password = flags.smtp_password or ask_secret("Password", in_header=False)
-    return MailAnswers(host, port, security, sender, addresses, username, password)
+    return MailAnswers(host, port, security, sender, flags.email, username, password)
 
 
 def _checked(mail: MailAnswers) -> MailAnswers:

@@ -6,22 +6,16 @@ from typing import TypeVar
 import click
 
 from alerter.commands.access import GivenSecret
+from alerter.commands.init_flags import Flags
 from alerter.errors import AlerterError
 from alerter.models import Finding
 
 _T = TypeVar("_T")
 
 
-class _Questions:
-    """How many questions were asked."""
-
-    asked = 0
-
-
 def ask(question: str, default: str | None = None) -> str:
     """Return what a person answers, without spaces around it; nothing at all only by default."""
     while True:
-        _Questions.asked += 1
         answer: str = click.prompt(question, default=default, show_default=bool(default)).strip()
         if answer or default is not None:
             return answer or str(default)
@@ -29,7 +23,6 @@ def ask(question: str, default: str | None = None) -> str:
 
 def ask_secret(question: str, *, in_header: bool = True) -> GivenSecret:
     """Return a secret, which is not shown while it is typed. Raise AlerterError."""
-    _Questions.asked += 1
     secret: str = click.prompt(f"{question} (not shown)", hide_input=True).strip()
     if not secret.isprintable() or (in_header and not secret.isascii()):
         raise AlerterError("that has a character that no secret has: copy it again")
@@ -43,21 +36,16 @@ def show_part(number: int, heading: str, help_text: str = "") -> None:
         click.echo(f"\n{help_text}")
 
 
-def until_good(answer: Callable[[], _T]) -> _T:
-    """Return the first result without an error; each error is shown, and it is asked again.
-
-    Where flags leave nothing to ask, a person says when to try again.
-    """
+def until_good(answer: Callable[[Flags], _T], flags: Flags) -> _T:
+    """Return the first result without an error; after an error, the flags are asked for too."""
     while True:
-        asked_before = _Questions.asked
         try:
-            return answer()
+            return answer(flags)
         except AlerterError as error:
             click.secho(f"✗ {error}", fg="red")
         except click.BadParameter as error:
             click.secho(f"✗ {error.message}", fg="red")
-        if _Questions.asked == asked_before:
-            ask("Press Enter to try again, or Ctrl-C to end", default="")
+        flags = flags.only_urls()
 
 
 def require_good(findings: Sequence[Finding]) -> None:

@@ -38,13 +38,15 @@ def slack_answers(flags: Flags, *, optional: bool) -> SlackAnswers | None:
     if optional and not click.confirm("\nAlert a Slack channel?", default=False):
         return None
     show_part(3, "Slack: the channel that is alerted", _HELP.format(app_link()))
-    token, channels = until_good(lambda: _ask_token(flags))
+    token, channels = until_good(_ask_token, flags)
     own = [f"#{each.name}" for each in channels if each.is_member]
     if own:
         more = f" and {len(own) - _MOST_SHOWN} more" if len(own) > _MOST_SHOWN else ""
         click.echo(f"The app is in {', '.join(own[:_MOST_SHOWN])}{more}.")
     click.echo("The app joins a channel when somebody writes /invite @alerter there.")
-    return until_good(lambda: _with_channel(flags, token, flags.slack_channel or ask("Channel")))
+    return until_good(
+        lambda flags: _with_channel(flags, token, flags.slack_channel or ask("Channel")), flags
+    )
 
 
 def _ask_token(flags: Flags) -> tuple[GivenSecret, list[ListedChannel]]:

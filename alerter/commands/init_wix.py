@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
 from alerter.clock import Clock
-from alerter.commands.access import GivenSecret, account_sites
+from alerter.commands.access import account_sites
+from alerter.commands.account_checks import MOST_READ
 from alerter.commands.check import check_site
 from alerter.commands.init_answers import WixAnswers
 from alerter.commands.init_flags import Flags
@@ -15,6 +17,7 @@ from alerter.config import given
 from alerter.config.fields import nearest
 from alerter.errors import AlerterError, WixAuthError, WixError
 from alerter.models import Finding
+from alerter.text import counted
 from alerter.wix.client import WixClient
 from alerter.wix.sites import ListedSite
 
@@ -34,16 +37,15 @@ _REMEDIES = {
 def wix_answers(flags: Flags) -> WixAnswers:
     """Return the key, the account and the chosen sites. Raise AlerterError or BadParameter."""
     if not flags.missing_for_wix():
-        key, account_id, sites = _account(flags)
-        return WixAnswers(key, account_id, _named(flags.site, sites), flags.wix_base_url)
+        return _chosen(flags, _account(flags))
     show_part(1, "Wix: the sites whose reviews are watched", _HELP)
-    key, account_id, sites = until_good(lambda: _account(flags))
-    return until_good(
-        lambda: _readable(WixAnswers(key, account_id, _chosen(flags, sites), flags.wix_base_url))
-    )
+    found = until_good(_account, flags)
+    if found.account_id is None:
+        return found
+    return until_good(lambda flags: _readable(_chosen(flags, found)), flags)
 
 
-def _account(flags: Flags) -> tuple[GivenSecret, str | None, list[ListedSite]]:
+def _account(flags: Flags) -> WixAnswers:
     """Return the key, the account and its sites; without an account the one site that is named.
 
     Wix lets not every key list the sites of its account.
@@ -51,9 +53,7 @@ def _account(flags: Flags) -> tuple[GivenSecret, str | None, list[ListedSite]]:
     key = flags.wix_api_key or ask_secret("API key")
     answer = flags.wix_account_id or ask("Account ID; Enter to give the id of a site instead", "")
     if not answer:
-        site = _ask_site()
-        _readable(WixAnswers(key, None, (site,), flags.wix_base_url))
-        return key, None, [site]
+        return _readable(WixAnswers(key, None, (_ask_site(flags),), flags.wix_base_url))
     account_id = given.account_id(answer)
     try:
         sites = account_sites(key.value, account_id, flags.wix_base_url)
@@ -63,35 +63,40 @@ def _account(flags: Flags) -> tuple[GivenSecret, str | None, list[ListedSite]]:
         raise AlerterError(f"{error}; try again later") from error
     if not sites:
         raise AlerterError("the account has no site that the key may see: check the key's sites")
-    return key, account_id, sites
+    return WixAnswers(key, account_id, tuple(sites), flags.wix_base_url)
 
 
-def _ask_site() -> ListedSite:
+def _ask_site(flags: Flags) -> ListedSite:
     question = "Site id, from the address of its dashboard: /dashboard/<site id>/…"
-    site_id = until_good(lambda: given.site_id(ask(question)))
+    site_id = until_good(lambda _: given.site_id(ask(question)), flags)
     return ListedSite(site_id, ask("Its name, for messages"))
 
 
-def _chosen(flags: Flags, sites: Sequence[ListedSite]) -> tuple[ListedSite, ...]:
-    if flags.site:
-        return _named(flags.site, sites)
-    if len(sites) == 1:
-        click.echo(f"One site: {sites[0].name}")
-        return (sites[0],)
-    click.echo(f"The account has {len(sites)} sites:")
+def _chosen(flags: Flags, found: WixAnswers) -> WixAnswers:
+    """Return the answers with the sites that flags or a person choose. Raise BadParameter."""
+    names = () if flags.all_sites else flags.site or _ask_names(found.sites)
+    if not names:
+        return replace(found, all_sites=True)
+    return replace(found, sites=_named(names, found.sites))
+
+
+def _ask_names(sites: Sequence[ListedSite]) -> Sequence[str]:
+    """Return the names or ids of sites; none for all sites."""
+    click.echo(f"The account has {counted(len(sites), 'site')}:")
     for number, site in enumerate(sites[:_MOST_SHOWN], 1):
-        click.echo(f"  {number:2}  {site.name}")
+        click.echo(f"  {number:3}  {site.name}")
     if len(sites) > _MOST_SHOWN:
-        click.echo(f"  and {len(sites) - _MOST_SHOWN} more, which `alerter sites` lists")
-    answer = ask("Which? Numbers or names, separated by commas, or all")
+        click.echo(f"       and {len(sites) - _MOST_SHOWN} more, which `alerter sites` lists")
+    click.echo("  all  all sites, also those that are added later")
+    question = "Which? Numbers or names, separated by commas, or all"
+    answer = ask(question, "1" if len(sites) == 1 else None)
+    words = [word for word in map(str.strip, answer.split(",")) if word]
+    if not words:
+        raise AlerterError("no site is chosen: give a number, or all")
     if answer.casefold() == "all":
-        return tuple(sites)
-    words = [word.strip() for word in answer.split(",")]
+        return ()
     numbers = {str(number): site.site_id for number, site in enumerate(sites, 1)}
-    chosen = _named([numbers.get(word, word) for word in words if word], sites)
-    if not chosen:
-        raise AlerterError("no site is chosen: give a number")
-    return chosen
+    return [numbers.get(word, word) for word in words]
 
 
 def _named(names: Sequence[str], sites: Sequence[ListedSite]) -> tuple[ListedSite, ...]:
@@ -114,13 +119,15 @@ def _site_named(name: str, sites: Sequence[ListedSite]) -> ListedSite:
 
 
 def _readable(answers: WixAnswers) -> WixAnswers:
-    """Return the answers if the reviews of each site can be read. Raise AlerterError."""
+    """Return the answers if the reviews of each site can be read. Raise AlerterError.
+
+    Of all sites of an account a few are read.
+    """
+    read = answers.sites[:MOST_READ] if answers.all_sites else answers.sites
 
     async def check() -> list[Finding]:
         wix = WixClient(given.wix_base_url(answers.base_url), Clock())
-        sites = [
-            given.site(site.name, site.site_id, answers.api_key.value) for site in answers.sites
-        ]
+        sites = [given.site(each.name, each.site_id, answers.api_key.value) for each in read]
         try:
             return await asyncio.gather(*(check_site(wix, site) for site in sites))
         finally:

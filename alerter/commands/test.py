@@ -9,7 +9,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.check import send_samples
-from alerter.commands.options import config_option, load_with_sites, unknown_name, with_some_site
+from alerter.commands.options import config_option, load_with_sites, unknown_name
 from alerter.commands.terminal import print_findings
 from alerter.logs import log_to_stderr
 
@@ -20,7 +20,7 @@ from alerter.logs import log_to_stderr
 def command(path: Path | None, receivers: tuple[str, ...]) -> None:
     """Send a sample alert, marked as a test, to every receiver or the named ones."""
     log_to_stderr(logging.ERROR, os.environ)
-    config = with_some_site(load_with_sites(path))
+    config = load_with_sites(path)
     known = [receiver.name for receiver in config.receivers]
     for name in receivers:
         if name not in known:

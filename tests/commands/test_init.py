@@ -161,6 +161,33 @@ async def test_sites_are_named_by_name_or_id_and_written_once(
     ]
 
 
+async def test_all_sites_of_an_account_are_one_entry(
+    run: Run, folder: Path, for_wix: Flags, for_slack: Flags
+) -> None:
+    del for_wix["--site"]
+    result = await run(for_wix | for_slack, "--all-sites")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[:2] == [
+        "ok    config: 3 sites, 1 receiver",
+        "ok    account Wix: 3 sites",
+    ]
+    text = (folder / CONFIG).read_text()
+    assert '[[accounts]]\nname = "Wix"' in text
+    assert 'api_key = "env:ACCOUNT_KEY"' in text
+    config = written(folder)
+    assert (config.sites, config.wix.account_id) == ((), None)
+    assert [account.account_id for account in config.accounts] == [ACCOUNT]
+
+
+async def test_all_sites_and_some_sites_do_not_go_together(
+    run: Run, folder: Path, for_wix: Flags, for_slack: Flags
+) -> None:
+    result = await run(for_wix | for_slack, "--all-sites")
+    assert result.exit_code == 2
+    assert "--site and --all-sites do not go together" in result.stderr
+    assert_nothing_is_written(folder)
+
+
 async def test_several_addresses_get_the_mails(
     run: Run, folder: Path, for_wix: Flags, for_mail: Flags
 ) -> None:
@@ -236,7 +263,7 @@ async def test_a_folder_that_is_missing_is_named(
     assert_nothing_is_written(folder)
 
 
-FOR_WIX = ("--wix-api-key", "--wix-account-id", "--site")
+FOR_WIX = ("--wix-api-key", "--wix-account-id", "--site (or --all-sites)")
 MISSING = {
     "nothing": (
         {},

@@ -107,6 +107,31 @@ async def test_where_wix_lists_no_sites_the_id_of_one_is_enough(
 
 
 @pytest.mark.slow
+async def test_a_wrong_flag_is_asked_for_and_all_sites_may_be_chosen(
+    stage: Stage, folder: Path
+) -> None:
+    urls = ("--wix-base-url", stage.wix.base_url, "--slack-base-url", stage.slack.base_url)
+    flags = ("--wix-api-key", "env:KEY", "--wix-account-id", ACCOUNT_ID, "--slack-token", "env:KEY")
+    async with on_a_terminal("init", *flags, *urls, cwd=folder, KEY="wrong") as terminal:
+        await terminal.read_until("copy it again, whole")
+        await terminal.answer("API key (not shown)", KEY)
+        await terminal.answer("Account ID", ACCOUNT_ID)
+        await terminal.read_until("all  all sites, also those that are added later")
+        await terminal.answer("or all", "all")
+        await terminal.answer("Addresses", "")
+        await terminal.read_until("invalid_auth")
+        await terminal.answer("Bot User OAuth Token (not shown)", TOKEN)
+        await terminal.answer("Channel:", "#reviews")
+        await terminal.read_until("account Wix: 2 sites")
+        await terminal.answer("Send a test alert now?", "y")
+        assert await terminal.end() == 0
+    assert len(stage.slack.posts) == 1
+    config = load_config(folder / "config.toml", {}, secrets=True)
+    assert config.sites == ()
+    assert [account.api_key.get_secret_value() for account in config.accounts] == [KEY]
+
+
+@pytest.mark.slow
 async def test_ctrl_c_leaves_nothing_behind(terminal: Terminal, folder: Path) -> None:
     await terminal.answer("API key (not shown)", KEY)
     await terminal.answer("Account ID", ACCOUNT_ID)
@@ -134,22 +159,6 @@ async def test_flags_answer_their_questions_and_mail_is_optional(
     config = load_config(folder / "config.toml", {}, secrets=True)
     assert [site.name for site in config.sites] == ["Tea House"]
     assert config.receivers[0].email is None
-
-
-@pytest.mark.slow
-async def test_what_flags_answer_is_tried_again_only_when_a_person_says_so(
-    stage: Stage, folder: Path
-) -> None:
-    flags = [word for line in stage.init_flags()[:1] for word in line.split()]
-    urls = ("--wix-base-url", stage.wix.base_url, "--slack-base-url", stage.slack.base_url)
-    stage.wix.forbid(KEY, "SITE_LIST")
-    async with on_a_terminal("init", *flags, *urls, cwd=folder) as terminal:
-        await terminal.read_until("may not list its sites")
-        await terminal.answer("Press Enter to try again", "")
-        await terminal.read_until("may not list its sites")
-        await terminal.read_until("Press Enter to try again")
-        assert len(stage.wix.requests) == 2
-        assert await terminal.end(CTRL_C) == 1
 
 
 @pytest.mark.slow

@@ -64,6 +64,21 @@ def test_a_config_is_short_and_says_what_its_keys_are() -> None:
     assert config_text(answers, REFERENCES) == EXPECTED
 
 
+def test_all_sites_are_an_account_in_place_of_sites() -> None:
+    wix = WixAnswers(KEY, "account-1", WIX.sites, all_sites=True)
+    text = config_text(Answers(wix, slack=SLACK), REFERENCES)
+    begin, end = text.index("[[accounts]]"), text.index("[slack]")
+    assert text[begin:end] == (
+        "[[accounts]]\n"
+        'name = "Wix"                            # every site of it, also those added later\n'
+        'api_key = "env:KEY"\n'
+        'account_id = "account-1"\n'
+        "\n"
+    )
+    assert "[[sites]]" not in text
+    assert "[wix]" not in text
+
+
 @pytest.mark.parametrize("name", ['A "quoted" \\ name', "Café 🥐", "tab\tand\x7f", "]\n[x]\na = 1"])
 def test_a_name_stays_one_value_whatever_it_holds(name: str, tmp_path: Path) -> None:
     sites = (ListedSite(SITE, name),)
