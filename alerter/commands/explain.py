@@ -10,7 +10,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, find_review_id, find_site, load_with_sites
-from alerter.commands.terminal import phrase_product, plain, table, title
+from alerter.commands.terminal import phrase_product, plain, table, title, words_for
 from alerter.config import Config, Site
 from alerter.models import (
     AlertKind,
@@ -21,7 +21,7 @@ from alerter.models import (
     medium_of,
     phrase_destination,
 )
-from alerter.render.formatting import duration, stars
+from alerter.render.formatting import stars
 from alerter.render.phrases import REOPENED
 from alerter.scopes import Scope
 from alerter.store import State, blocks, report, troubles
@@ -137,7 +137,7 @@ class _Formatter:
         yield f"{self._found.site.name}: review {review.id}"
         yield f"{stars(review.rating)}  {title(review.title)} for {product}"
         if created := self._record.created:
-            yield f"created {self._at(created)}, {duration(self._now - created)} ago"
+            yield f"created {self._at(created)}, {words_for(self._now - created)} ago"
         if self._record.unverified:
             yield (
                 "its text is not shown: it was restored,"
@@ -224,7 +224,7 @@ class _Formatter:
                 until = self._at(known.alerted_at + window)
                 yield f"it is followed until it is answered, at most until {until}"
             else:
-                yield f"it is no longer followed: it was not answered within {duration(window)}"
+                yield f"it is no longer followed: it was not answered within {words_for(window)}"
         elif known.status is Status.CLOSED:
             yield (
                 "nothing, unless it is edited for the worse,"
@@ -240,13 +240,13 @@ class _Formatter:
             if due := due_reminder(self._now - each.since, each.reminded, after, window):
                 yield (
                     f"{name}: unless it is answered,"
-                    f" the reminder after {duration(due)} with the next round"
+                    f" the reminder after {words_for(due)} with the next round"
                 )
             for wait in after:
                 if wait > each.reminded and each.since + wait > self._now:
                     yield (
                         f"{name}: unless it is answered,"
-                        f" the reminder after {duration(wait)} at {self._at(each.since + wait)}"
+                        f" the reminder after {words_for(wait)} at {self._at(each.since + wait)}"
                     )
 
     def _at(self, moment: datetime) -> str:
@@ -272,7 +272,7 @@ def _phrase_reason(alert: AlertReport) -> str:
         if "reopened" in detail:
             return f"it is open again: {REOPENED[CloseReason(detail['reopened'])]}"
         if after := detail.get("after"):
-            return f"not answered for {duration(timedelta(seconds=after))}"
+            return f"not answered for {words_for(timedelta(seconds=after))}"
         return "still not answered"  # by an older version
     if alert.kind is AlertKind.CLOSED:
         return _CLOSED[CloseReason(detail["reason"])]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from alerter.commands.terminal import words_for
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
-from alerter.render.formatting import duration
 from alerter.scopes import Scope, split_scope
 from alerter.store import State, blocks, report, stale_messages, troubles
 from alerter.store.blocks import Block
@@ -108,7 +108,7 @@ def _site_status(
     if trouble is None and found.last_success is None:
         trouble = "never read yet"
     elif trouble is None and found.last_success and found.last_success < earliest:
-        trouble = f"not read for {duration(now - found.last_success)}"
+        trouble = f"not read for {words_for(now - found.last_success)}"
     return SiteStatus(
         site.name,
         site.site_id,

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from datetime import timedelta
 
 # Characters of one text object: https://docs.slack.dev/reference/block-kit/blocks/section-block
 SLACK_TEXT = 3000
@@ -24,19 +23,6 @@ _SLACK_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 def stars(rating: int) -> str:
     """Return a rating as five signs, such as ★★☆☆☆."""
     return "★" * rating + "☆" * (5 - rating)
-
-
-def duration(length: timedelta | None) -> str:
-    """Return a length of time in its two largest units, such as 3 h 12 min; empty for None."""
-    if length is None:
-        return ""
-    minutes = max(int(length.total_seconds() // 60), 0)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else "less than a minute"
 
 
 def clean_line(text: str) -> str:

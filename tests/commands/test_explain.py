@@ -118,11 +118,12 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
     await once(config, clock)
     [mail], [post] = mailbox.mails, slack.posts
     at = "2026-11-24 13:03:00 CET"
+    reminder = "unless it is answered, the reminder after"
 
     assert explained(config, clock, "r1") == [
         "Corner Bakery: review r1",
         "★☆☆☆☆  “Title of r1” for the site",
-        "created 2026-11-24 13:00:00 CET, 3 min ago",
+        "created 2026-11-24 13:00:00 CET, 3 minutes ago",
         "on record as open: low-rated, and not answered",
         "",
         f"new, {at}: low-rated and not seen before",
@@ -131,22 +132,22 @@ async def test_an_alert_is_explained_with_its_deliveries_and_what_comes_next(
         f"  team (Slack)   sent    alert  1         {at}  ok, ts {post.ts} in {CHANNEL}",
         "",
         "what comes next",
-        "- owner (email): unless it is answered, the reminder after 1 d at 2026-11-25 13:03:00 CET",
-        "- owner (email): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
-        "- team (Slack): unless it is answered, the reminder after 1 d at 2026-11-25 13:03:00 CET",
-        "- team (Slack): unless it is answered, the reminder after 3 d at 2026-11-27 13:03:00 CET",
+        f"- owner (email): {reminder} 24 hours at 2026-11-25 13:03:00 CET",
+        f"- owner (email): {reminder} 3 days at 2026-11-27 13:03:00 CET",
+        f"- team (Slack): {reminder} 24 hours at 2026-11-25 13:03:00 CET",
+        f"- team (Slack): {reminder} 3 days at 2026-11-27 13:03:00 CET",
         "- it is followed until it is answered, at most until 2026-12-24 13:03:00 CET",
     ]
 
     clock.advance(hours=25)
     assert (
-        "- team (Slack): unless it is answered, the reminder after 1 d with the next round"
+        "- team (Slack): unless it is answered, the reminder after 24 hours with the next round"
         in steps(config, clock, "r1")
     )
     clock.advance(days=40)
     assert (
         steps(config, clock, "r1")[-1]
-        == "- it is no longer followed: it was not answered within 30 d"
+        == "- it is no longer followed: it was not answered within 30 days"
     )
 
 
@@ -304,7 +305,7 @@ async def test_every_alert_of_a_review_is_shown_until_it_is_closed(
     assert reasons == [
         "low-rated and not seen before",
         "its rating fell, from 2 to 1",
-        "not answered for 1 min",
+        "not answered for 1 minute",
         "it was answered",
     ]
     assert "  no message of its own: the messages on Slack are updated instead" in explained(

@@ -129,7 +129,7 @@ def test_a_site_is_trouble_once_it_was_not_read_for_trouble_after(
     known_sites.mark_poll_success(state, CAFE, clock.now(), sees_private=True)
     assert not stand().needs_a_person
     clock.advance(seconds=1)
-    assert troubles(stand()) == {"Corner Bakery": "not read for 15 min", "Café": None}
+    assert troubles(stand()) == {"Corner Bakery": "not read for 15 minutes", "Café": None}
     assert stand().needs_a_person
 
 
