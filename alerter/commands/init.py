@@ -22,13 +22,13 @@ from alerter.commands.init_slack import slack_answers
 from alerter.commands.init_wix import wix_answers
 from alerter.commands.local_checks import check_state
 from alerter.commands.new_files import free_path, write_new_files
+from alerter.commands.options import SYSTEM_CONFIG
 from alerter.commands.terminal import show_findings
 from alerter.config import Config, given, load_config
 from alerter.errors import AlerterError
 from alerter.logs import log_to_stderr
 from alerter.models import Finding
 
-_SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
 _SYSTEM_STATE = "/var/lib/alerter/state.db"
 
 
@@ -99,7 +99,7 @@ def command(path: Path | None, *, systemd: bool, example: bool, yes: bool, **fla
 
 def _target(path: Path | None, *, systemd: bool) -> Path:
     """Return the file to write, which must not be there. Raise UsageError."""
-    default = _SYSTEM_CONFIG if systemd else Path("config.toml")
+    default = SYSTEM_CONFIG if systemd else Path("config.toml")
     target = path or Path(os.environ.get("ALERTER_CONFIG") or default)
     if os.path.lexists(target):
         raise click.UsageError(

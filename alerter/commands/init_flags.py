@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 
 from alerter.commands.access import GivenSecret
-from alerter.commands.mail_servers import MailServer, server_of
+from alerter.commands.mail_servers import MailServer, server_of, usual_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,9 @@ class Flags:
     @property
     def with_mail(self) -> bool:
         """Whether a flag is about mail."""
-        own = (self.email, self.sender, self.smtp_host, self.smtp_port, self.smtp_security)
-        return any(own) or bool(self.smtp_username or self.smtp_password)
+        server = (self.smtp_host, self.smtp_port, self.smtp_security)
+        login = (self.smtp_username, self.smtp_password)
+        return any((self.email, self.sender, *server, *login))
 
     @property
     def mail_from(self) -> str | None:
@@ -50,6 +51,12 @@ class Flags:
         """The server of the sender's provider, where no other is given and it is known."""
         address = parseaddr(self.mail_from or "")[1]
         return None if self.smtp_host else server_of(address)
+
+    def port_of(self, host: str) -> int:
+        """Return the port as given, else the usual one of a provider, a security or a host."""
+        if self.provider and not self.smtp_security:
+            return self.smtp_port or self.provider.port
+        return self.smtp_port or usual_port(host, self.smtp_security)
 
     def only_urls(self) -> "Flags":
         """Return what is left where the other flags are wrong: nobody is asked for a proxy."""

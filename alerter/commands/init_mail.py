@@ -9,7 +9,7 @@ import click
 from alerter.commands.init_answers import RECEIVER, MailAnswers
 from alerter.commands.init_flags import Flags
 from alerter.commands.init_questions import ask, ask_secret, require_good, show_part, until_good
-from alerter.commands.mail_servers import server_of, usual_port, usual_security
+from alerter.commands.mail_servers import server_of, usual_security
 from alerter.config import given
 from alerter.models import Finding
 from alerter.notify.email import EmailNotifier
@@ -52,16 +52,10 @@ def _from_flags(flags: Flags) -> MailAnswers:
     """Return what the flags answer, and what is usual for what they do not."""
     sender = flags.mail_from or ""
     host = flags.provider.host if flags.provider else flags.smtp_host or ""
-    port = flags.smtp_port or _usual_port(flags, host)
+    port = flags.port_of(host)
     username = flags.smtp_username or (parseaddr(sender)[1] if flags.smtp_password else None)
     security = flags.smtp_security or usual_security(host, port)
     return MailAnswers(host, port, security, sender, flags.email, username, flags.smtp_password)
-
-
-def _usual_port(flags: Flags, host: str) -> int:
-    if flags.provider and not flags.smtp_security:
-        return flags.provider.port
-    return usual_port(host, flags.smtp_security)
 
 
 def _ask_server(flags: Flags, tried: MailAnswers | None) -> MailAnswers:
@@ -70,10 +64,10 @@ def _ask_server(flags: Flags, tried: MailAnswers | None) -> MailAnswers:
     known = flags.provider
     if known and (tried is None or tried.host == known.host):
         click.echo(f"Mails go through {known.host}. {known.hint}".rstrip())
-        host, port = known.host, flags.smtp_port or _usual_port(flags, known.host)
+        host, port = known.host, flags.port_of(known.host)
     else:
         host = flags.smtp_host or ask("Mail server", tried.host if tried else None)
-        usual = tried.port if tried else usual_port(host, flags.smtp_security)
+        usual = tried.port if tried else flags.port_of(host)
         port = flags.smtp_port or given.port(ask("Port", str(usual)))
     security = flags.smtp_security or usual_security(host, port)
     before = (tried.username or "-") if tried else parseaddr(sender)[1]

@@ -33,7 +33,7 @@ _HELP = """\
 
 def slack_answers(flags: Flags, *, optional: bool) -> SlackAnswers | None:
     """Return the app's token and the channel; None for none. Raise AlerterError."""
-    if flags.with_slack and not flags.missing_for_slack():
+    if flags.slack_token and flags.slack_channel:
         return _with_channel(flags, flags.slack_token, flags.slack_channel)
     if optional and not click.confirm("\nAlert a Slack channel?", default=False):
         return None
@@ -54,21 +54,18 @@ def _ask_token(flags: Flags) -> tuple[GivenSecret, list[ListedChannel]]:
     return token, workspace_channels(given.slack(token.value, flags.slack_base_url))
 
 
-def _with_channel(flags: Flags, token: GivenSecret | None, written: str | None) -> SlackAnswers:
+def _with_channel(flags: Flags, token: GivenSecret, written: str) -> SlackAnswers:
     """Return the answers if the app may post to a channel, given by name or id.
 
     Raise AlerterError.
     """
-    if token is None or not written:
-        raise TypeError("a token and a channel are needed")
     slack = given.slack(token.value, flags.slack_base_url)
     if _CHANNEL_ID.fullmatch(written):
         channel, name = written, ""
     else:
         found = _channel_named(written, workspace_channels(slack))
         channel, name = found.id, f"#{found.name}"
-    findings = asyncio.run(_check(slack, channel))
-    require_good(findings)
+    require_good(asyncio.run(_check(slack, channel)))
     return SlackAnswers(token, channel, name, flags.slack_base_url)
 
 

@@ -14,7 +14,7 @@ from alerter.store import State, report
 from alerter.store.account_sites import get_account_sites
 
 _MOST_CANDIDATES = 10
-_SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
+SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
 
 config_option = click.option(
     "--config",
@@ -60,7 +60,7 @@ def config_path(given: Path | None) -> Path:
     if named := given or os.environ.get("ALERTER_CONFIG"):
         return Path(named)
     here = Path("config.toml")
-    return here if here.exists() or not _SYSTEM_CONFIG.exists() else _SYSTEM_CONFIG
+    return here if here.exists() or not SYSTEM_CONFIG.exists() else SYSTEM_CONFIG
 
 
 def find_site(config: Config, name: str) -> Site:

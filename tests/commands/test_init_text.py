@@ -130,6 +130,13 @@ def test_a_port_and_a_security_follow_from_each_other() -> None:
     assert usual_port("localhost", "none") == 25
 
 
+def test_flags_about_the_server_count_for_a_known_provider_too() -> None:
+    me = ("me@gmail.com",)
+    assert Flags(email=me).port_of("smtp.gmail.com") == 587
+    assert Flags(email=me, smtp_port=465).port_of("smtp.gmail.com") == 465
+    assert Flags(email=me, smtp_security="tls").port_of("smtp.gmail.com") == 465
+
+
 def test_the_sender_is_given_or_the_login_or_the_first_receiver() -> None:
     receiver = ("a@example.com", "b@example.com")
     assert Flags(email=receiver).mail_from == "a@example.com"
