@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -116,8 +116,8 @@ class LivePage:
         return web.Response(text=script, content_type="text/javascript")
 
     async def _add_review(self, request: web.Request) -> web.Response:
-        rating = (await request.json()).get("rating")
-        if rating not in _SAMPLES:
+        rating = (await _object(request)).get("rating")
+        if not _is_rating(rating):
             raise web.HTTPBadRequest(text="a rating from 1 to 5 is expected")
         title, body = _SAMPLES[rating]
         self._added += 1
@@ -139,7 +139,10 @@ class LivePage:
         return web.Response(status=204)
 
     async def _switch_slack(self, request: web.Request) -> web.Response:
-        self._slack_down = bool((await request.json()).get("down"))
+        down = (await _object(request)).get("down")
+        if not isinstance(down, bool):
+            raise web.HTTPBadRequest(text="down is true or false")
+        self._slack_down = down
         if self._slack_down:
             self._stage.slack.faults.always("", _SLACK_DOWN)
         else:
@@ -195,6 +198,25 @@ class LivePage:
         }
 
 
+async def _object(request: web.Request) -> Mapping[str, Any]:
+    """Return the body of a request. Raise HTTPBadRequest if it is no JSON object."""
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="a JSON object is expected")
+    return body
+
+
+def _is_rating(value: object) -> TypeGuard[int]:
+    return type(value) is int and value in _SAMPLES  # True and 1.0 are equal to 1
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 async def _send(response: web.StreamResponse, event: Mapping[str, Any]) -> None:
     await response.write(f"data: {json.dumps(event)}\n\n".encode())
 
@@ -209,10 +231,11 @@ def _message(arrival: Arrival) -> Mapping[str, Any]:
 
 
 def _review_html(review: Mapping[str, Any]) -> str:
-    content = review.get("content") or {}
-    rating = content.get("rating") or 0
+    content, by = (_table(review.get(key)) for key in ("content", "author"))
+    # A review that was added by hand may have any rating.
+    rating = content["rating"] if _is_rating(content.get("rating")) else 0
     title = escape(str(content.get("title") or "(no title)"))
-    author = escape(str((review.get("author") or {}).get("authorName") or ""))
+    author = escape(str(by.get("authorName") or ""))
     answered = review.get("reply")
     action = (
         "✓ answered"

@@ -154,3 +154,37 @@ async def test_another_website_may_not_press_buttons(
     answer = await visitor.http.post("/reviews", content='{"rating": 1}', headers=headers)
     assert answer.status_code == 403
     assert not len(visitor.stage.wix.sites[SITE_ID].reviews)
+
+
+@pytest.mark.parametrize("rating", [True, 1.0, "1", [1], {}, None, 0, 6])
+async def test_only_whole_stars_from_one_to_five_are_added(
+    visitor: Visitor, rating: object
+) -> None:
+    assert await visitor.press("/reviews", {"rating": rating}) == 400
+    assert not visitor.stage.wix.sites[SITE_ID].reviews.keys(None, None, None)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("path", ["/reviews", "/slack"])
+async def test_a_body_that_is_no_object_is_refused(
+    visitor: Visitor, path: str, body: bytes
+) -> None:
+    answer = await visitor.http.post(path, content=body, headers={"Origin": visitor.origin})
+    assert (answer.status_code, answer.text) == (400, "a JSON object is expected")
+
+
+async def test_slack_is_up_or_down_and_nothing_between(visitor: Visitor) -> None:
+    assert await visitor.press("/slack", {"down": "no"}) == 400
+
+
+@pytest.mark.parametrize(
+    "review",
+    [{"content": {"rating": rating}} for rating in ("1", 1.0, 9, -1, [1])]
+    + [{"content": 7}, {"author": [7]}, {"content": {"title": {}}}],
+)
+async def test_a_strange_review_that_was_added_by_hand_is_shown(
+    visitor: Visitor, review: dict[str, Any]
+) -> None:
+    visitor.stage.wix.sites[SITE_ID].add(review)
+    async with visitor.events() as events:
+        assert "Answer it" in (await first(events, kind="reviews"))["html"]
