@@ -154,7 +154,7 @@ def _show(site: Site, review: Review, message: str) -> None:
     """Print the review, its present reply, and the reply to send."""
     click.echo(f"{stars(review.rating)}  {title(review.title)} on {site.name}")
     for line in review.body.split("\n") if review.body else ():
-        click.echo(f"  > {plain(line, len(line))}")
+        click.echo(f"  > {plain(line, 2 * len(line))}")
     if review.reply:
         _quote("its reply now", review.reply.message)
     _quote(f"the reply, {len(message):,} characters", message)
@@ -167,7 +167,7 @@ def _show(site: Site, review: Review, message: str) -> None:
 def _quote(head: str, text: str) -> None:
     click.echo(f"{head}:")
     for line in text.split("\n"):
-        click.echo(f"  | {plain(line, len(line))}")
+        click.echo(f"  | {plain(line, 2 * len(line))}")
 
 
 async def _record(config: Config, clock: Clock, wix: WixClient, site: Site, review: Review) -> None:

@@ -249,6 +249,7 @@ async def test_the_longest_message_is_read_whole_in_its_longest_form(
     text = "각" * 10_000
     result = await run("r1", "--message", "-", "--yes", stdin=normalize("NFD", text).encode())
     assert result.exit_code == 0, result.output
+    assert f"  | {text}\n" in result.output
     assert reply_of(wix, "r1") == text
 
 
