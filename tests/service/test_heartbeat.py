@@ -135,7 +135,7 @@ async def test_a_failure_is_logged_when_it_begins_changes_and_ends(
 
 
 @pytest.mark.parametrize(
-    "fault", [lambda: bomb(200_000_000), endless, drip], ids=["bomb", "endless", "drip"]
+    "fault", [lambda: bomb(100_000_000), endless, drip], ids=["bomb", "endless", "drip"]
 )
 async def test_the_body_of_an_answer_is_not_read(
     listener: Listener,

@@ -3,7 +3,6 @@ the client.
 """
 
 import json
-import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,6 +16,7 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
 from alerter.notify.slack import SlackNotifier, open_session
 from tests.support.clock import SetClock
+from tests.support.memory import memory_bounded
 from tests.support.state import no_channels
 from tests.support.values import CHANNEL, SECRETS
 
@@ -72,14 +72,8 @@ async def test_json_of_very_many_values_is_not_parsed(
 ) -> None:
     body = b'{"ok": true, "x": [' + b"{}," * (5 * MB) + b"{}]}"
     slack.faults.add("chat.postMessage", Fault(body=body))
-    tracemalloc.start()
-    try:
-        with pytest.raises(DeliveryError):
-            await notifier.send(message, CONTENT)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 150 * MB, f"{peak / MB:.0f} MB"
+    with memory_bounded(150 * MB), pytest.raises(DeliveryError):
+        await notifier.send(message, CONTENT)
 
 
 async def test_a_page_of_posts_full_of_commas_is_read(

@@ -5,9 +5,7 @@ the client.
 import asyncio
 import gzip
 import json
-import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from alerter.models import Review
 from alerter.wix.client import ReviewFilter, WixClient
 from alerter.wix.http import LARGEST
 from tests.support.clock import SetClock
+from tests.support.memory import memory_bounded
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import until
 from tests.support.wix import client
@@ -103,18 +102,6 @@ async def failure(client: WixClient, site: Site = BY_KEY) -> WixError:
     return caught.value
 
 
-@contextmanager
-def memory_bounded() -> Iterator[None]:
-    """Fail where more than MOST_MEMORY is allocated at once, by the server in this process too."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < MOST_MEMORY, f"{peak / MB:.0f} MB"
-
-
 # Size
 
 
@@ -158,7 +145,7 @@ def valid_json(values: bytes, end: bytes = b"0") -> Fault:
 
 # Made when they are needed: each has 16 MB, and every process that runs tests imports this module.
 TOO_LARGE: dict[str, tuple[Callable[[], Fault], str]] = {
-    "bomb": (lambda: bomb(200_000_000), "larger than 16 MB when unpacked"),
+    "bomb": (lambda: bomb(100_000_000), "larger than 16 MB when unpacked"),
     "a byte too much": (lambda: bomb(LARGEST + 1), "larger than 16 MB when unpacked"),
     "endless": (endless, "larger than 16 MB"),
     "large": (lambda: Fault(body=b" " * (LARGEST + 1)), "larger than 16 MB"),
@@ -172,7 +159,7 @@ async def test_an_answer_that_is_too_large_is_cut_off(
     client: WixClient, wix: EmbeddedWix, fault: Callable[[], Fault], text: str
 ) -> None:
     wix.faults.add(QUERY, fault())
-    with memory_bounded():
+    with memory_bounded(MOST_MEMORY):
         error = await failure(client)
     assert type(error) is WixResponseError
     assert text in str(error)
@@ -191,8 +178,8 @@ async def test_an_answer_of_too_many_values_is_not_parsed(
 
 
 async def test_an_app_gets_no_token_from_a_bomb(client: WixClient, wix: EmbeddedWix) -> None:
-    wix.faults.add(TOKEN, bomb(200_000_000))
-    with memory_bounded():
+    wix.faults.add(TOKEN, bomb(100_000_000))
+    with memory_bounded(MOST_MEMORY):
         assert type(await failure(client, BY_APP)) is WixResponseError
     assert await read(client, BY_APP) == []
 
@@ -226,7 +213,7 @@ async def test_the_status_of_an_error_counts_whatever_its_body(
     made = body()
     headers = made.headers | {"Retry-After": "17"}
     wix.faults.add(QUERY, *[replace(made, status=status, headers=headers)] * 2)
-    with memory_bounded():
+    with memory_bounded(MOST_MEMORY):
         error = await failure(client)
     assert type(error) is kind
     assert str(status) in str(error)
