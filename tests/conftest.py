@@ -49,6 +49,39 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one half of the workers begin with the slow tests, and the other half compute meanwhile.
+
+    Slow tests wait more than they compute. A worker that has nothing left takes tests from the end
+    of what another one has, so no slow test is among the last.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = _in_shares(items, workers)
+
+
+def _in_shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return the tests in an order of which each worker gets a part of equal length."""
+    slow = sorted((item for item in items if _seconds(item)), key=_seconds, reverse=True)
+    quick = [item for item in items if not _seconds(item)]
+    ordered, left = [], len(items)
+    for share in range(workers):
+        size = left // (workers - share)
+        left -= size
+        first = slow[share :: workers // 2][:size] if share < workers // 2 else []
+        ordered += first + quick[: size - len(first)]
+        del quick[: size - len(first)]
+    placed = set(ordered)
+    return ordered + [item for item in items if item not in placed]
+
+
+def _seconds(item: pytest.Item) -> float:
+    """Return about how long a test takes that is marked as slow; 0 for the others."""
+    marker = item.get_closest_marker("slow")
+    return (marker.args or (2,))[0] if marker else 0
+
+
 def pytest_collection_finish() -> None:
     """Take what was collected out of all searches for garbage: it stays until the end."""
     gc.collect()

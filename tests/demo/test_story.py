@@ -13,7 +13,7 @@ import pytest
 from tests.support.forked import Process, start_alerter
 from tests.support.waiting import HANG
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(10)
 
 
 async def start(*arguments: str, cwd: Path) -> Process:

@@ -10,7 +10,7 @@ from tests.support.world import CHANNELS, SECRETS, Outcome, World
 from tests.torture import torture
 
 
-@pytest.mark.slow
+@pytest.mark.slow(15)
 async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(
     tmp_path: Path,
 ) -> None:
