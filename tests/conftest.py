@@ -63,17 +63,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _in_shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """Return the tests in an order of which each worker gets a part of equal length."""
-    slow = sorted((item for item in items if _seconds(item)), key=_seconds, reverse=True)
+    slow = _dealt([item for item in items if _seconds(item)], workers // 2)
     quick = [item for item in items if not _seconds(item)]
     ordered, left = [], len(items)
     for share in range(workers):
         size = left // (workers - share)
         left -= size
-        first = slow[share :: workers // 2][:size] if share < workers // 2 else []
+        first = slow[share][:size] if share < len(slow) else []
         ordered += first + quick[: size - len(first)]
         del quick[: size - len(first)]
     placed = set(ordered)
     return ordered + [item for item in items if item not in placed]
+
+
+def _dealt(slow: list[pytest.Item], hands: int) -> list[list[pytest.Item]]:
+    """Deal the slow tests out, the longest first; those of a file share what it prepares."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in sorted(slow, key=_seconds, reverse=True):
+        files.setdefault(item.path, []).append(item)
+    dealt: list[list[pytest.Item]] = [[] for _ in range(hands)]
+    for of_file in files.values():
+        min(dealt, key=lambda hand: sum(map(_seconds, hand))).extend(of_file)
+    return dealt
 
 
 def _seconds(item: pytest.Item) -> float:
