@@ -23,6 +23,7 @@ from tests.simulation.oracle.scene import BOSS, CONFIG, OWNER, Scene, a_status, 
 from tests.simulation.oracle.scenes import (
     after_changed,
     alerted,
+    alerted_restored_and_backfilled,
     answered,
     answered_before_it_left,
     at_night,
@@ -48,6 +49,7 @@ from tests.simulation.oracle.scenes import (
     in_digests,
     in_the_thread,
     killed_before_the_commit,
+    killed_in_a_webhook,
     killed_in_the_call,
     late_one,
     locked,
@@ -168,6 +170,10 @@ GOOD |= {
     "what was not sent is cancelled by an answer": lambda: answered_before_it_left(mail=False),
     "a stale page changes nothing": stale_page,
     "a webhook comes before the poll": webhook_first,
+    "a webhook is recorded, and the daemon dies before it answers": killed_in_a_webhook,
+    "a restore forgets an alert, and a backfill sends it": lambda: alerted_restored_and_backfilled(
+        0.5
+    ),
     "a restore may repeat what came after the backup": lambda: restored(0.5),
     "what came before a restore is recorded": lambda: unread_until_restored(at(3, 0, 1)),
     "what came after a restore is alerted": lambda: unread_until_restored(at(3, 0, 20)).notify(
@@ -265,6 +271,8 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("after_closing", lambda: answered_before_it_left(mail=True)),
     ("repeated", lambda: stale_page().notify(at(2, 1, 1), "lowered", "r1", before=1, after=1)),
     ("repeated", lambda: restored(2)),
+    ("repeated", lambda: alerted_restored_and_backfilled(2)),
+    ("not_due", lambda: killed_in_a_webhook(killed=False)),
     ("lost", lambda: unread_until_restored(at(3, 0, 20))),
     ("foreign", lambda: narrowed(late=True)),
     ("not_due", lambda: raised_minimum(late=True)),

@@ -485,6 +485,17 @@ def webhook_first(taken: bool = True) -> Scene:
     return scene.notify(at(1, 0, 0, 6), "new", "r1")
 
 
+def killed_in_a_webhook(killed: bool = True) -> Scene:
+    """A webhook is recorded, and the daemon dies before it answers."""
+    scene = webhook_first(taken=False)
+    if killed:
+        scene.daemon = [
+            DaemonSpan(START, at(1, 0, 0, 5), "killed"),
+            DaemonSpan(at(1, 0, 0, 6), None),
+        ]
+    return scene
+
+
 def restored(backup: float) -> Scene:
     """A restore: what came after the backup may come again, what came before may not."""
     scene = alerted().run("restore", at(3), backup_taken=at(backup))
@@ -510,6 +521,17 @@ def held_and_restored(restored: bool) -> Scene:
     scene.reads.append(Read(at(6, 0, 1), "bakery", "backfill", private=True, shown=(("r1", 0),)))
     if restored:
         scene.mail(at(6, 0, 1, 5), "new", "r1", to=BOSS.emails[0])
+    return scene.notify(at(6, 0, 1, 5), "new", "r1")
+
+
+def alerted_restored_and_backfilled(backup: float) -> Scene:
+    """A restore forgets an alert; the next read records its review silently, a backfill alerts it."""
+    scene = Scene(8).review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1")
+    scene.run("restore", at(3), backup_taken=at(backup)).read(at(3, 0, 10), "r1")
+    scene.change("r1", at(4), "answered", reply="Sorry").read(at(4, 0, 4), "r1")
+    scene.change("r1", at(5), "answer_removed", reply=None).read(at(5, 0, 4), "r1")
+    scene.run("backfill", at(6), since=at(0))
+    scene.reads.append(Read(at(6, 0, 1), "bakery", "backfill", private=True, shown=(("r1", 2),)))
     return scene.notify(at(6, 0, 1, 5), "new", "r1")
 
 

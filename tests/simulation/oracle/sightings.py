@@ -14,6 +14,7 @@ from tests.simulation.oracle.values import DAY, INFLIGHT, MINUTE
 from tests.simulation.oracle.world import World
 
 IMPORT = timedelta(days=30)
+HOOK_TIMEOUT = timedelta(seconds=10)  # Wix waits no longer for the answer to a webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,13 @@ class Sightings:
                 yield review_id, Sighting(read.time, None, sure and read.private)
 
     def _of_webhooks(self) -> Iterator[tuple[str, Sighting]]:
-        """What a webhook says is true for sure once a read says so."""
+        """What a webhook says is true for sure once a read says so.
+
+        A daemon that dies before it answers may have taken it too.
+        """
         for webhook in self.world.h.webhooks:
-            if webhook.taken:
+            when = webhook.time
+            if webhook.taken or self.world.kills_between(when - HOOK_TIMEOUT, when):
                 version = None if webhook.event == "deleted" else webhook.version
                 yield webhook.review_id, Sighting(webhook.time, version, sure=False)
 

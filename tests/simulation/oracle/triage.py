@@ -9,7 +9,7 @@ story that the design allows: the transitions that it holds decide what people a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -110,7 +110,11 @@ class Triage:
         statuses: list[tuple[datetime, set[str]]] = []
         done: set[object] = set()
         latest = -1
+        walked: list[tuple[datetime, list[Path]]] = [(datetime.min.replace(tzinfo=UTC), paths)]
         for sighting in self.seen.sightings.get(review_id, []):
+            restored = self._restored(walked, sighting.time)
+            if restored:
+                paths, done = list(dict.fromkeys(paths + restored))[:MOST_PATHS], set()
             key = self._key(review_id, sighting)
             if key in done:
                 continue
@@ -120,11 +124,31 @@ class Triage:
                 for outcome in self._step(path, review_id, sighting, latest):
                     following[outcome] = None
             paths = list(following)[:MOST_PATHS]
+            walked.append((sighting.time, paths))
             statuses.append((sighting.time, {path.known.status for path in paths}))
             latest = max(latest, -1 if sighting.version is None else sighting.version)
         return paths + [
             closed for path in paths if (closed := self._closed_unread(review_id, path))
         ], statuses
+
+    def _restored(self, walked: list[tuple[datetime, list[Path]]], when: datetime) -> list[Path]:
+        """Return what restores since the last sighting make of the paths.
+
+        People received what came of all transitions; alerter knows what it knew at the backup.
+        """
+        last, paths = walked[-1]
+        found: dict[Path, None] = {}
+        for run in self.world.h.runs:
+            if run.command != "restore" or run.move or not last < run.start <= when:
+                continue
+            backup = run.backup_taken or run.start
+            then = next(there for time, there in reversed(walked) if time <= backup)
+            for path in paths:
+                for old in then:
+                    seen = len(old.transitions)
+                    if seen < len(path.transitions) and path.transitions[:seen] == old.transitions:
+                        found[Path(old.known, path.transitions)] = None
+        return list(found)
 
     def _closed_unread(self, review_id: str, path: Path) -> Path | None:
         """Return what a threshold that was lowered after the last sighting makes of a path."""
