@@ -5,6 +5,7 @@ errors in delivery).
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -410,6 +411,7 @@ def _throttled(world: World) -> Iterator[Violation]:
     Wix throttles a site: whatever it is asked. What its store asks for holds up the store only.
     """
     calls = _calls(world)
+    times = [when for when, _, _ in calls]
     for attempt in world.h.attempts:
         if attempt.retry_after is None or attempt.by != "daemon":
             continue
@@ -417,14 +419,16 @@ def _throttled(world: World) -> Iterator[Violation]:
         if any(world.faults(("clock_step",), attempt.time, until)) or not _is_noted(world, attempt):
             continue
         name = f"{attempt.service} {attempt.method or ''}"
-        for when, service, target in calls:
+        first = bisect_right(times, attempt.time + 5 * SECOND)
+        last = bisect_left(times, until - 2 * SECOND)
+        for when, service, target in calls[first:last]:
             wix = (
                 attempt.service == "wix"
                 and target == attempt.target
                 and service.startswith(f"wix {STORE}" if STORE in name else "wix")
             )
             same = wix or (attempt.service != "wix" and service == name)
-            if same and attempt.time + 5 * SECOND < when < until - 2 * SECOND:
+            if same:
                 if world.is_forgotten(attempt.time, when):
                     break
                 what = f"called {when - attempt.time} after a Retry-After of {attempt.retry_after}"
