@@ -147,11 +147,13 @@ class Commands:
             None,
             review_id=review,
         )
-        before = self._world.wix.sites[site_id].reviews.get(review)
+        # The id may be the beginning of another: alerter answers the one review that it may mean.
+        reviews = self._world.wix.sites[site_id].reviews
+        before = {each: held.review for each, held in reviews.items() if each.startswith(review)}
         self._noted(run, "reply", review, "--site", site, "--message", "We are so sorry.", "--yes")
-        after = self._world.wix.sites[site_id].reviews.get(review)
-        if after is not None and before is not None and after.review != before.review:
-            self._world.reviews.note(site_id, review, "answered")
+        for each, old in before.items():
+            if each in reviews and reviews[each].review != old:
+                self._world.reviews.note(site_id, each, "answered")
 
     def do_backup(self) -> None:
         target = self._world.folder / f"backup-{len(self._backups)}.db"

@@ -55,6 +55,7 @@ from tests.simulation.oracle.scenes import (
     locked,
     lowered,
     lowered_in_a_backfill,
+    lowered_while_slack_is_down,
     mail_in_doubt,
     mail_retried_under_another_id,
     many,
@@ -174,6 +175,7 @@ GOOD |= {
     "a restore forgets an alert, and a backfill sends it": lambda: alerted_restored_and_backfilled(
         0.5
     ),
+    "a digest has one entry for a review": lambda: lowered_while_slack_is_down(digest=True),
     "a restore may repeat what came after the backup": lambda: restored(0.5),
     "what came before a restore is recorded": lambda: unread_until_restored(at(3, 0, 1)),
     "what came after a restore is alerted": lambda: unread_until_restored(at(3, 0, 20)).notify(
@@ -271,6 +273,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("after_closing", lambda: answered_before_it_left(mail=True)),
     ("repeated", lambda: stale_page().notify(at(2, 1, 1), "lowered", "r1", before=1, after=1)),
     ("repeated", lambda: restored(2)),
+    ("lost", lambda: lowered_while_slack_is_down(digest=False)),
     ("repeated", lambda: alerted_restored_and_backfilled(2)),
     ("not_due", lambda: killed_in_a_webhook(killed=False)),
     ("lost", lambda: unread_until_restored(at(3, 0, 20))),

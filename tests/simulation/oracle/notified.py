@@ -441,9 +441,25 @@ def _missing(
             or not _is_certain(world, review_id, destination, slot)
         ):
             continue
+        received = world.by_review.get((review_id, destination), [])
+        if entry := next((one for one in received if _stands_for(slot, one)), None):
+            slot.used = entry
+            yield from _how(world, review_id, destination, slot, entry)
+            continue
         kinds = "/".join(sorted(slot.kinds))
         when = slot.transition.time
         yield Violation("lost", "1", when, f"{kinds} never came", (review_id, *destination, kinds))
+
+
+def _stands_for(slot: Slot, one: Received) -> bool:
+    """Return whether a digest, which has one entry for each review, shows what came later of it."""
+    return (
+        slot.transition.change != "closed"
+        and one.item.kind in {"lowered", "reminder"}
+        and len(one.message.items) > 1
+        and slot.transition.time <= one.time
+        and (slot.until is None or one.time <= slot.until + INFLIGHT)
+    )
 
 
 def _is_certain(world: World, review_id: str, destination: Destination, slot: Slot) -> bool:

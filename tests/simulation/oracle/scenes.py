@@ -20,6 +20,7 @@ from tests.simulation.history import (
     Review,
     ReviewEvent,
     SiteStatus,
+    SlackCall,
     Status,
     Storage,
     SummaryDue,
@@ -102,6 +103,21 @@ def many(count: int = 8) -> Scene:
 def in_digests() -> Scene:
     scene = many()
     return scene.notify(at(1, 0, 4, 1), "new", *scene.reviews)
+
+
+def lowered_while_slack_is_down(*, digest: bool) -> Scene:
+    """A review is alerted and lowered while Slack is down; a digest has one entry for both."""
+    scene = Scene().review("r1", at(1), rating=2).review("r2", at(1)).read(at(1, 0, 4), "r1", "r2")
+    scene.fault("slack_down", at(1), at(1, 0, 20), code="503").mail(at(1, 0, 4, 1), "new", "r1")
+    scene.mail(at(1, 0, 4, 2), "new", "r2").change("r1", at(1, 0, 6), "rating_changed", rating=1)
+    scene.read(at(1, 0, 8), "r1", "r2")
+    scene.mail(at(1, 0, 8, 1), "lowered", "r1", before=2, after=1)
+    low, new = Item("lowered", "r1", before=2, after=1), Item("new", "r2")
+    for number, items in enumerate([(low, new)] if digest else [(low,), (new,)]):
+        when = at(1, 0, 21, 2 * number)
+        call = SlackCall(when, "post", "C1", f"{when.timestamp():.6f}", items=items)
+        scene.add("slack", call)
+    return scene
 
 
 def mail_in_doubt() -> Scene:

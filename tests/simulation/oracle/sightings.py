@@ -76,8 +76,9 @@ class Sightings:
         for run in self.world.h.runs:
             if run.command not in {"reply", "moderate"}:
                 continue
-            for event in self.world.events.get(run.review_id or "", []):
-                if run.start <= event.time <= (run.end or run.start) + INFLIGHT:
+            for event in self.world.h.reviews:
+                named = event.after.review_id.startswith(run.review_id or "")
+                if named and run.start <= event.time <= (run.end or run.start) + INFLIGHT:
                     yield (
                         event.after.review_id,
                         Sighting(event.time, event.after.version, sure=False),
