@@ -25,6 +25,7 @@ from tests.simulation.oracle.scenes import (
     alerted,
     alerted_restored_and_backfilled,
     answered,
+    answered_at_a_raise,
     answered_before_it_left,
     at_night,
     backfilled,
@@ -175,6 +176,7 @@ GOOD |= {
     "a restore forgets an alert, and a backfill sends it": lambda: alerted_restored_and_backfilled(
         0.5
     ),
+    "what a raised threshold covers later is past": lambda: answered_at_a_raise(at(1)),
     "a digest has one entry for a review": lambda: lowered_while_slack_is_down(digest=True),
     "a restore may repeat what came after the backup": lambda: restored(0.5),
     "what came before a restore is recorded": lambda: unread_until_restored(at(3, 0, 1)),
@@ -273,6 +275,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("after_closing", lambda: answered_before_it_left(mail=True)),
     ("repeated", lambda: stale_page().notify(at(2, 1, 1), "lowered", "r1", before=1, after=1)),
     ("repeated", lambda: restored(2)),
+    ("lost", lambda: answered_at_a_raise(at(2, 2))),
     ("lost", lambda: lowered_while_slack_is_down(digest=False)),
     ("repeated", lambda: alerted_restored_and_backfilled(2)),
     ("not_due", lambda: killed_in_a_webhook(killed=False)),

@@ -429,6 +429,14 @@ def threshold(now: int) -> Scene:
     return alerted().reload(at(2), replace(CONFIG, sites=sites))
 
 
+def answered_at_a_raise(written: datetime) -> Scene:
+    """An answered review is read first with a raised threshold, and its answer is removed later."""
+    raised = replace(CONFIG, sites=(replace(CONFIG.sites[0], threshold=4), CONFIG.sites[1]))
+    scene = Scene().reload(at(2), raised).read(at(2, 0, 1)).review("r1", written, 4, reply="Sorry")
+    scene.read(at(2, 6), "r1").change("r1", at(2, 12), "answer_removed", reply=None)
+    return scene.read(at(2, 12, 4), "r1")
+
+
 def threshold_lowered() -> Scene:
     scene = (
         Scene()

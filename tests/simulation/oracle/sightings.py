@@ -131,6 +131,16 @@ class Sightings:
             return "may" if self.is_quiet_after_restore(state, when) else "not"
         return "must" if sure and state.created < begun else "may"
 
+    def may_be_past(self, state: Review, when: datetime) -> bool:
+        """Return whether an unknown review may be recorded as past, whatever becomes of it later:
+        as the baseline, as an import, or as the difference of a raised threshold.
+        """
+        return (
+            self.in_baseline(state, when) != "not"
+            or is_import(state)
+            or self._threshold_raised(state, when) is not None
+        )
+
     def is_quiet_after_restore(self, state: Review, when: datetime) -> bool:
         """Return whether a restore came before a time, and no whole round of the site between.
 

@@ -282,7 +282,7 @@ class Triage:
             yield from self._backfilled(path, state, sighting, silent)
         elif is_settled(state):
             yield silent
-            if self.seen.in_baseline(state, sighting.time) != "not":
+            if self.seen.may_be_past(state, sighting.time):
                 yield Path(_know("baseline", state), path.transitions)
         elif verdict != "must":
             yield Path(_know("baseline", state), path.transitions)
