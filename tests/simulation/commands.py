@@ -149,11 +149,13 @@ class Commands:
         )
         # The id may be the beginning of another: alerter answers the one review that it may mean.
         reviews = self._world.wix.sites[site_id].reviews
-        before = {each: held.review for each, held in reviews.items() if each.startswith(review)}
+        ids = [key for _, key in reviews.keys(None, None, None) if key.startswith(review)]
+        before = {key: reviews.get(key) for key in ids}
         self._noted(run, "reply", review, "--site", site, "--message", "We are so sorry.", "--yes")
-        for each, old in before.items():
-            if each in reviews and reviews[each].review != old:
-                self._world.reviews.note(site_id, each, "answered")
+        for key, row in before.items():
+            after = reviews.get(key)
+            if row is not None and after is not None and after.review != row.review:
+                self._world.reviews.note(site_id, key, "answered")
 
     def do_backup(self) -> None:
         target = self._world.folder / f"backup-{len(self._backups)}.db"
