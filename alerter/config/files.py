@@ -187,7 +187,7 @@ def _read(path: Path, text: str | None = None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig") if text is None else text)
     except FileNotFoundError:
-        fault = "there is no such config file; config.example.toml shows what one holds"
+        fault = "there is no such config file; `alerter init` makes one"
     except OSError as error:
         fault = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError:

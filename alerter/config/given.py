@@ -82,4 +82,5 @@ def _checked(
     try:
         return TypeAdapter(kind).validate_python(value, context=context)
     except ValidationError as error:
-        raise ConfigError(list(problems_of(error).values())) from None
+        problems = problems_of(error).items()
+        raise ConfigError([f"{key}: {text}" if key else text for key, text in problems]) from None

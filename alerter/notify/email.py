@@ -96,7 +96,11 @@ class EmailNotifier:
         except (aiosmtplib.SMTPException, OSError) as error:
             self._disconnect()
             fault = _delivery_error(error, self._secrets)
-            return [Finding(ok=False, subject=subject, text=f"email: {fault}; {_remedy(fault)}")]
+            return [
+                Finding(
+                    ok=False, subject=subject, text=f"email: {fault}; {self._remedy(error, fault)}"
+                )
+            ]
         findings = [
             Finding(
                 ok=False,
@@ -110,6 +114,13 @@ class EmailNotifier:
         return findings or [
             Finding(ok=True, subject=subject, text=f"email: {self._smtp.host} takes mail for it")
         ]
+
+    def _remedy(self, error: Exception, fault: DeliveryError) -> str:
+        if fault.kind is ErrorKind.SERVICE:
+            return "check the server, port, security, login and sender ([smtp] in the config)"
+        if isinstance(error, aiosmtplib.SMTPResponseException):
+            return "try again later"
+        return f"check that {self._smtp.host}:{self._smtp.port} is right, or try again later"
 
     async def close(self) -> None:
         """Close the connection to the server."""
@@ -334,10 +345,3 @@ def _name(error: Exception) -> str:
 
 def _reply(code: int, text: str, secrets: Iterable[str]) -> str:
     return f"{code} {clean_reply(text, secrets=secrets)}"
-
-
-def _remedy(error: DeliveryError) -> str:
-    return {
-        ErrorKind.SERVICE: "look at [smtp] in the config",
-        ErrorKind.RECEIVER: "correct its addresses in the config",
-    }.get(error.kind, "try again later")

@@ -307,6 +307,7 @@ WRONG = {
     "another token": ({"--slack-token": "env:ACCOUNT_KEY"}, 1, "invalid_auth"),
     "no such channel": ({"--slack-channel": "revews"}, 1, 'did you mean "#reviews"?'),
     "another password": ({"--smtp-password": "env:ACCOUNT_KEY"}, 1, "535 to the login"),
+    "an unprintable login": ({"--smtp-username": "al\x01"}, 2, "username: must be a text"),
 }
 
 

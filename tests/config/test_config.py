@@ -214,7 +214,7 @@ def test_a_templates_folder_that_cannot_be_looked_at_is_a_fault(faults: Faults) 
 @pytest.mark.parametrize(
     ("content", "phrase"),
     [
-        (None, "there is no such config file; config.example.toml shows what one holds"),
+        (None, "there is no such config file; `alerter init` makes one"),
         (b"state = \xff", "is not UTF-8 text"),
         (
             b'state = "x"\n\n[poll\n',

@@ -498,11 +498,15 @@ async def test_checking_names_the_addresses_that_are_refused_by_their_place(
     ("prepare", "says"),
     [
         pytest.param(
-            setting("refuse_sender", "550 5.7.1 Not yours"), "look at [smtp]", id="sender refused"
+            setting("refuse_sender", "550 5.7.1 Not yours"),
+            "login and sender ([smtp]",
+            id="sender refused",
         ),
         pytest.param(setting("down", True), "try again later", id="down"),
-        pytest.param(setting("password", "another"), "look at [smtp]", id="wrong password"),
-        pytest.param(dropping("connect"), "try again later", id="hung up"),
+        pytest.param(
+            setting("password", "another"), "login and sender ([smtp]", id="wrong password"
+        ),
+        pytest.param(dropping("connect"), "is right, or try again later", id="hung up"),
     ],
 )
 async def test_checking_says_what_to_do(
