@@ -5,6 +5,7 @@ import codecs
 import fcntl
 import os
 import pty
+import signal
 import sys
 import termios
 from collections.abc import AsyncIterator
@@ -97,5 +98,9 @@ async def on_a_terminal(
 
 
 def _own_terminal() -> None:
-    """In the child: make standard input the terminal whose Ctrl-C ends it."""
+    """In the child: make standard input the terminal whose Ctrl-C ends it.
+
+    A run in the background ignores Ctrl-C, and so would the child.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
