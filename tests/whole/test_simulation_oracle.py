@@ -90,6 +90,7 @@ from tests.simulation.oracle.scenes import (
     restored_in_trouble,
     sent_of_nothing,
     several_at_once,
+    site_leaves_after_a_change,
     slack_down,
     slack_down_told,
     soft_address,
@@ -176,6 +177,7 @@ GOOD |= {
     "a restore forgets an alert, and a backfill sends it": lambda: alerted_restored_and_backfilled(
         0.5
     ),
+    "a site leaves the config before a change is read": site_leaves_after_a_change,
     "what a raised threshold covers later is past": lambda: answered_at_a_raise(at(1)),
     "a digest has one entry for a review": lambda: lowered_while_slack_is_down(digest=True),
     "a restore may repeat what came after the backup": lambda: restored(0.5),

@@ -58,7 +58,8 @@ def _not_read(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterat
         private = state.is_private and not all(
             site is not None and site.may_read_private for site in sites
         )
-        if (low or followed) and not private and not _is_imported(state):
+        watched = all(site is not None for site in sites)
+        if watched and (low or followed) and not private and not _is_imported(state):
             window = min(config.rescan_window for config in configs)
             wait = max(opportunity(config) for config in configs)
             opening = _calm_opening(

@@ -437,6 +437,12 @@ def answered_at_a_raise(written: datetime) -> Scene:
     return scene.read(at(2, 12, 4), "r1")
 
 
+def site_leaves_after_a_change() -> Scene:
+    """A review changes, and its site leaves the config before the next read."""
+    scene = alerted().change("r1", at(2), "edited")
+    return scene.reload(at(2, 0, 2), replace(CONFIG, sites=CONFIG.sites[1:], receivers=(FLORA,)))
+
+
 def threshold_lowered() -> Scene:
     scene = (
         Scene()
