@@ -21,7 +21,7 @@ _OPTION = "--site"
 class ForgetResult:
     """What `forget` did.
 
-    `reviews`: how many were erased. `is_clean`: the write-ahead log holds no text of them any more.
+    `reviews`: how many were erased. `is_clean`: the state file holds no text of them any more.
     `copies`: replaced state files, which keep their content.
     """
 
@@ -48,7 +48,7 @@ def run(config: Config, clock: Clock, name: str) -> ForgetResult:
             if not alone and site.left_at is None:
                 raise AlerterError(f"the running alerter still watches {name}: reload it first")
             reviews = erasure.erase_site(state, site.site_id, clock.now())
-            is_clean = state.scrub(wait=True)
+            is_clean = erasure.rebuild(state) and state.scrub(wait=True)
     state_file = real_path(config.state_path)
     replaced = sorted(state_file.parent.glob(f"{state_file.name}.replaced-*"))
     copies = [each for each in replaced if not each.name.endswith("-shm")]
@@ -83,8 +83,8 @@ def command(path: Path | None, name: str) -> None:
     )
     if not done.is_clean:
         click.echo(
-            "the write-ahead log still holds some text, as another process reads the state file;"
-            " the daemon empties it later"
+            "the state file still holds some text, as another process uses it;"
+            " the daemon removes it within a day"
         )
     click.echo("mails and Slack messages remain; backups keep their content: delete old ones")
     for copy in done.copies:

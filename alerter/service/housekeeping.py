@@ -9,6 +9,7 @@ from alerter.errors import StateError, phrase_defect
 from alerter.notify.state_failure import StateFailure
 from alerter.scopes import Scope
 from alerter.store import State
+from alerter.store.erasure import rebuild
 from alerter.store.prune import prune
 from alerter.summary import Summaries
 from alerter.trouble.tracker import Troubles
@@ -88,7 +89,7 @@ class Housekeeping:
                 self._state, self._clock.now(), keep, window=window, destinations=names
             ):
                 log.info("reviews pruned: reviews=%d", pruned)
-            if not self._state.scrub():
-                log.info("another process keeps erased text in the write-ahead log")
+            if not (rebuild(self._state) and self._state.scrub()):
+                log.info("another process keeps erased text in the state file")
         except StateError as error:
             log.warning("old reviews are not pruned yet: %s", error)

@@ -1,9 +1,10 @@
-"""Erase the text of one site: reviews, messages, names."""
+"""Erase the text of one site: reviews, messages, names; and what the file keeps of erased text."""
 
 import json
 from datetime import datetime
 from typing import Any
 
+from alerter.errors import StateBusy
 from alerter.models import AlertKind, receiver_of
 from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store.prune import AT_ONCE, drop_alerts, prune_reviews
@@ -33,6 +34,27 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
         state.execute("UPDATE sites SET name = NULL WHERE site_id = ?", [site_id])
         state.owe_scrub()
     return number
+
+
+def rebuild(state: State) -> bool:
+    """Write the file anew if text was erased; return False if that is not possible yet.
+
+    Where SQLite moves rows, copies of them stay in the unused part of pages, and `secure_delete`
+    does not overwrite these. It takes as much room as the file. `State.scrub` has to follow. Never
+    call it within a transaction.
+    """
+    if not (owed := state.value("SELECT rebuilds_owed FROM scrubs")):
+        return True
+    try:
+        state.execute("VACUUM")
+        state.write_relaxed(
+            "UPDATE scrubs SET owed = owed + 1, rebuilds_owed ="
+            " CASE WHEN rebuilds_owed > :done THEN rebuilds_owed - :done ELSE 0 END",
+            {"done": owed},
+        )
+    except StateBusy:
+        return False
+    return True
 
 
 def _erase_some(state: State, site_id: str, now: datetime) -> int:

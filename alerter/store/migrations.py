@@ -282,3 +282,9 @@ def sites_of_accounts(db: Database) -> None:
         " name TEXT NOT NULL, missing_since INTEGER, PRIMARY KEY (account_id, site_id))"
         " STRICT, WITHOUT ROWID"
     )
+
+
+@migrations()
+def rebuilds(db: Database) -> None:
+    """Count how often text was erased since the file was last written anew: see State.rebuild."""
+    db.execute("ALTER TABLE scrubs ADD COLUMN rebuilds_owed INTEGER NOT NULL DEFAULT 1")

@@ -224,8 +224,8 @@ class State:
         return before != self._version
 
     def owe_scrub(self) -> None:
-        """Record, in the transaction that erases text, that `scrub` has to follow."""
-        self.execute("UPDATE scrubs SET owed = owed + 1")
+        """Record, in the transaction that erases text, that `scrub` and a rebuild must follow."""
+        self.execute("UPDATE scrubs SET owed = owed + 1, rebuilds_owed = rebuilds_owed + 1")
 
     def scrub(self, *, wait: bool = False) -> bool:
         """Remove erased text from the write-ahead log; return False if that is not possible yet.

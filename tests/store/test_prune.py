@@ -17,6 +17,7 @@ from alerter.models import Event, Form, Grouping, Receipt, Reply, Review
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
 from alerter.store import State, known_sites, messages, outbox, report, stale_messages
+from alerter.store.erasure import rebuild
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
@@ -456,3 +457,20 @@ async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     caplog.handler.addFilter(look)
     assert await serve(config, clock, {}, once=True)
     assert told_by_then == [1]
+
+
+async def test_no_page_of_the_file_keeps_a_copy_of_erased_words(
+    config: Config, state: State, clock: SetClock
+) -> None:
+    """Where SQLite moves rows between pages, it leaves copies in their unused part."""
+    closed_reviews(state, clock.now(), 300)
+    for longest in (300, 60, 500, 200):
+        state.execute(
+            "UPDATE reviews SET content = json_object('body', 'Zauberwort'"
+            " || hex(zeroblob(abs(random()) % ?))) WHERE random() % 2",
+            [longest],
+        )
+    assert await forget(state, clock.now() + 2 * KEEP) == 300
+    assert rebuild(state)
+    assert state.scrub()
+    assert b"Zauberwort" not in config.state_path.read_bytes()
