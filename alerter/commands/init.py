@@ -90,11 +90,13 @@ def command(path: Path | None, *, systemd: bool, example: bool, yes: bool, **fla
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nNothing is written.")
         raise
-    if asks and not yes and click.confirm("\nSend a test alert now?", default=True):
-        good = show_findings(asyncio.run(send_samples(config, Clock(), [RECEIVER])))
+    good = True
+    try:
+        if asks and not yes and click.confirm("\nSend a test alert now?", default=True):
+            good = show_findings(asyncio.run(send_samples(config, Clock(), [RECEIVER])))
+    finally:  # also after Ctrl-C, as the config is written
         _print_start(target, systemd=systemd)
-        sys.exit(0 if good else 1)
-    _print_start(target, systemd=systemd)
+    sys.exit(0 if good else 1)
 
 
 def _target(path: Path | None, *, systemd: bool) -> Path:

@@ -22,7 +22,8 @@ from alerter.store import State
 from alerter.store.channels import ChannelIds
 
 _MOST_SHOWN = 20
-_CHANNEL_ID = re.compile(r"[CGDUW][A-Z0-9]{2,}")
+# Without a digit it is a name in capitals, such as COMPLAINTS.
+_CHANNEL_ID = re.compile(r"(?=.*\d)[CGDUW][A-Z0-9]{2,}")
 _HELP = """\
   This link fills in an app for you. Choose your workspace, “Create” and “Install to Workspace”,
   and copy the “Bot User OAuth Token” (xoxb-…) from “OAuth & Permissions”:
@@ -59,7 +60,7 @@ def _with_channel(flags: Flags, token: GivenSecret, written: str) -> SlackAnswer
 
     Raise AlerterError.
     """
-    slack = given.slack(token.value, flags.slack_base_url)
+    slack, written = given.slack(token.value, flags.slack_base_url), written.strip()
     if _CHANNEL_ID.fullmatch(written):
         channel, name = written, ""
     else:

@@ -58,6 +58,10 @@ def _found(sites: Mapping[str, Site], request: web.Request) -> tuple[Site, str]:
 
 
 def _added(site: Site, review: object) -> Json:
+    content = _object(review).get("content")
+    rating = content.get("rating") if isinstance(content, dict) else None
+    if rating is not None and (type(rating) is not int or not 1 <= rating <= 5):
+        raise Refusal(400, "INVALID_ARGUMENT", "content.rating: a whole number from 1 to 5")
     try:
         return site.add(_object(review))
     except (ValueError, TypeError, AttributeError) as error:

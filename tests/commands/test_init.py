@@ -202,6 +202,15 @@ async def test_a_channel_may_be_given_by_its_id(
     assert written(folder).receivers[0].slack == CHANNEL
 
 
+async def test_a_name_in_capitals_is_a_channel_and_no_id(
+    run: Run, folder: Path, slack: EmbeddedSlack, for_wix: Flags, for_slack: Flags
+) -> None:
+    slack.add_channel("C0000000001", "complaints")
+    named = for_wix | for_slack | {"--slack-channel": " COMPLAINTS "}
+    assert (await run(named)).exit_code == 0
+    assert written(folder).receivers[0].slack == "C0000000001"
+
+
 async def test_a_server_without_a_login_is_asked_for_none(
     run: Run, folder: Path, for_wix: Flags
 ) -> None:

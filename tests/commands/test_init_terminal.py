@@ -99,8 +99,9 @@ async def test_where_wix_lists_no_sites_the_id_of_one_is_enough(
     await terminal.answer("Addresses", "")
     await terminal.answer("Bot User OAuth Token (not shown)", TOKEN)
     await terminal.answer("Channel:", "C0123456789")
-    await terminal.answer("Send a test alert now?", "n")
-    assert await terminal.end() == 0
+    await terminal.read_until("Send a test alert now?")
+    assert await terminal.end(CTRL_C) == 1
+    assert "alerter run" in terminal.shown.rpartition("Send a test alert now?")[2]
     config = load_config(folder / "config.toml", {}, secrets=True)
     assert [(site.name, site.site_id) for site in config.sites] == [("Our bakery", SITE_ID)]
     assert config.wix.account_id is None

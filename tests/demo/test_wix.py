@@ -324,7 +324,9 @@ async def test_people_can_write_reviews_by_hand(wix: EmbeddedWix) -> None:
         assert (await http.delete("/demo/reviews/x")).json()["id"] == "x"
         assert (await http.delete("/demo/reviews/x")).status_code == 404
         assert (await http.post("/demo/reviews?site=nowhere", json={})).status_code == 404
-        for bad in ("[1]", '"text"', "{", '{"createdDate": "today"}', '{"id": "y"}', '{"id": 7}'):
+        ratings = [f'{{"content": {{"rating": {bad}}}}}' for bad in ('"1"', "true", "[1]", "6")]
+        broken = ("[1]", '"text"', "{", '{"createdDate": "today"}', '{"id": "y"}', '{"id": 7}')
+        for bad in (*broken, *ratings):
             path = f"/demo/reviews?site={OTHER}"
             assert (await http.post(path, content=bad)).status_code == 400, bad
         assert (await http.post("/demo/reviews/y/reply", json={})).status_code == 400
