@@ -37,7 +37,7 @@ def command(reviews: Path | None, *, serve: bool) -> None:
     try:
         import aiosmtpd  # noqa: F401, PLC0415 - only whether it is installed
     except ImportError:
-        raise AlerterError("the demo needs aiosmtpd: pip install 'alerter[demo]'") from None
+        raise AlerterError("the demo needs aiosmtpd: pip install aiosmtpd") from None
     from alerter.demo.live import serve as run  # noqa: PLC0415 - imports aiosmtpd
     from alerter.demo.story import play  # noqa: PLC0415 - imports aiosmtpd
 

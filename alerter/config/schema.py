@@ -240,7 +240,10 @@ def _missing_services(raw: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("apps", "webhooks come in where [web] listens: needs the table [web]")
     packages = ("jwt", "cryptography", "prometheus_client")
     if "web" in raw and not all(find_spec(package) for package in packages):
-        yield Problem("web", "needs packages that are not installed: pip install 'alerter[web]'")
+        yield Problem(
+            "web",
+            "needs packages that are not installed: pip install prometheus-client 'PyJWT[crypto]'",
+        )
 
 
 def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -337,7 +337,7 @@ def test_a_demo_without_its_mail_server_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "aiosmtpd", None)
     result = run("demo")
     assert result.exit_code == 1
-    assert result.stderr == "alerter: the demo needs aiosmtpd: pip install 'alerter[demo]'\n"
+    assert result.stderr == "alerter: the demo needs aiosmtpd: pip install aiosmtpd\n"
 
 
 # status
