@@ -3,18 +3,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test coverage torture mutate simulate simulate-short simulate-defects bench docs messages pictures wix-sdk lock sbom audit clean
+.PHONY: demo test test-long coverage torture mutate simulate simulate-short simulate-defects bench docs messages pictures wix-sdk lock sbom audit clean
 
 demo: .venv/demo
 	@$(BIN)/alerter demo
 
-# Four workers, for tests wait for processes more than they compute; each process reads what the first has compiled.
-test: export PYTHONDONTWRITEBYTECODE =
+# What takes long and judges the whole: fuzzing, simulated runs, kills, real browsers, the story of the demo, the wheel.
+LONG := tests/fuzz tests/demo/test_story.py tests/notify/test_flood.py tests/project/test_wheel.py \
+	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/whole/test_interleavings.py \
+	tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py tests/whole/test_torture.py
+# More workers than cores, for tests wait for processes more than they compute.
+PYTEST := $(BIN)/python -m pytest -n 5 --dist worksteal
+
+# Each process reads what the first has compiled.
+test test-long: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(PYTEST) $(LONG:%=--ignore=%)
+
+test-long: .venv/installed
+	$(PYTEST) $(LONG)
 
 coverage: .venv/installed
 	$(BIN)/coverage erase
@@ -33,7 +43,7 @@ torture: .venv/installed
 simulate: .venv/installed
 	$(BIN)/python -m tests.simulation
 
-# A dozen runs of some days each; `make test` makes three of them. The order of sets is a part of a seed.
+# A dozen runs of some days each; `make test-long` makes three of them. The order of sets is a part of a seed.
 simulate-short: .venv/installed
 	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --short --seeds 1-12
 

@@ -84,7 +84,8 @@ def _channel_named(written: str, channels: list[ListedChannel]) -> ListedChannel
 
 
 async def _check(slack: Slack, channel: str) -> list[Finding]:
-    async with open_session() as session:
-        api = SlackApi(slack, session, Clock())
-        address = ChannelAddress(api, channel, ChannelIds(State.empty(), "slack"))
-        return await slack_check.check(api, RECEIVER, address)
+    with State.empty() as state:
+        async with open_session() as session:
+            api = SlackApi(slack, session, Clock())
+            address = ChannelAddress(api, channel, ChannelIds(state, "slack"))
+            return await slack_check.check(api, RECEIVER, address)

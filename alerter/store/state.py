@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,9 +65,9 @@ class State:
             inspect(path, migrate=migrate)
         elif not migrate:
             raise StateError(f"{path}: there is no state file yet; `alerter run` creates it")
-        with translated(path):
+        with translated(path), ExitStack() as if_it_fails:
             _keep_private(path)
-            db = _database(path)
+            db = if_it_fails.enter_context(closing(_database(path)))
             for pragma in (
                 "journal_mode = WAL",
                 "synchronous = FULL",
@@ -78,6 +78,7 @@ class State:
             if migrate:
                 with db.atomic():  # readers see all of them, or none
                     migrations.apply(db)
+            if_it_fails.pop_all()
         return cls(db, path)
 
     @classmethod
