@@ -1,4 +1,4 @@
-"""The flags of `alerter init`, and which of them are missing where nobody can be asked."""
+"""The flags of `alerter init`, and which of them are missing where no one can be asked."""
 
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -59,7 +59,7 @@ class Flags:
         return self.smtp_port or usual_port(host, self.smtp_security)
 
     def only_urls(self) -> "Flags":
-        """Return what is left where the other flags are wrong: nobody is asked for a proxy."""
+        """Return what is left where the other flags are wrong: a proxy is not asked for."""
         return Flags(wix_base_url=self.wix_base_url, slack_base_url=self.slack_base_url)
 
     def missing_for_wix(self) -> list[str]:

@@ -21,7 +21,7 @@ _SERVER_HELP = """\
 
 
 def mail_answers(flags: Flags, *, optional: bool) -> MailAnswers | None:
-    """Return who gets mail through which server; None for nobody. Raise AlerterError."""
+    """Return who gets mail through which server; None without mail. Raise AlerterError."""
     if flags.with_mail and not flags.missing_for_mail():
         return _checked(_from_flags(flags))
     show_part(2, "Mail: who is alerted by mail")

@@ -44,7 +44,7 @@ def slack_answers(flags: Flags, *, optional: bool) -> SlackAnswers | None:
     if own:
         more = f" and {len(own) - _MOST_SHOWN} more" if len(own) > _MOST_SHOWN else ""
         click.echo(f"The app is in {', '.join(own[:_MOST_SHOWN])}{more}.")
-    click.echo("The app joins a channel when somebody writes /invite @alerter there.")
+    click.echo("The app joins a channel when one of its members writes /invite @alerter there.")
     return until_good(
         lambda flags: _with_channel(flags, token, flags.slack_channel or ask("Channel")), flags
     )

@@ -20,7 +20,7 @@ from alerter.render.page import html_page
 
 _LOOK_EVERY = 0.1
 _REVIEWS_SHOWN = 12
-# The config polls every 5 seconds: whoever has not read for so long does not run.
+# The config polls every 5 seconds: a daemon that has not read for so long does not run.
 _AWAY_AFTER = 15.0
 _SAMPLES = {
     1: ("Stale on arrival", "The croissants were hard as stone, and the box was open."),

@@ -37,7 +37,7 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
 
 
 def rebuild(state: State) -> bool:
-    """Write the file anew if text was erased; return False if that is not possible yet.
+    """Rewrite the file if text was erased; return False if that is not possible yet.
 
     Where SQLite moves rows, copies of them stay in the unused part of pages, and `secure_delete`
     does not overwrite these. It takes as much room as the file. `State.scrub` has to follow. Never

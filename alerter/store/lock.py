@@ -94,7 +94,7 @@ class Lock:
         return self._fd is not None and os.pread(self._fd, len(_ASKED), _ASKED_AT) == _ASKED
 
     def release(self) -> None:
-        """Release the lock; the empty file says that nobody has it."""
+        """Release the lock; the empty file says that no process has it."""
         if self._fd is not None:
             with suppress(OSError):
                 os.ftruncate(self._fd, 0)

@@ -286,5 +286,5 @@ def sites_of_accounts(db: Database) -> None:
 
 @migrations()
 def rebuilds(db: Database) -> None:
-    """Count how often text was erased since the file was last written anew: see State.rebuild."""
+    """Count how often text was erased since the file was last rewritten: see `erasure.rebuild`."""
     db.execute("ALTER TABLE scrubs ADD COLUMN rebuilds_owed INTEGER NOT NULL DEFAULT 1")

@@ -190,7 +190,7 @@ _ROOT = (
     " AND others.review_id = alerts.review_id AND theirs.destination = :destination"
     " AND messages.status = 'sent' AND messages.parent IS NULL"
 )
-# Whether a message in doubt to a destination is about the review of an alert, or tells of the
+# Whether a message in doubt to a destination is about the review of an alert, or reports the
 # trouble whose end the alert is: their keys differ in the kind only.
 _IN_DOUBT = (
     "EXISTS (SELECT 1 FROM messages JOIN deliveries AS theirs ON theirs.message = messages.id"

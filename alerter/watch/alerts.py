@@ -192,6 +192,6 @@ def _times(routes: Iterable[Route]) -> list[tuple[str, datetime | None]]:
 def _alert_of(
     kind: AlertKind, site: Site, review: Review, detail: Mapping[str, Any], number: int = 0
 ) -> Alert:
-    """Return an alert about a review; `number` tells later ones of a kind apart."""
+    """Return an alert about a review; `number` distinguishes later ones of a kind."""
     key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
     return Alert(key, kind, site.site_id, review.id, detail)
