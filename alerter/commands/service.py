@@ -12,12 +12,13 @@ from pathlib import Path
 import click
 
 import alerter
+from alerter.commands.options import SYSTEM_CONFIG
 from alerter.errors import AlerterError
 
 _UNITS = ("alerter.service", "alerter-once.service", "alerter-once.timer")
 _CONTROL = "alerterctl"
 # What the units in the checkout name.
-_PROGRAM, _CONFIG = "/opt/alerter/bin/alerter", Path("/etc/alerter/config.toml")
+_PROGRAM = "/opt/alerter/bin/alerter"
 _CREDENTIALS = Path("/etc/alerter/credentials")
 _STATE = Path("/var/lib/alerter")
 _SYSTEM = Path("/etc/systemd/system")
@@ -96,7 +97,7 @@ def install(root: Path, program: str, *, replace: bool) -> Iterator[str]:
         _make_folder(credentials.parent)
         credentials.mkdir(mode=0o700)
         yield f"made      {credentials}, for secrets: a file NAME is credential:alerter_NAME"
-    config = _below(root, _CONFIG)
+    config = _below(root, SYSTEM_CONFIG)
     if config.exists() and not config.stat().st_mode & 0o004:
         config.chmod(0o644)
         yield f"opened    {config}: the service's user can read it now; it holds no secret"
@@ -124,7 +125,7 @@ def uninstall(root: Path) -> Iterator[str]:
             yield f"removed  {file.path}"
         else:
             yield f"removed  {file.path}, which had changed and is now {_set_aside(file.path)}"
-    for path in (_CONFIG.parent, _STATE, _SYSTEM / "alerter.service.d"):
+    for path in (SYSTEM_CONFIG.parent, _STATE, _SYSTEM / "alerter.service.d"):
         if _below(root, path).exists():
             yield f"left     {_below(root, path)}"
     yield "next: systemctl daemon-reload"

@@ -40,9 +40,6 @@ class Reason(StrEnum):
     REOPENED = "no longer answered or rejected"
 
 
-_SILENT_FIRST = (Reason.BASELINE, Reason.IMPORTED)
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The decision about a review: its new status (None: the record stays) and its alert."""
