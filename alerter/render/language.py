@@ -77,6 +77,8 @@ class Language:
             parse_pattern(re.sub("M+", months, part)).apply(moment, self.locale)
             for part, moment in zip(parts["d" if same_month else "M"], (began, last), strict=True)
         )
+        # Versions of CLDR differ in the spaces between two numbers.
+        text = re.sub(r"(?<=\d)\s*–\s*(?=\d)", "–", text)
         if self.direction == "rtl":  # else "19–25" is shown as "25–19"
             text = re.sub(r"\d+–\d+", "\u2066\\g<0>\u2069", text)
         return _keep_together(text)
