@@ -10,6 +10,7 @@ AlerterError
         WixResponseError       unreadable answer, or Wix rejected the request
             WixPrecondition    the site lacks what the request needs (428)
             WixNotFound        not found, or not visible to us (404)
+            WixRefused         any other 4xx: Wix did not do what was asked
     RenderError                a template is broken
     DeliveryError              a message was not delivered; `kind` says what is at fault
 """
@@ -85,6 +86,10 @@ class WixPrecondition(WixResponseError):
 
 class WixNotFound(WixResponseError):
     """The object does not exist, or is not visible to us (404)."""
+
+
+class WixRefused(WixResponseError):
+    """Wix rejected the request, and did nothing (any other 4xx)."""
 
 
 class RenderError(AlerterError):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from alerter.actions import NO_RESPONSE, Response, digest, normalize_reply
 from alerter.scopes import Scope
 
 
@@ -142,6 +143,16 @@ class Review:
         return self.reply is not None
 
     @property
+    def text_digest(self) -> str:
+        """A digest of what a person reads: its rating, title and text."""
+        return digest(str(self.rating), self.title, self.body)
+
+    @property
+    def reply_digest(self) -> str:
+        """A digest of its reply; empty without one."""
+        return digest(normalize_reply(self.reply.message)) if self.reply else ""
+
+    @property
     def rejected(self) -> bool:
         """Whether moderation rejected it; an unknown status counts as not rejected."""
         return self.moderation == "REJECTED"
@@ -229,6 +240,7 @@ class MessageItem:
     """One alert of a message, with its review as it is stored now and the reviewed product.
 
     `closing` is set if the review was closed since the alert. `context` is empty in a digest.
+    `response`: what people do about the review at present.
     """
 
     alert: Alert
@@ -236,6 +248,7 @@ class MessageItem:
     product: Product = Product()
     closing: CloseReason | None = None
     context: ReviewHistory = ReviewHistory()
+    response: Response = NO_RESPONSE
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,15 @@ def check_text(value: object) -> str:
     return value
 
 
+def _check_lines(value: object) -> str:
+    """Check that a value is text, of one or several lines."""
+    if isinstance(value, str):
+        text = value.replace("\r\n", "\n")
+        if text.strip() and text.replace("\n", "").replace("\t", "").isprintable():
+            return text
+    raise fault("must be a text, and not an empty one")
+
+
 def _parse_path(value: object, info: ValidationInfo) -> Path:
     return Path((info.context or {}).get("folder", Path())) / check_text(value)
 
@@ -294,6 +303,7 @@ LanguageCode = Annotated[str, BeforeValidator(_parse_language)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_parse_timezone), Field(validate_default=True)]
 
 Text = Annotated[str, BeforeValidator(check_text)]
+Lines = Annotated[str, BeforeValidator(_check_lines)]
 # Relative paths start at the config file's folder.
 RelativePath = Annotated[Path, BeforeValidator(_parse_path)]
 Folder = Annotated[RelativePath, AfterValidator(_check_folder)]
@@ -336,4 +346,9 @@ SlackMention = Annotated[
     str,
     Field(pattern=r"^[UWS][A-Z0-9]{2,}$"),
     _allowed("must be an id like U0123456789 (a person: U… or W…, a user group: S…)"),
+]
+SlackUser = Annotated[
+    str,
+    Field(pattern=r"^[UW][A-Z0-9]{2,}$"),
+    _allowed("must be the id of a person, like U0123456789 (U… or W…)"),
 ]

@@ -24,6 +24,7 @@ from alerter.config.fields import (
     Sender,
     SlackAddress,
     SlackMention,
+    SlackUser,
     Text,
     TimeOfDay,
     Url,
@@ -32,7 +33,7 @@ from alerter.config.fields import (
     parse_duration,
     parse_time_of_day,
 )
-from alerter.config.secrets import HeaderSecret, Secret, SlackToken
+from alerter.config.secrets import AppToken, HeaderSecret, Secret, SlackToken
 from alerter.config.table import Problem, Table
 from alerter.models import Medium, destination_of
 
@@ -63,9 +64,10 @@ class Smtp(Table):
 
 
 class Slack(Table):
-    """The Slack workspace."""
+    """The Slack workspace; with an `app_token`, its messages have buttons (Socket Mode)."""
 
     token: HeaderSecret
+    app_token: AppToken | None = None
     base_url: Url = "https://slack.com/api"
 
 
@@ -120,6 +122,7 @@ class Receiver(Table):
     urgent_max_rating: Rating | None = None
     mention: SlackMention | None = None
     mention_max_rating: Rating = 5
+    responders: Names[SlackUser] | None = None
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -133,6 +136,8 @@ class Receiver(Table):
             yield Problem("min_rating", "must not be more than max_rating: no review would be both")
         if "mention" in raw and "slack" not in raw:
             yield Problem("mention", "is for receivers on Slack")
+        if "responders" in raw and "slack" not in raw:
+            yield Problem("responders", "is for receivers on Slack")
         if "mention_max_rating" in raw and "mention" not in raw:
             yield Problem("mention_max_rating", "goes with mention, which is missing")
 
@@ -188,11 +193,13 @@ class Receiver(Table):
 class ReminderSchedule(Table):
     """How long after its alert people are reminded of a review that is still open.
 
-    `escalate_to` is a receiver that gets the last reminder too.
+    `escalate_to` is a receiver that gets the last reminder too. A claim holds the reminders of a
+    review for `claimed_for`.
     """
 
     after: List[Duration] = ()
     escalate_to: Text | None = None
+    claimed_for: Duration = timedelta(hours=48)
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -12,12 +12,14 @@ from pydantic import BeforeValidator, Field, ValidationError
 from alerter.config.fields import (
     Duration,
     Folder,
+    Lines,
     List,
     Listen,
     RelativePath,
     Tables,
     Text,
     Timezone,
+    Url,
     check_text,
     nearest,
 )
@@ -31,7 +33,7 @@ from alerter.config.receivers import (
     duration_of,
     is_pattern,
 )
-from alerter.config.secrets import SecretUrl
+from alerter.config.secrets import LinkSecret, SecretUrl
 from alerter.config.sites import RESCAN_WINDOW, Account, AlertLimits, App, Poll, Site, Wix
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
@@ -48,9 +50,28 @@ def _state_table(value: object) -> object:
 
 
 class Web(Table):
-    """Where alerter listens for webhooks, and serves health and metrics. Needs the extra `web`."""
+    """Where alerter listens for webhooks, and serves health, metrics and the review page.
+
+    Needs the extra `web`. Mails link to the review page where it has a `public_url`.
+    """
 
     listen: Listen
+    public_url: Url | None = None
+    link_secret: LinkSecret | None = None
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield one half of what links to the review page need."""
+        for key, other in (("public_url", "link_secret"), ("link_secret", "public_url")):
+            if key in raw and other not in raw:
+                yield Problem(other, f"goes with {key}, which is there")
+
+
+class CannedReply(Table):
+    """A reply that a person may choose and change: a template, rendered with the review."""
+
+    name: Text
+    text: Lines
 
 
 class HeartbeatTarget(Table):
@@ -87,6 +108,7 @@ class Config(Table):
     apps: Tables[App] = ()
     heartbeat: HeartbeatTarget | None = None
     summaries: Tables[Summary] = ()
+    replies: Tables[CannedReply] = ()
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -104,6 +126,7 @@ class Config(Table):
             ("receivers", "name"),
             ("apps", "app_id"),
             ("summaries", "name"),
+            ("replies", "name"),
         ):
             yield from _repeated(raw, name, key)
         yield from _durations(raw)

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from alerter.config.fields import fault, parse_url
 
+_SHORTEST_LINK_SECRET = 32
 _LARGEST_FILE = 64 * 1024
 # A name that does not look like one may be the secret itself, pasted into the wrong place, and is
 # not shown. Words of a name do not mix letters with digits, or cases, as random ones do.
@@ -170,6 +171,27 @@ def _shown(source: str, name: str) -> str:
     return f"{source}:{text}" if source else text
 
 
+def _read_app_token(value: object, info: ValidationInfo) -> SecretStr:
+    """Read a token of a Slack app, which Slack shows with the prefix `xapp-`."""
+    secret = _read_header(value, info)
+    if secret.get_secret_value() and not secret.get_secret_value().startswith("xapp-"):
+        raise fault("must be an app-level token, which begins with xapp-")
+    return secret
+
+
+def _read_link_secret(value: object, info: ValidationInfo) -> SecretStr:
+    """Read a secret that links are signed with: https://www.rfc-editor.org/rfc/rfc7518#section-3.2."""
+    secret = _read_secret(value, info)
+    if 0 < len(secret.get_secret_value()) < _SHORTEST_LINK_SECRET:
+        raise fault(
+            f"the secret must have at least {_SHORTEST_LINK_SECRET} characters,"
+            " such as those that `openssl rand -base64 32` prints"
+        )
+    return secret
+
+
+AppToken = Annotated[SecretStr, BeforeValidator(_read_app_token)]
+LinkSecret = Annotated[SecretStr, BeforeValidator(_read_link_secret)]
 HeaderSecret = Annotated[SecretStr, BeforeValidator(_read_header)]
 Secret = Annotated[SecretStr, BeforeValidator(_read_secret)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(_read_url)]

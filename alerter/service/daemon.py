@@ -211,6 +211,8 @@ async def _round_and_deliver(runtime: Runtime) -> bool | None:
     if any(rounds):
         runtime.heartbeat.beat()
     await runtime.housekeeping.round()
+    await runtime.actions.round()
+    await asyncio.gather(*runtime.actions.under_way)
     delivered = await runtime.dispatcher.run(_ONCE)
     await runtime.housekeeping.prune()
     await runtime.heartbeat.settle()

@@ -5,8 +5,9 @@ import logging
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import phrase_destination
+from alerter.respond.responder import DAEMON
 from alerter.scopes import ALL_TROUBLE, Scope
-from alerter.store import State, account_sites, blocks, known_sites, messages, outbox
+from alerter.store import State, account_sites, actions, blocks, known_sites, messages, outbox
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.rerouting import Rerouted, reroute
@@ -17,10 +18,11 @@ log = logging.getLogger(__name__)
 def reconcile(state: State, config: Config, clock: Clock, *, is_read: bool = True) -> None:
     """Bring the database in line with the config, in one transaction.
 
-    Messages that the last process was sending are in doubt. Every pending delivery is routed again.
-    Of sites that left the config, all deliveries but those of new reviews are cancelled. Trouble of
-    sites and receivers that left the config ends. What is parked is tried once. `is_read`: whether
-    the config was read from its files, which ends the trouble of one that was refused.
+    Messages and actions that the last process was sending are in doubt. Every pending delivery is
+    routed again. Of sites that left the config, all deliveries but those of new reviews are
+    cancelled. Trouble of sites and receivers that left the config ends. What is parked is tried
+    once. `is_read`: whether the config was read from its files, which ends the trouble of one that
+    was refused.
     """
     locks = {
         ALL_TROUBLE,
@@ -32,6 +34,7 @@ def reconcile(state: State, config: Config, clock: Clock, *, is_read: bool = Tru
             state, [account.account_id for account in config.accounts]
         )
         in_doubt = messages.recover(state)
+        actions.end_leases(state, DAEMON)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
         cancelled = known_sites.record_sites(state, config.site_names, clock.now())

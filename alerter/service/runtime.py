@@ -10,14 +10,15 @@ from functools import partial
 from types import ModuleType
 
 from alerter.clock import Clock
-from alerter.config import Config, Receiver
+from alerter.config import Config, Receiver, Site
 from alerter.errors import ErrorKind, StateError
-from alerter.models import Medium, destination_of
+from alerter.models import Medium, Review, destination_of
 from alerter.notify import backoff
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.state_failure import FailureRecord
 from alerter.render.renderer import Renderer
+from alerter.respond.responder import DAEMON, PendingActions, Record, Responder
 from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
 from alerter.store import State, known_sites
@@ -54,6 +55,8 @@ class Runtime:
     housekeeping: Housekeeping
     dispatcher: Dispatcher
     heartbeat: Heartbeat
+    responder: Responder
+    actions: PendingActions
 
 
 @asynccontextmanager
@@ -77,6 +80,9 @@ async def open_runtime(
         poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
         summaries = Summaries(state, config, clock, poller.count, dispatcher.wake, failure.notify)
         housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
+        responder = Responder(
+            state, config, clock, wix, _recorder(intake), dispatcher.wake, owner=DAEMON
+        )
         yield Runtime(
             config,
             state,
@@ -89,7 +95,18 @@ async def open_runtime(
             housekeeping,
             dispatcher,
             heartbeat,
+            responder,
+            PendingActions(state, clock, responder),
         )
+
+
+def _recorder(intake: Intake) -> Record:
+    """Return the function that records what Wix returned about one review."""
+
+    async def record(site: Site, review: Review) -> None:
+        await intake.record_page(site, [review])
+
+    return record
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ _SPREAD = 0.05
 _SLOTS = 1000
 _HOUSEKEEPING_EVERY = 60
 _ACCOUNTS_EVERY = 60  # a list that is due, or that failed
+_ACTIONS_EVERY = 5  # those that another process recorded
 _CHECK_CLOCK_EVERY = 60.0
 # Seconds; a round in which every call to Wix times out reads its next page sooner than this.
 _SLOWEST = 600.0
@@ -60,6 +61,7 @@ class Scheduler:
             self._housekeeping_round, "housekeeping", now + timedelta(seconds=often), seconds=often
         )
         self._add(self._runtime.housekeeping.prune, "prune", now, days=1)
+        self._add(self._runtime.actions.round, "actions", now, seconds=_ACTIONS_EVERY)
         self._scheduler.start()
         self._timekeeper = asyncio.create_task(self._keep_time())
 
@@ -116,7 +118,7 @@ class Scheduler:
         """Start no more rounds, and give the current work a few seconds to end."""
         self._timekeeper.cancel()
         self._scheduler.pause()
-        await end_tasks(self._under_way | {dispatching})
+        await end_tasks({*self._under_way, *self._runtime.actions.under_way, dispatching})
         # Its own `wait` does not wait: it cancels jobs in the next turn of the loop.
         self._scheduler.shutdown(wait=False)
         await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from alerter.actions import NO_RESPONSE
 from alerter.errors import StateError
 from alerter.models import (
     Alert,
@@ -17,6 +18,7 @@ from alerter.models import (
     from_ms,
     to_ms,
 )
+from alerter.store.actions import get_responses
 from alerter.store.reviews import load_review
 from alerter.store.sql import json_values
 from alerter.store.state import State
@@ -40,7 +42,14 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
         f" WHERE alerts.id IN {json_values()} ORDER BY alerts.id",
         [json.dumps(list(alerts))],
     )
-    items = tuple(_item(load_alert(row), row) for row in rows)
+    responses = get_responses(state, [(row["site_id"], row["review_id"]) for row in rows], now)
+    items = tuple(
+        replace(
+            _item(load_alert(row), row),
+            response=responses.get((row["site_id"], row["review_id"]), NO_RESPONSE),
+        )
+        for row in rows
+    )
     if len(items) != 1 or items[0].review is None:
         return items
     history = get_history(state, rows[0]["site_id"], rows[0]["review_id"], now)

@@ -2,7 +2,7 @@
 
 A released migration never changes: add one at the end. Columns that hold 0 or 1 are booleans, and
 are never compared with numbers: `anonymized`, `answered`, `builtin`, `erase`, `parked`, `plain`,
-`present`, `rejected`, `sees_private`, `unverified`.
+`present`, `rejected`, `replaces`, `sees_private`, `unverified`.
 """
 
 from collections.abc import Iterator
@@ -288,3 +288,54 @@ def sites_of_accounts(db: Database) -> None:
 def rebuilds(db: Database) -> None:
     """Count how often text was erased since the file was last rewritten: see `erasure.rebuild`."""
     db.execute("ALTER TABLE scrubs ADD COLUMN rebuilds_owed INTEGER NOT NULL DEFAULT 1")
+
+
+_ACTIONS = """
+-- What people do about reviews. key: one press, submission or form, however often it arrives.
+-- seen, seen_reply: digests of the text and of the reply that the person had seen. reply: what to
+-- send, erased with the text of the review. until: the end of a claim or a snooze; ended_at: when
+-- it ended early. calls: the calls to Wix that have begun. owner: the process that carries it out,
+-- until lease_until. place: JSON, where on Slack the person gets the result, until they have it.
+-- person, person_id: erased with the review.
+CREATE TABLE actions (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL
+    CHECK (kind IN ('reply', 'publish', 'reject', 'claim', 'release', 'snooze')),
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  person TEXT NOT NULL,
+  person_id TEXT NOT NULL,
+  through TEXT NOT NULL CHECK (through IN ('slack', 'page', 'command')),
+  at INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  seen TEXT NOT NULL,
+  seen_reply TEXT NOT NULL,
+  reply TEXT NOT NULL,
+  replaces INTEGER NOT NULL,
+  until INTEGER,
+  ended_at INTEGER,
+  status TEXT NOT NULL CHECK (status IN ('pending', 'sending', 'done', 'failed')),
+  due_at INTEGER NOT NULL,
+  owner TEXT NOT NULL DEFAULT '',
+  lease_until INTEGER,
+  calls INTEGER NOT NULL DEFAULT 0,
+  outcome TEXT,
+  answer TEXT NOT NULL DEFAULT '',
+  finished_at INTEGER,
+  place TEXT
+) STRICT;
+CREATE INDEX actions_of_review ON actions (site_id, review_id);
+CREATE INDEX actions_unsettled ON actions (due_at) WHERE status IN ('pending', 'sending');
+CREATE INDEX actions_unreported ON actions (finished_at)
+  WHERE place IS NOT NULL AND finished_at IS NOT NULL;
+CREATE INDEX actions_holding ON actions (site_id, until)
+  WHERE until IS NOT NULL AND ended_at IS NULL;
+"""
+
+
+@migrations()
+def actions_of_people(db: Database) -> None:
+    """Record what people do about reviews."""
+    for statement in _statements(_ACTIONS):
+        db.execute(statement)

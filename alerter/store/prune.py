@@ -79,7 +79,8 @@ def prune_reviews(state: State, rows: Sequence[dict[str, Any]], now: datetime) -
         f" {THESE}",
         [to_ms(now), these],
     )
-    state.execute(f"DELETE FROM reminders {THESE}", [these])
+    for table in ("reminders", "actions"):
+        state.execute(f"DELETE FROM {table} {THESE}", [these])
     _erase_subjects(state, ids)
     drop_alerts(state, ids)
     state.owe_scrub()

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,8 @@ BACKUP = 1
 _OLDEST_SQLITE = (3, 39, 0)
 
 _Params = dict[str, Any] | Sequence[Any]
+# Wakes the workers of these destinations, after a commit.
+Wake = Callable[[Iterable[str]], None]
 
 
 class State:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,7 +11,16 @@ from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.models import AlertKind, CloseReason, Event, Grouping, Review, Status, StoredReview
 from alerter.scopes import Scope
-from alerter.store import State, known_sites, raised_alerts, reminders, reviews, stale_messages
+from alerter.store import (
+    State,
+    Wake,
+    actions,
+    known_sites,
+    raised_alerts,
+    reminders,
+    reviews,
+    stale_messages,
+)
 from alerter.watch.alerts import Alerts, Changes, DueReminders
 from alerter.watch.catalog import Catalog
 from alerter.watch.triage import (
@@ -32,7 +41,6 @@ from alerter.watch.triage import (
 
 log = logging.getLogger(__name__)
 
-Wake = Callable[[Iterable[str]], None]
 _HIGHEST = 5
 _AT_ONCE = 1000  # reviews of a backfill in one transaction
 
@@ -208,6 +216,8 @@ class Intake:
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
         raised_alerts.raise_alerts(self._state, changes.new_alerts, changes.now)
         reminders.stop_reminders(self._state, site_id, changes.closed)
+        if changes.closed:
+            actions.end_holds(self._state, site_id, changes.closed, changes.now)
         for review_id, destinations in changes.reopened.items():
             reminders.start_reminders(self._state, site_id, review_id, destinations, changes.now)
         reviews.record_authors(
@@ -215,6 +225,7 @@ class Intake:
         )
         if changes.erased:
             stale_messages.erase_earlier_text(self._state, site_id, changes.erased)
+            actions.erase_replies(self._state, site_id, changes.erased, changes.now)
         for new_alert in changes.new_alerts:
             changes.woken |= {destination for destination, _ in new_alert.routes}
         changes.woken |= stale_messages.mark_stale(self._state, site_id, changes.stale)

@@ -3,6 +3,7 @@
 https://dev.wix.com/docs/rest/business-management/reviews/reviews/introduction
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,6 +24,8 @@ from alerter.wix.sites import ListedSite, list_sites
 
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/query-reviews
 PAGE_SIZE = 100
+# Wix's own client sends the value of a write's answer back, to read what it has written.
+_CONSISTENT = "X-Wix-Consistent"
 # Pages in a row without a new review, after which a read ends: a single page may be empty.
 _MOST_REPEATED = 50
 # How far a createdDate may be ahead of our own clock, which may be wrong itself.
@@ -106,6 +109,7 @@ class WixClient:
         self._clock = clock
         self._connections = Connections(base_url)
         self.credentials = Credentials(base_url, clock)
+        self._consistent: dict[str, dict[str, str]] = {}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -181,6 +185,16 @@ class WixClient:
         url = f"{self._reviews_url}/{quote(review_id, safe='')}/reply"
         return _review(await self._call(site, "PATCH", url, {"message": message}))
 
+    async def moderate(self, site: Site, review_id: str, *, publish: bool) -> Review | None:
+        """Publish or reject a review, and return it if Wix does. Raises WixError.
+
+        https://dev.wix.com/docs/rest/business-management/reviews/reviews/moderate-review
+        """
+        url = f"{self._reviews_url}/{quote(review_id, safe='')}/moderate"
+        status = "APPROVED" if publish else "REJECTED"
+        answer = await self._call(site, "PATCH", url, {"status": status})
+        return _review(answer) if "review" in answer.body else None
+
     async def count(self, site: Site, since: datetime, until: datetime, *, private: bool) -> int:
         """Count the reviews created at `since` or later and before `until`, without rejected ones.
 
@@ -215,14 +229,20 @@ class WixClient:
     async def _call(
         self, site: Site, method: str, url: HttpUrl, body: Mapping[str, Any] | None = None
     ) -> _Answer:
+        consistent = self._consistent.get(site.site_id, {})
         async with self._connections.acquire() as connection:
             headers = await self.credentials.headers(connection, site)
-            response = await send(connection, self._clock, method, url, body, headers)
+            response = await send(connection, self._clock, method, url, body, headers | consistent)
             if response.status == 401 and site.api_key is None:
                 # The token may have been revoked early. A second 401 is for a person to mend.
                 self.credentials.drop_token(site)
                 headers = await self.credentials.headers(connection, site)
-                response = await send(connection, self._clock, method, url, body, headers)
+                response = await send(
+                    connection, self._clock, method, url, body, headers | consistent
+                )
+        value = response.headers.get(_CONSISTENT, "")
+        if method == "PATCH" and re.fullmatch(r"[!-~]{1,500}", value):
+            self._consistent[site.site_id] = {_CONSISTENT: value}
         now = self._clock.now()
         answer = parse_answer(response, now, (headers["Authorization"], *secrets_of(site)))
         return _Answer(answer, response.request, response.headers.get("Date"), now)

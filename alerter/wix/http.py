@@ -24,6 +24,7 @@ from alerter.errors import (
     WixAuthError,
     WixNotFound,
     WixPrecondition,
+    WixRefused,
     WixResponseError,
     WixUnavailable,
 )
@@ -207,7 +208,8 @@ def parse_answer(answer: HttpAnswer, now: datetime, secrets: tuple[str, ...]) ->
         raise WixNotFound(f"Wix does not have it: {error_text(answer, secrets)}", request)
     if status == 428:
         raise WixPrecondition(f"Wix refuses the request: {error_text(answer, secrets)}", request)
-    raise WixResponseError(f"Wix refuses the request: {error_text(answer, secrets)}", request)
+    kind = WixRefused if 400 <= status < 500 else WixResponseError
+    raise kind(f"Wix refuses the request: {error_text(answer, secrets)}", request)
 
 
 def _json(body: bytes) -> Any:

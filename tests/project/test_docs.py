@@ -31,9 +31,9 @@ def load(text: str, folder: Path) -> Config:
     """Load a config as it stands in a document, once its variables are set."""
     path = folder / "config.toml"
     path.write_text(text, "utf-8")
-    return load_config(
-        path, dict.fromkeys(re.findall(r'"env:(\w+)"', text), "https://set.example"), secrets=True
-    )
+    address = "https://set.example/of-at-least-32-characters"
+    environ = dict.fromkeys(re.findall(r'"env:(\w+)"', text), address)
+    return load_config(path, environ | {"SLACK_APP_TOKEN": "xapp-1"}, secrets=True)
 
 
 def uncommented(text: str) -> str:

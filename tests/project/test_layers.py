@@ -26,13 +26,14 @@ LAYERS: list[set[str]] = [
     {"demo"},
     {"service"},
     {"web"},
-    {"watch", "notify"},
+    {"watch", "notify", "respond"},
     {"wix", "slack", "render"},
     {"summary"},
     {"trouble"},
     {"store"},
     {"config"},
     {"models", "clock", "logs"},
+    {"actions"},
     {"errors", "counters", "links", "scopes", "text", "timezones", "translation"},
 ]
 # What is not on a layer of its own: the package itself, which holds the version.

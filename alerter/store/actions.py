@@ -1,0 +1,288 @@
+"""Actions of people in the database: an outbox of calls to Wix, and what holds reminders."""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerter.actions import (
+    Action,
+    ActionKind,
+    ActionStatus,
+    NewAction,
+    Outcome,
+    Person,
+    Response,
+    Through,
+)
+from alerter.models import from_ms, to_ms
+from alerter.store.sql import json_field, json_values, moment_or_none, ms_or_none
+from alerter.store.state import State
+
+
+def put_action(state: State, new: NewAction, now: datetime) -> tuple[Action, bool]:
+    """Record an action as pending; return it, and whether its key is new. Within a transaction."""
+    action_id = state.value(
+        "INSERT INTO actions (key, kind, site_id, review_id, person, person_id, through, at,"
+        " revision, seen, seen_reply, reply, replaces, until, status, due_at, place)"
+        " VALUES (:key, :kind, :site, :review, :person, :person_id, :through, :at, :revision,"
+        " :seen, :seen_reply, :reply, :replaces, :until, 'pending', :at, :place)"
+        " ON CONFLICT (key) DO NOTHING RETURNING id",
+        {
+            "key": new.key,
+            "kind": new.kind,
+            "site": new.site_id,
+            "review": new.review_id,
+            "person": new.person.name,
+            "person_id": new.person.slack_id,
+            "through": new.through,
+            "at": to_ms(now),
+            "revision": new.revision,
+            "seen": new.seen,
+            "seen_reply": new.seen_reply,
+            "reply": new.reply,
+            "replaces": new.replace,
+            "until": ms_or_none(new.until),
+            "place": json.dumps(dict(new.place)) if new.place else None,
+        },
+    )
+    row = state.row("SELECT * FROM actions WHERE key = ?", [new.key])
+    return _action(row or {}), action_id is not None
+
+
+def get_action(state: State, action_id: int) -> Action | None:
+    """Return an action; None where it is not on record any more."""
+    row = state.row("SELECT * FROM actions WHERE id = ?", [action_id])
+    return _action(row) if row else None
+
+
+def get_actions(state: State, site_id: str, review_id: str) -> list[Action]:
+    """Return the actions on a review, the oldest first."""
+    rows = state.rows(
+        "SELECT * FROM actions WHERE site_id = ? AND review_id = ? ORDER BY id",
+        [site_id, review_id],
+    )
+    return [_action(row) for row in rows]
+
+
+def due_actions(state: State, now: datetime, lease: timedelta, number: int) -> list[Action]:
+    """Return the unsettled actions that are due and whose lease, if they had one, is over."""
+    rows = state.rows(
+        f"SELECT * FROM actions WHERE {_TAKEABLE} AND due_at <= :now ORDER BY id LIMIT :number",
+        {"now": to_ms(now), "until": to_ms(now + lease), "number": number},
+    )
+    return [_action(row) for row in rows]
+
+
+def take_action(
+    state: State, action_id: int, owner: str, now: datetime, lease: timedelta
+) -> Action | None:
+    """Take an action until the end of a lease; `owner` is the only one of its name.
+
+    None where it is settled or being carried out, or another action on the same review is. Within
+    a transaction.
+    """
+    row = state.row(
+        "UPDATE actions SET status = 'sending', owner = :owner, lease_until = :until"
+        f" WHERE id = :id AND {_TAKEABLE}"
+        " AND NOT EXISTS (SELECT 1 FROM actions AS others WHERE others.id <> actions.id"
+        "  AND others.site_id = actions.site_id AND others.review_id = actions.review_id"
+        "  AND others.status = 'sending' AND others.lease_until > :now"
+        "  AND others.lease_until <= :until) RETURNING *",
+        {"id": action_id, "owner": owner, "now": to_ms(now), "until": to_ms(now + lease)},
+    )
+    return _action(row) if row else None
+
+
+def renew_lease(
+    state: State, action: Action, now: datetime, lease: timedelta, *, calls: int
+) -> bool:
+    """Renew the lease of an action before its next call, and record how many calls have begun.
+
+    Return False where another process has taken it since. Within a transaction.
+    """
+    return bool(
+        state.execute(
+            "UPDATE actions SET lease_until = :until, calls = :calls"
+            " WHERE id = :id AND owner = :owner AND status = 'sending'",
+            {
+                "id": action.id,
+                "owner": action.owner,
+                "calls": calls,
+                "until": to_ms(now + lease),
+            },
+        )
+    )
+
+
+def postpone_action(state: State, action: Action, due_at: datetime) -> None:
+    """Give an action back, to be carried out later. Within a transaction."""
+    state.execute(
+        "UPDATE actions SET status = CASE WHEN calls > 0 THEN 'sending' ELSE 'pending' END,"
+        " owner = '', lease_until = NULL, due_at = :due WHERE id = :id AND owner = :owner"
+        " AND status = 'sending'",
+        {"id": action.id, "owner": action.owner, "due": to_ms(due_at)},
+    )
+
+
+def settle_action(
+    state: State, action: Action, outcome: Outcome, answer: str, now: datetime, *, good: bool
+) -> Action:
+    """Record the fate of an action, once, and return it. Within a transaction."""
+    state.execute(
+        "UPDATE actions SET status = :status, outcome = :outcome, answer = :answer,"
+        " finished_at = :now, lease_until = NULL WHERE id = :id AND owner = :owner"
+        " AND status IN ('pending', 'sending')",
+        {
+            "id": action.id,
+            "owner": action.owner,
+            "status": ActionStatus.DONE if good else ActionStatus.FAILED,
+            "outcome": outcome,
+            "answer": answer,
+            "now": to_ms(now),
+        },
+    )
+    return get_action(state, action.id) or action
+
+
+def end_leases(state: State, owner: str) -> None:
+    """Give back the actions of an owner whose process is gone."""
+    state.execute(
+        "UPDATE actions SET lease_until = NULL, owner = ''"
+        " WHERE status = 'sending' AND owner LIKE ?",
+        [f"{owner}:%"],
+    )
+
+
+def unreported_actions(state: State, number: int) -> list[Action]:
+    """Return settled actions of people on Slack who have not been shown the result yet."""
+    rows = state.rows(
+        "SELECT * FROM actions WHERE place IS NOT NULL AND finished_at IS NOT NULL"
+        " ORDER BY finished_at LIMIT ?",
+        [number],
+    )
+    return [_action(row) for row in rows]
+
+
+def mark_reported(state: State, action_id: int) -> None:
+    """Record that the person has been shown the result, or cannot be."""
+    state.execute("UPDATE actions SET place = NULL WHERE id = ?", [action_id])
+
+
+def erase_replies(state: State, site_id: str, ids: Collection[str], now: datetime) -> None:
+    """Erase the words of replies to deleted or anonymized reviews, within a transaction.
+
+    What was not sent yet is not sent.
+    """
+    state.execute(
+        "UPDATE actions SET reply = '', answer = '',"
+        " outcome = CASE WHEN finished_at IS NULL THEN 'gone' ELSE outcome END,"
+        " status = CASE WHEN finished_at IS NULL THEN 'failed' ELSE status END,"
+        " finished_at = coalesce(finished_at, ?)"
+        f" WHERE site_id = ? AND review_id IN {json_values()}",
+        [to_ms(now), site_id, json.dumps(list(ids))],
+    )
+
+
+def end_holds(
+    state: State, site_id: str, ids: Collection[str], now: datetime, *kinds: ActionKind
+) -> list[str]:
+    """End the claims and snoozes of these reviews; return the names of those whose they were.
+
+    `kinds`: these only. Within a transaction.
+    """
+    rows = state.rows(
+        "UPDATE actions SET ended_at = :now WHERE site_id = :site"
+        f" AND review_id IN {json_values(':ids')} AND kind IN {json_values(':kinds')}"
+        " AND status = 'done' AND ended_at IS NULL AND until > :now RETURNING person",
+        {
+            "site": site_id,
+            "ids": json.dumps(list(ids)),
+            "kinds": json.dumps(kinds or (ActionKind.CLAIM, ActionKind.SNOOZE)),
+            "now": to_ms(now),
+        },
+    )
+    return [row["person"] for row in rows]
+
+
+def get_responses(
+    state: State, reviews: Sequence[tuple[str, str]], now: datetime
+) -> dict[tuple[str, str], Response]:
+    """Return what people do about these reviews, by site id and review id."""
+    rows = state.rows(
+        "SELECT * FROM actions WHERE (site_id, review_id) IN"
+        f" (SELECT {json_field('value', '$[0]')}, {json_field('value', '$[1]')}"
+        f" FROM {json_values()} AS pairs) ORDER BY id",
+        [json.dumps([list(pair) for pair in reviews])],
+    )
+    found: dict[tuple[str, str], list[Action]] = {}
+    for row in rows:
+        found.setdefault((row["site_id"], row["review_id"]), []).append(_action(row))
+    return {pair: _response(actions, now) for pair, actions in found.items()}
+
+
+def _response(actions: Sequence[Action], now: datetime) -> Response:
+    holding = {each.new.kind: each for each in actions if _holds(each, now)}
+    done = {each.new.kind: each for each in actions if each.status is ActionStatus.DONE}
+    claim, snooze = holding.get(ActionKind.CLAIM), holding.get(ActionKind.SNOOZE)
+    reply = done.get(ActionKind.REPLY)
+    moderated = done.get(ActionKind.PUBLISH) or done.get(ActionKind.REJECT)
+    replying = [
+        each for each in actions if each.new.kind is ActionKind.REPLY and not each.is_settled
+    ]
+    return Response(
+        claimed_by=claim.new.person.name if claim else "",
+        claimed_until=claim.new.until if claim else None,
+        snoozed_by=snooze.new.person.name if snooze else "",
+        snoozed_until=snooze.new.until if snooze else None,
+        replying=replying[-1].new.person.name if replying else "",
+        replied_by=reply.new.person.name if reply else "",
+        replied_at=reply.finished_at if reply else None,
+        moderated_by=moderated.new.person.name if moderated else "",
+    )
+
+
+def _holds(action: Action, now: datetime) -> bool:
+    until = action.new.until
+    return (
+        action.status is ActionStatus.DONE and not action.ended_at and bool(until and until > now)
+    )
+
+
+# A lease that ends later than a whole one was given before our clock was set back.
+_TAKEABLE = (
+    "status IN ('pending', 'sending')"
+    " AND (lease_until IS NULL OR lease_until <= :now OR lease_until > :until)"
+)
+
+
+def _action(row: dict[str, Any]) -> Action:
+    new = NewAction(
+        key=row["key"],
+        kind=ActionKind(row["kind"]),
+        site_id=row["site_id"],
+        review_id=row["review_id"],
+        person=Person(row["person"], row["person_id"]),
+        through=Through(row["through"]),
+        revision=row["revision"],
+        seen=row["seen"],
+        seen_reply=row["seen_reply"],
+        reply=row["reply"],
+        replace=bool(row["replaces"]),
+        until=moment_or_none(row["until"]),
+        place=json.loads(row["place"]) if row["place"] else {},
+    )
+    return Action(
+        id=row["id"],
+        new=new,
+        at=from_ms(row["at"]),
+        status=ActionStatus(row["status"]),
+        calls=row["calls"],
+        owner=row["owner"],
+        lease_until=moment_or_none(row["lease_until"]),
+        due_at=from_ms(row["due_at"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        answer=row["answer"],
+        finished_at=moment_or_none(row["finished_at"]),
+        ended_at=moment_or_none(row["ended_at"]),
+    )
