@@ -11,7 +11,7 @@ demo: .venv/demo
 # What takes long and judges the whole: fuzzing, simulated runs, kills, real browsers, the story of the demo, the wheel.
 LONG := tests/fuzz tests/demo/test_story.py tests/notify/test_flood.py tests/project/test_wheel.py \
 	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/whole/test_interleavings.py \
-	tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py tests/whole/test_torture.py
+	tests/whole/test_responses.py tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py tests/whole/test_torture.py
 # More workers than cores, for tests wait for processes more than they compute.
 PYTEST := $(BIN)/python -m pytest -n 5 --dist worksteal
 
@@ -36,6 +36,7 @@ torture: .venv/installed
 	$(BIN)/python -m tests.sweep --check
 	$(BIN)/python -m tests.torture
 	$(BIN)/python -m tests.sweep
+	$(BIN)/python -m tests.responses
 	$(BIN)/python -m pytest -q tests/whole/test_interleavings.py tests/fuzz --hypothesis-profile torture
 
 # Months of the service in seconds, with everything that can happen, judged by its promises. What went wrong is printed

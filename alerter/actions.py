@@ -95,6 +95,7 @@ class Action:
     """A recorded action.
 
     `calls`: how many calls to Wix have begun; above 0 while `sending`, it may have arrived.
+    `looked`: the review's revision right before the last of them.
     `owner`: the process that carries it out, until `lease_until`. `answer`: what Wix said.
     `ended_at`: when a claim or a snooze ended early.
     """
@@ -104,6 +105,7 @@ class Action:
     at: datetime
     status: ActionStatus
     calls: int = 0
+    looked: int = 0
     owner: str = ""
     lease_until: datetime | None = None
     due_at: datetime | None = None

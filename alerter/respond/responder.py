@@ -20,7 +20,7 @@ from alerter.errors import (
     WixUnavailable,
 )
 from alerter.models import Review, Status
-from alerter.respond.rules import decide, has_jumped
+from alerter.respond.rules import decide
 from alerter.scopes import Scope
 from alerter.store import State, Wake, actions, reviews, stale_messages
 from alerter.wix.client import WixClient
@@ -129,7 +129,8 @@ class Responder:
             return self._fail(action, error)
         if (outcome := decide(action, before)) is not None:
             return self._settle(action, outcome, "")
-        action = self._renew(action, calls=action.calls + 1)
+        action = replace(action, calls=action.calls + 1, looked=before.revision)
+        self._renew(action)
         try:
             after = await self._call(action, site)
         except (WixNotFound, WixAuthError, WixRefused) as error:
@@ -139,18 +140,18 @@ class Responder:
             return await self._read_back(action, site)
         if after is None:
             return self._settle(action, Outcome.DONE, "")
-        if decide(action, after) is not Outcome.DONE:
+        outcome = decide(action, after)
+        if outcome is None or outcome not in _GOOD:
             return await self._read_back(action, site)
         await self._record_read(site, after)
-        jumped = has_jumped(before, after)
-        return self._settle(action, Outcome.CHANGED_MEANWHILE if jumped else Outcome.DONE, "")
+        return self._settle(action, outcome, "")
 
     async def _read_back(self, action: Action, site: Site) -> Action:
         """Find out whether a call has arrived whose answer was lost; else send it once more."""
         last: Review | WixError | None = None
         for seconds in _READ_BACK:
             await self._clock.sleep(seconds)
-            action = self._renew(action, calls=action.calls)
+            self._renew(action)
             try:
                 last = await self._read(action, site)
             except WixError as error:
@@ -194,13 +195,11 @@ class Responder:
         except StateBusy as error:
             log.warning("review not recorded yet, the next rescan does it: %s", error)
 
-    def _renew(self, action: Action, *, calls: int) -> Action:
+    def _renew(self, action: Action) -> None:
         """Record the next step before it is made. Raise _TakenOver."""
         with self._state.transaction(Scope.SITE.of(action.new.site_id)):
-            now = self._clock.now()
-            if not actions.renew_lease(self._state, action, now, LEASE, calls=calls):
+            if not actions.renew_lease(self._state, action, self._clock.now(), LEASE):
                 raise _TakenOver
-        return replace(action, calls=calls)
 
     def _fail(self, action: Action, error: WixError) -> Action:
         """Settle an action that Wix refuses, or try it later while Wix cannot be asked."""

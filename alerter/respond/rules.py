@@ -52,13 +52,12 @@ def is_same_reply(found: Reply | None, sent: str) -> bool:
 def decide(action: Action, review: Review) -> Outcome | None:
     """Return the outcome of an action by what Wix has now; None: it is to be sent."""
     new = action.new
-    is_there = (
-        is_same_reply(review.reply, new.reply)
-        if new.kind is ActionKind.REPLY
-        else review.moderation == _STATUS[new.kind]
-    )
-    if is_there:
-        return Outcome.DONE if action.calls else Outcome.ALREADY
+    if _is_done(action, review):
+        if not action.calls:
+            return Outcome.ALREADY
+        # Our call counts the revision up once.
+        jumped = action.looked and review.revision > action.looked + 1
+        return Outcome.CHANGED_MEANWHILE if jumped else Outcome.DONE
     if new.kind is ActionKind.REPLY and review.reply:
         may_replace = new.replace and review.reply_digest == new.seen_reply
         if not may_replace:
@@ -68,6 +67,7 @@ def decide(action: Action, review: Review) -> Outcome | None:
     return None
 
 
-def has_jumped(before: Review, after: Review) -> bool:
-    """Return whether something else changed a review while our call changed it."""
-    return bool(before.revision and after.revision > before.revision + 1)
+def _is_done(action: Action, review: Review) -> bool:
+    if action.new.kind is ActionKind.REPLY:
+        return is_same_reply(review.reply, action.new.reply)
+    return review.moderation == _STATUS[action.new.kind]

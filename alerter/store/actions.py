@@ -94,21 +94,20 @@ def take_action(
     return _action(row) if row else None
 
 
-def renew_lease(
-    state: State, action: Action, now: datetime, lease: timedelta, *, calls: int
-) -> bool:
-    """Renew the lease of an action before its next call, and record how many calls have begun.
+def renew_lease(state: State, action: Action, now: datetime, lease: timedelta) -> bool:
+    """Renew the lease of an action, and record which calls have begun.
 
     Return False where another process has taken it since. Within a transaction.
     """
     return bool(
         state.execute(
-            "UPDATE actions SET lease_until = :until, calls = :calls"
+            "UPDATE actions SET lease_until = :until, calls = :calls, looked = :looked"
             " WHERE id = :id AND owner = :owner AND status = 'sending'",
             {
                 "id": action.id,
                 "owner": action.owner,
-                "calls": calls,
+                "calls": action.calls,
+                "looked": action.looked,
                 "until": to_ms(now + lease),
             },
         )
@@ -278,6 +277,7 @@ def _action(row: dict[str, Any]) -> Action:
         at=from_ms(row["at"]),
         status=ActionStatus(row["status"]),
         calls=row["calls"],
+        looked=row["looked"],
         owner=row["owner"],
         lease_until=moment_or_none(row["lease_until"]),
         due_at=from_ms(row["due_at"]),

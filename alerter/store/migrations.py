@@ -294,7 +294,8 @@ _ACTIONS = """
 -- What people do about reviews. key: one press, submission or form, however often it arrives.
 -- seen, seen_reply: digests of the text and of the reply that the person had seen. reply: what to
 -- send, erased with the text of the review. until: the end of a claim or a snooze; ended_at: when
--- it ended early. calls: the calls to Wix that have begun. owner: the process that carries it out,
+-- it ended early. calls: the calls to Wix that have begun. looked: the revision that was read
+-- right before the last of them. owner: the process that carries it out,
 -- until lease_until. place: JSON, where on Slack the person gets the result, until they have it.
 -- person, person_id: erased with the review.
 CREATE TABLE actions (
@@ -320,6 +321,7 @@ CREATE TABLE actions (
   owner TEXT NOT NULL DEFAULT '',
   lease_until INTEGER,
   calls INTEGER NOT NULL DEFAULT 0,
+  looked INTEGER NOT NULL DEFAULT 0,
   outcome TEXT,
   answer TEXT NOT NULL DEFAULT '',
   finished_at INTEGER,

@@ -159,6 +159,12 @@ async def test_a_change_during_the_call_is_reported(desk: Desk) -> None:
     assert settled(found) == (ActionStatus.DONE, Outcome.CHANGED_MEANWHILE)
 
 
+async def test_a_change_during_a_call_with_a_lost_answer_is_reported(desk: Desk) -> None:
+    desk.wix.faults.add(REPLY, AFTER)
+    desk.between = lambda: desk.calls() or desk.wix.reply(SITE, "r1", "From the dashboard")
+    assert (await desk.act()).outcome is Outcome.CHANGED_MEANWHILE
+
+
 async def test_a_review_that_is_gone_cannot_be_answered(desk: Desk) -> None:
     new = desk.new()
     desk.wix.delete(SITE, "r1")

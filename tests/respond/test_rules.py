@@ -2,8 +2,8 @@
 
 import pytest
 
-from alerter.models import Reply, Review
-from alerter.respond.rules import InvalidReply, has_jumped, is_same_reply, parse_reply
+from alerter.models import Reply
+from alerter.respond.rules import InvalidReply, is_same_reply, parse_reply
 
 LONG = "Sorry! " * 500
 
@@ -57,11 +57,3 @@ def test_our_reply_is_recognised_though_wix_changed_its_form(found: str, sent: s
 def test_another_reply_is_not_ours(found: str, sent: str) -> None:
     assert not is_same_reply(Reply(found), sent)
     assert not is_same_reply(None, sent)
-
-
-def test_a_revision_that_is_unknown_says_nothing() -> None:
-    before, after = Review("r1", 1, revision=3), Review("r1", 1, revision=5)
-    assert has_jumped(before, after)
-    assert not has_jumped(Review("r1", 1), after)
-    assert not has_jumped(before, Review("r1", 1, revision=4))
-    assert not has_jumped(before, Review("r1", 1))

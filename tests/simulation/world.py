@@ -315,7 +315,7 @@ def run(plan: Plan) -> h.History:
     loop = VirtualLoop(
         (lambda: chance.uniform(0.2, 1) * plan.latency) if plan.latency else lambda: 0.0
     )
-    loop.set_exception_handler(_ignore_the_dead)
+    loop.set_exception_handler(ignore_the_dead)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -334,7 +334,7 @@ def run(plan: Plan) -> h.History:
         aiohttp.web_app._cached_build_middleware.cache_clear()
 
 
-def _ignore_the_dead(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def ignore_the_dead(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Nobody asks for the exceptions of what was killed, or of a connection that was cut."""
     error = context.get("exception")
     if isinstance(error, BaseExceptionGroup):
