@@ -80,7 +80,7 @@ class Shop:
         self.config: Config
         site = self.wix.sites[SITE]
         self._reply = site.reply
-        site.reply = self._replied  # type: ignore[method-assign]  # what Wix records is watched
+        site.reply = self._replied
 
     def _replied(self, review_id: str, message: str) -> Any:
         row = self.wix.sites[SITE].reviews.get(review_id)
