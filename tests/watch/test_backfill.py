@@ -21,6 +21,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.errors import WixResponseError
 from alerter.models import Grouping, receiver_of
 from alerter.notify.worker import IdleReason
+from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, Lock, State, backup
 from tests.support.backfill import (
@@ -173,6 +174,20 @@ async def test_a_backfill_reminds_of_nothing_it_told_of(
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
     with record(by_mail) as state:
         assert state.value("SELECT count(*) FROM reminders") == 0
+
+
+async def test_a_rating_that_falls_after_a_backfill_is_news_and_reminded_of(
+    by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    put(wix, "a", rating=2)
+    await poll(by_mail, clock)
+    assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
+    wix.change(SITE, "a", content={"rating": 1, "title": "Worse"})
+    clock.advance(hours=2)
+    assert await serve(by_mail, clock, {}, once=True)
+    assert alerts(by_mail) == ["new:a", "lowered:a:1"]
+    with record(by_mail) as state:
+        assert state.value("SELECT review_id FROM reminders") == "a"
 
 
 @pytest.mark.parametrize("grouping", [Grouping.DIGEST, None], ids=["digest", "none"])

@@ -72,9 +72,11 @@ def _periods(path: Path) -> list[Period]:
             if is_open:
                 found[-1] = found[-1]._replace(end=transition.time)
             is_open = False
-        elif is_open:
+        elif is_open and not (found[-1].backfill and transition.change == "lowered"):
             found[-1] = found[-1]._replace(last_state=transition.state)
         else:
+            if is_open:  # a rating that falls after a backfill is news, and reminded of as such
+                found[-1] = found[-1]._replace(end=transition.time)
             backfill = transition.backfill is not None
             found.append(
                 Period(

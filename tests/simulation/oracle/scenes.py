@@ -305,6 +305,20 @@ def backfilled() -> Scene:
     return scene.notify(at(1, 0, 1, 5), "new", "r0")
 
 
+def lowered_after_a_backfill(remind: bool) -> Scene:
+    """The rating of what a backfill spoke of falls: that is news, of which people are reminded."""
+    config = replace(CONFIG, reminders_after=(timedelta(days=1),))
+    scene = Scene(config=config).review("r0", at(-3), rating=2)
+    scene.reads.clear()
+    scene.read(at(0, 1), "r0").read(at(0, 1), site="florist")
+    scene.run("backfill", at(1), since=at(-9))
+    scene.reads.append(Read(at(1, 0, 1), "bakery", "backfill", private=True, shown=(("r0", 0),)))
+    scene.notify(at(1, 0, 1, 5), "new", "r0")
+    scene.change("r0", at(2), "rating_changed", rating=1).read(at(2, 0, 4), "r0")
+    scene.notify(at(2, 0, 4, 1), "lowered", "r0", before=2, after=1)
+    return scene.notify(at(3, 0, 5), "reminder", "r0") if remind else scene
+
+
 def new_in_a_backfill() -> Scene:
     """A backfill finds a review that was written after the last poll."""
     scene = Scene(config=replace(CONFIG, reminders_after=(timedelta(days=1),)))
@@ -393,6 +407,14 @@ def explained(**more: Any) -> Scene:
     said = tuple((name, "new") for name in ("owner", "team"))
     more = {"state": "open", "received": said} | more
     return alerted().add("explains", Explain(at(3), "r1", 0, **more))
+
+
+def unknown_to_explain(running: bool) -> Scene:
+    """`explain` knows nothing of a review: while no daemon runs, its site may have left the config."""
+    scene = alerted()
+    if not running:
+        scene.daemon = [DaemonSpan(START, at(2), "stopped"), DaemonSpan(at(3, 1), None)]
+    return scene.add("explains", Explain(at(3), "r1", 1))
 
 
 def stored(*found: tuple[str, str, str]) -> Scene:
@@ -822,6 +844,21 @@ def waiting() -> Scene:
 def sent_of_nothing() -> Scene:
     receivers = tuple(ReceiverStatus(one.name, 0, 5, 0) for one in CONFIG.receivers)
     return Scene().add("statuses", a_status(at(2), receivers=receivers, sent=15))
+
+
+def two_reminders_in_one(sent: int) -> Scene:
+    """A reminder in a digest stands for a shorter one too, which quiet hours had held."""
+    day = (QuietHours(time(8), time(21), "Europe/Berlin"),)
+    config = replace(
+        CONFIG,
+        receivers=(replace(OWNER, quiet=day), replace(TEAM, quiet=day), FLORA),
+        reminders_after=(timedelta(hours=1), timedelta(hours=12)),
+    )
+    scene = alerted(config=config).notify(at(1, 14, 5), "reminder", "r1")
+    receivers = tuple(
+        ReceiverStatus(one.name, 0, sent if one is not FLORA else 0, 0) for one in CONFIG.receivers
+    )
+    return scene.add("statuses", a_status(at(3), receivers=receivers, sent=6, open_reviews=1))
 
 
 def renamed() -> Scene:

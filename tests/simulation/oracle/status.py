@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Explain, Status
+from tests.simulation.history import Explain, Mail, SlackCall, Status
 from tests.simulation.oracle.triage import Triage
 from tests.simulation.oracle.troubles import Due, dues, scope
 from tests.simulation.oracle.values import (
@@ -63,10 +63,14 @@ def _shows(status: Status, due: Due) -> Iterator[Violation]:
         )
 
 
-def _reloaded(world: World, status: Status) -> bool:
-    """Return whether the config that `status` reads may differ from the one that was in force last."""
-    start, end = status.time - INFLIGHT, status.time + INFLIGHT
-    return bool(world.config_times(start, end)) or not world.alive_throughout(start, status.time)
+def _reloaded(world: World, when: datetime) -> bool:
+    """Return whether the config that a command reads may differ from the one that was in force
+    last: its file may have changed while no daemon ran.
+    """
+    start = when - INFLIGHT
+    return bool(world.config_times(start, when + INFLIGHT)) or not world.alive_throughout(
+        start, when
+    )
 
 
 def _own(world: World, status: Status) -> Iterator[Violation]:
@@ -93,7 +97,7 @@ def _own(world: World, status: Status) -> Iterator[Violation]:
             "receivers have more pending deliveries than there are",
         )
     config = world.config_at(status.time)
-    if config is not None and not _reloaded(world, status):
+    if config is not None and not _reloaded(world, status.time):
         missing = {site.site_id for site in config.sites} - {site.site_id for site in status.sites}
         missing |= {one.name for one in config.receivers} - {one.name for one in status.receivers}
         gone = [
@@ -124,18 +128,38 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
         channels = {receiver.channel for receiver in receivers}
         addresses = {address for receiver in receivers for address in receiver.emails}
         came = sum(
-            len(call.items) if call.verb == "post" else 1
+            _most_of(world, call) if call.verb == "post" else 1
             for call in world.h.slack
             if call.channel in channels and call.time <= until
         )
         came += sum(
-            len(mail.items)
+            _most_of(world, mail)
             for mail in world.h.mails
             if mail.time <= until and addresses & set(mail.taken_for)
         )
         if shown.sent > came:
             what = f"{shown.sent} deliveries are called sent, and {came} were received"
             yield Violation("sent_of_nothing", "1", status.time, what, (shown.name,))
+
+
+def _most_of(world: World, message: SlackCall | Mail) -> int:
+    """Return how many deliveries a message may have carried.
+
+    A digest has one entry for each review, the latest, however many alerts of it quiet hours or a
+    fault held back: its reminders of shorter spans, and one for each time that its rating fell.
+    """
+    config = world.config_at(message.time)
+    spans = len(config.reminders_after) if config else 0
+    most = len(message.items)
+    for item in message.items:
+        if item.kind in {"lowered", "reminder"}:
+            changes = world.events.get(item.review_id or "", [])
+            most += sum(
+                event.change == "rating_changed" and event.time <= message.time for event in changes
+            )
+        if item.kind == "reminder":
+            most += max(spans - 1, 0)
+    return most
 
 
 def _failed_silently(world: World) -> Iterator[Violation]:
@@ -223,7 +247,7 @@ def _quiet_system(world: World, status: Status, said: list[Received]) -> Iterato
 def _sites(world: World, triage: Triage, status: Status) -> Iterator[Violation]:
     """Each site's last success and open reviews are what is so."""
     config = world.config_at(status.time)
-    if config is None or _reloaded(world, status):
+    if config is None or _reloaded(world, status.time):
         return
     stepped = any(world.faults(("clock_step",), status.time - DAY, status.time))
     for site in status.sites:
@@ -306,6 +330,7 @@ def _explain(world: World, triage: Triage, explain: Explain) -> Iterator[Violati
     )
     config = world.config_at(when)
     watched = config is not None and config.site(world.site_of(explain.review_id) or "") is not None
+    watched = watched and not _reloaded(world, when)
     known = watched and states <= {"open", "closed"} and not world.has_restored(when)
     if explain.exit_code not in {0, 1, 2} or (known and explain.exit_code != 0):
         yield Violation("explain", "contract", when, f"exits {explain.exit_code}", concerns)
