@@ -64,7 +64,7 @@ def _log_rerouted(rerouted: Rerouted) -> None:
         )
     for destination, number in rerouted.added.items():
         log.info(
-            "%s gets alerts that were for others: deliveries added=%d",
+            "%s gets alerts that it did not get before: deliveries added=%d",
             phrase_destination(destination),
             number,
         )

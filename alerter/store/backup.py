@@ -138,6 +138,7 @@ def _count_as_sent(state: State, now: datetime) -> int:
             "UPDATE sites SET restored = ?, rescanned_at = NULL, failing_since = NULL", [to_ms(now)]
         )
         unsent = json.dumps([[row["site_id"], row["review_id"]] for row in state.rows(_UNSENT)])
+        state.execute("UPDATE deliveries SET withdrawn = NULL WHERE withdrawn IS NOT NULL")
         cancelled = state.execute(
             "UPDATE deliveries SET status = 'cancelled' WHERE status IN ('pending', 'failed')"
         )
@@ -170,8 +171,9 @@ def _count_as_sent(state: State, now: datetime) -> int:
 
 _WITH_DELIVERY = """EXISTS (SELECT 1 FROM alerts JOIN deliveries ON deliveries.alert = alerts.id
   WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
-  AND deliveries.status IN {})"""
+  AND {})"""
 _UNSENT = f"""
 SELECT site_id, review_id FROM reviews WHERE status = 'open'
-  AND {_WITH_DELIVERY.format("('pending', 'failed')")} AND NOT {_WITH_DELIVERY.format("('sent')")}
+  AND {_WITH_DELIVERY.format("(status IN ('pending', 'failed') OR withdrawn IS NOT NULL)")}
+  AND NOT {_WITH_DELIVERY.format("status = 'sent'")}
 """

@@ -341,3 +341,23 @@ def actions_of_people(db: Database) -> None:
     """Record what people do about reviews."""
     for statement in _statements(_ACTIONS):
         db.execute(statement)
+
+
+@migrations()
+def withdrawn_deliveries(db: Database) -> None:
+    """Mark what a changed config cancelled, for the case that its alert has no receiver left.
+
+    A corrected config sends what is `unsent`: see `rerouting.unrouted_deliveries`. Of what an
+    earlier version cancelled, it is not known.
+    """
+    db.execute(
+        "ALTER TABLE deliveries ADD COLUMN withdrawn TEXT"
+        " CHECK (withdrawn IN ('unsent', 'in_doubt'))"
+    )
+    db.execute(
+        "CREATE INDEX deliveries_withdrawn ON deliveries (alert) WHERE withdrawn IS NOT NULL"
+    )
+    db.execute(
+        "UPDATE deliveries SET withdrawn = 'in_doubt' WHERE status = 'cancelled' AND alert IN"
+        " (SELECT alerts.id FROM alerts JOIN troubles ON scope = 'unrouted:' || site_id)"
+    )

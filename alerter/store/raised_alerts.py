@@ -109,7 +109,8 @@ def queue_alert(state: State, alert: int, routes: Iterable[tuple[str, datetime |
         "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
         " VALUES (:alert, :destination, 'pending', 'burst', :due)"
         " ON CONFLICT (alert, destination)"
-        " DO UPDATE SET status = 'pending', message = NULL, due_at = excluded.due_at",
+        " DO UPDATE SET status = 'pending', message = NULL, withdrawn = NULL,"
+        " due_at = excluded.due_at",
         [
             {"alert": alert, "destination": destination, "due": to_ms(due_at) if due_at else 0}
             for destination, due_at in routes
@@ -129,8 +130,9 @@ def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
     )
     found = {"site": site_id, "review": review_id}
     state.execute(
-        "UPDATE deliveries SET status = 'cancelled' WHERE"
-        f" (status = 'failed' OR (status = 'pending' AND message IS NULL)) AND {of_review}",
+        "UPDATE deliveries SET status = 'cancelled', withdrawn = NULL WHERE"
+        " (withdrawn IS NOT NULL OR status = 'failed' OR (status = 'pending' AND message IS NULL))"
+        f" AND {of_review}",
         found,
     )
     row = state.row(

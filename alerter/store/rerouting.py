@@ -60,6 +60,23 @@ def held_deliveries(state: State, now: datetime) -> list[Queued]:
     return _queued(state, "status = 'pending' AND message IS NULL AND due_at > ?", [to_ms(now)])
 
 
+def unrouted_deliveries(state: State, site_ids: Collection[str]) -> list[Queued]:
+    """Return the deliveries of alerts that no receiver got by the configs so far.
+
+    Of open reviews of these sites only, and without alerts that may have arrived somewhere.
+    """
+    return _queued(
+        state,
+        "withdrawn IS NOT NULL AND EXISTS (SELECT 1 FROM alerts JOIN reviews"
+        "  ON reviews.site_id = alerts.site_id AND reviews.review_id = alerts.review_id"
+        " WHERE alerts.id = deliveries.alert AND reviews.status = 'open'"
+        f" AND alerts.site_id IN {json_values()} AND {_UNROUTED}"
+        "  AND NOT EXISTS (SELECT 1 FROM deliveries"
+        "   WHERE alert = alerts.id AND withdrawn IS DISTINCT FROM 'unsent'))",
+        [json.dumps(list(site_ids))],
+    )
+
+
 def _queued(state: State, where: str, params: Sequence[Any]) -> list[Queued]:
     rows = state.rows(
         f"SELECT alert, destination, grouping, due_at, priority FROM deliveries WHERE {where}",
@@ -98,7 +115,9 @@ def alerts_with_reviews(
 def cancel_deliveries(state: State, deliveries: Sequence[Queued]) -> None:
     """Cancel deliveries, also in messages in doubt, and delete messages that have no others."""
     state.execute_many(
-        "UPDATE deliveries SET status = 'cancelled', message = NULL"
+        "UPDATE deliveries SET status = 'cancelled', message = NULL,"
+        " withdrawn = CASE WHEN status = 'pending' AND message IS NULL THEN 'unsent'"
+        "  ELSE 'in_doubt' END"
         " WHERE alert = :alert AND destination = :destination",
         [{"alert": each.alert, "destination": each.destination} for each in deliveries],
     )
@@ -116,7 +135,8 @@ def queue_deliveries(state: State, deliveries: Sequence[Queued]) -> None:
         "INSERT INTO deliveries (alert, destination, status, grouping, due_at, priority)"
         " VALUES (:alert, :destination, 'pending', :grouping, :due, :priority)"
         " ON CONFLICT (alert, destination) DO UPDATE SET status = 'pending', message = NULL,"
-        " grouping = excluded.grouping, due_at = excluded.due_at, priority = excluded.priority"
+        " withdrawn = NULL, grouping = excluded.grouping, due_at = excluded.due_at,"
+        " priority = excluded.priority"
         " WHERE deliveries.status = 'cancelled'",
         [
             {
@@ -169,13 +189,14 @@ def unrouted_counts(state: State, ids: Collection[int]) -> Counter[str]:
 
 
 def has_unrouted(state: State, site_id: str) -> bool:
-    """Whether an alert of an open review of a site was cancelled for every destination."""
+    """Whether a config left an alert of an open review of a site without a destination."""
     return bool(
         state.value(
             "SELECT EXISTS (SELECT 1 FROM reviews JOIN alerts ON alerts.site_id = reviews.site_id"
             "  AND alerts.review_id = reviews.review_id AND alerts.kind <> 'closed'"
             " WHERE reviews.site_id = ? AND reviews.status = 'open'"
-            f" AND EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id) AND {_UNROUTED})",
+            " AND EXISTS (SELECT 1 FROM deliveries"
+            f"  WHERE alert = alerts.id AND withdrawn IS NOT NULL) AND {_UNROUTED})",
             [site_id],
         )
     )
@@ -212,6 +233,9 @@ def set_details(state: State, details: Mapping[int, Mapping[str, Any]]) -> None:
     )
 
 
+# Whether nobody gets an alert, nor a later one about its review.
 _UNROUTED = (
-    "NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = alerts.id AND status <> 'cancelled')"
+    "NOT EXISTS (SELECT 1 FROM alerts AS later JOIN deliveries ON deliveries.alert = later.id"
+    " WHERE later.site_id = alerts.site_id AND later.review_id = alerts.review_id"
+    " AND later.id >= alerts.id AND later.kind <> 'closed' AND deliveries.status <> 'cancelled')"
 )

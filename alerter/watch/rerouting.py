@@ -36,8 +36,8 @@ class Rerouted:
 def reroute(state: State, config: Config, now: datetime) -> Rerouted:
     """Cancel what a destination may not get any more, and offer it to new destinations.
 
-    What quiet hours hold gets its time again; an unchanged config changes nothing else. Runs
-    within a transaction.
+    An alert that had no destination left is offered to all of this config. What quiet hours hold
+    gets its time again; an unchanged config changes nothing else. Runs within a transaction.
     """
     return _Rerouting(state, config, now).run()
 
@@ -60,6 +60,8 @@ class _Rerouting:
         there = {name for name, each in self._before.items() if each.present} | set(pairs.values())
         gone = rerouting.queued_for_others(self._state, self._receivers)
         changed = self._changed(pairs)
+        its = [site.site_id for site in self._config.sites]
+        withdrawn = rerouting.unrouted_deliveries(self._state, its)
         cancelled = [*gone, *self._unfit(rerouting.queued_deliveries(self._state, changed))]
         rerouting.cancel_deliveries(self._state, cancelled)
         rerouting.stop_retrying_addresses(
@@ -69,6 +71,7 @@ class _Rerouting:
         # Without a record of an earlier config, no destination counts as new.
         new = [name for name in self._after if name not in there] if self._before else []
         added = self._offered(cancelled, new)
+        added += self._offered(withdrawn, list(self._after))
         rerouting.queue_deliveries(self._state, added)
         self._hold_again()
         destinations.record_destinations(self._state, self._after)
@@ -105,7 +108,7 @@ class _Rerouting:
         )
 
     def _offered(self, cancelled: Sequence[Queued], new: Sequence[str]) -> list[Queued]:
-        """Return deliveries to new destinations in place of cancelled ones."""
+        """Return deliveries to these destinations in place of cancelled ones."""
         before = {each.alert: each for each in cancelled}
         recipients = rerouting.destinations_by_alert(self._state, before) if new else {}
         offered: list[Queued] = []
@@ -125,7 +128,7 @@ class _Rerouting:
         return offered
 
     def _recipients(self, alert: Alert, review: Review | None, new: Sequence[str]) -> list[str]:
-        """Return the new destinations that may get an alert; trouble finds its own."""
+        """Return those of these destinations that may get an alert; trouble finds its own."""
         if alert.kind is AlertKind.SUMMARY:
             return [each for each in new if self._may_get(each, alert, review)]
         return [

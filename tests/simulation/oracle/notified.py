@@ -176,6 +176,13 @@ def _routed(
         if tri == "not" and fits and before.receiver(destination.receiver) is None:
             gone = any(config.receiver(receiver.name) is None for receiver in before.receivers)
             tri = "may" if gone else tri
+        # An alert that no receiver could get is for all that fit by the config that corrects it.
+        if (
+            tri == "not"
+            and fits
+            and not any(world.fits(before, one, state) for one in world.destinations)
+        ):
+            tri = "may"
     return tri
 
 
