@@ -12,9 +12,33 @@ from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, application, failing
 from alerter.demo.slack_arguments import read_arguments
 from alerter.demo.slack_methods import Workspace
-from alerter.demo.slack_workspace import Channel, Json, Post, SlackError, Token
+from alerter.demo.slack_people import ImpossibleError, Person
+from alerter.demo.slack_socket import Interaction, SocketMode
+from alerter.demo.slack_views import Modal, Views
+from alerter.demo.slack_workspace import (
+    AppToken,
+    Channel,
+    Ephemeral,
+    Json,
+    Post,
+    SlackError,
+    Token,
+    User,
+)
 
-__all__ = ["Call", "Channel", "EmbeddedSlack", "Post", "Token"]
+__all__ = [
+    "Call",
+    "Channel",
+    "EmbeddedSlack",
+    "Ephemeral",
+    "ImpossibleError",
+    "Interaction",
+    "Modal",
+    "Person",
+    "Post",
+    "Token",
+    "User",
+]
 
 
 @dataclass
@@ -36,15 +60,22 @@ class Call:
 
 
 _CALL = web.RequestKey("call", Call)
+_OPEN = "apps.connections.open"
 
 
 class EmbeddedSlack(Workspace):
-    """A workspace that is served over HTTP, and every call that it received."""
+    """A workspace that is served over HTTP, and every call that it received.
+
+    `socket` has the connections of Socket Mode, `views` the modals. `person` acts for a user.
+    """
 
     def __init__(self, *, clock: Clock | None = None, pace: float | None = 1.0) -> None:
         super().__init__(clock or Clock(), pace)
         self.requests: list[Call] = []
         self.faults = Faults()
+        self.socket = SocketMode(self.clock)
+        self.views = Views(self)
+        self.methods = {**self.methods, **self.views.methods}
         self._server = Loopback(self._application)
 
     async def __aenter__(self) -> Self:
@@ -60,7 +91,12 @@ class EmbeddedSlack(Workspace):
 
     async def stop(self) -> None:
         """Stop listening; messages are kept."""
+        await self.socket.stop()
         await self._server.stop()
+
+    def person(self, user_id: str) -> Person:
+        """Return a person of the workspace, to act for."""
+        return Person(self.users[user_id], self, self.views, self.socket, self._server.url)
 
     @property
     def base_url(self) -> str:
@@ -70,6 +106,7 @@ class EmbeddedSlack(Workspace):
     def _application(self) -> web.Application:
         app = application(self._record, failing(self.faults, _about))
         app.router.add_route("*", "/api/{method}", self._answer)
+        app.router.add_get("/link/", self.socket.link)
         app.on_response_prepare.append(self._sign)
         return app
 
@@ -91,9 +128,10 @@ class EmbeddedSlack(Workspace):
 
     async def _sign(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["x-slack-req-id"] = f"{len(self.requests):032x}"
-        if token := self.tokens.get(request[_CALL].token):
+        call = request[_CALL]
+        if token := self.tokens.get(call.token) or self.app_tokens.get(call.token):
             response.headers["x-oauth-scopes"] = ",".join(token.scopes)
-            if token.cookie is not None:
+            if isinstance(token, Token) and token.cookie is not None:
                 response.headers.add("Set-Cookie", token.cookie)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -110,20 +148,40 @@ class EmbeddedSlack(Workspace):
             )
 
     def _result(self, call: Call) -> Json:
-        if call.method not in self.methods:
+        if call.method not in {*self.methods, _OPEN}:
             raise SlackError("unknown_method", req_method=call.method)
         if call.error:
             raise SlackError(call.error)
         if not call.token:
             raise SlackError("not_authed")
-        token = self.tokens.get(call.token)
+        token = self.tokens.get(call.token) or self.app_tokens.get(call.token)
         if token is None:
             raise SlackError("invalid_auth")
         if token.revoked:
             raise SlackError("token_revoked")
+        if isinstance(token, AppToken):
+            return self._app_result(token, call)
         if token.inactive:
             raise SlackError("account_inactive")
+        if call.method == _OPEN:
+            raise SlackError("not_allowed_token_type")
         return self.call(token, call.method, call.args)
+
+    def _app_result(self, token: AppToken, call: Call) -> Json:
+        if error := self.refuse.get((call.method, "*")):
+            raise SlackError(error)
+        if call.method == "auth.test":
+            return {"app_name": token.app_name, "app_id": token.app_id}
+        if call.method != _OPEN:
+            raise SlackError("not_allowed_token_type")
+        if "Authorization" not in call.headers:
+            # https://docs.slack.dev/reference/methods/apps.connections.open
+            raise SlackError("invalid_auth")
+        if "connections:write" not in token.scopes:
+            raise SlackError(
+                "missing_scope", needed="connections:write", provided=",".join(token.scopes)
+            )
+        return self.socket.open(token, self._server.url)
 
 
 def _about(request: web.Request) -> Collection[str]:

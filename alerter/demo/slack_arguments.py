@@ -11,9 +11,11 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from alerter.demo.slack_blocks import faults_of, length_of
+from alerter.demo.slack_modals import faults_of_view
 from alerter.demo.slack_workspace import Json, SlackError
 
 _MOST_METADATA = 8_000
+_LARGEST_VIEW = 250_000
 _TS = re.compile(r"\d{10}\.\d{6}")
 
 
@@ -44,7 +46,7 @@ def require(arguments: Mapping[str, Any], name: str) -> str:
             if value in (None, "")
             else f"must be a string: {name}"
         )
-        raise SlackError("invalid_arguments", response_metadata={"messages": [f"[ERROR] {fault}"]})
+        raise _bad_arguments(fault)
     return value
 
 
@@ -59,9 +61,7 @@ def read_text(arguments: Mapping[str, Any], most: int) -> str | None:
     if text is None:
         return None
     if not isinstance(text, str):
-        raise SlackError(
-            "invalid_arguments", response_metadata={"messages": ["[ERROR] must be a string: text"]}
-        )
+        raise _bad_arguments("must be a string: text")
     if len(text) > most:
         raise SlackError("msg_too_long")
     return text
@@ -106,6 +106,18 @@ def read_metadata(arguments: Mapping[str, Any]) -> Json | None:
     return metadata
 
 
+def read_view(arguments: Mapping[str, Any]) -> Json:
+    """Return the valid view of a modal."""
+    if arguments.get("view") in (None, ""):
+        raise _bad_arguments("missing required field: view")
+    view = _structured(arguments["view"], "invalid_arguments")
+    if faults := faults_of_view(view):
+        raise _bad_arguments(*faults)
+    if len(json.dumps(view)) > _LARGEST_VIEW:
+        raise SlackError("view_too_large")
+    return dict(view)
+
+
 def read_ts(arguments: Mapping[str, Any], name: str, error: str) -> str | None:
     """Return a message id in the exact form of Slack's; None if the call has none."""
     value = arguments.get(name)
@@ -125,10 +137,7 @@ def read_limit(arguments: Mapping[str, Any], usual: int, most: int) -> int:
     except (TypeError, ValueError):
         limit = 0
     if limit < 1:
-        raise SlackError(
-            "invalid_arguments",
-            response_metadata={"messages": ["[ERROR] limit has to be positive"]},
-        )
+        raise _bad_arguments("limit has to be positive")
     return min(limit, most)
 
 
@@ -149,6 +158,11 @@ def read_cursor(arguments: Mapping[str, Any]) -> str | None:
 def cursor_to(ts: str) -> str:
     """Return a cursor for the page that begins with a message."""
     return base64.b64encode(f"next_ts:{ts}".encode()).decode()
+
+
+def _bad_arguments(*faults: str) -> SlackError:
+    messages = [f"[ERROR] {fault}" for fault in faults]
+    return SlackError("invalid_arguments", response_metadata={"messages": messages})
 
 
 def _json_object(raw: bytes) -> Json:

@@ -18,14 +18,18 @@ from alerter.demo.slack_arguments import (
 from alerter.demo.slack_list import page_of_channels
 from alerter.demo.slack_workspace import (
     ALL_SCOPES,
+    TEAM,
+    AppToken,
     Channel,
     Edit,
+    Ephemeral,
     Json,
     Post,
     RateLimited,
     SlackError,
     Timestamps,
     Token,
+    User,
 )
 
 # https://docs.slack.dev/reference/methods/chat.update and chat.postMessage
@@ -61,15 +65,18 @@ class Workspace:
         self.oldest_first = False
         self.skew = 0.0
         self.tokens: dict[str, Token] = {}
+        self.app_tokens: dict[str, AppToken] = {}
         self.channels: dict[str, Channel] = {}
-        self.users: dict[str, str] = {}
+        self.users: dict[str, User] = {}
         self.posts: list[Post] = []
+        self.ephemerals: list[Ephemeral] = []
         self._throttled: dict[str, float] = {}
         self._history_at: dict[tuple[str, str], float] = {}
-        self._timestamps = Timestamps(self.now)
+        self.timestamps = Timestamps(self.now)
         self.methods: Mapping[str, _Method] = {
             "auth.test": self._auth_test,
             "chat.delete": self._delete,
+            "chat.postEphemeral": self._post_ephemeral,
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "conversations.history": self._history,
@@ -92,16 +99,31 @@ class Workspace:
         limited_history: bool = False,
         team: str = "Embedded",
         cookie: str | None = None,
+        app_id: str = "",
     ) -> Token:
-        """Add a token. Tokens of one bot may edit each other's messages and share limits."""
+        """Add a token. Tokens of one bot may edit each other's messages and share limits.
+
+        The app of B00000001 is A00000001, unless another is given.
+        """
         self.tokens[token] = Token(
-            token, tuple(scopes), bot_id, limited_history=limited_history, team=team, cookie=cookie
+            token,
+            tuple(scopes),
+            bot_id,
+            limited_history=limited_history,
+            team=team,
+            cookie=cookie,
+            app_id=app_id,
         )
         return self.tokens[token]
 
+    def add_app_token(self, token: str, scopes: Iterable[str] = ("connections:write",)) -> AppToken:
+        """Add an app-level token, such as xapp-1-A00000001-1-secret."""
+        self.app_tokens[token] = AppToken(token, tuple(scopes))
+        return self.app_tokens[token]
+
     def revoke(self, token: str) -> None:
-        """Make a token invalid."""
-        self.tokens[token].revoked = True
+        """Make a token of a bot or an app invalid."""
+        (self.tokens.get(token) or self.app_tokens[token]).revoked = True
 
     def add_channel(
         self,
@@ -116,14 +138,15 @@ class Workspace:
         self.channels[channel_id] = Channel(channel_id, name, member, archived, private)
         return self.channels[channel_id]
 
-    def add_user(self, user_id: str, name: str = "someone") -> None:
+    def add_user(self, user_id: str, name: str = "someone", *, team_id: str = TEAM) -> User:
         """Add a person (U…, or W… on Enterprise Grid) to whom the bot may write."""
-        self.users[user_id] = name
+        self.users[user_id] = User(user_id, name, team_id)
+        return self.users[user_id]
 
     def say(self, channel_id: str, text: str, *, thread_ts: str | None = None) -> str:
         """Post a message as another user than the bot; return its ts."""
         channel = self.channels[channel_id]
-        post = Post(channel_id, channel.name, self._timestamps.next(), text, [], None, thread_ts)
+        post = Post(channel_id, channel.name, self.timestamps.next(), text, [], None, thread_ts)
         channel.keep(post)
         return post.ts
 
@@ -155,7 +178,7 @@ class Workspace:
             self._history_at[token.bot_id, method] = now
 
     def _auth_test(self, token: Token, _: Json) -> Json:
-        team = {"url": "https://embedded.slack.com/", "team": token.team, "team_id": "T00000001"}
+        team = {"url": "https://embedded.slack.com/", "team": token.team, "team_id": TEAM}
         return {**team, "user": "alerter", "user_id": token.user_id, "bot_id": token.bot_id}
 
     def _post(self, token: Token, args: Json) -> Json:
@@ -168,7 +191,7 @@ class Workspace:
         post = Post(
             channel.id,
             channel.name,
-            self._timestamps.next(),
+            self.timestamps.next(),
             text or "",
             blocks or [],
             metadata or None,
@@ -177,10 +200,33 @@ class Workspace:
             args,
             self.clock.monotonic(),
             token.bot_id,
+            token.app_id,
         )
         channel.keep(post)
         self.posts.append(post)
         return {"channel": channel.id, "ts": post.ts, "message": post.shown(metadata=True)}
+
+    def _post_ephemeral(self, token: Token, args: Json) -> Json:
+        token.require("chat:write")
+        channel, user = self._writable(token, require(args, "channel")), require(args, "user")
+        text, blocks = self._content(args, _LONGEST_POST)
+        if user not in self.users or not channel.has(user):
+            raise SlackError("user_not_in_channel")
+        ts, thread_ts = self.timestamps.next(), self._parent(channel, args)
+        self.ephemerals.append(
+            Ephemeral(
+                channel.id,
+                user,
+                ts,
+                text or "",
+                blocks or [],
+                thread_ts,
+                args,
+                self.clock.monotonic(),
+                token.app_id,
+            )
+        )
+        return {"message_ts": ts}
 
     def _update(self, token: Token, args: Json) -> Json:
         token.require("chat:write")
@@ -285,7 +331,7 @@ class Workspace:
         if user_id not in self.users:
             return None
         digits = user_id.removeprefix("U")
-        channel = Channel(f"D{digits}", self.users[user_id], user=user_id)
+        channel = Channel(f"D{digits}", self.users[user_id].name, user=user_id)
         return self.channels.setdefault(channel.id, channel)
 
     def _parent(self, channel: Channel, args: Json) -> str | None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 from typing import Any
+from zlib import crc32
 
 Json = dict[str, Any]
+TEAM = "T00000001"
 ALL_SCOPES = (
     "chat:write",
     "channels:read",
@@ -54,6 +56,10 @@ class Token:
     limited_history: bool = False
     team: str = "Embedded"
     cookie: str | None = None
+    app_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.app_id = self.app_id or app_of(self.bot_id)
 
     @property
     def user_id(self) -> str:
@@ -66,6 +72,59 @@ class Token:
             raise SlackError(
                 "missing_scope", needed=",".join(scopes), provided=",".join(self.scopes)
             )
+
+
+@dataclass
+class AppToken:
+    """An app-level token (`xapp-1-<app id>-…`), with which an app opens its connections."""
+
+    token: str
+    scopes: tuple[str, ...]
+    app_name: str = "alerter"
+    revoked: bool = False
+
+    @property
+    def app_id(self) -> str:
+        """The app that the token is of."""
+        return self.token.split("-")[2]
+
+
+@dataclass(frozen=True)
+class User:
+    """A person; those of another team are here through Slack Connect."""
+
+    id: str
+    name: str = "someone"
+    team_id: str = TEAM
+
+    def shown(self) -> Json:
+        """Return the person as the payload of an interaction names them."""
+        return {
+            "id": self.id,
+            "username": self.name,
+            "name": self.name,
+            "team_id": self.team_id,
+        }
+
+
+@dataclass(frozen=True)
+class Ephemeral:
+    """A message that one person sees in a channel, until they reload it."""
+
+    channel: str
+    user: str
+    ts: str
+    text: str
+    blocks: Sequence[Mapping[str, Any]]
+    thread_ts: str | None
+    args: Json
+    at: float
+    app_id: str
+
+
+def app_of(bot_id: str) -> str:
+    """Return the id of the app of a bot, where no other is given."""
+    return f"A{bot_id[1:]}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +151,7 @@ class Post:
     args: Json = field(default_factory=dict)
     at: float = 0.0
     bot_id: str | None = None
+    app_id: str | None = None
     edits: list[Edit] = field(default_factory=list)
     deleted: bool = False
     replies: list[str] = field(default_factory=list)
@@ -105,9 +165,10 @@ class Post:
         """Return the message as Slack does."""
         message: Json = {"type": "message", "ts": self.ts, "text": self.text}
         if self.bot_id:
-            message |= {"bot_id": self.bot_id, "app_id": f"A{self.bot_id[1:]}"}
+            message |= {"bot_id": self.bot_id, "app_id": self.app_id, "team": TEAM}
+            message["user"] = f"U{self.bot_id[1:]}"
         if self.blocks:
-            message["blocks"] = self.blocks
+            message["blocks"] = with_ids(self.blocks, self.ts)
         if metadata and self.metadata:
             message["metadata"] = self.metadata
         if self.thread_ts:
@@ -125,7 +186,10 @@ class Post:
 
 @dataclass
 class Channel:
-    """A channel or direct message. Tests may change its attributes at any time."""
+    """A channel or direct message. Tests may change its attributes at any time.
+
+    `members` are the people in it, None for everybody; a direct message has its `user` only.
+    """
 
     id: str
     name: str
@@ -133,6 +197,7 @@ class Channel:
     archived: bool = False
     private: bool = False
     user: str | None = None
+    members: set[str] | None = None
     messages: dict[str, Post] = field(default_factory=dict)
     posted_at: float | None = None
 
@@ -140,6 +205,12 @@ class Channel:
     def family(self) -> str:
         """The prefix of its scopes."""
         return "im" if self.user else "groups" if self.private else "channels"
+
+    def has(self, user_id: str) -> bool:
+        """Whether a person is in the channel."""
+        if self.user:
+            return self.user == user_id
+        return self.members is None or user_id in self.members
 
     def listed(self) -> Json:
         """Return the channel as Slack shows it to the bot."""
@@ -189,3 +260,30 @@ class Timestamps:
         now = int(self._now().timestamp() * 1_000_000)
         self._last = max(now, self._last + 1)
         return f"{self._last // 1_000_000}.{self._last % 1_000_000:06}"
+
+
+def with_ids(blocks: Sequence[Mapping[str, Any]], seed: str) -> list[Json]:
+    """Return blocks with the ids that Slack gives to those that have none."""
+    return [_with_id(block, f"{seed}/{place}") for place, block in enumerate(blocks)]
+
+
+def _with_id(block: Mapping[str, Any], seed: str) -> Json:
+    shown = {**block, "block_id": block.get("block_id") or _short_id(seed)}
+    for name in ("accessory", "element"):
+        if isinstance(shown.get(name), Mapping):
+            shown[name] = _with_action_id(shown[name], f"{seed}/{name}")
+    if shown["type"] == "actions":
+        shown["elements"] = [
+            _with_action_id(each, f"{seed}/{place}") for place, each in enumerate(shown["elements"])
+        ]
+    return shown
+
+
+def _with_action_id(element: Mapping[str, Any], seed: str) -> Json:
+    if element["type"] == "image":
+        return dict(element)
+    return {**element, "action_id": element.get("action_id") or _short_id(seed)}
+
+
+def _short_id(seed: str) -> str:
+    return f"{crc32(seed.encode()):08x}"[:5]
