@@ -27,11 +27,11 @@ from alerter.demo.wix_calls import (
     shape_errors,
 )
 from alerter.demo.wix_control import add_control
-from alerter.demo.wix_misreads import Misread
+from alerter.demo.wix_misreads import Meanwhile, Misread
 from alerter.demo.wix_reviews import Json
 from alerter.demo.wix_site import App, Site
 
-__all__ = ["App", "EmbeddedWix", "Misread", "Request", "Site"]
+__all__ = ["App", "EmbeddedWix", "Meanwhile", "Misread", "Request", "Site"]
 
 
 @dataclass
@@ -226,8 +226,14 @@ class EmbeddedWix:
                 raise Refusal(429, "RESOURCE_EXHAUSTED", "too many requests", headers)
             self.access.require(caller, permission)
             request[FORBIDDEN] = frozenset(self.access.forbidden.get(caller.identity, ()))
+            kind = request.path.rpartition("/")[2] if request.method != "GET" else "get"
+            review_id = request.match_info.get("id")
+            site.meanwhile.happen(f"before {kind}", review_id)
+            answer = await call(site, request)
             consistent = {CONSISTENT: f"{len(self.requests)}"} if writes else {}
-            return web.json_response(await call(site, request), headers=consistent)
+            site.written.update(dict.fromkeys(consistent.values(), self.clock.monotonic()))
+            site.meanwhile.happen(f"after {kind}", review_id)
+            return web.json_response(answer, headers=consistent)
 
         return handler
 

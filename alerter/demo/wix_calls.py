@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -196,10 +197,10 @@ def _row(reviews: Reviews, request: web.Request) -> Row:
 
 
 def _as_read(site: Site, request: web.Request, misread: Misread) -> Reviews:
-    """Return the reviews for this request: stale ones unless it asks for consistency."""
-    if not misread.stale or CONSISTENT in request.headers:
-        return site.reviews
-    return site.reviews.as_of(misread.stale)
+    """Return the reviews for this request: stale ones, but not older than the write it names."""
+    written = site.written.get(request.headers.get(CONSISTENT, ""), -inf)
+    age = min(misread.stale, site.clock.monotonic() - written)
+    return site.reviews.as_of(age) if age > 0 else site.reviews
 
 
 def _same_id(request: web.Request, fields: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Wrong answers of the embedded Wix about reviews."""
+"""What may go wrong at the embedded Wix: wrong answers, and other people at the same time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from alerter.demo.planned import Planned
@@ -43,3 +43,26 @@ class Misreads(Planned[Misread]):
     def take(self, kind: str) -> Misread:
         """Return what is wrong with a read of this kind; remove it if queued."""
         return self.first(lambda match, _: match in (kind, "*")) or Misread()
+
+
+@dataclass(frozen=True)
+class Meanwhile:
+    """What somebody else does just before or after a call; `only` limits it to a review."""
+
+    do: Callable[[], object]
+    only: str | None = None
+
+
+class Meanwhiles(Planned[Meanwhile]):
+    """What others do, by the moment.
+
+    The moments are "before" and "after" a "get", "query", "count", "reply" or "moderate", such as
+    "after get". What is done after a call is not in its answer.
+    """
+
+    def happen(self, moment: str, review_id: str | None) -> None:
+        """Do what is planned for a call about a review."""
+        if found := self.first(
+            lambda match, only: match == moment and (only is None or only == review_id)
+        ):
+            found.do()

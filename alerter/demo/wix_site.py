@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alerter.clock import Clock
-from alerter.demo.wix_misreads import Misreads
+from alerter.demo.wix_misreads import Meanwhiles, Misreads
 from alerter.demo.wix_reviews import Json, Reviews, completed, merge, stamp
 
 
@@ -29,8 +29,9 @@ class Site:
     `private`: unpublished reviews may be read. `refuse` is the status that every caller gets.
     `catalog` is the answer of the catalog version call. `quiet`: moderation and replies do not
     change `revision` and `updatedDate`. `count_limit` is the most reviews that are counted.
-    `misreads` are wrong answers about reviews. `listen` is called with the slug of each event and
-    the review.
+    `misreads` are wrong answers about reviews, `meanwhile` is what others do at the same time.
+    `keep_reply` turns a reply into what is kept of it. `listen` is called with the slug of each
+    event and the review.
     """
 
     site_id: str
@@ -44,9 +45,12 @@ class Site:
     count_limit: int | None = None
     name: str = "A site"
     misreads: Misreads = field(default_factory=Misreads)
+    meanwhile: Meanwhiles = field(default_factory=Meanwhiles)
+    keep_reply: Callable[[str], str] = field(default=lambda message: message)
     products: dict[str, tuple[str, str]] = field(default_factory=dict)
     contacts: dict[str, Json] = field(default_factory=dict)
     listen: Callable[[str, Json], None] = field(default=lambda _slug, _review: None)
+    written: dict[str, float] = field(default_factory=dict)
     reviews: Reviews = field(init=False)
     _recent: deque[float] = field(default_factory=deque)
     _throttled_until: float = 0.0
@@ -113,7 +117,11 @@ class Site:
         """Set the one reply of a review."""
         old = self._review(review_id).get("reply") or {}
         now = stamp(self.clock.now())
-        reply = {"message": message, "createdDate": old.get("createdDate", now), "updatedDate": now}
+        reply = {
+            "message": self.keep_reply(message),
+            "createdDate": old.get("createdDate", now),
+            "updatedDate": now,
+        }
         return self._notify(self._change(review_id, {"reply": reply}, quiet=self.quiet), "updated")
 
     def unreply(self, review_id: str) -> Json:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
-from alerter.demo.wix import EmbeddedWix, Misread
+from alerter.demo.wix import EmbeddedWix, Meanwhile, Misread
 from alerter.demo.wix_media import HOSTILE_IDS, HOSTILE_URLS, MEDIA
 from tests.support.clock import SetClock
 from tests.support.demo_wix import http
@@ -87,6 +87,54 @@ async def test_what_was_just_written_is_read_by_those_who_say_so(
     assert seen["reply"]["message"] == "Sorry"
     assert wix.requests[-1].headers["X-Wix-Consistent"] == consistent
     assert "X-Wix-Consistent" not in (await http.post(QUERY, json={})).headers
+
+
+async def test_an_older_write_does_not_vouch_for_a_later_one(
+    wix: EmbeddedWix, http: httpx.AsyncClient, clock: SetClock
+) -> None:
+    clock.advance(minutes=10)
+    wix.sites[SITE].misreads.always("get", Misread(stale=120))
+    mine = await http.patch(f"{REVIEW}/reply", json={"message": "Mine"})
+    clock.advance(seconds=1)
+    theirs = await http.patch(f"{REVIEW}/reply", json={"message": "Theirs"})
+
+    async def reply(consistent: str) -> str | None:
+        answer = await http.get(REVIEW, headers={"X-Wix-Consistent": consistent})
+        message = answer.json()["review"].get("reply", {}).get("message")
+        return str(message) if message else None
+
+    assert await reply(mine.headers["X-Wix-Consistent"]) == "Mine"
+    assert await reply(theirs.headers["X-Wix-Consistent"]) == "Theirs"
+    assert await reply("made up") is None
+
+
+async def test_somebody_else_may_act_between_two_calls(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
+    site = wix.sites[SITE]
+    site.meanwhile.add(
+        "after get", Meanwhile(lambda: wix.change(SITE, "a", content={"body": "Worse"}), only="a")
+    )
+    site.meanwhile.add("before reply", Meanwhile(lambda: wix.reply(SITE, "a", "Theirs")))
+    site.meanwhile.add("after reply", Meanwhile(lambda: wix.reply(SITE, "a", "Theirs again")))
+    site.meanwhile.add("before moderate", Meanwhile(lambda: wix.delete(SITE, "b")))
+    assert (await http.get("/reviews/v1/reviews/b")).status_code == 200
+    assert "body" not in (await http.get(REVIEW)).json()["review"]["content"]
+    assert (await http.get(REVIEW)).json()["review"]["content"]["body"] == "Worse"
+    answered = (await http.patch(f"{REVIEW}/reply", json={"message": "Mine"})).json()["review"]
+    assert (answered["reply"]["message"], answered["revision"]) == ("Mine", "4")
+    review = (await http.get(REVIEW)).json()["review"]
+    assert (review["reply"]["message"], review["revision"]) == ("Theirs again", "5")
+    gone = "/reviews/v1/reviews/b/moderate"
+    assert (await http.patch(gone, json={"status": "REJECTED"})).status_code == 404
+
+
+async def test_wix_may_keep_less_of_a_reply_than_was_sent(
+    wix: EmbeddedWix, http: httpx.AsyncClient
+) -> None:
+    wix.sites[SITE].keep_reply = lambda message: message.replace("\r\n", "\n")[:1000]
+    answer = await http.patch(f"{REVIEW}/reply", json={"message": "Dear\r\n" + "x" * 2000})
+    assert answer.json()["review"]["reply"]["message"] == "Dear\n" + "x" * 995
 
 
 async def test_a_query_by_id_may_wrongly_find_nothing(
