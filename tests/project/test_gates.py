@@ -17,7 +17,8 @@ SHARED = {
     "what a command does once its options are read; the demo runs a query": {"run"},
     "the logger of each module": {"log"},
     "the demo imitates a service, and names its things as that service does": {
-        "App", "Call", "Faults", "Json", "Reply", "Site", "length_of", "serve",
+        "App", "AppToken", "Call", "Faults", "Json", "Person", "Reply", "Site",
+        "length_of", "serve",
     },
 }  # fmt: skip
 
