@@ -6,7 +6,8 @@ AlerterError
         StateBusy              another process is writing to it; retry later
     WixError
         WixAuthError           Wix refuses access (401, 403); a person has to fix it
-        WixUnavailable         retry later: 429, 5xx, timeout, lost connection
+        WixUnavailable         retry later: 5xx, timeout, lost connection
+            WixThrottled       429: Wix did not do what was asked; retry later
         WixResponseError       unreadable answer, or Wix rejected the request
             WixPrecondition    the site lacks what the request needs (428)
             WixNotFound        not found, or not visible to us (404)
@@ -74,6 +75,10 @@ class WixUnavailable(WixError):
     def __init__(self, text: str, retry_after: float | None = None, request: str = "") -> None:
         super().__init__(text, request)
         self.retry_after = retry_after
+
+
+class WixThrottled(WixUnavailable):
+    """Wix asks us to slow down, and did nothing (429)."""
 
 
 class WixResponseError(WixError):

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -17,12 +18,13 @@ from alerter.errors import (
     WixError,
     WixNotFound,
     WixRefused,
+    WixThrottled,
     WixUnavailable,
 )
 from alerter.models import Review, Status
 from alerter.respond.rules import decide
 from alerter.scopes import Scope
-from alerter.store import State, Wake, actions, reviews, stale_messages
+from alerter.store import State, Wake, actions, blocks, reviews, stale_messages
 from alerter.wix.client import WixClient
 
 log = logging.getLogger(__name__)
@@ -133,7 +135,9 @@ class Responder:
         self._renew(action)
         try:
             after = await self._call(action, site)
-        except (WixNotFound, WixAuthError, WixRefused) as error:
+        except (WixNotFound, WixAuthError, WixRefused, WixThrottled) as error:
+            action = replace(action, calls=action.calls - 1)
+            self._renew(action)
             return self._fail(action, error)
         except WixError as error:
             log.info("answer lost: review=%s: %s", action.new.review_id, error)
@@ -169,25 +173,37 @@ class Responder:
 
     async def _read(self, action: Action, site: Site) -> Review:
         """Read the review, and record it. Raise WixError."""
-        try:
-            async with self._clock.timeout(_CALL):
-                review = await self._wix.review(site, action.new.review_id)
-        except TimeoutError:
-            raise WixUnavailable("Wix did not answer in time") from None
+        async with self._asking(site):
+            review = await self._wix.review(site, action.new.review_id)
         await self._record_read(site, review)
         return review
 
     async def _call(self, action: Action, site: Site) -> Review | None:
         """Call Wix, and return the review after it, where Wix returns it. Raise WixError."""
         new = action.new
+        async with self._asking(site):
+            if new.kind is ActionKind.REPLY:
+                return await self._wix.set_reply(site, new.review_id, new.reply)
+            publish = new.kind is ActionKind.PUBLISH
+            return await self._wix.moderate(site, new.review_id, publish=publish)
+
+    @asynccontextmanager
+    async def _asking(self, site: Site) -> AsyncIterator[None]:
+        """Limit a call in time, and respect and record until when Wix wants no calls of a site."""
+        scope, now = Scope.SITE.of(site.site_id), self._clock.now()
+        if block := blocks.get_block(self._state, [scope], now):
+            raise WixThrottled(block.reason, (block.until - now).total_seconds())
         try:
             async with self._clock.timeout(_CALL):
-                if new.kind is ActionKind.REPLY:
-                    return await self._wix.set_reply(site, new.review_id, new.reply)
-                publish = new.kind is ActionKind.PUBLISH
-                return await self._wix.moderate(site, new.review_id, publish=publish)
+                yield
         except TimeoutError:
             raise WixUnavailable("Wix did not answer in time") from None
+        except WixUnavailable as error:
+            if error.retry_after:
+                with self._state.transaction(scope):
+                    until = now + timedelta(seconds=error.retry_after)
+                    blocks.set_block(self._state, scope, now, until, error.text)
+            raise
 
     async def _record_read(self, site: Site, review: Review) -> None:
         try:

@@ -26,6 +26,7 @@ from alerter.errors import (
     WixPrecondition,
     WixRefused,
     WixResponseError,
+    WixThrottled,
     WixUnavailable,
 )
 from alerter.text import clean_reply, is_excessive_json
@@ -199,7 +200,7 @@ def parse_answer(answer: HttpAnswer, now: datetime, secrets: tuple[str, ...]) ->
     if status in (401, 403):
         raise WixAuthError(f"Wix refuses us: {error_text(answer, secrets)}", status, request)
     if status == 429:
-        raise WixUnavailable("Wix asks us to slow down (429)", retry_after, request)
+        raise WixThrottled("Wix asks us to slow down (429)", retry_after, request)
     if status >= 500:
         raise WixUnavailable(
             f"Wix has a fault of its own: {error_text(answer, secrets)}", retry_after, request

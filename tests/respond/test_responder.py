@@ -9,7 +9,7 @@ from alerter.actions import Action, ActionKind, ActionStatus, Outcome, Through
 from alerter.demo.faults import Fault
 from alerter.models import Status
 from alerter.respond.responder import DAEMON, LEASE, PendingActions
-from alerter.store import actions
+from alerter.store import actions, blocks
 from tests.support.responding import ADA, BO, Desk, desk, wix
 from tests.support.values import SECRETS, SITE
 
@@ -224,6 +224,16 @@ async def test_wix_is_not_asked_before_the_time_that_it_named(desk: Desk) -> Non
     desk.wix.faults.always("/r1", Fault(status=429, headers={"Retry-After": "600"}))
     action = await desk.act()
     assert action.due_at == desk.clock.now() + timedelta(seconds=600)
+    assert blocks.is_blocked(desk.state, f"site:{SITE}", desk.clock.now())
+
+
+async def test_a_site_that_wix_throttles_gets_no_calls_of_people_either(desk: Desk) -> None:
+    now = desk.clock.now()
+    blocks.set_block(desk.state, f"site:{SITE}", now, now + timedelta(minutes=5), "slow down")
+    before = len(desk.wix.requests)
+    action = await desk.act()
+    assert (action.status, action.due_at) == (ActionStatus.PENDING, now + timedelta(minutes=5))
+    assert len(desk.wix.requests) == before
 
 
 async def test_without_patience_an_action_fails_at_once(desk: Desk) -> None:
