@@ -76,12 +76,11 @@ async def test_a_call_that_is_lost_twice_has_failed(desk: Desk) -> None:
     "fault",
     [
         Fault(status=500),
-        Fault(status=429, headers={"Retry-After": "1"}),
         Fault(status=302, headers={"Location": "https://elsewhere.example"}),
         Fault(garble="truncate"),
         Fault(status=200, body="{}"),
     ],
-    ids=["500", "429", "redirect", "truncated", "no review"],
+    ids=["500", "redirect", "truncated", "no review"],
 )
 async def test_an_answer_that_says_little_is_no_reason_to_send_twice(
     desk: Desk, fault: Fault
@@ -225,6 +224,15 @@ async def test_wix_is_not_asked_before_the_time_that_it_named(desk: Desk) -> Non
     action = await desk.act()
     assert action.due_at == desk.clock.now() + timedelta(seconds=600)
     assert blocks.is_blocked(desk.state, f"site:{SITE}", desk.clock.now())
+
+
+async def test_a_call_that_wix_throttles_was_not_made(desk: Desk) -> None:
+    desk.wix.faults.add(REPLY, Fault(status=429, headers={"Retry-After": "60"}))
+    action = await desk.act()
+    assert (action.status, action.calls) == (ActionStatus.PENDING, 0)
+    desk.clock.advance(seconds=61)
+    assert settled(await desk.responder().carry_out(action)) == DONE
+    assert desk.calls() == 2
 
 
 async def test_a_site_that_wix_throttles_gets_no_calls_of_people_either(desk: Desk) -> None:

@@ -15,6 +15,7 @@ from alerter.errors import (
     WixAuthError,
     WixError,
     WixResponseError,
+    WixThrottled,
     WixUnavailable,
 )
 from alerter.wix.client import WixClient
@@ -217,7 +218,7 @@ async def test_an_app_that_gets_no_token_is_a_matter_for_a_person(
     ("fault", "kind"),
     [
         (Fault(status=503), WixUnavailable),
-        (Fault(status=429, headers={"Retry-After": "9"}), WixUnavailable),
+        (Fault(status=429, headers={"Retry-After": "9"}), WixThrottled),
         (Fault(drop="before"), WixUnavailable),
         (Fault(body="null"), WixResponseError),
         (Fault(garble="html"), WixResponseError),

@@ -20,7 +20,9 @@ from alerter.errors import (
     WixError,
     WixNotFound,
     WixPrecondition,
+    WixRefused,
     WixResponseError,
+    WixThrottled,
     WixUnavailable,
 )
 from alerter.wix.client import WixClient
@@ -152,7 +154,7 @@ async def test_wix_that_cannot_answer_now_may_be_asked_again(
 ) -> None:
     wix.faults.add(QUERY, fault)
     error = await failure(client)
-    assert type(error) is WixUnavailable
+    assert type(error) is (WixThrottled if fault.status == 429 else WixUnavailable)
     assert error.retry_after == retry_after
     assert text in str(error)
     assert "html" not in str(error)
@@ -217,11 +219,11 @@ async def test_wix_that_nobody_listens_for_cannot_be_reached(
         (Fault(status=302, headers={"Location": "/elsewhere"}), WixResponseError, "302"),
         (
             Fault(status=400, body='{"message": "filter is\\nwrong\\u0000"}'),
-            WixResponseError,
+            WixRefused,
             "“filter is wrong”",
         ),
         (Fault(status=404, body='{"message": "gone"}'), WixNotFound, "404 “gone”"),
-        (Fault(status=409), WixResponseError, "409"),
+        (Fault(status=409), WixRefused, "409"),
         (Fault(status=428, body='{"message": null}'), WixPrecondition, "428"),
         (Fault(status=401, body='{"message": "who?"}'), WixAuthError, "401 “who?”"),
         (Fault(status=403, body="[]"), WixAuthError, "403"),

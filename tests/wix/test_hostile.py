@@ -15,7 +15,14 @@ from aiohttp import web
 from alerter.config import Site
 from alerter.demo.faults import NONSENSE, Fault, Loopback, bomb, drip, endless, redirect
 from alerter.demo.wix import App, EmbeddedWix
-from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
+from alerter.errors import (
+    WixAuthError,
+    WixError,
+    WixRefused,
+    WixResponseError,
+    WixThrottled,
+    WixUnavailable,
+)
 from alerter.models import Review
 from alerter.wix.client import ReviewFilter, WixClient
 from alerter.wix.http import LARGEST
@@ -189,9 +196,9 @@ async def test_an_app_gets_no_token_from_a_bomb(client: WixClient, wix: Embedded
     [
         (401, WixAuthError),
         (403, WixAuthError),
-        (429, WixUnavailable),
+        (429, WixThrottled),
         (503, WixUnavailable),
-        (400, WixResponseError),
+        (400, WixRefused),
     ],
 )
 @pytest.mark.parametrize(
