@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerter.models import Grouping, from_ms, to_ms
+from alerter.models import AlertKind, Grouping, from_ms, to_ms
 from alerter.store.outbox import UNSETTLED
 from alerter.store.sql import json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
@@ -94,6 +94,18 @@ def trouble_recipients(state: State, key: str) -> dict[str, str]:
         [key],
     )
     return {row["destination"]: row["status"] for row in rows}
+
+
+def unsent_recoveries(state: State) -> list[tuple[str, str]]:
+    """Return the key and the destination of each `recovered` that is not sent yet."""
+    rows = state.rows(
+        "SELECT alerts.key, deliveries.destination FROM deliveries"
+        " JOIN alerts ON alerts.id = deliveries.alert"
+        f" WHERE {UNSETTLED} AND deliveries.status = 'pending' AND alerts.kind = ?"
+        " ORDER BY alerts.id, deliveries.destination",
+        [AlertKind.RECOVERED],
+    )
+    return [(row["key"], row["destination"]) for row in rows]
 
 
 def add_recipients(state: State, key: str, destinations: Iterable[str]) -> None:

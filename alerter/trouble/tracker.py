@@ -176,8 +176,17 @@ class Troubles:
         }
 
     def _notify(self, trouble: Trouble, now: datetime) -> Trouble:
-        """Notify people that a fault began, within a transaction; return its record."""
+        """Notify people that a fault began, within a transaction; return its record.
+
+        Also those whom its last end has not reached yet: that would be the last that they get.
+        """
         names = recipients_for(trouble.scope, self._config, self._unreachable())
+        names += [
+            destination
+            for key, destination in troubles.unsent_recoveries(self._state)
+            if scope_of(key) == trouble.scope
+        ]
+        names = list(dict.fromkeys(names))
         if not names:
             log.error("trouble without recipients: %s: %s", trouble.scope, trouble.reason)
         self._put_alert(AlertKind.TROUBLE, trouble, names)

@@ -20,7 +20,7 @@ import aiohttp.web_app
 from alerter.config import load_config
 from alerter.demo.wix import App
 from alerter.demo.wix_webhooks import Webhooks
-from alerter.errors import AlerterError, ConfigError
+from alerter.errors import AlerterError, ConfigError, StateError
 from alerter.service.daemon import serve
 from tests.simulation import history as h
 from tests.simulation.commands import Commands
@@ -206,7 +206,9 @@ class World:
             how = "killed"
         elif not task.cancelled() and (error := task.exception()):
             how = "crashed"
-            if not isinstance(error, ConfigError):
+            # A start that cannot use the database ends, and systemd makes another.
+            in_the_way = isinstance(error, StateError) and (self.disk.full or self.disk.locked)
+            if not isinstance(error, ConfigError) and not in_the_way:
                 self.notes.append(
                     f"{self.true.now():%d %b %H:%M:%S} the daemon ended: {error!r}"[:300]
                 )

@@ -227,6 +227,28 @@ async def test_others_are_notified_where_those_who_were_cannot_be_reached(
     assert sum("cannot be reached" in text for text in posted(slack)) == 1
 
 
+async def test_an_end_that_comes_late_is_followed_by_the_trouble_that_lasts(
+    life: Life, wix: EmbeddedWix, slack: EmbeddedSlack
+) -> None:
+    site = wix.sites[SITE]
+    site.refuse = 401
+    await life.minute()
+    slack.channels[CHANNEL].archived = True
+    site.refuse = None
+    await life.minutes(90)
+    site.refuse = 401
+    await life.minutes(10)
+    slack.channels[CHANNEL].archived = False
+    await life.minutes(61)
+    begun, over, again = posted(slack)
+    assert "cannot be read" in begun
+    assert "can be read again" in over
+    assert again == begun
+    site.refuse = None
+    await life.minute()
+    assert "can be read again" in posted(slack)[-1]
+
+
 def test_who_cannot_be_reached_is_passed_over(config: Config) -> None:
     def names(*unreachable: str) -> list[str]:
         return recipients_for(f"site:{SITE}", config, unreachable)

@@ -11,6 +11,7 @@ from tests.simulation.oracle.values import (
     DAY,
     HOUR,
     INFLIGHT,
+    LATE,
     MINUTE,
     PARKING,
     SETTLE,
@@ -301,6 +302,8 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
     receivers = [config.receiver(one.destination.receiver) for config in configs]
     if any(receiver is None or receiver.trouble for receiver in receivers):
         return
+    if _follows_late_end(world, one):
+        return
     for other in world.destinations:
         about = scope(one.item.about) == f"receiver:{other.receiver}"
         able = not about and all(
@@ -316,6 +319,16 @@ def _to_none(world: World, one: Received) -> Iterator[Violation]:
                 tuple(one.destination),
             )
             return
+
+
+def _follows_late_end(world: World, one: Received) -> bool:
+    """Return whether it stands behind a `recovered` that would else be the last word."""
+    return any(
+        (other.destination, other.item.kind, other.item.about)
+        == (one.destination, "recovered", one.item.about)
+        and one.time - LATE <= other.time <= one.time
+        for other in world.received
+    )
 
 
 def _is_concerned(receiver: Receiver, one: Received) -> bool:
@@ -536,9 +549,28 @@ def _premature(world: World, one: Received) -> Iterator[Violation]:
             about.startswith("receiver:")
             and len(_media(world, about.removeprefix("receiver:"))) > 1
         )
-        if not both and fault.start + INFLIGHT < one.time < fault.end - INFLIGHT:
+        lasts = fault.start + INFLIGHT < one.time < fault.end - INFLIGHT
+        if lasts and not both and not _is_of_before(world, one, fault):
             what = f"recovered, while {fault.kind} lasts"
             yield Violation("premature", "6", one.time, what, (*one.destination, about))
+
+
+def _is_of_before(world: World, one: Received, fault: Fault) -> bool:
+    """Return whether it may be the end of what was before a fault, held up on its way.
+
+    Where others were notified of this fault by then, its receiver is notified directly after it.
+    """
+    if _queued_at(world, one) > fault.start:
+        return False
+    same = [
+        other
+        for other in world.received
+        if (other.item.kind, other.item.about) == ("trouble", one.item.about)
+    ]
+    return not any(fault.start <= other.time <= one.time for other in same) or any(
+        other.destination == one.destination and one.time <= other.time <= one.time + LATE
+        for other in same
+    )
 
 
 def _media(world: World, name: str) -> set[Medium]:
