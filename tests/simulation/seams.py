@@ -227,6 +227,7 @@ def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
         (ownership, "_CHECK_EVERY", float(_SELDOM)),
         (reload, "_LOOK_EVERY", float(_SELDOM)),
         (scheduler, "_HOUSEKEEPING_EVERY", _SELDOM),
+        (scheduler, "_ACTIONS_EVERY", _SELDOM),
         (scheduler, "_CHECK_CLOCK_EVERY", float(_SELDOM)),
     ]
     # Alerter's own chance, wherever it is.
