@@ -240,7 +240,8 @@ class MessageItem:
     """One alert of a message, with its review as it is stored now and the reviewed product.
 
     `closing` is set if the review was closed since the alert. `context` is empty in a digest.
-    `response`: what people do about the review at present.
+    `response`: what people do about the review at present. `raised_at`: when the alert was raised;
+    None for a sample.
     """
 
     alert: Alert
@@ -249,6 +250,7 @@ class MessageItem:
     closing: CloseReason | None = None
     context: ReviewHistory = ReviewHistory()
     response: Response = NO_RESPONSE
+    raised_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -122,12 +122,13 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
         config.templates, config.timezone, {site.site_id: site.name}, fall_back=False
     )
     languages = sorted({receiver.language for receiver in config.receivers})
+    renders: tuple[Callable[..., object], ...] = (renderer.mail, renderer.slack)
     faults: dict[str, str] = {}
     for kind in KINDS:
         usual = sample(kind, site.site_id, clock.now())
         unusual = awkward(kind, site.site_id, clock.now()) if config.templates else ()
         for name, message in (("a usual one", usual), *unusual):
-            for language, render in product(languages, (renderer.mail, renderer.slack)):
+            for language, render in product(languages, renders):
                 try:
                     render(message, language=language)
                 except RenderError as error:

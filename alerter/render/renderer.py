@@ -4,15 +4,16 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from datetime import tzinfo
+from dataclasses import replace
+from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment
 
 from alerter.errors import RenderError
-from alerter.models import AlertKind, Content, Form, Medium, Message
+from alerter.models import AlertKind, Content, Form, Medium, Message, MessageItem
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
@@ -43,6 +44,16 @@ _DEEPEST = 30  # levels of lists and objects; Slack uses about ten, and Python h
 _TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
 
 
+class Links(Protocol):
+    """Makes the addresses at which the reader of a mail responds; empty where there is none."""
+
+    def review(self, item: MessageItem) -> str:
+        """Return the address of the page of one review."""
+
+    def open_reviews(self, raised_at: datetime | None) -> str:
+        """Return the address of all open reviews, for an alert that was raised at a moment."""
+
+
 class Renderer:
     """Renders messages, with the owner's templates before the built-in ones."""
 
@@ -70,9 +81,18 @@ class Renderer:
         self._broken_in: dict[str, object] = {}  # template -> state of the folder when it failed
         self._refused: set[str] = set()
 
-    def mail(self, message: Message, *, test: bool = False, language: str = "en") -> Content:
-        """Return the content of a mail. Raise RenderError."""
+    def mail(
+        self,
+        message: Message,
+        *,
+        test: bool = False,
+        language: str = "en",
+        links: Links | None = None,
+    ) -> Content:
+        """Return the content of a mail, with `links` to the review page. Raise RenderError."""
         kind, values = self._values(message, Medium.EMAIL, get_language(language), test=test)
+        if links is not None:
+            values |= _linked(message, values, links)
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = fill(".txt").rstrip()
@@ -157,7 +177,7 @@ class Renderer:
             summary = view_summary(
                 alert.detail, message.receiver, self._timezone, self._sites, language
             )
-            return kind, values | {"summary": summary}
+            return kind, values | {"summary": summary, "open_url": ""}
         # A digest shows the last of several alerts of one review, such as `new` and `reminder`
         # after quiet hours.
         items = {(item.alert.site_id, item.alert.review_id): item for item in message.entries}
@@ -168,7 +188,7 @@ class Renderer:
         if message.form is Form.DIGEST:
             sites = sorted({view.site.name for view in views})
             digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
-            return kind, values | digest
+            return kind, values | digest | {"open_url": ""}
         return kind, values | {"review": views[0], "site": views[0].site}
 
     def _fill(
@@ -209,6 +229,16 @@ class Renderer:
             )
         self._faults[name] = error.fault
         self._broken_in[name] = folder_state(self._folder)
+
+
+def _linked(message: Message, values: Mapping[str, Any], links: Links) -> dict[str, Any]:
+    """Return the variables of a mail that hold addresses of the review page."""
+    if "open_url" in values:
+        raised = [entry.raised_at for entry in message.entries if entry.raised_at]
+        return {"open_url": links.open_reviews(max(raised, default=None))}
+    if "review" in values:
+        return {"review": replace(values["review"], respond_url=links.review(message.entries[0]))}
+    return {}
 
 
 def _render(

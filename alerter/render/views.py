@@ -172,6 +172,9 @@ class ReviewView:
     """The same as `age | duration`."""
     author_last: str
     """The same as `author_written | date`; empty if there is none."""
+    respond_url: str
+    """The page where the reader of a mail responds to it; empty on Slack, without `[web]
+    public_url`, and in a digest."""
 
     @property
     def timestamp(self) -> int:
@@ -226,6 +229,7 @@ def view_review(
         unhelpful=review.unhelpful,
         app=_app(review.origin),
         product_low=history.product_low,
+        respond_url="",
     )
 
 

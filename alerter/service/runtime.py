@@ -17,7 +17,7 @@ from alerter.notify import backoff
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.state_failure import FailureRecord
-from alerter.render.renderer import Renderer
+from alerter.render.renderer import Links, Renderer
 from alerter.respond.responder import DAEMON, PendingActions, Record, Responder
 from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
@@ -182,12 +182,22 @@ def _email_destination(config: Config, receiver: Receiver, renderer: Renderer) -
         destination,
         service,
         notifier,
-        partial(renderer.mail, language=receiver.language),
+        partial(renderer.mail, language=receiver.language, links=_mail_links(config, receiver)),
         _MAIL_DIGEST,
         refuse=partial(renderer.refuse, ".html"),
         faults=renderer.faults,
         held_until=_held_until(config, receiver),
     )
+
+
+def _mail_links(config: Config, receiver: Receiver) -> Links | None:
+    """Return the links of a receiver's mails to the review page; None without one."""
+    if config.web is None or config.web.public_url is None:
+        return None
+    from alerter.web.signed_links import MailLinks, get_signer  # needs the extra `web`
+
+    signer = get_signer(config)
+    return MailLinks(signer, config, receiver) if signer else None
 
 
 def _slack_destination(

@@ -33,6 +33,7 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
     """
     rows = state.rows(
         "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
+        " alerts.raised_at,"
         " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
         " reviews.closing, products.name, products.url FROM alerts"
         " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
@@ -47,6 +48,7 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
         replace(
             _item(load_alert(row), row),
             response=responses.get((row["site_id"], row["review_id"]), NO_RESPONSE),
+            raised_at=from_ms(row["raised_at"]),
         )
         for row in rows
     )

@@ -121,6 +121,20 @@ def excluded_by(receiver: Receiver, review: Review, site: str) -> str | None:
     return None
 
 
+def may_respond(
+    receiver: Receiver, review: Review, site: str, *, is_open: bool, is_last: bool
+) -> bool:
+    """Return whether a receiver gets a review by this config, so that it may respond to it.
+
+    A closed review is not excluded by what a customer may change: its rating and its words.
+    `is_last`: the receiver gets the last reminder of every review of its sites (`escalate_to`).
+    """
+    key = excluded_by(receiver, review, site)
+    if key in (None, "sites"):
+        return key is None
+    return is_last or (not is_open and key != "products")
+
+
 def _takes(receiver: Receiver, rating: int) -> bool:
     return (receiver.min_rating or 1) <= rating <= (receiver.max_rating or 5)
 
