@@ -237,6 +237,28 @@ def wix_down_told() -> Scene:
     return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
 
 
+def told_late_of_an_end(followed: bool) -> Scene:
+    """Slack brings the end of an outage while the next one lasts, and that one directly after it."""
+    about = "site:bakery"
+    scene = wix_down_told()
+    scene.parts["slack"].pop()  # the channel was refused when it was over
+    scene.fault("slack_channel_refused", at(1, 4), at(2, 2), channel="C1", code="is_archived")
+    item = Item("recovered", about=about)
+    scene.add(
+        "attempts",
+        Attempt(at(1, 5, 5), "slack", "C1", "chat.postMessage", "is_archived", items=(item,)),
+    )
+    scene.mail(at(1, 5, 6), "trouble", about="receiver:team")
+    scene.fault("wix_down", at(2), at(2, 5), site_id="bakery")
+    scene.mail(at(2, 0, 35), "trouble", about=about)
+    scene.post(at(2, 2, 5), "recovered", about=about)
+    if followed:
+        scene.post(at(2, 2, 5, 1), "trouble", about=about)
+    scene.mail(at(2, 2, 6), "recovered", about="receiver:team")
+    scene.mail(at(2, 5, 5), "recovered", about=about)
+    return scene.post(at(2, 5, 5), "recovered", about=about) if followed else scene
+
+
 def slack_down() -> Scene:
     scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").fault("slack_down", at(1), at(1, 5))
     scene.mail(at(1, 0, 4, 1), "new", "r1")
