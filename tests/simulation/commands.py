@@ -59,6 +59,8 @@ class Commands:
             deliver=deliver,
         )
         grouping = None if deliver == "none" else Grouping(deliver)
+        if self._world.daemon is None:
+            self._world.take_over()
         await self._run(
             run, lambda: backfill_command.run(config, self._world.machine, past, grouping), kill
         )

@@ -177,6 +177,11 @@ class World:
     def _asked(self, how: Any) -> None:
         self.configs.append(h.ConfigVersion(self.true.now(), as_history(self.spec), None, how))
 
+    def take_over(self) -> None:
+        """Note that a command takes the file that may have changed while no daemon ran."""
+        now = self.true.now()
+        self.configs.append(h.ConfigVersion(now, as_history(self.spec), now, "start"))
+
     def start(self) -> None:
         if self.daemon is not None or not self.wanted:
             return

@@ -53,6 +53,11 @@ def _not_read(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterat
         configs = world.configs_between(start, end)
         if state.deleted or not configs:
             continue
+        if followed and (
+            # What is open above a lowered threshold is closed without a read.
+            fell := triage.fell_below(state.site_id, events[number - 1].after.rating, start, end)
+        ):
+            end = fell
         sites = [config.site(state.site_id) for config in configs]
         low = all(site is not None and state.rating <= site.threshold for site in sites)
         private = state.is_private and not all(

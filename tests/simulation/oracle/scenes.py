@@ -487,6 +487,32 @@ def site_leaves_after_a_change() -> Scene:
     return scene.reload(at(2, 0, 2), replace(CONFIG, sites=CONFIG.sites[1:], receivers=(FLORA,)))
 
 
+def answered_at_a_lower_threshold() -> Scene:
+    """What a lowered threshold has closed without a read need not be read again."""
+    scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1")
+    scene.notify(at(1, 0, 4, 1), "new", "r1").change("r1", at(2), "answered", reply="Sorry")
+    sites = (replace(CONFIG.sites[0], threshold=1), CONFIG.sites[1])
+    return scene.reload(at(2, 0, 30), replace(CONFIG, sites=sites))
+
+
+def reminded_of_what_waited(sent: int) -> Scene:
+    """A reminder in a digest, by escalation, stands for the alert too, which had waited."""
+    config = replace(
+        CONFIG,
+        receivers=(OWNER, FLORA, replace(TEAM, sites=())),
+        reminders_after=(timedelta(days=1),),
+    )
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.mail(at(1, 0, 4, 1), "new", "r1").mail(at(2, 0, 5), "reminder", "r1")
+    scene.fault("slack_auth", at(1), at(2, 1), code="invalid_auth")
+    scene.post(at(2, 2), "reminder", "r1")
+    receivers = tuple(
+        ReceiverStatus(one.name, 0, {"team": sent, "owner": 2}.get(one.name, 0), 0)
+        for one in config.receivers
+    )
+    return scene.add("statuses", a_status(at(3), receivers=receivers, open_reviews=1))
+
+
 def threshold_lowered() -> Scene:
     scene = (
         Scene()

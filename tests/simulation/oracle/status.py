@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tests.simulation.history import Explain, Mail, SlackCall, Status
@@ -127,38 +127,43 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
         ]
         channels = {receiver.channel for receiver in receivers}
         addresses = {address for receiver in receivers for address in receiver.emails}
-        came = sum(
-            _most_of(world, call) if call.verb == "post" else 1
-            for call in world.h.slack
-            if call.channel in channels and call.time <= until
-        )
-        came += sum(
-            _most_of(world, mail)
-            for mail in world.h.mails
-            if mail.time <= until and addresses & set(mail.taken_for)
+        posts = [call for call in world.h.slack if call.channel in channels and call.time <= until]
+        came = sum(call.verb != "post" for call in posts)
+        came += _most_in(world, [call for call in posts if call.verb == "post"])
+        came += _most_in(
+            world,
+            [
+                mail
+                for mail in world.h.mails
+                if mail.time <= until and addresses & set(mail.taken_for)
+            ],
         )
         if shown.sent > came:
             what = f"{shown.sent} deliveries are called sent, and {came} were received"
             yield Violation("sent_of_nothing", "1", status.time, what, (shown.name,))
 
 
-def _most_of(world: World, message: SlackCall | Mail) -> int:
-    """Return how many deliveries a message may have carried.
+def _most_in(world: World, messages: Sequence[SlackCall | Mail]) -> int:
+    """Return how many deliveries the messages to a receiver may have carried.
 
     A digest has one entry for each review, the latest, however many alerts of it quiet hours or a
-    fault held back: its reminders of shorter spans, and one for each time that its rating fell.
+    fault held back: its `new`, one for each time that its rating fell, and shorter reminders.
     """
-    config = world.config_at(message.time)
-    spans = len(config.reminders_after) if config else 0
-    most = len(message.items)
-    for item in message.items:
-        if item.kind in {"lowered", "reminder"}:
-            changes = world.events.get(item.review_id or "", [])
-            most += sum(
-                event.change == "rating_changed" and event.time <= message.time for event in changes
-            )
-        if item.kind == "reminder":
-            most += max(spans - 1, 0)
+    most, seen = 0, set[str | None]()
+    for message in messages:
+        config = world.config_at(message.time)
+        spans = len(config.reminders_after) if config else 0
+        most += len(message.items)
+        for item in message.items:
+            if item.kind in {"lowered", "reminder"}:
+                most += item.review_id not in seen
+                most += sum(
+                    event.change == "rating_changed" and event.time <= message.time
+                    for event in world.events.get(item.review_id or "", [])
+                )
+            if item.kind == "reminder":
+                most += max(spans - 1, 0)
+            seen.add(item.review_id)
     return most
 
 

@@ -81,12 +81,12 @@ class Triage:
             seen
             and state
             and "open" in found
-            and self._fell_below(state.site_id, state.rating, seen, when)
+            and self.fell_below(state.site_id, state.rating, seen, when)
         ):
             return found | {"closed"}
         return found
 
-    def _fell_below(
+    def fell_below(
         self, site_id: str, rating: int, start: datetime, end: datetime
     ) -> datetime | None:
         """Return when a threshold came into force that is below a rating: what is open is closed
@@ -155,7 +155,7 @@ class Triage:
         state = self.world.version(review_id, path.known.version)
         if state is None or path.known.status != "open":
             return None
-        when = self._fell_below(
+        when = self.fell_below(
             state.site_id, path.known.rating, path.transitions[-1].time, self.world.h.end
         )
         return _close(path, state, when, {"threshold"}) if when else None
@@ -238,7 +238,7 @@ class Triage:
             elif known.status == "open":
                 yield from self._open(path, state, sighting, threshold)
                 since = path.transitions[-1].time
-                if when := self._fell_below(state.site_id, known.rating, since, sighting.time):
+                if when := self.fell_below(state.site_id, known.rating, since, sighting.time):
                     before = self.world.version(state.review_id, known.version) or state
                     yield from self._closed(
                         _close(path, before, when, {"threshold"}), state, sighting, threshold
