@@ -112,7 +112,7 @@ class EmbeddedSlack(Workspace):
 
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        method = request.path.removeprefix("/api/")
+        method = request.path.removeprefix("/api/").strip("/")
         call = Call(method, self.clock.monotonic(), headers=dict(request.headers))
         self.requests.append(call)
         request[_CALL] = call

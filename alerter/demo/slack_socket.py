@@ -52,7 +52,7 @@ class SentEnvelope:
     sent_at: float
     connection: Connection | None
     acked_at: float | None = None
-    answer: Json | None = None
+    answer: Any = None
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class Interaction:
     app_id: str
     payload: Json
     accepts_payload: bool
-    react: Callable[[Json | None], str | None]
+    react: Callable[[Any], str | None]
     envelopes: list[SentEnvelope] = field(default_factory=list)
     failed: str | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -80,7 +80,7 @@ class Interaction:
         return self.ended.is_set() and self.failed is None
 
     @property
-    def answer(self) -> Json | None:
+    def answer(self) -> Any:
         """The payload of the first acknowledgement."""
         return next((each.answer for each in self.envelopes if each.acked_at is not None), None)
 
@@ -174,7 +174,7 @@ class SocketMode:
         payload: Json,
         *,
         accepts_payload: bool = False,
-        react: Callable[[Json | None], str | None] = lambda _: None,
+        react: Callable[[Any], str | None] = lambda _: None,
     ) -> Interaction:
         """Send what a person did to one of the connections of an app.
 

@@ -76,7 +76,7 @@ class Modal:
         flags = {name: self.content.get(name, False) for name in _FLAGS}
         return {
             "id": self.id,
-            "team_id": TEAM,
+            "team_id": self.user.team_id,
             "type": "modal",
             "title": self.content["title"],
             "submit": self.content.get("submit"),
@@ -127,12 +127,12 @@ class Views:
         """Return the open modals of a person, the one on top last."""
         return [modal for modal in self.modals if modal.open and modal.user.id == user.id]
 
-    def react(self, modal: Modal, answer: Json | None) -> str | None:
+    def react(self, modal: Modal, answer: Any) -> str | None:
         """Do what an app answers to a submitted modal; return what is wrong with the answer."""
-        answer = answer or {}
-        match answer.get("response_action"):
-            case None if not answer:
-                modal.open = False
+        if not answer:
+            modal.open = False
+            return None
+        match answer.get("response_action") if isinstance(answer, dict) else None:
             case "clear":
                 self.close_stack(modal)
             case "errors":

@@ -9,6 +9,8 @@ from zlib import crc32
 
 Json = dict[str, Any]
 TEAM = "T00000001"
+# What Slack adds to texts that do not say otherwise.
+_ADDED: Mapping[str, Json] = {"plain_text": {"emoji": True}, "mrkdwn": {"verbatim": False}}
 ALL_SCOPES = (
     "chat:write",
     "channels:read",
@@ -263,14 +265,21 @@ class Timestamps:
 
 
 def with_ids(blocks: Sequence[Mapping[str, Any]], seed: str) -> list[Json]:
-    """Return blocks with the ids that Slack gives to those that have none."""
-    return [_with_id(block, f"{seed}/{place}") for place, block in enumerate(blocks)]
+    """Return blocks as Slack shows them: with ids and defaults where they have none."""
+    return [_with_id(_completed(block), f"{seed}/{place}") for place, block in enumerate(blocks)]
 
 
-def _with_id(block: Mapping[str, Any], seed: str) -> Json:
+def _completed(part: Any) -> Any:
+    if isinstance(part, Mapping):
+        completed = {key: _completed(value) for key, value in part.items()}
+        return {**_ADDED.get(str(part.get("type")), {}), **completed}
+    return [_completed(each) for each in part] if isinstance(part, list) else part
+
+
+def _with_id(block: Json, seed: str) -> Json:
     shown = {**block, "block_id": block.get("block_id") or _short_id(seed)}
     for name in ("accessory", "element"):
-        if isinstance(shown.get(name), Mapping):
+        if isinstance(shown.get(name), dict):
             shown[name] = _with_action_id(shown[name], f"{seed}/{name}")
     if shown["type"] == "actions":
         shown["elements"] = [
@@ -279,9 +288,9 @@ def _with_id(block: Mapping[str, Any], seed: str) -> Json:
     return shown
 
 
-def _with_action_id(element: Mapping[str, Any], seed: str) -> Json:
+def _with_action_id(element: Json, seed: str) -> Json:
     if element["type"] == "image":
-        return dict(element)
+        return element
     return {**element, "action_id": element.get("action_id") or _short_id(seed)}
 
 

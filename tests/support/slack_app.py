@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.slack import EmbeddedSlack, Person, Post
+from tests.support.demo_slack import ROOM, TOKEN
 
 APP_TOKEN = "xapp-1-A00000001-1-secret"
 BUTTONS: list[dict[str, Any]] = [
@@ -68,6 +70,11 @@ class SlackApp:
         self.answer: Answer | None = None
         self.mute = False
 
+    async def post(self, slack: EmbeddedSlack, blocks: list[dict[str, Any]] = BUTTONS) -> Post:
+        """Post a message and return it."""
+        await self.web.chat_postMessage(channel=ROOM, text="x", blocks=blocks)
+        return slack.posts[-1]
+
     async def handle(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         self.received.put_nowait(request)
         if self.mute:
@@ -94,3 +101,23 @@ async def connected_app(
             yield app
         finally:
             await client.close()
+
+
+async def open_modal(app: SlackApp, request: SocketModeRequest) -> dict[str, Any] | None:
+    """Answer a pressed button with a modal."""
+    if request.payload["type"] == "block_actions":
+        await app.web.views_open(trigger_id=request.payload["trigger_id"], view=MODAL)
+    return None
+
+
+@pytest.fixture
+async def app(slack: EmbeddedSlack) -> AsyncIterator[SlackApp]:
+    slack.add_app_token(APP_TOKEN)
+    async with connected_app(slack, TOKEN) as app:
+        yield app
+
+
+@pytest.fixture
+def ada(slack: EmbeddedSlack) -> Person:
+    slack.add_user("U0000000001", "ada")
+    return slack.person("U0000000001")
