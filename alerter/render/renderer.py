@@ -14,6 +14,7 @@ from jinja2 import Environment
 
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Medium, Message, MessageItem
+from alerter.render.buttons import view_buttons
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
@@ -30,7 +31,7 @@ from alerter.render.templates import (
     render_template,
 )
 from alerter.render.trouble_view import view_trouble
-from alerter.render.views import group_reviews, view_mention, view_review
+from alerter.render.views import ReviewView, group_reviews, view_mention, view_review
 from alerter.translation import mark
 
 log = logging.getLogger(__name__)
@@ -106,12 +107,15 @@ class Renderer:
         language: str = "en",
         mention: str | None = None,
         mention_max_rating: int = 5,
+        buttons: bool = False,
     ) -> Content:
         """Return the content of a Slack message. Raise RenderError.
 
         `mention` is mentioned in it if an open review has at most `mention_max_rating` stars.
         """
-        kind, values = self._values(message, Medium.SLACK, get_language(language), test=test)
+        kind, values = self._values(
+            message, Medium.SLACK, get_language(language), test=test, buttons=buttons and not test
+        )
         values["mention"] = view_mention(message, mention, mention_max_rating)
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
@@ -160,7 +164,13 @@ class Renderer:
         return str(AlertKind.CLOSED if entry.closing else entry.alert.kind)
 
     def _values(
-        self, message: Message, medium: Medium, language: Language, *, test: bool
+        self,
+        message: Message,
+        medium: Medium,
+        language: Language,
+        *,
+        test: bool,
+        buttons: bool = False,
     ) -> tuple[str, dict[str, Any]]:
         """Return the kind of a message and the variables of its templates."""
         alert = message.entries[0].alert
@@ -182,7 +192,7 @@ class Renderer:
         # after quiet hours.
         items = {(item.alert.site_id, item.alert.review_id): item for item in message.entries}
         views = [
-            view_review(item, message.attempted_at, self._timezone, self._sites, language)
+            self._view(item, message.attempted_at, language, buttons=buttons)
             for item in items.values()
         ]
         if message.form is Form.DIGEST:
@@ -190,6 +200,16 @@ class Renderer:
             digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
             return kind, values | digest | {"open_url": ""}
         return kind, values | {"review": views[0], "site": views[0].site}
+
+    def _view(
+        self, item: MessageItem, now: datetime, language: Language, *, buttons: bool
+    ) -> ReviewView:
+        """Return the view of a review, with what people can do about it while it is open."""
+        view = view_review(item, now, self._timezone, self._sites, language)
+        if not buttons or item.review is None or view.closing:
+            return view
+        found = view_buttons(view.site.id, item.review, view.what, now, self._timezone, language)
+        return replace(view, buttons=found)
 
     def _fill(
         self, kind: str, values: Mapping[str, Any], ending: str, *, language: str, own: bool = True

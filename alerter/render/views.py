@@ -25,6 +25,7 @@ from alerter.models import (
     Review,
     ReviewHistory,
 )
+from alerter.render.buttons import ButtonsView
 from alerter.render.formatting import (
     SLACK_TEXT,
     clean_line,
@@ -175,6 +176,8 @@ class ReviewView:
     respond_url: str
     """The page where the reader of a mail responds to it; empty on Slack, without `[web]
     public_url`, and in a digest."""
+    buttons: ButtonsView | None = None
+    """What people can do with it from Slack; none where its messages have no buttons."""
 
     @property
     def timestamp(self) -> int:

@@ -1,39 +1,11 @@
-"""Until when a review may be snoozed: choices to press, and what people write. Pure."""
+"""Until when a review may be snoozed: what people write. Pure."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from enum import StrEnum
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
-from alerter.timezones import local_time
+from alerter.snoozes import MORNING, SnoozeChoice, local_moment, snooze_choices
 
-_EVENING = time(18)
-_MORNING = time(9)
-# After this hour, "this evening" is too soon to be an answer.
-_LAST_FOR_EVENING = time(17)
 LONGEST_SNOOZE = timedelta(days=365)
-
-
-class SnoozeChoice(StrEnum):
-    """A moment that people may choose."""
-
-    EVENING = "evening"
-    TOMORROW = "tomorrow"
-    MONDAY = "monday"
-
-
-def snooze_choices(now: datetime, timezone: tzinfo) -> dict[SnoozeChoice, datetime]:
-    """Return the moments (UTC) to choose from: today 18:00, tomorrow 9:00, next Monday 9:00."""
-    here = local_time(now, timezone)
-    today = here.date()
-    tomorrow = today + timedelta(days=1)
-    monday = today + timedelta(days=7 - today.weekday())
-    found = {}
-    if here.time() < _LAST_FOR_EVENING:
-        found[SnoozeChoice.EVENING] = _moment(today, _EVENING, timezone)
-    found[SnoozeChoice.TOMORROW] = _moment(tomorrow, _MORNING, timezone)
-    if monday != tomorrow:
-        found[SnoozeChoice.MONDAY] = _moment(monday, _MORNING, timezone)
-    return found
 
 
 def parse_until(text: str, now: datetime, timezone: tzinfo) -> datetime:
@@ -61,12 +33,8 @@ def _parse(text: str, now: datetime, timezone: tzinfo) -> datetime | None:
         return now + timedelta(**{unit: int(match[1])})
     try:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-            return _moment(date.fromisoformat(text), _MORNING, timezone)
+            return local_moment(date.fromisoformat(text), MORNING, timezone)
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _moment(day: date, at: time, timezone: tzinfo) -> datetime:
-    return datetime.combine(day, at, timezone).astimezone(UTC)

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerter.respond.snoozing import parse_until, snooze_choices
+from alerter.respond.snoozing import parse_until
+from alerter.snoozes import snooze_choices
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # A Wednesday, 15:30 in Berlin.
