@@ -299,6 +299,11 @@ class PendingActions:
         self._tasks[action.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(action.id, None))
 
+    async def wait(self, action: Action, seconds: float) -> None:
+        """Wait until an action was carried out here as far as possible, or for so many seconds."""
+        if task := self._tasks.get(action.id):
+            await asyncio.wait({task}, timeout=seconds)
+
     async def round(self) -> None:
         """Start the actions that are due."""
         try:

@@ -252,8 +252,10 @@ async def _listening(runtime: Runtime, scheduler: Scheduler) -> AsyncIterator[No
     if config.web is None:
         yield
         return
+    from alerter.web.pages import open_pages  # noqa: PLC0415 - needs the extra `web`
     from alerter.web.server import open_web  # noqa: PLC0415 - needs the extra `web`
 
+    pages = open_pages(config, runtime.state, runtime.clock, runtime.responder, runtime.actions)
     async with open_web(
         config.web.listen,
         config,
@@ -261,8 +263,14 @@ async def _listening(runtime: Runtime, scheduler: Scheduler) -> AsyncIterator[No
         runtime.clock,
         runtime.intake,
         scheduler.finished,
+        pages,
     ) as web:
-        log.info("listening on port %d: webhooks, health and metrics", web.port)
+        served = "webhooks, health, metrics and the review page"
+        log.info(
+            "listening on port %d: %s",
+            web.port,
+            served if pages else "webhooks, health and metrics",
+        )
         yield
 
 

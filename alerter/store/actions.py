@@ -56,6 +56,12 @@ def get_action(state: State, action_id: int) -> Action | None:
     return _action(row) if row else None
 
 
+def get_action_by_key(state: State, key: str) -> Action | None:
+    """Return the action of a press, a submission or a form; None where there is none."""
+    row = state.row("SELECT * FROM actions WHERE key = ?", [key])
+    return _action(row) if row else None
+
+
 def get_actions(state: State, site_id: str, review_id: str) -> list[Action]:
     """Return the actions on a review, the oldest first."""
     rows = state.rows(

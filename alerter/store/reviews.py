@@ -126,6 +126,16 @@ def followed_reviews(state: State, site_id: str, since: datetime, threshold: int
     return [row["review_id"] for row in rows]
 
 
+def open_reviews_of(state: State, site_ids: Collection[str]) -> list[tuple[str, Review]]:
+    """Return all open reviews of these sites, the oldest first, each with the id of its site."""
+    rows = state.rows(
+        f"SELECT * FROM reviews WHERE status = 'open' AND site_id IN {json_values()}"
+        " ORDER BY created_at, site_id, review_id",
+        [json.dumps(list(site_ids))],
+    )
+    return [(row["site_id"], load_review(row)) for row in rows]
+
+
 def open_reviews_above(state: State, site_id: str, threshold: int) -> list[Review]:
     """Return the open reviews of a site that are rated above its threshold."""
     rows = state.rows(

@@ -19,6 +19,7 @@ from alerter.store import State
 from alerter.watch.intake import Intake
 from alerter.web.health import Health
 from alerter.web.metrics import Metrics
+from alerter.web.pages import ReviewPages
 from alerter.web.webhooks import WebhookEndpoint
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,9 @@ class WebServer:
         clock: Clock,
         intake: Intake,
         finished: Mapping[str, float],
+        pages: ReviewPages | None = None,
     ) -> None:
+        self.pages = pages
         self.webhooks = WebhookEndpoint(config, intake)
         self.health = Health(config, state, clock, finished)
         self.metrics = Metrics(config, state, clock)
@@ -67,6 +70,8 @@ class WebServer:
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/webhooks/wix", self.webhooks.receive)
+        if self.pages:
+            self.pages.add_routes(app.router)
         return app
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -85,11 +90,12 @@ async def open_web(
     clock: Clock,
     intake: Intake,
     finished: Mapping[str, float],
+    pages: ReviewPages | None = None,
 ) -> AsyncIterator[WebServer]:
     """Serve on a host and a port. Raises AlerterError if it cannot listen there."""
     if not is_loopback(listen[0]):
         log.warning("[web] listen: %s", LISTENS_BEYOND_LOOPBACK)
-    served = WebServer(config, state, clock, intake, finished)
+    served = WebServer(config, state, clock, intake, finished, pages)
     runner = web.AppRunner(served.application(), shutdown_timeout=_STOP_WITHIN)
     await runner.setup()
     try:

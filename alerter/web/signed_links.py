@@ -28,7 +28,7 @@ class BadLink(Exception):
 
 
 class BadForm(Exception):
-    """A form that alerter has not made for this page, or that was made too long ago."""
+    """A form that alerter has not made for this page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,16 @@ class Link:
 class FormToken:
     """What a form is about: a review as the person was shown it.
 
-    `key` is unique for each form. `replaces`: it was shown with its reply, so sending replaces it.
+    `key` is unique for each form. `is_over`: it was shown too long ago to be sent.
     """
 
     key: str
+    is_over: bool
     site_id: str
     review_id: str
     seen: str
     seen_reply: str
     revision: int
-    replaces: bool
 
 
 class LinkSigner:
@@ -90,7 +90,9 @@ class LinkSigner:
     def read_link(self, token: str, now: datetime, *, of_review: bool) -> Link:
         """Return what a link opens. Raise BadLink."""
         try:
-            claims = self._read(_REVIEW if of_review else _OPEN_REVIEWS, token, now)
+            claims = self._read(_REVIEW if of_review else _OPEN_REVIEWS, token)
+            if claims["exp"] <= now.timestamp():
+                raise BadLink
             return Link(
                 key=digest(token),
                 receiver=claims["sub"],
@@ -119,17 +121,17 @@ class LinkSigner:
     def read_form(self, token: str, link: Link, now: datetime) -> FormToken:
         """Return what a form of a link's page is about. Raise BadForm."""
         try:
-            claims = self._read(_FORM, token, now)
+            claims = self._read(_FORM, token)
             if claims["sub"] != link.key:
                 raise BadForm
             return FormToken(
                 key=claims["jti"],
+                is_over=claims["exp"] <= now.timestamp(),
                 site_id=claims["site"],
                 review_id=claims["review"],
                 seen=claims["seen"],
                 seen_reply=claims["reply"],
                 revision=claims["rev"],
-                replaces=bool(claims["reply"]),
             )
         except _FAULTS as error:
             raise BadForm from error
@@ -144,12 +146,10 @@ class LinkSigner:
     def _sign(self, purpose: str, claims: dict[str, Any]) -> str:
         return jwt.encode({"aud": purpose} | claims, self._secret, algorithm=_ALGORITHM)
 
-    def _read(self, purpose: str, token: str, now: datetime) -> dict[str, Any]:
+    def _read(self, purpose: str, token: str) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
             token, self._secret, algorithms=[_ALGORITHM], audience=purpose, options=_OPTIONS
         )
-        if claims["exp"] <= now.timestamp():
-            raise jwt.ExpiredSignatureError
         return claims
 
 

@@ -1,0 +1,148 @@
+"""What the pages of a receiver show: reviews that it gets by today's config, with their forms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alerter.actions import NO_RESPONSE, digest
+from alerter.clock import Clock
+from alerter.config import Config, Receiver, Site
+from alerter.models import Alert, AlertKind, CloseReason, MessageItem, Status
+from alerter.render.formatting import clean_lines
+from alerter.render.history import History, HistoryLine
+from alerter.render.review_page import EntryView, Feedback, PageRenderer, is_pending
+from alerter.respond.snoozing import snooze_choices
+from alerter.store import State, actions, items, report, reviews
+from alerter.store.report import ReviewRecord
+from alerter.watch.routing import may_respond
+from alerter.web.signed_links import Link, LinkSigner, addresses_digest
+
+# A review of one site.
+Named = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A link that is valid for a receiver of today's config."""
+
+    link: Link
+    receiver: Receiver
+    renderer: PageRenderer
+
+
+class Entries:
+    """Reads reviews for the pages of receivers."""
+
+    def __init__(self, config: Config, state: State, clock: Clock, signer: LinkSigner) -> None:
+        self._config = config
+        self._state = state
+        self._clock = clock
+        self._signer = signer
+        self._sites = {site.site_id: site for site in config.sites}
+        self._receivers = {receiver.name: receiver for receiver in config.receivers}
+
+    def visit(self, link: Link) -> Visit | None:
+        """Return the visit of a link; None where its receiver is gone or has other addresses."""
+        receiver = self._receivers.get(link.receiver)
+        if receiver is None or addresses_digest(receiver) != link.addresses:
+            return None
+        renderer = PageRenderer(receiver.language, self._config.timezone, self._config.site_names)
+        return Visit(link, receiver, renderer)
+
+    def site(self, visit: Visit, site_id: str) -> Site | None:
+        """Return a site of the receiver; None where it is not its own."""
+        site = self._sites.get(site_id)
+        return site if site and visit.receiver.covers(site.name) else None
+
+    def record(self, visit: Visit, named: Named) -> ReviewRecord | None:
+        """Return a stored review; None where the receiver does not get it. Raise StateError."""
+        site = self.site(visit, named[0])
+        record = report.get_review_record(self._state, *named) if site else None
+        if site is None or record is None:
+            return None
+        known = record.known
+        allowed = may_respond(
+            visit.receiver,
+            known.review,
+            site.name,
+            is_open=known.status is Status.OPEN,
+            is_last=visit.receiver.name == self._config.reminders.escalate_to,
+        )
+        return record if allowed else None
+
+    def open_reviews(self, visit: Visit) -> list[Named]:
+        """Return the open reviews that the receiver gets, the oldest first. Raise StateError."""
+        receiver = visit.receiver
+        is_last = receiver.name == self._config.reminders.escalate_to
+        its = {each.site_id: each.name for each in self._config.sites if receiver.covers(each.name)}
+        return [
+            (site_id, review.id)
+            for site_id, review in reviews.open_reviews_of(self._state, its)
+            if may_respond(receiver, review, its[site_id], is_open=True, is_last=is_last)
+        ]
+
+    def entry(
+        self, visit: Visit, named: Named, record: ReviewRecord, feedback: Feedback
+    ) -> EntryView:
+        """Return a review with its forms; on its own page with its history. Raise StateError."""
+        now, known, renderer = self._clock.now(), record.known, visit.renderer
+        review, is_gone = known.review, known.closing is CloseReason.GONE
+        closing = known.closing if known.status is Status.CLOSED or is_gone else None
+        found = actions.get_responses(self._state, [named], now).get(named, NO_RESPONSE)
+        alert = Alert("page", AlertKind.NEW, named[0], review.id)
+        item = MessageItem(
+            alert,
+            review,
+            record.product,
+            closing,
+            items.get_history(self._state, *named, now),
+            found,
+        )
+        return EntryView(
+            review=renderer.view(item, now),
+            anchor=digest(*named),
+            receiver=renderer.name(visit.receiver.name),
+            is_open=known.status is Status.OPEN,
+            is_gone=is_gone,
+            answer=clean_lines(review.reply.message) if review.reply and not is_gone else "",
+            response=renderer.response(found),
+            forms=self._forms(visit, named, record),
+            snoozes=renderer.snoozes(snooze_choices(now, self._config.timezone).items()),
+            history=self._history(visit, named, record) if visit.link.review_id else (),
+            url="" if visit.link.review_id else self._own_page(visit, named),
+            feedback=feedback,
+        )
+
+    def list_url(self, visit: Visit) -> str:
+        """Return the address of all open reviews, which ends with the link of the visit."""
+        return self._signer.open_reviews_url(visit.receiver, visit.link.ends_at)
+
+    def _own_page(self, visit: Visit, named: Named) -> str:
+        return self._signer.review_url(visit.receiver, *named, visit.link.ends_at)
+
+    def _forms(self, visit: Visit, named: Named, record: ReviewRecord) -> Mapping[str, str]:
+        """Return a token for each form that is shown, as each press is an action of its own."""
+        known, now = record.known, self._clock.now()
+        shown = {
+            "reply": known.closing is not CloseReason.GONE,
+            "claim": known.status is Status.OPEN,
+            "snooze": known.status is Status.OPEN,
+            "moderate": is_pending(known.review) and known.closing is not CloseReason.GONE,
+        }
+        return {
+            name: self._signer.form(visit.link, named[0], known.review, now) if there else ""
+            for name, there in shown.items()
+        }
+
+    def _history(self, visit: Visit, named: Named, record: ReviewRecord) -> list[HistoryLine]:
+        renderer = visit.renderer
+        history = History(
+            renderer.name(visit.receiver.name),
+            visit.receiver.destinations,
+            renderer.timezone,
+            renderer.language,
+        )
+        return history.lines(
+            record.known.review,
+            report.alert_reports(self._state, *named),
+            actions.get_actions(self._state, *named),
+        )
