@@ -30,10 +30,12 @@ from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError,
 from alerter.logs import log_to_stderr
 from alerter.models import Finding
 from alerter.notify.destination import Destination
+from alerter.render.canned import CannedReplies
 from alerter.render.formatting import cut
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import template_names
+from alerter.respond.rules import parse_reply
 from alerter.scopes import ALL_TROUBLE, Scope, is_lock
 from alerter.service.runtime import open_recorded_destinations, open_wix
 from alerter.store import State, blocks, is_there
@@ -53,7 +55,12 @@ def size_of(config: Config) -> Finding:
 
 def check_config(config: Config, clock: Clock) -> list[Finding]:
     """Check everything that needs no service."""
-    return [*check_exposure(config), *check_routing(config), *check_templates(config, clock)]
+    return [
+        *check_exposure(config),
+        *check_routing(config),
+        *check_templates(config, clock),
+        *check_replies(config, clock),
+    ]
 
 
 def check_routing(config: Config) -> list[Finding]:
@@ -137,6 +144,25 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
     return [Finding(ok=False, subject="templates", text=text) for text in faults.values()] or [
         Finding(ok=True, subject="templates", text="every kind of message renders")
     ]
+
+
+def check_replies(config: Config, clock: Clock) -> list[Finding]:
+    """Render each canned reply about usual and awkward reviews; no finding without any."""
+    canned = CannedReplies(config.replies, parse_reply)
+    site = with_some_site(config).sites[0]
+    usual, now = sample("new", site.site_id, clock.now()), clock.now()
+    faults: dict[str, str] = {}
+    for sort, message in (("a usual one", usual), *awkward("new", site.site_id, now)):
+        for name in canned.names:
+            try:
+                canned.text(name, message.entries[0], site.name)
+            except RenderError as error:
+                text = f"{cut(str(error), _LONGEST)} (found with: {sort})"
+                faults.setdefault(error.fault, text)
+    if canned.names and not faults:
+        text = f"{counted(len(canned.names), 'canned reply', 'canned replies')} can be sent"
+        return [Finding(ok=True, subject="replies", text=text)]
+    return [Finding(ok=False, subject="replies", text=text) for text in faults.values()]
 
 
 def template_scopes() -> list[str]:

@@ -2,12 +2,13 @@
 
 from alerter.config.accounts import with_account_sites
 from alerter.config.receivers import Quiet, Receiver, ReminderSchedule, Slack, Smtp, Summary
-from alerter.config.schema import Config, load_config
+from alerter.config.schema import CannedReply, Config, load_config
 from alerter.config.sites import Account, App, Site
 
 __all__ = [
     "Account",
     "App",
+    "CannedReply",
     "Config",
     "Quiet",
     "Receiver",
