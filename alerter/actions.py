@@ -124,7 +124,8 @@ class Action:
 class Response:
     """What people do about a review at present, as messages and pages show it.
 
-    Each name is empty where there is none. `replied_at` is when the reply of `replied_by` arrived.
+    Each name is empty where there is none. `replied_at` is when the reply of `replied_by` arrived,
+    `reply` its words as Wix shows them. `moderation`: what `moderated_by` did last.
     """
 
     claimed_by: str = ""
@@ -134,20 +135,29 @@ class Response:
     replying: str = ""
     replied_by: str = ""
     replied_at: datetime | None = None
+    reply: str = ""
     moderated_by: str = ""
+    moderation: ActionKind | None = None
 
 
 NO_RESPONSE = Response()
 
 # The review object documents 1,000 characters of a reply, though Set Reply takes 10,000:
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/review-object
-_COMPARED = 1000
+MOST_SHOWN = 1_000
 
 
 def normalize_reply(text: str) -> str:
     """Return what a reply is recognised by: its first 1,000 characters, in one form."""
     text = normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    return text[:_COMPARED].rstrip()
+    return text[:MOST_SHOWN].rstrip()
+
+
+def is_same_text(found: str, sent: str) -> bool:
+    """Return whether a reply that is found at Wix, maybe cut off, is the one that was sent."""
+    theirs, ours = normalize_reply(found), normalize_reply(sent)
+    is_cut = len(theirs.encode("utf-16-le")) // 2 >= MOST_SHOWN - 1
+    return theirs == ours or (is_cut and ours.startswith(theirs))
 
 
 def digest(*texts: str) -> str:

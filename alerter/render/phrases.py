@@ -26,6 +26,13 @@ _ENDS = {
     CloseReason.REJECTED: mark("Rejected by moderation"),
     CloseReason.GONE: mark("Deleted at Wix"),
 }
+CLAIMED = mark("%(name)s is on it")
+SNOOZED = mark("Snoozed until %(date)s by %(name)s")
+REPLYING = mark("%(name)s is replying …")
+REPLIED = mark("%(name)s replied")
+REPLIED_AFTER = mark("%(name)s replied after %(duration)s")
+PUBLISHED_BY = mark("Published by %(name)s")
+REJECTED_BY = mark("Rejected by %(name)s")
 # Why a review is open again, by the reason for which it was closed.
 REOPENED = {
     CloseReason.ANSWERED: mark("its answer was removed"),

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from alerter.render.formatting import QUOTED, clean_line, isolate
+from alerter.render.response_view import ResponseView
 from alerter.render.summary_view import BarView, SummaryView
 from alerter.render.views import ReviewView, SiteView
 
@@ -154,6 +155,7 @@ def _review(view: ReviewView, aside: Change, change: Change | None) -> ReviewVie
         "author": aside(view.author),
         "what": aside(view.what),
         "site": _site(view.site, aside),
+        "response": _response(view.response, aside),
     }
     if change:
         for field in ("title", "body", "excerpt", "reply"):
@@ -161,6 +163,12 @@ def _review(view: ReviewView, aside: Change, change: Change | None) -> ReviewVie
         if view.before:
             texts = {field: change(view.before[field]) for field in ("title", "body")}
             changed["before"] = {**view.before, **texts}
+    return replace(view, **changed)
+
+
+def _response(view: ResponseView, aside: Change) -> ResponseView:
+    names = ("claimed_by", "snoozed_by", "replying", "replied_by", "moderated_by")
+    changed: dict[str, Any] = {name: aside(getattr(view, name)) for name in names}
     return replace(view, **changed)
 
 

@@ -15,6 +15,7 @@ from jinja2 import Environment
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Medium, Message, MessageItem
 from alerter.render.buttons import view_buttons
+from alerter.render.digest_view import group_reviews
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
@@ -31,7 +32,7 @@ from alerter.render.templates import (
     render_template,
 )
 from alerter.render.trouble_view import view_trouble
-from alerter.render.views import ReviewView, group_reviews, view_mention, view_review
+from alerter.render.views import ReviewView, view_mention, view_review
 from alerter.translation import mark
 
 log = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from alerter.actions import ActionKind, Response
 from alerter.models import (
     Alert,
     AlertKind,
@@ -27,6 +28,7 @@ OF_REVIEWS = ("new", "lowered", "reminder", "closed", "digest")
 KINDS = (*OF_REVIEWS, "summary", "trouble", "recovered")
 
 _BOX = Product("Croissant box", "https://corner-bakery.example/croissant-box")
+_REPLY = "We are sorry, and have sent you a fresh box."
 _CONTEXT = ReviewHistory(product_low=3)
 _HOSTILE = (
     "<!channel> <@U123> <script>alert(1)</script> </td></table> {{ 7*7 }} {% raw %} *bold* "
@@ -84,7 +86,12 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
         lowered = replace(
             _item(AlertKind.LOWERED, site_id, _stale(now)), closing=CloseReason.RAISED
         )
-        yield "every awkward review", replace(usual, entries=_with_own_ids([*entries, lowered]))
+        busy = [
+            replace(_item(AlertKind.NEW, site_id, _stale(now)), response=response)
+            for _, response in _responses(now)
+        ]
+        entries = [*entries, lowered, *busy]
+        yield "every awkward review", replace(usual, entries=_with_own_ids(entries))
     elif kind == "summary":
         for name, sites in _awkward_figures(site_id, now):
             yield name, replace(usual, entries=(_summary("test", now, sites),))
@@ -123,9 +130,35 @@ def _awkward_items(
                 review=gone if closing is CloseReason.GONE else answered.review,
             ),
         )
+    for name, response in _responses(now):
+        yield name, replace(stale, response=response)
+    replied = Response(replied_by=_HOSTILE, reply=_REPLY)
+    yield (
+        "answered from an alert",
+        replace(answered, closing=CloseReason.ANSWERED, response=replied),
+    )
     hostile = replace(_stale(now), reply=Reply(_HOSTILE * 20))
     yield "a hostile answer", replace(_item(kind, site_id, hostile), closing=CloseReason.ANSWERED)
     yield "not on record", replace(stale, review=None, product=Product())
+
+
+def _responses(now: datetime) -> Iterator[tuple[str, Response]]:
+    """Yield what people do about an open review."""
+    tomorrow = now + timedelta(days=1)
+    yield "claimed", Response(claimed_by="Ada", claimed_until=tomorrow)
+    yield "snoozed", Response(snoozed_by="Ada", snoozed_until=tomorrow)
+    yield "replying", Response(replying="Ada")
+    yield (
+        "hostile names",
+        Response(
+            claimed_by=_HOSTILE,
+            snoozed_by=_HOSTILE,
+            snoozed_until=tomorrow,
+            replying=_HOSTILE * 20,
+            moderated_by=_HOSTILE,
+            moderation=ActionKind.PUBLISH,
+        ),
+    )
 
 
 def _item(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> MessageItem:
@@ -163,7 +196,7 @@ def _stale(now: datetime) -> Review:
 
 
 def _answered(now: datetime) -> Review:
-    reply = Reply("We are sorry, and have sent you a fresh box.", now - timedelta(minutes=5))
+    reply = Reply(_REPLY, now - timedelta(minutes=5))
     return replace(_stale(now), created=now - timedelta(hours=3, minutes=17), reply=reply)
 
 

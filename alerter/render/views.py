@@ -27,13 +27,11 @@ from alerter.models import (
 )
 from alerter.render.buttons import ButtonsView
 from alerter.render.formatting import (
-    SLACK_TEXT,
     clean_line,
     clean_lines,
     clean_name,
     cut,
     stars,
-    utf16_length,
 )
 from alerter.render.language import Language
 from alerter.render.phrases import (
@@ -47,10 +45,10 @@ from alerter.render.phrases import (
     describe_state,
     name_unknown,
 )
+from alerter.render.response_view import ResponseView, describe_response_end, view_response
 from alerter.timezones import local_time
 
-_EXCERPT = 150
-_ENTRY_MARKUP = 70  # characters of a digest's entry beyond the texts that `_length` counts
+EXCERPT = 150
 _OLD = timedelta(days=300)
 _BLANK = {"title": "", "body": ""}
 
@@ -147,6 +145,8 @@ class ReviewView:
     """The same as a phrase, such as "Answered after 3 hours 12 minutes"."""
     reply: str
     """The owner's reply to an answered one; else empty."""
+    response: ResponseView
+    """What people do about it."""
     site: SiteView
     """Its site."""
     media: tuple[MediaView, ...]
@@ -214,7 +214,7 @@ def view_review(
         rating=review.rating,
         title=clean_line(review.title),
         body=clean_lines(review.body),
-        excerpt=cut(clean_line(review.body), _EXCERPT),
+        excerpt=cut(clean_line(review.body), EXCERPT),
         **_reviewed(review, item.product, site_id, language),
         **_author(review, history, site_id, timezone, language),
         written=written,
@@ -222,7 +222,7 @@ def view_review(
         waiting=language.duration(age),
         old=age is not None and age > _OLD,
         moderation=describe_moderation(review.moderation, language),
-        **_happened(item, review, age, language),
+        **_happened(item, review, age, timezone, language),
         before=_before(review, alert.detail),
         age=age,
         site=view_site(site_id, sites, language),
@@ -237,11 +237,18 @@ def view_review(
 
 
 def _happened(
-    item: MessageItem, review: Review, age: timedelta | None, language: Language
+    item: MessageItem,
+    review: Review,
+    age: timedelta | None,
+    timezone: tzinfo,
+    language: Language,
 ) -> dict[str, Any]:
     """Return the values about what happened to a review."""
     alert, closing = item.alert, _closing(item)
-    end = describe_end(closing, _answered_after(review, closing), language)
+    response = view_response(item.response, review, timezone, language, is_open=closing is None)
+    end = describe_response_end(closing, response, language) or describe_end(
+        closing, _answered_after(review, closing), language
+    )
     state = end or describe_state(alert, review.rating, age, language)
     late = bool(alert.detail.get("late"))
     return {
@@ -252,6 +259,7 @@ def _happened(
         "closing": closing or "",
         "end": end,
         "reply": _reply(review, closing),
+        "response": response,
     }
 
 
@@ -306,28 +314,6 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
     if mention is None or message.slack_ts or min(ratings, default=6) > max_rating:
         return None
     return MentionView("usergroup" if mention.startswith("S") else "user", mention)
-
-
-def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
-    """Split the reviews of a digest so that each group fits into one Slack block."""
-    groups: list[list[ReviewView]] = []
-    room = 0
-    for view in views:
-        length = _length(view)
-        if not groups or length > room:
-            groups.append([])
-            room = SLACK_TEXT
-        groups[-1].append(view)
-        room -= length
-    return groups
-
-
-def _length(view: ReviewView) -> int:
-    """Return the length of a review in a digest on Slack, or a little more."""
-    title = cut(view.title, _EXCERPT)
-    texts = (title, view.excerpt, view.author, view.what, view.when, view.site.name)
-    notes = len(view.moderation) + len(view.notes)
-    return sum(utf16_length(text) for text in texts) + notes + _ENTRY_MARKUP
 
 
 def _view_media(found: Iterable[Media]) -> tuple[MediaView, ...]:

@@ -2,13 +2,12 @@
 
 from unicodedata import category, normalize
 
-from alerter.actions import Action, ActionKind, Outcome, normalize_reply
+from alerter.actions import Action, ActionKind, Outcome, is_same_text
 from alerter.models import Reply, Review
 
 # Set Reply takes 10,000 characters, while Wix's review object documents 1,000:
 # https://dev.wix.com/docs/rest/business-management/reviews/reviews/set-reply
 MOST_CHARACTERS = 10_000
-MOST_SHOWN = 1_000
 _STATUS = {ActionKind.PUBLISH: "APPROVED", ActionKind.REJECT: "REJECTED"}
 
 
@@ -42,11 +41,7 @@ def parse_reply(message: str) -> str:
 
 def is_same_reply(found: Reply | None, sent: str) -> bool:
     """Return whether a reply at Wix is the one that was sent, which Wix may have cut off."""
-    if found is None:
-        return False
-    theirs, ours = normalize_reply(found.message), normalize_reply(sent)
-    is_cut = len(theirs.encode("utf-16-le")) // 2 >= MOST_SHOWN - 1
-    return theirs == ours or (is_cut and ours.startswith(theirs))
+    return found is not None and is_same_text(found.message, sent)
 
 
 def decide(action: Action, review: Review) -> Outcome | None:

@@ -14,6 +14,7 @@ from alerter.actions import (
     Person,
     Response,
     Through,
+    normalize_reply,
 )
 from alerter.models import from_ms, to_ms
 from alerter.store.sql import json_field, json_values, moment_or_none, ms_or_none
@@ -228,10 +229,11 @@ def get_responses(
 
 def _response(actions: Sequence[Action], now: datetime) -> Response:
     holding = {each.new.kind: each for each in actions if _holds(each, now)}
-    done = {each.new.kind: each for each in actions if each.status is ActionStatus.DONE}
+    done = {each.new.kind: each for each in actions if _is_own(each)}
     claim, snooze = holding.get(ActionKind.CLAIM), holding.get(ActionKind.SNOOZE)
     reply = done.get(ActionKind.REPLY)
-    moderated = done.get(ActionKind.PUBLISH) or done.get(ActionKind.REJECT)
+    moderations = [done[kind] for kind in (ActionKind.PUBLISH, ActionKind.REJECT) if kind in done]
+    moderated = max(moderations, key=lambda each: each.id, default=None)
     replying = [
         each for each in actions if each.new.kind is ActionKind.REPLY and not each.is_settled
     ]
@@ -243,8 +245,15 @@ def _response(actions: Sequence[Action], now: datetime) -> Response:
         replying=replying[-1].new.person.name if replying else "",
         replied_by=reply.new.person.name if reply else "",
         replied_at=reply.finished_at if reply else None,
+        reply=normalize_reply(reply.new.reply) if reply else "",
         moderated_by=moderated.new.person.name if moderated else "",
+        moderation=moderated.new.kind if moderated else None,
     )
+
+
+def _is_own(action: Action) -> bool:
+    """Return whether an action changed something: Wix did not have it so already."""
+    return action.status is ActionStatus.DONE and action.outcome is not Outcome.ALREADY
 
 
 def _holds(action: Action, now: datetime) -> bool:
