@@ -10,7 +10,7 @@ from alerter.models import Alert, AlertKind, CloseReason, MessageItem, Status
 from alerter.render.formatting import clean_lines
 from alerter.render.history import History, HistoryLine
 from alerter.render.review_page import EntryView, Feedback, PageRenderer, is_pending
-from alerter.respond.snoozing import snooze_choices
+from alerter.snoozes import snooze_choices
 from alerter.store import State, actions, items, report, reviews
 from alerter.store.report import ReviewRecord
 from alerter.watch.routing import may_respond
