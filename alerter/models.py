@@ -153,6 +153,11 @@ class Review:
         return digest(normalize_reply(self.reply.message)) if self.reply else ""
 
     @property
+    def is_pending(self) -> bool:
+        """Whether it waits for moderation."""
+        return self.moderation in ("SUBMITTED", "IN_MODERATION")
+
+    @property
     def rejected(self) -> bool:
         """Whether moderation rejected it; an unknown status counts as not rejected."""
         return self.moderation == "REJECTED"

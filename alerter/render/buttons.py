@@ -20,7 +20,6 @@ from alerter.translation import mark
 # Slack takes 75 characters in the text and the value of an option.
 _LONGEST_OPTION = 75
 _MOST_OPTIONS = 5
-_PENDING = ("SUBMITTED", "IN_MODERATION")
 _BLOCK = re.compile(r"respond:([^/\s]{1,36}/[^/\s]{1,36}):([0-9a-f]{16})")
 _KEY = re.compile(r"([^/\s]{1,36})/([^/\s]{1,36})")
 
@@ -102,17 +101,12 @@ def view_buttons(
     )
 
 
-def is_pending(review: Review) -> bool:
-    """Return whether a review waits for moderation."""
-    return review.moderation in _PENDING
-
-
 def _menu(
     site_id: str, review: Review, now: datetime, timezone: tzinfo, language: Language
 ) -> Iterator[OptionView]:
     """Yield the options; a pending review leaves one snooze out, as Slack takes five in all."""
     others = [(MenuChoice.DASHBOARD, language.gettext("Open in the dashboard"))]
-    if is_pending(review):
+    if review.is_pending:
         others = [
             (MenuChoice.PUBLISH, language.gettext("Publish")),
             (MenuChoice.REJECT, language.gettext("Reject")),

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from alerter.actions import Response
-from alerter.models import MessageItem, Review
+from alerter.models import MessageItem
 from alerter.render.formatting import clean_name, isolate
 from alerter.render.history import HistoryLine
 from alerter.render.language import get_language
@@ -18,7 +18,6 @@ from alerter.render.views import ReviewView, view_review
 from alerter.timezones import local_time
 from alerter.translation import mark
 
-_PENDING = ("SUBMITTED", "IN_MODERATION")
 # By the values of `SnoozeChoice`.
 _SNOOZES = {
     "evening": mark("This evening"),
@@ -174,11 +173,6 @@ class PageRenderer:
 
     def _local(self, moment: datetime | None) -> datetime | None:
         return local_time(moment, self.timezone) if moment else None
-
-
-def is_pending(review: Review) -> bool:
-    """Return whether a review waits for moderation."""
-    return review.moderation in _PENDING
 
 
 @cache

@@ -232,8 +232,12 @@ def _response(actions: Sequence[Action], now: datetime) -> Response:
     done = {each.new.kind: each for each in actions if _is_own(each)}
     claim, snooze = holding.get(ActionKind.CLAIM), holding.get(ActionKind.SNOOZE)
     reply = done.get(ActionKind.REPLY)
-    moderations = [done[kind] for kind in (ActionKind.PUBLISH, ActionKind.REJECT) if kind in done]
-    moderated = max(moderations, key=lambda each: each.id, default=None)
+    moderations = [
+        each
+        for each in actions
+        if _is_own(each) and each.new.kind in (ActionKind.PUBLISH, ActionKind.REJECT)
+    ]
+    moderated = moderations[-1] if moderations else None
     replying = [
         each for each in actions if each.new.kind is ActionKind.REPLY and not each.is_settled
     ]

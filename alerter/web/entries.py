@@ -9,7 +9,7 @@ from alerter.config import Config, Receiver, Site
 from alerter.models import Alert, AlertKind, CloseReason, MessageItem, Status
 from alerter.render.formatting import clean_lines
 from alerter.render.history import History, HistoryLine
-from alerter.render.review_page import EntryView, Feedback, PageRenderer, is_pending
+from alerter.render.review_page import EntryView, Feedback, PageRenderer
 from alerter.snoozes import snooze_choices
 from alerter.store import State, actions, items, report, reviews
 from alerter.store.report import ReviewRecord
@@ -126,7 +126,7 @@ class Entries:
             "reply": known.closing is not CloseReason.GONE,
             "claim": known.status is Status.OPEN,
             "snooze": known.status is Status.OPEN,
-            "moderate": is_pending(known.review) and known.closing is not CloseReason.GONE,
+            "moderate": known.review.is_pending and known.closing is not CloseReason.GONE,
         }
         return {
             name: self._signer.form(visit.link, named[0], known.review, now) if there else ""

@@ -121,7 +121,11 @@ def test_the_wheel_holds_the_package_templates_and_units_and_nothing_else(
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    templates = {f"alerter/templates/{path.name}" for path in (ROOT / "templates").iterdir()}
+    templates = {
+        f"alerter/{path.relative_to(ROOT)}"
+        for path in (ROOT / "templates").rglob("*")
+        if path.is_file()
+    }
     units = {
         f"alerter/deploy/{name}"
         for name in ("alerter.service", "alerter-once.service", "alerter-once.timer", "alerterctl")

@@ -115,8 +115,8 @@ def test_a_claimed_message_carries_the_reviews_as_they_are_known_now(state: Stat
     message = claim(state, 2, 1)
 
     assert message.entries == (
-        MessageItem(alert(1), about, Product("Rye bread", "https://example.com/rye")),
-        MessageItem(alert(2), None, Product()),
+        MessageItem(alert(1), about, Product("Rye bread", "https://example.com/rye"), raised_at=T0),
+        MessageItem(alert(2), None, Product(), raised_at=T0),
     )
 
 
