@@ -272,7 +272,7 @@ class Poller:
         return found
 
     async def _look_for_missing(self, site: Site) -> bool:
-        """Read missing reviews one by one, and record those that are gone.
+        """Read missing reviews one by one, and record what is found and what is gone.
 
         A query that finds nothing may be wrong, and would close every followed review. Without
         permission to see unpublished reviews none counts as gone. Return whether any was decided.
@@ -283,8 +283,9 @@ class Poller:
             missing.clear()
         for review_id in sorted(missing)[:_MOST_LOOKS]:
             asked_at = self._clock.now()
-            if await self._reader.is_there(site, review_id):
-                missing.discard(review_id)  # a later read finds it, or it is missing again
+            if page := await self._reader.look(site, review_id):
+                await self._intake.record_page(site, page.reviews, asked_at=page.asked_at)
+                missing.discard(review_id)
             elif not await self._intake.record_gone(site, [review_id], asked_at=asked_at):
                 missing.discard(review_id)
         return len(missing) < before

@@ -65,9 +65,12 @@ class Reader:
             self._note(site, page.unreadable)
             yield page
 
-    async def is_there(self, site: Site, review_id: str) -> bool:
-        """Return whether Wix has a review, published or not. Raise WixError."""
-        return await self._wix.is_there(site, review_id)
+    async def look(self, site: Site, review_id: str) -> Page | None:
+        """Read one review, published or not; None where Wix does not have it. Raise WixError."""
+        page = await self._wix.look(site, review_id)
+        if page:
+            self._note(site, page.unreadable)
+        return page
 
     async def count(self, site: Site, since: datetime, until: datetime) -> int:
         """Return how many reviews a site got in a span. Raise WixError."""

@@ -169,13 +169,20 @@ class WixClient:
                 raise
         return _review(await self._call(site, "GET", url))
 
-    async def is_there(self, site: Site, review_id: str) -> bool:
-        """Return whether Wix has a review, published or not.
+    async def look(self, site: Site, review_id: str) -> Page | None:
+        """Read one review, published or not, as a page; None where Wix does not have it.
 
         Raises WixError, also where we may not read unpublished ones.
         """
         url = f"{self._reviews_url}/{quote(review_id, safe='')}?returnPrivateReviews=true"
-        return await self.get(site, url.removeprefix(self._base_url)) is not None
+        asked_at = self._clock.now()
+        found = await self.get(site, url.removeprefix(self._base_url))
+        if found is None:
+            return None
+        try:
+            return Page((parse_review(found.get("review")),), asked_at=asked_at)
+        except UnreadableReview as error:
+            return Page((), (error,), asked_at=asked_at)
 
     async def set_reply(self, site: Site, review_id: str, message: str) -> Review:
         """Set the owner's reply, which overwrites another, and return the review. Raises WixError.

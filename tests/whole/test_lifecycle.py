@@ -348,6 +348,16 @@ async def test_a_query_that_wrongly_finds_nothing_closes_nothing(life: Life) -> 
     assert (life.status("r0"), [post.edits for post in life.slack.posts]) == (Status.OPEN, [[]] * 5)
 
 
+async def test_a_look_for_a_missing_review_records_what_it_finds(life: Life) -> None:
+    life.put("r1")
+    await life.round()
+    life.wix.change(SITE, "r1", content={"rating": 5, "title": "Good after all"})
+    life.clock.advance(hours=2)
+    life.wix.faults.add(QUERY, EMPTY, EMPTY, EMPTY)
+    await life.round()
+    assert life.status("r1") is Status.CLOSED
+
+
 async def test_many_deletions_are_looked_at_a_few_in_each_round(life: Life) -> None:
     for number in range(70):
         life.put(f"r{number:02}")
