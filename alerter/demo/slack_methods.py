@@ -1,20 +1,18 @@
 """The methods of Slack's Web API, for an authenticated caller."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
 from alerter.demo.slack_arguments import (
-    cursor_to,
     flag,
     read_blocks,
-    read_cursor,
-    read_limit,
     read_metadata,
     read_text,
     read_ts,
     require,
 )
+from alerter.demo.slack_history import page_limit, page_of_posts
 from alerter.demo.slack_list import page_of_channels
 from alerter.demo.slack_workspace import (
     ALL_SCOPES,
@@ -35,8 +33,7 @@ from alerter.demo.slack_workspace import (
 # https://docs.slack.dev/reference/methods/chat.update and chat.postMessage
 _LONGEST_POST = 40_000
 _LONGEST_UPDATE = 4_000
-# Limits of apps outside the Marketplace: https://docs.slack.dev/apis/web-api/rate-limits
-_LIMITED_PAGE = 15
+# A limit of apps outside the Marketplace: https://docs.slack.dev/apis/web-api/rate-limits
 _LIMITED_EVERY = 60.0
 _LIMITED = {"conversations.history", "conversations.replies"}
 # Posts that were sent a second apart may arrive slightly closer together.
@@ -275,18 +272,18 @@ class Workspace:
     def _history(self, token: Token, args: Json) -> Json:
         channel = self._readable(token, args)
         posts = [post for post in channel.messages.values() if post.in_channel]
-        limit = _page_limit(token, args, 100, 999)
+        limit = page_limit(token, args, 100, 999)
         if self.oldest_first and args.get("oldest") and not args.get("latest"):
-            answer = _page(posts, args, limit)
+            answer = page_of_posts(posts, args, limit)
             return {**answer, "messages": answer["messages"][::-1]}
-        return _page(posts[::-1], args, limit, backward=True)
+        return page_of_posts(posts[::-1], args, limit, backward=True)
 
     def _replies(self, token: Token, args: Json) -> Json:
         channel = self._readable(token, args)
         thread = channel.thread(require(args, "ts"))
         if not thread:
             raise SlackError("thread_not_found")
-        return _page(thread, args, _page_limit(token, args, 1000, 1000), always=thread[0])
+        return page_of_posts(thread, args, page_limit(token, args, 1000, 1000), always=thread[0])
 
     def _content(self, args: Json, longest: int) -> tuple[str | None, list[Json] | None]:
         text, blocks = (
@@ -354,41 +351,3 @@ class Workspace:
         ):
             raise RateLimited(1)
         channel.posted_at = now
-
-
-def _page_limit(token: Token, args: Json, usual: int, most: int) -> int:
-    return min(read_limit(args, usual, most), _LIMITED_PAGE if token.limited_history else most)
-
-
-def _page(
-    posts: Sequence[Post],
-    args: Json,
-    limit: int,
-    *,
-    backward: bool = False,
-    always: Post | None = None,
-) -> Json:
-    """Return a page of `posts`, given in reading order; each page begins with `always`."""
-    oldest, latest = (
-        read_ts(args, "oldest", "invalid_ts_oldest"),
-        read_ts(args, "latest", "invalid_ts_latest"),
-    )
-    inclusive = flag(args, "inclusive")
-    if (start := read_cursor(args)) is not None:
-        posts = [post for post in posts if (post.ts <= start if backward else post.ts >= start)]
-    chosen = [
-        post
-        for post in posts
-        if post is always or _between(post.ts, oldest, latest, inclusive=inclusive)
-    ]
-    page, rest = chosen[:limit], chosen[limit:]
-    metadata = flag(args, "include_all_metadata")
-    following = {"response_metadata": {"next_cursor": cursor_to(rest[0].ts)}} if rest else {}
-    messages = [post.shown(metadata=metadata) for post in page]
-    return {"messages": messages, "has_more": bool(rest), **following}
-
-
-def _between(ts: str, oldest: str | None, latest: str | None, *, inclusive: bool) -> bool:
-    if inclusive and ts in (oldest, latest):
-        return True
-    return (oldest is None or ts > oldest) and (latest is None or ts < latest)

@@ -7,8 +7,8 @@ from typing import Any
 from alerter.demo.slack_elements import options_of
 from alerter.demo.slack_methods import Workspace
 from alerter.demo.slack_socket import Interaction, SocketMode
-from alerter.demo.slack_views import Modal, Views, elements_in
-from alerter.demo.slack_workspace import TEAM, Ephemeral, Json, Post, User, with_ids
+from alerter.demo.slack_views import Modal, Views, elements_in, values_in
+from alerter.demo.slack_workspace import TEAM, Ephemeral, Json, Post, User
 
 _Element = tuple[str, Mapping[str, Any]]
 
@@ -57,11 +57,17 @@ class Person:
         return self._act(message, block_id, element, {"text": element["text"], **shown})
 
     def choose(self, message: Post | Ephemeral | Modal, name: str, option: str) -> Interaction:
-        """Choose an option of a menu that acts at once."""
+        """Choose an option of a menu that acts at once.
+
+        A select keeps its choice; to choose it again is to take it back, and the app gets null:
+        https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
+        """
         block_id, element = self._element(message, name, "overflow", "static_select")
-        chosen = _option(element, option)
-        if isinstance(message, Modal) and element["type"] == "static_select":
-            message.entered[block_id, element["action_id"]] = chosen
+        chosen: Json | None = _option(element, option)
+        if element["type"] == "static_select":
+            choices, key = self._choices(message), (block_id, element["action_id"])
+            chosen = None if choices.get(key, element.get("initial_option")) == chosen else chosen
+            choices[key] = chosen
         return self._act(message, block_id, element, {"selected_option": chosen})
 
     def enter(self, name: str, entry: str) -> Interaction | None:
@@ -130,7 +136,12 @@ class Person:
         channel = self._workspace.channels[message.channel]
         if not channel.has(self.user.id) or (isinstance(message, Post) and message.deleted):
             raise ImpossibleError(f"{self.user.name} does not see this message")
-        return with_ids(message.blocks, message.ts)
+        return message.shown_blocks
+
+    def _choices(self, message: Post | Ephemeral | Modal) -> dict[tuple[str, str], Any]:
+        if isinstance(message, Modal):
+            return message.entered
+        return self._views.chosen.setdefault((self.user.id, message.ts), {})
 
     def _act(
         self,
@@ -195,7 +206,7 @@ class Person:
             "container": container,
             "channel": {"id": channel.id, "name": "privategroup" if channel.private else name},
             **shown,
-            "state": {"values": {}},
+            "state": {"values": values_in(self._blocks(message), self._choices(message))},
             "response_url": f"{self._base_url}/actions/{TEAM}/{message.ts}",
         }
 

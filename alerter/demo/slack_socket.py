@@ -96,7 +96,7 @@ class SocketMode:
 
     `copies` is in how many envelopes an event comes, and `repeats` in how many new ones where it
     was not acknowledged in time. `ghosts` are connections that Slack takes for open though no
-    process has them; they count, and events that go to them are lost. `delay` is in seconds.
+    process has them; they count, and events that go to them are lost.
     `silent_next` is the silence of connections opened from now on. `interactive` says whether the
     app has interactivity on. `strays` are messages that acknowledge nothing.
     """
@@ -106,7 +106,6 @@ class SocketMode:
         self.copies = 1
         self.repeats = 1
         self.ghosts = 0
-        self.delay = 0.0
         self.most_connections = 10
         self.ping_every = 5.0
         self.silent_next: Silence | None = None
@@ -114,8 +113,8 @@ class SocketMode:
         self.connections: list[Connection] = []
         self.opened = 0
         self.interactions: list[Interaction] = []
-        self.envelopes: dict[str, tuple[Interaction, SentEnvelope]] = {}
         self.strays: list[str] = []
+        self._sent_in: dict[str, Interaction] = {}
         self._tickets: dict[str, tuple[str, float]] = {}
         self._failing: deque[int] = deque()
         self._sent = 0
@@ -158,9 +157,9 @@ class SocketMode:
         while len(self.connections) != count:
             await self._changed.wait()
 
-    async def again(self, interaction: Interaction) -> SentEnvelope | None:
-        """Send an event once more, in a new envelope."""
-        return await self._send(interaction)
+    async def again(self, interaction: Interaction, *, same_id: bool = False) -> None:
+        """Send an event once more, in a new envelope or in one with the id of the last."""
+        await self._send(interaction, interaction.envelopes[-1].id if same_id else None)
 
     def open(self, token: AppToken, base: str) -> Json:
         """Return the address of one connection, which can be used once and soon."""
@@ -249,21 +248,24 @@ class SocketMode:
     def _acknowledge(self, text: str) -> None:
         try:
             answer = json.loads(text)
-            interaction, envelope = self.envelopes[answer["envelope_id"]]
+            interaction = self._sent_in[answer["envelope_id"]]
         except (ValueError, KeyError, TypeError):
             self.strays.append(text)
             return
-        if envelope.acked_at is not None:
+        waiting = [
+            each
+            for each in interaction.envelopes
+            if each.id == answer["envelope_id"] and each.acked_at is None
+        ]
+        if not waiting:
             self.strays.append(text)
             return
-        envelope.acked_at, envelope.answer = self.clock.monotonic(), answer.get("payload")
+        waiting[0].acked_at, waiting[0].answer = self.clock.monotonic(), answer.get("payload")
         if not interaction.ended.is_set():
-            accepted = envelope.answer if interaction.accepts_payload else None
+            accepted = waiting[0].answer if interaction.accepts_payload else None
             interaction.end(interaction.react(accepted))
 
     async def _carry(self, interaction: Interaction) -> None:
-        if self.delay:
-            await self.clock.sleep(self.delay)
         await self._free.wait()
         for _ in range(self.copies):
             await self._send(interaction)
@@ -277,15 +279,15 @@ class SocketMode:
             for _ in range(self.repeats):
                 await self._send(interaction)
 
-    async def _send(self, interaction: Interaction) -> SentEnvelope | None:
+    async def _send(self, interaction: Interaction, envelope_id: str | None = None) -> None:
         candidates = self._candidates(interaction.app_id)
         if not candidates:
-            return None
+            return
         connection = candidates[self._sent % len(candidates)]
         self._sent += 1
-        envelope = SentEnvelope(str(uuid4()), self.clock.monotonic(), connection)
+        envelope = SentEnvelope(envelope_id or str(uuid4()), self.clock.monotonic(), connection)
         interaction.envelopes.append(envelope)
-        self.envelopes[envelope.id] = interaction, envelope
+        self._sent_in[envelope.id] = interaction
         if connection is not None and connection.silence is None:
             with suppress(ConnectionError):
                 await connection.websocket.send_json(
@@ -296,7 +298,6 @@ class SocketMode:
                         "accepts_response_payload": interaction.accepts_payload,
                     }
                 )
-        return envelope
 
     def _candidates(self, app_id: str) -> list[Connection | None]:
         living = [each for each in self.connections if each.app_id == app_id]

@@ -84,7 +84,7 @@ class Modal:
             "blocks": self.content["blocks"],
             **text,
             **flags,
-            "state": {"values": self._values()},
+            "state": {"values": values_in(self.content["blocks"], self.entered)},
             "hash": self.hash,
             "root_view_id": self.root.id,
             "previous_view_id": self.previous.id if self.previous else None,
@@ -92,15 +92,6 @@ class Modal:
             "app_installed_team_id": TEAM,
             "bot_id": self.token.bot_id,
         }
-
-    def _values(self) -> Json:
-        values: Json = {}
-        for block_id, element in elements_in(self.content["blocks"]):
-            kind, action_id = element["type"], element["action_id"]
-            if kind in _INPUTS:
-                entered = self.entered[block_id, action_id]
-                values.setdefault(block_id, {})[action_id] = {"type": kind, _INPUTS[kind]: entered}
-        return values
 
 
 _TEXTS = ("private_metadata", "callback_id", "external_id")
@@ -113,6 +104,8 @@ class Views:
     def __init__(self, workspace: Workspace) -> None:
         self.modals: list[Modal] = []
         self.triggers: dict[str, Trigger] = {}
+        # What people chose in the menus of messages, by person and message.
+        self.chosen: dict[tuple[str, str], dict[tuple[str, str], Any]] = {}
         self._workspace = workspace
         self.methods = {"views.open": self._open, "views.update": self._update}
 
@@ -235,3 +228,14 @@ def elements_in(blocks: list[Json]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for part in parts:
             if part and "action_id" in part:
                 yield block["block_id"], part
+
+
+def values_in(blocks: list[Json], entered: Mapping[tuple[str, str], Any]) -> Json:
+    """Return the values of inputs and menus as Slack reports them, by block and action."""
+    values: Json = {}
+    for block_id, element in elements_in(blocks):
+        kind, action_id = element["type"], element["action_id"]
+        if kind in _INPUTS:
+            value = entered.get((block_id, action_id), element.get(_INITIAL[kind]))
+            values.setdefault(block_id, {})[action_id] = {"type": kind, _INPUTS[kind]: value}
+    return values

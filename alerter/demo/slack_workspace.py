@@ -123,6 +123,11 @@ class Ephemeral:
     at: float
     app_id: str
 
+    @property
+    def shown_blocks(self) -> list[Json]:
+        """The blocks as Slack shows them."""
+        return with_ids(self.blocks, self.ts)
+
 
 def app_of(bot_id: str) -> str:
     """Return the id of the app of a bot, where no other is given."""
@@ -163,6 +168,11 @@ class Post:
         """Whether the message is shown in the channel itself, not only in a thread."""
         return self.thread_ts is None or self.reply_broadcast
 
+    @property
+    def shown_blocks(self) -> list[Json]:
+        """The blocks as Slack shows them; each edit gives new ids to those without."""
+        return with_ids(self.blocks, f"{self.ts}/{len(self.edits)}")
+
     def shown(self, *, metadata: bool) -> Json:
         """Return the message as Slack does."""
         message: Json = {"type": "message", "ts": self.ts, "text": self.text}
@@ -170,7 +180,7 @@ class Post:
             message |= {"bot_id": self.bot_id, "app_id": self.app_id, "team": TEAM}
             message["user"] = f"U{self.bot_id[1:]}"
         if self.blocks:
-            message["blocks"] = with_ids(self.blocks, self.ts)
+            message["blocks"] = self.shown_blocks
         if metadata and self.metadata:
             message["metadata"] = self.metadata
         if self.thread_ts:

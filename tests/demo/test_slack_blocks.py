@@ -23,6 +23,15 @@ def button(**more: Any) -> dict[str, Any]:
     return {"type": "actions", "elements": [{"type": "button", "text": plain(), **more}]}
 
 
+def overflow(count: int = 2, **more: Any) -> dict[str, Any]:
+    options = [{"text": plain("x" * 75), "value": "x" * 149 + str(n), **more} for n in range(count)]
+    return {"type": "overflow", "action_id": "more", "options": options}
+
+
+def acting(*elements: Any) -> dict[str, Any]:
+    return {"type": "actions", "elements": list(elements)}
+
+
 GOOD_BLOCKS: dict[str, dict[str, Any]] = {
     "section": {"type": "section", "text": mrkdwn("x" * 3000), "block_id": "b" * 255},
     "fields": {"type": "section", "fields": [plain("x" * 2000)] * 10},
@@ -53,6 +62,17 @@ GOOD_BLOCKS: dict[str, dict[str, Any]] = {
             for number in range(25)
         ],
     },
+    "longest button": button(action_id="x" * 255, value="x" * 2000),
+    "overflow": acting(overflow(5, url="https://x.example")),
+    # https://github.com/slackapi/python-slack-sdk/issues/1218
+    "overflow with one option": {"type": "section", "text": plain(), "accessory": overflow(1)},
+    "select": acting(
+        {
+            "type": "static_select",
+            "placeholder": plain("x" * 150),
+            "options": [{"text": plain(), "value": f"{number}"} for number in range(100)],
+        }
+    ),
     "image": {
         "type": "image",
         "image_url": "https://x.example/i.png",
@@ -190,6 +210,42 @@ BAD_BLOCKS: dict[str, tuple[Any, str]] = {
             "elements": [{"type": "button", "text": plain(), "action_id": "a"}] * 2,
         },
         "action_id already exists: a [json-pointer:/blocks/0/elements/1/action_id]",
+    ),
+    "action id of two kinds": (
+        acting(overflow(), {"type": "button", "text": plain(), "action_id": "more"}),
+        "action_id already exists: more [json-pointer:/blocks/0/elements/1/action_id]",
+    ),
+    "six options": (
+        acting(overflow(6)),
+        "no more than 5 items allowed [json-pointer:/blocks/0/elements/0/options]",
+    ),
+    "no options": (
+        acting(overflow(0)),
+        "no less than 1 items allowed [json-pointer:/blocks/0/elements/0/options]",
+    ),
+    "option without value": (
+        acting({"type": "overflow", "options": [{"text": plain()}]}),
+        "missing required field: value [json-pointer:/blocks/0/elements/0/options/0]",
+    ),
+    "marked option": (
+        acting(overflow(1, text=mrkdwn())),
+        "unsupported type: mrkdwn [json-pointer:/blocks/0/elements/0/options/0/text/type]",
+    ),
+    "long option": (
+        acting(overflow(1, text=plain("x" * 76))),
+        "must be less than 76 characters [json-pointer:/blocks/0/elements/0/options/0/text/text]",
+    ),
+    "long option value": (
+        acting(overflow(1, value="x" * 151)),
+        "must be less than 151 characters [json-pointer:/blocks/0/elements/0/options/0/value]",
+    ),
+    "option of a select with an address": (
+        acting({**overflow(1, url="https://x.example"), "type": "static_select"}),
+        "invalid additional property: url [json-pointer:/blocks/0/elements/0/options/0]",
+    ),
+    "long placeholder": (
+        acting({**overflow(1), "type": "static_select", "placeholder": plain("x" * 151)}),
+        "must be less than 151 characters [json-pointer:/blocks/0/elements/0/placeholder/text]",
     ),
     "unknown style": (
         button(style="loud"),

@@ -98,6 +98,29 @@ async def test_an_option_of_a_menu_reaches_the_app(
     assert action["selected_option"]["url"] == "https://x.example"
 
 
+async def test_a_menu_keeps_its_choice_and_the_same_choice_takes_it_back(
+    slack: EmbeddedSlack, app: SlackApp, ada: Person
+) -> None:
+    options = [
+        {"text": {"type": "plain_text", "text": name, "emoji": True}, "value": name}
+        for name in ("one", "two")
+    ]
+    menu = {"type": "static_select", "action_id": "respond", "options": options}
+    post = await app.post(slack, [{"type": "actions", "block_id": "b", "elements": [menu]}])
+    for choice, sent in [("one", options[0]), ("two", options[1]), ("two", None)]:
+        await slack.person(ada.user.id).choose(post, "respond", choice)
+        payload = (await app.received.get()).payload
+        assert payload["actions"][0]["selected_option"] == sent
+        state = {"type": "static_select", "selected_option": sent}
+        assert payload["state"]["values"] == {"b": {"respond": state}}
+    await ada.choose(post, "respond", "two")
+    blocks = [{"type": "actions", "block_id": "b-2", "elements": [menu]}]
+    await app.web.chat_update(channel=ROOM, ts=post.ts, text="x", blocks=blocks)
+    await app.received.get()
+    await ada.choose(post, "respond", "two")
+    assert (await app.received.get()).payload["actions"][0]["selected_option"] == options[1]
+
+
 async def test_ids_that_the_app_does_not_give_are_given_by_slack(
     slack: EmbeddedSlack, app: SlackApp, ada: Person
 ) -> None:
@@ -111,6 +134,9 @@ async def test_ids_that_the_app_does_not_give_are_given_by_slack(
     assert payload["actions"][0]["action_id"] == block["accessory"]["action_id"]
     history = await app.web.conversations_history(channel=ROOM)
     assert history["messages"][0]["blocks"] == [block]
+    await app.web.chat_update(channel=ROOM, ts=post.ts, text="x", blocks=post.blocks)
+    await ada.press(post, "Press")
+    assert (await app.received.get()).payload["actions"][0]["block_id"] != block["block_id"]
 
 
 async def test_a_guest_from_another_workspace_comes_with_its_team(

@@ -129,7 +129,10 @@ async def test_an_event_may_come_twice_and_once_more_later(
     requests.append(await app.received.get())
     assert len({request.envelope_id for request in requests}) == 3
     assert requests[0].payload == requests[1].payload == requests[2].payload
+    await slack.socket.again(pressed, same_id=True)
+    assert (await app.received.get()).envelope_id == requests[2].envelope_id
     await until(lambda: all(each.acked_at is not None for each in pressed.envelopes))
+    assert len(pressed.envelopes) == 4
 
 
 async def test_an_event_may_be_late(
