@@ -168,6 +168,7 @@ class EmbeddedSlack(Workspace):
         return self.call(token, call.method, call.args)
 
     def _app_result(self, token: AppToken, call: Call) -> Json:
+        self.require_unthrottled(call.method)
         if error := self.refuse.get((call.method, "*")):
             raise SlackError(error)
         if call.method == "auth.test":

@@ -164,10 +164,15 @@ class Workspace:
                 raise SlackError(self.refuse[key])
         return self.methods[method](token, args)
 
-    def _limit(self, token: Token, method: str) -> None:
+    def require_unthrottled(self, method: str) -> None:
+        """Raise SlackError while a method is throttled."""
         now = self.clock.monotonic()
         if (wait := self._throttled.get(method, now) - now) > 0:
             raise RateLimited(wait)
+
+    def _limit(self, token: Token, method: str) -> None:
+        self.require_unthrottled(method)
+        now = self.clock.monotonic()
         if token.limited_history and method in _LIMITED:
             before = self._history_at.get((token.bot_id, method))
             if before is not None and (wait := before + _LIMITED_EVERY - now) > 0:

@@ -215,6 +215,8 @@ class SocketMode:
         self.drop()
         for task in list(self._tasks):
             task.cancel()
+        for interaction in self.interactions:
+            interaction.end("Slack is down")
         self._tickets.clear()
 
     @contextmanager
@@ -276,6 +278,7 @@ class SocketMode:
                 await interaction.ended.wait()
         except TimeoutError:
             interaction.end("no acknowledgement within 3 seconds")
+            await self._free.wait()
             for _ in range(self.repeats):
                 await self._send(interaction)
 

@@ -88,6 +88,8 @@ async def test_only_an_app_level_token_with_its_scope_opens_a_connection(
         assert (await answer.json())["error"] == "invalid_auth"
     slack.refuse["apps.connections.open", "*"] = "internal_error"
     assert await error_of(client.apps_connections_open(app_token=APP_TOKEN)) == "internal_error"
+    slack.throttle("apps.connections.open", 60)
+    assert await error_of(client.apps_connections_open(app_token=APP_TOKEN)) == "ratelimited"
 
 
 async def test_an_app_level_token_says_which_app_it_is_of(client: AsyncWebClient) -> None:
@@ -139,15 +141,14 @@ async def test_an_event_may_be_late(
     slack: EmbeddedSlack, app: SlackApp, ada: Person, clock: SetClock
 ) -> None:
     slack.socket.hold()
-    slack.socket.repeats = 0
     pressed = ada.press(await app.post(slack), "claim")
     await until(lambda: clock.timeouts)
     clock.advance(seconds=3)
     assert (await pressed).failed
     assert app.received.empty()
     slack.socket.release()
-    await app.received.get()
-    assert len(pressed.envelopes) == 1
+    first, again = [await app.received.get() for _ in range(2)]
+    assert first.payload == again.payload
 
 
 async def test_an_event_goes_to_one_of_the_connections(
@@ -324,6 +325,16 @@ async def test_a_second_acknowledgement_changes_nothing(
     await app.client.send_socket_mode_response({"envelope_id": pressed.envelopes[0].id})
     await until(lambda: slack.socket.strays)
     assert pressed.acknowledged
+
+
+async def test_what_waits_for_an_app_fails_when_slack_stops(
+    slack: EmbeddedSlack, app: SlackApp, ada: Person
+) -> None:
+    app.mute = True
+    pressed = ada.press(await app.post(slack), "claim")
+    await app.received.get()
+    await slack.stop()
+    assert (await pressed).failed == "Slack is down"
 
 
 async def test_stopping_ends_connections_and_addresses(
