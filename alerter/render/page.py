@@ -106,6 +106,14 @@ def _element(element: Mapping[str, Any]) -> str:
         label = _link(element["url"], label) if "url" in element else label
         classes = "button primary" if element.get("style") == "primary" else "button"
         return f'<span class="{classes}">{label}</span>'
+    if "options" in element:
+        labels = [
+            _link(option["url"], _text(option["text"]))
+            if "url" in option
+            else _text(option["text"])
+            for option in element["options"]
+        ]
+        return f'<span class="button">{" · ".join(labels)}</span>'
     return _picture(element) if element["type"] == "image" else _text(element)
 
 

@@ -112,6 +112,7 @@ def everything(text: str) -> list[dict[str, Any]]:
     plain, marked = {"type": "plain_text", "text": text}, {"type": "mrkdwn", "text": text}
     picture = {"type": "image", "image_url": text, "alt_text": text}
     button = {"type": "button", "text": plain, "url": text}
+    menu = {"type": "overflow", "options": [{"text": plain}, {"text": plain, "url": text}]}
     inline = [
         {
             "type": "text",
@@ -139,7 +140,7 @@ def everything(text: str) -> list[dict[str, Any]]:
         {"type": "header", "text": plain},
         {"type": "divider"},
         {"type": "context", "elements": [plain, marked, picture]},
-        {"type": "actions", "elements": [button]},
+        {"type": "actions", "elements": [button, menu]},
         picture,
         {"type": "rich_text", "elements": [*kinds, *lists]},
         {"type": "unheard of"},
