@@ -39,7 +39,6 @@ _MODAL = record(
         "external_id": string(255, least=0),
         "clear_on_close": FLAG,
         "notify_on_close": FLAG,
-        "submit_disabled": FLAG,
     },
 )
 

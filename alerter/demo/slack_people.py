@@ -201,7 +201,7 @@ class Person:
         if message.thread_ts:
             container["thread_ts"] = message.thread_ts
         name = "directmessage" if channel.user else channel.name
-        shown = {} if isinstance(message, Ephemeral) else {"message": message.shown(metadata=True)}
+        shown = {} if isinstance(message, Ephemeral) else {"message": message.shown(metadata=False)}
         return {
             "container": container,
             "channel": {"id": channel.id, "name": "privategroup" if channel.private else name},
@@ -220,7 +220,7 @@ def _option(element: Mapping[str, Any], name: str) -> Json:
 
 def _require_complete(modal: Modal) -> None:
     """Raise ImpossibleError if Slack itself asks for something else to be entered first."""
-    if modal.content.get("submit") is None or modal.content.get("submit_disabled"):
+    if modal.content.get("submit") is None:
         raise ImpossibleError("the modal has no button to submit it")
     for block in modal.content["blocks"]:
         if block["type"] != "input":

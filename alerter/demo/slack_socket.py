@@ -21,7 +21,6 @@ from alerter.demo.slack_workspace import AppToken, Json
 Silence = Literal["events", "all"]
 _HOST = "applink-1"
 _LASTS = 18_060
-_ACKNOWLEDGED_WITHIN = 3.0
 _TICKET_LASTS = 30.0
 # What Slack answers to an address that cannot be used:
 # https://github.com/slackapi/node-slack-sdk/issues/1472
@@ -95,16 +94,17 @@ class SocketMode:
     """The connections of the apps, and what was sent through them.
 
     `copies` is in how many envelopes an event comes, and `repeats` in how many new ones where it
-    was not acknowledged in time. `ghosts` are connections that Slack takes for open though no
-    process has them; they count, and events that go to them are lost.
-    `silent_next` is the silence of connections opened from now on. `interactive` says whether the
-    app has interactivity on. `strays` are messages that acknowledge nothing.
+    was not acknowledged within `patience` seconds. `ghosts` are connections that Slack takes for
+    open though no process has them; they count, and events that go to them are lost. `silent_next`
+    is the silence of connections opened from now on. `interactive` says whether the app has
+    interactivity on. `strays` are messages that acknowledge nothing.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.copies = 1
         self.repeats = 1
+        self.patience = 3.0
         self.ghosts = 0
         self.most_connections = 10
         self.ping_every = 5.0
@@ -274,10 +274,10 @@ class SocketMode:
 
     async def _give_up(self, interaction: Interaction) -> None:
         try:
-            async with self.clock.timeout(_ACKNOWLEDGED_WITHIN):
+            async with self.clock.timeout(self.patience):
                 await interaction.ended.wait()
         except TimeoutError:
-            interaction.end("no acknowledgement within 3 seconds")
+            interaction.end(f"no acknowledgement within {self.patience:g} seconds")
             await self._free.wait()
             for _ in range(self.repeats):
                 await self._send(interaction)

@@ -95,7 +95,7 @@ class Modal:
 
 
 _TEXTS = ("private_metadata", "callback_id", "external_id")
-_FLAGS = ("clear_on_close", "notify_on_close", "submit_disabled")
+_FLAGS = ("clear_on_close", "notify_on_close")
 
 
 class Views:

@@ -7,6 +7,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.request import SocketModeRequest
 
@@ -230,6 +232,30 @@ def test_a_bad_modal_has_its_fault_at_its_place(shown: Any, fault: str) -> None:
         "failed to match all allowed schemas [json-pointer:/view]",
         fault,
     ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "blocks", "element", "options", "option_groups", "initial_option", "text"]
+            ),
+            inner | st.sampled_from(["modal", "input", "section", "static_select", "overflow"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_whatever_is_no_modal_is_refused_with_a_place(shown: Any) -> None:
+    for given_view in (shown, view(blocks=shown), view(shown), view(field(shown))):
+        faults = faults_of_view(given_view)
+        assert faults
+        assert all("[json-pointer:/view" in fault for fault in faults)
 
 
 async def test_a_bad_modal_is_refused_and_costs_no_trigger(
