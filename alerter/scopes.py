@@ -19,6 +19,7 @@ class Scope(StrEnum):
     ERASURE = "erasure"  # a destination: erased text that is still on Slack
     ADDRESSES = "addresses"  # a receiver: mail addresses that refuse our mail
     SERVICE = "service"  # a service, such as `smtp`
+    SOCKET = "socket"  # `slack`: the connection that buttons need
     METHOD = "method"  # a service and one of its methods: see `method_scope`
     TEMPLATE = "template"  # a file
     JOB = "job"  # a job of the daemon

@@ -16,6 +16,7 @@ from alerter.models import AlertKind, Content, Finding, Look, Message, Receipt
 from alerter.slack import check as slack_check
 from alerter.slack import look as slack_look
 from alerter.slack.api import Refused, SlackApi, id_in, metadata_of, open_session, ts_in
+from alerter.slack.app import SlackApp
 from alerter.slack.channels import ChannelAddress
 from alerter.store.channels import ChannelIds
 from alerter.text import table_in
@@ -51,10 +52,12 @@ class SlackNotifier:
         session: aiohttp.ClientSession,
         clock: Clock,
         known: ChannelIds,
+        app: SlackApp | None = None,
     ) -> None:
         self._receiver = receiver
         self._api = SlackApi(slack, session, clock)
         self._address = ChannelAddress(self._api, channel, known)
+        self._app = app
 
     def service_time(self, now: datetime) -> datetime | None:
         """Return the time by Slack's clock, from the Date of its answers; None before one."""
@@ -84,7 +87,7 @@ class SlackNotifier:
         self, message: Message, content: Content, thread: Mapping[str, Any]
     ) -> AsyncSlackResponse:
         try:
-            return await self._api.call(
+            answer = await self._api.call(
                 self._api.client.chat_postMessage,
                 channel=await self._address.resolve(),
                 text=content.text,
@@ -100,6 +103,9 @@ class SlackNotifier:
             if error.code == "channel_not_found":
                 self._address.forget()
             raise
+        if self._app is not None:
+            self._app.record_post(message, id_in(table_in(answer, "message"), "app_id"))
+        return answer
 
     async def _retract(self, receipt: Receipt) -> Receipt:
         """Delete a closing that Slack posted in the channel because its thread was deleted."""

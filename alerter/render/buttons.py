@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alerter.links import reviews_dashboard_url
 from alerter.models import Review
@@ -99,6 +99,22 @@ def view_buttons(
         slack_text(cut(name.rstrip(" ·"), _LONGEST_OPTION), _LONGEST_OPTION),
         tuple(_menu(site_id, review, now, timezone, language)),
     )
+
+
+def view_menu_buttons(buttons: ButtonsView, language: Language) -> dict[str, Any]:
+    """Return the block of a modal in which a review is claimed, snoozed or moderated."""
+    claim = {
+        "type": "button",
+        "text": {"type": "plain_text", "text": language.gettext("I’m on it")},
+        "action_id": Pressed.CLAIM,
+    }
+    options = [
+        {"text": {"type": "plain_text", "text": option.text}, "value": option.value}
+        | ({"url": option.url} if option.url else {})
+        for option in buttons.menu
+    ]
+    menu = {"type": "overflow", "action_id": Pressed.MENU, "options": options}
+    return {"type": "actions", "block_id": buttons.block_id, "elements": [claim, menu]}
 
 
 def _menu(

@@ -14,6 +14,7 @@ from alerter.config import Config, with_account_sites
 from alerter.errors import StateBusy, StateError
 from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_start
 from alerter.notify.worker import IdleReason
+from alerter.service.buttons import open_buttons, slack_app, wait_until_known
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload
@@ -21,6 +22,7 @@ from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.signals import event_for, stop_signals
 from alerter.service.systemd import notify, watchdog
+from alerter.slack.app import SlackApp
 from alerter.store import Lock, State, outbox
 from alerter.store.account_sites import get_account_sites
 from alerter.store.marker import Marker
@@ -226,10 +228,11 @@ async def _run_until_reload(
 
     Work in hand is ended first, or stays safely in the outbox.
     """
-    async with open_runtime(config, state, host.clock, failures) as runtime:
+    app = slack_app(config)
+    async with open_runtime(config, state, host.clock, failures, app) as runtime:
         scheduler = Scheduler(runtime)
-        async with _listening(runtime, scheduler):
-            dispatching = asyncio.create_task(runtime.dispatcher.run())
+        async with _listening(runtime, scheduler), open_buttons(runtime, app):
+            dispatching = asyncio.create_task(_dispatch(runtime, app))
             scheduler.start()
             sites, receivers = len(config.sites), len(config.receivers)
             log.info("running: %s, %s", counted(sites, "site"), counted(receivers, "receiver"))
@@ -243,6 +246,11 @@ async def _run_until_reload(
             if not dispatching.cancelled():
                 dispatching.result()
     return None if host.stop.is_set() else changed
+
+
+async def _dispatch(runtime: Runtime, app: SlackApp | None) -> bool:
+    await wait_until_known(app, runtime.clock)
+    return await runtime.dispatcher.run()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from types import ModuleType
 from alerter.clock import Clock
 from alerter.config import Config, Receiver, Site
 from alerter.errors import ErrorKind, StateError
-from alerter.models import Medium, Review, destination_of
+from alerter.models import Content, Medium, Message, Review, destination_of
 from alerter.notify import backoff
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.dispatch import Dispatcher
@@ -21,6 +21,7 @@ from alerter.render.renderer import Links, Renderer
 from alerter.respond.responder import DAEMON, PendingActions, Record, Responder
 from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
+from alerter.slack.app import SlackApp
 from alerter.store import State, known_sites
 from alerter.store.channels import ChannelIds
 from alerter.summary import Summaries
@@ -61,28 +62,31 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    config: Config, state: State, clock: Clock, failures: FailureRecord | None = None
+    config: Config,
+    state: State,
+    clock: Clock,
+    failures: FailureRecord | None = None,
+    app: SlackApp | None = None,
 ) -> AsyncIterator[Runtime]:
     """Build the parts, and close their connections at the end.
 
-    `failures` is what people were notified of directly before a reload.
+    `failures` is what people were notified of directly before a reload; for `app` see below.
     """
     async with (
         open_wix(config, clock) as wix,
-        open_destinations(config, clock, state) as destinations,
+        open_destinations(config, clock, state, app) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
         dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)
         reader = Reader(wix, clock)
-        intake = Intake(state, config, clock, Catalog(state, clock, wix), dispatcher.wake)
+        wake = dispatcher.wake
+        intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
         troubles, failure = dispatcher.troubles, dispatcher.state_failure
         accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)
         poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
-        summaries = Summaries(state, config, clock, poller.count, dispatcher.wake, failure.notify)
+        summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
         housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
-        responder = Responder(
-            state, config, clock, wix, _recorder(intake), dispatcher.wake, owner=DAEMON
-        )
+        responder = Responder(state, config, clock, wix, _recorder(intake), wake, owner=DAEMON)
         yield Runtime(
             config,
             state,
@@ -132,12 +136,13 @@ async def _open_heartbeat(config: Config, clock: Clock) -> AsyncIterator[Heartbe
 
 @asynccontextmanager
 async def open_destinations(
-    config: Config, clock: Clock, state: State | None = None
+    config: Config, clock: Clock, state: State | None = None, app: SlackApp | None = None
 ) -> AsyncIterator[list[Destination]]:
     """Yield the destinations, each with its renderer and notifier.
 
     `state` has the names of sites that left the config, and the ids of Slack channels; without one
-    none of them are known.
+    none of them are known. `app`: the one whose messages have buttons while it is connected, if
+    this process is there when people press them.
     """
     async with AsyncExitStack() as stack:
         recorded = state or stack.enter_context(State.empty())
@@ -153,10 +158,11 @@ async def open_destinations(
                 destinations.append(_email_destination(config, receiver, renderer))
             if receiver.slack and session and (workspace := config.workspace(receiver)):
                 known = ChannelIds(recorded, config.service(receiver, Medium.SLACK))
+                own = app if receiver.token is None else None
                 notifier = _slack().SlackNotifier(
-                    workspace, receiver.name, receiver.slack, session, clock, known
+                    workspace, receiver.name, receiver.slack, session, clock, known, own
                 )
-                destinations.append(_slack_destination(config, receiver, notifier, renderer))
+                destinations.append(_slack_destination(config, receiver, notifier, renderer, own))
         yield destinations
 
 
@@ -201,15 +207,24 @@ def _mail_links(config: Config, receiver: Receiver) -> Links | None:
 
 
 def _slack_destination(
-    config: Config, receiver: Receiver, notifier: Notifier, renderer: Renderer
+    config: Config,
+    receiver: Receiver,
+    notifier: Notifier,
+    renderer: Renderer,
+    app: SlackApp | None,
 ) -> Destination:
     service = config.service(receiver, Medium.SLACK)
-    render = partial(
-        renderer.slack,
-        language=receiver.language,
-        mention=receiver.mention,
-        mention_max_rating=receiver.mention_max_rating,
-    )
+
+    def render(message: Message, *, test: bool = False) -> Content:
+        return renderer.slack(
+            message,
+            test=test,
+            language=receiver.language,
+            mention=receiver.mention,
+            mention_max_rating=receiver.mention_max_rating,
+            buttons=app is not None and app.has_buttons,
+        )
+
     return Destination(
         destination_of(receiver.name, Medium.SLACK),
         service,

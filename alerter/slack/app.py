@@ -12,13 +12,15 @@ _APP_TOKEN = re.compile(r"xapp-[0-9]+-(A[A-Z0-9]{2,40})-.*", re.DOTALL)
 class SlackApp:
     """The app of an `app_token`.
 
-    `id` is empty where it is not known. `on_foreign` is called with each message that another app
+    `id` is empty where it is not known, `team_id` (our workspace)
+    before it is connected. `on_foreign` is called with each message that another app
     has posted with buttons: presses of these would reach nobody.
     """
 
     def __init__(self, app_token: str) -> None:
         found = _APP_TOKEN.fullmatch(app_token)
         self.id = found[1] if found else ""
+        self.team_id = ""
         self.on_foreign: Callable[[Message], None] = lambda _: None
         self.is_known = asyncio.Event()
         self._is_connected = False
@@ -34,9 +36,10 @@ class SlackApp:
         """Whether our messages are posted by another app than this one."""
         return self._is_foreign
 
-    def mark_connected(self, app_id: str) -> None:
+    def mark_connected(self, app_id: str, team_id: str) -> None:
         """Record that the app is connected, with its id if Slack says so."""
         self.id = app_id or self.id
+        self.team_id = team_id
         self._is_connected = True
         self.is_known.set()
 

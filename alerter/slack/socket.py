@@ -119,7 +119,7 @@ class SlackSocket:
     """Keeps a connection to Slack, and passes on what comes in.
 
     Where a connection is to end, the next one is open before it is closed. An app may have ten; an
-    interaction comes in on any one of them, and sometimes twice. `team_id` is our workspace.
+    interaction comes in on any one of them, and sometimes twice.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class SlackSocket:
         self._ping_every = ping_every
         self._client: _Client | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.team_id = ""
+        self._team_id = ""
 
     async def run(self) -> None:
         """Keep a connection open until this is cancelled."""
@@ -175,7 +175,7 @@ class SlackSocket:
             who = await self._api.call(self._api.client.auth_test)
         except DeliveryError as error:  # a refused token is the trouble of its receivers
             raise DeliveryError(str(error), ErrorKind.TRANSIENT) from error
-        self.team_id = id_in(who, "team_id") or ""
+        self._team_id = id_in(who, "team_id") or ""
         try:
             answer = await self._app_api.call(
                 self._app_api.client.apps_connections_open, app_token=self._token
@@ -272,7 +272,7 @@ class SlackSocket:
         app_id = id_in(table_in(hello, "connection_info"), "app_id") or ""
         if not self._app.has_buttons:
             log.info("connected to Slack for buttons: app=%s", app_id or self._app.id)
-        self._app.mark_connected(app_id)
+        self._app.mark_connected(app_id, self._team_id)
         self._report(None, None)
 
     def _record_failure(self, error: DeliveryError, since: datetime) -> None:
@@ -286,8 +286,7 @@ def _of_app_token(error: Refused) -> DeliveryError:
     """Return the error of a call with the app's own token."""
     if error.kind in (ErrorKind.TRANSIENT, ErrorKind.THROTTLED):
         return error
-    needed = error.needed or "connections:write"
-    text = f"Slack refuses the app_token ({error.code}); renew it, or grant it {needed}"
+    text = f"Slack refuses the app_token ({error.code}); renew it, or grant it connections:write"
     return DeliveryError(text, ErrorKind.SERVICE)
 
 

@@ -211,6 +211,16 @@ def end_holds(
     return [row["person"] for row in rows]
 
 
+def get_claimant(state: State, site_id: str, review_id: str, now: datetime) -> Person | None:
+    """Return who is on a review at present; None for nobody."""
+    claims = [
+        each
+        for each in get_actions(state, site_id, review_id)
+        if each.new.kind is ActionKind.CLAIM and _holds(each, now)
+    ]
+    return claims[-1].new.person if claims else None
+
+
 def get_responses(
     state: State, reviews: Sequence[tuple[str, str]], now: datetime
 ) -> dict[tuple[str, str], Response]:

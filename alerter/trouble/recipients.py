@@ -36,6 +36,8 @@ def concerned_by(scope: str, config: Config) -> dict[str, Receiver]:
             for each, receiver in every.items()
             if config.service(receiver, medium_of(each)) == service
         }
+    if kind == Scope.SOCKET:
+        return _concerned_by_buttons(config)
     if kind in (Scope.CONFIG, Scope.JOB):  # the reason may name another customer
         sites = {site.name for site in config.sites}
         return {
@@ -66,6 +68,18 @@ def _concerned_by_account(account_id: str, config: Config) -> dict[str, Receiver
         if any(receiver.covers_account(name) for name in names)
     }
     return whole or {each: receiver for each, receiver in every.items() if receiver.trouble}
+
+
+def _concerned_by_buttons(config: Config) -> dict[str, Receiver]:
+    """Return the destinations whose messages have buttons, and those that share a site."""
+    every = config.destinations()
+    sites = {
+        site
+        for receiver in config.receivers
+        if receiver.slack and receiver.token is None
+        for site in config.sites_of(receiver)
+    }
+    return {each: receiver for each, receiver in every.items() if sites & config.sites_of(receiver)}
 
 
 def _concerned_by_erasure(destination: str, config: Config) -> dict[str, Receiver]:

@@ -137,7 +137,7 @@ def shown(content: Content) -> Iterator[str]:
 
 def foreign_words(text: str) -> set[str]:
     """Return the words in Latin letters that are no address, no command and no name."""
-    plain = re.sub(r"https?://\S+|`[^`]*`|\{\w+\}|&\w+;|chat:write", " ", text)
+    plain = re.sub(r"https?://\S+|`[^`]*`|\{\w+\}|&\w+;|\w+:write|app_token|Socket Mode", " ", text)
     return set(re.findall("[A-Za-z]+", plain)) - NAMES
 
 

@@ -51,7 +51,7 @@ async def test_what_people_press_comes_in(
         assert [each["user"]["name"] for each in connected.received] == ["ada"]
         assert connected.reported == [None]
         assert connected.app.has_buttons
-        assert (connected.app.id, connected.socket.team_id) == ("A00000001", "T00000001")
+        assert (connected.app.id, connected.app.team_id) == ("A00000001", "T00000001")
 
 
 async def test_an_address_is_used_once_though_its_handshake_fails(
