@@ -1,13 +1,12 @@
 """The pages where people respond to reviews: what their templates get, and their rendering."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from alerter.actions import Response
 from alerter.models import MessageItem
 from alerter.render.formatting import clean_name, isolate
 from alerter.render.history import HistoryLine
@@ -37,6 +36,7 @@ class PageFault(StrEnum):
     USED_FORM = "used form"
     FOREIGN_FORM = "foreign form"
     NO_MOMENT = "no moment"
+    NO_CANNED = "no canned reply"
 
 
 _FAULTS = {
@@ -54,6 +54,7 @@ _FAULTS = {
         "Nothing was done: the form did not come from this page. Please send it from here."
     ),
     PageFault.NO_MOMENT: mark("Nothing was done: that moment is past. Please choose another."),
+    PageFault.NO_CANNED: mark("This canned reply does not work for this review."),
 }
 
 
@@ -62,13 +63,15 @@ class Feedback:
     """What a page says about what its person has sent.
 
     `text`: what the person wrote, to send or to change. `invalid`: the text is what is wrong.
-    `conflict`: the review is not what the person had seen. `under_way`: the result comes later.
+    `edited`: the text is a canned reply now, to be read and changed. `conflict`: the review is not
+    what the person had seen. `under_way`: the result comes later.
     """
 
     notice: str = ""
     problem: str = ""
     text: str = ""
     invalid: bool = False
+    edited: bool = False
     conflict: bool = False
     under_way: bool = False
 
@@ -79,6 +82,7 @@ class EntryView:
 
     `forms`: the tokens of the forms that are shown, each empty where its form is not. `snoozes`:
     moments with their names. `canned`: the names of canned replies. `url`: its own page.
+    `is_own_claim`: the reader is on it.
     """
 
     review: ReviewView
@@ -87,7 +91,9 @@ class EntryView:
     is_open: bool
     is_gone: bool
     answer: str
-    response: Response
+    answered_at: datetime | None
+    claimed_until: datetime | None
+    is_own_claim: bool
     forms: Mapping[str, str]
     snoozes: Sequence[tuple[str, str]]
     canned: Sequence[str] = ()
@@ -111,18 +117,9 @@ class PageRenderer:
         found: ReviewView = values["review"]
         return found
 
-    def response(self, response: Response) -> Response:
-        """Return what people do about a review, with names to show and local times."""
-        return replace(
-            response,
-            claimed_by=self.name(response.claimed_by),
-            snoozed_by=self.name(response.snoozed_by),
-            replying=self.name(response.replying),
-            replied_by=self.name(response.replied_by),
-            claimed_until=self._local(response.claimed_until),
-            snoozed_until=self._local(response.snoozed_until),
-            replied_at=self._local(response.replied_at),
-        )
+    def local(self, moment: datetime | None) -> datetime | None:
+        """Return a moment in the owner's timezone."""
+        return local_time(moment, self.timezone) if moment else None
 
     def name(self, name: str) -> str:
         """Return the name of a person to show within a line."""
@@ -170,9 +167,6 @@ class PageRenderer:
 
     def _date(self, moment: datetime) -> str:
         return self.language.short_date(local_time(moment, self.timezone))
-
-    def _local(self, moment: datetime | None) -> datetime | None:
-        return local_time(moment, self.timezone) if moment else None
 
 
 @cache

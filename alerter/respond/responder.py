@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -301,8 +301,12 @@ class PendingActions:
 
     async def wait(self, action: Action, seconds: float) -> None:
         """Wait until an action was carried out here as far as possible, or for so many seconds."""
-        if task := self._tasks.get(action.id):
-            await asyncio.wait({task}, timeout=seconds)
+        task = self._tasks.get(action.id)
+        if task is None:
+            return
+        with suppress(TimeoutError):
+            async with self._clock.timeout(seconds):
+                await asyncio.shield(task)
 
     async def round(self) -> None:
         """Start the actions that are due."""

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alerter.actions import NO_RESPONSE, digest
+from alerter.actions import NO_RESPONSE, Response, digest
 from alerter.clock import Clock
 from alerter.config import Config, Receiver, Site
 from alerter.models import Alert, AlertKind, CloseReason, MessageItem, Status
+from alerter.render.canned import CannedReplies
 from alerter.render.formatting import clean_lines
 from alerter.render.history import History, HistoryLine
 from alerter.render.review_page import EntryView, Feedback, PageRenderer
+from alerter.respond.rules import parse_reply
 from alerter.snoozes import snooze_choices
 from alerter.store import State, actions, items, report, reviews
 from alerter.store.report import ReviewRecord
@@ -37,6 +39,7 @@ class Entries:
         self._state = state
         self._clock = clock
         self._signer = signer
+        self.canned = CannedReplies(config.replies, parse_reply)
         self._sites = {site.site_id: site for site in config.sites}
         self._receivers = {receiver.name: receiver for receiver in config.receivers}
 
@@ -86,30 +89,41 @@ class Entries:
         """Return a review with its forms; on its own page with its history. Raise StateError."""
         now, known, renderer = self._clock.now(), record.known, visit.renderer
         review, is_gone = known.review, known.closing is CloseReason.GONE
-        closing = known.closing if known.status is Status.CLOSED or is_gone else None
         found = actions.get_responses(self._state, [named], now).get(named, NO_RESPONSE)
-        alert = Alert("page", AlertKind.NEW, named[0], review.id)
-        item = MessageItem(
-            alert,
-            review,
-            record.product,
-            closing,
-            items.get_history(self._state, *named, now),
-            found,
-        )
         return EntryView(
-            review=renderer.view(item, now),
+            review=renderer.view(self._item(named, record, found), now),
             anchor=digest(*named),
             receiver=renderer.name(visit.receiver.name),
             is_open=known.status is Status.OPEN,
             is_gone=is_gone,
             answer=clean_lines(review.reply.message) if review.reply and not is_gone else "",
-            response=renderer.response(found),
+            answered_at=renderer.local(review.reply.at) if review.reply else None,
+            claimed_until=renderer.local(found.claimed_until),
+            is_own_claim=found.claimed_by == visit.receiver.name,
             forms=self._forms(visit, named, record),
             snoozes=renderer.snoozes(snooze_choices(now, self._config.timezone).items()),
+            canned=self.canned.names,
             history=self._history(visit, named, record) if visit.link.review_id else (),
             url="" if visit.link.review_id else self._own_page(visit, named),
             feedback=feedback,
+        )
+
+    def canned_reply(self, named: Named, record: ReviewRecord, name: str) -> str:
+        """Return the text of a canned reply to a review; empty where it cannot be made."""
+        item = self._item(named, record, NO_RESPONSE)
+        site = self._sites[named[0]].name
+        return dict(self.canned.texts(item, site)).get(name, "")
+
+    def _item(self, named: Named, record: ReviewRecord, response: Response) -> MessageItem:
+        known = record.known
+        is_closed = known.status is Status.CLOSED or known.closing is CloseReason.GONE
+        return MessageItem(
+            Alert("page", AlertKind.NEW, named[0], known.review.id),
+            known.review,
+            record.product,
+            known.closing if is_closed else None,
+            items.get_history(self._state, *named, self._clock.now()),
+            response,
         )
 
     def list_url(self, visit: Visit) -> str:

@@ -5,6 +5,7 @@ something is the POST of a form that the page itself has shown.
 """
 
 import logging
+import re
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
@@ -146,9 +147,14 @@ class ReviewPages:
         named = (token.site_id, token.review_id) if token else _of(visit)
         if named is None:
             return _fault(visit, PageFault.FOREIGN_FORM, 403, sent.text)
-        if not self._is_allowed(visit, named):
+        record = self._entries.record(visit, named)
+        if record is None:
             return _page(_NOT_FOUND, 404)
-        answer = await self._submissions.act(visit, request.headers, sent, token)
+        if sent.canned:
+            canned = self._entries.canned_reply(named, record, sent.canned)
+            answer = self._submissions.edit(visit, sent, canned)
+        else:
+            answer = await self._submissions.act(visit, request.headers, sent, token)
         if answer.key:
             return _redirect(f"?action={answer.key}")
         return self._render(visit, "", named, answer.feedback, answer.status)
@@ -171,7 +177,7 @@ class ReviewPages:
             )
         its = self._entries.open_reviews(visit)
         pages = max(-(-len(its) // _ON_A_PAGE), 1)
-        number = min(max(int(page), 1), pages) if page.isdecimal() and page.isascii() else 1
+        number = min(max(int(page), 1), pages) if re.fullmatch("[0-9]{1,9}", page) else 1
         shown = its[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
         if named is not None:  # what was acted on comes first, also once it is closed
             shown = [named, *(each for each in shown if each != named)]

@@ -85,6 +85,13 @@ class Submissions:
             return _refuse(422, renderer.fault(PageFault.UNREADABLE), sent.text)
         return await self._carry_out(visit, new, token.key, sent.text)
 
+    def edit(self, visit: Visit, sent: Submission, canned: str) -> Answer:
+        """Put a canned reply above what the person has written; nothing is sent."""
+        if not canned:
+            return _refuse(422, visit.renderer.fault(PageFault.NO_CANNED), sent.text)
+        text = "\n\n".join(each for each in (canned, sent.text.strip()) if each)
+        return Answer(200, Feedback(text=text, edited=True))
+
     async def _carry_out(self, visit: Visit, new: NewAction, key: str, text: str) -> Answer:
         """Record an action, and wait a little for its result."""
         action = self._responder.request(new)

@@ -14,7 +14,7 @@ from alerter.config import Config, Receiver, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.respond.responder import DAEMON, PendingActions
+from alerter.respond.responder import DAEMON, PendingActions, Responder
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.web.pages import open_pages
@@ -105,7 +105,8 @@ class Shown:
     @property
     def kept(self) -> str:
         """What the person has written, as the page shows it again."""
-        return next(form.fields["text"] for form in self.forms if "text" in form.fields)
+        found = next(form.fields["text"] for form in self.forms if "text" in form.fields)
+        return found.replace("\r\n", "\n")  # as browsers show it
 
     def form(self, button: str) -> Form:
         """The first form with a button."""
@@ -129,6 +130,7 @@ class Pages:
     url: str
     http: aiohttp.ClientSession
     pending: PendingActions
+    responder: Responder
 
     @property
     def signer(self) -> LinkSigner:
@@ -240,4 +242,4 @@ async def pages(desk: Desk) -> AsyncIterator[Pages]:
         ) as server,
         aiohttp.ClientSession() as http,
     ):
-        yield Pages(desk, desk.config, f"http://127.0.0.1:{server.port}", http, pending)
+        yield Pages(desk, desk.config, f"http://127.0.0.1:{server.port}", http, pending, responder)
