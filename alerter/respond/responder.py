@@ -24,7 +24,7 @@ from alerter.errors import (
 from alerter.models import Review, Status
 from alerter.respond.rules import decide
 from alerter.scopes import Scope
-from alerter.store import State, Wake, actions, blocks, reviews, stale_messages
+from alerter.store import State, Wake, actions, blocks, holds, reviews, stale_messages
 from alerter.wix.client import WixClient
 
 log = logging.getLogger(__name__)
@@ -262,6 +262,8 @@ class Responder:
             return self._settle_within(action, Outcome.GONE, "")
         if known.status is not Status.OPEN:
             return self._settle_within(action, Outcome.NOT_OPEN, known.closing or "")
+        if new.kind is not ActionKind.RELEASE:
+            holds.hold_back_reminders(self._state, new.site_id, new.review_id)
         ended = ActionKind.SNOOZE if new.kind is ActionKind.SNOOZE else ActionKind.CLAIM
         before = actions.end_holds(self._state, new.site_id, [new.review_id], now, ended)
         answer = ", ".join(name for name in before if name != new.person.name)

@@ -195,12 +195,13 @@ def end_holds(
 ) -> list[str]:
     """End the claims and snoozes of these reviews; return the names of those whose they were.
 
-    `kinds`: these only. Within a transaction.
+    `kinds`: these only. The name of one whose time is over already is left out. Within a
+    transaction.
     """
     rows = state.rows(
         "UPDATE actions SET ended_at = :now WHERE site_id = :site"
         f" AND review_id IN {json_values(':ids')} AND kind IN {json_values(':kinds')}"
-        " AND status = 'done' AND ended_at IS NULL AND until > :now RETURNING person",
+        " AND status = 'done' AND ended_at IS NULL AND until IS NOT NULL RETURNING person, until",
         {
             "site": site_id,
             "ids": json.dumps(list(ids)),
@@ -208,7 +209,7 @@ def end_holds(
             "now": to_ms(now),
         },
     )
-    return [row["person"] for row in rows]
+    return [row["person"] for row in rows if row["until"] > to_ms(now)]
 
 
 def get_claimant(state: State, site_id: str, review_id: str, now: datetime) -> Person | None:

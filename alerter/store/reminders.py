@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
 from typing import Any
 
 from alerter.models import from_ms, to_ms
+from alerter.store.holds import HELD
 from alerter.store.sql import json_values
 from alerter.store.state import State
 
@@ -29,18 +29,20 @@ def get_reminders(
 ) -> list[Reminders]:
     """Return the reminders of a site for which one of these spans is due, the oldest first.
 
-    Reminders that started before `window` are over.
+    Reminders that started before `window` are over. Those of a claimed or snoozed review wait.
     """
-    spans = [to_ms(now) - span // _MS for span in after], [span // _MS for span in after]
+    spans = {f"span{number}": span // _MS for number, span in enumerate(after)}
+    due = " OR ".join(f"(since <= :now - :{name} AND reminded < :{name})" for name in spans)
     rows = state.rows(
-        "SELECT * FROM reminders WHERE site_id = ? AND since >= ? AND since <= ?"
-        f" AND ({' OR '.join(['(since <= ? AND reminded < ?)'] * len(after))}) ORDER BY since",
-        [
-            site_id,
-            to_ms(now - window),
-            max(spans[0]),
-            *chain.from_iterable(zip(*spans, strict=True)),
-        ],
+        "SELECT * FROM reminders WHERE site_id = :site AND since >= :earliest AND since <= :latest"
+        f" AND ({due}) AND NOT {HELD} ORDER BY since",
+        {
+            "site": site_id,
+            "now": to_ms(now),
+            "earliest": to_ms(now - window),
+            "latest": to_ms(now - min(after)),
+            **spans,
+        },
     )
     return [_reminders(row) for row in rows]
 
@@ -108,22 +110,39 @@ def claim_reminders(
 ) -> list[str]:
     """Record that these destinations get the reminder for a span, and none for a shorter one.
 
-    Return those for which it is still due: the review may have been closed or reopened, or another
-    process may have claimed it.
+    Return those for which it is still due: the review may have been closed, reopened, claimed or
+    snoozed, or another process may have recorded it.
     """
     rows = state.rows(
         "UPDATE reminders SET reminded = :span WHERE site_id = :site AND review_id = :review"
         f" AND destination IN {json_values(':destinations')}"
-        " AND reminded < :span AND since <= :latest RETURNING destination",
+        f" AND reminded < :span AND since <= :latest AND NOT {HELD} RETURNING destination",
         {
             "site": site_id,
             "review": review_id,
             "destinations": json.dumps(list(destinations)),
             "span": span // _MS,
             "latest": to_ms(now - span),
+            "now": to_ms(now),
         },
     )
     return sorted(row["destination"] for row in rows)
+
+
+def pass_reminders(
+    state: State, site_id: str, review_id: str, span: timedelta, now: datetime
+) -> None:
+    """Leave out the reminders of a review for a span that have fallen due; in a transaction."""
+    state.execute(
+        "UPDATE reminders SET reminded = :span WHERE site_id = :site AND review_id = :review"
+        " AND reminded < :span AND since <= :latest",
+        {
+            "site": site_id,
+            "review": review_id,
+            "span": span // _MS,
+            "latest": to_ms(now - span),
+        },
+    )
 
 
 def stop_reminders(state: State, site_id: str, ids: Sequence[str]) -> None:

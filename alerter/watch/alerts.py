@@ -1,6 +1,6 @@
 """The changes of a read or a webhook, and the alerts that they raise for which destinations."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,8 @@ from alerter.models import (
     StoredReview,
     medium_of,
 )
-from alerter.store import State, raised_alerts, reminders, stale_messages
+from alerter.store import State, holds, raised_alerts, reminders, stale_messages
+from alerter.store.holds import Hold
 from alerter.store.known_sites import SiteState
 from alerter.store.raised_alerts import NewAlert
 from alerter.watch.routing import (
@@ -26,10 +27,12 @@ from alerter.watch.routing import (
     route_alerted,
     route_closing,
 )
-from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder
+from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder, ended_snoozes
 
 # The destinations of due reminders, by review id and span.
 DueReminders = dict[str, dict[timedelta, list[str]]]
+# The span of the reminder that follows a snooze; it goes to each destination that was alerted.
+AFTER_SNOOZE = timedelta()
 
 
 @dataclass(slots=True)
@@ -118,11 +121,16 @@ class Alerts:
         alert = _alert_of(AlertKind.NEW, site, review, {"backfill": True})
         return NewAlert(alert, _times(route(review, site.name, self._config.receivers)), grouping)
 
-    def find_due_reminders(self, site: Site) -> DueReminders:
-        """Return the due reminders of a site; restart those that a wrong clock started too late."""
+    def find_due_reminders(self, site: Site, held: Sequence[Hold]) -> DueReminders:
+        """Return the due reminders of a site; restart those that a wrong clock started too late.
+
+        `held`: the claims and snoozes of its reviews.
+        """
         after, window = self._config.reminders.after, self._config.poll.rescan_window
         now = self._clock.now()
-        due: DueReminders = {}
+        due: DueReminders = {
+            review_id: {AFTER_SNOOZE: []} for review_id in ended_snoozes(held, now)
+        }
         if not after:
             return due
         reminders.correct_reminders(self._state, site.site_id, now)
@@ -141,21 +149,52 @@ class Alerts:
 
         The last one goes to `escalate_to` as well.
         """
+        if span == AFTER_SNOOZE:
+            return self._remind_after_snooze(changes, review)
         site, site_id = changes.site, changes.site.site_id
         reminded = reminders.claim_reminders(
             self._state, site_id, review.id, destinations, span, changes.now
         )
         if reminded and span == max(self._config.reminders.after):
-            escalated, since = self._escalated(site_id, review.id), changes.now - span
-            reminders.start_reminders(
-                self._state, site_id, review.id, escalated, since, reminded=span
-            )
-            reminded += escalated
+            reminded += self._escalate(site_id, review.id, changes.now)
         routes = route_alerted(reminded, site.name, self._config.receivers)
         if not routes:
             return []
         alert = self._reminder(site, review, {"after": span.total_seconds()})
         return [NewAlert(alert, self._held(routes, review.rating))]
+
+    def _remind_after_snooze(self, changes: Changes, review: Review) -> list[NewAlert]:
+        """Record and return the one reminder that follows a snooze.
+
+        It stands for those that fell due meanwhile, the last one for `escalate_to` as well.
+        """
+        site, site_id, now = changes.site, changes.site.site_id, changes.now
+        if not holds.end_snooze(self._state, site_id, review.id, now):
+            return []
+        changes.stale.append(review.id)
+        running = reminders.get_reminders_of(self._state, site_id, review.id)
+        alerted = raised_alerts.alerted_destinations(self._state, site_id, review.id)
+        names = {name for name, is_sent in alerted.items() if is_sent}
+        names |= {each.destination for each in running}
+        last = max(self._config.reminders.after, default=None)
+        if last and any(each.reminded < last <= now - each.since for each in running):
+            names |= set(self._escalate(site_id, review.id, now))
+        for span in self._config.reminders.after:
+            reminders.pass_reminders(self._state, site_id, review.id, span, now)
+        routes = route_alerted(names, site.name, self._config.receivers)
+        if not routes:
+            return []
+        alert = self._reminder(site, review, {"snoozed": True})
+        return [NewAlert(alert, self._held(routes, review.rating))]
+
+    def _escalate(self, site_id: str, review_id: str, now: datetime) -> list[str]:
+        """Record that `escalate_to` gets the last reminder; return its destinations."""
+        span = max(self._config.reminders.after)
+        escalated = self._escalated(site_id, review_id)
+        reminders.start_reminders(
+            self._state, site_id, review_id, escalated, now - span, reminded=span
+        )
+        return escalated
 
     def _escalated(self, site_id: str, review_id: str) -> list[str]:
         """Return the destinations of `escalate_to` that get no reminders of their own."""

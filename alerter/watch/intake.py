@@ -15,6 +15,7 @@ from alerter.store import (
     State,
     Wake,
     actions,
+    holds,
     known_sites,
     raised_alerts,
     reminders,
@@ -155,8 +156,15 @@ class Intake:
         return fresh
 
     def find_due_reminders(self, site: Site) -> DueReminders:
-        """Return the due reminders of a site; restart those that a wrong clock started too late."""
-        return self._alerts.find_due_reminders(site)
+        """Return the due reminders of a site; end the claims whose time is over."""
+        now = self._clock.now()
+        held = holds.correct_holds(self._state, site.site_id, now)
+        if any(each.is_claim and each.until <= now for each in held):
+            with self._state.transaction(Scope.SITE.of(site.site_id)):
+                over = holds.end_claims(self._state, site.site_id, now)
+                woken = stale_messages.mark_stale(self._state, site.site_id, over)
+            self._wake(woken)
+        return self._alerts.find_due_reminders(site, held)
 
     async def remind(self, site: Site, due: DueReminders) -> None:
         """Raise reminders of reviews that were just read, and may be closed now."""

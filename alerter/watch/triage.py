@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from alerter.models import AlertKind, CloseReason, Event, Review, Status, StoredReview
+from alerter.store.holds import Hold
 
 # A poll starts this long before the checkpoint, so an older review became visible late.
 OVERLAP = timedelta(minutes=5)
@@ -283,6 +284,13 @@ def due_reminder(
     """
     passed = max((span for span in after if span <= waiting), default=timedelta())
     return passed if passed > reminded and waiting <= window + LAST_ROUND else None
+
+
+def ended_snoozes(held: Sequence[Hold], now: datetime) -> list[str]:
+    """Return the reviews whose snooze is over and that no claim holds."""
+    claimed = {each.review_id for each in held if each.is_claim and each.until > now}
+    over = [each.review_id for each in held if not each.is_claim and each.until <= now]
+    return [review_id for review_id in over if review_id not in claimed]
 
 
 def is_import(review: Review) -> bool:
