@@ -19,7 +19,7 @@ _BY_PERSON = {
     ActionKind.PUBLISH: mark("%(name)s published the review."),
     ActionKind.REJECT: mark("%(name)s rejected the review."),
     ActionKind.CLAIM: mark("%(name)s is on it."),
-    ActionKind.RELEASE: mark("Nobody is on it any more, says %(name)s."),
+    ActionKind.RELEASE: mark("%(name)s said that nobody is on it any more."),
 }
 _SENT = {
     AlertKind.NEW: mark("“%(receiver)s” got an alert."),

@@ -17,11 +17,10 @@ from alerter.render.views import ReviewView, view_review
 from alerter.timezones import local_time
 from alerter.translation import mark
 
-# By the values of `SnoozeChoice`.
+# By the values of `SnoozeChoice`; the date says that another day is a Monday.
 _SNOOZES = {
     "evening": mark("This evening"),
     "tomorrow": mark("Tomorrow"),
-    "monday": mark("Monday"),
 }
 
 
@@ -128,7 +127,7 @@ class PageRenderer:
     def snoozes(self, choices: Iterable[tuple[str, datetime]]) -> list[tuple[str, str]]:
         """Return moments to press: what is sent, and what is read."""
         return [
-            (until.isoformat(), f"{self._choice(choice)} · {self._date(until)}")
+            (until.isoformat(), self._choice(choice) + self._date(until))
             for choice, until in choices
         ]
 
@@ -163,7 +162,7 @@ class PageRenderer:
         return render_template(environment, f"pages/{name}", {"style": page_style(), **values})
 
     def _choice(self, choice: str) -> str:
-        return self.language.gettext(_SNOOZES[choice])
+        return f"{self.language.gettext(_SNOOZES[choice])} · " if choice in _SNOOZES else ""
 
     def _date(self, moment: datetime) -> str:
         return self.language.short_date(local_time(moment, self.timezone))

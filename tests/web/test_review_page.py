@@ -82,7 +82,7 @@ async def test_a_snooze_lasts_until_the_moment_that_was_pressed(pages: Pages) ->
     assert [each for form in shown.forms for each in form.buttons if " Nov, " in each] == [
         "This evening · Tue 24 Nov, 18:00",
         "Tomorrow · Wed 25 Nov, 09:00",
-        "Monday · Mon 30 Nov, 09:00",
+        "Mon 30 Nov, 09:00",
     ]
     shown = await pages.press(pages.link(), "Tomorrow · Wed 25 Nov, 09:00")
     assert "Snoozed until Wed 25 Nov, 09:00 by owner" in shown.text
