@@ -55,6 +55,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # Wix refuses the call for another reason
     UNREACHABLE = "unreachable"  # Wix could not be asked for too long; nothing was sent
     LOST = "lost"  # sent twice, and Wix does not have it
+    RESTORED = "restored"  # it waited in a backup that was restored, and may have been sent since
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ _REFUSED: Mapping[Outcome, str] = {
         "Wix did not say whether it has this, and it does not show it."
         " Please look in the dashboard before you try again."
     ),
+    Outcome.RESTORED: mark(
+        "It is not known whether this was sent, because alerter was restored from a backup."
+        " Please look in the dashboard before you try again."
+    ),
 }
 _INVALID_REPLIES = {
     "empty": mark("The reply is empty."),

@@ -180,13 +180,48 @@ def erase_replies(state: State, site_id: str, ids: Collection[str], now: datetim
 
     What was not sent yet is not sent.
     """
-    state.execute(
+    if state.execute(
         "UPDATE actions SET reply = '', answer = '',"
         " outcome = CASE WHEN finished_at IS NULL THEN 'gone' ELSE outcome END,"
         " status = CASE WHEN finished_at IS NULL THEN 'failed' ELSE status END,"
         " finished_at = coalesce(finished_at, ?)"
-        f" WHERE site_id = ? AND review_id IN {json_values()}",
+        f" WHERE site_id = ? AND review_id IN {json_values()}"
+        " AND (reply <> '' OR answer <> '')",
         [to_ms(now), site_id, json.dumps(list(ids))],
+    ):
+        state.owe_scrub()
+
+
+def erase_words_without_review(state: State) -> None:
+    """Erase the words of settled replies to reviews whose text is not kept; in a transaction.
+
+    Such a review was never on record, is gone, or was pruned or anonymized before the reply. What
+    a person is still to be shown stays.
+    """
+    if state.execute(
+        "UPDATE actions SET reply = '', answer = '' WHERE (reply <> '' OR answer <> '')"
+        f" AND finished_at IS NOT NULL AND place IS NULL AND NOT {WITH_TEXT}"
+    ):
+        state.owe_scrub()
+
+
+def settle_restored(state: State, now: datetime) -> None:
+    """Count the actions of a restored backup as carried out since then; in a transaction.
+
+    Nothing of them is sent: a person may have answered since. No one is shown a result again.
+    Holds of a review that is not open any more end.
+    """
+    state.execute(
+        "UPDATE actions SET status = 'failed', outcome = :outcome, finished_at = :now,"
+        " lease_until = NULL WHERE status IN ('pending', 'sending')",
+        {"outcome": Outcome.RESTORED, "now": to_ms(now)},
+    )
+    state.execute("UPDATE actions SET place = NULL WHERE place IS NOT NULL")
+    state.execute(
+        "UPDATE actions SET ended_at = until WHERE until IS NOT NULL AND ended_at IS NULL"
+        " AND (until <= ? OR NOT EXISTS (SELECT 1 FROM reviews WHERE status = 'open'"
+        "  AND reviews.site_id = actions.site_id AND reviews.review_id = actions.review_id))",
+        [to_ms(now)],
     )
 
 
@@ -278,6 +313,12 @@ def _holds(action: Action, now: datetime) -> bool:
     )
 
 
+# Whether the review of an action is on record with its text.
+WITH_TEXT = (
+    "EXISTS (SELECT 1 FROM reviews WHERE reviews.site_id = actions.site_id"
+    " AND reviews.review_id = actions.review_id AND pruned_at IS NULL AND NOT anonymized"
+    " AND closing IS DISTINCT FROM 'gone')"
+)
 # A lease that ends later than a whole one was given before our clock was set back.
 _TAKEABLE = (
     "status IN ('pending', 'sending')"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alerter.errors import StateError
 from alerter.models import to_ms
+from alerter.store import actions
 from alerter.store.lock import real_path
 from alerter.store.prune import THESE, drop_alerts
 from alerter.store.sql import moment_or_none
@@ -66,6 +67,7 @@ def restore(source: Path, path: Path, now: datetime, *, move: bool = False) -> R
             as_of = state.value("SELECT max(last_success) FROM sites")
             cancelled = 0 if move else _count_as_sent(state, now)
             with state.transaction():
+                actions.erase_words_without_review(state)
                 state.execute("UPDATE sites SET unverified = TRUE, revisited_to = NULL")
                 state.owe_scrub()  # empties the log, which does not follow a renamed file
             state.scrub()
@@ -150,6 +152,7 @@ def _count_as_sent(state: State, now: datetime) -> int:
         state.execute(
             f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unsent]
         )
+        actions.settle_restored(state, now)
         alerts = state.rows(f"SELECT id FROM alerts {THESE}", [unsent])
         drop_alerts(state, json.dumps([row["id"] for row in alerts]))
         state.execute(
@@ -157,9 +160,7 @@ def _count_as_sent(state: State, now: datetime) -> int:
             {"now": to_ms(now)},
         )
         state.execute("DELETE FROM summaries")  # each starts again from now
-        state.execute(
-            "DELETE FROM blocks WHERE parked"
-        )  # the cause may be gone; otherwise it is parked again
+        state.execute("DELETE FROM blocks WHERE parked")  # parked again if the cause lasts
         # An alert without recipients gets no `recovered`, which may have been sent since.
         state.execute(
             "UPDATE deliveries SET status = 'cancelled' WHERE alert IN"

@@ -8,6 +8,7 @@ from typing import Any
 
 from alerter.models import to_ms
 from alerter.scopes import Scope
+from alerter.store.actions import WITH_TEXT, erase_words_without_review
 from alerter.store.sql import json_field, json_values
 from alerter.store.state import State
 
@@ -29,7 +30,8 @@ async def prune(
 
     A review is at rest from its last change; an open one from `window` after its alert, or from
     when its site left the config. Reviews with unsent deliveries to one of these `destinations`
-    are kept; other destinations have left the config. Other tasks run between the transactions.
+    are kept; other destinations have left the config. A snoozed review rests from the end of its
+    snooze. Other tasks run between the transactions.
     """
     before = _last_moment(state, now) - keep // _MS
     at_rest = {
@@ -44,6 +46,8 @@ async def prune(
         cursor = {name: batch[-1][name] for name in cursor}
         await asyncio.sleep(0)
     _prune_without_review(state, at_rest)
+    with state.transaction():
+        erase_words_without_review(state)
     return pruned
 
 
@@ -124,7 +128,7 @@ def drop_empty_messages(state: State, ids: Collection[int]) -> None:
 
 
 def _prune_without_review(state: State, at_rest: dict[str, Any]) -> None:
-    """Erase the detail of old alerts without a review, and products without a review.
+    """Erase the detail of old alerts without a review; products and actions without a review.
 
     These alerts are few, so their rows stay.
     """
@@ -144,7 +148,10 @@ def _prune_without_review(state: State, at_rest: dict[str, Any]) -> None:
             "  AND reviews.entity_id = products.entity_id)",
             at_rest,
         )
-        if erased or products:
+        actions = state.execute(
+            f"DELETE FROM actions WHERE finished_at < :before AND NOT {WITH_TEXT}", at_rest
+        )
+        if erased or products or actions:
             state.owe_scrub()
 
 
@@ -168,6 +175,9 @@ WITH batch AS (SELECT as_of, site_id, review_id FROM reviews
   AND (as_of, site_id, review_id) > (:as_of, :site_id, :review_id)
   AND (status <> 'open' OR coalesce(alerted_at, 0) < :before - :window
     OR EXISTS (SELECT 1 FROM sites WHERE sites.site_id = reviews.site_id AND left_at < :before))
+  AND NOT EXISTS (SELECT 1 FROM actions WHERE actions.site_id = reviews.site_id
+    AND actions.review_id = reviews.review_id AND (actions.status IN ('pending', 'sending')
+      OR (kind = 'snooze' AND actions.status = 'done' AND coalesce(ended_at, until) >= :before)))
   ORDER BY as_of, site_id, review_id LIMIT {AT_ONCE})
 SELECT *, EXISTS (SELECT 1 FROM alerts JOIN deliveries ON deliveries.alert = alerts.id
   LEFT JOIN messages ON messages.id = deliveries.message

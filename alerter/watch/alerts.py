@@ -53,6 +53,7 @@ class Changes:
     new_alerts: list[NewAlert] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
+    gone_unseen: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     reopened: dict[str, list[str]] = field(default_factory=dict)
     authorless: list[str] = field(default_factory=list)

@@ -233,7 +233,8 @@ class Intake:
         )
         if changes.erased:
             stale_messages.erase_earlier_text(self._state, site_id, changes.erased)
-            actions.erase_replies(self._state, site_id, changes.erased, changes.now)
+        if erased := [*changes.erased, *changes.gone_unseen]:
+            actions.erase_replies(self._state, site_id, erased, changes.now)
         for new_alert in changes.new_alerts:
             changes.woken |= {destination for destination, _ in new_alert.routes}
         changes.woken |= stale_messages.mark_stale(self._state, site_id, changes.stale)
@@ -275,6 +276,7 @@ class Intake:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=CloseReason.GONE)
             record = _record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
             self._gather_verdict(changes, verdict, known, record)
+            changes.gone_unseen.append(review_id)
         elif known.closing is not CloseReason.GONE:
             verdict = triage_gone(known)
             if changes.before.may_be_known(known.review.created):
