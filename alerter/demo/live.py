@@ -64,9 +64,10 @@ async def _webhooks(stage: Stage) -> AsyncIterator[str]:
         webhooks.watch(stage.wix.sites[SITE_ID], "demo-instance-of-the-bakery")
         webhooks.watch(stage.wix.sites[APP_SITE_ID], APP.instance_id)
         yield f"""
-# The embedded Wix sends webhooks here; /healthz and /metrics answer too.
+# The embedded Wix sends webhooks here; mails link to the review page; /healthz and /metrics answer.
 [web]
 listen = "127.0.0.1:{port}"
+{stage.link_keys(port)}
 
 [[apps]]
 app_id = "{webhooks.app_id}"

@@ -15,7 +15,11 @@ from alerter.demo.daemon import Daemon
 from alerter.demo.faults import Fault, Loopback
 from alerter.demo.mailbox import Mail
 from alerter.demo.page import mail_html, post_html
-from alerter.demo.stage import PRODUCT_ID, SITE_ID, Stage
+from alerter.demo.slack import Post
+from alerter.demo.slack_people import ImpossibleError
+from alerter.demo.slack_views import elements_in
+from alerter.demo.stage import ADA, PRODUCT_ID, SITE_ID, Stage
+from alerter.render.buttons import Pressed
 from alerter.render.page import html_page
 
 _LOOK_EVERY = 0.1
@@ -31,6 +35,8 @@ _SAMPLES = {
 }
 _AUTHORS = ("Robin Example", "Kim Sample", "Noa Muster", "Luca Esempio")
 _REPLY = "We are sorry. Please give us another chance!"
+_ADA = {Pressed.CLAIM: ("claim", "is on it"), Pressed.REPLY: ("reply", "replies")}
+_LOOKS_FOR_MODAL = 30  # it opens within three seconds, by Slack's own limit
 _SLACK_DOWN = Fault(status=503)
 _POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; "
@@ -93,6 +99,7 @@ class LivePage:
         app.router.add_get("/events", self._events)
         app.router.add_post("/reviews", self._add_review)
         app.router.add_post("/reviews/{id}/reply", self._reply)
+        app.router.add_post("/posts/{ts}/{action}", self._respond)
         app.router.add_post("/slack", self._switch_slack)
         app.router.add_post("/daemon", self._start_daemon)
         return app
@@ -136,6 +143,26 @@ class LivePage:
             self._stage.wix.reply(SITE_ID, request.match_info["id"], _REPLY)
         except KeyError:
             raise web.HTTPNotFound from None
+        return web.Response(status=204)
+
+    async def _respond(self, request: web.Request) -> web.Response:
+        """Let Ada press a button under a message; a reply is typed and sent for her."""
+        ada, slack = self._stage.slack.person(ADA), self._stage.slack
+        named = request.match_info
+        post = next((each for each in slack.posts if each.ts == named["ts"]), None)
+        action = {"claim": Pressed.CLAIM, "reply": Pressed.REPLY}.get(named["action"])
+        if post is None or action is None:
+            raise web.HTTPNotFound
+        try:
+            await ada.press(post, action)
+            if action is Pressed.REPLY:
+                for _ in range(_LOOKS_FOR_MODAL):
+                    if ada.modals:
+                        break
+                    await asyncio.sleep(_LOOK_EVERY)
+                await ada.submit({"text": _REPLY})
+        except ImpossibleError:
+            raise web.HTTPConflict(text="alerter does not take it now") from None
         return web.Response(status=204)
 
     async def _switch_slack(self, request: web.Request) -> web.Response:
@@ -226,8 +253,19 @@ def _message(arrival: Arrival) -> Mapping[str, Any]:
     event = {"kind": "message", "key": arrival.key}
     if isinstance(message, Mail):
         return event | {"column": "mails", "html": mail_html(message)}
-    html = "" if message.deleted else post_html(message)
+    html = "" if message.deleted else post_html(message) + _ada_html(message)
     return event | {"column": "posts", "html": html, "parent": f"post-{message.thread_ts}"}
+
+
+def _ada_html(post: Post) -> str:
+    """Return what Ada can do under a message; empty where it has no buttons."""
+    found = {element.get("action_id") for _, element in elements_in(post.shown_blocks)}
+    buttons = " ".join(
+        f'<button data-post="posts/{post.ts}/{name}">{text}</button>'
+        for action_id, (name, text) in _ADA.items()
+        if action_id in found
+    )
+    return f'<div class="about">Ada {buttons}</div>' if buttons else ""
 
 
 def _review_html(review: Mapping[str, Any]) -> str:

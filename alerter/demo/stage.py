@@ -20,12 +20,15 @@ APP_SITE = "Tea House"
 ACCOUNT_ID = "55555555-5555-4555-8555-555555555555"
 APP = App("demo-app", "demo-app-secret", "demo-instance")
 _CHANNEL = "C0123456789"
+ADA = "U0123456789"
 # Prints a line; what it is decides how it looks on a terminal.
 Say = Callable[[str, Literal["step", "message", "note", "result"]], None]
 _SECRETS = {
     "wix_api_key": "demo-api-key",
     "wix_app_secret": APP.app_secret,
     "slack_token": "xoxb-demo-token",
+    "slack_app_token": "xapp-1-A00000001-1-demo",
+    "link_secret": "a-demo-secret-of-at-least-32-characters",
     "smtp_password": "demo-password",
 }
 
@@ -63,6 +66,7 @@ from = "Review alerts <alerts@example.com>"
 
 [slack]
 token = "{self._secret("slack_token")}"
+app_token = "{self._secret("slack_app_token")}"
 base_url = "{self.slack.base_url}"
 
 [[receivers]]
@@ -72,6 +76,10 @@ email = ["owner@example.com"]
 [[receivers]]
 name = "team"
 slack = "{_CHANNEL}"
+
+[[replies]]
+name = "Sorry"
+text = "Hello {{{{ author }}}}, we are sorry about {{{{ product }}}}. Please write to us!"
 """
 
     def init_flags(self) -> list[str]:
@@ -100,6 +108,11 @@ app_secret = "{self._secret("wix_app_secret")}"
 instance_id = "{APP.instance_id}"
 """
 
+    def link_keys(self, port: int) -> str:
+        """Return the keys of [web] with which mails link to the review page."""
+        return f'''public_url = "http://127.0.0.1:{port}"
+link_secret = "{self._secret("link_secret")}"'''
+
     def _secret(self, name: str) -> str:
         return f"file:{self.folder / name}"
 
@@ -127,6 +140,8 @@ async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]
             SITE_ID, PRODUCT_ID, "Croissant box", "https://corner-bakery.example/croissant-box"
         )
         slack.add_token(_SECRETS["slack_token"])
+        slack.add_app_token(_SECRETS["slack_app_token"])
+        slack.add_user(ADA, "Ada")
         slack.add_channel(_CHANNEL, "reviews")
         if reviews:
             try:

@@ -12,7 +12,7 @@ from alerter.demo.arrivals import Arrivals
 from alerter.demo.daemon import Daemon
 from alerter.demo.faults import Fault
 from alerter.demo.slack import Post
-from alerter.demo.stage import PRODUCT_ID, SITE_ID, Say, Stage, open_stage
+from alerter.demo.stage import ADA, PRODUCT_ID, SITE_ID, Say, Stage, open_stage
 from alerter.errors import AlerterError
 from alerter.service.signals import stop_signals
 from alerter.text import counted
@@ -88,6 +88,7 @@ class _Story:
         await self._a_site_with_a_history()
         await self._a_review_and_its_answer()
         await self._an_outage()
+        await self._a_response()
         await self._a_reminder()
 
     async def _a_site_with_a_history(self) -> None:
@@ -135,13 +136,27 @@ class _Story:
         await self._daemon.start()
         await self._arrival()
 
+    async def _a_response(self) -> None:
+        self._step("Ada presses *I’m on it* under the message: her team sees it.")
+        ada, slack = self._stage.slack.person(ADA), self._stage.slack
+        await slack.socket.connected()
+        await ada.press(self._post("Rude staff"), "I’m on it")
+        await self._until(lambda: "Ada is on it" in self._post("Rude staff").text)
+
+        self._step("She replies from Slack: Wix has the reply, and everybody sees whose it is.")
+        await ada.press(self._post("Rude staff"), "Reply")
+        await self._until(lambda: bool(ada.modals))
+        reply = "We are sorry, and have spoken with our staff. Please come back!"
+        await ada.submit({"text": reply})
+        await self._until(lambda: "Ada replied" in self._post("Rude staff").text)
+        row = self._stage.wix.sites[SITE_ID].reviews.get(self._ids["Rude staff"])
+        if row is None or row.review["reply"]["message"] != reply:
+            raise AlerterError("Wix does not have the reply that Ada sent")
+
     async def _a_reminder(self) -> None:
         self._step("One review stays unanswered for a day (here: a second): a reminder.")
         self._answer("Half of it missing")
-        self._answer("Rude staff")
-        await self._until(
-            lambda: len([post for post in self._stage.slack.posts if "Answered" in post.text]) == 3
-        )
+        await self._until(lambda: "Answered after" in self._post("Half of it missing").text)
         await self._daemon.stop()
         self._config.write_text(self._stage.config(every="1s", reminders='"1s"'))
         await self._daemon.start()
@@ -218,6 +233,10 @@ class _Story:
             raise AlerterError(
                 f"the story does not continue; the daemon's log:\n{self._daemon.last_lines()}"
             ) from None
+
+    def _post(self, title: str) -> Post:
+        """Return the message about a review."""
+        return next(post for post in self._stage.slack.posts if title in _first_text(post))
 
     def _mailed(self, text: str) -> bool:
         return any(text in mail.subject for mail in self._stage.mailbox.mails)

@@ -10,10 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from slack_sdk.socket_mode.request import SocketModeRequest
 
 from alerter.demo.daemon import Daemon
 from alerter.demo.live_page import LivePage
 from alerter.demo.stage import SITE_ID, Stage, open_stage
+from alerter.render.buttons import Pressed
+from tests.support.slack_app import MODAL, SlackApp, connected_app
 from tests.support.waiting import HANG
 
 
@@ -188,3 +191,37 @@ async def test_a_strange_review_that_was_added_by_hand_is_shown(
     visitor.stage.wix.sites[SITE_ID].add(review)
     async with visitor.events() as events:
         assert "Answer it" in (await first(events, kind="reviews"))["html"]
+
+
+async def test_ada_claims_and_replies_from_the_page(visitor: Visitor) -> None:
+    slack = visitor.stage.slack
+    async with connected_app(slack, "xoxb-demo-token", "xapp-1-A00000001-1-demo") as app:
+
+        async def answer(app: SlackApp, request: SocketModeRequest) -> dict[str, Any] | None:
+            if request.payload["type"] == "block_actions":
+                trigger_id = request.payload["trigger_id"]
+                await app.web.views_open(trigger_id=trigger_id, view=MODAL)
+            return None
+
+        buttons = [
+            {
+                "type": "button",
+                "action_id": Pressed.REPLY,
+                "text": {"type": "plain_text", "text": "Reply"},
+            }
+        ]
+        await app.web.chat_postMessage(
+            channel="C0123456789", text="x", blocks=[{"type": "actions", "elements": buttons}]
+        )
+        app.answer = answer
+        path = f"/posts/{slack.posts[-1].ts}"
+        async with visitor.events() as events:
+            shown = await first(events, column="posts")
+            assert "is on it" not in shown["html"]
+            assert f'data-post="{path[1:]}/reply"' in shown["html"]
+        assert await visitor.press(f"{path}/reply") == 204
+        kinds = [(await app.received.get()).payload["type"] for _ in range(2)]
+        assert kinds == ["block_actions", "view_submission"]
+        assert await visitor.press(f"{path}/claim") == 409
+        assert await visitor.press(f"{path}/other") == 404
+        assert await visitor.press("/posts/1.1/reply") == 404
