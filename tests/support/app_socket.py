@@ -22,13 +22,19 @@ APP_TOKEN = "xapp-1-A00000001-1-secret"
 
 
 class HeldClock(SetClock):
-    """A clock whose sleepers wait for `go`; `slept` has for how long they were to sleep."""
+    """A clock whose sleepers wait for `go`; `slept` has for how long they were to sleep.
+
+    Time passes for those that sleep for less than a second.
+    """
 
     def __init__(self, now: datetime) -> None:
         super().__init__(now)
         self.go = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
+        if seconds < 1:
+            await super().sleep(seconds)
+            return
         self.slept.append(seconds)
         await self.go.wait()
 
