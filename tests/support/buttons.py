@@ -154,7 +154,7 @@ def write(
         path = write_config(wix, slack, mailbox, receivers=receivers, extra=extra)
         token = 'token = "env:SLACK_BOT_TOKEN"\n'
         both = f'{token}app_token = "env:SLACK_APP_TOKEN"\n'
-        path.write_text(path.read_text().replace(token, both))
+        path.write_text(path.read_text().replace(token, both, 1))
         return load_config(path, TOKENS, secrets=True)
 
     return write
