@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from alerter.clock import Clock
-from alerter.commands.options import config_option, find_review_id, find_site, load_with_sites
+from alerter.commands.options import (
+    config_option,
+    find_review_id,
+    find_site,
+    load_with_sites,
+    phrase_near_id,
+)
 from alerter.commands.terminal import phrase_product, plain, table, title, words_for
 from alerter.config import Config, Site
 from alerter.models import (
@@ -85,11 +91,16 @@ def phrase_explanations(config: Config, found: Sequence[Explanation], now: datet
 
 
 def phrase_not_on_record(
-    config: Config, reports: Mapping[str, SiteReport], sites: Sequence[Site], review_id: str
+    config: Config,
+    reports: Mapping[str, SiteReport],
+    sites: Sequence[Site],
+    review_id: str,
+    near: str = "",
 ) -> str:
-    """Return the usual reasons why a review is not stored."""
+    """Return the usual reasons why a review is not stored; `near` names one with a similar id."""
     names = ", ".join(site.name for site in sites)
-    lines = [f"review {plain(review_id, _LONGEST)} is not on record of {names}; possible reasons:"]
+    head = f"review {plain(review_id, _LONGEST)} is not on record of {names}{near}"
+    lines = [f"{head}{'' if near else ';'} possible reasons:"]
     for site in sites:
         limit = stars(config.threshold(site))
         lines.append(f"- it is rated higher than {limit}, the threshold of {site.name}")
@@ -310,8 +321,9 @@ def command(path: Path | None, review_id: str, name: str | None) -> None:
         now = Clock().now()
         found = get_explanations(config, state, sites, full_id, now) if full_id else []
         reports = report.site_reports(state)
+        near = phrase_near_id(state, sites, review_id)
     if found:
         click.echo(phrase_explanations(config, found, now))
     else:
-        click.echo(phrase_not_on_record(config, reports, sites, review_id))
+        click.echo(phrase_not_on_record(config, reports, sites, review_id, near))
     sys.exit(0 if found else 1)

@@ -12,8 +12,10 @@ from alerter.config import Config, Site, given, load_config, with_account_sites
 from alerter.config.fields import nearest
 from alerter.store import State, report
 from alerter.store.account_sites import get_account_sites
+from alerter.timezones import local_time
 
 _MOST_CANDIDATES = 10
+_MOST_COMPARED = 500  # ids
 SYSTEM_CONFIG = Path("/etc/alerter/config.toml")
 
 config_option = click.option(
@@ -106,6 +108,19 @@ def find_review_id(
     raise click.BadParameter(
         f'"{given}" is the beginning of several ids: {candidates}', param_hint=option
     )
+
+
+def phrase_near_id(state: State, sites: Sequence[Site] | None, given: str) -> str:
+    """Return a question that names the open review whose id is like `given`, or nothing."""
+    site_ids = [site.site_id for site in sites] if sites is not None else report.site_reports(state)
+    known = report.open_reviews(state, site_ids, _MOST_COMPARED, newest=True)
+    near = nearest(given, {each.review_id for each in known})
+    return f'; did you mean "{near}"?' if near else ""
+
+
+def phrase_time(config: Config, moment: datetime) -> str:
+    """Return a moment in the config's timezone."""
+    return f"{local_time(moment, config.timezone):%Y-%m-%d %H:%M %Z}"
 
 
 def parse_day(config: Config, text: str, option: str, now: datetime) -> datetime:

@@ -16,6 +16,7 @@ from alerter.commands.options import (
     config_path,
     find_review_id,
     load_with_sites,
+    phrase_near_id,
     unknown_name,
     with_some_site,
 )
@@ -74,8 +75,10 @@ def _stored_review(config: Config, review_id: str) -> MessageItem:
     with State.read(config.state_path) as state:
         found = find_review_id(state, None, review_id, "--review")
         item = items.get_review_item(state, found) if found else None
+        near = phrase_near_id(state, None, review_id)
     if item is None:
-        raise AlerterError(f'there is no review "{review_id}" on record in {config.state_path}')
+        problem = f'there is no review "{review_id}" on record in {config.state_path}'
+        raise AlerterError(problem + near)
     return item
 
 

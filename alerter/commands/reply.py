@@ -1,222 +1,232 @@
-"""`alerter reply`: set the owner's reply to a review, and record Wix's answer."""
+"""`alerter reply`: set the owner's reply to a review."""
 
 import asyncio
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from unicodedata import category, normalize
 
 import click
 
+from alerter.actions import MOST_SHOWN, ActionKind
 from alerter.clock import Clock
-from alerter.commands.options import config_option, find_review_id, find_site, load_with_sites
-from alerter.commands.terminal import plain, title
+from alerter.commands.options import config_option, load_with_sites, unknown_name
+from alerter.commands.responding import (
+    Desk,
+    act,
+    asking,
+    check_terminal,
+    find_review,
+    is_terminal,
+    new_action,
+    open_desk,
+    print_outcome,
+    quote,
+    read_review,
+    review_argument,
+    review_lines,
+    show_review,
+    site_option,
+    user_name,
+)
 from alerter.config import Config, Site
-from alerter.errors import AlerterError, StateError, WixAuthError, WixNotFound, WixUnavailable
-from alerter.links import reviews_dashboard_url
+from alerter.errors import AlerterError
 from alerter.logs import log_to_stderr
-from alerter.models import Review
-from alerter.render.formatting import stars
-from alerter.service.runtime import open_wix
-from alerter.store import State, report
-from alerter.watch.catalog import Catalog
-from alerter.watch.intake import Intake
-from alerter.wix.client import WixClient
+from alerter.models import Alert, AlertKind, MessageItem, Product, Review
+from alerter.render.canned import CannedReplies
+from alerter.respond.rules import (
+    MOST_CHARACTERS,
+    InvalidReply,
+    is_same_reply,
+    parse_reply,
+)
+from alerter.store import report
 
-# Set Reply takes 10,000 characters, while Wix's review object documents 1,000:
-# https://dev.wix.com/docs/rest/business-management/reviews/reviews/set-reply
-_LONGEST = 10_000
-_LONGEST_SHOWN = 1_000
 # The longest reply in UTF-8 that is not normalised: a Korean syllable has up to 9 bytes.
 _MOST_BYTES = 100_000
+_FAULTS = {
+    "empty": "is empty",
+    "not text": "is not UTF-8 text",
+    "control characters": "has control characters",
+}
+_ENDS_HERE = "# Write the reply above. This line and everything below it are left out."
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to reply: a message, the name of a canned reply, or what a person writes in an editor.
+
+    `replace`: overwrite the reply that there is. `yes`: send it without asking.
+    """
+
+    message: str | None = None
+    canned: str | None = None
+    replace: bool = False
+    yes: bool = False
 
 
 def parse_message(message: str | bytes) -> str:
     """Return a message as Wix takes it: NFC, with line feeds only. Raise click.BadParameter."""
     if len(message) > _MOST_BYTES:
-        raise _bad_message(f"is too long: Wix takes {_LONGEST:,} characters")
+        raise _bad_message(f"is too long: Wix takes {MOST_CHARACTERS:,} characters")
     try:
         text = message.decode("utf-8-sig") if isinstance(message, bytes) else message
-        text.encode()
-    except UnicodeError:
-        raise _bad_message("is not UTF-8 text") from None
-    text = normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-    if not text:
-        raise _bad_message("is empty")
-    if any(category(char) == "Cc" and char not in "\n\t" for char in text):
-        raise _bad_message("has control characters")
-    if len(text) > _LONGEST:
-        raise _bad_message(f"has {len(text):,} characters, and Wix takes {_LONGEST:,}")
-    return text
+        return parse_reply(text)
+    except UnicodeDecodeError:
+        raise _bad_message(_FAULTS["not text"]) from None
+    except InvalidReply as error:
+        too_long = f"has {error.length:,} characters, and Wix takes {MOST_CHARACTERS:,}"
+        raise _bad_message(_FAULTS.get(error.fault, too_long)) from None
 
 
 def _bad_message(text: str) -> click.BadParameter:
     return click.BadParameter(f"the reply {text}", param_hint="--message")
 
 
-def _find_site(sites: Sequence[Site], state: State, review_id: str) -> Site:
-    """Return the only site, or the one that has the review stored. Raise click.UsageError."""
-    if len(sites) == 1:
-        return sites[0]
-    having = [site for site in sites if report.get_review_record(state, site.site_id, review_id)]
-    if len(having) > 1:
-        names = ", ".join(site.name for site in having)
-        raise click.UsageError(
-            f"more than one site has that review: name one of them with --site ({names})"
-        )
-    if not having:
-        raise click.UsageError(
-            "that review is not on record of any site: name its site with --site"
-        )
-    return having[0]
-
-
-async def run(
-    config: Config,
-    clock: Clock,
-    site: Site,
-    review_id: str,
-    message: str,
-    *,
-    replace: bool,
-    yes: bool,
-) -> None:
-    """Read the review, show it with the reply, ask, send, and record the answer.
+async def run(config: Config, clock: Clock, site: Site, review_id: str, wanted: Wanted) -> None:
+    """Show the review with the reply, ask, send, and print what became of it.
 
     Raise AlerterError, or click.Abort if the answer is no.
     """
-    async with open_wix(config, clock) as wix:
-        review = await _read(wix, site, review_id)
-        _show(site, review, message)
-        if review.reply and review.reply.message == message:
-            click.echo("it has this reply already")
-        elif review.reply and not replace:
-            raise AlerterError("it has a reply already: --replace overwrites it")
-        else:
-            if not yes:
-                _confirm()
-            review = await _send(wix, site, review_id, message)
-            click.echo("Wix has taken the reply")
-        await _record(config, clock, wix, site, review)
+    async with open_desk(config, clock) as desk:
+        review = await read_review(desk, site, review_id, ActionKind.REPLY)
+        show_review(site, review)
+        text = _first_text(config, desk, site, review, wanted)
+        is_there = is_same_reply(review.reply, text)
+        if not is_there:
+            _check_replaces(review, wanted)
+            text = _confirmed(site, review, text, yes=wanted.yes)
+        new = replace(
+            new_action(ActionKind.REPLY, site, review_id, user_name(), review),
+            reply=text,
+            replace=wanted.replace,
+        )
+        action = await act(desk, new)
+        done = "it has this reply already" if is_there else "Wix has taken the reply"
+        await print_outcome(desk, action, site, done)
 
 
-async def _read(wix: WixClient, site: Site, review_id: str) -> Review:
+def _check_replaces(review: Review, wanted: Wanted) -> None:
+    if review.reply and not wanted.replace:
+        raise AlerterError("it has a reply already: --replace overwrites it")
+
+
+def _first_text(config: Config, desk: Desk, site: Site, review: Review, wanted: Wanted) -> str:
+    """Return the reply that was asked for, or what a person writes now."""
+    if wanted.message is not None:
+        return wanted.message
+    if wanted.canned is None:
+        _check_replaces(review, wanted)
+        return _edited(site, review, "")
+    record = report.get_review_record(desk.state, site.site_id, review.id)
+    alert = Alert(f"new:{site.site_id}:{review.id}", AlertKind.NEW, site.site_id, review.id)
+    item = MessageItem(alert, review, record.product if record else Product())
+    return CannedReplies(config.replies, parse_reply).text(wanted.canned, item, site.name)
+
+
+def _confirmed(site: Site, review: Review, text: str, *, yes: bool) -> str:
+    """Show a reply, and ask; return it as the person may have changed it. Raise click.Abort."""
+    while True:
+        quote(f"the reply, {len(text):,} characters", text)
+        if len(text) > MOST_SHOWN:
+            warning = f"warning: Wix may show no more than {MOST_SHOWN:,} characters of it"
+            click.echo(warning, err=True)
+        if yes:
+            return text
+        answer = _ask()
+        if answer == "n":
+            raise click.Abort
+        if answer == "y":
+            return text
+        text = _edited(site, review, text)
+
+
+def _ask() -> str:
+    with asking():
+        answer: str = click.prompt(
+            "Send it? [y/N, e to edit]",
+            type=click.Choice(["y", "n", "e"], case_sensitive=False),
+            default="n",
+            show_choices=False,
+            show_default=False,
+        )
+    return answer
+
+
+def _edited(site: Site, review: Review, text: str) -> str:
+    """Have a person write the reply, with the review below it. Raise click.Abort for no reply."""
+    below = "\n".join(f"# {line}".rstrip() for line in review_lines(site, review))
+    with _editor_has_terminal():
+        try:
+            written = click.edit(f"{text}\n\n{_ENDS_HERE}\n{below}\n", extension=".txt")
+        except UnicodeDecodeError:
+            raise _bad_message(_FAULTS["not text"]) from None
+    reply = text if written is None else written.split(_ENDS_HERE)[0].strip()
+    if not reply:
+        click.echo("nothing was written, and nothing is sent", err=True)
+        raise click.Abort
+    return parse_message(reply)
+
+
+@contextmanager
+def _editor_has_terminal() -> Iterator[None]:
+    """Leave Ctrl-C to the editor, for which it may be a command; asyncio would end this process."""
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        return await wix.review(site, review_id)
-    except WixNotFound as error:
-        raise AlerterError(
-            f"{site.name} has no review {plain(review_id, 100)}, or none that we may see"
-        ) from error
-    except WixAuthError as error:
-        raise _refused(site, error) from error
-
-
-def _confirm() -> None:
-    """Ask on the terminal. Raise click.Abort for no, and at Ctrl-C."""
-    # asyncio only cancels the task at Ctrl-C, which does not end a blocking read.
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        click.confirm("Send it?", abort=True)
+        yield
     finally:
         signal.signal(signal.SIGINT, previous)
 
 
-async def _send(wix: WixClient, site: Site, review_id: str, message: str) -> Review:
-    try:
-        review = await wix.set_reply(site, review_id, message)
-    except WixNotFound as error:
-        raise AlerterError(f"{site.name} does not have that review any more") from error
-    except WixAuthError as error:
-        raise _refused(site, error) from error
-    except WixUnavailable as error:
-        raise AlerterError(
-            f"{error}; Wix may have the reply nevertheless: run it again, which looks first"
-        ) from error
-    if not review.answered:
-        raise AlerterError(
-            "Wix's answer does not contain the reply; look for it in the dashboard: "
-            + reviews_dashboard_url(site.site_id)
-        )
-    return review
-
-
-def _refused(site: Site, error: WixAuthError) -> AlerterError:
-    return AlerterError(
-        f"{error}; to reply from here, grant the key or app Manage Reviews (REVIEWS.SET_REPLY); "
-        f"reply in the dashboard: {reviews_dashboard_url(site.site_id)}"
-    )
-
-
-def _show(site: Site, review: Review, message: str) -> None:
-    """Print the review, its present reply, and the reply to send."""
-    click.echo(f"{stars(review.rating)}  {title(review.title)} on {site.name}")
-    for line in review.body.split("\n") if review.body else ():
-        click.echo(f"  > {plain(line, 2 * len(line))}")
-    if review.reply:
-        _quote("its reply now", review.reply.message)
-    _quote(f"the reply, {len(message):,} characters", message)
-    if len(message) > _LONGEST_SHOWN:
-        click.echo(
-            f"warning: Wix may show no more than {_LONGEST_SHOWN:,} characters of it", err=True
-        )
-
-
-def _quote(head: str, text: str) -> None:
-    click.echo(f"{head}:")
-    for line in text.split("\n"):
-        click.echo(f"  | {plain(line, 2 * len(line))}")
-
-
-async def _record(config: Config, clock: Clock, wix: WixClient, site: Site, review: Review) -> None:
-    """Store the answered review; a running daemon sends what follows with its next round."""
-    if not config.state_path.exists():
-        return
-    try:
-        with State.open(config.state_path, migrate=False) as state:
-            catalog = Catalog(state, clock, wix)
-            intake = Intake(state, config, clock, catalog, wake=lambda _: None)
-            await intake.record_page(site, [review])
-    except StateError as error:
-        click.echo(f"it could not be recorded here ({error}); the next rescan sees it", err=True)
+def _read_message(message: str | None) -> str | None:
+    if message == "-":
+        return parse_message(sys.stdin.buffer.read(_MOST_BYTES + 1) if sys.stdin else b"")
+    return None if message is None else parse_message(message)
 
 
 @click.command()
 @config_option
-@click.argument("review_id", metavar="REVIEW_ID")
+@review_argument
 @click.option(
     "--message",
-    required=True,
     metavar="TEXT",
-    help="What to reply; - reads it from standard input.",
+    help="What to reply; - reads it from standard input. Without it an editor is opened.",
 )
-@click.option(
-    "--site",
-    "name",
-    metavar="NAME",
-    help="The site, if several sites have that review, or none has it stored.",
-)
+@click.option("--canned", metavar="NAME", help="Reply with this one of [[replies]].")
+@site_option
 @click.option("--replace", is_flag=True, help="Overwrite the reply that there is.")
 @click.option("--yes", is_flag=True, help="Send it without asking.")
 def command(
-    path: Path | None, review_id: str, message: str, name: str | None, *, replace: bool, yes: bool
+    path: Path | None,
+    review_id: str,
+    message: str | None,
+    canned: str | None,
+    name: str | None,
+    *,
+    replace: bool,
+    yes: bool,
 ) -> None:
-    """Reply to a review as the site's owner."""
+    """Reply to a review as the site's owner.
+
+    Without a message, it opens $VISUAL or $EDITOR.
+    """
     log_to_stderr(logging.ERROR, os.environ)
-    if message == "-":
-        text = parse_message(sys.stdin.buffer.read(_MOST_BYTES + 1) if sys.stdin else b"")
-    else:
-        text = parse_message(message)
-    if not (yes or (sys.stdin and sys.stdin.isatty())):
-        raise click.UsageError("there is no terminal to ask on: --yes sends it without asking")
+    if message is not None and canned is not None:
+        raise click.UsageError("--message and --canned exclude each other")
+    text = _read_message(message)
+    if text is None and canned is None and not is_terminal():
+        raise click.UsageError(
+            "there is no terminal to write on: say what to reply with --message or --canned"
+        )
+    check_terminal(yes=yes)
     config = load_with_sites(path)
-    sites = [find_site(config, name)] if name else config.sites
-    # A state file that cannot be used is reported before anything is sent.
-    with State.read(config.state_path) as state:
-        full_id = find_review_id(state, sites, review_id, "REVIEW_ID") or review_id
-        site = _find_site(sites, state, full_id)
-    if full_id != review_id:
-        click.echo(f"review {full_id}")
-    asyncio.run(run(config, Clock(), site, full_id, text, replace=replace, yes=yes))
+    known = [reply.name for reply in config.replies]
+    if canned is not None and canned not in known:
+        raise unknown_name("canned reply", canned, known, "--canned")
+    site, full_id = find_review(config, review_id, name)
+    wanted = Wanted(text, canned, replace=replace, yes=yes)
+    asyncio.run(run(config, Clock(), site, full_id, wanted))

@@ -86,7 +86,7 @@ async def open_runtime(
         poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
         summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
         housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
-        responder = Responder(state, config, clock, wix, _recorder(intake), wake, owner=DAEMON)
+        responder = Responder(state, config, clock, wix, recorder(intake), wake, owner=DAEMON)
         yield Runtime(
             config,
             state,
@@ -104,7 +104,7 @@ async def open_runtime(
         )
 
 
-def _recorder(intake: Intake) -> Record:
+def recorder(intake: Intake) -> Record:
     """Return the function that records what Wix returned about one review."""
 
     async def record(site: Site, review: Review) -> None:

@@ -97,9 +97,15 @@ class State:
     @classmethod
     def empty(cls, path: Path = Path()) -> Self:
         """Return an empty state file in memory that takes no writes; errors name it by `path`."""
+        state = cls.in_memory(path)
+        state.execute("PRAGMA query_only = ON")
+        return state
+
+    @classmethod
+    def in_memory(cls, path: Path) -> Self:
+        """Return an empty state file in memory, which ends with it; errors name it by `path`."""
         db = _database(":memory:")
         migrations.apply(db)
-        db.execute("PRAGMA query_only = ON")
         return cls(db, path)
 
     def close(self) -> None:
