@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from alerter.actions import NO_RESPONSE, Action, Response
 from alerter.clock import Clock
+from alerter.commands.action_text import LONGEST_NAME, phrase_action
 from alerter.commands.options import (
     config_option,
     find_review_id,
@@ -30,7 +32,7 @@ from alerter.models import (
 from alerter.render.formatting import stars
 from alerter.render.phrases import REOPENED
 from alerter.scopes import Scope
-from alerter.store import State, blocks, report, troubles
+from alerter.store import State, actions, blocks, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
 from alerter.timezones import local_time
@@ -51,13 +53,15 @@ _CLOSED = {
 class Explanation:
     """What is stored about a review on one site.
 
-    `blocks`: what holds back a destination that it is for. `site_faults`: why its site cannot be
-    read at present.
+    `actions`: what people did, `response`: what they do about it at present. `blocks`: what holds
+    back a destination that it is for. `site_faults`: why its site cannot be read at present.
     """
 
     site: Site
     record: ReviewRecord
     alerts: list[AlertReport]
+    actions: list[Action]
+    response: Response
     blocks: Mapping[str, Block]
     site_faults: list[str]
 
@@ -81,7 +85,10 @@ def get_explanations(
         }
         faults = troubles.get_troubles_of(state, [Scope.SITE.of(site.site_id)])
         reasons = [each.reason for each in faults if each.over_at is None]
-        found.append(Explanation(site, record, alerts, held, reasons))
+        done = actions.get_actions(state, site.site_id, review_id)
+        of = (site.site_id, review_id)
+        response = actions.get_responses(state, [of], now).get(of, NO_RESPONSE)
+        found.append(Explanation(site, record, alerts, done, response, held, reasons))
     return found
 
 
@@ -137,6 +144,7 @@ class _Formatter:
             *self._head(),
             "",
             *self._alert_lines(),
+            *self._action_lines(),
             "",
             "what comes next",
             *(f"- {step}" for step in steps),
@@ -178,6 +186,15 @@ class _Formatter:
             key = excluded_by(receiver, self._review, self._found.site.name)
             if key and key != "sites":
                 yield f"by this config, {receiver.name} does not get it because of its {key}"
+
+    def _action_lines(self) -> Iterator[str]:
+        if self._found.actions:
+            yield ""
+            yield "what people did"
+        for action in self._found.actions:
+            words = "" if self._record.unverified else action.new.reply
+            said = f" “{plain(words, _LONGEST)}”" if words else ""
+            yield f"- {self._at(action.at)}: {phrase_action(action, self._at)}{said}"
 
     def _row(self, delivery: DeliveryReport) -> list[str]:
         status = "in doubt" if delivery.in_doubt else delivery.status
@@ -246,19 +263,35 @@ class _Formatter:
 
     def _reminder_steps(self) -> Iterator[str]:
         after, window = self._config.reminders.after, self._config.poll.rescan_window
+        claimed, snoozed = self._found.response.claimed_until, self._found.response.snoozed_until
+        yield from self._hold_steps()
+        held_until = claimed or self._now
+        when = f"at {self._at(claimed)}" if claimed else "with the next round"
         for each in self._record.reminders if after else ():
             name = phrase_destination(each.destination)
-            if due := due_reminder(self._now - each.since, each.reminded, after, window):
-                yield (
-                    f"{name}: unless it is answered,"
-                    f" the reminder after {words_for(due)} with the next round"
-                )
+            due = due_reminder(held_until - each.since, each.reminded, after, window)
+            if due and not snoozed:
+                yield f"{name}: unless it is answered, the reminder after {words_for(due)} {when}"
             for wait in after:
-                if wait > each.reminded and each.since + wait > self._now:
+                starts = max(held_until, snoozed or held_until)
+                if wait > each.reminded and each.since + wait > starts:
                     yield (
                         f"{name}: unless it is answered,"
                         f" the reminder after {words_for(wait)} at {self._at(each.since + wait)}"
                     )
+
+    def _hold_steps(self) -> Iterator[str]:
+        response = self._found.response
+        if until := response.claimed_until:
+            name = plain(response.claimed_by, LONGEST_NAME)
+            yield f"{name} is on it: reminders wait until {self._at(until)}"
+        if response.snoozed_until:
+            name = plain(response.snoozed_by, LONGEST_NAME)
+            at = max(response.snoozed_until, response.claimed_until or response.snoozed_until)
+            yield (
+                f"{name} snoozed it: unless it is answered, one reminder to each receiver that"
+                f" was sent the alert, at {self._at(at)}"
+            )
 
     def _at(self, moment: datetime) -> str:
         return _time(self._config, moment)
@@ -282,6 +315,8 @@ def _phrase_reason(alert: AlertReport) -> str:
     if alert.kind is AlertKind.REMINDER:
         if "reopened" in detail:
             return f"it is open again: {REOPENED[CloseReason(detail['reopened'])]}"
+        if "snoozed" in detail:
+            return "not answered when its snooze ended"
         if after := detail.get("after"):
             return f"not answered for {words_for(timedelta(seconds=after))}"
         return "still not answered"  # by an older version

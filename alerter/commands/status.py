@@ -37,6 +37,11 @@ def as_json(status: StatusReport) -> str:
                 "title": each.review.title,
                 "created": _iso(each.review.created),
                 "told": each.receivers,
+                "claimed_by": each.response.claimed_by or None,
+                "claimed_until": _iso(each.response.claimed_until),
+                "snoozed_by": each.response.snoozed_by or None,
+                "snoozed_until": _iso(each.response.snoozed_until),
+                "replying": each.response.replying or None,
             }
             for each in status.open_reviews
         ],

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 
+from alerter.actions import NO_RESPONSE, Response
 from alerter.commands.terminal import words_for
 from alerter.config import Config, Site
 from alerter.models import medium_of, receiver_of
 from alerter.scopes import Scope, split_scope
-from alerter.store import State, blocks, report, stale_messages, troubles
+from alerter.store import State, actions, blocks, report, stale_messages, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
@@ -34,17 +35,24 @@ class SiteStatus:
 
 @dataclass(frozen=True, slots=True)
 class OpenReviewStatus:
-    """An open review, the shortest name that it has here, and who was sent its alert."""
+    """An open review, the shortest name that it has here, and who was sent its alert.
+
+    `response`: what people do about it at present.
+    """
 
     site: str
     review: OpenReview
     short_id: str
     receivers: list[str]
+    response: Response
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """Everything that `status` shows. Deliveries are counted by status."""
+    """Everything that `status` shows. Deliveries are counted by status.
+
+    `timezone`: that of the moments that people are shown.
+    """
 
     sites: list[SiteStatus]
     deliveries: dict[str, int]
@@ -53,6 +61,7 @@ class StatusReport:
     oldest_pending: datetime | None
     troubles: list[Trouble]
     parked: list[Block]
+    timezone: tzinfo
 
     @property
     def more_open_reviews(self) -> int:
@@ -95,10 +104,11 @@ def get_status(
         ],
         deliveries=_sums(counted.values()),
         receivers={each.name: _sums([counted.get(each.name, {})]) for each in config.receivers},
-        open_reviews=_open_reviews(state, names, newest=newest),
+        open_reviews=_open_reviews(state, names, now, newest=newest),
         oldest_pending=oldest if oldest and oldest <= now else None,
         troubles=current,
         parked=blocks.get_parked(state),
+        timezone=config.timezone,
     )
 
 
@@ -120,12 +130,18 @@ def _site_status(
 
 
 def _open_reviews(
-    state: State, names: Mapping[str, str], *, newest: bool
+    state: State, names: Mapping[str, str], now: datetime, *, newest: bool
 ) -> list[OpenReviewStatus]:
     found = report.open_reviews(state, names, _MOST_OPEN, newest=newest)
+    pairs = [(each.site_id, each.review_id) for each in found]
+    responses = actions.get_responses(state, pairs, now)
     return [
         OpenReviewStatus(
-            names[each.site_id], each, _short_id(state, each), _alerted_receivers(state, each)
+            names[each.site_id],
+            each,
+            _short_id(state, each),
+            _alerted_receivers(state, each),
+            responses.get((each.site_id, each.review_id), NO_RESPONSE),
         )
         for each in found
     ]

@@ -2,14 +2,16 @@
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import TypeVar
 
+from alerter.actions import Response
 from alerter.commands.status_report import SiteStatus, StatusReport, shown_scope
 from alerter.commands.terminal import NARROWEST, plain, table, title, wide, words_for
 from alerter.render.formatting import stars
 from alerter.scopes import Scope, split_scope
 from alerter.text import counted
+from alerter.timezones import local_time
 
 _LONGEST_NAME = 30
 # Characters of a site and of receivers beside a review; its title takes the rest of a line.
@@ -109,10 +111,32 @@ def _open_lines(status: StatusReport, now: datetime, width: int, style: Style) -
     room = width - max(map(wide, table(head, rows))) - 2
     for row, each in zip(rows, status.open_reviews, strict=True):
         row.append(title(each.review.title, max(room, 1)))
-    lines = _titled([*head, "title"], rows, style)
+    first, *others = _titled([*head, "title"], rows, style)
+    lines = [first]
+    for line, each in zip(others, status.open_reviews, strict=True):
+        lines.append(line)
+        if response := _phrase_response(each.response, status.timezone):
+            lines.append(f"  {plain(response, width - 2)}")
     if status.more_open_reviews:
         lines.append(f"and {status.more_open_reviews} older")
     return lines
+
+
+def _phrase_response(response: Response, timezone: tzinfo) -> str:
+    """Return what people do about a review; empty for nothing."""
+    found = []
+    if response.replying:
+        found.append(f"{_person(response.replying)} is replying")
+    if response.claimed_by:
+        found.append(f"claimed by {_person(response.claimed_by)}")
+    if response.snoozed_until:
+        until = local_time(response.snoozed_until, timezone)
+        found.append(f"snoozed until {until:%Y-%m-%d %H:%M} by {_person(response.snoozed_by)}")
+    return ", ".join(found)
+
+
+def _person(name: str) -> str:
+    return plain(name, _LONGEST_NAME)
 
 
 def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:

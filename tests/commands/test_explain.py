@@ -431,6 +431,11 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
         "title": "Title of r00",
         "created": "2026-11-24T12:00:00Z",
         "told": ["team"],
+        "claimed_by": None,
+        "claimed_until": None,
+        "snoozed_by": None,
+        "snoozed_until": None,
+        "replying": None,
     }
 
 
