@@ -36,6 +36,7 @@ class HeldClock(SetClock):
             await super().sleep(seconds)
             return
         self.slept.append(seconds)
+        await asyncio.sleep(0)
         await self.go.wait()
 
 
