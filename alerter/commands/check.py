@@ -244,7 +244,12 @@ async def check_online(
         open_wix(config, clock) as wix,
         open_recorded_destinations(config, clock) as destinations,
     ):
-        return await check_services(config, clock, wix, destinations, working_scopes)
+        findings = await check_services(config, clock, wix, destinations, working_scopes)
+    if config.slack and config.slack.app_token:
+        from alerter.slack.check import check_buttons  # noqa: PLC0415 - its client takes 12 MB
+
+        findings.append(await check_buttons(config.slack, clock))
+    return findings
 
 
 async def check_services(

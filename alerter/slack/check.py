@@ -6,14 +6,19 @@ Scopes: https://docs.slack.dev/reference/scopes
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from alerter.clock import Clock
+from alerter.config import Slack
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Finding
-from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of
+from alerter.slack.api import CannotLook, Refused, SlackApi, headers_of, open_session
+from alerter.slack.app import SlackApp
 from alerter.slack.channels import ChannelAddress
 from alerter.slack.look import NO_THREAD, conversation_of
+from alerter.slack.socket import Acknowledge, SlackSocket
 from alerter.text import table_in
 
 TO_POST = "chat:write"
+_BUTTONS = "slack.app_token"
 _POSTED_TWICE = "a message whose answer is lost may be posted twice"
 # The timestamp of no message: a token that may read threads gets `thread_not_found`.
 _NO_MESSAGE = "1000000000.000000"
@@ -85,6 +90,27 @@ async def _check_search(api: SlackApi, subject: str, channel: str) -> list[Findi
             if error.code not in NO_THREAD and error.kind is not ErrorKind.THROTTLED:
                 raise
     return []
+
+
+async def check_buttons(slack: Slack, clock: Clock) -> Finding:
+    """Open a connection for buttons, and return what is missing for them."""
+    token = slack.app_token.get_secret_value() if slack.app_token else ""
+    async with open_session() as session:
+        socket = SlackSocket(slack, session, clock, SlackApp(token), _ignore, lambda *_: None)
+        try:
+            app_id = await socket.probe()
+        except DeliveryError as error:
+            text = f"buttons: {error}"
+            return Finding(ok=False, subject=_BUTTONS, text=text)
+    text = (
+        f"buttons: the app {app_id} is connected; where a press does nothing,"
+        " turn on Interactivity in its settings"
+    )
+    return Finding(ok=True, subject=_BUTTONS, text=text)
+
+
+async def _ignore(_payload: Mapping[str, Any], _acknowledge: Acknowledge) -> None:
+    """Leave what comes in meanwhile to the daemon: Slack sends it again."""
 
 
 def missing_scopes(

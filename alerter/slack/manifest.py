@@ -33,8 +33,9 @@ MANIFEST: dict[str, Any] = {
         }
     },
     "settings": {
+        "interactivity": {"is_enabled": True},
         "org_deploy_enabled": False,
-        "socket_mode_enabled": False,
+        "socket_mode_enabled": True,
         "token_rotation_enabled": False,
     },
 }

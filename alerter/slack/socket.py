@@ -198,6 +198,12 @@ class SlackSocket:
             if not client.began.is_set() or client.over.is_set():
                 await client.close()
 
+    async def probe(self) -> str:
+        """Open a connection, close it, and return the id of its app. Raise DeliveryError."""
+        client = await self.open()
+        await client.close()
+        return id_in(table_in(client.hello, "connection_info"), "app_id") or self._app.id
+
     async def close(self) -> None:
         """End what is under way, and close the connection."""
         if self._tasks:

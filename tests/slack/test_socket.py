@@ -8,6 +8,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack, Person, Post
 from alerter.errors import ErrorKind
 from alerter.slack.api import SlackApi, open_session
+from alerter.slack.check import check_buttons
 from tests.support.app_socket import APP_TOKEN, HeldClock, app_socket, slack_config
 from tests.support.clock import SetClock
 from tests.support.slack_app import BUTTONS
@@ -207,3 +208,29 @@ async def test_a_defect_is_logged_and_the_person_shown_that_it_failed(
         assert (await ada.press(post, "claim")).acknowledged
         assert not pressed.acknowledged
     assert "a defect of alerter: an interaction was not handled" in caplog.text
+
+
+async def test_check_opens_a_connection_and_closes_it(
+    slack: EmbeddedSlack, clock: HeldClock, ada: Person
+) -> None:
+    found = await check_buttons(slack_config(slack), clock)
+    assert (found.ok, found.warning, found.subject) == (True, False, "slack.app_token")
+    assert "the app A00000001 is connected" in found.text
+    assert "turn on Interactivity" in found.text
+    await slack.socket.connected(0)
+    assert slack.socket.opened == 1
+
+
+@pytest.mark.parametrize(
+    ("scopes", "reason"),
+    [((), "grant it connections:write"), (None, "Slack refuses the app_token (invalid_auth)")],
+    ids=["without its scope", "unknown"],
+)
+async def test_check_says_what_is_missing_for_buttons(
+    slack: EmbeddedSlack, clock: HeldClock, scopes: tuple[str, ...] | None, reason: str
+) -> None:
+    if scopes is not None:
+        slack.add_app_token(APP_TOKEN, scopes=scopes)
+    found = await check_buttons(slack_config(slack), clock)
+    assert not found.ok
+    assert reason in found.text
