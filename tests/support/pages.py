@@ -203,6 +203,16 @@ name = "strict"
 email = ["strict@example.com"]
 products = ["55555555-5555-4555-8555-555555555555"]
 
+[[receivers]]
+name = "de"
+email = ["de@example.com"]
+language = "de"
+
+[[receivers]]
+name = "he"
+email = ["he@example.com"]
+language = "he"
+
 [[sites]]
 name = "Corner Café"
 site_id = "22222222-2222-4222-8222-222222222222"
