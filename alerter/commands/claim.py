@@ -47,7 +47,7 @@ async def run(
             )
         if action.outcome is Outcome.DONE and action.answer:
             done += f" ({action.answer} was on it until now)"
-        await print_outcome(desk, action, site, done)
+        await print_outcome(desk, action, site, {Outcome.DONE: done})
 
 
 @click.command()

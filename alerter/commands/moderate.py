@@ -43,7 +43,7 @@ async def run(
         review = await read_review(desk, site, review_id, kind)
         show_review(site, review)
         if status := describe_moderation(review.moderation, get_language("en")):
-            click.echo(f"at Wix: {status}")
+            click.echo(status)
         if not yes:
             with asking():
                 click.confirm(_QUESTIONS[kind], abort=True)

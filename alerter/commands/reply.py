@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from alerter.actions import MOST_SHOWN, ActionKind
+from alerter.actions import MOST_SHOWN, ActionKind, Outcome
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites, unknown_name
 from alerter.commands.responding import (
@@ -52,6 +52,10 @@ _FAULTS = {
     "empty": "is empty",
     "not text": "is not UTF-8 text",
     "control characters": "has control characters",
+}
+_TEXTS = {
+    Outcome.DONE: "Wix has taken the reply",
+    Outcome.ALREADY: "it has this reply already",
 }
 _ENDS_HERE = "# Write the reply above. This line and everything below it are left out."
 
@@ -96,8 +100,7 @@ async def run(config: Config, clock: Clock, site: Site, review_id: str, wanted: 
         review = await read_review(desk, site, review_id, ActionKind.REPLY)
         show_review(site, review)
         text = _first_text(config, desk, site, review, wanted)
-        is_there = is_same_reply(review.reply, text)
-        if not is_there:
+        if not is_same_reply(review.reply, text):
             _check_replaces(review, wanted)
             text = _confirmed(site, review, text, yes=wanted.yes)
         new = replace(
@@ -106,8 +109,7 @@ async def run(config: Config, clock: Clock, site: Site, review_id: str, wanted: 
             replace=wanted.replace,
         )
         action = await act(desk, new)
-        done = "it has this reply already" if is_there else "Wix has taken the reply"
-        await print_outcome(desk, action, site, done)
+        await print_outcome(desk, action, site, _TEXTS)
 
 
 def _check_replaces(review: Review, wanted: Wanted) -> None:

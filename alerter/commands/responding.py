@@ -5,7 +5,7 @@ import getpass
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,6 +46,8 @@ _GRANTS = {
     ActionKind.PUBLISH: "Manage Reviews",
     ActionKind.REJECT: "Manage Reviews",
 }
+
+_NO_TEXTS: Mapping[Outcome, str] = {}
 
 review_argument = click.argument("review_id", metavar="REVIEW_ID")
 site_option = click.option(
@@ -273,18 +275,20 @@ def _phrase_interrupted(desk: Desk, new: NewAction) -> str:
     )
 
 
-async def print_outcome(desk: Desk, action: Action, site: Site, done: str | None = None) -> None:
-    """Print what became of an action; `done` says so where all is well.
+async def print_outcome(
+    desk: Desk, action: Action, site: Site, texts: Mapping[Outcome, str] = _NO_TEXTS
+) -> None:
+    """Print what became of an action; `texts` say so in the words of a command.
 
     Raise AlerterError, with the link to the dashboard, where it failed or is not settled yet.
     """
     text = describe_action(action, get_language("en"))
     if action.status is ActionStatus.DONE:
-        click.echo(done if done and action.outcome is Outcome.DONE else text)
+        click.echo(texts.get(action.outcome or Outcome.DONE, text))
         return
-    link = f"the dashboard: {reviews_dashboard_url(site.site_id)}"
+    link = f"In the dashboard: {reviews_dashboard_url(site.site_id)}"
     if not action.is_settled:
-        raise AlerterError(f"{text} Another process carries it out; {link}")
+        raise AlerterError(f"{text} Another process carries it out. {link}")
     if action.outcome in (Outcome.OTHER_REPLY, Outcome.OTHER_TEXT):
         show_review(site, await read_review(desk, site, action.new.review_id, action.new.kind))
     if action.outcome is Outcome.OTHER_REPLY:

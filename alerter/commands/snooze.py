@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from alerter.actions import ActionKind
+from alerter.actions import ActionKind, Outcome
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites, phrase_time
 from alerter.commands.responding import (
@@ -33,7 +33,7 @@ async def run(config: Config, clock: Clock, site: Site, review_id: str, until: d
         new = new_action(ActionKind.SNOOZE, site, review_id, user_name())
         action = await act(desk, replace(new, until=until))
         done = f"nobody is reminded of it before {phrase_time(config, until)}; one reminder follows"
-        await print_outcome(desk, action, site, done)
+        await print_outcome(desk, action, site, {Outcome.DONE: done})
 
 
 @click.command()

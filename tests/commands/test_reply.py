@@ -1,93 +1,54 @@
 """`alerter reply` against the embedded Wix: what it sends, refuses and records."""
 
-import asyncio
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 from unicodedata import normalize
 
 import pytest
-from click.testing import CliRunner, Result
 
-from alerter.cli import main
 from alerter.clock import Clock
-from alerter.config import Config, load_config
+from alerter.commands import reply
+from alerter.config import Config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import App, EmbeddedWix
-from alerter.errors import WixNotFound, WixResponseError
+from alerter.errors import AlerterError, WixNotFound, WixResponseError
 from alerter.models import Status
-from alerter.service.daemon import serve
-from alerter.store import Holder, Lock, State, reviews
+from alerter.store import Holder, Lock
 from alerter.wix.client import WixClient
+from tests.support.answering import (
+    MAIL_ONLY,
+    OTHER,
+    REPLY,
+    TWO,
+    QuickClock,
+    Run,
+    alerter,
+    load,
+    path,
+    put,
+    reply_of,
+    sent,
+    standing,
+    watch,
+)
 from tests.support.terminal import on_a_terminal
-from tests.support.values import OWNER, SECRETS, SITE
+from tests.support.values import SECRETS, SITE
 from tests.support.waiting import HANG
 
-OTHER = "22222222-2222-4222-8222-222222222222"
-MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
-TWO = f'[[sites]]\nname = "Café"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
-REPLY = "/reply"
-
-Run = Callable[..., Awaitable[Result]]
+__all__ = ["alerter", "path"]
 
 
 @pytest.fixture
-def path(
-    write_config: Callable[..., Path], wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
-) -> Path:
-    return write_config(wix, slack, mailbox, receivers=MAIL_ONLY)
-
-
-@pytest.fixture
-async def run(path: Path) -> AsyncIterator[Run]:
-    """Run the command in a thread, so that the embedded Wix can answer; there is no terminal."""
-    umask = os.umask(0o022)
-
-    async def run(*args: str, stdin: bytes = b"") -> Result:
-        command = ["reply", "--config", str(path), *args]
-        return await asyncio.to_thread(CliRunner().invoke, main, command, input=stdin, env=SECRETS)
-
-    yield run
-    os.umask(umask)
-
-
-def put(wix: EmbeddedWix, review_id: str, site_id: str = SITE, **more: Any) -> None:
-    content = {
-        "rating": 1,
-        "title": f"Title of {review_id}",
-        "body": "Hard as stone.\nNever again.",
-    }
-    wix.add(site_id, {"id": review_id, "content": content} | more)
-
-
-def reply_of(wix: EmbeddedWix, review_id: str, site_id: str = SITE) -> str | None:
-    row = wix.sites[site_id].reviews.get(review_id)
-    assert row
-    reply = row.review.get("reply")
-    return reply["message"] if reply else None
-
-
-def sent(wix: EmbeddedWix) -> list[Any]:
-    return [request.body for request in wix.requests if request.method == "PATCH"]
-
-
-def load(path: Path) -> Config:
-    return load_config(path, SECRETS, secrets=True)
-
-
-async def watch(path: Path) -> None:
-    assert await serve(load(path), Clock(), {}, once=True)
-
-
-def standing(path: Path, review_id: str, site_id: str = SITE) -> Status:
-    with State.open(load(path).state_path, migrate=False) as state:
-        return reviews.get_reviews(state, site_id, [review_id])[review_id].status
+def run(alerter: Run) -> Run:
+    """Run `alerter reply`."""
+    return partial(alerter, "reply")
 
 
 async def test_a_reply_is_sent_and_closes_its_review_beside_a_running_daemon(
@@ -179,16 +140,22 @@ async def test_an_existing_reply_is_shown_and_overwritten_only_with_replace(
     assert reply_of(wix, "r1") == "The second"
 
 
-async def test_the_same_reply_again_is_good_and_is_not_sent_twice(
-    run: Run, path: Path, wix: EmbeddedWix
+async def send(path: Path, clock: Clock, review_id: str = "r1") -> None:
+    """Send a reply without waiting for anything."""
+    config = load(path)
+    wanted = reply.Wanted("Sorry!", yes=True)
+    await reply.run(config, clock, config.sites[0], review_id, wanted)
+
+
+async def test_a_reply_whose_answer_is_lost_is_read_back_and_is_not_sent_twice(
+    run: Run, path: Path, wix: EmbeddedWix, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await watch(path)
     put(wix, "r1")
     await watch(path)
     wix.faults.add(REPLY, Fault(drop="after"))
-    lost = await run("r1", "--message", "Sorry!", "--yes")
-    assert lost.exit_code == 1
-    assert "may have the reply nevertheless: run it again" in lost.stderr
+    await send(path, QuickClock())
+    assert capsys.readouterr().out.endswith("\nWix has taken the reply\n")
 
     again = await run("r1", "--message", "Sorry!", "--yes")
     assert again.exit_code == 0
@@ -311,7 +278,8 @@ async def test_a_review_that_wix_does_not_have_is_reported(run: Run, wix: Embedd
     put(wix, "r2")
     wix.faults.add(REPLY, Fault(status=404, body="{}"))
     gone = await run("r2", "--message", "Sorry!", "--yes")
-    assert "Corner Bakery does not have that review any more" in gone.stderr
+    assert gone.exit_code == 1
+    assert "the review is not at Wix any more, or is hidden. (Wix does not have it" in gone.stderr
 
 
 async def test_a_published_review_can_be_answered_without_the_right_to_see_all(
@@ -325,13 +293,62 @@ async def test_a_published_review_can_be_answered_without_the_right_to_see_all(
 
 
 async def test_an_answer_without_the_reply_is_not_taken_for_a_yes(
-    run: Run, wix: EmbeddedWix
+    path: Path, wix: EmbeddedWix
 ) -> None:
     put(wix, "r1")
     wix.faults.add(REPLY, Fault(body='{"review": {"id": "r1", "content": {"rating": 1}}}'))
-    result = await run("r1", "--message", "Sorry!", "--yes")
-    assert result.exit_code == 1
-    assert "does not contain the reply" in result.stderr
+    clock = QuickClock()
+    await send(path, clock)
+    assert clock.slept == [2.0, 5.0, 15.0]
+    assert reply_of(wix, "r1") == "Sorry!"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says", "calls"),
+    [
+        (Fault(drop="before"), "Wix did not say whether it has this", 2),
+        (Fault(status=429), "Nothing was sent: Wix could not be reached.", 1),
+        (Fault(status=400, body='{"message": "No replies here"}'), "No replies here", 1),
+    ],
+    ids=["lost", "throttled", "refused"],
+)
+async def test_a_reply_that_cannot_be_sent_is_reported_with_the_way_out(
+    path: Path, wix: EmbeddedWix, fault: Fault, says: str, calls: int
+) -> None:
+    put(wix, "r1")
+    wix.faults.always(REPLY, fault)
+    with pytest.raises(AlerterError) as failed:
+        await send(path, QuickClock())
+    assert says in str(failed.value)
+    assert f"https://manage.wix.com/dashboard/{SITE}/reviews/pending" in str(failed.value)
+    assert len(sent(wix)) == calls
+
+
+MEANWHILE: dict[str, tuple[Callable[[EmbeddedWix], object], list[str]]] = {
+    "another reply": (
+        lambda wix: wix.reply(SITE, "r1", "From the dashboard"),
+        ["  | From the dashboard", "the review has another reply now. --replace overwrites it."],
+    ),
+    "another text": (
+        lambda wix: wix.change(SITE, "r1", content={"body": "It was fine"}),
+        ["  > It was fine", "the customer has changed the review."],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), MEANWHILE.values(), ids=MEANWHILE)
+async def test_what_changes_before_the_answer_is_shown_and_nothing_is_sent(
+    path: Path, wix: EmbeddedWix, change: Callable[[EmbeddedWix], object], says: list[str]
+) -> None:
+    put(wix, "r1")
+    command = ["reply", "r1", "--message", "Sorry!", "--config", str(path)]
+    async with on_a_terminal(*command, **SECRETS) as terminal:
+        await terminal.read_until("Send it?")
+        change(wix)
+        assert await terminal.end(b"y\n") == 1
+        for text in says:
+            assert text in terminal.shown.split("Send it?")[1]
+    assert sent(wix) == []
 
 
 async def test_a_bad_state_file_is_reported_before_anything_is_sent(
