@@ -84,6 +84,7 @@ def figures(
             {
                 "rating": each.rating,
                 "created": each.created.isoformat(),
+                "claimed_by": each.claimed_by,
                 **_what(each),
             }
             for each in still_open[:_MOST_OPEN]
@@ -203,14 +204,16 @@ class Summaries:
             self._wake(destination for destination, _ in routes)
 
     def _figures(self, site: Site, period: Period, total: int | None) -> dict[str, Any]:
-        followed_since = self._clock.now() - self._config.poll.rescan_window
+        now, site_id = self._clock.now(), site.site_id
+        followed_since = now - self._config.poll.rescan_window
         found = figures(
             self._low_rated(site, period.since, period.until),
             self._low_rated(site, period.until - _WEEK, period.until),
-            summaries.followed_open_reviews(self._state, site.site_id, followed_since),
+            summaries.followed_open_reviews(self._state, site_id, followed_since, now),
             total,
         )
-        return found | {"unread": not self._is_read(site, period)}
+        answers = summaries.answers_by_person(self._state, site_id, period.since, period.until)
+        return found | {"answers": answers, "unread": not self._is_read(site, period)}
 
     def _low_rated(self, site: Site, since: datetime, until: datetime) -> list[LowRated]:
         threshold = self._config.threshold(site)

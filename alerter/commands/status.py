@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from alerter.actions import Response
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites
 from alerter.commands.status_report import StatusReport, get_status, shown_scope
@@ -37,12 +38,8 @@ def as_json(status: StatusReport) -> str:
                 "title": each.review.title,
                 "created": _iso(each.review.created),
                 "told": each.receivers,
-                "claimed_by": each.response.claimed_by or None,
-                "claimed_until": _iso(each.response.claimed_until),
-                "snoozed_by": each.response.snoozed_by or None,
-                "snoozed_until": _iso(each.response.snoozed_until),
-                "replying": each.response.replying or None,
             }
+            | _shown_response(each.response)
             for each in status.open_reviews
         ],
         "more_open_reviews": status.more_open_reviews,
@@ -62,6 +59,16 @@ def as_json(status: StatusReport) -> str:
         ],
     }
     return plain_json(found)
+
+
+def _shown_response(response: Response) -> dict[str, str | None]:
+    return {
+        "claimed_by": response.claimed_by or None,
+        "claimed_until": _iso(response.claimed_until),
+        "snoozed_by": response.snoozed_by or None,
+        "snoozed_until": _iso(response.snoozed_until),
+        "replying": response.replying or None,
+    }
 
 
 def _iso(moment: datetime | None) -> str | None:

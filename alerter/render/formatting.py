@@ -7,6 +7,7 @@ import unicodedata
 SLACK_TEXT = 3000
 # Marks a line of quoted text until `quoting.show_quotes`; a noncharacter, so that no text holds it.
 QUOTED = "\ufdd0"
+_LONGEST_PERSON = 80
 NO_BREAK = "\u00a0"
 
 # First strong isolate, pop directional isolate: https://www.unicode.org/reports/tr9/
@@ -39,6 +40,11 @@ def clean_name(text: str) -> str:
     """Return a person's name as one line, in quotation marks if it could be read as more."""
     text = clean_line(text)
     return f"‘{text}’" if _NOT_IN_NAMES.search(text) else text
+
+
+def clean_person(text: str) -> str:
+    """Return the name of who responds as one short line; see `clean_name`."""
+    return cut(clean_name(text), _LONGEST_PERSON)
 
 
 def isolate(text: str, direction: str = "ltr") -> str:

@@ -178,8 +178,15 @@ def _site(site: SiteView, aside: Change) -> SiteView:
 
 def _summary(summary: SummaryView, aside: Change) -> SummaryView:
     opened = [
-        replace(each, what=aside(each.what), site=_site(each.site, aside)) for each in summary.open
+        replace(
+            each,
+            what=aside(each.what),
+            site=_site(each.site, aside),
+            claimed_by=aside(each.claimed_by),
+        )
+        for each in summary.open
     ]
+    people = [replace(each, name=aside(each.name)) for each in summary.people]
     return replace(
         summary,
         name=aside(summary.name),
@@ -187,6 +194,7 @@ def _summary(summary: SummaryView, aside: Change) -> SummaryView:
         sites=_bars(summary.sites, aside),
         often=_bars(summary.often, aside),
         open=opened,
+        people=people,
         site_names=aside(summary.site_names),
         unread=[aside(each) for each in summary.unread],
     )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from alerter.actions import ActionKind, Response, is_same_text
 from alerter.models import CloseReason, Review
-from alerter.render.formatting import clean_name, cut, isolate
+from alerter.render.formatting import clean_person, isolate
 from alerter.render.language import Language
 from alerter.render.phrases import (
     CLAIMED,
@@ -19,7 +19,6 @@ from alerter.render.phrases import (
 from alerter.timezones import local_time
 
 _MODERATION = {"APPROVED": ActionKind.PUBLISH, "REJECTED": ActionKind.REJECT}
-_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +54,13 @@ def view_response(
     snoozed_until = response.snoozed_until
     view = ResponseView(
         text="",
-        claimed_by=_name(response.claimed_by),
-        snoozed_by=_name(response.snoozed_by),
+        claimed_by=clean_person(response.claimed_by),
+        snoozed_by=clean_person(response.snoozed_by),
         snoozed_until=local_time(snoozed_until, timezone) if snoozed_until else None,
-        replying=_name(response.replying),
-        replied_by=_name(response.replied_by) if reply else "",
+        replying=clean_person(response.replying),
+        replied_by=clean_person(response.replied_by) if reply else "",
         replied_after=reply.at - review.created if reply and reply.at and review.created else None,
-        moderated_by=_name(response.moderated_by) if moderated else "",
+        moderated_by=clean_person(response.moderated_by) if moderated else "",
     )
     return replace(view, text=_sentence(view, language)) if is_open else view
 
@@ -97,7 +96,3 @@ def _sentence(view: ResponseView, language: Language) -> str:
 
 def _phrase(sentence: str, name: str, language: Language, **values: str) -> str:
     return language.gettext(sentence) % {"name": isolate(name, language.direction), **values}
-
-
-def _name(name: str) -> str:
-    return cut(clean_name(name), _LONGEST_NAME)

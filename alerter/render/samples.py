@@ -304,7 +304,10 @@ def _figures(now: datetime) -> dict[str, Any]:
     ]
     before = count_ratings(_low_rated(now, _BOX, 1, 2, 1, 2, 2), 55)
     still_open = [each for each in low if not each.answered]
-    return figures(low, low, still_open, 64) | {"before": before, "unread": False}
+    still_open = [replace(still_open[0], claimed_by="Ada"), *still_open[1:]]
+    answers = {"Ada": [720.0, 7200.0, 11_000.0], "Bo": [9000.0]}
+    found = figures(low, low, still_open, 64)
+    return found | {"before": before, "answers": answers, "unread": False}
 
 
 def _awkward_figures(
@@ -318,6 +321,9 @@ def _awkward_figures(
         for number in range(40)
         for each in _low_rated(now, Product(f"{number} {'z' * 200}"), 1)
     ]
-    found = figures([*hostile, *many], hostile, [*hostile, *many], 50) | {"unread": False}
+    still_open = [replace(each, claimed_by=_HOSTILE) for each in (*hostile, *many)]
+    answers = {f"{number} {_HOSTILE}": [60.0] * number for number in range(1, 30)}
+    found = figures([*hostile, *many], hostile, still_open, 50)
+    found |= {"answers": answers, "unread": False}
     yield "hostile text and many products", {site_id: found}
     yield "several sites", {site_id: found, f"{site_id[:-1]}x": found, f"{site_id[:-1]}y": nothing}

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from alerter.links import https_url
-from alerter.render.formatting import clean_line, stars
+from alerter.render.formatting import clean_line, clean_person, stars
 from alerter.render.language import Language
 from alerter.render.phrases import name_unknown
 from alerter.render.views import SiteView, view_site
@@ -17,6 +17,7 @@ from alerter.timezones import local_time
 _BAR = 12
 _MOST_PRODUCTS = 10
 _MOST_OPEN = 20
+_MOST_PEOPLE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,25 @@ class OpenView:
     """Its site."""
     waiting: str
     """The same as `age | duration`."""
+    claimed_by: str
+    """Who is on it; empty if nobody is."""
 
     @property
     def stars(self) -> str:
         """The same as `rating | stars`."""
         return stars(self.rating)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonView:
+    """A person who answered reviews from an alert, the review page or the command line."""
+
+    name: str
+    """The name of the person."""
+    number: int
+    """How many reviews the person answered in the period."""
+    time_to_answer: timedelta
+    """The median time until these answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +121,8 @@ class SummaryView:
     """The number of low-rated reviews that are answered."""
     time_to_answer: timedelta | None
     """The median time until the answer; none if there is no answer."""
+    people: Sequence[PersonView]
+    """Who answered in the period, those with the most answers first; ten at most."""
     often: Sequence[BarView]
     """The products with three low-rated reviews or more in the last seven days, if not in
     `products` with the same number."""
@@ -132,10 +149,7 @@ def view_summary(
     sites: Mapping[str, str],
     language: Language,
 ) -> SummaryView:
-    """Return the view of a summary, from the detail of its alert.
-
-    It covers the sites of this receiver only; `sites` maps the ids of sites to their names.
-    """
+    """Return the view of a summary of the receiver's sites; `sites` maps ids to names."""
     found = {site_id: detail["sites"][site_id] for site_id in detail["receivers"].get(receiver, ())}
     views = {site_id: view_site(site_id, sites, language) for site_id in found}
     by_stars, total = _counts(found.values())
@@ -157,6 +171,7 @@ def view_summary(
         **_charts(found, views, by_stars, language),
         answered=sum(each["answered"] for each in found.values()),
         time_to_answer=time_to_answer,
+        people=_people(found.values()),
         open=_open(found, views, ended, language)[:_MOST_OPEN],
         open_number=sum(each["open_number"] for each in found.values()),
         site_names=", ".join(view.name for view in views.values()),
@@ -277,9 +292,23 @@ def _open(
             age=until - created,
             site=views[site_id],
             waiting=language.duration(until - created),
+            claimed_by=clean_person(each.get("claimed_by", "")),
         )
         for created, site_id, each in sorted(rows, key=lambda row: row[0], reverse=True)
     ]
+
+
+def _people(found: Iterable[Mapping[str, Any]]) -> list[PersonView]:
+    """Return who answered on any of the sites."""
+    waits: dict[str, list[float]] = {}
+    for each in found:
+        for name, its in each.get("answers", {}).items():
+            waits.setdefault(name, []).extend(its)
+    people = [
+        PersonView(clean_person(name), len(its), timedelta(seconds=median(its)))
+        for name, its in waits.items()
+    ]
+    return sorted(people, key=lambda each: (-each.number, each.name))[:_MOST_PEOPLE]
 
 
 def _average(by_stars: Counter[str], language: Language) -> str:

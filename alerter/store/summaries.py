@@ -1,17 +1,22 @@
 """Summaries in the database: until when each was sent, and the reviews that they count."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from alerter.actions import NO_RESPONSE
 from alerter.models import Product, from_ms, to_ms
+from alerter.store.actions import get_responses
 from alerter.store.sql import json_field
 from alerter.store.state import State
 
 
 @dataclass(frozen=True, slots=True)
 class LowRated:
-    """A low-rated review as a summary counts it, without its text."""
+    """A low-rated review as a summary counts it, without its text.
+
+    `claimed_by`: who is on an open one; else empty.
+    """
 
     rating: int
     created: datetime
@@ -19,6 +24,7 @@ class LowRated:
     product: Product
     answered: bool
     answered_at: datetime | None
+    claimed_by: str = ""
 
 
 def start_summary(state: State, name: str, at: str, now: datetime) -> datetime:
@@ -54,17 +60,49 @@ def low_rated_between(
     return [_low_rated(row) for row in rows]
 
 
-def followed_open_reviews(state: State, site_id: str, alerted_since: datetime) -> list[LowRated]:
+def followed_open_reviews(
+    state: State, site_id: str, alerted_since: datetime, now: datetime
+) -> list[LowRated]:
     """Return the open reviews of a site that are still followed, newest first."""
     rows = state.rows(
         f"{_LOW_RATED} AND status = 'open' AND alerted_at >= ? ORDER BY created_at DESC, review_id",
         [site_id, to_ms(alerted_since)],
     )
-    return [_low_rated(row) for row in rows]
+    responses = get_responses(state, [(site_id, row["review_id"]) for row in rows], now)
+    return [
+        replace(
+            _low_rated(row),
+            claimed_by=responses.get((site_id, row["review_id"]), NO_RESPONSE).claimed_by,
+        )
+        for row in rows
+    ]
+
+
+def answers_by_person(
+    state: State, site_id: str, since: datetime, until: datetime
+) -> dict[str, list[float]]:
+    """Return after how many seconds each person answered the reviews that they did in a period.
+
+    Several replies of a person to one review are one answer, the first.
+    """
+    rows = state.rows(
+        "SELECT person, min(finished_at) AS answered_at, created_at"
+        " FROM actions JOIN reviews ON reviews.site_id = actions.site_id"
+        "  AND reviews.review_id = actions.review_id"
+        " WHERE actions.site_id = ? AND kind = 'reply' AND actions.status = 'done'"
+        " AND outcome <> 'already' GROUP BY person, actions.review_id, created_at"
+        " HAVING min(finished_at) >= ? AND min(finished_at) < ? ORDER BY person, answered_at",
+        [site_id, to_ms(since), to_ms(until)],
+    )
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        wait = max(row["answered_at"] - row["created_at"], 0) / 1000
+        found.setdefault(row["person"], []).append(wait)
+    return found
 
 
 _LOW_RATED = (
-    "SELECT rating, created_at, reviews.entity_id, name, url, answered,"
+    "SELECT review_id, rating, created_at, reviews.entity_id, name, url, answered,"
     f" {json_field('content', '$.reply.at')} AS replied FROM reviews"
     " LEFT JOIN products ON products.site_id = reviews.site_id"
     "  AND products.entity_id = reviews.entity_id WHERE reviews.site_id = ?"

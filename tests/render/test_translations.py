@@ -107,8 +107,8 @@ def of_trouble() -> Iterator[tuple[str, Message]]:
 def of_summaries() -> Iterator[tuple[str, Message]]:
     for name, of in (("summary", sample("summary", SITE, CREATED)), *awkward_summaries()):
         [each] = of.entries
-        detail = json.loads(re.sub("Weekly|Croissant box|Rye rolls|Birthday cake", "Ψ",
-                                   json.dumps(each.alert.detail)))  # fmt: skip
+        names = r"Weekly|Croissant box|Rye rolls|Birthday cake|\bAda\b|\bBo\b"
+        detail = json.loads(re.sub(names, "Ψ", json.dumps(each.alert.detail)))
         detail["receivers"] = {"Α": next(iter(detail["receivers"].values()))}
         yield name, message(replace(each, alert=replace(each.alert, detail=detail)))
 
