@@ -27,7 +27,7 @@ COMMANDS = {
     "moderate": "Publish or reject a review.",
     "claim": "Take a review on, so that nobody is reminded of it for a while.",
     "snooze": "Hold the reminders of a review until a moment.",
-    "export": "Write reviews, their alerts and the times to answer, as CSV or JSON.",
+    "export": "Write reviews, alerts and times to answer as CSV or JSON.",
     "backfill": "Read the past once, and alert its low-rated, unanswered reviews.",
     "retry": "Unpark receivers and services, and queue failed deliveries again.",
     "preview": "Write messages to files, as they would look.",

@@ -78,8 +78,7 @@ async def open_runtime(
         _open_heartbeat(config, clock) as heartbeat,
     ):
         dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)
-        reader = Reader(wix, clock)
-        wake = dispatcher.wake
+        reader, wake = Reader(wix, clock), dispatcher.wake
         intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
         troubles, failure = dispatcher.troubles, dispatcher.state_failure
         accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)

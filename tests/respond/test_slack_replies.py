@@ -123,7 +123,7 @@ async def test_a_reply_that_came_meanwhile_is_replaced_by_a_second_press_only(
     assert counter.reply() == SORRY
 
 
-async def test_a_review_that_was_changed_meanwhile_is_shown_before_it_is_answered(
+async def test_a_review_that_changed_is_shown_before_it_is_answered(
     counter: Counter,
 ) -> None:
     modal = await counter.open_modal(await counter.alert())
