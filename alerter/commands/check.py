@@ -8,6 +8,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -129,7 +130,9 @@ def check_templates(config: Config, clock: Clock) -> list[Finding]:
         config.templates, config.timezone, {site.site_id: site.name}, fall_back=False
     )
     languages = sorted({receiver.language for receiver in config.receivers})
-    renders: tuple[Callable[..., object], ...] = (renderer.mail, renderer.slack)
+    has_app = config.slack is not None and config.slack.app_token is not None
+    slack = partial(renderer.slack, buttons=has_app)
+    renders: tuple[Callable[..., object], ...] = (renderer.mail, slack)
     faults: dict[str, str] = {}
     for kind in KINDS:
         usual = sample(kind, site.site_id, clock.now())

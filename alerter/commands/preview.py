@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -111,13 +112,18 @@ def _write(
     written: dict[str, list[str]] = {}
     sites = config.site_names
     renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
+    has_app = config.slack is not None and config.slack.app_token is not None
+    buttons = has_app and (receiver is None or receiver.token is None)
     try:
         folder = folder or Path(tempfile.mkdtemp(prefix="alerter-preview-"))
         folder.mkdir(parents=True, exist_ok=True)
         for kind, message in messages:
             for render, wanted in (
                 (_mail_files, receiver is None or receiver.email),
-                (_slack_files, receiver is None or receiver.slack),
+                (
+                    partial(_slack_files, buttons=buttons),
+                    receiver is None or receiver.slack,
+                ),
             ):
                 if not wanted:
                     continue
@@ -146,16 +152,22 @@ def _mail_files(
 
 
 def _slack_files(
-    renderer: Renderer, message: Message, language: str, receiver: Receiver | None
+    renderer: Renderer,
+    message: Message,
+    language: str,
+    receiver: Receiver | None,
+    *,
+    buttons: bool,
 ) -> dict[str, str]:
     if receiver is None:
-        content = renderer.slack(message, language=language)
+        content = renderer.slack(message, language=language, buttons=buttons)
     else:
         content = renderer.slack(
             message,
             language=language,
             mention=receiver.mention,
             mention_max_rating=receiver.mention_max_rating,
+            buttons=buttons,
         )
     body = {"text": content.text, "blocks": content.blocks}
     return {

@@ -284,7 +284,7 @@ def _known_names(config: Config) -> dict[str, Collection[str]]:
     site_ids = {site.site_id for site in config.sites}
     return {
         Scope.CONFIG: [],
-        Scope.SOCKET: ["slack"] if config.slack and config.slack.app_token else [],
+        Scope.SOCKET: ["slack"] if config.slack and config.slack.app_token is not None else [],
         Scope.ACCOUNT: [account.account_id for account in config.accounts],
         Scope.SITE: site_ids,
         Scope.PRIVATE: site_ids,

@@ -120,6 +120,18 @@ def test_without_a_config_a_sample_is_shown(run: Run, tmp_path: Path) -> None:
     assert run("preview", ALERTER_CONFIG="none.toml").exit_code == 2
 
 
+def test_a_preview_shows_the_buttons_that_messages_will_have(run: Run, tmp_path: Path) -> None:
+    token = 'token = "env:SLACK_BOT_TOKEN"\n'
+    both = f'{token}app_token = "env:SLACK_APP_TOKEN"\n'
+    (tmp_path / "config.toml").write_text(CONFIG.replace(token, both))
+    files = written(run("preview", "new"))
+    body = json.loads(files["new.slack.json"])
+    assert faults_of(body["blocks"]) == []
+    assert "respond:claim" in files["new.slack.json"]
+    assert "I’m on it" in files["new.slack.html"]
+    assert "respond:claim" not in written(run("preview", "closed"))["closed.slack.json"]
+
+
 def test_a_preview_of_a_digest_has_several_reviews(run: Run) -> None:
     files = written(run("preview", "digest"))
     assert files["digest.txt"].startswith("Subject: 3 low-rated reviews (Corner Bakery")
