@@ -112,18 +112,14 @@ def _write(
     written: dict[str, list[str]] = {}
     sites = config.site_names
     renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
-    has_app = config.slack is not None and config.slack.app_token is not None
-    buttons = has_app and (receiver is None or receiver.token is None)
+    slack_files = partial(_slack_files, buttons=_has_buttons(config, receiver))
     try:
         folder = folder or Path(tempfile.mkdtemp(prefix="alerter-preview-"))
         folder.mkdir(parents=True, exist_ok=True)
         for kind, message in messages:
             for render, wanted in (
                 (_mail_files, receiver is None or receiver.email),
-                (
-                    partial(_slack_files, buttons=buttons),
-                    receiver is None or receiver.slack,
-                ),
+                (slack_files, receiver is None or receiver.slack),
             ):
                 if not wanted:
                     continue
@@ -142,6 +138,11 @@ def _write(
             yield folder / "index.html"
     except OSError as error:
         raise AlerterError(f"{error.filename}: cannot be written: {error.strerror}") from error
+
+
+def _has_buttons(config: Config, receiver: Receiver | None) -> bool:
+    has_app = config.slack is not None and config.slack.app_token is not None
+    return has_app and (receiver is None or receiver.token is None)
 
 
 def _mail_files(
