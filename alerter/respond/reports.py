@@ -30,17 +30,20 @@ class SlackReports:
         self._state = state
         self._api = api
         self._reporting = asyncio.Lock()
+        self._failure = ""
 
     async def round(self) -> None:
         """Report what has been settled since; what Slack does not take now waits."""
         async with self._reporting:
+            failure = ""
             try:
                 for action in actions.unreported_actions(self._state, _AT_ONCE):
                     await self._report(action)
-            except DeliveryError as error:
-                log.info("results of actions are shown later: %s", error)
-            except StateError as error:
-                log.warning("results of actions are shown later: %s", error)
+            except (DeliveryError, StateError) as error:
+                failure = str(error)
+            if failure not in ("", self._failure):
+                log.warning("results of actions are shown later: %s", failure)
+            self._failure = failure
 
     async def say(self, place: Place, user_id: str, text: str) -> None:
         """Show a text to a person; what Slack does not take is logged."""

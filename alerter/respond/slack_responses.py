@@ -82,10 +82,16 @@ class SlackResponses:
         found = parse_interaction(payload)
         if isinstance(found, SubmittedModal):
             await self._submit(found, acknowledge)
-        elif isinstance(found, Press) and (named := self._named(found)) is not None:
-            await self._press(found, named, acknowledge)
-        else:
+            return
+        try:
+            named = self._named(found) if found else None
+        except StateError as error:
+            log.warning("a press could not be read: %s", error)
+            named = None
+        if found is None or named is None:
             await acknowledge(None)
+        else:
+            await self._press(found, named, acknowledge)
 
     def _named(self, press: Press) -> NamedReview | None:
         """Return the review that a press is about; None for none, such as a link."""
@@ -209,7 +215,8 @@ class SlackResponses:
         try:
             text = self._modals.canned_text(view.form, press.value)
         except (RenderError, StateError) as error:
-            log.warning("a canned reply could not be used: %s", error)
+            fault = error.fault if isinstance(error, RenderError) else str(error)
+            log.warning("a canned reply could not be used: %s", fault)
             text = None
         if text is None:
             await self._say(press, Notice.NOT_FILLED, language)
@@ -221,14 +228,13 @@ class SlackResponses:
     ) -> None:
         """Show the modal of a press again, as things are now."""
         view = press.view
-        made = self._modals.view(form, language, text=text)
-        if view is None or made is None:
-            return
         try:
-            await self._api.call(
-                self._api.client.views_update, view_id=view.id, hash=view.hash, view=made[1]
-            )
-        except DeliveryError as error:
+            made = self._modals.view(form, language, text=text)
+            if view is not None and made is not None:
+                await self._api.call(
+                    self._api.client.views_update, view_id=view.id, hash=view.hash, view=made[1]
+                )
+        except (DeliveryError, StateError) as error:
             log.warning("a window on Slack was not updated: %s", error)
 
     async def _submit(self, submission: SubmittedModal, acknowledge: Acknowledge) -> None:

@@ -39,9 +39,9 @@ _CONNECT_WITHIN = 10.0
 # https://github.com/slackapi/bolt-python/issues/1529
 _CHECK_EVERY = 60.0
 _CHECK_WITHIN = 10.0
-_CLOSE_WITHIN = 2.0
-# What was recorded is acknowledged before the end.
-_END_WITHIN = 3.0
+_CLOSE_WITHIN = 0.5
+# What was recorded is acknowledged before the end; `run` promises to end within ten seconds.
+_END_WITHIN = 1.0
 # Seconds between two tries. A refusal is mended by a person.
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 _WAIT_AFTER_REFUSAL = 300.0

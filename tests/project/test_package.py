@@ -141,11 +141,15 @@ def test_the_slack_app_is_granted_all_that_is_used_and_nothing_more() -> None:
     assert len(manifest["display_information"]["description"]) <= 140
 
 
-def test_the_link_to_the_slack_app_fills_in_the_same() -> None:
+def test_the_link_to_the_slack_app_fills_in_the_same_but_for_buttons() -> None:
     address, _, query = app_link().partition("?")
     assert address == "https://api.slack.com/apps"
     assert parse_qs(query) == {"new_app": ["1"], "manifest_json": [ANY]}
-    assert json.loads(parse_qs(query)["manifest_json"][0]) == MANIFEST
+    filled_in = json.loads(parse_qs(query)["manifest_json"][0])
+    off = {"interactivity": {"is_enabled": False}, "socket_mode_enabled": False}
+    assert filled_in == MANIFEST | {"settings": MANIFEST["settings"] | off}
+    assert MANIFEST["settings"]["interactivity"] == {"is_enabled": True}
+    assert MANIFEST["settings"]["socket_mode_enabled"]
 
 
 def test_the_config_to_begin_with_is_good(tmp_path: Path) -> None:
