@@ -210,7 +210,7 @@ async def answer(config: Config, wix: EmbeddedWix) -> set[str]:
     """From `alerter reply` to the record of the answer of Wix."""
     site, message = config.sites[0], "We are sorry."
     with entered() as files, redirect_stdout(io.StringIO()):
-        await reply.run(config, Clock(), site, "r1", message, replace=False, yes=True)
+        await reply.run(config, Clock(), site, "r1", reply.Wanted(message, yes=True))
     row = wix.sites[SITE].reviews.get("r1")
     check(happened=bool(row and row.review.get("reply")))
     return files

@@ -23,7 +23,9 @@ from alerter.cli import main
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from tests.support.documented import NOT_RUN, documented_commands
+from alerter.models import Status
+from alerter.store import State, reviews
+from tests.support.documented import NOT_RUN, OPEN_REVIEW, documented_commands
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import HANG, until
 
@@ -200,6 +202,13 @@ async def daemon(installed: Installed, folder: Path, wix: EmbeddedWix) -> AsyncI
             await process.wait()
 
 
+def is_open(path: Path) -> bool:
+    """Whether the daemon has alerted the review that people can take on."""
+    with State.read(path) as state:
+        found = reviews.get_reviews(state, SITE, [OPEN_REVIEW]).get(OPEN_REVIEW)
+    return found is not None and found.status is Status.OPEN
+
+
 def is_a_name(arguments: Sequence[str]) -> bool:
     """Whether a text only names a command, which needs arguments to run."""
     if len(arguments) > 2 or arguments[0] == "--version":
@@ -224,7 +233,8 @@ def path(
     wix.add_account(ACCOUNT, SECRETS["WIX_API_KEY"], [SITE, OTHER])
     wix.add(SITE, {"id": "r1", "content": {"rating": 1, "title": "Stale"}})
     other = f'[[sites]]\nname = "Tea House"\nsite_id = "{OTHER}"\napi_key = "env:WIX_API_KEY"\n'
-    path = write_config(wix, slack, mailbox, extra=f'[poll]\nevery = "1s"\n{other}')
+    replies = '[[replies]]\nname = "Sorry"\ntext = "We are sorry."\n'
+    path = write_config(wix, slack, mailbox, extra=f'[poll]\nevery = "1s"\n{other}{replies}')
     path.write_text(path.read_text().replace("[wix]", f'[wix]\naccount_id = "{ACCOUNT}"'))
     (path.parent / "backup").mkdir()
     (path.parent / "tmp").mkdir()
@@ -257,6 +267,8 @@ async def test_every_documented_command_works_from_the_wheel_as_documented(
 
         await run_all(lambda name: name in BEFORE)
         async with daemon(installed, folder, wix):
+            wix.add(SITE, {"id": OPEN_REVIEW, "content": {"rating": 1}})
+            await until(lambda: is_open(folder / "state.db"))
             await run_all(lambda name: name not in (*BEFORE, *AFTER))
         shutil.copy(folder / "before-upgrade.db", folder / "tmp" / "state.db")
         shutil.copy(folder / "before-upgrade.db", folder / "file.db")

@@ -17,6 +17,7 @@ _PLACEHOLDERS = {
     "FILE": "file.db",
     "DIR": "exported",
     "[KIND]": "new",
+    "UNTIL": "2h",
     "[RECEIVER]…": "owner",
     "…": "55555555-5555-4555-8555-555555555555",
     "/backup/alerter-$(date +%F).db": "backup/alerter-2026-11-24.db",
@@ -29,10 +30,16 @@ _ADDED = {
         *("--smtp-port", "{smtp}", "--smtp-security", "none", "--config", "made.toml"),
     ],
     "sites": ["--wix-base-url", "{wix}"],
-    "reply": ["--yes"],  # it asks on a terminal only
+    # They ask on a terminal only.
+    "reply": ["--yes"],
+    "moderate": ["--yes"],
     "service": ["--root", "root"],  # not into the system of who runs the tests
 }
+# The commands that need a review that is open, which is another one.
+OPEN_REVIEW = "r2"
+_OF_OPEN = ("claim", "snooze")
 NOT_RUN = {
+    "alerter reply REVIEW_ID": "tests/commands/test_respond.py writes in its editor",
     "alerter COMMAND": "it stands for any command",
     "alerterctl COMMAND": "it stands for any command",
     "/opt/alerter/bin/alerter init --systemd": "it asks, and writes to /etc/alerter",
@@ -57,6 +64,8 @@ def documented_commands(**addresses: str) -> dict[str, list[str]]:
             words = shlex.split(re.sub(r"\$\(.*?\)", lambda match: f"'{match[0]}'", text))
             if len(words) > 1:
                 arguments = [_here(_PLACEHOLDERS.get(word, word)) for word in words[1:]]
+                if words[1] in _OF_OPEN:
+                    arguments[1:2] = [OPEN_REVIEW]
                 added = [each.format(**addresses) for each in _ADDED.get(arguments[0], [])]
                 found[text] = [*arguments, *added]
     return found
