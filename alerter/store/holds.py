@@ -84,7 +84,9 @@ def hold_back_reminders(state: State, site_id: str, review_id: str) -> None:
     They are due again once it is held no longer.
     """
     rows = state.rows(
-        "UPDATE deliveries SET status = 'cancelled' WHERE status = 'pending' AND message IS NULL"
+        # Written so that SQLite looks the deliveries up by their alert, not by their status.
+        "UPDATE deliveries SET status = 'cancelled'"
+        " WHERE status NOT IN ('sent', 'cancelled', 'failed') AND message IS NULL"
         " AND alert IN (SELECT id FROM alerts WHERE site_id = :site AND review_id = :review"
         f"  AND kind = 'reminder' AND {json_field('detail', '$.reopened')} IS NULL)"
         " RETURNING destination,"

@@ -7,7 +7,9 @@ import pytest
 
 from alerter.actions import Action, ActionKind, NewAction, Person, Through
 from alerter.models import Status
+from alerter.service.runtime import open_runtime
 from tests.support.lifecycle import REMINDERS, Begin, Life, begin, life, slack, wix
+from tests.support.state import open_state
 from tests.support.values import SITE
 
 __all__ = ["begin", "life", "slack", "wix"]
@@ -264,3 +266,36 @@ async def test_a_snooze_in_quiet_hours_replaces_the_reminder_that_waits(begin: B
     await life.round(hours=2)
     await life.round(hours=12)
     assert len(life.mails()) == 2
+
+
+# Two processes
+
+
+async def test_two_processes_that_find_a_snooze_over_remind_once(begin: Begin) -> None:
+    life = await start(begin, "")
+    snooze(life, hours=2)
+    life.clock.advance(hours=3)
+    [site] = life.config.sites
+    with open_state(life.config.state_path) as state:
+        async with open_runtime(life.config, state, life.clock) as other:
+            assert life.runtime
+            both = life.runtime.intake, other.intake
+            found = [intake.find_due_reminders(site) for intake in both]
+            assert [list(each) for each in found] == [["r1"], ["r1"]]
+            for intake, due in zip(both, found, strict=True):
+                await intake.remind(site, due)
+    assert reminders(life) == [f"{AFTER_SNOOZE}1"]
+
+
+async def test_a_claim_between_a_look_and_its_reminder_holds_it(begin: Begin) -> None:
+    life = await start(begin)
+    for hold, expected in ((claim, []), (lambda _: None, [f"{DAY}1"])):
+        life.clock.advance(hours=25)
+        [site] = life.config.sites
+        assert life.runtime
+        act(life, ActionKind.RELEASE)
+        due = life.runtime.intake.find_due_reminders(site)
+        assert list(due) == ["r1"]
+        hold(life)
+        await life.runtime.intake.remind(site, due)
+        assert reminders(life) == expected
