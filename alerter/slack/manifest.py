@@ -42,11 +42,6 @@ MANIFEST: dict[str, Any] = {
 
 
 def app_link() -> str:
-    """Return the address at which Slack offers to create the app, without what buttons need.
-
-    With Socket Mode on and nobody connected, Slack shows a warning to people who press a link.
-    """
-    off = {"interactivity": {"is_enabled": False}, "socket_mode_enabled": False}
-    plain = {**MANIFEST, "settings": {**MANIFEST["settings"], **off}}
-    manifest = json.dumps(plain, separators=(",", ":"))
+    """Return the address at which Slack offers to create the app."""
+    manifest = json.dumps(MANIFEST, separators=(",", ":"))
     return f"https://api.slack.com/apps?new_app=1&manifest_json={quote(manifest, safe='')}"
