@@ -5,8 +5,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from alerter.actions import Response
+from alerter.render.history import HistoryLine
+from alerter.render.review_page import EntryView, PageRenderer
+from alerter.render.samples import sample
+from alerter.snoozes import snooze_choices
 
 CONFIG = """
 state = "state.db"
@@ -94,6 +103,42 @@ def together(folder: Path) -> Path:
     return page
 
 
+def review_page(folder: Path) -> Path:
+    """Write the page of a review."""
+    now, site_id = datetime.now(UTC), "11111111-1111-4111-8111-111111111111"
+    renderer = PageRenderer("en", ZoneInfo("Europe/Berlin"), {site_id: "Corner Bakery"})
+    item = replace(
+        sample("new", site_id, now).entries[0],
+        response=Response(claimed_by="Ada", claimed_until=now + timedelta(hours=48)),
+    )
+    history = (
+        (5, "The customer wrote it."),
+        (4, "“owner” got an alert."),
+        (1, "Ada is on it."),
+    )
+    entry = EntryView(
+        review=renderer.view(item, now),
+        anchor="sample",
+        receiver="owner",
+        is_open=True,
+        is_gone=False,
+        answer="",
+        answered_at=None,
+        claimed_until=renderer.local(now + timedelta(hours=48)),
+        is_own_claim=False,
+        forms={"reply": "-", "claim": "-", "snooze": "-", "moderate": ""},
+        snoozes=renderer.snoozes(snooze_choices(now, renderer.timezone).items()),
+        canned=("Sorry", "A fresh box is on its way"),
+        history=[
+            HistoryLine(now.astimezone(renderer.timezone) - timedelta(minutes=ago), text)
+            for ago, text in history
+        ],
+    )
+    page = folder / "page.html"
+    page.write_text(renderer.review_page(entry, "https://reviews.example.com/"), "utf-8")
+    return page
+
+
 def main() -> None:
     """Make every picture."""
     PICTURES.mkdir(exist_ok=True)
@@ -110,6 +155,10 @@ def main() -> None:
             size = f"--window-size={WIDTH},{height(page)}"
             chromium(size, f"--screenshot={PICTURES / picture}", page.as_uri())
             print(PICTURES / picture)
+        page, picture = review_page(folder), PICTURES / "page.png"
+        size = f"--window-size={WIDTH},{height(page)}"
+        chromium(size, f"--screenshot={picture}", page.as_uri())
+        print(picture)
         page, picture = together(folder), PICTURES / "together.png"
         size = f"--window-size={2 * HALF},{height(page, 2 * HALF)}"
         chromium("--force-device-scale-factor=2", size, f"--screenshot={picture}", page.as_uri())

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -112,19 +112,18 @@ def _write(
     written: dict[str, list[str]] = {}
     sites = config.site_names
     renderer = Renderer(config.templates, config.timezone, sites, fall_back=False)
-    slack_files = partial(_slack_files, buttons=_has_buttons(config, receiver))
     try:
         folder = folder or Path(tempfile.mkdtemp(prefix="alerter-preview-"))
         folder.mkdir(parents=True, exist_ok=True)
         for kind, message in messages:
             for render, wanted in (
                 (_mail_files, receiver is None or receiver.email),
-                (slack_files, receiver is None or receiver.slack),
+                (_slack_files, receiver is None or receiver.slack),
             ):
                 if not wanted:
                     continue
                 try:
-                    files = render(renderer, message, language, receiver)
+                    files = render(renderer, message, language, config, receiver)
                 except RenderError as error:
                     yield error
                     continue
@@ -145,21 +144,32 @@ def _has_buttons(config: Config, receiver: Receiver | None) -> bool:
     return has_app and (receiver is None or receiver.token is None)
 
 
+class _SampleLinks:
+    """Links that lead nowhere, so that mails have the buttons of the review page."""
+
+    def __init__(self, public_url: str) -> None:
+        self._public_url = public_url
+
+    def review(self, item: MessageItem) -> str:  # noqa: ARG002 - the same for all
+        return f"{self._public_url}/review/sample"
+
+    def open_reviews(self, raised_at: datetime | None) -> str:  # noqa: ARG002 - the same for all
+        return f"{self._public_url}/reviews/sample"
+
+
 def _mail_files(
-    renderer: Renderer, message: Message, language: str, _: Receiver | None
+    renderer: Renderer, message: Message, language: str, config: Config, _: Receiver | None
 ) -> dict[str, str]:
-    content = renderer.mail(message, language=language)
+    public_url = config.web.public_url if config.web else None
+    links = _SampleLinks(public_url) if public_url else None
+    content = renderer.mail(message, language=language, links=links)
     return {"html": content.html, "txt": f"Subject: {content.subject}\n\n{content.text}"}
 
 
 def _slack_files(
-    renderer: Renderer,
-    message: Message,
-    language: str,
-    receiver: Receiver | None,
-    *,
-    buttons: bool,
+    renderer: Renderer, message: Message, language: str, config: Config, receiver: Receiver | None
 ) -> dict[str, str]:
+    buttons = _has_buttons(config, receiver)
     if receiver is None:
         content = renderer.slack(message, language=language, buttons=buttons)
     else:
