@@ -350,3 +350,13 @@ def test_a_check_finds_what_breaks_on_some_reviews_only_with_file_and_line(
         (fault,) = [text for text in faults if place in text]
         assert f"(found with {found_with})" in fault
         assert len(fault) < 500
+
+
+def test_a_preview_has_the_buttons_of_the_review_page(run: Run, tmp_path: Path) -> None:
+    web = '[web]\nlisten = "127.0.0.1:1"\npublic_url = "https://a.example"\nlink_secret = "env:S"\n'
+    config = tmp_path / "config.toml"
+    config.write_text(config.read_text() + web)
+    assert run("preview", "--to", str(tmp_path)).exit_code == 0
+
+    assert "https://a.example/review/sample" in (tmp_path / "new.html").read_text()
+    assert "https://a.example/reviews/sample" in (tmp_path / "summary.txt").read_text()
