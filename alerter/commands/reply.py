@@ -57,7 +57,7 @@ _TEXTS = {
     Outcome.DONE: "Wix has taken the reply",
     Outcome.ALREADY: "it has this reply already",
 }
-_ENDS_HERE = "# Write the reply above. This line and everything below it are left out."
+ENDS_HERE = "# Write the reply above. This line and everything below it are left out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +160,29 @@ def _ask() -> str:
 
 
 def _edited(site: Site, review: Review, text: str) -> str:
-    """Have a person write the reply, with the review below it. Raise click.Abort for no reply."""
+    """Have a person write the reply, until Wix takes it. Raise click.Abort for no reply."""
+    while True:
+        text = _written(site, review, text)
+        if not text:
+            click.echo("nothing was written, and nothing is sent", err=True)
+            raise click.Abort
+        try:
+            return parse_message(text)
+        except click.BadParameter as error:
+            click.echo(error.message, err=True)
+        with asking():
+            click.confirm("Edit it again?", default=True, abort=True)
+
+
+def _written(site: Site, review: Review, text: str) -> str:
+    """Open an editor with a text, and the review below it; return what stands above it then."""
     below = "\n".join(f"# {line}".rstrip() for line in review_lines(site, review))
     with _editor_has_terminal():
         try:
-            written = click.edit(f"{text}\n\n{_ENDS_HERE}\n{below}\n", extension=".txt")
+            written = click.edit(f"{text}\n\n{ENDS_HERE}\n{below}\n", extension=".txt")
         except UnicodeDecodeError:
             raise _bad_message(_FAULTS["not text"]) from None
-    reply = text if written is None else written.split(_ENDS_HERE)[0].strip()
-    if not reply:
-        click.echo("nothing was written, and nothing is sent", err=True)
-        raise click.Abort
-    return parse_message(reply)
+    return text if written is None else written.split(ENDS_HERE)[0].strip()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from alerter.clock import Clock
 from alerter.commands.options import find_review_id, find_site, phrase_near_id
 from alerter.commands.terminal import plain, title
 from alerter.config import Config, Site
-from alerter.errors import AlerterError, StateBusy, WixAuthError, WixNotFound
+from alerter.errors import AlerterError, StateBusy, WixAuthError, WixError, WixNotFound
 from alerter.links import reviews_dashboard_url
 from alerter.models import Review
 from alerter.render.formatting import stars
@@ -164,6 +164,9 @@ async def read_review(desk: Desk, site: Site, review_id: str, kind: ActionKind) 
         ) from error
     except WixAuthError as error:
         raise AlerterError(f"{error}; {_way_out(site, kind)}") from error
+    except WixError as error:
+        link = reviews_dashboard_url(site.site_id)
+        raise AlerterError(f"{error}; nothing was sent. In the dashboard: {link}") from error
 
 
 def show_review(site: Site, review: Review) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from alerter.actions import is_same_text
 from alerter.models import AlertKind, CloseReason, Review, Status, from_ms, to_ms
 from alerter.store.reviews import load_review
 from alerter.store.sql import json_field, json_values, moment_or_none
@@ -103,8 +104,15 @@ def _exported_review(
         reminded_at=moment_or_none(reminder.get("last")),
         answered=answered,
         answered_at=(replied or sent) if answered else None,
-        answered_by=reply["person"] if reply and answered else "",
+        answered_by=reply["person"] if reply and answered and _is_there(reply, review) else "",
     )
+
+
+def _is_there(sent: Mapping[str, Any], review: Review) -> bool:
+    """Whether a review has the reply that was sent; where either was erased, it is assumed."""
+    if not sent["reply"] or review.reply is None:
+        return True
+    return is_same_text(review.reply.message, sent["reply"])
 
 
 def _of_pairs(table: str) -> str:
@@ -127,7 +135,8 @@ _ALERTS = (
 )
 # A later row replaces an earlier one.
 _REPLIES = (
-    f"SELECT site_id, review_id, person, finished_at FROM actions WHERE {_of_pairs('actions')}"
+    "SELECT site_id, review_id, person, reply, finished_at FROM actions"
+    f" WHERE {_of_pairs('actions')}"
     " AND kind = 'reply' AND status = 'done' AND outcome IN ('done', 'changed_meanwhile')"
     " ORDER BY id"
 )

@@ -73,7 +73,10 @@ async def test_each_review_is_a_line_with_its_alerts_and_answer(
     assert (theirs["answered"], theirs["answered_by"]) == (True, "")
     assert theirs["seconds_to_answer"] is not None
 
+    wix.reply(SITE, "r1", "A better one, from the dashboard")
+    await watch(path)
     sheet = await rows(alerter, "csv")
+    assert sheet[1]["answered_by"] == ""
     assert [each["review_id"] for each in sheet] == ["r0", "r1", "r2"]
     assert sheet[1]["body"] == "Hard as stone. Never again."
     assert [each["answered"] for each in sheet] == ["false", "true", "true"]

@@ -12,6 +12,7 @@ import pytest
 from alerter.actions import Action, ActionKind, ActionStatus, NewAction, Outcome, Person, Through
 from alerter.clock import Clock
 from alerter.commands import claim, moderate
+from alerter.commands.reply import ENDS_HERE
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
@@ -183,6 +184,21 @@ async def test_a_review_that_needs_no_answer_is_not_held(
     assert "this review needs no answer any more" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["reply", "--message", "Sorry!"], ["moderate", "--publish"]],
+    ids=lambda each: each[0],
+)
+async def test_a_wix_that_cannot_be_reached_is_reported_at_once(
+    alerter: Run, wix: EmbeddedWix, command: list[str]
+) -> None:
+    put(wix, "r1")
+    wix.faults.always("r1", Fault(status=503))
+    result = await alerter(command[0], "r1", "--yes", *command[1:])
+    assert result.exit_code == 1
+    assert f"nothing was sent. In the dashboard: {LINK}" in result.stderr
+
+
 @pytest.mark.parametrize("command", [["claim"], ["snooze", "--", "2h"]])
 async def test_a_review_that_is_not_on_record_is_not_held(
     alerter: Run, path: Path, wix: EmbeddedWix, command: list[str]
@@ -306,10 +322,16 @@ async def test_without_a_message_a_person_writes_it_below_the_review(
     editor, text = tmp_path / "editor", tmp_path / "editor.text"
     editor.write_text(EDITOR)
     editor.chmod(0o700)
-    text.write_text("#1 of our mistakes.\nSorry!\n")
+    text.write_text("x" * 10_001)
     environ = SECRETS | {"VISUAL": str(editor), "EDITOR": "/bin/false"}
     async with on_a_terminal("reply", "r1", "--config", str(path), **environ) as terminal:
+        await terminal.read_until("the reply has 10,001 characters, and Wix takes 10,000")
+        await terminal.read_until("Edit it again?")
+        assert (tmp_path / "editor.seen").exists()
+        text.write_text(f"#1 of our mistakes.\nSorry!\n{ENDS_HERE}\n")
+        os.write(terminal.ours, b"\n")
         await terminal.read_until("Send it?")
+        assert (tmp_path / "editor.seen").read_text().startswith("x" * 10_001)
         seen = (tmp_path / "editor.seen").read_text()
         assert "\n# ★☆☆☆☆  “Title of r1” on Corner Bakery\n#   > Hard as stone.\n" in seen
         text.write_text("To be clear:\n")
