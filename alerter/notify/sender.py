@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 STATE_RETRY = 1.0
 # Seconds between two calls: Slack takes one message a second in a channel.
 _PACE = 1.0
-# A digest that a service refuses is tried in halves, but not in smaller pieces than this.
+# A digest that a service refuses is tried in halves, and from this size on as plain text first:
+# one plain message is better than many single ones.
 _SMALLEST_DIGEST = 10
 _OF_TROUBLE = (AlertKind.TROUBLE, AlertKind.RECOVERED)
 
@@ -49,7 +50,7 @@ class MessageSender:
     """Sends the messages of one destination, and records each answer.
 
     `began`: the start of the worker's step; an answer lifts only blocks that were set before it.
-    `digest`: the most reviews of a digest; it shrinks when the service refuses a long one.
+    `digest`: the most reviews of a digest; it shrinks when the service refuses one.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class MessageSender:
     ) -> None:
         self.began = clock.now()
         self.digest = destination.digest
+        # Small pieces grow again up to this: what the service refused was one of the reviews.
+        self._most = destination.digest
         self._state = state
         self._clock = clock
         self._destination = destination
@@ -114,6 +117,7 @@ class MessageSender:
 
     async def record_accepted(self, message: Message, receipt: Receipt, subject: str = "") -> None:
         """Record that the service accepted a message, or that some addresses of a mail did."""
+        self.digest = min(2 * self.digest, self._most)
         if receipt.to_left:
             await self._record_partly_accepted(message, receipt, subject)
             return
@@ -203,25 +207,33 @@ class MessageSender:
     async def _handle_refused_message(self, message: Message, error: DeliveryError) -> None:
         """Try the built-in template, smaller digests and plain text; then give the message up."""
         size = len(message.entries)
+        # What may have arrived, or has arrived at some addresses, must not go out otherwise.
+        divisible = size > 1 and not message.lost and not message.to_left
         if (
             not message.builtin
             and not message.plain
             and self._destination.refuse(message, str(error))
         ):
             await self.send_again(replace(message, builtin=True))
-        elif size > _SMALLEST_DIGEST and not message.lost:
-            self.digest = max(size // 2, _SMALLEST_DIGEST)
-            await self.write(lambda: messages.dissolve(self._state, message))
-            log.warning(
-                'receiver "%s": a digest of %d is refused and tried in pieces: %s',
-                self._destination.receiver,
-                size,
-                error,
-            )
+        elif divisible and size > _SMALLEST_DIGEST:
+            self.digest = self._most = max(size // 2, _SMALLEST_DIGEST)
+            await self._divide(message, error)
         elif not message.plain:
             await self.send_again(replace(message, plain=True))
+        elif divisible:
+            self.digest = size // 2
+            await self._divide(message, error)
         else:
             await self.give_up(message, str(error))
+
+    async def _divide(self, message: Message, error: DeliveryError) -> None:
+        await self.write(lambda: messages.dissolve(self._state, message))
+        log.warning(
+            'receiver "%s": a digest of %d is refused and tried in pieces: %s',
+            self._destination.receiver,
+            len(message.entries),
+            error,
+        )
 
     async def give_up(self, message: Message, reason: str) -> None:
         """Record a message as failed; a mail that some addresses accepted counts as sent."""

@@ -449,7 +449,6 @@ async def test_a_digest_that_is_refused_is_halved_and_later_ones_stay_small(
 async def test_a_small_digest_that_is_refused_goes_out_as_plain_text(
     start: Start, state: State, slack: EmbeddedSlack
 ) -> None:
-    """It is never split into single alerts."""
     desk = await start(burst=1)
     queue(state, *many(5))
     slack.faults.add("chat.postMessage", saying("invalid_blocks"))
@@ -458,15 +457,51 @@ async def test_a_small_digest_that_is_refused_goes_out_as_plain_text(
     assert slack.posts[0].blocks == []
 
 
-async def test_a_small_digest_that_is_refused_as_plain_text_too_has_failed(
+@pytest.mark.parametrize("receiver", ["slack:support", "email:owner"])
+async def test_a_small_digest_that_is_refused_as_plain_text_too_is_halved(
+    start: Start, state: State, slack: EmbeddedSlack, mailbox: Mailbox, receiver: str
+) -> None:
+    desk = await start(burst=1)
+    queue(state, *many(5), receivers=(receiver,))
+    slack.faults.add("chat.postMessage", *[saying("invalid_blocks")] * 2)
+    mailbox.data_replies.extend(["552 5.3.4 Too large"] * 2)
+    await desk.work(receiver)
+    assert (posted(slack) or mailed(mailbox)) == [many(5)[:2], many(5)[2:]]
+    assert deliveries(state, receiver) == {"sent": 5}
+
+
+async def test_digests_grow_again_once_a_single_alert_has_failed(
     start: Start, state: State, slack: EmbeddedSlack
 ) -> None:
     desk = await start(burst=1)
-    queue(state, *many(5))
-    slack.faults.add("chat.postMessage", *[saying("invalid_blocks")] * 2)
+    queue(state, *many(30))
+    refused = (15, 10, 10, 5, 5, 2, 2, 1, 1)  # from ten on as plain text too
+    slack.faults.add("chat.postMessage", *[saying("invalid_blocks")] * (1 + len(refused)))
     await desk.work()
-    assert posted(slack) == []
-    assert deliveries(state) == {"failed": 5}
+    assert posted(slack) == [
+        many(30)[1:2],
+        many(30)[2:4],
+        many(30)[4:8],
+        many(30)[8:16],
+        many(30)[16:26],
+        many(30)[26:],
+    ]
+    assert deliveries(state) == {"failed": 1, "sent": 29}
+
+
+async def test_a_refused_digest_that_some_addresses_have_is_not_sent_to_them_again(
+    start: Start, state: State, mailbox: Mailbox
+) -> None:
+    desk = await start(burst=1)
+    queue(state, *many(30), receivers=("email:owner",))
+    mailbox.refuse = {SECOND: "450 4.2.1 Later"}
+    await desk.step("email:owner")
+    mailbox.refuse.clear()
+    mailbox.data_replies.extend(["554 5.7.1 Spam"] * 2)
+    await desk.work("email:owner")
+    assert mailed(mailbox) == [many(30)]
+    assert deliveries(state, "email:owner") == {"sent": 30}
+    assert "addresses:owner" in blocked(state, desk.clock.now())
 
 
 def breaking(destination: Destination) -> Destination:
@@ -482,16 +517,15 @@ def breaking(destination: Destination) -> Destination:
 
 @pytest.mark.parametrize("others", [2, 30], ids=["as alerts", "as a digest"])
 @pytest.mark.parametrize("receiver", ["slack:support", "email:owner"])
-async def test_a_review_that_cannot_be_rendered_fails_with_few_others(
+async def test_a_review_that_cannot_be_rendered_fails_alone(
     start: Start, state: State, slack: EmbeddedSlack, mailbox: Mailbox, receiver: str, others: int
 ) -> None:
     desk = await start(breaking)
     queue(state, "r000", "poison", *many(others)[1:], receivers=(receiver,))
     await desk.work(receiver)
     arrived = [name for names in posted(slack) or mailed(mailbox) for name in names]
-    failed = 1 if others == 2 else 10  # no digest is cut into smaller pieces
-    assert set(arrived) <= set(many(others))
-    assert deliveries(state, receiver) == {"failed": failed, "sent": others + 1 - failed}
+    assert arrived == many(others)
+    assert deliveries(state, receiver) == {"failed": 1, "sent": others}
     row = state.row("SELECT * FROM messages WHERE status = 'failed'") or {}
     assert row["error"] == "template new.txt, line 3: something is undefined"
 
