@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from alerter.actions import Action, ActionKind, NewAction, Outcome, Person, Through
+from alerter.actions import ActionKind, NewAction, Person, Through
 from alerter.config import Config, Site, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
@@ -32,6 +32,7 @@ from tests.simulation.plan import START
 from tests.simulation.seams import Disk, MachineClock, entered
 from tests.simulation.world import ignore_the_dead
 from tests.support.intake import Asked
+from tests.support.ledger import Ledger
 from tests.support.values import SITE
 
 _TOGETHER = 20  # reviews that are being answered at once
@@ -44,15 +45,6 @@ _FAULTS = (
     Fault(garble="truncate"),
     Fault(delay=30.0),
 )
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A reply that Wix recorded, and the one that it replaced; `alike`: the text was as seen."""
-
-    message: str
-    before: str | None
-    alike: bool
 
 
 @dataclass
@@ -75,21 +67,8 @@ class Shop:
         self.wix = EmbeddedWix(clock=self.clock, requests_per_minute=None)
         self.wix.add_site(SITE, api_key="key")
         self.folder = folder
-        self.effects: dict[str, list[Effect]] = {}
-        self.seen: dict[str, tuple[str, str]] = {}
         self.config: Config
-        site = self.wix.sites[SITE]
-        self._reply = site.reply
-        site.reply = self._replied
-
-    def _replied(self, review_id: str, message: str) -> Any:
-        row = self.wix.sites[SITE].reviews.get(review_id)
-        assert row
-        before = (row.review.get("reply") or {}).get("message")
-        body = row.review["content"]["body"]
-        alike = self.seen.get(message, ("", body))[1] == body
-        self.effects.setdefault(review_id, []).append(Effect(message, before, alike))
-        return self._reply(review_id, message)
+        self.ledger = Ledger(self.wix.sites[SITE])
 
     def write_config(self) -> None:
         path = self.folder / "config.toml"
@@ -141,7 +120,7 @@ class Shop:
         people = [f"Person {number}"] if random.random() < 0.6 else [f"P{number}", f"Q{number}"]
         work: list[Any] = [self._act(seen, name, number) for name in people]
         if random.random() < 0.2:
-            work.append(self._later(lambda: self._reply_by_other(review_id)))
+            work.append(self._later(lambda: self.ledger.reply_by_other(review_id)))
         if random.random() < 0.2:
             work.append(self._later(lambda: self._edit(review_id, number)))
         if random.random() < 0.1:
@@ -153,7 +132,7 @@ class Shop:
     async def _act(self, seen: Review, name: str, number: int) -> None:
         self.result.replies += 1
         message = f"{name} is sorry. " + "So sorry. " * self._random.choice((0, 0, 200))
-        self.seen[message.strip()] = (name, seen.body)
+        self.ledger.seen[message.strip()] = seen.body
         new = NewAction(
             f"{name}-{number}", ActionKind.REPLY, SITE, seen.id, Person(name), Through.COMMAND,
             seen.revision, seen.text_digest, reply=message.strip(),
@@ -188,10 +167,6 @@ class Shop:
         await asyncio.sleep(self._random.uniform(0, 10))
         what()
 
-    def _reply_by_other(self, review_id: str) -> None:
-        self.effects.setdefault(review_id, []).append(Effect("Dashboard", None, alike=True))
-        self._reply(review_id, "Dashboard")
-
     def _edit(self, review_id: str, number: int) -> None:
         content = {"body": f"An edited text {number}."}
         self.wix.change(SITE, review_id, content=content)
@@ -223,33 +198,8 @@ class Shop:
             ]
         if len(found) != self.result.replies:
             self.result.wrong.append(f"{len(found)} actions of {self.result.replies} on record")
-        for action in found:
-            self.result.outcomes[str(action.outcome)] += 1
-            self.result.wrong += [f"{action.new.key}: {text}" for text in self._faults(action)]
-
-    def _faults(self, action: Action) -> list[str]:
-        wrong: list[str] = []
-        sent = action.new.reply
-        every = self.effects.get(action.new.review_id, [])
-        mine = [each for each in every if each.message == sent]
-        told = action.outcome is Outcome.CHANGED_MEANWHILE
-        if not action.is_settled:
-            wrong.append(f"is still {action.status}")
-        if action.outcome in (Outcome.DONE, Outcome.CHANGED_MEANWHILE) and not mine:
-            wrong.append("is done, and did not arrive")
-        if any(each.before == sent for each in mine):
-            wrong.append("arrived twice")
-        over = [each for each in mine if each.before not in (None, sent)]
-        if over and not told and action.outcome is not Outcome.OTHER_REPLY:
-            wrong.append(f"replaced {over[0].before!r}, and the person was not told")
-        if not all(each.alike for each in mine) and not told:
-            wrong.append("answers a text that the person has not seen")
-        last = self.wix.sites[SITE].reviews.get(action.new.review_id)
-        if action.outcome is Outcome.DONE and every[-1].message == sent:
-            reply = (last.review.get("reply") or {}) if last else {}
-            if reply.get("message") != sent:
-                wrong.append(f"is done, and Wix has {reply}")
-        return wrong
+        self.result.wrong += self.ledger.judge(found)
+        self.result.outcomes = self.ledger.outcomes
 
 
 async def respond(folder: Path, replies: int, seed: int) -> Result:

@@ -21,10 +21,21 @@ from random import Random
 from typing import Any
 
 from alerter.demo.faults import Fault
-from tests.support.world import Outcome, World
+from alerter.demo.slack import Post
+from alerter.demo.slack_people import ImpossibleError
+from alerter.store import State, actions
+from tests.support.ledger import Ledger
+from tests.support.world import CHANNELS, PEOPLE, SITE, Outcome, World
 
 # Seconds after which what has not come to pass never will; no measure of speed.
 _SETTLING = 300.0
+_REPLY_FAULTS = (
+    Fault(drop="before"),
+    Fault(drop="after"),
+    Fault(status=500),
+    Fault(status=500, done=True),
+    Fault(garble="truncate"),
+)
 
 
 class Faults:
@@ -107,6 +118,90 @@ class Faults:
             db.close()
 
 
+class Repliers:
+    """Two people who reply from Slack to reviews that have arrived everywhere.
+
+    Answers of Wix are lost meanwhile, and others reply in the dashboard and change reviews.
+    """
+
+    def __init__(self, world: World, random: Random) -> None:
+        self._world = world
+        self._random = random
+        self._chosen: set[str] = set()
+        self.ledger = Ledger(world.wix.sites[SITE])
+
+    async def reply(self) -> None:
+        """Let people reply to a few reviews; what Slack cannot do now is not done."""
+        world, random = self._world, self._random
+        for post in [post for post in world.slack.posts if self._may_be_answered(post)][:3]:
+            review_id = _review_of(post)
+            self._chosen.add(review_id)
+            for fault in random.choices(_REPLY_FAULTS, k=random.choice((0, 1, 1, 2))):
+                world.wix.faults.add(random.choice(("/reply", f"/{review_id}")), fault)
+            people = random.sample(PEOPLE, random.choice((1, 1, 2)))
+            await asyncio.gather(*(self._reply_as(person, post, review_id) for person in people))
+            match random.randrange(5):
+                case 0:
+                    self.ledger.reply_by_other(review_id)
+                case 1:
+                    world.wix.change(SITE, review_id, content={"body": "Not so bad after all."})
+
+    def _may_be_answered(self, post: Post) -> bool:
+        """Whether a message is about one review that has reached everybody."""
+        review_id, title = _review_of(post), post.text
+        if not review_id or review_id in self._chosen:
+            return False
+        named = [each for each in self._world.titles if each in title]
+        mails = self._world.mails_of()
+        return bool(named) and all(
+            each in mails and all(self._world.times_posted(channel)[each] for channel in CHANNELS)
+            for each in named
+        )
+
+    async def _reply_as(self, person_id: str, post: Post, review_id: str) -> None:
+        person = self._world.slack.person(person_id)
+        row = self._world.wix.sites[SITE].reviews.get(review_id)
+        words = f"{person_id} is sorry about {review_id}."
+        self.ledger.seen[words] = row.review["content"].get("body", "") if row else ""
+        try:
+            await person.press(post, "respond:reply")
+            for _ in range(30):
+                if person.modals:
+                    break
+                await asyncio.sleep(0.1)
+            await person.submit({"text": words})
+        except ImpossibleError:
+            return
+        finally:
+            for modal in person.modals:
+                modal.open = False
+
+    def judge(self) -> tuple[int, list[str]]:
+        """Return how many replies were recorded, and what must not have happened to them."""
+        with State.read(self._world.state) as state:
+            found = [
+                action
+                for review_id in sorted(self._chosen)
+                for action in actions.get_actions(state, SITE, review_id)
+            ]
+        return len(found), self.ledger.judge(found)
+
+    def settled(self) -> bool:
+        """Whether every reply is settled, and every person has its result."""
+        with State.read(self._world.state) as state:
+            return not state.value(
+                "SELECT count(*) FROM actions WHERE finished_at IS NULL OR place IS NOT NULL"
+            )
+
+
+def _review_of(post: Post) -> str:
+    """Return the id of the review that the buttons of a message are about; empty for none."""
+    blocks = [] if post.deleted else post.shown_blocks
+    named = [str(block.get("block_id", "")) for block in blocks if block["type"] == "actions"]
+    found = next((each for each in named if each.startswith("respond:")), "")
+    return found.split(":")[1].split("/")[1] if found else ""
+
+
 async def torture(
     folder: Path, kills: int, seed: int, say: Callable[[str], None] = lambda _: None
 ) -> Outcome:
@@ -114,23 +209,27 @@ async def torture(
     random, outcome = Random(seed), Outcome()
     world = World(folder)
     async with world.up():
-        faults = Faults(world, random, outcome.faults)
+        faults, repliers = Faults(world, random, outcome.faults), Repliers(world, random)
         await world.start()
         await world.until(lambda: len(world.wix.queries()) >= 2, _SETTLING)
         for number in range(kills):
             for _ in range(random.choice([0, 1, 1, 2, 3, 15])):
                 world.add_review()
             await faults.strike()
+            replying = asyncio.create_task(repliers.reply())
             await asyncio.sleep(random.uniform(0.0, 2.0))
             await world.kill()
             world.mailbox.hang = 0.0
             outcome.kills += 1
             await world.start()
             await asyncio.sleep(random.uniform(0.3, 1.5))
+            await replying
             say(f"{number + 1}/{kills} kills, {len(world.titles)} reviews")
         world.calm()
         await world.until(lambda: world.everything_arrived() and not world.pending(), _SETTLING)
+        await world.until(repliers.settled, _SETTLING)
         world.count(outcome)
+        outcome.replies, outcome.wrong_replies = repliers.judge()
     return outcome
 
 
@@ -146,6 +245,8 @@ def report(outcome: Outcome, seed: int) -> str:
     lines += [f"  LOST {what}" for what in outcome.lost] + [
         f"  REPEATED {what}" for what in outcome.repeated
     ]
+    lines += [f"  WRONG {what}" for what in outcome.wrong_replies]
+    lines.append(f"{outcome.replies} replies from Slack, {len(outcome.wrong_replies)} wrong")
     lines.append(
         f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {outcome.pending} left "
         "pending"

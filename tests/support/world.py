@@ -20,7 +20,13 @@ from tests.support.forked import Process, start_alerter
 
 SITE = "11111111-1111-4111-8111-111111111111"
 CHANNELS = ("C0000000001", "C0000000002")
-SECRETS = {"WIX_API_KEY": "k", "SLACK_BOT_TOKEN": "xoxb-t", "SMTP_PASSWORD": "p"}
+PEOPLE = ("U0000000001", "U0000000002")
+SECRETS = {
+    "WIX_API_KEY": "k",
+    "SLACK_BOT_TOKEN": "xoxb-t",
+    "SLACK_APP_TOKEN": "xapp-1-A00000001-1-t",
+    "SMTP_PASSWORD": "p",
+}
 
 
 @dataclass
@@ -34,11 +40,13 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
     pending: int = 0
+    replies: int = 0
+    wrong_replies: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         """Whether every promise was kept."""
-        return not self.lost and not self.repeated and not self.pending
+        return not (self.lost or self.repeated or self.pending or self.wrong_replies)
 
 
 class World:
@@ -71,6 +79,9 @@ class World:
         self.titles.clear()
         self.wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
         self.slack.add_token(SECRETS["SLACK_BOT_TOKEN"])
+        self.slack.add_app_token(SECRETS["SLACK_APP_TOKEN"])
+        for number, person in enumerate(PEOPLE):
+            self.slack.add_user(person, f"person{number}")
         for channel in CHANNELS:
             self.slack.add_channel(channel, channel.lower())
         self.slack.posts.clear()
@@ -107,6 +118,7 @@ password = "env:SMTP_PASSWORD"
 from = "Review alerts <alerts@example.com>"
 [slack]
 token = "env:SLACK_BOT_TOKEN"
+app_token = "env:SLACK_APP_TOKEN"
 base_url = "{self.slack.base_url}"
 [[receivers]]
 name = "owner"

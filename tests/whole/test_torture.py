@@ -16,6 +16,7 @@ async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(
 ) -> None:
     outcome = await torture(tmp_path, kills=3, seed=20261124)
     assert (outcome.lost, outcome.repeated, outcome.pending) == ([], [], 0)
+    assert outcome.wrong_replies == []
     assert outcome.kills == 3
     assert outcome.faults
     assert outcome.deliveries == 3 * outcome.reviews > 0
