@@ -21,10 +21,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alerter.actions import ActionKind, NewAction, Person, Through
 from alerter.clock import Clock
 from alerter.config import load_config
 from alerter.service.daemon import serve
-from tests.support.world import SECRETS, Outcome, World
+from alerter.store import State, actions, reviews
+from tests.support.ledger import Ledger
+from tests.support.world import SECRETS, SITE, Outcome, World
 
 # What each of them stands for: a commit that is written, and not on the disk yet; a request or a
 # word to the mail
@@ -54,7 +57,8 @@ class Sweep:
         self.deliveries += outcome.deliveries
         if not outcome.good:
             harm = (
-                f"lost {outcome.lost}, repeated {outcome.repeated}, {outcome.pending} left pending"
+                f"lost {outcome.lost}, repeated {outcome.repeated}, {outcome.pending} left pending,"
+                f" replies {outcome.wrong_replies}"
             )
             self.faults.append(f"  {name}, killed at {number}: {harm}")
 
@@ -83,6 +87,28 @@ async def told_of_the_past(world: World) -> None:
     await _round(world)
 
 
+async def a_reply_that_waits(world: World) -> None:
+    """A review has been alerted, and a reply to it is recorded, not sent."""
+    world.add_past()
+    await _round(world)
+    review_id = world.add_review()
+    await _round(world)
+    with State.open(world.state, migrate=False) as state:
+        seen = reviews.get_reviews(state, SITE, [review_id])[review_id].review
+        new = NewAction(
+            "reply-1",
+            ActionKind.REPLY,
+            SITE,
+            review_id,
+            Person("Ada"),
+            Through.PAGE,
+            seen=seen.text_digest,
+            reply="We are sorry.",
+        )
+        with state.transaction(f"site:{SITE}"):
+            actions.put_action(state, new, Clock().now())
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What there is, and the command that is killed."""
@@ -94,6 +120,7 @@ class Scenario:
 SCENARIOS = {
     "the first start": Scenario(first_start),
     "an everyday round": Scenario(everyday),
+    "a reply": Scenario(a_reply_that_waits),
     "a backfill": Scenario(told_of_the_past, ("backfill", "--since", "2020-01-01")),
 }
 
@@ -154,6 +181,7 @@ async def kill_at(
     folder.mkdir()
     world, outcome = World(folder), Outcome()
     async with world.up():
+        ledger = Ledger(world.wix.sites[SITE])
         await scenario.prepare(world)
         killed = await _killed_at(world, scenario.command, call, number)
         while killed:
@@ -164,6 +192,9 @@ async def kill_at(
         world.add_review()
         await _round(world)
         world.count(outcome)
+        with State.read(world.state) as state:
+            found = [each for each in [actions.get_action_by_key(state, "reply-1")] if each]
+        outcome.replies, outcome.wrong_replies = len(found), ledger.judge(found)
     return outcome
 
 
