@@ -126,6 +126,7 @@ def review_page(folder: Path) -> Path:
         answered_at=None,
         claimed_until=renderer.local(now + timedelta(hours=48)),
         is_own_claim=False,
+        next_reminder=None,
         forms={"reply": "-", "claim": "-", "snooze": "-", "moderate": ""},
         snoozes=renderer.snoozes(snooze_choices(now, renderer.timezone).items()),
         canned=("Sorry", "A fresh box is on its way"),

@@ -93,6 +93,7 @@ class EntryView:
     answered_at: datetime | None
     claimed_until: datetime | None
     is_own_claim: bool
+    next_reminder: datetime | None
     forms: Mapping[str, str]
     snoozes: Sequence[tuple[str, str]]
     canned: Sequence[str] = ()

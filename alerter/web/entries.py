@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from alerter.actions import NO_RESPONSE, Response, digest
 from alerter.clock import Clock
@@ -16,6 +17,7 @@ from alerter.snoozes import snooze_choices
 from alerter.store import State, actions, items, report, reviews
 from alerter.store.report import ReviewRecord
 from alerter.watch.routing import may_respond
+from alerter.watch.triage import due_reminder
 from alerter.web.signed_links import Link, LinkSigner, addresses_digest
 
 # A review of one site.
@@ -103,6 +105,7 @@ class Entries:
             forms=self._forms(visit, named, record),
             snoozes=renderer.snoozes(snooze_choices(now, self._config.timezone).items()),
             canned=self.canned.names,
+            next_reminder=renderer.local(self._next_reminder(visit, record, found)),
             history=self._history(visit, named, record) if visit.link.review_id else (),
             url="" if visit.link.review_id else self._own_page(visit, named),
             feedback=feedback,
@@ -146,6 +149,25 @@ class Entries:
             name: self._signer.form(visit.link, named[0], known.review, now) if there else ""
             for name, there in shown.items()
         }
+
+    def _next_reminder(
+        self, visit: Visit, record: ReviewRecord, response: Response
+    ) -> datetime | None:
+        """Return when the receiver is reminded next unless the review is answered, if ever."""
+        if record.known.status is not Status.OPEN:
+            return None
+        held_until = response.claimed_until or self._clock.now()
+        if response.snoozed_until:
+            return max(response.snoozed_until, held_until)
+        after, window = self._config.reminders.after, self._config.poll.rescan_window
+        found = []
+        for each in record.reminders:
+            if each.destination in visit.receiver.destinations and after:
+                if due_reminder(held_until - each.since, each.reminded, after, window):
+                    found.append(held_until)
+                later = (each.since + wait for wait in after if wait > each.reminded)
+                found += [moment for moment in later if moment > held_until]
+        return min(found, default=None)
 
     def _history(self, visit: Visit, named: Named, record: ReviewRecord) -> list[HistoryLine]:
         renderer = visit.renderer

@@ -27,6 +27,8 @@ PUBLIC_URL = "https://reviews.example.com"
 LINK_SECRET = "link-secret-4b1d-0123456789-abcdefghij"
 PAGE_SECRETS = SECRETS | {"LINK_SECRET": LINK_SECRET}
 WEB = f"""
+[reminders]
+after = ["24h", "72h"]
 [web]
 listen = "127.0.0.1:8080"
 public_url = "{PUBLIC_URL}"

@@ -8,7 +8,7 @@ import pytest
 from alerter.actions import ActionKind, Person, Through
 from alerter.demo.faults import Fault
 from alerter.models import Status
-from alerter.store import actions
+from alerter.store import actions, reminders
 from tests.support.pages import Pages, config, pages
 from tests.support.rendered import HOSTILE, Page, directed
 from tests.support.responding import desk, wix
@@ -354,6 +354,25 @@ async def test_the_history_shows_what_people_did_and_what_became_of_it(pages: Pa
         "owner: Nothing was changed: Wix does not allow alerter to do this.",
     ]
     assert sorted(told, key=history.index) == told
+
+
+async def test_the_page_says_when_the_next_reminder_comes(pages: Pages) -> None:
+    async def told() -> str:
+        text = (await pages.get(pages.link())).text
+        return text.partition("The next reminder comes on ")[2].partition(", unless")[0]
+
+    with pages.desk.state.transaction(f"site:{SITE}"):
+        since, none = pages.desk.clock.now(), timedelta()
+        destinations = ["email:owner", "email:Ada"]
+        reminders.start_reminders(pages.desk.state, SITE, "r1", destinations, since, reminded=none)
+    assert await told() == "Wed 25 Nov, 13:01"
+    await pages.press(pages.link(), "I’m on it")
+    assert await told() == "Thu 26 Nov, 13:01"
+    await pages.press(pages.link(), "Mon 30 Nov, 09:00")
+    assert await told() == "Mon 30 Nov, 09:00"
+    pages.desk.wix.reply(SITE, "r1", "From the dashboard")
+    await read(pages)
+    assert await told() == ""
 
 
 async def test_a_page_names_all_kinds_of_actions_that_it_can_show(pages: Pages) -> None:
