@@ -147,9 +147,13 @@ class LinkSigner:
         return jwt.encode({"aud": purpose} | claims, self._secret, algorithm=_ALGORITHM)
 
     def _read(self, purpose: str, token: str) -> dict[str, Any]:
+        """Return the claims of a token. Raise one of _FAULTS."""
         claims: dict[str, Any] = jwt.decode(
             token, self._secret, algorithms=[_ALGORITHM], audience=purpose, options=_OPTIONS
         )
+        # A signature has several spellings in base64, and only ours is a token of ours.
+        if self._sign(purpose, claims) != token:
+            raise jwt.InvalidTokenError
         return claims
 
 

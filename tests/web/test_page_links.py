@@ -2,6 +2,7 @@
 
 import base64
 import json
+import string
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -111,6 +112,15 @@ async def test_every_bad_link_gets_one_and_the_same_page(
 
 def without_date(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name != "Date"}
+
+
+async def test_a_link_has_one_spelling(pages: Pages) -> None:
+    """The last letter of a signature has bits that belong to none of its bytes."""
+    link = pages.link()
+    letters = string.ascii_letters + string.digits + "-_=."
+    others = [link[:-1] + each for each in letters if each != link[-1]] + [f"{link}=", f"{link}=="]
+    for other in others:
+        assert (await pages.get(other)).status == 404
 
 
 async def test_a_link_ends_with_the_rescan_window(pages: Pages) -> None:
