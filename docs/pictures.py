@@ -122,6 +122,7 @@ def review_page(folder: Path) -> Path:
         receiver="owner",
         is_open=True,
         is_gone=False,
+        is_hidden=False,
         answer="",
         answered_at=None,
         claimed_until=renderer.local(now + timedelta(hours=48)),

@@ -81,7 +81,8 @@ class EntryView:
 
     `forms`: the tokens of the forms that are shown, each empty where its form is not. `snoozes`:
     moments with their names. `canned`: the names of canned replies. `url`: its own page.
-    `is_own_claim`: the reader is on it.
+    `is_own_claim`: the reader is on it. `is_hidden`: it comes from a restored backup, and Wix was
+    not asked for it since.
     """
 
     review: ReviewView
@@ -89,6 +90,7 @@ class EntryView:
     receiver: str
     is_open: bool
     is_gone: bool
+    is_hidden: bool
     answer: str
     answered_at: datetime | None
     claimed_until: datetime | None

@@ -91,6 +91,7 @@ class Entries:
         """Return a review with its forms; on its own page with its history. Raise StateError."""
         now, known, renderer = self._clock.now(), record.known, visit.renderer
         review, is_gone = known.review, known.closing is CloseReason.GONE
+        reply = None if is_gone or record.unverified else review.reply
         found = actions.get_responses(self._state, [named], now).get(named, NO_RESPONSE)
         return EntryView(
             review=renderer.view(self._item(named, record, found), now),
@@ -98,8 +99,9 @@ class Entries:
             receiver=renderer.name(visit.receiver.name),
             is_open=known.status is Status.OPEN,
             is_gone=is_gone,
-            answer=clean_lines(review.reply.message) if review.reply and not is_gone else "",
-            answered_at=renderer.local(review.reply.at) if review.reply else None,
+            is_hidden=record.unverified,
+            answer=clean_lines(reply.message) if reply else "",
+            answered_at=renderer.local(reply.at) if reply else None,
             claimed_until=renderer.local(found.claimed_until),
             is_own_claim=found.claimed_by == visit.receiver.name,
             forms=self._forms(visit, named, record),
@@ -139,11 +141,12 @@ class Entries:
     def _forms(self, visit: Visit, named: Named, record: ReviewRecord) -> Mapping[str, str]:
         """Return a token for each form that is shown, as each press is an action of its own."""
         known, now = record.known, self._clock.now()
+        is_there = known.closing is not CloseReason.GONE and not record.unverified
         shown = {
-            "reply": known.closing is not CloseReason.GONE,
+            "reply": is_there,
             "claim": known.status is Status.OPEN,
             "snooze": known.status is Status.OPEN,
-            "moderate": known.review.is_pending and known.closing is not CloseReason.GONE,
+            "moderate": known.review.is_pending and is_there,
         }
         return {
             name: self._signer.form(visit.link, named[0], known.review, now) if there else ""

@@ -356,6 +356,16 @@ async def test_the_history_shows_what_people_did_and_what_became_of_it(pages: Pa
     assert sorted(told, key=history.index) == told
 
 
+async def test_words_of_a_restored_backup_wait_until_wix_was_asked(pages: Pages) -> None:
+    pages.desk.state.execute("UPDATE sites SET unverified = TRUE")
+    for link in (pages.link(), pages.list_link()):
+        shown = await pages.get(link)
+        assert "As stone." not in shown.source
+        assert "Its text comes from a backup." in shown.text
+        assert SEND not in shown.text
+        assert "I’m on it" in shown.text
+
+
 async def test_the_page_says_when_the_next_reminder_comes(pages: Pages) -> None:
     async def told() -> str:
         text = (await pages.get(pages.link())).text
