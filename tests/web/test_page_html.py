@@ -60,6 +60,20 @@ async def test_every_page_is_html_without_a_fault(pages: Pages, receiver: str) -
         assert {each for each, number in ids.items() if number > 1} == set()
 
 
+# What is not translated: names, what the customer and Wix wrote, and the one page for bad links.
+FOREIGN = "Corner Bakery Stale As stone he Sorry Wix alerter photos example refuses the request"
+
+
+async def test_no_english_is_left_on_a_hebrew_page(pages: Pages) -> None:
+    found = await sources(pages, "he")
+    for name in found.keys() - {"not found"}:
+        text = re.sub(
+            r"<style>.*?</style>|<[^>]*>|[0-9a-f-]{36}", " ", found[name], flags=re.DOTALL
+        )
+        words = set(re.findall(r"\b[A-Za-z]{2,}\b", text))
+        assert words - set(FOREIGN.split()) == set(), name
+
+
 async def test_every_control_has_a_name_and_each_reference_a_target(pages: Pages) -> None:
     for source in (await sources(pages, "owner")).values():
         root = tree(source)
