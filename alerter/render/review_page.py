@@ -156,9 +156,9 @@ class PageRenderer:
         """Return why a page does not do what was asked of it, as sentences."""
         return self.language.gettext(_FAULTS[fault])
 
-    def fault_page(self, fault: PageFault, kept: str = "") -> str:
-        """Return a page that only says what is wrong, and shows a text that was not taken."""
-        return self._render("fault.html", {"text": self.fault(fault), "kept": kept})
+    def fault_page(self, text: str, kept: str) -> str:
+        """Return a page that only says what is wrong, and shows what the person had written."""
+        return self._render("fault.html", {"text": text, "kept": kept})
 
     def _render(self, name: str, values: Mapping[str, Any]) -> str:
         environment = builtin_environment(self.language)

@@ -95,11 +95,12 @@ class ReviewPages:
         try:
             if not self._is_allowed(visit, _of(visit)):
                 return _page(_NOT_FOUND, 404)
+            if request.method == "POST":
+                sent = await read_submission(request)
             if not self._looks.take(visit.link.key):
-                return _fault(visit, PageFault.TOO_MANY, 429)
-            if request.method != "POST":
+                return _fault(visit, PageFault.TOO_MANY, 429, sent.text if sent else "")
+            if sent is None:
                 return self._show(visit, request.query)
-            sent = await read_submission(request)
             return await self._submit(visit, request, sent)
         except BadBody as error:
             fault = _BODY_FAULTS.get(error.status, PageFault.UNREADABLE)
@@ -157,6 +158,9 @@ class ReviewPages:
             answer = await self._submissions.act(visit, request.headers, sent, token)
         if answer.key:
             return _redirect(f"?action={answer.key}")
+        if answer.feedback and not self._is_allowed(visit, named):  # it has changed meanwhile
+            found = visit.renderer.fault_page(answer.feedback.problem, answer.feedback.text)
+            return _page(found, answer.status)
         return self._render(visit, "", named, answer.feedback, answer.status)
 
     def _render(
@@ -225,7 +229,8 @@ def _of(visit: Visit) -> Named | None:
 
 
 def _fault(visit: Visit, fault: PageFault, status: int, kept: str = "") -> web.Response:
-    response = _page(visit.renderer.fault_page(fault, kept), status)
+    text = visit.renderer.fault(fault)
+    response = _page(visit.renderer.fault_page(text, kept), status)
     if status in (429, 503):
         response.headers["Retry-After"] = "60"
     return response

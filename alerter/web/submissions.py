@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from alerter.actions import Action, ActionStatus, NewAction, Outcome
 from alerter.clock import Clock
 from alerter.config import Config
+from alerter.errors import StateError
 from alerter.render.language import Language
 from alerter.render.outcomes import describe_action, describe_invalid_reply
 from alerter.render.review_page import Feedback, PageFault
@@ -99,7 +100,10 @@ class Submissions:
             return _refuse(409, visit.renderer.fault(PageFault.USED_FORM), text)
         self._pending.start(action)
         await self._pending.wait(action, _WAITS)
-        action = actions.get_action(self._state, action.id) or action
+        try:
+            action = actions.get_action(self._state, action.id) or action
+        except StateError:  # it is recorded, and its page shows what becomes of it
+            return Answer(key=key)
         if action.status is ActionStatus.FAILED:
             status = _STATUS.get(action.outcome or Outcome.REFUSED, 422)
             return Answer(status, feedback_of(action, visit.renderer.language))

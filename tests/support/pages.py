@@ -206,6 +206,11 @@ email = ["strict@example.com"]
 products = ["55555555-5555-4555-8555-555555555555"]
 
 [[receivers]]
+name = "worst"
+email = ["worst@example.com"]
+max_rating = 1
+
+[[receivers]]
 name = "de"
 email = ["de@example.com"]
 language = "de"

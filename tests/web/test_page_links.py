@@ -157,7 +157,9 @@ async def test_a_link_may_be_looked_at_often_but_not_without_end(pages: Pages) -
     assert shown.status == 429
     assert shown.headers["Retry-After"] == "60"
     assert "opened too often" in shown.text
-    assert (await pages.post(link, {})).status == 429
+    shown = await pages.post(link, {"text": "We are sorry."})
+    assert shown.status == 429
+    assert ">\nWe are sorry.</textarea>" in shown.source
     assert (await pages.get(pages.link(name="Ada"))).status == 200
     pages.desk.clock.advance(seconds=60)
     assert (await pages.get(link)).status == 200

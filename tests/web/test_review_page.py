@@ -203,6 +203,20 @@ async def test_a_reply_that_was_read_may_be_replaced(pages: Pages) -> None:
     assert pages.desk.reply() == "We are sorry."
 
 
+async def test_a_review_that_is_not_for_its_reader_any_more_keeps_their_text(
+    pages: Pages,
+) -> None:
+    link = pages.link(name="worst")
+    fields = (await pages.get(link)).press(SEND, text="We are sorry.")
+    pages.desk.wix.change(SITE, "r1", content={"rating": 2, "title": "Stale"})
+    shown = await pages.post(link, fields)
+
+    assert shown.status == 409
+    assert "the customer has changed the review" in shown.text
+    assert ">\nWe are sorry.</textarea>" in shown.source
+    assert (await pages.get(link)).status == 404
+
+
 async def test_an_action_on_a_review_that_is_gone_is_refused(pages: Pages) -> None:
     link = pages.link()
     fields = (await pages.get(link)).press(SEND, text="We are sorry.")
