@@ -46,7 +46,7 @@ def test_without_a_page_the_button_leads_to_the_dashboard() -> None:
     assert "Respond" not in page.text + text
 
 
-def test_a_digest_leads_to_all_open_reviews_until_the_last_of_its_alerts_ends() -> None:
+def test_a_digest_leads_to_all_open_reviews_while_its_last_alert_lasts() -> None:
     entries = [replace(entry(), raised_at=CREATED + timedelta(hours=hours)) for hours in (1, 3, 2)]
     page, text = mail(digest(*entries))
 
