@@ -1,6 +1,7 @@
 """Do what people press and submit on Slack."""
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,8 @@ _TRY_AGAIN_AFTER = 0.1
 _WAIT_FOR_RESULT = 120.0
 # The largest id that SQLite holds.
 _LARGEST = 2**63 - 1
+# Presses that open or fill in a window: Slack may send each again for a while.
+_REMEMBERED = 1000
 _KINDS = {MenuChoice.PUBLISH: ActionKind.PUBLISH, MenuChoice.REJECT: ActionKind.REJECT}
 
 
@@ -76,6 +79,7 @@ class SlackResponses:
         self._reports = reports
         self._modals = ReplyModals(state, config, clock)
         self._channels = ChannelIds(state, str(Medium.SLACK))
+        self._recent: deque[str] = deque(maxlen=_REMEMBERED)
 
     async def handle(self, payload: Mapping[str, Any], acknowledge: Acknowledge) -> None:
         """Handle what a person did; what is of no known form is acknowledged and ignored."""
@@ -109,6 +113,9 @@ class SlackResponses:
         return None
 
     async def _press(self, press: Press, named: NamedReview, acknowledge: Acknowledge) -> None:
+        if self._is_repeated(press):
+            await acknowledge(None)
+            return
         receivers = self._receivers(press.place, press.person, named.site_id)
         language = _language(receivers)
         if denial := get_denial(press.person, receivers, self._app.team_id):
@@ -122,6 +129,14 @@ class SlackResponses:
             await self._fill_in(press, press.view, language)
         else:
             await self._act(press, named, language, acknowledge)
+
+    def _is_repeated(self, press: Press) -> bool:
+        """Return whether a press was handled before; an action is known by its record."""
+        if press.action_id in (Pressed.CLAIM, Pressed.MENU):
+            return False
+        known = press.key in self._recent
+        self._recent.append(press.key)
+        return known
 
     async def _act(
         self, press: Press, named: NamedReview, language: Language, acknowledge: Acknowledge

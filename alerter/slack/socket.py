@@ -38,6 +38,7 @@ _CONNECT_WITHIN = 10.0
 # Without a call now and then a connection may go silent:
 # https://github.com/slackapi/bolt-python/issues/1529
 _CHECK_EVERY = 60.0
+_LOOK_EVERY = 1.0
 _CHECK_WITHIN = 10.0
 _CLOSE_WITHIN = 0.5
 # What was recorded is acknowledged before the end; `run` promises to end within ten seconds.
@@ -230,14 +231,17 @@ class SlackSocket:
 
     async def _watch(self) -> None:
         """Wait until the connection is to be replaced."""
-        client = self._client
+        client, checked_at = self._client, self._clock.monotonic()
         while client is not None and not client.over.is_set():
             with suppress(TimeoutError):
-                async with self._clock.timeout(_CHECK_EVERY):
+                async with self._clock.timeout(_LOOK_EVERY):
                     await client.over.wait()
                 return
             if not await client.is_connected():
                 return
+            if self._clock.monotonic() - checked_at < _CHECK_EVERY:
+                continue
+            checked_at = self._clock.monotonic()
             with suppress(DeliveryError, TimeoutError):
                 async with self._clock.timeout(_CHECK_WITHIN):
                     await self._api.call(self._api.client.auth_test)

@@ -209,6 +209,19 @@ async def test_a_submission_that_arrives_many_times_is_one_reply(counter: Counte
     assert [each.answer for each in submitted.envelopes] == [None] * 4
 
 
+async def test_a_press_that_arrives_many_times_opens_one_window(counter: Counter) -> None:
+    post = await counter.alert()
+    counter.slack.socket.copies = 2
+    pressed = counter.ada.press(post, "respond:reply")
+    await pressed
+    await counter.slack.socket.again(pressed)
+    await until(lambda: len(pressed.envelopes) == 3)
+    await until(lambda: all(each.acked_at for each in pressed.envelopes))
+    await until(lambda: counter.ada.modals)
+    assert len(counter.ada.modals) == 1
+    assert counter.ada.ephemerals == []
+
+
 @pytest.mark.slow
 async def test_what_cannot_be_recorded_is_said_where_the_person_acts(counter: Counter) -> None:
     post = await counter.alert()
