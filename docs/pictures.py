@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 from alerter.actions import Response
 from alerter.render.history import HistoryLine
+from alerter.render.page import render_blocks
+from alerter.render.renderer import Renderer
 from alerter.render.review_page import EntryView, PageRenderer
 from alerter.render.samples import sample
 from alerter.snoozes import snooze_choices
@@ -141,6 +143,19 @@ def review_page(folder: Path) -> Path:
     return page
 
 
+def buttons_page(folder: Path) -> Path:
+    """Write a page with an alert on Slack that has buttons, and that somebody has claimed."""
+    now, site_id = datetime(2026, 3, 3, 9, tzinfo=UTC), "11111111-1111-4111-8111-111111111111"
+    renderer = Renderer(None, ZoneInfo("Europe/Berlin"), {site_id: "Corner Bakery"})
+    message = sample("new", site_id, now)
+    claimed = Response(claimed_by="Ada", claimed_until=now + timedelta(hours=48))
+    entries = (replace(message.entries[0], response=claimed),)
+    content = renderer.slack(replace(message, entries=entries), buttons=True)
+    page = folder / "buttons.html"
+    page.write_text(render_blocks(content.blocks, title=content.subject, language="en"), "utf-8")
+    return page
+
+
 def main() -> None:
     """Make every picture."""
     PICTURES.mkdir(exist_ok=True)
@@ -157,10 +172,13 @@ def main() -> None:
             size = f"--window-size={WIDTH},{height(page)}"
             chromium(size, f"--screenshot={PICTURES / picture}", page.as_uri())
             print(PICTURES / picture)
-        page, picture = review_page(folder), PICTURES / "page.png"
-        size = f"--window-size={WIDTH},{height(page)}"
-        chromium(size, f"--screenshot={picture}", page.as_uri())
-        print(picture)
+        for page, called in (
+            (review_page(folder), "page"),
+            (buttons_page(folder), "slack-buttons"),
+        ):
+            size, picture = f"--window-size={WIDTH},{height(page)}", PICTURES / f"{called}.png"
+            chromium(size, f"--screenshot={picture}", page.as_uri())
+            print(picture)
         page, picture = together(folder), PICTURES / "together.png"
         size = f"--window-size={2 * HALF},{height(page, 2 * HALF)}"
         chromium("--force-device-scale-factor=2", size, f"--screenshot={picture}", page.as_uri())
