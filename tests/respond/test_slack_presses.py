@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from alerter.actions import ActionKind, Outcome
 from alerter.config import Config
 from alerter.demo.faults import Fault
-from alerter.demo.slack import EmbeddedSlack, Person
+from alerter.demo.slack import EmbeddedSlack, Person, Post
 from alerter.demo.wix import EmbeddedWix
 from alerter.store import State
 from alerter.store.actions import get_responses
@@ -160,6 +161,51 @@ async def test_slack_is_acknowledged_though_wix_hangs(counter: Counter) -> None:
     assert (await counter.ada.choose(post, "respond:menu", "publish")).acknowledged
     assert (await counter.ada.press(post, "respond:claim")).acknowledged
     assert claimed_by(counter) == "ada"
+
+
+def forged(post: Post, **action: str) -> dict[str, Any]:
+    """A press as Slack sends it, of a button that no message of ours has."""
+    return {
+        "type": "block_actions",
+        "user": {"id": ADA, "name": "ada", "team_id": "T00000001"},
+        "container": {"type": "message", "channel_id": CHANNEL, "message_ts": post.ts},
+        "trigger_id": "1.2.abc",
+        "actions": [{"type": "button", "action_ts": "1700000000.000100", **action}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("block_id", "answer"),
+    [
+        (f"respond:{SITE}/unknown:0123456789abcdef", "the review is not at Wix any more"),
+        ("respond:elsewhere/r1:0123456789abcdef", "alerter does not send this review here"),
+        (f"respond:{SITE}/r1", ""),
+        ("something", ""),
+    ],
+    ids=["unknown review", "unknown site", "no text", "foreign"],
+)
+async def test_a_forged_press_changes_nothing(counter: Counter, block_id: str, answer: str) -> None:
+    post = await counter.alert()
+    for action_id in ("respond:claim", "respond:reply", "respond:menu", "respond:other"):
+        payload = forged(post, action_id=action_id, block_id=block_id, value="publish")
+        assert (await counter.slack.socket.deliver("A00000001", payload)).acknowledged
+    await until(lambda: bool(answer) <= bool(counter.ada.ephemerals))
+    assert all(answer in each.text for each in counter.ada.ephemerals)
+    assert counter.actions() == []
+    assert counter.ada.modals == []
+    assert (await counter.ada.press(post, "respond:claim")).acknowledged
+    assert claimed_by(counter) == "ada"
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "x", "99999999999999999999999", "٣"])
+async def test_a_refused_reply_is_given_back_to_nobody_else(counter: Counter, value: str) -> None:
+    post = await counter.alert()
+    await counter.ada.press(post, "respond:claim")
+    payload = forged(post, action_id="respond:again", block_id="x", value=value or "1")
+    payload["user"] |= {"id": BO, "name": "bo"}
+    assert (await counter.slack.socket.deliver("A00000001", payload)).acknowledged
+    assert counter.bo.modals == []
+    assert counter.bo.ephemerals == []
 
 
 # --- who may
