@@ -4,22 +4,18 @@ import logging
 from collections.abc import Callable, Sequence
 from unicodedata import category
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
-
 from alerter.config import CannedReply
 from alerter.errors import RenderError
 from alerter.models import MessageItem, Review
 from alerter.render.formatting import clean_line
+from alerter.render.template_process import TemplateProcess
+from alerter.render.templates import render_error
 
 log = logging.getLogger(__name__)
 
-# The file name that Jinja gives to a template made from a text.
-_FROM_TEXT = "<template>"
-
 
 class CannedReplies:
-    """Renders canned replies in Jinja's sandbox, which limits neither time nor memory.
+    """Renders canned replies, in a process with limits on its time and memory.
 
     `parse` is `respond.rules.parse_reply`: it returns a reply as Wix takes it, or raises
     ValueError.
@@ -28,12 +24,7 @@ class CannedReplies:
     def __init__(self, replies: Sequence[CannedReply], parse: Callable[[str], str]) -> None:
         self._sources = {reply.name: reply.text for reply in replies}
         self._parse = parse
-        self._env = SandboxedEnvironment(
-            autoescape=False,  # nothing in a reply is markup
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._process = TemplateProcess()
         self._left_out: set[str] = set()
 
     @property
@@ -62,37 +53,16 @@ class CannedReplies:
             "site": _clean(site_name),
             "rating": review.rating,
         }
+        where = f'of the reply "{name}"'
+        text = self._process.render(where, values, "en", self._sources[name])
         try:
-            return self._parse(self._env.from_string(self._sources[name]).render(values))
-        except Exception as error:  # a template may call any method of its values
-            raise _fault(name, error) from error
+            return self._parse(text)
+        except ValueError as error:
+            fault = f"Wix does not take what it makes: {error}"
+            raise render_error(where, fault) from error
 
 
 def _clean(text: str | None) -> str:
     """Return a name as one line without characters that Wix does not take."""
     line = clean_line(text or "")
     return "".join(each for each in line if category(each) not in ("Cc", "Cs")).strip()
-
-
-def _fault(name: str, error: Exception) -> RenderError:
-    where = f'canned reply "{name}"'
-    if (line := _line(error)) is not None:
-        where += f", line {line}"
-    if isinstance(error, TemplateError):
-        problem = str(error)
-    elif isinstance(error, ValueError) and line is None:
-        problem = f"Wix does not take what it makes: {error}"
-    else:
-        problem = repr(error)
-    return RenderError(f"{where}: {problem}", f"{where}: {type(error).__name__}")
-
-
-def _line(error: Exception) -> int | None:
-    """Return the line of the template that an error is about."""
-    line = getattr(error, "lineno", None)
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == _FROM_TEXT:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line

@@ -1,4 +1,4 @@
-"""A process that renders an owner's templates, with limits on its time and memory.
+"""A process that renders an owner's templates and canned replies, with limits on time and memory.
 
 Jinja's sandbox blocks access to Python's internals and limits nothing else: nested loops, a
 multiplied text or a format with a width of a billion use all that there is. The kernel's limits
@@ -27,6 +27,7 @@ from alerter.render.templates import (
     owners_environment,
     render_error,
     render_template,
+    reply_environment,
 )
 
 _CPU_SECONDS = 2.0  # for one template; CPU time, so that a busy machine makes none fail
@@ -47,26 +48,33 @@ class _ProcessEnded(Exception):
 
 
 class TemplateProcess:
-    """Renders an owner's templates in a process that is started when it is needed."""
+    """Renders an owner's templates in a process that is started when it is needed.
 
-    def __init__(self, folder: Path) -> None:
+    `folder` has those that are files.
+    """
+
+    def __init__(self, folder: Path = Path()) -> None:
         self._folder = folder
         self._running: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._end: Callable[[], Any] = lambda: None
         self._excessive: dict[str, tuple[object, str]] = {}
 
-    def render(self, name: str, values: Mapping[str, Any], language: str) -> str:
+    def render(
+        self, name: str, values: Mapping[str, Any], language: str, source: str | None = None
+    ) -> str:
         """Render one template in a language, by its code. Raise RenderError.
+
+        With a `source` it is that of a canned reply, which `name` names in faults.
 
         A template that exceeded a limit is not rendered again until a file of the folder is
         changed, because each attempt blocks the daemon for seconds.
         """
-        state = folder_state(self._folder)
+        state = folder_state(self._folder) if source is None else source
         then, excess = self._excessive.get(name, (None, ""))
         if excess and then == state:
             raise render_error(name, excess)
         try:
-            answer = self._answer(pickle.dumps((language, name, values)))
+            answer = self._answer(pickle.dumps((language, name, values, source)))
         except (_ProcessEnded, TimeoutError) as error:
             self._excessive[name] = state, _excess(error)
             raise render_error(name, _excess(error)) from None
@@ -198,8 +206,10 @@ def answer_request(
 
     `environments` holds those that were made before, by language.
     """
-    language, name, values = pickle.loads(request)  # noqa: S301 - from the daemon
+    language, name, values, source = pickle.loads(request)  # noqa: S301 - from the daemon
     try:
+        if source is not None:
+            return _DONE + _text(reply_environment(), name, values, source)
         if language not in environments:
             environments[language] = owners_environment(folder, get_language(language))
         return _DONE + _text(environments[language], name, values)
@@ -210,9 +220,11 @@ def answer_request(
         return _FAULT + json.dumps(texts).encode()
 
 
-def _text(env: Environment, name: str, values: Mapping[str, Any]) -> bytes:
+def _text(
+    env: Environment, name: str, values: Mapping[str, Any], source: str | None = None
+) -> bytes:
     try:
-        text = render_template(env, name, values).encode()
+        text = render_template(env, name, values, source).encode()
     except UnicodeEncodeError as error:
         raise render_error(name, "makes half a character") from error
     if len(text) > _LONGEST:

@@ -36,6 +36,8 @@ from alerter.render.quoting import change_lines
 
 _REVIEW_KINDS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED)
 _ENDINGS = (".subject.txt", ".txt", ".html", ".slack.json")
+# The file name that Jinja gives to a template that is none.
+_FROM_TEXT = "<template>"
 _LARGEST_FILE = 256_000  # bytes
 
 
@@ -262,10 +264,20 @@ def _wordwrap(env: Environment, text: str, *args: Any, **kwargs: Any) -> str:
     return change_lines(text, lambda line: do_wordwrap(env, line, *args, **kwargs))
 
 
-def render_template(env: Environment, name: str, values: Mapping[str, Any]) -> str:
-    """Render one template. Raises RenderError."""
+def reply_environment() -> Environment:
+    """Return the environment of canned replies: a sandbox without files, and without markup."""
+    return SandboxedEnvironment(
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def render_template(
+    env: Environment, name: str, values: Mapping[str, Any], source: str | None = None
+) -> str:
+    """Render one template, which is a file unless its `source` is given. Raises RenderError."""
     try:
-        return env.get_template(name).render(values)
+        template = env.get_template(name) if source is None else env.from_string(source)
+        return template.render(values)
     except UnicodeDecodeError as error:
         raise render_error(name, "is not UTF-8 text") from error
     except TemplateRefused as error:
@@ -289,5 +301,7 @@ def _where(error: Exception, name: str) -> str:
         file = Path(trace.tb_frame.f_code.co_filename)
         if file.suffix in (".txt", ".html", ".json"):
             name, lineno = file.name, trace.tb_lineno
+        elif file.name == _FROM_TEXT:
+            lineno = trace.tb_lineno
         trace = trace.tb_next
     return f"{name}, line {lineno}" if lineno else name

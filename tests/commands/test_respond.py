@@ -303,7 +303,7 @@ async def test_a_canned_reply_is_rendered_with_the_review_and_sent(
     await alerted(path, wix, "r1")
     broken = await alerter("reply", "r1", "--canned", "Broken", "--yes")
     assert broken.exit_code == 1
-    assert "canned reply \"Broken\", line 1: 'autor' is undefined" in broken.stderr
+    assert "template of the reply \"Broken\", line 1: 'autor' is undefined" in broken.stderr
     result = await alerter("reply", "r1", "--canned", "Sorry", "--yes")
     assert result.exit_code == 0, result.output
     assert reply_of(wix, "r1") == "Dear customer, we are sorry. Corner Bakery"
