@@ -159,6 +159,22 @@ class Commands:
             if row is not None and after is not None and after.review != row.review:
                 self._world.reviews.note(site_id, key, "answered")
 
+    def do_claim(self, review: str, site: str, *, release: bool = False) -> None:
+        until = None if release else self._world.true.now() + timedelta(hours=48)
+        self._hold("claim", review, site, until, *(["--release"] if release else []))
+
+    def do_snooze(self, review: str, site: str, hours: int) -> None:
+        until = self._world.true.now() + timedelta(hours=hours)
+        self._hold("snooze", review, site, until, f"{hours}h")
+
+    def _hold(
+        self, command: Any, review: str, site: str, until: datetime | None, *args: str
+    ) -> None:
+        """Claim or snooze a review whose whole id is written."""
+        number, now = len(self._world.runs), self._world.true.now()
+        run = h.Run(f"{command}-{number}", command, now, None, review_id=review, until=until)
+        self._noted(run, command, review, *args, "--site", site)
+
     def do_backup(self) -> None:
         target = self._world.folder / f"backup-{len(self._backups)}.db"
         run = h.Run(f"backup-{len(self._world.runs)}", "backup", self._world.true.now(), None)

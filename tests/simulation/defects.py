@@ -104,6 +104,24 @@ DEFECTS = (
         ("unreplied",),
     ),
     Defect(
+        "a claim holds nothing",
+        (
+            (
+                "store/holds.py",
+                "(kind = 'snooze' OR until > :now)",
+                "(kind = 'snooze' AND until > :now)",
+            ),
+        ),
+        ("reminder_held",),
+        ("claim", "reminders"),
+    ),
+    Defect(
+        "no reminder follows a snooze",
+        (("watch/triage.py", "if not each.is_claim and each.until <= now]", "if False]"),),
+        ("snooze_forgotten",),
+        ("snooze",),
+    ),
+    Defect(
         "a receiver gets alerts of every site",
         (
             (

@@ -97,6 +97,17 @@ FIXED = {
         reminders=["4h"],
         rescan_every="1h",
     ),
+    "a claim holds nothing": _plan(
+        _review(HOUR),
+        _change(5 * HOUR, "claim"),
+        length=12 * HOUR,
+        reminders=["6h"],
+    ),
+    "no reminder follows a snooze": _plan(
+        _review(HOUR),
+        _change(5 * HOUR, "snooze", hours=3),
+        length=12 * HOUR,
+    ),
     "a receiver gets alerts of every site": _plan(
         _review(HOUR),
         sites=("Bakery", "Tearoom"),

@@ -112,6 +112,7 @@ class _Generator:
             if kind in self.others:
                 for _ in range(self._number(rate, least=1)):
                     getattr(self, f"_{kind}")(self.random.uniform(0, length))
+        self._holds()
         events = sorted(
             (event for event in self.events if event.at < length), key=lambda event: event.at
         )
@@ -429,6 +430,24 @@ class _Generator:
     def _reply(self, at: float) -> None:
         if known := [each for each in self.reviews if each[2] < at]:
             self._add(at, "reply", review=(chosen := self.random.choice(known))[0], site=chosen[1])
+
+    def _holds(self) -> None:
+        """People claim and snooze reviews, in some seeds; others stay as they were without."""
+        random = Random(f"holds {self.seed} {self.short}")
+        if random.random() < 0.6:
+            return
+        low = {each.args["review"] for each in self.events if each.args.get("rating", 9) <= 2}
+        for name, site, written in self.reviews:
+            at = written
+            while name in low and random.random() < 0.7:
+                at += random.expovariate(1 / random.choice((600.0, HOUR, 12 * HOUR, 2 * DAY)))
+                kind = random.choice(("claim", "snooze", "release"))
+                if kind == "snooze":
+                    hours = random.choice((2, 11, 30, 100))
+                    self._add(at, "snooze", review=name, site=site, hours=hours)
+                else:
+                    release = kind == "release" or None
+                    self._add(at, "claim", review=name, site=site, release=release)
 
     def _backup(self, at: float) -> None:
         self._add(at, "backup")

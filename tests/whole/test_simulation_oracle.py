@@ -45,6 +45,7 @@ from tests.simulation.oracle.scenes import (
     failed_and_not_told,
     gone_for_a_day,
     gone_receiver_updated,
+    held,
     held_and_restored,
     held_by_a_wrong_clock,
     imported,
@@ -133,6 +134,10 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "a reminder comes after its span": reminded,
     "the last reminder goes to the boss too": lambda: escalated()
     .mail(at(2, 0, 4, 10), "reminder", "r1", to=BOSS.emails[0]),
+    "a claim holds a reminder": lambda: held("claim", at(3, 12))
+    .notify(at(3, 12, 4), "reminder", "r1"),
+    "one reminder follows a snooze": lambda: held("snooze", at(2, 12))
+    .notify(at(2, 12, 4), "reminder", "r1"),
     "many leave as a digest": in_digests,
     "a mail in doubt goes out three times": mail_in_doubt,
     "a post in doubt is repeated and says so": post_in_doubt,
@@ -281,6 +286,9 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("backfill_reminded", lambda: backfilled().mail(at(2, 6), "reminder", "r0")),
     ("reminder_missing", lambda: lowered_after_a_backfill(remind=False)),
     ("escalation_missing", escalated),
+    ("reminder_held", lambda: held("claim", at(3, 12)).notify(at(2, 0, 4), "reminder", "r1")),
+    ("reminder_held", lambda: held("snooze", at(3, 12)).notify(at(2, 0, 4), "reminder", "r1")),
+    ("snooze_forgotten", lambda: held("snooze", at(1, 18))),
     ("not_read", lambda: Scene().review("r1", at(1))),
     ("not_read", lambda: alerted().change("r1", at(2), "answered", reply="Sorry")),
     ("not_updated", lambda: alerted().change("r1", at(2), "edited").read(at(2, 0, 4), "r1")),

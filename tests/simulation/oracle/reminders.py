@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tests.simulation.history import Review
+from tests.simulation.oracle.holds import ends_of_snoozes, holds_of, judge_held
 from tests.simulation.oracle.triage import Path
 from tests.simulation.oracle.values import (
     INFLIGHT,
@@ -51,6 +52,8 @@ def judge_reminders(
         reminders = [one for one in reminders if one not in own]
         yield from _each(world, review_id, destination, period, own)
         yield from _due(world, review_id, destination, period, bases, own)
+        yield from judge_held(world, review_id, destination, period.start, own)
+        yield from _after_snoozes(world, review_id, destination, period, bases, own)
         yield from _escalated(world, review_id, destination, period, own)
     for one in reminders:
         if not any(world.is_forgotten(period.start, one.time) for period in periods):
@@ -131,18 +134,21 @@ def _each(
     """Judge each reminder that came: not of a backfill, not early, not too many."""
     concerns = (review_id, *destination)
     bases = _bases(world, review_id, destination, period)
-    held = any(
-        run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs
-    )
+    holds = holds_of(world, review_id)
+    snoozes = [each for each in holds if each.is_snooze]
+    held = bool(snoozes)
     asked = int(_asks_at_once(world, review_id, destination, period, own))
-    extra = asked + (2 if held else 0)
+    # A reminder that waits in quiet hours when somebody claims the review comes after the claim.
+    extra = asked + (len(holds) if snoozes else 0)
     for number, one in enumerate(own):
         if world.is_forgotten(period.start, one.time):
             return
-        if period.backfill:
+        if period.backfill and not any(each.end <= one.time for each in snoozes):
             yield Violation(
                 "backfill_reminded", "3", one.time, "a backfill never reminds of the past", concerns
             )
+            continue
+        if period.backfill:
             continue
         spans = _spans(world, destination, period.start, one.time)
         escalated = _escalates_to(world, destination, period.start, one.time)
@@ -201,11 +207,7 @@ def _due(
         return
     if list(world.faults(WITHIN, period.start, end)):
         return
-    if any(
-        run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs
-    ):
-        return
-    if not bases:
+    if holds_of(world, review_id) or not bases:
         return
     window = min(config.rescan_window for config in configs)
     changed = max(world.config_times(period.start, end), default=period.start)
@@ -229,6 +231,40 @@ def _due(
         if not came and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
+
+
+def _after_snoozes(
+    world: World,
+    review_id: str,
+    destination: Destination,
+    period: Period,
+    bases: list[datetime],
+    own: list[Received],
+) -> Iterator[Violation]:
+    """Judge the reminder that follows a snooze and did not come."""
+    end = min(period.end or world.h.end, world.h.end)
+    state = world.version(review_id, period.last_state)
+    configs = world.configs_between(period.start, end)
+    if state is None or not bases or not configs or list(world.faults(WITHIN, period.start, end)):
+        return
+    keep = min(config.rescan_window for config in configs)
+    for due in ends_of_snoozes(world, review_id, period.start, end):
+        if min(bases) > due or due > state.created + keep or world.is_forgotten(period.start):
+            continue
+        released = world.released_at(destination, state.rating, due, end)
+        later = due + max(config.poll_every for config in configs)  # it leaves with a round
+        held = world.released_at(destination, state.rating, later, end)
+        start = held if held > later else released
+        opening = next(_openings(world, destination, state, start + MINUTE, end - MINUTE), None)
+        if opening is None or not _fits_until(
+            world, review_id, destination, period, opening + world.late
+        ):
+            continue
+        latest = opening + world.late + INFLIGHT
+        came = [one for one in own if due - MINUTE <= one.time <= latest]
+        if not came and not world.may_have_failed(review_id, destination, due):
+            concerns = (review_id, *destination)
+            yield Violation("snooze_forgotten", "triage", due, "no reminder after", concerns)
 
 
 def _openings(
@@ -282,9 +318,7 @@ def _escalated(
         return
     config = configs[0]
     receiver = config.receiver(destination.receiver)
-    held = any(
-        run.review_id == review_id and run.command in {"claim", "snooze"} for run in world.h.runs
-    )
+    held = bool(holds_of(world, review_id))
     if config.escalate_to != destination.receiver or receiver is None or held:
         return
     if (receiver.sites and state.site_id not in receiver.sites) or list(

@@ -71,6 +71,8 @@ RULES: dict[str, str] = {
     "reminder_early": "Reminders count anew; reminders count from there.",
     "reminder_too_many": "Remember spans and not numbers: one reminder for each.",
     "reminder_after_closing": "Answered: closed; unsent deliveries of it are cancelled.",
+    "reminder_held": "A claim holds the reminders of a review for everybody; a snooze until its time.",
+    "snooze_forgotten": "A snooze until its time, then one reminder in place of those that fell due meanwhile.",
     "escalation_missing": "One soft-refused address keeps no reminders and no escalation of everybody from coming.",
     # errors in delivery
     "throttle_ignored": "Nothing through that method of that service before then, over a restart too.",

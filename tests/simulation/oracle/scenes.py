@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.simulation.history import (
     Attempt,
+    Command,
     Config,
     ConfigVersion,
     DaemonSpan,
@@ -79,6 +80,12 @@ def baseline() -> Scene:
 def reminded(**fields: Any) -> Scene:
     config = replace(CONFIG, reminders_after=(timedelta(days=1),), **fields)
     return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
+
+
+def held(command: Command, until: datetime) -> Scene:
+    """Somebody claims or snoozes a review at noon, a day before the span of its reminder."""
+    config = replace(CONFIG, reminders_after=(timedelta(days=1),))
+    return alerted(config=config).run(command, at(1, 12), review_id="r1", until=until)
 
 
 def escalated() -> Scene:
