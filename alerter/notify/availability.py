@@ -61,21 +61,23 @@ class Availability:
 
     def mark_check_passed(self, began: datetime) -> None:
         """Lift all blocks that were set before a check that found no fault."""
-        with self._state.transaction(*self.locks):
-            blocks.lift_blocks_before(self._state, self._all, began)
-            self._troubles.end_unblocked(self._all)
+        self._lift_before(self._all, began)
 
     def mark_reachable(self, began: datetime) -> None:
         """Lift the blocks that were set before a successful call began; later ones stay."""
-        with self._state.transaction(*self.locks):
-            blocks.lift_blocks_before(self._state, self._scopes, began)
-            self._troubles.end_unblocked(self._scopes)
+        self._lift_before(self._scopes, began)
 
     def mark_destination_reachable(self, began: datetime) -> None:
         """Lift the destination's own blocks: its service answered, if only to throttle a method."""
+        self._lift_before([self._own], began)
+
+    def _lift_before(self, scopes: list[str], began: datetime) -> None:
         with self._state.transaction(*self.locks):
-            blocks.lift_blocks_before(self._state, [self._own], began)
-            self._troubles.end_unblocked([self._own])
+            lifted = blocks.lift_blocks_before(self._state, scopes, began)
+            self._troubles.end_unblocked(scopes)
+            if self._shared in lifted:
+                # The others must not wait while nothing keeps them from sending.
+                self._troubles.wake_service(self._service)
 
     def record_receipt(self, receipt: Receipt, *, retried: bool) -> None:
         """Record which addresses accepted or refused a mail, within a transaction.
@@ -141,9 +143,7 @@ class Availability:
         """Lift the wait for a method that answered a call that began at a moment."""
         scope = self._method_scope(method)
         if blocks.blocked_since(self._state, scope):
-            with self._state.transaction(*self.locks):
-                blocks.lift_blocks_before(self._state, [scope], began)
-                self._troubles.end_unblocked([scope])
+            self._lift_before([scope], began)
 
     def _method_scope(self, method: str) -> str:
         return method_scope(self._service, method)

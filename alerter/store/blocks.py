@@ -109,15 +109,16 @@ def lift_blocks(state: State, scopes: list[str], *, keep_parked: bool = False) -
     return [row["scope"] for row in rows if row["parked"] and not _is_of_addresses(row["scope"])]
 
 
-def lift_blocks_before(state: State, scopes: list[str], moment: datetime) -> None:
+def lift_blocks_before(state: State, scopes: list[str], moment: datetime) -> list[str]:
     """Lift the blocks of scopes that were not set after a moment, within a transaction.
 
-    A call that began at that moment and succeeded proves them wrong.
+    A call that began at that moment and succeeded proves them wrong. Return the lifted scopes.
     """
-    state.execute(
-        f"DELETE FROM blocks WHERE scope IN {json_values()} AND set_at <= ?",
+    rows = state.rows(
+        f"DELETE FROM blocks WHERE scope IN {json_values()} AND set_at <= ? RETURNING scope",
         [json.dumps(scopes), to_ms(moment)],
     )
+    return [row["scope"] for row in rows]
 
 
 def get_blocks(state: State) -> list[Block]:

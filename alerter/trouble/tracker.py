@@ -89,6 +89,12 @@ class Troubles:
         blocked = {block.scope for block in blocks.get_blocks(self._state)}
         self.end(scope for scope in scopes if scope not in blocked)
 
+    def wake_service(self, service: str) -> None:
+        """Have the destinations of a service read the outbox: it can be called again."""
+        self._wake(
+            split_scope(scope)[1] for scope, its in self._services().items() if its == service
+        )
+
     def _found(self, standing: Sequence[Block], known: Collection[str], now: datetime) -> Faults:
         """Return the lasting faults: blocks, and destinations without one whose alerts wait."""
         services = self._services()

@@ -238,6 +238,17 @@ async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
     assert blocks.get_parked(desk.state) == []
 
 
+async def test_a_service_that_works_again_wakes_all_its_destinations(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock
+) -> None:
+    queue(desk.state, "r1", receivers=("slack:support", "slack:team"))
+    slack.faults.add("chat.postMessage", saying("invalid_auth"))
+    await desk.step("slack:support")
+    clock.advance(hours=1)
+    assert await desk.dispatcher.run(ends_at=(IdleReason.NOTHING_DUE, IdleReason.PARKED))
+    assert sorted(post.channel for post in slack.posts) == [ROOM, CHANNEL]
+
+
 async def test_what_is_parked_is_looked_at_where_no_message_waits(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
