@@ -106,6 +106,7 @@ from tests.simulation.oracle.scenes import (
     threshold_lowered,
     throttled,
     throttled_and_refused,
+    told_at_start,
     told_late_of_an_end,
     told_lowered,
     told_to_others,
@@ -156,6 +157,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "what is deleted is gone": erased,
     "what a wrong clock held waits for the end of quiet hours": lambda: held_by_a_wrong_clock(1),
     "what cannot be written down is not parked": parked_while_locked,
+    "a start tells by the config that it has read": lambda: told_at_start("start"),
     "quiet hours hold": lambda: at_night().notify(at(2, 1, 0, 5), "new", "r1"),
     "a receiver that replaces another gets what waits": lambda: moved()
     .mail(at(1, 0, 21), "new", "r1", to=BOSS.emails[0]),
@@ -390,6 +392,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("foreign", lambda: wix_down_told().mail(at(1, 1), "trouble", about="site:bakery",
     to="flora@florist.test")),
     ("foreign", lambda: alerted().mail(at(1, 0, 5), "new", "r1", to="stranger@example.test")),
+    ("foreign", lambda: told_at_start("reload")),
     # 9: what is deleted is gone
     ("words_kept", lambda: erased().add("storage", Storage(at(3, 1), (("r1", "word-r1-0",
     "wal"),)))),

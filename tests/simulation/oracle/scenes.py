@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, time, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from tests.simulation.history import (
     Attempt,
@@ -846,6 +846,15 @@ def config_refused() -> Scene:
 
 def locked() -> Scene:
     return Scene().fault("state_locked", at(1), at(1, 3))
+
+
+def told_at_start(how: Literal["start", "reload"]) -> Scene:
+    """A start that finds the database locked notifies by the config that it has read."""
+    scene = Scene().fault("state_locked", at(1), at(1, 3))
+    moved = replace(CONFIG, receivers=(replace(OWNER, emails=("new@bakery.test",)), TEAM, FLORA))
+    scene.configs.append(ConfigVersion(at(1), moved, at(1, 3), how))
+    scene.mail(at(1, 0, 5), "trouble", to="new@bakery.test", about="database")
+    return scene.mail(at(1, 3, 0, 5), "recovered", to="new@bakery.test", about="database")
 
 
 def parked_in_a_hurry() -> Scene:

@@ -340,13 +340,26 @@ class World:
     def destination_at(
         self, when: datetime, medium: Medium, addresses: set[str]
     ) -> Destination | None:
-        """Return whose addresses these are, by the configs in force lately; the newest first."""
-        for config in reversed(self.configs_between(when - INFLIGHT, when)):
+        """Return whose addresses these are, by the configs in force lately; the newest first.
+
+        Also by that of a start that is not complete: while the database is locked, it notifies
+        people directly.
+        """
+        configs = [*self.configs_between(when - INFLIGHT, when), *self._starting(when)]
+        for config in reversed(configs):
             for receiver in config.receivers:
                 own = set(receiver.emails) if medium == "email" else {receiver.channel}
                 if addresses <= own:
                     return Destination(receiver.name, medium)
         return None
+
+    def _starting(self, when: datetime) -> list[Config]:
+        """Return the config of the start that was under way at a time, if any."""
+        asked = [version for version in self.h.configs if version.time <= when]
+        if not asked or asked[-1].how != "start":
+            return []
+        taken = asked[-1].in_force
+        return [asked[-1].config] if taken is None or taken > when else []
 
     @cached_property
     def destinations(self) -> list[Destination]:
