@@ -157,6 +157,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "what is deleted is gone": erased,
     "what a wrong clock held waits for the end of quiet hours": lambda: held_by_a_wrong_clock(1),
     "what cannot be written down is not parked": parked_while_locked,
+    "what a command has queued leaves soon": lambda: waiting().run("reply", at(1, 23, 58)),
     "a start tells by the config that it has read": lambda: told_at_start("start"),
     "quiet hours hold": lambda: at_night().notify(at(2, 1, 0, 5), "new", "r1"),
     "a receiver that replaces another gets what waits": lambda: moved()
@@ -378,6 +379,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("status_site", lambda: Scene().add("statuses", a_status(at(2), sites=(unread_site(),)))),
     ("status_open", lambda: alerted().add("statuses", a_status(at(3)))),
     ("pending", waiting),
+    ("pending", lambda: waiting().run("reply", at(1, 23, 30))),
     ("sent_of_nothing", sent_of_nothing),
     ("sent_of_nothing", lambda: two_reminders_in_one(sent=4)),
     ("sent_of_nothing", lambda: reminded_of_what_waited(sent=3)),

@@ -317,6 +317,15 @@ def _pending(world: World, status: Status) -> Iterator[Violation]:
         run.command == "backfill" and (run.end is None or run.end >= start) for run in world.h.runs
     ):
         return
+    # The daemon sees within ten minutes what a command has queued.
+    looked = status.time - 10 * MINUTE - INFLIGHT
+    if any(
+        run.command in {"reply", "moderate", "retry"}
+        and run.start <= status.time
+        and (run.end is None or run.end >= looked)
+        for run in world.h.runs
+    ):
+        return
     for one in status.receivers:
         receiver = config.receiver(one.name)
         held = receiver is not None and quiet_span(receiver, status.time - INFLIGHT) is not None
