@@ -500,7 +500,7 @@ async def test_digests_grow_again_once_a_single_alert_has_failed(
     assert deliveries(state) == {"failed": 1, "sent": 29}
 
 
-async def test_a_refused_digest_that_some_addresses_have_is_not_sent_to_them_again(
+async def test_a_refused_digest_is_not_sent_again_to_those_who_have_it(
     start: Start, state: State, mailbox: Mailbox
 ) -> None:
     desk = await start(burst=1)
