@@ -215,10 +215,11 @@ def _due(
         if max(bases) + span <= changed + INFLIGHT and len(configs) > 1:
             continue  # it was due by another config, or by none
         due = world.released_at(destination, first_state.rating, max(bases) + span, end)
-        round_after = due + max(config.poll_every for config in configs)  # it leaves with a round
-        held = world.released_at(destination, first_state.rating, round_after, end)
-        due = held if held > round_after else due
+        due = _with_a_round(world, destination, first_state, due, end)
         opening = next(_openings(world, destination, first_state, due + MINUTE, end - MINUTE), None)
+        if opening is not None and opening > due + MINUTE:  # quiet hours may have begun meanwhile
+            opening = _with_a_round(world, destination, first_state, opening, end)
+            opening = next(_openings(world, destination, first_state, opening, end - MINUTE), None)
         if opening is None or opening + world.late > first_state.created + window:
             continue
         if not _fits_until(world, review_id, destination, period, opening + world.late):
@@ -265,6 +266,17 @@ def _after_snoozes(
         if not came and not world.may_have_failed(review_id, destination, due):
             concerns = (review_id, *destination)
             yield Violation("snooze_forgotten", "triage", due, "no reminder after", concerns)
+
+
+def _with_a_round(
+    world: World, destination: Destination, state: Review, due: datetime, end: datetime
+) -> datetime:
+    """Return when a reminder may leave that is due from a time on: with the next round, which may
+    be in quiet hours.
+    """
+    round_after = due + max(config.poll_every for config in world.configs_between(due, end))
+    held = world.released_at(destination, state.rating, round_after, end)
+    return held if held > round_after else due
 
 
 def _openings(

@@ -88,6 +88,20 @@ def held(command: Command, until: datetime) -> Scene:
     return alerted(config=config).run(command, at(1, 12), review_id="r1", until=until)
 
 
+def reminded_after_quiet_hours(hour: float) -> Scene:
+    """Wix is back just before quiet hours, so that the round that reminds may come within them."""
+    day = (QuietHours(time(8), time(21), "Europe/Berlin"),)
+    config = replace(
+        CONFIG,
+        receivers=(OWNER, replace(TEAM, quiet=day), FLORA),
+        reminders_after=(timedelta(hours=1),),
+    )
+    scene = alerted(config=config).fault("wix_down", at(1, 1), at(2, 0, 57), site_id="bakery")
+    scene.notify(at(1, 1, 35), "trouble", about="site:bakery")
+    scene.notify(at(2, 1, 1), "recovered", about="site:bakery")
+    return scene.mail(at(2, 1, 1, 5), "reminder", "r1").post(at(2, hour), "reminder", "r1")
+
+
 def escalated() -> Scene:
     boss = Receiver("boss", emails=BOSS.emails, escalation=True)
     config = replace(
