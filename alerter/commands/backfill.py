@@ -144,7 +144,9 @@ async def _record(
     low_rated = request.low_rated(config.threshold(site))
     with _reading(site, request, clock) as reached:
         async for page in pages_with_retries(runtime.reader, clock, site, low_rated, page_wait):
-            await runtime.intake.record_page(site, page.reviews, asked_at=page.asked_at)
+            await runtime.intake.record_page(
+                site, page.reviews, asked_at=page.asked_at, for_backfill=True
+            )
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)
     click.echo(f"{site.name}: {counted(len(ids), 'low-rated review')} read")

@@ -274,8 +274,7 @@ def _stored_review(row: dict[str, Any]) -> StoredReview:
         moment_or_none(row["alerted_at"]),
         CloseReason(row["closing"]) if row["closing"] else None,
         anonymized=bool(row["anonymized"]),
-        # A backfill may store the text of a baseline review again.
-        pruned=is_pruned and status is not Status.BASELINE,
+        pruned=is_pruned,
         as_of=moment_or_none(row["as_of"]),
         event_sequence=row["event_sequence"],
         authorless_since=moment_or_none(row["authorless_since"]),

@@ -67,12 +67,14 @@ class Intake:
         checkpoint: datetime | None = None,
         asked_at: datetime | None = None,
         silently: bool = False,
+        for_backfill: bool = False,
     ) -> Counter[Reason]:
         """Record a page of reviews, raise their alerts and move the checkpoint, in one transaction.
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two
         processes change nothing. `asked_at` is when Wix was asked for the page (None: now). With
-        `silently`, only open reviews raise alerts. Return how many reviews had each reason.
+        `silently`, only open reviews raise alerts. `for_backfill` stores the text of a pruned
+        baseline again, as it may be alerted. Return how many reviews had each reason.
         """
         if not page and checkpoint is None:
             return Counter()
@@ -82,6 +84,8 @@ class Intake:
             changes.silent = silently
             ids = [review.id for review in page]
             known = reviews.get_reviews(self._state, site.site_id, ids)
+            if for_backfill:
+                known = {name: _with_text_again(each) for name, each in known.items()}
             last = reviews.get_unrecorded(self._state, site.site_id, ids) | known
             for review in _newest(page):
                 if review.id in last and is_behind(
@@ -345,6 +349,10 @@ def _log_alerts(site: Site, changes: Changes) -> None:
 def _count(seen: Mapping[Reason, int]) -> None:
     for reason, number in seen.items():
         counts[f"reviews_{reason.name.lower()}"] += number
+
+
+def _with_text_again(known: StoredReview) -> StoredReview:
+    return replace(known, pruned=known.pruned and known.status is not Status.BASELINE)
 
 
 def _newest(page: Sequence[Review]) -> Iterable[Review]:

@@ -326,6 +326,26 @@ async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
     assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 0
 
 
+@pytest.mark.parametrize("silently", [True, False], ids=["a raised threshold", "a poll"])
+async def test_the_text_of_a_pruned_baseline_returns_for_a_backfill_only(
+    state: State, intake: Intake, site: Site, clock: SetClock, *, silently: bool
+) -> None:
+    def text() -> str:
+        found: str = state.value("SELECT content FROM reviews")
+        return found
+
+    read = review(revision=3, title="Words")
+    await intake.record_page(site, [read], silently=True)
+    state.execute("UPDATE reviews SET status = 'baseline'")
+    clock.advance(days=31)
+    assert await forget(state, clock.now()) == 1
+    seen = await intake.record_page(site, [read], silently=silently)
+    assert (seen, text()) == ({Reason.UNCHANGED: 1}, "{}")
+    await intake.record_page(site, [read], for_backfill=True)
+    assert "Words" in text()
+    assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 1
+
+
 @pytest.mark.parametrize(
     "before", [[], [answered(revision=8, rating=1, title="Edited")]], ids=["at once", "later"]
 )
