@@ -295,8 +295,8 @@ def _openings(
 def _fits_until(
     world: World, review_id: str, destination: Destination, period: Period, when: datetime
 ) -> bool:
-    """Return whether a review stayed low-rated and fit for a destination, in all its states, by all
-    configs.
+    """Return whether a review stayed low-rated, published and fit for a destination, in all its
+    states, by all configs.
     """
     states = [world.review_at(review_id, period.start)]
     states += [
@@ -304,6 +304,7 @@ def _fits_until(
     ]
     return all(
         state is not None
+        and not state.is_private  # it is known as rejected only once a read may see that
         and world.fits(config, destination, state)
         and (site := config.site(state.site_id)) is not None
         and state.rating <= site.threshold
