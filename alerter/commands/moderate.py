@@ -54,18 +54,25 @@ async def run(
 @click.command()
 @config_option
 @review_argument
-@click.option("--publish", "kind", flag_value="publish", help="Publish it.")
-@click.option("--reject", "kind", flag_value="reject", help="Reject it: nobody sees it then.")
+@click.option("--publish", is_flag=True, help="Publish it.")
+@click.option("--reject", is_flag=True, help="Reject it: nobody sees it then.")
 @site_option
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 def command(
-    path: Path | None, review_id: str, kind: str | None, name: str | None, *, yes: bool
+    path: Path | None,
+    review_id: str,
+    name: str | None,
+    *,
+    publish: bool,
+    reject: bool,
+    yes: bool,
 ) -> None:
     """Publish or reject a review, such as one that waits for moderation."""
     log_to_stderr(logging.ERROR, os.environ)
-    if kind is None:
-        raise click.UsageError("say what to do: --publish or --reject")
+    if publish == reject:
+        raise click.UsageError("say what to do: either --publish or --reject")
     check_terminal(yes=yes)
     config = load_with_sites(path)
     site, full_id = find_review(config, review_id, name)
-    asyncio.run(run(config, Clock(), site, full_id, ActionKind(kind), yes=yes))
+    kind = ActionKind.PUBLISH if publish else ActionKind.REJECT
+    asyncio.run(run(config, Clock(), site, full_id, kind, yes=yes))

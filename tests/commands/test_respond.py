@@ -244,7 +244,11 @@ async def test_a_snooze_until_no_future_moment_is_a_usage_error(
 
 
 USAGE = {
-    "no decision": (["moderate", "r1", "--yes"], "--publish or --reject"),
+    "no decision": (["moderate", "r1", "--yes"], "either --publish or --reject"),
+    "two decisions": (
+        ["moderate", "r1", "--publish", "--reject", "--yes"],
+        "either --publish or --reject",
+    ),
     "nobody to ask": (["moderate", "r1", "--publish"], "--yes sends it without asking"),
     "no message": (["reply", "r1", "--yes"], "say what to reply with --message or --canned"),
     "two messages": (
