@@ -92,7 +92,7 @@ def _blocks(modal: ReplyModal, language: Language) -> Iterator[dict[str, Any]]:
     if modal.has_buttons and review.buttons:
         yield view_menu_buttons(review.buttons, language)
     if modal.canned:
-        yield _canned(modal.canned, language)
+        yield _canned(modal, language)
     yield _input(modal, language)
 
 
@@ -106,10 +106,14 @@ def _about(review: ReviewView) -> Iterator[dict[str, Any]]:
     yield _words(slack_words(f" · {review.site.name}", 300))
 
 
-def _canned(names: Sequence[str], language: Language) -> dict[str, Any]:
+def _canned(modal: ReplyModal, language: Language) -> dict[str, Any]:
+    """Return the menu of canned replies; its id changes with the field's, else it keeps a choice.
+
+    What is chosen already cannot be chosen again.
+    """
     options = [
         {"text": _plain(name, _LONGEST_OPTION), "value": canned_key(name)}
-        for name in names[:_MOST_OPTIONS]
+        for name in modal.canned[:_MOST_OPTIONS]
     ]
     select = {
         "type": "static_select",
@@ -117,7 +121,7 @@ def _canned(names: Sequence[str], language: Language) -> dict[str, Any]:
         "placeholder": _plain(language.gettext("Choose a canned reply"), _LONGEST_OPTION),
         "options": options,
     }
-    return {"type": "actions", "block_id": Pressed.CANNED, "elements": [select]}
+    return {"type": "actions", "block_id": f"canned:{modal.field}", "elements": [select]}
 
 
 def _input(modal: ReplyModal, language: Language) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class Press:
     trigger_id: str
     view: View | None = None
 
+    @property
+    def element(self) -> str:
+        """The button or menu, which is the same for each press of it."""
+        return self.key.rpartition(":")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class SubmittedModal:

@@ -50,7 +50,7 @@ _TRY_AGAIN_AFTER = 0.1
 _WAIT_FOR_RESULT = 120.0
 # The largest id that SQLite holds.
 _LARGEST = 2**63 - 1
-# Presses that open or fill in a window: Slack may send each again for a while.
+# Presses that open or fill in a window, which Slack may send again for a while; choices in menus.
 _REMEMBERED = 1000
 _KINDS = {MenuChoice.PUBLISH: ActionKind.PUBLISH, MenuChoice.REJECT: ActionKind.REJECT}
 
@@ -80,6 +80,7 @@ class SlackResponses:
         self._modals = ReplyModals(state, config, clock)
         self._channels = ChannelIds(state, str(Medium.SLACK))
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
+        self._chosen: dict[tuple[str, str], str] = {}
 
     async def handle(self, payload: Mapping[str, Any], acknowledge: Acknowledge) -> None:
         """Handle what a person did; what is of no known form is acknowledged and ignored."""
@@ -100,7 +101,7 @@ class SlackResponses:
     def _named(self, press: Press) -> NamedReview | None:
         """Return the review that a press is about; None for none, such as a link."""
         if press.action_id == Pressed.CHOOSE:
-            return review_of_key(press.value)
+            return review_of_key(self._choice(press))
         if press.action_id == Pressed.CANNED and press.view:
             return NamedReview(press.view.form.site_id, press.view.form.review_id)
         if press.action_id == Pressed.MENU and press.value == MenuChoice.DASHBOARD:
@@ -111,6 +112,15 @@ class SlackResponses:
             action = self._refused_reply(press)
             return NamedReview(action.new.site_id, action.new.review_id) if action else None
         return None
+
+    def _choice(self, press: Press) -> str:
+        """Return what a person chose in a menu: Slack sends nothing if it is the same again."""
+        menu = (press.person.id, press.element)
+        value = press.value or self._chosen.get(menu, "")
+        self._chosen[menu] = value
+        if len(self._chosen) > _REMEMBERED:
+            del self._chosen[next(iter(self._chosen))]
+        return value
 
     async def _press(self, press: Press, named: NamedReview, acknowledge: Acknowledge) -> None:
         if self._is_repeated(press):

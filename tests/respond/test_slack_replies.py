@@ -82,6 +82,17 @@ async def test_a_canned_reply_fills_the_text_which_may_be_changed(counter: Count
     assert counter.reply() == "Hello Carl, we are very sorry."
 
 
+async def test_a_canned_reply_can_be_chosen_again_after_it_was_changed(counter: Counter) -> None:
+    modal = await counter.open_modal(await counter.alert())
+    await counter.ada.choose(modal, "respond:canned", "Sorry")
+    await until(lambda: modal.inputs == ["reply:1"])
+    counter.ada.enter("text", "Hello")
+    await counter.ada.choose(modal, "respond:canned", "Sorry")
+    await until(lambda: modal.inputs == ["reply:2"])
+    assert modal.entered["reply:2", "text"] == "Hello Carl, we are sorry."
+    assert counter.ada.ephemerals == []
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -327,3 +338,12 @@ async def test_a_digest_has_a_menu_that_opens_the_same_window(counter: Counter) 
     await counter.ada.submit({"text": SORRY})
     await counter.settled(2, "r7")
     assert counter.reply("r7") == SORRY
+
+
+async def test_a_window_of_a_digest_that_was_closed_can_be_opened_again(counter: Counter) -> None:
+    post = await counter.alert(*(f"r{number}" for number in range(1, 13)))
+    for _ in range(3):
+        await counter.ada.choose(post, "respond:choose", f"{SITE}/r7")
+        await until(lambda: counter.ada.modals)
+        assert "r7" in counter.ada.modal.content["private_metadata"]
+        counter.ada.close()
