@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from tests.simulation.history import Mail, SlackCall
+from tests.simulation.oracle.kept import lacked_author
 from tests.simulation.oracle.triage import Path, Transition
 from tests.simulation.oracle.values import (
     DAY,
@@ -33,6 +34,12 @@ def judge_followed(
         for number, transition in enumerate(path.transitions):
             if transition.change not in {"edited", "closed", "reopened"}:
                 continue
+            if transition.change == "edited" and lacked_author(
+                world, world.events[review_id][0].after, transition.time
+            ):
+                continue  # it counts as anonymized, and its words are not shown any more
+            if number and _has_rested(world, path.transitions[number - 1].time, transition.time):
+                continue  # what was sent about it is forgotten
             before = [post for post in singles if post.time < transition.time - INFLIGHT]
             later = path.transitions[number + 1 : number + 2]
             until = later[0].time if later else world.h.end
@@ -50,6 +57,11 @@ def judge_followed(
                 what = f"its message was not updated after it was {transition.change}"
                 concerns = (review_id, *destination)
                 yield Violation("not_updated", "triage", transition.time, what, concerns)
+
+
+def _has_rested(world: World, since: datetime, until: datetime) -> bool:
+    """Return whether a review was at rest for longer than `keep` in a span."""
+    return any(until - since > config.keep for config in world.configs_between(since, until))
 
 
 def _shows(

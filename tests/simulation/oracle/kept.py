@@ -20,6 +20,7 @@ from tests.simulation.oracle.values import (
 )
 from tests.simulation.oracle.world import World
 
+FORBIDDEN = "wix_private_forbidden"
 NOW_AND_THEN = timedelta(days=14)  # "old ids are asked for now and then": the design names no span
 
 
@@ -103,6 +104,7 @@ def _calm_opening(
         [start]
         + [when + INFLIGHT + MINUTE for when, _ in world.in_force]
         + [fault_end(fault) + HOUR + MINUTE for fault in world.h.faults]
+        + [fault_end(fault) + DAY + HOUR for fault in world.h.faults if fault.kind == FORBIDDEN]
         + [when + 5 * MINUTE for when in clock_set]
     )
     for when in sorted(starts):
@@ -111,7 +113,8 @@ def _calm_opening(
         calm = world.is_site_calm(
             state.site_id, when - MINUTE, when + wait, wrong_clock=True
         ) and not any(when - 5 * MINUTE < at <= when + wait for at in clock_set)
-        forbidden = list(world.faults(("wix_private_forbidden",), when - HOUR, when + wait))
+        # After repeated refusals Wix is asked for unpublished reviews once a day.
+        forbidden = list(world.faults((FORBIDDEN,), when - DAY, when + wait))
         one_config = len(world.configs_between(when - INFLIGHT, when + wait)) == 1
         if calm and one_config and not (state.is_private and forbidden):
             return when
@@ -223,7 +226,7 @@ def _was_announced(world: World, review_id: str) -> bool:
 
 def _is_readable(world: World, site_id: str, start: datetime, end: datetime) -> bool:
     return world.is_site_calm(site_id, start - MINUTE, end) and not any(
-        world.faults(("wix_private_forbidden",), start - DAY, end)
+        world.faults((FORBIDDEN,), start - DAY, end)
     )
 
 
@@ -382,12 +385,12 @@ def _erased_falsely(world: World, triage: Triage) -> Iterator[Violation]:
             states = triage.known_at(review_id, sample.time) | triage.known_at(
                 review_id, sample.time - INFLIGHT
             )
-            if states == {"open"} and not _lacked_author(world, first, sample.time):
+            if states == {"open"} and not lacked_author(world, first, sample.time):
                 what = "an open review lost its words, and nobody erased it"
                 yield Violation("erased_falsely", "1", sample.time, what, (review_id,))
 
 
-def _lacked_author(world: World, first: Review, when: datetime) -> bool:
+def lacked_author(world: World, first: Review, when: datetime) -> bool:
     """Return whether Wix left out the author in answers a rescan apart, as it does for the
     anonymized.
     """

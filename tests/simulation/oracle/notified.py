@@ -163,10 +163,9 @@ def _routed(
     state: Review,
 ) -> Tri:
     tri = world.route(transition.time, destination, state)
-    later = world.config_times(
-        transition.time, _sent_by(world, destination, transition.time, until, state)
-    )
-    for when in later:
+    for when in world.config_times(
+        transition.time, _waits_until(world, destination, transition.time, until, state)
+    ):
         before, config = world.config_at(when - timedelta(microseconds=1)), world.config_at(when)
         if config is None or before is None:
             continue
@@ -184,6 +183,16 @@ def _routed(
         ):
             tri = "may"
     return tri
+
+
+def _waits_until(
+    world: World, destination: Destination, start: datetime, until: datetime | None, state: Review
+) -> datetime:
+    """Return how long an alert may wait: one that comes later takes over what others wait for."""
+    config = world.config_at(start)
+    there = [one for one in world.destinations if config and config.receiver(one.receiver)]
+    sources = [destination] if destination in there or not there else there
+    return max(_sent_by(world, one, start, until, state) for one in sources)
 
 
 def _sent_by(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Explain, Mail, SlackCall, Status
 from tests.simulation.oracle.triage import Triage
-from tests.simulation.oracle.troubles import Due, dues, scope
+from tests.simulation.oracle.troubles import Due, dues, matches, scope
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,
@@ -204,7 +204,10 @@ def _faults(world: World, status: Status, said: list[Received]) -> Iterator[Viol
             for other in said
         )
         reloaded = bool(world.config_times(one.time, status.time)) or world.is_forgotten(one.time)
-        over = not any(fault.start <= status.time <= fault.end for fault in world.h.faults)
+        over = not any(
+            fault.start <= status.time <= fault.end and matches(world, fault, about)
+            for fault in world.h.faults
+        )
         if lasts and not ends and not reloaded and not over:
             yield Violation(
                 "status_blind",
