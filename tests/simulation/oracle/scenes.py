@@ -324,6 +324,16 @@ def at_night() -> Scene:
     return Scene(config=quiet_night()).review("r1", at(1, 16)).read(at(1, 16, 4), "r1")  # 22:04
 
 
+def renamed_at_night() -> Scene:
+    """What quiet hours hold of a receiver leaves in the morning, by the name that it has then."""
+    scene, config = at_night(), quiet_night()
+    named = tuple(
+        replace(one, name="boss") if one.name == "owner" else one for one in config.receivers
+    )
+    scene.reload(at(1, 22), replace(config, receivers=named))
+    return scene.notify(at(2, 1, 0, 5), "new", "r1")
+
+
 def held_by_a_wrong_clock(hour: float) -> Scene:
     """By a clock that is ten hours ahead it is night; when it is set right at 22:00, it really is."""
     scene = Scene(config=quiet_night()).review("r1", at(1, 6)).read(at(1, 6, 4), "r1")
@@ -391,6 +401,21 @@ def _state(review_id: str) -> Review:
 def reopened() -> Scene:
     scene = answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
     return scene.mail(at(3, 0, 4, 1), "reminder", "r1").update(at(3, 0, 4, 1), at(1, 0, 4, 1))
+
+
+def reopened_after(keep: float) -> Scene:
+    """Without an update: after `keep` nothing is known of what was sent, and all are reminded."""
+    scene = answered().with_config(replace(CONFIG, keep=timedelta(days=keep)))
+    scene.change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
+    return scene.notify(at(3, 0, 4, 1), "reminder", "r1")
+
+
+def edited_after_wix_left_out(author: bool) -> Scene:
+    """Without an update: what lacks its author a rescan apart counts as anonymized."""
+    scene = alerted().read(at(1, 12), "r1").read(at(2, 13), "r1")
+    if author:
+        scene.fault("wix_no_author", at(1, 11), at(2, 14), site_id="bakery")
+    return scene.change("r1", at(3), "edited").read(at(3, 0, 4), "r1")
 
 
 def edited() -> Scene:
