@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from alerter.actions import Action, ActionKind, ActionStatus
+from alerter.actions import Action, ActionKind, ActionStatus, Outcome
 from alerter.models import AlertKind, CloseReason, Review
 from alerter.render.formatting import clean_name
 from alerter.render.language import Language
@@ -69,8 +69,7 @@ class History:
         if review.created:
             yield self._line(review.created, self._language.gettext("The customer wrote it."))
         ours = any(
-            each.new.kind is ActionKind.REPLY and each.status is ActionStatus.DONE
-            for each in actions
+            each.new.kind is ActionKind.REPLY and _has_changed_something(each) for each in actions
         )
         if review.reply and review.reply.at and not ours:
             yield self._line(review.reply.at, self._language.gettext("It was answered at Wix."))
@@ -91,7 +90,7 @@ class History:
     def _of_action(self, action: Action) -> HistoryLine:
         new, language = action.new, self._language
         name = clean_name(new.person.name) or language.gettext("Somebody")
-        if action.status is not ActionStatus.DONE:
+        if not _has_changed_something(action):
             text = f"{name}: {describe_action(action, language)}"
         elif new.kind is ActionKind.SNOOZE and new.until:
             until = language.short_date(local_time(new.until, self._timezone))
@@ -105,3 +104,8 @@ class History:
 
     def _line(self, at: datetime, text: str) -> HistoryLine:
         return HistoryLine(local_time(at, self._timezone), text)
+
+
+def _has_changed_something(action: Action) -> bool:
+    """Return whether an action is done, and Wix did not have it so before."""
+    return action.status is ActionStatus.DONE and action.outcome is not Outcome.ALREADY

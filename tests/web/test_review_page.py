@@ -370,6 +370,18 @@ async def test_the_history_shows_what_people_did_and_what_became_of_it(pages: Pa
     assert sorted(told, key=history.index) == told
 
 
+async def test_the_history_names_nobody_for_what_wix_had_already(pages: Pages) -> None:
+    fields = (await pages.get(pages.link())).press(SEND, text="From the dashboard")
+    pages.desk.wix.reply(SITE, "r1", "From the dashboard")
+    await pages.post(pages.link(), fields)
+    text = (await pages.get(pages.link())).text
+    history = text[text.index("What happened so far") :]
+
+    assert "It was answered at Wix." in history
+    assert "owner: Nothing was sent: the review has this reply already." in history
+    assert "owner replied" not in history
+
+
 async def test_words_of_a_restored_backup_wait_until_wix_was_asked(pages: Pages) -> None:
     pages.desk.state.execute("UPDATE sites SET unverified = TRUE")
     for link in (pages.link(), pages.list_link()):
