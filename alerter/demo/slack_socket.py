@@ -25,6 +25,8 @@ _TICKET_LASTS = 30.0
 # What Slack answers to an address that cannot be used:
 # https://github.com/slackapi/node-slack-sdk/issues/1472
 _REFUSED = 408
+# A larger frame closes the connection: https://github.com/revelrylabs/slax/pull/614
+_LARGEST_FRAME = 20_480
 
 
 @dataclass(eq=False)
@@ -195,7 +197,7 @@ class SocketMode:
         failing = self._failing.popleft() if self._failing else None
         if failing or self.clock.monotonic() >= expires:
             return web.Response(status=failing or _REFUSED)
-        websocket = web.WebSocketResponse(autoping=False)
+        websocket = web.WebSocketResponse(autoping=False, max_msg_size=_LARGEST_FRAME)
         await websocket.prepare(request)
         connection = Connection(
             app_id, self.clock.monotonic(), websocket, request, self.silent_next

@@ -117,6 +117,11 @@ class SubmittedModal:
     person: Presser
     view: View
 
+    @property
+    def key(self) -> str:
+        """What is the same whenever the modal arrives again."""
+        return f"slack:{self.view.id}"
+
 
 def parse_interaction(payload: Mapping[str, Any]) -> Press | SubmittedModal | None:
     """Return what a person did; None for what is not ours, or of another form than Slack's."""

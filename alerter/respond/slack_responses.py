@@ -1,9 +1,10 @@
 """Do what people press and submit on Slack."""
 
+import json
 import logging
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from alerter.actions import Action, ActionKind, ActionStatus, NewAction, Person, Through
 from alerter.clock import Clock
@@ -48,11 +49,21 @@ _RECORD_WITHIN = 2.0
 _TRY_AGAIN_AFTER = 0.1
 # Seconds for which a result is waited for here; later ones are shown by the next round.
 _WAIT_FOR_RESULT = 120.0
+# Slack closes a connection that sends it more than 20,480 bytes at once:
+# https://github.com/revelrylabs/slax/pull/614
+_LARGEST_ANSWER = 20_000
 # The largest id that SQLite holds.
 _LARGEST = 2**63 - 1
 # Presses that open or fill in a window, which Slack may send again for a while; choices in menus.
 _REMEMBERED = 1000
 _KINDS = {MenuChoice.PUBLISH: ActionKind.PUBLISH, MenuChoice.REJECT: ActionKind.REJECT}
+
+
+class _Objection(NamedTuple):
+    """Why a reply is not recorded, and what the modal shows then, if not that alone."""
+
+    text: str
+    view: Mapping[str, Any] | None = None
 
 
 class SlackResponses:
@@ -189,7 +200,7 @@ class SlackResponses:
             kind=kind,
             site_id=named.site_id,
             review_id=named.review_id,
-            person=_person(press.person),
+            person=Person(press.person.name, press.person.id),
             through=Through.SLACK,
             seen=named.seen if kind.is_call else "",
             until=until,
@@ -255,56 +266,78 @@ class SlackResponses:
         view = press.view
         try:
             made = self._modals.view(form, language, text=text)
-            if view is not None and made is not None:
-                await self._api.call(
-                    self._api.client.views_update, view_id=view.id, hash=view.hash, view=made[1]
-                )
-        except (DeliveryError, StateError) as error:
+        except StateError as error:
+            log.warning("a window on Slack was not updated: %s", error)
+            return
+        if view is not None and made is not None:
+            await self._show(view, made[1])
+
+    async def _show(self, view: View, shown: Mapping[str, Any]) -> None:
+        """Show something else in an open modal."""
+        try:
+            await self._api.call(
+                self._api.client.views_update, view_id=view.id, hash=view.hash, view=shown
+            )
+        except DeliveryError as error:
             log.warning("a window on Slack was not updated: %s", error)
 
     async def _submit(self, submission: SubmittedModal, acknowledge: Acknowledge) -> None:
         """Judge a reply and record it: what is wrong is shown in the modal, which stays open."""
-        form = submission.view.form
-        receivers = self._receivers(form.place, submission.person, form.site_id)
-        language = _language(receivers)
-        fault: str | None = None
-        answer: Mapping[str, Any] | None = None
+        form, language = submission.view.form, _language([])
+        objection: _Objection | None = None
         action: Action | None = None
         try:
+            receivers = self._receivers(form.place, submission.person, form.site_id)
+            language = _language(receivers)
             if denial := get_denial(submission.person, receivers, self._app.team_id):
-                fault = describe_notice(denial, language)
+                objection = _Objection(describe_notice(denial, language))
             else:
                 reply = parse_reply(submission.view.texts.get(form.field, ""))
-                answer = self._objection(submission, reply, language)
-                if answer is None:
+                objection = self._objection(submission, reply, language)
+                if objection is None:
                     action = await self._record(_new_reply(submission, reply, language))
         except InvalidReply as error:
             fault = describe_invalid_reply(error.fault, error.length, MOST_CHARACTERS, language)
+            objection = _Objection(fault)
         except StateError as error:
             log.warning("a reply could not be recorded: %s", error)
-            fault = describe_notice(Notice.BUSY, language)
-        await acknowledge(_errors(form, fault) if fault else answer)
+            objection = _Objection(describe_notice(Notice.BUSY, language))
+        if objection is not None:
+            await self._object(submission.view, objection, acknowledge)
+        else:
+            await acknowledge(None)
         if action is not None:
             await self._carry_out(action)
 
+    async def _object(self, view: View, objection: _Objection, acknowledge: Acknowledge) -> None:
+        """Show in a modal why its reply is not recorded."""
+        answer: dict[str, Any] = {"response_action": "update", "view": objection.view}
+        if objection.view and len(json.dumps(answer)) <= _LARGEST_ANSWER:
+            await acknowledge(answer)
+            return
+        errors = {view.form.field: objection.text}
+        await acknowledge({"response_action": "errors", "errors": errors})
+        if objection.view:
+            await self._show(view, objection.view)
+
     def _objection(
         self, submission: SubmittedModal, reply: str, language: Language
-    ) -> Mapping[str, Any] | None:
+    ) -> _Objection | None:
         """Return what is shown instead of recording a reply; None to record it."""
         form = submission.view.form
-        before = actions.get_action_by_key(self._state, _key(submission))
+        before = actions.get_action_by_key(self._state, submission.key)
         if before is not None:
             same = before.new.reply == reply or before.status is ActionStatus.DONE
-            return None if same else _errors(form, describe_notice(Notice.SENT_BEFORE, language))
+            return None if same else _Objection(describe_notice(Notice.SENT_BEFORE, language))
         difference = self._modals.difference(form)
         if difference == "":
             return None
         made = None
         if difference is not None:
             made = self._modals.view(form.filled_again(), language, text=reply, notice=difference)
-        if made is None:
-            return _errors(form, describe_notice(Notice.GONE, language))
-        return {"response_action": "update", "view": made[1]}
+        if difference is None or made is None:
+            return _Objection(describe_notice(Notice.GONE, language))
+        return _Objection(language.gettext(difference), made[1])
 
     def _refused_reply(self, press: Press) -> Action | None:
         """Return the reply that a person may look at again: their own, which was refused."""
@@ -342,11 +375,11 @@ class SlackResponses:
 def _new_reply(submission: SubmittedModal, reply: str, language: Language) -> NewAction:
     form = submission.view.form
     return NewAction(
-        key=_key(submission),
+        key=submission.key,
         kind=ActionKind.REPLY,
         site_id=form.site_id,
         review_id=form.review_id,
-        person=_person(submission.person),
+        person=Person(submission.person.name, submission.person.id),
         through=Through.SLACK,
         revision=form.revision,
         seen=form.seen,
@@ -357,20 +390,8 @@ def _new_reply(submission: SubmittedModal, reply: str, language: Language) -> Ne
     )
 
 
-def _key(submission: SubmittedModal) -> str:
-    return f"slack:{submission.view.id}"
-
-
-def _person(presser: Presser) -> Person:
-    return Person(presser.name, presser.id)
-
-
 def _place(place: Place, language: Language) -> dict[str, str]:
     return {"channel": place.channel, "thread": place.thread, "language": language.code}
-
-
-def _errors(form: ReplyForm, text: str) -> Mapping[str, Any]:
-    return {"response_action": "errors", "errors": {form.field: text}}
 
 
 def _language(receivers: list[Receiver]) -> Language:

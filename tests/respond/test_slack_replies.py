@@ -134,6 +134,22 @@ async def test_a_reply_that_came_meanwhile_is_replaced_by_a_second_press_only(
     assert counter.reply() == SORRY
 
 
+async def test_a_window_is_shown_again_however_long_its_texts_are(counter: Counter) -> None:
+    modal = await counter.open_modal(await counter.alert(author={"authorName": "כרמל"}))
+    counter.wix.change(SITE, "r1", content={"body": "עבש" * 900})
+    counter.clock.advance(minutes=10)
+    await counter.read()
+    long = "מצטערים" * 1000
+    submitted = await counter.ada.submit({"text": long})
+    assert submitted.acknowledged
+    await until(lambda: modal.inputs == ["reply:1"])
+    assert "עבש" in shown(modal)
+    assert modal.entered["reply:1", "text"] == long
+    await counter.ada.submit()
+    await counter.settled()
+    assert counter.reply() == long
+
+
 async def test_a_review_that_changed_is_shown_before_it_is_answered(
     counter: Counter,
 ) -> None:
