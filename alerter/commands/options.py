@@ -111,10 +111,10 @@ def find_review_id(
 
 
 def phrase_near_id(state: State, sites: Sequence[Site] | None, given: str) -> str:
-    """Return a question that names the open review whose id is like `given`, or nothing."""
+    """Return a question that names another open review whose id is like `given`, or nothing."""
     site_ids = [site.site_id for site in sites] if sites is not None else report.site_reports(state)
     known = report.open_reviews(state, site_ids, _MOST_COMPARED, newest=True)
-    near = nearest(given, {each.review_id for each in known})
+    near = nearest(given, {each.review_id for each in known} - {given})
     return f'; did you mean "{near}"?' if near else ""
 
 

@@ -211,6 +211,17 @@ async def test_a_review_that_is_not_on_record_is_not_held(
     assert 'did you mean "3f1c9a7e-one"?' in result.stderr
 
 
+async def test_an_open_review_that_is_gone_is_not_asked_for_by_its_own_id(
+    alerter: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await alerted(path, wix, "3f1c9a7e-one")
+    wix.delete(SITE, "3f1c9a7e-one")
+    result = await alerter("reply", "3f1c", "--message", "Sorry!", "--yes")
+    assert result.exit_code == 1
+    assert "Corner Bakery has no review 3f1c9a7e-one, or none that we may see" in result.stderr
+    assert "did you mean" not in result.stderr
+
+
 # Snoozes
 
 
