@@ -314,7 +314,9 @@ class PendingActions:
         """Start the actions that are due."""
         try:
             now = self._clock.now()
-            for action in actions.due_actions(self._state, now, LEASE, self._AT_ONCE):
+            for action in actions.due_actions(
+                self._state, now, LEASE, WAITS_FOR_WIX, self._AT_ONCE
+            ):
                 self.start(action)
         except StateError as error:
             log.warning("actions cannot be read now: %s", error)

@@ -72,11 +72,22 @@ def get_actions(state: State, site_id: str, review_id: str) -> list[Action]:
     return [_action(row) for row in rows]
 
 
-def due_actions(state: State, now: datetime, lease: timedelta, number: int) -> list[Action]:
-    """Return the unsettled actions that are due and whose lease, if they had one, is over."""
+def due_actions(
+    state: State, now: datetime, lease: timedelta, longest: timedelta, number: int
+) -> list[Action]:
+    """Return the unsettled actions that are due and whose lease, if they had one, is over.
+
+    `longest`: one that is due later than this was recorded before our clock was set back.
+    """
     rows = state.rows(
-        f"SELECT * FROM actions WHERE {_TAKEABLE} AND due_at <= :now ORDER BY id LIMIT :number",
-        {"now": to_ms(now), "until": to_ms(now + lease), "number": number},
+        f"SELECT * FROM actions WHERE {_TAKEABLE}"
+        " AND (due_at <= :now OR due_at > :latest) ORDER BY id LIMIT :number",
+        {
+            "now": to_ms(now),
+            "until": to_ms(now + lease),
+            "latest": to_ms(now + longest),
+            "number": number,
+        },
     )
     return [_action(row) for row in rows]
 

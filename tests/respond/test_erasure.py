@@ -7,6 +7,7 @@ import pytest
 
 from alerter.actions import Action, ActionKind, ActionStatus, Outcome
 from alerter.models import Event, Review
+from alerter.respond.responder import LEASE, WAITS_FOR_WIX
 from alerter.store import State, actions, backup, erasure, known_sites
 from alerter.store.prune import prune
 from alerter.watch.intake import Intake
@@ -95,7 +96,7 @@ async def test_a_dead_reply_to_a_deleted_review_is_not_taken_up(desk: Desk) -> N
     action = desk.dead(reply=WORDS)
     erase(desk)
     desk.clock.advance(minutes=5)
-    assert actions.due_actions(desk.state, desk.clock.now(), timedelta(minutes=1), 9) == []
+    assert actions.due_actions(desk.state, desk.clock.now(), LEASE, WAITS_FOR_WIX, 9) == []
     assert current(desk, action).outcome is Outcome.GONE
 
 

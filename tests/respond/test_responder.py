@@ -8,7 +8,7 @@ import pytest
 from alerter.actions import Action, ActionKind, ActionStatus, Outcome, Through
 from alerter.demo.faults import Fault
 from alerter.models import Status
-from alerter.respond.responder import DAEMON, LEASE, PendingActions
+from alerter.respond.responder import DAEMON, LEASE, WAITS_FOR_WIX, PendingActions
 from alerter.store import actions, blocks
 from tests.support.responding import ADA, BO, Desk, desk, wix
 from tests.support.values import SECRETS, SITE
@@ -273,7 +273,7 @@ async def test_no_other_process_acts_while_a_lease_lasts(desk: Desk) -> None:
     assert found.status is ActionStatus.SENDING
     assert desk.wix.requests[-1].method == "GET"
     assert desk.calls() == 0
-    assert actions.due_actions(desk.state, desk.clock.now(), LEASE, 9) == []
+    assert actions.due_actions(desk.state, desk.clock.now(), LEASE, WAITS_FOR_WIX, 9) == []
 
 
 async def test_a_lease_from_a_clock_that_was_ahead_is_over(desk: Desk) -> None:
@@ -281,6 +281,18 @@ async def test_a_lease_from_a_clock_that_was_ahead_is_over(desk: Desk) -> None:
     action = desk.dead()
     desk.clock.step(days=-400)
     assert settled(await desk.responder().carry_out(action)) == DONE
+
+
+async def test_an_action_from_a_clock_that_was_ahead_is_due(desk: Desk) -> None:
+    pending = PendingActions(desk.state, desk.clock, desk.responder())
+    desk.clock.step(days=400)
+    action = desk.responder().request(desk.new())
+    desk.clock.step(days=-400)
+    await pending.round()
+    await asyncio.gather(*pending.under_way)
+    found = actions.get_action(desk.state, action.id)
+    assert found
+    assert settled(found) == DONE
 
 
 async def test_the_next_daemon_takes_over_at_once(desk: Desk) -> None:
