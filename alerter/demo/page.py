@@ -8,6 +8,8 @@ from alerter.demo.mailbox import Mail
 from alerter.demo.slack import Post
 from alerter.render.page import block_html, html_page, markup_html
 
+_TABS = "allow-popups allow-popups-to-escape-sandbox"
+
 
 def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> str:
     """Return one self-contained HTML page: the Slack messages beside the mails."""
@@ -21,11 +23,15 @@ def render_page(mails: Sequence[Mail], posts: Sequence[Post], *, title: str) -> 
 
 
 def mail_html(mail: Mail) -> str:
-    """Return the HTML of a mail: its headers, and its HTML in a frame that runs nothing."""
+    """Return the HTML of a mail: its headers, and its HTML in a frame that runs nothing.
+
+    Its links open in a tab of their own, as the review page refuses to be framed.
+    """
     rows = [(name, str(mail.message[name] or "")) for name in ("From", "To", "Subject", "Date")]
     headers = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    html = mail.html.replace("<head>", '<head><base target="_blank">', 1)
     frame = (
-        f'<iframe sandbox title="HTML part" srcdoc="{escape(mail.html)}"></iframe>'
+        f'<iframe sandbox="{_TABS}" title="HTML part" srcdoc="{escape(html)}"></iframe>'
         if mail.html
         else ""
     )

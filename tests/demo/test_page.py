@@ -161,9 +161,16 @@ def test_a_mail_is_shown_as_a_client_shows_it() -> None:
     ):
         assert words in page.words
     (frame,) = page.all("iframe")
-    assert frame["sandbox"] is None
+    assert "allow-scripts" not in (frame["sandbox"] or "")
     assert (frame["srcdoc"] or "").strip() == "<p>Rich <b>ä</b></p>"
     assert page.all("details") == [{}]
+
+
+def test_links_of_a_mail_open_in_a_tab_of_their_own() -> None:
+    html = '<html><head></head><body><a href="https://x.example">Respond</a></body></html>'
+    (frame,) = Reader(render_page([mail("x", html)], [], title="Demo")).all("iframe")
+    assert frame["sandbox"] == "allow-popups allow-popups-to-escape-sandbox"
+    assert '<base target="_blank">' in (frame["srcdoc"] or "")
 
 
 def test_a_mail_without_html_or_headers_shows_its_text() -> None:
