@@ -54,11 +54,6 @@ def describe_notice(notice: Notice, language: Language) -> str:
     return language.gettext(_NOTICES[notice])
 
 
-def describe_takeover(name: str, language: Language) -> str:
-    """Return whose claim a person has replaced, as a sentence."""
-    return language.gettext("You are on it now, instead of %(name)s.") % {"name": name}
-
-
 def view_answer(
     text: str, language: Language, *, reply: str = "", url: str = "", again: str = ""
 ) -> Content:

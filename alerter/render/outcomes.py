@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from alerter.actions import Action, ActionKind, Outcome
-from alerter.render.formatting import clean_line, cut
+from alerter.render.formatting import clean_line, clean_name, cut
 from alerter.render.language import Language
 from alerter.translation import mark
 
@@ -15,6 +15,11 @@ _DONE = {
     ActionKind.CLAIM: mark("You are on it. Nobody is reminded of this review for now."),
     ActionKind.RELEASE: mark("You are not on it any more. Reminders continue."),
     ActionKind.SNOOZE: mark("Nobody is reminded of this review until then."),
+}
+# Where another person was on it until now.
+_INSTEAD = {
+    ActionKind.CLAIM: mark("You are on it now, instead of %(name)s."),
+    ActionKind.RELEASE: mark("%(name)s is not on it any more"),
 }
 _ALREADY = {
     ActionKind.REPLY: mark("Nothing was sent: the review has this reply already."),
@@ -58,6 +63,8 @@ def describe_action(action: Action, language: Language) -> str:
     kind, outcome = action.new.kind, action.outcome
     if outcome is None:
         return language.gettext(_UNDER_WAY.get(kind, _DONE[kind]))
+    if outcome is Outcome.DONE and action.answer and kind in _INSTEAD:
+        return language.gettext(_INSTEAD[kind]) % {"name": clean_name(action.answer)}
     if outcome is Outcome.ALREADY and kind in _ALREADY:
         return language.gettext(_ALREADY[kind])
     if outcome is Outcome.CHANGED_MEANWHILE:

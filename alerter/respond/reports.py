@@ -7,7 +7,7 @@ from alerter.actions import Action, ActionKind, ActionStatus, Outcome
 from alerter.errors import DeliveryError, ErrorKind, StateError
 from alerter.links import reviews_dashboard_url
 from alerter.models import Content
-from alerter.render.answers import describe_takeover, view_answer
+from alerter.render.answers import view_answer
 from alerter.render.language import Language, get_language
 from alerter.render.outcomes import describe_action
 from alerter.respond.interactions import Place
@@ -93,7 +93,7 @@ def _content(action: Action, language: Language) -> Content | None:
     if action.status is ActionStatus.DONE and outcome is Outcome.DONE:
         if new.kind is not ActionKind.CLAIM or not action.answer:
             return None
-        return view_answer(describe_takeover(action.answer, language), language)
+        return view_answer(describe_action(action, language), language)
     text = describe_action(action, language)
     url = reviews_dashboard_url(new.site_id)
     if action.status is ActionStatus.DONE:

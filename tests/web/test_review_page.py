@@ -67,8 +67,11 @@ async def test_a_claim_holds_for_everybody_until_it_is_released(pages: Pages) ->
     await pages.press(pages.link(), "I’m on it")
     shown = await pages.press(pages.link(name="Ada"), "I’m on it")
     assert "Ada is on it Stale" in shown.text
+    assert "You are on it now, instead of owner." in shown.text
     shown = await pages.press(pages.link(), "Ada is not on it any more")
     assert "is on it Stale" not in shown.text
+    assert "Ada is not on it any more" in shown.text
+    assert "You are not on it any more" not in shown.text
 
 
 async def test_a_claim_lasts_as_long_as_the_config_says(pages: Pages) -> None:
