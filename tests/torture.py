@@ -211,7 +211,7 @@ async def torture(
     async with world.up():
         faults, repliers = Faults(world, random, outcome.faults), Repliers(world, random)
         await world.start()
-        await world.until(lambda: len(world.wix.queries()) >= 2, _SETTLING)
+        await world.at_work(_SETTLING)
         for number in range(kills):
             for _ in range(random.choice([0, 1, 1, 2, 3, 15])):
                 world.add_review()
@@ -222,6 +222,7 @@ async def torture(
             world.mailbox.hang = 0.0
             outcome.kills += 1
             await world.start()
+            await world.at_work(_SETTLING)
             await asyncio.sleep(random.uniform(0.3, 1.5))
             await replying
             say(f"{number + 1}/{kills} kills, {len(world.titles)} reviews")

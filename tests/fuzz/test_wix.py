@@ -119,7 +119,7 @@ def calls(
         lambda site: read(client, site, ReviewIds(("r1",))),
         lambda site: client.probe(site, private=True),
         lambda site: one_review(client, site),
-        lambda site: client.is_there(site, "r1"),
+        lambda site: client.look(site, "r1"),
         lambda site: reply(client, site),
         lambda site: client.count(site, NOW - timedelta(days=1), NOW, private=True),
         lambda site: look_up(client, state, clock, site),

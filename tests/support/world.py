@@ -135,6 +135,18 @@ email = ["owner@example.com"]
                 *arguments, environ=os.environ | SECRETS, out=log, before=before
             )
 
+    async def at_work(self, seconds: float) -> bool:
+        """Wait until the daemon that was just started reads and is connected, however slow it is.
+
+        Killed before, it would begin each mail and end none: a mail whose answer is lost three
+        times has failed.
+        """
+        read, known = len(self.wix.queries()), self.slack.socket.opened
+        return await self.until(
+            lambda: len(self.wix.queries()) > read + 1 and self.slack.socket.opened > known,
+            seconds,
+        )
+
     async def kill(self) -> None:
         """SIGKILL."""
         if self.daemon and self.daemon.returncode is None:
