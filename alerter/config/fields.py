@@ -10,6 +10,7 @@ from datetime import time, timedelta
 from email.utils import getaddresses, parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
+from unicodedata import category
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -247,9 +248,10 @@ def _check_lines(value: object) -> str:
     """Check that a value is text, of one or several lines."""
     if isinstance(value, str):
         text = value.replace("\r\n", "\n")
-        if text.strip() and text.replace("\n", "").replace("\t", "").isprintable():
+        controls = [each for each in text if category(each) == "Cc" and each not in "\n\t"]
+        if text.strip() and not controls:
             return text
-    raise fault("must be a text, and not an empty one")
+    raise fault("must be a text, not empty and without control characters")
 
 
 def _parse_path(value: object, info: ValidationInfo) -> Path:

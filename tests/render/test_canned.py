@@ -52,6 +52,11 @@ def test_each_reply_is_rendered_with_the_review_in_the_order_of_the_config() -> 
     ]
 
 
+def test_a_reply_has_the_spaces_and_signs_of_its_language() -> None:
+    text = "Bonjour\u00a0! 👩\u200d🍳 می\u200cخواهم"
+    assert canned(text).texts(ITEM, "Corner Bakery") == [("Sorry", text)]
+
+
 @pytest.fixture(scope="module")
 def dear() -> CannedReplies:
     """One process for all names."""
