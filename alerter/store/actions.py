@@ -216,24 +216,27 @@ def erase_words_without_review(state: State) -> None:
         state.owe_scrub()
 
 
-def settle_restored(state: State, now: datetime) -> None:
+def settle_restored(state: State, now: datetime) -> set[tuple[str, str]]:
     """Count the actions of a restored backup as carried out since then; in a transaction.
 
     Nothing of them is sent: a person may have answered since. No one is shown a result again.
-    Holds of a review that is not open any more end.
+    Holds of a review that is not open any more end. Return the site and id of each review of which
+    this has changed something.
     """
-    state.execute(
+    settled = state.rows(
         "UPDATE actions SET status = 'failed', outcome = :outcome, finished_at = :now,"
-        " lease_until = NULL WHERE status IN ('pending', 'sending')",
+        " lease_until = NULL WHERE status IN ('pending', 'sending') RETURNING site_id, review_id",
         {"outcome": Outcome.RESTORED, "now": to_ms(now)},
     )
     state.execute("UPDATE actions SET place = NULL WHERE place IS NOT NULL")
-    state.execute(
+    ended = state.rows(
         "UPDATE actions SET ended_at = until WHERE until IS NOT NULL AND ended_at IS NULL"
         " AND (until <= ? OR NOT EXISTS (SELECT 1 FROM reviews WHERE status = 'open'"
-        "  AND reviews.site_id = actions.site_id AND reviews.review_id = actions.review_id))",
+        "  AND reviews.site_id = actions.site_id AND reviews.review_id = actions.review_id))"
+        " RETURNING site_id, review_id",
         [to_ms(now)],
     )
+    return {(row["site_id"], row["review_id"]) for row in (*settled, *ended)}
 
 
 def end_holds(

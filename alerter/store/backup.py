@@ -16,6 +16,7 @@ from alerter.store import actions
 from alerter.store.lock import real_path
 from alerter.store.prune import THESE, drop_alerts
 from alerter.store.sql import moment_or_none
+from alerter.store.stale_messages import mark_stale
 from alerter.store.state import BACKUP, State, inspect, translated
 
 _RESTORED = "it was being sent when the backup was made, and may have arrived since"
@@ -152,7 +153,8 @@ def _count_as_sent(state: State, now: datetime) -> int:
         state.execute(
             f"UPDATE reviews SET status = 'baseline', alerted_at = NULL {THESE}", [unsent]
         )
-        actions.settle_restored(state, now)
+        for site_id, review_id in actions.settle_restored(state, now):
+            mark_stale(state, site_id, [review_id])
         alerts = state.rows(f"SELECT id FROM alerts {THESE}", [unsent])
         drop_alerts(state, json.dumps([row["id"] for row in alerts]))
         state.execute(

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from alerter.config import Config
 from alerter.demo.faults import Fault
 from alerter.demo.slack import EmbeddedSlack, Modal
 from alerter.demo.wix import EmbeddedWix
-from alerter.store import State
+from alerter.store import State, backup
 from tests.support.buttons import (
     ADA,
     Counter,
@@ -363,3 +364,32 @@ async def test_a_window_of_a_digest_that_was_closed_can_be_opened_again(counter:
         await until(lambda: counter.ada.modals)
         assert "r7" in counter.ada.modal.content["private_metadata"]
         counter.ada.close()
+
+
+async def test_after_a_restore_a_message_says_no_more_who_is_replying(
+    config: Config,
+    state: State,
+    clock: SetClock,
+    slack: EmbeddedSlack,
+    wix: EmbeddedWix,
+    tmp_path: Path,
+) -> None:
+    async with at_counter(config, state, clock, slack, wix) as counter:
+        await counter.read()
+        clock.advance(minutes=1)
+        post = await counter.alert()
+        wix.faults.always("/r1", Fault(status=503))
+        await counter.open_modal(post)
+        await counter.ada.submit({"text": SORRY})
+        await until(lambda: counter.actions()[0].due_at != counter.actions()[0].at)
+        await counter.deliver()
+        assert "ada is replying …" in text_of(post)
+    backup.back_up(state.path, tmp_path / "copy.db")
+    backup.restore(tmp_path / "copy.db", tmp_path / "new.db", clock.now())
+    wix.faults.clear()
+    with State.open(tmp_path / "new.db", migrate=False) as again:
+        async with at_counter(config, again, clock, slack, wix) as counter:
+            await counter.read()
+            await counter.deliver()
+            assert "ada is replying …" not in text_of(post)
+            assert counter.reply() is None
