@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from tests.simulation.history import (
+    Attempt,
     Config,
     Fault,
     History,
@@ -151,6 +152,16 @@ class World:
             ]  # the others get the mail
         return found
 
+    @cached_property
+    def _attempts(self) -> tuple[list[Attempt], list[datetime]]:
+        attempts = sorted(self.h.attempts, key=lambda attempt: attempt.time)
+        return attempts, [attempt.time for attempt in attempts]
+
+    def attempts_between(self, start: datetime, end: datetime) -> list[Attempt]:
+        """Return the calls in a span, both ends included, oldest first."""
+        attempts, times = self._attempts
+        return attempts[bisect_left(times, start) : bisect_right(times, end)]
+
     def _effect_end(self, fault: Fault, review_id: str | None) -> datetime:
         """Return until when a fault keeps messages of a review: only those about the one in doubt
         wait for it.
@@ -158,7 +169,7 @@ class World:
         if not is_lossy(fault) or fault.kind in PARKING or review_id is None:
             return fault_end(fault)
         span = (fault.start - INFLIGHT, fault.end + INFLIGHT)
-        tried = [attempt for attempt in self.h.attempts if span[0] <= attempt.time <= span[1]]
+        tried = self.attempts_between(*span)
         messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
         sent = [
             message
@@ -476,12 +487,11 @@ class World:
             targets = {fault.channel, fault.address}
             for receiver in self.receivers_named(destination.receiver):
                 targets |= {receiver.channel, *receiver.emails}
-            for attempt in self.h.attempts:
-                inside = max(start, fault.start) <= attempt.time <= fault.end + INFLIGHT
+            for attempt in self.attempts_between(max(start, fault.start), fault.end + INFLIGHT):
                 about = not attempt.items or any(
                     (item.review_id or "") == review_id for item in attempt.items
                 )
-                if inside and about and attempt.target in targets:
+                if about and attempt.target in targets:
                     return True
         messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
         return any(
