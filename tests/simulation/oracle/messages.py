@@ -444,6 +444,16 @@ def _is_noted(world: World, attempt: Attempt) -> bool:
     )
 
 
+def _has_parked(world: World, check: Attempt) -> bool:
+    """Return whether a message was refused lately: a check that is refused parks nothing, and what
+    failed otherwise is checked every five minutes.
+    """
+    return any(
+        attempt.target and attempt.outcome in PARKS and attempt.method == METHODS["post"]
+        for attempt in world.attempts_between(check.time - DAY, check.time)
+    )
+
+
 def _probes(world: World) -> Iterator[Violation]:
     """What is parked is tried with one message once an hour, at start, at reload, by `check` and by
     `retry`.
@@ -470,6 +480,8 @@ def _probes(world: World) -> Iterator[Violation]:
         if any(before.time - INFLIGHT <= when <= attempt.time for when in chances):
             continue
         if _has_worked(world, attempt, before.time):
+            continue
+        if not attempt.target and not _has_parked(world, attempt):
             continue
         # What cannot be written down cannot park; and by a wrong clock an hour may be over.
         if not any(world.faults(MACHINE, before.time, attempt.time)):
