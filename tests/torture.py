@@ -246,6 +246,8 @@ def report(outcome: Outcome, seed: int) -> str:
     lines += [f"  LOST {what}" for what in outcome.lost] + [
         f"  REPEATED {what}" for what in outcome.repeated
     ]
+    if outcome.given_up:
+        lines.append(f"{outcome.given_up} reviews in mails that were given up, as documented")
     lines += [f"  WRONG {what}" for what in outcome.wrong_replies]
     lines.append(f"{outcome.replies} replies from Slack, {len(outcome.wrong_replies)} wrong")
     lines.append(
