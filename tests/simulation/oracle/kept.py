@@ -354,8 +354,15 @@ def _kept_too_long(world: World) -> Iterator[Violation]:
 
 
 def _last_stir(world: World, review_id: str, when: datetime) -> datetime | None:
-    """Return when anything happened to a review last, at Wix or towards people."""
-    times = [event.time for event in world.events.get(review_id, []) if event.time <= when]
+    """Return when anything happened to a review last, at Wix or towards people.
+
+    Also when a version of it was read first: a raised threshold records reviews that are old.
+    """
+    events = [event for event in world.events.get(review_id, []) if event.time <= when]
+    times = [event.time for event in events]
+    for event in events:
+        shown = world.first_shown.get((review_id, event.after.version))
+        times += [shown] if shown and shown <= when else []
     times += [
         one.time for one in world.received if one.item.review_id == review_id and one.time <= when
     ]
