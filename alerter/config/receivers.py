@@ -138,8 +138,6 @@ class Receiver(Table):
             yield Problem("mention", "is for receivers on Slack")
         if "responders" in raw and "slack" not in raw:
             yield Problem("responders", "is for receivers on Slack")
-        elif "responders" in raw and "token" in raw:
-            yield Problem("responders", "is for receivers of [slack]: others have no buttons")
         if "mention_max_rating" in raw and "mention" not in raw:
             yield Problem("mention_max_rating", "goes with mention, which is missing")
 

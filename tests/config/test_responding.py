@@ -44,11 +44,6 @@ CASES = {
         "receivers.1.responders",
         "is for receivers on Slack",
     ),
-    "responders of another workspace": (
-        changed("max_rating = 1", 'responders = ["U01"]\ntoken = "env:SLACK"'),
-        "receivers.2.responders",
-        "others have no buttons",
-    ),
     "links without a secret": (
         f'{FULL}{WEB}public_url = "https://reviews.example"\n',
         "web.link_secret",
