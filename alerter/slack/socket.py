@@ -185,19 +185,21 @@ class SlackSocket:
             raise _of_app_token(error) from error
         client = _Client(self._app_api, self._token, self._address(answer), self._ping_every)
         client.socket_mode_request_listeners.append(self._receive)
+        is_open = False
         try:
             async with self._clock.timeout(_CONNECT_WITHIN):
                 await client.connect()
                 await client.began.wait()
-            if not client.over.is_set():
-                return client
-            raise _unusable(client.reason)
+            if client.over.is_set():
+                raise _unusable(client.reason)
+            is_open = True
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             text = f"Slack's connection for buttons does not open ({type(error).__name__})"
             raise DeliveryError(text, ErrorKind.TRANSIENT) from error
         finally:
-            if not client.began.is_set() or client.over.is_set():
+            if not is_open:
                 await client.close()
+        return client
 
     async def probe(self) -> str:
         """Open a connection, close it, and return the id of its app. Raise DeliveryError."""
@@ -208,9 +210,10 @@ class SlackSocket:
     async def close(self) -> None:
         """End what is under way, and close the connection."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_END_WITHIN)
-        for task in self._tasks:
-            task.cancel()
+            _, late = await asyncio.wait(self._tasks, timeout=_END_WITHIN)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         if self._client is not None:
             await self._client.close()
             self._client = None

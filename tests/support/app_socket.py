@@ -17,6 +17,7 @@ from alerter.slack.app import SlackApp
 from alerter.slack.socket import PING_EVERY, Acknowledge, SlackSocket
 from tests.support.clock import SetClock
 from tests.support.values import SECRETS
+from tests.support.waiting import until
 
 APP_TOKEN = "xapp-1-A00000001-1-secret"
 
@@ -93,4 +94,4 @@ async def app_socket(
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-    assert slack.socket.connections == []
+    await until(lambda: slack.socket.connections == [])
