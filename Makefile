@@ -8,10 +8,13 @@ BIN := .venv/bin
 demo: .venv/demo
 	@$(BIN)/alerter demo
 
-# What takes long and judges the whole: fuzzing, simulated runs, kills, real browsers, the story of the demo, the wheel.
-LONG := tests/fuzz tests/demo/test_story.py tests/notify/test_flood.py tests/project/test_wheel.py \
-	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/web/test_page_looks.py tests/whole/test_interleavings.py \
-	tests/whole/test_responses.py tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py tests/whole/test_torture.py
+# What takes long and judges the whole: fuzzing, hostile answers, limits of templates, simulated runs, kills, real
+# browsers, the story of the demo, the wheel.
+LONG := tests/demo/test_story.py tests/fuzz tests/notify/test_flood.py tests/project/test_wheel.py \
+	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/render/test_template_process.py \
+	tests/web/test_page_looks.py tests/whole/test_interleavings.py tests/whole/test_responses.py \
+	tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py \
+	tests/whole/test_torture.py tests/wix/test_hostile.py
 # More workers than cores, for tests wait for processes more than they compute.
 PYTEST := $(BIN)/python -m pytest -n 5 --dist worksteal
 
