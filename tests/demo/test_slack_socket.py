@@ -278,6 +278,7 @@ async def test_slack_sends_pings(
     while (message := await websocket.receive()).type != aiohttp.WSMsgType.PONG:
         pass
     assert message.data == b"mine"
+    await websocket.close()
 
 
 async def test_too_many_connections_are_refused(
@@ -291,6 +292,8 @@ async def test_too_many_connections_are_refused(
     assert (await refused.receive_json())["reason"] == "too_many_websockets"
     assert (await refused.receive()).type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
     assert len(slack.socket.connections) == 2
+    for websocket in (*websockets, refused):
+        await websocket.close()
 
 
 async def test_events_for_connections_that_nobody_has_are_lost(

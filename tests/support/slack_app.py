@@ -1,6 +1,8 @@
 """An app that is connected to the embedded Slack with Slack's own Socket Mode client."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -101,6 +103,10 @@ async def connected_app(
             yield app
         finally:
             await client.close()
+            # Slack's client does not close the connections that it has replaced.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
 
 
 async def open_modal(app: SlackApp, request: SocketModeRequest) -> dict[str, Any] | None:
