@@ -172,11 +172,14 @@ email = ["owner@example.com"]
         self.wix.change(SITE, review_id, content={"rating": 1, "title": title})
 
     def times_posted(self, channel: str) -> Counter[str]:
-        """How often each review stands in a channel, digests included."""
+        """How often each review stands in a channel, digests included.
+
+        What closes a review of a digest, in the digest's thread, does not count.
+        """
         return Counter(
             title
             for post in self.slack.posts
-            if post.channel == channel
+            if post.channel == channel and not (post.thread_ts and post.text.startswith("✅"))
             for title in _titles_in("".join(_words(post.blocks or [])) or post.text)
         )
 
