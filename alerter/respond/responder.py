@@ -165,6 +165,9 @@ class Responder:
             else:
                 if (outcome := decide(action, last)) is not None:
                     return self._settle(action, outcome, "")
+        if isinstance(last, WixNotFound | WixAuthError):
+            # Wix may have taken the call before the review or the permission went.
+            return self._settle(action, Outcome.LOST, last.text)
         if isinstance(last, WixError):
             return self._fail(action, last)
         if action.calls < _MOST_CALLS:

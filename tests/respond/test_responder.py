@@ -7,6 +7,7 @@ import pytest
 
 from alerter.actions import Action, ActionKind, ActionStatus, Outcome, Through
 from alerter.demo.faults import Fault
+from alerter.demo.wix_misreads import Meanwhile
 from alerter.models import Status
 from alerter.respond.responder import DAEMON, LEASE, WAITS_FOR_WIX, PendingActions
 from alerter.store import actions, blocks
@@ -169,6 +170,21 @@ async def test_a_review_that_is_gone_cannot_be_answered(desk: Desk) -> None:
     desk.wix.delete(SITE, "r1")
     responder = desk.responder()
     assert (await responder.carry_out(responder.request(new))).outcome is Outcome.GONE
+
+
+@pytest.mark.parametrize("cause", ["deleted", "forbidden"])
+async def test_what_may_have_arrived_is_never_called_unsent(desk: Desk, cause: str) -> None:
+    """The review or the permission goes while it is not known whether the call has arrived."""
+    desk.wix.faults.add(REPLY, AFTER)
+
+    def lose_sight() -> None:
+        if cause == "deleted":
+            desk.wix.delete(SITE, "r1")
+        else:
+            desk.wix.forbid(SECRETS["WIX_API_KEY"], "READ_REVIEWS")
+
+    desk.wix.sites[SITE].meanwhile.add("after reply", Meanwhile(lose_sight))
+    assert settled(await desk.act()) == (ActionStatus.FAILED, Outcome.LOST)
 
 
 async def test_a_missing_permission_is_named(desk: Desk) -> None:
