@@ -189,11 +189,11 @@ def mark_reported(state: State, action_id: int) -> None:
 def erase_replies(state: State, site_id: str, ids: Collection[str], now: datetime) -> None:
     """Erase the words of replies to deleted or anonymized reviews, within a transaction.
 
-    What was not sent yet is not sent.
+    What was not sent yet is not sent; what may have been sent is in doubt.
     """
     if state.execute(
-        "UPDATE actions SET reply = '', answer = '',"
-        " outcome = CASE WHEN finished_at IS NULL THEN 'gone' ELSE outcome END,"
+        "UPDATE actions SET reply = '', answer = '', outcome = CASE"
+        " WHEN finished_at IS NOT NULL THEN outcome WHEN calls > 0 THEN 'lost' ELSE 'gone' END,"
         " status = CASE WHEN finished_at IS NULL THEN 'failed' ELSE status END,"
         " finished_at = coalesce(finished_at, ?)"
         f" WHERE site_id = ? AND review_id IN {json_values()}"
