@@ -25,7 +25,7 @@ COMMANDS = {
     "explain": "Show why a review was alerted or not, to whom, and what is next.",
     "reply": "Reply to a review as the site's owner.",
     "moderate": "Publish or reject a review.",
-    "claim": "Take a review on, so that nobody is reminded of it for a while.",
+    "claim": "Claim a review, which holds its reminders for a while.",
     "snooze": "Hold the reminders of a review until a moment.",
     "export": "Write reviews, alerts and times to answer as CSV or JSON.",
     "backfill": "Read the past once, and alert its low-rated, unanswered reviews.",

@@ -186,7 +186,7 @@ class Shop:
             await asyncio.sleep(self._random.uniform(0, 20))
 
     def judge(self) -> None:
-        """Compare what Wix recorded with what people were told."""
+        """Compare what Wix recorded with what people were shown."""
         with self.open() as state:
             found = [
                 action

@@ -36,15 +36,13 @@ async def run(
         pair = site.site_id, review_id
         before = get_responses(desk.state, [pair], clock.now()).get(pair)
         if release and not (before and before.claimed_by):
-            click.echo("nobody is on it")
+            click.echo("it is not claimed")
             return
         new = replace(new_action(kind, site, review_id, person), until=until)
         action = await act(desk, new)
-        done = "nobody is on it any more, and its reminders continue"
+        done = "the claim has ended and holds no reminders any more"
         if until is not None:
-            done = (
-                f"{person} is on it: nobody is reminded of it before {phrase_time(config, until)}"
-            )
+            done = f"{person} is on it: its reminders wait until {phrase_time(config, until)}"
         if action.outcome is Outcome.DONE and action.answer:
             done += f" ({action.answer} was on it until now)"
         await print_outcome(desk, action, site, {Outcome.DONE: done})
@@ -60,12 +58,12 @@ async def run(
     callback=parse_name,
     help="Who takes it on.  [default: the name of the system's user]",
 )
-@click.option("--release", is_flag=True, help="End the claim, whoever's it is.")
+@click.option("--release", is_flag=True, help="End the claim, also that of another person.")
 @site_option
 def command(
     path: Path | None, review_id: str, person: str, name: str | None, *, release: bool
 ) -> None:
-    """Take a review on, so that nobody is reminded of it for a while."""
+    """Claim a review, which holds its reminders for a while."""
     log_to_stderr(logging.ERROR, os.environ)
     config = load_with_sites(path)
     site, full_id = find_review(config, review_id, name, recorded=True)

@@ -55,7 +55,7 @@ async def run(
 @config_option
 @review_argument
 @click.option("--publish", is_flag=True, help="Publish it.")
-@click.option("--reject", is_flag=True, help="Reject it: nobody sees it then.")
+@click.option("--reject", is_flag=True, help="Reject it, so that Wix does not show it.")
 @site_option
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 def command(

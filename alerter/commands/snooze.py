@@ -32,7 +32,7 @@ async def run(config: Config, clock: Clock, site: Site, review_id: str, until: d
     async with open_desk(config, clock) as desk:
         new = new_action(ActionKind.SNOOZE, site, review_id, user_name())
         action = await act(desk, replace(new, until=until))
-        done = f"nobody is reminded of it before {phrase_time(config, until)}; one reminder follows"
+        done = f"its reminders wait until {phrase_time(config, until)}; then one is sent"
         await print_outcome(desk, action, site, {Outcome.DONE: done})
 
 

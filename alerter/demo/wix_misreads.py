@@ -47,7 +47,7 @@ class Misreads(Planned[Misread]):
 
 @dataclass(frozen=True)
 class Meanwhile:
-    """What somebody else does just before or after a call; `only` limits it to a review."""
+    """What another person does just before or after a call; `only` limits it to a review."""
 
     do: Callable[[], object]
     only: str | None = None

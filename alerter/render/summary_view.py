@@ -53,7 +53,7 @@ class OpenView:
     waiting: str
     """The same as `age | duration`."""
     claimed_by: str
-    """Who is on it; empty if nobody is."""
+    """Who is on it; empty if it is not claimed."""
 
     @property
     def stars(self) -> str:

@@ -14,7 +14,7 @@ class SlackApp:
 
     `id` is empty where it is not known, `team_id` (our workspace)
     before it is connected. `on_foreign` is called with each message that another app
-    has posted with buttons: presses of these would reach nobody.
+    has posted with buttons: presses of these would not arrive.
     """
 
     def __init__(self, app_token: str) -> None:
@@ -44,7 +44,7 @@ class SlackApp:
         self.is_known.set()
 
     def mark_refused(self) -> None:
-        """Record that Slack refuses the connection: nobody gets what people press."""
+        """Record that Slack refuses the connection: presses do not arrive any more."""
         self._is_connected = False
         self.is_known.set()
 

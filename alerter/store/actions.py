@@ -262,7 +262,7 @@ def end_holds(
 
 
 def get_claimant(state: State, site_id: str, review_id: str, now: datetime) -> Person | None:
-    """Return who is on a review at present; None for nobody."""
+    """Return who is on a review at present; None if it is not claimed."""
     claims = [
         each
         for each in get_actions(state, site_id, review_id)

@@ -233,7 +233,7 @@ def set_details(state: State, details: Mapping[int, Mapping[str, Any]]) -> None:
     )
 
 
-# Whether nobody gets an alert, nor a later one about its review.
+# Whether no one gets an alert, nor a later one about its review.
 _UNROUTED = (
     "NOT EXISTS (SELECT 1 FROM alerts AS later JOIN deliveries ON deliveries.alert = later.id"
     " WHERE later.site_id = alerts.site_id AND later.review_id = alerts.review_id"

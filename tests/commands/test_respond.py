@@ -141,7 +141,7 @@ async def test_a_claim_is_recorded_replaced_and_released(
     assert first.exit_code == 0, first.output
     [shortened, said] = first.stdout.splitlines()
     assert shortened == "review r1"
-    assert said.startswith("Ada is on it: nobody is reminded of it before ")
+    assert said.startswith("Ada is on it: its reminders wait until ")
     assert claimed_by(path) == "Ada"
     [action] = recorded(path)
     assert action.new.until
@@ -152,9 +152,9 @@ async def test_a_claim_is_recorded_replaced_and_released(
     assert claimed_by(path) == getpass.getuser()
 
     released = await alerter("claim", "r1", "--release", "--by", "Ada")
-    assert "nobody is on it any more" in released.stdout
+    assert "the claim has ended" in released.stdout
     assert claimed_by(path) == ""
-    assert "nobody is on it\n" in (await alerter("claim", "r1", "--release")).stdout
+    assert "it is not claimed\n" in (await alerter("claim", "r1", "--release")).stdout
     assert len(recorded(path)) == 3
     assert wix.requests == []
 
@@ -231,7 +231,7 @@ async def test_a_review_is_snoozed_until_a_moment(
     await alerted(path, wix, "r1")
     result = await alerter("snooze", "r1", "2h")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("nobody is reminded of it before ")
+    assert result.stdout.startswith("its reminders wait until ")
     [action] = recorded(path)
     assert (action.new.kind, action.outcome) == (ActionKind.SNOOZE, Outcome.DONE)
     assert action.new.until

@@ -1,4 +1,4 @@
-"""What Wix recorded of replies, compared with what people were told about them."""
+"""What Wix recorded of replies, compared with what people were shown about them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ class Ledger:
         sent = action.new.reply
         every = self.effects.get(action.new.review_id, [])
         mine = [each for each in every if each.message == sent]
-        was_told = action.outcome is Outcome.CHANGED_MEANWHILE
+        was_notified = action.outcome is Outcome.CHANGED_MEANWHILE
         if not action.is_settled:
             yield f"is still {action.status}"
         if action.outcome in (Outcome.DONE, Outcome.CHANGED_MEANWHILE) and not mine:
@@ -69,9 +69,9 @@ class Ledger:
         if any(each.before == sent for each in mine):
             yield "arrived twice"
         over = [each for each in mine if each.before not in (None, sent)]
-        if over and not was_told and action.outcome is not Outcome.OTHER_REPLY:
-            yield f"replaced {over[0].before!r}, and the person was not told"
-        if not all(each.as_seen for each in mine) and not was_told:
+        if over and not was_notified and action.outcome is not Outcome.OTHER_REPLY:
+            yield f"replaced {over[0].before!r}, and the person was not notified"
+        if not all(each.as_seen for each in mine) and not was_notified:
             yield "answers a text that the person has not seen"
         row = self._site.reviews.get(action.new.review_id)
         found = (row.review.get("reply") or {}).get("message") if row else None
