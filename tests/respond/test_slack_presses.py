@@ -19,7 +19,9 @@ from tests.support.buttons import (
     GUEST,
     RECEIVERS,
     ROOM,
+    Alerted,
     Counter,
+    alerted,
     at_counter,
     buttons_of,
     clock,
@@ -34,7 +36,7 @@ from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, SITE
 from tests.support.waiting import until
 
-__all__ = ["clock", "config", "counter", "slack", "wix", "write"]
+__all__ = ["alerted", "clock", "config", "counter", "slack", "wix", "write"]
 
 
 def claimed_by(counter: Counter) -> str:
@@ -231,16 +233,9 @@ async def test_a_guest_of_another_workspace_may_not_respond(counter: Counter, na
 
 
 async def test_only_responders_may_respond_where_they_are_named(
-    write: Callable[..., Config],
-    state: State,
-    clock: SetClock,
-    slack: EmbeddedSlack,
-    wix: EmbeddedWix,
+    alerted: Alerted,
 ) -> None:
-    async with at_counter(write(ONLY_ADA), state, clock, slack, wix) as counter:
-        await counter.read()
-        clock.advance(minutes=1)
-        post = await counter.alert()
+    async with alerted(ONLY_ADA) as (counter, post):
         assert (await counter.bo.press(post, "respond:claim")).acknowledged
         await refused(counter.bo, "only some people may respond from this channel")
         assert counter.actions() == []
@@ -310,49 +305,28 @@ async def test_a_channel_that_gets_the_site_no_more_responds_no_more(
 
 @pytest.mark.parametrize("address", ["#reviews", ADA, CHANNEL])
 async def test_a_channel_is_recognised_however_the_config_names_it(
-    write: Callable[..., Config],
-    state: State,
-    clock: SetClock,
-    slack: EmbeddedSlack,
-    wix: EmbeddedWix,
+    alerted: Alerted,
     address: str,
 ) -> None:
     receivers = f'\n[[receivers]]\nname = "support"\nslack = "{address}"\n'
-    async with at_counter(write(receivers), state, clock, slack, wix) as counter:
-        await counter.read()
-        clock.advance(minutes=1)
-        post = await counter.alert()
+    async with alerted(receivers) as (counter, post):
         assert (await counter.ada.press(post, "respond:claim")).acknowledged
         await until(lambda: claimed_by(counter) == "ada")
 
 
 async def test_a_receiver_with_a_token_of_its_own_has_no_buttons(
-    write: Callable[..., Config],
-    state: State,
-    clock: SetClock,
-    slack: EmbeddedSlack,
-    wix: EmbeddedWix,
+    alerted: Alerted,
 ) -> None:
     own = f'{RECEIVERS}token = "env:SLACK_BOT_TOKEN"\n'
-    async with at_counter(write(own), state, clock, slack, wix) as counter:
-        await counter.read()
-        clock.advance(minutes=1)
-        post = await counter.alert()
+    async with alerted(own) as (_, post):
         assert "respond:reply" not in buttons_of(post)
 
 
 async def test_the_answers_are_in_the_language_of_the_receiver(
-    write: Callable[..., Config],
-    state: State,
-    clock: SetClock,
-    slack: EmbeddedSlack,
-    wix: EmbeddedWix,
+    alerted: Alerted,
 ) -> None:
     german = f'{RECEIVERS}language = "de"\n'
-    async with at_counter(write(german), state, clock, slack, wix) as counter:
-        await counter.read()
-        clock.advance(minutes=1)
-        post = await counter.alert()
+    async with alerted(german) as (counter, post):
         modal = await counter.open_modal(post)
         assert modal.content["submit"]["text"] == "Senden"
         await counter.bo.press(post, "respond:claim")

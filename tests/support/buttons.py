@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,3 +187,26 @@ async def counter(
         await counter.read()
         clock.advance(minutes=1)
         yield counter
+
+
+Alerted = Callable[[str], AbstractAsyncContextManager[tuple[Counter, Post]]]
+
+
+@pytest.fixture
+def alerted(
+    write: Callable[..., Config],
+    state: State,
+    clock: SetClock,
+    slack: EmbeddedSlack,
+    wix: EmbeddedWix,
+) -> Alerted:
+    """Starts a daemon with these receivers, which has alerted a review."""
+
+    @asynccontextmanager
+    async def alerted(receivers: str) -> AsyncIterator[tuple[Counter, Post]]:
+        async with at_counter(write(receivers), state, clock, slack, wix) as counter:
+            await counter.read()
+            clock.advance(minutes=1)
+            yield counter, await counter.alert()
+
+    return alerted
