@@ -25,7 +25,7 @@ REPLY, CLAIM = "button[value=reply]", "button[value=claim]"
 AXE = (files("axe_core_python") / "axe.min.js").read_text("utf-8")
 RUN = "axe.run(document).then(found => JSON.stringify(found))"
 # Colours do not depend on the width.
-WIDTHS = {False: (320, 1200), True: (320,)}
+WIDTHS = (320, 1200)
 LONG = {
     "id": "r2",
     "content": {
@@ -98,14 +98,14 @@ async def test_every_page_can_be_used_by_everybody(
     found = {}
     async with open_tab(tmp_path) as tab:
         for name, url in (await prepare(pages)).items():
-            for width in WIDTHS[dark]:
+            for width in WIDTHS:
                 await tab.show(url, width=width, dark=dark)
                 found[f"{name} at {width}"] = await faults(tab)
         background = await tab.look("getComputedStyle(document.body).backgroundColor")
 
     assert {name: of for name, of in found.items() if of} == {}
     assert [each for each in tab.errors if "404" not in each] == []
-    assert len(found) == 11 * len(WIDTHS[dark])
+    assert len(found) == 11 * len(WIDTHS)
     assert background == ("rgb(23, 21, 19)" if dark else "rgb(244, 242, 239)")
 
 
