@@ -15,7 +15,7 @@ from alerter.models import Finding
 from alerter.render.templates import template_names
 from alerter.store.lock import real_path
 from alerter.store.reload_request import is_daemons
-from alerter.store.state import inspect
+from alerter.store.sqlite import inspect
 
 # Files of SQLite and of alerter beside the state file.
 _BESIDE = ("", "-wal", "-shm", ".lock")

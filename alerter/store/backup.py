@@ -16,8 +16,9 @@ from alerter.store import actions
 from alerter.store.lock import real_path
 from alerter.store.prune import THESE, drop_alerts
 from alerter.store.sql import moment_or_none
+from alerter.store.sqlite import BACKUP, inspect, translated
 from alerter.store.stale_messages import mark_stale
-from alerter.store.state import BACKUP, State, inspect, translated
+from alerter.store.state import State
 
 _RESTORED = "it was being sent when the backup was made, and may have arrived since"
 

@@ -20,7 +20,7 @@ from alerter.models import (
 )
 from alerter.store.actions import get_responses
 from alerter.store.reviews import load_review
-from alerter.store.sql import json_values
+from alerter.store.sql import json_numbers
 from alerter.store.state import State
 
 _PRODUCT_HISTORY = timedelta(days=30)
@@ -40,7 +40,7 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
         "  AND reviews.review_id = alerts.review_id"
         " LEFT JOIN products ON products.site_id = alerts.site_id"
         "  AND products.entity_id = reviews.entity_id"
-        f" WHERE alerts.id IN {json_values()} ORDER BY alerts.id",
+        f" WHERE alerts.id IN {json_numbers()} ORDER BY alerts.id",
         [json.dumps(list(alerts))],
     )
     responses = get_responses(state, [(row["site_id"], row["review_id"]) for row in rows], now)

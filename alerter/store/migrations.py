@@ -15,6 +15,11 @@ from alerter.store.schema import TABLES
 migrations = Migrations("alerter")
 
 
+def names_of_migrations() -> set[str]:
+    """Return the names of all migrations of this version."""
+    return {each.name for each in migrations._migrations}  # noqa: SLF001 - it has no public list
+
+
 def _statements(script: str) -> Iterator[str]:
     """Split a script at line ends; `executescript` is slow, as it checks after each character."""
     statement = ""

@@ -10,7 +10,7 @@ from alerter.scopes import Scope
 from alerter.store import blocks
 from alerter.store.items import get_items
 from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, is_in_doubt, thread_of
-from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_numbers, json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
 
 # As the partial index has it, so that SQLite uses that index.
@@ -97,7 +97,7 @@ def claim(
         )
         members = state.rows(
             "UPDATE deliveries SET message = ? WHERE destination = ? AND status = 'pending'"
-            f" AND message IS NULL AND alert IN {json_values()} RETURNING alert",
+            f" AND message IS NULL AND alert IN {json_numbers()} RETURNING alert",
             [message_id, destination, json.dumps(list(alerts))],
         )
         if not members:

@@ -9,7 +9,7 @@ from typing import Any
 from alerter.models import to_ms
 from alerter.scopes import Scope
 from alerter.store.actions import WITH_TEXT, erase_words_without_review
-from alerter.store.sql import json_field, json_values
+from alerter.store.sql import json_field, json_numbers, json_values
 from alerter.store.state import State
 
 # Reviews for each transaction, which takes some milliseconds.
@@ -95,7 +95,7 @@ def drop_alerts(state: State, ids: str) -> None:
 
     `ids`: the ids of the alerts as a JSON array.
     """
-    of_these = f"WHERE alert IN {json_values()}"
+    of_these = f"WHERE alert IN {json_numbers()}"
     carried = state.rows(
         f"SELECT DISTINCT message FROM deliveries {of_these} AND message IS NOT NULL", [ids]
     )
@@ -108,23 +108,23 @@ def drop_alerts(state: State, ids: str) -> None:
         [ids],
     )
     state.execute(f"DELETE FROM deliveries {of_these}", [ids])
-    state.execute(f"DELETE FROM alerts WHERE id IN {json_values()}", [ids])
+    state.execute(f"DELETE FROM alerts WHERE id IN {json_numbers()}", [ids])
     drop_empty_messages(state, [row["message"] for row in carried])
 
 
 def drop_empty_messages(state: State, ids: Collection[int]) -> None:
     """Delete those of these messages that have no deliveries any more, within a transaction."""
     empty = state.rows(
-        f"SELECT id FROM messages WHERE id IN {json_values()}"
+        f"SELECT id FROM messages WHERE id IN {json_numbers()}"
         " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = messages.id)",
         [json.dumps(list(ids))],
     )
     these = json.dumps([row["id"] for row in empty])
     state.execute(
-        f"UPDATE messages SET parent = NULL WHERE parent IN {json_values()}",
+        f"UPDATE messages SET parent = NULL WHERE parent IN {json_numbers()}",
         [these],
     )
-    state.execute(f"DELETE FROM messages WHERE id IN {json_values()}", [these])
+    state.execute(f"DELETE FROM messages WHERE id IN {json_numbers()}", [these])
 
 
 def _prune_without_review(state: State, at_rest: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ def _erase_subjects(state: State, alerts: str) -> None:
     """Erase the subjects and errors of the messages with these alerts."""
     state.execute(
         "UPDATE messages SET subject = NULL, error = NULL"
-        f" WHERE id IN (SELECT message FROM deliveries WHERE alert IN {json_values()})",
+        f" WHERE id IN (SELECT message FROM deliveries WHERE alert IN {json_numbers()})",
         [alerts],
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from alerter.models import Alert, Grouping, Review, from_ms, to_ms
 from alerter.store.items import load_alert
 from alerter.store.reviews import load_review
-from alerter.store.sql import json_values
+from alerter.store.sql import json_numbers, json_values
 from alerter.store.state import State
 
 _AT_ONCE = 1000
@@ -105,7 +105,7 @@ def alerts_with_reviews(
             " revision, entity_id, contact_id, content FROM alerts"
             " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
             "  AND reviews.review_id = alerts.review_id"
-            f" WHERE alerts.id IN {json_values()} ORDER BY alerts.id",
+            f" WHERE alerts.id IN {json_numbers()} ORDER BY alerts.id",
             [json.dumps(wanted[start : start + _AT_ONCE])],
         ):
             review = load_review(row) if row["content"] is not None else None
@@ -167,7 +167,7 @@ def destinations_by_alert(state: State, ids: Iterable[int]) -> dict[int, set[str
     found: dict[int, set[str]] = {each: set() for each in ids}
     for row in state.rows(
         "SELECT alert, destination FROM deliveries WHERE status <> 'cancelled'"
-        f" AND alert IN {json_values()}",
+        f" AND alert IN {json_numbers()}",
         [json.dumps(list(found))],
     ):
         found[row["alert"]].add(row["destination"])
@@ -181,7 +181,7 @@ def unrouted_counts(state: State, ids: Collection[int]) -> Counter[str]:
         for row in state.rows(
             "SELECT alerts.site_id FROM alerts JOIN reviews ON reviews.site_id = alerts.site_id"
             "  AND reviews.review_id = alerts.review_id"
-            f" WHERE alerts.id IN {json_values()}"
+            f" WHERE alerts.id IN {json_numbers()}"
             f" AND kind <> 'closed' AND reviews.status = 'open' AND {_UNROUTED}",
             [json.dumps(sorted(ids))],
         )

@@ -165,7 +165,7 @@ async def test_a_partly_taken_mail_survives_a_restart(
 @contextmanager
 def locked(state: State) -> Iterator[None]:
     """Another process writes to the state file."""
-    other = sqlite3.connect(state.path, isolation_level=None)
+    other = sqlite3.connect(state.database, isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -234,7 +234,7 @@ class Answer:
 async def test_an_answer_is_recorded_however_long_the_state_file_is_locked(
     start: Start, state: State, slack: EmbeddedSlack, clock: SetClock, answer: Answer
 ) -> None:
-    other = sqlite3.connect(state.path, isolation_level=None)
+    other = sqlite3.connect(state.database, isolation_level=None)
 
     async def lock() -> None:
         other.execute("BEGIN IMMEDIATE")

@@ -117,7 +117,7 @@ async def test_a_full_disk_is_over_after_a_restart_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox, tmp_path: Path, folder: str
 ) -> None:
     environ = {"RUNTIME_DIRECTORY": str(tmp_path)}
-    path = state.path if folder == "beside" else tmp_path / "no folder" / "state.db"
+    path = state.database if folder == "beside" else tmp_path / "no folder" / "state.db"
     for _ in range(2):
         async with open_runtime(
             config, state, clock, FailureRecord(Marker(path, environ))
@@ -222,7 +222,7 @@ async def held(path: Path) -> AsyncIterator[None]:
 async def test_while_the_file_is_locked_only_the_first_writer_waits(state: State) -> None:
     """So a daemon of many sites does not stand still: its watchdog is fed."""
     took = []
-    async with held(state.path):
+    async with held(state.database):
         for _ in range(20):
             began = ticks()
             with pytest.raises(StateBusy), state.transaction():
@@ -238,7 +238,7 @@ async def test_all_sites_of_a_locked_file_fail_and_are_read_again(
     runtime: Runtime, config: Config, state: State, clock: SetClock
 ) -> None:
     assert await runtime.poller.round(config.sites[0])
-    async with held(state.path):
+    async with held(state.database):
         assert not await runtime.poller.round(config.sites[0])
         await runtime.housekeeping.round()
         await runtime.housekeeping.prune()

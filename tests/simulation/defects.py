@@ -187,7 +187,7 @@ DEFECTS = (
     ),
     Defect(
         "erased words stay in the write-ahead log",
-        (("store/state.py", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA data_version"),),
+        (("store/sqlite.py", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA data_version"),),
         ("words_kept",),
         ("deleted",),
     ),

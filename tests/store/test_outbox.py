@@ -242,7 +242,7 @@ def test_what_is_held_of_a_review_leaves_with_what_is_said_of_it_before(state: S
 
 def test_no_query_looks_through_a_whole_table(state: State) -> None:
     asked: set[str] = set()
-    state._conn.set_trace_callback(asked.add)
+    state.engine.conn.set_trace_callback(asked.add)
     queue(state, 1, 2, 3)
     messages.mark_sent(state, claim(state, 1), OK)
     messages.dissolve(state, claim(state, 2))
@@ -266,7 +266,7 @@ def test_no_query_looks_through_a_whole_table(state: State) -> None:
     raised_alerts.cancel_closing(state, SITE, "r1")
     report.site_reports(state)
     report.oldest_pending(state)
-    state._conn.set_trace_callback(None)
+    state.engine.conn.set_trace_callback(None)
     plans = [
         (row["detail"], sql)
         for sql in asked

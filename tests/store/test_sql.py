@@ -8,7 +8,7 @@ import pytest
 import alerter.store
 
 # Opening, migrating and copying are of one engine; `sql.py` writes what differs.
-OF_ONE_ENGINE = {"backup.py", "migrations.py", "schema.py", "sql.py", "state.py"}
+OF_ONE_ENGINE = {"backup.py", "migrations.py", "schema.py", "sql.py", "sqlite.py"}
 SHARED = sorted(
     path
     for path in Path(alerter.store.__file__).parent.glob("*.py")

@@ -16,6 +16,7 @@ from alerter.counters import counts
 from alerter.errors import StateBusy, StateError
 from alerter.store import Holder, Lock, State
 from alerter.store.migrations import migrations
+from alerter.store.sqlite import Sqlite
 from tests.support.state import TROUBLE, path, reading, scopes
 
 __all__ = ["path"]
@@ -217,9 +218,9 @@ def test_a_migration_that_fails_leaves_none_of_them(tmp_path: Path) -> None:
 def test_an_older_sqlite_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with pytest.raises(StateError, match=r"SQLite 3\.39 or later is needed; .* has 3\.38\.5"):
-        State.open(path, migrate=True, sqlite_version=(3, 38, 5))
+        Sqlite.open(path, migrate=True, sqlite_version=(3, 38, 5))
     assert list(tmp_path.iterdir()) == []
-    State.open(path, migrate=True, sqlite_version=(3, 39, 0)).close()
+    Sqlite.open(path, migrate=True, sqlite_version=(3, 39, 0)).close()
 
 
 def test_only_the_daemon_makes_a_state_file(tmp_path: Path) -> None:
@@ -387,7 +388,7 @@ def test_a_refused_change_takes_the_whole_transaction_back(state: State) -> None
 
 def test_a_transaction_waits_while_another_process_writes(state: State) -> None:
     with closing(
-        sqlite3.connect(state.path, check_same_thread=False, isolation_level=None)
+        sqlite3.connect(state.database, check_same_thread=False, isolation_level=None)
     ) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute(TROUBLE, ["site:1", "r"])
@@ -405,7 +406,7 @@ def test_a_wait_for_another_process_is_short_for_it_holds_up_the_loop(state: Sta
 
 def test_a_transaction_that_waited_too_long_is_busy_and_may_be_tried_again(state: State) -> None:
     state.value("PRAGMA busy_timeout = 20")
-    with closing(sqlite3.connect(state.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(state.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateBusy, match="is locked by another process"), state.transaction():
             pytest.fail("two processes write at once")
@@ -424,7 +425,7 @@ def test_a_reader_sees_what_is_committed_while_the_daemon_writes(state: State) -
     state.execute(TROUBLE, ["site:1", "r"])
     with state.transaction():
         state.execute(TROUBLE, ["site:2", "r"])
-        with reading(state.path) as reader:
+        with reading(state.database) as reader:
             assert scopes(reader) == ["site:1"]
 
 
@@ -484,7 +485,7 @@ def test_what_another_process_writes_is_noticed_once(state: State, path: Path) -
 
 
 def test_a_reader_cannot_write(state: State) -> None:
-    with reading(state.path) as reader, pytest.raises(StateError, match="readonly"):
+    with reading(state.database) as reader, pytest.raises(StateError, match="readonly"):
         reader.execute(TROUBLE, ["site:1", "r"])
     assert scopes(state) == []
 
@@ -497,7 +498,7 @@ def test_a_transaction_names_known_scopes_only(state: State) -> None:
         pass
     with pytest.raises(ValueError, match="unknown scopes"), state.transaction("sites:a"):
         pass
-    assert not state._conn.in_transaction
+    assert not state.engine.in_transaction
 
 
 def test_a_nested_transaction_names_only_scopes_of_the_outer_one(state: State) -> None:

@@ -119,7 +119,7 @@ async def start(config: Config, state: State, clock: SetClock) -> AsyncIterator[
             destinations = await stack.enter_async_context(open_destinations(config, clock))
             for destination in destinations:
                 stack.push_async_callback(destination.notifier.close)
-            anew = stack.enter_context(State.open(state.path, migrate=False))
+            anew = stack.enter_context(State.open(state.database, migrate=False))
             messages.recover(anew)
             alerts = config.alerts.model_copy(update={"burst": burst})
             own = config.model_copy(update={"alerts": alerts})

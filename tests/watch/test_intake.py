@@ -169,7 +169,7 @@ async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(
 async def test_two_processes_that_read_the_same_tell_once(
     door: Door, config: Config, clock: SetClock
 ) -> None:
-    with State.open(door.state.path, migrate=False) as second_state:
+    with State.open(door.state.database, migrate=False) as second_state:
         other = Door(second_state, config, clock)
         await door.take(review())
         assert await other.take(review()) == {Reason.UNCHANGED: 1}
@@ -184,7 +184,7 @@ async def test_two_processes_that_read_the_same_tell_once(
 async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(door: Door) -> None:
     door.state.execute("PRAGMA busy_timeout = 0")
     before = door.counts()
-    with closing(sqlite3.connect(door.state.path)) as other:
+    with closing(sqlite3.connect(door.state.database)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateBusy):
             await door.take(review(), checkpoint=T0)
@@ -222,7 +222,7 @@ async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(
 
 async def test_names_are_learned_after_the_commit_and_before_anybody_is_woken(door: Door) -> None:
     def look() -> tuple[int, bool, int]:
-        with closing(sqlite3.connect(door.state.path)) as other:
+        with closing(sqlite3.connect(door.state.database)) as other:
             committed = other.execute("SELECT count(*) FROM deliveries").fetchone()[0]
         checkpoint = door.checkpoint()
         return committed, checkpoint == T0, len(door.woken)

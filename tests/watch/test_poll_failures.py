@@ -60,7 +60,7 @@ def asked_for_private(wix: EmbeddedWix) -> list[bool]:
 def locked(state: State) -> Iterator[None]:
     """Another process is writing to the state file; nobody here waits long for it."""
     state.execute("PRAGMA busy_timeout = 10")
-    other = sqlite3.connect(state.path, isolation_level=None)
+    other = sqlite3.connect(state.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -122,7 +122,7 @@ async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
             Trouble("service:slack:file:/etc/alerter/token", since, "Slack: invalid_auth"),
         )
     look.state.execute("PRAGMA busy_timeout = 0")
-    with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(look.state.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         status, report = await look.health(**{header: "192.0.2.1"})
         other.execute("ROLLBACK")
@@ -157,7 +157,7 @@ async def test_a_page_or_a_proxy_that_asks_by_another_name_is_a_stranger(
 
 async def test_a_state_file_that_takes_no_writes_is_told(look: Look) -> None:
     look.state.execute("PRAGMA busy_timeout = 0")
-    with closing(sqlite3.connect(look.state.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(look.state.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         status, report = await look.health()
         assert (status, report["ok"]) == (503, False)
@@ -170,7 +170,7 @@ async def test_a_state_file_that_takes_no_writes_is_told(look: Look) -> None:
 
 async def test_proving_that_the_state_file_takes_writes_really_writes(state: State) -> None:
     state.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    wal = state.path.with_name(state.path.name + "-wal")
+    wal = state.database.with_name(state.database.name + "-wal")
     assert wal.stat().st_size == 0
     state.prove_writable()
     assert wal.stat().st_size > 0

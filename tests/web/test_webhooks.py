@@ -375,7 +375,7 @@ async def test_a_state_file_that_takes_nothing_is_answered_503_and_logged_once(
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    with closing(sqlite3.connect(door.state.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(door.state.database, isolation_level=None)) as other:
         door.state.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN IMMEDIATE")
         assert [await door.send("created", STALE) for _ in range(3)] == [503, 503, 503]

@@ -50,7 +50,7 @@ class Mortal(State):
 
     @contextmanager
     def transaction(self, *scopes: str, relaxed: bool = False) -> Iterator[None]:
-        outermost = not self._db.conn.in_transaction
+        outermost = not self.engine.in_transaction
         with super().transaction(*scopes, relaxed=relaxed):
             yield
             dies = outermost and self._counts_down()

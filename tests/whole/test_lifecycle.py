@@ -405,7 +405,7 @@ async def test_a_review_that_is_missing_is_not_reminded_of(begin: Begin) -> None
 
 
 def bytes_on_disk(state: State) -> bytes:
-    names = (state.path, state.path.with_name(f"{state.path.name}-wal"))
+    names = (state.database, state.database.with_name(f"{state.database.name}-wal"))
     return b"".join(path.read_bytes() for path in names if path.exists())
 
 

@@ -161,7 +161,7 @@ async def test_deleted_words_leave_the_log_once_nobody_reads_it(daemon: Daemon) 
     daemon.put("r1")
     await daemon.round()
     daemon.wix.delete(SITE, "r1")
-    with read_by_another(daemon.state.path):
+    with read_by_another(daemon.state.database):
         await daemon.round(hours=1)
         assert daemon.on_disk("r1")
     await daemon.round(minutes=5)
@@ -270,7 +270,7 @@ async def copy(daemon: Daemon, tmp_path: Path) -> Path:
     daemon.clock.advance(days=60)
     daemon.put("new")
     await daemon.round()
-    backup.back_up(daemon.state.path, tmp_path / "copy.db")
+    backup.back_up(daemon.state.database, tmp_path / "copy.db")
     for name in ("old", "open"):
         daemon.wix.delete(SITE, name)
     await daemon.stop()
