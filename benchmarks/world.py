@@ -93,7 +93,7 @@ def site_id(number: int) -> str:
 async def runtime(world: World) -> AsyncIterator[tuple[Config, State, Runtime]]:
     """Open the parts of `alerter run`."""
     config = world.config()
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         async with open_runtime(config, state, Clock()) as opened:
             yield config, state, opened
 

@@ -153,7 +153,7 @@ async def journeys(folder: Path) -> dict[str, set[str]]:
         text = CONFIG.format(wix=wix, slack=slack, sender=sender, site=SITE, instance=INSTANCE)
         path.write_text(text, "utf-8")
         config = load_config(path, SECRETS, secrets=True)
-        with State.open(config.state_path, migrate=True) as state:
+        with State.open(config.database, migrate=True) as state:
             async with open_runtime(config, state, Clock()) as runtime:
                 return {
                     "review": await review(config, runtime, wix, slack),

@@ -6,6 +6,7 @@ import shutil
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +16,14 @@ import pytest
 import trustme
 
 from alerter.config import Config, Site, load_config
+from alerter.config.state import PostgresUrl
 from alerter.counters import counts
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.store import State
 from tests.support.clock import SetClock
+from tests.support.postgres import Emptied, new_database, server
 from tests.support.state import open_state
 from tests.support.values import CHANNEL, OWNER, SCOPES, SECRETS, SITE
 
@@ -35,6 +38,19 @@ hypothesis.settings.load_profile("suite")
 freezegun.configure(extend_ignore_list=["asyncio"])
 
 
+ENGINES = ("sqlite", "postgresql")
+# Tests of the store, of intake, dispatch and responses, and of a review's life.
+ON_BOTH_ENGINES = (
+    "store/",
+    "respond/",
+    "watch/test_intake",
+    "watch/test_poll",
+    "watch/test_backfill",
+    "notify/test_",
+    "trouble/",
+    "whole/test_lifecycle.py",
+    "whole/test_reminders.py",
+)
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30
 
@@ -142,9 +158,39 @@ def clock() -> SetClock:
     return SetClock(datetime(2026, 11, 24, 12, 0, tzinfo=UTC))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of what the database decides on each engine, and all others on SQLite."""
+    if "database" in metafunc.fixturenames:
+        path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
+        only = metafunc.definition.get_closest_marker("sqlite") is not None
+        both = path.startswith(ON_BOTH_ENGINES) and not only
+        metafunc.parametrize("database", ENGINES if both else ENGINES[:1], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emptied]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    folder = tmp_path_factory.getbasetemp()
+    with (
+        server((folder.parent if worker else folder) / "postgres") as url,
+        closing(Emptied(new_database(url, f"alerter_{worker or 'tests'}"))) as emptied,
+    ):
+        yield emptied
+
+
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with open_state(tmp_path / "state.db") as state:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | PostgresUrl:
+    """Where a test keeps its state: a new state file, or an empty database of PostgreSQL."""
+    if request.param == "sqlite":
+        return tmp_path / "state.db"
+    emptied: Emptied = request.getfixturevalue("postgres")
+    (tmp_path / "database.url").write_text(emptied.url.url)
+    return emptied.emptied()
+
+
+@pytest.fixture
+def state(database: Path | PostgresUrl) -> Iterator[State]:
+    with open_state(database) as state:
         yield state
 
 
@@ -170,7 +216,7 @@ async def mailbox() -> AsyncIterator[Mailbox]:
 
 
 @pytest.fixture
-def write_config(tmp_path: Path) -> Callable[..., Path]:
+def write_config(tmp_path: Path, database: Path | PostgresUrl) -> Callable[..., Path]:
     """Write a config for the embedded services; `extra` is more TOML, `receivers` replaces the two
     of them.
     """
@@ -195,7 +241,7 @@ slack = "{CHANNEL}"
         path = tmp_path / "config.toml"
         path.write_text(
             f"""
-state = "state.db"
+state = {'"state.db"' if isinstance(database, Path) else '{url = "file:database.url"}'}
 timezone = "Europe/Berlin"
 
 [wix]

@@ -81,7 +81,7 @@ class Shop:
 
     def open(self) -> State:
         """The state file, opened by the current process."""
-        return State.open(self.config.state_path, migrate=True)
+        return State.open(self.config.database, migrate=True)
 
     def responder(self, state: State, wix: WixClient, owner: str) -> Responder:
         intake = Intake(state, self.config, self.clock, Asked(), lambda _: None)

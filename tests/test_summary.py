@@ -294,7 +294,7 @@ async def test_a_summary_holds_nothing_that_a_customer_wrote(
     clock.step(days=2)
     assert await once(config, clock)
     assert summaries_in(mailbox)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         detail = state.value(
             "SELECT detail FROM alerts WHERE key = 'summary:Weekly:2026-11-23T09:00'"
         )
@@ -506,11 +506,11 @@ async def test_a_summary_that_cannot_be_written_now_is_raised_by_a_later_round(
     config = load()
     assert await once(config, clock)
     clock.step(days=2)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             for site in config.sites:
                 assert await runtime.poller.round(site)
-            with closing(sqlite3.connect(config.state_path, isolation_level=None)) as other:
+            with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 await runtime.summaries.round()
             assert not count_of_summaries(state)

@@ -24,7 +24,17 @@ from alerter.render.formatting import stars
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.service.scheduler import end_tasks
-from alerter.store import Holder, Lock, State, blocks, known_sites, outbox, products, reviews
+from alerter.store import (
+    Holder,
+    Lock,
+    State,
+    blocks,
+    known_sites,
+    lock_of,
+    outbox,
+    products,
+    reviews,
+)
 from alerter.text import counted
 from alerter.timezones import local_time
 from alerter.watch.backfill import alertable_reviews, pages_with_retries
@@ -70,7 +80,7 @@ async def dry_run(
 
     This only reads, at Wix and in the state file.
     """
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         async with open_wix(config, clock) as wix:
             return {
                 site.name: await _alertable(config, clock, request, wix, state, site)
@@ -114,9 +124,9 @@ async def run(
 
     Return whether no delivery has failed or is parked.
     """
-    with Lock(config.state_path) as lock:
+    with lock_of(config.database) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
-        with State.open(config.state_path, migrate=alone) as state:
+        with State.open(config.database, migrate=alone) as state:
             lock.release()  # reading needs no lock, and a daemon may start meanwhile
             async with open_runtime(config, state, clock) as runtime:
                 for site in request.sites:
@@ -164,7 +174,7 @@ async def _deliver(config: Config, state: State, clock: Clock, lock: Lock) -> bo
             alone = lock.acquire(Holder.BACKFILL) is None
             if not state.is_in_place():
                 click.echo(
-                    f"{config.state_path} was replaced meanwhile: nothing more is sent;"
+                    f"{config.database} was replaced meanwhile: nothing more is sent;"
                     " run the backfill again"
                 )
                 return False

@@ -14,4 +14,4 @@ from alerter.store.backup import back_up
 def command(path: Path | None, file: Path) -> None:
     """Copy the state file to FILE, also beside a running daemon."""
     config = load(path, secrets=False)
-    click.echo(f"{config.state_path} is saved in {file} ({back_up(config.state_path, file)} bytes)")
+    click.echo(f"{config.database} is saved in {file} ({back_up(config.database, file)} bytes)")

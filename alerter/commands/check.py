@@ -16,7 +16,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.account_checks import check_accounts, check_names, sites_to_read
-from alerter.commands.local_checks import check_files
+from alerter.commands.local_checks import check_files, check_server
 from alerter.commands.options import (
     config_option,
     config_path,
@@ -27,6 +27,7 @@ from alerter.commands.options import (
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
 from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
+from alerter.config.state import PostgresUrl
 from alerter.errors import DeliveryError, RenderError, StateError, WixAuthError, WixError
 from alerter.logs import log_to_stderr
 from alerter.models import Finding
@@ -296,10 +297,10 @@ def _unpark(
         scopes.update(config.scopes(receivers[each.name], each.name))
     ordered = [*sorted(scopes), *working_scopes]
     try:
-        if not is_there(config.state_path):
+        if not is_there(config.database):
             return []
         locks = {ALL_TROUBLE, *filter(is_lock, ordered)}
-        with State.open(config.state_path, migrate=False) as state, state.transaction(*locks):
+        with State.open(config.database, migrate=False) as state, state.transaction(*locks):
             unparked = blocks.lift_blocks(state, ordered)
             Troubles(state, config, clock, wake=lambda _: None).end(ordered)
     except StateError as error:
@@ -357,6 +358,8 @@ def command(path: Path | None, *, offline: bool) -> None:
         config, listed = asyncio.run(check_accounts(config, clock))
     findings = [size_of(config), *listed]
     findings += check_files(config_path(path), config)
+    if isinstance(config.database, PostgresUrl) and not offline:
+        findings += check_server(config.database, clock)
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []
     if not offline:

@@ -351,7 +351,7 @@ def command(path: Path | None, review_id: str, name: str | None) -> None:
     """
     config = load_with_sites(path, secrets=False)
     sites = [find_site(config, name)] if name else config.sites
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         full_id = find_review_id(state, sites, review_id, "REVIEW_ID")
         now = Clock().now()
         found = get_explanations(config, state, sites, full_id, now) if full_id else []

@@ -129,7 +129,7 @@ def command(path: Path | None, form: str, since: str | None) -> None:
     config = load_with_sites(path, secrets=False)
     start = parse_day(config, since, "--since", Clock().now()) if since else None
     names = config.site_names
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         found = exported_reviews(state, list(names), start)
         rows = (row_of(each, names) for each in found)
         write = write_csv if form == "csv" else write_json

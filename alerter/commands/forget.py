@@ -1,5 +1,6 @@
 """`alerter forget`: erase the text of a customer whose site has left the config."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import click
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites, unknown_name
 from alerter.config import Config
+from alerter.config.state import PostgresUrl
 from alerter.errors import AlerterError
-from alerter.store import Holder, Lock, State, erasure, known_sites
+from alerter.store import Holder, State, erasure, is_there, known_sites, lock_of
+from alerter.store.file_lock import real_path
 from alerter.store.known_sites import KnownSite
-from alerter.store.lock import real_path
 from alerter.text import counted
 
 _OPTION = "--site"
@@ -30,7 +32,7 @@ class ForgetResult:
     copies: list[Path]
 
 
-def run(config: Config, clock: Clock, name: str) -> ForgetResult:
+async def run(config: Config, clock: Clock, name: str) -> ForgetResult:
     """Erase the text of a site, given by its name or id.
 
     This works beside a running daemon whose config has the site no more. Raise AlerterError or
@@ -41,18 +43,23 @@ def run(config: Config, clock: Clock, name: str) -> ForgetResult:
             f'the config still has the site "{name}": remove it and reload the service first',
             param_hint=_OPTION,
         )
-    with Lock(config.state_path) as lock:
+    with lock_of(config.database) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
-        with State.open(config.state_path, migrate=alone and config.state_path.exists()) as state:
+        with State.open(config.database, migrate=alone and is_there(config.database)) as state:
             site = _find_former_site(config, state, name)
             if not alone and site.left_at is None:
                 raise AlerterError(f"the running alerter still watches {name}: reload it first")
             reviews = erasure.erase_site(state, site.site_id, clock.now())
-            is_clean = erasure.rebuild(state) and state.scrub(wait=True)
-    state_file = real_path(config.state_path)
-    replaced = sorted(state_file.parent.glob(f"{state_file.name}.replaced-*"))
-    copies = [each for each in replaced if not each.name.endswith("-shm")]
-    return ForgetResult(reviews, is_clean, copies)
+            is_clean = await erasure.rebuild(state) and state.scrub(wait=True)
+    return ForgetResult(reviews, is_clean, _replaced_files(config.database))
+
+
+def _replaced_files(database: Path | PostgresUrl) -> list[Path]:
+    if not isinstance(database, Path):
+        return []
+    file = real_path(database)
+    replaced = sorted(file.parent.glob(f"{file.name}.replaced-*"))
+    return [each for each in replaced if not each.name.endswith("-shm")]
 
 
 def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
@@ -76,7 +83,7 @@ def _find_former_site(config: Config, state: State, name: str) -> KnownSite:
 @click.option(_OPTION, "name", required=True, metavar="NAME", help="Its last name, or its id.")
 def command(path: Path | None, name: str) -> None:
     """Erase all text of a customer whose site has left the config."""
-    done = run(load_with_sites(path, secrets=False), Clock(), name)
+    done = asyncio.run(run(load_with_sites(path, secrets=False), Clock(), name))
     click.echo(
         f"{name}: the text of {counted(done.reviews, 'review')} is erased, with every message about"
         " them"

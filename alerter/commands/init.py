@@ -146,7 +146,7 @@ def _checked(config: Config, *, systemd: bool) -> tuple[Config, list[Finding]]:
     clock = Clock()
     config, listed = asyncio.run(check_accounts(config, clock))
     # systemd makes the state folder when the service starts for the first time.
-    local = [size_of(config), *listed, *([] if systemd else [check_state(config)])]
+    local = [size_of(config), *listed, *([] if systemd else [check_state(config.state_file.file)])]
     online = asyncio.run(check_online(config, clock))
     return config, [*local, *check_config(config, clock), *online]
 

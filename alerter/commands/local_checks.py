@@ -5,29 +5,37 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
+from alerter.clock import Clock
 from alerter.config import Config
 from alerter.config.fields import nearest
 from alerter.config.files import included_files, secret_files
+from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.models import Finding
 from alerter.render.templates import template_names
-from alerter.store.lock import real_path
+from alerter.store import lock_of
+from alerter.store.file_lock import real_path
 from alerter.store.reload_request import is_daemons
 from alerter.store.sqlite import inspect
+from alerter.text import counted
 
 # Files of SQLite and of alerter beside the state file.
 _BESIDE = ("", "-wal", "-shm", ".lock")
 _REMEDY = "give it to the user that runs alerter, and check as that user"
 _MOST_NAMED = 3
+# Of clocks: alerts are due by that of this machine.
+_MOST_AHEAD = timedelta(seconds=2)
 _LARGEST_TEMPLATE = 256_000
 
 
 def check_files(path: Path, config: Config) -> list[Finding]:
     """Check the files that a config, read from `path`, names."""
     return [
-        check_state(config),
+        *([check_state(config.database)] if isinstance(config.database, Path) else ()),
         *_check_listen(config),
         *_check_include(path, config),
         *_check_secret_files(path),
@@ -35,21 +43,49 @@ def check_files(path: Path, config: Config) -> list[Finding]:
     ]
 
 
-def check_state(config: Config) -> Finding:
+def check_state(path: Path) -> Finding:
     """Check that `alerter run` can create the state file, or open and write it."""
     try:
-        fault = _state_fault(config.state_path)
+        fault = _state_fault(path)
     except StateBusy as error:
         return Finding(ok=True, subject="state", text=f"{error}; try again", warning=True)
     except StateError as error:
         fault = str(error)
     except OSError as error:
-        fault = f"{config.state_path}: {error.strerror}; {_REMEDY}"
+        fault = f"{path}: {error.strerror}; {_REMEDY}"
     if fault:
         return Finding(ok=False, subject="state", text=fault)
-    there = config.state_path.exists()
-    text = "can be written" if there else "the first start creates it"
-    return Finding(ok=True, subject="state", text=f"{config.state_path}: {text}")
+    text = "can be written" if path.exists() else "the first start creates it"
+    return Finding(ok=True, subject="state", text=f"{path}: {text}")
+
+
+def check_server(url: PostgresUrl, clock: Clock) -> list[Finding]:
+    """Check that `alerter run` can keep its state on a PostgreSQL server."""
+    from alerter.store.postgres_check import ask_server  # noqa: PLC0415 - needs the extra
+
+    try:
+        found = ask_server(url, clock)
+    except StateError as error:
+        return [Finding(ok=False, subject="state", text=str(error))]
+    findings = []
+    if found.missing and not found.may_create:
+        text = f"{url}: the role may not create tables: GRANT CREATE ON SCHEMA … TO …"
+        findings.append(Finding(ok=False, subject="state", text=text))
+    elif not found.may_write:
+        text = f"{url}: the role may not read and write the tables: name the one that owns them"
+        findings.append(Finding(ok=False, subject="state", text=text))
+    else:
+        tables = "the first start creates its tables" if found.is_new else "can be written"
+        if found.missing and not found.is_new:
+            tables = f"{counted(found.missing, 'migration is', 'migrations are')} made at the start"
+        ahead = f"its clock is {found.ahead.total_seconds():+.1f} s from ours"
+        text = f"{url}: PostgreSQL {found.version}, {tables}, {ahead}"
+        is_off = abs(found.ahead) > _MOST_AHEAD
+        findings.append(Finding(ok=True, subject="state", text=text, warning=is_off))
+    if not found.is_encrypted:
+        text = f"{url}: the connection is not encrypted; add sslmode=verify-full to the address"
+        findings.append(Finding(ok=True, subject="state", text=text, warning=True))
+    return findings
 
 
 def _state_fault(path: Path) -> str | None:
@@ -78,7 +114,7 @@ def _is_writable(path: Path) -> bool:
 
 def _check_listen(config: Config) -> Iterator[Finding]:
     """Check that [web] can listen, unless a daemon does so now."""
-    if config.web is None or is_daemons(config.state_path):
+    if config.web is None or _is_running(config):
         return
     host, port = config.web.listen
     try:
@@ -100,6 +136,12 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user has no name
         return str(os.getuid())
+
+
+def _is_running(config: Config) -> bool:
+    with suppress(StateError), lock_of(config.database) as lock:
+        return is_daemons(lock)
+    return False
 
 
 def _check_include(path: Path, config: Config) -> Iterator[Finding]:

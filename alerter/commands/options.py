@@ -40,7 +40,7 @@ def load_with_sites(path: Path | None, *, secrets: bool = True) -> Config:
     config = load(path, secrets=secrets)
     if not config.accounts:
         return config
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         return with_account_sites(config, get_account_sites(state))
 
 

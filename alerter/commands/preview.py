@@ -73,12 +73,12 @@ def _stored_review(config: Config, review_id: str) -> MessageItem:
 
     Raise AlerterError if there is none, and BadParameter if there are several.
     """
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         found = find_review_id(state, None, review_id, "--review")
         item = items.get_review_item(state, found) if found else None
         near = phrase_near_id(state, None, review_id)
     if item is None:
-        problem = f'there is no review "{review_id}" on record in {config.state_path}'
+        problem = f'there is no review "{review_id}" on record in {config.database}'
         raise AlerterError(problem + near)
     return item
 

@@ -8,13 +8,14 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load
+from alerter.config.state import PostgresUrl
 from alerter.errors import AlerterError
 from alerter.logs import print_error
+from alerter.store import Lock, lock_of
 from alerter.store.reload_request import (
     ReloadAnswer,
     get_reload_answer,
     is_daemons,
-    is_locked,
     request_reload,
 )
 
@@ -25,14 +26,21 @@ _BEGINS_WITHIN = 5.0
 _ENDS_WITHIN = 60.0
 
 
-async def run(state: Path, clock: Clock) -> ReloadAnswer:
-    """Ask the daemon on a state file to reload, and return its answer. Raise AlerterError."""
-    no_daemon = AlerterError(
-        f"no `alerter run` works on {state}: start it, or give the --config that it has"
+async def run(database: Path | PostgresUrl, clock: Clock) -> ReloadAnswer:
+    """Ask the daemon on a database to reload, and return its answer. Raise AlerterError."""
+    with lock_of(database) as lock:
+        if answer := await _ask(lock, clock):
+            return answer
+    raise AlerterError(
+        f"no `alerter run` works on {database}: start it, or give the --config that it has"
     )
-    request, began, was_looked_for = request_reload(state), clock.monotonic(), False
-    while request and is_daemons(state):
-        answer, waited = get_reload_answer(state, request), clock.monotonic() - began
+
+
+async def _ask(lock: Lock, clock: Clock) -> ReloadAnswer | None:
+    """Return the answer of the daemon; None where none runs. Raise AlerterError."""
+    request, began, was_looked_for = request_reload(lock), clock.monotonic(), False
+    while request and is_daemons(lock):
+        answer, waited = get_reload_answer(lock, request), clock.monotonic() - began
         if answer and answer.taken is not None:
             return answer
         if waited > _ENDS_WITHIN:
@@ -41,10 +49,10 @@ async def run(state: Path, clock: Clock) -> ReloadAnswer:
             )
         if answer is None and waited > _BEGINS_WITHIN and not was_looked_for:
             was_looked_for = True
-            if not is_locked(state):
+            if not lock.is_held():
                 break
         await clock.sleep(_LOOK_EVERY)
-    raise no_daemon
+    return None
 
 
 @click.command()
@@ -56,7 +64,7 @@ def command(path: Path | None) -> None:
     the config has a fault before the daemon is asked.
     """
     config = load(path, secrets=False)
-    answer = asyncio.run(run(config.state_path, Clock()))
+    answer = asyncio.run(run(config.database, Clock()))
     if answer.taken:
         click.echo("the running alerter has taken the config")
         for text in answer.texts:

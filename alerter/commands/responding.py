@@ -75,9 +75,9 @@ async def open_desk(config: Config, clock: Clock) -> AsyncIterator[Desk]:
 
     Without a state file what the command does is recorded in memory only.
     """
-    path = config.state_path
-    on_record = is_there(path)
-    with State.open(path, migrate=False) if on_record else State.in_memory(path) as state:
+    database = config.database
+    on_record = is_there(database)
+    with State.open(database, migrate=False) if on_record else State.in_memory(database) as state:
         async with open_wix(config, clock) as wix:
             intake = Intake(state, config, clock, Catalog(state, clock, wix), _wake_nobody)
             responder = Responder(
@@ -99,7 +99,7 @@ def find_review(
     UsageError, and AlerterError where it must be on record and is not.
     """
     sites = [find_site(config, name)] if name else config.sites
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         full_id = find_review_id(state, sites, given, "REVIEW_ID")
         if full_id is None and recorded:
             names = ", ".join(site.name for site in sites) or "any site"

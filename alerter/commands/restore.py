@@ -8,17 +8,17 @@ from alerter.clock import Clock
 from alerter.commands.options import config_option, file_argument, load
 from alerter.config import Config
 from alerter.errors import AlerterError
-from alerter.store import Holder, Lock, backup
+from alerter.store import Holder, backup, lock_of
 from alerter.store.backup import RestoreResult
 from alerter.text import counted
 
 
 def run(config: Config, clock: Clock, file: Path, *, move: bool) -> RestoreResult:
     """Restore a backup, which no other process may use meanwhile. Raise AlerterError."""
-    with Lock(config.state_path) as lock:
+    with lock_of(config.database) as lock:
         if lock.acquire(Holder.RUN) is not None:
-            raise AlerterError(f"another alerter uses {config.state_path}; stop it first")
-        return backup.restore(file, config.state_path, clock.now(), move=move)
+            raise AlerterError(f"another alerter uses {config.database}; stop it first")
+        return backup.restore(file, config.database, clock.now(), move=move)
 
 
 def phrase_restore(config: Config, file: Path, restored: RestoreResult, *, move: bool) -> list[str]:
@@ -26,7 +26,7 @@ def phrase_restore(config: Config, file: Path, restored: RestoreResult, *, move:
     since = f"{restored.as_of.astimezone(config.timezone):%Y-%m-%d}" if restored.as_of else "DATE"
     lines = [f"the replaced file is now {restored.replaced}"] if restored.replaced else []
     lines.append(
-        f"{config.state_path} is restored from {file}, which had last read a site on {since}"
+        f"{config.database} is restored from {file}, which had last read a site on {since}"
     )
     if move:
         lines.append(

@@ -14,7 +14,7 @@ from alerter.text import counted
 def command(path: Path | None) -> None:
     """Unpark receivers and services, and queue failed deliveries again."""
     config = load(path, secrets=False)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         deliveries, parked = outbox.requeue(state)
     queued = counted(deliveries, "failed delivery is", "failed deliveries are")
     tried = counted(parked, "parked receiver or service is", "parked receivers or services are")

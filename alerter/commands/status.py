@@ -92,7 +92,7 @@ def command(path: Path | None, *, machine: bool, watch: bool) -> None:
             asyncio.run(_watch(config, clock))
         return
     now = clock.now()
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         found = get_status(config, state, now, newest=not machine)
     click.echo(as_json(found) if machine else _styled_text(found, now))
     sys.exit(1 if found.needs_a_person else 0)
@@ -101,7 +101,7 @@ def command(path: Path | None, *, machine: bool, watch: bool) -> None:
 async def _watch(config: Config, clock: Clock) -> None:
     while True:
         now = clock.now()
-        with State.read(config.state_path) as state:
+        with State.read(config.database) as state:
             text = _styled_text(get_status(config, state, now, newest=True), now)
         redraw(f"{local_time(now, config.timezone):%H:%M:%S}  (Ctrl-C ends)\n\n{text}")
         await clock.sleep(_REDRAW_EVERY)

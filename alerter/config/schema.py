@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,17 +9,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from alerter.config.fields import (
-    Duration,
     Folder,
     Lines,
     List,
     Listen,
-    RelativePath,
     Tables,
     Text,
     Timezone,
     Url,
-    check_text,
     nearest,
 )
 from alerter.config.files import read_files
@@ -35,18 +31,13 @@ from alerter.config.receivers import (
 )
 from alerter.config.secrets import LinkSecret, SecretUrl
 from alerter.config.sites import RESCAN_WINDOW, Account, AlertLimits, App, Poll, Site, Wix
+from alerter.config.state import KEEP, PostgresUrl, StateTable, state_table
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
 from alerter.models import Medium, medium_of
 from alerter.scopes import Scope
 
-_KEEP = timedelta(days=400)
 _CASE_INSENSITIVE = ("site_id", "instance_id")  # at Wix
-
-
-def _state_table(value: object) -> object:
-    """Return the table that a bare file name stands for."""
-    return value if isinstance(value, dict) else {"file": check_text(value)}
 
 
 class Web(Table):
@@ -80,17 +71,10 @@ class HeartbeatTarget(Table):
     url: SecretUrl
 
 
-class StateFile(Table):
-    """Where the state file is, and how long it keeps the text of reviews at rest."""
-
-    file: Annotated[RelativePath, Field(validate_default=True)] = "state.db"  # type: ignore[assignment]  # a Path
-    keep: Duration = _KEEP
-
-
 class Config(Table):
     """Everything that a config file says, checked."""
 
-    state_file: Annotated[StateFile, BeforeValidator(_state_table)] = Field(alias="state")
+    state_file: Annotated[StateTable, BeforeValidator(state_table)] = Field(alias="state")
     timezone: Timezone = "UTC"  # type: ignore[assignment]  # validated into a ZoneInfo
     templates: Folder | None = None
     include: Text | None = None
@@ -134,9 +118,9 @@ class Config(Table):
         yield from _unknown_names(raw)
 
     @property
-    def state_path(self) -> Path:
-        """The path of the state file."""
-        return self.state_file.file
+    def database(self) -> Path | PostgresUrl:
+        """The database that holds the state."""
+        return self.state_file.database
 
     @property
     def site_names(self) -> dict[str, str]:
@@ -271,7 +255,7 @@ def _missing_services(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
     window = duration_of(_table(raw, "poll").get("rescan_window")) or RESCAN_WINDOW
-    if (duration_of(_table(raw, "state").get("keep")) or _KEEP) < window:
+    if (duration_of(_table(raw, "state").get("keep")) or KEEP) < window:
         yield Problem(
             "state.keep",
             "must not be less than poll.rescan_window: what was erased would be read again",

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -50,6 +50,10 @@ class WorkspaceToken:
 
 
 def _read_secret(value: object, info: ValidationInfo) -> SecretStr:
+    return read_secret(value, info.context or {})
+
+
+def read_secret(value: object, context: Mapping[str, Any]) -> SecretStr:
     """Read the secret that a config refers to; empty where the context asks for no secrets."""
     text = value.text if isinstance(value, SecretReference) else value
     source, _, name = text.partition(":") if isinstance(text, str) else ("", "", "")
@@ -66,7 +70,6 @@ def _read_secret(value: object, info: ValidationInfo) -> SecretStr:
             f"{_shown(source, name)} is not for included files:"
             " the main file does not list it in include_env"
         )
-    context = info.context or {}
     if not context.get("secrets", False):
         return SecretStr("")
     if source == "env":

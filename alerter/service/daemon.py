@@ -23,7 +23,7 @@ from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.signals import event_for, stop_signals
 from alerter.service.systemd import notify, watchdog
 from alerter.slack.app import SlackApp
-from alerter.store import Lock, State, outbox
+from alerter.store import Lock, State, lock_of, outbox
 from alerter.store.account_sites import get_account_sites
 from alerter.store.marker import Marker
 from alerter.text import counted
@@ -77,7 +77,7 @@ async def serve(
     with (
         stop_signals() as stop,
         event_for(*[signal.SIGHUP] if load else []) as asked,
-        Lock(config.state_path) as lock,
+        lock_of(config.database) as lock,
     ):
         host = Host(clock, environ, stop, Reload(asked, load))
         try:
@@ -95,7 +95,7 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         log.info("another alerter (%s) is at work on this state file; nothing to do", holder)
         return True
     if holder is not None:
-        log.error("another `alerter run` is at work on %s; this one ends", config.state_path)
+        log.error("another `alerter run` is at work on %s; this one ends", config.database)
         return False
     if host.stop.is_set():
         return True
@@ -104,13 +104,13 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         return True
     state, config = opened
     with state:
-        failures = FailureRecord(Marker(config.state_path, host.environ))
+        failures = FailureRecord(Marker(config.state_file.file, host.environ))
         if failures.notified is None:
             failures.clear()  # a note that had no room for its text
         if once:
             return await _run_once(config, state, host, failures)
         keeping = asyncio.create_task(keep_lock(lock, host.stop))
-        requests = asyncio.create_task(host.reload.watch_requests(config.state_path))
+        requests = asyncio.create_task(host.reload.watch_requests(lock))
         try:
             while changed := await _run_until_reload(config, state, host, failures):
                 await host.clock.sleep(_PACE)
@@ -133,7 +133,7 @@ async def _open_state(
     while not host.stop.is_set():
         try:
             with ExitStack() as stack:
-                state = stack.enter_context(State.open(config.state_path, migrate=True))
+                state = stack.enter_context(State.open(config.database, migrate=True))
                 config = with_account_sites(config, get_account_sites(state))
                 reconcile(state, config, host.clock)
                 state.scrub()  # the last process may have died after erasing and before this
@@ -152,7 +152,7 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
 
     A file beside the database, or in systemd's runtime folder, remembers that they were notified.
     """
-    marker = Marker(config.state_path, host.environ)
+    marker = Marker(config.state_file.file, host.environ)
     try:
         if not marker.place():
             return

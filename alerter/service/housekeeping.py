@@ -89,7 +89,7 @@ class Housekeeping:
                 self._state, self._clock.now(), keep, window=window, destinations=names
             ):
                 log.info("reviews pruned: reviews=%d", pruned)
-            if not (rebuild(self._state) and self._state.scrub()):
-                log.info("another process keeps erased text in the state file")
+            if not (await rebuild(self._state) and self._state.scrub()):
+                log.info("another process keeps erased text in the database")
         except StateError as error:
             log.warning("old reviews are not pruned yet: %s", error)

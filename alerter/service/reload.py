@@ -5,13 +5,13 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import ConfigError, StateError
 from alerter.scopes import Scope
+from alerter.store import Lock
 from alerter.store.reload_request import ReloadAnswer, get_requested_reload, put_reload_answer
 from alerter.trouble.tracker import Troubles
 
@@ -33,18 +33,18 @@ class Reload:
 
     asked: asyncio.Event
     load: Callable[[], Config] | None
-    state: Path | None = None
+    lock: Lock | None = None
     request: str = ""
     kept: tuple[str, ...] = ()
     is_read: bool = False
     late_since: float | None = None
 
-    async def watch_requests(self, state: Path) -> None:
+    async def watch_requests(self, lock: Lock) -> None:
         """Wait for requests of `alerter reload`, for as long as the daemon runs."""
-        self.state = state
+        self.lock = lock
         while True:
             with suppress(StateError):
-                request = get_requested_reload(state)
+                request = get_requested_reload(lock)
                 if request and request != self.request:
                     self.request = request
                     self.answer(taken=None)
@@ -53,9 +53,9 @@ class Reload:
 
     def answer(self, texts: Sequence[str] = (), *, taken: bool | None) -> None:
         """Answer the request of `alerter reload`, if there is one."""
-        if self.state and self.request:
+        if self.lock and self.request:
             with suppress(StateError):  # it gives up after a while
-                put_reload_answer(self.state, ReloadAnswer(self.request, taken, tuple(texts)))
+                put_reload_answer(self.lock, ReloadAnswer(self.request, taken, tuple(texts)))
 
     def take(self) -> None:
         """Note that the changed config is in force."""
@@ -105,8 +105,9 @@ class Reload:
 def until_restart(old: Config, new: Config) -> dict[str, Any]:
     """Return the fields that only a restart changes, with their old values."""
     kept: dict[str, Any] = {}
-    if new.state_path != old.state_path:
-        kept["state_file"] = new.state_file.model_copy(update={"file": old.state_path})
+    if new.database != old.database:
+        place = {"file": old.state_file.file, "url": old.state_file.url}
+        kept["state_file"] = new.state_file.model_copy(update=place)
     if new.web != old.web:
         kept["web"] = old.web
     if new.smtp and old.smtp and new.smtp.host != old.smtp.host:

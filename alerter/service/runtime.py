@@ -171,7 +171,7 @@ async def open_recorded_destinations(
 ) -> AsyncIterator[list[Destination]]:
     """Yield the destinations for a command; it reads the database, if there is one."""
     try:
-        state = State.read(config.state_path)
+        state = State.read(config.database)
     except StateError:
         state = State.empty()
     with state:

@@ -1,4 +1,4 @@
-"""Back up the state file, and restore a backup."""
+"""Back up the state into a file, and restore a backup."""
 
 import json
 import os
@@ -6,14 +6,15 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from alerter.config.state import PostgresUrl
 from alerter.errors import StateError
 from alerter.models import to_ms
 from alerter.store import actions
-from alerter.store.lock import real_path
+from alerter.store.file_lock import real_path
 from alerter.store.prune import THESE, drop_alerts
 from alerter.store.sql import moment_or_none
 from alerter.store.sqlite import BACKUP, inspect, translated
@@ -36,45 +37,83 @@ class RestoreResult:
     replaced: Path | None
 
 
-def back_up(path: Path, target: Path) -> int:
-    """Copy the state file to a new file of mode 0600, even while it is written; return its size.
+def back_up(database: Path | PostgresUrl, target: Path) -> int:
+    """Copy the state to a new file of mode 0600, even while it is written; return its size.
 
-    The copy appears when it is complete and on disk, or not at all. Raise StateError.
+    The copy is a file of SQLite, whatever the engine. It appears when it is complete and on disk,
+    or not at all. Raise StateError.
     """
-    path = real_path(path)
-    _require_content(path, "there is no state file yet")
-    inspect(path, migrate=True, check=False)
+    if isinstance(database, Path):
+        database = real_path(database)
+        _require_content(database, "there is no state file yet")
+        inspect(database, migrate=True, check=False)
     if os.path.lexists(target):
         raise StateError(f"{target}: exists already; a backup overwrites nothing")
     with _complete_file(target) as partial:
-        _copy(path, partial, BACKUP)
+        if isinstance(database, Path):
+            _copy(database, partial, BACKUP)
+        else:
+            _copy_out(database, partial)
         if os.path.lexists(target):
             raise StateError(f"{target}: exists already; a backup overwrites nothing")
     return target.stat().st_size
 
 
-def restore(source: Path, path: Path, now: datetime, *, move: bool = False) -> RestoreResult:
-    """Replace the state file with a backup, with the lock held; move the old file aside.
+def restore(
+    source: Path, database: Path | PostgresUrl, now: datetime, *, move: bool = False
+) -> RestoreResult:
+    """Put a backup in the place of the state, with the lock held.
 
+    An old state file is moved aside; a PostgreSQL database must hold no state yet.
     What may have been sent since the backup was made counts as sent. `move`: nothing was sent
     since. Reviews may have been deleted at Wix since, so Wix is asked for each of them before
     its text is sent or shown. Raise StateError.
     """
-    path = real_path(path)
     _require_content(source, "there is no such backup")
     inspect(source, migrate=True, backup=True)
+    if not isinstance(database, Path):
+        return _restore_into(database, source, now, move=move)
+    path = real_path(database)
     with _complete_file(path) as partial:
         _copy(source, partial, 0)
         with State.open(partial, migrate=True) as state:
-            as_of = state.value("SELECT max(last_success) FROM sites")
-            cancelled = 0 if move else _count_as_sent(state, now)
-            with state.transaction():
-                actions.erase_words_without_review(state)
-                state.execute("UPDATE sites SET unverified = TRUE, revisited_to = NULL")
-                state.owe_scrub()  # empties the log, which does not follow a renamed file
-            state.scrub()
+            result = _make_current(state, now, move=move)
         replaced = _move_aside(path, now)
-    return RestoreResult(moment_or_none(as_of), cancelled, replaced)
+    return replace(result, replaced=replaced)
+
+
+def _make_current(state: State, now: datetime, *, move: bool) -> RestoreResult:
+    """Change the copy of a backup into a state to go on with."""
+    as_of = state.value("SELECT max(last_success) FROM sites")
+    cancelled = 0 if move else _count_as_sent(state, now)
+    with state.transaction():
+        actions.erase_words_without_review(state)
+        state.execute("UPDATE sites SET unverified = TRUE, revisited_to = NULL")
+        state.owe_scrub()  # empties the log, which does not follow a renamed file
+    state.scrub()
+    return RestoreResult(moment_or_none(as_of), cancelled, None)
+
+
+def _restore_into(url: PostgresUrl, source: Path, now: datetime, *, move: bool) -> RestoreResult:
+    from alerter.store.postgres_copy import copy_in  # noqa: PLC0415 - needs the extra `postgres`
+
+    with tempfile.TemporaryDirectory(prefix="alerter-restore-") as folder:
+        partial = Path(folder) / "state.db"
+        _copy(source, partial, 0)
+        with State.open(partial, migrate=True) as state:
+            result = _make_current(state, now, move=move)
+            copy_in(state, url)
+    return result
+
+
+def _copy_out(url: PostgresUrl, target: Path) -> None:
+    from alerter.store.postgres_copy import copy_out  # noqa: PLC0415 - needs the extra `postgres`
+
+    with State.open(target, migrate=True) as state:
+        copy_out(url, state)
+    with closing(sqlite3.connect(target)) as db:
+        db.execute("PRAGMA journal_mode = DELETE").fetchone()
+        db.execute(f"PRAGMA user_version = {BACKUP}")
 
 
 def _require_content(path: Path, fault: str) -> None:

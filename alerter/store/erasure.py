@@ -37,17 +37,16 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
     return number
 
 
-def rebuild(state: State) -> bool:
-    """Rewrite the file if text was erased; return False if that is not possible yet.
+async def rebuild(state: State) -> bool:
+    """Have the engine remove what is left of erased text; return False if it cannot do so yet.
 
     Where SQLite moves rows, copies of them stay in the unused part of pages, and `secure_delete`
-    does not overwrite these. It takes as much room as the file. `State.scrub` has to follow. Never
-    call it within a transaction.
+    does not overwrite these. `State.scrub` has to follow. Never call it within a transaction.
     """
     if not (owed := state.value("SELECT rebuilds_owed FROM scrubs")):
         return True
     try:
-        state.execute("VACUUM")
+        await state.engine.rewrite()
         state.write_relaxed(
             "UPDATE scrubs SET owed = owed + 1, rebuilds_owed ="
             " CASE WHEN rebuilds_owed > :done THEN rebuilds_owed - :done ELSE 0 END",

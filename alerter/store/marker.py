@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from alerter.store.lock import real_path
+from alerter.store.file_lock import real_path
 
 
 class Marker:

@@ -114,9 +114,9 @@ def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "
         state.execute(
             "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts,"
             " to_left = NULL, due_at = NULL, lost = 0, looked_since = NULL, look = '',"
-            " stale = CASE WHEN :ts IS NULL THEN 0 ELSE stale END,"
-            " subject = CASE WHEN :ts IS NOT NULL THEN NULL WHEN :subject <> '' THEN :subject"
-            " ELSE subject END, error = :error WHERE id = :id",
+            " stale = CASE WHEN CAST(:ts AS TEXT) IS NULL THEN 0 ELSE stale END,"
+            " subject = CASE WHEN CAST(:ts AS TEXT) IS NOT NULL THEN NULL"
+            " WHEN :subject <> '' THEN :subject ELSE subject END, error = :error WHERE id = :id",
             {
                 "channel": receipt.slack_channel,
                 "ts": receipt.slack_ts,

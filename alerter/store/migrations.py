@@ -1,8 +1,7 @@
 """The migrations that bring the tables of a state file up to date.
 
-A released migration never changes: add one at the end. Columns that hold 0 or 1 are booleans, and
-are never compared with numbers: `anonymized`, `answered`, `builtin`, `erase`, `parked`, `plain`,
-`present`, `rejected`, `replaces`, `sees_private`, `unverified`.
+A released migration never changes: add one at the end. It is written for SQLite; PostgreSQL runs it
+with other types, see `postgres_schema.to_postgres_ddl`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +12,20 @@ from sqlite_utils import Database, Migrations
 from alerter.store.schema import TABLES
 
 migrations = Migrations("alerter")
+# Columns that hold 0 or 1, in any table: booleans on PostgreSQL, and never compared with numbers.
+BOOLEANS = {
+    "anonymized",
+    "answered",
+    "builtin",
+    "erase",
+    "parked",
+    "plain",
+    "present",
+    "rejected",
+    "replaces",
+    "sees_private",
+    "unverified",
+}
 
 
 def names_of_migrations() -> set[str]:

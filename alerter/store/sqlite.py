@@ -10,7 +10,7 @@ from typing import Any, Self
 from sqlite_utils import Database
 
 from alerter.errors import StateBusy, StateError
-from alerter.store.lock import real_path
+from alerter.store.file_lock import real_path
 from alerter.store.migrations import migrations, names_of_migrations
 from alerter.store.sql import Params
 
@@ -50,7 +50,7 @@ class Sqlite:
         """Open the state file for writing; see `State.open`."""
         _check_sqlite(sqlite_version)
         path = real_path(path)
-        if is_there(path):
+        if is_file_there(path):
             inspect(path, migrate=migrate)
         elif not migrate:
             raise StateError(f"{path}: there is no state file yet; `alerter run` creates it")
@@ -75,7 +75,7 @@ class Sqlite:
         """Open the state file for reading; see `State.read`."""
         _check_sqlite(sqlite3.sqlite_version_info)
         path = real_path(path)
-        if not is_there(path):
+        if not is_file_there(path):
             return cls.empty(path)
         inspect(path, migrate=False, check=False)
         with translated(path):
@@ -255,7 +255,7 @@ def _check_sqlite(version: tuple[int, int, int]) -> None:
         raise StateError(f"SQLite 3.39 or later is needed; this Python has {found}")
 
 
-def is_there(path: Path) -> bool:
+def is_file_there(path: Path) -> bool:
     """Whether there is a state file at a path. Raise StateError."""
     with translated(path):
         return path.exists() and path.stat().st_size > 0

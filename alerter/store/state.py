@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from alerter.clock import ticks
+from alerter.config.state import PostgresUrl
 from alerter.counters import counts
 from alerter.errors import StateBusy
 from alerter.scopes import is_lock
 from alerter.store.engine import Engine
 from alerter.store.sql import Params
-from alerter.store.sqlite import Sqlite
+from alerter.store.sqlite import Sqlite, is_file_there
 
 # Wakes the workers of these destinations, after a commit.
 Wake = Callable[[Iterable[str]], None]
@@ -20,7 +21,7 @@ Wake = Callable[[Iterable[str]], None]
 class State:
     """An open database. Every error of its engine is raised as a StateError."""
 
-    def __init__(self, engine: Engine, database: Path) -> None:
+    def __init__(self, engine: Engine, database: Path | PostgresUrl) -> None:
         self.engine = engine
         self.database = database
         self._behind = False
@@ -29,29 +30,30 @@ class State:
         self.written = 0
 
     @classmethod
-    def open(cls, path: Path, *, migrate: bool) -> Self:
+    def open(cls, database: Path | PostgresUrl, *, migrate: bool) -> Self:
         """Open the database for writing.
 
         `migrate`: create it or bring it up to date; only the holder of the lock may do so.
         Raise StateError, and leave the database unchanged, if it is not alerter's, is corrupt or
         has another version, or if its engine is too old.
         """
-        return cls(Sqlite.open(path, migrate=migrate), path)
+        return cls(_engine_for(database).open(database, migrate=migrate), database)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, database: Path | PostgresUrl) -> Self:
         """Open the database for reading; without one, an empty one. Raise StateError."""
-        return cls(Sqlite.read(path), path)
+        engine = _engine_for(database).read(database)
+        return cls.empty(database) if engine is None else cls(engine, database)
 
     @classmethod
-    def empty(cls, path: Path = Path()) -> Self:
-        """Return an empty database in memory that takes no writes; errors name it by `path`."""
-        return cls(Sqlite.empty(path), path)
+    def empty(cls, database: Path | PostgresUrl = Path()) -> Self:
+        """Return an empty database in memory that takes no writes; errors name it as given."""
+        return cls(Sqlite.empty(Path(str(database))), database)
 
     @classmethod
-    def in_memory(cls, path: Path) -> Self:
-        """Return an empty database in memory, which ends with it; errors name it by `path`."""
-        return cls(Sqlite.in_memory(path), path)
+    def in_memory(cls, database: Path | PostgresUrl) -> Self:
+        """Return an empty database in memory, which ends with it; errors name it as given."""
+        return cls(Sqlite.in_memory(Path(str(database))), database)
 
     def close(self) -> None:
         """Close the connection."""
@@ -180,6 +182,23 @@ class State:
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run one statement for each of these rows. Call it within a transaction."""
         self.engine.execute_many(sql, rows)
+
+
+def is_there(database: Path | PostgresUrl) -> bool:
+    """Whether a database holds a state. Raise StateError."""
+    if isinstance(database, Path):
+        return is_file_there(database)
+    with State.read(database) as state:
+        return not isinstance(state.engine, Sqlite)
+
+
+def _engine_for(database: Path | PostgresUrl) -> Any:
+    """Return the engine of a database; what PostgreSQL needs is imported only where it is used."""
+    if isinstance(database, Path):
+        return Sqlite
+    from alerter.store.postgres import Postgres  # noqa: PLC0415 - needs the extra `postgres`
+
+    return Postgres
 
 
 @contextmanager

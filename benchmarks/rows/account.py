@@ -55,7 +55,7 @@ def measure(*, quick: bool) -> list[Figure]:
 def _record(world: World, number: int) -> None:
     names = {site_id(each): site_name(each) for each in range(number)}
     with (
-        State.open(world.config().state_path, migrate=True) as state,
+        State.open(world.config().database, migrate=True) as state,
         state.transaction(Scope.ACCOUNT.of("agency")),
     ):
         record_list(state, "agency", names, datetime.now(UTC), complete=True)

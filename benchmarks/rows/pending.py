@@ -61,7 +61,7 @@ def measure(*, quick: bool) -> list[Figure]:
 def fill(config: Config, number: int) -> None:
     """Add deliveries to the outbox for a receiver that is held back until tomorrow."""
     now = Clock().now()
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         blocks.set_block(state, f"destination:{_DOWN}", now, now + timedelta(days=1), "it is down")
         for first in range(0, number, _PAGE):
             with state.transaction():

@@ -57,7 +57,7 @@ async def test_a_dry_run_prints_date_stars_product_title_and_id(
         "2024-07-02  ★★☆☆☆  product unknown  (no title)   second",
         "2024-07-03  ★☆☆☆☆  the site         “a[31m b c”  third",
     ]
-    assert not load(path).state_path.exists()
+    assert not load(path).database.exists()
 
 
 async def test_a_dry_run_reads_no_product_twice_and_none_whose_name_is_stored(
@@ -69,7 +69,7 @@ async def test_a_dry_run_reads_no_product_twice_and_none_whose_name_is_stored(
     assert sum("  Rye bread  " in line for line in listed) == 120
     assert [request.path for request in wix.requests].count(V3) == 1
 
-    with State.open(load(path).state_path, migrate=True) as state:
+    with State.open(load(path).database, migrate=True) as state:
         products.put_products(state, SITE, {"rye": Product("Rye loaf")}, Clock().now())
     wix.requests.clear()
     assert "  Rye loaf  " in (await dry_run(path, "--since", "2024-07-01"))[1]

@@ -20,7 +20,7 @@ from alerter.models import Reply
 from alerter.scopes import Scope
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
-from alerter.store import Holder, Lock, State, backup, known_sites, messages, outbox, reviews
+from alerter.store import Holder, State, backup, known_sites, lock_of, messages, outbox, reviews
 from alerter.store.reminders import get_reminders_of, start_reminders
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
@@ -37,7 +37,7 @@ def run(config: Config) -> Run:
     """A command with the config of the embedded services, which needs none of their secrets."""
 
     def command(*args: str | Path) -> Result:
-        at = str(config.state_path.with_name("config.toml"))
+        at = str(config.database.with_name("config.toml"))
         return CliRunner().invoke(main, [*map(str, args), "--config", at], catch_exceptions=False)
 
     return command
@@ -165,7 +165,7 @@ def test_nothing_is_restored_while_alerter_is_at_work(
     run: Run, state: State, tmp_path: Path
 ) -> None:
     run("backup", tmp_path / "copy.db")
-    with Lock(state.path) as lock:
+    with lock_of(state.database) as lock:
         lock.acquire(Holder.RUN)
         result = run("restore", tmp_path / "copy.db")
     assert result.exit_code == 1
@@ -222,16 +222,16 @@ async def test_nothing_that_was_sent_after_the_backup_is_repeated(
     await mailbox.pause()
     wix.add(SITE, bad("Waiting"))
     assert not await once(config)
-    backup.back_up(config.state_path, tmp_path / "copy.db")
+    backup.back_up(config.database, tmp_path / "copy.db")
     # Sent since: what waited, what is new, what was lowered.
     slack.channels[CHANNEL].archived = False
     await mailbox.resume()
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         outbox.requeue(state)
         state.execute("DELETE FROM blocks")
     wix.add(SITE, bad("New"))
     wix.change(SITE, known["id"], content={"rating": 1, "title": "Known"})
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         state.execute("UPDATE sites SET checkpoint = checkpoint - 864e5")
     assert await once(config)
     sent = (len(slack.posts), len({mail.message_id for mail in mailbox.mails}))
@@ -241,7 +241,7 @@ async def test_nothing_that_was_sent_after_the_backup_is_repeated(
     )
 
     now = Clock().now()
-    restored = backup.restore(tmp_path / "copy.db", config.state_path, now)
+    restored = backup.restore(tmp_path / "copy.db", config.database, now)
     assert (
         restored.cancelled == 3
     )  # the review for both, and the trouble with the channel for the owner

@@ -17,7 +17,7 @@ from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Finding
 from alerter.service.runtime import open_wix
-from alerter.store import Holder, Lock, State
+from alerter.store import Holder, State, lock_of
 from tests.support.config import LEAST
 from tests.support.values import SECRETS, SITE
 
@@ -85,9 +85,9 @@ def test_a_state_that_cannot_be_written_fails(tmp_path: Path, what: str) -> None
         folder.chmod(0o777 if what == "the lock" else 0o555)
         (tmp_path / "config.toml").write_text(LEAST.replace("state.db", f"{folder}/state.db"))
         config = load_config(tmp_path / "config.toml", {}, secrets=False)
-        assert check_state(config).ok or os.geteuid()
+        assert check_state(config.database).ok or os.geteuid()
         with as_somebody_else():
-            finding = check_state(config)
+            finding = check_state(config.database)
     assert not finding.ok
     assert finding.text.startswith(f"{file} cannot be written by the user ")
 
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_state_file_fails(check: Check, tmp_path: Path) -> Non
 def test_a_port_in_use_fails_unless_our_daemon_listens_there(
     check: Check, tmp_path: Path, *, daemon: bool
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, Lock(tmp_path / "state.db") as lock:
+    with socket.create_server(("127.0.0.1", 0)) as server, lock_of(tmp_path / "state.db") as lock:
         port = server.getsockname()[1]
         if daemon:
             assert lock.acquire(Holder.RUN) is None

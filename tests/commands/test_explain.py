@@ -89,7 +89,7 @@ def put(
 
 async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
     """A round of every site and, some seconds later, one look at what is due."""
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         async with open_runtime(config, state, clock) as runtime:
             for site in config.sites:
                 await runtime.poller.round(site)
@@ -98,7 +98,7 @@ async def once(config: Config, clock: SetClock, later: float = 0.0) -> None:
 
 
 def explained(config: Config, clock: SetClock, review_id: str) -> list[str]:
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         found = explain.get_explanations(config, state, config.sites, review_id, clock.now())
     return explain.phrase_explanations(config, found, clock.now()).splitlines()
 
@@ -205,7 +205,7 @@ async def test_a_mail_that_some_addresses_have_says_so_until_all_have_it(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load()
-    path = config.state_path.parent / "config.toml"
+    path = config.database.parent / "config.toml"
     path.write_text(path.read_text().replace(f'["{OWNER}"]', f'["{OWNER}", "full@example.com"]'))
     config = load_config(path, SECRETS, secrets=True)
     mailbox.refuse["full@example.com"] = "452 4.2.2 mailbox full"
@@ -290,7 +290,7 @@ async def test_every_alert_of_a_review_is_shown_until_it_is_closed(
     clock.advance(seconds=61)
     wix.change(SITE, "r1", content={"rating": 1})
     await once(config, clock)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             due = runtime.intake.find_due_reminders(config.sites[0])
             await runtime.intake.remind(config.sites[0], due)
@@ -323,7 +323,7 @@ async def test_an_alert_of_a_backfill_says_so(
     config = load()
     put(wix, clock, "r1")
     await once(config, clock)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             await runtime.intake.alert_past(config.sites[0], ["r1"], Grouping.DIGEST)
     assert explained(config, clock, "r1")[5].endswith(": a backfill alerted the past")
@@ -337,7 +337,7 @@ async def test_what_is_gone_says_that_its_text_was_erased(
     put(wix, clock, "r1")
     await once(config, clock)
     clock.advance(minutes=5)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             await runtime.intake.record_gone(config.sites[0], ["r1"])
     lines = explained(config, clock, "r1")
@@ -381,7 +381,7 @@ async def test_a_review_that_is_not_on_record_gets_the_usual_reasons(
     assert "- it was not read yet: Café was never read" in unread
 
     await once(config, clock)
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         reports = report.site_reports(state)
     lines = explain.phrase_not_on_record(config, reports, config.sites[:1], "r9").splitlines()
     assert explained(config, clock, "r9") == []
@@ -420,7 +420,7 @@ async def test_status_lists_the_oldest_open_reviews_and_counts_the_others(
         clock.advance(minutes=1)
     await once(config, clock)
     clock.advance(hours=3)
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         standing = status.get_status(config, state, clock.now())
     shown = json.loads(status.as_json(standing))
     assert (len(shown["open_reviews"]), shown["more_open_reviews"]) == (20, 2)
@@ -451,7 +451,7 @@ async def test_a_review_that_was_pruned_is_still_explained(
     await once(config, clock)
     clock.advance(days=401)
     await once(config, clock)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         keep, window = config.state_file.keep, config.poll.rescan_window
         await prune(state, clock.now(), keep, window=window, destinations=config.destinations())
     lines = explained(config, clock, "r1")

@@ -88,7 +88,7 @@ async def test_no_cell_is_a_formula(
     alerter: Run, path: Path, wix: EmbeddedWix, begins: str
 ) -> None:
     await alerted(path, wix)
-    with State.open(load(path).state_path, migrate=False) as state:
+    with State.open(load(path).database, migrate=False) as state:
         add(state, 1, title=f"{begins} {FORMULA}", body=begins, author=begins)
     [row] = await rows(alerter, "csv")
     for name in ("title", "body", "author"):
@@ -115,7 +115,7 @@ async def test_nothing_in_a_review_ends_its_line_or_controls_a_terminal(
     alerter: Run, path: Path, wix: EmbeddedWix
 ) -> None:
     await alerted(path, wix)
-    with State.open(load(path).state_path, migrate=False) as state:
+    with State.open(load(path).database, migrate=False) as state:
         add(state, 1, body="one\ntwo\x1b[31m\x9b31m\u2028three\r\nfour \u202e café 👩‍👩‍👧")
     for form in ("csv", "json"):
         result = await alerter("export", "--format", form)
@@ -133,7 +133,7 @@ async def test_only_reviews_of_the_config_since_a_day_are_written(
     put(wix, "old", createdDate=old)
     put(wix, "new")
     await watch(path)
-    with State.open(load(path).state_path, migrate=False) as state:
+    with State.open(load(path).database, migrate=False) as state:
         add(state, 1)
         state.execute("UPDATE reviews SET site_id = ? WHERE review_id = 'r0'", [OTHER])
     found = {each["review_id"] for each in await rows(alerter, "csv")}
@@ -149,11 +149,11 @@ async def test_without_a_state_file_there_are_no_reviews(alerter: Run, path: Pat
     assert await rows(alerter, "json") == []
     result = await alerter("export", "--format", "csv")
     assert result.stdout == ",".join(COLUMNS) + "\n"
-    assert not load(path).state_path.exists()
+    assert not load(path).database.exists()
 
 
 def test_a_reader_that_ends_early_is_no_fault_and_any_locale_gets_utf_8(path: Path) -> None:
-    with State.open(load(path).state_path, migrate=True) as state:
+    with State.open(load(path).database, migrate=True) as state:
         add(state, 3_000, title="Café 👩‍🍳")
     command = [sys.executable, "-m", "alerter", "export", "--format", "json"]
     with subprocess.Popen(

@@ -20,7 +20,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import AlerterError, WixNotFound, WixResponseError
 from alerter.models import Status
-from alerter.store import Holder, Lock
+from alerter.store import Holder
 from alerter.wix.client import WixClient
 from tests.support.answering import (
     MAIL_ONLY,
@@ -59,7 +59,7 @@ async def test_a_reply_is_sent_and_closes_its_review_beside_a_running_daemon(
     await watch(path)
     assert standing(path, "r1") is Status.OPEN
 
-    with Lock(load(path).state_path) as lock:
+    with lock_of(load(path).database) as lock:
         assert lock.acquire(Holder.RUN) is None
         result = await run("r1", "--message", "Dear Robin,\nwe are sorry.", "--yes")
 
@@ -95,7 +95,7 @@ async def test_without_a_state_file_a_reply_is_sent_all_the_same(
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
     assert reply_of(wix, "r1") == "Sorry!"
-    assert not load(path).state_path.exists()
+    assert not load(path).database.exists()
 
 
 async def test_an_app_asks_for_one_token_for_the_whole_command(
@@ -355,7 +355,7 @@ async def test_a_bad_state_file_is_reported_before_anything_is_sent(
     run: Run, path: Path, wix: EmbeddedWix
 ) -> None:
     put(wix, "r1")
-    load(path).state_path.write_text("This is no state file." * 100)
+    load(path).database.write_text("This is no state file." * 100)
     result = await run("r1", "--message", "Sorry!", "--yes")
     assert result.exit_code == 1
     assert wix.requests == []

@@ -56,12 +56,12 @@ LINK = f"https://manage.wix.com/dashboard/{SITE}/reviews/pending"
 
 
 def recorded(path: Path, review_id: str = "r1") -> list[Action]:
-    with State.read(load(path).state_path) as state:
+    with State.read(load(path).database) as state:
         return actions.get_actions(state, SITE, review_id)
 
 
 def claimed_by(path: Path) -> str:
-    with State.read(load(path).state_path) as state:
+    with State.read(load(path).database) as state:
         found = actions.get_responses(state, [(SITE, "r1")], Clock().now())
         return found[SITE, "r1"].claimed_by
 
@@ -106,7 +106,7 @@ async def test_without_a_state_file_a_review_is_moderated_all_the_same(
     put(wix, "r1", **PENDING)
     assert (await alerter("moderate", "r1", "--publish", "--yes")).exit_code == 0
     assert sent(wix) == [{"status": "APPROVED"}]
-    assert not load(path).state_path.exists()
+    assert not load(path).database.exists()
 
 
 async def test_moderation_that_wix_forbids_is_reported_with_the_way_out(
@@ -383,7 +383,7 @@ async def test_ctrl_c_while_a_reply_is_sent_leaves_it_to_the_daemon(
         assert "interrupted; it is on record: the daemon" in terminal.shown
     [action] = recorded(path)
     assert (action.status, action.calls) == (ActionStatus.SENDING, 1)
-    with State.open(load(path).state_path, migrate=False) as state:
+    with State.open(load(path).database, migrate=False) as state:
         state.execute("UPDATE actions SET lease_until = 0")
     await watch(path)
     assert recorded(path)[0].outcome is Outcome.DONE
@@ -396,7 +396,7 @@ async def test_a_command_waits_while_another_process_holds_the_state_file(
 ) -> None:
     await alerted(path, wix, "r1")
     config = load(path)
-    other = sqlite3.connect(config.state_path, isolation_level=None)
+    other = sqlite3.connect(config.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     clock = QuickClock(between=lambda: other.in_transaction and other.rollback())
     await claim.run(config, clock, config.sites[0], "r1", "Ada", release=False)
@@ -411,7 +411,7 @@ async def test_a_command_waits_for_another_action_on_the_same_review(
     await alerted(path, wix, "r1", **PENDING)
     config, lease = load(path), timedelta(seconds=60)
     now = Clock().now()
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         others = NewAction("k", ActionKind.REPLY, SITE, "r1", Person("Bo"), Through.SLACK)
         with state.transaction(f"site:{SITE}"):
             first, _ = actions.put_action(state, others, now)

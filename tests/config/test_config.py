@@ -15,7 +15,7 @@ from tests.support.config import FULL, LEAST, SECRETS, Faults, Load, changed
 
 def test_a_config_with_every_key_is_read_as_it_is_meant(load: Load, tmp_path: Path) -> None:
     config = load(FULL)
-    assert config.state_path == tmp_path / "state.db"
+    assert config.database == tmp_path / "state.db"
     assert config.timezone == ZoneInfo("Europe/Berlin")
     assert config.poll.rescan_window == timedelta(days=30)
     bakery, cafe = config.sites
@@ -85,9 +85,9 @@ def test_a_config_cannot_be_changed_once_it_is_checked(load: Load) -> None:
 
 def test_the_state_may_be_a_table(load: Load, tmp_path: Path) -> None:
     config = load(LEAST.replace('state = "state.db"', 'state = { file = "old.db", keep = "90d" }'))
-    assert (config.state_path, config.state_file.keep) == (tmp_path / "old.db", timedelta(days=90))
+    assert (config.database, config.state_file.keep) == (tmp_path / "old.db", timedelta(days=90))
     config = load(LEAST.replace('state = "state.db"', "") + '\n[state]\nkeep = "90d"\n')
-    assert (config.state_path, config.state_file.keep) == (
+    assert (config.database, config.state_file.keep) == (
         tmp_path / "state.db",
         timedelta(days=90),
     )
@@ -196,12 +196,12 @@ def test_paths_are_relative_to_the_config_and_not_to_where_it_is_read(
     (tmp_path / "etc" / "config.toml").write_text('templates = "mine"\n' + LEAST)
     monkeypatch.chdir(tmp_path)
     config = load_config(Path("etc/config.toml"), SECRETS, secrets=True)
-    assert config.state_path == tmp_path / "etc" / "state.db"
+    assert config.database == tmp_path / "etc" / "state.db"
     assert config.templates == tmp_path / "etc" / "mine"
 
 
 def test_an_absolute_path_stays_as_it_is(load: Load) -> None:
-    assert load(LEAST.replace("state.db", "/var/lib/alerter/state.db")).state_path == Path(
+    assert load(LEAST.replace("state.db", "/var/lib/alerter/state.db")).database == Path(
         "/var/lib/alerter/state.db"
     )
 
@@ -351,7 +351,7 @@ def test_a_fault_is_one_line_of_what_can_be_seen(faults: Faults) -> None:
 def test_a_text_is_checked_before_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     config = load_config(path, SECRETS, secrets=True, text=LEAST)
-    assert config.state_path == tmp_path / "state.db"
+    assert config.database == tmp_path / "state.db"
     with pytest.raises(ConfigError, match=r"receivers.1.slack: .* \(in config.toml\)"):
         load_config(path, SECRETS, secrets=True, text=LEAST.replace("C0123456789", "x"))
     assert not path.exists()

@@ -182,7 +182,7 @@ async def answers(folder: Path, bodies: list[Posted]) -> list[int]:
     (folder / "config.toml").write_text(CONFIG + key)
     config, clock = load_config(folder / "config.toml", {"KEY": "key"}, secrets=True), Clock()
     found = []
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         known_sites.record_coverage(state, SITE, 2)
         client = WixClient(config.wix.base_url, clock)
         intake = Intake(state, config, clock, Catalog(state, clock, client), lambda _: None)

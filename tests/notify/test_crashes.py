@@ -180,6 +180,7 @@ def impatient(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.mark.sqlite
 async def test_nothing_is_sent_that_could_not_be_marked_before(
     desk: Desk, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
@@ -198,6 +199,7 @@ async def test_nothing_is_sent_that_could_not_be_marked_before(
     assert posted(slack) == mailed(mailbox) == [["r1"]]
 
 
+@pytest.mark.sqlite
 async def test_a_post_in_doubt_is_not_posted_again_while_that_cannot_be_marked(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
@@ -231,6 +233,7 @@ class Answer:
     ],
     ids=["yes", "lost", "refused", "throttled"],
 )
+@pytest.mark.sqlite
 async def test_an_answer_is_recorded_however_long_the_state_file_is_locked(
     start: Start, state: State, slack: EmbeddedSlack, clock: SetClock, answer: Answer
 ) -> None:
@@ -257,6 +260,7 @@ async def test_an_answer_is_recorded_however_long_the_state_file_is_locked(
     assert len(asked(slack)) == 1
 
 
+@pytest.mark.sqlite
 async def test_an_answer_that_was_never_recorded_is_found_by_the_next_process(
     start: Start, state: State, slack: EmbeddedSlack, clock: SetClock
 ) -> None:

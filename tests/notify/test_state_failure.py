@@ -62,6 +62,7 @@ async def deliver(runtime: Runtime) -> None:
         await worker._destination.notifier.close()
 
 
+@pytest.mark.sqlite
 async def test_a_second_full_disk_in_one_process_is_notified_too(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
@@ -75,6 +76,7 @@ async def test_a_second_full_disk_in_one_process_is_notified_too(
     assert [mail.subject.partition(", after")[0] for mail in mailbox.mails] == [BEGUN, OVER] * 2
 
 
+@pytest.mark.sqlite
 async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
@@ -85,6 +87,7 @@ async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
+@pytest.mark.sqlite
 async def test_a_disk_with_room_for_some_writes_only_is_one_trouble(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
@@ -97,6 +100,7 @@ async def test_a_disk_with_room_for_some_writes_only_is_one_trouble(
     assert [mail.subject.partition(", after")[0] for mail in mailbox.mails] == [BEGUN, OVER]
 
 
+@pytest.mark.sqlite
 async def test_a_full_disk_is_over_after_a_reload_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
@@ -113,6 +117,7 @@ async def test_a_full_disk_is_over_after_a_reload_too(
 
 
 @pytest.mark.parametrize("folder", ["beside", "runtime"])
+@pytest.mark.sqlite
 async def test_a_full_disk_is_over_after_a_restart_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox, tmp_path: Path, folder: str
 ) -> None:
@@ -141,6 +146,7 @@ def test_a_note_that_had_no_room_for_a_word_names_none(tmp_path: Path) -> None:
     assert not marker.place()
 
 
+@pytest.mark.sqlite
 async def test_a_look_that_writes_nothing_does_not_end_it(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
@@ -176,6 +182,7 @@ async def test_others_are_notified_where_the_marked_receivers_are_unreachable(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
+@pytest.mark.sqlite
 async def test_who_may_have_been_notified_is_notified_of_the_end(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
@@ -219,6 +226,7 @@ async def held(path: Path) -> AsyncIterator[None]:
         other.close()
 
 
+@pytest.mark.sqlite
 async def test_while_the_file_is_locked_only_the_first_writer_waits(state: State) -> None:
     """So a daemon of many sites does not stand still: its watchdog is fed."""
     took = []
@@ -234,6 +242,7 @@ async def test_while_the_file_is_locked_only_the_first_writer_waits(state: State
     assert state.value("PRAGMA busy_timeout") == 2000
 
 
+@pytest.mark.sqlite
 async def test_all_sites_of_a_locked_file_fail_and_are_read_again(
     runtime: Runtime, config: Config, state: State, clock: SetClock
 ) -> None:

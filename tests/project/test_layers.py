@@ -51,6 +51,7 @@ THIRD_PARTIES = {
     "jinja2": {"render"},
     "jwt": {"web", "demo"},
     "prometheus_client": {"web"},
+    "psycopg": {"store"},
     "pydantic": {"config", "store"},
     "pydantic_core": {"config"},
     "slack_sdk": {"notify.slack", "slack"},

@@ -158,6 +158,6 @@ def test_the_config_to_begin_with_is_good(tmp_path: Path) -> None:
         text for text in re.findall(r"```toml\n(.*?)```", DEPLOY, re.DOTALL) if "[[sites]]" in text
     ]
     (tmp_path / "config.toml").write_text(config)
-    assert load_config(tmp_path / "config.toml", {}, secrets=False).state_path == Path(
+    assert load_config(tmp_path / "config.toml", {}, secrets=False).database == Path(
         "/var/lib/alerter/state.db"
     )

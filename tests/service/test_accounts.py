@@ -20,7 +20,7 @@ from alerter.service.daemon import serve
 from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload
 from alerter.service.runtime import open_runtime
-from alerter.store import Holder, Lock, State, account_sites, blocks, known_sites, troubles
+from alerter.store import Holder, State, account_sites, blocks, known_sites, lock_of, troubles
 from alerter.store.reload_request import get_reload_answer, request_reload
 from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
@@ -85,7 +85,7 @@ def alerted(mailbox: Mailbox) -> list[str]:
 
 def watched(config: Config) -> dict[str, str | None]:
     """The names of the sites that have not left."""
-    with open_state(config.state_path) as state:
+    with open_state(config.database) as state:
         known = known_sites.get_known_sites(state)
     return {site.site_id: site.name for site in known if site.left_at is None}
 
@@ -308,14 +308,14 @@ def test_other_sites_answer_no_reload_that_was_asked_for_meanwhile(
     config: Config, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.db"
-    with Lock(path) as lock:
+    with lock_of(path) as lock:
         lock.acquire(Holder.RUN)
-        reload = Reload(asyncio.Event(), lambda: config, path)
-        reload.request = request_reload(path) or ""
+        reload = Reload(asyncio.Event(), lambda: config, lock)
+        reload.request = request_reload(lock) or ""
         reload.take()
-        assert get_reload_answer(path, reload.request) is None
+        assert get_reload_answer(lock, reload.request) is None
         reload.is_read = True
         reload.take()
-        answer = get_reload_answer(path, reload.request)
+        answer = get_reload_answer(lock, reload.request)
         assert answer
         assert answer.taken

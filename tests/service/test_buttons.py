@@ -119,7 +119,7 @@ async def test_a_reload_opens_and_closes_the_connection(
         slack.add_app_token(APP_TOKEN)
         slack.add_channel("C0123456789", "reviews")
         config = write(RECEIVERS, REPLIES + '\n[poll]\nevery = "1s"\n')
-        path = config.state_path.parent / "config.toml"
+        path = config.database.parent / "config.toml"
         text = path.read_text()
         for old, new in (("wix", wix.base_url), ("slack", slack.base_url)):
             text = _with_base_url(text, old, new)

@@ -25,8 +25,8 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.errors import AlerterError, StateBusy
 from alerter.service.daemon import serve
 from alerter.service.reload import Reload
-from alerter.store import Holder, Lock, State, troubles
-from alerter.store.lock import lock_path
+from alerter.store import Holder, State, lock_of, troubles
+from alerter.store.file_lock import lock_path
 from alerter.store.reload_request import is_daemons
 from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
@@ -79,7 +79,7 @@ async def ask(path: Path) -> AsyncIterator[Ask]:
     load = partial(load_config, path, SECRETS, secrets=True)
     config = load()
     daemon = asyncio.create_task(serve(config, Clock(), {}, once=False, load=load))
-    await until(lambda: is_daemons(config.state_path))
+    await until(lambda: is_daemons(lock_of(config.database)))
     yield partial(asyncio.to_thread, invoke, path)
     if not daemon.done():
         signal.raise_signal(signal.SIGTERM)
@@ -122,7 +122,7 @@ async def test_a_reload_that_the_database_delays_says_so(ask: Ask, path: Path) -
 @pytest.mark.slow
 async def test_a_daemon_that_stops_leaves_nobody_waiting(ask: Ask, path: Path) -> None:
     signal.raise_signal(signal.SIGTERM)
-    await until(lambda: not is_daemons(path.parent / "state.db"))
+    await until(lambda: not is_daemons(lock_of(path.parent / "state.db")))
     result = await ask()
     assert result.exit_code == 1
     assert f"no `alerter run` works on {path.parent / 'state.db'}: start it" in result.stderr
@@ -138,7 +138,7 @@ async def test_a_lock_file_that_a_crash_left_is_no_daemon(tmp_path: Path, clock:
 async def test_a_daemon_that_does_not_answer_is_not_waited_for_ever(
     tmp_path: Path, clock: SetClock
 ) -> None:
-    with Lock(tmp_path / "state.db") as lock:
+    with lock_of(tmp_path / "state.db") as lock:
         assert lock.acquire(Holder.RUN) is None
         with pytest.raises(AlerterError, match="has not answered for 60 s"):
             await reload_command.run(tmp_path / "state.db", clock)
@@ -146,7 +146,7 @@ async def test_a_daemon_that_does_not_answer_is_not_waited_for_ever(
 
 
 async def test_a_backfill_is_no_daemon(tmp_path: Path, clock: SetClock) -> None:
-    with Lock(tmp_path / "state.db") as lock:
+    with lock_of(tmp_path / "state.db") as lock:
         assert lock.acquire(Holder.BACKFILL) is None
         with pytest.raises(AlerterError, match="no `alerter run` works on"):
             await reload_command.run(tmp_path / "state.db", clock)

@@ -44,7 +44,7 @@ __all__ = ["clock", "load", "night", "wix"]
 
 def due_at(config: Config) -> datetime:
     """When the only delivery that waits may leave."""
-    with open_state(config.state_path) as state:
+    with open_state(config.database) as state:
         ms = state.value("SELECT due_at FROM deliveries WHERE status = 'pending'")
     return datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -95,7 +95,7 @@ async def test_a_renamed_site_is_no_reason_to_cancel(
 ) -> None:
     await night(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
     config = load(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
-    path = config.state_path.with_name("config.toml")
+    path = config.database.with_name("config.toml")
     path.write_text(path.read_text().replace("Corner Bakery", "The Bakery"))
     assert await once(load_config(path, SECRETS, secrets=True), clock, hours=12)
     assert len(mails(mailbox, "owner")) == 1
@@ -108,7 +108,7 @@ async def test_what_failed_for_a_narrowed_receiver_is_not_sent_by_a_retry(
     await night(mail("owner"))
     narrowed = load(mail("owner", 'sites = ["Café"]'))
     assert await once(narrowed, clock, minutes=1)
-    with State.open(narrowed.state_path, migrate=False) as state:
+    with State.open(narrowed.database, migrate=False) as state:
         assert outbox.requeue(state)[0] == 0
     assert await once(narrowed, clock, minutes=1)
     assert not [each for each in mails(mailbox, "owner") if "Hard" in each.subject]
@@ -278,7 +278,7 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
     ]
     wix.reply(SITE, "r1", "Sorry!")
     assert await once(less, clock, minutes=1)
-    with State.open(less.state_path, migrate=False) as state:
+    with State.open(less.database, migrate=False) as state:
         assert outbox.failed_count(state) == 0
         assert outbox.requeue(state) == (0, 0)
         assert not state.rows("SELECT * FROM messages WHERE stale > 0")

@@ -28,7 +28,7 @@ from alerter.service.reload import Reload
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
-from alerter.store import Holder, Lock, State, outbox, troubles
+from alerter.store import Holder, State, lock_of, outbox, troubles
 from tests.support.clock import SetClock
 from tests.support.forked import Process, start_alerter
 from tests.support.values import SECRETS, SITE
@@ -167,7 +167,7 @@ async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(
 async def test_a_daemon_that_waits_for_a_backfill_takes_a_reload_for_later(
     path: Path, systemd: Systemd, wix: EmbeddedWix
 ) -> None:
-    with Lock(path.parent / "state.db") as lock:
+    with lock_of(path.parent / "state.db") as lock:
         lock.acquire(Holder.BACKFILL)
         async with running(path, systemd, WATCHDOG_USEC="60000000") as daemon:
             await until(lambda: systemd.heard("WATCHDOG=1") >= 2)

@@ -79,7 +79,7 @@ async def test_trouble_of_an_earlier_version_goes_on_until_the_answer(
     await night(mail("owner", NIGHT), ops)
     config = load(mail("owner", CAFE_ONLY), ops)
     assert await once(config, clock, minutes=1)
-    with open_state(config.state_path) as state:
+    with open_state(config.database) as state:
         state.execute("DROP INDEX deliveries_withdrawn")
         state.execute("ALTER TABLE deliveries DROP COLUMN withdrawn")
         state.execute("DELETE FROM _sqlite_migrations WHERE name = 'withdrawn_deliveries'")
@@ -129,8 +129,8 @@ async def test_what_may_have_been_sent_since_a_backup_is_not_sent_after_it(
     wix.change(SITE, "r1", content={"rating": 1, "title": "Hard"})
     for config in (load(mail("owner")), load(mail("owner", CAFE_ONLY))):
         await once(config, clock, minutes=1)
-    backup.back_up(config.state_path, tmp_path / "backup.db")
-    backup.restore(tmp_path / "backup.db", config.state_path, clock.now())
+    backup.back_up(config.database, tmp_path / "backup.db")
+    backup.restore(tmp_path / "backup.db", config.database, clock.now())
     mailbox.down = False
     config = load(mail("owner"))
     await once(config, clock, hours=1)

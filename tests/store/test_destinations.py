@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from sqlite_utils import Database
 
 from alerter.clock import Clock
@@ -78,7 +79,7 @@ async def test_a_receiver_with_email_and_slack_gets_each_alert_by_both(
     await serve(config, Clock(), {}, once=True)
 
     assert any("Stale" in mail.subject for mail in mailbox.mails)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert report.delivery_counts(state)["team"] == {"sent": 2, "pending": 1}
         assert [block.scope for block in blocks.get_parked(state)] == ["destination:slack:team"]
         assert [trouble.scope for trouble in troubles.get_open_troubles(state)] == [
@@ -96,10 +97,11 @@ def test_trouble_with_slack_reaches_the_same_receiver_by_mail(
     assert recipients_for("service:slack", config) == ["email:team"]
 
 
+@pytest.mark.sqlite
 def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     config: Config, tmp_path: Path, clock: SetClock
 ) -> None:
-    with closing(sqlite3.connect(config.state_path)) as conn:
+    with closing(sqlite3.connect(config.database)) as conn:
         first = migrations._migrations[0]
         migrations.ensure_migrations_table(db := Database(conn, execute_plugins=False))
         first.fn(db)
@@ -110,7 +112,7 @@ def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     late = config.receivers[1].model_copy(update={"name": "late"})
     config = config.model_copy(update={"receivers": (*config.receivers, late)})
 
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         reconcile(state, config, clock)
 
         rows = state.rows(

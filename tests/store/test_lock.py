@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alerter.errors import StateError
-from alerter.store import Holder, Lock, State
+from alerter.store import Holder, State, lock_of
 from alerter.store.marker import Marker
 from tests.support.state import TROUBLE, path, reading, scopes
 
@@ -20,25 +20,25 @@ __all__ = ["path"]
 
 def test_one_process_tells_at_a_time_and_the_other_learns_which_kind_it_is(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with Lock(path) as first, Lock(path) as second:
+    with lock_of(path) as first, lock_of(path) as second:
         assert first.acquire(Holder.BACKFILL) is None
         assert second.acquire(Holder.RUN) is Holder.BACKFILL
         first.release()
         assert second.acquire(Holder.RUN) is None
         assert first.acquire(Holder.BACKFILL) is Holder.RUN
-    with Lock(path) as third:
+    with lock_of(path) as third:
         assert third.acquire(Holder.BACKFILL) is None
 
 
 def test_a_lock_is_of_one_state_file(tmp_path: Path) -> None:
-    with Lock(tmp_path / "a.db") as one, Lock(tmp_path / "b.db") as other:
+    with lock_of(tmp_path / "a.db") as one, lock_of(tmp_path / "b.db") as other:
         assert one.acquire(Holder.RUN) is None
         assert other.acquire(Holder.RUN) is None
 
 
 def test_a_lock_knows_that_it_was_asked_for_until_it_is_taken_again(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with Lock(path) as first, Lock(path) as second:
+    with lock_of(path) as first, lock_of(path) as second:
         assert first.acquire(Holder.BACKFILL) is None
         assert not first.is_asked_for()
         second.ask()
@@ -62,7 +62,7 @@ def test_a_state_file_that_is_replaced_is_not_in_place_any_more(tmp_path: Path) 
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with (
-        Lock(tmp_path / "none" / "state.db") as lock,
+        lock_of(tmp_path / "none" / "state.db") as lock,
         pytest.raises(StateError, match=r"state\.db\.lock"),
     ):
         lock.acquire(Holder.RUN)
@@ -71,7 +71,10 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_a_linked_state_file_has_one_lock(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "other.db").symlink_to(tmp_path / "state.db")
-    with Lock(tmp_path / "state.db") as one, Lock(tmp_path / "elsewhere" / "other.db") as other:
+    with (
+        lock_of(tmp_path / "state.db") as one,
+        lock_of(tmp_path / "elsewhere" / "other.db") as other,
+    ):
         assert one.acquire(Holder.RUN) is None
         assert other.acquire(Holder.BACKFILL) is Holder.RUN
 
@@ -85,7 +88,7 @@ def test_a_linked_state_file_has_one_marker(tmp_path: Path) -> None:
 
 def test_a_deleted_lock_file_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with Lock(path) as first, Lock(path) as second:
+    with lock_of(path) as first, lock_of(path) as second:
         assert first.acquire(Holder.RUN) is None
         path.with_name("state.db.lock").unlink()
         assert first.hold(Holder.RUN)
@@ -95,7 +98,7 @@ def test_a_deleted_lock_file_is_made_again(tmp_path: Path) -> None:
 
 def test_a_deleted_lock_file_that_another_process_made_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    with Lock(path) as first, Lock(path) as second:
+    with lock_of(path) as first, lock_of(path) as second:
         assert first.acquire(Holder.RUN) is None
         path.with_name("state.db.lock").unlink()
         assert second.acquire(Holder.RUN) is None
@@ -105,9 +108,9 @@ def test_a_deleted_lock_file_that_another_process_made_is_lost(tmp_path: Path) -
 
 VICTIM = f"""
 import pathlib, sys
-from alerter.store import Holder, Lock, State
+from alerter.store import Holder, State, lock_of
 path = pathlib.Path(sys.argv[1])
-lock = Lock(path)
+lock = lock_of(path)
 assert lock.acquire(Holder.BACKFILL) is None
 state = State.open(path, migrate=True)
 state.execute({TROUBLE!r}, ["site:committed", "r"])
@@ -128,7 +131,7 @@ def test_a_killed_process_leaves_its_lock_free_and_what_it_committed(
         stdout=subprocess.PIPE,
         text=True,
     )
-    with victim, Lock(path) as lock:
+    with victim, lock_of(path) as lock:
         try:
             assert victim.stdout
             assert victim.stdout.readline() == "ready\n"

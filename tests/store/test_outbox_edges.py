@@ -258,7 +258,7 @@ def test_a_retry_looks_from_the_start_for_a_message_that_may_have_arrived(state:
     lost = claim(state, 1)
     messages.mark_failed(state, lost, "no answer")
     state.execute(
-        "UPDATE messages SET lost = 1, plain = 1, due_at = 5, looked_since = 6, look = 'x'"
+        "UPDATE messages SET lost = 1, plain = TRUE, due_at = 5, looked_since = 6, look = 'x'"
     )
 
     assert outbox.requeue(state) == (1, 0)
@@ -303,7 +303,7 @@ def test_a_retry_leaves_alone_what_has_not_failed(state: State) -> None:
     sent, sending, doubted = claim(state, 1), claim(state, 2), claim(state, 3)
     messages.mark_sent(state, sent, OK)
     messages.mark_in_doubt(state, doubted, "no answer", T0 + MINUTE, lost=True)
-    state.execute("UPDATE messages SET lost = 2, plain = 1")
+    state.execute("UPDATE messages SET lost = 2, plain = TRUE")
     record(state, Status.CLOSED)
 
     assert outbox.requeue(state) == (0, 0)

@@ -69,6 +69,7 @@ async def forget(state: State, now: datetime) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite
 async def test_each_review_that_was_closed_leaves_at_most_250_bytes(state: State) -> None:
     """A year of a thousand reviews a day leaves no more of each than these months of a hundred."""
     # How often the disk is waited for, and what is written twice, changes no size.
@@ -418,6 +419,7 @@ async def test_status_counts_what_was_pruned(state: State) -> None:
     assert report.delivery_counts(state) == {"owner": {"sent": 1}, "support": {"sent": 1}}
 
 
+@pytest.mark.sqlite
 async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock: SetClock) -> None:
     closed_reviews(state, clock.now(), 3)
     known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
@@ -426,6 +428,7 @@ async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock
     assert await forget(state, clock.now()) == 3
 
 
+@pytest.mark.sqlite
 async def test_others_get_their_turn_while_much_is_pruned(state: State, clock: SetClock) -> None:
     closed_reviews(state, clock.now(), 1000)
     turns = 0
@@ -442,18 +445,20 @@ async def test_others_get_their_turn_while_much_is_pruned(state: State, clock: S
     assert turns >= 20
 
 
+@pytest.mark.sqlite
 async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         closed_reviews(state, clock.now() - timedelta(days=399), 2)
     assert await serve(config, clock, {}, once=True)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 2
     clock.advance(days=2)
     assert await serve(config, clock, {}, once=True)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 0
 
 
+@pytest.mark.sqlite
 async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     config: Config,
     clock: SetClock,
@@ -462,7 +467,7 @@ async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert await serve(config, clock, {}, once=True)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         closed_reviews(state, clock.now() - timedelta(days=500), 2)
     wix.add(SITE, {"content": {"rating": 1}})
     told_by_then: list[int] = []
@@ -478,6 +483,7 @@ async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     assert told_by_then == [1]
 
 
+@pytest.mark.sqlite
 async def test_no_page_of_the_file_keeps_a_copy_of_erased_words(
     config: Config, state: State, clock: SetClock
 ) -> None:
@@ -492,9 +498,9 @@ async def test_no_page_of_the_file_keeps_a_copy_of_erased_words(
             )
         assert await forget(state, clock.now() + 2 * KEEP) == 300
         assert state.scrub()
-        if is_left := b"Zauberwort" in config.state_path.read_bytes():
+        if is_left := b"Zauberwort" in config.database.read_bytes():
             break
     assert is_left
     async with open_runtime(config, state, clock) as runtime:
         await runtime.housekeeping.prune()
-    assert b"Zauberwort" not in config.state_path.read_bytes()
+    assert b"Zauberwort" not in config.database.read_bytes()

@@ -9,10 +9,11 @@ import alerter.store
 
 # Opening, migrating and copying are of one engine; `sql.py` writes what differs.
 OF_ONE_ENGINE = {"backup.py", "migrations.py", "schema.py", "sql.py", "sqlite.py"}
+OF_POSTGRES = "postgres"
 SHARED = sorted(
     path
     for path in Path(alerter.store.__file__).parent.glob("*.py")
-    if path.name not in OF_ONE_ENGINE
+    if path.name not in OF_ONE_ENGINE and not path.name.startswith(OF_POSTGRES)
 )
 SQLITE_ONLY = {
     "ifnull and iif": r"\b(ifnull|iif)\(",

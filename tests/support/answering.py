@@ -101,5 +101,5 @@ async def alerted(path: Path, wix: EmbeddedWix, *review_ids: str, **more: Any) -
 
 
 def standing(path: Path, review_id: str, site_id: str = SITE) -> Status:
-    with State.open(load(path).state_path, migrate=False) as state:
+    with State.open(load(path).database, migrate=False) as state:
         return reviews.get_reviews(state, site_id, [review_id])[review_id].status

@@ -71,7 +71,7 @@ async def alertable(config: Config, clock: Clock, request: BackfillRequest) -> d
 
 async def poll(config: Config, clock: Clock) -> None:
     """One round of every site, as the daemon makes them; nothing is sent."""
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         async with open_runtime(config, state, clock) as runtime:
             for site in config.sites:
                 assert await runtime.poller.round(site)

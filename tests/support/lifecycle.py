@@ -86,7 +86,7 @@ class Life:
         if self.runtime and not self.restarts:
             return
         await self.stack.aclose()
-        self.state = self.stack.enter_context(open_state(self.config.state_path))
+        self.state = self.stack.enter_context(open_state(self.config.database))
         messages.recover(self.state)
         self.runtime = await self.stack.enter_async_context(
             open_runtime(self.config, self.state, self.clock)

@@ -106,7 +106,7 @@ def mails(mailbox: Mailbox, name: str) -> list[Mail]:
 
 def rows(config: Config) -> list[tuple[str, str, str]]:
     """Each delivery: its alert without the site, its destination, its status."""
-    with open_state(config.state_path) as state:
+    with open_state(config.database) as state:
         found = state.rows(
             "SELECT key, destination, status FROM deliveries JOIN alerts ON id = alert ORDER "
             "BY id, 2"

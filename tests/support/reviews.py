@@ -15,7 +15,7 @@ def review(review_id: str = "r1", rating: int = 1, **fields: Any) -> Review:
 
 def closed_reviews(state: State, at_rest: datetime, number: int) -> None:
     """As many reviews as that, alerted in one digest and answered at one moment."""
-    first, at = 1 + int(state.value("SELECT ifnull(max(id), 0) FROM alerts")), to_ms(at_rest)
+    first, at = 1 + int(state.value("SELECT coalesce(max(id), 0) FROM alerts")), to_ms(at_rest)
     with state.transaction():
         state.execute(
             "WITH RECURSIVE n(alert) AS"

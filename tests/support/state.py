@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from alerter.config.state import PostgresUrl
 from alerter.store import State
 from alerter.store.channels import ChannelIds
 
@@ -20,9 +21,9 @@ def _empty_file() -> bytes:
         return path.read_bytes()
 
 
-def open_state(path: Path) -> State:
-    """Open a state file; a new one is a copy of one whose migrations ran in this process before."""
-    if not path.exists():
+def open_state(path: Path | PostgresUrl) -> State:
+    """Open a database; a new file is a copy of one whose migrations ran in this process before."""
+    if isinstance(path, Path) and not path.exists():
         path.touch(0o600)
         path.write_bytes(_empty_file())
     return State.open(path, migrate=True)
@@ -40,8 +41,8 @@ def scopes(state: State) -> list[str]:
     return [row["scope"] for row in state.rows("SELECT scope FROM troubles ORDER BY scope")]
 
 
-def reading(path: Path) -> State:
-    return State.read(path)
+def reading(database: Path | PostgresUrl) -> State:
+    return State.read(database)
 
 
 @cache

@@ -200,25 +200,25 @@ async def test_a_single_run_notifies_of_the_receiver_that_it_has_just_parked(
 
 
 async def test_a_test_brings_a_parked_service_back(config: Config, slack: EmbeddedSlack) -> None:
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         blocks.set_block(state, "service:slack", Clock().now(), None, "invalid_auth")
     findings = await check.send_samples(config, Clock(), ["support"])
     assert [finding.ok for finding in findings] == [True, True]
     assert slack.posts[0].text.startswith("[Test] ")
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert blocks.get_parked(state) == []
 
 
 async def test_a_failed_test_shows_the_services_answer_and_keeps_a_parking(
     config: Config, slack: EmbeddedSlack
 ) -> None:
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         blocks.set_block(state, "destination:slack:support", Clock().now(), None, "is_archived")
     slack.channels[CHANNEL].archived = True
     (finding,) = await check.send_samples(config, Clock(), ["support"])
     assert not finding.ok
     assert "is_archived" in finding.text
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert [block.scope for block in blocks.get_parked(state)] == ["destination:slack:support"]
 
 
@@ -362,7 +362,7 @@ async def test_a_template_that_breaks_with_some_reviews_is_notified_once(
 ) -> None:
     config = load_config(own.parent / "config.toml", SECRETS, secrets=True)
     (own / "new.txt").write_text("{{ review.title[0] ~ 1 // review.body | length }}")
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         async with open_runtime(config, state, clock) as runtime:
             assert await runtime.poller.round(config.sites[0])
             for body in ("", "Dry", "", "Dry"):
@@ -397,7 +397,7 @@ async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
         await check.check_services(
             config, Clock(), wix_client, destinations, check.template_scopes()
         )
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert troubles.get_open_troubles(state) == []
     assert await serve(config, Clock(), {}, once=True)
     assert template_subjects(mailbox) == [BROKEN, MENDED]
@@ -446,11 +446,12 @@ class _Hasty(Clock):
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite
 async def test_a_state_file_locked_at_the_start_is_notified_after_five_minutes(
     config: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
-    State.open(config.state_path, migrate=True).close()
-    with closing(sqlite3.connect(config.state_path, isolation_level=None)) as other:
+    State.open(config.database, migrate=True).close()
+    with closing(sqlite3.connect(config.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StateBusy):
             await serve(config, Clock(), {}, once=True)

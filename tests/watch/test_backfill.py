@@ -23,7 +23,7 @@ from alerter.models import Grouping, receiver_of
 from alerter.notify.worker import IdleReason
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
-from alerter.store import Holder, Lock, State, backup
+from alerter.store import Holder, State, backup, lock_of
 from tests.support.backfill import (
     MAIL_ONLY,
     QUERY,
@@ -47,7 +47,7 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 @contextmanager
 def record(config: Config) -> Iterator[State]:
     """What is on record, after whoever wrote it."""
-    with State.read(config.state_path) as state:
+    with State.read(config.database) as state:
         yield state
 
 
@@ -149,7 +149,7 @@ async def test_the_baseline_is_told_and_what_was_alerted_is_not(
     await poll(by_mail, clock)
     put(wix, "alerted", minutes=1)
     await poll(by_mail, clock)
-    with State.open(by_mail.state_path, migrate=True) as state:
+    with State.open(by_mail.database, migrate=True) as state:
         async with open_runtime(by_mail, state, clock) as runtime:
             await runtime.dispatcher.run((IdleReason.NOTHING_DUE,))
     assert await backfill.run(by_mail, clock, past(by_mail), Grouping.DIGEST)
@@ -432,7 +432,7 @@ async def test_beside_a_running_daemon_a_backfill_records_and_the_daemon_tells(
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
-    with Lock(by_mail.state_path) as lock, State.open(by_mail.state_path, migrate=True) as state:
+    with lock_of(by_mail.database) as lock, State.open(by_mail.database, migrate=True) as state:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
@@ -451,7 +451,7 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
-    with Lock(by_mail.state_path) as lock:
+    with lock_of(by_mail.database) as lock:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
@@ -462,6 +462,7 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
     assert mailed(mailbox) == [["a"]]
 
 
+@pytest.mark.sqlite
 async def test_a_backfill_sends_nothing_once_a_restore_replaced_its_file(
     by_mail: Config,
     clock: SetClock,
@@ -471,15 +472,15 @@ async def test_a_backfill_sends_nothing_once_a_restore_replaced_its_file(
 ) -> None:
     await poll(by_mail, Clock())
     put(wix, "a", reviewDate="2020-01-01T00:00:00.000Z")
-    copy = by_mail.state_path.with_name("copy.db")
-    backup.back_up(by_mail.state_path, copy)
-    with Lock(by_mail.state_path) as lock:
+    copy = by_mail.database.with_name("copy.db")
+    backup.back_up(by_mail.database, copy)
+    with lock_of(by_mail.database) as lock:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
         )
         await until(lambda: deliveries(by_mail) == {("owner", "pending"): 1})
-        backup.restore(copy, by_mail.state_path, clock.now())
+        backup.restore(copy, by_mail.database, clock.now())
     assert not await asyncio.wait_for(running, 5)
     assert "was replaced meanwhile" in capsys.readouterr().out
     assert mailbox.mails == []
@@ -494,7 +495,7 @@ async def test_a_backfill_that_tells_by_itself_holds_the_lock(
     mailbox.hang = 0.2
     running = asyncio.create_task(backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST))
     await until(lambda: bool(mailbox.mails))
-    with Lock(by_mail.state_path) as lock:
+    with lock_of(by_mail.database) as lock:
         assert lock.acquire(Holder.RUN) is Holder.BACKFILL
         assert await running
         assert lock.acquire(Holder.RUN) is None
@@ -522,7 +523,7 @@ async def test_a_receiver_that_is_parked_keeps_nobody_waiting_for_the_daemon(
     mailbox.refuse[OWNER] = "550 5.1.1 No such user"
     assert not await backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST)
     put(wix, "b", minutes=1)
-    with Lock(by_mail.state_path) as lock:
+    with lock_of(by_mail.database) as lock:
         assert lock.acquire(Holder.RUN) is None
         assert not await asyncio.wait_for(
             backfill.run(by_mail, Clock(), past(by_mail), Grouping.DIGEST), HANG

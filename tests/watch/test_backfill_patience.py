@@ -163,6 +163,7 @@ async def test_without_the_private_permission_the_published_past_is_read(
 # Only looking
 
 
+@pytest.mark.sqlite
 async def test_a_dry_run_counts_and_leaves_no_trace(
     config: Config, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
@@ -173,15 +174,16 @@ async def test_a_dry_run_counts_and_leaves_no_trace(
     put(wix, "rejected", moderation={"moderationStatus": "REJECTED"})
     put(wix, "import", minutes=2, reviewDate="2020-01-01T00:00:00.000Z")
     put(wix, "older", days=-1)
-    before = set(config.state_path.parent.iterdir())
+    before = set(config.database.parent.iterdir())
     assert await alertable(config, clock, past(config)) == {
         "Corner Bakery": ["one", "two", "import"]
     }
-    assert set(config.state_path.parent.iterdir()) == before
+    assert set(config.database.parent.iterdir()) == before
     assert {request.method for request in wix.requests if request.path != QUERY} == {"GET"}
     assert (mailbox.mails, slack.posts) == ([], [])
 
 
+@pytest.mark.sqlite
 async def test_a_dry_run_knows_what_was_alerted_and_changes_nothing_on_record(
     config: Config, clock: SetClock, wix: EmbeddedWix
 ) -> None:
@@ -190,10 +192,10 @@ async def test_a_dry_run_knows_what_was_alerted_and_changes_nothing_on_record(
     put(wix, "alerted", minutes=1)
     await poll(config, clock)
     put(wix, "unseen", minutes=2)
-    before = config.state_path.read_bytes()
+    before = config.database.read_bytes()
     assert await alertable(config, clock, past(config)) == {"Corner Bakery": ["baseline", "unseen"]}
-    assert config.state_path.read_bytes() == before
-    assert not config.state_path.with_name("state.db.lock").exists()
+    assert config.database.read_bytes() == before
+    assert not config.database.with_name("state.db.lock").exists()
 
 
 async def test_a_dry_run_that_had_to_wait_counts_nothing_twice(

@@ -181,6 +181,7 @@ async def test_two_processes_that_read_the_same_tell_once(
 # --- one transaction
 
 
+@pytest.mark.sqlite
 async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(door: Door) -> None:
     door.state.execute("PRAGMA busy_timeout = 0")
     before = door.counts()
@@ -201,6 +202,7 @@ async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(doo
     ["INSERT ON reviews", "INSERT ON alerts", "INSERT ON deliveries", "UPDATE ON sites"],
     ids=["the review", "the alert", "the delivery", "the checkpoint"],
 )
+@pytest.mark.sqlite
 async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(
     door: Door, breaks: str
 ) -> None:
@@ -220,6 +222,7 @@ async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(
     assert door.checkpoint() == T0
 
 
+@pytest.mark.sqlite
 async def test_names_are_learned_after_the_commit_and_before_anybody_is_woken(door: Door) -> None:
     def look() -> tuple[int, bool, int]:
         with closing(sqlite3.connect(door.state.database)) as other:

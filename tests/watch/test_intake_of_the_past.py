@@ -147,6 +147,7 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
     assert await fresh.tell() == 0
 
 
+@pytest.mark.sqlite
 async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(fresh: Door) -> None:
     await fresh.take(review("r1", 2))
     fresh.state.execute(

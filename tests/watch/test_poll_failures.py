@@ -130,6 +130,7 @@ async def test_a_failure_between_pages_keeps_the_read_ones_and_reads_the_rest(
     assert len(deliveries(state)) == 300
 
 
+@pytest.mark.sqlite
 async def test_a_state_file_that_cannot_be_written_loses_nothing(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
@@ -151,6 +152,7 @@ async def test_a_state_file_that_cannot_be_written_loses_nothing(
     [Fault(status=429, headers={"Retry-After": "60"}), Fault(status=401)],
     ids=["429", "401"],
 )
+@pytest.mark.sqlite
 async def test_wix_and_the_state_file_may_fail_together(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, fault: Fault
 ) -> None:

@@ -17,7 +17,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.store import Holder, Lock, State, known_sites
+from alerter.store import Holder, State, known_sites, lock_of
 from tests.support.process import (
     STALE,
     Spawn,
@@ -122,7 +122,7 @@ async def test_a_run_waits_for_a_backfill_to_hand_over(
 ) -> None:
     """The log and systemd say so."""
     told: list[str] = []
-    with notified(tmp_path / "notify") as said, Lock(path.parent / "state.db") as lock:
+    with notified(tmp_path / "notify") as said, lock_of(path.parent / "state.db") as lock:
         lock.acquire(Holder.BACKFILL)
         process = await spawn("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
         told.append(await said())
@@ -192,7 +192,7 @@ async def test_a_daemon_whose_lock_another_process_took_ends(
 ) -> None:
     async with watching(spawn, wix) as process:
         (path.parent / "state.db.lock").unlink()
-        with Lock(path.parent / "state.db") as lock:
+        with lock_of(path.parent / "state.db") as lock:
             assert lock.acquire(Holder.BACKFILL) is None
             code, out = await ended(process)
     assert code == 1

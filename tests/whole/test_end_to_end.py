@@ -206,7 +206,7 @@ async def test_what_waited_for_a_removed_receiver_goes_to_the_new_one(
         "support (Slack) may not get them any more by this config: deliveries cancelled=1"
         in caplog.text
     )
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         left = state.rows("SELECT destination, status FROM deliveries ORDER BY destination")
     assert {"destination": "slack:support", "status": "cancelled"} in left
     assert {"destination": "email:owner", "status": "sent"} in left

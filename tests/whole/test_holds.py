@@ -276,7 +276,7 @@ async def test_two_processes_that_find_a_snooze_over_remind_once(begin: Begin) -
     snooze(life, hours=2)
     life.clock.advance(hours=3)
     [site] = life.config.sites
-    with open_state(life.config.state_path) as state:
+    with open_state(life.config.database) as state:
         async with open_runtime(life.config, state, life.clock) as other:
             assert life.runtime
             both = life.runtime.intake, other.intake

@@ -143,7 +143,7 @@ class Play:
             await self.stop()
 
     async def start(self) -> None:
-        self.state = Mortal.open(self.config.state_path, migrate=True)
+        self.state = Mortal.open(self.config.database, migrate=True)
         messages.recover(self.state)
         runtime = open_runtime(self.config, self.state, self.clock)
         self.runtime, self._end = (
@@ -226,7 +226,7 @@ class Play:
         self.state.dies_after_the_commit = after_the_commit
 
     async def retry(self) -> None:
-        with State.open(self.config.state_path, migrate=False) as other:
+        with State.open(self.config.database, migrate=False) as other:
             outbox.requeue(other)
 
     async def slack(self, fault: str) -> None:

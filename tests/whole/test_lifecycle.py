@@ -409,6 +409,7 @@ def bytes_on_disk(state: State) -> bytes:
     return b"".join(path.read_bytes() for path in names if path.exists())
 
 
+@pytest.mark.sqlite
 async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> None:
     life.put(
         content={"title": "Unforgettable", "body": "Unrepeatable"},
@@ -430,6 +431,7 @@ async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> No
     assert life.status() is Status.CLOSED
 
 
+@pytest.mark.sqlite
 async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Life) -> None:
     life.put(
         content={"title": "Unforgettable", "body": "Unrepeatable"},

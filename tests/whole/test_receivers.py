@@ -18,7 +18,7 @@ from alerter.demo.wix_reviews import stamp
 from alerter.models import Grouping, to_ms
 from alerter.notify.worker import IdleReason
 from alerter.service.runtime import open_runtime
-from alerter.store import Holder, Lock, State, blocks
+from alerter.store import Holder, State, blocks, lock_of
 from alerter.wix.client import ReviewFilter
 from tests.support.clock import SetClock
 from tests.support.life import wix
@@ -69,7 +69,7 @@ def put(wix: EmbeddedWix, clock: SetClock, review_id: str, rating: int = 2, **mo
 
 async def once(config: Config, clock: SetClock) -> None:
     """A round, and whatever is due then."""
-    with State.open(config.state_path, migrate=True) as state:
+    with State.open(config.database, migrate=True) as state:
         async with open_runtime(config, state, clock) as runtime:
             assert await runtime.poller.round(config.sites[0])
             while not (await runtime.dispatcher.run(_RESTS) or blocks.get_parked(state)):
@@ -211,7 +211,7 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(
     put(wix, clock, "r2", rating=1)
     await once(config, clock)
     until(clock, LATE)
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         async with open_runtime(config, state, clock) as runtime:
             due = runtime.intake.find_due_reminders(config.sites[0])
             await runtime.intake.remind(config.sites[0], due)
@@ -253,7 +253,7 @@ async def test_a_backfill_sends_at_night_and_waits_for_nothing_else(
     await once(config, clock)
 
     past = BackfillRequest(config.sites, datetime(2026, 11, 1, tzinfo=UTC), None)
-    with Lock(config.state_path) as lock, State.open(config.state_path, migrate=True) as state:
+    with lock_of(config.database) as lock, State.open(config.database, migrate=True) as state:
         assert lock.acquire(Holder.RUN) is None
         running = asyncio.create_task(backfill.run(config, clock, past, grouping))
         async with open_runtime(config, state, clock) as daemon, asyncio.timeout(HANG):
@@ -282,7 +282,7 @@ async def test_each_hears_of_what_it_chose(
 
     assert ["Title of r1" in mail.text for mail in mailbox.mails] == [True]
     assert ["Title of r2" in str(post.blocks) for post in slack.posts] == [True]
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert state.value("SELECT status FROM reviews WHERE review_id = 'r3'") == "open"
 
 
@@ -319,7 +319,7 @@ async def test_a_token_that_is_revoked_parks_its_own_workspace_only(
     await once(config, clock)
     await once(config, clock)
 
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert [block.scope for block in blocks.get_parked(state)] == [
             "service:slack:env:OTHER_TOKEN"
         ]
@@ -347,7 +347,7 @@ async def test_a_token_that_is_revoked_leaves_the_other_workspace_alone(
     put(wix, clock, "r1")
     await once(config, clock)
 
-    with State.open(config.state_path, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state:
         assert [block.scope for block in blocks.get_parked(state)] == ["service:slack"]
     assert "Title of r1" in str(
         [post.blocks for post in slack.posts if post.channel == OTHER_CHANNEL]

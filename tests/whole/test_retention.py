@@ -2,6 +2,7 @@
 after a restore.
 """
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,7 +28,7 @@ from alerter.models import Product
 from alerter.notify.worker import IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
-from alerter.store import Holder, Lock, State, backup, outbox, products, stale_messages
+from alerter.store import Holder, State, backup, lock_of, outbox, products, stale_messages
 from alerter.store.migrations import migrations
 from tests.support.clock import SetClock
 from tests.support.messages import words_of
@@ -77,7 +78,7 @@ class Daemon:
     async def start(self, extra: str = "", **more: Any) -> None:
         await self.stop()
         self.config = self.load(extra=extra, **more)
-        self.state = self.stack.enter_context(open_state(self.config.state_path))
+        self.state = self.stack.enter_context(open_state(self.config.database))
         reconcile(self.state, self.config, self.clock)
         self.runtime = await self.stack.enter_async_context(
             open_runtime(self.config, self.state, self.clock)
@@ -116,7 +117,7 @@ class Daemon:
 
     def on_disk(self, name: str) -> bool:
         """Whether the state file or its log holds a review's words."""
-        files = self.config.state_path.parent.glob("state.db*")
+        files = self.config.database.parent.glob("state.db*")
         return f"Secret words of {name}".encode() in b"".join(file.read_bytes() for file in files)
 
     def alerts(self) -> list[str]:
@@ -281,7 +282,7 @@ async def copy(daemon: Daemon, tmp_path: Path) -> Path:
 async def test_a_restore_brings_no_deleted_words_back(
     daemon: Daemon, copy: Path, *, move: bool
 ) -> None:
-    backup.restore(copy, daemon.config.state_path, daemon.clock.now(), move=move)
+    backup.restore(copy, daemon.config.database, daemon.clock.now(), move=move)
     copy.unlink()
     for replaced in copy.parent.glob("state.db.replaced-*"):
         replaced.unlink()
@@ -297,7 +298,7 @@ async def test_a_restore_brings_no_deleted_words_back(
 async def test_restored_words_are_not_shown_before_wix_was_asked(
     daemon: Daemon, copy: Path
 ) -> None:
-    backup.restore(copy, daemon.config.state_path, daemon.clock.now())
+    backup.restore(copy, daemon.config.database, daemon.clock.now())
     await daemon.start()
 
     def shown() -> str:
@@ -329,12 +330,12 @@ async def test_a_moved_state_sends_what_waited_once_wix_was_asked(
     for name in ("deleted", "waiting"):
         daemon.put(name)
     await daemon.round()
-    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
+    backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
     daemon.wix.delete(SITE, "deleted")
     daemon.slack.channels[CHANNEL].archived = False
     await daemon.mailbox.resume()
-    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now(), move=True)
+    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
     await daemon.start()
     outbox.requeue(daemon.state)
     daemon.clock.advance(minutes=5)
@@ -358,10 +359,10 @@ async def test_a_moved_state_changes_no_message_before_wix_was_asked(
     )
     daemon.clock.advance(hours=2)
     assert await daemon.runtime.poller.round(daemon.config.sites[0])
-    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
+    backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
     daemon.wix.delete(SITE, "r1")
-    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now(), move=True)
+    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
     await daemon.start()
     [post] = daemon.slack.posts
     await daemon.send()
@@ -381,9 +382,9 @@ async def test_a_mail_in_doubt_is_not_sent_again_before_wix_was_asked(
     worker = daemon.runtime.dispatcher._workers["email:owner"]
     assert await worker.step() is None
     assert len(daemon.mailbox.mails) == 1
-    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
+    backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now(), move=True)
+    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
     await daemon.start()
     daemon.clock.advance(minutes=5)
     await daemon.send()
@@ -399,9 +400,9 @@ async def test_what_failed_before_a_restore_is_not_sent_by_a_retry(
     daemon.mailbox.data_replies.extend(["554 5.7.1 no", "554 5.7.1 no"])
     daemon.put("r1")
     await daemon.round()
-    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
+    backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now())
+    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now())
     await daemon.start()
     await daemon.round()
     assert outbox.requeue(daemon.state) == (0, 0)
@@ -414,7 +415,7 @@ async def test_a_restore_under_another_threshold_repeats_nothing(
         daemon.put(name, rating=2)
     approved_late = (daemon.clock.now() - timedelta(minutes=30)).isoformat()
     await daemon.round()
-    backup.back_up(daemon.config.state_path, tmp_path / "copy.db")
+    backup.back_up(daemon.config.database, tmp_path / "copy.db")
     daemon.wix.change(SITE, "lowered", content={"rating": 1, "title": "Worse"})
     daemon.wix.reply(SITE, "answered", "Sorry!")
     await daemon.round(hours=2)
@@ -423,7 +424,7 @@ async def test_a_restore_under_another_threshold_repeats_nothing(
     assert "new:late" in daemon.alerts()
     sent = len(daemon.mailbox.mails)
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.state_path, daemon.clock.now())
+    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now())
     await daemon.start("[alerts]\nthreshold = 3\n")
     await daemon.round(minutes=1)
     await daemon.round(hours=2)
@@ -454,24 +455,27 @@ async def former(daemon: Daemon) -> Daemon:
     return daemon
 
 
-def forget_site(daemon: Daemon, name: str) -> Result:
-    at = str(daemon.config.state_path.with_name("config.toml"))
-    return CliRunner().invoke(
-        main, ["forget", "--site", name, "--config", at], catch_exceptions=False
+async def forget_site(daemon: Daemon, name: str) -> Result:
+    at = str(daemon.config.database.with_name("config.toml"))
+    return await asyncio.to_thread(
+        CliRunner().invoke,
+        main,
+        ["forget", "--site", name, "--config", at],
+        catch_exceptions=False,
     )
 
 
 @pytest.mark.parametrize("name", ["Tea House", OTHER], ids=["by name", "by id"])
 async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: str) -> None:
-    kept = b"".join(file.read_bytes() for file in former.config.state_path.parent.glob("state.db*"))
+    kept = b"".join(file.read_bytes() for file in former.config.database.parent.glob("state.db*"))
     assert b"Tea House" in kept
     assert b"Secret words of tea" in kept
-    with Lock(former.config.state_path) as running:
+    with lock_of(former.config.database) as running:
         assert running.acquire(Holder.RUN) is None
-        result = forget_site(former, name)
+        result = await forget_site(former, name)
     assert result.exit_code == 0
     assert f"{name}: the text of 1 review is erased" in result.stdout
-    kept = b"".join(file.read_bytes() for file in former.config.state_path.parent.glob("state.db*"))
+    kept = b"".join(file.read_bytes() for file in former.config.database.parent.glob("state.db*"))
     assert b"Tea House" not in kept
     assert b"Jasmine" not in kept
     assert b"of tea" not in kept
@@ -481,7 +485,7 @@ async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: s
 
 
 async def test_a_customer_that_comes_back_is_not_alerted_again(former: Daemon) -> None:
-    assert forget_site(former, "Tea House").exit_code == 0
+    assert (await forget_site(former, "Tea House")).exit_code == 0
     sent = len(former.mailbox.mails)
     await former.start(OTHER_SITE)
     for _ in range(3):
@@ -498,7 +502,7 @@ async def test_a_customer_that_comes_back_is_not_alerted_again(former: Daemon) -
     ],
 )
 async def test_only_a_former_customer_is_forgotten(former: Daemon, name: str, phrase: str) -> None:
-    result = forget_site(former, name)
+    result = await forget_site(former, name)
     assert result.exit_code == 2
     assert phrase in result.stderr
     assert former.on_disk("cake")
@@ -511,8 +515,8 @@ async def test_a_site_that_the_running_daemon_still_watches_is_not_forgotten(
     await daemon.start(OTHER_SITE)
     await daemon.round()
     daemon.load()
-    with Lock(daemon.config.state_path) as running:
+    with lock_of(daemon.config.database) as running:
         assert running.acquire(Holder.RUN) is None
-        result = forget_site(daemon, "Tea House")
+        result = await forget_site(daemon, "Tea House")
     assert result.exit_code == 1
     assert "still watches Tea House: reload it first" in result.stderr

@@ -1,0 +1,256 @@
+"""The engine of PostgreSQL: one connection, rebuilt by itself when the server is back."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from alerter.clock import ticks
+from alerter.config.state import PostgresUrl
+from alerter.errors import StateBusy, StateError
+from alerter.store.postgres_connection import (
+    PostgresConnection,
+    PostgresRow,
+    connect,
+    is_outdated,
+    lock_key,
+    postgres_errors,
+)
+from alerter.store.postgres_schema import CHANGES, applied_migrations, bring_up, table_names
+from alerter.store.sql import Params, to_postgres
+from alerter.store.sqlite import check_version
+
+_SHORT_LOCK_TIMEOUT = 20  # milliseconds
+# A server that is away costs a tenth of the time at most, however long each attempt takes.
+_PAUSE = 9
+_SHORTEST_PAUSE = 100_000_000  # nanoseconds
+
+
+class Postgres:
+    """A connection to a PostgreSQL database.
+
+    While the server is away, a call in so many raises StateBusy after a short wait, and all others
+    at once. A transaction that has lost its connection raises StateBusy until its end.
+    """
+
+    def __init__(self, url: PostgresUrl, *, read_only: bool = False) -> None:
+        self.name = str(url)
+        self.changed = 0
+        self._url = url
+        self._read_only = read_only
+        self._conn: PostgresConnection | None = None
+        self._again_at = 0
+        self._schema = ""
+        self._durable = "on"
+        self._begun = False
+        self._busy = False
+        self._changed_before = 0
+        self._counted: int | None = None
+        self._own = 0
+
+    @classmethod
+    def open(cls, url: PostgresUrl, *, migrate: bool) -> Self:
+        """Open the database for writing; see `State.open`."""
+        if migrate:
+            bring_up(url)
+        engine = cls(url)
+        if not engine.holds_state():
+            engine.close()
+            raise StateError(f"{url}: there is no state yet; `alerter run` creates it")
+        return engine
+
+    @classmethod
+    def read(cls, url: PostgresUrl) -> Self | None:
+        """Open the database for reading; None where it holds no state yet. Raise StateError."""
+        engine = cls(url, read_only=True)
+        if engine.holds_state():
+            return engine
+        engine.close()
+        return None
+
+    def holds_state(self) -> bool:
+        """Whether alerter has made its tables there."""
+        with postgres_errors(self.name):
+            return bool(applied_migrations(self._connected()))
+
+    def _connected(self) -> PostgresConnection:
+        """Return the connection, made anew if it was lost outside a transaction."""
+        if self._conn is not None and not self._conn.closed:
+            return self._conn
+        if self._begun:
+            raise StateBusy(f"{self.name}: the connection was lost within a transaction")
+        began = ticks()
+        if began < self._again_at:
+            raise StateBusy(f"{self.name}: cannot be reached; tried again within seconds")
+        try:
+            self._conn = self._prepared(connect(self._url, read_only=self._read_only))
+        except StateError:
+            took = ticks() - began
+            self._again_at = ticks() + max(_PAUSE * took, _SHORTEST_PAUSE)
+            raise
+        return self._conn
+
+    def _prepared(self, conn: PostgresConnection) -> PostgresConnection:
+        """Ask a new connection for what transactions need; commits of others wait for no disk."""
+        try:
+            with postgres_errors(self.name):
+                if applied := applied_migrations(conn):
+                    check_version(self.name, applied, migrate=False)
+                found = conn.execute(
+                    "SELECT current_schema(), current_setting('synchronous_commit'),"
+                    " set_config('synchronous_commit', 'off', false)"
+                ).fetchone()
+        except StateError:
+            conn.close()
+            raise
+        self._schema, durable, _ = found or ("", "on", "")
+        self._durable = "on" if durable == "off" else durable
+        return conn
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._begun
+
+    def begin(self, scopes: Collection[str], *, relaxed: bool) -> None:
+        """Begin a transaction, and take the locks of its scopes, in one order, before it reads.
+
+        READ COMMITTED: each statement sees what is committed, so also what others wrote before
+        they released these locks. Once a lock was waited for in vain, the next waits are short, as
+        each of them blocks the loop.
+        """
+        conn = self._connected()
+        steps = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
+        if not relaxed:
+            steps.append(f"SET LOCAL synchronous_commit = {self._durable}")
+        if self._busy:
+            steps.append(f"SET LOCAL lock_timeout = {_SHORT_LOCK_TIMEOUT}")
+        keys = sorted({lock_key(self._schema, scope) for scope in scopes})
+        if keys:
+            locks = ", ".join(f"pg_advisory_xact_lock({key})" for key in keys)
+            steps.append(f"SELECT {locks}")
+        self._begun, self._changed_before = True, self.changed
+        try:
+            with postgres_errors(self.name):
+                conn.execute("; ".join(steps), prepare=False)
+        except BaseException as error:
+            self._busy = self._busy or isinstance(error, StateBusy)
+            self.rollback()
+            raise
+        self._busy = False
+
+    def commit(self) -> None:
+        """Commit the transaction; roll it back where that fails."""
+        conn = self._conn
+        if conn and conn.info.transaction_status is TransactionStatus.INERROR:
+            self.rollback()  # a COMMIT would do so too, without an error
+            raise StateError(f"{self.name}: a statement of the transaction failed")
+        try:
+            conn = self._connected()
+            changes = self.changed > self._changed_before
+            count = f"; SELECT nextval('{CHANGES}')" if changes else ""
+            with postgres_errors(self.name):
+                conn.execute(f"COMMIT{count}", prepare=False)
+            self._own += changes
+        except BaseException:
+            self.rollback()
+            raise
+        self._begun = False
+
+    def rollback(self) -> None:
+        """Roll the transaction back; a lost connection has done so."""
+        self._begun = False
+        if self._conn is not None and not self._conn.closed:
+            try:
+                self._conn.execute("ROLLBACK", prepare=False)
+            except psycopg.Error:
+                self._conn.close()
+
+    def rows(self, sql: str, params: Params) -> list[dict[str, Any]]:
+        """Return the rows that a query finds."""
+        with postgres_errors(self.name):
+            found = self._run(sql, params)
+            names = [column.name for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found]
+
+    def value(self, sql: str, params: Params) -> Any:
+        """Return the first column of the first row, or None."""
+        with postgres_errors(self.name):
+            row = self._run(sql, params).fetchone()
+        return row[0] if row else None
+
+    def execute(self, sql: str, params: Params) -> int:
+        """Run one statement; return the number of changed rows."""
+        if self._begun:
+            with postgres_errors(self.name):
+                return self._run(sql, params).rowcount
+        self.begin((), relaxed=False)
+        try:
+            changed = self.execute(sql, params)
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
+        return changed
+
+    def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run one statement for each of these rows."""
+        if not rows:
+            return
+        with postgres_errors(self.name):
+            cursor = self._connected().cursor()
+            cursor.executemany(to_postgres(sql), rows)
+            self.changed += max(cursor.rowcount, 0)
+
+    def write_relaxed(self, sql: str, params: Params) -> int:
+        """Run one statement outside a transaction without waiting for the disk.
+
+        Other processes do not look for what has changed by it.
+        """
+        with postgres_errors(self.name):
+            return self._run(sql, params).rowcount
+
+    def _run(self, sql: str, params: Params) -> psycopg.Cursor[PostgresRow]:
+        conn = self._connected()
+        try:
+            cursor = conn.execute(to_postgres(sql), params)
+        except psycopg.NotSupportedError as error:
+            if is_outdated(error):
+                conn.close()
+            raise
+        if not (cursor.statusmessage or "").startswith("SELECT"):
+            self.changed += max(cursor.rowcount, 0)
+        return cursor
+
+    def touch(self) -> None:
+        """Write a row as it is."""
+        self.execute("UPDATE scrubs SET owed = owed", ())
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process has written since the last call."""
+        before, own = self._counted, self._own
+        self._counted, self._own = self.value(f"SELECT last_value FROM {CHANGES}", ()), 0
+        return before is None or self._counted != before + own
+
+    def is_in_place(self) -> bool:
+        """Return True: `restore` replaces no database."""
+        return True
+
+    def empty_log(self, *, wait: bool) -> bool:  # noqa: ARG002 - there is nothing to wait for
+        """Return True: the log is the server's, and is as old as its settings allow."""
+        return True
+
+    async def rewrite(self) -> None:
+        """Vacuum the tables on a connection of its own; it takes long, and blocks nothing."""
+        with postgres_errors(self.name):
+            conn = await psycopg.AsyncConnection.connect(self._url.url, autocommit=True)
+            async with conn:
+                await conn.execute(f"VACUUM (ANALYZE) {', '.join(table_names())}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        with suppress(psycopg.Error):
+            if self._conn is not None:
+                self._conn.close()
