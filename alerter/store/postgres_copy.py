@@ -48,17 +48,22 @@ def copy_out(url: PostgresUrl, file: State) -> None:
 def copy_in(file: State, url: PostgresUrl) -> None:
     """Copy a state file into a database that holds no state, as a whole. Raise StateError."""
     bring_up(url)
-    with _patient(url) as conn, conn.transaction():
+    with _patient(url) as conn:
         lock_schema(conn)
-        require_empty(conn, url)
-        conn.execute("DELETE FROM scrubs")
-        for table in table_names():
-            _copy_table(file, conn, table)
-        for table in identity_tables(conn):
-            conn.execute(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"
-                f" coalesce(max(id), 1), max(id) IS NOT NULL) FROM {table}"
-            )
+        with conn.transaction():
+            _fill(file, conn, url)
+
+
+def _fill(file: State, conn: PostgresConnection, url: PostgresUrl) -> None:
+    require_empty(conn, url)
+    conn.execute("DELETE FROM scrubs")
+    for table in table_names():
+        _copy_table(file, conn, table)
+    for table in identity_tables(conn):
+        conn.execute(
+            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'),"
+            f" coalesce(max(id), 1), max(id) IS NOT NULL) FROM {table}"
+        )
 
 
 def require_empty(conn: PostgresConnection, url: PostgresUrl) -> None:

@@ -95,8 +95,8 @@ def bring_up(url: PostgresUrl) -> None:
         require_usable(conn, str(url))
         check_version(str(url), applied_migrations(conn), migrate=True)
         conn.make_patient()
+        lock_schema(conn)
         with conn.transaction():
-            lock_schema(conn)
             applied = applied_migrations(conn)
             check_version(str(url), applied, migrate=True)
             if not applied:
@@ -109,9 +109,12 @@ def bring_up(url: PostgresUrl) -> None:
 
 
 def lock_schema(conn: PostgresConnection) -> None:
-    """Wait until no other process changes the tables, within a transaction."""
+    """Wait until no other process changes the tables, and let none do so on this connection.
+
+    Before a transaction: within one, the server may not notice which tables were made meanwhile.
+    """
     [schema] = conn.execute("SELECT current_schema()").fetchone() or [None]
-    conn.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(str(schema), "schema")])
+    conn.execute("SELECT pg_advisory_lock(%s)", [lock_key(str(schema), "schema")])
 
 
 def require_usable(conn: PostgresConnection, name: str) -> None:

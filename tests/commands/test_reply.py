@@ -20,7 +20,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import App, EmbeddedWix
 from alerter.errors import AlerterError, WixNotFound, WixResponseError
 from alerter.models import Status
-from alerter.store import Holder
+from alerter.store import Holder, lock_of
 from alerter.wix.client import WixClient
 from tests.support.answering import (
     MAIL_ONLY,

@@ -251,10 +251,11 @@ async def test_a_press_that_arrives_many_times_opens_one_window(counter: Counter
 
 
 @pytest.mark.slow
+@pytest.mark.sqlite
 async def test_what_cannot_be_recorded_is_said_where_the_person_acts(counter: Counter) -> None:
     post = await counter.alert()
     modal = await counter.open_modal(post)
-    with closing(sqlite3.connect(counter.state.path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(counter.state.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         submitted = await counter.ada.submit({"text": SORRY})
         assert submitted.acknowledged
