@@ -43,6 +43,7 @@ ENGINES = ("sqlite", "postgresql")
 ON_BOTH_ENGINES = (
     "store/",
     "respond/",
+    "service/test_database.py",
     "watch/test_intake",
     "watch/test_poll",
     "watch/test_backfill",
@@ -168,11 +169,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emptied]:
+def postgres() -> Iterator[Emptied]:
+    """A server that the workers of a run share, and a database of this one's own.
+
+    Not in the folder of pytest, which another run closes to all other users: where root runs the
+    tests, the server is another user.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    folder = tmp_path_factory.getbasetemp()
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")) / f"alerter-postgres-{run[:12]}"
     with (
-        server((folder.parent if worker else folder) / "postgres") as url,
+        server(folder) as url,
         closing(Emptied(new_database(url, f"alerter_{worker or 'tests'}"))) as emptied,
     ):
         yield emptied

