@@ -1,7 +1,7 @@
 """The engine of PostgreSQL: one connection, rebuilt by itself when the server is back."""
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import psycopg
@@ -14,8 +14,8 @@ from alerter.store.postgres_connection import (
     PostgresConnection,
     PostgresRow,
     connect,
-    is_outdated,
     lock_key,
+    needs_reconnect,
     postgres_errors,
 )
 from alerter.store.postgres_schema import CHANGES, applied_migrations, bring_up, table_names
@@ -199,8 +199,8 @@ class Postgres:
         """Run one statement for each of these rows."""
         if not rows:
             return
-        with postgres_errors(self.name):
-            cursor = self._connected().cursor()
+        with postgres_errors(self.name), self._calling() as conn:
+            cursor = conn.cursor()
             cursor.executemany(to_postgres(sql), rows)
             self.changed += max(cursor.rowcount, 0)
 
@@ -213,16 +213,22 @@ class Postgres:
             return self._run(sql, params).rowcount
 
     def _run(self, sql: str, params: Params) -> psycopg.Cursor[PostgresRow]:
-        conn = self._connected()
-        try:
+        with self._calling() as conn:
             cursor = conn.execute(to_postgres(sql), params)
-        except psycopg.NotSupportedError as error:
-            if is_outdated(error):
-                conn.close()
-            raise
         if not (cursor.statusmessage or "").startswith("SELECT"):
             self.changed += max(cursor.rowcount, 0)
         return cursor
+
+    @contextmanager
+    def _calling(self) -> Iterator[PostgresConnection]:
+        """Yield the connection, and close it where only a new one helps."""
+        conn = self._connected()
+        try:
+            yield conn
+        except psycopg.Error as error:
+            if needs_reconnect(error) and not self._read_only:
+                conn.close()
+            raise
 
     def touch(self) -> None:
         """Write a row as it is."""

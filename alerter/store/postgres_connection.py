@@ -42,8 +42,6 @@ _REFUSALS = (
     "permission denied",
     "certificate",
 )
-# They end by themselves, with the transaction or once another server has taken over.
-_PASSING = (psycopg.OperationalError, errors.ReadOnlySqlTransaction)
 
 
 class PostgresConnection(psycopg.Connection[PostgresRow]):
@@ -103,19 +101,26 @@ def connect(url: PostgresUrl, *, read_only: bool = False) -> PostgresConnection:
     if url.fault:
         raise StateError(f"the address of the database is not known: {url.fault}")
     with postgres_errors(str(url)):
+        network = _NETWORK
+        if not read_only and "target_session_attrs" not in url.url:
+            network = network | {"target_session_attrs": "read-write"}  # no standby
         try:
-            conn = PostgresConnection.connect(url.url, autocommit=True, **_NETWORK)
+            conn = PostgresConnection.connect(url.url, autocommit=True, **network)
         except psycopg.ProgrammingError:  # its text may hold the password
             raise StateError(f"{url}: is not an address that libpq can read") from None
         conn.adapters.register_dumper(int, Int8Dumper)
         conn.adapters.register_dumper(str, _TextDumper)
-        conn.execute(
-            "SELECT set_config('statement_timeout', %s, false),"
-            " set_config('lock_timeout', %s, false),"
-            " set_config('idle_in_transaction_session_timeout', '60000', false),"
-            " set_config('default_transaction_read_only', %s, false)",
-            [str(STATEMENT_TIMEOUT), str(LOCK_TIMEOUT), "on" if read_only else "off"],
-        )
+        try:
+            conn.execute(
+                "SELECT set_config('statement_timeout', %s, false),"
+                " set_config('lock_timeout', %s, false),"
+                " set_config('idle_in_transaction_session_timeout', '60000', false),"
+                " set_config('default_transaction_read_only', %s, false)",
+                [str(STATEMENT_TIMEOUT), str(LOCK_TIMEOUT), "on" if read_only else "off"],
+            )
+        except BaseException:
+            conn.close()
+            raise
     return conn
 
 
@@ -133,16 +138,22 @@ def postgres_errors(name: str) -> Iterator[None]:
             raise StateError(f"{name}: {text}") from error
         if error.sqlstate is None and any(refusal in text for refusal in _REFUSALS):
             raise StateError(f"{name}: {text}") from error
-        if isinstance(error, _PASSING) or is_outdated(error):
+        if isinstance(error, psycopg.OperationalError) or needs_reconnect(error):
             raise StateBusy(f"{name}: {text}") from error
         raise StateError(f"{name}: {text}") from error
     except UnicodeEncodeError as error:
         raise StateError(f"{name}: holds no text with half a character") from error
 
 
-def is_outdated(error: psycopg.Error) -> bool:
-    """Whether another version has changed a table since its statement was prepared."""
-    return isinstance(error, errors.FeatureNotSupported) and "cached plan" in str(error)
+def needs_reconnect(error: psycopg.Error) -> bool:
+    """Whether only a new connection helps.
+
+    Another version has changed a table since its statement was prepared, or the server has become
+    a standby of another one.
+    """
+    if isinstance(error, errors.FeatureNotSupported):
+        return "cached plan" in str(error)
+    return isinstance(error, errors.ReadOnlySqlTransaction)
 
 
 def _phrase(error: psycopg.Error) -> str:

@@ -64,6 +64,7 @@ class PostgresLock:
         self._holds = False
         if self._conn is not None:
             with suppress(psycopg.Error):
+                self._conn.execute("SELECT pg_advisory_unlock_all()")  # a close takes a moment
                 self._conn.close()
             self._conn = None
 

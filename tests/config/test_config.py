@@ -131,7 +131,7 @@ def test_an_address_itself_does_not_belong_in_the_config(faults: Faults) -> None
     assert "pa55w0rd" not in fault
 
 
-def test_a_command_without_secrets_misses_the_address_where_it_opens_the_database(
+def test_a_command_without_secrets_may_have_no_address_until_it_opens_it(
     load: Load,
 ) -> None:
     config = load(AT_POSTGRES, {}, secrets=False)

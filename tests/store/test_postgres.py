@@ -223,6 +223,14 @@ def test_an_unreachable_server_is_busy_and_named_without_the_password() -> None:
     assert PASSWORD not in str(caught.value)
 
 
+def test_a_server_that_became_a_standby_is_left_for_the_one_that_writes(state: State) -> None:
+    state.value("SELECT set_config('default_transaction_read_only', 'on', false)")
+    with pytest.raises(StateBusy, match="read-only"):
+        state.execute(TROUBLE, ["site:a", "r"])
+    state.execute(TROUBLE, ["site:b", "r"])
+    assert scopes(state) == ["site:b"]
+
+
 def test_a_database_that_is_not_there_is_a_fault_of_the_config(postgres: Emptied) -> None:
     url = database_at(postgres.url.url, "nowhere")
     with pytest.raises(StateError, match="does not exist") as caught:
