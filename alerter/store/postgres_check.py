@@ -17,7 +17,7 @@ class ServerReport:
 
     `ahead`: how far its clock is ahead of ours. `missing`: the number of migrations that are not
     made yet; `is_new`: there are no tables at all. `may_create`, `may_write`: the rights of the
-    role.
+    role. `is_encrypted`: the connection is, or stays on this machine.
     """
 
     version: str
@@ -37,7 +37,8 @@ def ask_server(url: PostgresUrl, clock: Clock) -> ServerReport:
         check_version(str(url), applied, migrate=True)
         [encrypted, may_create] = conn.execute(
             "SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), FALSE)"
-            " OR inet_server_addr() IS NULL,"
+            " OR coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1',"
+            "  TRUE),"
             " has_schema_privilege(current_schema(), 'CREATE')"
         ).fetchone() or [False, False]
         [may_write] = conn.execute(

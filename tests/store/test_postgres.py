@@ -477,7 +477,7 @@ def test_check_says_that_a_role_may_not_create_tables(bare: PostgresUrl) -> None
         conn.execute("DROP ROLE IF EXISTS alerter_reader")
         conn.execute("CREATE ROLE alerter_reader LOGIN")
     separator = "&" if "?" in bare.url else "?"
-    reader = PostgresUrl(f"{bare.url.replace('//postgres:@', '//alerter_reader@')}{separator}")
+    reader = PostgresUrl(f"{bare.url}{separator}options=-c%20role%3Dalerter_reader")
     [found] = check_server(reader, Clock())
     assert not found.ok
     assert "may not create tables" in found.text
