@@ -385,7 +385,7 @@ async def test_after_a_restore_a_message_says_no_more_who_is_replying(
         await until(lambda: counter.actions()[0].due_at != counter.actions()[0].at)
         await counter.deliver()
         assert "ada is replying …" in text_of(post)
-    backup.back_up(state.path, tmp_path / "copy.db")
+    backup.back_up(state.database, tmp_path / "copy.db")
     backup.restore(tmp_path / "copy.db", tmp_path / "new.db", clock.now())
     wix.faults.clear()
     with State.open(tmp_path / "new.db", migrate=False) as again:
