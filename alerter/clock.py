@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from math import isnan
 
@@ -31,6 +32,26 @@ class Clock:
         It then raises TimeoutError.
         """
         return asyncio.timeout(seconds)
+
+
+class ServerClock(Clock):
+    """The time of the database's server, carried on by this machine's monotonic clock.
+
+    What is set on this machine's wall clock does not matter.
+    """
+
+    def __init__(self) -> None:
+        self._offset = super().now() - timedelta(seconds=self.monotonic())
+
+    def synchronize(self, read: Callable[[], datetime]) -> None:
+        """Take the time from the server; `read` asks for it, and may raise."""
+        before = self.monotonic()
+        time = read()
+        self._offset = time - timedelta(seconds=(before + self.monotonic()) / 2)
+
+    def now(self) -> datetime:
+        """Return the time of the server in UTC."""
+        return self._offset + timedelta(seconds=self.monotonic())
 
 
 def ticks() -> int:

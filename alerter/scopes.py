@@ -28,6 +28,7 @@ class Scope(StrEnum):
     START = "start"  # none: alerter could not start without its state file
     TROUBLE = "trouble"  # `all`: the lock of all trouble
     REVIEW = "review"  # the id of a review
+    EVERY = "every"  # `scope`: the lock of all scopes
 
     def of(self, name: str) -> str:
         """Return the scope of this kind with a name."""
@@ -36,7 +37,17 @@ class Scope(StrEnum):
 
 # One lock for all trouble: it is read as a whole, and rarely written.
 ALL_TROUBLE = Scope.TROUBLE.of("all")
-_LOCKS = {Scope.ACCOUNT, Scope.DESTINATION, Scope.REVIEW, Scope.SERVICE, Scope.SITE, Scope.TROUBLE}
+# All scopes at once: no other transaction that names one runs beside it.
+EVERY_SCOPE = Scope.EVERY.of("scope")
+_LOCKS = {
+    Scope.ACCOUNT,
+    Scope.DESTINATION,
+    Scope.EVERY,
+    Scope.REVIEW,
+    Scope.SERVICE,
+    Scope.SITE,
+    Scope.TROUBLE,
+}
 
 
 def method_scope(service: str, method: str) -> str:

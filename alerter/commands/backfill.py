@@ -21,9 +21,9 @@ from alerter.logs import log_to_stderr
 from alerter.models import Grouping, Product, Review
 from alerter.notify.worker import IdleReason
 from alerter.render.formatting import stars
+from alerter.service.embedded import end_tasks
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
-from alerter.service.scheduler import end_tasks
 from alerter.store import (
     Holder,
     Lock,

@@ -148,6 +148,13 @@ class Config(Table):
             for destination in receiver.destinations
         }
 
+    def services(self) -> dict[str, str]:
+        """Return the service of every destination."""
+        return {
+            destination: self.service(receiver, medium_of(destination))
+            for destination, receiver in self.destinations().items()
+        }
+
     def service(self, receiver: Receiver, medium: str) -> str:
         """Return the service that a destination is reached by: one for each Slack workspace."""
         if medium == Medium.EMAIL:

@@ -7,10 +7,10 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.notify.destination import Destination
-from alerter.notify.sender import RateLimits
+from alerter.notify.sender import MemoryRateLimits, RateLimits
 from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.notify.worker import IdleReason, Worker
-from alerter.store import State
+from alerter.store import State, Wake
 from alerter.trouble.tracker import Troubles
 
 
@@ -24,9 +24,15 @@ class Dispatcher:
         clock: Clock,
         destinations: Sequence[Destination],
         failures: FailureRecord | None = None,
+        *,
+        limits: RateLimits | None = None,
+        wake: Wake | None = None,
     ) -> None:
-        limits = RateLimits(clock)
+        """Take `limits` and `wake` where other processes send too."""
+        limits = limits or MemoryRateLimits(clock)
         self._state = state
+        self._stopping = False
+        self._wake = wake or self._wake_workers
         self.troubles = Troubles(state, config, clock, self.wake)
         self.state_failure = StateFailure(config, clock, destinations, state, failures)
         self._workers = {
@@ -44,6 +50,9 @@ class Dispatcher:
 
     def wake(self, destinations: Iterable[str]) -> None:
         """Have the workers of these destinations read the outbox; unknown names are ignored."""
+        self._wake(destinations)
+
+    def _wake_workers(self, destinations: Iterable[str]) -> None:
         for destination in destinations:
             if worker := self._workers.get(destination):
                 worker.awake.set()
@@ -71,8 +80,25 @@ class Dispatcher:
             ):
                 return all(run.result() is IdleReason.NOTHING_DUE for run in runs)
 
+    async def deliver(
+        self, destination: str, ends_at: Sequence[IdleReason], turn: float
+    ) -> IdleReason | None:
+        """Send to one destination until its worker is idle for one of these reasons.
+
+        Return None after so many seconds (`turn`), with what is left. What a process that is gone
+        was sending is in doubt.
+        """
+        worker = self._workers[destination]
+        worker.recover()
+        timer = asyncio.get_running_loop().call_later(turn, worker.stop)
+        try:
+            return await worker.run(ends_at)
+        finally:
+            timer.cancel()
+            worker.stopping = self._stopping
+
     def stop(self) -> None:
         """Have each worker stop after its current message."""
+        self._stopping = True
         for worker in self._workers.values():
-            worker.stopping = True
-            worker.awake.set()
+            worker.stop()

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Protocol
 
 from alerter.clock import Clock
 from alerter.counters import counts
@@ -29,8 +30,18 @@ _SMALLEST_DIGEST = 10
 _OF_TROUBLE = (AlertKind.TROUBLE, AlertKind.RECOVERED)
 
 
-class RateLimits:
+class RateLimits(Protocol):
     """Keeps calls with one rate key a second apart; all workers share it."""
+
+    def seconds_to_slot(self, rate_key: str | None) -> float:
+        """Return the seconds until a call is allowed; 0 or less: now."""
+
+    def take_slot(self, rate_key: str | None) -> None:
+        """Allow the next call a second from now."""
+
+
+class MemoryRateLimits:
+    """The rate limits of one process that sends alone."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -95,6 +106,7 @@ class MessageSender:
         """Send a claimed message, and record the answer."""
         try:
             content = self._destination.render(message)
+            self._state.confirm_lease()
             receipt = await self._destination.notifier.send(message, content)
         except RenderError as error:
             await self._handle_error(message, DeliveryError(str(error), ErrorKind.MESSAGE))
@@ -103,8 +115,12 @@ class MessageSender:
         else:
             await self.record_accepted(message, receipt, content.subject)
         finally:
-            self._attempted = self._clock.monotonic()
+            self.note_attempt()
             self.take_slot()
+
+    def note_attempt(self) -> None:
+        """Note that a call ends now, or that one may just have ended elsewhere."""
+        self._attempted = self._clock.monotonic()
 
     async def send_again(self, message: Message) -> None:
         """Count one more attempt of a message, and send it."""

@@ -92,6 +92,16 @@ class Worker:
         self._defect: str | None = None
         self._prepared = False
 
+    def stop(self) -> None:
+        """Stop after the current message."""
+        self.stopping = True
+        self.awake.set()
+
+    def recover(self) -> None:
+        """Settle what another process was sending to the destination when it ended."""
+        if messages.recover(self._state, self._destination.name):
+            self._sender.note_attempt()
+
     async def run(self, ends_at: Sequence[IdleReason]) -> IdleReason | None:
         """Work until stopped (None), or until it is idle for one of these reasons."""
         try:

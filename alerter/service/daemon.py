@@ -2,63 +2,46 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from alerter.clock import Clock
+from alerter.clock import Clock, ServerClock
 from alerter.config import Config, with_account_sites
+from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_start
 from alerter.notify.worker import IdleReason
 from alerter.service.buttons import open_buttons, slack_app, wait_until_known
+from alerter.service.embedded import Scheduler, end_tasks
+from alerter.service.host import Host, phrase_status, report_status
+from alerter.service.membership import Membership
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload
 from alerter.service.runtime import Runtime, open_destinations, open_runtime
-from alerter.service.scheduler import Scheduler, end_tasks
 from alerter.service.signals import event_for, stop_signals
-from alerter.service.systemd import notify, watchdog
 from alerter.slack.app import SlackApp
-from alerter.store import Lock, State, lock_of, outbox
+from alerter.store import Holder, Lock, State, blocks, lock_of
 from alerter.store.account_sites import get_account_sites
 from alerter.store.marker import Marker
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 
+if TYPE_CHECKING:
+    from alerter.service.cluster import Cluster
+
 log = logging.getLogger(__name__)
 
-# Seconds between two messages about the state to systemd, at most.
-_REPORT_EVERY = 10.0
 # Seconds until a reload is tried again that the database did not let us make.
 _RELOAD_AGAIN = 2.0
 # Slack takes one message a second in a channel, and the old workers may just have sent one.
 _PACE = 1.0
 # `run --once` ends at these: cron starts it again, and what is held back now is due then.
 _ONCE = (IdleReason.NOTHING_DUE, IdleReason.BACKING_OFF, IdleReason.PARKED, IdleReason.NO_STATE)
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a process has from its start to its end, whatever the config becomes."""
-
-    clock: Clock
-    environ: Mapping[str, str]
-    stop: asyncio.Event
-    reload: Reload
-
-    def report(self, *states: str) -> None:
-        """Send states to systemd."""
-        notify(self.environ, *states)
-
-    def report_waiting(self, reason: str) -> None:
-        """Report that the start waits for another process, and that this one is alive."""
-        self.report("READY=1", f"STATUS=waiting: {reason}")
-        if watchdog(self.environ, os.getpid()):
-            self.report("WATCHDOG=1")
 
 
 async def serve(
@@ -80,6 +63,8 @@ async def serve(
         lock_of(config.database) as lock,
     ):
         host = Host(clock, environ, stop, Reload(asked, load))
+        if isinstance(config.database, PostgresUrl) and not once:
+            host = replace(host, clock=ServerClock(), kind=Holder.WORKER)
         try:
             return await _serve(config, host, lock, once=once)
         except StateError as error:
@@ -89,8 +74,10 @@ async def serve(
 
 
 async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
-    waiting = "a backfill hands over"
-    holder = await take_lock(lock, host.stop, lambda: host.report_waiting(waiting), once=once)
+    waiting = "another process hands over"
+    holder = await take_lock(
+        lock, host.kind, host.stop, lambda: host.report_waiting(waiting), once=once
+    )
     if holder is not None and once:
         log.info("another alerter (%s) is at work on this state file; nothing to do", holder)
         return True
@@ -102,20 +89,22 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
     opened = await _open_state(config, host, patience=timedelta() if once else BUSY_FOR)
     if opened is None:
         return True
-    state, config = opened
+    state, config, member = opened
     with state:
         failures = FailureRecord(Marker(config.state_file.file, host.environ))
         if failures.notified is None:
             failures.clear()  # a note that had no room for its text
         if once:
             return await _run_once(config, state, host, failures)
-        keeping = asyncio.create_task(keep_lock(lock, host.stop))
+        keeping = asyncio.create_task(keep_lock(lock, host.kind, host.stop))
         requests = asyncio.create_task(host.reload.watch_requests(lock))
         try:
-            while changed := await _run_until_reload(config, state, host, failures):
+            while changed := await _run_until_reload(config, state, host, failures, member):
                 await host.clock.sleep(_PACE)
-                config = _apply_config(state, config, changed, host)
+                config = _apply_config(state, config, changed, host, member)
         finally:
+            if member:
+                member.leave()
             requests.cancel()
             is_ours = keeping.cancel()  # it has ended by itself where the lock was lost
         return is_ours
@@ -123,11 +112,11 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
 
 async def _open_state(
     config: Config, host: Host, *, patience: timedelta
-) -> tuple[State, Config] | None:
+) -> tuple[State, Config, Membership | None] | None:
     """Open the database and reconcile it; wait while another process writes to it.
 
-    Return it, and the config with the sites of its accounts; None where the process was stopped
-    meanwhile. Raise StateError, StateBusy after `patience`.
+    Return it, the config with the sites of its accounts, and this worker's place in a cluster; None
+    where the process was stopped meanwhile. Raise StateError, StateBusy after `patience`.
     """
     begun = host.clock.monotonic()
     while not host.stop.is_set():
@@ -135,16 +124,39 @@ async def _open_state(
             with ExitStack() as stack:
                 state = stack.enter_context(State.open(config.database, migrate=True))
                 config = with_account_sites(config, get_account_sites(state))
-                reconcile(state, config, host.clock)
+                member = None
+                if isinstance(host.clock, ServerClock):
+                    member = Membership(state, host.clock)
+                    stack.callback(member.leave)
+                _bring_in_line(state, config, host, member, is_asked=False)
                 state.scrub()  # the last process may have died after erasing and before this
                 stack.pop_all()
-                return state, config
+                return state, config, member
         except StateBusy:
             if host.clock.monotonic() - begun >= patience.total_seconds():
                 raise
         host.report_waiting("another process ends its work on the state file")
         await is_set_within(host.stop, WAIT)
     return None
+
+
+def _bring_in_line(
+    state: State, config: Config, host: Host, member: Membership | None, *, is_asked: bool
+) -> None:
+    """Bring the database in line with a config; in a cluster, where no other worker does.
+
+    `is_asked`: whether a person asked for the config with a reload. Raise StateError.
+    """
+    is_read = host.reload.is_read or not is_asked
+    if member is None:
+        reconcile(state, config, host.clock, is_read=is_read)
+        return
+    if member.join(config, is_asked=is_asked):
+        reconcile(state, config, host.clock, is_read=is_read, alone=False)
+    else:
+        with state.transaction():
+            blocks.retry_parked(state)
+    member.report()
 
 
 async def _notify_failed_start(error: StateError, config: Config, host: Host) -> None:
@@ -169,10 +181,12 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
             await destination.notifier.close()
 
 
-def _apply_config(state: State, config: Config, changed: Config, host: Host) -> Config:
+def _apply_config(
+    state: State, config: Config, changed: Config, host: Host, member: Membership | None
+) -> Config:
     """Return the changed config once it is in force, or the old one where that fails for now."""
     try:
-        reconcile(state, changed, host.clock, is_read=host.reload.is_read)
+        _bring_in_line(state, changed, host, member, is_asked=host.reload.is_read)
     except StateError as error:
         troubles = Troubles(state, config, host.clock, wake=lambda _: None)
         host.reload.put_off(error, config, host.clock, troubles)
@@ -222,21 +236,30 @@ async def _round_and_deliver(runtime: Runtime) -> bool | None:
 
 
 async def _run_until_reload(
-    config: Config, state: State, host: Host, failures: FailureRecord
+    config: Config,
+    state: State,
+    host: Host,
+    failures: FailureRecord,
+    member: Membership | None,
 ) -> Config | None:
     """Make rounds and deliver. Return the config to go on with, or None at the end.
 
     Work in hand is ended first, or stays safely in the outbox.
     """
     app = slack_app(config)
-    async with open_runtime(config, state, host.clock, failures, app) as runtime:
-        scheduler = Scheduler(runtime)
-        async with _listening(runtime, scheduler), open_buttons(runtime, app):
-            dispatching = asyncio.create_task(_dispatch(runtime, app))
+    name = member.name if member else None
+    async with open_runtime(config, state, host.clock, failures, app, name) as runtime:
+        scheduler = _scheduler(runtime, member)
+        async with (
+            _reporting(runtime, member),
+            _listening(runtime, scheduler),
+            open_buttons(runtime, app),
+        ):
+            dispatching = asyncio.create_task(_dispatch(runtime, scheduler, app))
             scheduler.start()
             sites, receivers = len(config.sites), len(config.receivers)
             log.info("running: %s, %s", counted(sites, "site"), counted(receivers, "receiver"))
-            host.report("READY=1", _status(runtime))
+            host.report("READY=1", phrase_status(runtime))
             reporting = asyncio.create_task(report_status(host, runtime, scheduler))
             changed = await _next_config(host, runtime, dispatching)
             log.info("%s: the work in hand is ended first", "reloading" if changed else "stopping")
@@ -248,13 +271,38 @@ async def _run_until_reload(
     return None if host.stop.is_set() else changed
 
 
-async def _dispatch(runtime: Runtime, app: SlackApp | None) -> bool:
+async def _dispatch(
+    runtime: Runtime, scheduler: "Scheduler | Cluster", app: SlackApp | None
+) -> bool:
     await wait_until_known(app, runtime.clock)
-    return await runtime.dispatcher.run()
+    return await scheduler.deliver()
+
+
+def _scheduler(runtime: Runtime, member: Membership | None) -> "Scheduler | Cluster":
+    url = runtime.config.database
+    if member is None or not isinstance(url, PostgresUrl):
+        return Scheduler(runtime)
+    from alerter.service.cluster import Cluster  # noqa: PLC0415 - needs the extra `postgres`
+
+    return Cluster(runtime, member, url)
 
 
 @asynccontextmanager
-async def _listening(runtime: Runtime, scheduler: Scheduler) -> AsyncIterator[None]:
+async def _reporting(runtime: Runtime, member: Membership | None) -> AsyncIterator[None]:
+    """Report this worker as alive, in a cluster."""
+    if member is None:
+        yield
+        return
+    task = asyncio.create_task(member.keep_reporting(runtime.config, runtime.accounts.changed))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _listening(runtime: Runtime, scheduler: "Scheduler | Cluster") -> AsyncIterator[None]:
     """Serve webhooks, health and metrics where the config has [web]."""
     config = runtime.config
     if config.web is None:
@@ -333,33 +381,3 @@ def _changed_config(host: Host, runtime: Runtime) -> Config | None:
         reload.put_off(error, config, host.clock, troubles)
         return None
     return changed
-
-
-async def report_status(host: Host, runtime: Runtime, scheduler: Scheduler) -> None:
-    """Report the status to systemd, and that the process is alive while rounds end or advance.
-
-    Rounds that fail count: a restart would not help them.
-    """
-    if not host.environ.get("NOTIFY_SOCKET"):
-        return
-    limit = watchdog(host.environ, os.getpid())
-    stuck = False
-    while True:
-        states = [_status(runtime)]
-        if limit and scheduler.idle_for() <= scheduler.patience:
-            states.append("WATCHDOG=1")
-        elif limit and not stuck:
-            stuck = True
-            log.critical("rounds do not end any more; systemd will restart alerter")
-        host.report(*states)
-        await asyncio.sleep(min(limit / 2, _REPORT_EVERY) if limit else _REPORT_EVERY)
-
-
-def _status(runtime: Runtime) -> str:
-    config, now = runtime.config, runtime.clock.now()
-    try:
-        number = outbox.pending_count(runtime.state, config.destinations(), now)
-        waiting = f"{counted(number, 'delivery', 'deliveries')} waiting"
-    except StateError:
-        waiting = "the state file cannot be read"
-    return f"STATUS=watching {counted(len(config.sites), 'site')}, {waiting}"

@@ -18,20 +18,27 @@ _CHECK_EVERY = 5.0
 
 
 async def take_lock(
-    lock: Lock, stop: asyncio.Event, report_waiting: Callable[[], None], *, once: bool
+    lock: Lock,
+    kind: Holder,
+    stop: asyncio.Event,
+    report_waiting: Callable[[], None],
+    *,
+    once: bool,
 ) -> Holder | None:
     """Take the lock; a backfill that holds it is asked to hand it over, which takes seconds.
 
-    Return the kind of process that keeps it, or None where it is ours or `stop` is set.
+    A worker waits for any other that holds it alone, such as `run --once`. Return the kind of
+    process that keeps it, or None where it is ours or `stop` is set.
     `report_waiting` is called each second.
     """
     tries = 0
     while True:
-        holder = lock.acquire(Holder.RUN)
-        if holder is not Holder.BACKFILL or (once and tries == _ONCE_TRIES):
+        holder = lock.acquire(kind)
+        is_waited_for = holder is Holder.BACKFILL or (holder and kind is Holder.WORKER)
+        if not is_waited_for or (once and tries == _ONCE_TRIES):
             return holder
         if not tries:
-            log.info("waiting for a backfill to hand over; rounds begin then")
+            log.info("waiting for another process (%s) to hand over; rounds begin then", holder)
         report_waiting()
         lock.ask()
         if await is_set_within(stop, WAIT):
@@ -39,17 +46,17 @@ async def take_lock(
         tries += 1
 
 
-async def keep_lock(lock: Lock, stop: asyncio.Event) -> None:
+async def keep_lock(lock: Lock, kind: Holder, stop: asyncio.Event) -> None:
     """Take the lock again where its file was deleted; set `stop` where another process took it."""
-    while _is_held(lock):  # noqa: ASYNC110 - no event says that a file was deleted
+    while _is_held(lock, kind):  # noqa: ASYNC110 - no event says that a file was deleted
         await asyncio.sleep(_CHECK_EVERY)
     log.critical("another alerter took the lock after its file was deleted; this one ends")
     stop.set()
 
 
-def _is_held(lock: Lock) -> bool:
+def _is_held(lock: Lock, kind: Holder) -> bool:
     try:
-        return lock.hold(Holder.RUN)
+        return lock.hold(kind)
     except StateError as error:
         log.error("the lock file is gone and cannot be made again yet: %s", error)  # noqa: TRY400 - the text says it all
         return True

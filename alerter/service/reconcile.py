@@ -6,7 +6,8 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.models import phrase_destination
 from alerter.respond.responder import DAEMON
-from alerter.scopes import ALL_TROUBLE, Scope
+from alerter.scopes import EVERY_SCOPE, Scope
+from alerter.service.rounds import first_rounds_within, shard_of, share_of
 from alerter.store import State, account_sites, actions, blocks, known_sites, messages, outbox
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
@@ -15,29 +16,30 @@ from alerter.watch.rerouting import Rerouted, reroute
 log = logging.getLogger(__name__)
 
 
-def reconcile(state: State, config: Config, clock: Clock, *, is_read: bool = True) -> None:
+def reconcile(
+    state: State, config: Config, clock: Clock, *, is_read: bool = True, alone: bool = True
+) -> None:
     """Bring the database in line with the config, in one transaction.
 
     Messages and actions that the last process was sending are in doubt. Every pending delivery is
     routed again. Of sites that left the config, all deliveries but those of new reviews are
     cancelled. Trouble of sites and receivers that left the config ends. What is parked is tried
     once. `is_read`: whether the config was read from its files, which ends the trouble of one that
-    was refused.
+    was refused. `alone`: whether no other process sends; in a cluster the rounds are planned too.
     """
-    locks = {
-        ALL_TROUBLE,
-        *map(Scope.DESTINATION.of, config.destinations()),
-        *(Scope.SITE.of(site.site_id) for site in config.sites),
-    }
-    with state.transaction(*locks):
+    in_doubt = 0
+    with state.transaction(EVERY_SCOPE):
         account_sites.delete_other_accounts(
             state, [account.account_id for account in config.accounts]
         )
-        in_doubt = messages.recover(state)
-        actions.end_leases(state, DAEMON)
+        if alone:
+            in_doubt = messages.recover(state)
+            actions.end_leases(state, DAEMON)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
         cancelled = known_sites.record_sites(state, config.site_names, clock.now())
+        if not alone:
+            _plan_rounds(state, config, clock)
         troubles = Troubles(state, config, clock, wake=lambda _: None)
         troubles.end_unknown(is_read=is_read)
         for site in config.sites:
@@ -51,6 +53,19 @@ def reconcile(state: State, config: Config, clock: Clock, *, is_read: bool = Tru
     _log_rerouted(rerouted)
     for name, number in cancelled.items():
         log.info('site "%s" left the config: deliveries cancelled=%d', name, number)
+
+
+def _plan_rounds(state: State, config: Config, clock: Clock) -> None:
+    """Spread the first rounds of sites, and those that are later than the period allows now."""
+    now, every = clock.now(), config.poll.every
+    spread = first_rounds_within(config)
+    ids = [site.site_id for site in config.sites]
+    known_sites.plan_rounds(
+        state,
+        {site_id: shard_of(site_id) for site_id in ids},
+        {site_id: now + spread * share_of(site_id) for site_id in ids},
+        now + every,
+    )
 
 
 def _log_rerouted(rerouted: Rerouted) -> None:

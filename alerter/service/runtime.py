@@ -1,8 +1,9 @@
 """Build what runs from a config: pollers, notifiers, and their connections."""
 
+import logging
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,8 +23,9 @@ from alerter.respond.responder import DAEMON, PendingActions, Record, Responder
 from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
 from alerter.slack.app import SlackApp
-from alerter.store import State, known_sites
+from alerter.store import State, Wake, known_sites
 from alerter.store.channels import ChannelIds
+from alerter.store.rate_limits import StoredRateLimits
 from alerter.summary import Summaries
 from alerter.watch.accounts import AccountLists
 from alerter.watch.catalog import Catalog
@@ -32,6 +34,8 @@ from alerter.watch.poll import Poller
 from alerter.watch.quiet import quiet_until
 from alerter.watch.reader import Reader
 from alerter.wix.client import WixClient
+
+log = logging.getLogger(__name__)
 
 # Reviews in a digest. Slack takes what fits into its blocks; Gmail folds a mail past 102 kB.
 _SLACK_DIGEST = 90
@@ -67,17 +71,27 @@ async def open_runtime(
     clock: Clock,
     failures: FailureRecord | None = None,
     app: SlackApp | None = None,
+    worker: str | None = None,
 ) -> AsyncIterator[Runtime]:
     """Build the parts, and close their connections at the end.
 
     `failures` is what people were notified of directly before a reload; for `app` see below.
+    `worker`: the name of this process in a cluster, where others send as well.
     """
     async with (
         open_wix(config, clock) as wix,
         open_destinations(config, clock, state, app) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
-        dispatcher = Dispatcher(state, config, clock, destinations, failures=failures)
+        dispatcher = Dispatcher(
+            state,
+            config,
+            clock,
+            destinations,
+            failures=failures,
+            limits=StoredRateLimits(state) if worker else None,
+            wake=_wake_by_jobs(state, destinations) if worker else None,
+        )
         reader, wake = Reader(wix, clock), dispatcher.wake
         intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
         troubles, failure = dispatcher.troubles, dispatcher.state_failure
@@ -85,7 +99,9 @@ async def open_runtime(
         poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
         summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
         housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
-        responder = Responder(state, config, clock, wix, recorder(intake), wake, owner=DAEMON)
+        responder = Responder(
+            state, config, clock, wix, recorder(intake), wake, owner=worker or DAEMON
+        )
         yield Runtime(
             config,
             state,
@@ -101,6 +117,23 @@ async def open_runtime(
             responder,
             PendingActions(state, clock, responder),
         )
+
+
+def _wake_by_jobs(state: State, destinations: Iterable[Destination]) -> Wake:
+    """Return what has a worker send to destinations: a job for each, in the open transaction."""
+    from alerter.store.queue import defer_deliveries  # needs the extra `postgres`
+
+    locks = {each.name: each.rate_key or each.name for each in destinations}
+
+    def wake(names: Iterable[str]) -> None:
+        try:
+            defer_deliveries(state, {name: locks[name] for name in names if name in locks})
+        except StateError:
+            if state.engine.in_transaction:
+                raise
+            log.debug("a job is deferred by the next tick")
+
+    return wake
 
 
 def recorder(intake: Intake) -> Record:

@@ -51,6 +51,11 @@ def listed_at(state: State, account_id: str) -> datetime | None:
     )
 
 
+def last_listed_at(state: State) -> datetime | None:
+    """Return when the sites of any account were last listed."""
+    return moment_or_none(state.value("SELECT max(listed_at) FROM accounts"))
+
+
 def list_failing_since(state: State, account_id: str) -> datetime | None:
     """Return the first of the present run of failures to list the sites of an account."""
     return moment_or_none(

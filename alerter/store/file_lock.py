@@ -15,9 +15,10 @@ _ASKED_AT = 16
 
 
 class Holder(StrEnum):
-    """What kind of process holds the lock."""
+    """What kind of process holds the lock: alone, or as one `WORKER` of a cluster."""
 
     RUN = "run"
+    WORKER = "worker"
     BACKFILL = "backfill"
 
 

@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerter.models import from_ms, to_ms
 from alerter.scopes import Scope
@@ -234,4 +234,72 @@ def mark_verified(state: State, site_id: str) -> None:
     """Record that Wix was asked for all reviews of a restored site: they may be sent and shown."""
     state.execute(
         "UPDATE sites SET unverified = FALSE, revisited_to = NULL WHERE site_id = ?", [site_id]
+    )
+
+
+def recorded_sites(state: State) -> dict[str, str]:
+    """Return the names of the sites that the last recorded config has, by their ids."""
+    rows = state.rows("SELECT site_id, name FROM sites WHERE left_at IS NULL")
+    return {row["site_id"]: row["name"] for row in rows}
+
+
+def plan_rounds(
+    state: State, shards: Mapping[str, int], first: Mapping[str, datetime], latest: datetime
+) -> None:
+    """Record the shard of each site, and its first round, in a cluster.
+
+    A site that has a round by `latest` keeps it.
+    """
+    state.execute_many(
+        "UPDATE sites SET shard = :shard,"
+        " next_round = CASE WHEN next_round <= :latest THEN next_round ELSE :first END"
+        " WHERE site_id = :site",
+        [
+            {
+                "site": site_id,
+                "shard": shard,
+                "first": to_ms(first[site_id]),
+                "latest": to_ms(latest),
+            }
+            for site_id, shard in shards.items()
+        ],
+    )
+
+
+def due_shards(state: State, now: datetime) -> set[int]:
+    """Return the shards with a site whose round is due."""
+    rows = state.rows(
+        "SELECT DISTINCT shard FROM sites WHERE left_at IS NULL AND next_round <= ?"
+        " AND shard IS NOT NULL",
+        [to_ms(now)],
+    )
+    return {row["shard"] for row in rows}
+
+
+def due_sites(state: State, shard: int, now: datetime, most: int) -> list[str]:
+    """Return sites of a shard whose round is due, the latest first."""
+    rows = state.rows(
+        "SELECT site_id FROM sites WHERE left_at IS NULL AND next_round <= ? AND shard = ?"
+        " ORDER BY next_round LIMIT ?",
+        [to_ms(now), shard, most],
+    )
+    return [row["site_id"] for row in rows]
+
+
+def schedule_rounds(
+    state: State, site_ids: Collection[str], now: datetime, every: timedelta
+) -> None:
+    """Plan the next rounds of sites whose round has ended, without waiting for the disk.
+
+    Each keeps its moment of the period, unless it is behind by more than one.
+    """
+    state.write_relaxed(
+        "UPDATE sites SET next_round = CASE WHEN next_round + :every > :now"
+        " THEN next_round + :every ELSE :now + :every END"
+        f" WHERE site_id IN {json_values(':ids')}",
+        {
+            "every": round(every.total_seconds() * 1000),
+            "now": to_ms(now),
+            "ids": json.dumps(list(site_ids)),
+        },
     )

@@ -33,6 +33,7 @@ MAY_SHOW = (
     "NOT EXISTS (SELECT 1 FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
     f" WHERE deliveries.message = messages.id AND {OF_UNVERIFIED})"
 )
+_SENDING = "status = 'sending'"
 _UNDER_WAY = "status IN ('sending', 'in_doubt')"
 IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
 NEXT_MOMENT = f"CASE WHEN {IS_DUE} THEN :now ELSE due_at END"
@@ -202,16 +203,21 @@ def dissolve(state: State, message: Message) -> None:
         state.execute("DELETE FROM messages WHERE id = ?", [message.id])
 
 
-def recover(state: State) -> int:
+def recover(state: State, destination: str | None = None) -> int:
     """Mark the messages that an ended process was sending as in doubt; return how many.
 
-    Call it at start, with the lock held.
+    Call it with the lock held: that of the database, or of the job that sends to this destination.
     """
+    found = {"destination": destination}
+    of_one = "" if destination is None else " AND destination = :destination"
+    if destination and not state.value(f"SELECT 1 FROM messages WHERE {_SENDING}{of_one}", found):
+        return 0
     with state.transaction():
         return state.execute(
             "UPDATE messages SET status = 'in_doubt', lost = lost + 1, due_at = NULL,"
             " looked_since = NULL, look = '', error = 'the process ended before the answer'"
-            " WHERE status = 'sending'"
+            f" WHERE {_SENDING}{of_one}",
+            found,
         )
 
 

@@ -379,3 +379,39 @@ def withdrawn_deliveries(db: Database) -> None:
         "UPDATE deliveries SET withdrawn = 'in_doubt' WHERE status = 'cancelled' AND alert IN"
         " (SELECT alerts.id FROM alerts JOIN troubles ON scope = 'unrouted:' || site_id)"
     )
+
+
+_CLUSTER = """
+-- When a site is read next, in a cluster, and the share of the sites whose rounds one job makes.
+ALTER TABLE sites ADD COLUMN next_round INTEGER;
+ALTER TABLE sites ADD COLUMN shard INTEGER;
+CREATE INDEX sites_due ON sites (next_round, shard) WHERE left_at IS NULL;
+-- The next moment at which a call with a rate key is allowed.
+CREATE TABLE rate_limits (
+  rate_key TEXT PRIMARY KEY,
+  next_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Each config that came into force, without what belongs to one machine; see `service.membership`.
+CREATE TABLE configs (
+  id INTEGER PRIMARY KEY,
+  digest TEXT NOT NULL,
+  added_at INTEGER NOT NULL
+) STRICT;
+-- The processes of a cluster. A worker is alive while `seen_at` is recent.
+CREATE TABLE workers (
+  name TEXT PRIMARY KEY,
+  host TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  version TEXT NOT NULL,
+  config INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@migrations()
+def cluster(db: Database) -> None:
+    """Record what the processes of a cluster share; a state file does not use it."""
+    for statement in _statements(_CLUSTER):
+        db.execute(statement)

@@ -10,6 +10,8 @@ from psycopg.pq import TransactionStatus
 from alerter.clock import ticks
 from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
+from alerter.scopes import EVERY_SCOPE
+from alerter.store.lease import get_lease
 from alerter.store.postgres_connection import (
     PostgresConnection,
     PostgresRow,
@@ -22,7 +24,7 @@ from alerter.store.postgres_schema import CHANGES, applied_migrations, bring_up,
 from alerter.store.sql import Params, to_postgres
 from alerter.store.sqlite import check_version
 
-_SHORT_LOCK_TIMEOUT = 20  # milliseconds
+_SHORT_LOCK_TIMEOUT, _LONG_TIMEOUT = 20, 60_000  # milliseconds
 # A server that is away costs a tenth of the time at most, however long each attempt takes.
 _PAUSE = 9
 _SHORTEST_PAUSE = 100_000_000  # nanoseconds
@@ -127,19 +129,41 @@ class Postgres:
             steps.append(f"SET LOCAL synchronous_commit = {self._durable}")
         if self._busy:
             steps.append(f"SET LOCAL lock_timeout = {_SHORT_LOCK_TIMEOUT}")
-        keys = sorted({lock_key(self._schema, scope) for scope in scopes})
-        if keys:
-            locks = ", ".join(f"pg_advisory_xact_lock({key})" for key in keys)
-            steps.append(f"SELECT {locks}")
+        lease = get_lease()
+        steps += [*self._locks(scopes), *([lease.query] if lease else [])]
         self._begun, self._changed_before = True, self.changed
+        conn.patient = EVERY_SCOPE in scopes
         try:
             with postgres_errors(self.name):
-                conn.execute("; ".join(steps), prepare=False)
+                found = conn.execute("; ".join(steps), prepare=False)
+                if lease:
+                    while found.nextset():
+                        pass
+                    lease.confirm(is_held=found.fetchone() is not None)
         except BaseException as error:
             self._busy = self._busy or isinstance(error, StateBusy)
             self.rollback()
             raise
         self._busy = False
+
+    def _locks(self, scopes: Collection[str]) -> list[str]:
+        """Return the statements that take the locks of scopes.
+
+        The lock of all scopes is one: the server has room for some thousands only. Who has it may
+        change every site, and so is given the time.
+        """
+        everything = lock_key(self._schema, EVERY_SCOPE)
+        if EVERY_SCOPE in scopes:
+            return [
+                f"SET LOCAL lock_timeout = {_LONG_TIMEOUT}",
+                f"SET LOCAL statement_timeout = {_LONG_TIMEOUT}",
+                f"SELECT pg_advisory_xact_lock({everything})",
+            ]
+        keys = sorted({lock_key(self._schema, scope) for scope in scopes})
+        if not keys:
+            return []
+        locks = ", ".join(f"pg_advisory_xact_lock({key})" for key in keys)
+        return [f"SELECT pg_advisory_xact_lock_shared({everything})", f"SELECT {locks}"]
 
     def commit(self) -> None:
         """Commit the transaction; roll it back where that fails."""
@@ -157,12 +181,13 @@ class Postgres:
         except BaseException:
             self.rollback()
             raise
-        self._begun = False
+        self._begun = conn.patient = False
 
     def rollback(self) -> None:
         """Roll the transaction back; a lost connection has done so."""
         self._begun = False
         if self._conn is not None and not self._conn.closed:
+            self._conn.patient = False
             try:
                 self._conn.execute("ROLLBACK", prepare=False)
             except psycopg.Error:

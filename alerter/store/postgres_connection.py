@@ -101,9 +101,7 @@ def connect(url: PostgresUrl, *, read_only: bool = False) -> PostgresConnection:
     if url.fault:
         raise StateError(f"the address of the database is not known: {url.fault}")
     with postgres_errors(str(url)):
-        network = _NETWORK
-        if not read_only and "target_session_attrs" not in url.url:
-            network = network | {"target_session_attrs": "read-write"}  # no standby
+        network = _NETWORK if read_only else network_options(url)
         try:
             conn = PostgresConnection.connect(url.url, autocommit=True, **network)
         except psycopg.ProgrammingError:  # its text may hold the password
@@ -122,6 +120,13 @@ def connect(url: PostgresUrl, *, read_only: bool = False) -> PostgresConnection:
             conn.close()
             raise
     return conn
+
+
+def network_options(url: PostgresUrl) -> dict[str, Any]:
+    """Return what libpq is given beside an address, for a connection that writes."""
+    if "target_session_attrs" in url.url:
+        return dict(_NETWORK)
+    return _NETWORK | {"target_session_attrs": "read-write"}  # no standby
 
 
 @contextmanager

@@ -32,7 +32,8 @@ class PostgresLock:
 
     def acquire(self, holder: Holder) -> Holder | None:
         """Take the lock and return None, or return the kind of process that holds it."""
-        if not self._value("SELECT pg_try_advisory_lock(%s)", self._key(_SENDER)):
+        shared = "_shared" if holder is Holder.WORKER else ""
+        if not self._value(f"SELECT pg_try_advisory_lock{shared}(%s)", self._key(_SENDER)):
             return self.recorded_holder() or Holder.RUN
         self._value("SELECT pg_advisory_unlock_shared(%s)", self._key(_ASKED))
         if holder is Holder.BACKFILL:

@@ -20,11 +20,13 @@ from alerter.store.postgres_connection import (
     lock_key,
     postgres_errors,
 )
+from alerter.store.queue import bring_up_queue
 from alerter.store.sql import to_postgres
 from alerter.store.sqlite import Sqlite, check_version
 
 MIGRATIONS = "alerter_migrations"
 CHANGES = "alerter_changes"
+_OF_QUEUE = ".sql"  # how the names of its migrations end
 # What PostgreSQL has beside the tables of both engines. The sequence counts the transactions that
 # changed something; the notes are requests to reload and their answers.
 _OWN = f"""
@@ -84,6 +86,11 @@ def _created(kind: str) -> Iterator[tuple[str, str]]:
 
 def applied_migrations(conn: PostgresConnection) -> set[str]:
     """Return the migrations of a database; none where it is not alerter's."""
+    return {name for name in _recorded(conn) if not name.endswith(_OF_QUEUE)}
+
+
+def _recorded(conn: PostgresConnection) -> set[str]:
+    """Return the migrations of a database, with those of its queue."""
     if conn.execute(f"SELECT to_regclass('{MIGRATIONS}')").fetchone() == (None,):
         return set()
     return {name for (name,) in conn.execute(f"SELECT name FROM {MIGRATIONS}")}
@@ -106,6 +113,12 @@ def bring_up(url: PostgresUrl) -> None:
                 if migration.name not in applied:
                     migration.fn(_Migrating(conn))
                     _record(conn, migration.name)
+            _bring_up_queue(conn)
+
+
+def _bring_up_queue(conn: PostgresConnection) -> None:
+    for version in bring_up_queue(conn, _recorded(conn)):
+        _record(conn, version)
 
 
 def lock_schema(conn: PostgresConnection) -> None:
@@ -144,6 +157,7 @@ def create(conn: PostgresConnection, name: str) -> None:
     conn.execute("INSERT INTO scrubs (owed, rebuilds_owed) VALUES (0, 0)")
     for migration in migrations._migrations:  # noqa: SLF001 - it has no public list
         _record(conn, migration.name)
+    _bring_up_queue(conn)
 
 
 def _record(conn: PostgresConnection, migration: str) -> None:

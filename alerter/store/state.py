@@ -9,8 +9,9 @@ from alerter.clock import ticks
 from alerter.config.state import PostgresUrl
 from alerter.counters import counts
 from alerter.errors import StateBusy
-from alerter.scopes import is_lock
+from alerter.scopes import EVERY_SCOPE, is_lock
 from alerter.store.engine import Engine
+from alerter.store.lease import get_lease
 from alerter.store.sql import Params
 from alerter.store.sqlite import Sqlite, is_file_there
 
@@ -88,7 +89,7 @@ class State:
     @contextmanager
     def _holding(self, scopes: Sequence[str]) -> Iterator[None]:
         held = self._scopes
-        new = set(scopes) - held
+        new = set() if EVERY_SCOPE in held else set(scopes) - held
         if unknown := [scope for scope in new if not is_lock(scope)]:
             raise ValueError(f"unknown scopes of a transaction: {unknown}")
         if new and self.engine.in_transaction:
@@ -123,6 +124,16 @@ class State:
         """Write to the database without changing anything. Raise StateError if that fails."""
         with self.transaction():
             self.engine.touch()
+
+    def confirm_lease(self) -> None:
+        """Confirm the lease of this task, right before a call, unless that was just done.
+
+        Raise LeaseLost where another worker has taken over, and StateError.
+        """
+        lease = get_lease()
+        if lease and not lease.is_confirmed:
+            with self.transaction():
+                pass
 
     def is_in_place(self) -> bool:
         """Whether this is still the database that the config names; `restore` replaces a file."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.models import Alert, AlertKind, Grouping, from_ms, medium_of, to_ms
+from alerter.models import Alert, AlertKind, Grouping, from_ms, to_ms
 from alerter.scopes import ALL_TROUBLE, Scope, method_scope, split_scope
 from alerter.store import State, blocks, known_sites, raised_alerts, rerouting, troubles
 from alerter.store.blocks import Block
@@ -177,8 +177,7 @@ class Troubles:
     def _services(self) -> dict[str, str]:
         """Return the service of each destination, by the destination's scope."""
         return {
-            Scope.DESTINATION.of(name): self._config.service(receiver, medium_of(name))
-            for name, receiver in self._config.destinations().items()
+            Scope.DESTINATION.of(name): service for name, service in self._config.services().items()
         }
 
     def _notify(self, trouble: Trouble, now: datetime) -> Trouble:

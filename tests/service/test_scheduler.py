@@ -11,8 +11,8 @@ from alerter.config.given import site
 from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.service import scheduler
+from alerter.service.embedded import Scheduler
 from alerter.service.runtime import open_runtime
-from alerter.service.scheduler import Scheduler
 from alerter.store import State
 from tests.support.clock import SetClock
 from tests.support.values import SECRETS

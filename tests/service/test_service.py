@@ -23,10 +23,11 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_webhooks import Webhooks, free_port
-from alerter.service.daemon import Host, report_status, serve
+from alerter.service.daemon import serve
+from alerter.service.embedded import Scheduler
+from alerter.service.host import Host, report_status
 from alerter.service.reload import Reload
 from alerter.service.runtime import Runtime, open_runtime
-from alerter.service.scheduler import Scheduler
 from alerter.service.systemd import notify
 from alerter.store import Holder, State, lock_of, outbox, troubles
 from tests.support.clock import SetClock

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import zlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,13 +11,13 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from alerter.config import Site
+from alerter.service.rounds import first_rounds_within, share_of
 from alerter.service.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
 # Seconds; `run` promises to end within ten.
 _GRACE = 8.0
-_SPREAD = 0.05
 # Parts of the period; the rounds of the sites in one part begin together.
 _SLOTS = 1000
 _HOUSEKEEPING_EVERY = 60
@@ -49,7 +48,7 @@ class Scheduler:
     def start(self) -> None:
         """Start; the first rounds begin at once, spread over a few seconds for many sites."""
         every = self._config.poll.every.total_seconds()
-        spread = min(every, _SPREAD * (len(self._config.sites) - 1))
+        spread = first_rounds_within(self._config).total_seconds()
         now = self._clock.now()
         for number, sites in self._slots().items():
             begin = now + timedelta(seconds=spread * number / _SLOTS)
@@ -84,7 +83,7 @@ class Scheduler:
         """Return the sites of each part of the period: a job for each site would take 4 kB."""
         slots: defaultdict[int, list[Site]] = defaultdict(list)
         for site in self._config.sites:
-            slots[int(_share(site.site_id) * _SLOTS)].append(site)
+            slots[int(share_of(site.site_id) * _SLOTS)].append(site)
         return slots
 
     async def _keep_time(self) -> None:
@@ -102,7 +101,7 @@ class Scheduler:
                 log.info("the clock was set; rounds are rescheduled")
                 now = self._clock.now()
                 for job in self._scheduler.get_jobs():
-                    job.modify(next_run_time=now + timedelta(seconds=every * _share(job.id)))
+                    job.modify(next_run_time=now + timedelta(seconds=every * share_of(job.id)))
 
     def _ahead(self) -> float:
         """Return how far the wall clock is ahead of the monotonic one."""
@@ -113,6 +112,10 @@ class Scheduler:
         if not self.finished:
             return 0.0  # the sites of an account are not listed yet
         return self._clock.monotonic() - max(*self.finished.values(), self._runtime.poller.page_at)
+
+    async def deliver(self) -> bool:
+        """Send until stopped."""
+        return await self._runtime.dispatcher.run()
 
     async def stop(self, dispatching: asyncio.Task[bool]) -> None:
         """Start no more rounds, and give the current work a few seconds to end."""
@@ -163,8 +166,3 @@ async def end_tasks(tasks: set[asyncio.Task[Any]]) -> None:
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
-
-
-def _share(site_id: str) -> float:
-    """Return a fixed number from 0 to 1 for a site: its place in the period."""
-    return zlib.crc32(site_id.encode()) / 0xFFFFFFFF

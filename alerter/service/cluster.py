@@ -1,0 +1,265 @@
+"""Work shared with other processes: jobs in PostgreSQL say who does what now.
+
+A job means *now*: due times are columns, and `tick` defers what is due. So no work depends on its
+job, and the jobs of a worker that is gone are deleted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.exceptions import ProcrastinateException
+from procrastinate.jobs import Status
+
+from alerter.config import Site
+from alerter.config.state import PostgresUrl
+from alerter.errors import StateError
+from alerter.notify.worker import IdleReason
+from alerter.service.embedded import end_tasks
+from alerter.service.membership import Membership
+from alerter.service.runtime import Runtime
+from alerter.store import actions, known_sites, queue
+from alerter.store.due import due_destinations
+from alerter.store.lease import Lease, under
+from alerter.store.postgres_connection import network_options
+from alerter.store.workers import ALIVE_FOR, delete_dead_workers
+from alerter.text import counted
+
+log = logging.getLogger(__name__)
+
+# The worker of the queue reports itself so often, and is taken for dead after `ALIVE_FOR`: with the
+# time between two sweeps, its work is taken over within 30 seconds.
+_HEARTBEAT = 5.0
+_SWEEP_GAP = ALIVE_FOR.total_seconds()
+_CONCURRENCY = 200
+_CONNECTIONS = 4
+_AGAIN = 1.0  # seconds until the queue is tried again
+# Where the database is away, jobs that wait to write an answer get so long.
+_DRAIN = 60
+# A job gives up its rate key after so many seconds, for other destinations that have it.
+_TURN = 30.0
+_AT_ONCE = 500  # rounds of a job
+_LOOK_EVERY = 1.0
+_URGENT = 10  # before rounds and deliveries
+# At these a job ends: another is deferred once there is something to do.
+_ENDS = (
+    IdleReason.NOTHING_DUE,
+    IdleReason.BACKING_OFF,
+    IdleReason.PARKED,
+    IdleReason.NO_STATE,
+    IdleReason.IN_DOUBT,
+)
+
+Work = Callable[[], Awaitable[None]]
+
+
+class Cluster:
+    """Does its share of the work of a cluster; of the same shape as `embedded.Scheduler`.
+
+    `finished` is empty: other workers make rounds as well.
+    """
+
+    def __init__(self, runtime: Runtime, membership: Membership, url: PostgresUrl) -> None:
+        self.finished: dict[str, float] = {}
+        self.patience = 10 * _HEARTBEAT
+        self._runtime = runtime
+        self._membership = membership
+        self._state = runtime.state
+        self._clock = runtime.clock
+        self._url = url
+        self._sites = {site.site_id: site for site in runtime.config.sites}
+        self._services = runtime.config.services()
+        self._stopping = asyncio.Event()
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._sending: dict[str, asyncio.Task[Any]] = {}
+        self._house = f"house:{membership.config}"
+
+    def start(self) -> None:
+        """Do nothing: the work begins with `deliver`."""
+
+    def idle_for(self) -> float:
+        """Return the seconds since this process last tried to report itself."""
+        return self._clock.monotonic() - self._membership.beat_at
+
+    async def deliver(self) -> bool:
+        """Do jobs of the queue until stopped; begin again whenever the database is back."""
+        while not self._stopping.is_set():
+            app = self._app()
+            try:
+                async with app.open_async():
+                    await app.run_worker_async(
+                        queues=[queue.DELIVER, queue.ROUNDS, self._house],
+                        concurrency=_CONCURRENCY,
+                        install_signal_handlers=False,
+                        fetch_job_polling_interval=_LOOK_EVERY,
+                        delete_jobs="always",
+                        update_heartbeat_interval=_HEARTBEAT,
+                        stalled_worker_timeout=_SWEEP_GAP,
+                        shutdown_graceful_timeout=_DRAIN,
+                    )
+            except (ProcrastinateException, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+                log.warning("the queue cannot be reached; tried again: %s", type(error).__name__)
+            if not self._stopping.is_set():
+                await asyncio.sleep(_AGAIN)
+        return True
+
+    async def stop(self, delivering: asyncio.Task[bool]) -> None:
+        """Take no more jobs, and give those in hand a few seconds to end."""
+        self._stopping.set()
+        delivering.cancel()  # it waits for its jobs
+        if tasks := {*self._jobs, *self._runtime.actions.under_way}:
+            await end_tasks(tasks)
+        await asyncio.gather(delivering, return_exceptions=True)
+
+    def _app(self) -> App:
+        connector = PsycopgConnector(
+            conninfo=self._url.url,
+            kwargs=network_options(self._url) | {"options": "-c synchronous_commit=off"},
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=_HEARTBEAT,
+        )
+        app = App(connector=connector)
+        app.task(name=queue.DELIVER, queue=queue.DELIVER, pass_context=True)(self._deliver)
+        app.task(name=queue.ROUNDS, queue=queue.ROUNDS)(self._rounds)
+        house: tuple[tuple[str, str, Work], ...] = (
+            ("tick", "* * * * * */2", self._tick),
+            ("sweep", "* * * * * */5", lambda: self._sweep(app)),
+            ("actions", "* * * * * */5", self._runtime.actions.round),
+            ("housekeeping", "* * * * *", self._if_newest(self._runtime.housekeeping.round)),
+            ("accounts", "* * * * *", self._if_newest(self._list_accounts)),
+            ("prune", "17 * * * *", self._if_newest(self._runtime.housekeeping.prune)),
+        )
+        for name, cron, work in house:
+            self._add_house_job(app, name, cron, work)
+        return app
+
+    def _add_house_job(self, app: App, name: str, cron: str, work: Work) -> None:
+        async def run(timestamp: int) -> None:  # noqa: ARG001 - the queue names the moment
+            with self._job():
+                try:
+                    await work()
+                except StateError as error:
+                    log.debug("%s: not now: %s", name, error)
+
+        lock = f"{self._house}:{name}"
+        task = app.task(
+            name=name, queue=self._house, lock=lock, queueing_lock=lock, priority=_URGENT
+        )(run)
+        app.periodic(cron=cron, periodic_id=self._house)(task)
+
+    def _if_newest(self, work: Work) -> Work:
+        """Return work that is left to workers with the newest config."""
+
+        async def run() -> None:
+            if self._membership.is_newest:
+                await work()
+
+        return run
+
+    @contextmanager
+    def _job(self) -> Iterator[asyncio.Task[Any]]:
+        """Note the task of a job, to be waited for at the end."""
+        if (task := asyncio.current_task()) is None:
+            raise RuntimeError("a job runs in a task")
+        self._jobs.add(task)
+        try:
+            yield task
+        finally:
+            self._jobs.discard(task)
+
+    async def _list_accounts(self) -> None:
+        await self._runtime.accounts.round()
+
+    async def _tick(self) -> None:
+        """Defer the shards and the destinations that have something due and no job."""
+        now = self._clock.now()
+        queue.defer_rounds(self._state, known_sites.due_shards(self._state, now))
+        due = due_destinations(self._state, self._services, now)
+        if due:
+            due -= queue.queued_destinations(self._state, due)
+            self._runtime.dispatcher.wake(due)
+
+    async def _sweep(self, app: App) -> None:
+        """Delete the jobs of workers that are gone; a job that cannot be deleted holds up no other.
+
+        https://github.com/procrastinate-org/procrastinate/issues/1543
+        """
+        stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=_SWEEP_GAP))
+        for job in stalled:
+            try:
+                await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+            except ProcrastinateException as error:
+                log.warning("a job of a worker that is gone stays: %s", error)
+        for worker in delete_dead_workers(self._state, self._clock.now()):
+            log.warning("worker %s is gone; its work is taken over", worker.name)
+            actions.end_leases(self._state, worker.name)
+        queue.delete_queues(self._state, [self._house], "house:")
+        if stalled:
+            log.info("taken over: %s of workers that are gone", counted(len(stalled), "job"))
+            await self._tick()
+
+    async def _deliver(self, context: JobContext, destination: str) -> None:
+        """Send what is due for a destination, as long as no other worker takes over."""
+        job = context.job
+        if destination not in self._services or job.id is None or job.worker_id is None:
+            return  # of a newer config: a worker with it is deferred a job of its own
+        with self._job() as task, under(Lease(job.id, job.attempts, job.worker_id)):
+            if before := self._sending.get(destination):
+                before.cancel()  # its lease was lost while this process was frozen
+                await asyncio.gather(before, return_exceptions=True)
+            self._sending[destination] = task
+            try:
+                left = await self._runtime.dispatcher.deliver(destination, _ENDS, _TURN)
+            finally:
+                if self._sending.get(destination) is task:
+                    del self._sending[destination]
+        if left is None and not self._stopping.is_set():
+            self._runtime.dispatcher.wake([destination])
+
+    async def _rounds(self, shard: int) -> None:
+        """Make the rounds of a shard that are due, until none is."""
+        under_way: dict[str, asyncio.Task[None]] = {}
+        with self._job():
+            try:
+                while not self._stopping.is_set():
+                    for site in self._due(shard, under_way):
+                        under_way[site.site_id] = asyncio.create_task(self._round(site))
+                    if not under_way:
+                        return
+                    await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
+                    ended = [site_id for site_id, task in under_way.items() if task.done()]
+                    for site_id in ended:
+                        under_way.pop(site_id)
+                    self._schedule(ended)
+            finally:
+                if under_way:
+                    await end_tasks(set(under_way.values()))
+                    self._schedule(under_way)
+
+    def _due(self, shard: int, under_way: Mapping[str, object]) -> list[Site]:
+        try:
+            found = known_sites.due_sites(self._state, shard, self._clock.now(), _AT_ONCE)
+        except StateError:
+            return []
+        return [
+            self._sites[each] for each in found if each in self._sites and each not in under_way
+        ]
+
+    def _schedule(self, site_ids: Iterable[str]) -> None:
+        """Plan the next rounds of sites whose round ended; where that fails, they are due still."""
+        if ids := list(site_ids):
+            now, every = self._clock.now(), self._runtime.config.poll.every
+            try:
+                known_sites.schedule_rounds(self._state, ids, now, every)
+            except StateError as error:
+                log.debug("rounds are made again: %s", error)
+
+    async def _round(self, site: Site) -> None:
+        if await self._runtime.poller.round(site):
+            self._runtime.heartbeat.beat()

@@ -1,0 +1,148 @@
+"""A worker's place in the cluster: its name, the number of its config, and the server's time."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from datetime import datetime
+from hashlib import sha256
+from uuid import uuid4
+
+from alerter import __version__
+from alerter.clock import ServerClock
+from alerter.config import Config, with_account_sites
+from alerter.errors import StateError
+from alerter.store import State, account_sites, known_sites
+from alerter.store.configs import newest_config, register_config
+from alerter.store.workers import (
+    WorkerProcess,
+    delete_worker,
+    get_workers,
+    newest_config_of_workers,
+    put_worker,
+    server_time,
+)
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY = 5.0  # seconds
+# What belongs to one machine, or is no more than a secret.
+_OWN = {"state_file", "web", "templates", "heartbeat", "include", "include_env"}
+
+
+class Membership:
+    """This process among the workers of a cluster.
+
+    `config`: the number of its config. `is_newest`: whether no other has a newer one; only then it
+    routes again, cancels, prunes and ends trouble. `beat_at`: when it last tried to report itself
+    (monotonic).
+    """
+
+    def __init__(self, state: State, clock: ServerClock) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self.config = 0
+        self.is_newest = True
+        # Whether this worker's config is to be the newest, as no other worker has a newer one.
+        self._is_next = False
+        self.beat_at = clock.monotonic()
+        self._state = state
+        self._clock = clock
+        self._lists: datetime | None = None
+        self._started_at = clock.now()
+
+    def join(self, config: Config, *, is_asked: bool) -> bool:
+        """Register a config that comes into force here.
+
+        Return whether this worker has to bring the database in line with it. `is_asked`: a person
+        asked for it with a reload. Raise StateError.
+        """
+        self._clock.synchronize(lambda: server_time(self._state))
+        now = self._clock.now()
+        before = newest_config(self._state)
+        self.config = register_config(self._state, digest(config), now, is_asked=is_asked)
+        self.is_newest = self.config >= before
+        self._is_next = False
+        self._lists = account_sites.last_listed_at(self._state)
+        others = [
+            worker
+            for worker in get_workers(self._state, now)
+            if worker.config == self.config and worker.name != self.name
+        ]
+        if not self.is_newest:
+            log.warning(
+                "another worker has a newer config: this one changes nothing for receivers and"
+                " sites that it does not know; reload it with the same config"
+            )
+            return False
+        return (
+            self.config > before
+            or not others
+            or known_sites.recorded_sites(self._state) != config.site_names
+        )
+
+    def report(self) -> None:
+        """Report that this worker is alive, and see who else is. Raise StateError."""
+        self.beat_at = self._clock.monotonic()
+        self._clock.synchronize(lambda: server_time(self._state))
+        now = self._clock.now()
+        put_worker(
+            self._state,
+            WorkerProcess(
+                name=self.name,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                config=self.config,
+                started_at=self._started_at,
+                seen_at=now,
+            ),
+        )
+        self.is_newest = self.config >= newest_config(self._state)
+        if not self.is_newest and newest_config_of_workers(self._state, now) <= self.config:
+            log.warning("no worker with a newer config is left; this one's is in force again")
+            self._is_next = True
+
+    def has_to_join_again(self, config: Config) -> bool:
+        """Whether this config has become the newest, or others have listed other sites for it.
+
+        Raise StateError.
+        """
+        if self._is_next:
+            return True
+        listed = account_sites.last_listed_at(self._state)
+        if listed == self._lists:
+            return False
+        self._lists = listed
+        return with_account_sites(config, account_sites.get_account_sites(self._state)) != config
+
+    async def keep_reporting(self, config: Config, changed: asyncio.Event) -> None:
+        """Report every few seconds, until cancelled; set `changed` once `join` is to be called."""
+        while True:
+            try:
+                self.report()
+                if self.has_to_join_again(config):
+                    changed.set()
+            except StateError as error:
+                log.debug("not reported as alive: %s", error)
+            await asyncio.sleep(REPORT_EVERY)
+
+    def leave(self) -> None:
+        """Have the others know that this worker has ended."""
+        try:
+            delete_worker(self._state, self.name)
+        except StateError as error:
+            log.debug("still reported as alive: %s", error)
+
+
+def digest(config: Config) -> str:
+    """Return a digest of what all workers have to agree on; listed sites of accounts change it not.
+
+    Secrets are left out.
+    """
+    accounts = {account.name for account in config.accounts}
+    found = config.model_dump(mode="json", exclude=_OWN)
+    found["sites"] = [
+        site.model_dump(mode="json") for site in config.sites if site.account not in accounts
+    ]
+    return sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
