@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
-import psycopg_pool
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Status
@@ -26,7 +24,7 @@ from alerter.service.runtime import Runtime
 from alerter.store import actions, known_sites, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
-from alerter.store.postgres_connection import network_options
+from alerter.store.postgres_connection import UNREACHABLE, network_options
 from alerter.store.workers import ALIVE_FOR, delete_dead_workers
 from alerter.text import counted
 
@@ -102,7 +100,7 @@ class Cluster:
                         stalled_worker_timeout=_SWEEP_GAP,
                         shutdown_graceful_timeout=_DRAIN,
                     )
-            except (ProcrastinateException, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            except (ProcrastinateException, *UNREACHABLE) as error:
                 log.warning("the queue cannot be reached; tried again: %s", type(error).__name__)
             if not self._stopping.is_set():
                 await asyncio.sleep(_AGAIN)

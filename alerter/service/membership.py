@@ -60,7 +60,7 @@ class Membership:
         self._clock.synchronize(lambda: server_time(self._state))
         now = self._clock.now()
         before = newest_config(self._state)
-        self.config = register_config(self._state, digest(config), now, is_asked=is_asked)
+        self.config = register_config(self._state, config_digest(config), now, is_asked=is_asked)
         self.is_newest = self.config >= before
         self._is_next = False
         self._lists = account_sites.last_listed_at(self._state)
@@ -135,7 +135,7 @@ class Membership:
             log.debug("still reported as alive: %s", error)
 
 
-def digest(config: Config) -> str:
+def config_digest(config: Config) -> str:
     """Return a digest of what all workers have to agree on; listed sites of accounts change it not.
 
     Secrets are left out.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Receiver, Site
@@ -83,15 +84,8 @@ async def open_runtime(
         open_destinations(config, clock, state, app) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
-        dispatcher = Dispatcher(
-            state,
-            config,
-            clock,
-            destinations,
-            failures=failures,
-            limits=StoredRateLimits(state) if worker else None,
-            wake=_wake_by_jobs(state, destinations) if worker else None,
-        )
+        shared = _shared(state, destinations) if worker else {}
+        dispatcher = Dispatcher(state, config, clock, destinations, failures, **shared)
         reader, wake = Reader(wix, clock), dispatcher.wake
         intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
         troubles, failure = dispatcher.troubles, dispatcher.state_failure
@@ -99,9 +93,8 @@ async def open_runtime(
         poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
         summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
         housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
-        responder = Responder(
-            state, config, clock, wix, recorder(intake), wake, owner=worker or DAEMON
-        )
+        owner, record = worker or DAEMON, recorder(intake)
+        responder = Responder(state, config, clock, wix, record, wake, owner=owner)
         yield Runtime(
             config,
             state,
@@ -117,6 +110,11 @@ async def open_runtime(
             responder,
             PendingActions(state, clock, responder),
         )
+
+
+def _shared(state: State, destinations: Iterable[Destination]) -> dict[str, Any]:
+    """Return what the dispatcher of a worker shares with those of the others in a cluster."""
+    return {"limits": StoredRateLimits(state), "wake": _wake_by_jobs(state, destinations)}
 
 
 def _wake_by_jobs(state: State, destinations: Iterable[Destination]) -> Wake:

@@ -9,7 +9,7 @@ from sqlite3 import complete_statement
 
 from sqlite_utils import Database, Migrations
 
-from alerter.store.schema import TABLES
+from alerter.store.schema import ACTIONS, CLUSTER, TABLES
 
 migrations = Migrations("alerter")
 # Columns that hold 0 or 1, in any table: booleans on PostgreSQL, and never compared with numbers.
@@ -308,56 +308,10 @@ def rebuilds(db: Database) -> None:
     db.execute("ALTER TABLE scrubs ADD COLUMN rebuilds_owed INTEGER NOT NULL DEFAULT 1")
 
 
-_ACTIONS = """
--- What people do about reviews. key: one press, submission or form, however often it arrives.
--- seen, seen_reply: digests of the text and of the reply that the person had seen. reply: what to
--- send, erased with the text of the review. until: the end of a claim or a snooze; ended_at: when
--- it ended early. calls: the calls to Wix that have begun. looked: the revision that was read
--- right before the last of them. owner: the process that carries it out,
--- until lease_until. place: JSON, where on Slack the person gets the result, until they have it.
--- person, person_id: erased with the review.
-CREATE TABLE actions (
-  id INTEGER PRIMARY KEY,
-  key TEXT NOT NULL UNIQUE,
-  kind TEXT NOT NULL
-    CHECK (kind IN ('reply', 'publish', 'reject', 'claim', 'release', 'snooze')),
-  site_id TEXT NOT NULL,
-  review_id TEXT NOT NULL,
-  person TEXT NOT NULL,
-  person_id TEXT NOT NULL,
-  through TEXT NOT NULL CHECK (through IN ('slack', 'page', 'command')),
-  at INTEGER NOT NULL,
-  revision INTEGER NOT NULL,
-  seen TEXT NOT NULL,
-  seen_reply TEXT NOT NULL,
-  reply TEXT NOT NULL,
-  replaces INTEGER NOT NULL,
-  until INTEGER,
-  ended_at INTEGER,
-  status TEXT NOT NULL CHECK (status IN ('pending', 'sending', 'done', 'failed')),
-  due_at INTEGER NOT NULL,
-  owner TEXT NOT NULL DEFAULT '',
-  lease_until INTEGER,
-  calls INTEGER NOT NULL DEFAULT 0,
-  looked INTEGER NOT NULL DEFAULT 0,
-  outcome TEXT,
-  answer TEXT NOT NULL DEFAULT '',
-  finished_at INTEGER,
-  place TEXT
-) STRICT;
-CREATE INDEX actions_of_review ON actions (site_id, review_id);
-CREATE INDEX actions_unsettled ON actions (due_at) WHERE status IN ('pending', 'sending');
-CREATE INDEX actions_unreported ON actions (finished_at)
-  WHERE place IS NOT NULL AND finished_at IS NOT NULL;
-CREATE INDEX actions_holding ON actions (site_id, until)
-  WHERE until IS NOT NULL AND ended_at IS NULL;
-"""
-
-
 @migrations()
 def actions_of_people(db: Database) -> None:
     """Record what people do about reviews."""
-    for statement in _statements(_ACTIONS):
+    for statement in _statements(ACTIONS):
         db.execute(statement)
 
 
@@ -381,37 +335,8 @@ def withdrawn_deliveries(db: Database) -> None:
     )
 
 
-_CLUSTER = """
--- When a site is read next, in a cluster, and the share of the sites whose rounds one job makes.
-ALTER TABLE sites ADD COLUMN next_round INTEGER;
-ALTER TABLE sites ADD COLUMN shard INTEGER;
-CREATE INDEX sites_due ON sites (next_round, shard) WHERE left_at IS NULL;
--- The next moment at which a call with a rate key is allowed.
-CREATE TABLE rate_limits (
-  rate_key TEXT PRIMARY KEY,
-  next_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
--- Each config that came into force, without what belongs to one machine; see `service.membership`.
-CREATE TABLE configs (
-  id INTEGER PRIMARY KEY,
-  digest TEXT NOT NULL,
-  added_at INTEGER NOT NULL
-) STRICT;
--- The processes of a cluster. A worker is alive while `seen_at` is recent.
-CREATE TABLE workers (
-  name TEXT PRIMARY KEY,
-  host TEXT NOT NULL,
-  pid INTEGER NOT NULL,
-  version TEXT NOT NULL,
-  config INTEGER NOT NULL,
-  started_at INTEGER NOT NULL,
-  seen_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
-
-
 @migrations()
 def cluster(db: Database) -> None:
     """Record what the processes of a cluster share; a state file does not use it."""
-    for statement in _statements(_CLUSTER):
+    for statement in _statements(CLUSTER):
         db.execute(statement)

@@ -20,6 +20,8 @@ PostgresRow = tuple[Any, ...]
 OLDEST_SERVER = 150000
 # Every wait blocks the loop; callers retry after StateBusy. In milliseconds.
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = 1000, 900
+# What is raised where the server is away, by a pool of connections too.
+UNREACHABLE = (psycopg.Error,)
 _SECOND = 1_000_000_000
 _CONNECT_LIMIT = _SECOND
 # A frozen server heeds no timeout of its own.

@@ -20,7 +20,7 @@ from alerter.store.postgres_connection import (
     lock_key,
     postgres_errors,
 )
-from alerter.store.queue import bring_up_queue
+from alerter.store.queue_schema import bring_up_queue
 from alerter.store.sql import to_postgres
 from alerter.store.sqlite import Sqlite, check_version
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from alerter.models import from_ms, to_ms
 from alerter.store.state import State
@@ -78,6 +79,6 @@ def server_time(state: State) -> datetime:
     )
 
 
-def _worker(row: dict[str, object]) -> WorkerProcess:
-    moments = {name: from_ms(int(str(row[name]))) for name in ("started_at", "seen_at")}
-    return WorkerProcess(**(row | moments))  # type: ignore[arg-type] # the columns are its fields
+def _worker(row: dict[str, Any]) -> WorkerProcess:
+    moments = {name: from_ms(row[name]) for name in ("started_at", "seen_at")}
+    return WorkerProcess(**row | moments)

@@ -51,6 +51,7 @@ THIRD_PARTIES = {
     "jinja2": {"render"},
     "jwt": {"web", "demo"},
     "prometheus_client": {"web"},
+    "procrastinate": {"service.cluster"},
     "psycopg": {"store"},
     "pydantic": {"config", "store"},
     "pydantic_core": {"config"},

@@ -18,8 +18,8 @@ from alerter.errors import StateBusy, StateError
 from alerter.models import Status, StoredReview
 from alerter.store import Holder, State, backup, is_there, lock_of, reviews
 from alerter.store.file_lock import Note
-from alerter.store.migrations import migrations
-from alerter.store.postgres_schema import MIGRATIONS, column_names, table_names
+from alerter.store.migrations import migrations, names_of_migrations
+from alerter.store.postgres_schema import applied_migrations, column_names, table_names
 from alerter.store.sql import json_field, json_numbers, json_values, json_without, to_postgres
 from tests.support.postgres import Emptied, database_at, new_database
 from tests.support.reviews import review
@@ -315,9 +315,7 @@ def test_a_newer_version_migrates_and_an_older_one_says_so(
         with pytest.raises(StateError, match="has an older version; restart the service"):
             State.open(bare, migrate=False)
         State.open(bare, migrate=True).close()
-        assert conn.execute(f"SELECT count(*) FROM {MIGRATIONS}").fetchone() == (
-            len(migrations._migrations),
-        )
+        assert applied_migrations(conn) == names_of_migrations()
         assert conn.execute(
             "SELECT data_type FROM information_schema.columns"
             " WHERE table_name = 'reviews' AND column_name = 'erase'"

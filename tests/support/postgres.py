@@ -20,6 +20,7 @@ from alerter.store.postgres_schema import CHANGES, bring_up, table_names
 ANOTHER = "ALERTER_TEST_POSTGRES"
 # What is lost when the machine fails is of no worth here.
 _FAST = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
+_QUEUE = ("procrastinate_periodic_defers", "procrastinate_jobs", "procrastinate_workers")
 _EMPTY = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid();
@@ -81,7 +82,7 @@ class Emptied:
         self._conn = psycopg.connect(url.url, autocommit=True)
         self._empty = _EMPTY + ";".join(
             (
-                *(f"DELETE FROM {table}" for table in ("notes", *reversed(table_names()))),
+                *(f"DELETE FROM {table}" for table in (*_QUEUE, "notes", *reversed(table_names()))),
                 *(f"ALTER TABLE {table} ALTER id RESTART" for table in self._with_ids()),
                 f"SELECT setval('{CHANGES}', 1)",
                 "INSERT INTO scrubs (owed, rebuilds_owed) VALUES (0, 0)",

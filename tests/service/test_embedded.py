@@ -10,8 +10,9 @@ from alerter.config import Config
 from alerter.config.given import site
 from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
-from alerter.service import scheduler
+from alerter.service import embedded
 from alerter.service.embedded import Scheduler
+from alerter.service.rounds import share_of
 from alerter.service.runtime import open_runtime
 from alerter.store import State
 from tests.support.clock import SetClock
@@ -26,7 +27,7 @@ def together() -> tuple[str, str]:
     found: dict[int, str] = {}
     for number in range(10_000):
         site_id = f"11111111-1111-4111-8111-{number:012}"
-        part = int(scheduler._share(site_id) * scheduler._SLOTS)
+        part = int(share_of(site_id) * embedded._SLOTS)
         if part in found:
             return found[part], site_id
         found[part] = site_id
