@@ -29,6 +29,8 @@ def log_to_stderr(level: int, environ: Mapping[str, str], *, form: str = "text")
     for name in ("httpx", "httpcore", "slack_sdk"):  # they log addresses with their queries
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    for name in ("procrastinate", "psycopg.pool"):  # `service.cluster` reports what matters
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def print_error(*lines: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ProcrastinateException
-from procrastinate.jobs import Status
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 
 from alerter.config import Site
 from alerter.config.state import PostgresUrl
@@ -54,6 +55,17 @@ _ENDS = (
 )
 
 Work = Callable[[], Awaitable[None]]
+
+
+class _JobManager(JobManager):
+    """Ends jobs, if the database has them: another worker may have deleted one that stalled."""
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """End a job."""
+        try:
+            await super().finish_job(job, status, delete_job)
+        except ProcrastinateException:
+            log.debug("the end of a job is not recorded: %s", job.task_name)
 
 
 class Cluster:
@@ -123,6 +135,7 @@ class Cluster:
             timeout=_HEARTBEAT,
         )
         app = App(connector=connector)
+        app.job_manager = _JobManager(connector)
         app.task(name=queue.DELIVER, queue=queue.DELIVER, pass_context=True)(self._deliver)
         app.task(name=queue.ROUNDS, queue=queue.ROUNDS)(self._rounds)
         house: tuple[tuple[str, str, Work], ...] = (
@@ -191,7 +204,9 @@ class Cluster:
         stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=_SWEEP_GAP))
         for job in stalled:
             try:
-                await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+                await app.job_manager.finish_job_by_id_async(
+                    job_id=job.id or 0, status=Status.FAILED, delete_job=True
+                )
             except ProcrastinateException as error:
                 log.warning("a job of a worker that is gone stays: %s", error)
         for worker in delete_dead_workers(self._state, self._clock.now()):
