@@ -86,30 +86,41 @@ async def open_runtime(
     ):
         shared = _shared(state, destinations) if worker else {}
         dispatcher = Dispatcher(state, config, clock, destinations, failures, **shared)
-        reader, wake = Reader(wix, clock), dispatcher.wake
-        intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
-        troubles, failure = dispatcher.troubles, dispatcher.state_failure
-        accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)
-        poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
-        summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
-        housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
-        owner, record = worker or DAEMON, recorder(intake)
-        responder = Responder(state, config, clock, wix, record, wake, owner=owner)
-        yield Runtime(
-            config,
-            state,
-            clock,
-            reader,
-            intake,
-            accounts,
-            poller,
-            summaries,
-            housekeeping,
-            dispatcher,
-            heartbeat,
-            responder,
-            PendingActions(state, clock, responder),
-        )
+        yield _assembled(config, dispatcher, state, clock, wix, heartbeat, worker or DAEMON)
+
+
+def _assembled(
+    config: Config,
+    dispatcher: Dispatcher,
+    state: State,
+    clock: Clock,
+    wix: WixClient,
+    heartbeat: Heartbeat,
+    owner: str,
+) -> Runtime:
+    reader, wake = Reader(wix, clock), dispatcher.wake
+    intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
+    troubles, failure = dispatcher.troubles, dispatcher.state_failure
+    accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)
+    poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
+    summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
+    housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
+    responder = Responder(state, config, clock, wix, recorder(intake), wake, owner=owner)
+    return Runtime(
+        config,
+        state,
+        clock,
+        reader,
+        intake,
+        accounts,
+        poller,
+        summaries,
+        housekeeping,
+        dispatcher,
+        heartbeat,
+        responder,
+        PendingActions(state, clock, responder),
+    )
 
 
 def _shared(state: State, destinations: Iterable[Destination]) -> dict[str, Any]:
