@@ -26,7 +26,7 @@ from alerter.store import actions, known_sites, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
 from alerter.store.postgres_connection import UNREACHABLE, network_options
-from alerter.store.workers import ALIVE_FOR, delete_dead_workers
+from alerter.store.workers import ALIVE_FOR, delete_dead_workers, get_workers
 from alerter.text import counted
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ _DRAIN = 60
 _TURN = 30.0
 _AT_ONCE = 500  # rounds of a job
 _LOOK_EVERY = 1.0
+_HOUSE = "house:"  # the queue of jobs for workers with one config, which ends with its number
 _URGENT = 10  # before rounds and deliveries
 # At these a job ends: another is deferred once there is something to do.
 _ENDS = (
@@ -87,7 +88,7 @@ class Cluster:
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[Any]] = set()
         self._sending: dict[str, asyncio.Task[Any]] = {}
-        self._house = f"house:{membership.config}"
+        self._house = f"{_HOUSE}{membership.config}"
 
     def start(self) -> None:
         """Do nothing: the work begins with `deliver`."""
@@ -212,7 +213,9 @@ class Cluster:
         for worker in delete_dead_workers(self._state, self._clock.now()):
             log.warning("worker %s is gone; its work is taken over", worker.name)
             actions.end_leases(self._state, worker.name)
-        queue.delete_queues(self._state, [self._house], "house:")
+        configs = {worker.config for worker in get_workers(self._state, self._clock.now())}
+        houses = [self._house, *(f"{_HOUSE}{config}" for config in configs)]
+        queue.delete_queues(self._state, houses, _HOUSE)
         if stalled:
             log.info("taken over: %s of workers that are gone", counted(len(stalled), "job"))
             await self._tick()

@@ -128,7 +128,7 @@ async def _open_state(
                 if isinstance(host.clock, ServerClock):
                     member = Membership(state, host.clock)
                     stack.callback(member.leave)
-                _bring_in_line(state, config, host, member, is_asked=False)
+                _bring_in_line(state, config, host, member, is_read=True, is_asked=False)
                 state.scrub()  # the last process may have died after erasing and before this
                 stack.pop_all()
                 return state, config, member
@@ -141,13 +141,19 @@ async def _open_state(
 
 
 def _bring_in_line(
-    state: State, config: Config, host: Host, member: Membership | None, *, is_asked: bool
+    state: State,
+    config: Config,
+    host: Host,
+    member: Membership | None,
+    *,
+    is_read: bool,
+    is_asked: bool,
 ) -> None:
     """Bring the database in line with a config; in a cluster, where no other worker does.
 
-    `is_asked`: whether a person asked for the config with a reload. Raise StateError.
+    `is_read`: whether it was read from its files; `is_asked`: whether a person asked for that with
+    a reload. Raise StateError.
     """
-    is_read = host.reload.is_read or not is_asked
     if member is None:
         reconcile(state, config, host.clock, is_read=is_read)
         return
@@ -186,7 +192,8 @@ def _apply_config(
 ) -> Config:
     """Return the changed config once it is in force, or the old one where that fails for now."""
     try:
-        _bring_in_line(state, changed, host, member, is_asked=host.reload.is_read)
+        is_read = host.reload.is_read
+        _bring_in_line(state, changed, host, member, is_read=is_read, is_asked=is_read)
     except StateError as error:
         troubles = Troubles(state, config, host.clock, wake=lambda _: None)
         host.reload.put_off(error, config, host.clock, troubles)

@@ -9,10 +9,12 @@ from alerter.store.sql import Params
 class Engine(Protocol):
     """A connection to a database of one kind. Every error is raised as a StateError.
 
-    `name`: how errors and logs name the database.
+    `name`: how errors and logs name the database. `relaxes`: whether a transaction can leave the
+    wait for the disk to a later one, and only a power failure loses it.
     """
 
     name: str
+    relaxes: bool
 
     @property
     def changed(self) -> int:
@@ -23,7 +25,10 @@ class Engine(Protocol):
         """Whether a transaction is open."""
 
     def begin(self, scopes: Collection[str], *, relaxed: bool) -> None:
-        """Begin a transaction with the locks of these scopes; see `State.transaction`."""
+        """Begin a transaction with the locks of these scopes; see `State.transaction`.
+
+        `relaxed` only where the engine `relaxes`.
+        """
 
     def commit(self) -> None:
         """Commit the transaction; roll it back where that fails."""

@@ -37,6 +37,9 @@ class Postgres:
     at once. A transaction that has lost its connection raises StateBusy until its end.
     """
 
+    # The server may be killed as any process, and would lose the mark of a message that was sent.
+    relaxes = False
+
     def __init__(self, url: PostgresUrl, *, read_only: bool = False) -> None:
         self.name = str(url)
         self.changed = 0
@@ -116,7 +119,7 @@ class Postgres:
         """Whether a transaction is open."""
         return self._begun
 
-    def begin(self, scopes: Collection[str], *, relaxed: bool) -> None:
+    def begin(self, scopes: Collection[str], *, relaxed: bool) -> None:  # noqa: ARG002 - it never is
         """Begin a transaction, and take the locks of its scopes, in one order, before it reads.
 
         READ COMMITTED: each statement sees what is committed, so also what others wrote before
@@ -125,8 +128,7 @@ class Postgres:
         """
         conn = self._connected()
         steps = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
-        if not relaxed:
-            steps.append(f"SET LOCAL synchronous_commit = {self._durable}")
+        steps.append(f"SET LOCAL synchronous_commit = {self._durable}")
         if self._busy:
             steps.append(f"SET LOCAL lock_timeout = {_SHORT_LOCK_TIMEOUT}")
         lease = get_lease()

@@ -29,6 +29,8 @@ class Sqlite:
     runs each in a savepoint of its own, which takes longer.
     """
 
+    relaxes = True
+
     def __init__(self, db: Database, path: Path) -> None:
         self.name = str(path)
         self._path = path

@@ -102,7 +102,7 @@ class State:
 
     @contextmanager
     def _begun(self, *, relaxed: bool) -> Iterator[None]:
-        changed = self.engine.changed
+        changed, relaxed = self.engine.changed, relaxed and self.engine.relaxes
         with _timed():
             self.engine.begin(self._scopes, relaxed=relaxed)
             try:
