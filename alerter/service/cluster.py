@@ -21,8 +21,9 @@ from alerter.errors import StateError
 from alerter.notify.worker import IdleReason
 from alerter.service.embedded import end_tasks
 from alerter.service.membership import Membership
+from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime
-from alerter.store import actions, known_sites, queue
+from alerter.store import actions, known_sites, outbox, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
 from alerter.store.postgres_connection import UNREACHABLE, network_options
@@ -143,7 +144,7 @@ class Cluster:
             ("tick", "* * * * * */2", self._tick),
             ("sweep", "* * * * * */5", lambda: self._sweep(app)),
             ("actions", "* * * * * */5", self._runtime.actions.round),
-            ("housekeeping", "* * * * *", self._if_newest(self._runtime.housekeeping.round)),
+            ("housekeeping", "* * * * *", self._if_newest(self._housekeeping)),
             ("accounts", "* * * * *", self._if_newest(self._list_accounts)),
             ("prune", "17 * * * *", self._if_newest(self._runtime.housekeeping.prune)),
         )
@@ -184,6 +185,19 @@ class Cluster:
             yield task
         finally:
             self._jobs.discard(task)
+
+    async def _housekeeping(self) -> None:
+        await self._runtime.housekeeping.round()
+        self._route_what_is_left()
+
+    def _route_what_is_left(self) -> None:
+        """Route again what a worker with an older config left for destinations of that config."""
+        config = self._runtime.config
+        if outbox.has_unknown_destinations(self._state, config.destinations()) and all(
+            worker.config >= self._membership.config
+            for worker in get_workers(self._state, self._clock.now())
+        ):
+            reconcile(self._state, config, self._clock, is_read=False, alone=False)
 
     async def _list_accounts(self) -> None:
         await self._runtime.accounts.round()

@@ -175,6 +175,17 @@ def pending_count(state: State, destinations: Collection[str], now: datetime) ->
     )
 
 
+def has_unknown_destinations(state: State, destinations: Collection[str]) -> bool:
+    """Whether a delivery waits for a destination that is none of these."""
+    return bool(
+        state.value(
+            f"SELECT 1 FROM deliveries WHERE {UNSETTLED} AND status = 'pending'"
+            f" AND destination NOT IN {json_values()} LIMIT 1",
+            [json.dumps(list(destinations))],
+        )
+    )
+
+
 def failed_count(state: State) -> int:
     """Return how many deliveries have failed."""
     return int(
