@@ -19,7 +19,9 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin aler
     && install --directory --owner=alerter --group=alerter --mode=0700 /var/lib/alerter
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index /wheels/*.whl
+# What alerter has to remember while its database is away goes to RUNTIME_DIRECTORY.
 ENV ALERTER_CONFIG=/etc/alerter/config.toml \
+    RUNTIME_DIRECTORY=/var/lib/alerter \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001

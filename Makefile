@@ -89,7 +89,7 @@ LOCK := env -u UV_INDEX_URL -u UV_DEFAULT_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND
 	--system-certs --universal --python-version 3.11 --generate-hashes --upgrade --custom-compile-command 'make lock'
 
 lock: .venv/supply
-	$(LOCK) --extra web pyproject.toml --output-file deploy/requirements.lock
+	$(LOCK) --extra web --extra postgres pyproject.toml --output-file deploy/requirements.lock
 	echo 'hatchling>=1.27' | $(LOCK) - --output-file deploy/build.lock
 
 sbom: .venv/supply

@@ -75,14 +75,16 @@ class StateTable(Table):
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
-        """Yield the faults of `url` beside `file` or without its package."""
+        """Yield the faults of `url` beside `file` or without its packages."""
         if "url" not in raw:
             return
         if "file" in raw:
             yield Problem("url", "stands instead of file: remove one of them")
-        if not find_spec("psycopg"):
+        if not (find_spec("psycopg") and find_spec("procrastinate")):
             yield Problem(
-                "url", "needs a package that is not installed: pip install 'psycopg[binary]'"
+                "url",
+                "needs packages that are not installed:"
+                " pip install procrastinate 'psycopg[binary]'",
             )
 
     @property
