@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tests.simulation.history import Run
 from tests.simulation.oracle.values import MINUTE, Destination, Received, Violation
@@ -59,18 +59,22 @@ def judge_held(
                 yield Violation("reminder_held", "triage", one.time, what, concerns)
 
 
-def ends_of_snoozes(
-    world: World, review_id: str, start: datetime, end: datetime
-) -> Iterator[datetime]:
-    """Yield when the reminder that follows a snooze of a period is due: no claim holds it then."""
-    holds = holds_of(world, review_id)
-    for hold in holds:
-        if not hold.is_snooze or hold.replaced or hold.start <= start or hold.end >= end:
-            continue
-        due = hold.end
-        for claim in sorted(
-            (each for each in holds if not each.is_snooze), key=lambda each: each.start
-        ):
-            if claim.start <= due + timedelta(hours=6) and claim.end > due:
-                due = claim.end
-        yield due
+def snoozes_of(world: World, review_id: str, start: datetime, end: datetime) -> list[Hold]:
+    """Return the snoozes of a period after which a reminder is due: no later one replaced them."""
+    return [
+        hold
+        for hold in holds_of(world, review_id)
+        if hold.is_snooze and not hold.replaced and start < hold.start and hold.end < end
+    ]
+
+
+def next_hold(
+    world: World, review_id: str, snooze: Hold, due: datetime, latest: datetime
+) -> Hold | None:
+    """Return what holds the reminder after a snooze, which is due at a time and comes by `latest`.
+
+    Of another snooze the reminder is that which follows it: there is one in all.
+    """
+    others = [hold for hold in holds_of(world, review_id) if hold != snooze]
+    later = [hold for hold in others if hold.start <= latest and hold.end > due]
+    return max(later, key=lambda hold: (hold.is_snooze, hold.end), default=None)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tests.simulation.history import Review
-from tests.simulation.oracle.holds import ends_of_snoozes, holds_of, judge_held
+from tests.simulation.oracle.holds import holds_of, judge_held, next_hold, snoozes_of
 from tests.simulation.oracle.triage import Path
 from tests.simulation.oracle.values import (
     INFLIGHT,
@@ -248,24 +248,46 @@ def _after_snoozes(
     configs = world.configs_between(period.start, end)
     if state is None or not bases or not configs or list(world.faults(WITHIN, period.start, end)):
         return
-    keep = min(config.rescan_window for config in configs)
-    for due in ends_of_snoozes(world, review_id, period.start, end):
-        if min(bases) > due or due > state.created + keep or world.is_forgotten(period.start):
-            continue
-        released = world.released_at(destination, state.rating, due, end)
-        later = due + max(config.poll_every for config in configs)  # it leaves with a round
-        held = world.released_at(destination, state.rating, later, end)
-        start = held if held > later else released
-        opening = next(_openings(world, destination, state, start + MINUTE, end - MINUTE), None)
-        if opening is None or not _fits_until(
-            world, review_id, destination, period, opening + world.late
-        ):
-            continue
-        latest = opening + world.late + INFLIGHT
-        came = [one for one in own if due - MINUTE <= one.time <= latest]
-        if not came and not world.may_have_failed(review_id, destination, due):
-            concerns = (review_id, *destination)
-            yield Violation("snooze_forgotten", "triage", due, "no reminder after", concerns)
+    if world.is_forgotten(period.start):
+        return
+    rests = state.created + min(config.rescan_window for config in configs)
+    for snooze in snoozes_of(world, review_id, period.start, end):
+        due = snooze.end
+        while min(bases) <= due <= min(rests, end):
+            latest = _latest_after_snooze(world, review_id, destination, period, due)
+            if latest is None or any(due - MINUTE <= one.time <= latest for one in own):
+                break
+            held = next_hold(world, review_id, snooze, due, latest)
+            if held is None:
+                if not world.may_have_failed(review_id, destination, due):
+                    concerns = (review_id, *destination)
+                    yield Violation(
+                        "snooze_forgotten", "triage", due, "no reminder after", concerns
+                    )
+                break
+            if held.is_snooze:
+                break  # the reminder that follows it is the one
+            due = held.end
+
+
+def _latest_after_snooze(
+    world: World, review_id: str, destination: Destination, period: Period, due: datetime
+) -> datetime | None:
+    """Return when a reminder that is due after a snooze has come at the latest; None: it need not."""
+    end = min(period.end or world.h.end, world.h.end)
+    state = world.version(review_id, period.last_state)
+    assert state is not None
+    released = world.released_at(destination, state.rating, due, end)
+    # It leaves with a round.
+    later = due + max(config.poll_every for config in world.configs_between(period.start, end))
+    held = world.released_at(destination, state.rating, later, end)
+    start = held if held > later else released
+    opening = next(_openings(world, destination, state, start + MINUTE, end - MINUTE), None)
+    if opening is None or not _fits_until(
+        world, review_id, destination, period, opening + world.late
+    ):
+        return None
+    return opening + world.late + INFLIGHT
 
 
 def _with_a_round(

@@ -88,6 +88,12 @@ def held(command: Command, until: datetime) -> Scene:
     return alerted(config=config).run(command, at(1, 12), review_id="r1", until=until)
 
 
+def snoozed_again() -> Scene:
+    """A snooze is over while the review is claimed, and another begins before its reminder."""
+    scene = held("snooze", at(1, 18)).run("claim", at(1, 17), review_id="r1", until=at(1, 19))
+    return scene.run("snooze", at(1, 18, 30), review_id="r1", until=at(2, 2))
+
+
 def reminded_after_quiet_hours(hour: float) -> Scene:
     """Wix is back just before quiet hours, so that the round that reminds may come within them."""
     day = (QuietHours(time(8), time(21), "Europe/Berlin"),)
