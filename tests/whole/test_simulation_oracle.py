@@ -120,6 +120,7 @@ from tests.simulation.oracle.scenes import (
     two_addresses,
     two_reminders_in_one,
     unknown_to_explain,
+    unread_at_a_raise,
     unread_site,
     unread_status,
     unread_until_restored,
@@ -177,6 +178,8 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "what a backfill finds is new and reminded of": new_in_a_backfill,
     "a late one says that it is older": lambda: late_one().notify(at(2, 13, 0, 1), "new", "r2",
     says_older=True),
+    "the difference of a raised threshold moves no checkpoint": lambda: unread_at_a_raise()
+    .notify(at(3, 0, 5, 1), "new", "r1"),
     "an answer that is taken back asks again": reopened,
     "a new text updates the message": edited,
     "a refused channel is parked": parked,

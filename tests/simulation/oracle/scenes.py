@@ -258,6 +258,15 @@ def raised_while_unread() -> Scene:
     return scene.read(at(1, 0, 30), "r1")
 
 
+def unread_at_a_raise() -> Scene:
+    """The difference of a raised threshold is read first, and holds what is newer by a day."""
+    sites = tuple(replace(site, threshold=4) for site in CONFIG.sites)
+    scene = Scene(5).fault("wix_down", at(1), at(3)).review("r1", at(1, 1))
+    scene.reload(at(1, 12), replace(CONFIG, sites=sites)).review("r2", at(2, 6), rating=4)
+    scene.notify(at(1, 0, 35), "trouble", about="wix").notify(at(3, 0, 5), "recovered", about="wix")
+    return scene.read(at(3, 0, 4), "r2").read(at(3, 0, 4, 1), "r1")
+
+
 def wix_down_told() -> Scene:
     scene = wix_down()
     scene.notify(at(1, 0, 35), "trouble", about="site:bakery")

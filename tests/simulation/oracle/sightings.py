@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -14,6 +14,7 @@ from tests.simulation.oracle.values import DAY, INFLIGHT, MINUTE
 from tests.simulation.oracle.world import World
 
 IMPORT = timedelta(days=30)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 HOOK_TIMEOUT = timedelta(seconds=10)  # Wix waits no longer for the answer to a webhook
 
 
@@ -30,6 +31,7 @@ class Sightings:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._raised: dict[str, list[tuple[datetime, datetime, int]]] = {}
 
     # ------------------------------------------------------------ what was shown
 
@@ -248,19 +250,18 @@ class Sightings:
         """Return whether an alert has to say that its review is older; None where it is a matter of
         taste.
         """
-        times, newest = self._checkpoints.get(state.site_id, ([], []))
+        times, newest, covered = self._checkpoints.get(state.site_id, ([], [], []))
         index = bisect_left(times, when)
-        checkpoint = newest[index - 1] if index else state.created
-        if state.created < checkpoint - DAY:
+        if index and state.created < covered[index - 1] - DAY:
             return True
-        return False if state.created >= checkpoint - 5 * MINUTE else None
+        return False if not index or state.created >= newest[index - 1] - 5 * MINUTE else None
 
     @cached_property
-    def _checkpoints(self) -> dict[str, tuple[list[datetime], list[datetime]]]:
+    def _checkpoints(self) -> dict[str, tuple[list[datetime], list[datetime], list[datetime]]]:
         """Return for each site the times of sightings, and the newest createdDate that was seen by
-        then.
+        then: of all reviews, and of those that surely move the checkpoint.
         """
-        found: dict[str, tuple[list[datetime], list[datetime]]] = {}
+        found: dict[str, tuple[list[datetime], list[datetime], list[datetime]]] = {}
         everything = [
             (one, review_id)
             for review_id, seen in self.sightings.items()
@@ -273,10 +274,38 @@ class Sightings:
             )
             if event is None:
                 continue
-            times, newest = found.setdefault(event.after.site_id, ([], []))
+            times, newest, covered = found.setdefault(event.after.site_id, ([], [], []))
+            created = event.after.created
             times.append(one.time)
-            newest.append(max(event.after.created, newest[-1] if newest else event.after.created))
+            newest.append(max([created, *newest[-1:]]))
+            if self._is_difference(event.after, one.time):
+                created = _LONG_AGO
+            covered.append(max([created, *covered[-1:]]))
         return found
+
+    def _is_difference(self, state: Review, when: datetime) -> bool:
+        """Return whether a review is read as the difference of a raised threshold: that is no read
+        of all ratings, and moves no checkpoint.
+        """
+        return any(
+            start <= when <= end and state.rating > before
+            for start, end, before in self._differences(state.site_id)
+        )
+
+    def _differences(self, site_id: str) -> list[tuple[datetime, datetime, int]]:
+        """Return from when until when the difference of each raised threshold of a site is read,
+        and the threshold before.
+        """
+        if site_id not in self._raised:
+            found, previous = [], None
+            for time, config in self.world.in_force:
+                if (site := config.site(site_id)) is None:
+                    continue
+                if previous is not None and previous < site.threshold:
+                    found.append((time, self._covered_at(site_id, time) + INFLIGHT, previous))
+                previous = site.threshold
+            self._raised[site_id] = found
+        return self._raised[site_id]
 
 
 def _is_hidden(state: Review | None, when: datetime) -> bool:
