@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from alerter.commands.status_text import as_text
 from alerter.commands.terminal import plain_json, redraw, terminal_width
 from alerter.config import Config
 from alerter.store import State
+from alerter.store.cluster import ClusterReport
 from alerter.timezones import local_time
 
 _REDRAW_EVERY = 2.0  # seconds
@@ -57,8 +59,30 @@ def as_json(status: StatusReport) -> str:
             shown_scope(each.scope) | {"since": _iso(each.since), "reason": each.reason}
             for each in status.parked
         ],
+        **_shown_cluster(status.cluster),
     }
     return plain_json(found)
+
+
+def _shown_cluster(cluster: ClusterReport | None) -> dict[str, Any]:
+    """Return what is shown of a cluster; nothing for a state file."""
+    if cluster is None:
+        return {}
+    return {
+        "workers": [
+            {
+                "name": each.name,
+                "host": each.host,
+                "version": each.version,
+                "config": each.config,
+                "since": _iso(each.started_at),
+                "last_seen": _iso(each.seen_at),
+            }
+            for each in cluster.workers
+        ],
+        "newest_config": cluster.newest.number if cluster.newest else None,
+        "waiting_jobs": cluster.waiting,
+    }
 
 
 def _shown_response(response: Response) -> dict[str, str | None]:

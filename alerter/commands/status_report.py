@@ -12,6 +12,7 @@ from alerter.models import medium_of, receiver_of
 from alerter.scopes import Scope, split_scope
 from alerter.store import State, actions, blocks, report, stale_messages, troubles
 from alerter.store.blocks import Block
+from alerter.store.cluster import ClusterReport, get_cluster
 from alerter.store.report import OpenReview, SiteReport
 from alerter.store.troubles import Trouble
 
@@ -51,7 +52,7 @@ class OpenReviewStatus:
 class StatusReport:
     """Everything that `status` shows. Deliveries are counted by status.
 
-    `timezone`: that of the moments that people are shown.
+    `timezone`: that of the moments that people are shown. `cluster`: None for a state file.
     """
 
     sites: list[SiteStatus]
@@ -62,6 +63,7 @@ class StatusReport:
     troubles: list[Trouble]
     parked: list[Block]
     timezone: tzinfo
+    cluster: ClusterReport | None
 
     @property
     def more_open_reviews(self) -> int:
@@ -109,6 +111,7 @@ def get_status(
         troubles=current,
         parked=blocks.get_parked(state),
         timezone=config.timezone,
+        cluster=get_cluster(state),
     )
 
 

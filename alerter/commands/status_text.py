@@ -6,6 +6,12 @@ from datetime import datetime, tzinfo
 from typing import TypeVar
 
 from alerter.actions import Response
+from alerter.commands.cluster_text import (
+    WORKERS_HEAD,
+    phrase_disagreements,
+    phrase_waiting,
+    worker_rows,
+)
 from alerter.commands.status_report import SiteStatus, StatusReport, shown_scope
 from alerter.commands.terminal import NARROWEST, plain, table, title, wide, words_for
 from alerter.render.formatting import stars
@@ -62,6 +68,7 @@ def as_text(
         _titled(["receiver", *_COUNTED], receivers, style)
         + _more(len(status.receivers) - len(receivers), "receiver"),
         _open_lines(status, now, width, style),
+        _worker_lines(status, style),
         *(_emphasized(lines, style) for lines in paragraphs),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -122,6 +129,15 @@ def _open_lines(status: StatusReport, now: datetime, width: int, style: Style) -
     return lines
 
 
+def _worker_lines(status: StatusReport, style: Style) -> list[str]:
+    """Return the workers of a cluster; nothing for a state file."""
+    if status.cluster is None:
+        return []
+    rows = worker_rows(status.cluster)
+    lines = _titled(WORKERS_HEAD, rows[:_MOST], style) if rows else ["no worker is alive"]
+    return [*lines, *_more(len(rows[_MOST:]), "worker"), phrase_waiting(status.cluster)]
+
+
 def _phrase_response(response: Response, timezone: tzinfo) -> str:
     """Return what people do about a review; empty for nothing."""
     found = []
@@ -163,6 +179,8 @@ def _attention_lines(status: StatusReport, now: datetime) -> Iterator[str]:
         text = counted(failed, "delivery has", "deliveries have")
         again = "it" if failed == 1 else "them"
         yield f"failed: {text} failed; `alerter retry` queues {again} again"
+    if status.cluster:
+        yield from phrase_disagreements(status.cluster, status.timezone)
     if status.oldest_pending:
         yield f"the oldest pending delivery waits for {words_for(now - status.oldest_pending)}"
 

@@ -1,0 +1,64 @@
+"""What a cluster looks like from outside: its workers, its configs, and the work that waits."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from alerter.config.state import PostgresUrl
+from alerter.models import from_ms
+from alerter.store.queue import queue_depth
+from alerter.store.sqlite import Sqlite
+from alerter.store.state import State
+from alerter.store.workers import WorkerProcess, get_workers, server_time
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRecord:
+    """A config that came into force in a cluster: see `configs.register_config`."""
+
+    number: int
+    digest: str
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """A cluster as it stands at a moment `at`, by the clock of the server.
+
+    `workers`: those that are alive. `newest`: the config that came into force last. `waiting`: the
+    number of jobs that no worker has begun, by the kind of their queue.
+    """
+
+    at: datetime
+    workers: list[WorkerProcess]
+    newest: ConfigRecord | None
+    waiting: dict[str, int]
+
+    @property
+    def outdated(self) -> list[WorkerProcess]:
+        """Return the workers that have an older config than the newest."""
+        newest = self.newest.number if self.newest else 0
+        return [worker for worker in self.workers if worker.config < newest]
+
+    @property
+    def versions(self) -> list[str]:
+        """Return the versions of alerter that run."""
+        return sorted({worker.version for worker in self.workers})
+
+
+def get_cluster(state: State) -> ClusterReport | None:
+    """Return the cluster of a database; None for a state file, and without a state."""
+    if not isinstance(state.database, PostgresUrl) or isinstance(state.engine, Sqlite):
+        return None
+    now = server_time(state)
+    waiting = Counter[str]()
+    for queue, number in queue_depth(state).items():
+        waiting[queue.partition(":")[0]] += number
+    row = state.row("SELECT id, digest, added_at FROM configs ORDER BY id DESC LIMIT 1")
+    newest = ConfigRecord(row["id"], row["digest"], from_ms(row["added_at"])) if row else None
+    return ClusterReport(
+        at=now,
+        workers=get_workers(state, now),
+        newest=newest,
+        waiting=dict(waiting),
+    )
