@@ -1,4 +1,7 @@
-"""Make the docs' pictures from `alerter preview` with a headless Chromium: `make pictures`."""
+"""Make the docs' pictures: `make pictures`.
+
+Those of messages and pages come from `alerter preview` and a headless Chromium.
+"""
 
 import re
 import shutil
@@ -10,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+from cluster_picture import draw_cluster
 
 from alerter.actions import Response
 from alerter.render.history import HistoryLine
@@ -159,6 +164,8 @@ def buttons_page(folder: Path) -> Path:
 def main() -> None:
     """Make every picture."""
     PICTURES.mkdir(exist_ok=True)
+    (PICTURES / "cluster.svg").write_text(draw_cluster(), "utf-8")
+    print(PICTURES / "cluster.svg")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = folder / "config.toml"

@@ -190,7 +190,7 @@ def test_workers_are_never_all_away_at_once() -> None:
 def test_kubernetes_asks_at_the_port_where_a_worker_listens(config: Config) -> None:
     assert config.web
     [port] = CONTAINER["ports"]
-    assert (port["containerPort"], config.web.listen[0]) == (config.web.listen[1], "0.0.0.0")  # noqa: S104
+    assert (port["containerPort"], config.web.listen[0]) == (config.web.listen[1], "0.0.0.0")  # noqa: S104 - compared
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert CONTAINER[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
     [served] = OBJECTS["Service"]["spec"]["ports"]

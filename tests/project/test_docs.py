@@ -157,6 +157,12 @@ def test_the_pictures_are_small_and_each_is_shown_somewhere() -> None:
     ] == []
 
 
+def test_the_picture_of_the_cluster_is_the_one_that_is_drawn() -> None:
+    draw = runpy.run_path(str(ROOT / "docs" / "cluster_picture.py"))["draw_cluster"]
+    picture = (ROOT / "docs" / "pictures" / "cluster.svg").read_text("utf-8")
+    assert picture == draw(), "run `make pictures`"
+
+
 def test_the_architecture_names_modules_that_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     named = set(re.findall(r"`(\w+/\w+\.py)`", text)) - {"docs/measures.py"}
