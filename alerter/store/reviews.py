@@ -42,7 +42,10 @@ def get_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, Sto
 def put_reviews(
     state: State, site_id: str, records: Sequence[StoredReview], seen_at: datetime
 ) -> None:
-    """Write reviews; one without a createdDate gets `seen_at` instead. Within a transaction."""
+    """Write reviews as of `seen_at`, or of their own `as_of`. Within a transaction.
+
+    One without a createdDate gets `seen_at` instead.
+    """
     state.execute_many(_PUT, [_row(site_id, stored, seen_at) for stored in records])
 
 
@@ -257,7 +260,7 @@ def _row(site_id: str, stored: StoredReview, seen_at: datetime) -> dict[str, Any
         "anonymized": stored.anonymized,
         "entity": review.entity_id,
         "contact": review.contact_id,
-        "seen": to_ms(seen_at),
+        "seen": to_ms(stored.as_of or seen_at),
         "content": dump_review(review),
     }
 

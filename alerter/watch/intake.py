@@ -35,6 +35,7 @@ from alerter.watch.triage import (
     lacks_author,
     looks_the_same,
     redact,
+    rests_since,
     triage,
     triage_gone,
     without_alert,
@@ -315,7 +316,9 @@ class Intake:
         if new_alerts and verdict.closing is not CloseReason.GONE:
             changes.about.append(review)
         moment = _alerted_at(verdict, known, changes.now, was_notified=was_notified)
-        changes.records.append(replace(record, alerted_at=moment))
+        window = self._config.poll.rescan_window
+        as_of = rests_since(verdict, known, review, changes.as_of, window)
+        changes.records.append(replace(record, alerted_at=moment, as_of=as_of))
         if known and not (record.closing is known.closing and looks_the_same(known.review, review)):
             changes.stale.append(review.id)
         if known and known.status is Status.OPEN and record.status is not Status.OPEN:

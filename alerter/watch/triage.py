@@ -212,6 +212,19 @@ def is_fresh(known: StoredReview, now: datetime) -> bool:
     return bool(known.as_of and abs(now - known.as_of) < OVERLAP)
 
 
+def rests_since(
+    verdict: Verdict, known: StoredReview | None, review: Review, now: datetime, window: timedelta
+) -> datetime | None:
+    """Return since when a review rests that only a lowered threshold closes; None for others.
+
+    It was followed until now, or for `window` after its alert: it does not start to rest again.
+    """
+    if verdict.reason is not Reason.ABOVE or known is None or known.review != review:
+        return None
+    followed = known.alerted_at + window if known.alerted_at else now
+    return min(max(known.as_of or now, followed), now)
+
+
 def without_alert(verdict: Verdict, known: StoredReview | None) -> Verdict:
     """Return the verdict without its alert, for a restored site or a read of the past.
 

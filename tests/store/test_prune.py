@@ -141,6 +141,28 @@ async def test_an_open_review_is_at_rest_when_it_is_followed_no_longer(
     assert not [file for file in tmp_path.glob("state.db*") if b"Hard as" in file.read_bytes()]
 
 
+@pytest.mark.parametrize(("lowered", "rests"), [(10, 10), (45, 30)])
+async def test_a_lowered_threshold_starts_no_rest_again(
+    state: State, config: Config, site: Site, clock: SetClock, lowered: int, rests: int
+) -> None:
+    """What is open above it is followed until then at most, and 30 days after its alert."""
+    known_sites.record_coverage(state, SITE, 2)
+    async with open_runtime(config, state, clock) as runtime:
+        await runtime.intake.record_page(site, [review(rating=2)])
+    tell(state)
+    clock.advance(days=lowered)
+    alerts = config.alerts.model_copy(update={"threshold": 1})
+    below = config.model_copy(update={"alerts": alerts})
+    async with open_runtime(below, state, clock) as runtime:
+        await runtime.intake.record_page(site, [review(rating=2)])
+    assert state.value("SELECT status FROM reviews") == "closed"
+    tell(state)
+    clock.advance(days=rests + 29 - lowered)
+    assert await forget(state, clock.now()) == 0
+    clock.advance(days=2)
+    assert await forget(state, clock.now()) == 1
+
+
 async def test_the_open_reviews_of_a_site_that_left_rest_from_then_on(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
