@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import io
 import os
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -170,10 +171,12 @@ class Commands:
     def _hold(
         self, command: Any, review: str, site: str, until: datetime | None, *args: str
     ) -> None:
-        """Claim or snooze a review whose whole id is written."""
-        number, now = len(self._world.runs), self._world.true.now()
-        run = h.Run(f"{command}-{number}", command, now, None, review_id=review, until=until)
-        self._noted(run, command, review, *args, "--site", site)
+        """Claim or snooze a review. The id may be the beginning of another: alerter says which."""
+        runs, now = self._world.runs, self._world.true.now()
+        run = h.Run(f"{command}-{len(runs)}", command, now, None, review_id=review, until=until)
+        said = self._noted(run, command, review, *args, "--site", site)
+        if whole := re.match(r"review (\S+)\n", said):
+            runs[-1] = h.replace(runs[-1], review_id=whole[1])
 
     def do_backup(self) -> None:
         target = self._world.folder / f"backup-{len(self._backups)}.db"
