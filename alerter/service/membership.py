@@ -43,8 +43,9 @@ class Membership:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self.config = 0
         self.is_newest = True
-        # Whether this worker's config is to be the newest, as no other worker has a newer one.
+        # Whether `join` is to be called again: this worker's config is the newest, or is to be.
         self._is_next = False
+        self._digest = ""
         self.beat_at = clock.monotonic()
         self._state = state
         self._clock = clock
@@ -55,12 +56,16 @@ class Membership:
         """Register a config that comes into force here.
 
         Return whether this worker has to bring the database in line with it. `is_asked`: a person
-        asked for it with a reload. Raise StateError.
+        asked for it with a reload, which reaches every worker: where the config is the same as
+        before, it undoes no change that another worker has. Raise StateError.
         """
         self._clock.synchronize(lambda: server_time(self._state))
         now = self._clock.now()
-        before = newest_config(self._state)
-        self.config = register_config(self._state, config_digest(config), now, is_asked=is_asked)
+        before, _ = newest_config(self._state)
+        digest = config_digest(config)
+        is_asked = is_asked and digest != self._digest
+        self.config = register_config(self._state, digest, now, is_asked=is_asked)
+        self._digest = digest
         self.is_newest = self.config >= before
         self._is_next = False
         self._lists = account_sites.last_listed_at(self._state)
@@ -98,8 +103,11 @@ class Membership:
                 seen_at=now,
             ),
         )
-        self.is_newest = self.config >= newest_config(self._state)
-        if not self.is_newest and newest_config_of_workers(self._state, now) <= self.config:
+        newest, digest = newest_config(self._state)
+        self.is_newest = self.config >= newest
+        if not self.is_newest and digest == self._digest:
+            self._is_next = True
+        elif not self.is_newest and newest_config_of_workers(self._state, now) <= self.config:
             log.warning("no worker with a newer config is left; this one's is in force again")
             self._is_next = True
 

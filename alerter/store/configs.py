@@ -8,9 +8,10 @@ from alerter.store.state import State
 from alerter.store.workers import newest_config_of_workers
 
 
-def newest_config(state: State) -> int:
-    """Return the number of the newest config; 0 before the first."""
-    return int(state.value("SELECT max(id) FROM configs") or 0)
+def newest_config(state: State) -> tuple[int, str]:
+    """Return the number of the newest config, and its digest; 0 and none before the first."""
+    newest = state.row("SELECT id, digest FROM configs ORDER BY id DESC LIMIT 1")
+    return (newest["id"], newest["digest"]) if newest else (0, "")
 
 
 def register_config(state: State, digest: str, now: datetime, *, is_asked: bool) -> int:

@@ -1,0 +1,100 @@
+"""The workers of a cluster: which of their configs is in force."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alerter.clock import ServerClock
+from alerter.config import Config, load_config
+from alerter.scopes import Scope
+from alerter.service.daemon import _bring_in_line
+from alerter.service.host import Host
+from alerter.service.membership import Membership
+from alerter.service.reload import Reload
+from alerter.store import State, troubles
+from alerter.trouble.tracker import Troubles
+from tests.support.postgres import Emptied
+from tests.support.values import SECRETS, SITE
+
+CONFIG = f"""
+state = "state.db"
+[[sites]]
+name = "Corner Bakery"
+site_id = "{SITE}"
+api_key = "env:WIX_API_KEY"
+[slack]
+token = "env:SLACK_BOT_TOKEN"
+[[receivers]]
+name = "team"
+slack = "C0123456789"
+"""
+
+
+@pytest.fixture
+def state(postgres: Emptied) -> Iterator[State]:
+    with State.open(postgres.emptied(), migrate=True) as state:
+        yield state
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return load_config(tmp_path / "config.toml", SECRETS, secrets=True)
+
+
+def changed(config: Config) -> Config:
+    return config.model_copy(update={"alerts": config.alerts.model_copy(update={"threshold": 1})})
+
+
+def worker(state: State, config: Config) -> Membership:
+    """A worker that has started with a config."""
+    member = Membership(state, ServerClock())
+    take(member, config, is_asked=False)
+    return member
+
+
+def take(member: Membership, config: Config, *, is_asked: bool) -> None:
+    member.join(config, is_asked=is_asked)
+    member.report()
+
+
+def test_a_reload_of_what_has_not_changed_undoes_no_change(state: State, config: Config) -> None:
+    first, second = worker(state, config), worker(state, config)
+    take(first, changed(config), is_asked=True)
+    take(second, config, is_asked=True)
+    assert second.config < first.config
+    first.report()
+    assert (first.is_newest, second.is_newest) == (True, False)
+
+
+def test_a_config_that_another_worker_brought_back_is_in_force(
+    state: State, config: Config
+) -> None:
+    first, second = worker(state, config), worker(state, config)
+    take(first, changed(config), is_asked=True)
+    second.report()
+    assert not second.has_to_join_again(config)
+    take(first, config, is_asked=True)
+    second.report()
+    assert second.has_to_join_again(config)
+    take(second, config, is_asked=False)
+    assert second.config == first.config
+    assert second.is_newest
+
+
+def test_a_good_config_ends_the_trouble_of_a_bad_one_on_any_worker(
+    state: State, config: Config
+) -> None:
+    worker(state, config)
+    clock = ServerClock()
+    member, host = (
+        worker(state, config),
+        Host(clock, {}, asyncio.Event(), Reload(asyncio.Event(), None)),
+    )
+    Troubles(state, config, clock, wake=lambda _: None).begin(Scope.CONFIG, "a fault")
+    _bring_in_line(state, config, host, member, is_read=False, is_asked=False)
+    assert [each.scope for each in troubles.get_open_troubles(state)] == [Scope.CONFIG]
+    _bring_in_line(state, config, host, member, is_read=True, is_asked=True)
+    assert troubles.get_open_troubles(state) == []
