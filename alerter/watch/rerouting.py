@@ -70,8 +70,10 @@ class _Rerouting:
         rerouting.freeze_messages_of_others(self._state, self._receivers)
         # Without a record of an earlier config, no destination counts as new.
         new = [name for name in self._after if name not in there] if self._before else []
-        added = self._offered(cancelled, new)
-        added += self._offered(withdrawn, list(self._after))
+        # What a worker with an older config raised since, for a destination that was gone already.
+        late = [each for each in gone if self._before and each.destination not in there]
+        added = self._offered([each for each in cancelled if each not in late], new)
+        added += self._offered([*withdrawn, *late], list(self._after))
         rerouting.queue_deliveries(self._state, added)
         self._hold_again()
         destinations.record_destinations(self._state, self._after)

@@ -291,6 +291,25 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
         )
 
 
+async def test_what_an_older_config_raises_late_goes_to_its_successor(
+    load: Load, clock: SetClock, wix: EmbeddedWix, state: State
+) -> None:
+    """As where another worker still has the config with the receiver that is gone."""
+    older, newer = load(mail("owner", NIGHT)), load(mail("shop"))
+    async with open_runtime(older, state, clock) as runtime:
+        assert await runtime.poller.round(older.sites[0])
+        reconcile(state, older, clock)
+        reconcile(state, newer, clock, alone=False)
+        clock.advance(minutes=30)
+        wix.add(SITE, {"id": "r1", "content": {"rating": 2, "title": "Hard"}})
+        assert await runtime.poller.round(older.sites[0])
+    reconcile(state, newer, clock, alone=False)
+    assert rows(newer) == [
+        ("new:r1", "email:owner", "cancelled"),
+        ("new:r1", "email:shop", "pending"),
+    ]
+
+
 async def test_a_renamed_receiver_gets_what_waited_and_goes_on_with_its_messages(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, night: Callable[..., Any]
 ) -> None:
