@@ -16,7 +16,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.account_checks import check_accounts, check_names, sites_to_read
-from alerter.commands.local_checks import check_files, check_server
+from alerter.commands.local_checks import check_files
 from alerter.commands.options import (
     config_option,
     config_path,
@@ -24,6 +24,7 @@ from alerter.commands.options import (
     load_with_sites,
     with_some_site,
 )
+from alerter.commands.server_checks import check_cluster, check_server
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
 from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
@@ -359,9 +360,11 @@ def command(path: Path | None, *, offline: bool) -> None:
     findings = [size_of(config), *listed]
     findings += check_files(config_path(path), config)
     if isinstance(config.database, PostgresUrl) and not offline:
-        findings += check_server(config.database, clock)
+        findings += [*check_server(config.database, clock), *check_cluster(config)]
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []
     if not offline:
-        findings += asyncio.run(check_online(config, clock, working))
+        failed = {finding.subject for finding in findings if not finding.ok}
+        online = asyncio.run(check_online(config, clock, working))
+        findings += [finding for finding in online if finding.subject not in failed]
     print_findings(findings)

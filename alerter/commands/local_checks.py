@@ -6,14 +6,11 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 
-from alerter.clock import Clock
 from alerter.config import Config
 from alerter.config.fields import nearest
 from alerter.config.files import included_files, secret_files
-from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.models import Finding
 from alerter.render.templates import template_names
@@ -21,14 +18,11 @@ from alerter.store import lock_of
 from alerter.store.file_lock import real_path
 from alerter.store.reload_request import is_daemons
 from alerter.store.sqlite import inspect
-from alerter.text import counted
 
 # Files of SQLite and of alerter beside the state file.
 _BESIDE = ("", "-wal", "-shm", ".lock")
 _REMEDY = "give it to the user that runs alerter, and check as that user"
 _MOST_NAMED = 3
-# Of clocks: alerts are due by that of this machine.
-_MOST_AHEAD = timedelta(seconds=2)
 _LARGEST_TEMPLATE = 256_000
 
 
@@ -57,35 +51,6 @@ def check_state(path: Path) -> Finding:
         return Finding(ok=False, subject="state", text=fault)
     text = "can be written" if path.exists() else "the first start creates it"
     return Finding(ok=True, subject="state", text=f"{path}: {text}")
-
-
-def check_server(url: PostgresUrl, clock: Clock) -> list[Finding]:
-    """Check that `alerter run` can keep its state on a PostgreSQL server."""
-    from alerter.store.postgres_check import ask_server  # noqa: PLC0415 - needs the extra
-
-    try:
-        found = ask_server(url, clock)
-    except StateError as error:
-        return [Finding(ok=False, subject="state", text=str(error))]
-    findings = []
-    if found.missing and not found.may_create:
-        text = f"{url}: the role may not create tables: GRANT CREATE ON SCHEMA … TO …"
-        findings.append(Finding(ok=False, subject="state", text=text))
-    elif not found.may_write:
-        text = f"{url}: the role may not read and write the tables: name the one that owns them"
-        findings.append(Finding(ok=False, subject="state", text=text))
-    else:
-        tables = "the first start creates its tables" if found.is_new else "can be written"
-        if found.missing and not found.is_new:
-            tables = f"{counted(found.missing, 'migration is', 'migrations are')} made at the start"
-        ahead = f"its clock is {found.ahead.total_seconds():+.1f} s from ours"
-        text = f"{url}: PostgreSQL {found.version}, {tables}, {ahead}"
-        is_off = abs(found.ahead) > _MOST_AHEAD
-        findings.append(Finding(ok=True, subject="state", text=text, warning=is_off))
-    if not found.is_encrypted:
-        text = f"{url}: the connection is not encrypted; add sslmode=verify-full to the address"
-        findings.append(Finding(ok=True, subject="state", text=text, warning=True))
-    return findings
 
 
 def _state_fault(path: Path) -> str | None:

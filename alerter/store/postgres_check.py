@@ -5,10 +5,47 @@ from datetime import UTC, datetime, timedelta
 
 from alerter.clock import Clock
 from alerter.config.state import PostgresUrl
+from alerter.errors import StateBusy, StateError
 from alerter.store.migrations import names_of_migrations
-from alerter.store.postgres_connection import connect, postgres_errors
-from alerter.store.postgres_schema import applied_migrations, require_usable
+from alerter.store.postgres_connection import PostgresConnection, connect, postgres_errors
+from alerter.store.postgres_schema import (
+    CHANGES,
+    OWN_TABLES,
+    applied_migrations,
+    require_usable,
+    table_names,
+)
 from alerter.store.sqlite import check_version
+
+# What the role may do there, and whether it owns all tables, as a new version and a VACUUM need.
+_RIGHTS = f"""
+SELECT current_user, current_schema(),
+ has_schema_privilege(current_schema(), 'CREATE') AND EXISTS (SELECT 1 FROM pg_language
+  WHERE lanname = 'plpgsql' AND has_language_privilege(oid, 'USAGE')),
+ coalesce(bool_and(CASE relkind WHEN 'S' THEN has_sequence_privilege(oid, 'SELECT')
+   AND has_sequence_privilege(oid, 'USAGE')
+  ELSE has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+   AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE') END), TRUE),
+ coalesce(bool_and(pg_has_role(relowner, 'USAGE')), TRUE)
+FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+ AND (relkind = 'r' AND (relname = ANY(%s) OR starts_with(relname::text, 'procrastinate_'))
+  OR relkind = 'S' AND relname = '{CHANGES}')
+"""
+_IS_ENCRYPTED = """
+SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), FALSE)
+ OR coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', TRUE)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a role may do in a schema: create tables and functions, write and own what is there."""
+
+    role: str
+    schema: str
+    may_create: bool
+    may_write: bool
+    is_owner: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +53,8 @@ class ServerReport:
     """A server that can hold the state, and what the first start has to do there.
 
     `ahead`: how far its clock is ahead of ours. `missing`: the number of migrations that are not
-    made yet; `is_new`: there are no tables at all. `may_create`, `may_write`: the rights of the
-    role. `is_encrypted`: the connection is, or stays on this machine.
+    made yet, as far as the role may see that; `is_new`: there are no tables at all.
+    `is_encrypted`: the connection is, or stays on this machine.
     """
 
     version: str
@@ -25,27 +62,18 @@ class ServerReport:
     ahead: timedelta
     is_new: bool
     missing: int
-    may_create: bool
-    may_write: bool
+    rights: Rights
 
 
 def ask_server(url: PostgresUrl, clock: Clock) -> ServerReport:
     """Ask a server what it is, and what its role may do. Raise StateError where it will not do."""
-    with connect(url) as conn, postgres_errors(str(url)):
+    with _connected(url) as conn, postgres_errors(str(url)):
         require_usable(conn, str(url))
-        applied = applied_migrations(conn)
+        [encrypted] = conn.execute(_IS_ENCRYPTED).fetchone() or [False]
+        [*found] = conn.execute(_RIGHTS, [[*table_names(), *OWN_TABLES]]).fetchone() or []
+        rights = Rights(*found)
+        applied = applied_migrations(conn) if rights.may_write else names_of_migrations()
         check_version(str(url), applied, migrate=True)
-        [encrypted, may_create] = conn.execute(
-            "SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), FALSE)"
-            " OR coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1',"
-            "  TRUE),"
-            " has_schema_privilege(current_schema(), 'CREATE')"
-        ).fetchone() or [False, False]
-        [may_write] = conn.execute(
-            "SELECT coalesce(bool_and(has_table_privilege(quote_ident(tablename),"
-            " 'SELECT, INSERT, UPDATE, DELETE')), TRUE) FROM pg_tables"
-            " WHERE schemaname = current_schema() AND tablename IN ('reviews', 'deliveries')"
-        ).fetchone() or [False]
         asked = clock.now()
         [epoch] = conn.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone() or [0]
         answered = clock.now()
@@ -57,6 +85,17 @@ def ask_server(url: PostgresUrl, clock: Clock) -> ServerReport:
         ahead=server_time - (asked + (answered - asked) / 2),
         is_new=not applied,
         missing=len(names_of_migrations() - applied),
-        may_create=bool(may_create),
-        may_write=bool(may_write),
+        rights=rights,
     )
+
+
+def _connected(url: PostgresUrl) -> PostgresConnection:
+    """Connect, with errors that say what to do."""
+    try:
+        return connect(url)
+    except StateBusy as error:
+        text = f"{error}; start PostgreSQL there, or correct the address in [state] url"
+        raise StateBusy(text) from error
+    except StateError as error:
+        text = f"{error}; correct the address in [state] url, or the role and database there"
+        raise StateError(text) from error

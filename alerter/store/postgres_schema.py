@@ -26,6 +26,7 @@ from alerter.store.sqlite import Sqlite, check_version
 
 MIGRATIONS = "alerter_migrations"
 CHANGES = "alerter_changes"
+OWN_TABLES = (MIGRATIONS, "notes")
 _OF_QUEUE = ".sql"  # how the names of its migrations end
 # What PostgreSQL has beside the tables of both engines. The sequence counts the transactions that
 # changed something; the notes are requests to reload and their answers.

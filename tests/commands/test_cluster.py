@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from alerter.cli import main
+from alerter.commands.server_checks import check_cluster
 from alerter.commands.status import as_json
 from alerter.commands.status_report import get_status
 from alerter.config import load_config
@@ -19,7 +20,7 @@ from alerter.store.configs import register_config
 from alerter.store.queue import defer_deliveries, defer_rounds
 from alerter.store.workers import ALIVE_FOR, WorkerProcess, put_worker, server_time
 from tests.support.postgres import Emptied
-from tests.support.values import SITE
+from tests.support.values import SECRETS, SITE
 
 CONFIG = f"""
 state = {{url = "file:database.url"}}
@@ -74,7 +75,7 @@ def worker(number: int, now: datetime, config: int = 1, version: str = "3.0") ->
 
 
 def register(state: State, path: Path, now: datetime) -> int:
-    digest = config_digest(load_config(path, {}, secrets=False))
+    digest = config_digest(load_config(path, SECRETS, secrets=True))
     return register_config(state, digest, now, is_asked=True)
 
 
@@ -120,6 +121,36 @@ def test_status_says_on_what_workers_disagree(
     text = " ".join(run("status").stdout.split())
     assert "workers disagree about the config: web:103 with number 1, while number 2" in text
     assert "workers of different versions run (2.9: web:103; 3.0: web:102)" in text
+
+
+def findings(path: Path) -> list[str]:
+    """What `check` says of the cluster, with a mark before each warning."""
+    found = check_cluster(load_config(path, SECRETS, secrets=True))
+    return [f"{'warn ' * each.warning}{each.text}" for each in found]
+
+
+def test_check_counts_the_workers_that_have_its_config(
+    state: State, path: Path, now: datetime
+) -> None:
+    register(state, path, now)
+    assert findings(path) == []
+    for number in range(3):
+        put_worker(state, worker(number, now))
+    [found] = findings(path)
+    assert "3 workers are alive; number 1 is in force since" in found
+
+
+def test_check_warns_of_another_config_and_of_workers_that_disagree(
+    state: State, path: Path, now: datetime
+) -> None:
+    register(state, path, now)
+    register_config(state, "newer", now, is_asked=True)
+    put_worker(state, worker(1, now, config=2))
+    _, own = findings(path)
+    assert own.startswith("warn this config is another than the one that workers have (number 2")
+    put_worker(state, worker(2, now, config=1))
+    _, own, others = findings(path)
+    assert others.startswith("warn workers disagree about the config: web:102 with number 1")
 
 
 def test_a_state_file_has_no_workers(tmp_path: Path, path: Path, now: datetime) -> None:

@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -12,7 +12,6 @@ import pytest
 from sqlite_utils import Database
 
 from alerter.clock import Clock
-from alerter.commands.local_checks import check_server
 from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.models import Status, StoredReview
@@ -445,37 +444,3 @@ def test_a_restore_replaces_no_state_in_a_database(state: State, tmp_path: Path)
 
 async def test_the_tables_are_vacuumed_after_an_erasure(state: State) -> None:
     await state.engine.rewrite()
-
-
-# --- check
-
-
-def test_check_says_what_the_server_is_and_what_is_missing(
-    bare: PostgresUrl, url: PostgresUrl
-) -> None:
-    [new] = check_server(bare, Clock())
-    assert new.ok
-    assert "the first start creates its tables" in new.text
-    [there] = check_server(url, Clock())
-    assert "can be written, its clock is +0.0 s from ours" in there.text.replace("-0.0", "+0.0")
-
-
-def test_check_warns_of_a_clock_that_is_off(url: PostgresUrl) -> None:
-    class Late(Clock):
-        def now(self) -> datetime:
-            return super().now() - timedelta(minutes=1)
-
-    [found] = check_server(url, Late())
-    assert found.warning
-    assert "its clock is +60.0 s from ours" in found.text
-
-
-def test_check_says_that_a_role_may_not_create_tables(bare: PostgresUrl) -> None:
-    with connected(bare) as conn:
-        conn.execute("DROP ROLE IF EXISTS alerter_reader")
-        conn.execute("CREATE ROLE alerter_reader LOGIN")
-    separator = "&" if "?" in bare.url else "?"
-    reader = PostgresUrl(f"{bare.url}{separator}options=-c%20role%3Dalerter_reader")
-    [found] = check_server(reader, Clock())
-    assert not found.ok
-    assert "may not create tables" in found.text
