@@ -168,9 +168,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of what the database decides on each engine, and all others on SQLite."""
     if "database" in metafunc.fixturenames:
         path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
-        only = metafunc.definition.get_closest_marker("sqlite") is not None
-        both = path.startswith(ON_BOTH_ENGINES) and not only
-        metafunc.parametrize("database", ENGINES if both else ENGINES[:1], indirect=True)
+        only = [each for each in ENGINES if metafunc.definition.get_closest_marker(each)]
+        both = ENGINES if path.startswith(ON_BOTH_ENGINES) else ENGINES[:1]
+        metafunc.parametrize("database", only or both, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from procrastinate.manager import JobManager
 
 from alerter.config import Site
 from alerter.config.state import PostgresUrl
-from alerter.errors import StateError
+from alerter.errors import StateBusy, StateError
 from alerter.notify.worker import IdleReason
 from alerter.service.embedded import end_tasks
 from alerter.service.membership import Membership
@@ -45,7 +45,10 @@ _DRAIN = 60
 _TURN = 30.0
 _AT_ONCE = 500  # rounds of a job
 _LOOK_EVERY = 1.0
-_HOUSE = "house:"  # the queue of jobs for workers with one config, which ends with its number
+# The queue of jobs for workers with one config, which ends with its number.
+_HOUSE = f"{queue.HOUSE}:"
+# The queue works once it was worked for so long without an error.
+_STEADY = 10.0
 _URGENT = 10  # before rounds and deliveries
 # At these a job ends: another is deferred once there is something to do.
 _ENDS = (
@@ -90,6 +93,8 @@ class Cluster:
         self._jobs: set[asyncio.Task[Any]] = set()
         self._sending: dict[str, asyncio.Task[Any]] = {}
         self._house = f"{_HOUSE}{membership.config}"
+        # Since when the queue cannot be worked (monotonic).
+        self._failing_since: float | None = None
 
     def start(self) -> None:
         """Do nothing: the work begins with `deliver`."""
@@ -98,10 +103,21 @@ class Cluster:
         """Return the seconds since this process last tried to report itself."""
         return self._clock.monotonic() - self._membership.beat_at
 
+    def fault(self) -> str | None:
+        """Return why this process does none of the work; None if it takes its share."""
+        if (idle := self.idle_for()) > self.patience:
+            return f"this worker has not reported itself for {idle:.0f} s"
+        if self._failing_since is not None:
+            failing = self._clock.monotonic() - self._failing_since
+            if failing > self.patience:
+                return f"this worker cannot use the job queue for {failing:.0f} s"
+        return None
+
     async def deliver(self) -> bool:
         """Do jobs of the queue until stopped; begin again whenever the database is back."""
         while not self._stopping.is_set():
             app = self._app()
+            steady = asyncio.get_running_loop().call_later(_STEADY, self._note_steady)
             try:
                 async with app.open_async():
                     await app.run_worker_async(
@@ -115,10 +131,24 @@ class Cluster:
                         shutdown_graceful_timeout=_DRAIN,
                     )
             except (ProcrastinateException, *UNREACHABLE) as error:
-                log.warning("the queue cannot be reached; tried again: %s", type(error).__name__)
+                await self._note_failure(error)
+            finally:
+                steady.cancel()
             if not self._stopping.is_set():
                 await asyncio.sleep(_AGAIN)
         return True
+
+    def _note_steady(self) -> None:
+        self._failing_since = None
+
+    async def _note_failure(self, error: Exception) -> None:
+        """Notify people directly once the queue has failed for long: no job can do so."""
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        if self._failing_since is None:
+            self._failing_since = self._clock.monotonic()
+            log.warning("the job queue cannot be used; tried again: %s", reason)
+        fault = StateBusy(f"{self._url}: the job queue cannot be used: {reason}")
+        await self._runtime.dispatcher.state_failure.notify(fault)
 
     async def stop(self, delivering: asyncio.Task[bool]) -> None:
         """Take no more jobs, and give those in hand a few seconds to end."""

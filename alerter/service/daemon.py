@@ -330,6 +330,7 @@ async def _listening(runtime: Runtime, scheduler: "Scheduler | Cluster") -> Asyn
         runtime.intake,
         scheduler.finished,
         pages,
+        scheduler.fault,
     ) as web:
         served = "webhooks, health, metrics and the review page"
         log.info(

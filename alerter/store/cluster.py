@@ -6,10 +6,13 @@ from datetime import datetime
 
 from alerter.config.state import PostgresUrl
 from alerter.models import from_ms
-from alerter.store.queue import queue_depth
+from alerter.store.queue import KINDS, queue_depth
+from alerter.store.sql import moment_or_none
 from alerter.store.sqlite import Sqlite
 from alerter.store.state import State
 from alerter.store.workers import WorkerProcess, get_workers, server_time
+
+_NEXT_ROUND = "SELECT min(next_round) FROM sites WHERE left_at IS NULL AND shard IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +29,15 @@ class ClusterReport:
     """A cluster as it stands at a moment `at`, by the clock of the server.
 
     `workers`: those that are alive. `newest`: the config that came into force last. `waiting`: the
-    number of jobs that no worker has begun, by the kind of their queue.
+    number of jobs that no worker has begun, by the kind of their queue. `next_round`: when the
+    round of the site that waits longest is due, or was.
     """
 
     at: datetime
     workers: list[WorkerProcess]
     newest: ConfigRecord | None
     waiting: dict[str, int]
+    next_round: datetime | None
 
     @property
     def outdated(self) -> list[WorkerProcess]:
@@ -51,7 +56,7 @@ def get_cluster(state: State) -> ClusterReport | None:
     if not isinstance(state.database, PostgresUrl) or isinstance(state.engine, Sqlite):
         return None
     now = server_time(state)
-    waiting = Counter[str]()
+    waiting = Counter(dict.fromkeys(KINDS, 0))
     for queue, number in queue_depth(state).items():
         waiting[queue.partition(":")[0]] += number
     row = state.row("SELECT id, digest, added_at FROM configs ORDER BY id DESC LIMIT 1")
@@ -61,4 +66,5 @@ def get_cluster(state: State) -> ClusterReport | None:
         workers=get_workers(state, now),
         newest=newest,
         waiting=dict(waiting),
+        next_round=moment_or_none(state.value(_NEXT_ROUND)),
     )

@@ -8,6 +8,8 @@ from alerter.store.state import State
 
 # The names of jobs that have work of their own; others do what no job was deferred for.
 DELIVER, ROUNDS = "deliver", "rounds"
+HOUSE = "house"  # of each config, with its number behind a colon
+KINDS = (DELIVER, ROUNDS, HOUSE)
 
 
 def defer_deliveries(state: State, locks: Mapping[str, str]) -> None:

@@ -3,15 +3,18 @@
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from alerter.models import AlertKind, Form, Product, StoredReview, from_ms, receiver_of
+from alerter.models import AlertKind, Form, Product, StoredReview, from_ms, receiver_of, to_ms
 from alerter.store.outbox import UNSETTLED
 from alerter.store.reminders import Reminders, get_reminders_of
 from alerter.store.reviews import get_reviews
 from alerter.store.sql import json_field, json_values, moment_or_none
 from alerter.store.state import State
+
+# No transaction is open for so long.
+_SETTLED = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +250,24 @@ def oldest_success(state: State, site_ids: Iterable[str]) -> datetime | None:
     return from_ms(ms) if ms else None
 
 
-def alerts_raised(state: State, after: int) -> tuple[dict[str, int], int]:
-    """Return the number of alerts of each kind after an alert id, and the last id."""
+def alerts_raised(
+    state: State, after: int, now: datetime
+) -> tuple[dict[str, int], dict[str, int], int]:
+    """Return how many alerts of each kind come after an alert id: those settled, and all of them.
+
+    Also return the last id of the settled ones, after which none is missed: in a cluster, ids are
+    given out in another order than their transactions are committed.
+    """
+    last = state.value(
+        "SELECT max(id) FROM alerts WHERE id > ? AND raised_at < ?", [after, to_ms(now - _SETTLED)]
+    )
     rows = state.rows(
-        "SELECT kind, count(*) AS number, max(id) AS last FROM alerts WHERE id > ? GROUP BY kind",
-        [after],
+        "SELECT kind, count(*) AS number, count(CASE WHEN id <= :last THEN 1 END) AS settled"
+        " FROM alerts WHERE id > :after GROUP BY kind",
+        {"after": after, "last": last or after},
     )
-    return {row["kind"]: row["number"] for row in rows}, max(
-        (row["last"] for row in rows), default=after
-    )
+    settled = {row["kind"]: row["settled"] for row in rows}
+    return settled, {row["kind"]: row["number"] for row in rows}, int(last or after)
 
 
 SITES = (

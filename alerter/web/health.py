@@ -1,6 +1,7 @@
-"""The health of the process: rounds of sites end, and the state file takes writes."""
+"""The health of the process: rounds of sites end, and the database takes writes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from alerter.clock import Clock
@@ -15,21 +16,36 @@ _LATE_AFTER = 3  # polling periods
 _MOST_NAMED = 5
 # The least time between two test writes, in seconds: anybody may request /healthz.
 _TEST_EVERY = 1.0
+# Why the process does none of its work, beside what `finished` says.
+Fault = Callable[[], str | None]
+
+
+def no_fault() -> str | None:
+    """Return None."""
+    return None
 
 
 class Health:
     """Check the process on request.
 
-    `finished` has the monotonic time at which the last round of each site ended, by site id.
+    `finished` has the monotonic time at which the last round of each site ended, by site id; it is
+    empty for a worker of a cluster, which `fault` is about.
     """
 
     def __init__(
-        self, config: Config, state: State, clock: Clock, finished: Mapping[str, float]
+        self,
+        config: Config,
+        state: State,
+        clock: Clock,
+        finished: Mapping[str, float],
+        fault: Fault = no_fault,
     ) -> None:
         self._config = config
         self._state = state
         self._clock = clock
         self._finished = finished
+        self._process_fault = fault
+        self._what = "state file" if isinstance(state.database, Path) else "database"
         self._fault: str | None = None
         self._tried_at: float | None = None
 
@@ -38,11 +54,12 @@ class Health:
 
         Without `details` it names no site, receiver or path, and quotes no service.
         """
-        reasons = [
-            reason
-            for reason in (self._check_rounds(details=details), self._check_writes(details=details))
-            if reason
-        ]
+        checks = (
+            self._process_fault(),
+            self._check_rounds(details=details),
+            self._check_writes(details=details),
+        )
+        reasons = [reason for reason in checks if reason]
         try:
             found = [
                 _summary(trouble, details=details)
@@ -51,7 +68,7 @@ class Health:
         except StateError as error:
             found = []
             if not reasons:
-                text = "the state file cannot be read"
+                text = f"the {self._what} cannot be read"
                 reasons.append(_phrase(text, str(error), details=details))
         return {"ok": not reasons, "reasons": reasons, "troubles": found}
 
@@ -80,7 +97,7 @@ class Health:
             except StateError as error:
                 self._fault = str(error)
         return (
-            _phrase("the state file takes no writes", self._fault, details=details)
+            _phrase(f"the {self._what} takes no writes", self._fault, details=details)
             if self._fault
             else None
         )

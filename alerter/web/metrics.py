@@ -18,6 +18,7 @@ from alerter.counters import counts
 from alerter.errors import StateError
 from alerter.models import AlertKind
 from alerter.store import State, report
+from alerter.store.cluster import ClusterReport, get_cluster
 from alerter.watch.triage import Reason
 from alerter.web.webhooks import OUTCOMES
 
@@ -81,9 +82,11 @@ class Metrics(Collector):
             return
 
     def _from_state(self) -> Iterator[Metric]:
-        raised, self._last_alert = report.alerts_raised(self._state, self._last_alert)
-        self._alerts.update(raised)
-        alerts = dict.fromkeys(AlertKind, 0) | dict(self._alerts)
+        settled, raised, self._last_alert = report.alerts_raised(
+            self._state, self._last_alert, self._clock.now()
+        )
+        alerts = dict.fromkeys(AlertKind, 0) | dict(self._alerts + Counter(raised))
+        self._alerts.update(settled)
         yield _labelled("alerts", "Alerts in this state file since it was created.", "kind", alerts)
         oldest = report.oldest_pending(self._state)
         age = (self._clock.now() - oldest).total_seconds() if oldest else 0
@@ -98,6 +101,8 @@ class Metrics(Collector):
             "The oldest last good round of any site; 0 while one was never read.",
             success.timestamp() if success else 0,
         )
+        if cluster := get_cluster(self._state):
+            yield from _of_cluster(cluster)
 
     def _deliveries(self) -> Metric:
         family = CounterMetricFamily(
@@ -110,6 +115,29 @@ class Metrics(Collector):
             for receiver, number in (ended | _counted(f"deliveries_{outcome}:")).items():
                 family.add_metric([receiver, outcome], number)
         return family
+
+
+def _of_cluster(cluster: ClusterReport) -> Iterator[Metric]:
+    """Yield what every worker of a cluster shows alike."""
+    workers = GaugeMetricFamily(
+        "alerter_workers", "Workers that are alive, by their config.", labels=["config"]
+    )
+    older = len(cluster.outdated)
+    workers.add_metric(["newest"], len(cluster.workers) - older)
+    workers.add_metric(["older"], older)
+    yield workers
+    jobs = GaugeMetricFamily(
+        "alerter_jobs_waiting", "Jobs that no worker has begun yet, by queue.", labels=["queue"]
+    )
+    for queue, number in cluster.waiting.items():
+        jobs.add_metric([queue], number)
+    yield jobs
+    late = (cluster.at - cluster.next_round).total_seconds() if cluster.next_round else 0
+    yield GaugeMetricFamily(
+        "alerter_oldest_due_round_age_seconds",
+        "How late the round of the site is that waits longest.",
+        max(late, 0),
+    )
 
 
 def _counted(prefix: str) -> dict[str, int]:

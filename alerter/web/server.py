@@ -17,7 +17,7 @@ from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
 from alerter.errors import AlerterError
 from alerter.store import State
 from alerter.watch.intake import Intake
-from alerter.web.health import Health
+from alerter.web.health import Fault, Health, no_fault
 from alerter.web.metrics import Metrics
 from alerter.web.pages import ReviewPages
 from alerter.web.webhooks import WebhookEndpoint
@@ -56,10 +56,11 @@ class WebServer:
         intake: Intake,
         finished: Mapping[str, float],
         pages: ReviewPages | None = None,
+        fault: Fault = no_fault,
     ) -> None:
         self.pages = pages
         self.webhooks = WebhookEndpoint(config, intake)
-        self.health = Health(config, state, clock, finished)
+        self.health = Health(config, state, clock, finished, fault)
         self.metrics = Metrics(config, state, clock)
         self.port = 0
 
@@ -91,11 +92,12 @@ async def open_web(
     intake: Intake,
     finished: Mapping[str, float],
     pages: ReviewPages | None = None,
+    fault: Fault = no_fault,
 ) -> AsyncIterator[WebServer]:
     """Serve on a host and a port. Raises AlerterError if it cannot listen there."""
     if not is_loopback(listen[0]):
         log.warning("[web] listen: %s", LISTENS_BEYOND_LOOPBACK)
-    served = WebServer(config, state, clock, intake, finished, pages)
+    served = WebServer(config, state, clock, intake, finished, pages, fault)
     runner = web.AppRunner(served.application(), shutdown_timeout=_STOP_WITHIN)
     await runner.setup()
     try:

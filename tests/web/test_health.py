@@ -16,13 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from alerter.config import Config
 from alerter.counters import counts
-from alerter.models import Alert, AlertKind
+from alerter.models import Alert, AlertKind, to_ms
 from alerter.store import State, known_sites, raised_alerts, troubles
+from alerter.store.configs import register_config
+from alerter.store.queue import defer_deliveries
 from alerter.store.raised_alerts import NewAlert
 from alerter.store.troubles import Trouble
+from alerter.store.workers import WorkerProcess, put_worker, server_time
 from alerter.web.server import open_web
 from tests.support.clock import SetClock
 from tests.support.values import SITE
+from tests.support.waiting import HANG
 
 RULES = Path(__file__).parents[2] / "deploy" / "alerter.rules.yml"
 SERIES = {
@@ -37,6 +41,11 @@ SERIES = {
     "alerter_transaction_seconds_count": set(),
     "alerter_transaction_seconds_sum": set(),
 }
+OF_A_CLUSTER = {
+    "alerter_workers": {"config"},
+    "alerter_jobs_waiting": {"queue"},
+    "alerter_oldest_due_round_age_seconds": set(),
+}
 
 
 @dataclass
@@ -48,6 +57,7 @@ class Look:
     clock: SetClock
     http: aiohttp.ClientSession
     finished: dict[str, float] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
 
     async def health(self, **headers: str) -> tuple[int, dict[str, Any]]:
         async with self.http.get(f"{self.url}/healthz", headers=headers) as response:
@@ -70,12 +80,18 @@ class Look:
 
 @pytest.fixture
 async def look(config: Config, state: State, clock: SetClock) -> AsyncIterator[Look]:
-    finished = {SITE: clock.monotonic()}
-    async with (
-        open_web(("127.0.0.1", 0), config, state, clock, None, finished) as web,
-        aiohttp.ClientSession() as http,
-    ):
-        yield Look(f"http://127.0.0.1:{web.port}", state, clock, http, finished)
+    finished, faults = {SITE: clock.monotonic()}, list[str]()
+    served = open_web(
+        ("127.0.0.1", 0),
+        config,
+        state,
+        clock,
+        None,
+        finished,
+        fault=lambda: faults[0] if faults else None,
+    )
+    async with served as web, aiohttp.ClientSession() as http:
+        yield Look(f"http://127.0.0.1:{web.port}", state, clock, http, finished, faults)
 
 
 def raise_alert(state: State, clock: SetClock, key: str, kind: AlertKind = AlertKind.NEW) -> None:
@@ -256,18 +272,26 @@ async def test_what_is_counted_is_told_even_while_the_state_file_cannot_be_read(
     assert "alerter_alerts_total" not in found
 
 
+def rules(group: str) -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    [found] = [each["rules"] for each in groups if each["name"] == group]
+    return found
+
+
 async def test_the_alert_rules_ask_for_what_is_there(look: Look) -> None:
     counts["wix_calls_403"] += 1
     found = await look.metrics()
-    rules = [
-        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
-    ]
-    assert len({rule["alert"] for rule in rules}) == len(rules) > 5
-    for rule in rules:
+    for rule in rules("alerter"):
+        _looks_right(rule["expr"], found)
+
+
+def test_each_alert_rule_has_a_name_and_says_what_to_do() -> None:
+    found = [*rules("alerter"), *rules("alerter-cluster")]
+    assert len({rule["alert"] for rule in found}) == len(found) > 5
+    for rule in found:
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert set(rule["annotations"]) == {"summary", "description"}
         assert rule["labels"]["severity"] in ("warning", "critical")
-        _looks_right(rule["expr"], found)
 
 
 def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], float]]]) -> None:
@@ -284,3 +308,54 @@ def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], fl
             assert operator == "!=" or any(re.fullmatch(value, each) for each in there), (
                 f"{expression}: {label}"
             )
+
+
+# --- a worker of a cluster
+
+
+@pytest.mark.postgresql
+async def test_a_worker_says_why_it_does_none_of_the_work(look: Look) -> None:
+    look.finished.clear()
+    look.clock.advance(hours=1)
+    assert await look.health() == (200, {"ok": True, "reasons": [], "troubles": []})
+    look.faults.append("this worker has not reported itself for 60 s")
+    status, report = await look.health()
+    assert (status, report["reasons"]) == (503, ["this worker has not reported itself for 60 s"])
+
+
+@pytest.mark.postgresql
+async def test_metrics_show_the_workers_and_what_waits_for_them(look: Look) -> None:
+    state, now = look.state, server_time(look.state)
+    register_config(state, "older", now, is_asked=True)
+    register_config(state, "newer", now, is_asked=True)
+    for name, config in (("a", 1), ("b", 2), ("c", 2)):
+        put_worker(state, WorkerProcess(name, "host", 1, "3.0", config, now, now))
+    defer_deliveries(state, {"email:owner": "smtp"})
+    known_sites.mark_poll_success(state, SITE, now, sees_private=True)
+    state.execute("UPDATE sites SET shard = 1, next_round = ?", [to_ms(now) - 90_000])
+    found = await look.metrics()
+    assert {name: set(found[name][0][0]) for name in found.keys() - SERIES.keys()} == OF_A_CLUSTER
+    assert await look.value("alerter_workers", config="newest") == 2
+    assert await look.value("alerter_workers", config="older") == 1
+    assert await look.value("alerter_jobs_waiting", queue="deliver") == 1
+    assert await look.value("alerter_jobs_waiting", queue="rounds") == 0
+    assert 90 <= await look.value("alerter_oldest_due_round_age_seconds") < 90 + HANG
+
+
+@pytest.mark.postgresql
+async def test_the_alert_rules_of_a_cluster_ask_for_what_is_there(look: Look) -> None:
+    found = await look.metrics()
+    for rule in rules("alerter-cluster"):
+        _looks_right(rule["expr"], found)
+
+
+@pytest.mark.postgresql
+async def test_an_alert_that_is_committed_late_is_counted(look: Look) -> None:
+    with State.open(look.state.database, migrate=False) as other, other.transaction():
+        raise_alert(other, look.clock, "new:1")
+        raise_alert(look.state, look.clock, "new:2")
+        assert await look.value("alerter_alerts_total", kind="new") == 1
+    assert await look.value("alerter_alerts_total", kind="new") == 2
+    look.clock.advance(minutes=3)
+    for _ in range(2):
+        assert await look.value("alerter_alerts_total", kind="new") == 2
