@@ -51,7 +51,7 @@ _LOCKS = {
 
 
 def method_scope(service: str, method: str) -> str:
-    """Return the scope of one method of a service: `look` or `update`."""
+    """Return the scope of one method of a service: `look`, `update`, or `send` of a parked one."""
     return Scope.METHOD.of(f"{service}:{method}")
 
 

@@ -31,6 +31,8 @@ class Availability:
         self._own = Scope.DESTINATION.of(destination.name)
         self._shared = Scope.SERVICE.of(destination.service)
         self._scopes = [self._own, self._shared]  # whose blocks hold it back
+        # How long a parked service asked us to wait: it is not tried before, `retry` or not.
+        self._asked_wait = self._method_scope("send")
         self._addresses = Scope.ADDRESSES.of(destination.receiver)
         self._all = [
             *self._scopes,
@@ -44,7 +46,7 @@ class Availability:
 
     def check_block(self, now: datetime) -> Block | None:
         """Return the block that holds now, if any; one that has lasted begins trouble."""
-        block = blocks.get_block(self._state, self._scopes, now)
+        block = blocks.get_block(self._state, [*self._scopes, self._asked_wait], now)
         if block:
             self._troubles.begin_if_lasting(block.scope, block.since)
         return block
@@ -65,7 +67,7 @@ class Availability:
 
     def mark_reachable(self, began: datetime) -> None:
         """Lift the blocks that were set before a successful call began; later ones stay."""
-        self._lift_before(self._scopes, began)
+        self._lift_before([*self._scopes, self._asked_wait], began)
 
     def mark_destination_reachable(self, began: datetime) -> None:
         """Lift the destination's own blocks: its service answered, if only to throttle a method."""
@@ -120,6 +122,9 @@ class Availability:
         scope, reason = self._scope_of(error), str(error)
         until = now + wait if wait is not None else None
         with self._state.transaction(*self.locks):
+            if error.kind is ErrorKind.THROTTLED and blocks.is_parked(self._state, scope):
+                blocks.set_block(self._state, self._asked_wait, now, until, reason)
+                return
             blocks.set_block(self._state, scope, now, until, reason)
             if until is None:
                 self._troubles.begin(scope, reason)

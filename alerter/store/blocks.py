@@ -39,6 +39,11 @@ def is_blocked(state: State, scope: str, now: datetime) -> bool:
     return get_block(state, [scope], now) is not None
 
 
+def is_parked(state: State, scope: str) -> bool:
+    """Whether a scope waits for a person."""
+    return bool(state.value("SELECT parked FROM blocks WHERE scope = ?", [scope]))
+
+
 def blocked_since(state: State, scope: str) -> datetime | None:
     """Return when the present run of failures of a scope began."""
     since = state.value("SELECT since FROM blocks WHERE scope = ?", [scope])

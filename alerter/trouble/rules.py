@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from alerter.scopes import Scope, split_scope
+from alerter.scopes import Scope, split_method, split_scope
 from alerter.store.blocks import Block
 from alerter.store.troubles import Trouble
 
@@ -80,9 +80,11 @@ def lasting(
     }
     found: Faults = {}
     for block in sorted(blocks, key=lambda block: block.since):
-        kind, _ = split_scope(block.scope)
+        kind, name = split_scope(block.scope)
         if kind == Scope.PRODUCTS:
             continue  # an alert without the name of its product is complete
+        if kind == Scope.METHOD and split_method(name)[1] == "send":
+            continue  # its service is parked, and in trouble by that
         if not block.parked and (
             now - block.since < trouble_after
             or (kind in (Scope.SITE, Scope.ACCOUNT, Scope.METHOD) and block.until <= now)

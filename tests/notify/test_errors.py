@@ -238,6 +238,37 @@ async def test_what_is_parked_is_tried_after_an_hour_by_retry_and_at_start(
     assert blocks.get_parked(desk.state) == []
 
 
+@pytest.mark.parametrize("by", ["an hour", "retry", "start"])
+async def test_a_parked_service_that_throttles_a_try_is_not_tried_before(
+    desk: Desk, config: Config, slack: EmbeddedSlack, clock: SetClock, by: str
+) -> None:
+    queue(desk.state, "r1")
+    slack.faults.add("chat.postMessage", saying("invalid_auth"))
+    await desk.work()
+    clock.advance(hours=1)
+    slack.faults.add("chat.postMessage", saying("ratelimited", 429, **{"Retry-After": "86400"}))
+    await desk.work()
+    if by == "an hour":
+        clock.advance(hours=1)
+    elif by == "retry":
+        assert outbox.requeue(desk.state) == (0, 1)
+    else:
+        reconcile(desk.state, config, clock)
+    await desk.work()
+    assert len(asked(slack)) == 2
+    assert [block.scope for block in blocks.get_parked(desk.state)] == ["service:slack"]
+    clock.advance(hours=20)
+    await desk.work()
+    assert len(asked(slack)) == 2
+    in_trouble = {each.scope for each in troubles.get_open_troubles(desk.state)}
+    assert "service:slack" in in_trouble
+    assert "method:slack:send" not in in_trouble
+    clock.advance(hours=4)
+    await desk.work()
+    assert posted(slack)[0] == ["r1"]
+    assert "service:slack" not in {each.scope for each in troubles.get_open_troubles(desk.state)}
+
+
 async def test_a_service_that_works_again_wakes_all_its_destinations(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
