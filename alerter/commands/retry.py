@@ -7,6 +7,7 @@ import click
 from alerter.commands.options import config_option, load
 from alerter.store import State, outbox
 from alerter.text import counted
+from alerter.trouble.tracker import cancel_outdated
 
 
 @click.command()
@@ -14,7 +15,8 @@ from alerter.text import counted
 def command(path: Path | None) -> None:
     """Unpark receivers and services, and queue failed deliveries again."""
     config = load(path, secrets=False)
-    with State.open(config.database, migrate=False) as state:
+    with State.open(config.database, migrate=False) as state, state.transaction():
+        cancel_outdated(state)
         deliveries, parked = outbox.requeue(state)
     queued = counted(deliveries, "failed delivery is", "failed deliveries are")
     tried = counted(parked, "parked receiver or service is", "parked receivers or services are")

@@ -1,7 +1,7 @@
 """Troubles in the database: what alerter cannot do at present, and who was notified of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,6 +106,25 @@ def unsent_recoveries(state: State) -> list[tuple[str, str]]:
         [AlertKind.RECOVERED],
     )
     return [(row["key"], row["destination"]) for row in rows]
+
+
+def failed_keys(state: State) -> list[str]:
+    """Return the keys of the alerts of trouble and of its end that could not be delivered."""
+    rows = state.rows(
+        "SELECT DISTINCT key FROM alerts JOIN deliveries ON deliveries.alert = alerts.id"
+        " WHERE deliveries.status = 'failed' AND kind IN (?, ?) ORDER BY key",
+        [AlertKind.TROUBLE, AlertKind.RECOVERED],
+    )
+    return [row["key"] for row in rows]
+
+
+def cancel_failed(state: State, keys: Sequence[str]) -> None:
+    """Cancel the failed deliveries of these alerts, within a transaction."""
+    state.execute(
+        "UPDATE deliveries SET status = 'cancelled' WHERE status = 'failed'"
+        f" AND alert IN (SELECT id FROM alerts WHERE key IN {json_values()})",
+        [json.dumps(list(keys))],
+    )
 
 
 def add_recipients(state: State, key: str, destinations: Iterable[str]) -> None:

@@ -272,6 +272,27 @@ class Troubles:
         return {site_id: name} if name else {}
 
 
+def cancel_outdated(state: State) -> None:
+    """Cancel failed messages that are not true any more, within a transaction.
+
+    That is of trouble that is over, and of the end of trouble that people were notified of again.
+    """
+    standing = {
+        each.scope: _key(AlertKind.TROUBLE, each)
+        for each in troubles.get_troubles(state)
+        if each.over_at is None and each.notified_at
+    }
+    outdated = [
+        key for key in troubles.failed_keys(state) if _is_outdated(key, standing.get(scope_of(key)))
+    ]
+    troubles.cancel_failed(state, outdated)
+
+
+def _is_outdated(key: str, standing: str | None) -> bool:
+    """Return whether an alert is not true any more; `standing`: that of its scope's trouble now."""
+    return standing is not None if key.startswith(AlertKind.RECOVERED) else key != standing
+
+
 def _key(kind: AlertKind, trouble: Trouble) -> str:
     return f"{kind}:{trouble.scope}:{trouble.since.isoformat(timespec='milliseconds')}"
 

@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from alerter.clock import Clock
-from alerter.commands import check
+from alerter.commands import check, retry
 from alerter.config import Config, load_config
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
@@ -20,10 +21,12 @@ from alerter.models import receiver_of
 from alerter.notify.state_failure import StateFailure
 from alerter.notify.worker import IdleReason
 from alerter.render.samples import sample
+from alerter.scopes import Scope
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_destinations, open_runtime, open_wix
 from alerter.store import State, blocks, troubles
 from alerter.trouble.recipients import recipients_for
+from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 from tests.support.values import CHANNEL, OWNER, SECRETS, SITE
 from tests.support.waiting import HANG, until
@@ -333,6 +336,35 @@ def template_subjects(mailbox: Mailbox) -> list[str]:
 
 BROKEN = "a@example.com: ⚠️ The template new.txt does not work, and the built-in one is used instead"
 MENDED = "a@example.com: 🟢 The template new.txt works again, after less than a minute"
+
+
+@pytest.mark.parametrize(
+    ("changes", "queued"),
+    [
+        ("begin", {"trouble": 2}),
+        ("begin, end", {"recovered": 2}),
+        ("begin, end, begin", {"trouble": 2}),
+    ],
+)
+def test_a_retry_sends_no_trouble_that_is_over_and_no_end_of_what_lasts(
+    load: Load, state: State, tmp_path: Path, clock: SetClock, changes: str, queued: dict[str, int]
+) -> None:
+    about = Troubles(state, load(), clock, wake=lambda _: None)
+    for change in changes.split(", "):
+        clock.advance(hours=2)
+        if change == "begin":
+            about.begin(Scope.SITE.of(SITE), "401")
+        else:
+            about.end([Scope.SITE.of(SITE)])
+        state.execute("UPDATE deliveries SET status = 'failed' WHERE status = 'pending'")
+    result = CliRunner().invoke(retry.command, ["--config", str(tmp_path / "config.toml")])
+    assert result.output.startswith("2 failed deliveries are queued again")
+    rows = state.rows(
+        "SELECT kind, count(*) AS number FROM deliveries JOIN alerts ON alerts.id = alert"
+        " WHERE status = 'pending' GROUP BY kind"
+    )
+    assert {row["kind"]: row["number"] for row in rows} == queued
+    assert state.value("SELECT count(*) FROM deliveries WHERE status = 'failed'") == 0
 
 
 async def test_a_template_that_breaks_is_notified_once_and_its_recovery_once(
