@@ -75,10 +75,7 @@ async def serve(
 
 
 async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
-    waiting = "another process hands over"
-    holder = await take_lock(
-        lock, host.kind, host.stop, lambda: host.report_waiting(waiting), once=once
-    )
+    holder = await take_lock(lock, host.kind, host.stop, host.report_waiting, once=once)
     if holder is not None and once:
         log.info("another alerter (%s) is at work on this state file; nothing to do", holder)
         return True

@@ -21,7 +21,7 @@ async def take_lock(
     lock: Lock,
     kind: Holder,
     stop: asyncio.Event,
-    report_waiting: Callable[[], None],
+    report_waiting: Callable[[str], None],
     *,
     once: bool,
 ) -> Holder | None:
@@ -29,7 +29,7 @@ async def take_lock(
 
     A worker waits for any other that holds it alone, such as `run --once`. Return the kind of
     process that keeps it, or None where it is ours or `stop` is set.
-    `report_waiting` is called each second.
+    `report_waiting` is called each second, with the reason.
     """
     tries = 0
     while True:
@@ -39,7 +39,8 @@ async def take_lock(
             return holder
         if not tries:
             log.info("waiting for another process (%s) to hand over; rounds begin then", holder)
-        report_waiting()
+        is_backfill = holder is Holder.BACKFILL
+        report_waiting("a backfill hands over" if is_backfill else "another process hands over")
         lock.ask()
         if await is_set_within(stop, WAIT):
             return None
