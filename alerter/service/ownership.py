@@ -37,10 +37,10 @@ async def take_lock(
         is_waited_for = holder is Holder.BACKFILL or (holder and kind is Holder.WORKER)
         if not is_waited_for or (once and tries == _ONCE_TRIES):
             return holder
+        other = "a backfill" if holder is Holder.BACKFILL else "another process"
         if not tries:
-            log.info("waiting for another process (%s) to hand over; rounds begin then", holder)
-        is_backfill = holder is Holder.BACKFILL
-        report_waiting("a backfill hands over" if is_backfill else "another process hands over")
+            log.info("waiting for %s to hand over; rounds begin then", other)
+        report_waiting(f"{other} hands over")
         lock.ask()
         if await is_set_within(stop, WAIT):
             return None
