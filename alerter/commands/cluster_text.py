@@ -59,7 +59,7 @@ def phrase_waiting(cluster: ClusterReport) -> str:
 
 
 def _name(worker: WorkerProcess) -> str:
-    return f"{plain(worker.host, _LONGEST_NAME)}:{worker.pid}"
+    return plain(worker.place, _LONGEST_NAME)
 
 
 def _names(workers: Sequence[WorkerProcess]) -> str:

@@ -75,6 +75,8 @@ async def serve(
 
 
 async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
+    if host.kind is Holder.WORKER:
+        host.reload.ignore_requests_until_now(lock)
     holder = await take_lock(lock, host.kind, host.stop, host.report_waiting, once=once)
     if holder is not None and once:
         log.info("another alerter (%s) is at work on this state file; nothing to do", holder)
@@ -125,6 +127,7 @@ async def _open_state(
                 member = None
                 if isinstance(host.clock, ServerClock):
                     member = Membership(state, host.clock)
+                    host.reload.worker = member.name
                     stack.callback(member.leave)
                 _bring_in_line(state, config, host, member, is_read=True, is_asked=False)
                 state.scrub()  # the last process may have died after erasing and before this

@@ -25,19 +25,25 @@ _LATER = "the changed config comes into force later, as the database cannot be w
 class Reload:
     """The reload that was asked for last, until its config is in force or refused.
 
-    SIGHUP or `alerter reload` asks for it; `request` is the id of the latter's. `kept` is what the
-    changed config cannot change without a restart. `is_read`: whether the config that comes into
-    force next was read from its files; else only sites of accounts have changed. `late_since` is
-    when the database first kept the config from coming into force (monotonic).
+    SIGHUP or `alerter reload` asks for it; `request` is the id of the latter's. `worker`: the name
+    of this process in a cluster. `kept` is what the changed config cannot change without a
+    restart. `is_read`: whether the config that comes into force next was read from its files; else
+    only sites of accounts have changed. `late_since` is when the database first kept the config
+    from coming into force (monotonic).
     """
 
     asked: asyncio.Event
     load: Callable[[], Config] | None
     lock: Lock | None = None
     request: str = ""
+    worker: str = ""
     kept: tuple[str, ...] = ()
     is_read: bool = False
     late_since: float | None = None
+
+    def ignore_requests_until_now(self, lock: Lock) -> None:
+        """Take the last request as answered: the config was read since. Raise StateError."""
+        self.request = get_requested_reload(lock)
 
     async def watch_requests(self, lock: Lock) -> None:
         """Wait for requests of `alerter reload`, for as long as the daemon runs."""
@@ -55,7 +61,8 @@ class Reload:
         """Answer the request of `alerter reload`, if there is one."""
         if self.lock and self.request:
             with suppress(StateError):  # it gives up after a while
-                put_reload_answer(self.lock, ReloadAnswer(self.request, taken, tuple(texts)))
+                answer = ReloadAnswer(self.request, taken, tuple(texts), self.worker)
+                put_reload_answer(self.lock, answer)
 
     def take(self) -> None:
         """Note that the changed config is in force."""

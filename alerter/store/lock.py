@@ -37,8 +37,14 @@ class Lock(Protocol):
     def get_note(self, note: Note) -> bytes:
         """Return a note; empty where there is none. Raise StateError."""
 
-    def put_note(self, note: Note, content: bytes) -> None:
-        """Write a note; that of a request deletes the answer to the last one. Raise StateError."""
+    def get_notes(self, note: Note) -> list[bytes]:
+        """Return this note of every process that has written one. Raise StateError."""
+
+    def put_note(self, note: Note, content: bytes, owner: str = "") -> None:
+        """Write a note; that of a request deletes the answers to the last one. Raise StateError.
+
+        `owner`: the process that answers, where there may be several.
+        """
 
     def __enter__(self) -> Self: ...
 

@@ -19,6 +19,8 @@ SELECT EXISTS (SELECT 1 FROM pg_locks
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND classid::bigint = %s AND objid::bigint = %s)
 """
+# The notes of one kind, each with the name of its owner behind a colon.
+_OF = "(name = %s OR starts_with(name, %s || ':'))"
 
 
 class PostgresLock:
@@ -86,16 +88,24 @@ class PostgresLock:
         found: str = self._value("SELECT value FROM notes WHERE name = %s", note) or ""
         return found.encode()
 
-    def put_note(self, note: Note, content: bytes) -> None:
-        """Write a note; that of a request deletes the answer to the last one. Raise StateError."""
-        self._value(
+    def get_notes(self, note: Note) -> list[bytes]:
+        """Return this note of every process that has written one. Raise StateError."""
+        with postgres_errors(str(self._url)):
+            rows = self._connected().execute(f"SELECT value FROM notes WHERE {_OF}", [note, note])
+            return [str(value).encode() for (value,) in rows]
+
+    def put_note(self, note: Note, content: bytes, owner: str = "") -> None:
+        """Write a note; that of a request deletes the answers to the last one. Raise StateError."""
+        put = (
             "INSERT INTO notes (name, value) VALUES (%s, %s) ON CONFLICT (name)"
-            " DO UPDATE SET value = excluded.value RETURNING name",
-            note,
-            content.decode(),
+            " DO UPDATE SET value = excluded.value RETURNING name"
         )
+        values = [f"{note}:{owner}" if owner else note, content.decode()]
         if note is Note.REQUEST:
-            self._value("DELETE FROM notes WHERE name = %s RETURNING name", Note.ANSWER)
+            answers = f"WITH answers AS (DELETE FROM notes WHERE {_OF})"
+            self._value(f"{answers} {put}", Note.ANSWER, Note.ANSWER, *values)
+        else:
+            self._value(put, *values)
 
     def _is_locked(self, name: str) -> bool:
         key = self._key(name) % 2**64

@@ -16,14 +16,15 @@ from alerter.store.lock import Lock
 
 @dataclass(frozen=True, slots=True)
 class ReloadAnswer:
-    """The daemon's answer: whether the config is in force, and faults or what needs a restart.
+    """A daemon's answer: whether the config is in force, and faults or what needs a restart.
 
-    `taken` is None while the daemon is at it.
+    `taken` is None while the daemon is at it. `worker`: its name in a cluster.
     """
 
     request: str
     taken: bool | None = None
     texts: tuple[str, ...] = ()
+    worker: str = ""
 
 
 def request_reload(lock: Lock) -> str | None:
@@ -45,17 +46,23 @@ def get_requested_reload(lock: Lock) -> str:
 
 def put_reload_answer(lock: Lock, answer: ReloadAnswer) -> None:
     """Answer a request. Raise StateError."""
-    lock.put_note(Note.ANSWER, json.dumps(asdict(answer)).encode())
+    lock.put_note(Note.ANSWER, json.dumps(asdict(answer)).encode(), answer.worker)
 
 
-def get_reload_answer(lock: Lock, request: str) -> ReloadAnswer | None:
-    """Return the answer to a request; None where there is none yet. Raise StateError."""
-    found: dict[str, Any] = {}
-    with suppress(ValueError):  # half written, or cut
-        found = json.loads(lock.get_note(Note.ANSWER))
-    if found.get("request") != request:
-        return None
-    return ReloadAnswer(request, found["taken"], tuple(found["texts"]))
+def get_reload_answers(lock: Lock, request: str) -> dict[str, ReloadAnswer]:
+    """Return the answers to a request that there are yet, by the worker's name. Raise StateError.
+
+    The name is empty where there is no cluster.
+    """
+    answers = {}
+    for note in lock.get_notes(Note.ANSWER):
+        found: dict[str, Any] = {}
+        with suppress(ValueError):  # half written, or cut
+            found = json.loads(note)
+        if found.get("request") == request:
+            worker = found.get("worker", "")
+            answers[worker] = ReloadAnswer(request, found["taken"], tuple(found["texts"]), worker)
+    return answers
 
 
 def is_daemons(lock: Lock) -> bool:

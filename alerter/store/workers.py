@@ -23,6 +23,11 @@ class WorkerProcess:
     started_at: datetime
     seen_at: datetime
 
+    @property
+    def place(self) -> str:
+        """Return the host and the process, by which people know it."""
+        return f"{self.host}:{self.pid}"
+
 
 def put_worker(state: State, worker: WorkerProcess) -> None:
     """Record that a worker is alive."""
