@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import psycopg
+from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from alerter.clock import ticks
@@ -123,8 +124,8 @@ class Postgres:
         """Begin a transaction, and take the locks of its scopes, in one order, before it reads.
 
         READ COMMITTED: each statement sees what is committed, so also what others wrote before
-        they released these locks. Once a lock was waited for in vain, the next waits are short, as
-        each of them blocks the loop.
+        they released these locks. Once a lock was waited for in vain, also one of a table, waits
+        are short until a transaction has written, as each of them blocks the loop.
         """
         conn = self._connected()
         steps = ["BEGIN ISOLATION LEVEL READ COMMITTED"]
@@ -146,7 +147,6 @@ class Postgres:
             self._busy = self._busy or isinstance(error, StateBusy)
             self.rollback()
             raise
-        self._busy = False
 
     def _locks(self, scopes: Collection[str]) -> list[str]:
         """Return the statements that take the locks of scopes.
@@ -180,6 +180,7 @@ class Postgres:
             with postgres_errors(self.name):
                 conn.execute(f"COMMIT{count}", prepare=False)
             self._own += changes
+            self._busy = self._busy and not changes
         except BaseException:
             self.rollback()
             raise
@@ -236,6 +237,8 @@ class Postgres:
 
         Other processes do not look for what has changed by it.
         """
+        if self._busy:
+            return self.execute(sql, params)  # its wait for a lock is short
         with postgres_errors(self.name):
             return self._run(sql, params).rowcount
 
@@ -253,6 +256,7 @@ class Postgres:
         try:
             yield conn
         except psycopg.Error as error:
+            self._busy = self._busy or isinstance(error, errors.LockNotAvailable)
             if needs_reconnect(error) and not self._read_only:
                 conn.close()
             raise

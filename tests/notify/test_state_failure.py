@@ -1,8 +1,6 @@
-"""A state file that cannot be written: people are notified directly, and nothing else waits."""
+"""A database that cannot be written: people are notified directly, and nothing else waits."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.store import State
 from alerter.store.marker import Marker
 from tests.support.clock import SetClock
+from tests.support.state_faults import full, locked
 from tests.support.values import CHANNEL, OWNER, SECRETS
 
 BEGUN = "⚠️ The state file cannot be written"
@@ -30,16 +29,6 @@ async def runtime(config: Config, state: State, clock: SetClock) -> AsyncIterato
         yield runtime
 
 
-@contextmanager
-def full(state: State) -> Iterator[None]:
-    """A disk with no room for one more page."""
-    state.execute(f"PRAGMA max_page_count = {state.value('PRAGMA page_count')}")
-    try:
-        yield
-    finally:
-        state.execute("PRAGMA max_page_count = 1000000")
-
-
 def fill(state: State) -> None:
     with state.transaction():
         state.execute(
@@ -49,7 +38,7 @@ def fill(state: State) -> None:
 
 
 async def notify(runtime: Runtime, state: State) -> None:
-    with full(state):
+    with full(state, "products"):
         with pytest.raises(StateError) as caught:
             fill(state)
         await runtime.dispatcher.state_failure.notify(caught.value)
@@ -62,7 +51,6 @@ async def deliver(runtime: Runtime) -> None:
         await worker._destination.notifier.close()
 
 
-@pytest.mark.sqlite
 async def test_a_second_full_disk_in_one_process_is_notified_too(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
@@ -76,7 +64,6 @@ async def test_a_second_full_disk_in_one_process_is_notified_too(
     assert [mail.subject.partition(", after")[0] for mail in mailbox.mails] == [BEGUN, OVER] * 2
 
 
-@pytest.mark.sqlite
 async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
@@ -87,7 +74,6 @@ async def test_a_disk_that_fills_again_and_again_is_notified_once_an_hour(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
-@pytest.mark.sqlite
 async def test_a_disk_with_room_for_some_writes_only_is_one_trouble(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox, config: Config
 ) -> None:
@@ -100,7 +86,6 @@ async def test_a_disk_with_room_for_some_writes_only_is_one_trouble(
     assert [mail.subject.partition(", after")[0] for mail in mailbox.mails] == [BEGUN, OVER]
 
 
-@pytest.mark.sqlite
 async def test_a_full_disk_is_over_after_a_reload_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
@@ -117,12 +102,11 @@ async def test_a_full_disk_is_over_after_a_reload_too(
 
 
 @pytest.mark.parametrize("folder", ["beside", "runtime"])
-@pytest.mark.sqlite
 async def test_a_full_disk_is_over_after_a_restart_too(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox, tmp_path: Path, folder: str
 ) -> None:
     environ = {"RUNTIME_DIRECTORY": str(tmp_path)}
-    path = state.database if folder == "beside" else tmp_path / "no folder" / "state.db"
+    path = tmp_path / ("state.db" if folder == "beside" else "no folder/state.db")
     for _ in range(2):
         async with open_runtime(
             config, state, clock, FailureRecord(Marker(path, environ))
@@ -146,7 +130,6 @@ def test_a_note_that_had_no_room_for_a_word_names_none(tmp_path: Path) -> None:
     assert not marker.place()
 
 
-@pytest.mark.sqlite
 async def test_a_look_that_writes_nothing_does_not_end_it(
     runtime: Runtime, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
@@ -182,7 +165,6 @@ async def test_others_are_notified_where_the_marked_receivers_are_unreachable(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
-@pytest.mark.sqlite
 async def test_who_may_have_been_notified_is_notified_of_the_end(
     config: Config, state: State, clock: SetClock, mailbox: Mailbox
 ) -> None:
@@ -214,40 +196,30 @@ async def test_a_notification_that_reached_no_one_is_sent_at_the_next_failure(
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 
-@asynccontextmanager
-async def held(path: Path) -> AsyncIterator[None]:
-    """Another process that writes for long."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-
-
-@pytest.mark.sqlite
-async def test_while_the_file_is_locked_only_the_first_writer_waits(state: State) -> None:
+async def test_while_the_tables_are_locked_only_the_first_writer_waits(state: State) -> None:
     """So a daemon of many sites does not stand still: its watchdog is fed."""
     took = []
-    async with held(state.database):
+    with locked(state.database):
         for _ in range(20):
             began = ticks()
             with pytest.raises(StateBusy), state.transaction():
-                pass
+                state.owe_scrub()
             took.append(ticks() - began)
     assert sum(took[1:]) < took[0]
     with state.transaction():
-        pass
-    assert state.value("PRAGMA busy_timeout") == 2000
+        state.owe_scrub()
+    with locked(state.database):
+        began = ticks()
+        with pytest.raises(StateBusy):
+            state.owe_scrub()
+        assert ticks() - began > took[0] / 2
 
 
-@pytest.mark.sqlite
-async def test_all_sites_of_a_locked_file_fail_and_are_read_again(
+async def test_all_sites_of_a_locked_database_fail_and_are_read_again(
     runtime: Runtime, config: Config, state: State, clock: SetClock
 ) -> None:
     assert await runtime.poller.round(config.sites[0])
-    async with held(state.database):
+    with locked(state.database):
         assert not await runtime.poller.round(config.sites[0])
         await runtime.housekeeping.round()
         await runtime.housekeeping.prune()
