@@ -42,18 +42,11 @@ ENGINES = ("sqlite", "postgresql")
 # Tests of the store, of intake, dispatch and responses, and of a review's life.
 ON_BOTH_ENGINES = (
     "store/",
+    "watch/",
+    "notify/",
     "respond/",
+    "trouble/",
     "service/test_database.py",
-    "watch/test_intake",
-    "watch/test_poll.py",
-    "watch/test_backfill.py",
-    "notify/test_crashes.py",
-    "notify/test_digest.py",
-    "notify/test_dispatch.py",
-    "notify/test_in_doubt.py",
-    "notify/test_state_failure.py",
-    "notify/test_threads_in_doubt.py",
-    "notify/test_updates.py",
     "whole/test_lifecycle.py",
     "whole/test_reminders.py",
 )

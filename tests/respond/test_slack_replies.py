@@ -1,7 +1,5 @@
 """Replies from Slack: press, write, submit; the reply arrives once, or the person learns why."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,6 +24,7 @@ from tests.support.buttons import (
     write,
 )
 from tests.support.clock import SetClock
+from tests.support.state_faults import impatient, locked
 from tests.support.values import SITE
 from tests.support.waiting import until
 
@@ -251,12 +250,10 @@ async def test_a_press_that_arrives_many_times_opens_one_window(counter: Counter
 
 
 @pytest.mark.slow
-@pytest.mark.sqlite
 async def test_what_cannot_be_recorded_is_said_where_the_person_acts(counter: Counter) -> None:
     post = await counter.alert()
     modal = await counter.open_modal(post)
-    with closing(sqlite3.connect(counter.state.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(impatient(counter.state).database):
         submitted = await counter.ada.submit({"text": SORRY})
         assert submitted.acknowledged
         assert modal.open
@@ -264,7 +261,6 @@ async def test_what_cannot_be_recorded_is_said_where_the_person_acts(counter: Co
         assert (await counter.ada.press(post, "respond:claim")).acknowledged
         await until(lambda: counter.ada.ephemerals)
         assert "alerter cannot record it now" in counter.ada.ephemerals[0].text
-        other.execute("ROLLBACK")
     assert counter.actions() == []
     await counter.ada.submit({"text": SORRY})
     await counter.settled()

@@ -100,7 +100,7 @@ def test_the_threshold_says_what_is_low_rated(state: State) -> None:
     assert get_history(state, SITE, "this", NOW) == ReviewHistory(2, 1, NOW - timedelta(days=1), 3)
 
 
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # reads its query plans
 def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
     steps: list[str] = []
     for sql in (items.PRODUCT_HISTORY, items.AUTHOR_HISTORY):

@@ -97,7 +97,7 @@ def test_trouble_with_slack_reaches_the_same_receiver_by_mail(
     assert recipients_for("service:slack", config) == ["email:team"]
 
 
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # the first release had no other engine
 def test_a_state_file_of_the_first_release_is_brought_up_to_date(
     config: Config, tmp_path: Path, clock: SetClock
 ) -> None:

@@ -242,7 +242,7 @@ def test_what_is_held_of_a_review_leaves_with_what_is_said_of_it_before(state: S
 # --- what it costs
 
 
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # reads its query plans
 def test_no_query_looks_through_a_whole_table(state: State) -> None:
     asked: set[str] = set()
     state.engine.conn.set_trace_callback(asked.add)

@@ -69,7 +69,7 @@ async def forget(state: State, now: datetime) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # counts its pages
 async def test_each_review_that_was_closed_leaves_at_most_250_bytes(state: State) -> None:
     """A year of a thousand reviews a day leaves no more of each than these months of a hundred."""
     # How often the disk is waited for, and what is written twice, changes no size.
@@ -441,7 +441,6 @@ async def test_status_counts_what_was_pruned(state: State) -> None:
     assert report.delivery_counts(state) == {"owner": {"sent": 1}, "support": {"sent": 1}}
 
 
-@pytest.mark.sqlite
 async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock: SetClock) -> None:
     closed_reviews(state, clock.now(), 3)
     known_sites.mark_poll_success(state, SITE, clock.now(), sees_private=True)
@@ -450,7 +449,6 @@ async def test_a_clock_that_has_gone_wrong_makes_nothing_old(state: State, clock
     assert await forget(state, clock.now()) == 3
 
 
-@pytest.mark.sqlite
 async def test_others_get_their_turn_while_much_is_pruned(state: State, clock: SetClock) -> None:
     closed_reviews(state, clock.now(), 1000)
     turns = 0
@@ -467,7 +465,6 @@ async def test_others_get_their_turn_while_much_is_pruned(state: State, clock: S
     assert turns >= 20
 
 
-@pytest.mark.sqlite
 async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
     with State.open(config.database, migrate=True) as state:
         closed_reviews(state, clock.now() - timedelta(days=399), 2)
@@ -480,7 +477,6 @@ async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
         assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 0
 
 
-@pytest.mark.sqlite
 async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     config: Config,
     clock: SetClock,
@@ -505,7 +501,7 @@ async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
     assert told_by_then == [1]
 
 
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # looks into its file
 async def test_no_page_of_the_file_keeps_a_copy_of_erased_words(
     config: Config, state: State, clock: SetClock
 ) -> None:

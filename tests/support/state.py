@@ -4,11 +4,13 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from alerter.config.state import PostgresUrl
 from alerter.store import State
 from alerter.store.channels import ChannelIds
+from alerter.store.postgres_schema import table_names
 
 TROUBLE = "INSERT INTO troubles (scope, since, reason) VALUES (?, 0, ?)"
 
@@ -35,6 +37,20 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "state.db"
     open_state(path).close()
     return path
+
+
+def kept_bytes(database: Path | PostgresUrl) -> bytes:
+    """All that a database holds: the file and its log, or the rows of all tables."""
+    if isinstance(database, Path):
+        paths = (database, database.with_name(f"{database.name}-wal"))
+        return b"".join(path.read_bytes() for path in paths if path.exists())
+    with psycopg.connect(database.url) as conn:
+        rows = [
+            row
+            for name in table_names()
+            for row in conn.execute(f"SELECT {name}::text FROM {name}")
+        ]
+    return "\n".join(text for (text,) in rows).encode()
 
 
 def scopes(state: State) -> list[str]:

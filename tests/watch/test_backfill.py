@@ -462,7 +462,7 @@ async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
     assert mailed(mailbox) == [["a"]]
 
 
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # a restore replaces no database of PostgreSQL
 async def test_a_backfill_sends_nothing_once_a_restore_replaced_its_file(
     by_mail: Config,
     clock: SetClock,

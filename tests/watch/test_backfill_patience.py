@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Grouping
+from alerter.store import State
 from alerter.watch.reader import Reader
 from alerter.wix.client import ReviewFilter
 from tests.support.backfill import (
@@ -31,6 +33,7 @@ from tests.support.backfill import (
     wix,
 )
 from tests.support.clock import SetClock
+from tests.support.state import kept_bytes
 from tests.support.values import SITE
 
 __all__ = ["by_mail", "reader", "wix"]
@@ -163,9 +166,13 @@ async def test_without_the_private_permission_the_published_past_is_read(
 # Only looking
 
 
-@pytest.mark.sqlite
 async def test_a_dry_run_counts_and_leaves_no_trace(
-    config: Config, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
+    config: Config,
+    clock: SetClock,
+    wix: EmbeddedWix,
+    slack: EmbeddedSlack,
+    mailbox: Mailbox,
+    tmp_path: Path,
 ) -> None:
     put(wix, "one")
     put(wix, "two", rating=2, minutes=1)
@@ -174,28 +181,29 @@ async def test_a_dry_run_counts_and_leaves_no_trace(
     put(wix, "rejected", moderation={"moderationStatus": "REJECTED"})
     put(wix, "import", minutes=2, reviewDate="2020-01-01T00:00:00.000Z")
     put(wix, "older", days=-1)
-    before = set(config.database.parent.iterdir())
+    before = set(tmp_path.iterdir())
     assert await alertable(config, clock, past(config)) == {
         "Corner Bakery": ["one", "two", "import"]
     }
-    assert set(config.database.parent.iterdir()) == before
+    assert set(tmp_path.iterdir()) == before
+    with State.read(config.database) as state:
+        assert state.value("SELECT count(*) FROM reviews") == 0
     assert {request.method for request in wix.requests if request.path != QUERY} == {"GET"}
     assert (mailbox.mails, slack.posts) == ([], [])
 
 
-@pytest.mark.sqlite
 async def test_a_dry_run_knows_what_was_alerted_and_changes_nothing_on_record(
-    config: Config, clock: SetClock, wix: EmbeddedWix
+    config: Config, clock: SetClock, wix: EmbeddedWix, tmp_path: Path
 ) -> None:
     put(wix, "baseline")
     await poll(config, clock)
     put(wix, "alerted", minutes=1)
     await poll(config, clock)
     put(wix, "unseen", minutes=2)
-    before = config.database.read_bytes()
+    before = kept_bytes(config.database)
     assert await alertable(config, clock, past(config)) == {"Corner Bakery": ["baseline", "unseen"]}
-    assert config.database.read_bytes() == before
-    assert not config.database.with_name("state.db.lock").exists()
+    assert kept_bytes(config.database) == before
+    assert not (tmp_path / "state.db.lock").exists()
 
 
 async def test_a_dry_run_that_had_to_wait_counts_nothing_twice(

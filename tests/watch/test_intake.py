@@ -2,8 +2,6 @@
 anybody told.
 """
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -25,6 +23,8 @@ from alerter.watch.triage import Reason
 from tests.support.clock import SetClock
 from tests.support.intake import AT_LAST, FLORIST, REPLY, T0, Door, config, fresh
 from tests.support.reviews import review
+from tests.support.state import reading
+from tests.support.state_faults import impatient, locked, refusing
 from tests.support.values import SITE
 
 __all__ = ["config", "fresh"]
@@ -181,15 +181,10 @@ async def test_two_processes_that_read_the_same_tell_once(
 # --- one transaction
 
 
-@pytest.mark.sqlite
-async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(door: Door) -> None:
-    door.state.execute("PRAGMA busy_timeout = 0")
+async def test_nothing_is_kept_of_a_page_when_another_process_locks_the_tables(door: Door) -> None:
     before = door.counts()
-    with closing(sqlite3.connect(door.state.database)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StateBusy):
-            await door.take(review(), checkpoint=T0)
-        other.rollback()
+    with locked(impatient(door.state).database), pytest.raises(StateBusy):
+        await door.take(review(), checkpoint=T0)
 
     assert door.counts() == before
     assert door.checkpoint() is None
@@ -198,35 +193,28 @@ async def test_nothing_is_kept_of_a_page_when_another_process_holds_the_file(doo
 
 
 @pytest.mark.parametrize(
-    "breaks",
-    ["INSERT ON reviews", "INSERT ON alerts", "INSERT ON deliveries", "UPDATE ON sites"],
+    ("table", "event"),
+    [("reviews", "INSERT"), ("alerts", "INSERT"), ("deliveries", "INSERT"), ("sites", "UPDATE")],
     ids=["the review", "the alert", "the delivery", "the checkpoint"],
 )
-@pytest.mark.sqlite
 async def test_nothing_is_kept_of_a_page_when_any_part_of_it_cannot_be_written(
-    door: Door, breaks: str
+    door: Door, table: str, event: str
 ) -> None:
     before = door.counts()
-    door.state.execute(
-        f"CREATE TRIGGER full BEFORE {breaks} BEGIN SELECT raise(ABORT, 'disk full'); END"
-    )
-
-    with pytest.raises(StateError, match="disk full"):
+    with refusing(door.state, table, event), pytest.raises(StateError, match="disk full"):
         await door.take(review("r1"), review("r2", 2), checkpoint=T0)
 
     assert door.counts() == before
     assert door.checkpoint() is None
     assert (door.woken, door.catalog.learned) == ([], [])
-    door.state.execute("DROP TRIGGER full")
     assert await door.take(review("r1"), review("r2", 2), checkpoint=T0) == {Reason.NEW: 2}
     assert door.checkpoint() == T0
 
 
-@pytest.mark.sqlite
 async def test_names_are_learned_after_the_commit_and_before_anybody_is_woken(door: Door) -> None:
     def look() -> tuple[int, bool, int]:
-        with closing(sqlite3.connect(door.state.database)) as other:
-            committed = other.execute("SELECT count(*) FROM deliveries").fetchone()[0]
+        with reading(door.state.database) as other:
+            committed = other.value("SELECT count(*) FROM deliveries")
         checkpoint = door.checkpoint()
         return committed, checkpoint == T0, len(door.woken)
 

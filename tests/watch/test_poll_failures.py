@@ -1,9 +1,7 @@
 """Rounds that fail, and permissions that are missing, lost and back."""
 
 import logging
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from tests.support.poll import (
     watching,
     wix,
 )
+from tests.support.state_faults import impatient, locked
 from tests.support.values import SECRETS, SITE
 
 __all__ = ["log", "runtime", "watching", "wix"]
@@ -54,19 +53,6 @@ def troubles(state: State) -> list[tuple[str, str]]:
 
 def asked_for_private(wix: EmbeddedWix) -> list[bool]:
     return [request.body.get("returnPrivateReviews", False) for request in wix.queries()]
-
-
-@contextmanager
-def locked(state: State) -> Iterator[None]:
-    """Another process is writing to the state file; nobody here waits long for it."""
-    state.execute("PRAGMA busy_timeout = 10")
-    other = sqlite3.connect(state.database, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
 
 
 # Failures
@@ -130,13 +116,12 @@ async def test_a_failure_between_pages_keeps_the_read_ones_and_reads_the_rest(
     assert len(deliveries(state)) == 300
 
 
-@pytest.mark.sqlite
-async def test_a_state_file_that_cannot_be_written_loses_nothing(
+async def test_a_database_that_cannot_be_written_loses_nothing(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, log: pytest.LogCaptureFixture
 ) -> None:
     before = checkpoint(state)
     put(wix, "new")
-    with locked(state):
+    with locked(impatient(state).database):
         assert not await watching.poller.round(site)
     assert len(wix.queries()) == 1
     assert checkpoint(state) == before
@@ -152,12 +137,11 @@ async def test_a_state_file_that_cannot_be_written_loses_nothing(
     [Fault(status=429, headers={"Retry-After": "60"}), Fault(status=401)],
     ids=["429", "401"],
 )
-@pytest.mark.sqlite
-async def test_wix_and_the_state_file_may_fail_together(
+async def test_wix_and_the_database_may_fail_together(
     watching: Runtime, site: Site, wix: EmbeddedWix, state: State, fault: Fault
 ) -> None:
     wix.faults.add(QUERY, fault)
-    with locked(state):
+    with locked(impatient(state).database):
         assert not await watching.poller.round(site)
     assert await watching.poller.round(site)
 

@@ -10,9 +10,9 @@ import pytest
 
 from alerter.demo.faults import Fault
 from alerter.models import Status
-from alerter.store import State
 from tests.support.lifecycle import REMINDERS, Begin, Life, begin, life, slack, wix
 from tests.support.messages import words_of
+from tests.support.state import kept_bytes
 from tests.support.values import SITE
 
 __all__ = ["begin", "life", "slack", "wix"]
@@ -404,12 +404,6 @@ async def test_a_review_that_is_missing_is_not_reminded_of(begin: Begin) -> None
 # Promise 9
 
 
-def bytes_on_disk(state: State) -> bytes:
-    names = (state.database, state.database.with_name(f"{state.database.name}-wal"))
-    return b"".join(path.read_bytes() for path in names if path.exists())
-
-
-@pytest.mark.sqlite
 async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> None:
     life.put(
         content={"title": "Unforgettable", "body": "Unrepeatable"},
@@ -418,11 +412,11 @@ async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> No
     await life.round()
     life.wix.change(SITE, "r1", content={"rating": 1, "title": "Unspeakable"})
     await life.round(hours=1)
-    assert b"Unforgettable" in bytes_on_disk(life.state)
+    assert b"Unforgettable" in kept_bytes(life.state.database)
     life.wix.delete(SITE, "r1")
     await life.round(hours=1)
 
-    kept = bytes_on_disk(life.state)
+    kept = kept_bytes(life.state.database)
     for word in (b"Unforgettable", b"Unrepeatable", b"Unspeakable", b"Zacharias"):
         assert word not in kept
     for post in life.slack.posts:
@@ -431,7 +425,6 @@ async def test_nothing_that_a_deleted_review_said_stays_behind(life: Life) -> No
     assert life.status() is Status.CLOSED
 
 
-@pytest.mark.sqlite
 async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Life) -> None:
     life.put(
         content={"title": "Unforgettable", "body": "Unrepeatable"},
@@ -443,15 +436,15 @@ async def test_an_anonymized_review_loses_its_words_and_is_followed_on(life: Lif
     await life.round(hours=1)
 
     assert life.status() is Status.OPEN
-    assert b"Unforgettable" not in bytes_on_disk(life.state)
+    assert b"Unforgettable" not in kept_bytes(life.state.database)
     assert "Unrepeatable" not in life.post().text + words_of(life.post().blocks)
     await life.round(hours=1)
-    assert b"Unrepeatable" not in bytes_on_disk(life.state)
+    assert b"Unrepeatable" not in kept_bytes(life.state.database)
     assert len(life.post().edits) == 1
     life.wix.reply(SITE, "r1", "Dear Zacharias")
     await life.round(hours=1)
     assert life.status() is Status.CLOSED
-    assert b"Zacharias" not in bytes_on_disk(life.state)
+    assert b"Zacharias" not in kept_bytes(life.state.database)
     assert "Answered" in words_of(life.post().blocks)
 
 
