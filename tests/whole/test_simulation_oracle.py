@@ -69,6 +69,7 @@ from tests.simulation.oracle.scenes import (
     new_after_lowered,
     new_in_a_backfill,
     old_words,
+    old_words_of_what_failed,
     one_by_one,
     one_mail_in_the_way,
     parked,
@@ -242,6 +243,7 @@ GOOD |= {
         at(2, 0, 2), "recovered", about="receiver:team"
     ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
+    "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
@@ -421,6 +423,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
     ("kept_too_long", old_words),
+    ("kept_too_long", lambda: old_words_of_what_failed("team")),
     ("erased_falsely", stored),
 ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from tests.simulation.oracle.values import (
     SLACK_ERASES,
     Destination,
     Violation,
+    addresses_of,
     fault_end,
 )
 from tests.simulation.oracle.world import World
@@ -348,9 +349,35 @@ def _kept_too_long(world: World) -> Iterator[Violation]:
         longest = max(config.keep + config.rescan_window for config in configs) + 2 * DAY
         for review_id in sorted({review_id for review_id, _, _ in sample.found}):
             last = _last_stir(world, review_id, sample.time)
-            if last is not None and last < sample.time - longest and not restored:
+            if last is None or last >= sample.time - longest or restored:
+                continue
+            if not _has_failed(world, review_id, sample.time):
                 what = f"its words are kept {sample.time - last} after its last change"
                 yield Violation("kept_too_long", "9", sample.time, what, (review_id,))
+
+
+def _has_failed(world: World, review_id: str, when: datetime) -> bool:
+    """Return whether a message about a review may have failed: a service did not surely take it,
+    and `status` shows a failed delivery of its receiver. It waits for a `retry` (promise 1).
+    """
+    shown = [status for status in world.h.statuses if status.time <= when]
+    names = {one.name for one in shown[-1].receivers if one.failed} if shown else set()
+    targets = {
+        target
+        for name in names
+        for receiver in world.receivers_named(name)
+        for target in (*receiver.emails, receiver.channel)
+    }
+    refused = [(one.items, {one.target}) for one in world.h.attempts if one.time <= when]
+    unanswered = [
+        (one.items, addresses_of(one))
+        for one in (*world.h.slack, *world.h.mails)
+        if one.time <= when and not one.answered
+    ]
+    return any(
+        not targets.isdisjoint(to) and any(item.review_id == review_id for item in items)
+        for items, to in (*refused, *unanswered)
+    )
 
 
 def _last_stir(world: World, review_id: str, when: datetime) -> datetime | None:

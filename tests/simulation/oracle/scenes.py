@@ -938,6 +938,21 @@ def old_words() -> Scene:
     return alerted(100, config).add("storage", Storage(at(99), (("r1", "word-r1-0", "db"),)))
 
 
+def old_words_of_what_failed(name: str) -> Scene:
+    """A mail about an old review was refused, and `status` shows a failed delivery of a receiver."""
+    scene = old_words().fault("smtp_message_refused", at(2), at(2, 1), review_id="r1")
+    items = (Item("reminder", "r1"),)
+    scene.add("attempts", Attempt(at(2), "smtp", OWNER.emails[0], outcome="554", items=items))
+    scene.post(at(2, 0, 1), "trouble", about="receiver:owner/messages")
+    receivers = tuple(
+        ReceiverStatus(one.name, 0, 0, int(one.name == name)) for one in CONFIG.receivers
+    )
+    troubles = ("receiver:owner/messages",)
+    return scene.add(
+        "statuses", a_status(at(98), 1, receivers=receivers, failed=1, troubles=troubles)
+    )
+
+
 def new_after_lowered() -> Scene:
     scene = Scene().review("r1", at(1), rating=2).read(at(1, 0, 4), "r1")
     scene.change("r1", at(1, 0, 5), "rating_changed", rating=1).read(at(1, 0, 8), "r1")
