@@ -34,7 +34,7 @@ import alerter.service.daemon  # noqa: F401 - all that a daemon is made of is th
 from alerter.clock import Clock
 from alerter.notify import worker
 from alerter.render.template_process import TemplateProcess, answer_request
-from alerter.service import ownership, reload, scheduler
+from alerter.service import embedded, ownership, reload
 from tests.simulation.loop import Killed, Process, current
 
 _sqlite_connect = sqlite3.connect
@@ -226,9 +226,9 @@ def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
         (worker, "_WAKE_EVERY", float(_SELDOM)),
         (ownership, "_CHECK_EVERY", float(_SELDOM)),
         (reload, "_LOOK_EVERY", float(_SELDOM)),
-        (scheduler, "_HOUSEKEEPING_EVERY", _SELDOM),
-        (scheduler, "_ACTIONS_EVERY", _SELDOM),
-        (scheduler, "_CHECK_CLOCK_EVERY", float(_SELDOM)),
+        (embedded, "_HOUSEKEEPING_EVERY", _SELDOM),
+        (embedded, "_ACTIONS_EVERY", _SELDOM),
+        (embedded, "_CHECK_CLOCK_EVERY", float(_SELDOM)),
     ]
     # Alerter's own chance, wherever it is.
     for module_name, module in sorted(sys.modules.items()):
