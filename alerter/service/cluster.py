@@ -14,6 +14,7 @@ from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
 
 from alerter.config import Site
 from alerter.config.state import PostgresUrl
@@ -23,12 +24,12 @@ from alerter.service.embedded import end_tasks
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime
-from alerter.store import actions, known_sites, outbox, queue
+from alerter.service.upkeep import HOUSE, Running, Upkeep
+from alerter.store import known_sites, outbox, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
 from alerter.store.postgres_connection import UNREACHABLE, network_options
-from alerter.store.workers import ALIVE_FOR, delete_dead_workers, get_workers
-from alerter.text import counted
+from alerter.store.workers import ALIVE_FOR, get_workers
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,8 @@ _DRAIN = 60
 _TURN = 30.0
 _AT_ONCE = 500  # rounds of a job
 _LOOK_EVERY = 1.0
-# The queue of jobs for workers with one config, which ends with its number.
-_HOUSE = f"{queue.HOUSE}:"
 # The queue works once it was worked for so long without an error.
 _STEADY = 10.0
-_URGENT = 10  # before rounds and deliveries
 # At these a job ends: another is deferred once there is something to do.
 _ENDS = (
     IdleReason.NOTHING_DUE,
@@ -73,6 +71,21 @@ class _JobManager(JobManager):
             log.debug("the end of a job is not recorded: %s", job.task_name)
 
 
+class _QueueWorker(Worker):
+    """A worker of procrastinate that runs `upkeep` instead of its periodic tasks.
+
+    Those follow the wall clock of this machine: set back, it would stop them. Without any, it would
+    not notice a failure of its own heartbeat.
+    """
+
+    def __init__(self, app: App, upkeep: Upkeep, **options: object) -> None:
+        super().__init__(app, **options)  # type: ignore[arg-type]  # of the library, unpacked
+        self._upkeep = upkeep
+
+    async def _periodic_deferrer(self) -> None:
+        await self._upkeep.run()
+
+
 class Cluster:
     """Does its share of the work of a cluster; of the same shape as `embedded.Scheduler`.
 
@@ -90,11 +103,27 @@ class Cluster:
         self._sites = {site.site_id: site for site in runtime.config.sites}
         self._services = runtime.config.services()
         self._stopping = asyncio.Event()
-        self._jobs: set[asyncio.Task[Any]] = set()
+        self._jobs: dict[asyncio.Task[Any], Running] = {}
         self._sending: dict[str, asyncio.Task[Any]] = {}
-        self._house = f"{_HOUSE}{membership.config}"
         # Since when the queue cannot be worked (monotonic).
         self._failing_since: float | None = None
+        self._house = f"{HOUSE}{membership.config}"
+        # Jobs of a fixed period, in seconds.
+        self._regular: dict[str, tuple[int, Work]] = {
+            "tick": (2, self._tick),
+            "actions": (5, runtime.actions.round),
+            "housekeeping": (60, self._if_newest(self._housekeeping)),
+            "accounts": (60, self._if_newest(self._list_accounts)),
+            "prune": (3600, self._if_newest(runtime.housekeeping.prune)),
+        }
+        self._upkeep = Upkeep(
+            self._state,
+            self._clock,
+            self._house,
+            {name: period for name, (period, _) in self._regular.items()},
+            self._jobs.values(),
+            self._defer_due,
+        )
 
     def start(self) -> None:
         """Do nothing: the work begins with `deliver`."""
@@ -120,7 +149,9 @@ class Cluster:
             steady = asyncio.get_running_loop().call_later(_STEADY, self._note_steady)
             try:
                 async with app.open_async():
-                    await app.run_worker_async(
+                    await _QueueWorker(
+                        app,
+                        self._upkeep,
                         queues=[queue.DELIVER, queue.ROUNDS, self._house],
                         concurrency=_CONCURRENCY,
                         install_signal_handlers=False,
@@ -129,7 +160,7 @@ class Cluster:
                         update_heartbeat_interval=_HEARTBEAT,
                         stalled_worker_timeout=_SWEEP_GAP,
                         shutdown_graceful_timeout=_DRAIN,
-                    )
+                    ).run()  # type: ignore[no-untyped-call]  # the library has no types there
             except (ProcrastinateException, *UNREACHABLE) as error:
                 await self._note_failure(error)
             finally:
@@ -169,32 +200,20 @@ class Cluster:
         app = App(connector=connector)
         app.job_manager = _JobManager(connector)
         app.task(name=queue.DELIVER, queue=queue.DELIVER, pass_context=True)(self._deliver)
-        app.task(name=queue.ROUNDS, queue=queue.ROUNDS)(self._rounds)
-        house: tuple[tuple[str, str, Work], ...] = (
-            ("tick", "* * * * * */2", self._tick),
-            ("sweep", "* * * * * */5", lambda: self._sweep(app)),
-            ("actions", "* * * * * */5", self._runtime.actions.round),
-            ("housekeeping", "* * * * *", self._if_newest(self._housekeeping)),
-            ("accounts", "* * * * *", self._if_newest(self._list_accounts)),
-            ("prune", "17 * * * *", self._if_newest(self._runtime.housekeeping.prune)),
-        )
-        for name, cron, work in house:
-            self._add_house_job(app, name, cron, work)
+        app.task(name=queue.ROUNDS, queue=queue.ROUNDS, pass_context=True)(self._rounds)
+        for name, (_, work) in self._regular.items():
+            app.task(name=name, queue=self._house, pass_context=True)(self._task(name, work))
         return app
 
-    def _add_house_job(self, app: App, name: str, cron: str, work: Work) -> None:
-        async def run(timestamp: int) -> None:  # noqa: ARG001 - the queue names the moment
-            with self._job():
+    def _task(self, name: str, work: Work) -> Callable[[JobContext], Awaitable[None]]:
+        async def run(context: JobContext) -> None:
+            with self._job(context):
                 try:
                     await work()
                 except StateError as error:
                     log.debug("%s: not now: %s", name, error)
 
-        lock = f"{self._house}:{name}"
-        task = app.task(
-            name=name, queue=self._house, lock=lock, queueing_lock=lock, priority=_URGENT
-        )(run)
-        app.periodic(cron=cron, periodic_id=self._house)(task)
+        return run
 
     def _if_newest(self, work: Work) -> Work:
         """Return work that is left to workers with the newest config."""
@@ -206,15 +225,16 @@ class Cluster:
         return run
 
     @contextmanager
-    def _job(self) -> Iterator[asyncio.Task[Any]]:
-        """Note the task of a job, to be waited for at the end."""
-        if (task := asyncio.current_task()) is None:
-            raise RuntimeError("a job runs in a task")
-        self._jobs.add(task)
+    def _job(self, context: JobContext) -> Iterator[asyncio.Task[Any]]:
+        """Note a job and its task, to be waited for at the end."""
+        task, job = asyncio.current_task(), context.job
+        if task is None or job.id is None or job.worker_id is None:
+            raise RuntimeError("a job runs in a task, and is a worker's")
+        self._jobs[task] = Running(job.id, job.worker_id)
         try:
             yield task
         finally:
-            self._jobs.discard(task)
+            del self._jobs[task]
 
     async def _housekeeping(self) -> None:
         await self._runtime.housekeeping.round()
@@ -233,6 +253,9 @@ class Cluster:
         await self._runtime.accounts.round()
 
     async def _tick(self) -> None:
+        self._defer_due()
+
+    def _defer_due(self) -> None:
         """Defer the shards and the destinations that have something due and no job."""
         now = self._clock.now()
         queue.defer_rounds(self._state, known_sites.due_shards(self._state, now))
@@ -241,35 +264,14 @@ class Cluster:
             due -= queue.queued_destinations(self._state, due)
             self._runtime.dispatcher.wake(due)
 
-    async def _sweep(self, app: App) -> None:
-        """Delete the jobs of workers that are gone; a job that cannot be deleted holds up no other.
-
-        https://github.com/procrastinate-org/procrastinate/issues/1543
-        """
-        stalled = list(await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=_SWEEP_GAP))
-        for job in stalled:
-            try:
-                await app.job_manager.finish_job_by_id_async(
-                    job_id=job.id or 0, status=Status.FAILED, delete_job=True
-                )
-            except ProcrastinateException as error:
-                log.warning("a job of a worker that is gone stays: %s", error)
-        for worker in delete_dead_workers(self._state, self._clock.now()):
-            log.warning("worker %s is gone; its work is taken over", worker.name)
-            actions.end_leases(self._state, worker.name)
-        configs = {worker.config for worker in get_workers(self._state, self._clock.now())}
-        houses = [self._house, *(f"{_HOUSE}{config}" for config in configs)]
-        queue.delete_queues(self._state, houses, _HOUSE)
-        if stalled:
-            log.info("taken over: %s of workers that are gone", counted(len(stalled), "job"))
-            await self._tick()
-
     async def _deliver(self, context: JobContext, destination: str) -> None:
         """Send what is due for a destination, as long as no other worker takes over."""
         job = context.job
         if destination not in self._services or job.id is None or job.worker_id is None:
             return  # of a newer config: a worker with it is deferred a job of its own
-        with self._job() as task, under(Lease(job.id, job.attempts, job.worker_id)):
+        with self._job(context) as task, under(Lease(job.id, job.attempts, job.worker_id)):
+            if queue.is_sent_to_by_another(self._state, destination, job.id):
+                return
             if before := self._sending.get(destination):
                 before.cancel()  # its lease was lost while this process was frozen
                 await asyncio.gather(before, return_exceptions=True)
@@ -282,13 +284,15 @@ class Cluster:
         if left is None and not self._stopping.is_set():
             self._runtime.dispatcher.wake([destination])
 
-    async def _rounds(self, shard: int) -> None:
-        """Make the rounds of a shard that are due, until none is."""
+    async def _rounds(self, context: JobContext, shard: int) -> None:
+        """Make the rounds of a shard that are due, until none is or another job is to go on."""
         under_way: dict[str, asyncio.Task[None]] = {}
-        with self._job():
+        ends_at = self._clock.monotonic() + _TURN
+        with self._job(context):
             try:
                 while not self._stopping.is_set():
-                    for site in self._due(shard, under_way):
+                    is_over = self._clock.monotonic() >= ends_at
+                    for site in [] if is_over else self._due(shard, under_way):
                         under_way[site.site_id] = asyncio.create_task(self._round(site))
                     if not under_way:
                         return
