@@ -203,13 +203,13 @@ class Usage:
         process = psutil.Process(pid)
         return cls(
             time.monotonic(),
-            _cpu(pid),
+            cpu_seconds(pid),
             process.memory_info().rss / _MB,
             process.num_ctx_switches().voluntary,
         )
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds of all threads; other counters only have hundredths."""
     return (
         sum(

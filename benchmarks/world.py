@@ -25,15 +25,20 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The addresses of the services, and the number of sites and receivers."""
+    """The addresses of the services, and the number of sites and receivers.
+
+    `database`: the address of a PostgreSQL database that holds the state.
+    """
 
     wix: str
     slack: str | None = NOWHERE
     smtp: int | None = None
     sites: int = 1
     channels: int = 1
+    mailboxes: int = 1
     every: str = "60s"
     more: str = ""
+    database: str = ""
     folder: Path = Path()
 
     def write(self) -> Path:
@@ -46,7 +51,12 @@ class World:
 
     def config(self) -> Config:
         """Write the config file and return it loaded."""
-        return load_config(self.write(), SECRETS, secrets=True)
+        return load_config(self.write(), self.secrets, secrets=True)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The environment of its processes."""
+        return SECRETS | {"DATABASE_URL": self.database}
 
     def _tables(self) -> str:
         slack = (
@@ -61,7 +71,8 @@ class World:
             else ""
         )
         poll = f'[poll]\nevery = "{self.every}"\n'
-        return f'state = "state.db"\n{poll}[wix]\nbase_url = "{self.wix}"\n{slack}{smtp}'
+        state = '[state]\nurl = "env:DATABASE_URL"\n' if self.database else 'state = "state.db"\n'
+        return f'{state}{poll}[wix]\nbase_url = "{self.wix}"\n{slack}{smtp}'
 
     def _sites(self) -> Iterator[str]:
         for number in range(self.sites):
@@ -69,8 +80,12 @@ class World:
             yield f'[[sites]]\n{names}\napi_key = "env:WIX_API_KEY"\n'
 
     def _receivers(self) -> Iterator[str]:
-        if self.smtp:
+        if self.smtp and self.mailboxes == 1:
             yield f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+        elif self.smtp:
+            for number in range(self.mailboxes):
+                place = f'email = ["owner{number}@example.com"]\nsites = ["{site_name(number)}"]'
+                yield f'[[receivers]]\nname = "owner {number}"\n{place}\n'
         if self.slack and self.channels == 1:
             yield f'[[receivers]]\nname = "support"\nslack = "{CHANNEL}"\n'
         elif self.slack:
@@ -90,11 +105,13 @@ def site_id(number: int) -> str:
 
 
 @asynccontextmanager
-async def runtime(world: World) -> AsyncIterator[tuple[Config, State, Runtime]]:
-    """Open the parts of `alerter run`."""
+async def runtime(
+    world: World, worker: str | None = None
+) -> AsyncIterator[tuple[Config, State, Runtime]]:
+    """Open the parts of `alerter run`; `worker`: its name in a cluster."""
     config = world.config()
     with State.open(config.database, migrate=True) as state:
-        async with open_runtime(config, state, Clock()) as opened:
+        async with open_runtime(config, state, Clock(), worker=worker) as opened:
             yield config, state, opened
 
 
@@ -121,17 +138,25 @@ class Daemon:
 @contextmanager
 def running(world: World) -> Iterator[Daemon]:
     """Run `alerter run`, and yield when it is ready."""
-    path, address = world.write(), world.folder / "notify"
+    world.write()
+    with started(world) as daemon:
+        yield daemon
+
+
+@contextmanager
+def started(world: World, name: str = "daemon") -> Iterator[Daemon]:
+    """Run `alerter run` with a config that is written, and yield when it is ready."""
+    path, address = world.folder / "config.toml", world.folder / f"{name}.notify"
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
-        (world.folder / "log").open("wb") as log,
+        (world.folder / f"{name}.log").open("wb") as log,
     ):
         sock.bind(str(address))
         sock.settimeout(_PATIENCE)
         began = time.monotonic()
         process = subprocess.Popen(
             command(path, "run"),
-            env=os.environ | SECRETS | {"NOTIFY_SOCKET": str(address)},
+            env=os.environ | world.secrets | {"NOTIFY_SOCKET": str(address)},
             stdout=log,
             stderr=log,
         )

@@ -8,33 +8,19 @@ from datetime import UTC, datetime
 from alerter.scopes import Scope
 from alerter.store import State
 from alerter.store.account_sites import record_list
+from benchmarks.cluster import ACCOUNT
 from benchmarks.figures import Figure
 from benchmarks.processes import Usage, serving
 from benchmarks.servers.slack import FastSlack
 from benchmarks.servers.wix import FastWix
 from benchmarks.world import SECRETS, World, command, running, site_id, site_name, worlds
 
-_ACCOUNT = """
-[[receivers]]
-name = "bakeries"
-slack = "C0000000002"
-sites = ["Corner *"]
-[[receivers]]
-name = "agency"
-slack = "C0000000003"
-accounts = ["Agency"]
-[[accounts]]
-name = "Agency"
-api_key = "env:WIX_API_KEY"
-account_id = "agency"
-"""
-
 
 def measure(*, quick: bool) -> list[Figure]:
     """Measure a daemon whose last list is in the state file, while it polls."""
     sites, every = (10_000, "1m") if quick else (100_000, "10m")
     with serving(FastWix, listed=sites) as wix, serving(FastSlack) as slack:
-        world = World(wix.url, slack.url, sites=0, every=every, more=_ACCOUNT)
+        world = World(wix.url, slack.url, sites=0, every=every, more=ACCOUNT)
         with worlds(world) as fresh:
             _record(fresh, sites)
             with running(fresh) as daemon:

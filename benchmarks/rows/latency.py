@@ -9,8 +9,10 @@ import aiohttp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.clock import Clock
+from alerter.config import Config
 from alerter.models import Medium, Product, destination_of
-from alerter.store import known_sites, outbox, products
+from alerter.service.runtime import Runtime
+from alerter.store import State, known_sites, outbox, products
 from alerter.wix.review import parse_review
 from benchmarks.figures import Figure, middle, percentile
 from benchmarks.processes import Cost, Meter, Serving, alone, serving
@@ -72,31 +74,44 @@ async def _record(meter: Meter, world: World, number: int) -> list[float]:
 async def record(meter: Meter, world: World, number: int) -> list[float]:
     """Record reviews at a steady rate while the dispatcher runs; return their times."""
     async with runtime(world) as (config, state, opened):
-        for site in config.sites:
-            known_sites.record_coverage(state, site.site_id, 2)
-            products.put_products(
-                state, site.site_id, {PRODUCT: Product("Croissant box")}, Clock().now()
-            )
+        prepare(config, state)
         dispatching = asyncio.create_task(opened.dispatcher.run())
-
-        async def take(turn: int) -> None:
-            (raw,) = json.loads(page_of(turn, turn + 1))
-            await opened.intake.record_page(
-                config.sites[turn % len(config.sites)], [parse_review(raw)]
-            )
-
         with meter:
-            sent = await paced(take, number)
-        destinations = [
-            destination_of(receiver.name, Medium.SLACK)
-            for receiver in config.receivers
-            if receiver.slack
-        ]
-        while outbox.pending_count(state, destinations, Clock().now()):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.1)
+            sent = await record_reviews(config, opened, number)
+        await until_sent(config, state)
         opened.dispatcher.stop()
         await dispatching
         return sent
+
+
+def prepare(config: Config, state: State) -> None:
+    """Record that the sites were read, and the name of their product."""
+    for site in config.sites:
+        known_sites.record_coverage(state, site.site_id, 2)
+        products.put_products(
+            state, site.site_id, {PRODUCT: Product("Croissant box")}, Clock().now()
+        )
+
+
+async def record_reviews(config: Config, opened: Runtime, number: int) -> list[float]:
+    """Record reviews at a steady rate, each of another site; return their times."""
+
+    async def take(turn: int) -> None:
+        (raw,) = json.loads(page_of(turn, turn + 1))
+        await opened.intake.record_page(config.sites[turn % len(config.sites)], [parse_review(raw)])
+
+    return await paced(take, number)
+
+
+async def until_sent(config: Config, state: State) -> None:
+    """Wait until no delivery to Slack is pending."""
+    destinations = [
+        destination_of(receiver.name, Medium.SLACK)
+        for receiver in config.receivers
+        if receiver.slack
+    ]
+    while outbox.pending_count(state, destinations, Clock().now()):  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.1)
 
 
 async def paced(

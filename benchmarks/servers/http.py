@@ -11,10 +11,11 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class HttpConnection(asyncio.Protocol):
-    """Answer each request, given as head and body, with a JSON body."""
+    """Answer each request, given as head and body, with a JSON body, some seconds `after` it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, after: float = 0.0) -> None:
         self._answer = answer
+        self._after = after
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -33,7 +34,12 @@ class HttpConnection(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._buffer = rest[length:]
-            self._transport.write(_response(self._answer(head, rest[:length])))
+            response = _response(self._answer(head, rest[:length]))
+            if self._after:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._after, self._transport.write, response)
+            else:
+                self._transport.write(response)
 
 
 def _response(body: bytes) -> bytes:

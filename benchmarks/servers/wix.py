@@ -5,6 +5,7 @@ import json
 import re
 import time
 from array import array
+from bisect import bisect_left
 
 from benchmarks.reviews import page_of
 from benchmarks.servers.http import HttpConnection
@@ -22,18 +23,19 @@ _PAGE = 100
 class FastWix:
     """Each site has `low_rated` reviews of one or two stars; better ones are never queried.
 
-    `listed`: how many sites an account has.
+    `listed`: how many sites an account has. `answer_after`: the seconds of each call.
     """
 
-    def __init__(self, low_rated: int = 0, listed: int = 0) -> None:
+    def __init__(self, low_rated: int = 0, listed: int = 0, answer_after: float = 0.0) -> None:
         self._low_rated = low_rated
         self._listed = listed
+        self._answer_after = answer_after
         self._queries = 0
         self._seen: dict[bytes, array[float]] = {}
 
     def connection(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
-        return HttpConnection(self._answer)
+        return HttpConnection(self._answer, self._answer_after)
 
     def queries(self) -> int:
         """Return the number of queries."""
@@ -46,6 +48,14 @@ class FastWix:
     def seen(self) -> list[list[float]]:
         """Return the query times of each site, in monotonic time."""
         return [list(times) for times in self._seen.values()]
+
+    def read_after(self, since: float) -> dict[str, float]:
+        """Return when each site was first queried after a moment, in monotonic time."""
+        return {
+            site.decode(): times[bisect_left(times, since)]
+            for site, times in self._seen.items()
+            if times[-1] >= since
+        }
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
         if not head.startswith(b"POST"):
