@@ -7,7 +7,8 @@ job, and the jobs of a worker that is gone are deleted.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from procrastinate import App, JobContext, PsycopgConnector
@@ -46,6 +47,9 @@ _DRAIN = 60
 _TURN = 30.0
 _AT_ONCE = 500  # rounds of a job
 _LOOK_EVERY = 1.0
+_SOON = timedelta(seconds=5)
+# After its turn a job waits so long for its rounds to end.
+_SLOW = 10.0
 # The queue works once it was worked for so long without an error.
 _STEADY = 10.0
 # At these a job ends: another is deferred once there is something to do.
@@ -285,18 +289,23 @@ class Cluster:
             self._runtime.dispatcher.wake([destination])
 
     async def _rounds(self, context: JobContext, shard: int) -> None:
-        """Make the rounds of a shard that are due, until none is or another job is to go on."""
+        """Make the rounds of a shard as they are due, for a turn; a job costs more than a round.
+
+        A round that takes long holds up no other: the turn goes on then.
+        """
         under_way: dict[str, asyncio.Task[None]] = {}
         ends_at = self._clock.monotonic() + _TURN
         with self._job(context):
             try:
                 while not self._stopping.is_set():
-                    is_over = self._clock.monotonic() >= ends_at
-                    for site in [] if is_over else self._due(shard, under_way):
-                        under_way[site.site_id] = asyncio.create_task(self._round(site))
-                    if not under_way:
+                    over_for = self._clock.monotonic() - ends_at
+                    if not 0 <= over_for < _SLOW:
+                        for site in self._due(shard, under_way):
+                            under_way[site.site_id] = asyncio.create_task(self._round(site))
+                    if under_way:
+                        await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
+                    elif over_for >= 0 or not await self._wait_for_next(shard):
                         return
-                    await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
                     ended = [site_id for site_id, task in under_way.items() if task.done()]
                     for site_id in ended:
                         under_way.pop(site_id)
@@ -305,6 +314,18 @@ class Cluster:
                 if under_way:
                     await end_tasks(set(under_way.values()))
                     self._schedule(under_way)
+
+    async def _wait_for_next(self, shard: int) -> bool:
+        """Wait a moment for more rounds to be due; return False if the next is later."""
+        soon = self._clock.now() + _SOON
+        try:
+            if not known_sites.due_sites(self._state, shard, soon, 1):
+                return False
+        except StateError:
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY)
+        return True
 
     def _due(self, shard: int, under_way: Mapping[str, object]) -> list[Site]:
         try:
