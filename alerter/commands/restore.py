@@ -8,8 +8,9 @@ from alerter.clock import Clock
 from alerter.commands.options import config_option, file_argument, load
 from alerter.config import Config
 from alerter.errors import AlerterError
-from alerter.store import Holder, backup, lock_of
+from alerter.store import Holder, State, backup, lock_of
 from alerter.store.backup import RestoreResult
+from alerter.store.cluster import get_cluster
 from alerter.text import counted
 
 
@@ -17,8 +18,17 @@ def run(config: Config, clock: Clock, file: Path, *, move: bool) -> RestoreResul
     """Restore a backup, which no other process may use meanwhile. Raise AlerterError."""
     with lock_of(config.database) as lock:
         if lock.acquire(Holder.RUN) is not None:
-            raise AlerterError(f"another alerter uses {config.database}; stop it first")
+            raise AlerterError(_phrase_users(config))
         return backup.restore(file, config.database, clock.now(), move=move)
+
+
+def _phrase_users(config: Config) -> str:
+    with State.read(config.database) as state:
+        cluster = get_cluster(state)
+    if cluster and cluster.workers:
+        workers = counted(len(cluster.workers), "worker uses", "workers use")
+        return f"{workers} {config.database}; stop all workers first"
+    return f"another alerter uses {config.database}; stop it first"
 
 
 def phrase_restore(config: Config, file: Path, restored: RestoreResult, *, move: bool) -> list[str]:

@@ -79,7 +79,7 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         host.reload.ignore_requests_until_now(lock)
     holder = await take_lock(lock, host.kind, host.stop, host.report_waiting, once=once)
     if holder is not None and once:
-        log.info("another alerter (%s) is at work on this state file; nothing to do", holder)
+        log.info("another alerter (%s) is at work on %s; nothing to do", holder, config.database)
         return True
     if holder is not None:
         log.error("another `alerter run` is at work on %s; this one ends", config.database)

@@ -1,6 +1,8 @@
 """Commands beside the workers of a cluster."""
 
 import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -8,16 +10,21 @@ import pytest
 from click.testing import CliRunner, Result
 
 from alerter.cli import main
+from alerter.clock import Clock
+from alerter.config import load_config
 from alerter.config.state import PostgresUrl
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.service.daemon import serve
 from tests.support.values import OWNER, SECRETS, SITE
+from tests.support.waiting import until
 from tests.support.workers import Workers
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.slow]
 
 MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
+CAFE = "22222222-2222-4222-8222-222222222222"
 Run = Callable[..., Awaitable[Result]]
 
 
@@ -60,6 +67,11 @@ def put(wix: EmbeddedWix, name: str) -> None:
     wix.add(SITE, {"id": name, "content": {"rating": 1, "title": name}})
 
 
+def received(mailbox: Mailbox, title: str) -> int:
+    return sum(title in str(mail.message["Subject"]) for mail in mailbox.mails)
+
+
+@pytest.mark.slow(9)
 async def test_a_reload_reaches_every_worker(
     workers: Workers, run: Run, path: Path, other: Path
 ) -> None:
@@ -106,3 +118,75 @@ async def test_a_reload_without_a_worker_says_so(run: Run, database: PostgresUrl
     result = await run("reload")
     assert result.exit_code == 1
     assert f"no `alerter run` works on {database}: start it" in result.output
+
+
+async def test_a_restore_waits_for_nobody_and_names_the_workers(
+    workers: Workers, run: Run, path: Path, tmp_path: Path
+) -> None:
+    await workers.start(path, path)
+    assert (await run("backup", tmp_path / "copy.db")).exit_code == 0
+    refused = await run("restore", tmp_path / "copy.db")
+    assert refused.exit_code == 1
+    assert re.search("2 workers use .*; stop all workers first", refused.output)
+
+
+async def test_one_round_beside_workers_has_nothing_to_do(
+    workers: Workers, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await workers.start(path)
+    caplog.set_level(logging.INFO, "alerter")
+    assert await serve(load_config(path, SECRETS, secrets=True), Clock(), {}, once=True)
+    assert "is at work on postgresql://" in caplog.text
+    assert "nothing to do" in caplog.text
+
+
+async def test_workers_deliver_what_a_backfill_and_a_retry_queue(
+    workers: Workers, run: Run, path: Path, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    for name in ("first", "second"):
+        put(wix, name)
+    await workers.start(path, path)
+    await until(lambda: "watching" in workers.logs())
+    mailbox.data_replies.extend(["554 5.7.1 Spam"] * 2)
+    filled = await run("backfill", "--since", "2015-01-01", "--deliver", "each")
+    assert "1 delivery has failed" in filled.output
+    assert "1 failed delivery is queued again" in (await run("retry")).output
+    await until(lambda: all(received(mailbox, title) == 1 for title in ("first", "second")))
+
+
+async def test_a_backfill_without_a_worker_delivers_by_itself(
+    workers: Workers, run: Run, path: Path, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    put(wix, "first")
+    await workers.start(path)
+    await until(lambda: "watching" in workers.logs())
+    await workers.stop()
+    filled = await run("backfill", "--since", "2015-01-01")
+    assert "everything is delivered" in filled.output
+    assert len(mailbox.mails) == 1
+
+
+async def test_a_reply_from_the_command_line_closes_a_review_for_all(
+    workers: Workers, run: Run, path: Path, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    await workers.start(path, path)
+    await until(lambda: "watching" in workers.logs())
+    put(wix, "first")
+    await until(lambda: len(mailbox.mails) == 1)
+    replied = await run("reply", "first", "--message", "Thank you.", "--yes")
+    assert "Wix has taken the reply" in replied.output, replied.output
+    explained = await run("explain", "first")
+    assert "answered" in explained.output
+
+
+async def test_a_site_is_forgotten_beside_workers_once_they_are_reloaded(
+    workers: Workers, run: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await workers.start(path, path)
+    wix.add_site(CAFE, api_key=SECRETS["WIX_API_KEY"])
+    text = path.read_text().replace('name = "Corner Bakery"', 'name = "Café"')
+    path.write_text(text.replace(SITE, CAFE))
+    early = await run("forget", "--site", "Corner Bakery")
+    assert "still watches Corner Bakery: reload it first" in early.output
+    assert (await run("reload")).exit_code == 0
+    assert (await run("forget", "--site", "Corner Bakery")).exit_code == 0

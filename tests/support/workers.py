@@ -56,5 +56,8 @@ class Workers:
     def log(self, number: int) -> str:
         return self._log(number).read_text()
 
+    def logs(self) -> str:
+        return "".join(log.read_text() for log in sorted(self._folder.glob("worker-*.log")))
+
     def _log(self, number: int) -> Path:
         return self._folder / f"worker-{number}.log"
