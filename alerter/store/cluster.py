@@ -6,7 +6,7 @@ from datetime import datetime
 
 from alerter.config.state import PostgresUrl
 from alerter.models import from_ms
-from alerter.store.queue import KINDS, queue_depth
+from alerter.store.queue import QUEUE_KINDS, queue_depth
 from alerter.store.sql import moment_or_none
 from alerter.store.sqlite import Sqlite
 from alerter.store.state import State
@@ -56,7 +56,7 @@ def get_cluster(state: State) -> ClusterReport | None:
     if not isinstance(state.database, PostgresUrl) or isinstance(state.engine, Sqlite):
         return None
     now = server_time(state)
-    waiting = Counter(dict.fromkeys(KINDS, 0))
+    waiting = Counter(dict.fromkeys(QUEUE_KINDS, 0))
     for queue, number in queue_depth(state).items():
         waiting[queue.partition(":")[0]] += number
     row = state.row("SELECT id, digest, added_at FROM configs ORDER BY id DESC LIMIT 1")

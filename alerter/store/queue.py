@@ -10,7 +10,7 @@ from alerter.store.state import State
 # The names of jobs that have work of their own; others do what no job was deferred for.
 DELIVER, ROUNDS = "deliver", "rounds"
 HOUSE = "house"  # of each config, with its number behind a colon
-KINDS = (DELIVER, ROUNDS, HOUSE)
+QUEUE_KINDS = (DELIVER, ROUNDS, HOUSE)
 _URGENT = 10  # regular jobs go before rounds and deliveries
 
 
