@@ -17,7 +17,7 @@ from alerter.text import counted
 log = logging.getLogger(__name__)
 
 # The queues of jobs for workers with one config; each ends with its number.
-HOUSE = f"{queue.HOUSE}:"
+HOUSE = f"{queue.REGULAR}:"
 _LOOK_EVERY = 1.0  # seconds
 _SWEEP_EVERY = 5
 

@@ -17,7 +17,7 @@ _MOST_NAMED = 5
 # The least time between two test writes, in seconds: anybody may request /healthz.
 _TEST_EVERY = 1.0
 # Why the process does none of its work, beside what `finished` says.
-Fault = Callable[[], str | None]
+ProcessFault = Callable[[], str | None]
 
 
 def no_fault() -> str | None:
@@ -38,7 +38,7 @@ class Health:
         state: State,
         clock: Clock,
         finished: Mapping[str, float],
-        fault: Fault = no_fault,
+        fault: ProcessFault = no_fault,
     ) -> None:
         self._config = config
         self._state = state

@@ -17,7 +17,7 @@ from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
 from alerter.errors import AlerterError
 from alerter.store import State
 from alerter.watch.intake import Intake
-from alerter.web.health import Fault, Health, no_fault
+from alerter.web.health import Health, ProcessFault, no_fault
 from alerter.web.metrics import Metrics
 from alerter.web.pages import ReviewPages
 from alerter.web.webhooks import WebhookEndpoint
@@ -56,7 +56,7 @@ class WebServer:
         intake: Intake,
         finished: Mapping[str, float],
         pages: ReviewPages | None = None,
-        fault: Fault = no_fault,
+        fault: ProcessFault = no_fault,
     ) -> None:
         self.pages = pages
         self.webhooks = WebhookEndpoint(config, intake)
@@ -92,7 +92,7 @@ async def open_web(
     intake: Intake,
     finished: Mapping[str, float],
     pages: ReviewPages | None = None,
-    fault: Fault = no_fault,
+    fault: ProcessFault = no_fault,
 ) -> AsyncIterator[WebServer]:
     """Serve on a host and a port. Raises AlerterError if it cannot listen there."""
     if not is_loopback(listen[0]):
