@@ -97,10 +97,8 @@ class ClusterStory:
         await self._taken_over_from("south", before, now, f"{worker.name} frozen", worker)
         await self._until(lambda: time.monotonic() - now > _FROZEN_FOR)
         worker.thaw()
-        frozen = time.monotonic() - now
-        self._step(
-            f"{worker.name} goes on after {frozen:.0f} s. Others have its work: it sends nothing of it."
-        )
+        frozen = f"{time.monotonic() - now:.0f} s"
+        self._step(f"{worker.name} goes on after {frozen}. It sends nothing that others have now.")
         await self._until(lambda: not self._services.outstanding("south"))
 
     async def _stop(self) -> None:
