@@ -11,7 +11,7 @@ from alerter.notify.sender import MemoryRateLimits, RateLimits
 from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.notify.worker import IdleReason, Worker
 from alerter.store import State, Wake
-from alerter.trouble.tracker import Troubles
+from alerter.trouble.tracker import Troubles, Waits
 
 
 class Dispatcher:
@@ -27,13 +27,14 @@ class Dispatcher:
         *,
         limits: RateLimits | None = None,
         wake: Wake | None = None,
+        waits: Waits | None = None,
     ) -> None:
-        """Take `limits` and `wake` where other processes send too."""
+        """Take `limits`, `wake` and `waits` where other processes send too."""
         limits = limits or MemoryRateLimits(clock)
         self._state = state
         self._stopping = False
         self._wake = wake or self._wake_workers
-        self.troubles = Troubles(state, config, clock, self.wake)
+        self.troubles = Troubles(state, config, clock, self.wake, waits)
         self.state_failure = StateFailure(config, clock, destinations, state, failures)
         self._workers = {
             destination.name: Worker(

@@ -27,6 +27,7 @@ from alerter.slack.app import SlackApp
 from alerter.store import State, Wake, known_sites
 from alerter.store.channels import ChannelIds
 from alerter.store.rate_limits import StoredRateLimits
+from alerter.store.waits import StoredWaits
 from alerter.summary import Summaries
 from alerter.watch.accounts import AccountLists
 from alerter.watch.catalog import Catalog
@@ -84,7 +85,7 @@ async def open_runtime(
         open_destinations(config, clock, state, app) as destinations,
         _open_heartbeat(config, clock) as heartbeat,
     ):
-        shared = _shared(state, destinations) if worker else {}
+        shared = _shared(state, clock, destinations) if worker else {}
         dispatcher = Dispatcher(state, config, clock, destinations, failures, **shared)
         yield _assembled(config, dispatcher, state, clock, wix, heartbeat, worker or DAEMON)
 
@@ -123,9 +124,13 @@ def _assembled(
     )
 
 
-def _shared(state: State, destinations: Iterable[Destination]) -> dict[str, Any]:
+def _shared(state: State, clock: Clock, destinations: Iterable[Destination]) -> dict[str, Any]:
     """Return what the dispatcher of a worker shares with those of the others in a cluster."""
-    return {"limits": StoredRateLimits(state), "wake": _wake_by_jobs(state, destinations)}
+    return {
+        "limits": StoredRateLimits(state),
+        "wake": _wake_by_jobs(state, destinations),
+        "waits": StoredWaits(state, clock),
+    }
 
 
 def _wake_by_jobs(state: State, destinations: Iterable[Destination]) -> Wake:

@@ -340,3 +340,12 @@ def cluster(db: Database) -> None:
     """Record what the processes of a cluster share; a state file does not use it."""
     for statement in _statements(CLUSTER):
         db.execute(statement)
+
+
+@migrations()
+def waits(db: Database) -> None:
+    """Record since when the same alert is the oldest that waits, in a cluster."""
+    db.execute(
+        "CREATE TABLE waits (scope TEXT PRIMARY KEY, alert INTEGER NOT NULL,"
+        " since INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from alerter.clock import Clock
 from alerter.config import Config
@@ -21,18 +22,55 @@ from alerter.trouble.rules import Faults
 log = logging.getLogger(__name__)
 
 
+class Waits(Protocol):
+    """Since when the oldest alert that waits is the same, by the scope of its destination."""
+
+    def record(self, scope: str, alert: int) -> timedelta:
+        """Record the oldest alert of a scope; return for how long it has been the same."""
+
+    def end(self, scopes: Collection[str]) -> None:
+        """Forget what waited: something has left, or nothing waits."""
+
+
+class MemoryWaits:
+    """The waits as one process has seen them, by the monotonic clock, which cannot be set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._oldest: dict[str, tuple[int, float]] = {}
+
+    def record(self, scope: str, alert: int) -> timedelta:
+        """Record the oldest alert of a scope; return for how long it has been the same."""
+        now = self._clock.monotonic()
+        before, since = self._oldest.get(scope, (alert, now))
+        self._oldest[scope] = (alert, since if before == alert else now)
+        return timedelta(seconds=now - self._oldest[scope][1])
+
+    def end(self, scopes: Collection[str]) -> None:
+        """Forget what waited: something has left, or nothing waits."""
+        for scope in scopes:
+            self._oldest.pop(scope, None)
+
+
 class Troubles:
-    """Begins and ends trouble, each of one scope (`scopes.Scope`)."""
+    """Begins and ends trouble, each of one scope (`scopes.Scope`).
+
+    `waits`: of a cluster, where others judge as well.
+    """
 
     def __init__(
-        self, state: State, config: Config, clock: Clock, wake: Callable[[Iterable[str]], None]
+        self,
+        state: State,
+        config: Config,
+        clock: Clock,
+        wake: Callable[[Iterable[str]], None],
+        waits: Waits | None = None,
     ) -> None:
         self._state = state
         self._config = config
         self._clock = clock
         self._wake = wake
-        # By scope of a destination: its oldest waiting alert, and since when it is the oldest.
-        self._waiting: dict[str, tuple[int, float]] = {}
+        self._waits = waits or MemoryWaits(clock)
 
     def begin(self, scope: str, reason: str, began: datetime | None = None) -> None:
         """Record a fault, and notify people once; `began`: when the fault began, if before now."""
@@ -48,8 +86,8 @@ class Troubles:
     def end(self, scopes: Iterable[str]) -> None:
         """End the trouble of these scopes, and notify those who were notified of it."""
         names = list(scopes)
-        for name in names:
-            self._waiting.pop(name, None)
+        if waited := [name for name in names if split_scope(name)[0] == Scope.DESTINATION]:
+            self._waits.end(waited)
         known = [
             each for each in troubles.get_troubles_of(self._state, names) if each.over_at is None
         ]
@@ -115,18 +153,13 @@ class Troubles:
         return found
 
     def _has_waited(self, scope: str, waiting: Mapping[str, int]) -> bool:
-        """Record the oldest waiting alert; return whether it has been the same for too long.
-
-        By the monotonic clock, which cannot be set.
-        """
-        (_, destination), now = split_scope(scope), self._clock.monotonic()
+        """Record the oldest waiting alert; return whether it has been the same for too long."""
+        _, destination = split_scope(scope)
         oldest = waiting.get(destination)
         if oldest is None:
-            self._waiting.pop(scope, None)
+            self._waits.end([scope])
             return False
-        before, since = self._waiting.get(scope, (oldest, now))
-        self._waiting[scope] = (oldest, since if before == oldest else now)
-        return now - self._waiting[scope][1] >= self._config.poll.trouble_after.total_seconds()
+        return self._waits.record(scope, oldest) >= self._config.poll.trouble_after
 
     def _now(self) -> datetime:
         """Return now in whole milliseconds, as stored: it becomes part of the alert's key."""
