@@ -26,14 +26,12 @@ def due_destinations(state: State, services: Mapping[str, str], now: datetime) -
             for destination in _due(state, sql, now)
             if method_scope(services.get(destination, ""), method) not in held
         }
-    found |= _attempts(over, services)
-    return {
-        destination
-        for destination in found & services.keys()
-        if held.isdisjoint(
-            {Scope.DESTINATION.of(destination), Scope.SERVICE.of(services[destination])}
-        )
+    free = {
+        destination: service
+        for destination, service in services.items()
+        if held.isdisjoint({Scope.DESTINATION.of(destination), Scope.SERVICE.of(service)})
     }
+    return (found | _attempts(over, free)) & free.keys()
 
 
 def _due(state: State, sql: str, now: datetime) -> set[str]:
