@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from math import isnan
 
 _LONGEST_WAIT = 86400.0
+_LONGEST_ANSWER = 1.0
 
 
 class Clock:
@@ -42,11 +43,18 @@ class ServerClock(Clock):
 
     def __init__(self) -> None:
         self._offset = super().now() - timedelta(seconds=self.monotonic())
+        self._is_known = False
 
     def synchronize(self, read: Callable[[], datetime]) -> None:
-        """Take the time from the server; `read` asks for it, and may raise."""
+        """Take the time from the server; `read` asks for it, and may raise.
+
+        An answer that took long says little, as where this process was frozen meanwhile.
+        """
         before = self.monotonic()
         time = read()
+        if self._is_known and self.monotonic() - before > _LONGEST_ANSWER:
+            return
+        self._is_known = True
         self._offset = time - timedelta(seconds=(before + self.monotonic()) / 2)
 
     def now(self) -> datetime:
