@@ -177,8 +177,8 @@ def postgres() -> Iterator[Emptied]:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     folder = Path(os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")) / f"alerter-postgres-{run[:12]}"
     with (
-        server(folder) as url,
-        closing(Emptied(new_database(url, f"alerter_{worker or 'tests'}"))) as emptied,
+        server(folder) as its,
+        closing(Emptied(new_database(its.url, f"alerter_{worker or 'tests'}"))) as emptied,
     ):
         yield emptied
 

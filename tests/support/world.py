@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alerter.config.state import PostgresUrl
 from alerter.demo.mailbox import Mailbox
-from alerter.demo.slack import EmbeddedSlack
+from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.demo.wix import EmbeddedWix
 from tests.support.forked import Process, start_alerter
 
@@ -57,7 +58,7 @@ class World:
         self.wix = EmbeddedWix(requests_per_minute=None)
         self.slack = EmbeddedSlack(pace=None)
         self.mailbox = Mailbox(username="alerts", password=SECRETS["SMTP_PASSWORD"])
-        self.state = folder / "state.db"
+        self.state: Path | PostgresUrl = folder / "state.db"
         self.log = folder / "daemon.log"
         self.config = folder / "config.toml"
         self.titles: list[str] = []
@@ -101,7 +102,7 @@ class World:
             f'[[receivers]]\nname = "{name}"\nslack = "{name}"\n\n' for name in CHANNELS
         )
         return f"""
-state = "{self.state.name}"
+{self._state_line()}
 [poll]
 every = "1s"
 [wix]
@@ -125,6 +126,10 @@ base_url = "{self.slack.base_url}"
 name = "owner"
 email = ["owner@example.com"]
 {slack}"""
+
+    def _state_line(self) -> str:
+        assert isinstance(self.state, Path)
+        return f'state = "{self.state.name}"'
 
     async def start(self, *command: str, before: Sequence[str] = ()) -> None:
         """Start `alerter run`, or another command, after the words of `before` on its
@@ -180,7 +185,7 @@ email = ["owner@example.com"]
             title
             for post in self.slack.posts
             if post.channel == channel and not (post.thread_ts and post.text.startswith("✅"))
-            for title in _titles_in("".join(_words(post.blocks or [])) or post.text)
+            for title in titles_of(post)
         )
 
     def mails_of(self) -> dict[str, set[str]]:
@@ -254,6 +259,11 @@ email = ["owner@example.com"]
 
 # A mail whose answer is lost three times has failed, and people are notified: docs/delivery.md.
 _GIVEN_UP = "(messages.status = 'failed' AND messages.lost >= 3 AND messages.slack_ts IS NULL)"
+
+
+def titles_of(post: Post) -> set[str]:
+    """The reviews that a message on Slack shows."""
+    return _titles_in("".join(_words(post.blocks or [])) or post.text)
 
 
 def _titles_in(text: str) -> set[str]:
