@@ -23,6 +23,7 @@ class Lease:
     """
 
     def __init__(self, job: int, attempt: int, worker: int) -> None:
+        self.job = job
         # The lock lets the job end only after the transaction.
         self.query = (
             f"SELECT 1 FROM procrastinate_jobs WHERE id = {job} AND attempts = {attempt}"

@@ -10,6 +10,7 @@ from alerter.config.state import PostgresUrl
 from alerter.store import State, queue
 from alerter.store.lease import Lease, LeaseLost, under
 from tests.support.postgres import Emptied
+from tests.support.queue import fetch_job, get_jobs, new_queue_worker
 
 AFTER = timedelta(seconds=20)
 
@@ -25,49 +26,23 @@ def state(url: PostgresUrl) -> Iterator[State]:
         yield state
 
 
-def new_worker(state: State, *, seen_ago: int = 0) -> int:
-    return int(
-        state.value(
-            "INSERT INTO procrastinate_workers (last_heartbeat)"
-            " VALUES (clock_timestamp() - CAST(? AS BIGINT) * interval '1 second') RETURNING id",
-            [seen_ago],
-        )
-    )
-
-
-def fetch(state: State, worker: int, name: str = queue.DELIVER) -> int | None:
-    """The job that a worker of the queue gets."""
-    found = state.value(
-        "SELECT id FROM procrastinate_fetch_job_v2(CAST(? AS TEXT[]), ?)",
-        ["{" + name + "}", worker],
-    )
-    return None if found is None else int(found)
-
-
-def jobs(state: State) -> dict[int, str]:
-    return {
-        row["id"]: row["status"]
-        for row in state.rows("SELECT id, CAST(status AS TEXT) AS status FROM procrastinate_jobs")
-    }
-
-
 def test_a_regular_job_is_deferred_once_for_each_moment(state: State) -> None:
     for moment in (100, 100, 102):
         queue.defer_periodic(state, "house:1", "tick", moment)
-    assert len(jobs(state)) == 1
-    worker = new_worker(state)
-    assert fetch(state, worker, "house:1")
+    assert len(get_jobs(state)) == 1
+    worker = new_queue_worker(state)
+    assert fetch_job(state, worker, "house:1")
     queue.defer_periodic(state, "house:1", "tick", 100)
-    assert len(jobs(state)) == 1
+    assert len(get_jobs(state)) == 1
     queue.defer_periodic(state, "house:1", "tick", 104)
-    assert sorted(jobs(state).values()) == ["doing", "todo"]
+    assert sorted(get_jobs(state).values()) == ["doing", "todo"]
 
 
 def test_a_moment_that_a_fast_clock_has_deferred_holds_up_no_other(state: State) -> None:
-    worker = new_worker(state)
+    worker = new_queue_worker(state)
     for moment in (3700, 100, 3702, 102, 104):
         queue.defer_periodic(state, "house:1", "tick", moment)
-        job = fetch(state, worker, "house:1")
+        job = fetch_job(state, worker, "house:1")
         assert job, moment
         assert queue.delete_job(state, job)
 
@@ -75,23 +50,23 @@ def test_a_moment_that_a_fast_clock_has_deferred_holds_up_no_other(state: State)
 def test_a_destination_waits_in_the_queue_once(state: State) -> None:
     for _ in range(2):
         queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    assert len(jobs(state)) == 1
-    fetch(state, new_worker(state))
+    assert len(get_jobs(state)) == 1
+    fetch_job(state, new_queue_worker(state))
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    assert sorted(jobs(state).values()) == ["doing", "todo"]
+    assert sorted(get_jobs(state).values()) == ["doing", "todo"]
 
 
 def test_the_jobs_of_a_living_worker_are_not_stalled(state: State) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    fetch(state, new_worker(state, seen_ago=18))
+    fetch_job(state, new_queue_worker(state, seen_ago=18))
     assert queue.stalled_jobs(state, AFTER) == set()
 
 
 @pytest.mark.parametrize("is_pruned", [False, True], ids=["not seen", "not known"])
 def test_the_jobs_of_a_worker_that_is_gone_are_stalled(state: State, is_pruned: bool) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    worker = new_worker(state, seen_ago=21)
-    job = fetch(state, worker)
+    worker = new_queue_worker(state, seen_ago=21)
+    job = fetch_job(state, worker)
     if is_pruned:
         state.execute("DELETE FROM procrastinate_workers WHERE id = ?", [worker])
     assert queue.stalled_jobs(state, AFTER) == {job}
@@ -100,17 +75,17 @@ def test_the_jobs_of_a_worker_that_is_gone_are_stalled(state: State, is_pruned: 
 def test_a_stalled_job_with_a_twin_that_waits_is_deleted(state: State) -> None:
     """https://github.com/procrastinate-org/procrastinate/issues/1543"""
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    job = fetch(state, new_worker(state, seen_ago=60))
+    job = fetch_job(state, new_queue_worker(state, seen_ago=60))
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
     assert job
     assert queue.delete_job(state, job)
-    assert list(jobs(state).values()) == ["todo"]
-    assert fetch(state, new_worker(state)) not in (None, job)
+    assert list(get_jobs(state).values()) == ["todo"]
+    assert fetch_job(state, new_queue_worker(state)) not in (None, job)
 
 
 def test_a_job_with_an_open_transaction_is_not_waited_for(state: State, url: PostgresUrl) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    job = fetch(state, new_worker(state, seen_ago=60))
+    job = fetch_job(state, new_queue_worker(state, seen_ago=60))
     assert job
     with psycopg.connect(url.url) as frozen:
         frozen.execute("SELECT 1 FROM procrastinate_jobs FOR SHARE")
@@ -120,7 +95,7 @@ def test_a_job_with_an_open_transaction_is_not_waited_for(state: State, url: Pos
 
 def test_a_job_that_waits_is_not_deleted_as_stalled(state: State) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    [job] = jobs(state)
+    [job] = get_jobs(state)
     assert not queue.delete_job(state, job)
 
 
@@ -141,8 +116,8 @@ def test_a_lease_that_is_lost_lets_nothing_be_written(
     state: State, column: str, value: str
 ) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    worker = new_worker(state)
-    job = fetch(state, worker)
+    worker = new_queue_worker(state)
+    job = fetch_job(state, worker)
     assert job
     with under(Lease(job, 0, worker)):
         with state.transaction():
@@ -161,8 +136,8 @@ def test_a_job_ends_only_after_the_transaction_under_its_lease(
     state: State, url: PostgresUrl
 ) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    worker = new_worker(state)
-    job = fetch(state, worker)
+    worker = new_queue_worker(state)
+    job = fetch_job(state, worker)
     assert job
     with State.open(url, migrate=False) as another:
         with under(Lease(job, 0, worker)), state.transaction():
