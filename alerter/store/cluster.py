@@ -6,13 +6,11 @@ from datetime import datetime
 
 from alerter.config.state import PostgresUrl
 from alerter.models import from_ms
+from alerter.store.known_sites import next_rounds
 from alerter.store.queue import QUEUE_KINDS, queue_depth
-from alerter.store.sql import moment_or_none
 from alerter.store.sqlite import Sqlite
 from alerter.store.state import State
 from alerter.store.workers import WorkerProcess, get_workers, server_time
-
-_NEXT_ROUND = "SELECT min(next_round) FROM sites WHERE left_at IS NULL AND shard IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +64,5 @@ def get_cluster(state: State) -> ClusterReport | None:
         workers=get_workers(state, now),
         newest=newest,
         waiting=dict(waiting),
-        next_round=moment_or_none(state.value(_NEXT_ROUND)),
+        next_round=min(next_rounds(state).values(), default=None),
     )

@@ -4,10 +4,15 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from alerter.config.state import PostgresUrl
+from alerter.store import State
+from alerter.store.known_sites import next_rounds
+from alerter.store.workers import server_time
 from benchmarks.cluster import ACCOUNT, record_account
 from benchmarks.figures import Figure
-from benchmarks.postgres import Postgres, postgres, query, transactions
+from benchmarks.postgres import Postgres, postgres, transactions
 from benchmarks.processes import Serving, cpu_seconds, serving
 from benchmarks.servers.slack import FastSlack
 from benchmarks.servers.wix import FastWix
@@ -16,10 +21,6 @@ from benchmarks.world import World, running, started, worlds
 _PERIOD = 60
 _SETTLE = 10.0
 _WORKERS = (1, 2, 4)
-_OLDEST = (
-    "SELECT extract(epoch FROM clock_timestamp()) - min(next_round) / 1000.0 FROM sites"
-    " WHERE left_at IS NULL"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,18 @@ def cluster_rounds(
         cpu = sum(cpu_seconds(pid) for pid in pids)
         return time.monotonic(), wix.ask("queries"), cpu, server.cpu(), transactions(url)
 
-    before, late = used(), 0.0
-    for _ in range(seconds):
-        time.sleep(1)
-        late = max(late, float(query(url, _OLDEST)[0][0]))
+    before, late = used(), timedelta()
+    with State.read(PostgresUrl(url)) as state:
+        for _ in range(seconds):
+            time.sleep(1)
+            late = max(late, server_time(state) - min(next_rounds(state).values()))
     took, rounds, cpu, database_cpu, ended = (
         after - first for after, first in zip(used(), before, strict=True)
     )
     return _Rounds(
-        rounds / took, 1e3 * cpu / rounds, 1e3 * database_cpu / rounds, ended / rounds, late
+        rounds / took,
+        1e3 * cpu / rounds,
+        1e3 * database_cpu / rounds,
+        ended / rounds,
+        late.total_seconds(),
     )
