@@ -34,6 +34,7 @@ class SiteState:
     checkpoint: datetime | None = None
     covered_rating: int = 0
     covered_since: datetime | None = None
+    rescanned_at: datetime | None = None
     last_success: datetime | None = None
     restored: bool = False
     restored_at: datetime | None = None
@@ -99,6 +100,7 @@ def get_site_state(state: State, site_id: str) -> SiteState:
         checkpoint=moment_or_none(row["checkpoint"]),
         covered_rating=row["covered_rating"],
         covered_since=moment_or_none(row["covered_since"]),
+        rescanned_at=moment_or_none(row["rescanned_at"]),
         last_success=moment_or_none(row["last_success"]),
         restored=bool(row["restored"]),
         restored_at=from_ms(row["restored"]) if row["restored"] > 1 else None,

@@ -77,11 +77,10 @@ class Poller:
             if known.unverified:
                 await self.verify(site)
             await self._read_new(site, known)
-            await self._rescan(site, anyway=known.restored)
+            await self._rescan(site, known)
             await self._remind(site)
             await self._look_for_missing(site)
             self._note_success(site, scope)
-            self._state.scrub()
         except StateError as error:
             self._log_failure(site, str(error), str(error))
             await self._state_failed(error)
@@ -204,17 +203,18 @@ class Poller:
         log.debug('site "%s": read; %s', site.name, ", ".join(found) or "idle")
         return ids
 
-    async def _rescan(self, site: Site, *, anyway: bool) -> None:
+    async def _rescan(self, site: Site, known: SiteState) -> None:
         """Read the recent past again where that is due: late reviews, and changes of followed ones.
 
         Wix cannot be asked what changed. Followed reviews outside the window are read by id. What a
         wider window adds is the past, and is recorded silently first.
         """
-        now = self._clock.now()
-        last = known_sites.rescanned_at(self._state, site.site_id)
-        if last and abs(now - last) < self._config.poll.rescan_every and not anyway:
+        now, threshold = self._clock.now(), self._config.threshold(site)
+        last = known.rescanned_at
+        if known.covered_rating != threshold:  # what was read for it counts as a rescan
+            last = known_sites.rescanned_at(self._state, site.site_id)
+        if last and abs(now - last) < self._config.poll.rescan_every and not known.restored:
             return
-        threshold = self._config.threshold(site)
         since = now - self._config.poll.rescan_window
         covered_since = known_sites.rescanned_since(self._state, site.site_id)
         if covered_since and since < covered_since:
