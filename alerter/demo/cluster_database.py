@@ -78,7 +78,7 @@ class Database:
         if self._server is not None:
             with suppress(SubprocessError):  # it may have ended
                 await self._in_thread(lambda: self._control("-m", "immediate", "stop"))
-            # Whoever does not use it, as where it has not started, cannot delete its files.
+            # One that does not use it, as where it has not started, cannot delete its files.
             self._server.global_process_id_list.get_and_add(os.getpid())
             await self._in_thread(self._server.cleanup)
             self._server = None

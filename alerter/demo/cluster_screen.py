@@ -1,4 +1,4 @@
-"""A terminal with lines that scroll above a table that is drawn anew."""
+"""A terminal with lines that scroll above a table that is drawn again."""
 
 import os
 import re

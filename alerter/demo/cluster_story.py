@@ -297,7 +297,7 @@ class ClusterStory:
         lost, repeated = self._services.lost(), self._services.repeated()
         for line in ["", *self._board, "", *aligned(self._taken_over), "", *lost, *repeated]:
             self._screen.say(line, "note")
-        alerted = f"{len(self._services.expected) // 2} reviews alerted by email and on Slack"
+        alerted = f"{len(self._services.expected) // 2} reviews alerted"
         self._screen.say(f"{alerted}, {len(lost)} lost, {len(repeated)} repeated", "result")
         return not lost + repeated
 

@@ -82,7 +82,7 @@ class Postgres:
             return bool(applied_migrations(self._connected()))
 
     def _connected(self) -> PostgresConnection:
-        """Return the connection, made anew if it was lost outside a transaction."""
+        """Return the connection, made again if it was lost outside a transaction."""
         if self._conn is not None and not self._conn.closed:
             return self._conn
         if self._begun:

@@ -13,7 +13,7 @@ from alerter.store.state import State
 class StoredWaits:
     """Keeps it in the database: each minute another worker may judge.
 
-    By the server's clock; one that was set back begins anew.
+    By the server's clock; one that was set back begins again.
     """
 
     def __init__(self, state: State, clock: Clock) -> None:

@@ -52,7 +52,7 @@ async def test_a_short_story_ends_with_nothing_lost_or_repeated(folder: Path) ->
         out, _ = await story.communicate()
     lines = out.decode().splitlines()
     assert story.returncode == 0, out.decode()
-    assert re.fullmatch(r"\d+ reviews alerted by email and on Slack, 0 lost, 0 repeated", lines[-1])
+    assert re.fullmatch(r"\d+ reviews alerted, 0 lost, 0 repeated", lines[-1])
     assert len([line for line in lines if re.search(r"goes on after \d+\.\d s", line)]) == 3
     assert "\x1b" not in out.decode()
     assert (processes_of(folder), list(folder.iterdir())) == ([], [])
