@@ -24,11 +24,14 @@ def _empty_file() -> bytes:
 
 
 def open_state(path: Path | PostgresUrl) -> State:
-    """Open a database; a new file is a copy of one whose migrations ran in this process before."""
+    """Open a database; a new file is a copy of one whose migrations ran in this process before.
+
+    The tables of PostgreSQL are there.
+    """
     if isinstance(path, Path) and not path.exists():
         path.touch(0o600)
         path.write_bytes(_empty_file())
-    return State.open(path, migrate=True)
+    return State.open(path, migrate=isinstance(path, Path))
 
 
 @pytest.fixture

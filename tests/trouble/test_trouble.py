@@ -410,6 +410,7 @@ async def test_a_template_that_breaks_with_some_reviews_is_notified_once(
     assert template_subjects(mailbox) == [BROKEN, MENDED]
 
 
+@pytest.mark.sqlite  # takes long, for what templates do
 async def test_a_check_that_finds_the_templates_good_ends_their_trouble(
     own: Path, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
