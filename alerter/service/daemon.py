@@ -19,7 +19,7 @@ from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.service.buttons import open_buttons, slack_app, wait_until_known
 from alerter.service.embedded import Scheduler, end_tasks
 from alerter.service.host import Host, phrase_status, report_status
-from alerter.service.membership import Membership
+from alerter.service.membership import Membership, guard_state
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload
@@ -123,10 +123,11 @@ async def _open_state(
         try:
             with ExitStack() as stack:
                 state = stack.enter_context(State.open(config.database, migrate=True))
+                progress = guard_state(state, config, host.environ)
                 config = with_account_sites(config, get_account_sites(state))
                 member = None
                 if isinstance(host.clock, ServerClock):
-                    member = Membership(state, host.clock)
+                    member = Membership(state, host.clock, progress)
                     host.reload.worker = member.name
                     stack.callback(member.leave)
                 _bring_in_line(state, config, host, member, is_read=True, is_asked=False)
@@ -303,7 +304,10 @@ async def _reporting(runtime: Runtime, member: Membership | None) -> AsyncIterat
     if member is None:
         yield
         return
-    task = asyncio.create_task(member.keep_reporting(runtime.config, runtime.accounts.changed))
+    notify = runtime.dispatcher.state_failure.notify
+    task = asyncio.create_task(
+        member.keep_reporting(runtime.config, runtime.accounts.changed, notify)
+    )
     try:
         yield
     finally:

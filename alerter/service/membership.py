@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from uuid import uuid4
@@ -12,9 +13,12 @@ from uuid import uuid4
 from alerter import __version__
 from alerter.clock import ServerClock
 from alerter.config import Config, with_account_sites
+from alerter.config.state import PostgresUrl
 from alerter.errors import StateError
 from alerter.store import State, account_sites, known_sites
 from alerter.store.configs import newest_config, register_config
+from alerter.store.marker import Marker
+from alerter.store.progress import Progress
 from alerter.store.workers import (
     WorkerProcess,
     delete_worker,
@@ -39,7 +43,7 @@ class Membership:
     (monotonic).
     """
 
-    def __init__(self, state: State, clock: ServerClock) -> None:
+    def __init__(self, state: State, clock: ServerClock, progress: Progress | None = None) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self.config = 0
         self.is_newest = True
@@ -49,6 +53,7 @@ class Membership:
         self.beat_at = clock.monotonic()
         self._state = state
         self._clock = clock
+        self._progress = progress
         self._lists: datetime | None = None
         self._started_at = clock.now()
 
@@ -89,6 +94,8 @@ class Membership:
     def report(self) -> None:
         """Report that this worker is alive, and see who else is. Raise StateError."""
         self.beat_at = self._clock.monotonic()
+        if self._progress:
+            self._progress.advance(self._state)
         self._clock.synchronize(lambda: server_time(self._state))
         now = self._clock.now()
         put_worker(
@@ -124,8 +131,16 @@ class Membership:
         self._lists = listed
         return with_account_sites(config, account_sites.get_account_sites(self._state)) != config
 
-    async def keep_reporting(self, config: Config, changed: asyncio.Event) -> None:
-        """Report every few seconds, until cancelled; set `changed` once `join` is to be called."""
+    async def keep_reporting(
+        self,
+        config: Config,
+        changed: asyncio.Event,
+        notify: Callable[[StateError], Awaitable[None]],
+    ) -> None:
+        """Report every few seconds, until cancelled; set `changed` once `join` is to be called.
+
+        `notify` is called with each error: where the database is away, no job can notify people.
+        """
         while True:
             try:
                 self.report()
@@ -133,6 +148,7 @@ class Membership:
                     changed.set()
             except StateError as error:
                 log.debug("not reported as alive: %s", error)
+                await notify(error)
             await asyncio.sleep(REPORT_EVERY)
 
     def leave(self) -> None:
@@ -141,6 +157,19 @@ class Membership:
             delete_worker(self._state, self.name)
         except StateError as error:
             log.debug("still reported as alive: %s", error)
+
+
+def guard_state(state: State, config: Config, environ: Mapping[str, str]) -> Progress | None:
+    """Have no database used that was put back to an earlier state. Raise StateError.
+
+    None for a state file.
+    """
+    if not isinstance(config.database, PostgresUrl):
+        return None
+    progress = Progress(Marker(config.state_file.file, environ, "seen"))
+    state.engine.guard(progress)
+    progress.advance(state)
+    return progress
 
 
 def config_digest(config: Config) -> str:

@@ -1,9 +1,12 @@
 """What a database engine does for `State`: one connection to one database."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alerter.store.sql import Params
+
+if TYPE_CHECKING:
+    from alerter.store.progress import Progress
 
 
 class Engine(Protocol):
@@ -56,6 +59,9 @@ class Engine(Protocol):
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has written since the last call."""
+
+    def guard(self, progress: "Progress") -> None:
+        """Use the database only as long as it has what `progress` saw of it. Raise StateError."""
 
     def is_in_place(self) -> bool:
         """Whether this is still the database that the config names."""

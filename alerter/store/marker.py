@@ -1,4 +1,4 @@
-"""The record, outside the database, that people were notified of an unusable state file."""
+"""What a process records outside the database, such as that people were notified."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,9 @@ class Marker:
     It survives the process, so that a restart does not notify people again.
     """
 
-    def __init__(self, state: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, state: Path, environ: Mapping[str, str], ending: str = "told") -> None:
         self._state = real_path(state)
+        self._ending = ending
         self._runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
 
     def place(self) -> bool:
@@ -57,6 +58,6 @@ class Marker:
                 path.unlink(missing_ok=True)
 
     def _paths(self) -> Iterator[Path]:
-        yield self._state.with_name(f"{self._state.name}.told")
+        yield self._state.with_name(f"{self._state.name}.{self._ending}")
         if self._runtime:
-            yield Path(self._runtime) / f"{self._state.name}.told"
+            yield Path(self._runtime) / f"{self._state.name}.{self._ending}"

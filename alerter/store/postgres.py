@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from psycopg import errors
@@ -25,10 +25,15 @@ from alerter.store.postgres_schema import CHANGES, applied_migrations, bring_up,
 from alerter.store.sql import Params, to_postgres
 from alerter.store.sqlite import check_version
 
+if TYPE_CHECKING:
+    from alerter.store.progress import Progress
+
 _SHORT_LOCK_TIMEOUT, _LONG_TIMEOUT = 20, 60_000  # milliseconds
 # A server that is away costs a tenth of the time at most, however long each attempt takes.
 _PAUSE = 9
 _SHORTEST_PAUSE = 100_000_000  # nanoseconds
+# What `progress.Progress` has noted.
+_PROGRESS = "SELECT value FROM notes WHERE name = 'progress'"
 
 
 class Postgres:
@@ -55,6 +60,7 @@ class Postgres:
         self._changed_before = 0
         self._counted: int | None = None
         self._own = 0
+        self._progress: Progress | None = None
 
     @classmethod
     def open(cls, url: PostgresUrl, *, migrate: bool) -> Self:
@@ -104,6 +110,9 @@ class Postgres:
             with postgres_errors(self.name):
                 if applied := applied_migrations(conn):
                     check_version(self.name, applied, migrate=False)
+                if self._progress:
+                    noted = conn.execute(_PROGRESS).fetchone() if applied else None
+                    self._progress.check(noted[0] if noted else "", self.name)
                 found = conn.execute(
                     "SELECT current_schema(), current_setting('synchronous_commit'),"
                     " set_config('synchronous_commit', 'off', false)"
@@ -270,6 +279,11 @@ class Postgres:
         before, own = self._counted, self._own
         self._counted, self._own = self.value(f"SELECT last_value FROM {CHANGES}", ()), 0
         return before is None or self._counted != before + own
+
+    def guard(self, progress: "Progress") -> None:
+        """Check each connection, also the present one: a database is restored without any."""
+        self._progress = progress
+        progress.check(self.value(_PROGRESS, ()) or "", self.name)
 
     def is_in_place(self) -> bool:
         """Return True: `restore` replaces no database."""

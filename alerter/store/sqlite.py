@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlite_utils import Database
 
@@ -13,6 +13,9 @@ from alerter.errors import StateBusy, StateError
 from alerter.store.file_lock import real_path
 from alerter.store.migrations import migrations, names_of_migrations
 from alerter.store.sql import Params
+
+if TYPE_CHECKING:
+    from alerter.store.progress import Progress
 
 # Waiting for another process blocks the loop, so the wait is short; callers retry after StateBusy.
 _BUSY_TIMEOUT_MS = 2000
@@ -204,6 +207,9 @@ class Sqlite:
         """Whether another process has written since the last call."""
         before, self._version = self._version, self.value("PRAGMA data_version", ())
         return before != self._version
+
+    def guard(self, progress: "Progress") -> None:
+        """Do nothing: `is_in_place` notices that a file was replaced."""
 
     def is_in_place(self) -> bool:
         """Whether the open file is still the one at its path; `restore` replaces it."""
