@@ -223,7 +223,7 @@ class Cluster:
         """Return work that is left to workers with the newest config."""
 
         async def run() -> None:
-            if self._membership.is_newest:
+            if self._membership.see_newest():
                 await work()
 
         return run

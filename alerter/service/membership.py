@@ -118,6 +118,15 @@ class Membership:
             log.warning("no worker with a newer config is left; this one's is in force again")
             self._is_next = True
 
+    def see_newest(self) -> bool:
+        """Read whether no other worker has brought a newer config since the last report.
+
+        Raise StateError.
+        """
+        newest, _ = newest_config(self._state)
+        self.is_newest = self.config >= newest
+        return self.is_newest
+
     def has_to_join_again(self, config: Config) -> bool:
         """Whether this config has become the newest, or others have listed other sites for it.
 

@@ -168,6 +168,7 @@ class Postgres:
             return [
                 f"SET LOCAL lock_timeout = {_LONG_TIMEOUT}",
                 f"SET LOCAL statement_timeout = {_LONG_TIMEOUT}",
+                f"SET LOCAL idle_in_transaction_session_timeout = {_LONG_TIMEOUT}",
                 f"SELECT pg_advisory_xact_lock({everything})",
             ]
         keys = sorted({lock_key(self._schema, scope) for scope in scopes})

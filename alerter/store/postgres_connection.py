@@ -20,6 +20,8 @@ PostgresRow = tuple[Any, ...]
 OLDEST_SERVER = 150000
 # Every wait blocks the loop; callers retry after StateBusy. In milliseconds.
 STATEMENT_TIMEOUT, LOCK_TIMEOUT = 1000, 900
+# A process that is frozen within a transaction holds up others; they take over within 30 s.
+_IDLE_TIMEOUT = 10_000
 # What is raised where the server is away, by a pool of connections too.
 UNREACHABLE = (psycopg.Error,)
 _SECOND = 1_000_000_000
@@ -114,9 +116,14 @@ def connect(url: PostgresUrl, *, read_only: bool = False) -> PostgresConnection:
             conn.execute(
                 "SELECT set_config('statement_timeout', %s, false),"
                 " set_config('lock_timeout', %s, false),"
-                " set_config('idle_in_transaction_session_timeout', '60000', false),"
+                " set_config('idle_in_transaction_session_timeout', %s, false),"
                 " set_config('default_transaction_read_only', %s, false)",
-                [str(STATEMENT_TIMEOUT), str(LOCK_TIMEOUT), "on" if read_only else "off"],
+                [
+                    str(STATEMENT_TIMEOUT),
+                    str(LOCK_TIMEOUT),
+                    str(_IDLE_TIMEOUT),
+                    "on" if read_only else "off",
+                ],
             )
         except BaseException:
             conn.close()

@@ -15,6 +15,7 @@ from alerter.clock import Clock
 from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.models import Status, StoredReview
+from alerter.scopes import EVERY_SCOPE, Scope
 from alerter.store import Holder, State, backup, is_there, lock_of, reviews
 from alerter.store.file_lock import Note
 from alerter.store.migrations import migrations, names_of_migrations
@@ -444,3 +445,11 @@ def test_a_restore_replaces_no_state_in_a_database(state: State, tmp_path: Path)
 
 async def test_the_tables_are_vacuumed_after_an_erasure(state: State) -> None:
     await state.engine.rewrite()
+
+
+def test_a_process_frozen_within_a_transaction_holds_up_others_for_seconds(state: State) -> None:
+    asked = "SELECT current_setting('idle_in_transaction_session_timeout')"
+    with state.transaction(Scope.SITE.of(SITE)):
+        assert state.value(asked) == "10s"
+    with state.transaction(EVERY_SCOPE):
+        assert state.value(asked) == "1min"  # what it computes takes long for many sites
