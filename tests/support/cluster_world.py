@@ -18,7 +18,7 @@ import psycopg
 from alerter.demo.slack import Post
 from tests.support.forked import Process, start_alerter
 from tests.support.postgres import Server, new_database, server
-from tests.support.world import CHANNELS, SECRETS, SITE, Outcome, World, titles_of
+from tests.support.world import CHANNELS, GIVEN_UP, SECRETS, SITE, Outcome, World, find_titles
 
 WORKERS = 3
 # A worker that is gone has been so for 20 s before another looks, every 5 s.
@@ -70,6 +70,7 @@ class ClusterWorld(World):
         self.frozen: dict[int, float] = {}
         self.freezes: list[Freeze] = []
         self.ended_badly: list[str] = []
+        self.closed: set[str] = set()
         self.taken_over_after = 0.0
         self.server: Server
         self._named = _NAMES[0]
@@ -212,6 +213,32 @@ class ClusterWorld(World):
             conn.execute("SET statement_timeout = 2000")
             return conn.execute(sql.encode()).fetchall()
 
+    def titles_of(self, post: Post) -> set[str]:
+        """The reviews that a message on Slack showed when it was posted."""
+        return find_titles(f"{post.args.get('blocks') or post.args.get('text')}")
+
+    def pending(self) -> int:
+        """What has not left: of closings, only what waits; the others may be needless now."""
+        return int(
+            self._query(
+                "SELECT count(*) FROM deliveries JOIN alerts ON alerts.id = alert"
+                " LEFT JOIN messages ON messages.id = message"
+                " WHERE (deliveries.status = 'pending' OR deliveries.status <> 'sent'"
+                f"  AND kind IN ('new', 'lowered')) AND {GIVEN_UP} IS NOT TRUE"
+            )[0][0]
+        )
+
+    def is_doubtful(self) -> bool:
+        """Whether a mail is in doubt: lost three times, it would be given up."""
+        with suppress(psycopg.Error):
+            return bool(
+                self._query(
+                    "SELECT 1 FROM messages WHERE destination LIKE 'email:%'"
+                    " AND status IN ('sending', 'in_doubt')"
+                )
+            )
+        return True
+
     def everything_arrived(self) -> bool:
         """Whether each review has reached everybody, as often as it is to."""
         wanted, given_up = Counter(self.titles), self.given_up()
@@ -246,9 +273,23 @@ class ClusterWorld(World):
         outcome.taken_over_after = self.taken_over_after
         outcome.too_fast = list(self._too_fast())
         outcome.out_of_order = list(self._out_of_order())
+        closings = Counter(f"{title} in {channel}" for title in self.closed for channel in CHANNELS)
+        closings.update(f"{title} by mail" for title in self.closed)
+        outcome.repeated = sorted((Counter(outcome.repeated) - closings).elements())
+        outcome.repeated += self._posted_twice()
         excused = self._in_flight()
         outcome.in_flight = [each for each in outcome.repeated if each in excused]
         outcome.repeated = [each for each in outcome.repeated if each not in excused]
+
+    def _posted_twice(self) -> list[str]:
+        """Messages that stand twice on Slack, or that alerter does not know of."""
+        known = {ts for (ts,) in self._query("SELECT slack_ts FROM messages")}
+        return [
+            f"{title} in {post.channel}"
+            for post in self.slack.posts
+            if post.ts not in known and not post.text.startswith("✅")
+            for title in self.titles_of(post)
+        ]
 
     def _in_flight(self) -> set[str]:
         """What was repeated by a call that was in flight when its process was frozen.
@@ -261,7 +302,7 @@ class ClusterWorld(World):
             posts: defaultdict[str, list[Post]] = defaultdict(list)
             for post in self.slack.posts:
                 if post.channel == channel:
-                    for title in titles_of(post):
+                    for title in self.titles_of(post):
                         posts[title].append(post)
             for title, every in posts.items():
                 if len(every) == 2 and any(

@@ -185,14 +185,18 @@ email = ["owner@example.com"]
             title
             for post in self.slack.posts
             if post.channel == channel and not (post.thread_ts and post.text.startswith("✅"))
-            for title in titles_of(post)
+            for title in self.titles_of(post)
         )
+
+    def titles_of(self, post: Post) -> set[str]:
+        """The reviews that a message on Slack shows."""
+        return find_titles("".join(_words(post.blocks or [])) or post.text)
 
     def mails_of(self) -> dict[str, set[str]]:
         """The Message-IDs under which each review came by mail."""
         ids: dict[str, set[str]] = {}
         for mail in self.mailbox.mails:
-            for title in _titles_in(mail.text):
+            for title in find_titles(mail.text):
                 ids.setdefault(title, set()).add(mail.message_id)
         return ids
 
@@ -201,7 +205,7 @@ email = ["owner@example.com"]
         return int(
             self._query(
                 "SELECT count(*) FROM deliveries LEFT JOIN messages ON messages.id = message"
-                f" WHERE deliveries.status <> 'sent' AND {_GIVEN_UP} IS NOT TRUE"
+                f" WHERE deliveries.status <> 'sent' AND {GIVEN_UP} IS NOT TRUE"
             )[0][0]
         )
 
@@ -210,7 +214,7 @@ email = ["owner@example.com"]
         rows = self._query(
             "SELECT json_extract(content, '$.title') FROM messages"
             " JOIN deliveries ON deliveries.message = messages.id JOIN alerts ON alerts.id = alert"
-            f" JOIN reviews USING (site_id, review_id) WHERE {_GIVEN_UP}"
+            f" JOIN reviews USING (site_id, review_id) WHERE {GIVEN_UP}"
         )
         return {str(title) for (title,) in rows}
 
@@ -258,15 +262,10 @@ email = ["owner@example.com"]
 
 
 # A mail whose answer is lost three times has failed, and people are notified: docs/delivery.md.
-_GIVEN_UP = "(messages.status = 'failed' AND messages.lost >= 3 AND messages.slack_ts IS NULL)"
+GIVEN_UP = "(messages.status = 'failed' AND messages.lost >= 3 AND messages.slack_ts IS NULL)"
 
 
-def titles_of(post: Post) -> set[str]:
-    """The reviews that a message on Slack shows."""
-    return _titles_in("".join(_words(post.blocks or [])) or post.text)
-
-
-def _titles_in(text: str) -> set[str]:
+def find_titles(text: str) -> set[str]:
     return {f"Review {part[:5]}." for part in text.split("Review ")[1:] if part[5:6] == "."}
 
 
