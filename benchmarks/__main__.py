@@ -18,7 +18,7 @@ from benchmarks.processes import load
 _ROWS = [
     "idle_round", "peak_rounds", "record", "backfill", "slack", "email", "latency", "webhook",
     "pending", "start", "at_rest", "many_sites", "account",
-    "cluster_rounds", "cluster_alerts", "cluster_latency", "cluster_takeover",
+    "cluster_rounds", "cluster_alerts", "cluster_latency", "cluster_takeover", "cluster_million",
 ]  # fmt: skip
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 

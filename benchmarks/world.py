@@ -144,7 +144,7 @@ def running(world: World) -> Iterator[Daemon]:
 
 
 @contextmanager
-def started(world: World, name: str = "daemon") -> Iterator[Daemon]:
+def started(world: World, name: str = "daemon", within: float = _PATIENCE) -> Iterator[Daemon]:
     """Run `alerter run` with a config that is written, and yield when it is ready."""
     path, address = world.folder / "config.toml", world.folder / f"{name}.notify"
     with (
@@ -152,7 +152,7 @@ def started(world: World, name: str = "daemon") -> Iterator[Daemon]:
         (world.folder / f"{name}.log").open("wb") as log,
     ):
         sock.bind(str(address))
-        sock.settimeout(_PATIENCE)
+        sock.settimeout(within)
         began = time.monotonic()
         process = subprocess.Popen(
             command(path, "run"),
