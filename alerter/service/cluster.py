@@ -30,17 +30,18 @@ from alerter.store import known_sites, outbox, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
 from alerter.store.postgres_connection import UNREACHABLE, network_options
-from alerter.store.workers import ALIVE_FOR, get_workers
+from alerter.store.workers import get_workers
 
 log = logging.getLogger(__name__)
 
 # The worker of the queue reports itself so often, and is taken for dead after `ALIVE_FOR`: with the
 # time between two sweeps, its work is taken over within 30 seconds.
 _HEARTBEAT = 5.0
-_SWEEP_GAP = ALIVE_FOR.total_seconds()
 _CONCURRENCY = 200
 _CONNECTIONS = 4
 _AGAIN = 1.0  # seconds until the queue is tried again
+# A worker of the queue whose row is deleted loses its jobs: not after an outage of the database.
+_FORGOTTEN = 86400.0
 # Where the database is away, jobs that wait to write an answer get so long.
 _DRAIN = 60
 # A job gives up its rate key after so many seconds, for other destinations that have it.
@@ -162,7 +163,7 @@ class Cluster:
                         fetch_job_polling_interval=_LOOK_EVERY,
                         delete_jobs="always",
                         update_heartbeat_interval=_HEARTBEAT,
-                        stalled_worker_timeout=_SWEEP_GAP,
+                        stalled_worker_timeout=_FORGOTTEN,
                         shutdown_graceful_timeout=_DRAIN,
                     ).run()  # type: ignore[no-untyped-call]  # the library has no types there
             except (ProcrastinateException, *UNREACHABLE) as error:

@@ -56,6 +56,8 @@ class Upkeep:
         self._own: set[int] = set()
         self._missing: set[int] = set()
         self._logged = ""
+        # Since when the database could be reached without an error (monotonic).
+        self._reached_since: float | None = None
 
     async def run(self) -> None:
         """Work until cancelled; what fails is tried again."""
@@ -63,9 +65,12 @@ class Upkeep:
         while True:
             try:
                 self._defer()
-                if looks % _SWEEP_EVERY == 0:
+                if self._reached_since is None:
+                    self._reached_since = self._clock.monotonic()
+                if looks % _SWEEP_EVERY == 0 and self._may_judge():
                     self.sweep()
             except StateError as error:
+                self._reached_since = None
                 if str(error) != self._logged:
                     log.warning("the queue waits: %s", error)
                 self._logged = str(error)
@@ -96,6 +101,15 @@ class Upkeep:
         if gone:
             log.info("taken over: %s of workers that are gone", counted(gone, "job"))
             self._took_over()
+
+    def _may_judge(self) -> bool:
+        """Whether the database was there for long enough for every living worker to report itself.
+
+        After an outage all of them look as if they were gone.
+        """
+        if self._reached_since is None:
+            return False
+        return self._clock.monotonic() - self._reached_since >= ALIVE_FOR.total_seconds()
 
     def _lost(self) -> set[int]:
         """Return the jobs that are this process's in the queue, and that it does not carry out.

@@ -1,5 +1,6 @@
 """What each worker of a cluster does beside its jobs, and what it takes over."""
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from alerter.trouble.tracker import Troubles
 from tests.support import outbox
 from tests.support.clock import SetClock
 from tests.support.queue import fetch_job, get_jobs, new_queue_worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.postgresql
 
@@ -100,6 +102,22 @@ def test_the_jobs_of_a_worker_that_is_gone_are_deleted(state: State, clock: SetC
     upkeep(state, clock, took_over=took_over).sweep()
     assert list(get_jobs(state)) == [alive]
     assert took_over == [1]
+
+
+async def test_after_an_outage_living_workers_have_time_to_report_themselves(
+    state: State, clock: SetClock
+) -> None:
+    queue.defer_deliveries(state, {"email:owner": "email:owner"})
+    job = fetch_job(state, new_queue_worker(state, seen_ago=60))
+    keeper = asyncio.create_task(upkeep(state, clock).run())
+    await until(lambda: len(get_jobs(state)) > 1)
+    assert job in get_jobs(state)
+    clock.advance(seconds=19)
+    await asyncio.sleep(0)
+    assert job in get_jobs(state)
+    clock.advance(seconds=1)
+    await until(lambda: job not in get_jobs(state))
+    keeper.cancel()
 
 
 def test_a_job_that_cannot_be_deleted_holds_up_no_other(state: State, clock: SetClock) -> None:
