@@ -21,7 +21,7 @@ def aligned(rows: Sequence[Sequence[str]], colours: Mapping[str, str] | None = N
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            styled(cell.ljust(width), (colours or {}).get(cell.split()[0] if cell else "", ""))
+            styled(cell, (colours or {}).get(cell, "")) + " " * (width - len(cell))
             for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         for row in rows
