@@ -24,8 +24,8 @@ class Scope(StrEnum):
     TEMPLATE = "template"  # a file
     JOB = "job"  # a job of the daemon
     CONFIG = "config"  # none: a changed config is not in force
-    STATE = "state"  # none: the state file could not be written
-    START = "start"  # none: alerter could not start without its state file
+    STATE = "state"  # none: the database could not be written
+    START = "start"  # none: alerter could not start without its database
     TROUBLE = "trouble"  # `all`: the lock of all trouble
     REVIEW = "review"  # the id of a review
     EVERY = "every"  # `scope`: the lock of all scopes

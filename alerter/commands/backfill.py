@@ -78,7 +78,7 @@ async def dry_run(
 ) -> dict[str, list[PastReview]]:
     """Return the reviews that a backfill would alert, by the name of their site.
 
-    This only reads, at Wix and in the state file.
+    This only reads, at Wix and in the database.
     """
     with State.read(config.database) as state:
         async with open_wix(config, clock) as wix:

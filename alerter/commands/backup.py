@@ -1,4 +1,4 @@
-"""`alerter backup`: copy the state file."""
+"""`alerter backup`: copy the state."""
 
 from pathlib import Path
 
@@ -12,6 +12,6 @@ from alerter.store.backup import back_up
 @config_option
 @file_argument
 def command(path: Path | None, file: Path) -> None:
-    """Copy the state file to FILE, also beside a running daemon."""
+    """Copy the state to FILE, also beside a running daemon."""
     config = load(path, secrets=False)
     click.echo(f"{config.database} is saved in {file} ({back_up(config.database, file)} bytes)")

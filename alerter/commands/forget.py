@@ -23,7 +23,7 @@ _OPTION = "--site"
 class ForgetResult:
     """What `forget` did.
 
-    `reviews`: how many were erased. `is_clean`: the state file holds no text of them any more.
+    `reviews`: how many were erased. `is_clean`: the database holds no text of them any more.
     `copies`: replaced state files, which keep their content.
     """
 
@@ -90,7 +90,7 @@ def command(path: Path | None, name: str) -> None:
     )
     if not done.is_clean:
         click.echo(
-            "the state file still holds some text, as another process uses it;"
+            "the database still holds some text, as another process uses it;"
             " the daemon removes it within a day"
         )
     click.echo("mails and Slack messages remain; backups keep their content: delete old ones")

@@ -34,7 +34,7 @@ from alerter.wix.client import WixClient
 
 _Result = TypeVar("_Result")
 
-# How long a command waits for the state file while another process holds it.
+# How long a command waits for the database while another process holds it.
 _WAITS_FOR_STATE = 15.0
 # How long it waits for another process that carries out its action: longer than a lease.
 _WAITS_FOR_OTHERS = LEASE.total_seconds() + 15
@@ -71,9 +71,9 @@ class Desk:
 
 @asynccontextmanager
 async def open_desk(config: Config, clock: Clock) -> AsyncIterator[Desk]:
-    """Open the state file and a client of Wix. Raise StateError.
+    """Open the database and a client of Wix. Raise StateError.
 
-    Without a state file what the command does is recorded in memory only.
+    Without a state what the command does is recorded in memory only.
     """
     database = config.database
     on_record = is_there(database)
@@ -237,7 +237,7 @@ def new_action(
 async def act(desk: Desk, new: NewAction) -> Action:
     """Record an action, and carry it out until its fate is known. Raise StateError.
 
-    It waits while another process holds the state file, or carries out the action or another one
+    It waits while another process holds the database, or carries out the action or another one
     on the same review.
     """
     action = await _once_free(desk, lambda: desk.responder.request(new))
@@ -258,7 +258,7 @@ async def act(desk: Desk, new: NewAction) -> Action:
 
 
 async def _once_free(desk: Desk, write: Callable[[], _Result]) -> _Result:
-    """Write to the state file once no other process holds it. Raise StateError."""
+    """Write to the database once no other process holds it. Raise StateError."""
     deadline = desk.clock.monotonic() + _WAITS_FOR_STATE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""`alerter restore`: put a backup in the place of the state file."""
+"""`alerter restore`: put a backup in the place of the state."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def phrase_restore(config: Config, file: Path, restored: RestoreResult, *, move:
     help="Cancel nothing: making the backup was the last step on the old machine.",
 )
 def command(path: Path | None, file: Path, *, move: bool) -> None:
-    """Put the backup FILE in the place of the state file; no alert is repeated."""
+    """Put the backup FILE in the place of the state; no alert is repeated."""
     config = load(path, secrets=False)
     restored = run(config, Clock(), file, move=move)
     for line in phrase_restore(config, file, restored, move=move):

@@ -1,4 +1,4 @@
-"""Direct notification: while the state file cannot be written, nothing can be queued."""
+"""Direct notification: while the database cannot be written, nothing can be queued."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from alerter.store.marker import Marker
 
 log = logging.getLogger(__name__)
 
-# A state file that another process keeps locked is trouble after this long.
+# A database that another process keeps locked is trouble after this long.
 BUSY_FOR = timedelta(minutes=5)
 _NOTIFY_EVERY = timedelta(hours=1).total_seconds()
 # The wait after a notification that reached no destination.
@@ -42,7 +42,7 @@ class _Answer(Enum):
 class Notified:
     """A fault that people were notified of directly, and which destinations were reached.
 
-    `written`: how many writes of the state file had succeeded by then. `scope`: of the trouble.
+    `written`: how many writes of the database had succeeded by then. `scope`: of the trouble.
     """
 
     since: datetime
@@ -94,7 +94,7 @@ def _parse_record(text: str) -> Notified | None:
 
 
 class StateFailure:
-    """Notifies people of a state file that cannot be written, once for each failure."""
+    """Notifies people of a database that cannot be written, once for each failure."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class StateFailure:
         self._record.next_at = now + _NOTIFY_EVERY
         since = self._clock.now()
         log.critical(
-            "the state file cannot be written; people are notified directly, once: %s", error
+            "the database cannot be written; people are notified directly, once: %s", error
         )
         detail = _detail(Scope.STATE, error, since)
         reached = await _notify_all(self._config, self._clock, self._destinations, detail)
@@ -165,7 +165,7 @@ async def notify_failed_start(
     destinations: Sequence[Destination],
     record: FailureRecord,
 ) -> None:
-    """Notify people that alerter cannot start, as its state file cannot be used."""
+    """Notify people that alerter cannot start, as its database cannot be used."""
     since = clock.now()
     detail = _detail(Scope.START, error, since)
     if reached := await _notify_all(config, clock, destinations, detail):

@@ -43,7 +43,7 @@ class IdleReason(StrEnum):
     IN_DOUBT = "a message in doubt is resolved later"
     BACKING_OFF = "the destination or its service failed and is retried later"
     PARKED = "the destination or its service waits for a person"
-    NO_STATE = "the state file cannot be used now"
+    NO_STATE = "the database cannot be used now"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ _MOST_CALLS = 2
 WAITS_FOR_WIX = timedelta(hours=1)
 _SHORTEST_WAIT = timedelta(seconds=5)
 _LONGEST_WAIT = timedelta(minutes=1)
-# The owner of what the process carries out that holds the lock of the state file.
+# The owner of what the process carries out that holds the lock of the database.
 DAEMON = "run"
 _GOOD = {Outcome.DONE, Outcome.ALREADY, Outcome.CHANGED_MEANWHILE}
 

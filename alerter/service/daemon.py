@@ -137,7 +137,7 @@ async def _open_state(
         except StateBusy:
             if host.clock.monotonic() - begun >= patience.total_seconds():
                 raise
-        host.report_waiting("another process ends its work on the state file")
+        host.report_waiting("another process ends its work on the database")
         await is_set_within(host.stop, WAIT)
     return None
 

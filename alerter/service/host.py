@@ -73,5 +73,5 @@ def phrase_status(runtime: Runtime) -> str:
         number = outbox.pending_count(runtime.state, config.destinations(), now)
         waiting = f"{counted(number, 'delivery', 'deliveries')} waiting"
     except StateError:
-        waiting = "the state file cannot be read"
+        waiting = "the database cannot be read"
     return f"STATUS=watching {counted(len(config.sites), 'site')}, {waiting}"

@@ -11,7 +11,8 @@ from alerter.store.file_lock import real_path
 class Marker:
     """A file beside the state file, or in systemd's runtime directory if that is not possible.
 
-    It survives the process, so that a restart does not notify people again.
+    With another database it is where the state file would be. It survives the process, so that a
+    restart does not notify people again.
     """
 
     def __init__(self, state: Path, environ: Mapping[str, str], ending: str = "told") -> None:
@@ -52,7 +53,7 @@ class Marker:
         return ""
 
     def remove(self) -> None:
-        """Remove the marker: the state file works again, or no one could be notified."""
+        """Remove the marker: the database works again, or no one could be notified."""
         for path in self._paths():
             with suppress(OSError):
                 path.unlink(missing_ok=True)

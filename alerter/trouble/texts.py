@@ -55,12 +55,12 @@ TEXTS = {
         mark("alerter can do this part of its work again: %(name)s"),
     ),
     "state": TroubleText(
-        mark("the state file cannot be written"),
+        mark("the database cannot be written"),
         mark(
-            "Make room on the disk, or end the process that holds the file. alerter continues by"
-            " itself."
+            "Make room on the disk, end the process that holds the database, or bring its server"
+            " back. alerter continues by itself."
         ),
-        mark("The state file can be written again"),
+        mark("The database can be written again"),
     ),
     "start": TroubleText(
         mark("alerter does not start"),

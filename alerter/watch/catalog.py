@@ -41,7 +41,7 @@ def product_ids(reviews: Iterable[Review]) -> set[str]:
 
 
 class Catalog:
-    """Keeps the products of reviews in the state file, each for a day."""
+    """Keeps the products of reviews in the database, each for a day."""
 
     def __init__(self, state: State, clock: Clock, wix: WixClient) -> None:
         self._state = state

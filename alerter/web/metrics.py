@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: the process's counters, and a few cheap queries of the state file."""
+"""Metrics for Prometheus: the process's counters, and a few cheap queries of the database."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every series; those of the state file are missing while it cannot be read."""
+        """Yield every series; those of the database are missing while it cannot be read."""
         yield _labelled(
             "rounds",
             "Rounds of sites.",
@@ -72,7 +72,7 @@ class Metrics(Collector):
         yield _labelled("webhooks", "Webhooks of Wix, by outcome.", "outcome", webhooks)
         yield SummaryMetricFamily(
             "alerter_transaction_seconds",
-            "Time spent in write transactions of the state file.",
+            "Time spent in write transactions of the database.",
             count_value=counts["transactions"],
             sum_value=counts["transaction_ns"] / 1e9,
         )
@@ -87,7 +87,7 @@ class Metrics(Collector):
         )
         alerts = dict.fromkeys(AlertKind, 0) | dict(self._alerts + Counter(raised))
         self._alerts.update(settled)
-        yield _labelled("alerts", "Alerts in this state file since it was created.", "kind", alerts)
+        yield _labelled("alerts", "Alerts in this database since it was created.", "kind", alerts)
         oldest = report.oldest_pending(self._state)
         age = (self._clock.now() - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily(

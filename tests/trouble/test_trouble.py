@@ -288,7 +288,7 @@ async def test_a_state_file_that_cannot_be_written_is_notified_directly_and_once
             await state_failure.notify(StateError("database or disk is full"))
         for destination in destinations:
             await destination.notifier.close()
-    assert [mail.subject for mail in mailbox.mails] == ["⚠️ The state file cannot be written"]
+    assert [mail.subject for mail in mailbox.mails] == ["⚠️ The database cannot be written"]
     assert "disk is full" in mailbox.mails[0].text
     assert len(slack.posts) == 1
 
