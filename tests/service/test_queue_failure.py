@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from alerter.clock import ServerClock
@@ -42,6 +43,31 @@ async def test_people_are_notified_of_a_queue_that_fails_for_long(
         membership.beat_at = clock.monotonic()
         assert "cannot use the job queue" in (cluster.fault() or "")
         await cluster.stop(delivering)
+
+
+async def test_people_are_notified_of_a_server_that_is_away_for_long(
+    config: Config, postgres: Emptied, without_queue: PostgresUrl, mailbox: Mailbox
+) -> None:
+    poll = config.poll.model_copy(update={"trouble_after": timedelta(seconds=0.2)})
+    config, clock = config.model_copy(update={"poll": poll}), ServerClock()
+    with State.open(without_queue, migrate=True) as state:
+        async with open_runtime(config, state, clock, worker="w") as runtime:
+            name = f"{postgres.name}_bare"
+            with psycopg.connect(postgres.url.url, autocommit=True) as conn:
+                conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                conn.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                    [name],
+                )
+            member, notify = Membership(state, clock), runtime.dispatcher.state_failure.notify
+            while not mailbox.mails:
+                reporting = asyncio.create_task(
+                    member.keep_reporting(config, runtime.accounts.changed, notify)
+                )
+                await asyncio.sleep(0.1)
+                reporting.cancel()
+                await asyncio.gather(reporting, return_exceptions=True)
+    assert "The database cannot be written" in str(mailbox.mails[0].message["Subject"])
 
 
 async def test_a_worker_that_does_not_report_itself_says_so(config: Config, state: State) -> None:
