@@ -25,6 +25,8 @@ from tests.support.postgres import Emptied, new_database
 from tests.support.values import OWNER, SECRETS, SITE
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.postgresql
+
 MAIL_ONLY = f'[[receivers]]\nname = "owner"\nemail = ["{OWNER}"]\n'
 PUT_BACK = "was put back to an earlier state"
 
@@ -80,7 +82,6 @@ def path(
 ) -> Path:
     path = write_config(wix, slack, mailbox, receivers=MAIL_ONLY)
     (tmp_path / "database.url").write_text(server.url.url)
-    path.write_text(path.read_text().replace('"state.db"', '{url = "file:database.url"}'))
     return path
 
 
@@ -145,6 +146,7 @@ def test_another_process_finds_in_the_file_what_was_seen(server: Server, tmp_pat
             state.engine.guard(progress(tmp_path))
 
 
+@pytest.mark.slow(4)
 def test_a_restore_of_alerter_makes_it_another_database(server: Server, tmp_path: Path) -> None:
     with State.open(server.url, migrate=True) as state:
         for _ in range(3):
@@ -171,6 +173,8 @@ async def test_a_worker_notifies_people_once_and_sends_nothing(
             for _ in range(2):
                 member.report()
             server.put_back()
+            with pytest.raises(StateError, match="terminat"):
+                member.report()
             notify = runtime.dispatcher.state_failure.notify
             reporting = asyncio.create_task(
                 member.keep_reporting(config, runtime.accounts.changed, notify)
@@ -184,6 +188,7 @@ async def test_a_worker_notifies_people_once_and_sends_nothing(
     assert PUT_BACK in str(mailbox.mails[0].message)
 
 
+@pytest.mark.slow
 async def test_a_start_on_such_a_database_sends_nothing(
     server: Server, config: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
