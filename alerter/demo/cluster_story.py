@@ -110,12 +110,11 @@ class ClusterStory:
         await self._start_worker()
 
     async def _restart(self) -> None:
-        self._step("PostgreSQL is restarted.")
         await self._busy("north")
+        self._step("PostgreSQL is restarted, with messages for #north on their way.")
         await self._restart_database("fast", "north")
 
     async def _crash(self) -> None:
-        self._step("PostgreSQL crashes, with messages for #south on their way.")
         # A mail whose mark is lost in a crash would be repeated: it cannot be looked for.
         self._flowing.clear()
         await self._until(lambda: not self._services.outstanding())
@@ -126,6 +125,7 @@ class ClusterStory:
                 not self._services.outstanding(EMAIL) and time.monotonic() - mails[-1].at > _ON_DISK
             )
         )
+        self._step("PostgreSQL crashes, with messages for #south on their way.")
         self._flowing.set()
         await self._restart_database("immediate", "south")
 
@@ -233,8 +233,9 @@ class ClusterStory:
                     for each in self._workers:
                         if each.ended and each.state in (WorkerState.STARTING, WorkerState.ALIVE):
                             raise AlerterError(f"{each.name} has ended:\n{each.last_lines()}")
-                    if self._watcher.done():
-                        self._watcher.result()
+                    for task in (self._watcher, self._feeder):
+                        if task.done():
+                            task.result()
                     await asyncio.sleep(_POLL_EVERY)
         except TimeoutError:
             return False
@@ -295,10 +296,11 @@ class ClusterStory:
         """Show who did what, and return whether nothing was lost and nothing repeated."""
         self._services.take_in()
         lost, repeated = self._services.lost(), self._services.repeated()
-        for line in ["", *self._board, "", *aligned(self._taken_over), "", *lost, *repeated]:
+        parts = (self._board, aligned(self._taken_over), [*lost, *repeated])
+        for line in [line for part in parts if part for line in ["", *part]]:
             self._screen.say(line, "note")
         alerted = f"{len(self._services.expected) // 2} reviews alerted"
-        self._screen.say(f"{alerted}, {len(lost)} lost, {len(repeated)} repeated", "result")
+        self._screen.say(f"\n{alerted}, {len(lost)} lost, {len(repeated)} repeated", "result")
         return not lost + repeated
 
 
