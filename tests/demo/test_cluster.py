@@ -19,8 +19,11 @@ pytestmark = pytest.mark.slow(60)
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """An empty folder with a short name, as the name of a socket in it is limited."""
-    with TemporaryDirectory() as name:
+    """An empty folder with a short name, as the name of a socket in it is limited.
+
+    Not below pytest's own, which every other run closes to the user that PostgreSQL has for root.
+    """
+    with TemporaryDirectory(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")) as name:
         yield Path(name)
 
 
