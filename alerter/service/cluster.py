@@ -25,7 +25,7 @@ from alerter.service.embedded import end_tasks
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime
-from alerter.service.upkeep import HOUSE, Running, Upkeep
+from alerter.service.upkeep import HOUSE, Upkeep
 from alerter.store import known_sites, outbox, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
@@ -88,7 +88,8 @@ class _QueueWorker(Worker):
         self._upkeep = upkeep
 
     async def _periodic_deferrer(self) -> None:
-        await self._upkeep.run()
+        if self.worker_id is not None:
+            await self._upkeep.run(self.worker_id)
 
 
 class Cluster:
@@ -108,7 +109,7 @@ class Cluster:
         self._sites = {site.site_id: site for site in runtime.config.sites}
         self._services = runtime.config.services()
         self._stopping = asyncio.Event()
-        self._jobs: dict[asyncio.Task[Any], Running] = {}
+        self._jobs: dict[asyncio.Task[Any], int] = {}
         self._sending: dict[str, asyncio.Task[Any]] = {}
         # Since when the queue cannot be worked (monotonic).
         self._failing_since: float | None = None
@@ -233,9 +234,9 @@ class Cluster:
     def _job(self, context: JobContext) -> Iterator[asyncio.Task[Any]]:
         """Note a job and its task, to be waited for at the end."""
         task, job = asyncio.current_task(), context.job
-        if task is None or job.id is None or job.worker_id is None:
-            raise RuntimeError("a job runs in a task, and is a worker's")
-        self._jobs[task] = Running(job.id, job.worker_id)
+        if task is None or job.id is None:
+            raise RuntimeError("a job runs in a task, and has an id")
+        self._jobs[task] = job.id
         try:
             yield task
         finally:

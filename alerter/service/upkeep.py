@@ -6,7 +6,6 @@ No job does this: where that one was lost, nothing would come back.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
 from alerter.clock import Clock
 from alerter.errors import StateError
@@ -22,19 +21,11 @@ _LOOK_EVERY = 1.0  # seconds
 _SWEEP_EVERY = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A job that this process carries out, and the number of its worker of the queue."""
-
-    job: int
-    worker: int
-
-
 class Upkeep:
     """Defers the regular jobs of a queue, each once in its period, by the server's clock.
 
-    `periods`: in seconds, by the name of the job. `running`: the jobs that this process carries
-    out now. `took_over` is called after jobs of workers that are gone were deleted.
+    `periods`: in seconds, by the name of the job. `running`: the ids of the jobs that this process
+    carries out now. `took_over` is called after jobs of workers that are gone were deleted.
     """
 
     def __init__(
@@ -43,7 +34,7 @@ class Upkeep:
         clock: Clock,
         queue_name: str,
         periods: Mapping[str, int],
-        running: Collection[Running],
+        running: Collection[int],
         took_over: Callable[[], None],
     ) -> None:
         self._state = state
@@ -59,8 +50,12 @@ class Upkeep:
         # Since when the database could be reached without an error (monotonic).
         self._reached_since: float | None = None
 
-    async def run(self) -> None:
-        """Work until cancelled; what fails is tried again."""
+    async def run(self, worker: int) -> None:
+        """Work until cancelled; what fails is tried again.
+
+        `worker`: the number that this process has in the queue now.
+        """
+        self._own.add(worker)
         looks = 0
         while True:
             try:
@@ -117,9 +112,7 @@ class Upkeep:
         The answer to its question for a job was lost, or its end could not be recorded. Only those
         that were so at the last look too.
         """
-        self._own |= {each.worker for each in self._running}
-        running = {each.job for each in self._running}
-        missing = queue.jobs_of(self._state, self._own) - running
+        missing = queue.jobs_of(self._state, self._own) - set(self._running)
         lost, self._missing = missing & self._missing, missing
         return lost
 
