@@ -207,6 +207,7 @@ def report(outcome: ClusterOutcome, seed: int) -> str:
         *(f"  repeated by a call that was in flight at a freeze: {x}" for x in outcome.in_flight),
         f"{len(outcome.too_fast)} messages too fast, {len(outcome.out_of_order)} out of order",
         f"a job stayed with a worker that was gone for {outcome.taken_over_after:.1f} s at most",
+        *(f"  {line}" for line in outcome.stories),
         single.report(outcome, seed),
     ]
     return "\n".join(lines)

@@ -48,6 +48,7 @@ class ClusterOutcome(Outcome):
     out_of_order: list[str] = field(default_factory=list)
     ended_badly: list[str] = field(default_factory=list)
     taken_over_after: float = 0.0
+    stories: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -280,6 +281,8 @@ class ClusterWorld(World):
         excused = self._in_flight()
         outcome.in_flight = [each for each in outcome.repeated if each in excused]
         outcome.repeated = [each for each in outcome.repeated if each not in excused]
+        titles = {each.partition(".")[0] + "." for each in [*outcome.lost, *outcome.repeated]}
+        outcome.stories = [line for title in sorted(titles) for line in self.story_of(title)]
 
     def _posted_twice(self) -> list[str]:
         """Messages that stand twice on Slack, or that alerter does not know of."""
@@ -289,6 +292,21 @@ class ClusterWorld(World):
             for post in self.slack.posts
             if post.ts not in known and not post.text.startswith("✅")
             for title in self.titles_of(post)
+        ]
+
+    def story_of(self, title: str) -> list[str]:
+        """What the database and the channels have of a review, for a person who looks into it."""
+        rows = self._query(
+            "SELECT kind, deliveries.destination, deliveries.status, slack_ts, message_id, form"
+            " FROM deliveries JOIN alerts ON alerts.id = alert"
+            " LEFT JOIN messages ON messages.id = message JOIN reviews USING (site_id, review_id)"
+            f" WHERE content LIKE '%{title}%' ORDER BY deliveries.alert, deliveries.destination"
+        )
+        found = [" ".join(map(str, row)) for row in rows]
+        return found + [
+            f"{post.ts} in {post.channel}: {post.text[:60]!r}"
+            for post in self.slack.posts
+            if title in str(post.args) or title in str(post.blocks)
         ]
 
     def _in_flight(self) -> set[str]:
