@@ -5,7 +5,7 @@ reloads with another config, and everything that services do to a single daemon.
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -15,6 +15,7 @@ import psycopg
 
 from tests import torture as single
 from tests.support.cluster_world import WORKERS, ClusterOutcome, ClusterWorld
+from tests.support.postgres import Server
 from tests.torture import Faults, Repliers
 
 _SETTLING = 300.0
@@ -138,15 +139,17 @@ async def torture(
     kills: int,
     seed: int,
     say: Callable[[str], None] = lambda _: None,
-    blows: tuple[str, ...] = (),
+    *,
+    blows: Sequence[str] = (),
+    its: Server | None = None,
 ) -> ClusterOutcome:
     """Kill workers that often, then let the cluster settle, and count.
 
-    `blows`: what is done first; the others are chosen at random.
+    `blows`: what is done first; the others are chosen at random. `its`: a server that is there.
     """
     random, outcome = Random(seed), ClusterOutcome()  # noqa: S311 - replayed by its seed
     folder.mkdir(exist_ok=True)
-    world, planned = ClusterWorld(folder), list(blows)
+    world, planned = ClusterWorld(folder, its), list(blows)
     async with world.up():
         faults, repliers = Faults(world, random, outcome.faults), Repliers(world, random)
         striking, lowered = Blows(world, random, outcome), Lowered(world, repliers)

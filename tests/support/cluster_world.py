@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,10 @@ class ClusterOutcome(Outcome):
 class ClusterWorld(World):
     """The embedded services, a database, and workers with a config file each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, its: Server | None = None) -> None:
         super().__init__(folder)
         self.folder = folder
+        self._its = its
         self.workers: dict[int, Process] = {}
         self.frozen: dict[int, float] = {}
         self.freezes: list[Freeze] = []
@@ -94,7 +95,7 @@ class ClusterWorld(World):
     @contextmanager
     def _database(self) -> Iterator[None]:
         folder = self.folder.parent / f"{self.folder.name}-postgres"
-        with server(folder) as self.server:
+        with nullcontext(self._its) if self._its else server(folder) as self.server:
             self.state = new_database(self.server.url, f"alerter_{os.getpid()}_cluster")
             yield
             with suppress(psycopg.Error), psycopg.connect(self.server.url, autocommit=True) as conn:

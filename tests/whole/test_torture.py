@@ -6,6 +6,8 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.store import State
+from tests import torture_cluster
+from tests.support.postgres import Emptied, Server
 from tests.support.world import CHANNELS, SECRETS, Outcome, World
 from tests.torture import torture
 
@@ -19,6 +21,21 @@ async def test_nothing_is_lost_or_repeated_however_often_the_daemon_is_killed(
     assert outcome.wrong_replies == []
     assert outcome.kills == 3
     assert outcome.faults
+    assert outcome.deliveries == 3 * outcome.reviews > 0
+
+
+@pytest.mark.slow(35)
+async def test_nothing_is_lost_or_repeated_however_often_workers_are_killed(
+    tmp_path: Path, postgres: Emptied
+) -> None:
+    blows = ("SIGKILL", "SIGTERM", "SIGKILL")
+    its = Server(postgres.url.url)
+    folder = tmp_path / "cluster"
+    outcome = await torture_cluster.torture(folder, 2, 20261126, blows=blows, its=its)
+    assert (outcome.lost, outcome.repeated, outcome.pending) == ([], [], 0)
+    assert (outcome.too_fast, outcome.out_of_order, outcome.ended_badly) == ([], [], [])
+    assert outcome.wrong_replies == []
+    assert outcome.kills == 2
     assert outcome.deliveries == 3 * outcome.reviews > 0
 
 
