@@ -29,6 +29,7 @@ class SiteState:
     `restored`: a backup was restored and the site has not been read since; `restored_at` is when,
     None if an older version restored it.
     `unverified`: Wix has not yet been asked for every review whose text the backup contained.
+    `scrub_owed`: text that was erased, of any site, was still in the log: see `State.scrub`.
     """
 
     checkpoint: datetime | None = None
@@ -39,6 +40,7 @@ class SiteState:
     restored: bool = False
     restored_at: datetime | None = None
     unverified: bool = False
+    scrub_owed: bool = False
 
     def may_be_known(self, created: datetime | None) -> bool:
         """Whether a review of this date may have been alerted after the backup was made."""
@@ -93,7 +95,9 @@ def site_name(state: State, site_id: str) -> str | None:
 
 def get_site_state(state: State, site_id: str) -> SiteState:
     """Return how far a site has been read; the defaults if it was never read."""
-    row = state.row("SELECT * FROM sites WHERE site_id = ?", [site_id])
+    row = state.row(
+        "SELECT sites.*, (SELECT owed FROM scrubs) AS owed FROM sites WHERE site_id = ?", [site_id]
+    )
     if row is None:
         return SiteState()
     return SiteState(
@@ -105,6 +109,7 @@ def get_site_state(state: State, site_id: str) -> SiteState:
         restored=bool(row["restored"]),
         restored_at=from_ms(row["restored"]) if row["restored"] > 1 else None,
         unverified=bool(row["unverified"]),
+        scrub_owed=bool(row["owed"]),
     )
 
 

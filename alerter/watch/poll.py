@@ -81,6 +81,8 @@ class Poller:
             await self._remind(site)
             await self._look_for_missing(site)
             self._note_success(site, scope)
+            if known.scrub_owed:
+                self._state.scrub()
         except StateError as error:
             self._log_failure(site, str(error), str(error))
             await self._state_failed(error)
