@@ -110,6 +110,7 @@ class Cluster:
         self._services = runtime.config.services()
         self._stopping = asyncio.Event()
         self._jobs: dict[asyncio.Task[Any], int] = {}
+        self._in_round: set[asyncio.Task[Any]] = set()
         self._sending: dict[str, asyncio.Task[Any]] = {}
         # Since when the queue cannot be worked (monotonic).
         self._failing_since: float | None = None
@@ -191,7 +192,8 @@ class Cluster:
         """Take no more jobs, and give those in hand a few seconds to end."""
         self._stopping.set()
         delivering.cancel()  # it waits for its jobs
-        if tasks := {*self._jobs, *self._runtime.actions.under_way}:
+        # A job that is cancelled while it waits for its rounds does not end them.
+        if tasks := {*self._jobs, *self._in_round, *self._runtime.actions.under_way}:
             await end_tasks(tasks)
         await asyncio.gather(delivering, return_exceptions=True)
 
@@ -303,7 +305,7 @@ class Cluster:
                     over_for = self._clock.monotonic() - ends_at
                     if not 0 <= over_for < _SLOW:
                         for site in self._due(shard, under_way):
-                            under_way[site.site_id] = asyncio.create_task(self._round(site))
+                            under_way[site.site_id] = self._begin_round(site)
                     if under_way:
                         await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
                     elif over_for >= 0 or not await self._wait_for_next(shard):
@@ -346,6 +348,12 @@ class Cluster:
                 known_sites.schedule_rounds(self._state, ids, now, every)
             except StateError as error:
                 log.debug("rounds are made again: %s", error)
+
+    def _begin_round(self, site: Site) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._round(site))
+        self._in_round.add(task)
+        task.add_done_callback(self._in_round.discard)
+        return task
 
     async def _round(self, site: Site) -> None:
         if await self._runtime.poller.round(site):
