@@ -60,6 +60,12 @@ def _read_database(value: object, info: ValidationInfo) -> PostgresUrl:
         raise fault(
             'the secret must be the address of a PostgreSQL database, such as "postgresql://…"'
         )
+    # Read otherwise, a part of the password would be the host, which errors name.
+    if set("@/?#") & set(url.partition("://")[2].rpartition("@")[0]):
+        raise fault(
+            'the secret has "@", "/", "?" or "#" within a name, a password or an option:'
+            " write %40, %2F, %3F or %23 instead"
+        )
     return PostgresUrl(url)
 
 

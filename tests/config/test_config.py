@@ -119,6 +119,14 @@ def test_an_address_that_is_no_postgres_is_a_fault_and_not_shown(faults: Faults,
     assert url not in fault
 
 
+@pytest.mark.parametrize("password", ["a@pa55w0rd", "pa55/w0rd", "pa55?w0rd", "pa55#w0rd"])
+def test_a_part_of_a_password_is_never_taken_for_the_host(faults: Faults, password: str) -> None:
+    for url in (f"postgresql://alerter:{password}@db/x", f"postgresql:///x?password={password}@"):
+        [fault] = faults(AT_POSTGRES, SECRETS | {"DATABASE_URL": url})
+        assert "write %40, %2F, %3F or %23 instead" in fault
+        assert "pa55" not in fault
+
+
 def test_a_state_is_in_one_place(faults: Faults) -> None:
     both = LEAST.replace('"state.db"', '{ url = "env:DATABASE_URL", file = "state.db" }')
     [fault] = faults(both, SECRETS | {"DATABASE_URL": DATABASE})
