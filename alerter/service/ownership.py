@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 WAIT = 1.0
 # `run --once` gives up then: cron starts it again, and a backfill has handed over by then.
 _ONCE_TRIES = 20
-# How often the daemon checks that its lock file is still there.
+# How often the daemon checks that it has its lock: a file may be deleted, a connection lost.
 _CHECK_EVERY = 5.0
 
 
@@ -48,19 +48,20 @@ async def take_lock(
 
 
 async def keep_lock(lock: Lock, kind: Holder, stop: asyncio.Event) -> None:
-    """Take the lock again where its file was deleted; set `stop` where another process took it."""
-    while _is_held(lock, kind):  # noqa: ASYNC110 - no event says that a file was deleted
+    """Take the lock again where it was lost; set `stop` where another process took it."""
+    logged = ""
+    while True:
+        try:
+            if not lock.hold(kind):
+                break
+            logged = ""
+        except StateError as error:
+            if str(error) != logged:
+                log.error("the lock is lost and cannot be taken again yet: %s", error)  # noqa: TRY400 - the text says it all
+            logged = str(error)
         await asyncio.sleep(_CHECK_EVERY)
-    log.critical("another alerter took the lock after its file was deleted; this one ends")
+    log.critical("the lock was lost, and another alerter has taken it; this one ends")
     stop.set()
-
-
-def _is_held(lock: Lock, kind: Holder) -> bool:
-    try:
-        return lock.hold(kind)
-    except StateError as error:
-        log.error("the lock file is gone and cannot be made again yet: %s", error)  # noqa: TRY400 - the text says it all
-        return True
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -53,7 +53,8 @@ class Postgres:
         self._read_only = read_only
         self._conn: PostgresConnection | None = None
         self._again_at = 0
-        self._refusal = ""  # why a person has to act before a connection is made
+        # Why the last attempt to connect failed: the same until the next, so that it is logged once.
+        self._failure = StateError()
         self._schema = ""
         self._durable = "on"
         self._begun = False
@@ -96,13 +97,11 @@ class Postgres:
             raise StateBusy(f"{self.name}: the connection was lost within a transaction")
         began = ticks()
         if began < self._again_at:
-            if self._refusal:
-                raise StateError(self._refusal)
-            raise StateBusy(f"{self.name}: cannot be reached; tried again within seconds")
+            raise type(self._failure)(str(self._failure))
         try:
             self._conn = self._prepared(connect(self._url, read_only=self._read_only))
         except StateError as error:
-            self._refusal = "" if isinstance(error, StateBusy) else str(error)
+            self._failure = error
             took = ticks() - began
             self._again_at = ticks() + max(_PAUSE * took, _SHORTEST_PAUSE)
             raise

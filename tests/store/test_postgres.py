@@ -19,6 +19,7 @@ from alerter.scopes import EVERY_SCOPE, Scope
 from alerter.store import Holder, State, backup, is_there, lock_of, reviews
 from alerter.store.file_lock import Note
 from alerter.store.migrations import migrations, names_of_migrations
+from alerter.store.postgres import Postgres
 from alerter.store.postgres_schema import applied_migrations, column_names, table_names
 from alerter.store.sql import json_field, json_numbers, json_values, json_without, to_postgres
 from tests.support.postgres import Emptied, database_at, new_database
@@ -221,6 +222,19 @@ def test_an_unreachable_server_is_busy_and_named_without_the_password() -> None:
     with pytest.raises(StateBusy, match=f"postgresql://127.0.0.1:{port}/db: .*refused") as caught:
         State.open(url, migrate=True)
     assert PASSWORD not in str(caught.value)
+
+
+def test_a_server_that_is_not_asked_again_yet_has_the_same_fault() -> None:
+    """So that a log has one line about it, not one for each of two that alternate."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    engine = Postgres(PostgresUrl(f"postgresql://127.0.0.1:{port}/db?sslmode=disable"))
+    texts = set()
+    for _ in range(3):
+        with pytest.raises(StateBusy) as caught:
+            engine.value("SELECT 1", ())
+        texts.add(str(caught.value))
+    assert len(texts) == 1
 
 
 def test_a_server_that_became_a_standby_is_left_for_the_one_that_writes(state: State) -> None:

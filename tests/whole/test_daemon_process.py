@@ -196,7 +196,7 @@ async def test_a_daemon_whose_lock_another_process_took_ends(
             assert lock.acquire(Holder.BACKFILL) is None
             code, out = await ended(process)
     assert code == 1
-    assert "another alerter took the lock" in out
+    assert "another alerter has taken it; this one ends" in out
 
 
 async def test_a_kill_between_the_services_yes_and_the_mark_repeats_nothing(
