@@ -53,7 +53,7 @@ class Postgres:
         self._read_only = read_only
         self._conn: PostgresConnection | None = None
         self._again_at = 0
-        # Why the last attempt to connect failed: the same until the next, so that it is logged once.
+        # Why the last attempt to connect failed: the same until the next, to be logged once.
         self._failure = StateError()
         self._schema = ""
         self._durable = "on"
