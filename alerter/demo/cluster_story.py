@@ -87,8 +87,10 @@ class ClusterStory:
         before, now = self._posts("north"), time.monotonic()
         await worker.kill()
         self._step(f"{worker.name} is killed, with messages for #north in hand.")
-        await self._taken_over_from("north", before, now, f"{worker.name} killed", worker)
-        await self._start_worker()
+        await asyncio.gather(
+            self._taken_over_from("north", before, now, f"{worker.name} killed", worker),
+            self._start_worker(),
+        )
 
     async def _freeze(self) -> None:
         worker = await self._freeze_busy("south")
@@ -106,8 +108,10 @@ class ClusterStory:
         before, now = self._posts("west"), time.monotonic()
         self._step(f"{worker.name} is stopped (SIGTERM), with messages for #west in hand.")
         await worker.stop()
-        await self._taken_over_from("west", before, now, f"{worker.name} stopped", worker)
-        await self._start_worker()
+        await asyncio.gather(
+            self._taken_over_from("west", before, now, f"{worker.name} stopped", worker),
+            self._start_worker(),
+        )
 
     async def _restart(self) -> None:
         await self._busy("north")
