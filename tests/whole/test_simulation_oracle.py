@@ -56,6 +56,7 @@ from tests.simulation.oracle.scenes import (
     killed_in_a_webhook,
     killed_in_the_call,
     late_one,
+    left_in_trouble,
     locked,
     lowered,
     lowered_after_a_backfill,
@@ -244,6 +245,7 @@ GOOD |= {
     ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
+    "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
@@ -423,6 +425,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
     ("kept_too_long", old_words),
+    ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),
     ("erased_falsely", stored),
 ]  # fmt: skip

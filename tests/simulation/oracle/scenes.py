@@ -273,6 +273,17 @@ def wix_down_told() -> Scene:
     return scene.notify(at(1, 5, 5), "recovered", about="site:bakery")
 
 
+def left_in_trouble(*, left: bool) -> Scene:
+    """The team leaves the config while a site is not read, and is back when it is so again."""
+    scene = wix_down(2).fault("wix_down", at(2), at(2, 2), site_id="bakery")
+    scene.notify(at(1, 0, 35), "trouble", about="site:bakery")
+    if left:
+        scene.reload(at(1, 1), replace(CONFIG, receivers=(OWNER, FLORA))).reload(at(1, 12), CONFIG)
+    scene.mail(at(1, 2, 5), "recovered", about="site:bakery")
+    scene.notify(at(2, 0, 35), "trouble", about="site:bakery")
+    return scene.notify(at(2, 2, 5), "recovered", about="site:bakery")
+
+
 def told_late_of_an_end(followed: bool) -> Scene:
     """Slack brings the end of an outage while the next one lasts, and that one directly after it."""
     about = "site:bakery"

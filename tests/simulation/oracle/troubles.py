@@ -365,7 +365,9 @@ def _pairs(
     for one in said:
         is_forgotten = world.is_forgotten(open_since or recovered or one.time, one.time)
         if open_since is not None and (
-            is_forgotten or world.is_silently_over(open_since, one.time)
+            is_forgotten
+            or world.is_silently_over(open_since, one.time)
+            or _has_left(world, destination, open_since, one.time)
         ):
             open_since, may_end = None, True
         if is_forgotten:
@@ -398,6 +400,14 @@ def _pairs(
             yield Violation("trouble_flood", "5", one.time, what, concerns)
         open_since, may_end = None, False
         recovered, queued = one.time, _queued_at(world, one)
+
+
+def _has_left(world: World, destination: Destination, start: datetime, end: datetime) -> bool:
+    """Return whether a receiver was out of the config for a while: what ended then, ended without
+    a message to it.
+    """
+    configs = world.configs_between(start, end)
+    return any(config.receiver(destination.receiver) is None for config in configs)
 
 
 def _was_told_by_another_name(world: World, one: Received) -> bool:
