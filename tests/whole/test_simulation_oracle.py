@@ -25,6 +25,7 @@ from tests.simulation.oracle.scenes import (
     alerted,
     alerted_restored_and_backfilled,
     answered,
+    answered_after_mails,
     answered_at_a_lower_threshold,
     answered_at_a_raise,
     answered_before_it_left,
@@ -246,6 +247,7 @@ GOOD |= {
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
     "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
+    "of what may have failed no end is sent": lambda: answered_after_mails(confirmed=False),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
@@ -425,6 +427,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
     ("kept_too_long", old_words),
+    ("lost", lambda: answered_after_mails(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),
     ("erased_falsely", stored),

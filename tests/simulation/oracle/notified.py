@@ -151,7 +151,7 @@ def was_sent(world: World, review_id: str, destination: Destination, when: datet
         one.time for one in world.received_by(review_id, destination) if one.item.kind in TRIAGED
     ]
     if any(time < when - INFLIGHT for time in times):
-        return "must"
+        return "may" if world.may_be_unknown(review_id, destination, when) else "must"
     return "may" if any(time <= when + INFLIGHT for time in times) else "not"
 
 

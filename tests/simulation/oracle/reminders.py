@@ -229,7 +229,8 @@ def _due(
             for one in own
             if min(bases) + span - MINUTE <= one.time <= opening + world.late + INFLIGHT
         ]
-        if not came and not world.may_have_failed(review_id, destination, due):
+        unsent = world.may_be_unknown(review_id, destination, due)
+        if not came and not unsent and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
             yield Violation("reminder_missing", "triage", due, what, (review_id, *destination))
 
@@ -259,7 +260,8 @@ def _after_snoozes(
                 break
             held = next_hold(world, review_id, snooze, due, latest)
             if held is None:
-                if not world.may_have_failed(review_id, destination, due):
+                unsent = world.may_be_unknown(review_id, destination, due)
+                if not unsent and not world.may_have_failed(review_id, destination, due):
                     concerns = (review_id, *destination)
                     yield Violation(
                         "snooze_forgotten", "triage", due, "no reminder after", concerns

@@ -160,6 +160,17 @@ def mail_in_doubt() -> Scene:
     return scene
 
 
+def answered_after_mails(*, confirmed: bool) -> Scene:
+    """A review is answered after three mails about it, of which the last or none was confirmed."""
+    owner = replace(OWNER, closings=True)
+    scene = Scene(config=replace(CONFIG, receivers=(owner, FLORA))).review("r1", at(1))
+    scene.read(at(1, 0, 4), "r1").fault("smtp_dropped_after", at(1), at(1, 0, 10))
+    for second in (1, 6, 66):
+        last = confirmed and second == 66
+        scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=last)
+    return scene.change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+
+
 def post_in_doubt() -> Scene:
     scene = (
         Scene()
