@@ -32,6 +32,7 @@ from tests.simulation.oracle.scenes import (
     at_night,
     backfilled,
     baseline,
+    changed_while_its_site_is_away,
     channel_moved,
     closed_by_a_lie,
     config_refused,
@@ -248,6 +249,9 @@ GOOD |= {
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
     "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
     "of what may have failed no end is sent": lambda: answered_after_mails(confirmed=False),
+    "a webhook of a site that left shows nothing": lambda: changed_while_its_site_is_away(
+        away=True
+    ),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
@@ -427,6 +431,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
     ("kept_too_long", old_words),
+    ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),
     ("lost", lambda: answered_after_mails(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),

@@ -960,6 +960,17 @@ def old_words() -> Scene:
     return alerted(100, config).add("storage", Storage(at(99), (("r1", "word-r1-0", "db"),)))
 
 
+def changed_while_its_site_is_away(*, away: bool) -> Scene:
+    """A webhook shows a change of a review when its site has left the config; a read, 50 days later."""
+    config = replace(CONFIG, keep=timedelta(days=30))
+    scene = alerted(130, config).change("r1", at(10), "voted")
+    scene.add("webhooks", Webhook(at(10), "e1", "bakery", "r1", "updated", 1, taken=True))
+    if away:
+        scene.reload(at(9), replace(config, sites=CONFIG.sites[1:])).reload(at(59), config)
+    scene.read(at(60), "r1")
+    return scene.add("storage", Storage(at(90), (("r1", "word-r1-0", "db"),)))
+
+
 def old_words_of_what_failed(name: str) -> Scene:
     """A mail about an old review was refused, and `status` shows a failed delivery of a receiver."""
     scene = old_words().fault("smtp_message_refused", at(2), at(2, 1), review_id="r1")

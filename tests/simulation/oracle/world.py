@@ -318,7 +318,9 @@ class World:
             for key in read.shown if read.arrived else ():
                 found.setdefault(key, read.time)
         for hook in self.h.webhooks:
-            if hook.taken and hook.version is not None:
+            config = self.config_at(hook.time)
+            watched = config is not None and config.site(self.site_of(hook.review_id) or "")
+            if hook.taken and hook.version is not None and watched:
                 key = (hook.review_id, hook.version)
                 found[key] = min(found.get(key, hook.time), hook.time)
         return found
