@@ -47,8 +47,12 @@ ON_BOTH_ENGINES = (
     "respond/",
     "trouble/",
     "service/test_database.py",
+    "service/test_rerouting.py",
+    "web/test_webhooks.py",
+    "whole/test_holds.py",
     "whole/test_lifecycle.py",
     "whole/test_reminders.py",
+    "whole/test_retention.py",
 )
 MEMORY = Path("/dev/shm")
 ROOM = 1 << 30

@@ -96,7 +96,8 @@ def hold_back_reminders(state: State, site_id: str, review_id: str) -> None:
     of_review = "site_id = :site AND review_id = :review"
     found = {"site": site_id, "review": review_id}
     for row in rows:
-        if row["span"] is None:  # the reminder after a snooze
+        span = row["span"]
+        if span is None:  # the reminder after a snooze
             state.execute(
                 "UPDATE actions SET ended_at = NULL WHERE id = (SELECT max(id) FROM actions"
                 f" WHERE {of_review} AND kind = 'snooze' AND status = 'done')",
@@ -106,7 +107,7 @@ def hold_back_reminders(state: State, site_id: str, review_id: str) -> None:
             state.execute(
                 f"UPDATE reminders SET reminded = :span - 1 WHERE {of_review}"
                 " AND destination = :destination AND reminded = :span",
-                {**found, "destination": row["destination"], "span": round(row["span"] * 1000)},
+                {**found, "destination": row["destination"], "span": round(float(span) * 1000)},
             )
 
 

@@ -34,7 +34,10 @@ def json_numbers(parameter: str = "?") -> str:
 
 
 def json_field(column: str, path: str) -> str:
-    """Return the SQL for a field of a JSON column; the path is like `$.reply.at`."""
+    """Return the SQL for a field of a JSON column; the path is like `$.reply.at`.
+
+    PostgreSQL returns a number as text.
+    """
     return f"json_extract({column}, '{path}')"
 
 

@@ -91,11 +91,11 @@ async def test_a_renamed_site_is_no_reason_to_cancel(
     clock: SetClock,
     mailbox: Mailbox,
     night: Callable[..., Any],
-    write_config: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     await night(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
-    config = load(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
-    path = config.database.with_name("config.toml")
+    load(mail("owner", NIGHT, 'sites = ["Corner Bakery"]'))
+    path = tmp_path / "config.toml"
     path.write_text(path.read_text().replace("Corner Bakery", "The Bakery"))
     assert await once(load_config(path, SECRETS, secrets=True), clock, hours=12)
     assert len(mails(mailbox, "owner")) == 1

@@ -1,6 +1,7 @@
 """State files for tests, and what is read of one from outside."""
 
 import tempfile
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from alerter.config.state import PostgresUrl
-from alerter.store import State
+from alerter.store import State, backup
 from alerter.store.channels import ChannelIds
 from alerter.store.postgres_schema import table_names
 
@@ -54,6 +55,17 @@ def kept_bytes(database: Path | PostgresUrl) -> bytes:
             for row in conn.execute(f"SELECT {name}::text FROM {name}")
         ]
     return "\n".join(text for (text,) in rows).encode()
+
+
+def put_in_place(
+    copy: Path, database: Path | PostgresUrl, now: datetime, *, move: bool = False
+) -> None:
+    """Restore a backup in the place of a state, which PostgreSQL must not hold any more."""
+    if isinstance(database, PostgresUrl):
+        with psycopg.connect(database.url) as conn:
+            for table in reversed(table_names()):
+                conn.execute(f"DELETE FROM {table}")
+    backup.restore(copy, database, now, move=move)
 
 
 def scopes(state: State) -> list[str]:

@@ -4,11 +4,10 @@ import asyncio
 import json
 import re
 import socket
-import sqlite3
 import tracemalloc
 from base64 import b64decode
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from alerter.errors import AlerterError
 from alerter.store import State, known_sites
 from alerter.web.server import open_web
 from alerter.web.signature import BadSignature, Signatures, parse_token
+from tests.support.state_faults import impatient, locked
 from tests.support.values import SITE
 from tests.support.waiting import HANG, until
 from tests.support.webhooks import INSTANCE, STALE, Door
@@ -371,15 +371,12 @@ async def test_a_slow_catalog_never_delays_the_answer(door: Door, wix: EmbeddedW
     assert asked() == 2
 
 
-async def test_a_state_file_that_takes_nothing_is_answered_503_and_logged_once(
+async def test_a_database_that_takes_nothing_is_answered_503_and_logged_once(
     door: Door, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    with closing(sqlite3.connect(door.state.database, isolation_level=None)) as other:
-        door.state.execute("PRAGMA busy_timeout = 0")
-        other.execute("BEGIN IMMEDIATE")
+    with locked(impatient(door.state).database):
         assert [await door.send("created", STALE) for _ in range(3)] == [503, 503, 503]
-        other.execute("ROLLBACK")
     assert await door.send("created", STALE) == 200
     assert (counts["webhooks_failed"], counts["webhooks_taken"]) == (3, 1)
     told = [record.message for record in caplog.records if record.name == "alerter.web.webhooks"]

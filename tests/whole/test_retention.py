@@ -32,7 +32,7 @@ from alerter.store import Holder, State, backup, lock_of, outbox, products, stal
 from alerter.store.migrations import migrations
 from tests.support.clock import SetClock
 from tests.support.messages import words_of
-from tests.support.state import open_state
+from tests.support.state import kept_bytes, open_state, put_in_place
 from tests.support.values import CHANNEL, SCOPES, SECRETS, SITE
 
 QUERY = "/reviews/v1/reviews/query"
@@ -116,9 +116,15 @@ class Daemon:
         self.wix.add(site, told | more)
 
     def on_disk(self, name: str) -> bool:
-        """Whether the state file or its log holds a review's words."""
+        """Whether the database or its log holds a review's words."""
+        return f"Secret words of {name}".encode() in self.kept()
+
+    def kept(self) -> bytes:
+        """All that the database holds, and what a restore has replaced."""
+        if not isinstance(self.config.database, Path):
+            return kept_bytes(self.config.database)
         files = self.config.database.parent.glob("state.db*")
-        return f"Secret words of {name}".encode() in b"".join(file.read_bytes() for file in files)
+        return b"".join(file.read_bytes() for file in files)
 
     def alerts(self) -> list[str]:
         rows = self.state.rows("SELECT key FROM alerts ORDER BY id")
@@ -158,6 +164,7 @@ def read_by_another(path: Path) -> Iterator[None]:
 # The write-ahead log
 
 
+@pytest.mark.sqlite  # looks into its log
 async def test_deleted_words_leave_the_log_once_nobody_reads_it(daemon: Daemon) -> None:
     daemon.put("r1")
     await daemon.round()
@@ -165,10 +172,11 @@ async def test_deleted_words_leave_the_log_once_nobody_reads_it(daemon: Daemon) 
     with read_by_another(daemon.state.database):
         await daemon.round(hours=1)
         assert daemon.on_disk("r1")
-    await daemon.round(minutes=5)
+    await daemon.runtime.housekeeping.round()
     assert not daemon.on_disk("r1")
 
 
+@pytest.mark.sqlite  # looks into its log
 async def test_deleted_words_leave_the_log_after_a_kill(daemon: Daemon, tmp_path: Path) -> None:
     daemon.put("r1")
     await daemon.round()
@@ -184,7 +192,7 @@ async def test_deleted_words_leave_the_log_after_a_kill(daemon: Daemon, tmp_path
         shutil.copy(file, tmp_path)
     assert daemon.on_disk("r1")
     await daemon.start()
-    await daemon.round()
+    await daemon.runtime.housekeeping.round()
     assert not daemon.on_disk("r1")
 
 
@@ -282,7 +290,7 @@ async def copy(daemon: Daemon, tmp_path: Path) -> Path:
 async def test_a_restore_brings_no_deleted_words_back(
     daemon: Daemon, copy: Path, *, move: bool
 ) -> None:
-    backup.restore(copy, daemon.config.database, daemon.clock.now(), move=move)
+    put_in_place(copy, daemon.config.database, daemon.clock.now(), move=move)
     copy.unlink()
     for replaced in copy.parent.glob("state.db.replaced-*"):
         replaced.unlink()
@@ -298,7 +306,7 @@ async def test_a_restore_brings_no_deleted_words_back(
 async def test_restored_words_are_not_shown_before_wix_was_asked(
     daemon: Daemon, copy: Path
 ) -> None:
-    backup.restore(copy, daemon.config.database, daemon.clock.now())
+    put_in_place(copy, daemon.config.database, daemon.clock.now())
     await daemon.start()
 
     def shown() -> str:
@@ -335,7 +343,7 @@ async def test_a_moved_state_sends_what_waited_once_wix_was_asked(
     daemon.wix.delete(SITE, "deleted")
     daemon.slack.channels[CHANNEL].archived = False
     await daemon.mailbox.resume()
-    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
+    put_in_place(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
     await daemon.start()
     outbox.requeue(daemon.state)
     daemon.clock.advance(minutes=5)
@@ -362,7 +370,7 @@ async def test_a_moved_state_changes_no_message_before_wix_was_asked(
     backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
     daemon.wix.delete(SITE, "r1")
-    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
+    put_in_place(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
     await daemon.start()
     [post] = daemon.slack.posts
     await daemon.send()
@@ -384,7 +392,7 @@ async def test_a_mail_in_doubt_is_not_sent_again_before_wix_was_asked(
     assert len(daemon.mailbox.mails) == 1
     backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
+    put_in_place(tmp_path / "copy.db", daemon.config.database, daemon.clock.now(), move=True)
     await daemon.start()
     daemon.clock.advance(minutes=5)
     await daemon.send()
@@ -402,7 +410,7 @@ async def test_what_failed_before_a_restore_is_not_sent_by_a_retry(
     await daemon.round()
     backup.back_up(daemon.config.database, tmp_path / "copy.db")
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now())
+    put_in_place(tmp_path / "copy.db", daemon.config.database, daemon.clock.now())
     await daemon.start()
     await daemon.round()
     assert outbox.requeue(daemon.state) == (0, 0)
@@ -424,7 +432,7 @@ async def test_a_restore_under_another_threshold_repeats_nothing(
     assert "new:late" in daemon.alerts()
     sent = len(daemon.mailbox.mails)
     await daemon.stop()
-    backup.restore(tmp_path / "copy.db", daemon.config.database, daemon.clock.now())
+    put_in_place(tmp_path / "copy.db", daemon.config.database, daemon.clock.now())
     await daemon.start("[alerts]\nthreshold = 3\n")
     await daemon.round(minutes=1)
     await daemon.round(hours=2)
@@ -456,7 +464,7 @@ async def former(daemon: Daemon) -> Daemon:
 
 
 async def forget_site(daemon: Daemon, name: str) -> Result:
-    at = str(daemon.config.database.with_name("config.toml"))
+    at = str(daemon.config.state_file.file.with_name("config.toml"))
     return await asyncio.to_thread(
         CliRunner().invoke,
         main,
@@ -467,7 +475,7 @@ async def forget_site(daemon: Daemon, name: str) -> Result:
 
 @pytest.mark.parametrize("name", ["Tea House", OTHER], ids=["by name", "by id"])
 async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: str) -> None:
-    kept = b"".join(file.read_bytes() for file in former.config.database.parent.glob("state.db*"))
+    kept = former.kept()
     assert b"Tea House" in kept
     assert b"Secret words of tea" in kept
     with lock_of(former.config.database) as running:
@@ -475,7 +483,7 @@ async def test_all_words_of_a_former_customer_are_erased(former: Daemon, name: s
         result = await forget_site(former, name)
     assert result.exit_code == 0
     assert f"{name}: the text of 1 review is erased" in result.stdout
-    kept = b"".join(file.read_bytes() for file in former.config.database.parent.glob("state.db*"))
+    kept = former.kept()
     assert b"Tea House" not in kept
     assert b"Jasmine" not in kept
     assert b"of tea" not in kept
