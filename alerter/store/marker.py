@@ -7,9 +7,12 @@ from pathlib import Path
 
 from alerter.store.file_lock import real_path
 
+# Where the config of a cluster is in a folder that is not writable: the first outlives a boot.
+_FOLDERS = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY")
+
 
 class Marker:
-    """A file beside the state file, or in systemd's runtime directory if that is not possible.
+    """A file beside the state file, or in a folder that systemd names if that is not possible.
 
     With another database it is where the state file would be. It survives the process, so that a
     restart does not notify people again.
@@ -18,7 +21,8 @@ class Marker:
     def __init__(self, state: Path, environ: Mapping[str, str], ending: str = "told") -> None:
         self._state = real_path(state)
         self._ending = ending
-        self._runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+        named = [environ.get(name, "").partition(":")[0] for name in _FOLDERS]
+        self._folders = [self._state.parent, *(Path(folder) for folder in named if folder)]
 
     def place(self) -> bool:
         """Create an empty marker; return False if there is one. Raise OSError if it fails."""
@@ -59,6 +63,5 @@ class Marker:
                 path.unlink(missing_ok=True)
 
     def _paths(self) -> Iterator[Path]:
-        yield self._state.with_name(f"{self._state.name}.{self._ending}")
-        if self._runtime:
-            yield Path(self._runtime) / f"{self._state.name}.{self._ending}"
+        for folder in self._folders:
+            yield folder / f"{self._state.name}.{self._ending}"

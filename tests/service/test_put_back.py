@@ -146,6 +146,13 @@ def test_another_process_finds_in_the_file_what_was_seen(server: Server, tmp_pat
             state.engine.guard(progress(tmp_path))
 
 
+def test_what_was_seen_is_kept_where_systemd_allows_it(server: Server, tmp_path: Path) -> None:
+    file = Marker(tmp_path / "not there" / "state.db", {"STATE_DIRECTORY": str(tmp_path)}, "seen")
+    with State.open(server.url, migrate=True) as state:
+        Progress(file).advance(state)
+    assert (tmp_path / "state.db.seen").read_text() == file.text() != ""
+
+
 @pytest.mark.slow(4)
 def test_a_restore_of_alerter_makes_it_another_database(server: Server, tmp_path: Path) -> None:
     with State.open(server.url, migrate=True) as state:
