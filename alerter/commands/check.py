@@ -360,7 +360,7 @@ def command(path: Path | None, *, offline: bool) -> None:
     findings = [size_of(config), *listed]
     findings += check_files(config_path(path), config)
     if isinstance(config.database, PostgresUrl) and not offline:
-        findings += [*check_server(config.database, clock), *check_cluster(config)]
+        findings += [*check_server(config.database, clock), *check_cluster(config, os.environ)]
     findings += check_config(config, clock)
     working = template_scopes() if all(finding.ok for finding in findings) else []
     if not offline:

@@ -1,5 +1,6 @@
 """What `alerter check` finds at a PostgreSQL server, and of the workers that share it."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from alerter.models import Finding
 from alerter.service.membership import config_digest
 from alerter.store import State
 from alerter.store.cluster import get_cluster
+from alerter.store.marker import Marker
+from alerter.store.progress import Progress
 from alerter.text import counted
 
 if TYPE_CHECKING:
@@ -69,11 +72,19 @@ def _rights_fault(found: "ServerReport") -> str | None:
     return None
 
 
-def check_cluster(config: Config) -> list[Finding]:
-    """Report how many workers are alive, and what they and this config do not agree on."""
+def check_cluster(config: Config, environ: Mapping[str, str]) -> list[Finding]:
+    """Report how many workers are alive, and what they and this config do not agree on.
+
+    Also a database that was put back to an earlier state, which no worker uses.
+    """
+    progress = Progress(Marker(config.state_file.file, environ, "seen"))
     try:
         with State.read(config.database) as state:
             cluster = get_cluster(state)
+            try:
+                state.engine.guard(progress)
+            except StateError as error:
+                return [Finding(ok=False, subject="cluster", text=str(error))]
     except StateError:  # `check_server` says why
         return []
     if cluster is None or not cluster.workers:

@@ -125,7 +125,7 @@ def test_status_says_on_what_workers_disagree(
 
 def findings(path: Path) -> list[str]:
     """What `check` says of the cluster, with a mark before each warning."""
-    found = check_cluster(load_config(path, SECRETS, secrets=True))
+    found = check_cluster(load_config(path, SECRETS, secrets=True), {})
     return [f"{'warn ' * each.warning}{each.text}" for each in found]
 
 

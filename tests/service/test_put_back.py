@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from alerter.clock import Clock, ServerClock
+from alerter.commands.server_checks import check_cluster
 from alerter.config import Config, load_config
 from alerter.config.state import PostgresUrl
 from alerter.demo.mailbox import Mailbox
@@ -207,6 +208,9 @@ async def test_a_start_on_such_a_database_sends_nothing(
     for _ in range(2):
         with pytest.raises(StateError, match=PUT_BACK):
             await serve(config, Clock(), {}, once=True)
+    [found] = check_cluster(config, {})
+    assert not found.ok
+    assert PUT_BACK in found.text
     sent = [str(mail.message["Subject"]) for mail in mailbox.mails]
     assert len(sent) == 2
     assert "first" in sent[0]
