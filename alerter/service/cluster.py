@@ -155,19 +155,7 @@ class Cluster:
             app = self._app()
             steady = asyncio.get_running_loop().call_later(_STEADY, self._note_steady)
             try:
-                async with app.open_async():
-                    await _QueueWorker(
-                        app,
-                        self._upkeep,
-                        queues=[queue.DELIVER, queue.ROUNDS, self._house],
-                        concurrency=_CONCURRENCY,
-                        install_signal_handlers=False,
-                        fetch_job_polling_interval=_LOOK_EVERY,
-                        delete_jobs="always",
-                        update_heartbeat_interval=_HEARTBEAT,
-                        stalled_worker_timeout=_FORGOTTEN,
-                        shutdown_graceful_timeout=_DRAIN,
-                    ).run()  # type: ignore[no-untyped-call]  # the library has no types there
+                await self._work(app)
             except (ProcrastinateException, *UNREACHABLE) as error:
                 await self._note_failure(error)
             finally:
@@ -175,6 +163,28 @@ class Cluster:
             if not self._stopping.is_set():
                 await asyncio.sleep(_AGAIN)
         return True
+
+    async def _work(self, app: App) -> None:
+        """Do jobs until the queue fails.
+
+        Cancelled while it connects, it closes the pool too, whose tasks would never end.
+        """
+        try:
+            await app.open_async()
+            await _QueueWorker(
+                app,
+                self._upkeep,
+                queues=[queue.DELIVER, queue.ROUNDS, self._house],
+                concurrency=_CONCURRENCY,
+                install_signal_handlers=False,
+                fetch_job_polling_interval=_LOOK_EVERY,
+                delete_jobs="always",
+                update_heartbeat_interval=_HEARTBEAT,
+                stalled_worker_timeout=_FORGOTTEN,
+                shutdown_graceful_timeout=_DRAIN,
+            ).run()  # type: ignore[no-untyped-call]  # the library has no types there
+        finally:
+            await app.close_async()
 
     def _note_steady(self) -> None:
         self._failing_since = None

@@ -139,6 +139,16 @@ async def test_another_goes_on_where_one_is_stopped(
     await until(lambda: arrived(mailbox) == ["a", "b"])
 
 
+async def test_a_worker_that_is_stopped_while_it_connects_leaves_no_task(start: Start) -> None:
+    for turns in range(1, 25):
+        peer = await start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await peer.stop()
+        left = [each.get_name() for each in asyncio.all_tasks() if "pool" in each.get_name()]
+        assert left == [], f"after {turns} turns"
+
+
 async def test_what_a_stopped_worker_was_sending_is_recorded_once(
     start: Start, mailbox: Mailbox, state: State
 ) -> None:
