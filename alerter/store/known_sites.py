@@ -96,7 +96,9 @@ def site_name(state: State, site_id: str) -> str | None:
 def get_site_state(state: State, site_id: str) -> SiteState:
     """Return how far a site has been read; the defaults if it was never read."""
     row = state.row(
-        "SELECT sites.*, (SELECT owed FROM scrubs) AS owed FROM sites WHERE site_id = ?", [site_id]
+        "SELECT checkpoint, covered_rating, covered_since, rescanned_at, last_success, restored,"
+        " unverified, (SELECT owed FROM scrubs) AS owed FROM sites WHERE site_id = ?",
+        [site_id],
     )
     if row is None:
         return SiteState()

@@ -213,8 +213,12 @@ class Postgres:
         """Return the rows that a query finds."""
         with postgres_errors(self.name):
             found = self._run(sql, params)
-            names = [column.name for column in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found]
+            values, result = found.fetchall(), found.pgresult
+        if not values or result is None:
+            return []
+        # `description` would also look up the types of the columns, which takes longer.
+        names = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
+        return [dict(zip(names, row, strict=True)) for row in values]
 
     def value(self, sql: str, params: Params) -> Any:
         """Return the first column of the first row, or None."""
