@@ -46,7 +46,9 @@ _FORGOTTEN = 86400.0
 _DRAIN = 60
 # A job gives up its rate key after so many seconds, for other destinations that have it.
 _TURN = 30.0
-_AT_ONCE = 500  # rounds of a job
+# Rounds that a job has in hand, about as many as Wix is asked for at once: those that wait in
+# vain would be found due again at each look.
+_AT_ONCE = 50
 _LOOK_EVERY = 1.0
 _SOON = timedelta(seconds=5)
 # After its turn a job waits so long for its rounds to end.
@@ -342,6 +344,8 @@ class Cluster:
         return True
 
     def _due(self, shard: int, under_way: Mapping[str, object]) -> list[Site]:
+        if len(under_way) >= _AT_ONCE:
+            return []
         try:
             found = known_sites.due_sites(self._state, shard, self._clock.now(), _AT_ONCE)
         except StateError:
