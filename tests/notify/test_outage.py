@@ -88,7 +88,7 @@ def queue(state: State, clock: SetClock, *ids: str) -> list[str]:
     [(False, 6), (True, 3)],
     ids=["six hours of refused connections", "three hours of lost answers"],
 )
-@pytest.mark.sqlite
+@pytest.mark.sqlite  # takes long, for what the clock decides
 async def test_an_outage_costs_two_probes_a_minute_and_ends_within_a_minute(
     config: Config, state: State, clock: SetClock, in_doubt: bool, hours: int
 ) -> None:
