@@ -24,6 +24,8 @@ _FREEZE = (26.0, 34.0)
 # Reviews between two blows, and how many more there are whose rating falls.
 _REVIEWS = (0, 0, 1, 1, 1, 1, 2, 8)
 _LOWERED = 0.4
+# How often nothing happens until all has arrived, for so many seconds at most.
+_REST, _RESTING = 0.2, 30.0
 # What is done to the cluster, and how often beside the others.
 _BLOWS = {"SIGKILL": 10, "SIGTERM": 4, "SIGSTOP": 2, "database": 2, "reload": 2, "nothing": 2}
 
@@ -172,6 +174,8 @@ async def torture(
             await replying
             say(f"{striking.kills}/{kills} kills, {len(world.titles)} reviews")
             await _catch_up(world)
+            if random.random() < _REST:
+                await world.until(world.is_calm, _RESTING)
         await striking.settle()
         world.calm()
         outcome.kills = striking.kills

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 # The queues of jobs for workers with one config; each ends with its number.
 HOUSE = f"{queue.REGULAR}:"
 _LOOK_EVERY = 1.0  # seconds
-_SWEEP_EVERY = 5
+_SWEEP_EVERY = 5.0
+# Without the database for so long, workers are not seen as alive; they report themselves every 5 s.
+_OUTAGE, _REPORT_WITHIN = 10.0, 10.0
 
 
 class Upkeep:
@@ -47,8 +49,9 @@ class Upkeep:
         self._own: set[int] = set()
         self._missing: set[int] = set()
         self._logged = ""
-        # Since when the database could be reached without an error (monotonic).
-        self._reached_since: float | None = None
+        # When the database was last reached, and when the next sweep is due (monotonic).
+        self._reached_at: float | None = None
+        self._sweep_at = 0.0
 
     async def run(self, worker: int) -> None:
         """Work until cancelled; what fails is tried again.
@@ -56,20 +59,16 @@ class Upkeep:
         `worker`: the number that this process has in the queue now.
         """
         self._own.add(worker)
-        looks = 0
         while True:
             try:
                 self._defer()
-                if self._reached_since is None:
-                    self._reached_since = self._clock.monotonic()
-                if looks % _SWEEP_EVERY == 0 and self._may_judge():
+                if self._may_judge():
                     self.sweep()
+                    self._sweep_at = self._clock.monotonic() + _SWEEP_EVERY
             except StateError as error:
-                self._reached_since = None
                 if str(error) != self._logged:
                     log.warning("the queue waits: %s", error)
                 self._logged = str(error)
-            looks += 1
             await asyncio.sleep(_LOOK_EVERY)
 
     def _defer(self) -> None:
@@ -98,13 +97,16 @@ class Upkeep:
             self._took_over()
 
     def _may_judge(self) -> bool:
-        """Whether the database was there for long enough for every living worker to report itself.
+        """Whether a sweep is due; the database was just reached.
 
-        After an outage all of them look as if they were gone.
+        After an outage, or a freeze of this process, living workers look as if they were gone until
+        they have reported themselves again.
         """
-        if self._reached_since is None:
-            return False
-        return self._clock.monotonic() - self._reached_since >= ALIVE_FOR.total_seconds()
+        now, before = self._clock.monotonic(), self._reached_at
+        self._reached_at = now
+        if before is None or now - before > _OUTAGE:
+            self._sweep_at = now + _REPORT_WITHIN
+        return now >= self._sweep_at
 
     def _lost(self) -> set[int]:
         """Return the jobs that are this process's in the queue, and that it does not carry out.

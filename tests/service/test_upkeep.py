@@ -109,10 +109,10 @@ async def test_after_an_outage_living_workers_have_time_to_report_themselves(
 ) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
     job = fetch_job(state, new_queue_worker(state, seen_ago=60))
-    keeper = asyncio.create_task(upkeep(state, clock).run())
+    keeper = asyncio.create_task(upkeep(state, clock).run(new_queue_worker(state)))
     await until(lambda: len(get_jobs(state)) > 1)
     assert job in get_jobs(state)
-    clock.advance(seconds=19)
+    clock.advance(seconds=9)
     await asyncio.sleep(0)
     assert job in get_jobs(state)
     clock.advance(seconds=1)
@@ -149,6 +149,7 @@ async def test_a_job_that_this_process_does_not_carry_out_is_deleted(
     running = asyncio.create_task(keeper.run(own))
     await asyncio.sleep(0)
     running.cancel()
+    keeper.sweep()
     assert {lost, kept} <= set(get_jobs(state))
     keeper.sweep()
     assert [each for each, status in get_jobs(state).items() if status == "doing"] == [kept]
