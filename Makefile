@@ -43,6 +43,7 @@ coverage: .venv/installed
 torture: .venv/installed
 	$(BIN)/python -m tests.sweep --check
 	$(BIN)/python -m tests.torture
+	$(BIN)/python -m tests.torture --cluster
 	$(BIN)/python -m tests.sweep
 	$(BIN)/python -m tests.responses
 	$(BIN)/python -m pytest -q tests/whole/test_interleavings.py tests/fuzz --hypothesis-profile torture
