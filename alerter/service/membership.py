@@ -161,7 +161,9 @@ class Membership:
             await asyncio.sleep(REPORT_EVERY)
 
     def leave(self) -> None:
-        """Have the others know that this worker has ended."""
+        """Have the others know that this worker has ended, and the next start what it saw."""
+        if self._progress:
+            self._progress.keep()
         try:
             delete_worker(self._state, self.name)
         except StateError as error:

@@ -39,7 +39,7 @@ class Progress:
         """Raise StateError if what a database has noted is less than was seen of it."""
         database, count = _parse(found)
         if database == self._database and count < self._count:
-            raise _went_back(name)
+            raise self._went_back(name)
 
     def advance(self, state: State) -> None:
         """Count. Raise StateError, and close the connection, if the database went back."""
@@ -50,7 +50,7 @@ class Progress:
             )
         if found is None:
             state.engine.close()
-            raise _went_back(str(state.database))
+            raise self._went_back(str(state.database))
         database, count = _parse(found)
         if database == self._database:
             self._count = self._last
@@ -61,16 +61,21 @@ class Progress:
             self._file.write(f"{database} {self._count if self._advanced else count}")
         self._advanced += 1
 
+    def keep(self) -> None:
+        """Have the next start find in the file what was seen up to now."""
+        if self._database:
+            self._file.write(f"{self._database} {self._count}")
+
+    def _went_back(self, name: str) -> StateError:
+        self.keep()
+        return StateError(
+            f"{name}: was put back to an earlier state, which would send again what was sent"
+            " since: nothing is sent. Stop all workers, then `alerter backup FILE`, empty the"
+            " database, and `alerter restore FILE`; see docs/cluster.md"
+        )
+
 
 def _parse(text: str) -> tuple[str, int]:
     """Return the id of a database and its count; nothing where there is none, or half of it."""
     database, _, count = text.strip().partition(" ")
     return (database, int(count)) if count.isdecimal() else ("", 0)
-
-
-def _went_back(name: str) -> StateError:
-    return StateError(
-        f"{name}: was put back to an earlier state, which would send again what was sent since:"
-        " nothing is sent. Stop all workers, then `alerter backup FILE`, empty the database, and"
-        " `alerter restore FILE`; see docs/cluster.md"
-    )

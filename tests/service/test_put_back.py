@@ -154,6 +154,34 @@ def test_what_was_seen_is_kept_where_systemd_allows_it(server: Server, tmp_path:
     assert (tmp_path / "state.db.seen").read_text() == file.text() != ""
 
 
+def test_a_process_that_noticed_it_is_not_forgotten_by_the_next(
+    server: Server, tmp_path: Path
+) -> None:
+    with State.open(server.url, migrate=True) as state:
+        seen = progress(tmp_path)
+        for _ in range(6):
+            seen.advance(state)
+        state.execute("UPDATE notes SET value = split_part(value, ' ', 1) || ' 4'")
+        with pytest.raises(StateError, match=PUT_BACK):
+            seen.advance(state)
+        with pytest.raises(StateError, match=PUT_BACK):
+            state.engine.guard(progress(tmp_path))
+
+
+def test_a_worker_that_was_stopped_knows_at_its_next_start_what_it_saw(
+    server: Server, config: Config
+) -> None:
+    clock = ServerClock()
+    with State.open(server.url, migrate=True) as state:
+        member = Membership(state, clock, guard_state(state, config, {}))
+        for _ in range(6):
+            member.report()
+        member.leave()
+        state.execute("UPDATE notes SET value = split_part(value, ' ', 1) || ' 4'")
+        with pytest.raises(StateError, match=PUT_BACK):
+            guard_state(state, config, {})
+
+
 @pytest.mark.slow(4)
 def test_a_restore_of_alerter_makes_it_another_database(server: Server, tmp_path: Path) -> None:
     with State.open(server.url, migrate=True) as state:
