@@ -29,7 +29,7 @@ from alerter.service.upkeep import HOUSE, Upkeep
 from alerter.store import known_sites, outbox, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
-from alerter.store.postgres_connection import UNREACHABLE, network_options
+from alerter.store.postgres_connection import UNREACHABLE, queue_options
 from alerter.store.workers import get_workers
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Cluster:
     def _app(self) -> App:
         connector = PsycopgConnector(
             conninfo=self._url.url,
-            kwargs=network_options(self._url) | {"options": "-c synchronous_commit=off"},
+            kwargs=queue_options(self._url),
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=_HEARTBEAT,

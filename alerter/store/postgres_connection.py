@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumperUnknown
 
@@ -136,6 +137,12 @@ def network_options(url: PostgresUrl) -> dict[str, Any]:
     if "target_session_attrs" in url.url:
         return dict(_NETWORK)
     return _NETWORK | {"target_session_attrs": "read-write"}  # no standby
+
+
+def queue_options(url: PostgresUrl) -> dict[str, Any]:
+    """Return the same for connections of the job queue; their commits wait for no disk."""
+    given = conninfo_to_dict(url.url).get("options") or ""
+    return network_options(url) | {"options": f"{given} -c synchronous_commit=off".lstrip()}
 
 
 @contextmanager

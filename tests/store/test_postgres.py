@@ -20,6 +20,7 @@ from alerter.store import Holder, State, backup, is_there, lock_of, reviews
 from alerter.store.file_lock import Note
 from alerter.store.migrations import migrations, names_of_migrations
 from alerter.store.postgres import Postgres
+from alerter.store.postgres_connection import queue_options
 from alerter.store.postgres_schema import applied_migrations, column_names, table_names
 from alerter.store.sql import json_field, json_numbers, json_values, json_without, to_postgres
 from tests.support.postgres import Emptied, database_at, new_database
@@ -235,6 +236,15 @@ def test_a_server_that_is_not_asked_again_yet_has_the_same_fault() -> None:
             engine.value("SELECT 1", ())
         texts.add(str(caught.value))
     assert len(texts) == 1
+
+
+def test_the_job_queue_keeps_the_options_of_the_address(postgres: Emptied) -> None:
+    url = postgres.url.url
+    given = f"{url}{'&' if '?' in url else '?'}options=-c%20search_path%3Dother"
+    names = ("search_path", "synchronous_commit", "application_name")
+    with psycopg.connect(given, **queue_options(PostgresUrl(given))) as conn:
+        found = [conn.execute(f"SHOW {name}").fetchone() for name in names]
+    assert found == [("other",), ("off",), ("alerter",)]
 
 
 def test_a_server_that_became_a_standby_is_left_for_the_one_that_writes(state: State) -> None:
