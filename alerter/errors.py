@@ -4,6 +4,7 @@ AlerterError
     ConfigError                the config is not valid; lists every fault
     StateError                 the database cannot be used
         StateBusy              another process is writing to it; retry later
+        StatePutBack           it was put back to an earlier state, and is not used
     WixError
         WixAuthError           Wix refuses access (401, 403); a person has to fix it
         WixUnavailable         retry later: 5xx, timeout, lost connection
@@ -45,6 +46,10 @@ class StateError(AlerterError):
 
 class StateBusy(StateError):
     """Another process is writing to the database; the same call may succeed later."""
+
+
+class StatePutBack(StateError):
+    """The database is in an earlier state, and would send again what was sent since."""
 
 
 class WixError(AlerterError):

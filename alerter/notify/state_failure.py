@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from alerter.clock import Clock
 from alerter.config import Config
-from alerter.errors import DeliveryError, RenderError, StateBusy, StateError
+from alerter.errors import DeliveryError, RenderError, StateBusy, StateError, StatePutBack
 from alerter.models import Alert, AlertKind, Form, Message, MessageItem
 from alerter.notify.destination import Destination
 from alerter.scopes import Scope
@@ -119,6 +119,10 @@ class StateFailure:
         now = self._clock.monotonic()
         if isinstance(error, StateBusy) and not self._busy_for_long(now):
             return
+        known = self._record.notified
+        if isinstance(error, StatePutBack) and known and known.reason != str(error):
+            self._record.clear()  # people know only that it was away
+            self._record.next_at = -inf
         if now < self._record.next_at or self._record.notified:
             return
         self._record.next_at = now + _NOTIFY_EVERY

@@ -6,7 +6,7 @@ the database; one that finds less than it saw knows that the database went back.
 
 from uuid import uuid4
 
-from alerter.errors import StateError
+from alerter.errors import StatePutBack
 from alerter.store.marker import Marker
 from alerter.store.state import State
 
@@ -36,13 +36,13 @@ class Progress:
         self._advanced = 0
 
     def check(self, found: str, name: str) -> None:
-        """Raise StateError if what a database has noted is less than was seen of it."""
+        """Raise StatePutBack if what a database has noted is less than was seen of it."""
         database, count = _parse(found)
         if database == self._database and count < self._count:
             raise self._went_back(name)
 
     def advance(self, state: State) -> None:
-        """Count. Raise StateError, and close the connection, if the database went back."""
+        """Count. Raise StateError; close the connection too if the database went back."""
         with state.transaction():
             found = state.value(
                 _ADVANCE,
@@ -66,9 +66,9 @@ class Progress:
         if self._database:
             self._file.write(f"{self._database} {self._count}")
 
-    def _went_back(self, name: str) -> StateError:
+    def _went_back(self, name: str) -> StatePutBack:
         self.keep()
-        return StateError(
+        return StatePutBack(
             f"{name}: was put back to an earlier state, which would send again what was sent"
             " since: nothing is sent. Stop all workers, then `alerter backup FILE`, empty the"
             " database, and `alerter restore FILE`; see docs/cluster.md"

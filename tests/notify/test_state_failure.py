@@ -10,7 +10,7 @@ from alerter.config import Config, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.errors import StateBusy, StateError
+from alerter.errors import StateBusy, StateError, StatePutBack
 from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.service.runtime import Runtime, open_destinations, open_runtime
 from alerter.store import State
@@ -194,6 +194,21 @@ async def test_a_notification_that_reached_no_one_is_sent_at_the_next_failure(
         for destination in destinations:
             await destination.notifier.close()
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+async def test_people_who_know_that_it_is_away_are_notified_that_it_was_put_back(
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox
+) -> None:
+    async with open_destinations(config, clock) as destinations:
+        state_failure = StateFailure(config, clock, destinations, state)
+        await state_failure.notify(StateError("does not exist"))
+        for _ in range(2):
+            await state_failure.notify(StatePutBack("was put back"))
+        for destination in destinations:
+            await destination.notifier.close()
+    first, second = mailbox.mails
+    assert "does not exist" in str(first.message)
+    assert "was put back" in str(second.message)
 
 
 async def test_while_the_tables_are_locked_only_the_first_writer_waits(state: State) -> None:
