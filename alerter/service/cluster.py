@@ -24,6 +24,7 @@ from alerter.notify.worker import IdleReason
 from alerter.service.embedded import end_tasks
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
+from alerter.service.rounds import SHARDS
 from alerter.service.runtime import Runtime
 from alerter.service.upkeep import HOUSE, Upkeep
 from alerter.store import known_sites, outbox, queue
@@ -44,8 +45,9 @@ _AGAIN = 1.0  # seconds until the queue is tried again
 _FORGOTTEN = 86400.0
 # Where the database is away, jobs that wait to write an answer get so long.
 _DRAIN = 60
-# A job gives up its rate key after so many seconds, for other destinations that have it.
-_TURN = 30.0
+# A job ends after so many seconds, for other destinations with its rate key, and for workers that
+# have less to do; the shorter turn is for shards beyond this worker's share.
+_TURN, _SHORT_TURN = 30.0, 5.0
 # Rounds that a job has in hand, about as many as Wix is asked for at once: those that wait in
 # vain would be found due again at each look.
 _AT_ONCE = 50
@@ -113,6 +115,7 @@ class Cluster:
         self._stopping = asyncio.Event()
         self._jobs: dict[asyncio.Task[Any], int] = {}
         self._in_round: set[asyncio.Task[Any]] = set()
+        self._shards: set[int] = set()
         self._sending: dict[str, asyncio.Task[Any]] = {}
         # Since when the queue cannot be worked (monotonic).
         self._failing_since: float | None = None
@@ -310,8 +313,9 @@ class Cluster:
         A round that takes long holds up no other: the turn goes on then.
         """
         under_way: dict[str, asyncio.Task[None]] = {}
-        ends_at = self._clock.monotonic() + _TURN
         with self._job(context):
+            self._shards.add(shard)
+            ends_at = self._clock.monotonic() + self._turn()
             try:
                 while not self._stopping.is_set():
                     over_for = self._clock.monotonic() - ends_at
@@ -327,9 +331,15 @@ class Cluster:
                         under_way.pop(site_id)
                     self._schedule(ended)
             finally:
+                self._shards.discard(shard)
                 if under_way:
                     await end_tasks(set(under_way.values()))
                     self._schedule(under_way)
+
+    def _turn(self) -> float:
+        """Return for how many seconds to keep a shard; the more shards than others, the shorter."""
+        is_share = len(self._shards) <= -(-SHARDS // self._membership.living)
+        return _TURN if is_share else _SHORT_TURN
 
     async def _wait_for_next(self, shard: int) -> bool:
         """Wait a moment for more rounds to be due; return False if the next is later."""

@@ -39,8 +39,8 @@ class Membership:
     """This process among the workers of a cluster.
 
     `config`: the number of its config. `is_newest`: whether no other has a newer one; only then it
-    routes again, cancels, prunes and ends trouble. `beat_at`: when it last tried to report itself
-    (monotonic).
+    routes again, cancels, prunes and ends trouble. `living`: how many workers are alive.
+    `beat_at`: when it last tried to report itself (monotonic).
     """
 
     def __init__(self, state: State, clock: ServerClock, progress: Progress | None = None) -> None:
@@ -50,6 +50,7 @@ class Membership:
         # Whether `join` is to be called again: this worker's config is the newest, or is to be.
         self._is_next = False
         self._digest = ""
+        self.living = 1
         self.beat_at = clock.monotonic()
         self._state = state
         self._clock = clock
@@ -110,6 +111,7 @@ class Membership:
                 seen_at=now,
             ),
         )
+        self.living = max(len(get_workers(self._state, now)), 1)
         newest, digest = newest_config(self._state)
         self.is_newest = self.config >= newest
         if not self.is_newest and digest == self._digest:
