@@ -18,7 +18,16 @@ import psycopg
 from alerter.demo.slack import Post
 from tests.support.forked import Process, start_alerter
 from tests.support.postgres import Server, new_database, server
-from tests.support.world import CHANNELS, GIVEN_UP, SECRETS, SITE, Outcome, World, find_titles
+from tests.support.world import (
+    CHANNELS,
+    GIVEN_UP,
+    SECRETS,
+    SITE,
+    Outcome,
+    World,
+    find_titles,
+    is_closing,
+)
 
 WORKERS = 3
 # A worker that is gone has been so for 20 s before another looks, every 5 s.
@@ -291,7 +300,7 @@ class ClusterWorld(World):
         return [
             f"{title} in {post.channel}"
             for post in self.slack.posts
-            if post.ts not in known and not post.text.startswith("✅")
+            if post.ts not in known and not is_closing(post)
             for title in self.titles_of(post)
         ]
 

@@ -184,7 +184,7 @@ email = ["owner@example.com"]
         return Counter(
             title
             for post in self.slack.posts
-            if post.channel == channel and not (post.thread_ts and post.text.startswith("✅"))
+            if post.channel == channel and not (post.thread_ts and is_closing(post))
             for title in self.titles_of(post)
         )
 
@@ -263,6 +263,11 @@ email = ["owner@example.com"]
 
 # A mail whose answer is lost three times has failed, and people are notified: docs/delivery.md.
 GIVEN_UP = "(messages.status = 'failed' AND messages.lost >= 3 AND messages.slack_ts IS NULL)"
+
+
+def is_closing(post: Post) -> bool:
+    """Whether a message was posted to close a review; an alert that is closed is edited."""
+    return str(post.args.get("text", "")).startswith("✅")
 
 
 def find_titles(text: str) -> set[str]:
