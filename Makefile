@@ -14,10 +14,11 @@ demo-cluster: .venv/demo-cluster
 	@$(BIN)/python -m alerter.demo.cluster $(SCENES)
 
 # What takes long and judges the whole: fuzzing, hostile answers, limits of templates, simulated runs, kills, real
-# browsers, the stories of the demos, the wheel.
+# browsers, the stories of the demos, the wheel, workers as processes. And on PostgreSQL what runs on SQLite as well,
+# except the tests of the statements themselves.
 LONG := tests/demo/test_cluster.py tests/demo/test_story.py tests/fuzz tests/notify/test_flood.py tests/project/test_wheel.py \
 	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/render/test_template_process.py \
-	tests/web/test_page_looks.py tests/whole/test_interleavings.py tests/whole/test_responses.py \
+	tests/service/test_cluster_commands.py tests/service/test_put_back.py tests/web/test_page_looks.py tests/whole/test_interleavings.py tests/whole/test_responses.py \
 	tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py \
 	tests/whole/test_torture.py tests/wix/test_hostile.py
 # More workers than cores, for tests wait for processes more than they compute.
@@ -29,10 +30,11 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) $(LONG:%=--ignore=%)
+	$(PYTEST) -m "not again" $(LONG:%=--ignore=%)
 
 test-long: .venv/installed
 	$(PYTEST) $(LONG)
+	$(PYTEST) -m again
 
 coverage: .venv/installed
 	$(BIN)/coverage erase

@@ -167,7 +167,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         path = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
         only = [each for each in ENGINES if metafunc.definition.get_closest_marker(each)]
         both = ENGINES if path.startswith(ON_BOTH_ENGINES) else ENGINES[:1]
-        metafunc.parametrize("database", only or both, indirect=True)
+        again = () if path.startswith("store/") else pytest.mark.again
+        marks = {"postgresql": () if only else again}
+        params = [pytest.param(each, marks=marks.get(each, ())) for each in only or both]
+        metafunc.parametrize("database", params, indirect=True)
 
 
 @pytest.fixture(scope="session")

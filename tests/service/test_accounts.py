@@ -21,7 +21,7 @@ from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload
 from alerter.service.runtime import open_runtime
 from alerter.store import Holder, State, account_sites, blocks, known_sites, lock_of, troubles
-from alerter.store.reload_request import get_reload_answer, request_reload
+from alerter.store.reload_request import get_reload_answers, request_reload
 from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 from tests.support.state import open_state
@@ -313,9 +313,7 @@ def test_other_sites_answer_no_reload_that_was_asked_for_meanwhile(
         reload = Reload(asyncio.Event(), lambda: config, lock)
         reload.request = request_reload(lock) or ""
         reload.take()
-        assert get_reload_answer(lock, reload.request) is None
+        assert get_reload_answers(lock, reload.request) == {}
         reload.is_read = True
         reload.take()
-        answer = get_reload_answer(lock, reload.request)
-        assert answer
-        assert answer.taken
+        assert get_reload_answers(lock, reload.request)[""].taken
