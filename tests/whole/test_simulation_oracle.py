@@ -43,6 +43,7 @@ from tests.simulation.oracle.scenes import (
     erased,
     erased_after_a_restore,
     erasure_refused,
+    erasure_refused_while_parked,
     escalated,
     explained,
     failed_and_not_told,
@@ -247,6 +248,9 @@ GOOD |= {
     ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
+    "nobody is notified twice of a channel that refuses": lambda: erasure_refused_while_parked(
+        lasts=True
+    ),
     "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
     "of what may have failed no end is sent": lambda: answered_after_mails(confirmed=False),
     "a webhook of a site that left shows nothing": lambda: changed_while_its_site_is_away(
@@ -430,6 +434,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_stand", lambda: erased().update(at(2, 0, 5), at(1, 0, 4, 1), "still word-r1-0")),
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
+    ("erasure_silent", lambda: erasure_refused_while_parked(lasts=False)),
     ("kept_too_long", old_words),
     ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),
     ("lost", lambda: answered_after_mails(confirmed=True)),

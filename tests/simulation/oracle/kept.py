@@ -15,6 +15,7 @@ from tests.simulation.oracle.values import (
     SETTLE,
     SLACK_ERASES,
     Destination,
+    Received,
     Violation,
     addresses_of,
     fault_end,
@@ -287,8 +288,13 @@ def _stand(world: World, when: datetime, since: datetime, words: set[str]) -> li
 
 def _knows(world: World, since: datetime, told: datetime) -> bool:
     """Return whether anybody was told of an erasure that is refused, or could not be told."""
-    about = [one.item.about or "" for one in world.received
-             if one.item.kind == "trouble" and since - DAY <= one.time <= told]  # fmt: skip
+    last: dict[tuple[Destination, str], Received] = {}
+    for one in world.received:
+        if one.item.kind == "trouble" and one.time <= told:
+            last[one.destination, one.item.about or ""] = one
+        elif one.item.kind == "recovered" and one.time < since - DAY:
+            last.pop((one.destination, one.item.about or ""), None)
+    about = [about for _, about in last]
     config = world.config_at(told)
     able = config is not None and any(
         receiver.trouble

@@ -955,6 +955,15 @@ def erasure_refused() -> Scene:
     return scene.fault("slack_update_refused", at(2), at(7), channel="C1")
 
 
+def erasure_refused_while_parked(*, lasts: bool) -> Scene:
+    """A channel refuses everything two days before a review is deleted, and people know of it."""
+    scene = alerted(9).change("r1", at(4), "deleted", deleted=True, words=(), text="")
+    scene.read(at(4, 0, 4), absent=("r1",)).read(at(4, 2), absent=("r1",))
+    scene.fault("slack_channel_refused", at(2), at(9), channel="C1", code="is_archived")
+    scene.mail(at(2, 0, 1), "trouble", about="receiver:team")
+    return scene if lasts else scene.mail(at(2, 12), "recovered", about="receiver:team")
+
+
 def old_words() -> Scene:
     config = replace(CONFIG, keep=timedelta(days=30))
     return alerted(100, config).add("storage", Storage(at(99), (("r1", "word-r1-0", "db"),)))
