@@ -36,6 +36,7 @@ from tests.simulation.oracle.scenes import (
     channel_moved,
     closed_by_a_lie,
     config_refused,
+    deleted_at_rest,
     disk_full_and_soft_address,
     each,
     edited,
@@ -251,6 +252,7 @@ GOOD |= {
     "nobody is notified twice of a channel that refuses": lambda: erasure_refused_while_parked(
         lasts=True
     ),
+    "of what was at rest the messages are forgotten": lambda: deleted_at_rest(1),
     "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
     "of what may have failed no end is sent": lambda: answered_after_mails(confirmed=False),
     "a webhook of a site that left shows nothing": lambda: changed_while_its_site_is_away(
@@ -434,6 +436,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_stand", lambda: erased().update(at(2, 0, 5), at(1, 0, 4, 1), "still word-r1-0")),
     ("words_sent", lambda: erased().mail(at(3), "summary", text="see word-r1-0")),
     ("erasure_silent", erasure_refused),
+    ("words_stand", lambda: deleted_at_rest(40)),
     ("erasure_silent", lambda: erasure_refused_while_parked(lasts=False)),
     ("kept_too_long", old_words),
     ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),

@@ -217,7 +217,11 @@ def _erased(world: World, triage: Triage, events: list[ReviewEvent]) -> Iterator
             what = f"its words stand in {found}, {sample.time - erased} after it was erased"
             yield Violation("words_kept", "9", sample.time, what, (first.review_id,))
             break
-    yield from _erased_on_slack(world, first, since, wait, words)
+    last = _last_stir(world, first.review_id, erased - INFLIGHT) or erased
+    kept = min(config.keep for config in world.configs_between(last, since + wait))
+    # Of what was at rest for so long before alerter knew, the messages are forgotten.
+    if followed or last + kept > since + wait:
+        yield from _erased_on_slack(world, first, since, wait, words)
 
 
 def _was_announced(world: World, review_id: str) -> bool:

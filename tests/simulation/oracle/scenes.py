@@ -964,6 +964,13 @@ def erasure_refused_while_parked(*, lasts: bool) -> Scene:
     return scene if lasts else scene.mail(at(2, 12), "recovered", about="receiver:team")
 
 
+def deleted_at_rest(keep: int) -> Scene:
+    """A review is deleted 21 days after its alert, when nobody follows it."""
+    days = timedelta(days=10)
+    scene = alerted(60, replace(CONFIG, keep=keep * days, rescan_window=days))
+    return scene.change("r1", at(22), "deleted", deleted=True, words=(), text="")
+
+
 def old_words() -> Scene:
     config = replace(CONFIG, keep=timedelta(days=30))
     return alerted(100, config).add("storage", Storage(at(99), (("r1", "word-r1-0", "db"),)))
