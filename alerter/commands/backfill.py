@@ -22,6 +22,7 @@ from alerter.models import Grouping, Product, Review
 from alerter.notify.worker import IdleReason
 from alerter.render.formatting import stars
 from alerter.service.embedded import end_tasks
+from alerter.service.membership import refuse_put_back
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix, page_wait
 from alerter.store import (
@@ -127,6 +128,7 @@ async def run(
     with lock_of(config.database) as lock:
         alone = lock.acquire(Holder.BACKFILL) is None
         with State.open(config.database, migrate=alone) as state:
+            refuse_put_back(state, config, os.environ)
             lock.release()  # reading needs no lock, and a daemon may start meanwhile
             async with open_runtime(config, state, clock) as runtime:
                 for site in request.sites:

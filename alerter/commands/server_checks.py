@@ -10,11 +10,9 @@ from alerter.config import Config
 from alerter.config.state import PostgresUrl
 from alerter.errors import StateError
 from alerter.models import Finding
-from alerter.service.membership import config_digest
+from alerter.service.membership import config_digest, refuse_put_back
 from alerter.store import State
 from alerter.store.cluster import get_cluster
-from alerter.store.marker import Marker
-from alerter.store.progress import Progress
 from alerter.text import counted
 
 if TYPE_CHECKING:
@@ -77,12 +75,11 @@ def check_cluster(config: Config, environ: Mapping[str, str]) -> list[Finding]:
 
     Also a database that was put back to an earlier state, which no worker uses.
     """
-    progress = Progress(Marker(config.state_file.file, environ, "seen"))
     try:
         with State.read(config.database) as state:
             cluster = get_cluster(state)
             try:
-                state.engine.guard(progress)
+                refuse_put_back(state, config, environ)
             except StateError as error:
                 return [Finding(ok=False, subject="cluster", text=str(error))]
     except StateError:  # `check_server` says why

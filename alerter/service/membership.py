@@ -173,15 +173,21 @@ class Membership:
 
 
 def guard_state(state: State, config: Config, environ: Mapping[str, str]) -> Progress | None:
-    """Have no database used that was put back to an earlier state. Raise StateError.
+    """Have no database used that was put back, and count from now on. Raise StateError.
 
     None for a state file.
     """
     if not isinstance(config.database, PostgresUrl):
         return None
+    progress = refuse_put_back(state, config, environ)
+    progress.advance(state)
+    return progress
+
+
+def refuse_put_back(state: State, config: Config, environ: Mapping[str, str]) -> Progress:
+    """Have no database used that was put back to an earlier state. Raise StateError."""
     progress = Progress(Marker(config.state_file.file, environ, "seen"))
     state.engine.guard(progress)
-    progress.advance(state)
     return progress
 
 

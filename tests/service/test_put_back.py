@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +10,8 @@ import psycopg
 import pytest
 
 from alerter.clock import Clock, ServerClock
+from alerter.commands.backfill import BackfillRequest
+from alerter.commands.backfill import run as run_backfill
 from alerter.commands.server_checks import check_cluster
 from alerter.config import Config, load_config
 from alerter.config.state import PostgresUrl
@@ -16,6 +19,7 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateError
+from alerter.models import Grouping
 from alerter.service.daemon import serve
 from alerter.service.membership import Membership, guard_state
 from alerter.service.runtime import open_runtime
@@ -236,6 +240,9 @@ async def test_a_start_on_such_a_database_sends_nothing(
     for _ in range(2):
         with pytest.raises(StateError, match=PUT_BACK):
             await serve(config, Clock(), {}, once=True)
+    request = BackfillRequest(list(config.sites), datetime(2026, 1, 1, tzinfo=UTC), None)
+    with pytest.raises(StateError, match=PUT_BACK):
+        await run_backfill(config, Clock(), request, Grouping.EACH)
     [found] = check_cluster(config, {})
     assert not found.ok
     assert PUT_BACK in found.text
