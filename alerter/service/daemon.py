@@ -75,8 +75,6 @@ async def serve(
 
 
 async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
-    if host.kind is Holder.WORKER:
-        host.reload.ignore_requests_until_now(lock)
     holder = await take_lock(lock, host.kind, host.stop, host.report_waiting, once=once)
     if holder is not None and once:
         log.info("another alerter (%s) is at work on %s; nothing to do", holder, config.database)
@@ -86,6 +84,8 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
         return False
     if host.stop.is_set():
         return True
+    if host.kind is Holder.WORKER:
+        host.reload.ignore_requests_until_now(lock)
     opened = await _open_state(config, host, patience=timedelta() if once else BUSY_FOR)
     if opened is None:
         return True

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from alerter.errors import StateError
+from alerter.errors import StateBusy, StateError
+from alerter.notify.state_failure import BUSY_FOR
 from alerter.store import Holder, Lock
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,24 @@ async def take_lock(
     """Take the lock; a backfill that holds it is asked to hand it over, which takes seconds.
 
     A worker waits for any other that holds it alone, such as `run --once`. Return the kind of
-    process that keeps it, or None where it is ours or `stop` is set.
+    process that keeps it, or None where it is ours or `stop` is set. Raise StateError; StateBusy
+    where the database is away for long, or `once`.
     `report_waiting` is called each second, with the reason.
     """
     tries = 0
     while True:
-        holder = lock.acquire(kind)
+        try:
+            holder = lock.acquire(kind)
+        except StateBusy as error:
+            if once or tries >= BUSY_FOR.total_seconds():
+                raise
+            if not tries:
+                log.warning("waiting for the database: %s", error)
+            report_waiting("the database cannot be used")
+            if await is_set_within(stop, WAIT):
+                return None
+            tries += 1
+            continue
         is_waited_for = holder is Holder.BACKFILL or (holder and kind is Holder.WORKER)
         if not is_waited_for or (once and tries == _ONCE_TRIES):
             return holder

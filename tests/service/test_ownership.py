@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+from functools import partial
 
 import pytest
 
 from alerter.config.state import PostgresUrl
-from alerter.service.ownership import keep_lock
+from alerter.errors import StateBusy
+from alerter.service.ownership import keep_lock, take_lock
 from alerter.store import Holder, lock_of
 from tests.support.waiting import until
 
@@ -26,3 +28,21 @@ async def test_a_lock_that_is_lost_with_its_server_is_not_called_a_file(
         f"the lock is lost and cannot be taken again yet: {url}: connection failed"
     )
     assert not stop.is_set()
+
+
+async def test_a_start_waits_for_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    stop, reasons = asyncio.Event(), list[str]()
+
+    def report_waiting(reason: str) -> None:
+        reasons.append(reason)
+        stop.set()
+
+    with lock_of(PostgresUrl(f"postgresql://127.0.0.1:{port}/db?sslmode=disable")) as lock:
+        taking = partial(take_lock, lock, Holder.WORKER, stop, report_waiting)
+        assert await taking(once=False) is None
+        with pytest.raises(StateBusy):
+            await taking(once=True)
+    assert reasons == ["the database cannot be used"]
+    assert caplog.messages[0].startswith("waiting for the database: postgresql://127.0.0.1")
