@@ -9,7 +9,7 @@ from alerter.store.state import State
 
 # The names of jobs that have work of their own; others do what no job was deferred for.
 DELIVER, ROUNDS = "deliver", "rounds"
-REGULAR = "house"  # of each config, with its number behind a colon
+REGULAR = "regular"  # of each config, with its number behind a colon
 QUEUE_KINDS = (DELIVER, ROUNDS, REGULAR)
 _URGENT = 10  # regular jobs go before rounds and deliveries
 

@@ -99,7 +99,7 @@ def test_status_lists_the_living_workers_and_what_waits(
         "last_seen": "",
     }
     assert found["newest_config"] == 1
-    assert found["waiting_jobs"] == {"deliver": 1, "rounds": 2, "house": 0}
+    assert found["waiting_jobs"] == {"deliver": 1, "rounds": 2, "regular": 0}
     text = run("status").stdout
     assert "web:103  3.0      1       3 hours" in text
     assert "3 jobs wait" in text

@@ -188,7 +188,7 @@ def _is_sent(state: State) -> bool:
 async def test_regular_jobs_that_were_lost_come_back(start: Start, state: State) -> None:
     """Each lock is held by a job whose worker ended while the database was away."""
     await start()
-    queue_of_config = state.value("SELECT max(queue_name) FROM procrastinate_jobs") or "house:1"
+    queue_of_config = state.value("SELECT max(queue_name) FROM procrastinate_jobs") or "regular:1"
     gone = new_queue_worker(state, seen_ago=60)
     state.execute("DELETE FROM procrastinate_jobs")
     for name in ("tick", "actions"):

@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.postgresql
 
-TICK = "house:3:tick"
+TICK = "regular:3:tick"
 
 
 def upkeep(
@@ -34,7 +34,7 @@ def upkeep(
     return Upkeep(
         state,
         clock,
-        "house:3",
+        "regular:3",
         {"tick": 2, "prune": 3600},
         list(running),
         lambda: (took_over if took_over is not None else []).append(1),
@@ -62,7 +62,7 @@ def deferred_in(state: State, clock: SetClock, keeper: Upkeep, seconds: int) -> 
 
 def test_regular_jobs_are_deferred_once_in_each_period(state: State, clock: SetClock) -> None:
     assert deferred_in(state, clock, upkeep(state, clock), 20) == 10
-    assert queue.queue_depth(state) == {"house:3": 1}
+    assert queue.queue_depth(state) == {"regular:3": 1}
 
 
 def test_several_workers_defer_a_regular_job_once(state: State, clock: SetClock) -> None:
@@ -160,9 +160,9 @@ def test_the_regular_jobs_of_living_configs_stay(state: State, clock: SetClock) 
     put_worker(state, worker("old", now, config=2))
     put_worker(state, worker("dead", now - timedelta(minutes=1), config=1))
     for number in (1, 2, 3):
-        queue.defer_periodic(state, f"house:{number}", "tick", 100)
+        queue.defer_periodic(state, f"regular:{number}", "tick", 100)
     upkeep(state, ServerClock(), []).sweep()
-    assert queue.queue_depth(state) == {"house:2": 1, "house:3": 1}
+    assert queue.queue_depth(state) == {"regular:2": 1, "regular:3": 1}
 
 
 def test_trouble_of_what_waits_is_not_ended_by_another_worker(

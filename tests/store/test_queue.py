@@ -28,21 +28,21 @@ def state(url: PostgresUrl) -> Iterator[State]:
 
 def test_a_regular_job_is_deferred_once_for_each_moment(state: State) -> None:
     for moment in (100, 100, 102):
-        queue.defer_periodic(state, "house:1", "tick", moment)
+        queue.defer_periodic(state, "regular:1", "tick", moment)
     assert len(get_jobs(state)) == 1
     worker = new_queue_worker(state)
-    assert fetch_job(state, worker, "house:1")
-    queue.defer_periodic(state, "house:1", "tick", 100)
+    assert fetch_job(state, worker, "regular:1")
+    queue.defer_periodic(state, "regular:1", "tick", 100)
     assert len(get_jobs(state)) == 1
-    queue.defer_periodic(state, "house:1", "tick", 104)
+    queue.defer_periodic(state, "regular:1", "tick", 104)
     assert sorted(get_jobs(state).values()) == ["doing", "todo"]
 
 
 def test_a_moment_that_a_fast_clock_has_deferred_holds_up_no_other(state: State) -> None:
     worker = new_queue_worker(state)
     for moment in (3700, 100, 3702, 102, 104):
-        queue.defer_periodic(state, "house:1", "tick", moment)
-        job = fetch_job(state, worker, "house:1")
+        queue.defer_periodic(state, "regular:1", "tick", moment)
+        job = fetch_job(state, worker, "regular:1")
         assert job, moment
         assert queue.delete_job(state, job)
 
@@ -100,11 +100,11 @@ def test_a_job_that_waits_is_not_deleted_as_stalled(state: State) -> None:
 
 
 def test_waiting_jobs_of_other_configs_are_deleted(state: State) -> None:
-    for name in ("house:1", "house:2", "house:3"):
+    for name in ("regular:1", "regular:2", "regular:3"):
         queue.defer_periodic(state, name, "tick", 100)
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
-    queue.delete_queues(state, ["house:2", "house:3"], "house:")
-    assert queue.queue_depth(state) == {"deliver": 1, "house:2": 1, "house:3": 1}
+    queue.delete_queues(state, ["regular:2", "regular:3"], "regular:")
+    assert queue.queue_depth(state) == {"deliver": 1, "regular:2": 1, "regular:3": 1}
 
 
 @pytest.mark.parametrize(
