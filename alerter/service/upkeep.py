@@ -87,7 +87,7 @@ class Upkeep:
         gone = self._delete(queue.stalled_jobs(self._state, ALIVE_FOR))
         gone += self._delete(self._lost())
         for worker in delete_dead_workers(self._state, self._clock.now()):
-            log.warning("worker %s is gone; its work is taken over", worker.name)
+            log.warning("worker %s is gone; its work is taken over", worker.place)
             actions.end_leases(self._state, worker.name)
         living = get_workers(self._state, self._clock.now())
         queues = {self._queue, *(f"{HOUSE}{worker.config}" for worker in living)}
