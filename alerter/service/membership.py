@@ -31,6 +31,8 @@ from alerter.store.workers import (
 log = logging.getLogger(__name__)
 
 REPORT_EVERY = 5.0  # seconds
+# The only worker with the newest config may restart; until then an older one changes nothing.
+_RESTARTED_WITHIN = 60.0  # seconds
 # What belongs to one machine, or is no more than a secret.
 _OWN = {"state_file", "web", "templates", "heartbeat", "include", "include_env"}
 
@@ -49,6 +51,8 @@ class Membership:
         self.is_newest = True
         # Whether `join` is to be called again: this worker's config is the newest, or is to be.
         self._is_next = False
+        # Since when no worker with a newer config is alive (monotonic).
+        self._no_newer_since: float | None = None
         self._digest = ""
         self.living = 1
         self.beat_at = clock.monotonic()
@@ -74,6 +78,7 @@ class Membership:
         self._digest = digest
         self.is_newest = self.config >= before
         self._is_next = False
+        self._no_newer_since = None
         self._lists = account_sites.last_listed_at(self._state)
         others = [
             worker
@@ -116,7 +121,11 @@ class Membership:
         self.is_newest = self.config >= newest
         if not self.is_newest and digest == self._digest:
             self._is_next = True
-        elif not self.is_newest and newest_config_of_workers(self._state, now) <= self.config:
+        elif self.is_newest or newest_config_of_workers(self._state, now) > self.config:
+            self._no_newer_since = None
+        elif self._no_newer_since is None:
+            self._no_newer_since = self.beat_at
+        elif self.beat_at - self._no_newer_since >= _RESTARTED_WITHIN:
             log.warning("no worker with a newer config is left; this one's is in force again")
             self._is_next = True
 

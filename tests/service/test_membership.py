@@ -69,6 +69,35 @@ def test_a_reload_of_what_has_not_changed_undoes_no_change(state: State, config:
     assert (first.is_newest, second.is_newest) == (True, False)
 
 
+class SteppedClock(ServerClock):
+    """The monotonic clock of a worker, with steps of its own."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def test_the_only_worker_with_the_newest_config_may_restart(state: State, config: Config) -> None:
+    clock = SteppedClock()
+    older = Membership(state, clock)
+    take(older, config, is_asked=False)
+    newer = worker(state, changed(config))
+    newer.leave()
+    older.report()
+    clock.ahead = 50
+    older.report()
+    assert not older.has_to_join_again(config)
+    again = worker(state, changed(config))
+    older.report()
+    assert again.config == newer.config > older.config
+    again.leave()
+    for seconds in (100, 170):
+        clock.ahead = seconds
+        older.report()
+    assert older.has_to_join_again(config)
+
+
 def test_a_config_that_another_worker_brought_back_is_in_force(
     state: State, config: Config
 ) -> None:
