@@ -23,7 +23,7 @@ class Scope(StrEnum):
     METHOD = "method"  # a service and one of its methods: see `method_scope`
     TEMPLATE = "template"  # a file
     JOB = "job"  # a job of the daemon
-    CONFIG = "config"  # none: a changed config is not in force
+    CONFIG = "config"  # none, or of a cluster a worker: its changed config is not in force
     STATE = "state"  # none: the database could not be written
     START = "start"  # none: alerter could not start without its database
     TROUBLE = "trouble"  # `all`: the lock of all trouble

@@ -261,6 +261,8 @@ class Cluster:
 
     async def _housekeeping(self) -> None:
         await self._runtime.housekeeping.round()
+        alive = [self._membership.name, *self._membership.others()]
+        self._runtime.dispatcher.troubles.end_refused(alive)
         self._route_what_is_left()
 
     def _route_what_is_left(self) -> None:

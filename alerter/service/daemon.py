@@ -15,7 +15,7 @@ from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_start
 from alerter.notify.worker import IdleReason
-from alerter.scopes import ALL_TROUBLE, Scope
+from alerter.scopes import ALL_TROUBLE
 from alerter.service.buttons import open_buttons, slack_app, wait_until_known
 from alerter.service.embedded import Scheduler, end_tasks
 from alerter.service.host import Host, phrase_status, report_status
@@ -159,13 +159,15 @@ def _bring_in_line(
     if member is None:
         reconcile(state, config, host.clock, is_read=is_read)
         return
+    others = member.others()
     if member.join(config, is_asked=is_asked):
-        reconcile(state, config, host.clock, is_read=is_read, alone=False)
+        reconcile(state, config, host.clock, is_read=is_read, alone=False, others=others)
     else:
         with state.transaction(ALL_TROUBLE):
             blocks.retry_parked(state)
-            if is_read and member.is_newest:
-                Troubles(state, config, host.clock, wake=lambda _: None).end([Scope.CONFIG])
+            if is_read:
+                troubles = Troubles(state, config, host.clock, wake=lambda _: None)
+                troubles.end_refused(others)
     member.report()
 
 

@@ -171,6 +171,11 @@ class Membership:
                 await notify(error)
             await asyncio.sleep(REPORT_EVERY)
 
+    def others(self) -> list[str]:
+        """Return the names of the other workers that are alive. Raise StateError."""
+        alive = get_workers(self._state, server_time(self._state))
+        return [worker.name for worker in alive if worker.name != self.name]
+
     def leave(self) -> None:
         """Have the others know that this worker has ended, and the next start what it saw."""
         if self._progress:

@@ -1,6 +1,7 @@
 """Bring the database in line with this process and its config."""
 
 import logging
+from collections.abc import Collection
 
 from alerter.clock import Clock
 from alerter.config import Config
@@ -17,7 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def reconcile(
-    state: State, config: Config, clock: Clock, *, is_read: bool = True, alone: bool = True
+    state: State,
+    config: Config,
+    clock: Clock,
+    *,
+    is_read: bool = True,
+    alone: bool = True,
+    others: Collection[str] = (),
 ) -> None:
     """Bring the database in line with the config, in one transaction.
 
@@ -25,7 +32,8 @@ def reconcile(
     routed again. Of sites that left the config, all deliveries but those of new reviews are
     cancelled. Trouble of sites and receivers that left the config ends. What is parked is tried
     once. `is_read`: whether the config was read from its files, which ends the trouble of one that
-    was refused. `alone`: whether no other process sends; in a cluster the rounds are planned too.
+    was refused. `alone`: whether no other process sends; in a cluster the rounds are planned too,
+    and the configs that the `others` have refused stay in trouble.
     """
     in_doubt = 0
     with state.transaction(EVERY_SCOPE):
@@ -41,12 +49,8 @@ def reconcile(
         if not alone:
             _plan_rounds(state, config, clock)
         troubles = Troubles(state, config, clock, wake=lambda _: None)
-        troubles.end_unknown(is_read=is_read)
-        for site in config.sites:
-            if number := rerouted.unrouted[site.site_id]:
-                were = counted(number, "alert was", "alerts were")
-                reason = f"{were} for receivers that may not get them now"
-                troubles.begin(Scope.UNROUTED.of(site.site_id), reason)
+        troubles.end_unknown(is_read=is_read, others=others)
+        _begin_unrouted(troubles, config, rerouted)
         blocks.retry_parked(state)
     if in_doubt:
         log.info("settling messages that the last process was sending: messages=%d", in_doubt)
@@ -66,6 +70,14 @@ def _plan_rounds(state: State, config: Config, clock: Clock) -> None:
         {site_id: now + spread * share_of(site_id) for site_id in ids},
         now + every,
     )
+
+
+def _begin_unrouted(troubles: Troubles, config: Config, rerouted: Rerouted) -> None:
+    for site in config.sites:
+        if number := rerouted.unrouted[site.site_id]:
+            were = counted(number, "alert was", "alerts were")
+            reason = f"{were} for receivers that may not get them now"
+            troubles.begin(Scope.UNROUTED.of(site.site_id), reason)
 
 
 def _log_rerouted(rerouted: Rerouted) -> None:

@@ -41,6 +41,10 @@ class Reload:
     is_read: bool = False
     late_since: float | None = None
 
+    @property
+    def _scope(self) -> str:
+        return Scope.CONFIG.of(self.worker) if self.worker else Scope.CONFIG
+
     def ignore_requests_until_now(self, lock: Lock) -> None:
         """Take the last request as answered: the config was read since. Raise StateError."""
         self.request = get_requested_reload(lock)
@@ -81,7 +85,7 @@ class Reload:
         self.answer([f"{_LATER}: {error}"], taken=False)
         if now - self.late_since >= config.poll.trouble_after.total_seconds():
             with suppress(StateError):  # then people are notified directly
-                troubles.begin(Scope.CONFIG, str(error))
+                troubles.begin(self._scope, str(error))
 
     def read_again(self, config: Config, troubles: Troubles) -> Config | None:
         """Return the config as its files are now, or None where they have a fault.
@@ -94,7 +98,7 @@ class Reload:
             changed = self.load()
         except ConfigError as error:
             self.late_since = None
-            _refuse(error.problems, troubles)
+            _refuse(error.problems, self._scope, troubles)
             self.answer(error.problems, taken=False)
             return None
         self.is_read = True
@@ -123,11 +127,11 @@ def until_restart(old: Config, new: Config) -> dict[str, Any]:
     return kept
 
 
-def _refuse(problems: Sequence[str], troubles: Troubles) -> None:
+def _refuse(problems: Sequence[str], scope: str, troubles: Troubles) -> None:
     for problem in problems:
         log.error("the changed config: %s", problem)
     log.error("the changed config is refused; the old one stays in force")
     try:
-        troubles.begin(Scope.CONFIG, "; ".join(problems))
+        troubles.begin(scope, "; ".join(problems))
     except StateError as error:
         log.error("no one can be notified of it now: %s", error)  # noqa: TRY400 - the text says it all

@@ -248,15 +248,15 @@ class Troubles:
         else:
             troubles.put_trouble(self._state, trouble)
 
-    def end_unknown(self, *, is_read: bool) -> None:
+    def end_unknown(self, *, is_read: bool, others: Collection[str] = ()) -> None:
         """End trouble and blocks of what is not in this config.
 
-        Also of a config that was not in force, if this one `is_read` from its files.
+        Also of a config that was refused, if this one `is_read` from its files; see `end_refused`.
         """
         with self._state.transaction(ALL_TROUBLE):
             scopes = {trouble.scope for trouble in troubles.get_troubles(self._state)}
             scopes |= {block.scope for block in blocks.get_blocks(self._state)}
-            known = _known_names(self._config)
+            known = _known_names(self._config) | {Scope.CONFIG: others}
             over = []
             for scope in scopes:
                 kind, name = split_scope(scope)
@@ -264,6 +264,15 @@ class Troubles:
                     over.append(scope)
             blocks.lift_blocks(self._state, over)
             self.end(over)
+
+    def end_refused(self, others: Collection[str] = ()) -> None:
+        """End the trouble of refused configs, but for those of these workers of a cluster."""
+        found = [trouble.scope for trouble in troubles.get_troubles(self._state)]
+        self.end(
+            scope
+            for scope, (kind, name) in zip(found, map(split_scope, found), strict=True)
+            if kind == Scope.CONFIG and name not in others
+        )
 
     def update_templates(self, faults: Mapping[str, str | None]) -> None:
         """Begin and end the trouble of templates, by the fault of each that was rendered."""
@@ -342,7 +351,6 @@ def _known_names(config: Config) -> dict[str, Collection[str]]:
     """Return what a config has of each kind of scope: sites, receivers and services."""
     site_ids = {site.site_id for site in config.sites}
     return {
-        Scope.CONFIG: [],
         Scope.SOCKET: ["slack"] if config.slack and config.slack.app_token is not None else [],
         Scope.ACCOUNT: [account.account_id for account in config.accounts],
         Scope.SITE: site_ids,

@@ -113,17 +113,23 @@ def test_a_config_that_another_worker_brought_back_is_in_force(
     assert second.is_newest
 
 
-def test_a_good_config_ends_the_trouble_of_a_bad_one_on_any_worker(
+def test_a_refused_config_is_trouble_until_its_own_worker_has_a_good_one(
     state: State, config: Config
 ) -> None:
-    worker(state, config)
     clock = ServerClock()
-    member, host = (
-        worker(state, config),
-        Host(clock, {}, asyncio.Event(), Reload(asyncio.Event(), None)),
-    )
-    Troubles(state, config, clock, wake=lambda _: None).begin(Scope.CONFIG, "a fault")
-    _bring_in_line(state, config, host, member, is_read=False, is_asked=False)
-    assert [each.scope for each in troubles.get_open_troubles(state)] == [Scope.CONFIG]
-    _bring_in_line(state, config, host, member, is_read=True, is_asked=True)
-    assert troubles.get_open_troubles(state) == []
+    host = Host(clock, {}, asyncio.Event(), Reload(asyncio.Event(), None))
+    workers = [worker(state, config) for _ in range(3)]
+    scopes = [Scope.CONFIG.of(each.name) for each in workers[:2]]
+    for scope in scopes:
+        Troubles(state, config, clock, wake=lambda _: None).begin(scope, "a fault")
+
+    def reload(member: Membership, config: Config, *, is_read: bool = True) -> list[str]:
+        _bring_in_line(state, config, host, member, is_read=is_read, is_asked=is_read)
+        return sorted(each.scope for each in troubles.get_open_troubles(state))
+
+    assert reload(workers[0], config, is_read=False) == sorted(scopes)
+    assert reload(workers[2], config) == sorted(scopes)
+    assert reload(workers[0], config) == [scopes[1]]
+    assert reload(workers[2], changed(config)) == [scopes[1]]
+    workers[1].leave()
+    assert reload(workers[2], changed(config)) == []
