@@ -19,7 +19,7 @@ _LOOK_EVERY = 0.2
 _REVIEW_EVERY = 1.0
 _RATINGS = (1, 2, 5, 2, 1, 4)
 _BURST = 8  # at more than ten at once Slack gets one digest
-# A worker that was frozen for so long has lost its lease, which ends after 20 seconds.
+# A worker that was frozen for so long has lost its lease, which ends after 15 seconds.
 _FROZEN_FOR = 26.0
 # What was marked as sent is on disk after so many seconds, and known after a crash of the server.
 _ON_DISK = 1.0

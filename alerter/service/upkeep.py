@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 # The queues of jobs for workers with one config; each ends with its number.
 HOUSE = f"{queue.REGULAR}:"
 _LOOK_EVERY = 1.0  # seconds
-_SWEEP_EVERY = 5.0
+_SWEEP_EVERY = 3.0
 # Without the database for so long, workers are not seen as alive; they report themselves every 5 s.
 _OUTAGE, _REPORT_WITHIN = 10.0, 10.0
 

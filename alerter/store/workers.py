@@ -8,7 +8,7 @@ from alerter.models import from_ms, to_ms
 from alerter.store.state import State
 
 # A worker that was not seen for so long is dead, frozen, or cannot reach the database.
-ALIVE_FOR = timedelta(seconds=20)
+ALIVE_FOR = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from tests.support.world import (
 )
 
 WORKERS = 3
-# A worker that is gone has been so for 20 s before another looks, every 5 s.
+# A worker that is gone has been so for 15 s before another looks, every 3 s.
 TAKEN_OVER_WITHIN = 35.0
 # Slack takes one message a second in a channel; what arrives is as late as the machine is busy.
 _PACE, _TOLERANCE = 1.0, 0.05
