@@ -10,7 +10,7 @@ from psycopg.pq import TransactionStatus
 
 from alerter.clock import ticks
 from alerter.config.state import PostgresUrl
-from alerter.errors import StateBusy, StateError
+from alerter.errors import StateBusy, StateError, StatePutBack
 from alerter.scopes import EVERY_SCOPE
 from alerter.store.lease import get_lease
 from alerter.store.postgres_connection import (
@@ -34,6 +34,7 @@ _PAUSE = 9
 _SHORTEST_PAUSE = 100_000_000  # nanoseconds
 # What `progress.Progress` has noted.
 _PROGRESS = "SELECT value FROM notes WHERE name = 'progress'"
+_NOTE = "UPDATE notes SET value = %s WHERE name = 'progress'"
 
 
 class Postgres:
@@ -113,9 +114,7 @@ class Postgres:
             with postgres_errors(self.name):
                 if applied := applied_migrations(conn):
                     check_version(self.name, applied, migrate=False)
-                if self._progress:
-                    noted = conn.execute(_PROGRESS).fetchone() if applied else None
-                    self._progress.check(noted[0] if noted else "", self.name)
+                    self._check_progress(conn)
                 found = conn.execute(
                     "SELECT current_schema(), current_setting('synchronous_commit'),"
                     " set_config('synchronous_commit', 'off', false)"
@@ -291,7 +290,19 @@ class Postgres:
     def guard(self, progress: "Progress") -> None:
         """Check each connection, also the present one: a database is restored without any."""
         self._progress = progress
-        progress.check(self.value(_PROGRESS, ()) or "", self.name)
+        with postgres_errors(self.name):
+            self._check_progress(self._connected())
+
+    def _check_progress(self, conn: PostgresConnection) -> None:
+        if self._progress is None:
+            return
+        noted = conn.execute(_PROGRESS).fetchone()
+        try:
+            self._progress.check(noted[0] if noted else "", self.name)
+        except StatePutBack:
+            if not self._read_only:
+                conn.execute(_NOTE, [self._progress.PUT_BACK])
+            raise
 
     def is_in_place(self) -> bool:
         """Return True: `restore` replaces no database."""

@@ -15,8 +15,8 @@ _ADVANCE = """
 INSERT INTO notes (name, value) VALUES ('progress', :new || ' 1')
 ON CONFLICT (name) DO UPDATE SET value = split_part(notes.value, ' ', 1) || ' '
   || (CAST(split_part(notes.value, ' ', 2) AS BIGINT) + 1)
-WHERE split_part(notes.value, ' ', 1) <> :database
-  OR CAST(split_part(notes.value, ' ', 2) AS BIGINT) >= :count
+WHERE notes.value <> :put_back AND (split_part(notes.value, ' ', 1) <> :database
+  OR CAST(split_part(notes.value, ' ', 2) AS BIGINT) >= :count)
 RETURNING value
 """
 # The file is written with each so manieth count.
@@ -26,8 +26,11 @@ _KEEP_EVERY = 12
 class Progress:
     """How far this process saw the database come; a file keeps it over a restart.
 
-    The last count is left out: a failover to a standby that lags may lose a moment.
+    The last count is left out: a failover to a standby that lags may lose a moment. Who notices
+    notes `PUT_BACK` in place of the count, for workers that have seen nothing.
     """
+
+    PUT_BACK = "put back"
 
     def __init__(self, file: Marker) -> None:
         self._file = file
@@ -38,7 +41,7 @@ class Progress:
     def check(self, found: str, name: str) -> None:
         """Raise StatePutBack if what a database has noted is less than was seen of it."""
         database, count = _parse(found)
-        if database == self._database and count < self._count:
+        if found == self.PUT_BACK or (database == self._database and count < self._count):
             raise self._went_back(name)
 
     def advance(self, state: State) -> None:
@@ -46,11 +49,18 @@ class Progress:
         with state.transaction():
             found = state.value(
                 _ADVANCE,
-                {"new": uuid4().hex, "database": self._database, "count": self._count},
+                {
+                    "new": uuid4().hex,
+                    "database": self._database,
+                    "count": self._count,
+                    "put_back": self.PUT_BACK,
+                },
             )
-        if found is None:
-            state.engine.close()
-            raise self._went_back(str(state.database))
+        if found is None:  # `guard` raises
+            try:
+                state.engine.guard(self)
+            finally:
+                state.engine.close()
         database, count = _parse(found)
         if database == self._database:
             self._count = self._last

@@ -172,6 +172,23 @@ def test_a_process_that_noticed_it_is_not_forgotten_by_the_next(
             state.engine.guard(progress(tmp_path))
 
 
+def test_a_worker_that_saw_nothing_heeds_one_that_noticed(server: Server, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    with State.open(server.url, migrate=True) as state:
+        seen = progress(tmp_path)
+        for _ in range(6):
+            seen.advance(state)
+        state.execute("UPDATE notes SET value = split_part(value, ' ', 1) || ' 4'")
+        state.engine.guard(progress(new))
+        with pytest.raises(StateError, match=PUT_BACK):
+            seen.advance(state)
+        with pytest.raises(StateError, match=PUT_BACK):
+            state.engine.guard(progress(new))
+        with pytest.raises(StateError, match=PUT_BACK):
+            progress(new).advance(state)
+
+
 def test_a_worker_that_was_stopped_knows_at_its_next_start_what_it_saw(
     server: Server, config: Config
 ) -> None:
