@@ -21,4 +21,6 @@ def command(path: Path | None) -> None:
     queued = counted(deliveries, "failed delivery is", "failed deliveries are")
     tried = counted(parked, "parked receiver or service is", "parked receivers or services are")
     click.echo(f"{queued} queued again, {tried} tried now")
-    click.echo("a running daemon sends within its next round; `alerter run --once` sends now")
+    click.echo(
+        "a running daemon sends within its next round; without one, `alerter run --once` sends"
+    )

@@ -26,7 +26,7 @@ from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
 from alerter.service.rounds import SHARDS
 from alerter.service.runtime import Runtime
-from alerter.service.upkeep import HOUSE, Upkeep
+from alerter.service.upkeep import REGULAR_PREFIX, Upkeep
 from alerter.store import known_sites, outbox, queue
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
@@ -119,7 +119,7 @@ class Cluster:
         self._sending: dict[str, asyncio.Task[Any]] = {}
         # Since when the queue cannot be worked (monotonic).
         self._failing_since: float | None = None
-        self._house = f"{HOUSE}{membership.config}"
+        self._regular_queue = f"{REGULAR_PREFIX}{membership.config}"
         # Jobs of a fixed period, in seconds.
         self._regular: dict[str, tuple[int, Work]] = {
             "tick": (2, self._tick),
@@ -131,7 +131,7 @@ class Cluster:
         self._upkeep = Upkeep(
             self._state,
             self._clock,
-            self._house,
+            self._regular_queue,
             {name: period for name, (period, _) in self._regular.items()},
             self._jobs.values(),
             self._defer_due,
@@ -179,7 +179,7 @@ class Cluster:
             await _QueueWorker(
                 app,
                 self._upkeep,
-                queues=[queue.DELIVER, queue.ROUNDS, self._house],
+                queues=[queue.DELIVER, queue.ROUNDS, self._regular_queue],
                 concurrency=_CONCURRENCY,
                 install_signal_handlers=False,
                 fetch_job_polling_interval=_LOOK_EVERY,
@@ -225,7 +225,9 @@ class Cluster:
         app.task(name=queue.DELIVER, queue=queue.DELIVER, pass_context=True)(self._deliver)
         app.task(name=queue.ROUNDS, queue=queue.ROUNDS, pass_context=True)(self._rounds)
         for name, (_, work) in self._regular.items():
-            app.task(name=name, queue=self._house, pass_context=True)(self._task(name, work))
+            app.task(name=name, queue=self._regular_queue, pass_context=True)(
+                self._task(name, work)
+            )
         return app
 
     def _task(self, name: str, work: Work) -> Callable[[JobContext], Awaitable[None]]:

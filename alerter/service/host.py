@@ -61,7 +61,7 @@ async def report_status(host: Host, runtime: Runtime, scheduler: "Scheduler | Cl
             states.append("WATCHDOG=1")
         elif limit and not stuck:
             stuck = True
-            log.critical("rounds do not end any more; systemd will restart alerter")
+            log.critical("the work stands still; systemd will restart alerter")
         host.report(*states)
         await asyncio.sleep(min(limit / 2, _REPORT_EVERY) if limit else _REPORT_EVERY)
 

@@ -88,7 +88,7 @@ class Membership:
         if not self.is_newest:
             log.warning(
                 "another worker has a newer config: this one changes nothing for receivers and"
-                " sites that it does not know; reload it with the same config"
+                " sites that it does not know; put the newer config on this machine and reload"
             )
             return False
         return (

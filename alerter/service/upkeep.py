@@ -16,7 +16,7 @@ from alerter.text import counted
 log = logging.getLogger(__name__)
 
 # The queues of jobs for workers with one config; each ends with its number.
-HOUSE = f"{queue.REGULAR}:"
+REGULAR_PREFIX = f"{queue.REGULAR}:"
 _LOOK_EVERY = 1.0  # seconds
 _SWEEP_EVERY = 3.0
 # Without the database for so long, workers are not seen as alive; they report themselves every 5 s.
@@ -90,8 +90,8 @@ class Upkeep:
             log.warning("worker %s is gone; its work is taken over", worker.place)
             actions.end_leases(self._state, worker.name)
         living = get_workers(self._state, self._clock.now())
-        queues = {self._queue, *(f"{HOUSE}{worker.config}" for worker in living)}
-        queue.delete_queues(self._state, queues, HOUSE)
+        queues = {self._queue, *(f"{REGULAR_PREFIX}{worker.config}" for worker in living)}
+        queue.delete_queues(self._state, queues, REGULAR_PREFIX)
         if gone:
             log.info("taken over: %s of workers that are gone", counted(gone, "job"))
             self._took_over()
