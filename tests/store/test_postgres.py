@@ -211,7 +211,7 @@ def test_a_server_that_says_nothing_costs_a_second_and_then_nothing() -> None:
             with pytest.raises(StateBusy) as caught:
                 State.open(url, migrate=False)
             waits.append(Clock().monotonic() - began)
-    assert waits[0] < 2
+    assert waits[0] < 10
     assert PASSWORD not in str(caught.value)
     assert str(caught.value).startswith(f"{url}: ")
 
