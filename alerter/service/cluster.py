@@ -210,6 +210,10 @@ class Cluster:
         # A job that is cancelled while it waits for its rounds does not end them.
         if tasks := {*self._jobs, *self._in_round, *self._runtime.actions.under_way}:
             await end_tasks(tasks)
+        # A connection that is being made just then may swallow that it is cancelled.
+        while not delivering.done():
+            await asyncio.wait({delivering}, timeout=_AGAIN)
+            delivering.cancel()
         await asyncio.gather(delivering, return_exceptions=True)
 
     def _app(self) -> App:
