@@ -71,12 +71,13 @@ class Membership:
         """
         self._clock.synchronize(lambda: server_time(self._state))
         now = self._clock.now()
-        before, _ = newest_config(self._state)
+        before = newest_config(self._state)
         digest = config_digest(config)
         is_asked = is_asked and digest != self._digest
         self.config = register_config(self._state, digest, now, is_asked=is_asked)
         self._digest = digest
-        self.is_newest = self.config >= before
+        newest = before.number if before else 0
+        self.is_newest = self.config >= newest
         self._is_next = False
         self._no_newer_since = None
         self._lists = account_sites.last_listed_at(self._state)
@@ -92,7 +93,7 @@ class Membership:
             )
             return False
         return (
-            self.config > before
+            self.config > newest
             or not others
             or known_sites.recorded_sites(self._state) != config.site_names
         )
@@ -117,9 +118,9 @@ class Membership:
             ),
         )
         self.living = max(len(get_workers(self._state, now)), 1)
-        newest, digest = newest_config(self._state)
-        self.is_newest = self.config >= newest
-        if not self.is_newest and digest == self._digest:
+        newest = newest_config(self._state)
+        self.is_newest = newest is None or self.config >= newest.number
+        if newest and not self.is_newest and newest.digest == self._digest:
             self._is_next = True
         elif self.is_newest or newest_config_of_workers(self._state, now) > self.config:
             self._no_newer_since = None
@@ -134,8 +135,8 @@ class Membership:
 
         Raise StateError.
         """
-        newest, _ = newest_config(self._state)
-        self.is_newest = self.config >= newest
+        newest = newest_config(self._state)
+        self.is_newest = newest is None or self.config >= newest.number
         return self.is_newest
 
     def has_to_join_again(self, config: Config) -> bool:

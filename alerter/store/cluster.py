@@ -5,21 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.config.state import PostgresUrl
-from alerter.models import from_ms
+from alerter.store.configs import ConfigRecord, newest_config
 from alerter.store.known_sites import next_rounds
 from alerter.store.queue import QUEUE_KINDS, queue_depth
 from alerter.store.sqlite import Sqlite
 from alerter.store.state import State
 from alerter.store.workers import WorkerProcess, get_workers, server_time
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigRecord:
-    """A config that came into force in a cluster: see `configs.register_config`."""
-
-    number: int
-    digest: str
-    added_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +48,10 @@ def get_cluster(state: State) -> ClusterReport | None:
     waiting = Counter(dict.fromkeys(QUEUE_KINDS, 0))
     for queue, number in queue_depth(state).items():
         waiting[queue.partition(":")[0]] += number
-    row = state.row("SELECT id, digest, added_at FROM configs ORDER BY id DESC LIMIT 1")
-    newest = ConfigRecord(row["id"], row["digest"], from_ms(row["added_at"])) if row else None
     return ClusterReport(
         at=now,
         workers=get_workers(state, now),
-        newest=newest,
+        newest=newest_config(state),
         waiting=dict(waiting),
         next_round=min(next_rounds(state).values(), default=None),
     )

@@ -1,17 +1,27 @@
 """The configs that came into force in a cluster, in order: the newest decides."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from alerter.models import to_ms
+from alerter.models import from_ms, to_ms
 from alerter.scopes import EVERY_SCOPE
 from alerter.store.state import State
 from alerter.store.workers import newest_config_of_workers
 
 
-def newest_config(state: State) -> tuple[int, str]:
-    """Return the number of the newest config, and its digest; 0 and none before the first."""
-    newest = state.row("SELECT id, digest FROM configs ORDER BY id DESC LIMIT 1")
-    return (newest["id"], newest["digest"]) if newest else (0, "")
+@dataclass(frozen=True, slots=True)
+class ConfigRecord:
+    """A config that came into force: its number, its digest, and since when."""
+
+    number: int
+    digest: str
+    added_at: datetime
+
+
+def newest_config(state: State) -> ConfigRecord | None:
+    """Return the newest config; None before the first."""
+    row = state.row("SELECT id, digest, added_at FROM configs ORDER BY id DESC LIMIT 1")
+    return ConfigRecord(row["id"], row["digest"], from_ms(row["added_at"])) if row else None
 
 
 def register_config(state: State, digest: str, now: datetime, *, is_asked: bool) -> int:
@@ -22,9 +32,9 @@ def register_config(state: State, digest: str, now: datetime, *, is_asked: bool)
     the config with a reload, and so it is the newest.
     """
     with state.transaction(EVERY_SCOPE):
-        newest = state.row("SELECT id, digest FROM configs ORDER BY id DESC LIMIT 1")
-        if newest and newest["digest"] == digest:
-            return int(newest["id"])
+        newest = newest_config(state)
+        if newest and newest.digest == digest:
+            return newest.number
         known = state.value("SELECT max(id) FROM configs WHERE digest = ?", [digest])
         if known and not is_asked and newest_config_of_workers(state, now) > known:
             return int(known)

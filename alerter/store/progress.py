@@ -10,7 +10,7 @@ from alerter.errors import StatePutBack
 from alerter.store.marker import Marker
 from alerter.store.state import State
 
-# The note holds the id of the database, which `alerter restore` makes anew, and the count.
+# The note holds the id of the database, which `alerter restore` changes, and the count.
 _ADVANCE = """
 INSERT INTO notes (name, value) VALUES ('progress', :new || ' 1')
 ON CONFLICT (name) DO UPDATE SET value = split_part(notes.value, ' ', 1) || ' '
@@ -19,7 +19,7 @@ WHERE notes.value <> :put_back AND (split_part(notes.value, ' ', 1) <> :database
   OR CAST(split_part(notes.value, ' ', 2) AS BIGINT) >= :count)
 RETURNING value
 """
-# The file is written with each so manieth count.
+# The file is written once in so many counts.
 _KEEP_EVERY = 12
 
 

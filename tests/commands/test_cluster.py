@@ -1,7 +1,7 @@
 """What commands say about the workers of a cluster."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from alerter.store import State
 from alerter.store.configs import register_config
 from alerter.store.queue import defer_deliveries, defer_rounds
 from alerter.store.workers import ALIVE_FOR, WorkerProcess, put_worker, server_time
-from tests.support.postgres import Emptied
 from tests.support.values import SECRETS, SITE
+
+pytestmark = pytest.mark.postgresql
 
 CONFIG = f"""
 state = {{url = "file:database.url"}}
@@ -38,19 +39,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def url(postgres: Emptied) -> PostgresUrl:
-    return postgres.emptied()
-
-
-@pytest.fixture
-def state(url: PostgresUrl) -> Iterator[State]:
-    with State.open(url, migrate=True) as state:
-        yield state
-
-
-@pytest.fixture
-def path(url: PostgresUrl, tmp_path: Path) -> Path:
-    (tmp_path / "database.url").write_text(url.url)
+def path(database: PostgresUrl, tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
     return path

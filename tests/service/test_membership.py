@@ -1,7 +1,6 @@
 """The workers of a cluster: which of their configs is in force."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,9 @@ from alerter.service.membership import Membership
 from alerter.service.reload import Reload
 from alerter.store import State, troubles
 from alerter.trouble.tracker import Troubles
-from tests.support.postgres import Emptied
 from tests.support.values import SECRETS, SITE
+
+pytestmark = pytest.mark.postgresql
 
 CONFIG = f"""
 state = "state.db"
@@ -30,12 +30,6 @@ token = "env:SLACK_BOT_TOKEN"
 name = "team"
 slack = "C0123456789"
 """
-
-
-@pytest.fixture
-def state(postgres: Emptied) -> Iterator[State]:
-    with State.open(postgres.emptied(), migrate=True) as state:
-        yield state
 
 
 @pytest.fixture

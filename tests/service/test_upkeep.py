@@ -184,7 +184,7 @@ def test_trouble_of_what_waits_is_not_ended_by_another_worker(
     assert state.rows("SELECT scope, over_at FROM troubles") == begun
 
 
-def test_what_has_left_begins_to_wait_anew(state: State, config: Config, clock: SetClock) -> None:
+def test_what_has_left_begins_to_wait_again(state: State, config: Config, clock: SetClock) -> None:
     outbox.queue(state, 1, receivers=["email:owner"], due_at=clock.now())
     troubles = Troubles(state, config, clock, lambda _: None, StoredWaits(state, clock))
     troubles.refresh()

@@ -1,6 +1,5 @@
 """The job queue: what is deferred once, and what becomes of jobs that nobody carries out."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import psycopg
@@ -9,21 +8,11 @@ import pytest
 from alerter.config.state import PostgresUrl
 from alerter.store import State, queue
 from alerter.store.lease import Lease, LeaseLost, under
-from tests.support.postgres import Emptied
 from tests.support.queue import fetch_job, get_jobs, new_queue_worker
 
+pytestmark = pytest.mark.postgresql
+
 AFTER = timedelta(seconds=20)
-
-
-@pytest.fixture
-def url(postgres: Emptied) -> PostgresUrl:
-    return postgres.emptied()
-
-
-@pytest.fixture
-def state(url: PostgresUrl) -> Iterator[State]:
-    with State.open(url, migrate=True) as state:
-        yield state
 
 
 def test_a_regular_job_is_deferred_once_for_each_moment(state: State) -> None:
@@ -83,11 +72,13 @@ def test_a_stalled_job_with_a_twin_that_waits_is_deleted(state: State) -> None:
     assert fetch_job(state, new_queue_worker(state)) not in (None, job)
 
 
-def test_a_job_with_an_open_transaction_is_not_waited_for(state: State, url: PostgresUrl) -> None:
+def test_a_job_with_an_open_transaction_is_not_waited_for(
+    state: State, database: PostgresUrl
+) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
     job = fetch_job(state, new_queue_worker(state, seen_ago=60))
     assert job
-    with psycopg.connect(url.url) as frozen:
+    with psycopg.connect(database.url) as frozen:
         frozen.execute("SELECT 1 FROM procrastinate_jobs FOR SHARE")
         assert not queue.delete_job(state, job)
     assert queue.delete_job(state, job)
@@ -133,13 +124,13 @@ def test_a_lease_that_is_lost_lets_nothing_be_written(
 
 
 def test_a_job_ends_only_after_the_transaction_under_its_lease(
-    state: State, url: PostgresUrl
+    state: State, database: PostgresUrl
 ) -> None:
     queue.defer_deliveries(state, {"email:owner": "email:owner"})
     worker = new_queue_worker(state)
     job = fetch_job(state, worker)
     assert job
-    with State.open(url, migrate=False) as another:
+    with State.open(database, migrate=False) as another:
         with under(Lease(job, 0, worker)), state.transaction():
             assert not queue.delete_job(another, job)
         assert queue.delete_job(another, job)
