@@ -25,6 +25,19 @@ class Medium(StrEnum):
 
     EMAIL = "email"
     SLACK = "slack"
+    WEBHOOK = "webhook"
+    NTFY = "ntfy"
+    DISCORD = "discord"
+    TEAMS = "teams"
+
+    @property
+    def shown(self) -> str:
+        """Its name as people read it; those that are no proper names are English."""
+        return {"slack": "Slack", "discord": "Discord", "teams": "Teams"}.get(self, str(self))
+
+
+# The media that post to one address of a receiver, which is a secret.
+POSTED = (Medium.WEBHOOK, Medium.NTFY, Medium.DISCORD, Medium.TEAMS)
 
 
 def destination_of(receiver: str, medium: Medium) -> str:
@@ -38,14 +51,16 @@ def receiver_of(destination: str) -> str:
 
 
 def medium_of(destination: str) -> str:
-    """Return the medium of a destination: `email` or `slack`."""
+    """Return the medium of a destination, such as `email`; any text where it is none."""
     return destination.partition(":")[0]
 
 
 def phrase_destination(destination: str) -> str:
     """Return a destination as people read it, such as `support (Slack)`."""
     medium, _, receiver = destination.partition(":")
-    return f"{receiver} ({'Slack' if medium == Medium.SLACK else medium})" if medium else receiver
+    if not medium:
+        return receiver
+    return f"{receiver} ({Medium(medium).shown if medium in list(Medium) else medium})"
 
 
 class AlertKind(StrEnum):

@@ -6,7 +6,8 @@ from alerter.clock import Clock
 from alerter.models import Grouping
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.worker import IdleReason
-from alerter.service.runtime import Runtime, open_destinations
+from alerter.service.destinations import open_destinations
+from alerter.service.runtime import Runtime
 from alerter.wix.review import parse_review
 from benchmarks.processes import Meter
 from benchmarks.reviews import page_of

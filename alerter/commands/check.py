@@ -40,7 +40,8 @@ from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.templates import template_names
 from alerter.respond.rules import parse_reply
 from alerter.scopes import ALL_TROUBLE, Scope, is_lock
-from alerter.service.runtime import open_recorded_destinations, open_wix
+from alerter.service.destinations import open_recorded_destinations
+from alerter.service.runtime import open_wix
 from alerter.store import State, blocks, is_there
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
@@ -270,8 +271,6 @@ async def check_services(
     """
     sites = await asyncio.gather(*(_check_reads(wix, site) for site in sites_to_read(config)))
     checks = await asyncio.gather(*(_check_destination(each) for each in destinations))
-    for destination in destinations:
-        await destination.notifier.close()
     working = [
         destination
         for destination, findings in zip(destinations, checks, strict=True)

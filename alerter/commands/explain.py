@@ -231,7 +231,7 @@ class _Formatter:
         if delivery.in_doubt and medium_of(delivery.destination) == Medium.SLACK:
             return "in doubt; alerter looks for it before it sends it again"
         if delivery.in_doubt:
-            return "in doubt; the same mail is sent again"
+            return "in doubt; it is sent again"
         if delivery.due_at > self._now:
             return f"held until {self._at(delivery.due_at)}, when its quiet hours end"
         others = (each for alert in self._alerts for each in alert.deliveries)

@@ -11,10 +11,11 @@ from typing import Any
 from alerter.config.receivers import matches
 from alerter.config.secrets import SecretReference
 from alerter.errors import ConfigError
+from alerter.models import POSTED
 
 _TABLES = ("sites", "receivers")
 # The keys of these tables that are secrets.
-SECRETS = ("api_key", "app_secret", "token")
+SECRETS = ("api_key", "app_secret", "token", *POSTED, "webhook_secret")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from glob import escape
 from itertools import pairwise
 from typing import Any, Literal, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_core import PydanticCustomError
 
 from alerter.config.fields import (
@@ -33,9 +33,9 @@ from alerter.config.fields import (
     parse_duration,
     parse_time_of_day,
 )
-from alerter.config.secrets import AppToken, HeaderSecret, Secret, SlackToken
+from alerter.config.secrets import AppToken, HeaderSecret, HookSecret, Secret, SecretUrl, SlackToken
 from alerter.config.table import Problem, Table
-from alerter.models import Medium, destination_of
+from alerter.models import POSTED, Medium, destination_of
 
 
 class Smtp(Table):
@@ -109,6 +109,11 @@ class Receiver(Table):
     email: Names[Address] | None = None
     slack: SlackAddress | None = None
     token: SlackToken | None = None
+    webhook: SecretUrl | None = None
+    webhook_secret: HookSecret | None = None
+    ntfy: SecretUrl | None = None
+    discord: SecretUrl | None = None
+    teams: SecretUrl | None = None
     sites: Names[Text] | None = None
     accounts: Names[Text] | None = None
     trouble: bool = False
@@ -127,8 +132,7 @@ class Receiver(Table):
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
         """Yield keys that are missing or have no effect without another, and empty ranges."""
-        if "email" not in raw and "slack" not in raw:
-            yield Problem("email", "set email, slack or both: a receiver needs one of them")
+        yield from _media_rules(raw)
         if "token" in raw and "slack" not in raw:
             yield Problem("token", "goes with slack: it is the token of another Slack workspace")
         least, most = raw.get("min_rating"), raw.get("max_rating")
@@ -175,19 +179,41 @@ class Receiver(Table):
     @property
     def media(self) -> list[Medium]:
         """The media that it is reached by."""
-        reached = ((Medium.EMAIL, self.email), (Medium.SLACK, self.slack))
-        return [medium for medium, address in reached if address is not None]
+        return [medium for medium in Medium if getattr(self, medium) is not None]
 
     def addresses(self, medium: str) -> tuple[str, ...]:
         """Return its addresses in a medium; empty where it is not reached by that."""
         if medium == Medium.EMAIL:
             return tuple(self.email or ())
-        return () if self.slack is None else (str(self.slack),)
+        if medium == Medium.SLACK:
+            return () if self.slack is None else (str(self.slack),)
+        posted: SecretStr | None = getattr(self, medium)
+        return () if posted is None else (posted.get_secret_value(),)
 
     @property
     def destinations(self) -> list[str]:
         """Its destinations, such as `slack:support`."""
         return [destination_of(self.name, medium) for medium in self.media]
+
+
+def _media_rules(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a receiver that is reached by nothing, or by media that do not go together."""
+    posted = [medium for medium in POSTED if medium in raw]
+    if "email" not in raw and "slack" not in raw and not posted:
+        yield Problem(
+            "email",
+            "set email, slack or both, or else one of webhook, ntfy, discord and teams:"
+            " a receiver needs an address",
+        )
+    others = [*(medium for medium in ("email", "slack") if medium in raw), *posted]
+    if posted and len(others) > 1:
+        yield Problem(
+            posted[0],
+            "stands alone: only email and slack go together; make a receiver of its own for it",
+        )
+    if ("webhook" in raw) != ("webhook_secret" in raw):
+        missing, there = ("webhook", "webhook_secret")[:: 1 if "webhook_secret" in raw else -1]
+        yield Problem(missing, f"goes with {there}, which is there")
 
 
 class ReminderSchedule(Table):

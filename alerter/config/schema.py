@@ -34,7 +34,7 @@ from alerter.config.sites import RESCAN_WINDOW, Account, AlertLimits, App, Poll,
 from alerter.config.state import KEEP, PostgresUrl, StateTable, state_table
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
-from alerter.models import Medium, medium_of
+from alerter.models import Medium, destination_of, medium_of
 from alerter.scopes import Scope
 
 _CASE_INSENSITIVE = ("site_id", "instance_id")  # at Wix
@@ -159,6 +159,8 @@ class Config(Table):
         """Return the service that a destination is reached by: one for each Slack workspace."""
         if medium == Medium.EMAIL:
             return "smtp"
+        if medium != Medium.SLACK:  # the service is the single address
+            return destination_of(receiver.name, Medium(medium))
         return f"slack:{receiver.token.source}" if receiver.token else "slack"
 
     def scopes(self, receiver: Receiver, destination: str) -> list[str]:

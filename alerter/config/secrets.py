@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def _read_url(value: object, info: ValidationInfo) -> SecretStr:
         except PydanticCustomError:
             good = None
         if not good:
-            raise fault('the secret must be an address such as "https://hc-ping.com/…"')
+            raise fault('the secret must be an address such as "https://example.com/…"')
     return secret
 
 
@@ -193,8 +194,28 @@ def _read_link_secret(value: object, info: ValidationInfo) -> SecretStr:
     return secret
 
 
+def _read_hook_secret(value: object, info: ValidationInfo) -> SecretStr:
+    """Read a secret that webhooks are signed with: 24 to 64 bytes in base64, after `whsec_`.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+    secret = _read_secret(value, info)
+    text = secret.get_secret_value()
+    try:
+        key = b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if text and not (text.startswith("whsec_") and 24 <= len(key) <= 64):
+        raise fault(
+            "the secret must be whsec_ and 24 to 64 bytes in base64,"
+            ' as `echo "whsec_$(openssl rand -base64 32)"` prints'
+        )
+    return secret
+
+
 AppToken = Annotated[SecretStr, BeforeValidator(_read_app_token)]
 LinkSecret = Annotated[SecretStr, BeforeValidator(_read_link_secret)]
+HookSecret = Annotated[SecretStr, BeforeValidator(_read_hook_secret)]
 HeaderSecret = Annotated[SecretStr, BeforeValidator(_read_header)]
 Secret = Annotated[SecretStr, BeforeValidator(_read_secret)]
 SecretUrl = Annotated[SecretStr, BeforeValidator(_read_url)]

@@ -61,6 +61,18 @@ class Availability:
             blocks.claim_attempt(self._state, self._all, now, _CHECK_EVERY, parked=False)
         )
 
+    def lift_ended(self, now: datetime) -> bool:
+        """Lift the blocks that are over, where nothing is due and only a message could be tried.
+
+        Return whether there were any. What is parked stays parked until a message is sent.
+        """
+        ended = blocks.ended_blocks(self._state, self._all, now)
+        if ended:
+            with self._state.transaction(*self.locks):
+                blocks.lift_blocks(self._state, ended, keep_parked=True)
+                self._troubles.end_unblocked(ended)
+        return bool(ended)
+
     def mark_check_passed(self, began: datetime) -> None:
         """Lift all blocks that were set before a check that found no fault."""
         self._lift_before(self._all, began)

@@ -19,10 +19,14 @@ class Notifier(Protocol):
     """Sends to one destination.
 
     `can_look`: the service can be searched for a message in doubt, `settle_after` a call at the
-    earliest. `domain` is the right part of the uid of its messages.
+    earliest. `keeps_uid`: a repeat carries the uid, so that it is recognized as one.
+    `can_check`: `check` finds out whether a message would be accepted. `domain` is the right part
+    of the uid of its messages.
     """
 
     can_look: bool
+    keeps_uid: bool
+    can_check: bool
     settle_after: timedelta
     domain: str
 
@@ -81,5 +85,5 @@ class Destination:
 
     @property
     def medium(self) -> str:
-        """Its medium: `email` or `slack`."""
+        """Its medium, such as `email`."""
         return medium_of(self.name)

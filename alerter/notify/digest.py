@@ -46,8 +46,10 @@ def largest_that_fits(
 
 
 def length_of(content: Content) -> int:
-    """Return how many characters of text the blocks of a message hold."""
-    return sum(_length(block) for block in content.blocks)
+    """Return how many characters of text the blocks of a message hold, or bytes its text has."""
+    if content.blocks:
+        return sum(_length(block) for block in content.blocks)
+    return len(content.text.encode())
 
 
 def _length(part: object) -> int:

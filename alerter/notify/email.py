@@ -34,6 +34,8 @@ class EmailNotifier:
 
     # A mail in doubt is sent again under its Message-ID, as no mailbox can be searched for it.
     can_look = False
+    keeps_uid = True
+    can_check = True
     settle_after = timedelta(0)
 
     def __init__(self, smtp: Smtp, receiver: str, addresses: Sequence[str]) -> None:

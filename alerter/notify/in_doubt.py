@@ -12,9 +12,9 @@ from alerter.store import State, messages
 
 # A look that is not complete after this long is abandoned: the message is posted once more.
 PATIENCE = timedelta(minutes=10)
-# The most calls for one mail, and the waits between them.
-_MOST_MAILS = 3
-_MAIL_WAITS = (timedelta(seconds=5), timedelta(seconds=60))
+# The most calls with one uid, and the waits between them.
+_MOST_SENT = 3
+_WAITS = (timedelta(seconds=5), timedelta(seconds=60))
 # How often a message that was posted twice is looked for where Slack does not allow a look.
 _BLIND_WAIT = timedelta(minutes=1)
 # A message that is overdue by this much, as after a suspend, is looked for before anything else.
@@ -30,16 +30,20 @@ class Step(StrEnum):
     GIVE_UP = "give it up: it may have arrived, and was repeated"
 
 
-def next_step(message: Message, now: datetime, *, can_look: bool, blind: bool = False) -> Step:
+def next_step(
+    message: Message, now: datetime, *, can_look: bool, keeps_uid: bool = False, blind: bool = False
+) -> Step:
     """Return the next step with a message in doubt or not accepted by some addresses. Pure.
 
     `blind`: the service does not allow a look, so that nothing can be found out.
     """
     if not message.lost:
         return Step.SEND
-    if not can_look:
-        return Step.GIVE_UP if message.lost >= _MOST_MAILS else Step.SEND
+    if keeps_uid:
+        return Step.GIVE_UP if message.lost >= _MOST_SENT else Step.SEND
     repeated = message.lost > 1
+    if not can_look:
+        return Step.GIVE_UP if repeated else Step.REPEAT
     if blind and not repeated:
         return Step.REPEAT
     if message.looked_since is None or abs(now - message.looked_since) < PATIENCE:
@@ -53,7 +57,7 @@ def wait_after_loss(message: Message, settle_after: timedelta, *, can_look: bool
     """Return the wait before the next step with a message whose answer was just lost. Pure."""
     if can_look:
         return settle_after
-    return _MAIL_WAITS[min(message.lost, len(_MAIL_WAITS) - 1)]
+    return _WAITS[min(message.lost, len(_WAITS) - 1)]
 
 
 class Looks:

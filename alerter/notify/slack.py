@@ -40,6 +40,8 @@ class SlackNotifier:
     """Posts to one receiver's channel."""
 
     can_look = True
+    keeps_uid = False
+    can_check = True
     # A message that was accepted may be missing in the channel's history for this long.
     settle_after = timedelta(seconds=5)
     domain = "alerter"

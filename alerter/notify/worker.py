@@ -237,6 +237,8 @@ class Worker:
 
     async def _check_blocked(self, now: datetime) -> bool:
         """Check a destination that failed and has nothing to send; False: no check is due."""
+        if not self._destination.notifier.can_check:
+            return self._availability.lift_ended(now)
         if not self._availability.claim_check(now):
             return False
         if all(finding.ok for finding in await self._destination.notifier.check()):
@@ -269,7 +271,8 @@ class Worker:
 
     async def _resolve_in_doubt(self, message: Message, now: datetime) -> None:
         """Take the next step with a message in doubt, or not accepted by some addresses yet."""
-        step = next_step(message, now, can_look=self._destination.notifier.can_look)
+        notifier = self._destination.notifier
+        step = next_step(message, now, can_look=notifier.can_look, keeps_uid=notifier.keeps_uid)
         if step is Step.LOOK:
             await self._look(message, now)
         elif step is Step.GIVE_UP:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 # Some workspaces refuse a fallback text of more than 4,000 characters:
 # https://docs.slack.dev/reference/methods/chat.postMessage
 _SLACK_FALLBACK = 3900
-_REPEAT = mark("This may be a repeat: Slack did not say whether it took the message before.")
+_REPEAT = mark("This may be a repeat: %(medium)s did not say whether it took the message before.")
 
 _DEEPEST = 30  # levels of lists and objects; Slack uses about ten, and Python has a limit
 _TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
@@ -100,6 +100,23 @@ class Renderer:
         text = fill(".txt").rstrip()
         return Content(subject, text, html="" if message.plain else fill(".html"))
 
+    def plain(
+        self,
+        message: Message,
+        medium: Medium,
+        *,
+        test: bool = False,
+        language: str = "en",
+    ) -> Content:
+        """Return a message as plain text, for media without a layout. Raise RenderError."""
+        kind, values = self._values(message, medium, get_language(language), test=test)
+        fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
+        subject = " ".join(fill(".subject.txt").split())
+        text = fill(".txt").rstrip()
+        if message.repeat:
+            text = f"{_repeated(medium, language)}\n\n{text}"
+        return Content(subject, text)
+
     def slack(
         self,
         message: Message,
@@ -123,7 +140,7 @@ class Renderer:
         text = f"{subject}\n{fill('.txt').rstrip()}"
         blocks = [] if message.plain else fill(".slack.json")
         if message.repeat:
-            repeat = get_language(language).gettext(_REPEAT)
+            repeat = _repeated(Medium.SLACK, language)
             text = f"{repeat}\n{text}"
             note = {"type": "plain_text", "text": repeat}
             blocks = [{"type": "context", "elements": [note]}, *blocks] if blocks else blocks
@@ -250,6 +267,11 @@ class Renderer:
             )
         self._faults[name] = error.fault
         self._broken_in[name] = folder_state(self._folder)
+
+
+def _repeated(medium: Medium, language: str) -> str:
+    """Return the note of a message that may have been delivered before."""
+    return get_language(language).gettext(_REPEAT) % {"medium": medium.shown}
 
 
 def _linked(message: Message, values: Mapping[str, Any], links: Links) -> dict[str, Any]:

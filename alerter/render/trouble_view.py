@@ -12,7 +12,7 @@ from alerter.render.language import Language
 from alerter.timezones import local_time
 from alerter.trouble.texts import REASONS, TEXTS, TroubleText
 
-_OF_DESTINATIONS = ("destination", "erasure", "message")
+_OF_DESTINATIONS = ("destination", "erasure", "message", "service:address")
 # The beginning of a clause, and what a service said, or a detail.
 _CLAUSE = re.compile(r"(.+?)(: | (?=\()|$)(.*)", re.DOTALL)
 _NUMBER = re.compile(r"^\d+")
@@ -90,8 +90,10 @@ def _ended(text: TroubleText, lasted: timedelta | None, language: Language) -> s
 def _phrase(destination: str, language: Language) -> str:
     """Return a destination as its reader calls it, such as `support (Slack)`."""
     email = language.pgettext("medium", "email")
-    medium = "Slack" if medium_of(destination) == Medium.SLACK else email
-    return f"{receiver_of(destination)} ({medium})"
+    medium = medium_of(destination)
+    known = medium in list(Medium) and medium != Medium.EMAIL
+    shown = Medium(medium).shown if known else email
+    return f"{receiver_of(destination)} ({shown})"
 
 
 def _reason(reason: str, language: Language) -> str:

@@ -17,13 +17,14 @@ from alerter.notify.state_failure import BUSY_FOR, FailureRecord, notify_failed_
 from alerter.notify.worker import IdleReason
 from alerter.scopes import ALL_TROUBLE
 from alerter.service.buttons import open_buttons, slack_app, wait_until_known
+from alerter.service.destinations import open_destinations
 from alerter.service.embedded import Scheduler, end_tasks
 from alerter.service.host import Host, phrase_status, report_status
 from alerter.service.membership import Membership, guard_state
 from alerter.service.ownership import WAIT, is_set_within, keep_lock, take_lock
 from alerter.service.reconcile import reconcile
 from alerter.service.reload import Reload
-from alerter.service.runtime import Runtime, open_destinations, open_runtime
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.service.signals import event_for, stop_signals
 from alerter.slack.app import SlackApp
 from alerter.store import Holder, Lock, State, blocks, lock_of
@@ -189,8 +190,6 @@ async def _notify_failed_start(error: StateError, config: Config, host: Host) ->
     async with open_destinations(config, host.clock) as destinations:
         record = FailureRecord(marker)
         await notify_failed_start(error, config, host.clock, destinations, record)
-        for destination in destinations:
-            await destination.notifier.close()
 
 
 def _apply_config(

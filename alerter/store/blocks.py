@@ -100,6 +100,12 @@ def claim_attempt(
     return sorted(row["scope"] for row in claimed)
 
 
+def ended_blocks(state: State, scopes: list[str], now: datetime) -> list[str]:
+    """Return those of these scopes whose block is over and that are not parked."""
+    rows = _rows(state, scopes)
+    return [row["scope"] for row in rows if not row["parked"] and not _is_in_force(row, now)]
+
+
 def retry_parked(state: State) -> list[str]:
     """Let all parked scopes be tried at once, within a transaction; return them."""
     rows = state.rows("UPDATE blocks SET until = 0 WHERE parked RETURNING scope")

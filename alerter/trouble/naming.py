@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from alerter.config import Config
-from alerter.models import Medium
+from alerter.models import Medium, medium_of
 from alerter.scopes import Scope, split_method, split_scope
 
 
@@ -24,6 +24,8 @@ def identify(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str,
         return kind, name
     if name in ("slack", "smtp"):
         return f"{kind}:{name}", ""
+    if medium_of(name) != Medium.SLACK:  # an address of one receiver: also its destination
+        return f"{kind}:address", name
     receivers = [
         receiver.name
         for receiver in config.receivers

@@ -106,6 +106,11 @@ TEXTS = {
         _RETRIED,
         mark("The Slack workspace of %(name)s accepts us again"),
     ),
+    "service:address": TroubleText(
+        mark("%(name)s does not take messages now"),
+        _RETRIED,
+        mark("%(name)s takes messages again"),
+    ),
     "socket": TroubleText(
         mark("the buttons under alerts on Slack do not work"),
         mark(
@@ -158,6 +163,14 @@ REASONS = (
     mark("Slack's certificate cannot be trusted"),
     mark("Slack's connection for buttons does not open"),
     mark("Socket Mode is off"),
+    mark("the address asks us to slow down"),
+    mark("the address cannot be reached"),
+    mark("the address cannot be trusted"),
+    mark("the address has a fault of its own"),
+    mark("the address redirects, which is not followed"),
+    mark("the address refuses this message"),
+    mark("the address refuses us"),
+    mark("the answer of the address was lost"),
     mark("the app_token is of another app than the messages"),
     mark("the mail server cannot be reached"),
     mark("the mail server cannot be trusted"),

@@ -282,7 +282,7 @@ def _may_get(
         )
     if alert.kind is AlertKind.CLOSED:
         return covers(receiver, site) and (
-            receiver.closings or medium_of(destination) != Medium.EMAIL
+            receiver.closings or medium_of(destination) == Medium.SLACK
         )
     if alert.kind is AlertKind.REMINDER or review is None:
         return covers(receiver, site)

@@ -60,9 +60,9 @@ def route_closing(
         for destination in receiver.destinations
         if destination in alerted
         and (
-            receiver.closings
-            if medium_of(destination) == Medium.EMAIL
-            else alerted[destination] is Form.DIGEST
+            alerted[destination] is Form.DIGEST
+            if medium_of(destination) == Medium.SLACK
+            else receiver.closings
         )
     ]
 

@@ -11,7 +11,7 @@ import pytest
 from alerter.commands.check import check_exposure, check_routing
 from alerter.config import Config, Receiver, Site, load_config
 from alerter.config.files import SECRETS as SECRET_KEYS
-from alerter.config.secrets import HeaderSecret, Secret, SecretUrl, SlackToken
+from alerter.config.secrets import HeaderSecret, HookSecret, Secret, SecretUrl, SlackToken
 from alerter.errors import ConfigError
 from alerter.models import receiver_of
 from alerter.trouble.recipients import recipients_for
@@ -306,7 +306,9 @@ def test_check_warns_where_included_files_may_use_every_variable(load: Load) -> 
 
 
 def test_every_secret_of_a_site_and_a_receiver_is_confined() -> None:
-    kinds = {get_args(kind)[1] for kind in (HeaderSecret, Secret, SecretUrl, SlackToken)}
+    kinds = {
+        get_args(kind)[1] for kind in (HeaderSecret, HookSecret, Secret, SecretUrl, SlackToken)
+    }
     found = {
         name
         for table in (Site, Receiver)

@@ -20,7 +20,17 @@ from alerter.errors import ConfigError
 SECRET = "s3cr3t-9f2a-Zq8"
 PASTED = "p4sted-7c1e-Xw2"  # a secret in the place of its name
 ENVIRON = {"KEY": SECRET, "TOKEN": f"xoxb-{SECRET}", "URL": f"https://hc.example/{SECRET}"}
-SECRET_KEYS = ("api_key", "app_secret", "password", "token", "url")
+SECRET_KEYS = (
+    "api_key",
+    "app_secret",
+    "discord",
+    "ntfy",
+    "password",
+    "teams",
+    "token",
+    "url",
+    "webhook",
+)
 SITE = {
     "name": "Corner Bakery",
     "site_id": "11111111-1111-4111-8111-111111111111",

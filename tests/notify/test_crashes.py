@@ -17,7 +17,7 @@ from alerter.models import (
     Message,
 )
 from alerter.notify.worker import IdleReason
-from alerter.service.runtime import open_destinations
+from alerter.service.destinations import open_destinations
 from alerter.store import State, outbox
 from tests.support.clock import SetClock
 from tests.support.desk import (

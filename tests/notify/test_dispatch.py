@@ -22,7 +22,7 @@ from alerter.models import (
 from alerter.notify.digest import group
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.worker import Idle, IdleReason
-from alerter.service.runtime import open_destinations
+from alerter.service.destinations import open_destinations
 from alerter.store import State, blocks, outbox
 from alerter.store.outbox import DueDelivery
 from alerter.store.raised_alerts import NewAlert, raise_alerts

@@ -60,8 +60,10 @@ NOTE = "This may be a repeat"
         (replace(LOST, lost=2), timedelta(), {"blind": True}, Step.LOOK),
         (replace(LOOKED, lost=2), timedelta(minutes=9), {"blind": True}, Step.LOOK),
         (replace(LOOKED, lost=2), timedelta(minutes=10), {}, Step.GIVE_UP),
-        (replace(LOST, lost=2), timedelta(), {"can_look": False}, Step.SEND),
-        (replace(LOST, lost=3), timedelta(), {"can_look": False}, Step.GIVE_UP),
+        (replace(LOST, lost=2), timedelta(), {"can_look": False, "keeps_uid": True}, Step.SEND),
+        (replace(LOST, lost=3), timedelta(), {"can_look": False, "keeps_uid": True}, Step.GIVE_UP),
+        (LOST, timedelta(), {"can_look": False}, Step.REPEAT),
+        (replace(LOST, lost=2), timedelta(), {"can_look": False}, Step.GIVE_UP),
     ],
     ids=[
         "has certainly not arrived",
@@ -78,6 +80,8 @@ NOTE = "This may be a repeat"
         "the repeat was looked for ten minutes",
         "a mail lost twice",
         "a mail lost three times",
+        "without an id that the service knows",
+        "repeated without an id that the service knows",
     ],
 )
 def test_the_next_step(

@@ -20,7 +20,7 @@ from alerter.models import (
 )
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.worker import IdleReason
-from alerter.service.runtime import open_destinations
+from alerter.service.destinations import open_destinations
 from alerter.store import State
 from alerter.store.raised_alerts import NewAlert, raise_alerts
 from alerter.store.reviews import put_reviews
@@ -38,6 +38,8 @@ class Service:
     probes: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     can_look = True
+    keeps_uid = False
+    can_check = True
     settle_after = timedelta(seconds=5)
     domain = "alerter"
 

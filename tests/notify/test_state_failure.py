@@ -12,7 +12,8 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.errors import StateBusy, StateError, StatePutBack
 from alerter.notify.state_failure import FailureRecord, StateFailure
-from alerter.service.runtime import Runtime, open_destinations, open_runtime
+from alerter.service.destinations import open_destinations
+from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State
 from alerter.store.marker import Marker
 from tests.support.clock import SetClock

@@ -11,7 +11,7 @@ from alerter.demo.slack import EmbeddedSlack, Post
 from alerter.models import Alert, AlertKind, Content, Message, Status, StoredReview
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.worker import Idle, IdleReason
-from alerter.service.runtime import open_destinations
+from alerter.service.destinations import open_destinations
 from alerter.store import State, messages
 from alerter.store.raised_alerts import NewAlert, raise_alerts
 from alerter.store.reviews import put_reviews

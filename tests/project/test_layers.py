@@ -46,7 +46,7 @@ THIRD_PARTIES = {
     "babel": {"render"},
     "click": {"cli", "commands"},
     "cryptography": {"config", "web", "demo"},
-    "httpx": {"wix", "service.heartbeat"},
+    "httpx": {"wix", "notify", "service.heartbeat"},
     "idna": {"config"},
     "jinja2": {"render"},
     "jwt": {"web", "demo"},

@@ -18,8 +18,9 @@ from alerter.notify.destination import Destination, Notifier, Render
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.worker import IdleReason
 from alerter.service.cluster import _ENDS
+from alerter.service.destinations import open_destinations
 from alerter.service.reconcile import reconcile
-from alerter.service.runtime import _shared, open_destinations
+from alerter.service.runtime import _shared
 from alerter.store import State, queue
 from alerter.store.lease import Lease, LeaseLost, get_lease
 from tests.support import outbox

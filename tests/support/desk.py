@@ -31,7 +31,7 @@ from alerter.models import (
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.dispatch import Dispatcher
 from alerter.notify.worker import Idle
-from alerter.service.runtime import open_destinations
+from alerter.service.destinations import open_destinations
 from alerter.store import State, messages
 from alerter.store.raised_alerts import NewAlert, raise_alerts
 from alerter.store.reviews import put_reviews
@@ -239,6 +239,7 @@ class Hooked:
         self._notifier, self._before, self._after = notifier, before, after
         self.settle_after, self.domain = notifier.settle_after, notifier.domain
         self.can_look = notifier.can_look
+        self.keeps_uid, self.can_check = notifier.keeps_uid, notifier.can_check
 
     async def prepare(self) -> None:
         await self._notifier.prepare()

@@ -14,8 +14,9 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
+from alerter.service.destinations import open_destinations
 from alerter.service.housekeeping import Housekeeping
-from alerter.service.runtime import open_destinations, open_wix
+from alerter.service.runtime import open_wix
 from alerter.store import State, outbox, troubles
 from alerter.store.blocks import Block
 from alerter.store.migrations import migrations

@@ -21,7 +21,8 @@ from alerter.notify.worker import IdleReason
 from alerter.render.samples import sample
 from alerter.scopes import Scope
 from alerter.service.daemon import serve
-from alerter.service.runtime import open_destinations, open_runtime, open_wix
+from alerter.service.destinations import open_destinations
+from alerter.service.runtime import open_runtime, open_wix
 from alerter.store import State, blocks, troubles
 from alerter.trouble.recipients import recipients_for
 from alerter.trouble.tracker import Troubles

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from alerter.models import Form, Medium, Message
-from alerter.service.runtime import open_destinations
+from alerter.service.destinations import open_destinations
 from alerter.store import items
 from alerter.watch.routing import may_respond
 from alerter.web.signed_links import LinkSigner, addresses_digest

@@ -6,7 +6,8 @@ from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.models import Finding
-from alerter.service.runtime import open_recorded_destinations, open_wix
+from alerter.service.destinations import open_recorded_destinations
+from alerter.service.runtime import open_wix
 from tests.support.clock import SetClock
 from tests.support.life import AFTER, MINUTE, Begin, begin, mailed, slack, wix
 from tests.support.values import CHANNEL, OWNER, SECRETS

@@ -17,8 +17,9 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Alert, AlertKind, Content, Form, Message, MessageItem, Thread
 from alerter.notify.worker import Idle, IdleReason
+from alerter.service.destinations import open_destinations
 from alerter.service.embedded import Scheduler, end_tasks
-from alerter.service.runtime import open_destinations, open_runtime
+from alerter.service.runtime import open_runtime
 from alerter.store import State, blocks, known_sites
 from tests.support.clock import SetClock
 from tests.support.messages import look_through

@@ -12,7 +12,8 @@ from alerter.config import Config
 from alerter.demo.faults import NONSENSE, Fault
 from alerter.demo.mailbox import Mailbox, Reply
 from alerter.demo.slack import EmbeddedSlack
-from alerter.service.runtime import open_destinations, open_wix
+from alerter.service.destinations import open_destinations
+from alerter.service.runtime import open_wix
 from alerter.store import blocks, troubles
 from alerter.web.health import Health
 from tests.support.clock import SetClock

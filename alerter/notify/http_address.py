@@ -1,0 +1,185 @@
+"""One address that takes the messages of a receiver by HTTP, and what its answers mean.
+
+The address is a secret: it is in no error, also where an answer repeats it. Redirects are not
+followed. A call takes half a minute at most, and 64 kB of an answer are read.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import unquote
+
+import httpx
+
+from alerter import __version__
+from alerter.clock import Clock, seconds_from
+from alerter.config.fields import loopback_mounts
+from alerter.errors import DeliveryError, ErrorKind
+from alerter.models import Content, Finding, Look, Message, Receipt
+from alerter.text import clean_reply
+
+# A shorter part of the address is a word such as `hooks` or `v1`.
+_SHORTEST_SECRET = 8
+_PATIENCE = 30.0
+_LARGEST = 64 * 1024
+_TIMEOUT = httpx.Timeout(20.0, connect=10.0)
+_HEADERS = {"User-Agent": f"alerter/{__version__}", "Accept-Encoding": "identity"}
+# What is wrong with a request itself: https://www.rfc-editor.org/rfc/rfc9110#section-15.5
+_REFUSES_MESSAGE = (400, 413, 422)
+_COME_BACK = (408, 425)
+# Errors before anything was sent.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What is posted to the address."""
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """An answer with a status of 2xx."""
+
+    status: int
+    body: bytes
+
+
+class HttpAddress:
+    """An address, with a connection that is opened with the first call."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+        self._http: httpx.AsyncClient | None = None
+
+    async def post(self, request: HttpRequest) -> HttpReply:
+        """Make one call; raise DeliveryError for any answer but 2xx, and for none."""
+        try:
+            async with self._clock.timeout(_PATIENCE):
+                return await self._call(request)
+        except _NOT_SENT as error:
+            raise _unreached(error) from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            text = f"the answer of the address was lost ({type(error).__name__})"
+            raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from None
+
+    async def _call(self, request: HttpRequest) -> HttpReply:
+        http = self._http = self._http or self._open()
+        headers = {**_HEADERS, **request.headers}
+        async with http.stream(
+            "POST", self._url, content=request.content, headers=headers
+        ) as answer:
+            body = b""
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) > _LARGEST:
+                    break
+        if answer.is_success:
+            return HttpReply(answer.status_code, body[:_LARGEST])
+        raise self._refusal(answer, body[:_LARGEST])
+
+    def _open(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            mounts=loopback_mounts(self._url), timeout=_TIMEOUT, follow_redirects=False
+        )
+
+    def _refusal(self, answer: httpx.Response, body: bytes) -> DeliveryError:
+        """Return the error that an answer means."""
+        status = answer.status_code
+        wait = seconds_from(answer.headers.get("Retry-After"), self._clock.now())
+        said = f"{status} {self._clean(body)}".strip()
+        if status == 429:
+            return DeliveryError(
+                f"the address asks us to slow down: {said}", ErrorKind.THROTTLED, retry_after=wait
+            )
+        if status >= 500:
+            kind = ErrorKind.TRANSIENT if wait is None else ErrorKind.THROTTLED
+            text = f"the address has a fault of its own: {said}"
+            return DeliveryError(text, kind, retry_after=wait)
+        if 300 <= status < 400:
+            text = f"the address redirects, which is not followed: {status}"
+            return DeliveryError(text, ErrorKind.TRANSIENT)
+        if status in _REFUSES_MESSAGE:
+            return DeliveryError(f"the address refuses this message: {said}", ErrorKind.MESSAGE)
+        kind = ErrorKind.TRANSIENT if status in _COME_BACK else ErrorKind.RECEIVER
+        return DeliveryError(f"the address refuses us: {said}", kind)
+
+    def _clean(self, body: bytes) -> str:
+        """Return the beginning of an answer, without the parts of the address in it."""
+        parts = (self._url, *re.split(r"[/?&=]", self._url.partition("://")[2]))
+        spellings = [spelling for each in parts for spelling in (each, unquote(each))]
+        secrets = [each for each in spellings if len(each) >= _SHORTEST_SECRET]
+        return clean_reply(body.decode(errors="replace"), secrets=secrets)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._http:
+            http, self._http = self._http, None
+            await http.aclose()
+
+
+class HttpNotifier:
+    """Posts to one receiver's address; each medium says what, and reads what comes back."""
+
+    can_look = False
+    keeps_uid = False
+    can_check = False
+    settle_after = timedelta()
+    domain = "alerter"
+
+    def __init__(self, receiver: str, address: HttpAddress) -> None:
+        self._receiver = receiver
+        self._address = address
+
+    def request_of(self, message: Message, content: Content) -> HttpRequest:
+        """Return what is posted for a message; raise DeliveryError where it cannot be."""
+        raise NotImplementedError
+
+    async def send(self, message: Message, content: Content) -> Receipt:
+        """Post a message; raise DeliveryError."""
+        reply = await self._address.post(self.request_of(message, content))
+        return Receipt(str(reply.status))
+
+    def service_time(self, now: datetime) -> datetime | None:  # noqa: ARG002 - as Slack's
+        """Return None: nothing is looked for by the time of the service."""
+        return None
+
+    async def prepare(self) -> None:
+        """Do nothing: an address is all that sending needs."""
+
+    async def update(self, message: Message, content: Content) -> None:
+        """Do nothing: what was posted cannot be changed."""
+
+    async def delete(self, message: Message) -> None:
+        """Do nothing: what was posted cannot be deleted."""
+
+    async def look(self, message: Message) -> Look:  # noqa: ARG002 - as Slack's
+        """Raise DeliveryError: there is no look."""
+        raise DeliveryError("the address cannot be searched", ErrorKind.TRANSIENT)
+
+    async def check(self) -> list[Finding]:
+        """Say that only a message shows whether the address works."""
+        text = "its address is not tried here: `alerter test` sends it a message"
+        return [Finding(ok=True, subject=f"receiver {self._receiver}", text=text, warning=True)]
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        await self._address.close()
+
+
+def _unreached(error: Exception) -> DeliveryError:
+    """Return the error of a call that was never made."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            text = f"the address cannot be trusted: {cause.verify_message}"
+            return DeliveryError(text, ErrorKind.RECEIVER)
+        cause = cause.__cause__ or cause.__context__
+    return DeliveryError(
+        f"the address cannot be reached ({type(error).__name__})", ErrorKind.TRANSIENT
+    )

@@ -1,0 +1,125 @@
+"""An address that is posted to: what each of its answers means, and that it stays secret."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from alerter.clock import Clock
+from alerter.demo.faults import NONSENSE, Fault, Faults, Loopback, application, bomb, failing
+from alerter.errors import DeliveryError, ErrorKind
+from alerter.notify.http_address import HttpAddress, HttpReply, HttpRequest
+
+REQUEST = HttpRequest(b"words", {"Content-Type": "text/plain"})
+PATH = "/hooks/T0pS3cretT0ken?auth=Qu3ryS3cret"
+
+
+class Taker:
+    """A service that takes what is posted to it."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.taken: list[tuple[str, bytes]] = []
+        self.server = Loopback(self._build)
+
+    def _build(self) -> web.Application:
+        built = application(failing(self.faults))
+        built.router.add_post("/{path:.*}", self._take)
+        return built
+
+    async def _take(self, request: web.Request) -> web.Response:
+        self.taken.append((request.path_qs, await request.read()))
+        return web.Response(text="taken")
+
+
+@pytest.fixture
+async def taker() -> AsyncIterator[Taker]:
+    found = Taker()
+    await found.server.start()
+    yield found
+    await found.server.stop()
+
+
+@pytest.fixture
+async def address(taker: Taker) -> AsyncIterator[HttpAddress]:
+    found = HttpAddress(taker.server.url + PATH, Clock())
+    yield found
+    await found.close()
+
+
+async def refused(address: HttpAddress) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        await address.post(REQUEST)
+    return caught.value
+
+
+async def test_the_query_of_an_address_is_kept(taker: Taker, address: HttpAddress) -> None:
+    assert await address.post(REQUEST) == HttpReply(200, b"taken")
+    assert taker.taken == [(PATH, b"words")]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "retry_after"),
+    [
+        (301, {"Location": "/elsewhere"}, ErrorKind.TRANSIENT, None),
+        (307, {"Location": "/elsewhere"}, ErrorKind.TRANSIENT, None),
+        (400, {}, ErrorKind.MESSAGE, None),
+        (401, {}, ErrorKind.RECEIVER, None),
+        (404, {}, ErrorKind.RECEIVER, None),
+        (408, {}, ErrorKind.TRANSIENT, None),
+        (410, {}, ErrorKind.RECEIVER, None),
+        (413, {}, ErrorKind.MESSAGE, None),
+        (429, {}, ErrorKind.THROTTLED, None),
+        (429, {"Retry-After": "7"}, ErrorKind.THROTTLED, 7.0),
+        (429, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, ErrorKind.THROTTLED, 0.0),
+        (500, {}, ErrorKind.TRANSIENT, None),
+        (503, {"Retry-After": "30"}, ErrorKind.THROTTLED, 30.0),
+    ],
+)
+async def test_a_refusal_is_of_its_kind(
+    taker: Taker,
+    address: HttpAddress,
+    status: int,
+    headers: dict[str, str],
+    kind: ErrorKind,
+    retry_after: float | None,
+) -> None:
+    taker.faults.add("", Fault(status=status, headers=headers, body="no"))
+    error = await refused(address)
+    assert (error.kind, error.retry_after, error.in_doubt) == (kind, retry_after, False)
+    assert str(status) in str(error)
+    assert taker.taken == []
+
+
+async def test_a_lost_answer_leaves_the_message_in_doubt(
+    taker: Taker, address: HttpAddress
+) -> None:
+    taker.faults.add("", Fault(drop="after"))
+    error = await refused(address)
+    assert (error.kind, error.in_doubt, len(taker.taken)) == (ErrorKind.TRANSIENT, True, 1)
+
+
+async def test_an_address_where_nothing_listens_got_nothing(
+    taker: Taker, address: HttpAddress
+) -> None:
+    await taker.server.stop()
+    error = await refused(address)
+    assert (error.kind, error.in_doubt) == (ErrorKind.TRANSIENT, False)
+    assert str(error) == "the address cannot be reached (ConnectError)"
+
+
+@pytest.mark.parametrize("body", [*NONSENSE.values(), b"T0pS3cretT0ken Qu3ryS3cret"])
+async def test_what_a_refusal_says_is_cleaned(
+    taker: Taker, address: HttpAddress, body: bytes
+) -> None:
+    taker.faults.add("", Fault(status=410, body=body))
+    text = str(await refused(address))
+    assert text.isprintable()
+    assert len(text) < 300
+    assert not any(secret in text for secret in ("T0pS3cret", "Qu3ryS3cret"))
+
+
+async def test_a_large_answer_is_read_in_part(taker: Taker, address: HttpAddress) -> None:
+    taker.faults.add("", bomb(100_000_000))
+    reply = await address.post(REQUEST)
+    assert len(reply.body) <= 64 * 1024
