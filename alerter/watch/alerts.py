@@ -198,16 +198,21 @@ class Alerts:
         return escalated
 
     def _escalated(self, site_id: str, review_id: str) -> list[str]:
-        """Return the destinations of `escalate_to` that get no reminders of their own."""
-        reminded = {
+        """Return the destinations of `escalate_to` that get no reminders of their own.
+
+        Where the alert itself still waits, its own reminders follow once it was sent.
+        """
+        own = {
             each.destination for each in reminders.get_reminders_of(self._state, site_id, review_id)
         }
+        alerted = raised_alerts.alerted_destinations(self._state, site_id, review_id)
+        own |= {destination for destination, is_sent in alerted.items() if not is_sent}
         return [
             destination
             for each in self._config.receivers
             if each.name == self._config.reminders.escalate_to
             for destination in each.destinations
-            if destination not in reminded
+            if destination not in own
         ]
 
     def _reminder(self, site: Site, review: Review, detail: Mapping[str, Any]) -> Alert:

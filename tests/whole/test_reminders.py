@@ -87,6 +87,22 @@ async def test_after_a_late_alert_reminders_are_late_and_escalated_once(
     assert len(life.mails("manager")) == 1
 
 
+async def test_an_alert_that_waits_is_not_escalated_before_it_arrived(begin: Begin) -> None:
+    quiet = 'email = ["manager@example.com"]\nquiet = {from = "22:00", to = "07:00"}'
+    receivers = TWO.replace('email = ["manager@example.com"]\nmax_rating = 1', quiet)
+    life = await begin('[reminders]\nafter = ["2h", "4h"]\nescalate_to = "manager"', receivers)
+    life.clock.advance(hours=9)  # 23:01 in Berlin
+    life.put()
+    await life.round()
+    await life.round(hours=5)
+    assert (len(life.mails()), life.mails("manager")) == (2, [])
+    came = []
+    for _ in range(8):
+        await life.round(hours=1)
+        came.append(len(life.mails("manager")))
+    assert came == [0, 1, 1, 2, 2, 3, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("before", "then"),
     [(["1h", "24h", "72h"], ["24h", "72h"]), (["24h", "72h"], ["72h"]), (["24h"], ["12h", "72h"])],
