@@ -292,6 +292,8 @@ class Item:
     says_older: bool = (
         False  # `new`: it says that the review is older, and was changed or approved since
     )
+    # An entry of a digest, which has one for each review.
+    in_digest: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,8 @@ def _item(kind: str, fields: list[str]) -> h.Item:
         return h.Item("summary", about="other:summary")
     review_id, rating, before, closing, late = fields
     number = None
-    if kind == "d":
+    in_digest = kind == "d"
+    if in_digest:
         kind, before = _kind_in_digest(before, closing)
     reason: Any = closing or None
     return h.Item(
@@ -92,6 +93,7 @@ def _item(kind: str, fields: list[str]) -> h.Item:
         reason=reason,
         number=number,
         says_older=late == "1",
+        in_digest=in_digest,
     )
 
 

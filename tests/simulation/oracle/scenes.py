@@ -147,6 +147,35 @@ def lowered_while_slack_is_down(*, digest: bool) -> Scene:
     return scene
 
 
+def lowered_in_quiet_hours(*, digest: bool) -> Scene:
+    """What quiet hours held of one review leaves as a digest with one entry, or its end only."""
+    quiet = replace(TEAM, quiet=(QuietHours(time(6), time(20), "Europe/Berlin"),))
+    scene = Scene(config=replace(CONFIG, receivers=(OWNER, quiet, FLORA)))
+    scene.review("r1", at(1), rating=2).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
+    scene.change("r1", at(1, 2), "rating_changed", rating=1).read(at(1, 2, 4), "r1")
+    scene.mail(at(1, 2, 4, 1), "lowered", "r1", before=2, after=1)
+    item = Item("lowered", "r1", before=2, after=1, in_digest=digest)
+    when = at(1, 13, 0, 1)
+    call = SlackCall(when, "post", "C1", f"{when.timestamp():.6f}", items=(item,))
+    return scene.add("slack", call)
+
+
+def retried_and_restored(*, before: bool) -> Scene:
+    """A backup of before or after a `retry` is restored: only the later one has that it was sent."""
+    config = replace(CONFIG, reminders_after=(timedelta(days=1),))
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("smtp_dropped_before", at(1), at(1, 0, 10))
+    items, owner = (Item("new", "r1"),), OWNER.emails[0]
+    for second in (1, 6, 66):
+        when = at(1, 0, 4, second)
+        scene.add("attempts", Attempt(when, "smtp", owner, None, "dropped", "<one@test>", items))
+    scene.post(at(1, 0, 4, 1), "new", "r1").post(at(1, 0, 6), "trouble", about="receiver:owner")
+    scene.run("retry", at(2)).mail(at(2, 0, 0, 1), "new", "r1", message_id="<one@test>")
+    scene.post(at(2, 0, 4, 30), "reminder", "r1")
+    taken = at(1, 12) if before else at(2, 6)
+    return scene.run("restore", at(2, 7), backup_taken=taken)
+
+
 def mail_in_doubt() -> Scene:
     scene = (
         Scene()
