@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites, parse_day
+from alerter.models import AlertKind
 from alerter.store import State
 from alerter.store.export import ExportedReview, exported_reviews
 
@@ -31,15 +33,21 @@ COLUMNS = (
     "alerted_at",
     "alerts",
     "reminders",
+    "new_at",
+    "lowered_at",
     "reminded_at",
+    "closed_at",
     "answered",
     "answered_at",
     "answered_by",
     "seconds_to_answer",
 )
-# Spreadsheets run a cell that begins with one of these as a formula:
-# https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets run a cell that begins with one of these as a formula, some of them also in another
+# width and after spaces or quotes: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = frozenset("=+-@\N{MINUS SIGN}")
+_QUOTES = frozenset("\"'`")
+# The kinds of alerts in the order of their columns, from `new_at` on.
+_KINDS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLOSED)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -71,7 +79,7 @@ def row_of(found: ExportedReview, names: Mapping[str, str]) -> dict[str, Any]:
         found.alerted_at,
         found.alerts,
         found.reminders,
-        found.reminded_at,
+        *(found.newest.get(kind) for kind in _KINDS),
         found.answered,
         found.answered_at,
         found.answered_by,
@@ -96,8 +104,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = "" if value is None else str(value)
-    text = f"'{text}" if text.startswith(_FORMULAS) else text
+    text = f"'{text}" if _is_formula(text) else text
     return text if text.isprintable() else _CONTROL.sub(" ", text)
+
+
+def _is_formula(text: str) -> bool:
+    """Whether the first character that a spreadsheet may look at begins a formula."""
+    for char in text:
+        if char not in _QUOTES and unicodedata.category(char)[0] not in "CZ":
+            return unicodedata.normalize("NFKC", char)[0] in _FORMULA
+    return False
 
 
 def write_json(rows: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:

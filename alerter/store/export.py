@@ -21,7 +21,8 @@ _NO_TEXTS: Mapping[str, Any] = {"title": "", "body": "", "author": ""}
 class ExportedReview:
     """A stored review with what followed; erased text is empty.
 
-    `alerted_at`: the first alert of it. `alerts` and `reminders` are numbers of alerts.
+    `alerted_at`: the first alert of it. `alerts` and `reminders` are numbers of alerts, without
+    closings; `newest` is when the last alert of each kind was raised.
     `answered_by`: the name of who answered through alerter.
     """
 
@@ -34,7 +35,7 @@ class ExportedReview:
     alerted_at: datetime | None
     alerts: int
     reminders: int
-    reminded_at: datetime | None
+    newest: Mapping[str, datetime]
     answered: bool
     answered_at: datetime | None
     answered_by: str
@@ -86,8 +87,8 @@ def _exported_review(
     review = load_review(row)
     if row["unverified"]:
         review = replace(review, **_NO_TEXTS)
-    reminder = alerts.get(AlertKind.REMINDER, {})
-    firsts = [each["first"] for each in alerts.values()] + [row["alerted_at"] or None]
+    calls = [each for kind, each in alerts.items() if kind != AlertKind.CLOSED]
+    firsts = [each["first"] for each in calls] + [row["alerted_at"] or None]
     replied = review.reply.at if review.reply else None
     sent = moment_or_none(reply["finished_at"]) if reply else None
     answered = bool(row["answered"])
@@ -99,9 +100,9 @@ def _exported_review(
         closing=CloseReason(row["closing"]) if row["closing"] else None,
         created_at=from_ms(row["created_at"]),
         alerted_at=moment_or_none(min((each for each in firsts if each), default=None)),
-        alerts=sum(each["number"] for each in alerts.values()),
-        reminders=reminder.get("number", 0),
-        reminded_at=moment_or_none(reminder.get("last")),
+        alerts=sum(each["number"] for each in calls),
+        reminders=alerts.get(AlertKind.REMINDER, {}).get("number", 0),
+        newest={kind: from_ms(each["last"]) for kind, each in alerts.items()},
         answered=answered,
         answered_at=(replied or sent) if answered else None,
         answered_by=reply["person"] if reply and answered and _is_there(reply, review) else "",
@@ -131,7 +132,7 @@ _REVIEWS = (
 _ALERTS = (
     "SELECT site_id, review_id, kind, count(*) AS number, min(raised_at) AS first,"
     f" max(raised_at) AS last FROM alerts WHERE {_of_pairs('alerts')}"
-    " AND kind IN ('new', 'lowered', 'reminder') GROUP BY site_id, review_id, kind"
+    " AND kind IN ('new', 'lowered', 'reminder', 'closed') GROUP BY site_id, review_id, kind"
 )
 # A later row replaces an earlier one.
 _REPLIES = (

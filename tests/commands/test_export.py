@@ -83,7 +83,41 @@ async def test_each_review_is_a_line_with_its_alerts_and_answer(
     assert sheet[0]["alerted_at"] == sheet[0]["seconds_to_answer"] == ""
 
 
-@pytest.mark.parametrize("begins", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
+async def test_each_kind_of_alert_has_its_time_in_a_column(
+    alerter: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await alerted(path, wix, "r1")
+    [row] = await rows(alerter, "json")
+    assert (row["new_at"], row["lowered_at"]) == (row["alerted_at"], None)
+    assert (row["reminded_at"], row["closed_at"]) == (None, None)
+
+    wix.reply(SITE, "r1", "Sorry!")
+    await watch(path)
+    now = Clock().now()
+    with State.open(load(path).database, migrate=False) as state:
+        for kind in ("lowered", "reminder"):
+            state.execute(
+                "INSERT INTO alerts (key, kind, site_id, review_id, detail, raised_at)"
+                " VALUES (?, ?, ?, 'r1', '{}', ?)",
+                [f"{kind}:r1", kind, SITE, to_ms(now)],
+            )
+    [row] = await rows(alerter, "json")
+    at = now.isoformat(timespec="seconds")
+    assert (row["lowered_at"], row["reminded_at"]) == (at, at)
+    assert row["alerted_at"] == row["new_at"] <= row["closed_at"] <= at
+    assert (row["alerts"], row["reminders"]) == (3, 1)
+    [line] = await rows(alerter, "csv")
+    for column in ("new_at", "lowered_at", "reminded_at", "closed_at"):
+        assert line[column] == row[column]
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        *("=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "  @a", "'=1", '"=1', "\ufeff\u200b=1"),
+        *("\uff1d1", "\uff0b1", "\uff0d1", "\uff20a", "\ufe621", "\u22121", "\u207a1"),
+    ],
+)
 async def test_no_cell_is_a_formula(
     alerter: Run, path: Path, wix: EmbeddedWix, begins: str
 ) -> None:
