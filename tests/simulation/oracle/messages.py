@@ -320,7 +320,7 @@ def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
         over: list[datetime] = []
         for slot in slots:
             one = slot.used
-            if one is None or len(one.message.items) > 1:
+            if one is None or one.in_digest:
                 continue
             waiting = sum(
                 other.transition.time <= one.time - 10 * SECOND and other.used is not None

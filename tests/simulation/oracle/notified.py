@@ -472,7 +472,7 @@ def _stands_for(slot: Slot, one: Received) -> bool:
     return (
         slot.transition.change != "closed"
         and one.item.kind in {"lowered", "reminder"}
-        and (one.item.in_digest or len(one.message.items) > 1)
+        and one.in_digest
         and slot.transition.time <= one.time
         and (slot.until is None or one.time <= slot.until + INFLIGHT)
     )

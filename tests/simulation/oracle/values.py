@@ -49,6 +49,11 @@ class Received:
     message: SlackCall | Mail
     copy: bool  # the same mail (Message-ID) once more, or a Slack post that says it may be a repeat and is one
 
+    @property
+    def in_digest(self) -> bool:
+        """Whether it came as an entry of a digest, which has one for each review."""
+        return self.item.in_digest or len(self.message.items) > 1
+
 
 WIX = (
     "wix_down",
