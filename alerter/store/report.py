@@ -1,6 +1,7 @@
 """What `alerter status`, `alerter explain` and the metrics read from the database."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -108,6 +109,18 @@ def delivery_counts(state: State) -> dict[str, dict[str, int]]:
     return counted
 
 
+def unsent_counts(state: State) -> Counter[tuple[str, str]]:
+    """Return how many deliveries are pending or have failed, by receiver and status."""
+    rows = state.rows(
+        "SELECT destination, status, count(*) AS number FROM deliveries"
+        f" WHERE {UNSETTLED} GROUP BY destination, status"
+    )
+    counted = Counter[tuple[str, str]]()
+    for row in rows:
+        counted[receiver_of(row["destination"]), row["status"]] += row["number"]
+    return counted
+
+
 def oldest_pending(state: State) -> datetime | None:
     """Return when the pending delivery that waits longest was first due; None without any.
 
@@ -120,6 +133,15 @@ def oldest_pending(state: State) -> datetime | None:
             f" WHERE {UNSETTLED} AND status = 'pending'"
         )
     )
+
+
+def open_review_count(state: State, site_ids: Iterable[str]) -> int:
+    """Return how many reviews of these sites are open."""
+    number: int = state.value(
+        f"SELECT count(*) FROM reviews WHERE status = 'open' AND site_id IN {json_values()}",
+        [json.dumps(list(site_ids))],
+    )
+    return number
 
 
 def open_reviews(

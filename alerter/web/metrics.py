@@ -17,10 +17,15 @@ from alerter.config import Config
 from alerter.counters import counts
 from alerter.errors import StateError
 from alerter.models import AlertKind
+from alerter.scopes import Scope, split_scope
 from alerter.store import State, report
 from alerter.store.cluster import ClusterReport, get_cluster
+from alerter.store.troubles import get_open_troubles
 from alerter.watch.triage import Reason
 from alerter.web.webhooks import OUTCOMES
+
+_UNSENT = ("pending", "failed")
+_TROUBLE_KINDS = {str(kind) for kind in Scope} - {Scope.TROUBLE, Scope.REVIEW, Scope.EVERY}
 
 
 class Metrics(Collector):
@@ -95,14 +100,40 @@ class Metrics(Collector):
             "Age of the oldest pending delivery.",
             max(age, 0),
         )
-        success = report.oldest_success(self._state, [site.site_id for site in self._config.sites])
+        yield from self._of_now()
+        if cluster := get_cluster(self._state):
+            yield from _of_cluster(cluster)
+
+    def _of_now(self) -> Iterator[Metric]:
+        """Yield what `alerter status` shows: sites, open reviews, unsent deliveries, trouble."""
+        site_ids = [site.site_id for site in self._config.sites]
+        success = report.oldest_success(self._state, site_ids)
         yield GaugeMetricFamily(
             "alerter_oldest_success_timestamp_seconds",
             "The oldest last good round of any site; 0 while one was never read.",
             success.timestamp() if success else 0,
         )
-        if cluster := get_cluster(self._state):
-            yield from _of_cluster(cluster)
+        yield GaugeMetricFamily(
+            "alerter_open_reviews",
+            "Low-rated reviews that were alerted and are not answered.",
+            report.open_review_count(self._state, site_ids),
+        )
+        unsent = GaugeMetricFamily(
+            "alerter_unsent_deliveries",
+            "Deliveries that wait or have failed, by receiver.",
+            labels=["receiver", "status"],
+        )
+        none = {(each.name, status): 0 for each in self._config.receivers for status in _UNSENT}
+        for labels, number in (none | report.unsent_counts(self._state)).items():
+            unsent.add_metric(labels, number)
+        yield unsent
+        troubles = GaugeMetricFamily(
+            "alerter_open_troubles", "Open troubles, by what they are about.", labels=["kind"]
+        )
+        kinds = Counter(split_scope(each.scope)[0] for each in get_open_troubles(self._state))
+        for kind in sorted(_TROUBLE_KINDS | kinds.keys()):
+            troubles.add_metric([kind], kinds[kind])
+        yield troubles
 
     def _deliveries(self) -> Metric:
         family = CounterMetricFamily(

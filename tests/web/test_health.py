@@ -1,5 +1,6 @@
 """Health and metrics: what is served, and when it says that something is wrong."""
 
+import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -28,7 +29,8 @@ from tests.support.clock import SetClock
 from tests.support.values import SITE
 from tests.support.waiting import HANG
 
-RULES = Path(__file__).parents[2] / "deploy" / "alerter.rules.yml"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "alerter.rules.yml"
 SERIES = {
     "alerter_rounds_total": {"outcome"},
     "alerter_reviews_total": {"outcome"},
@@ -36,6 +38,9 @@ SERIES = {
     "alerter_deliveries_total": {"receiver", "outcome"},
     "alerter_oldest_pending_age_seconds": set(),
     "alerter_oldest_success_timestamp_seconds": set(),
+    "alerter_open_reviews": set(),
+    "alerter_unsent_deliveries": {"receiver", "status"},
+    "alerter_open_troubles": {"kind"},
     "alerter_wix_calls_total": {"status"},
     "alerter_webhooks_total": {"outcome"},
     "alerter_transaction_seconds_count": set(),
@@ -257,6 +262,33 @@ async def test_ages_are_those_of_the_oldest(look: Look) -> None:
     assert await look.value("alerter_oldest_success_timestamp_seconds") == before
 
 
+async def test_what_is_open_and_unsent_is_shown_as_it_is_now(look: Look) -> None:
+    state, now = look.state, look.clock.now()
+    raise_alert(state, look.clock, "new:1")
+    raise_alert(state, look.clock, "new:2")
+    state.execute("UPDATE deliveries SET destination = 'email:owner'")
+    state.execute("UPDATE deliveries SET status = 'failed' WHERE alert = 1")
+    state.execute_many(
+        "INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered,"
+        " rejected, as_of, content) VALUES (:site, :id, 1, 1, :status, 0, 0, 0, 0, '{}')",
+        [
+            {"site": SITE, "id": "r1", "status": "open"},
+            {"site": SITE, "id": "r2", "status": "closed"},
+            {"site": "a site of the past", "id": "r1", "status": "open"},
+        ],
+    )
+    with state.transaction():
+        troubles.put_trouble(state, Trouble(f"site:{SITE}", now, "Wix refuses us: 403"))
+        troubles.put_trouble(state, Trouble("site:other", now, "over", over_at=now))
+    assert await look.value("alerter_open_reviews") == 1
+    for status in ("pending", "failed"):
+        unsent = {"receiver": "owner", "status": status}
+        assert await look.value("alerter_unsent_deliveries", **unsent) == 1
+    assert await look.value("alerter_unsent_deliveries", receiver="support", status="pending") == 0
+    assert await look.value("alerter_open_troubles", kind="site") == 1
+    assert await look.value("alerter_open_troubles", kind="service") == 0
+
+
 async def test_writing_is_timed(look: Look) -> None:
     before = counts["transactions"]
     with look.state.transaction(), look.state.transaction():
@@ -300,7 +332,7 @@ def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], fl
     """
     assert expression.count("(") == expression.count(")")
     named = re.findall(r"(alerter_\w+)(?:\{([^}]*)\})?", expression)
-    assert named or "up{" in expression
+    assert named or "up" in expression
     for name, matchers in named:
         assert name in found, f"{expression}: there is no {name}"
         for label, operator, value in re.findall(r'(\w+)(=~?|!=)"([^"]*)"', matchers):
@@ -308,6 +340,63 @@ def _looks_right(expression: str, found: dict[str, list[tuple[dict[str, str], fl
             assert operator == "!=" or any(re.fullmatch(value, each) for each in there), (
                 f"{expression}: {label}"
             )
+
+
+# --- the dashboard for Grafana
+
+
+def dashboard() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DEPLOY / "grafana" / "alerter.json").read_text())
+    return found
+
+
+def expressions() -> list[str]:
+    """What the panels ask for, as Prometheus stores it: the job is a label of its own."""
+    return [
+        re.sub(r'job="\$job"(, )?', "", target["expr"])
+        for panel in dashboard()["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+async def test_the_dashboard_asks_for_what_is_there_and_for_all_of_it(look: Look) -> None:
+    counts["wix_calls_200"] += 1
+    found = await look.metrics()
+    asked = expressions()
+    for expression in asked:
+        if not any(name in expression for name in OF_A_CLUSTER):
+            _looks_right(expression, found)
+    shown = {name for name in found if not name.endswith("_created")}
+    assert set(re.findall(r"alerter_\w+", " ".join(asked))) == shown | OF_A_CLUSTER.keys()
+
+
+@pytest.mark.postgresql
+async def test_the_dashboard_of_a_cluster_asks_for_what_is_there(look: Look) -> None:
+    counts["wix_calls_200"] += 1
+    found = await look.metrics()
+    for expression in expressions():
+        _looks_right(expression, found)
+
+
+def test_each_panel_of_the_dashboard_has_its_place_and_says_what_it_shows() -> None:
+    board = dashboard()
+    assert {each["name"] for each in board["templating"]["list"]} == {"datasource", "job"}
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        assert panel["description"]
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+        place = panel["gridPos"]
+        cells = {
+            (place["x"] + right, place["y"] + down)
+            for right in range(place["w"])
+            for down in range(place["h"])
+        }
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
 
 
 # --- a worker of a cluster
