@@ -7,6 +7,7 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import StateError
 from alerter.notify.destination import Destination
+from alerter.notify.group_commit import GroupCommit
 from alerter.notify.sender import MemoryRateLimits, RateLimits
 from alerter.notify.state_failure import FailureRecord, StateFailure
 from alerter.notify.worker import IdleReason, Worker
@@ -36,9 +37,11 @@ class Dispatcher:
         self._wake = wake or self._wake_workers
         self.troubles = Troubles(state, config, clock, self.wake, waits)
         self.state_failure = StateFailure(config, clock, destinations, state, failures)
+        commits = GroupCommit(state)
         self._workers = {
             destination.name: Worker(
                 state,
+                commits,
                 clock,
                 destination,
                 self.troubles,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from alerter.clock import Clock
@@ -12,6 +13,7 @@ from alerter.errors import DeliveryError, ErrorKind, RenderError, StateError
 from alerter.models import AlertKind, Message, Receipt
 from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
+from alerter.notify.group_commit import GroupCommit
 from alerter.notify.in_doubt import wait_after_loss
 from alerter.notify.state_failure import StateFailure
 from alerter.scopes import Scope
@@ -67,6 +69,7 @@ class MessageSender:
     def __init__(
         self,
         state: State,
+        commits: GroupCommit,
         clock: Clock,
         destination: Destination,
         troubles: Troubles,
@@ -79,6 +82,7 @@ class MessageSender:
         # Small pieces grow again up to this: what the service refused was one of the reviews.
         self._most = destination.digest
         self._state = state
+        self._commits = commits
         self._clock = clock
         self._destination = destination
         self._troubles = troubles
@@ -128,7 +132,7 @@ class MessageSender:
         again = replace(
             message, attempted_at=now, service_time=self._destination.notifier.service_time(now)
         )
-        messages.count_attempt(self._state, again, now)
+        await self._commits.run(partial(messages.count_attempt, self._state, again, now))
         await self.send(again)
 
     async def record_accepted(self, message: Message, receipt: Receipt, subject: str = "") -> None:
@@ -137,7 +141,7 @@ class MessageSender:
         if receipt.to_left:
             await self._record_partly_accepted(message, receipt, subject)
             return
-        await self.write(lambda: self._mark_sent(message, receipt, subject))
+        await self.write(lambda: self._mark_sent(message, receipt, subject), relaxed=True)
         if not message.to_left:
             self._count_sent(message)
         if receipt.refused:
@@ -278,11 +282,11 @@ class MessageSender:
         parked = wait is None
         self.log_once(f"parked: {error}; then `alerter retry`" if parked else f"waits: {error}")
 
-    async def write(self, change: Callable[[], None]) -> None:
+    async def write(self, change: Callable[[], None], *, relaxed: bool = False) -> None:
         """Make a change in the database; retry for as long as it cannot be written."""
         while True:
             try:
-                change()
+                await self._commits.run(change, relaxed=relaxed)
             except StateError as error:
                 self.log_once(f"an answer waits to be recorded: {error}")
                 await self._state_failure.notify(error)

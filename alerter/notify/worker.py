@@ -16,6 +16,7 @@ from alerter.models import Form, Grouping, Message, Receipt
 from alerter.notify.availability import Availability
 from alerter.notify.destination import Destination
 from alerter.notify.digest import group, largest_that_fits
+from alerter.notify.group_commit import GroupCommit
 from alerter.notify.in_doubt import Looks, Step, next_step
 from alerter.notify.sender import STATE_RETRY, MessageSender, RateLimits
 from alerter.notify.state_failure import StateFailure
@@ -60,6 +61,7 @@ class Worker:
     def __init__(
         self,
         state: State,
+        commits: GroupCommit,
         clock: Clock,
         destination: Destination,
         troubles: Troubles,
@@ -71,6 +73,7 @@ class Worker:
         self.awake = asyncio.Event()
         self.stopping = False
         self._state = state
+        self._commits = commits
         self._clock = clock
         self._destination = destination
         self._state_failure = state_failure
@@ -78,6 +81,7 @@ class Worker:
         self._availability = Availability(state, clock, troubles, destination)
         self._sender = MessageSender(
             state,
+            commits,
             clock,
             destination,
             troubles,
@@ -252,7 +256,8 @@ class Worker:
             alerts = largest_that_fits(self._state, self._destination, alerts, now)
             form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         thread = next((member.thread for member in members if member.alert == alerts[0]), None)
-        message = outbox.claim(
+        claim = partial(
+            outbox.claim,
             self._state,
             self._destination.name,
             form,
@@ -262,6 +267,7 @@ class Worker:
             thread=thread,
             service_time=self._destination.notifier.service_time(now),
         )
+        message = await self._commits.run(claim)
         if message:
             await self._sender.send(message)
 

@@ -13,11 +13,13 @@ class Engine(Protocol):
     """A connection to a database of one kind. Every error is raised as a StateError.
 
     `name`: how errors and logs name the database. `relaxes`: whether a transaction can leave the
-    wait for the disk to a later one, and only a power failure loses it.
+    wait for the disk to a later one, and only a power failure loses it. `shares_commits`: whether
+    the changes of several tasks may be one transaction, as none is under a lease of its own.
     """
 
     name: str
     relaxes: bool
+    shares_commits: bool
 
     @property
     def changed(self) -> int:

@@ -46,6 +46,7 @@ class Postgres:
 
     # The server may be killed as any process, and would lose the mark of a message that was sent.
     relaxes = False
+    shares_commits = False
 
     def __init__(self, url: PostgresUrl, *, read_only: bool = False) -> None:
         self.name = str(url)

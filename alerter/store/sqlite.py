@@ -33,6 +33,7 @@ class Sqlite:
     """
 
     relaxes = True
+    shares_commits = True
 
     def __init__(self, db: Database, path: Path) -> None:
         self.name = str(path)

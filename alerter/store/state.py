@@ -114,6 +114,22 @@ class State:
         self._behind = self._behind or relaxed
         self.written += self.engine.changed > changed
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what is written inside if that fails, but not the rest of the open transaction.
+
+        After some errors, such as a full disk, the engine has undone all of it.
+        """
+        self.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self.engine.in_transaction:
+                self.execute("ROLLBACK TO part")
+                self.execute("RELEASE part")
+            raise
+        self.execute("RELEASE part")
+
     def flush(self) -> None:
         """Wait until relaxed transactions are on disk. Raise StateError."""
         if self._behind:
