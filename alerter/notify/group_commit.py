@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from alerter.scopes import EVERY_SCOPE
 from alerter.store import State
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _Change = tuple[Callable[[], Any], "asyncio.Future[Any]", bool]
 
 
@@ -22,7 +22,7 @@ class GroupCommit:
         self._state = state
         self._waiting: list[_Change] = []
 
-    async def run(self, change: Callable[[], T], *, relaxed: bool = False) -> T:
+    async def run(self, change: Callable[[], _T], *, relaxed: bool = False) -> _T:
         """Make a change of the database and return its result, or raise its error.
 
         A change that fails undoes no other. `relaxed`: it need not wait for the disk.
@@ -30,7 +30,7 @@ class GroupCommit:
         if not self._state.engine.shares_commits:
             return change()
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        done: asyncio.Future[_T] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._commit)
         self._waiting.append((change, done, relaxed))
