@@ -14,11 +14,16 @@ NO_BREAK = "\u00a0"
 _FSI, _PDI = "\u2068", "\u2069"
 _DIRECTIONAL = re.compile(f"[\u202a-\u202e\u2066-\u2069{QUOTED}]")
 _RIGHT_TO_LEFT, _LEFT_TO_RIGHT = ("R", "AL", "AN"), ("L",)
+# The blocks that hold all characters of right-to-left scripts, and few others.
+_MAY_BE_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
 _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # A name with one of these could be read as a sentence with a link.
 _NOT_IN_NAMES = re.compile(r"[:/\\@]")
 # https://docs.slack.dev/messaging/formatting-message-text#escaping
-_SLACK_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SLACK_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SLACK_SPECIAL = re.compile("[&<>]")
 
 
 def stars(rating: int) -> str:
@@ -52,7 +57,7 @@ def isolate(text: str, direction: str = "ltr") -> str:
 
     Text of the other direction does not reorder the line around it.
     """
-    if direction == "ltr" and text.isascii():
+    if direction == "ltr" and not _MAY_BE_RIGHT_TO_LEFT.search(text):
         return text
     others = _RIGHT_TO_LEFT if direction == "ltr" else _LEFT_TO_RIGHT
     if not any(unicodedata.bidirectional(char) in others for char in text):
@@ -83,11 +88,11 @@ def slack_text(text: str, most: int = SLACK_TEXT) -> str:
 
     An escape such as `&amp;` is never cut in two.
     """
-    escaped = text.translate(_SLACK_ESCAPES)
+    escaped = _SLACK_SPECIAL.sub(lambda found: _SLACK_ESCAPES[found[0]], text)
     if utf16_length(escaped) <= most:
         return escaped
     room, index = most - 1, 0
-    characters = [char.translate(_SLACK_ESCAPES) for char in text]
+    characters = [_SLACK_ESCAPES.get(char, char) for char in text]
     while room >= utf16_length(characters[index]):
         room -= utf16_length(characters[index])
         index += 1

@@ -22,6 +22,8 @@ Change = Callable[[str], str]
 _PREFIX = "> "
 # Columns of a quoted line. Mail clients that wrap at 80 wrap none, so no part lacks its prefix.
 _WIDTH = 74
+# No character before the Hangul is wide.
+_MAY_BE_WIDE = re.compile("[\u1100-\U0010ffff]")
 # A mention, a channel or a link: https://docs.slack.dev/messaging/formatting-message-text#advanced
 _SLACK_CONTROL = re.compile(r"<[^<>]+>")
 
@@ -90,7 +92,8 @@ def _columns(text: str) -> int:
     """Return the greatest width of a text in a monospaced font."""
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    others = _MAY_BE_WIDE.findall(text)
+    return len(text) + sum(unicodedata.east_asian_width(char) in "WF" for char in others)
 
 
 def has_slack_markup(blocks: Sequence[Any], values: Mapping[str, Any]) -> bool:

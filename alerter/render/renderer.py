@@ -234,7 +234,9 @@ class Renderer:
     ) -> Any:
         """Render the template of a kind and ending. Raise RenderError."""
         values = {**values, "kind": kind}
-        name = owners_name(self._folder, kind, ending)
+        name = builtin_name(kind, ending)
+        if self._own is not None:
+            name = owners_name(self._folder, kind, ending)
         refused = self._refused and name in self.faults() and name in self._refused
         if self._own is not None and own and not refused:
             try:
@@ -300,9 +302,8 @@ def _render(
     if name.endswith(".html"):
         return text
     blocks = _blocks(name, text)
-    if isinstance(source, TemplateProcess) and has_slack_markup(blocks, values):
-        problem = "makes a mention or a link of what somebody wrote: put it through slack_text"
-        raise render_error(name, problem)
+    if isinstance(source, TemplateProcess):
+        _check_blocks(name, blocks, values)
     return direct_blocks(blocks) if direction == "rtl" else blocks
 
 
@@ -317,9 +318,16 @@ def _blocks(name: str, text: str) -> list[Any]:
         raise render_error(name, f"{fault}: {cause}", fault) from error
     if not isinstance(blocks, list):
         raise render_error(name, "must make a JSON list of blocks")
+    return blocks
+
+
+def _check_blocks(name: str, blocks: list[Any], values: Mapping[str, Any]) -> None:
+    """Raise RenderError for blocks of an owner's template that must not be posted."""
     if _is_deeper(blocks, _DEEPEST):
         raise render_error(name, "nests its blocks deeper than Slack does")
-    return blocks
+    if has_slack_markup(blocks, values):
+        problem = "makes a mention or a link of what somebody wrote: put it through slack_text"
+        raise render_error(name, problem)
 
 
 def _is_deeper(part: Any, levels: int) -> bool:

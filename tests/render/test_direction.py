@@ -1,5 +1,8 @@
 """The direction of lines and Slack's texts in messages that run from right to left."""
 
+import sys
+import unicodedata
+
 import pytest
 
 from alerter.render.direction import direct_blocks, direct_lines
@@ -24,6 +27,13 @@ def test_a_name_of_the_other_direction_is_isolated(
     text: str, direction: str, is_isolated: bool
 ) -> None:
     assert isolate(text, direction) == (ISOLATED.format(text) if is_isolated else text)
+
+
+def test_a_name_with_any_letter_of_a_right_to_left_script_is_isolated() -> None:
+    every = map(chr, range(sys.maxunicode + 1))
+    letters = [each for each in every if unicodedata.bidirectional(each) in ("R", "AL", "AN")]
+    assert len(letters) > 1000
+    assert all(isolate(f"ä{each}") == ISOLATED.format(f"ä{each}") for each in letters)
 
 
 @pytest.mark.parametrize(
