@@ -18,7 +18,7 @@ from alerter.commands.options import config_option, find_site, load_with_sites, 
 from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
-from alerter.models import Grouping, Product, Review
+from alerter.models import Grouping, Product, Review, Source
 from alerter.notify.worker import IdleReason
 from alerter.render.formatting import stars
 from alerter.service.embedded import end_tasks
@@ -157,7 +157,7 @@ async def _record(
     with _reading(site, request, clock) as reached:
         async for page in pages_with_retries(runtime.reader, clock, site, low_rated, page_wait):
             await runtime.intake.record_page(
-                site, page.reviews, asked_at=page.asked_at, for_backfill=True
+                site, page.reviews, source=Source.BACKFILL, asked_at=page.asked_at
             )
             ids |= dict.fromkeys(review.id for review in page.reviews)
             reached(page.newest)

@@ -27,6 +27,7 @@ from alerter.store.workers import (
     put_worker,
     server_time,
 )
+from alerter.watch.judging import scope_of_config
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,9 @@ class Membership:
         before = newest_config(self._state)
         digest = config_digest(config)
         is_asked = is_asked and digest != self._digest
-        self.config = register_config(self._state, digest, now, is_asked=is_asked)
+        self.config = register_config(
+            self._state, digest, scope_of_config(config), now, is_asked=is_asked
+        )
         self._digest = digest
         newest = before.number if before else 0
         self.is_newest = self.config >= newest

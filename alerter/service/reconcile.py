@@ -8,10 +8,13 @@ from alerter.config import Config
 from alerter.models import phrase_destination
 from alerter.respond.responder import DAEMON
 from alerter.scopes import EVERY_SCOPE, Scope
+from alerter.service.membership import config_digest
 from alerter.service.rounds import first_rounds_within, shard_of, share_of
 from alerter.store import State, account_sites, actions, blocks, known_sites, messages, outbox
+from alerter.store.configs import register_config
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
+from alerter.watch.judging import scope_of_config
 from alerter.watch.rerouting import Rerouted, reroute
 
 log = logging.getLogger(__name__)
@@ -41,8 +44,7 @@ def reconcile(
             state, [account.account_id for account in config.accounts]
         )
         if alone:
-            in_doubt = messages.recover(state)
-            actions.end_leases(state, DAEMON)
+            in_doubt = _take_over(state, config, clock)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
         rerouted = reroute(state, config, clock.now())
         cancelled = known_sites.record_sites(state, config.site_names, clock.now())
@@ -57,6 +59,14 @@ def reconcile(
     _log_rerouted(rerouted)
     for name, number in cancelled.items():
         log.info('site "%s" left the config: deliveries cancelled=%d', name, number)
+
+
+def _take_over(state: State, config: Config, clock: Clock) -> int:
+    """Take over from the last process; return how many of its messages are in doubt."""
+    scope, digest = scope_of_config(config), config_digest(config)
+    register_config(state, digest, scope, clock.now(), is_asked=False)
+    actions.end_leases(state, DAEMON)
+    return messages.recover(state)
 
 
 def _plan_rounds(state: State, config: Config, clock: Clock) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.errors import ErrorKind, StateError
-from alerter.models import Review
+from alerter.models import Review, Source
 from alerter.notify import backoff
 from alerter.notify.destination import Destination
 from alerter.notify.dispatch import Dispatcher
@@ -142,7 +142,7 @@ def recorder(intake: Intake) -> Record:
     """Return the function that records what Wix returned about one review."""
 
     async def record(site: Site, review: Review) -> None:
-        await intake.record_page(site, [review])
+        await intake.record_page(site, [review], source=Source.ACTION)
 
     return record
 

@@ -24,12 +24,12 @@ def newest_config(state: State) -> ConfigRecord | None:
     return ConfigRecord(row["id"], row["digest"], from_ms(row["added_at"])) if row else None
 
 
-def register_config(state: State, digest: str, now: datetime, *, is_asked: bool) -> int:
+def register_config(state: State, digest: str, scope: str, now: datetime, *, is_asked: bool) -> int:
     """Return the number of a config, which is a new one where the config is the newest by it.
 
     A config that is known, but not the newest, keeps its number at a start while a worker with a
     newer one is alive: a worker that is restarted undoes no change. `is_asked`: a person asked for
-    the config with a reload, and so it is the newest.
+    the config with a reload, and so it is the newest. `scope`: what it reads and looks for.
     """
     with state.transaction(EVERY_SCOPE):
         newest = newest_config(state)
@@ -40,7 +40,7 @@ def register_config(state: State, digest: str, now: datetime, *, is_asked: bool)
             return int(known)
         return int(
             state.value(
-                "INSERT INTO configs (digest, added_at) VALUES (?, ?) RETURNING id",
-                [digest, to_ms(now)],
+                "INSERT INTO configs (digest, scope, added_at) VALUES (?, ?, ?) RETURNING id",
+                [digest, scope, to_ms(now)],
             )
         )

@@ -9,7 +9,7 @@ from sqlite3 import complete_statement
 
 from sqlite_utils import Database, Migrations
 
-from alerter.store.schema import ACTIONS, CLUSTER, TABLES
+from alerter.store.schema import ACTIONS, CLUSTER, JUDGEMENTS, TABLES
 
 migrations = Migrations("alerter")
 # Columns that hold 0 or 1, in any table: booleans on PostgreSQL, and never compared with numbers.
@@ -17,12 +17,15 @@ BOOLEANS = {
     "anonymized",
     "answered",
     "builtin",
+    "covered",
+    "edited",
     "erase",
     "parked",
     "plain",
     "present",
     "rejected",
     "replaces",
+    "replied",
     "sees_private",
     "unverified",
 }
@@ -349,3 +352,10 @@ def waits(db: Database) -> None:
         "CREATE TABLE waits (scope TEXT PRIMARY KEY, alert INTEGER NOT NULL,"
         " since INTEGER NOT NULL) STRICT, WITHOUT ROWID"
     )
+
+
+@migrations()
+def judgements(db: Database) -> None:
+    """Keep each state of a review that triage judged, for `alerter replay`."""
+    for statement in _statements(JUDGEMENTS):
+        db.execute(statement)

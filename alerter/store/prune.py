@@ -83,7 +83,7 @@ def prune_reviews(state: State, rows: Sequence[dict[str, Any]], now: datetime) -
         f" {THESE}",
         [to_ms(now), these],
     )
-    for table in ("reminders", "actions"):
+    for table in ("reminders", "actions", "judgements"):
         state.execute(f"DELETE FROM {table} {THESE}", [these])
     _erase_subjects(state, ids)
     drop_alerts(state, ids)
@@ -151,6 +151,7 @@ def _prune_without_review(state: State, at_rest: dict[str, Any]) -> None:
         actions = state.execute(
             f"DELETE FROM actions WHERE finished_at < :before AND NOT {WITH_TEXT}", at_rest
         )
+        state.execute("DELETE FROM unread_spans WHERE until < :before", at_rest)
         if erased or products or actions:
             state.owe_scrub()
 

@@ -244,3 +244,52 @@ CREATE TABLE workers (
   seen_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+JUDGEMENTS = """
+-- Each state of a review that triage judged, without words, in the order of `number`.
+-- config: the number of the newest config then. status, closing, alerted_at, anonymized: what was
+-- recorded. covered: whether ratings such as this were read before. silence: why only some reviews
+-- raised alerts, or none. edited, replied: whether its text or its reply is another than in the
+-- state before. hits: the keywords of the config in its text, as JSON.
+CREATE TABLE judgements (
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  judged_at INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  config INTEGER,
+  status TEXT NOT NULL,
+  closing TEXT,
+  alerted_at INTEGER,
+  anonymized INTEGER NOT NULL,
+  rating INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  created_at INTEGER,
+  written_at INTEGER,
+  answered INTEGER NOT NULL,
+  moderation TEXT NOT NULL,
+  entity_id TEXT,
+  covered INTEGER NOT NULL,
+  silence TEXT,
+  edited INTEGER NOT NULL,
+  replied INTEGER NOT NULL,
+  hits TEXT,
+  PRIMARY KEY (site_id, review_id, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO judgements (site_id, review_id, number, judged_at, source, status, closing, alerted_at,
+    anonymized, rating, revision, created_at, answered, moderation, entity_id, covered, edited,
+    replied)
+  SELECT site_id, review_id, 1, as_of, 'record', status, closing, alerted_at, anonymized, rating,
+    revision, created_at, answered, CASE WHEN rejected THEN 'REJECTED' ELSE '' END, entity_id,
+    1 = 1, 1 = 1, 1 = 1
+  FROM reviews WHERE pruned_at IS NULL;
+-- The times in which a site was not read for longer than two periods.
+CREATE TABLE unread_spans (
+  site_id TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  PRIMARY KEY (site_id, since)
+) STRICT, WITHOUT ROWID;
+-- What each config had read and looked for, as JSON; NULL before states were kept.
+ALTER TABLE configs ADD COLUMN scope TEXT;
+"""

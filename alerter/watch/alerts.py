@@ -13,11 +13,13 @@ from alerter.models import (
     Grouping,
     Medium,
     Review,
+    Source,
     StoredReview,
     medium_of,
 )
 from alerter.store import State, holds, raised_alerts, reminders, stale_messages
 from alerter.store.holds import Hold
+from alerter.store.judgements import Judgement
 from alerter.store.known_sites import SiteState
 from alerter.store.raised_alerts import NewAlert
 from alerter.watch.routing import (
@@ -39,9 +41,9 @@ AFTER_SNOOZE = timedelta()
 class Changes:
     """Changes of one site, to be written in one transaction; then `woken` is woken.
 
-    `before` is how far the site had been read, `as_of` the time for which the read holds. `about`
-    are the reviews whose products need names, `ratings` those of alerted reviews by id, `woken` the
-    destinations with new deliveries.
+    `before` is how far the site had been read, `as_of` the time for which the read holds. `judged`
+    are the states of `records` for `alerter replay`. `about` are the reviews whose products need
+    names, `ratings` those of alerted reviews by id, `woken` the destinations with new deliveries.
     """
 
     site: Site
@@ -49,7 +51,9 @@ class Changes:
     before: SiteState
     as_of: datetime
     silent: bool = False
+    source: Source = Source.POLL
     records: list[StoredReview] = field(default_factory=list)
+    judged: list[Judgement] = field(default_factory=list)
     new_alerts: list[NewAlert] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)

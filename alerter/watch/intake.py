@@ -9,13 +9,22 @@ from datetime import datetime
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
-from alerter.models import AlertKind, CloseReason, Event, Grouping, Review, Status, StoredReview
+from alerter.models import (
+    CloseReason,
+    Event,
+    Grouping,
+    Review,
+    Source,
+    Status,
+    StoredReview,
+)
 from alerter.scopes import Scope
 from alerter.store import (
     State,
     Wake,
     actions,
     holds,
+    judgements,
     known_sites,
     raised_alerts,
     reminders,
@@ -24,9 +33,12 @@ from alerter.store import (
 )
 from alerter.watch.alerts import Alerts, Changes, DueReminders
 from alerter.watch.catalog import Catalog
+from alerter.watch.judging import judged_past, judged_states
+from alerter.watch.routing import keywords_of
 from alerter.watch.triage import (
     Reason,
     Verdict,
+    alerted_at,
     is_anonymized,
     is_behind,
     is_fresh,
@@ -34,6 +46,7 @@ from alerter.watch.triage import (
     is_stale_event,
     lacks_author,
     looks_the_same,
+    record_of,
     redact,
     rests_since,
     triage,
@@ -59,33 +72,34 @@ class Intake:
         self._catalog = catalog
         self._wake = wake
         self._alerts = Alerts(state, config, clock)
+        self._keywords = keywords_of(config.receivers)
 
     async def record_page(
         self,
         site: Site,
         page: Sequence[Review],
         *,
+        source: Source = Source.RESCAN,
         checkpoint: datetime | None = None,
         asked_at: datetime | None = None,
         silently: bool = False,
-        for_backfill: bool = False,
     ) -> Counter[Reason]:
         """Record a page of reviews, raise their alerts and move the checkpoint, in one transaction.
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two
         processes change nothing. `asked_at` is when Wix was asked for the page (None: now). With
-        `silently`, only open reviews raise alerts. `for_backfill` stores the text of a pruned
-        baseline again, as it may be alerted. Return how many reviews had each reason.
+        `silently`, only open reviews raise alerts. A backfill stores the text of a pruned baseline
+        again, as it may be alerted. Return how many reviews had each reason.
         """
         if not page and checkpoint is None:
             return Counter()
         seen: Counter[Reason] = Counter()
         with self._state.transaction(Scope.SITE.of(site.site_id)):
-            changes = self._begin(site, asked_at)
+            changes = self._begin(site, source, asked_at)
             changes.silent = silently
             ids = [review.id for review in page]
             known = reviews.get_reviews(self._state, site.site_id, ids)
-            if for_backfill:
+            if source is Source.BACKFILL:
                 known = {name: _with_text_again(each) for name, each in known.items()}
             last = reviews.get_unrecorded(self._state, site.site_id, ids) | known
             for review in _newest(page):
@@ -101,10 +115,10 @@ class Intake:
         await self.announce(site, changes)
         return seen
 
-    def _begin(self, site: Site, asked_at: datetime | None = None) -> Changes:
+    def _begin(self, site: Site, source: Source, asked_at: datetime | None = None) -> Changes:
         now = self._clock.now()
         before = known_sites.get_site_state(self._state, site.site_id)
-        return Changes(site, now, before, min(asked_at or now, now))
+        return Changes(site, now, before, min(asked_at or now, now), source=source)
 
     def record_event(self, site: Site, event: Event) -> Changes:
         """Record a webhook in one transaction, committed on return; `announce` must follow.
@@ -112,7 +126,7 @@ class Intake:
         The checkpoint stays: polls find what webhooks missed. Raise StateError.
         """
         with self._state.transaction(Scope.SITE.of(site.site_id)):
-            changes = self._begin(site)
+            changes = self._begin(site, Source.WEBHOOK)
             reason = self._gather_event(changes, event)
             self._write(changes)
             if reason is not Reason.STALE:
@@ -150,7 +164,7 @@ class Intake:
         again.
         """
         with self._state.transaction(Scope.SITE.of(site.site_id)):
-            changes = self._begin(site, asked_at)
+            changes = self._begin(site, Source.RESCAN, asked_at)
             known = reviews.get_reviews(self._state, site.site_id, ids).values()
             fresh = {each.review.id for each in known if is_fresh(each, changes.now)}
             for each in known:
@@ -174,7 +188,7 @@ class Intake:
     async def remind(self, site: Site, due: DueReminders) -> None:
         """Raise reminders of reviews that were just read, and may be closed now."""
         with self._state.transaction(Scope.SITE.of(site.site_id)):
-            changes = self._begin(site)
+            changes = self._begin(site, Source.RESCAN)
             known = reviews.get_reviews(self._state, site.site_id, sorted(due))
             for review_id, record in known.items():
                 for span, destinations in due[review_id].items():
@@ -194,13 +208,14 @@ class Intake:
         number = 0
         for start in range(0, len(ids), _AT_ONCE):
             with self._state.transaction(Scope.SITE.of(site.site_id)):
-                changes = self._begin(site)
+                changes = self._begin(site, Source.PAST)
                 threshold = self._config.threshold(site)
                 some = ids[start : start + _AT_ONCE]
                 past = reviews.unalerted_reviews(self._state, site.site_id, some, threshold)
                 changes.new_alerts += [
                     self._alerts.raise_for_past(site, review, grouping) for review in past
                 ]
+                changes.judged += judged_past(changes, past)
                 self._write(changes)
                 followed = [review.id for review in past]
                 reviews.mark_open(self._state, site.site_id, followed, changes.now)
@@ -227,6 +242,7 @@ class Intake:
     def _write(self, changes: Changes) -> None:
         site_id = changes.site.site_id
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
+        judgements.put_judgements(self._state, changes.judged)
         raised_alerts.raise_alerts(self._state, changes.new_alerts, changes.now)
         reminders.stop_reminders(self._state, site_id, changes.closed)
         if changes.closed:
@@ -268,7 +284,7 @@ class Intake:
         if known and verdict.reason is not Reason.STALE and lacking != bool(known.authorless_since):
             (changes.authorless if lacking else changes.authored).append(review.id)
         if verdict.status:
-            record = _record_of(review, verdict, known, anonymized=anonymized)
+            record = record_of(review, verdict, known, anonymized=anonymized)
             self._gather_verdict(changes, verdict, known, record)
         return verdict.reason
 
@@ -279,14 +295,14 @@ class Intake:
         """
         if known is None:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=CloseReason.GONE)
-            record = _record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
+            record = record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
             self._gather_verdict(changes, verdict, known, record)
             changes.gone_unseen.append(review_id)
         elif known.closing is not CloseReason.GONE:
             verdict = triage_gone(known)
             if changes.before.may_be_known(known.review.created):
                 verdict = without_alert(verdict, known)
-            record = _record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
+            record = record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
             self._gather_verdict(changes, verdict, known, record)
         return Reason.GONE
 
@@ -315,10 +331,11 @@ class Intake:
         changes.ratings[review.id] = review.rating
         if new_alerts and verdict.closing is not CloseReason.GONE:
             changes.about.append(review)
-        moment = _alerted_at(verdict, known, changes.now, was_notified=was_notified)
+        moment = alerted_at(verdict, known, changes.now, was_notified=was_notified)
         window = self._config.poll.rescan_window
         as_of = rests_since(verdict, known, review, changes.as_of, window)
         changes.records.append(replace(record, alerted_at=moment, as_of=as_of))
+        changes.judged += judged_states(changes, known, changes.records[-1], self._keywords)
         if known and not (record.closing is known.closing and looks_the_same(known.review, review)):
             changes.stale.append(review.id)
         if known and known.status is Status.OPEN and record.status is not Status.OPEN:
@@ -365,24 +382,3 @@ def _newest(page: Sequence[Review]) -> Iterable[Review]:
         if review.id not in found or review.revision >= found[review.id].revision:
             found[review.id] = review
     return found.values()
-
-
-def _record_of(
-    review: Review, verdict: Verdict, known: StoredReview | None, *, anonymized: bool
-) -> StoredReview:
-    """Return a review as it is recorded, without its alert time."""
-    if known:  # Wix may leave the revision out
-        review = replace(review, revision=max(review.revision, known.review.revision))
-    return StoredReview(
-        review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
-    )
-
-
-def _alerted_at(
-    verdict: Verdict, known: StoredReview | None, now: datetime, *, was_notified: bool
-) -> datetime | None:
-    """Return when a review was first alerted, or alerted again after it was closed."""
-    still_open = known and known.alerted_at and known.status is Status.OPEN
-    if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) and not still_open:
-        return now
-    return known.alerted_at if known and was_notified else None

@@ -9,8 +9,9 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable, phrase_defect
+from alerter.models import Source
 from alerter.scopes import ALL_TROUBLE, Scope
-from alerter.store import State, blocks, known_sites, reviews
+from alerter.store import State, blocks, judgements, known_sites, reviews
 from alerter.store.known_sites import SiteState
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
@@ -80,7 +81,7 @@ class Poller:
             await self._rescan(site, known)
             await self._remind(site)
             await self._look_for_missing(site)
-            self._note_success(site, scope)
+            self._note_success(site, scope, known.last_success)
             if known.scrub_owed:
                 self._state.scrub()
         except StateError as error:
@@ -116,8 +117,10 @@ class Poller:
         if since and self._clock.now() - since >= self._config.poll.trouble_after:
             self._troubles.begin(scope, reason, since)
 
-    def _note_success(self, site: Site, scope: str) -> None:
+    def _note_success(self, site: Site, scope: str, last: datetime | None) -> None:
         now, sees_private = self._clock.now(), self._reader.sees_private(site)
+        if last and now - last > 2 * self._config.poll.every:
+            judgements.put_unread_span(self._state, site.site_id, last, now)
         if not known_sites.try_mark_success(
             self._state, site.site_id, now, sees_private=sees_private
         ):
@@ -147,14 +150,20 @@ class Poller:
             await self._cover(site, known.covered_rating, threshold)
         if known.covered_rating:
             since = known.checkpoint - OVERLAP if known.checkpoint else None
-            await self.read(site, ReviewFilter(threshold, since=since), advance=True)
+            await self.read(
+                site, ReviewFilter(threshold, since=since), source=Source.POLL, advance=True
+            )
 
     async def _cover(self, site: Site, covered: int, threshold: int) -> None:
         """Record the past of ratings that were not watched so far, without alerts."""
         if covered < threshold:
             # Only a read of all watched ratings may move the checkpoint.
             await self.read(
-                site, ReviewFilter(threshold, above=covered), advance=covered == 0, silently=True
+                site,
+                ReviewFilter(threshold, above=covered),
+                source=Source.POLL,
+                advance=covered == 0,
+                silently=True,
             )
             low, unanswered = reviews.low_rated_counts(self._state, site.site_id, threshold)
             log.info(
@@ -177,6 +186,7 @@ class Poller:
         site: Site,
         wanted: ReviewFilter | ReviewIds,
         *,
+        source: Source = Source.RESCAN,
         advance: bool = False,
         silently: bool = False,
     ) -> set[str]:
@@ -190,7 +200,12 @@ class Poller:
         async for page in self._reader.pages(site, wanted):
             checkpoint = page.newest if advance else None
             seen += await self._intake.record_page(
-                site, page.reviews, checkpoint=checkpoint, asked_at=page.asked_at, silently=silently
+                site,
+                page.reviews,
+                source=source,
+                checkpoint=checkpoint,
+                asked_at=page.asked_at,
+                silently=silently,
             )
             ids |= page.ids
             self.page_at = self._clock.monotonic()

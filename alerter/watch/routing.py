@@ -18,6 +18,11 @@ class Route:
     due_at: datetime | None = None
 
 
+def keywords_of(receivers: Iterable[Receiver]) -> list[str]:
+    """Return the keywords of all receivers, each once."""
+    return sorted({word for receiver in receivers for word in receiver.keywords or ()})
+
+
 def covers(receiver: Receiver, site: str) -> bool:
     """Return whether a receiver gets alerts of a site, which is given by its name."""
     return receiver.covers(site)

@@ -314,3 +314,24 @@ def is_import(review: Review) -> bool:
 def is_alertable_past(review: Review, threshold: int) -> bool:
     """Return whether a backfill alerts a review that has no alert yet."""
     return review.rating <= threshold and not review.answered and not review.rejected
+
+
+def record_of(
+    review: Review, verdict: Verdict, known: StoredReview | None, *, anonymized: bool
+) -> StoredReview:
+    """Return a review as it is recorded, without its alert time."""
+    if known:  # Wix may leave the revision out
+        review = replace(review, revision=max(review.revision, known.review.revision))
+    return StoredReview(
+        review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
+    )
+
+
+def alerted_at(
+    verdict: Verdict, known: StoredReview | None, now: datetime, *, was_notified: bool
+) -> datetime | None:
+    """Return when a review was first alerted, or alerted again after it was closed."""
+    still_open = known and known.alerted_at and known.status is Status.OPEN
+    if verdict.alert in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) and not still_open:
+        return now
+    return known.alerted_at if known and was_notified else None

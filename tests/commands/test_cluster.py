@@ -65,7 +65,7 @@ def worker(number: int, now: datetime, config: int = 1, version: str = "3.0") ->
 
 def register(state: State, path: Path, now: datetime) -> int:
     digest = config_digest(load_config(path, SECRETS, secrets=True))
-    return register_config(state, digest, now, is_asked=True)
+    return register_config(state, digest, "{}", now, is_asked=True)
 
 
 def test_status_lists_the_living_workers_and_what_waits(
@@ -103,7 +103,7 @@ def test_status_says_that_no_worker_is_alive(state: State, run: Run) -> None:
 def test_status_says_on_what_workers_disagree(
     state: State, path: Path, run: Run, now: datetime
 ) -> None:
-    register_config(state, "older", now, is_asked=True)
+    register_config(state, "older", "{}", now, is_asked=True)
     register(state, path, now)
     for each in (worker(2, now, config=2), worker(3, now, config=1, version="2.9")):
         put_worker(state, each)
@@ -133,7 +133,7 @@ def test_check_warns_of_another_config_and_of_workers_that_disagree(
     state: State, path: Path, now: datetime
 ) -> None:
     register(state, path, now)
-    register_config(state, "newer", now, is_asked=True)
+    register_config(state, "newer", "{}", now, is_asked=True)
     put_worker(state, worker(1, now, config=2))
     _, own = findings(path)
     assert own.startswith("warn this config is another than the one that workers have (number 2")

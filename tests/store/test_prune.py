@@ -13,7 +13,7 @@ import pytest
 from alerter.config import Config, Site
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Event, Form, Grouping, Receipt, Reply, Review
+from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, Source
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
 from alerter.store import State, known_sites, messages, outbox, report, stale_messages
@@ -364,7 +364,7 @@ async def test_the_text_of_a_pruned_baseline_returns_for_a_backfill_only(
     assert await forget(state, clock.now()) == 1
     seen = await intake.record_page(site, [read], silently=silently)
     assert (seen, text()) == ({Reason.UNCHANGED: 1}, "{}")
-    await intake.record_page(site, [read], for_backfill=True)
+    await intake.record_page(site, [read], source=Source.BACKFILL)
     assert "Words" in text()
     assert await intake.alert_past(site, ["r1"], Grouping.DIGEST) == 1
 

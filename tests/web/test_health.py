@@ -415,8 +415,8 @@ async def test_a_worker_says_why_it_does_none_of_the_work(look: Look) -> None:
 @pytest.mark.postgresql
 async def test_metrics_show_the_workers_and_what_waits_for_them(look: Look) -> None:
     state, now = look.state, server_time(look.state)
-    register_config(state, "older", now, is_asked=True)
-    register_config(state, "newer", now, is_asked=True)
+    register_config(state, "older", "{}", now, is_asked=True)
+    register_config(state, "newer", "{}", now, is_asked=True)
     for name, config in (("a", 1), ("b", 2), ("c", 2)):
         put_worker(state, WorkerProcess(name, "host", 1, "3.0", config, now, now))
     defer_deliveries(state, {"email:owner": "smtp"})

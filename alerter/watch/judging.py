@@ -1,0 +1,57 @@
+"""What is kept of each state of a review that triage judged, for `alerter replay`. Pure."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from alerter.config import Config
+from alerter.models import Review, Source, Status, StoredReview
+from alerter.store.judgements import Judgement, SilentRead
+from alerter.watch.alerts import Changes
+from alerter.watch.keywords import contains_keyword
+from alerter.watch.routing import keywords_of
+
+
+def judged_states(
+    changes: Changes, known: StoredReview | None, record: StoredReview, keywords: Iterable[str]
+) -> Iterator[Judgement]:
+    """Yield the state of a review, after the one on record where that was pruned."""
+    site_id, now = changes.site.site_id, changes.now
+    if known and known.pruned:
+        yield Judgement(site_id, now, Source.RECORD, known, edited=True, replied=True)
+    review, before = record.review, known.review if known else None
+    yield Judgement(
+        site_id,
+        now,
+        changes.source,
+        record,
+        covered=review.rating <= changes.before.covered_rating,
+        silence=_silence(changes, review),
+        edited=before is None or (review.title, review.body) != (before.title, before.body),
+        replied=before is None or review.reply != before.reply,
+        hits=tuple(word for word in keywords if contains_keyword(word, review.title, review.body)),
+    )
+
+
+def judged_past(changes: Changes, past: Iterable[Review]) -> Iterator[Judgement]:
+    """Yield the state of each review that a backfill alerts."""
+    for review in past:
+        record = StoredReview(review, Status.OPEN, alerted_at=changes.now)
+        yield Judgement(changes.site.site_id, changes.now, changes.source, record)
+
+
+def _silence(changes: Changes, review: Review) -> SilentRead | None:
+    if changes.before.may_be_known(review.created):
+        return SilentRead.RESTORED
+    return SilentRead.PAST if changes.silent else None
+
+
+def scope_of_config(config: Config) -> str:
+    """Return what a config reads and looks for, as JSON: its thresholds and keywords."""
+    return json.dumps(
+        {
+            "threshold": config.alerts.threshold,
+            "thresholds": {site.site_id: site.threshold for site in config.sites if site.threshold},
+            "keywords": keywords_of(config.receivers),
+        },
+        ensure_ascii=False,
+    )
