@@ -28,6 +28,7 @@ COMMANDS = {
     "claim": "Claim a review, which holds its reminders for a while.",
     "snooze": "Hold the reminders of a review until a moment.",
     "export": "Write reviews, alerts and times to answer as CSV or JSON.",
+    "replay": "Show what a config would have alerted in the past, beside what was.",
     "backfill": "Read the past once, and alert its low-rated, unanswered reviews.",
     "retry": "Unpark receivers and services, and queue failed deliveries again.",
     "preview": "Write messages to files, as they would look.",

@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from alerter.clock import Clock
@@ -38,6 +38,13 @@ def product_ids(reviews: Iterable[Review]) -> set[str]:
     """Return the ids of the products of a store that these reviews are about."""
     ids = {review.entity_id for review in reviews if review.namespace == "stores"}
     return {each for each in ids if each and each not in (".", "..")}
+
+
+class ProductNames(Protocol):
+    """What intake asks for the names of products that it has just recorded."""
+
+    async def fetch_products(self, site: Site, reviews: Iterable[Review]) -> None:
+        """Fetch and store the products of these reviews that are not stored. Raises nothing."""
 
 
 class Catalog:

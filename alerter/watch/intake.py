@@ -31,9 +31,10 @@ from alerter.store import (
     reviews,
     stale_messages,
 )
+from alerter.store.judgements import Judgement
 from alerter.watch.alerts import Alerts, Changes, DueReminders
-from alerter.watch.catalog import Catalog
-from alerter.watch.judging import judged_past, judged_states
+from alerter.watch.catalog import ProductNames
+from alerter.watch.judging import changes_of, judged_past, judged_states
 from alerter.watch.routing import keywords_of
 from alerter.watch.triage import (
     Reason,
@@ -64,7 +65,7 @@ class Intake:
     """Records reviews of polls, webhooks and backfills, and raises their alerts."""
 
     def __init__(
-        self, state: State, config: Config, clock: Clock, catalog: Catalog, wake: Wake
+        self, state: State, config: Config, clock: Clock, catalog: ProductNames, wake: Wake
     ) -> None:
         self._state = state
         self._config = config
@@ -173,6 +174,19 @@ class Intake:
             self._write(changes)
         await self.announce(site, changes)
         return fresh
+
+    def judge_again(self, site: Site, judged: Judgement) -> None:
+        """Record a state that was judged before as if it came now, for `alerter replay`."""
+        record, site_id = judged.record, site.site_id
+        with self._state.transaction(Scope.SITE.of(site_id)):
+            changes = changes_of(site, judged, self._clock.now())
+            known = reviews.get_reviews(self._state, site_id, [record.review.id])
+            before = known.get(record.review.id)
+            if record.closing is CloseReason.GONE:
+                self._gather_gone(changes, record.review.id, before)
+            else:
+                self._gather(changes, record.review, before, anonymized=record.anonymized)
+            self._write(changes)
 
     def find_due_reminders(self, site: Site) -> DueReminders:
         """Return the due reminders of a site; end the claims whose time is over."""

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
-from alerter.config import Config
+from alerter.config import Config, Site
 from alerter.models import Review, Source, Status, StoredReview
 from alerter.store.judgements import Judgement, SilentRead
+from alerter.store.known_sites import SiteState
 from alerter.watch.alerts import Changes
 from alerter.watch.keywords import contains_keyword
 from alerter.watch.routing import keywords_of
+
+_HIGHEST = 5
 
 
 def judged_states(
@@ -37,6 +41,16 @@ def judged_past(changes: Changes, past: Iterable[Review]) -> Iterator[Judgement]
     for review in past:
         record = StoredReview(review, Status.OPEN, alerted_at=changes.now)
         yield Judgement(changes.site.site_id, changes.now, changes.source, record)
+
+
+def changes_of(site: Site, judged: Judgement, now: datetime) -> Changes:
+    """Return the changes that a judged state begins with: how far its site had been read then."""
+    before = SiteState(
+        covered_rating=_HIGHEST if judged.covered else 0,
+        restored=judged.silence is SilentRead.RESTORED,
+    )
+    silent = judged.silence is SilentRead.PAST
+    return Changes(site, now, before, now, silent, judged.source)
 
 
 def _silence(changes: Changes, review: Review) -> SilentRead | None:

@@ -9,7 +9,7 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -42,11 +42,15 @@ _ALIVE_FOR_ANSWER = 2.0
 _WORDS = re.compile(rb"Zq[tb]r\d+x\d+z")
 
 
+Look = Callable[["World"], Awaitable[None]]
+
+
 class World:
     """The world of one run."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, look: "Look | None" = None) -> None:
         self.plan = plan
+        self.look = look
         self.folder = folder
         self.loop = asyncio.get_running_loop()
         self.random = Random(plan.seed)
@@ -95,6 +99,8 @@ class World:
                 await self._play()
                 await self._calm()
                 history = self.recorder.history()
+                if self.look:
+                    await self.look(self)
                 self.wanted = False
                 if self.daemon:
                     await kill(self.daemon)
@@ -314,8 +320,8 @@ def signer() -> Webhooks:
     return _HOOKS[0]
 
 
-def run(plan: Plan) -> h.History:
-    """Let a plan happen; returns what happened."""
+def run(plan: Plan, look: Look | None = None) -> h.History:
+    """Let a plan happen; returns what happened. `look` sees the world at the end."""
     shm = Path("/dev/shm")  # a disk that is memory
     folder = Path(tempfile.mkdtemp(prefix="alerter-simulation-", dir=shm if shm.is_dir() else None))
     chance = Random(plan.seed + 2)
@@ -330,7 +336,7 @@ def run(plan: Plan) -> h.History:
         asyncio.set_event_loop(loop)
 
         async def whole() -> h.History:
-            return await World(plan, folder).run()
+            return await World(plan, folder, look).run()
 
         return loop.run_until_complete(whole())
     finally:

@@ -1,0 +1,184 @@
+"""`alerter replay`: what a config would have alerted in the recorded past, beside what was."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from alerter.clock import Clock
+from alerter.commands.options import config_option, load_with_sites, parse_day, phrase_time
+from alerter.commands.terminal import plain, print_rows
+from alerter.config import Config
+from alerter.errors import AlerterError, ConfigError
+from alerter.models import phrase_destination
+from alerter.service.membership import config_digest
+from alerter.store import State, is_there, known_sites
+from alerter.store.configs import ConfigRecord, all_configs
+from alerter.store.recorded import kept_since, pruned_until
+from alerter.text import counted
+from alerter.watch.comparison import Change, ReplayedLine, compare
+from alerter.watch.past import Past, read_past
+from alerter.watch.replay import replay
+from alerter.watch.routing import keywords_of
+
+_LEAST_TOLERANCE = timedelta(hours=1)
+_SHOWN_OF_ID = 8
+_LONGEST_NAME = 40
+_COLOURS = {Change.ADDED: "green", Change.REMOVED: "red"}
+
+
+@click.command()
+@config_option
+@click.option(
+    "--since",
+    metavar="DATE",
+    required=True,
+    help="As if the config had come into force then: a date, today, yesterday or 90d.",
+)
+def command(path: Path | None, since: str) -> None:
+    """Show what the config would have alerted in the recorded past, beside what was.
+
+    Lines that only the config has begin with +, those that only the record has with -. Nothing is
+    sent or changed. To try a change, copy the config, change the copy and name it with --config.
+    """
+    config = load_with_sites(path, secrets=False)
+    now = Clock().now()
+    start = parse_day(config, since, "--since", now)
+    if start > now:
+        raise click.BadParameter("is in the future", param_hint="--since")
+    if not is_there(config.database):
+        raise ConfigError([f"state: there is none at {config.database}; {_SAME_STATE}"])
+    with State.read(config.database) as state:
+        _require_record(state, config)
+        past = read_past(state, config)
+        notes = list(_notes(state, config, past, start))
+    with _progress(past) as advance:
+        replayed = asyncio.run(replay(past, config, start, now, advance))
+    record = [each for each in past.alerts if each.raised_at >= start]
+    lines = compare(record, replayed, max(2 * config.poll.every, _LEAST_TOLERANCE))
+    print_rows([_row(config, past, line) for line in lines])
+    for note in [*notes, _summary(lines)]:
+        click.echo(note)
+
+
+_SAME_STATE = "a config that is tried has to name the state of the config in force"
+
+
+def _require_record(state: State, config: Config) -> None:
+    """Raise AlerterError where a state does not know a config's sites, or keeps no record."""
+    known = known_sites.site_names(state).keys()
+    if not known & {site.site_id for site in config.sites}:
+        raise ConfigError(
+            [f"state: {config.database} has none of the sites of this config; {_SAME_STATE}"]
+        )
+    if kept_since(state) is None:
+        raise AlerterError("nothing is on record yet that can be replayed; start the daemon")
+
+
+def _notes(state: State, config: Config, past: Past, start: datetime) -> Iterator[str]:
+    """Yield what the record does not hold, and since when the config is in force."""
+    ids = [site.site_id for site in config.sites]
+    begun, pruned = kept_since(state), pruned_until(state, ids)
+    if begun and begun > start:
+        yield f"Complete from {phrase_time(config, begun)} on: what was judged before is not kept."
+    if pruned and pruned >= start and (begun is None or pruned > begun):
+        shown = phrase_time(config, pruned)
+        yield f"Complete from {shown} on: earlier reviews were pruned after `state.keep`."
+    configs = all_configs(state)
+    yield from _unread(config, configs, start)
+    if past.unknown:
+        words = ", ".join(
+            f'"{plain(each, _LONGEST_NAME)}"' for each in keywords_of(config.receivers)
+        )
+        yield (
+            f"The words of {counted(len(past.unknown), 'review')} are not on record any more, and"
+            f" not all keywords ({words}) were looked for then: whether a receiver with keywords"
+            " would have got them cannot be known; here it did not."
+        )
+    newest = configs[-1]
+    if newest.digest != config_digest(config):
+        yield "This config is not the one in force."
+    elif newest.added_at > start:
+        shown = phrase_time(config, newest.added_at)
+        yield f"This config is in force since {shown}; before that, another one decided."
+
+
+def _unread(config: Config, configs: Sequence[ConfigRecord], start: datetime) -> Iterator[str]:
+    """Yield until when ratings that this config watches were not read, for each such time."""
+    until: Counter[tuple[int, datetime | None]] = Counter()
+    for number, each in enumerate(configs):
+        ends = configs[number + 1].added_at if number + 1 < len(configs) else None
+        if each.scope is None or (ends and ends <= start):
+            continue
+        read = json.loads(each.scope)
+        for site in config.sites:
+            threshold = read["thresholds"].get(site.site_id, read["threshold"])
+            if threshold < config.threshold(site):
+                until[threshold, ends] += 1
+    for (threshold, ends), sites in until.items():
+        when = f"until {phrase_time(config, ends)}" if ends else "by the config in force"
+        yield (
+            f"Reviews rated above {threshold} were not read {when} ({counted(sites, 'site')}):"
+            " what this config would have alerted of them is not known;"
+            " `alerter backfill --dry-run` with this config lists them."
+        )
+
+
+def _summary(lines: Sequence[ReplayedLine]) -> str:
+    """Return the sentence that counts the lines."""
+    number = Counter(line.change for line in lines)
+    same = counted(number[Change.NONE], "alert")
+    if number[Change.ADDED] or number[Change.REMOVED]:
+        return (
+            f"{same} as on record; this config adds {number[Change.ADDED]} (+)"
+            f" and takes away {number[Change.REMOVED]} (-)."
+        )
+    return f"{same}, all as on record: this config changes nothing."
+
+
+def _row(config: Config, past: Past, line: ReplayedLine) -> list[str]:
+    alert = line.alert
+    review_id = plain(alert.review_id or "", 100)
+    name = config.site_names.get(alert.site_id or "", alert.site_id or "")
+    cells = [
+        str(line.change),
+        phrase_time(config, line.at),
+        str(alert.kind),
+        f"{_rating(past, line)}★",
+        review_id[:_SHOWN_OF_ID],
+        plain(name, _LONGEST_NAME),
+        ", ".join(_recipients(config, line)),
+    ]
+    colour = _COLOURS.get(line.change)
+    return [click.style(cell, fg=colour) for cell in cells] if colour else cells
+
+
+def _recipients(config: Config, line: ReplayedLine) -> Iterator[str]:
+    """Yield who gets an alert; the time too where it is later than for the first."""
+    for destination, at in sorted(line.recipients.items(), key=lambda each: (each[1], each[0])):
+        name = plain(phrase_destination(destination), _LONGEST_NAME)
+        yield name if at == line.at else f"{name} at {phrase_time(config, at)}"
+
+
+def _rating(past: Past, line: ReplayedLine) -> int:
+    """Return the rating of a review when an alert of it was raised."""
+    states = past.states.get((line.alert.site_id or "", line.alert.review_id or ""), [])
+    then = [each for each in states if each.judged_at <= line.raised_at] or states
+    return then[-1].record.review.rating if then else 0
+
+
+@contextmanager
+def _progress(past: Past) -> Iterator[Callable[[], None]]:
+    """Yield what moves a bar on a terminal by one state."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    total = sum(map(len, past.states.values()))
+    with click.progressbar(length=total, label="replaying", file=sys.stderr) as bar:
+        yield lambda: bar.update(1)

@@ -1,0 +1,129 @@
+"""The recorded past of a config's sites, as `alerter replay` repeats it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from alerter.config import Config
+from alerter.models import Reply, Review, StoredReview
+from alerter.store import State, reviews
+from alerter.store.configs import all_configs
+from alerter.store.judgements import Judgement, judgements_of, unread_spans
+from alerter.store.recorded import (
+    RecordedAlert,
+    RecordedHold,
+    recorded_alerts,
+    recorded_holds,
+)
+from alerter.watch.routing import keywords_of
+
+# A review, by the id of its site and its own.
+ReviewKey = tuple[str, str]
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is on record of some sites.
+
+    `states`: those of each review in their order, with what is known of their words. `unknown`:
+    the reviews with a state whose words are not on record, though the config looks for keywords
+    that were not looked for then. `unread`: when each site was not read, by its id.
+    """
+
+    states: dict[ReviewKey, list[Judgement]] = field(default_factory=dict)
+    alerts: list[RecordedAlert] = field(default_factory=list)
+    holds: list[RecordedHold] = field(default_factory=list)
+    unread: Mapping[str, Sequence[tuple[datetime, datetime]]] = field(default_factory=dict)
+    unknown: set[ReviewKey] = field(default_factory=set)
+
+
+def read_past(state: State, config: Config) -> Past:
+    """Read what is on record of the sites of a config."""
+    ids = [site.site_id for site in config.sites]
+    past = Past(
+        alerts=recorded_alerts(state, ids),
+        holds=recorded_holds(state, ids),
+        unread=unread_spans(state, ids),
+    )
+    for judged in judgements_of(state, ids):
+        past.states.setdefault((judged.site_id, judged.record.review.id), []).append(judged)
+    wanted = set(keywords_of(config.receivers))
+    looked_for = _keywords_by_config(state) if wanted else {}
+    words = _words(state, past.states) if wanted else {}
+    for key, states in past.states.items():
+        past.states[key] = _with_words(states, words.get(key))
+        if any(wanted - looked_for.get(each.config, set()) for each in _wordless(states, words)):
+            past.unknown.add(key)
+    return past
+
+
+def _keywords_by_config(state: State) -> dict[int | None, set[str]]:
+    return {
+        each.number: set(json.loads(each.scope)["keywords"])
+        for each in all_configs(state)
+        if each.scope
+    }
+
+
+def _words(state: State, keys: Iterable[ReviewKey]) -> dict[ReviewKey, Review]:
+    """Return these reviews with the words that they have now, where they are on record."""
+    by_site: dict[str, list[str]] = {}
+    for site_id, review_id in keys:
+        by_site.setdefault(site_id, []).append(review_id)
+    found: dict[ReviewKey, Review] = {}
+    for site_id, ids in by_site.items():
+        for start in range(0, len(ids), _AT_ONCE):
+            known = reviews.get_reviews(state, site_id, ids[start : start + _AT_ONCE])
+            found |= {
+                (site_id, each.review.id): each.review
+                for each in known.values()
+                if not (each.pruned or each.redacted)
+            }
+    return found
+
+
+def _last_edit(states: Sequence[Judgement]) -> int:
+    """Return the first of the states that have the words of the last one."""
+    return max((number for number, each in enumerate(states) if each.edited), default=0)
+
+
+def _wordless(
+    states: Sequence[Judgement], words: Mapping[ReviewKey, Review]
+) -> Sequence[Judgement]:
+    """Return the states whose words are not on record any more, though they had words."""
+    key = states[0].site_id, states[0].record.review.id
+    found = states[: _last_edit(states)] if key in words else states
+    return [each for each in found if not each.record.redacted]
+
+
+def _with_words(states: Sequence[Judgement], now: Review | None) -> list[Judgement]:
+    """Return states with the words that they had; else with the keywords that were found in them.
+
+    A reply has a number for its text: only whether it is another matters.
+    """
+    last, replies = _last_edit(states), 0
+    found = []
+    for number, each in enumerate(states):
+        replies += each.replied
+        review = each.record.review
+        reply = Reply(str(replies)) if review.answered else None
+        has_words = now is not None and number >= last
+        found.append(
+            _with_review(
+                each,
+                replace(
+                    review,
+                    reply=reply,
+                    title=now.title if now and has_words else "",
+                    body=now.body if now and has_words else "\n".join(each.hits),
+                ),
+            )
+        )
+    return found
+
+
+def _with_review(judged: Judgement, review: Review) -> Judgement:
+    record: StoredReview = replace(judged.record, review=review)
+    return replace(judged, record=record)
