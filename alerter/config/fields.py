@@ -51,6 +51,21 @@ LANGUAGES = {
     "he": ("hebrew", "עברית", "iw"),
 }
 
+# The built-in topics of complaints, by their names in every language's config.
+TOPICS = (
+    "delivery",
+    "description",
+    "hygiene",
+    "packaging",
+    "price",
+    "quality",
+    "returns",
+    "service",
+    "size",
+    "taste",
+    "usability",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TimeOfWeek:

@@ -9,17 +9,18 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc", "'"))
 
 def contains_keyword(keyword: str, *texts: str) -> bool:
     """Return whether one of the texts contains a keyword, of one word or several."""
-    wanted = _folded(keyword)
-    return any(_is_found(wanted, _folded(text)) for text in texts)
+    wanted = fold(keyword)
+    return any(contains_folded(wanted, fold(text)) for text in texts)
 
 
-def _folded(text: str) -> str:
+def fold(text: str) -> str:
     """Return a text for comparison: normalized, without case, one space between words."""
     plain = normalize("NFKC", normalize("NFKC", text).casefold()).translate(_APOSTROPHES)
     return " ".join(plain.split())
 
 
-def _is_found(wanted: str, text: str) -> bool:
+def contains_folded(wanted: str, text: str) -> bool:
+    """Return whether a folded text contains a folded keyword."""
     start = text.find(wanted)
     while start >= 0:
         end = start + len(wanted)

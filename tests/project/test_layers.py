@@ -56,6 +56,7 @@ THIRD_PARTIES = {
     "psycopg": {"store"},
     "pydantic": {"config", "store"},
     "pydantic_core": {"config"},
+    "snowballstemmer": {"watch"},
     "slack_sdk": {"notify.slack", "slack"},
     "sqlite_utils": {"store"},
 }
