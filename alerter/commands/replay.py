@@ -22,15 +22,15 @@ from alerter.store import State, is_there, known_sites
 from alerter.store.configs import ConfigRecord, all_configs
 from alerter.store.recorded import kept_since, pruned_until
 from alerter.text import counted
-from alerter.watch.comparison import Change, ReplayedLine, compare
-from alerter.watch.past import Past, read_past
+from alerter.watch.comparison import Mark, ReplayedLine, compare
+from alerter.watch.past import RecordedPast, read_past
 from alerter.watch.replay import replay
 from alerter.watch.routing import keywords_of
 
 _LEAST_TOLERANCE = timedelta(hours=1)
 _SHOWN_OF_ID = 8
 _LONGEST_NAME = 40
-_COLOURS = {Change.ADDED: "green", Change.REMOVED: "red"}
+_COLOURS = {Mark.ADDED: "green", Mark.REMOVED: "red"}
 
 
 @click.command()
@@ -81,7 +81,7 @@ def _require_record(state: State, config: Config) -> None:
         raise AlerterError("nothing is on record yet that can be replayed; start the daemon")
 
 
-def _notes(state: State, config: Config, past: Past, start: datetime) -> Iterator[str]:
+def _notes(state: State, config: Config, past: RecordedPast, start: datetime) -> Iterator[str]:
     """Yield what the record does not hold, and since when the config is in force."""
     ids = [site.site_id for site in config.sites]
     begun, pruned = kept_since(state), pruned_until(state, ids)
@@ -132,22 +132,22 @@ def _unread(config: Config, configs: Sequence[ConfigRecord], start: datetime) ->
 
 def _summary(lines: Sequence[ReplayedLine]) -> str:
     """Return the sentence that counts the lines."""
-    number = Counter(line.change for line in lines)
-    same = counted(number[Change.NONE], "alert")
-    if number[Change.ADDED] or number[Change.REMOVED]:
+    number = Counter(line.mark for line in lines)
+    same = counted(number[Mark.NONE], "alert")
+    if number[Mark.ADDED] or number[Mark.REMOVED]:
         return (
-            f"{same} as on record; this config adds {number[Change.ADDED]} (+)"
-            f" and takes away {number[Change.REMOVED]} (-)."
+            f"{same} as on record; this config adds {number[Mark.ADDED]} (+)"
+            f" and takes away {number[Mark.REMOVED]} (-)."
         )
     return f"{same}, all as on record: this config changes nothing."
 
 
-def _row(config: Config, past: Past, line: ReplayedLine) -> list[str]:
+def _row(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str]:
     alert = line.alert
     review_id = plain(alert.review_id or "", 100)
     name = config.site_names.get(alert.site_id or "", alert.site_id or "")
     cells = [
-        str(line.change),
+        str(line.mark),
         phrase_time(config, line.at),
         str(alert.kind),
         f"{_rating(past, line)}★",
@@ -155,7 +155,7 @@ def _row(config: Config, past: Past, line: ReplayedLine) -> list[str]:
         plain(name, _LONGEST_NAME),
         ", ".join(_recipients(config, line)),
     ]
-    colour = _COLOURS.get(line.change)
+    colour = _COLOURS.get(line.mark)
     return [click.style(cell, fg=colour) for cell in cells] if colour else cells
 
 
@@ -166,7 +166,7 @@ def _recipients(config: Config, line: ReplayedLine) -> Iterator[str]:
         yield name if at == line.at else f"{name} at {phrase_time(config, at)}"
 
 
-def _rating(past: Past, line: ReplayedLine) -> int:
+def _rating(past: RecordedPast, line: ReplayedLine) -> int:
     """Return the rating of a review when an alert of it was raised."""
     states = past.states.get((line.alert.site_id or "", line.alert.review_id or ""), [])
     then = [each for each in states if each.judged_at <= line.raised_at] or states
@@ -174,7 +174,7 @@ def _rating(past: Past, line: ReplayedLine) -> int:
 
 
 @contextmanager
-def _progress(past: Past) -> Iterator[Callable[[], None]]:
+def _progress(past: RecordedPast) -> Iterator[Callable[[], None]]:
     """Yield what moves a bar on a terminal by one state."""
     if not sys.stderr.isatty():
         yield lambda: None

@@ -9,7 +9,7 @@ from alerter.models import Alert, AlertKind
 from alerter.store.recorded import RecordedAlert
 
 
-class Change(StrEnum):
+class Mark(StrEnum):
     """How a line of the past differs: not at all, or the config adds it or takes it away."""
 
     NONE = " "
@@ -21,7 +21,7 @@ class Change(StrEnum):
 class ReplayedLine:
     """An alert that people got, or would have got: which of their destinations, each when."""
 
-    change: Change
+    mark: Mark
     alert: Alert
     raised_at: datetime
     recipients: dict[str, datetime]
@@ -48,7 +48,7 @@ def compare(
     lines = [
         line for was, would_be in groups.values() for line in _compared(was, would_be, tolerance)
     ]
-    return sorted(lines, key=lambda line: (line.at, line.alert.key, line.change != Change.REMOVED))
+    return sorted(lines, key=lambda line: (line.at, line.alert.key, line.mark != Mark.REMOVED))
 
 
 def _group(alert: Alert) -> tuple[object, ...]:
@@ -64,14 +64,14 @@ def _compared(
     for each in was:
         most = tolerance if each.alert.kind is AlertKind.REMINDER else timedelta()
         near = [other for other in left if abs(other.raised_at - each.raised_at) <= most]
-        before = _line(Change.NONE, each)
-        if near and _is_same(before, _line(Change.NONE, near[0]), most):
+        before = _line(Mark.NONE, each)
+        if near and _is_same(before, _line(Mark.NONE, near[0]), most):
             left.remove(near[0])
             yield before
         else:
-            yield _line(Change.REMOVED, each)
+            yield _line(Mark.REMOVED, each)
     for each in left:
-        yield _line(Change.ADDED, each)
+        yield _line(Mark.ADDED, each)
 
 
 def _is_same(one: ReplayedLine, other: ReplayedLine, most: timedelta) -> bool:
@@ -80,8 +80,8 @@ def _is_same(one: ReplayedLine, other: ReplayedLine, most: timedelta) -> bool:
     )
 
 
-def _line(change: Change, recorded: RecordedAlert) -> ReplayedLine:
+def _line(mark: Mark, recorded: RecordedAlert) -> ReplayedLine:
     recipients = {
         name: each.at for name, each in recorded.deliveries.items() if not each.is_cancelled
     }
-    return ReplayedLine(change, recorded.alert, recorded.raised_at, recipients)
+    return ReplayedLine(mark, recorded.alert, recorded.raised_at, recipients)

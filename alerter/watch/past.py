@@ -24,7 +24,7 @@ _AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RecordedPast:
     """What is on record of some sites.
 
     `states`: those of each review in their order, with what is known of their words. `unknown`:
@@ -39,10 +39,10 @@ class Past:
     unknown: set[ReviewKey] = field(default_factory=set)
 
 
-def read_past(state: State, config: Config) -> Past:
+def read_past(state: State, config: Config) -> RecordedPast:
     """Read what is on record of the sites of a config."""
     ids = [site.site_id for site in config.sites]
-    past = Past(
+    past = RecordedPast(
         alerts=recorded_alerts(state, ids),
         holds=recorded_holds(state, ids),
         unread=unread_spans(state, ids),

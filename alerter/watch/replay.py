@@ -28,7 +28,7 @@ from alerter.store.recorded import (
     waiting_deliveries,
 )
 from alerter.watch.intake import Intake
-from alerter.watch.past import Past, ReviewKey
+from alerter.watch.past import RecordedPast, ReviewKey
 from alerter.watch.reminders_then import reminders_then
 
 # What happens at one moment comes in this order: a round reads before it reminds.
@@ -36,7 +36,7 @@ _JUDGED, _HELD, _ROUND = range(3)
 
 
 async def replay(
-    past: Past,
+    past: RecordedPast,
     config: Config,
     since: datetime,
     until: datetime,
@@ -73,7 +73,7 @@ class _Replay:
     def __init__(
         self,
         state: State,
-        past: Past,
+        past: RecordedPast,
         config: Config,
         since: datetime,
         until: datetime,
@@ -99,6 +99,11 @@ class _Replay:
             if not each.is_withdrawn
         }
         self._next_send: datetime | None = None
+        # The destinations of each review on record, and those that its reminders left out.
+        self._recipients_of: dict[ReviewKey, set[str]] = defaultdict(set)
+        for recorded in past.alerts:
+            self._recipients_of[_key(recorded)] |= recorded.deliveries.keys()
+        self._left_out: dict[tuple[ReviewKey, datetime], set[str]] = {}
 
     async def run(self) -> list[RecordedAlert]:
         """Repeat everything, and return the alerts that were raised since the start."""
@@ -136,9 +141,13 @@ class _Replay:
         self._repeat_alerts(known)
         for hold in self._past.holds:
             self._gather_hold(hold)
-        for recorded in self._past.alerts:  # a round that raised reminders was one
+        for recorded in self._past.alerts:
             if recorded.alert.kind is AlertKind.REMINDER:
                 self._plan_round(_key(recorded), recorded.raised_at)
+                there = _key(recorded), recorded.raised_at
+                self._left_out[there] = (
+                    self._recipients_of[_key(recorded)] - recorded.deliveries.keys()
+                )
         self._close_above()
 
     def _gather(self, states: list[Judgement]) -> list[Judgement]:
@@ -251,10 +260,18 @@ class _Replay:
         self._plan_next_round((hold.site_id, hold.review_id), hold.ended_at or hold.until)
 
     async def _remind(self, key: ReviewKey) -> None:
-        site_id, review_id = key
-        due = self._intake.find_due_reminders(self._sites[site_id])
-        if review_id in due:
-            await self._intake.remind(self._sites[site_id], {review_id: due[review_id]})
+        """Remind of a review, but no one who was left out when that was done on record.
+
+        The reminders of some may have fallen due while the round was reading.
+        """
+        (site_id, review_id), now = key, self._clock.moment
+        left_out = self._left_out.get((key, now), set())
+        due = self._intake.find_due_reminders(self._sites[site_id]).get(review_id, {})
+        spans = {span: [each for each in its if each not in left_out] for span, its in due.items()}
+        if spans != due:
+            self._plan_next_round(key, now)
+        if spans:
+            await self._intake.remind(self._sites[site_id], {review_id: spans})
             self._plan_reminders(key)
 
     # What is sent
