@@ -52,6 +52,7 @@ ON_BOTH_ENGINES = (
     "whole/test_holds.py",
     "whole/test_lifecycle.py",
     "whole/test_reminders.py",
+    "whole/test_replay.py",
     "whole/test_retention.py",
 )
 MEMORY = Path("/dev/shm")

@@ -1,0 +1,244 @@
+"""The recorded past, repeated with the config in force and with others."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from alerter.config import Config
+from alerter.models import receiver_of, to_ms
+from alerter.store.recorded import RecordedAlert
+from alerter.watch.comparison import ReplayedLine, compare
+from alerter.watch.past import RecordedPast, read_past
+from alerter.watch.replay import replay
+from tests.support.lifecycle import BOTH, REMINDERS, Begin, Life, begin, slack, wix
+from tests.support.values import SITE
+
+__all__ = ["begin", "slack", "wix"]
+# Whether the daemon restarts makes no difference to what is on record.
+pytestmark = pytest.mark.parametrize("begin", [False], ids=["one daemon"], indirect=True)
+
+START = datetime(2026, 11, 24, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAILY = '[reminders]\nafter = ["24h", "48h"]\n'
+NIGHT = '[[receivers]]\nname = "owner"\nemail = ["owner@example.com"]\nquiet = {from = "22:00", to = "08:00"}\n'
+
+
+async def lines(
+    life: Life, config: Config | None = None, since: datetime = START
+) -> list[ReplayedLine]:
+    config = config or life.config
+    past = read_past(life.state, config)
+    replayed = await replay(past, config, since, life.clock.now())
+    return compare(_since(past, since), replayed, HOUR)
+
+
+def _since(past: RecordedPast, since: datetime) -> list[RecordedAlert]:
+    return [each for each in past.alerts if each.raised_at >= since]
+
+
+def shown(lines: list[ReplayedLine]) -> list[str]:
+    return [
+        f"{line.mark} {line.alert.kind} {line.alert.review_id}: "
+        + ", ".join(sorted(map(receiver_of, line.recipients)))
+        for line in lines
+    ]
+
+
+async def changed(life: Life, extra: str = "", receivers: str = BOTH) -> list[str]:
+    """What another config would have alerted, beside what was."""
+    before = life.config
+    found = await lines(life, life.load(extra, receivers))
+    life.config = before
+    return shown(found)
+
+
+async def eventful(life: Life) -> None:
+    """Let happen what raises alerts of each kind."""
+    life.put("r1", 2)
+    await life.round()
+    life.put("r2", 1, content={"body": "I want a refund"})
+    life.put("r3", 2)
+    await life.round(minutes=10)
+    life.wix.change(SITE, "r1", content={"rating": 1})
+    life.wix.change(SITE, "past", content={"rating": 1})
+    await life.round(hours=1)
+    life.wix.reply(SITE, "r2", "Sorry!")
+    await life.round(hours=1)
+    await life.round(hours=23)
+    life.wix.unreply(SITE, "r2")
+    life.wix.delete(SITE, "r3")
+    await life.round(hours=1)
+    await life.round(hours=60)
+
+
+async def test_the_config_in_force_reproduces_the_record(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    await eventful(life)
+
+    found = shown(await lines(life))
+    assert {line.split()[0] for line in found} == {"new", "lowered", "closed", "reminder"}
+    assert len(found) == len(life.alerts()) == 14
+
+
+async def test_it_reproduces_the_record_from_any_moment(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    await eventful(life)
+
+    whole = await lines(life)
+    for line in whole:
+        since = line.raised_at + timedelta(milliseconds=1)
+        found = shown(await lines(life, since=since))
+        assert found == shown([each for each in whole if each.raised_at >= since])
+
+
+async def test_another_receiver_is_added_and_one_that_gets_less_is_taken_away(
+    begin: Begin,
+) -> None:
+    life = await begin()
+    life.put("r1", 1)
+    life.put("r2", 2)
+    await life.round()
+    receivers = BOTH.replace("max_rating = 1", "").replace('name = "support"', 'name = "desk"')
+
+    assert await changed(life, receivers=receivers) == [
+        "- new r1: manager, owner, support",
+        "+ new r1: desk, manager, owner",
+        "- new r2: owner, support",
+        "+ new r2: desk, manager, owner",
+    ]
+
+
+async def test_a_lower_threshold_alerts_what_falls_below_it_later(begin: Begin) -> None:
+    life = await begin()
+    life.put("r1", 2)
+    await life.round()
+    life.wix.change(SITE, "r1", content={"rating": 1})
+    await life.round(hours=1)
+
+    assert await changed(life, "[alerts]\nthreshold = 1\n") == [
+        "- new r1: owner, support",
+        "- lowered r1: manager, owner, support",
+        "+ new r1: manager, owner, support",
+    ]
+
+
+async def test_what_was_open_above_a_lower_threshold_is_closed_silently(begin: Begin) -> None:
+    life = await begin()
+    life.put("r1", 2)
+    await life.round()
+    life.clock.advance(minutes=1)
+    since = life.clock.now()
+    life.wix.reply(SITE, "r1", "Sorry!")
+    await life.round(hours=1)
+
+    config = life.load("[alerts]\nthreshold = 1\n", BOTH)
+    assert shown(await lines(life, config, since)) == ["- closed r1: owner"]
+
+
+async def test_quiet_hours_move_an_alert_to_their_end(begin: Begin) -> None:
+    life = await begin(receivers='[[receivers]]\nname = "owner"\nemail = ["owner@example.com"]\n')
+    life.clock.advance(hours=9)
+    life.put()
+    await life.round()
+
+    was, would_be = await lines(life, life.load("", NIGHT))
+    assert (was.mark, would_be.mark) == ("-", "+")
+    assert would_be.at == datetime(2026, 11, 25, 7, tzinfo=UTC)  # 8 in Berlin
+
+
+async def test_other_reminders_come_at_their_own_times(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    life.put()
+    await life.round()
+    for _ in range(80):
+        await life.poll(hours=1)
+        await life.tell()
+
+    assert await changed(life, DAILY) == [
+        "  new r1: owner, support",
+        "  reminder r1: owner, support",
+        "+ reminder r1: owner, support",
+        "- reminder r1: manager, owner, support",
+    ]
+
+
+async def test_reminders_wait_while_the_site_is_not_read(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    life.put()
+    await life.round()
+    await life.round(hours=100)
+
+    assert shown(await lines(life)) == [
+        "  new r1: owner, support",
+        "  reminder r1: manager, owner, support",
+    ]
+
+
+async def test_a_claim_and_a_snooze_hold_reminders_as_they_did(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    life.put()
+    await life.round()
+    now = life.clock.now()
+    hold(life, "claim", now, now + 30 * HOUR)
+    for _ in range(40):
+        await life.round(hours=1)
+    hold(life, "snooze", life.clock.now(), life.clock.now() + 20 * HOUR)
+    for _ in range(40):
+        await life.round(hours=1)
+
+    found = shown(await lines(life))
+    assert len(found) == len(life.alerts()) == 4
+    assert {line[0] for line in found} == {" "}
+
+
+def hold(life: Life, kind: str, at: datetime, until: datetime) -> None:
+    """Record a claim or a snooze as `respond` does."""
+    life.state.execute(
+        "INSERT INTO actions (key, kind, site_id, review_id, person, person_id, through, at,"
+        " revision, seen, seen_reply, reply, replaces, until, status, due_at, finished_at) VALUES"
+        " (?, ?, ?, 'r1', 'Ada', '', 'page', ?, 0, '', '', '', FALSE, ?, 'done', ?, ?)",
+        [kind, kind, SITE, to_ms(at), to_ms(until), to_ms(at), to_ms(at)],
+    )
+
+
+KEYWORDS = BOTH + '\n[[receivers]]\nname = "till"\nslack = "C0123456789"\nkeywords = ["refund"]\n'
+
+
+async def test_new_keywords_are_looked_for_in_the_words_on_record(begin: Begin) -> None:
+    life = await begin()
+    life.put("r1", content={"body": "I want a refund"})
+    life.put("r2")
+    await life.round()
+    life.wix.change(SITE, "r2", content={"body": "No refund, nothing"})
+    await life.round(hours=2)
+
+    assert await changed(life, receivers=KEYWORDS) == [
+        "- new r1: owner, support",
+        "+ new r1: owner, support, till",
+        "  new r2: owner, support",
+    ]
+    # Which words r2 had when it was alerted is not on record.
+    assert read_past(life.state, life.load("", KEYWORDS)).unknown == {(SITE, "r2")}
+
+
+async def test_keywords_that_were_looked_for_are_known_without_the_words(begin: Begin) -> None:
+    life = await begin(receivers=KEYWORDS)
+    life.put("r1", content={"body": "I want a refund"})
+    await life.round()
+    life.wix.change(SITE, "r1", content={"body": "All is well"})
+    await life.round(hours=2)
+    scope = json.dumps({"threshold": 2, "thresholds": {}, "keywords": ["refund"]})
+    life.state.execute("INSERT INTO configs (digest, scope, added_at) VALUES ('', ?, 0)", [scope])
+    life.state.execute("UPDATE judgements SET config = (SELECT max(id) FROM configs)")
+
+    assert await changed(life, receivers=KEYWORDS) == ["  new r1: owner, support, till"]
+    assert read_past(life.state, life.config).unknown == set()
+
+
+async def test_a_replay_changes_nothing(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    await eventful(life)
+    written = life.state.engine.changed
+    await lines(life)
+    assert life.state.engine.changed == written
