@@ -32,7 +32,8 @@ from alerter.render.templates import (
     render_template,
 )
 from alerter.render.trouble_view import view_trouble
-from alerter.render.views import ReviewView, view_mention, view_review
+from alerter.render.turn import TurnCache
+from alerter.render.views import MentionView, ReviewView, view_mention, view_review
 from alerter.translation import mark
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ class Renderer:
         self._faults: dict[str, str | None] = {}
         self._broken_in: dict[str, object] = {}  # template -> state of the folder when it failed
         self._refused: set[str] = set()
+        # Workers that claim together render in the same turn of the loop.
+        self._posts: TurnCache[Content] = TurnCache()
 
     def mail(
         self,
@@ -131,10 +134,30 @@ class Renderer:
 
         `mention` is mentioned in it if an open review has at most `mention_max_rating` stars.
         """
-        kind, values = self._values(
-            message, Medium.SLACK, get_language(language), test=test, buttons=buttons and not test
+        who = view_mention(message, mention, mention_max_rating)
+        make = partial(
+            self._post, message, who, test=test, language=language, buttons=buttons and not test
         )
-        values["mention"] = view_mention(message, mention, mention_max_rating)
+        if self._own is not None:  # may show whom a message is for
+            return make()
+        second = message.attempted_at.replace(microsecond=0)
+        flags = (message.plain, message.builtin, message.repeat, test, buttons)
+        key = (_reader(message), message.entries[0].alert.key, language, who, flags)
+        return self._posts.get(key, (message.form, second, message.entries), make)
+
+    def _post(
+        self,
+        message: Message,
+        mention: MentionView | None,
+        *,
+        test: bool,
+        language: str,
+        buttons: bool,
+    ) -> Content:
+        kind, values = self._values(
+            message, Medium.SLACK, get_language(language), test=test, buttons=buttons
+        )
+        values["mention"] = mention
         fill = partial(self._fill, kind, values, language=language, own=not message.builtin)
         subject = " ".join(fill(".subject.txt").split())
         text = f"{subject}\n{fill('.txt').rstrip()}"
@@ -274,6 +297,12 @@ class Renderer:
 def _repeated(medium: Medium, language: str) -> str:
     """Return the note of a message that may have been delivered before."""
     return get_language(language).gettext(_REPEAT) % {"medium": medium.shown}
+
+
+def _reader(message: Message) -> str:
+    """Return the receiver if its name is in a built-in post: only the summary has it."""
+    is_summary = message.entries[0].alert.kind is AlertKind.SUMMARY
+    return message.receiver if is_summary else ""
 
 
 def _linked(message: Message, values: Mapping[str, Any], links: Links) -> dict[str, Any]:
