@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import cached_property
 from glob import escape
 from itertools import pairwise
 from typing import Any, Literal, Self
@@ -176,10 +177,10 @@ class Receiver(Table):
             return True
         return site in self._of_accounts or any(matches(each, site) for each in self.sites or ())
 
-    @property
-    def media(self) -> list[Medium]:
+    @cached_property
+    def media(self) -> tuple[Medium, ...]:
         """The media that it is reached by."""
-        return [medium for medium in Medium if getattr(self, medium) is not None]
+        return tuple(medium for medium in Medium if getattr(self, medium) is not None)
 
     def addresses(self, medium: str) -> tuple[str, ...]:
         """Return its addresses in a medium; empty where it is not reached by that."""
@@ -190,10 +191,10 @@ class Receiver(Table):
         posted: SecretStr | None = getattr(self, medium)
         return () if posted is None else (posted.get_secret_value(),)
 
-    @property
-    def destinations(self) -> list[str]:
+    @cached_property
+    def destinations(self) -> tuple[str, ...]:
         """Its destinations, such as `slack:support`."""
-        return [destination_of(self.name, medium) for medium in self.media]
+        return tuple(destination_of(self.name, medium) for medium in self.media)
 
 
 def _media_rules(raw: Mapping[str, Any]) -> Iterator[Problem]:

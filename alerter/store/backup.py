@@ -17,7 +17,7 @@ from alerter.store import actions
 from alerter.store.file_lock import real_path
 from alerter.store.prune import THESE, drop_alerts
 from alerter.store.sql import moment_or_none
-from alerter.store.sqlite import BACKUP, inspect, translated
+from alerter.store.sqlite import BACKUP, Translated, inspect
 from alerter.store.stale_messages import mark_stale
 from alerter.store.state import State
 
@@ -117,7 +117,7 @@ def _copy_out(url: PostgresUrl, target: Path) -> None:
 
 
 def _require_content(path: Path, fault: str) -> None:
-    with translated(path):
+    with Translated(path):
         if not path.exists() or not path.stat().st_size:
             raise StateError(f"{path}: {fault}")
 
@@ -125,7 +125,7 @@ def _require_content(path: Path, fault: str) -> None:
 @contextmanager
 def _complete_file(target: Path) -> Iterator[Path]:
     """Yield a new file beside the target, and rename it to the target once it is on disk."""
-    with translated(target):
+    with Translated(target):
         fd, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         os.close(fd)
         try:
@@ -150,7 +150,7 @@ def _sync(path: Path) -> None:
 def _copy(source: Path, target: Path, version: int) -> None:
     """Copy a consistent state, without erased text, and set the user_version of the copy."""
     with (
-        translated(source),
+        Translated(source),
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as db,
     ):
         db.execute("VACUUM INTO ?", [str(target)])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerter.models import Alert, AlertKind, Grouping, to_ms
+from alerter.store.sql import json_field, json_values
 from alerter.store.state import State
 
 
@@ -23,10 +24,12 @@ def raise_alerts(state: State, new_alerts: Sequence[NewAlert], now: datetime) ->
 
     An alert whose key exists already is ignored.
     """
-    deliveries, follow_ups, number = [], [], 0
+    deliveries, follow_ups = [], []
+    ids = _insert_alerts(state, [each.alert for each in new_alerts], now)
+    number = len(ids)
     for each in new_alerts:
         alert = each.alert
-        alert_id = _insert_alert(state, alert, now)
+        alert_id = ids.pop(alert.key, None)
         rows = [
             {
                 "alert": alert_id,
@@ -41,7 +44,6 @@ def raise_alerts(state: State, new_alerts: Sequence[NewAlert], now: datetime) ->
         ]
         if alert_id is not None:
             deliveries += rows
-            number += 1
         if alert.kind is not AlertKind.NEW:
             follow_ups += rows
     state.execute_many(_QUEUE, deliveries)
@@ -49,21 +51,13 @@ def raise_alerts(state: State, new_alerts: Sequence[NewAlert], now: datetime) ->
     return number
 
 
-def _insert_alert(state: State, alert: Alert, now: datetime) -> int | None:
-    """Insert an alert and return its id; None if its key exists already."""
-    alert_id: int | None = state.value(
-        "INSERT INTO alerts (key, kind, site_id, review_id, raised_at, detail)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING id",
-        [
-            alert.key,
-            alert.kind,
-            alert.site_id,
-            alert.review_id,
-            to_ms(now),
-            json.dumps(alert.detail, ensure_ascii=False),
-        ],
-    )
-    return alert_id
+def _insert_alerts(state: State, alerts: Iterable[Alert], now: datetime) -> dict[str, int]:
+    """Insert alerts and return their ids by key, without those whose key exists already."""
+    found = [
+        (each.key, each.kind, each.site_id, each.review_id, _encode(each.detail)) for each in alerts
+    ]
+    rows = state.rows(_INSERT, {"now": to_ms(now), "alerts": json.dumps(found)}) if found else []
+    return {row["key"]: row["id"] for row in rows}
 
 
 def count_alerts(state: State, site_id: str, review_id: str, kind: AlertKind) -> int:
@@ -155,6 +149,15 @@ def cancel_closing(state: State, site_id: str, review_id: str) -> None:
     )
 
 
+# A text is found in a detail as it is: see `erasure.py`.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_ALERT = [json_field("value", f"$[{place}]") for place in range(5)]
+# WHERE, as SQLite would read ON as a part of the FROM: https://www.sqlite.org/lang_upsert.html
+_INSERT = f"""
+INSERT INTO alerts (key, kind, site_id, review_id, detail, raised_at)
+SELECT {", ".join(_ALERT)}, CAST(:now AS BIGINT) FROM {json_values(":alerts")} AS given
+WHERE value IS NOT NULL ON CONFLICT (key) DO NOTHING RETURNING id, key
+"""
 _QUEUE = """
 INSERT INTO deliveries (alert, destination, status, grouping, due_at, priority)
 VALUES (:alert, :destination, 'pending', :grouping, :due, :priority)

@@ -38,6 +38,7 @@ class Sqlite:
     def __init__(self, db: Database, path: Path) -> None:
         self.name = str(path)
         self._path = path
+        self._translated = Translated(path)
         self._db = db
         self.conn: sqlite3.Connection = db.conn
         self._version: int | None = None
@@ -60,7 +61,7 @@ class Sqlite:
             inspect(path, migrate=migrate)
         elif not migrate:
             raise StateError(f"{path}: there is no state file yet; `alerter run` creates it")
-        with translated(path), ExitStack() as if_it_fails:
+        with Translated(path), ExitStack() as if_it_fails:
             _keep_private(path)
             db = if_it_fails.enter_context(closing(_database(path)))
             for pragma in (
@@ -84,7 +85,7 @@ class Sqlite:
         if not is_file_there(path):
             return cls.empty(path)
         inspect(path, migrate=False, check=False)
-        with translated(path):
+        with Translated(path):
             return cls(_read_only(path), path)
 
     @classmethod
@@ -117,7 +118,7 @@ class Sqlite:
         IMMEDIATE, because one that reads before it writes ignores the busy timeout:
         https://www.sqlite.org/lang_transaction.html
         """
-        with translated(self._path):
+        with self._translated:
             self._relaxed = relaxed
             if relaxed:
                 self.conn.execute("PRAGMA synchronous = NORMAL")
@@ -131,7 +132,7 @@ class Sqlite:
     def commit(self) -> None:
         """Commit the transaction; roll it back where that fails."""
         try:
-            with translated(self._path):
+            with self._translated:
                 self._db.commit()
         except StateError:
             self.rollback()
@@ -141,7 +142,7 @@ class Sqlite:
     def rollback(self) -> None:
         """Roll the transaction back."""
         try:
-            with translated(self._path):
+            with self._translated:
                 self._db.rollback()
         finally:
             self._end_relaxed()
@@ -158,7 +159,7 @@ class Sqlite:
         Each wait blocks the loop; thousands of sites would block it for hours.
         """
         try:
-            with translated(self._path):
+            with self._translated:
                 yield
         except StateBusy:
             self._busy = True
@@ -170,25 +171,25 @@ class Sqlite:
 
     def rows(self, sql: str, params: Params) -> list[dict[str, Any]]:
         """Return the rows that a query finds."""
-        with translated(self._path):
+        with self._translated:
             found = self.conn.execute(sql, params)
             names = [column[0] for column in found.description]
             return [dict(zip(names, row, strict=True)) for row in found]
 
     def value(self, sql: str, params: Params) -> Any:
         """Return the first column of the first row, or None."""
-        with translated(self._path):
+        with self._translated:
             row = self.conn.execute(sql, params).fetchone()
         return row[0] if row else None
 
     def execute(self, sql: str, params: Params) -> int:
         """Run one statement; return the number of changed rows."""
-        with translated(self._path):
+        with self._translated:
             return self.conn.execute(sql, params).rowcount
 
     def execute_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run one statement for each of these rows."""
-        with translated(self._path):
+        with self._translated:
             self.conn.executemany(sql, rows)
 
     def write_relaxed(self, sql: str, params: Params) -> int:
@@ -241,21 +242,31 @@ class Sqlite:
         self._db.close()
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise errors of SQLite and of the system as a StateError that names the file."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error) or "busy" in str(error):
-            raise StateBusy(f"{path}: is locked by another process") from error
-        raise StateError(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        if "not a database" in str(error):
-            raise StateError(f"{path}: is not a state file; name another one in `state`") from error
-        raise StateError(f"{path}: {error}") from error
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from error
+class Translated:
+    """Raises errors of SQLite and of the system as a StateError that names the file.
+
+    A class, as each statement is within it and a generator takes three times as long.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
+        path = self._path
+        if isinstance(error, sqlite3.OperationalError):
+            if "locked" in str(error) or "busy" in str(error):
+                raise StateBusy(f"{path}: is locked by another process") from error
+            raise StateError(f"{path}: {error}") from error
+        if isinstance(error, sqlite3.DatabaseError):
+            if "not a database" in str(error):
+                text = f"{path}: is not a state file; name another one in `state`"
+                raise StateError(text) from error
+            raise StateError(f"{path}: {error}") from error
+        if isinstance(error, OSError):
+            raise StateError(f"{path}: {error.strerror}") from error
 
 
 def _check_sqlite(version: tuple[int, int, int]) -> None:
@@ -266,13 +277,13 @@ def _check_sqlite(version: tuple[int, int, int]) -> None:
 
 def is_file_there(path: Path) -> bool:
     """Whether there is a state file at a path. Raise StateError."""
-    with translated(path):
+    with Translated(path):
         return path.exists() and path.stat().st_size > 0
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return the device and inode of the file at a path."""
-    with translated(path):
+    with Translated(path):
         if not path.exists():
             return None
         found = path.stat()
@@ -311,10 +322,10 @@ def inspect(path: Path, *, migrate: bool, check: bool = True, backup: bool = Fal
 
     `check`: look for corruption. `backup`: accept a backup. `migrate`: accept an older version.
     """
-    with translated(path):
+    with Translated(path):
         if migrate:
             _roll_back(path)
-    with translated(path), closing(_read_only(path)) as db:
+    with Translated(path), closing(_read_only(path)) as db:
         if check and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise StateError(
                 f"{path}: is corrupt ({found}); restore a backup, or move it away to start again"

@@ -83,18 +83,20 @@ def apply_quiet_hours(
 
     An urgent rating is not held; without a `rating` nothing is urgent.
     """
-    by_destination = {name: receiver for receiver in receivers for name in receiver.destinations}
+    quiet = {name: each for each in receivers if each.quiet for name in each.destinations}
     return [
-        Route(each.destination, _due_at(by_destination[each.destination], rating, now, timezone))
+        Route(each.destination, _due_at(quiet.get(each.destination), rating, now, timezone))
         for each in routes
     ]
 
 
 def _due_at(
-    receiver: Receiver, rating: int | None, now: datetime, timezone: tzinfo
+    receiver: Receiver | None, rating: int | None, now: datetime, timezone: tzinfo
 ) -> datetime | None:
+    if receiver is None or receiver.quiet is None:
+        return None
     urgent = rating is not None and rating <= (receiver.urgent_max_rating or 0)
-    return quiet_until(receiver.quiet, now, timezone) if receiver.quiet and not urgent else None
+    return None if urgent else quiet_until(receiver.quiet, now, timezone)
 
 
 def uncovered_ratings(
