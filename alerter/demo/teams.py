@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, application, failing
-from alerter.demo.teams_card import MOST_BYTES, card_faults
+from alerter.demo.teams_card import LARGEST_REQUEST, card_faults
 
 _PATH = "/powerautomate/automations/direct/workflows/{id}/triggers/manual/paths/invoke"
 # https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-incoming-webhook
@@ -141,7 +141,7 @@ class EmbeddedTeams:
             raise WorkflowError(400, "TriggerInputSchemaMismatch", text)
         # The workflow runs after this answer: what is wrong with the card is in its history only.
         faults = card_faults(call.body)
-        if call.size > MOST_BYTES:
+        if call.size > LARGEST_REQUEST:
             faults = ["RequestEntityTooLarge", *faults]
         if faults:
             workflow.fails += faults

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # https://learn.microsoft.com/en-us/connectors/teams/#known-issues-and-limitations-with-actions
-MOST_BYTES = 28 * 1024
-CARD = "application/vnd.microsoft.card.adaptive"
+LARGEST_REQUEST = 28 * 1024
+CARD_TYPE = "application/vnd.microsoft.card.adaptive"
 _NEWEST = (1, 5)  # https://adaptivecards.io/explorer/AdaptiveCard.html; Teams takes none above
 _ADDRESS = re.compile(r"https?://[^\s/?#]+[^\s]*")
 # What is required of each kind: https://adaptivecards.io/schemas/adaptive-card.json
@@ -32,8 +32,8 @@ def card_faults(message: Mapping[str, Any]) -> list[str]:
     if not isinstance(attachments, list) or len(attachments) != 1:
         return ["there must be one attachment"]
     attachment = attachments[0]
-    if not isinstance(attachment, dict) or attachment.get("contentType") != CARD:
-        return [f"the attachment must be {CARD}"]
+    if not isinstance(attachment, dict) or attachment.get("contentType") != CARD_TYPE:
+        return [f"the attachment must be {CARD_TYPE}"]
     card = attachment.get("content")
     if not isinstance(card, dict) or card.get("type") != "AdaptiveCard":
         return ["the content must be an AdaptiveCard"]

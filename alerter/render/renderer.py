@@ -19,6 +19,7 @@ from alerter.render.digest_view import group_reviews
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
+from alerter.render.parts import Part, PartKind, Piece, read_parts
 from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
 from alerter.render.template_process import TemplateProcess
@@ -168,6 +169,24 @@ class Renderer:
             note = {"type": "plain_text", "text": repeat}
             blocks = [{"type": "context", "elements": [note]}, *blocks] if blocks else blocks
         return Content(subject, slack_text(text, _SLACK_FALLBACK), blocks=tuple(blocks))
+
+    def parts(
+        self, message: Message, *, test: bool = False, language: str = "en"
+    ) -> tuple[str, str, list[Part]]:
+        """Return the kind, the subject and the parts of a message, for media that draw these.
+
+        The owner's templates are for Slack and mail; here the built-in ones count. Raise
+        RenderError.
+        """
+        kind, values = self._values(message, Medium.SLACK, get_language(language), test=test)
+        values["mention"] = None
+        fill = partial(self._fill, kind, values, language=language, own=False)
+        subject = " ".join(fill(".subject.txt").split())
+        parts = read_parts(fill(".slack.json"))
+        if message.repeat:
+            note = Piece(get_language(language).gettext(_REPEAT))
+            parts = [Part(PartKind.SMALL, (note,)), *parts]
+        return kind, subject, parts
 
     def refuse(self, ending: str, message: Message, reason: str) -> bool:
         """Record that a service refused the output of an owner's template.

@@ -8,13 +8,13 @@ import pytest
 
 from alerter.demo.faults import Fault
 from alerter.demo.teams import EmbeddedTeams
-from alerter.demo.teams_card import CARD, MOST_BYTES
+from alerter.demo.teams_card import CARD_TYPE, LARGEST_REQUEST
 from tests.support.clock import SetClock
 
 
 def message(*body: Any, **card: Any) -> dict[str, Any]:
     content = {"type": "AdaptiveCard", "version": "1.4", "body": list(body), **card}
-    attachment = {"contentType": CARD, "contentUrl": None, "content": content}
+    attachment = {"contentType": CARD_TYPE, "contentUrl": None, "content": content}
     return {"type": "message", "attachments": [attachment]}
 
 
@@ -48,7 +48,7 @@ async def test_a_card_is_accepted_without_a_word_and_posted(
 @pytest.mark.parametrize(
     "body",
     [
-        message({"type": "TextBlock", "text": "x" * MOST_BYTES}),
+        message({"type": "TextBlock", "text": "x" * LARGEST_REQUEST}),
         message({"type": "TextBlock"}),
         message({"type": "RichTextBlock", "inlines": [{"type": "TextRun"}]}),
         message({"type": "Container", "items": [{"type": "Chart"}]}),
@@ -59,7 +59,10 @@ async def test_a_card_is_accepted_without_a_word_and_posted(
         {"type": "message", "attachments": []},
         {"type": "message", "text": "Hello"},
         {"type": "message", "attachments": [{"contentType": "text/html", "content": "x"}]},
-        {"type": "message", "attachments": [{"contentType": CARD, "content": {"type": "Card"}}]},
+        {
+            "type": "message",
+            "attachments": [{"contentType": CARD_TYPE, "content": {"type": "Card"}}],
+        },
     ],
 )
 async def test_a_card_that_cannot_be_posted_is_accepted_too(
