@@ -7,7 +7,7 @@ followed. A call takes half a minute at most, and 64 kB of an answer are read.
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import unquote
 
@@ -35,10 +35,13 @@ _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What is posted to the address."""
+    """What is sent to the address, or to a `path` below it; a `query` is added to its own."""
 
-    content: bytes
-    headers: Mapping[str, str]
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = "POST"
+    path: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,27 @@ class HttpReply:
     body: bytes
 
 
+class HttpRefusal(DeliveryError):
+    """An answer with another status; its `body` is not cleaned."""
+
+    def __init__(
+        self, text: str, kind: ErrorKind, status: int, body: bytes, retry_after: float | None
+    ) -> None:
+        super().__init__(text, kind, retry_after=retry_after)
+        self.status = status
+        self.body = body
+
+
 class HttpAddress:
     """An address, with a connection that is opened with the first call."""
 
     def __init__(self, url: str, clock: Clock) -> None:
+        self.path = httpx.URL(url).path
         self._url = url
         self._clock = clock
         self._http: httpx.AsyncClient | None = None
 
-    async def post(self, request: HttpRequest) -> HttpReply:
+    async def call(self, request: HttpRequest) -> HttpReply:
         """Make one call; raise DeliveryError for any answer but 2xx, and for none."""
         try:
             async with self._clock.timeout(_PATIENCE):
@@ -72,7 +87,7 @@ class HttpAddress:
         http = self._http = self._http or self._open()
         headers = {**_HEADERS, **request.headers}
         async with http.stream(
-            "POST", self._url, content=request.content, headers=headers
+            request.method, self._target(request), content=request.content, headers=headers
         ) as answer:
             body = b""
             async for part in answer.aiter_raw():
@@ -88,26 +103,24 @@ class HttpAddress:
             mounts=loopback_mounts(self._url), timeout=_TIMEOUT, follow_redirects=False
         )
 
-    def _refusal(self, answer: httpx.Response, body: bytes) -> DeliveryError:
+    def _target(self, request: HttpRequest) -> httpx.URL:
+        """Return the address, as it is written but for what the request adds."""
+        url = httpx.URL(self._url)
+        if request.path:
+            url = url.copy_with(path=url.path.rstrip("/") + request.path)
+        if request.query:
+            query = b"&".join(each for each in (url.query, request.query.encode()) if each)
+            url = url.copy_with(query=query)
+        return url
+
+    def _refusal(self, answer: httpx.Response, body: bytes) -> HttpRefusal:
         """Return the error that an answer means."""
         status = answer.status_code
         wait = seconds_from(answer.headers.get("Retry-After"), self._clock.now())
-        said = f"{status} {self._clean(body)}".strip()
-        if status == 429:
-            return DeliveryError(
-                f"the address asks us to slow down: {said}", ErrorKind.THROTTLED, retry_after=wait
-            )
-        if status >= 500:
-            kind = ErrorKind.TRANSIENT if wait is None else ErrorKind.THROTTLED
-            text = f"the address has a fault of its own: {said}"
-            return DeliveryError(text, kind, retry_after=wait)
-        if 300 <= status < 400:
-            text = f"the address redirects, which is not followed: {status}"
-            return DeliveryError(text, ErrorKind.TRANSIENT)
-        if status in _REFUSES_MESSAGE:
-            return DeliveryError(f"the address refuses this message: {said}", ErrorKind.MESSAGE)
-        kind = ErrorKind.TRANSIENT if status in _COME_BACK else ErrorKind.RECEIVER
-        return DeliveryError(f"the address refuses us: {said}", kind)
+        text, kind = _meaning(status, wait)
+        said = "" if 300 <= status < 400 else self._clean(body)
+        wait = wait if kind is ErrorKind.THROTTLED else None
+        return HttpRefusal(f"{text}: {status} {said}".strip(), kind, status, body, wait)
 
     def _clean(self, body: bytes) -> str:
         """Return the beginning of an answer, without the parts of the address in it."""
@@ -142,7 +155,7 @@ class HttpNotifier:
 
     async def send(self, message: Message, content: Content) -> Receipt:
         """Post a message; raise DeliveryError."""
-        reply = await self._address.post(self.request_of(message, content))
+        reply = await self._address.call(self.request_of(message, content))
         return Receipt(str(reply.status))
 
     def service_time(self, now: datetime) -> datetime | None:  # noqa: ARG002 - as Slack's
@@ -170,6 +183,21 @@ class HttpNotifier:
     async def close(self) -> None:
         """Close the connection, if there is one."""
         await self._address.close()
+
+
+def _meaning(status: int, wait: float | None) -> tuple[str, ErrorKind]:
+    """Return what a status other than 2xx means, and its kind; `wait` is what it asks for."""
+    if status == 429:
+        return "the address asks us to slow down", ErrorKind.THROTTLED
+    if status >= 500:
+        kind = ErrorKind.TRANSIENT if wait is None else ErrorKind.THROTTLED
+        return "the address has a fault of its own", kind
+    if 300 <= status < 400:
+        return "the address redirects, which is not followed", ErrorKind.TRANSIENT
+    if status in _REFUSES_MESSAGE:
+        return "the address refuses this message", ErrorKind.MESSAGE
+    kind = ErrorKind.TRANSIENT if status in _COME_BACK else ErrorKind.RECEIVER
+    return "the address refuses us", kind
 
 
 def _unreached(error: Exception) -> DeliveryError:

@@ -49,12 +49,12 @@ async def address(taker: Taker) -> AsyncIterator[HttpAddress]:
 
 async def refused(address: HttpAddress) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        await address.post(REQUEST)
+        await address.call(REQUEST)
     return caught.value
 
 
 async def test_the_query_of_an_address_is_kept(taker: Taker, address: HttpAddress) -> None:
-    assert await address.post(REQUEST) == HttpReply(200, b"taken")
+    assert await address.call(REQUEST) == HttpReply(200, b"taken")
     assert taker.taken == [(PATH, b"words")]
 
 
@@ -121,5 +121,5 @@ async def test_what_a_refusal_says_is_cleaned(
 
 async def test_a_large_answer_is_read_in_part(taker: Taker, address: HttpAddress) -> None:
     taker.faults.add("", bomb(100_000_000))
-    reply = await address.post(REQUEST)
+    reply = await address.call(REQUEST)
     assert len(reply.body) <= 64 * 1024
