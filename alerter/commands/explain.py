@@ -217,7 +217,8 @@ class _Formatter:
         if delivery.status == "sent" and delivery.partly_accepted:
             return "some of its addresses accepted it; the others are tried again"
         if delivery.status == "sent" and delivery.stale and delivery.slack_ts:
-            return "its message on Slack will be updated, as the review has changed"
+            shown = Medium(medium_of(delivery.destination)).shown
+            return f"its message on {shown} will be updated, as the review has changed"
         return self._wait(delivery) if delivery.status == "pending" else None
 
     def _wait(self, delivery: DeliveryReport) -> str:
@@ -333,6 +334,8 @@ def _phrase_reason(alert: AlertReport) -> str:
 def _phrase_answer(delivery: DeliveryReport) -> str:
     """Return what the service answered."""
     if delivery.status == "sent" and delivery.slack_ts:
+        if medium_of(delivery.destination) != Medium.SLACK:
+            return f"ok, id {delivery.slack_ts}"
         return f"ok, ts {delivery.slack_ts} in {delivery.slack_channel}"
     if delivery.status == "sent":
         note = f"; {delivery.error}" if delivery.error else ""

@@ -60,7 +60,8 @@ class Destination:
     """A destination, with its notifier and its limits.
 
     `service`: the scope shared with destinations of the same account, such as `smtp`.
-    `digest`: the most reviews of one message; `budget`: the most characters (None: no limit).
+    `digest`: the most reviews of one message; `budget`: its most `length` (None: no limit, and
+    characters of its blocks).
     `rate_key`: all destinations with this key share one rate limit (None: no limit).
     `refuse` records that the service refused what the owner's templates made, and returns whether
     there is a built-in one. `faults`: the error of each template that was rendered (None: none).
@@ -74,6 +75,7 @@ class Destination:
     digest: int
     rate_key: str | None = None
     budget: int | None = None
+    length: Callable[[Content], int] | None = None
     refuse: Callable[[Message, str], bool] = lambda _message, _reason: False
     faults: Callable[[], Mapping[str, str | None]] = dict
     held_until: Callable[[datetime], datetime | None] | None = None

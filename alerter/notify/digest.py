@@ -35,7 +35,7 @@ def largest_that_fits(
     while destination.budget and len(fitting) > 1:
         draft = outbox.draft(state, destination.name, Form.DIGEST, fitting, now)
         try:
-            length = length_of(destination.render(draft))
+            length = (destination.length or length_of)(destination.render(draft))
         except RenderError:
             break  # the error is handled when it is sent
         if length <= destination.budget:

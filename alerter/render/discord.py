@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from alerter.models import Content, Form, Message
+from alerter.models import Content, Form, Medium, Message
 from alerter.render.formatting import utf16_length
 from alerter.render.parts import Part, PartKind, Piece, TextStyle, fit
 from alerter.render.renderer import Renderer
@@ -47,8 +47,10 @@ def render_discord(
     renderer: Renderer, message: Message, *, test: bool = False, language: str = "en"
 ) -> Content:
     """Return a message, with its content and embeds as its only block. Raise RenderError."""
-    kind, subject, parts = renderer.parts(message, test=test, language=language)
-    drawn = _drawn(kind, parts, shorten=message.form is Form.ALERT, plain=message.plain)
+    kind, subject, parts = renderer.parts(message, Medium.DISCORD, test=test, language=language)
+    # A digest that is too long is sent in pieces, but one that stands there cannot be.
+    shorten = message.form is Form.ALERT or message.slack_ts is not None
+    drawn = _drawn(kind, parts, shorten=shorten, plain=message.plain)
     return Content(subject, subject, blocks=(drawn,))
 
 

@@ -171,21 +171,20 @@ class Renderer:
         return Content(subject, slack_text(text, _SLACK_FALLBACK), blocks=tuple(blocks))
 
     def parts(
-        self, message: Message, *, test: bool = False, language: str = "en"
+        self, message: Message, medium: Medium, *, test: bool = False, language: str = "en"
     ) -> tuple[str, str, list[Part]]:
         """Return the kind, the subject and the parts of a message, for media that draw these.
 
-        The owner's templates are for Slack and mail; here the built-in ones count. Raise
-        RenderError.
+        They are those of the built-in templates for Slack. Raise RenderError.
         """
-        kind, values = self._values(message, Medium.SLACK, get_language(language), test=test)
+        kind, values = self._values(message, medium, get_language(language), test=test)
         values["mention"] = None
         fill = partial(self._fill, kind, values, language=language, own=False)
         subject = " ".join(fill(".subject.txt").split())
         parts = read_parts(fill(".slack.json"))
         if message.repeat:
-            note = Piece(get_language(language).gettext(_REPEAT))
-            parts = [Part(PartKind.SMALL, (note,)), *parts]
+            note = Part(PartKind.SMALL, (Piece(_repeated(medium, language)),))
+            parts = [note, *parts]
         return kind, subject, parts
 
     def refuse(self, ending: str, message: Message, reason: str) -> bool:

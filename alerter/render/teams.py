@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerter.models import Content, Form, Message
+from alerter.models import Content, Form, Medium, Message
 from alerter.render.formatting import NO_BREAK
 from alerter.render.language import get_language
 from alerter.render.parts import Part, PartKind, Piece, TextStyle, fit
@@ -41,7 +41,7 @@ def render_teams(
     renderer: Renderer, message: Message, *, test: bool = False, language: str = "en"
 ) -> Content:
     """Return a message, with its card as its only block. Raise RenderError."""
-    _, subject, parts = renderer.parts(message, test=test, language=language)
+    _, subject, parts = renderer.parts(message, Medium.TEAMS, test=test, language=language)
     is_rtl = get_language(language).direction == "rtl"
 
     def card(found: Sequence[Part]) -> Element:
@@ -53,7 +53,6 @@ def render_teams(
             "version": "1.5" if is_rtl else "1.2",
             **({"rtl": True} if is_rtl else {}),
             "lang": language,
-            "fallbackText": _unlinked(subject),
             "body": _body(found, plain=message.plain),
             **({"actions": buttons} if buttons else {}),
         }

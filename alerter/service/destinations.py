@@ -12,9 +12,13 @@ from alerter.config import Config, Receiver
 from alerter.errors import StateError
 from alerter.models import POSTED, Content, Medium, Message, destination_of
 from alerter.notify.destination import Destination, Notifier
+from alerter.notify.discord import DiscordNotifier
 from alerter.notify.http_address import HttpAddress
 from alerter.notify.ntfy import LARGEST_TEXT, NtfyNotifier
+from alerter.notify.teams import TeamsNotifier
+from alerter.render.discord import MOST_DESCRIPTION, length_of_embeds, render_discord
 from alerter.render.renderer import Links, Renderer
+from alerter.render.teams import MOST_BYTES, render_teams, size_of_card
 from alerter.slack.app import SlackApp
 from alerter.store import State, known_sites
 from alerter.store.channels import ChannelIds
@@ -27,6 +31,12 @@ _SLACK_DIGEST = 90
 _SLACK_BUDGET = 9000
 _MAIL_DIGEST = 1000
 _NTFY_DIGEST = 90
+_CHAT_DIGEST = 90
+# The notifier and the drawing of each chat, how long its messages may be, and how that is counted.
+_CHATS = {
+    Medium.DISCORD: (DiscordNotifier, render_discord, MOST_DESCRIPTION, length_of_embeds),
+    Medium.TEAMS: (TeamsNotifier, render_teams, MOST_BYTES, size_of_card),
+}
 
 
 @asynccontextmanager
@@ -146,6 +156,8 @@ def _posted_destination(
 ) -> Destination:
     name = destination_of(receiver.name, medium)
     address = HttpAddress(receiver.addresses(medium)[0], clock)
+    if medium in _CHATS:
+        return _chat_destination(config, receiver, medium, renderer, address)
     return Destination(
         name,
         config.service(receiver, medium),
@@ -156,6 +168,24 @@ def _posted_destination(
         budget=LARGEST_TEXT,
         refuse=partial(renderer.refuse, ".txt"),
         faults=renderer.faults,
+        held_until=_held_until(config, receiver),
+    )
+
+
+def _chat_destination(
+    config: Config, receiver: Receiver, medium: Medium, renderer: Renderer, address: HttpAddress
+) -> Destination:
+    notifier, render, budget, length = _CHATS[medium]
+    name = destination_of(receiver.name, medium)
+    return Destination(
+        name,
+        config.service(receiver, medium),
+        notifier(receiver.name, address),
+        partial(render, renderer, language=receiver.language),
+        _CHAT_DIGEST,
+        rate_key=name,
+        budget=budget,
+        length=length,
         held_until=_held_until(config, receiver),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from alerter.models import AlertKind, Form, Grouping, Message, to_ms
+from alerter.models import AlertKind, Form, Grouping, Medium, Message, medium_of, to_ms
 from alerter.scopes import Scope
 from alerter.store import blocks
 from alerter.store.items import get_items
@@ -35,9 +35,11 @@ def due_deliveries(state: State, destination: str, now: datetime, most: int) -> 
     reviews of a restored site exist.
     """
     waits = f" AND NOT ({_IN_DOUBT})" if is_in_doubt(state, destination) else ""
+    has_threads = medium_of(destination) == Medium.SLACK
+    root = f"({_ROOT} AND messages.slack_ts IS NOT NULL)" if has_threads else "NULL"
     rows = state.rows(
-        "SELECT alert, grouping, alerts.kind, CASE WHEN alerts.kind = 'closed'"
-        f" THEN ({_ROOT} AND messages.slack_ts IS NOT NULL) END AS thread"
+        "SELECT alert, grouping, alerts.kind,"
+        f" CASE WHEN alerts.kind = 'closed' THEN {root} END AS thread"
         " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         " WHERE destination = :destination AND status = 'pending' AND message IS NULL"
         f" AND due_at <= :now{waits} AND NOT {OF_UNVERIFIED}"

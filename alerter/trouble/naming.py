@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from alerter.config import Config
-from alerter.models import Medium, medium_of
+from alerter.models import POSTED, Medium, medium_of
 from alerter.scopes import Scope, split_method, split_scope
 
 
@@ -19,7 +19,9 @@ def identify(scope: str, sites: Mapping[str, str], config: Config) -> tuple[str,
         names = {account.account_id: account.name for account in config.accounts}
         return kind, names.get(name, name)
     if kind == Scope.METHOD:
-        return f"{kind}:{split_method(name)[1]}", ""
+        service, method = split_method(name)
+        is_address = medium_of(service) in POSTED
+        return (f"{Scope.SERVICE}:address", service) if is_address else (f"{kind}:{method}", "")
     if kind != Scope.SERVICE:
         return kind, name
     if name in ("slack", "smtp"):

@@ -141,6 +141,7 @@ REASONS = (
     mark("invite the app to it"),
     mark("is locked by another process"),
     mark("it may have arrived"),
+    mark("it was posted by another webhook"),
     mark("its answer was lost each time"),
     mark("its log has the details"),
     mark("its messages wait, and none has left for a while"),
