@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from chat_picture import draw_chats
 from cluster_picture import draw_cluster
 
 from alerter.actions import Response
@@ -161,6 +162,13 @@ def buttons_page(folder: Path) -> Path:
     return page
 
 
+def chats_page(folder: Path) -> Path:
+    """Write a page with an alert on Discord and in Teams."""
+    page = folder / "chats.html"
+    page.write_text(draw_chats(), "utf-8")
+    return page
+
+
 def main() -> None:
     """Make every picture."""
     PICTURES.mkdir(exist_ok=True)
@@ -186,10 +194,11 @@ def main() -> None:
             size, picture = f"--window-size={WIDTH},{height(page)}", PICTURES / f"{called}.png"
             chromium(size, f"--screenshot={picture}", page.as_uri())
             print(picture)
-        page, picture = together(folder), PICTURES / "together.png"
-        size = f"--window-size={2 * HALF},{height(page, 2 * HALF)}"
-        chromium("--force-device-scale-factor=2", size, f"--screenshot={picture}", page.as_uri())
-        print(picture)
+        for page, called in ((together(folder), "together"), (chats_page(folder), "chats")):
+            size, picture = f"--window-size={2 * HALF},{height(page, 2 * HALF)}", PICTURES / called
+            shot = f"--screenshot={picture}.png"
+            chromium("--force-device-scale-factor=2", size, shot, page.as_uri())
+            print(f"{picture}.png")
 
 
 if __name__ == "__main__":
