@@ -1,0 +1,206 @@
+"""The body of a webhook: what happened, for programs. Pure.
+
+In the form of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
+Texts are as they are stored: a program that shows them has to treat them as text.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from statistics import median
+from typing import Any
+
+from alerter.links import (
+    contact_dashboard_url,
+    https_url,
+    product_dashboard_url,
+    reviews_dashboard_url,
+)
+from alerter.models import Alert, AlertKind, CloseReason, Message, MessageItem, Review
+from alerter.render.language import Language
+from alerter.render.trouble_view import view_trouble
+
+_Json = dict[str, Any]
+
+TYPES = {
+    AlertKind.NEW: "review.new",
+    AlertKind.LOWERED: "review.lowered",
+    AlertKind.REMINDER: "review.reminder",
+    AlertKind.CLOSED: "review.closed",
+    AlertKind.TROUBLE: "trouble",
+    AlertKind.RECOVERED: "recovered",
+    AlertKind.SUMMARY: "summary",
+}
+
+
+def webhook_body(
+    message: Message,
+    timezone: tzinfo,
+    sites: Mapping[str, str],
+    language: Language,
+    *,
+    test: bool = False,
+    respond_url: str = "",
+) -> _Json:
+    """Return the body of a message of one alert; `sites` maps the ids of sites to their names.
+
+    `language` is that of the texts of trouble. `respond_url`: the page where the review is
+    answered, if there is one. A test has the data of what it is a sample of.
+    """
+    item = message.entries[0]
+    kind = item.alert.kind
+    if kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
+        data = {"trouble": _trouble(item.alert, timezone, language)}
+    elif kind is AlertKind.SUMMARY:
+        data = {"summary": _summary(item.alert.detail, message.receiver, sites)}
+    else:
+        data = _review_data(item, sites, respond_url)
+    return {
+        "type": "test" if test else TYPES[kind],
+        "timestamp": _iso(item.raised_at or message.attempted_at),
+        "data": data,
+    }
+
+
+def dump_body(body: Mapping[str, Any]) -> str:
+    """Return a body as it is sent and signed."""
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _review_data(item: MessageItem, sites: Mapping[str, str], respond_url: str) -> _Json:
+    """Return the data of an alert about one review, as it is stored now."""
+    alert = item.alert
+    site_id = alert.site_id or ""
+    data = {"site": _site(site_id, sites), "review": _review(item)}
+    if before := alert.detail.get("before"):
+        data["before"] = {
+            name: before[name] for name in ("rating", "title", "body") if name in before
+        }
+    if alert.kind is AlertKind.REMINDER:
+        data["reminder"] = _reminder(alert.detail)
+    return data | {"links": _links(item, site_id, respond_url)}
+
+
+def _site(site_id: str, sites: Mapping[str, str]) -> _Json:
+    return {"id": site_id, "name": sites.get(site_id)}
+
+
+def _review(item: MessageItem) -> _Json:
+    """Return a review; of one that is not on record, only its id."""
+    review = item.review
+    if review is None:
+        return {"id": item.alert.review_id, "rating": None}
+    return {
+        "id": review.id,
+        "rating": review.rating,
+        "title": review.title,
+        "body": review.body,
+        "author": review.author or None,
+        "created": _iso(review.created),
+        "updated": _iso(review.updated),
+        "product": _product(item, review),
+        "verified": review.verified,
+        "moderation": review.moderation or None,
+        "reply": _reply(review),
+        "media": [
+            {"kind": media.kind, "url": media.url} for media in review.media if https_url(media.url)
+        ],
+        "closed": _closing(item),
+    }
+
+
+def _product(item: MessageItem, review: Review) -> _Json | None:
+    """Return what was reviewed; None for a review of the site as a whole."""
+    if review.entity_id is None:
+        return None
+    return {
+        "id": review.entity_id,
+        "name": item.product.name,
+        "url": https_url(item.product.url),
+    }
+
+
+def _reply(review: Review) -> _Json | None:
+    if review.reply is None:
+        return None
+    return {"body": review.reply.message, "created": _iso(review.reply.at)}
+
+
+def _closing(item: MessageItem) -> str | None:
+    """Return why a review needs no answer any more; None while it is open."""
+    if item.closing or item.alert.kind is not AlertKind.CLOSED:
+        return item.closing
+    return CloseReason(item.alert.detail["reason"])
+
+
+def _reminder(detail: Mapping[str, Any]) -> _Json:
+    """Return why people are reminded: after so many seconds, after a snooze, or open again."""
+    return {
+        "after": int(detail["after"]) if "after" in detail else None,
+        "snoozed": bool(detail.get("snoozed")),
+        "reopened": detail.get("reopened"),
+    }
+
+
+def _links(item: MessageItem, site_id: str, respond_url: str) -> _Json:
+    """Return addresses for people; those that there are none of are left out."""
+    review = item.review
+    found = {
+        "respond": respond_url,
+        "dashboard": reviews_dashboard_url(site_id) if site_id else "",
+        "product": https_url(item.product.url),
+    }
+    if review:
+        product_id = review.entity_id if review.namespace == "stores" else None
+        found["product_dashboard"] = product_dashboard_url(site_id, product_id)
+        found["author_dashboard"] = contact_dashboard_url(site_id, review.contact_id)
+    return {name: url for name, url in found.items() if url}
+
+
+def _trouble(alert: Alert, timezone: tzinfo, language: Language) -> _Json:
+    """Return trouble, or its end; `kind` is empty in what an earlier version recorded."""
+    detail, view = alert.detail, view_trouble(alert.detail, timezone, language)
+    is_over = alert.kind is AlertKind.RECOVERED
+    return {
+        "kind": detail.get("text", ""),
+        "what": (is_over and view.over) or view.headline,
+        "reason": view.reason,
+        "remedy": view.remedy,
+        "since": _iso(datetime.fromisoformat(detail["since"])),
+        "until": _iso(datetime.fromisoformat(detail["until"])) if is_over else None,
+    }
+
+
+def _summary(detail: Mapping[str, Any], receiver: str, sites: Mapping[str, str]) -> _Json:
+    """Return the figures of a receiver's sites."""
+    its = detail["receivers"].get(receiver, ())
+    return {
+        "name": detail["name"],
+        "since": _iso(datetime.fromisoformat(detail["since"])),
+        "until": _iso(datetime.fromisoformat(detail["until"])),
+        "sites": [
+            _site(site_id, sites) | _figures(detail["sites"][site_id])
+            for site_id in its
+            if site_id in detail["sites"]
+        ],
+    }
+
+
+def _figures(found: Mapping[str, Any]) -> _Json:
+    """Return the figures of a site; `total` is None where Wix did not say."""
+    return {
+        "low_rated": sum(found["stars"].values()),
+        "by_rating": dict(found["stars"]),
+        "total": found["total"],
+        "answered": found["answered"],
+        "seconds_to_answer": round(median(found["waits"])) if found["waits"] else None,
+        "open": found["open_number"],
+        "complete": not found["unread"],
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    """Return a moment in ISO 8601, in UTC and to the millisecond; None if it is unknown."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
