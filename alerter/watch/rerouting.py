@@ -15,7 +15,7 @@ from alerter.store.destinations import KnownDestination
 from alerter.store.rerouting import Queued
 from alerter.trouble.recipients import concerned_by
 from alerter.trouble.tracker import scope_of
-from alerter.watch.routing import Route, apply_quiet_hours, covers, excluded_by
+from alerter.watch.routing import Route, apply_quiet_hours, covers, excluded_by, takes_closings
 
 _AT_ONCE = from_ms(0)
 
@@ -282,7 +282,7 @@ def _may_get(
         )
     if alert.kind is AlertKind.CLOSED:
         return covers(receiver, site) and (
-            receiver.closings or medium_of(destination) == Medium.SLACK
+            medium_of(destination) == Medium.SLACK or takes_closings(receiver, destination)
         )
     if alert.kind is AlertKind.REMINDER or review is None:
         return covers(receiver, site)

@@ -67,9 +67,17 @@ def route_closing(
         and (
             alerted[destination] is Form.DIGEST
             if medium_of(destination) == Medium.SLACK
-            else receiver.closings
+            else takes_closings(receiver, destination)
         )
     ]
+
+
+def takes_closings(receiver: Receiver, destination: str) -> bool:
+    """Return whether closings are sent to a destination as messages of their own.
+
+    Software that got a review has to know that it is closed; people have to ask for it.
+    """
+    return receiver.closings or medium_of(destination) == Medium.WEBHOOK
 
 
 def apply_quiet_hours(

@@ -205,6 +205,24 @@ def test_a_closing_is_mailed_on_request_and_goes_beneath_a_digest() -> None:
     ]
 
 
+def test_a_closing_always_goes_to_a_webhook() -> None:
+    keys: dict[str, dict[str, object]] = {
+        "hook": {"webhook": "env:URL", "webhook_secret": "env:SECRET"},
+        "phone": {"ntfy": "env:URL"},
+        "keen": {"ntfy": "env:URL", "closings": True},
+    }
+    receivers = [
+        Receiver.model_validate({"name": name, **its}, context={"secrets": False})
+        for name, its in keys.items()
+    ]
+    told = dict.fromkeys(("webhook:hook", "ntfy:phone", "ntfy:keen"), Form.ALERT)
+
+    assert route_closing(told, BAKERY, receivers) == [
+        Route("webhook:hook"),
+        Route("ntfy:keen"),
+    ]
+
+
 def test_a_closing_goes_to_nobody_who_hears_of_other_sites_only() -> None:
     told = {"slack:everything": Form.DIGEST, "slack:baker": Form.DIGEST}
 
