@@ -35,6 +35,7 @@ from alerter.render.templates import (
 from alerter.render.trouble_view import view_trouble
 from alerter.render.turn import TurnCache
 from alerter.render.views import MentionView, ReviewView, view_mention, view_review
+from alerter.render.webhook_body import dump_body, webhook_body
 from alerter.translation import mark
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,11 @@ class Renderer:
         if message.repeat:
             text = f"{_repeated(medium, language)}\n\n{text}"
         return Content(subject, text)
+
+    def webhook(self, message: Message, *, test: bool = False, language: str = "en") -> Content:
+        """Return a message of one alert as JSON, with its type as the subject."""
+        body = webhook_body(message, self._timezone, self._sites, get_language(language), test=test)
+        return Content(body["type"], dump_body(body))
 
     def slack(
         self,

@@ -40,12 +40,10 @@ def webhook_body(
     language: Language,
     *,
     test: bool = False,
-    respond_url: str = "",
 ) -> _Json:
     """Return the body of a message of one alert; `sites` maps the ids of sites to their names.
 
-    `language` is that of the texts of trouble. `respond_url`: the page where the review is
-    answered, if there is one. A test has the data of what it is a sample of.
+    `language` is that of the texts of trouble. A test has the data of what it is a sample of.
     """
     item = message.entries[0]
     kind = item.alert.kind
@@ -54,7 +52,7 @@ def webhook_body(
     elif kind is AlertKind.SUMMARY:
         data = {"summary": _summary(item.alert.detail, message.receiver, sites)}
     else:
-        data = _review_data(item, sites, respond_url)
+        data = _review_data(item, sites)
     return {
         "type": "test" if test else TYPES[kind],
         "timestamp": _iso(item.raised_at or message.attempted_at),
@@ -67,7 +65,7 @@ def dump_body(body: Mapping[str, Any]) -> str:
     return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _review_data(item: MessageItem, sites: Mapping[str, str], respond_url: str) -> _Json:
+def _review_data(item: MessageItem, sites: Mapping[str, str]) -> _Json:
     """Return the data of an alert about one review, as it is stored now."""
     alert = item.alert
     site_id = alert.site_id or ""
@@ -78,7 +76,7 @@ def _review_data(item: MessageItem, sites: Mapping[str, str], respond_url: str) 
         }
     if alert.kind is AlertKind.REMINDER:
         data["reminder"] = _reminder(alert.detail)
-    return data | {"links": _links(item, site_id, respond_url)}
+    return data | {"links": _links(item, site_id)}
 
 
 def _site(site_id: str, sites: Mapping[str, str]) -> _Json:
@@ -142,11 +140,10 @@ def _reminder(detail: Mapping[str, Any]) -> _Json:
     }
 
 
-def _links(item: MessageItem, site_id: str, respond_url: str) -> _Json:
+def _links(item: MessageItem, site_id: str) -> _Json:
     """Return addresses for people; those that there are none of are left out."""
     review = item.review
     found = {
-        "respond": respond_url,
         "dashboard": reviews_dashboard_url(site_id) if site_id else "",
         "product": https_url(item.product.url),
     }

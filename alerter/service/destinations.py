@@ -17,6 +17,7 @@ from alerter.notify.http_address import HttpAddress
 from alerter.notify.ntfy import LARGEST_TEXT, NtfyNotifier
 from alerter.notify.teams import TeamsNotifier
 from alerter.render.discord import MOST_DESCRIPTION, length_of_embeds, render_discord
+from alerter.notify.webhook import WebhookNotifier
 from alerter.render.renderer import Links, Renderer
 from alerter.render.teams import MOST_BYTES, render_teams, size_of_card
 from alerter.slack.app import SlackApp
@@ -156,6 +157,8 @@ def _posted_destination(
 ) -> Destination:
     name = destination_of(receiver.name, medium)
     address = HttpAddress(receiver.addresses(medium)[0], clock)
+    if medium is Medium.WEBHOOK:
+        return _webhook_destination(config, receiver, renderer, address, clock)
     if medium in _CHATS:
         return _chat_destination(config, receiver, medium, renderer, address)
     return Destination(
@@ -186,6 +189,21 @@ def _chat_destination(
         rate_key=name,
         budget=budget,
         length=length,
+        held_until=_held_until(config, receiver),
+    )
+
+
+def _webhook_destination(
+    config: Config, receiver: Receiver, renderer: Renderer, address: HttpAddress, clock: Clock
+) -> Destination:
+    """Return a destination without digests or pace: each alert is a request of its own."""
+    secret = receiver.webhook_secret.get_secret_value() if receiver.webhook_secret else ""
+    return Destination(
+        destination_of(receiver.name, Medium.WEBHOOK),
+        config.service(receiver, Medium.WEBHOOK),
+        WebhookNotifier(receiver.name, address, secret, clock),
+        partial(renderer.webhook, language=receiver.language),
+        digest=1,
         held_until=_held_until(config, receiver),
     )
 
