@@ -304,12 +304,15 @@ class Content:
     """The rendered content of a message.
 
     Email uses subject, text and HTML; Slack uses the blocks, with the text as their fallback.
+    `links`: label and address of each page to open, the most useful first, for media that show
+    them beside the text.
     """
 
     subject: str
     text: str
     html: str = ""
     blocks: tuple[Mapping[str, Any], ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from alerter.render.templates import (
 )
 from alerter.render.trouble_view import view_trouble
 from alerter.render.turn import TurnCache
-from alerter.render.views import MentionView, ReviewView, view_mention, view_review
+from alerter.render.views import MentionView, ReviewView, shorten, view_mention, view_review
 from alerter.render.webhook_body import dump_body, webhook_body
 from alerter.translation import mark
 
@@ -120,7 +120,7 @@ class Renderer:
         text = fill(".txt").rstrip()
         if message.repeat:
             text = f"{_repeated(medium, language)}\n\n{text}"
-        return Content(subject, text)
+        return Content(subject, text, links=_links(values, get_language(language)))
 
     def webhook(self, message: Message, *, test: bool = False, language: str = "en") -> Content:
         """Return a message of one alert as JSON, with its type as the subject."""
@@ -261,6 +261,7 @@ class Renderer:
             for item in items.values()
         ]
         if message.form is Form.DIGEST:
+            views = [shorten(view) for view in views] if medium is Medium.NTFY else views
             sites = sorted({view.site.name for view in views})
             digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
             return kind, values | digest | {"open_url": ""}
@@ -327,6 +328,18 @@ def _reader(message: Message) -> str:
     """Return the receiver if its name is in a built-in post: only the summary has it."""
     is_summary = message.entries[0].alert.kind is AlertKind.SUMMARY
     return message.receiver if is_summary else ""
+
+
+def _links(values: Mapping[str, Any], language: Language) -> tuple[tuple[str, str], ...]:
+    """Return the links of a message: where its reviews are answered, and what is reviewed."""
+    views = [values["review"]] if "review" in values else values.get("reviews", ())
+    answered_at = {view.site.reviews_url for view in views}
+    found = [(language.gettext("Reply in the dashboard"), url) for url in answered_at]
+    if len(found) != 1:  # one of several sites would be the wrong one for most of the reviews
+        return ()
+    if "review" in values and views[0].what_url:
+        found.append((language.gettext("See the product"), views[0].what_url))
+    return tuple(found)
 
 
 def _linked(message: Message, values: Mapping[str, Any], links: Links) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
@@ -298,6 +298,17 @@ def view_site(site_id: str, sites: Mapping[str, str], language: Language) -> Sit
     """Return the view of a site; `sites` maps the ids of sites to their names."""
     name = clean_line(sites.get(site_id, language.gettext(A_FORMER_SITE)))
     return SiteView(name, site_id, reviews_dashboard_url(site_id))
+
+
+def shorten(view: ReviewView) -> ReviewView:
+    """Return a view for the list of a digest on a phone, of which a message holds little."""
+    return replace(
+        view,
+        title=cut(view.title, 60),
+        excerpt=cut(view.excerpt, 60),
+        what=cut(view.what, 40),
+        author=cut(view.author, 30),
+    )
 
 
 def view_mention(message: Message, mention: str | None, max_rating: int) -> MentionView | None:
