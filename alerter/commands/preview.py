@@ -116,12 +116,8 @@ def _write(
         folder = folder or Path(tempfile.mkdtemp(prefix="alerter-preview-"))
         folder.mkdir(parents=True, exist_ok=True)
         for kind, message in messages:
-            for render, wanted in (
-                (_mail_files, receiver is None or receiver.email),
-                (_slack_files, receiver is None or receiver.slack),
-            ):
-                if not wanted:
-                    continue
+            for medium in _media(receiver, kind):
+                render = _RENDERERS[medium]
                 try:
                     files = render(renderer, message, language, config, receiver)
                 except RenderError as error:
@@ -137,6 +133,13 @@ def _write(
             yield folder / "index.html"
     except OSError as error:
         raise AlerterError(f"{error.filename}: cannot be written: {error.strerror}") from error
+
+
+def _media(receiver: Receiver | None, kind: str) -> list[Medium]:
+    """Return the media of a receiver that have messages of a kind; email and Slack without one."""
+    media = [Medium.EMAIL, Medium.SLACK] if receiver is None else receiver.media
+    no_digests = {Medium.WEBHOOK} if kind == "digest" else set()
+    return [each for each in media if each in _RENDERERS.keys() - no_digests]
 
 
 def _has_buttons(config: Config, receiver: Receiver | None) -> bool:
@@ -185,6 +188,29 @@ def _slack_files(
         "slack.json": json.dumps(body, indent=2, ensure_ascii=False) + "\n",
         "slack.html": render_blocks(content.blocks, title=content.subject, language=language),
     }
+
+
+def _webhook_files(
+    renderer: Renderer, message: Message, language: str, _config: Config, _: Receiver | None
+) -> dict[str, str]:
+    body = json.loads(renderer.webhook(message, language=language).text)
+    return {"webhook.json": json.dumps(body, indent=2, ensure_ascii=False) + "\n"}
+
+
+def _ntfy_files(
+    renderer: Renderer, message: Message, language: str, _config: Config, _: Receiver | None
+) -> dict[str, str]:
+    content = renderer.plain(message, Medium.NTFY, language=language)
+    links = "".join(f"{label}: {url}\n" for label, url in content.links)
+    return {"ntfy.txt": f"Title: {content.subject}\n{links}\n{content.text}\n"}
+
+
+_RENDERERS = {
+    Medium.EMAIL: _mail_files,
+    Medium.SLACK: _slack_files,
+    Medium.WEBHOOK: _webhook_files,
+    Medium.NTFY: _ntfy_files,
+}
 
 
 @click.command()

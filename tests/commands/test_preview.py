@@ -152,6 +152,28 @@ def test_a_preview_for_a_receiver_is_of_its_service_and_its_sites(
         assert site in "".join(files.values())
 
 
+def test_a_preview_of_a_webhook_and_of_ntfy_shows_what_is_sent(run: Run, tmp_path: Path) -> None:
+    posted = """
+[[receivers]]
+name = "desk"
+webhook = "env:URL"
+webhook_secret = "env:SECRET"
+[[receivers]]
+name = "phone"
+ntfy = "env:URL"
+"""
+    (tmp_path / "config.toml").write_text(CONFIG + posted)
+    found = written(run("preview", "--receiver", "desk"))
+    assert found.keys() == {"index.html", *(f"{kind}.webhook.json" for kind in KINDS)} - {
+        "digest.webhook.json"
+    }
+    assert json.loads(found["lowered.webhook.json"])["type"] == "review.lowered"
+    phone = written(run("preview", "digest", "--receiver", "phone", "--language", "de"))
+    assert phone.keys() == {"digest.ntfy.txt"}
+    assert phone["digest.ntfy.txt"].startswith("Title: 3 schlechte Bewertungen (Corner Bakery)\n")
+    assert "/reviews/pending" in phone["digest.ntfy.txt"]
+
+
 @pytest.fixture
 def on_record(tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
