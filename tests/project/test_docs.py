@@ -33,7 +33,8 @@ def load(text: str, folder: Path) -> Config:
     path.write_text(text, "utf-8")
     address = "https://set.example/of-at-least-32-characters"
     environ = dict.fromkeys(re.findall(r'"env:(\w+)"', text), address)
-    return load_config(path, environ | {"SLACK_APP_TOKEN": "xapp-1"}, secrets=True)
+    environ |= {"SLACK_APP_TOKEN": "xapp-1", "HOOK_SECRET": f"whsec_{'c2Vj' * 8}"}
+    return load_config(path, environ, secrets=True)
 
 
 def uncommented(text: str) -> str:
