@@ -16,16 +16,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from alerter.demo.faults import Fault
+from alerter.demo.faults import Fault, redirect
 from alerter.demo.slack import Post
 from alerter.demo.slack_people import ImpossibleError
 from alerter.store import State, actions
 from tests.support.ledger import Ledger
-from tests.support.world import CHANNELS, PEOPLE, SITE, Outcome, World
+from tests.support.posted_world import PostedWorld
+from tests.support.world import PEOPLE, SITE, Outcome, World
 
 # Seconds after which what has not come to pass never will; no measure of speed.
 _SETTLING = 300.0
@@ -37,6 +39,17 @@ _REPLY_FAULTS = (
     Fault(status=500, done=True),
     Fault(garble="truncate"),
 )
+
+
+_POST_FAULTS = {
+    "refuses (500)": Fault(status=500),
+    "throttles (429)": Fault(status=429, headers={"Retry-After": "1"}),
+    "redirects": redirect("https://example.invalid/", 307),
+    "hangs": Fault(delay=3.0),
+    "drops before": Fault(drop="before"),
+    "drops after": Fault(drop="after"),
+    "answers garbage": Fault(garble="html"),
+}
 
 
 class Faults:
@@ -73,6 +86,8 @@ class Faults:
             "wix answers garbage": lambda: self._wix(Fault(garble="truncate")),
             "wix drops": lambda: self._wix(Fault(drop="before")),
         }
+        if isinstance(world, PostedWorld):
+            self._kinds |= self._of_addresses(world)
         if isinstance(world.state, Path):
             self._kinds |= {
                 "the disk is full": self._fill_disk,
@@ -87,6 +102,14 @@ class Faults:
             done = self._kinds[name]()
             if done is not None:
                 await done
+
+    def _of_addresses(self, world: PostedWorld) -> dict[str, Callable[[], Any]]:
+        """Return the faults of addresses that are posted to."""
+        return {
+            f"{name} {what}": partial(service.faults.add, "", fault)
+            for name, service in world.services.items()
+            for what, fault in _POST_FAULTS.items()
+        }
 
     def _slack(self, fault: Fault) -> None:
         self._world.slack.faults.add("chat.postMessage", fault)
@@ -162,11 +185,10 @@ class Repliers:
         review_id, title = _review_of(post), post.text
         if not review_id or review_id in self._chosen | self._left:
             return False
-        named = [each for each in self._world.titles if each in title]
-        mails = self._world.mails_of()
-        return bool(named) and all(
-            each in mails and all(self._world.times_posted(channel)[each] for channel in CHANNELS)
-            for each in named
+        named = {each for each in self._world.titles if each in title}
+        return (
+            bool(named)
+            and named <= self._world.arrived_everywhere() & self._world.mails_of().keys()
         )
 
     async def _reply_as(self, person_id: str, post: Post, review_id: str) -> None:
@@ -218,7 +240,7 @@ async def torture(
 ) -> Outcome:
     """Kill the daemon that often, then let it settle, and count."""
     random, outcome = Random(seed), Outcome()
-    world = World(folder)
+    world = PostedWorld(folder)
     async with world.up():
         faults, repliers = Faults(world, random, outcome.faults), Repliers(world, random)
         await world.start()
@@ -258,7 +280,7 @@ def report(outcome: Outcome, seed: int) -> str:
         f"  REPEATED {what}" for what in outcome.repeated
     ]
     if outcome.given_up:
-        lines.append(f"{outcome.given_up} reviews in mails that were given up, as documented")
+        lines.append(f"{outcome.given_up} reviews in messages that were given up, as documented")
     lines += [f"  WRONG {what}" for what in outcome.wrong_replies]
     lines.append(f"{outcome.replies} replies from Slack, {len(outcome.wrong_replies)} wrong")
     lines.append(

@@ -1,0 +1,87 @@
+"""The world of the crash harness with receivers that have an address: webhook and ntfy."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from alerter.demo.ntfy import EmbeddedNtfy
+from alerter.demo.webhook import EmbeddedWebhook
+from tests.support.world import SECRETS, Outcome, World, find_titles
+
+_RECEIVERS = """
+[[receivers]]
+name = "desk"
+webhook = "env:HOOK_URL"
+webhook_secret = "env:HOOK_SECRET"
+
+[[receivers]]
+name = "phone"
+ntfy = "env:NTFY_URL"
+"""
+_REPEAT = "This may be a repeat"
+
+
+class PostedWorld(World):
+    """The world, with a receiver for each medium that posts to an address."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.hooks, self.ntfy = EmbeddedWebhook(), EmbeddedNtfy()
+        self.services: dict[str, EmbeddedWebhook | EmbeddedNtfy] = {
+            "webhook:desk": self.hooks,
+            "ntfy:phone": self.ntfy,
+        }
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator["PostedWorld"]:
+        """Start the services and write the config."""
+        async with self.hooks, self.ntfy:
+            hook = self.hooks.add("desk", query="token=t")
+            self.secrets = SECRETS | {
+                "HOOK_URL": hook.url,
+                "HOOK_SECRET": hook.secret,
+                "NTFY_URL": self.ntfy.url("phone"),
+            }
+            async with super().up():
+                yield self
+
+    def calm(self) -> None:
+        """Let all that is still to go wrong be well."""
+        super().calm()
+        for service in self.services.values():
+            service.faults.clear()
+
+    def _toml(self) -> str:
+        return super()._toml() + _RECEIVERS
+
+    def times_received(self, destination: str) -> Counter[str]:
+        """How often each review arrived, but for repeats that are recognized as such."""
+        if destination == "webhook:desk":
+            events = self.hooks.hooks["desk"].events
+            return Counter(event.review["title"] for event in events if event.type == "review.new")
+        messages = [each.message for each in self.ntfy.published]
+        fresh = [text for text in messages if not text.startswith(_REPEAT)]
+        again = {title for text in messages for title in find_titles(text)}
+        times = Counter(title for text in fresh for title in find_titles(text))
+        return times + Counter(again - times.keys())
+
+    def arrived_everywhere(self) -> set[str]:
+        """The reviews that have reached everybody, but for what was given up."""
+        received = [
+            self.times_received(name).keys() | self.given_up(name) for name in self.services
+        ]
+        return super().arrived_everywhere().intersection(*received)
+
+    def count(self, outcome: Outcome) -> None:
+        """Compare what arrived with what was to arrive."""
+        super().count(outcome)
+        wanted = Counter(self.titles)
+        for name in self.services:
+            times, given_up = self.times_received(name), self.given_up(name)
+            outcome.deliveries += len(self.titles)
+            outcome.given_up += len(given_up)
+            outcome.lost += [
+                f"{title} at {name}" for title in wanted - times if title not in given_up
+            ]
+            outcome.repeated += [f"{title} at {name}" for title in times - wanted]
