@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from alerter.actions import NO_RESPONSE, Response, digest, normalize_reply
+from alerter.orders import Order
 from alerter.scopes import Scope
 
 
@@ -277,7 +278,7 @@ class MessageItem:
 
     `closing` is set if the review was closed since the alert. `context` is empty in a digest.
     `response`: what people do about the review at present. `raised_at`: when the alert was raised;
-    None for a sample.
+    None for a sample. `order`: the order behind the review, if it is known.
     """
 
     alert: Alert
@@ -287,6 +288,7 @@ class MessageItem:
     context: ReviewHistory = ReviewHistory()
     response: Response = NO_RESPONSE
     raised_at: datetime | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,12 @@ class Poll(Table):
 
 
 class AlertLimits(Table):
-    """Which reviews are low-rated, and how many deliveries at once make a digest."""
+    """Which reviews are low-rated, and how many deliveries at once make a digest.
+
+    `orders`: whether alerts say what was bought, and when it was paid and shipped. Off by default,
+    because it reads what other customers bought too.
+    """
 
     threshold: Rating = 2
     burst: Burst = 10
+    orders: bool = False

@@ -28,6 +28,7 @@ from alerter.demo.wix_calls import (
 )
 from alerter.demo.wix_control import add_control
 from alerter.demo.wix_misreads import Meanwhile, Misread
+from alerter.demo.wix_orders import ORDER_CALLS
 from alerter.demo.wix_reviews import Json
 from alerter.demo.wix_site import App, Site
 
@@ -114,7 +115,8 @@ class EmbeddedWix:
         """Withdraw permissions from an API key or an app (by its id), until `permit`.
 
         They are READ_REVIEWS, READ_PRIVATE_REVIEWS, SET_REPLY, REMOVE_REPLY, MODERATE_REVIEWS,
-        READ_CATALOG, READ_CONTACTS, MANAGE_YOUR_APP and SITE_LIST.
+        READ_CATALOG, READ_CONTACTS, READ_ORDERS, READ_REVIEW_REQUESTS, MANAGE_YOUR_APP and
+        SITE_LIST.
         """
         self.access.forbidden.setdefault(identity, set()).update(permissions)
 
@@ -184,7 +186,7 @@ class EmbeddedWix:
 
     def _application(self) -> web.Application:
         app = application(self._record, failing(self.faults, _about), shape_errors)
-        for method, path, permission, writes, call in CALLS:
+        for method, path, permission, writes, call in (*CALLS, *ORDER_CALLS):
             app.router.add_route(method, path, self._authorized(call, permission, writes=writes))
         app.router.add_post("/oauth2/token", self.access.token)
         app.router.add_post("/oauth2/token-info", self.access.info)

@@ -11,6 +11,7 @@ from typing import Any
 from alerter.clock import Clock
 from alerter.demo.wix_misreads import Meanwhiles, Misreads
 from alerter.demo.wix_reviews import Json, Reviews, completed, merge, stamp
+from alerter.demo.wix_shop import Shop
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Site:
     change `revision` and `updatedDate`. `count_limit` is the most reviews that are counted.
     `misreads` are wrong answers about reviews, `meanwhile` is what others do at the same time.
     `keep_reply` turns a reply into what is kept of it. `listen` is called with the slug of each
-    event and the review.
+    event and the review. `shop` has its orders.
     """
 
     site_id: str
@@ -49,6 +50,7 @@ class Site:
     keep_reply: Callable[[str], str] = field(default=lambda message: message)
     products: dict[str, tuple[str, str]] = field(default_factory=dict)
     contacts: dict[str, Json] = field(default_factory=dict)
+    shop: Shop = field(default_factory=Shop)
     listen: Callable[[str, Json], None] = field(default=lambda _slug, _review: None)
     written: dict[str, float] = field(default_factory=dict)
     reviews: Reviews = field(init=False)

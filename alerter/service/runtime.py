@@ -28,6 +28,7 @@ from alerter.summary import Summaries
 from alerter.watch.accounts import AccountLists
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
+from alerter.watch.orders import Orders
 from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
 from alerter.wix.client import WixClient
@@ -75,20 +76,23 @@ async def open_runtime(
     ):
         shared = _shared(state, clock, destinations) if worker else {}
         dispatcher = Dispatcher(state, config, clock, destinations, failures, **shared)
-        yield _assembled(config, dispatcher, state, clock, wix, heartbeat, worker or DAEMON)
+        async with _open_intake(config, state, clock, wix, dispatcher.wake) as intake:
+            yield _assembled(
+                config, dispatcher, state, intake, clock, wix, heartbeat, worker or DAEMON
+            )
 
 
 def _assembled(
     config: Config,
     dispatcher: Dispatcher,
     state: State,
+    intake: Intake,
     clock: Clock,
     wix: WixClient,
     heartbeat: Heartbeat,
     owner: str,
 ) -> Runtime:
     reader, wake = Reader(wix, clock), dispatcher.wake
-    intake = Intake(state, config, clock, Catalog(state, clock, wix), wake)
     troubles, failure = dispatcher.troubles, dispatcher.state_failure
     accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)
     poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
@@ -145,6 +149,22 @@ def recorder(intake: Intake) -> Record:
         await intake.record_page(site, [review], source=Source.ACTION)
 
     return record
+
+
+@asynccontextmanager
+async def _open_intake(
+    config: Config, state: State, clock: Clock, wix: WixClient, wake: Wake
+) -> AsyncIterator[Intake]:
+    """Yield the intake; its look-ups of orders end with it."""
+    catalog = Catalog(state, clock, wix)
+    if not config.alerts.orders:
+        yield Intake(state, config, clock, catalog, wake)
+        return
+    orders = Orders(state, clock, wix, wake, catalog)
+    try:
+        yield Intake(state, config, clock, orders, wake)
+    finally:
+        await orders.close()
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ def erase_site(state: State, site_id: str, now: datetime) -> int:
         left = state.rows("SELECT id FROM alerts WHERE site_id = ?", [site_id])
         drop_alerts(state, json.dumps([row["id"] for row in left]))
         name = state.value("SELECT name FROM sites WHERE site_id = ?", [site_id])
-        for table in ("products", "actions"):
+        for table in ("products", "actions", "orders", "order_access"):
             state.execute(f"DELETE FROM {table} WHERE site_id = ?", [site_id])
         for table in ("troubles", "blocks"):
             state.execute(

@@ -19,6 +19,7 @@ from alerter.models import (
     to_ms,
 )
 from alerter.store.actions import get_responses
+from alerter.store.orders import load_order
 from alerter.store.reviews import load_review
 from alerter.store.sql import json_numbers
 from alerter.store.state import State
@@ -35,11 +36,13 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
         "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
         " alerts.raised_at,"
         " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
-        " reviews.closing, products.name, products.url FROM alerts"
+        " reviews.closing, products.name, products.url, orders.content AS bought FROM alerts"
         " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
         "  AND reviews.review_id = alerts.review_id"
         " LEFT JOIN products ON products.site_id = alerts.site_id"
         "  AND products.entity_id = reviews.entity_id"
+        " LEFT JOIN orders ON orders.site_id = alerts.site_id"
+        "  AND orders.review_id = alerts.review_id"
         f" WHERE alerts.id IN {json_numbers()} ORDER BY alerts.id",
         [json.dumps(list(alerts))],
     )
@@ -64,10 +67,12 @@ def get_review_item(state: State, review_id: str) -> MessageItem | None:
     Raise StateError if its site was restored and Wix was not asked since: it may be deleted there.
     """
     row = state.row(
-        "SELECT reviews.*, products.name, url, unverified FROM reviews"
+        "SELECT reviews.*, products.name, url, unverified, orders.content AS bought FROM reviews"
         " LEFT JOIN products ON products.site_id = reviews.site_id"
         "  AND products.entity_id = reviews.entity_id"
-        " LEFT JOIN sites ON sites.site_id = reviews.site_id WHERE review_id = ?",
+        " LEFT JOIN orders ON orders.site_id = reviews.site_id"
+        "  AND orders.review_id = reviews.review_id"
+        " LEFT JOIN sites ON sites.site_id = reviews.site_id WHERE reviews.review_id = ?",
         [review_id],
     )
     if row is None:
@@ -108,7 +113,8 @@ def load_alert(row: Mapping[str, Any]) -> Alert:
 def _item(alert: Alert, row: Mapping[str, Any]) -> MessageItem:
     review = load_review(row) if row["content"] is not None else None
     closing = CloseReason(row["closing"]) if row["closing"] else None
-    return MessageItem(alert, review, Product(row["name"], row["url"]), closing)
+    product, order = Product(row["name"], row["url"]), load_order(row["bought"])
+    return MessageItem(alert, review, product, closing, order=order)
 
 
 _LOW = (

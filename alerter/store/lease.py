@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 
 from alerter.clock import ticks
 
@@ -49,6 +49,13 @@ _lease: ContextVar[Lease | None] = ContextVar("lease", default=None)
 def get_lease() -> Lease | None:
     """Return the lease under which this task runs; None outside of a cluster."""
     return _lease.get()
+
+
+def without_lease() -> Context:
+    """Return the context of this task without its lease, for a task that may outlive the job."""
+    context = copy_context()
+    context.run(_lease.set, None)
+    return context
 
 
 @contextmanager

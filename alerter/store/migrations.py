@@ -359,3 +359,22 @@ def judgements(db: Database) -> None:
     """Keep each state of a review that triage judged, for `alerter replay`."""
     for statement in _statements(JUDGEMENTS):
         db.execute(statement)
+
+
+@migrations()
+def orders_of_reviews(db: Database) -> None:
+    """Record the order behind a review, and what is known of the orders of its site.
+
+    content: JSON of what the sentences need. orders_after, requests_after: until then the site is
+    not asked for orders or review requests, as it refused. measured_at: when its usual delay was
+    measured; usual_ms and usual_orders are empty where it has too few orders.
+    """
+    db.execute(
+        "CREATE TABLE orders (site_id TEXT NOT NULL, review_id TEXT NOT NULL,"
+        " content TEXT NOT NULL, PRIMARY KEY (site_id, review_id)) STRICT, WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE order_access (site_id TEXT PRIMARY KEY, orders_after INTEGER,"
+        " requests_after INTEGER, measured_at INTEGER, usual_ms INTEGER, usual_orders INTEGER)"
+        " STRICT, WITHOUT ROWID"
+    )

@@ -83,7 +83,7 @@ def prune_reviews(state: State, rows: Sequence[dict[str, Any]], now: datetime) -
         f" {THESE}",
         [to_ms(now), these],
     )
-    for table in ("reminders", "actions", "judgements"):
+    for table in ("reminders", "actions", "judgements", "orders"):
         state.execute(f"DELETE FROM {table} {THESE}", [these])
     _erase_subjects(state, ids)
     drop_alerts(state, ids)

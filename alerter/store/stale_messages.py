@@ -107,9 +107,13 @@ def mark_deleted(state: State, message: Message) -> None:
 
 
 def erase_earlier_text(state: State, site_id: str, ids: Sequence[str]) -> None:
-    """Erase the earlier text of these reviews from alerts and messages, within a transaction."""
+    """Erase the earlier text of these reviews from alerts and messages, within a transaction.
+
+    Also the orders behind them.
+    """
     of_reviews = f"site_id = ? AND review_id IN {json_values()}"
     params = [site_id, json.dumps(list(ids))]
+    state.execute(f"DELETE FROM orders WHERE {of_reviews}", params)
     without_text = json_without("detail", "$.before.title", "$.before.body")
     state.execute(f"UPDATE alerts SET detail = {without_text} WHERE {of_reviews}", params)
     state.execute(

@@ -51,9 +51,9 @@ class ReviewFilter:
             conditions.append({"content.rating": {"$gt": self.above}})
         conditions.append({"content.rating": {"$lte": self.up_to}})
         if self.since:
-            conditions.append({"createdDate": {"$gte": _iso(self.since)}})
+            conditions.append({"createdDate": {"$gte": iso(self.since)}})
         if self.until:
-            conditions.append({"createdDate": {"$lt": _iso(self.until)}})
+            conditions.append({"createdDate": {"$lt": iso(self.until)}})
         return _all(conditions)
 
 
@@ -136,7 +136,7 @@ class WixClient:
             answer = await self._call(site, "POST", self._query_url, body)
             page = replace(_page(answer), asked_at=asked_at)
             yield page
-            cursor = _next_cursor(answer.body)
+            cursor = next_cursor(answer.body)
             if not cursor:
                 return
             repeated = 0 if page.ids - before else repeated + 1
@@ -209,8 +209,8 @@ class WixClient:
         """
         wanted = _all(
             [
-                {"createdDate": {"$gte": _iso(since)}},
-                {"createdDate": {"$lt": _iso(until)}},
+                {"createdDate": {"$gte": iso(since)}},
+                {"createdDate": {"$lt": iso(until)}},
                 {"moderation.moderationStatus": {"$ne": "REJECTED"}},
             ]
         )
@@ -232,6 +232,10 @@ class WixClient:
             return (await self._call(site, "GET", self._base_url + path)).body
         except WixNotFound:
             return None
+
+    async def post(self, site: Site, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask with a body, and return the object that Wix answers. Raises WixError."""
+        return (await self._call(site, "POST", self._base_url + path, body)).body
 
     async def _call(
         self, site: Site, method: str, url: HttpUrl, body: Mapping[str, Any] | None = None
@@ -294,7 +298,8 @@ def _review(answer: _Answer) -> Review:
         ) from error
 
 
-def _next_cursor(answer: Mapping[str, Any]) -> str | None:
+def next_cursor(answer: Mapping[str, Any]) -> str | None:
+    """Return the cursor of the next page of an answer; None at the last."""
     cursor = table_in(table_in(answer, "metadata"), "cursors").get("next")
     return cursor if isinstance(cursor, str) and cursor else None
 
@@ -304,5 +309,6 @@ def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
     return conditions[0] if len(conditions) == 1 else {"$and": conditions}
 
 
-def _iso(moment: datetime) -> str:
+def iso(moment: datetime) -> str:
+    """Return a moment as Wix takes it in a filter."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

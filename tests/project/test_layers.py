@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"store"},
     {"config"},
     {"models", "clock", "logs"},
-    {"actions", "snoozes"},
+    {"actions", "orders", "snoozes"},
     {"errors", "counters", "links", "scopes", "text", "timezones", "translation"},
 ]
 # What is not on a layer of its own: the package itself, which holds the version.
