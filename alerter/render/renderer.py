@@ -1,8 +1,6 @@
 """Render messages: subject, text and HTML of a mail, or the blocks of a Slack message."""
 
-import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, tzinfo
@@ -14,13 +12,14 @@ from jinja2 import Environment
 
 from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Medium, Message, MessageItem
+from alerter.render.block_list import check_blocks, parse_blocks
 from alerter.render.buttons import view_buttons
 from alerter.render.digest_view import group_reviews
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
 from alerter.render.parts import Part, PartKind, Piece, read_parts
-from alerter.render.quoting import has_slack_markup, quoted_values, show_quotes
+from alerter.render.quoting import quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
 from alerter.render.template_process import TemplateProcess
 from alerter.render.templates import (
@@ -29,7 +28,6 @@ from alerter.render.templates import (
     builtin_templates,
     folder_state,
     owners_name,
-    render_error,
     render_template,
 )
 from alerter.render.trouble_view import view_trouble
@@ -44,9 +42,6 @@ log = logging.getLogger(__name__)
 # https://docs.slack.dev/reference/methods/chat.postMessage
 _SLACK_FALLBACK = 3900
 _REPEAT = mark("This may be a repeat: %(medium)s did not say whether it took the message before.")
-
-_DEEPEST = 30  # levels of lists and objects; Slack uses about ten, and Python has a limit
-_TRAILING_COMMA = re.compile(r",\s*(?=[\]}])")
 
 
 class Links(Protocol):
@@ -367,44 +362,7 @@ def _render(
         return direct_lines(text) if direction == "rtl" else text
     if name.endswith(".html"):
         return text
-    blocks = _blocks(name, text)
+    blocks = parse_blocks(name, text)
     if isinstance(source, TemplateProcess):
-        _check_blocks(name, blocks, values)
+        check_blocks(name, blocks, values)
     return direct_blocks(blocks) if direction == "rtl" else blocks
-
-
-def _blocks(name: str, text: str) -> list[Any]:
-    try:
-        blocks = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        # ValueError also stands for a number with thousands of digits, RecursionError for
-        # thousands of nested lists.
-        cause = _json_fault(error) if isinstance(error, json.JSONDecodeError) else error
-        fault = "does not make JSON"
-        raise render_error(name, f"{fault}: {cause}", fault) from error
-    if not isinstance(blocks, list):
-        raise render_error(name, "must make a JSON list of blocks")
-    return blocks
-
-
-def _check_blocks(name: str, blocks: list[Any], values: Mapping[str, Any]) -> None:
-    """Raise RenderError for blocks of an owner's template that must not be posted."""
-    if _is_deeper(blocks, _DEEPEST):
-        raise render_error(name, "nests its blocks deeper than Slack does")
-    if has_slack_markup(blocks, values):
-        problem = "makes a mention or a link of what somebody wrote: put it through slack_text"
-        raise render_error(name, problem)
-
-
-def _is_deeper(part: Any, levels: int) -> bool:
-    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
-
-
-def _json_fault(error: json.JSONDecodeError) -> str:
-    """Return what is wrong and where.
-
-    For a trailing comma that is the bracket after it; Python 3.13 and later report the comma.
-    """
-    comma = _TRAILING_COMMA.match(error.doc, error.pos)
-    return str(json.JSONDecodeError(error.msg, error.doc, comma.end()) if comma else error)

@@ -16,8 +16,8 @@ from alerter.notify.discord import DiscordNotifier
 from alerter.notify.http_address import HttpAddress
 from alerter.notify.ntfy import LARGEST_TEXT, NtfyNotifier
 from alerter.notify.teams import TeamsNotifier
-from alerter.render.discord import MOST_DESCRIPTION, length_of_embeds, render_discord
 from alerter.notify.webhook import WebhookNotifier
+from alerter.render.discord import MOST_DESCRIPTION, length_of_embeds, render_discord
 from alerter.render.renderer import Links, Renderer
 from alerter.render.teams import MOST_BYTES, render_teams, size_of_card
 from alerter.slack.app import SlackApp

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.parametrize("begin", [False], ids=["one daemon"], indir
 START = datetime(2026, 11, 24, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAILY = '[reminders]\nafter = ["24h", "48h"]\n'
-NIGHT = '[[receivers]]\nname = "owner"\nemail = ["owner@example.com"]\nquiet = {from = "22:00", to = "08:00"}\n'
+NIGHT = (
+    '[[receivers]]\nname = "owner"\nemail = ["owner@example.com"]\n'
+    'quiet = {from = "22:00", to = "08:00"}\n'
+)
 
 
 async def lines(
