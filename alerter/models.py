@@ -105,22 +105,6 @@ class Grouping(StrEnum):
     EACH = "each"
 
 
-class Source(StrEnum):
-    """What made triage judge a state of a review.
-
-    `past`: a backfill alerted it. `action`: it was read for what a person does about it. `record`:
-    it was on record before its states were kept.
-    """
-
-    POLL = "poll"
-    RESCAN = "rescan"
-    WEBHOOK = "webhook"
-    BACKFILL = "backfill"
-    PAST = "past"
-    ACTION = "action"
-    RECORD = "record"
-
-
 class Form(StrEnum):
     """The form of a message: one alert, or a digest of many."""
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from chat_picture import draw_chats
 from cluster_picture import draw_cluster
+from replay_picture import draw_replay
 
 from alerter.actions import Response
 from alerter.render.history import HistoryLine
@@ -173,6 +174,7 @@ def main() -> None:
     """Make every picture."""
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "cluster.svg").write_text(draw_cluster(), "utf-8")
+    (PICTURES / "replay.svg").write_text(draw_replay(), "utf-8")
     print(PICTURES / "cluster.svg")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

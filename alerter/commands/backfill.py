@@ -18,7 +18,7 @@ from alerter.commands.options import config_option, find_site, load_with_sites, 
 from alerter.commands.terminal import phrase_product, plain, table, title
 from alerter.config import Config, Site
 from alerter.logs import log_to_stderr
-from alerter.models import Grouping, Product, Review, Source
+from alerter.models import Grouping, Product, Review
 from alerter.notify.worker import IdleReason
 from alerter.render.formatting import stars
 from alerter.service.embedded import end_tasks
@@ -36,6 +36,7 @@ from alerter.store import (
     products,
     reviews,
 )
+from alerter.store.judgements import Source
 from alerter.text import counted
 from alerter.timezones import local_time
 from alerter.watch.backfill import alertable_reviews, pages_with_retries

@@ -62,8 +62,8 @@ def command(path: Path | None, since: str) -> None:
         replayed = asyncio.run(replay(past, config, start, now, advance))
     record = [each for each in past.alerts if each.raised_at >= start]
     lines = compare(record, replayed, max(2 * config.poll.every, _LEAST_TOLERANCE))
-    print_rows([_row(config, past, line) for line in lines])
-    for note in [*notes, _summary(lines)]:
+    print_rows([_coloured(line, cells_of(config, past, line)) for line in lines])
+    for note in [*notes, summary_of(lines)]:
         click.echo(note)
 
 
@@ -130,7 +130,7 @@ def _unread(config: Config, configs: Sequence[ConfigRecord], start: datetime) ->
         )
 
 
-def _summary(lines: Sequence[ReplayedLine]) -> str:
+def summary_of(lines: Sequence[ReplayedLine]) -> str:
     """Return the sentence that counts the lines."""
     number = Counter(line.mark for line in lines)
     same = counted(number[Mark.NONE], "alert")
@@ -142,11 +142,12 @@ def _summary(lines: Sequence[ReplayedLine]) -> str:
     return f"{same}, all as on record: this config changes nothing."
 
 
-def _row(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str]:
+def cells_of(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str]:
+    """Return the cells of a line: its mark, time, kind, stars, review, site and receivers."""
     alert = line.alert
     review_id = plain(alert.review_id or "", 100)
     name = config.site_names.get(alert.site_id or "", alert.site_id or "")
-    cells = [
+    return [
         str(line.mark),
         phrase_time(config, line.at),
         str(alert.kind),
@@ -155,6 +156,9 @@ def _row(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str]:
         plain(name, _LONGEST_NAME),
         ", ".join(_recipients(config, line)),
     ]
+
+
+def _coloured(line: ReplayedLine, cells: list[str]) -> list[str]:
     colour = _COLOURS.get(line.mark)
     return [click.style(cell, fg=colour) for cell in cells] if colour else cells
 

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 REPORT_EVERY = 5.0  # seconds
 # The only worker with the newest config may restart; until then an older one changes nothing.
 _RESTARTED_WITHIN = 60.0  # seconds
+# How a config shows a secret that was read.
+_READ = '"**********"'
 # What belongs to one machine, or is no more than a secret.
 _OWN = {"state_file", "web", "templates", "heartbeat", "include", "include_env"}
 
@@ -212,11 +214,12 @@ def refuse_put_back(state: State, config: Config, environ: Mapping[str, str]) ->
 def config_digest(config: Config) -> str:
     """Return a digest of what all workers have to agree on; listed sites of accounts change it not.
 
-    Secrets are left out.
+    Secrets are left out, and so is whether they were read.
     """
     accounts = {account.name for account in config.accounts}
     found = config.model_dump(mode="json", exclude=_OWN)
     found["sites"] = [
         site.model_dump(mode="json") for site in config.sites if site.account not in accounts
     ]
-    return sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(found, sort_keys=True).replace(_READ, '""')
+    return sha256(text.encode()).hexdigest()

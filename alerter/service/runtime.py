@@ -11,7 +11,7 @@ from typing import Any
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.errors import ErrorKind, StateError
-from alerter.models import Review, Source
+from alerter.models import Review
 from alerter.notify import backoff
 from alerter.notify.destination import Destination
 from alerter.notify.dispatch import Dispatcher
@@ -22,6 +22,7 @@ from alerter.service.heartbeat import Heartbeat
 from alerter.service.housekeeping import Housekeeping
 from alerter.slack.app import SlackApp
 from alerter.store import State, Wake
+from alerter.store.judgements import Source
 from alerter.store.rate_limits import StoredRateLimits
 from alerter.store.waits import StoredWaits
 from alerter.summary import Summaries

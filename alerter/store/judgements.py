@@ -7,9 +7,25 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from alerter.models import CloseReason, Reply, Review, Source, Status, StoredReview, from_ms, to_ms
+from alerter.models import CloseReason, Reply, Review, Status, StoredReview, from_ms, to_ms
 from alerter.store.sql import json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
+
+
+class Source(StrEnum):
+    """What made triage judge a state of a review.
+
+    `past`: a backfill alerted it. `action`: it was read for what a person does about it. `record`:
+    it was on record before its states were kept.
+    """
+
+    POLL = "poll"
+    RESCAN = "rescan"
+    WEBHOOK = "webhook"
+    BACKFILL = "backfill"
+    PAST = "past"
+    ACTION = "action"
+    RECORD = "record"
 
 
 class SilentRead(StrEnum):

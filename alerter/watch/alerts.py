@@ -13,13 +13,12 @@ from alerter.models import (
     Grouping,
     Medium,
     Review,
-    Source,
     StoredReview,
     medium_of,
 )
 from alerter.store import State, holds, raised_alerts, reminders, stale_messages
 from alerter.store.holds import Hold
-from alerter.store.judgements import Judgement
+from alerter.store.judgements import Judgement, Source
 from alerter.store.known_sites import SiteState
 from alerter.store.raised_alerts import NewAlert
 from alerter.watch.routing import (

@@ -14,7 +14,6 @@ from alerter.models import (
     Event,
     Grouping,
     Review,
-    Source,
     Status,
     StoredReview,
 )
@@ -31,7 +30,7 @@ from alerter.store import (
     reviews,
     stale_messages,
 )
-from alerter.store.judgements import Judgement
+from alerter.store.judgements import Judgement, Source
 from alerter.watch.alerts import Alerts, Changes, DueReminders
 from alerter.watch.catalog import ProductNames
 from alerter.watch.judging import changes_of, judged_past, judged_states

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from alerter.config import Config, Site
-from alerter.models import Review, Source, Status, StoredReview
-from alerter.store.judgements import Judgement, SilentRead
+from alerter.models import Review, Status, StoredReview
+from alerter.store.judgements import Judgement, SilentRead, Source
 from alerter.store.known_sites import SiteState
 from alerter.watch.alerts import Changes
 from alerter.watch.keywords import contains_keyword

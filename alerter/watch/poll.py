@@ -9,9 +9,9 @@ from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable, phrase_defect
-from alerter.models import Source
 from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store import State, blocks, judgements, known_sites, reviews
+from alerter.store.judgements import Source
 from alerter.store.known_sites import SiteState
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles

@@ -13,11 +13,11 @@ from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Config, Site
-from alerter.models import AlertKind, Form, Grouping, Receipt, Review, Source, Status
+from alerter.models import AlertKind, Form, Grouping, Receipt, Review, Status
 from alerter.scopes import Scope
 from alerter.store import State, messages, outbox, raised_alerts, reminders, reviews
 from alerter.store.holds import hold_back_reminders
-from alerter.store.judgements import Judgement
+from alerter.store.judgements import Judgement, Source
 from alerter.store.recorded import (
     RecordedAlert,
     RecordedDelivery,

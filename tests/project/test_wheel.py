@@ -236,6 +236,7 @@ def path(
     replies = '[[replies]]\nname = "Sorry"\ntext = "We are sorry."\n'
     path = write_config(wix, slack, mailbox, extra=f'[poll]\nevery = "1s"\n{other}{replies}')
     path.write_text(path.read_text().replace("[wix]", f'[wix]\naccount_id = "{ACCOUNT}"'))
+    shutil.copy(path, path.with_name("new.toml"))
     (path.parent / "backup").mkdir()
     (path.parent / "tmp").mkdir()
     return path

@@ -2,12 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from alerter.models import CloseReason, Grouping, Source, Status
+from alerter.models import CloseReason, Grouping, Status
 from alerter.store import State, known_sites, reviews
 from alerter.store.erasure import erase_site
 from alerter.store.judgements import (
     Judgement,
     SilentRead,
+    Source,
     judgements_of,
     put_unread_span,
     unread_spans,

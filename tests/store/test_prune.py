@@ -13,10 +13,11 @@ import pytest
 from alerter.config import Config, Site
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import Event, Form, Grouping, Receipt, Reply, Review, Source
+from alerter.models import Event, Form, Grouping, Receipt, Reply, Review
 from alerter.service.daemon import serve
 from alerter.service.runtime import open_runtime
 from alerter.store import State, known_sites, messages, outbox, report, stale_messages
+from alerter.store.judgements import Source
 from alerter.store.prune import prune
 from alerter.trouble.tracker import Troubles
 from alerter.watch.intake import Intake
