@@ -107,20 +107,18 @@ def alert_ids(state: State, keys: Collection[str]) -> list[int]:
     return [row["id"] for row in rows]
 
 
-def waiting_deliveries(state: State) -> list[tuple[str, str, str, str, datetime]]:
-    """Return the key, site, review and destination of each pending delivery, and when it is due."""
+def waiting_deliveries(
+    state: State, site_id: str, review_id: str
+) -> list[tuple[str, str, datetime]]:
+    """Return the pending deliveries of a review: the alert's key, where it goes, when it is due."""
     rows = state.rows(
-        "SELECT key, site_id, review_id, destination, due_at, raised_at FROM deliveries"
-        " JOIN alerts ON alerts.id = deliveries.alert WHERE status = 'pending' AND message IS NULL"
+        "SELECT key, destination, due_at, raised_at FROM alerts"
+        " JOIN deliveries ON deliveries.alert = alerts.id"
+        " WHERE site_id = ? AND review_id = ? AND status = 'pending' AND message IS NULL",
+        [site_id, review_id],
     )
     return [
-        (
-            row["key"],
-            row["site_id"],
-            row["review_id"],
-            row["destination"],
-            from_ms(max(row["due_at"], row["raised_at"])),
-        )
+        (row["key"], row["destination"], from_ms(max(row["due_at"], row["raised_at"])))
         for row in rows
     ]
 

@@ -98,7 +98,8 @@ class _Replay:
             for each in recorded.deliveries.values()
             if not each.is_withdrawn
         }
-        self._next_send: datetime | None = None
+        # When deliveries leave, soonest first; some that were cancelled since are still here.
+        self._departures: list[tuple[datetime, ReviewKey]] = []
         # The destinations of each review on record, and those that its reminders left out.
         self._recipients_of: dict[ReviewKey, set[str]] = defaultdict(set)
         for recorded in past.alerts:
@@ -121,7 +122,6 @@ class _Replay:
                 self._hold(event)
             else:
                 await self._remind(event)
-            self._look_ahead()
         self._send(self._until)
         found = recorded_alerts(self._state, list(self._sites))
         return [each for each in found if each.raised_at >= self._since]
@@ -196,7 +196,8 @@ class _Replay:
             if each.raised_at < self._since and _key(each) in known:
                 before[_key(each)].append(each)
                 self._raise_again(each, known[_key(each)])
-        self._look_ahead()
+        for key in before:
+            self._look_ahead(key)
         self._send(self._since)
         for key, judged in known.items():
             if _is_open(judged):
@@ -250,6 +251,7 @@ class _Replay:
                 reviews.put_reviews(self._state, site.site_id, [judged.record], judged.judged_at)
         else:
             self._intake.judge_again(site, judged)
+        self._look_ahead((site.site_id, review_id))
         self._plan_reminders((site.site_id, review_id))
 
     def _hold(self, hold: RecordedHold) -> None:
@@ -272,44 +274,50 @@ class _Replay:
             self._plan_next_round(key, now)
         if spans:
             await self._intake.remind(self._sites[site_id], {review_id: spans})
+            self._look_ahead(key)
             self._plan_reminders(key)
 
     # What is sent
 
-    def _look_ahead(self) -> None:
-        """Note when the next delivery leaves."""
-        moments = [at for *_, at in self._leaving()]
-        self._next_send = min(moments, default=None)
+    def _look_ahead(self, review: ReviewKey) -> None:
+        """Note when the deliveries of a review leave."""
+        for *_, at in self._leaving(review):
+            heappush(self._departures, (at, review))
 
-    def _leaving(self) -> list[tuple[str, ReviewKey, str, RecordedDelivery | None, datetime]]:
-        """Return the deliveries that leave sometime: with what is on record of each, and when."""
+    def _leaving(
+        self, review: ReviewKey
+    ) -> list[tuple[str, str, RecordedDelivery | None, datetime]]:
+        """Return what of a review leaves sometime, where to, what is on record of it, and when."""
         found = []
-        for key, site_id, review_id, destination, due in waiting_deliveries(self._state):
+        for key, destination, due in waiting_deliveries(self._state, *review):
             fate = self._fates.get((key, destination))
             if at := _leaves_at(due, fate):
-                found.append((key, (site_id, review_id), destination, fate, at))
+                found.append((key, destination, fate, at))
         return found
 
     def _send(self, until: datetime) -> bool:
         """Send what leaves until a moment; return whether there was anything."""
-        if self._next_send is None or self._next_send > until:
-            return False
+        about: set[ReviewKey] = set()
+        while self._departures and self._departures[0][0] <= until:
+            about.add(heappop(self._departures)[1])
         groups: dict[tuple[datetime, str, int], list[tuple[str, ReviewKey]]] = defaultdict(list)
         forms: dict[tuple[datetime, str, int], Form] = {}
-        for key, review, destination, fate, at in self._leaving():
-            if at <= until:
-                message = fate.message if fate and fate.message else 0
-                together = (at, destination, message)
-                groups[together].append((key, review))
-                if fate and message:
-                    forms[together] = fate.form
+        for review in sorted(about):
+            for key, destination, fate, at in self._leaving(review):
+                if at <= until:
+                    message = fate.message if fate and fate.message else 0
+                    together = (at, destination, message)
+                    groups[together].append((key, review))
+                    if fate and message:
+                        forms[together] = fate.form
         for together, members in sorted(groups.items()):
             at, destination, _ = together
             is_digest = len(members) > self._config.alerts.burst
             form = forms.get(together) or (Form.DIGEST if is_digest else Form.ALERT)
             self._send_message(at, destination, form, members)
-        self._look_ahead()
-        return True
+        for review in about:
+            self._look_ahead(review)
+        return bool(about)
 
     def _send_message(
         self, at: datetime, destination: str, form: Form, members: list[tuple[str, ReviewKey]]
