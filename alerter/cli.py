@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from alerter import __version__
-from alerter.errors import AlerterError, ConfigError
+from alerter.errors import AlerterError, ConfigError, StateError
 from alerter.logs import print_error
 
 # The module of each command in `alerter.commands` has its name and defines `command`. The help is
@@ -83,7 +83,8 @@ class _Commands(click.Group):
             print_error(faults, *(f"  {problem}" for problem in error.problems))
             ctx.exit(2)
         except AlerterError as error:
-            print_error(f"alerter: {error}")
+            text = error.advice if isinstance(error, StateError) else str(error)
+            print_error(f"alerter: {text}")
             ctx.exit(1)
 
 

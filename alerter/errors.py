@@ -41,7 +41,14 @@ class ConfigError(AlerterError):
 
 
 class StateError(AlerterError):
-    """The database cannot be used."""
+    """The database cannot be used. `remedy`: what to do; empty where that is not known."""
+
+    remedy = ""
+
+    @property
+    def advice(self) -> str:
+        """Return what happened, and what to do."""
+        return f"{self}; {self.remedy}" if self.remedy else str(self)
 
 
 class StateBusy(StateError):

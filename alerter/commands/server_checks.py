@@ -29,7 +29,7 @@ def check_server(url: PostgresUrl, clock: Clock) -> list[Finding]:
     try:
         found = ask_server(url, clock)
     except StateError as error:
-        return [Finding(ok=False, subject="state", text=str(error))]
+        return [Finding(ok=False, subject="state", text=error.advice)]
     fault = _rights_fault(found)
     if fault is None:
         tables = "the first start creates its tables" if found.is_new else "can be written"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
@@ -99,7 +100,7 @@ class Postgres:
             raise StateBusy(f"{self.name}: the connection was lost within a transaction")
         began = ticks()
         if began < self._again_at:
-            raise type(self._failure)(str(self._failure))
+            raise copy(self._failure)
         try:
             self._conn = self._prepared(connect(self._url, read_only=self._read_only))
         except StateError as error:

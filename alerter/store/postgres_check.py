@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from alerter.clock import Clock
 from alerter.config.state import PostgresUrl
-from alerter.errors import StateBusy, StateError
 from alerter.store.migrations import names_of_migrations
-from alerter.store.postgres_connection import PostgresConnection, connect, postgres_errors
+from alerter.store.postgres_connection import connect, postgres_errors
 from alerter.store.postgres_schema import (
     CHANGES,
     OWN_TABLES,
@@ -67,7 +66,7 @@ class ServerReport:
 
 def ask_server(url: PostgresUrl, clock: Clock) -> ServerReport:
     """Ask a server what it is, and what its role may do. Raise StateError where it will not do."""
-    with _connected(url) as conn, postgres_errors(str(url)):
+    with connect(url) as conn, postgres_errors(str(url)):
         require_usable(conn, str(url))
         [encrypted] = conn.execute(_IS_ENCRYPTED).fetchone() or [False]
         [*found] = conn.execute(_RIGHTS, [[*table_names(), *OWN_TABLES]]).fetchone() or []
@@ -87,15 +86,3 @@ def ask_server(url: PostgresUrl, clock: Clock) -> ServerReport:
         missing=len(names_of_migrations() - applied),
         rights=rights,
     )
-
-
-def _connected(url: PostgresUrl) -> PostgresConnection:
-    """Connect, with errors that say what to do."""
-    try:
-        return connect(url)
-    except StateBusy as error:
-        text = f"{error}; start PostgreSQL there, or correct the address in [state] url"
-        raise StateBusy(text) from error
-    except StateError as error:
-        text = f"{error}; correct the address in [state] url, or the role and database there"
-        raise StateError(text) from error

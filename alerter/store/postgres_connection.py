@@ -103,6 +103,17 @@ def connect(url: PostgresUrl, *, read_only: bool = False) -> PostgresConnection:
 
     Commits do not wait for the disk, except those of transactions that say so.
     """
+    try:
+        return _connect(url, read_only=read_only)
+    except StateBusy as error:
+        error.remedy = "start PostgreSQL there, or correct the address in [state] url"
+        raise
+    except StateError as error:
+        error.remedy = "correct the address in [state] url, or the role and database there"
+        raise
+
+
+def _connect(url: PostgresUrl, *, read_only: bool) -> PostgresConnection:
     if url.fault:
         raise StateError(f"the address of the database is not known: {url.fault}")
     with postgres_errors(str(url)):

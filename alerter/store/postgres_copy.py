@@ -31,7 +31,7 @@ def copy_out(url: PostgresUrl, file: State) -> None:
         check_version(str(url), applied, migrate=False)
         conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         file.execute("PRAGMA defer_foreign_keys = ON")
-        for table in table_names():
+        for table in _copied_tables():
             names = column_names(table)
             columns = ", ".join(names)
             values = ", ".join(f":{name}" for name in names)
@@ -43,6 +43,11 @@ def copy_out(url: PostgresUrl, file: State) -> None:
                         f"INSERT INTO {table} ({columns}) VALUES ({values})",
                         [dict(zip(names, row, strict=True)) for row in rows],
                     )
+
+
+def _copied_tables() -> list[str]:
+    """Return the tables without those about processes, which are others after a restore."""
+    return [name for name in table_names() if name != "workers"]
 
 
 def copy_in(file: State, url: PostgresUrl) -> None:
@@ -57,7 +62,7 @@ def copy_in(file: State, url: PostgresUrl) -> None:
 def _fill(file: State, conn: PostgresConnection, url: PostgresUrl) -> None:
     require_empty(conn, url)
     conn.execute("DELETE FROM scrubs")
-    for table in table_names():
+    for table in _copied_tables():
         _copy_table(file, conn, table)
     for table in identity_tables(conn):
         conn.execute(

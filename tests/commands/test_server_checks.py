@@ -5,14 +5,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from alerter.cli import main
 from alerter.clock import Clock
 from alerter.commands.server_checks import check_server
 from alerter.config.state import PostgresUrl
 from alerter.store import State
+from tests.support.config import LEAST
 from tests.support.postgres import Emptied, database_at, new_database
 
 # Messages of the protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html
@@ -146,6 +150,28 @@ def test_an_address_without_a_server_says_what_to_start() -> None:
     text = failure(PostgresUrl(f"postgresql://u:p4ss@127.0.0.1:{port}/db"))
     assert "Connection refused; start PostgreSQL there" in text
     assert "p4ss" not in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "reload",
+        "retry",
+        "backup copy.db",
+        "export --format csv",
+        "explain 5f",
+        "run --once",
+    ],
+)
+def test_a_command_without_its_server_says_what_to_do(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(LEAST.replace('state = "state.db"', "") + '[state]\nurl = "env:DATABASE_URL"\n')
+    environ = {"WIX": "k", "SLACK": "x", "DATABASE_URL": "postgresql://u:p4ss@127.0.0.1:1/db"}
+    result = CliRunner().invoke(main, [*command.split(), "--config", str(path)], env=environ)
+    assert result.exit_code == 1
+    assert "Connection refused; start PostgreSQL there, or correct the address" in result.stderr
+    assert "p4ss" not in result.output
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\0" * 99])

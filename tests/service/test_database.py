@@ -4,7 +4,9 @@ import asyncio
 import json
 import re
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -99,6 +101,8 @@ async def test_a_daemon_sends_and_answers_commands(
     put(wix, "second")
     await until(lambda: len(mailbox.mails) == 2)
     assert (await run("backup", tmp_path / "copy.db")).exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM workers").fetchone() == (0,)
     refused = await run("restore", tmp_path / "copy.db")
     assert re.search("(another alerter|1 worker) uses .*; stop", refused.output)
     assert not daemon.done()
