@@ -1,5 +1,6 @@
 """What `alerter check` finds in the files that `alerter run` needs: state, secrets, templates."""
 
+import errno
 import getpass
 import os
 import socket
@@ -79,7 +80,7 @@ def _is_writable(path: Path) -> bool:
 
 def _check_listen(config: Config) -> Iterator[Finding]:
     """Check that [web] can listen, unless a daemon does so now."""
-    if config.web is None or _is_running(config):
+    if config.web is None or (is_running := _is_running(config)):
         return
     host, port = config.web.listen
     try:
@@ -92,6 +93,13 @@ def _check_listen(config: Config) -> Iterator[Finding]:
                     tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 tried.bind(address)
     except OSError as error:
+        if is_running is None and error.errno == errno.EADDRINUSE:
+            text = (
+                f"something listens on {host}:{port}; if it is not `alerter run`, name another"
+                " place (the database cannot be asked now)"
+            )
+            yield Finding(ok=True, subject="web.listen", text=text, warning=True)
+            return
         text = f"cannot listen on {host}:{port}: {error.strerror}; name another place"
         yield Finding(ok=False, subject="web.listen", text=text)
 
@@ -103,10 +111,11 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _is_running(config: Config) -> bool:
+def _is_running(config: Config) -> bool | None:
+    """Return whether a daemon works on the database; None if it cannot be asked."""
     with suppress(StateError), lock_of(config.database) as lock:
         return is_daemons(lock)
-    return False
+    return None
 
 
 def _check_include(path: Path, config: Config) -> Iterator[Finding]:

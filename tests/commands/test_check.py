@@ -1,6 +1,7 @@
 """What `alerter check` finds in the files that `alerter run` needs, and in the catalog."""
 
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from tests.support.values import SECRETS, SITE
 
 Check = Callable[..., list[str]]
 NOBODY = 65534
+NO_SERVER = "postgresql://127.0.0.1:1/alerter"
+ENVIRON = {"WIX": "k", "SLACK": "x", "DATABASE_URL": NO_SERVER}
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def check(tmp_path: Path) -> Check:
     def check(config: str = LEAST) -> list[str]:
         path = tmp_path / "config.toml"
         path.write_text(config)
-        found = check_files(path, load_config(path, {"WIX": "k", "SLACK": "x"}, secrets=True))
+        found = check_files(path, load_config(path, ENVIRON, secrets=True))
         words = {True: "warn", False: "FAIL"}
         return [
             f"{words[each.ok]}  {each.subject}: {each.text}"
@@ -110,6 +113,15 @@ def test_a_port_in_use_fails_unless_our_daemon_listens_there(
     fault = f"FAIL  web.listen: cannot listen on 127.0.0.1:{port}: Address already in use"
     assert found == ([] if daemon else [f"{fault}; name another place"])
     assert check(f'{LEAST}\n[web]\nlisten = "127.0.0.1:{port}"\n') == []
+
+
+def test_a_port_in_use_is_no_fault_while_the_database_cannot_be_asked(check: Check) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        state = '[state]\nurl = "env:DATABASE_URL"'
+        config = re.sub("state = .*", "", LEAST) + f'{state}\n[web]\nlisten = "127.0.0.1:{port}"\n'
+        *_, line = check(config)
+    assert line.startswith(f"warn  web.listen: something listens on 127.0.0.1:{port}; if it is not")
 
 
 # Secrets, included files, templates
