@@ -36,6 +36,12 @@ REPORT_EVERY = 5.0  # seconds
 _RESTARTED_WITHIN = 60.0  # seconds
 # How a config shows a secret that was read.
 _READ = '"**********"'
+# A reload that reaches every worker is in force on all of them within seconds.
+_FOLLOWS_WITHIN = 15.0  # seconds
+_OUTDATED = (
+    "another worker has a newer config: this one changes nothing for receivers and sites that it"
+    " does not know; put the newer config on this machine and reload"
+)
 # What belongs to one machine, or is no more than a secret.
 _OWN = {"state_file", "web", "templates", "heartbeat", "include", "include_env"}
 
@@ -56,6 +62,9 @@ class Membership:
         self._is_next = False
         # Since when no worker with a newer config is alive (monotonic).
         self._no_newer_since: float | None = None
+        # Since when another worker has a newer config (monotonic), and whether the log says so.
+        self._outdated_since: float | None = None
+        self._is_outdated_logged = False
         self._digest = ""
         self.living = 1
         self.beat_at = clock.monotonic()
@@ -92,10 +101,8 @@ class Membership:
             if worker.config == self.config and worker.name != self.name
         ]
         if not self.is_newest:
-            log.warning(
-                "another worker has a newer config: this one changes nothing for receivers and"
-                " sites that it does not know; put the newer config on this machine and reload"
-            )
+            log.warning(_OUTDATED)
+            self._is_outdated_logged = True
             return False
         return (
             self.config > newest
@@ -125,6 +132,7 @@ class Membership:
         self.living = max(len(get_workers(self._state, now)), 1)
         newest = newest_config(self._state)
         self.is_newest = newest is None or self.config >= newest.number
+        self._log_if_outdated()
         if newest and not self.is_newest and newest.digest == self._digest:
             self._is_next = True
         elif self.is_newest or newest_config_of_workers(self._state, now) > self.config:
@@ -134,6 +142,18 @@ class Membership:
         elif self.beat_at - self._no_newer_since >= _RESTARTED_WITHIN:
             log.warning("no worker with a newer config is left; this one's is in force again")
             self._is_next = True
+
+    def _log_if_outdated(self) -> None:
+        """Log once that another worker has a newer config, unless this one follows soon."""
+        if self.is_newest:
+            self._outdated_since, self._is_outdated_logged = None, False
+        elif self._outdated_since is None:
+            self._outdated_since = self.beat_at
+        elif (
+            not self._is_outdated_logged and self.beat_at - self._outdated_since >= _FOLLOWS_WITHIN
+        ):
+            log.warning(_OUTDATED)
+            self._is_outdated_logged = True
 
     def see_newest(self) -> bool:
         """Read whether no other worker has brought a newer config since the last report.

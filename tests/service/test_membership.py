@@ -92,6 +92,29 @@ def test_the_only_worker_with_the_newest_config_may_restart(state: State, config
     assert older.has_to_join_again(config)
 
 
+def test_the_log_says_once_that_a_running_worker_has_an_older_config(
+    state: State, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SteppedClock()
+    older = Membership(state, clock)
+    take(older, config, is_asked=False)
+    newer = worker(state, changed(config))
+    said = []
+    for seconds in (0, 10, 20, 30):
+        clock.ahead = seconds
+        newer.report()
+        older.report()
+        said.append(caplog.text.count("another worker has a newer config"))
+    assert said == [0, 0, 1, 1]
+    take(older, config, is_asked=True)
+    older.join(changed(config), is_asked=False)
+    caplog.clear()
+    for seconds in (40, 60):
+        clock.ahead = seconds
+        older.report()
+    assert "newer config" not in caplog.text
+
+
 def test_a_config_that_another_worker_brought_back_is_in_force(
     state: State, config: Config
 ) -> None:
