@@ -42,24 +42,33 @@ class Availability:
         self._state = state
         self._clock = clock
         self._troubles = troubles
+        self._try_is_due = False
         self._random = Random()  # noqa: S311 - jitter
 
     def check_block(self, now: datetime) -> Block | None:
         """Return the block that holds now, if any; one that has lasted begins trouble."""
-        block = blocks.get_block(self._state, [*self._scopes, self._asked_wait], now)
+        block, self._try_is_due = blocks.get_block_or_try(
+            self._state, [*self._scopes, self._asked_wait], now
+        )
         if block:
             self._troubles.begin_if_lasting(block.scope, block.since)
         return block
 
     def claim_try(self, now: datetime) -> bool:
-        """Claim the hourly try of what is parked, before a message is sent; False: none is due."""
-        return bool(blocks.claim_attempt(self._state, self._all, now))
+        """Claim the hourly try of what is parked, before a message is sent.
+
+        False: another process has claimed it since `check_block`.
+        """
+        return self._claim_parked(now) or not self._try_is_due
 
     def claim_check(self, now: datetime) -> bool:
         """Claim a check of what is parked or failed, as no message is due; False: none is due."""
-        return self.claim_try(now) or bool(
+        return self._claim_parked(now) or bool(
             blocks.claim_attempt(self._state, self._all, now, _CHECK_EVERY, parked=False)
         )
+
+    def _claim_parked(self, now: datetime) -> bool:
+        return bool(blocks.claim_attempt(self._state, self._all, now))
 
     def lift_ended(self, now: datetime) -> bool:
         """Lift the blocks that are over, where nothing is due and only a message could be tried.

@@ -185,7 +185,8 @@ class Worker:
             return None if checked else idle
         if (wait := self._sender.seconds_to_slot()) > 0:
             return Idle(IdleReason.PACE, wait)
-        self._availability.claim_try(now)
+        if not self._availability.claim_try(now):
+            return Idle(IdleReason.PARKED)
         self._sender.take_slot()
         await work()
         return None

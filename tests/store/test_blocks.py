@@ -193,3 +193,13 @@ def test_a_good_call_lifts_only_what_was_set_before_it_began(
         "destination:other",
         "service:smtp",
     ]
+
+
+def test_a_try_that_another_process_has_claimed_since_is_seen(state: State) -> None:
+    blocks.set_block(state, "service:smtp", T0 - 2 * HOUR, None, "535")
+    assert blocks.get_block_or_try(state, SCOPES, T0) == (None, True)
+    assert blocks.claim_attempt(state, SCOPES, T0) == ["service:smtp"]
+    assert blocks.claim_attempt(state, SCOPES, T0) == []
+    block, is_try_due = blocks.get_block_or_try(state, SCOPES, T0)
+    assert block
+    assert not is_try_due
