@@ -88,7 +88,7 @@ DEFECTS = (
     ),
     Defect(
         "a read is as old as its answer",
-        (("watch/intake.py", "min(asked_at or now, now))", "now)"),),
+        (("watch/intake.py", "min(asked_at or now, now)", "now"),),
         ("not_due", "wrong_details", "lost", "closed_to_none", "reminder_after_closing"),
     ),
     Defect(
@@ -134,7 +134,7 @@ DEFECTS = (
     ),
     Defect(
         "quiet hours hold nothing",
-        (("watch/routing.py", "if receiver.quiet and not urgent else None", "if False else None"),),
+        (("watch/routing.py", "None if urgent else quiet_until(", "None and quiet_until("),),
         ("quiet",),
     ),
     Defect(
