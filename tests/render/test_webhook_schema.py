@@ -1,6 +1,7 @@
 """The JSON schema of a webhook's body holds for every body, and for nothing that is not in it."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -95,6 +96,13 @@ def test_the_schema_has_each_type_and_no_other() -> None:
     kinds = [variant["properties"]["type"] for variant in schema()["oneOf"]]
     described = [name for kind in kinds for name in kind.get("enum", [kind.get("const")])]
     assert sorted(described) == sorted([*TYPES.values(), "test"])
+
+
+def test_the_example_of_the_docs_is_described() -> None:
+    [example] = re.findall(
+        r"```json\n(.*?)```", (DOCS / "webhook-receivers.md").read_text(), re.DOTALL
+    )
+    assert fault(json.loads(example)) is None
 
 
 WRONG: dict[str, Callable[[Any], Any]] = {
