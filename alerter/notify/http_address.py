@@ -7,6 +7,7 @@ followed. A call takes half a minute at most, and 64 kB of an answer are read.
 import re
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ from alerter.text import clean_reply
 # A shorter part of the address is a word such as `hooks` or `v1`.
 _SHORTEST_SECRET = 8
 _PATIENCE = 30.0
+_BODY_PATIENCE = 5.0
 _LARGEST = 64 * 1024
 _TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 _HEADERS = {"User-Agent": f"alerter/{__version__}", "Accept-Encoding": "identity"}
@@ -89,18 +91,33 @@ class HttpAddress:
         async with http.stream(
             request.method, self._target(request), content=request.content, headers=headers
         ) as answer:
-            body = b""
-            async for part in answer.aiter_raw():
-                body += part
-                if len(body) > _LARGEST:
-                    break
+            body = await self._beginning(answer)
         if answer.is_success:
-            return HttpReply(answer.status_code, body[:_LARGEST])
-        raise self._refusal(answer, body[:_LARGEST])
+            return HttpReply(answer.status_code, body)
+        raise self._refusal(answer, body)
+
+    async def _beginning(self, answer: httpx.Response) -> bytes:
+        """Return the beginning of a body: the status counts, whatever becomes of the rest."""
+        body = b""
+        with suppress(httpx.HTTPError, TimeoutError):
+            async with self._clock.timeout(_BODY_PATIENCE):
+                async for part in answer.aiter_raw():
+                    body += part
+                    if len(body) > _LARGEST:
+                        break
+        return body[:_LARGEST]
+
+    async def _refuse_redirect(self, answer: httpx.Response) -> None:
+        """Raise DeliveryError before httpx reads the address of a redirect, which may be none."""
+        if 300 <= answer.status_code < 400:
+            raise self._refusal(answer, b"")
 
     def _open(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            mounts=loopback_mounts(self._url), timeout=_TIMEOUT, follow_redirects=False
+            mounts=loopback_mounts(self._url),
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            event_hooks={"response": [self._refuse_redirect]},
         )
 
     def _target(self, request: HttpRequest) -> httpx.URL:

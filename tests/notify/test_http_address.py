@@ -1,14 +1,26 @@
 """An address that is posted to: what each of its answers means, and that it stays secret."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
 from alerter.clock import Clock
-from alerter.demo.faults import NONSENSE, Fault, Faults, Loopback, application, bomb, failing
+from alerter.demo.faults import (
+    NONSENSE,
+    Fault,
+    Faults,
+    Loopback,
+    application,
+    bomb,
+    failing,
+    redirect,
+)
 from alerter.errors import DeliveryError, ErrorKind
-from alerter.notify.http_address import HttpAddress, HttpReply, HttpRequest
+from alerter.notify.http_address import HttpAddress, HttpRefusal, HttpReply, HttpRequest
+from tests.support.clock import SetClock
+from tests.support.waiting import until
 
 REQUEST = HttpRequest(b"words", {"Content-Type": "text/plain"})
 PATH = "/hooks/T0pS3cretT0ken?auth=Qu3ryS3cret"
@@ -123,3 +135,35 @@ async def test_a_large_answer_is_read_in_part(taker: Taker, address: HttpAddress
     taker.faults.add("", bomb(100_000_000))
     reply = await address.call(REQUEST)
     assert len(reply.body) <= 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(200, (200, b"{")), (410, (410, ErrorKind.RECEIVER, False))]
+)
+async def test_a_status_counts_though_its_body_does_not_end(
+    taker: Taker, clock: SetClock, status: int, expected: tuple[object, ...]
+) -> None:
+    taker.faults.add("", Fault(status=status, body="{", repeat=b" ", every=0.01))
+    address = HttpAddress(taker.server.url + PATH, clock)
+    calling = asyncio.create_task(_outcome(address))
+    await until(lambda: len(clock.timeouts) > 1)
+    clock.advance(seconds=6)
+    assert await calling == expected
+    await address.close()
+
+
+async def _outcome(address: HttpAddress) -> tuple[object, ...]:
+    try:
+        reply = await address.call(REQUEST)
+    except HttpRefusal as error:
+        return error.status, error.kind, error.in_doubt
+    return reply.status, reply.body.strip()
+
+
+async def test_a_redirect_to_what_is_no_address_is_a_redirect(
+    taker: Taker, address: HttpAddress
+) -> None:
+    taker.faults.add("", redirect("http://[", 302))
+    error = await refused(address)
+    assert str(error) == "the address redirects, which is not followed: 302"
+    assert not error.in_doubt
