@@ -274,9 +274,10 @@ async def check_services(
     working = [
         destination
         for destination, findings in zip(destinations, checks, strict=True)
-        if all(finding.ok for finding in findings)
+        if destination.notifier.can_check and all(finding.ok for finding in findings)
     ]
-    unparked = _unpark(config, clock, working, working_scopes)
+    untried = [each for each in destinations if not each.notifier.can_check]
+    unparked = _unpark(config, clock, working, working_scopes, untried)
     return [*(finding for findings in (*sites, *checks) for finding in findings), *unparked]
 
 
@@ -288,26 +289,44 @@ async def _check_destination(destination: Destination) -> list[Finding]:
 
 
 def _unpark(
-    config: Config, clock: Clock, working: Sequence[Destination], working_scopes: Sequence[str] = ()
+    config: Config,
+    clock: Clock,
+    working: Sequence[Destination],
+    working_scopes: Sequence[str] = (),
+    untried: Sequence[Destination] = (),
 ) -> list[Finding]:
-    """Unpark destinations that work, and end their trouble; the next round sends what waited."""
-    receivers = config.destinations()
+    """Unpark destinations that work, and end their trouble; the next round sends what waited.
+
+    What is `untried` is tried with its next message, at once.
+    """
     scopes = {Scope.ADDRESSES.of(each.receiver) for each in working}
-    for each in working:
-        scopes.update(config.scopes(receivers[each.name], each.name))
-    ordered = [*sorted(scopes), *working_scopes]
+    ordered = [*sorted(scopes | _scopes_of(config, working)), *working_scopes]
     try:
         if not is_there(config.database):
             return []
         locks = {ALL_TROUBLE, *filter(is_lock, ordered)}
         with State.open(config.database, migrate=False) as state, state.transaction(*locks):
             unparked = blocks.lift_blocks(state, ordered)
+            waiting = blocks.retry_parked(state, _scopes_of(config, untried))
             Troubles(state, config, clock, wake=lambda _: None).end(ordered)
     except StateError as error:
         return [Finding(ok=False, subject="state", text=str(error))]
+    text = "is parked; its next message tries it"
     return [
-        Finding(ok=True, subject=scope, text="was parked, and works again") for scope in unparked
+        *(
+            Finding(ok=True, subject=scope, text="was parked, and works again")
+            for scope in unparked
+        ),
+        *(Finding(ok=True, subject=scope, text=text, warning=True) for scope in waiting),
     ]
+
+
+def _scopes_of(config: Config, destinations: Sequence[Destination]) -> set[str]:
+    """Return the scopes whose blocks keep messages from some destinations."""
+    receivers = config.destinations()
+    return {
+        scope for each in destinations for scope in config.scopes(receivers[each.name], each.name)
+    }
 
 
 async def send_samples(config: Config, clock: Clock, receivers: Collection[str]) -> list[Finding]:

@@ -31,6 +31,7 @@ from alerter.models import (
 )
 from alerter.render.formatting import stars
 from alerter.render.phrases import REOPENED
+from alerter.render.webhook_body import webhook_id
 from alerter.scopes import Scope
 from alerter.store import State, actions, blocks, report, troubles
 from alerter.store.blocks import Block
@@ -176,7 +177,7 @@ class _Formatter:
         for alert in self._alerts:
             yield f"{alert.kind}, {self._at(alert.raised_at)}: {_phrase_reason(alert)}"
             if alert.deliveries:
-                rows = [self._row(delivery) for delivery in alert.deliveries]
+                rows = [self._row(alert.key, delivery) for delivery in alert.deliveries]
                 yield from (f"  {line}" for line in table(_HEAD, rows))
             elif alert.kind is AlertKind.CLOSED:
                 yield "  no message of its own: the messages on Slack are updated instead"
@@ -196,14 +197,14 @@ class _Formatter:
             said = f" “{plain(words, _LONGEST)}”" if words else ""
             yield f"- {self._at(action.at)}: {phrase_action(action, self._at)}{said}"
 
-    def _row(self, delivery: DeliveryReport) -> list[str]:
+    def _row(self, key: str, delivery: DeliveryReport) -> list[str]:
         status = "in doubt" if delivery.in_doubt else delivery.status
         form, attempts, at = "-", "-", "-"
         if delivery.form and delivery.attempted_at:
             form, attempts = delivery.form, str(delivery.attempts)
             at = self._at(delivery.attempted_at)
         name = phrase_destination(delivery.destination)
-        return [name, status, form, attempts, at, _phrase_answer(delivery)]
+        return [name, status, form, attempts, at, _phrase_answer(delivery, key)]
 
     def _delivery_steps(self) -> Iterator[str]:
         for delivery in (each for alert in self._alerts for each in alert.deliveries):
@@ -331,15 +332,20 @@ def _phrase_reason(alert: AlertReport) -> str:
     return Reason.LATE if "late" in detail else Reason.NEW
 
 
-def _phrase_answer(delivery: DeliveryReport) -> str:
-    """Return what the service answered."""
+def _phrase_answer(delivery: DeliveryReport, key: str) -> str:
+    """Return what the service answered; `key` is that of the alert."""
+    medium = medium_of(delivery.destination)
     if delivery.status == "sent" and delivery.slack_ts:
-        if medium_of(delivery.destination) != Medium.SLACK:
+        if medium != Medium.SLACK:
             return f"ok, id {delivery.slack_ts}"
         return f"ok, ts {delivery.slack_ts} in {delivery.slack_channel}"
     if delivery.status == "sent":
         note = f"; {delivery.error}" if delivery.error else ""
-        return f"accepted as <{delivery.message_id}>{note}"
+        accepted = {
+            Medium.EMAIL: f"accepted as <{delivery.message_id}>",
+            Medium.WEBHOOK: f"accepted as {webhook_id(key)}",
+        }
+        return accepted.get(Medium(medium), "accepted") + note
     return delivery.error or "-"
 
 

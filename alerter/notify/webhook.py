@@ -5,11 +5,11 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import hmac
 from base64 import b64decode, b64encode
-from hashlib import sha256
 
 from alerter.clock import Clock
 from alerter.models import Content, Message
 from alerter.notify.http_address import HttpAddress, HttpNotifier, HttpRequest
+from alerter.render.webhook_body import webhook_id
 
 
 class WebhookNotifier(HttpNotifier):
@@ -26,12 +26,12 @@ class WebhookNotifier(HttpNotifier):
     def request_of(self, message: Message, content: Content) -> HttpRequest:
         """Return the body of a message, signed for this attempt: receivers refuse an old time."""
         body = content.text.encode()
-        webhook_id = _id_of(message)
+        name = _id_of(message)
         timestamp = str(int(self._clock.now().timestamp()))
-        signed = b".".join((webhook_id.encode(), timestamp.encode(), body))
+        signed = b".".join((name.encode(), timestamp.encode(), body))
         headers = {
             "Content-Type": "application/json",
-            "webhook-id": webhook_id,
+            "webhook-id": name,
             "webhook-timestamp": timestamp,
             "webhook-signature": f"v1,{_signature(self._secret, signed)}",
         }
@@ -46,7 +46,7 @@ def _id_of(message: Message) -> str:
     item = message.entries[0]
     if item.raised_at is None:
         return f"msg_{message.uid.partition('@')[0]}"
-    return f"msg_{sha256(item.alert.key.encode()).hexdigest()[:32]}"
+    return webhook_id(item.alert.key)
 
 
 def _signature(secret: str, content: bytes) -> str:

@@ -7,6 +7,7 @@ Texts are as they are stored: a program that shows them has to treat them as tex
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from hashlib import sha256
 from statistics import median
 from typing import Any
 
@@ -58,6 +59,11 @@ def webhook_body(
         "timestamp": _iso(item.raised_at or message.attempted_at),
         "data": data,
     }
+
+
+def webhook_id(key: str) -> str:
+    """Return the id of the alert with a key: the same in each request that is about it."""
+    return f"msg_{sha256(key.encode()).hexdigest()[:32]}"
 
 
 def dump_body(body: Mapping[str, Any]) -> str:

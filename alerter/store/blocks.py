@@ -1,6 +1,7 @@
 """Scopes that must not be called now: they back off, were throttled, or are parked."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -113,9 +114,11 @@ def ended_blocks(state: State, scopes: list[str], now: datetime) -> list[str]:
     return [row["scope"] for row in rows if not row["parked"] and not _is_in_force(row, now)]
 
 
-def retry_parked(state: State) -> list[str]:
-    """Let all parked scopes be tried at once, within a transaction; return them."""
-    rows = state.rows("UPDATE blocks SET until = 0 WHERE parked RETURNING scope")
+def retry_parked(state: State, scopes: Collection[str] | None = None) -> list[str]:
+    """Let parked scopes, or all of them, be tried at once, within a transaction; return them."""
+    some = "" if scopes is None else f" AND scope IN {json_values()}"
+    given = [] if scopes is None else [json.dumps(list(scopes))]
+    rows = state.rows(f"UPDATE blocks SET until = 0 WHERE parked{some} RETURNING scope", given)
     return sorted(row["scope"] for row in rows if not _is_of_addresses(row["scope"]))
 
 

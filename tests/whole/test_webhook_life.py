@@ -1,17 +1,20 @@
 """What a webhook gets in the life of a review, of alerter's trouble, and of its own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from alerter.cli import main
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.webhook import EmbeddedWebhook, Hook
 from alerter.demo.wix import EmbeddedWix
 from tests.support.clock import SetClock
 from tests.support.life import AFTER, MINUTE, Begin, Life, begin, slack, wix
-from tests.support.values import OWNER, SITE
+from tests.support.values import OWNER, SECRETS, SITE
 
 __all__ = ["begin", "slack", "wix"]
 
@@ -124,3 +127,26 @@ async def test_a_summary_reaches_a_webhook(life: Life, hook: Hook) -> None:
     assert types(hook)[-1] == "summary"
     (site,) = hook.events[-1].body["data"]["summary"]["sites"]
     assert (site["name"], site["low_rated"], site["open"]) == ("Corner Bakery", 2, 2)
+
+
+async def test_check_tries_nothing_and_explain_has_the_id(
+    life: Life, hook: Hook, tmp_path: Path
+) -> None:
+    async def output(*command: str) -> str:
+        arguments = [*command, "--config", str(tmp_path / "config.toml")]
+        return (await asyncio.to_thread(CliRunner().invoke, main, arguments, env=SECRETS)).output
+
+    life.put()
+    await life.minute()
+    assert f"accepted as {hook.events[0].id}" in await output("explain", "r1")
+    hook.gone = True
+    life.put()
+    await life.minute()
+    checked = await output("check")
+    assert "warn  receiver desk: its address is not tried here: `alerter test` sends" in checked
+    assert "warn  destination:webhook:desk: is parked; its next message tries it" in checked
+    assert life.open() == ["destination:webhook:desk"]
+    hook.gone = False
+    await life.minute()
+    assert [event.review["id"] for event in hook.events] == ["r1", "r2"]
+    assert life.open() == []
