@@ -52,7 +52,8 @@ _CALL = web.RequestKey("discord_call", DiscordCall)
 class EmbeddedDiscord:
     """Webhooks, the messages that they posted, and every call that arrived.
 
-    `limited`: the limits of a webhook and its channel hold. `pinged`: whom a message notified.
+    `limited`: the limits of a webhook and its channel hold. `posted`: each message as it was
+    posted, whatever became of it. `pinged`: whom a message notified.
     """
 
     def __init__(self, *, clock: Clock | None = None, limited: bool = True) -> None:
@@ -60,6 +61,7 @@ class EmbeddedDiscord:
         self.limited = limited
         self.webhooks: dict[str, DiscordWebhook] = {}
         self.requests: list[DiscordCall] = []
+        self.posted: list[Json] = []
         self.pinged: list[str] = []
         self.faults = Faults()
         self._calls: dict[str, list[float]] = {}
@@ -173,6 +175,7 @@ class EmbeddedDiscord:
             "embeds": [{**each, "type": "rich"} for each in body.get("embeds") or []],
         }
         webhook.messages[message["id"]] = message
+        self.posted.append(dict(message))
         self.pinged += pings(body)
         return message
 

@@ -1,11 +1,14 @@
-"""The world of the crash harness with receivers that have an address: webhook and ntfy."""
+"""The world of the crash harness with receivers that have an address, one for each medium."""
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from alerter.demo.discord import EmbeddedDiscord
 from alerter.demo.ntfy import EmbeddedNtfy
+from alerter.demo.teams import EmbeddedTeams
 from alerter.demo.webhook import EmbeddedWebhook
 from tests.support.world import SECRETS, Outcome, World, find_titles
 
@@ -18,6 +21,14 @@ webhook_secret = "env:HOOK_SECRET"
 [[receivers]]
 name = "phone"
 ntfy = "env:NTFY_URL"
+
+[[receivers]]
+name = "guild"
+discord = "env:DISCORD_URL"
+
+[[receivers]]
+name = "office"
+teams = "env:TEAMS_URL"
 """
 _REPEAT = "This may be a repeat"
 
@@ -28,20 +39,28 @@ class PostedWorld(World):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.hooks, self.ntfy = EmbeddedWebhook(), EmbeddedNtfy()
-        self.services: dict[str, EmbeddedWebhook | EmbeddedNtfy] = {
+        self.discord = EmbeddedDiscord(limited=False)
+        self.teams = EmbeddedTeams(limited=False)
+        self.services: dict[
+            str, EmbeddedWebhook | EmbeddedNtfy | EmbeddedDiscord | EmbeddedTeams
+        ] = {
             "webhook:desk": self.hooks,
             "ntfy:phone": self.ntfy,
+            "discord:guild": self.discord,
+            "teams:office": self.teams,
         }
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator["PostedWorld"]:
         """Start the services and write the config."""
-        async with self.hooks, self.ntfy:
+        async with self.hooks, self.ntfy, self.discord, self.teams:
             hook = self.hooks.add("desk", query="token=t")
             self.secrets = SECRETS | {
                 "HOOK_URL": hook.url,
                 "HOOK_SECRET": hook.secret,
                 "NTFY_URL": self.ntfy.url("phone"),
+                "DISCORD_URL": self.discord.url(self.discord.add_webhook("1")),
+                "TEAMS_URL": self.teams.url(self.teams.add_workflow()),
             }
             async with super().up():
                 yield self
@@ -60,11 +79,18 @@ class PostedWorld(World):
         if destination == "webhook:desk":
             events = self.hooks.hooks["desk"].events
             return Counter(event.review["title"] for event in events if event.type == "review.new")
-        messages = [each.message for each in self.ntfy.published]
-        fresh = [text for text in messages if not text.startswith(_REPEAT)]
+        messages = self._texts_at(destination)
+        fresh = [text for text in messages if _REPEAT not in text]
         again = {title for text in messages for title in find_titles(text)}
         times = Counter(title for text in fresh for title in find_titles(text))
         return times + Counter(again - times.keys())
+
+    def _texts_at(self, destination: str) -> list[str]:
+        """What was posted to a destination, as it was posted."""
+        if destination == "ntfy:phone":
+            return [each.message for each in self.ntfy.published]
+        found = self.discord.posted if destination == "discord:guild" else self.teams.posts
+        return [json.dumps(each) for each in found]
 
     def arrived_everywhere(self) -> set[str]:
         """The reviews that have reached everybody, but for what was given up."""

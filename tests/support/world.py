@@ -269,7 +269,8 @@ email = ["owner@example.com"]
 # What has no id by which a repeat is recognized has failed after two.
 GIVEN_UP = (
     "(messages.status = 'failed' AND messages.slack_ts IS NULL AND messages.lost >="
-    " CASE WHEN messages.destination LIKE 'ntfy:%' THEN 2 ELSE 3 END)"
+    " CASE WHEN substr(messages.destination, 1, 5) IN ('ntfy:', 'disco', 'teams')"
+    " THEN 2 ELSE 3 END)"
 )
 
 
