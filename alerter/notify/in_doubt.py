@@ -53,10 +53,14 @@ def next_step(
     return Step.GIVE_UP if repeated else Step.REPEAT
 
 
-def wait_after_loss(message: Message, settle_after: timedelta, *, can_look: bool) -> timedelta:
+def wait_after_loss(
+    message: Message, settle_after: timedelta, *, can_look: bool, keeps_uid: bool
+) -> timedelta:
     """Return the wait before the next step with a message whose answer was just lost. Pure."""
     if can_look:
         return settle_after
+    if message.lost and not keeps_uid:
+        return timedelta()  # it was repeated, and is given up
     return _WAITS[min(message.lost, len(_WAITS) - 1)]
 
 

@@ -216,7 +216,12 @@ class MessageSender:
         notifier = self._destination.notifier
         wait = timedelta()
         if error.in_doubt:
-            wait = wait_after_loss(message, notifier.settle_after, can_look=notifier.can_look)
+            wait = wait_after_loss(
+                message,
+                notifier.settle_after,
+                can_look=notifier.can_look,
+                keeps_uid=notifier.keeps_uid,
+            )
         due_at = self._clock.now() + wait
         await self.write(
             lambda: messages.mark_in_doubt(

@@ -92,9 +92,17 @@ def test_the_next_step(
 
 @pytest.mark.parametrize(("lost", "seconds"), [(0, 5), (1, 60), (2, 60)])
 def test_a_mail_waits_five_seconds_and_then_a_minute(lost: int, seconds: int) -> None:
-    wait = wait_after_loss(replace(LOST, lost=lost), timedelta(), can_look=False)
+    message = replace(LOST, lost=lost)
+    wait = wait_after_loss(message, timedelta(), can_look=False, keeps_uid=True)
     assert wait == timedelta(seconds=seconds)
-    assert wait_after_loss(replace(LOST, lost=lost), MINUTE, can_look=True) == MINUTE
+    assert wait_after_loss(message, MINUTE, can_look=True, keeps_uid=False) == MINUTE
+
+
+@pytest.mark.parametrize(("lost", "seconds"), [(0, 5), (1, 0)])
+def test_what_has_no_id_and_no_look_is_repeated_once_and_given_up(lost: int, seconds: int) -> None:
+    message = replace(LOST, lost=lost)
+    wait = wait_after_loss(message, timedelta(), can_look=False, keeps_uid=False)
+    assert wait == timedelta(seconds=seconds)
 
 
 # On Slack
