@@ -25,9 +25,11 @@ from alerter.config import Config, Receiver
 from alerter.config.fields import LANGUAGES
 from alerter.errors import AlerterError, RenderError
 from alerter.models import Medium, Message, MessageItem, destination_of
+from alerter.render.discord import render_discord
 from alerter.render.page import render_blocks, render_index
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, OF_REVIEWS, sample
+from alerter.render.teams import render_teams
 from alerter.store import State, items
 
 # What a preview shows where there is no config.
@@ -205,11 +207,27 @@ def _ntfy_files(
     return {"ntfy.txt": f"Title: {content.subject}\n{links}\n{content.text}\n"}
 
 
+def _discord_files(
+    renderer: Renderer, message: Message, language: str, _config: Config, _: Receiver | None
+) -> dict[str, str]:
+    body = render_discord(renderer, message, language=language).blocks[0]
+    return {"discord.json": json.dumps(body, indent=2, ensure_ascii=False) + "\n"}
+
+
+def _teams_files(
+    renderer: Renderer, message: Message, language: str, _config: Config, _: Receiver | None
+) -> dict[str, str]:
+    card = render_teams(renderer, message, language=language).blocks[0]
+    return {"teams.json": json.dumps(card, indent=2, ensure_ascii=False) + "\n"}
+
+
 _RENDERERS = {
     Medium.EMAIL: _mail_files,
     Medium.SLACK: _slack_files,
     Medium.WEBHOOK: _webhook_files,
     Medium.NTFY: _ntfy_files,
+    Medium.DISCORD: _discord_files,
+    Medium.TEAMS: _teams_files,
 }
 
 

@@ -174,6 +174,24 @@ ntfy = "env:URL"
     assert "/reviews/pending" in phone["digest.ntfy.txt"]
 
 
+def test_a_preview_of_discord_and_of_teams_shows_what_is_sent(run: Run, tmp_path: Path) -> None:
+    posted = """
+[[receivers]]
+name = "guild"
+discord = "env:URL"
+[[receivers]]
+name = "office"
+teams = "env:URL"
+language = "he"
+"""
+    (tmp_path / "config.toml").write_text(CONFIG + posted)
+    found = written(run("preview", "--receiver", "guild"))
+    assert found.keys() == {"index.html", *(f"{kind}.discord.json" for kind in KINDS)}
+    assert "Croissant box" in json.loads(found["new.discord.json"])["content"]
+    (card,) = written(run("preview", "trouble", "--receiver", "office")).values()
+    assert (json.loads(card)["type"], json.loads(card)["rtl"]) == ("AdaptiveCard", True)
+
+
 @pytest.fixture
 def on_record(tmp_path: Path) -> None:
     at = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)

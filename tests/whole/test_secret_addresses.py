@@ -37,6 +37,8 @@ name = "posted"
 MEDIA = {
     "webhook": 'webhook = "env:HOOK_URL"\nwebhook_secret = "env:HOOK_SECRET"',
     "ntfy": 'ntfy = "env:HOOK_URL"',
+    "discord": 'discord = "env:HOOK_URL"',
+    "teams": 'teams = "env:HOOK_URL"',
 }
 COMMANDS = (
     ["status"],
