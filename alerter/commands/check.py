@@ -24,6 +24,7 @@ from alerter.commands.options import (
     load_with_sites,
     with_some_site,
 )
+from alerter.commands.order_checks import check_orders
 from alerter.commands.server_checks import check_cluster, check_server
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
@@ -235,11 +236,14 @@ async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) ->
     return Finding(ok=True, subject=subject, text=text, warning=True)
 
 
-async def _check_reads(wix: WixClient, site: Site) -> list[Finding]:
-    """Check that a site's reviews can be read, and then the names of its products."""
+async def _check_reads(wix: WixClient, site: Site, *, orders: bool) -> list[Finding]:
+    """Check that a site's reviews can be read, then the names of its products, and its orders."""
     finding = await check_site(wix, site)
-    catalog = await check_catalog(wix, site) if finding.ok else None
-    return [finding, catalog] if catalog else [finding]
+    if not finding.ok:
+        return [finding]
+    catalog = await check_catalog(wix, site)
+    of_orders = await check_orders(wix, site) if orders else []
+    return [finding, *([catalog] if catalog else []), *of_orders]
 
 
 async def check_online(
@@ -269,7 +273,10 @@ async def check_services(
 
     `working_scopes` are further scopes that were found to work.
     """
-    sites = await asyncio.gather(*(_check_reads(wix, site) for site in sites_to_read(config)))
+    orders = config.alerts.orders
+    sites = await asyncio.gather(
+        *(_check_reads(wix, site, orders=orders) for site in sites_to_read(config))
+    )
     checks = await asyncio.gather(*(_check_destination(each) for each in destinations))
     working = [
         destination
@@ -344,7 +351,14 @@ async def send_samples(config: Config, clock: Clock, receivers: Collection[str])
 async def _send_sample(config: Config, clock: Clock, destination: Destination) -> Finding:
     subject = f"receiver {destination.receiver}"
     site, domain = config.sites[0], destination.notifier.domain
-    message = sample("new", site.site_id, clock.now(), destination=destination.name, domain=domain)
+    message = sample(
+        "new",
+        site.site_id,
+        clock.now(),
+        destination=destination.name,
+        domain=domain,
+        with_order=config.alerts.orders,
+    )
     try:
         receipt = await destination.notifier.send(message, destination.render(message, test=True))
     except (DeliveryError, RenderError) as error:

@@ -18,6 +18,7 @@ from alerter.commands.options import (
     load_with_sites,
     phrase_near_id,
 )
+from alerter.commands.order_text import order_lines
 from alerter.commands.terminal import phrase_product, plain, table, title, words_for
 from alerter.config import Config, Site
 from alerter.models import (
@@ -145,6 +146,7 @@ class _Formatter:
             *self._head(),
             "",
             *self._alert_lines(),
+            *self._order_lines(),
             *self._action_lines(),
             "",
             "what comes next",
@@ -187,6 +189,11 @@ class _Formatter:
             key = excluded_by(receiver, self._review, self._found.site.name)
             if key and key != "sites":
                 yield f"by this config, {receiver.name} does not get it because of its {key}"
+
+    def _order_lines(self) -> Iterator[str]:
+        if self._record.order:
+            yield ""
+            yield from order_lines(self._record.order, self._at)
 
     def _action_lines(self) -> Iterator[str]:
         if self._found.actions:

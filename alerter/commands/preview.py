@@ -97,7 +97,17 @@ def _messages(
     name = receiver.name if receiver else "preview"
     for kind in kinds:
         destination = destination_of(name, Medium.EMAIL)
-        yield kind, sample(kind, site_id, Clock().now(), destination=destination, of=item)
+        yield (
+            kind,
+            sample(
+                kind,
+                site_id,
+                Clock().now(),
+                destination=destination,
+                of=item,
+                with_order=config.alerts.orders,
+            ),
+        )
 
 
 def _write(

@@ -5,6 +5,7 @@ The sentences stand in `languages/<code>.po`; an English one that is not there s
 
 import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from gettext import NullTranslations
 from io import BytesIO
@@ -14,7 +15,7 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time, parse_pattern
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_currency, format_decimal, format_percent
 from babel.support import Translations
 
 from alerter.render.formatting import NO_BREAK
@@ -127,6 +128,10 @@ class Language:
         """Return a number, such as 12,345.6, with so many decimal places."""
         pattern = None if digits is None else f"#,##0.{'0' * digits}"
         return format_decimal(value, pattern, self.locale)
+
+    def money(self, amount: Decimal, currency: str) -> str:
+        """Return an amount of a currency by its code, such as €12.50."""
+        return format_currency(amount, currency, locale=self.locale)
 
     def percent(self, share: float) -> str:
         """Return a share of 1 as a percentage, such as 12%."""

@@ -21,6 +21,7 @@ from alerter.models import (
     ReviewHistory,
     receiver_of,
 )
+from alerter.orders import Order, OrderSource, Payment, Shipping, Usual
 from alerter.store.summaries import LowRated
 from alerter.summary import count_ratings, figures
 
@@ -44,8 +45,12 @@ def sample(
     destination: str = "email:test",
     domain: str = "alerter",
     of: MessageItem | None = None,
+    with_order: bool = False,
 ) -> Message:
-    """Return a usual message of a kind, about a made-up review or about a stored one (`of`)."""
+    """Return a usual message of a kind, about a made-up review or about a stored one (`of`).
+
+    `with_order`: the made-up review has an order.
+    """
     if kind == "summary":
         entries = [_summary(receiver_of(destination), now, {site_id: _figures(now)})]
     elif kind in ("trouble", "recovered"):
@@ -58,7 +63,8 @@ def sample(
         ]
     else:
         about = {"closed": _answered, "reminder": _waiting}.get(kind, _stale)
-        entries = [_item(AlertKind(kind), site_id, about(now))]
+        order = _order(now) if with_order else None
+        entries = [replace(_item(AlertKind(kind), site_id, about(now)), order=order)]
     form = Form.DIGEST if kind == "digest" else Form.ALERT
     return Message(
         0, f"{uuid4().hex}@{domain}", destination, form, _with_own_ids(entries), attempted_at=now
@@ -132,6 +138,8 @@ def _awkward_items(
         )
     for name, response in _responses(now):
         yield name, replace(stale, response=response)
+    for name, order in _orders(now):
+        yield name, replace(stale, order=order)
     replied = Response(replied_by=_HOSTILE, reply=_REPLY)
     yield (
         "answered from an alert",
@@ -159,6 +167,40 @@ def _responses(now: datetime) -> Iterator[tuple[str, Response]]:
             moderation=ActionKind.PUBLISH,
         ),
     )
+
+
+def _order(now: datetime) -> Order:
+    return Order(
+        number="10012",
+        source=OrderSource.CONTACT,
+        asked_at=now,
+        item=_BOX.name or "",
+        quantity=2,
+        others=1,
+        amount="45.9",
+        currency="EUR",
+        ordered=now - timedelta(days=12),
+        payment=Payment.PAID,
+        paid=now - timedelta(days=12),
+        shipping=Shipping.SHIPPED,
+        shipped=now - timedelta(days=3),
+        usual=Usual(timedelta(days=2), 100, now),
+    )
+
+
+def _orders(now: datetime) -> Iterator[tuple[str, Order]]:
+    """Yield orders that a template may not expect."""
+    usual = _order(now)
+    yield "an order", usual
+    yield "an order of which nothing is known", Order("", OrderSource.REQUEST, now)
+    yield (
+        "an order that is not shipped",
+        replace(usual, shipping=Shipping.NOT_SHIPPED, shipped=None, payment=Payment.NOT_PAID),
+    )
+    hostile = replace(usual, number=_HOSTILE[:40], item=_HOSTILE[:200], among=1000, canceled=True)
+    yield "an order with hostile text", hostile
+    long = replace(usual, number="9" * 40, item="w" * 200, quantity=1 << 53, others=300)
+    yield "the longest order", replace(long, amount="9" * 15, currency="XXX")
 
 
 def _item(kind: AlertKind, site_id: str, review: Review, product: Product = _BOX) -> MessageItem:

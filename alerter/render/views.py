@@ -34,6 +34,7 @@ from alerter.render.formatting import (
     stars,
 )
 from alerter.render.language import Language
+from alerter.render.order_view import OrderView, view_order
 from alerter.render.phrases import (
     A_CUSTOMER,
     A_FORMER_SITE,
@@ -178,6 +179,8 @@ class ReviewView:
     public_url`, and in a digest."""
     buttons: ButtonsView | None = None
     """What people can do with it from Slack; none where its messages have no buttons."""
+    order: OrderView | None = None
+    """The order behind it; none if it is unknown."""
 
     @property
     def timestamp(self) -> int:
@@ -233,6 +236,7 @@ def view_review(
         app=_app(review.origin),
         product_low=history.product_low,
         respond_url="",
+        order=view_order(item.order, timezone, language),
     )
 
 

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.models import AlertKind, Form, Product, StoredReview, from_ms, receiver_of, to_ms
+from alerter.orders import Order
+from alerter.store.orders import load_order
 from alerter.store.outbox import UNSETTLED
 from alerter.store.reminders import Reminders, get_reminders_of
 from alerter.store.reviews import get_reviews
@@ -43,7 +45,7 @@ class ReviewRecord:
     """A stored review, its reminders for each destination, and its product.
 
     `created`: None if an older version pruned it. `unverified`: it comes from a restored backup
-    and Wix was not asked for it since, so it has no text.
+    and Wix was not asked for it since, so it has no text. `order`: the one behind it, if known.
     """
 
     known: StoredReview
@@ -51,6 +53,7 @@ class ReviewRecord:
     reminders: list[Reminders]
     product: Product
     unverified: bool = False
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +195,9 @@ def get_review_record(state: State, site_id: str, review_id: str) -> ReviewRecor
     """Return a stored review; None if there is none."""
     known = get_reviews(state, site_id, [review_id]).get(review_id)
     row = state.row(
-        "SELECT created_at, products.name, url, unverified FROM reviews"
+        "SELECT created_at, products.name, url, unverified, orders.content AS bought FROM reviews"
         " LEFT JOIN products USING (site_id, entity_id) LEFT JOIN sites USING (site_id)"
-        " WHERE site_id = ? AND review_id = ?",
+        " LEFT JOIN orders USING (site_id, review_id) WHERE site_id = ? AND review_id = ?",
         [site_id, review_id],
     )
     if known is None or row is None:
@@ -208,6 +211,7 @@ def get_review_record(state: State, site_id: str, review_id: str) -> ReviewRecor
         get_reminders_of(state, site_id, review_id),
         Product(row["name"], row["url"]),
         unverified=bool(row["unverified"]),
+        order=None if row["unverified"] else load_order(row["bought"]),
     )
 
 

@@ -74,7 +74,7 @@ def describe_order(
         ordered=order.ordered,
         canceled=order.status in _CANCELED,
         payment=payment,
-        paid=order.paid if payment is not Payment.NOT_PAID else None,
+        paid=order.paid if payment not in (Payment.NOT_PAID, Payment.PARTLY_PAID) else None,
         shipping=shipping,
         shipped=shipped,
         marked=marked,

@@ -129,6 +129,7 @@ class Entries:
             known.closing if is_closed else None,
             items.get_history(self._state, *named, self._clock.now()),
             response,
+            order=record.order,
         )
 
     def list_url(self, visit: Visit) -> str:
