@@ -9,12 +9,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from alerter.config import Site
 from alerter.demo.faults import Fault
-from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_shop import line_item
 from alerter.models import Review
 from alerter.orders import Order, OrderSource, Payment, Shipping, Usual
@@ -23,6 +20,7 @@ from alerter.store import State, blocks, orders
 from alerter.watch.orders import Orders
 from alerter.wix.client import WixClient
 from tests.support.clock import SetClock
+from tests.support.held_wix import HeldWix
 from tests.support.intake import Asked
 from tests.support.reviews import review
 from tests.support.values import SECRETS, SITE
@@ -42,25 +40,6 @@ ADA = {"contactId": "ada", "email": "ada@example.com"}
 def of(review_id: str = "r1", **fields: Any) -> Review:
     known = {"namespace": "stores", "entity_id": "rye", "contact_id": "ada", "created": T0}
     return review(review_id, **known | fields)
-
-
-class HeldWix(EmbeddedWix):
-    """Wix, which answers while `held` is set."""
-
-    def __init__(self, **how: Any) -> None:
-        super().__init__(**how)
-        self.held = asyncio.Event()
-        self.held.set()
-
-    def _application(self) -> web.Application:
-        app = super()._application()
-        app.middlewares.append(self._hold)
-        return app
-
-    @web.middleware
-    async def _hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        await self.held.wait()
-        return await handler(request)
 
 
 @dataclass
