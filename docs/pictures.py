@@ -163,6 +163,15 @@ def buttons_page(folder: Path) -> Path:
     return page
 
 
+def order_page(folder: Path) -> Path:
+    """Write a page with a mail that says what was bought, and when it came."""
+    now, site_id = datetime(2026, 3, 3, 9, tzinfo=UTC), "11111111-1111-4111-8111-111111111111"
+    renderer = Renderer(None, ZoneInfo("Europe/Berlin"), {site_id: "Corner Bakery"})
+    page = folder / "order.html"
+    page.write_text(renderer.mail(sample("new", site_id, now, with_order=True)).html, "utf-8")
+    return page
+
+
 def chats_page(folder: Path) -> Path:
     """Write a page with an alert on Discord and in Teams."""
     page = folder / "chats.html"
@@ -192,6 +201,7 @@ def main() -> None:
         for page, called in (
             (review_page(folder), "page"),
             (buttons_page(folder), "slack-buttons"),
+            (order_page(folder), "order"),
         ):
             size, picture = f"--window-size={WIDTH},{height(page)}", PICTURES / f"{called}.png"
             chromium(size, f"--screenshot={picture}", page.as_uri())
