@@ -18,6 +18,7 @@ from alerter.links import (
     reviews_dashboard_url,
 )
 from alerter.models import Alert, AlertKind, CloseReason, Message, MessageItem, Review
+from alerter.orders import Order
 from alerter.render.language import Language
 from alerter.render.trouble_view import view_trouble
 
@@ -82,6 +83,8 @@ def _review_data(item: MessageItem, sites: Mapping[str, str]) -> _Json:
         }
     if alert.kind is AlertKind.REMINDER:
         data["reminder"] = _reminder(alert.detail)
+    if item.order:
+        data["order"] = _order(item.order)
     return data | {"links": _links(item, site_id)}
 
 
@@ -128,6 +131,28 @@ def _reply(review: Review) -> _Json | None:
     if review.reply is None:
         return None
     return {"body": review.reply.message, "created": _iso(review.reply.at)}
+
+
+def _order(order: Order) -> _Json:
+    """Return the order behind a review; durations are in seconds."""
+    took, usual = order.took, order.usual
+    return {
+        "number": order.number or None,
+        "created": _iso(order.ordered),
+        "total": {"amount": order.amount, "currency": order.currency} if order.amount else None,
+        "item": order.item or None,
+        "quantity": order.quantity,
+        "others": order.others,
+        "canceled": order.canceled,
+        "payment": order.payment,
+        "paid": _iso(order.paid),
+        "shipping": order.shipping,
+        "shipped": _iso(order.shipped),
+        "took": int(took.total_seconds()) if took is not None else None,
+        "usual": int(usual.delay.total_seconds()) if usual else None,
+        "late": order.is_late,
+        "as_of": _iso(order.asked_at),
+    }
 
 
 def _closing(item: MessageItem) -> str | None:

@@ -175,3 +175,25 @@ def test_a_test_is_of_its_own_type_with_the_data_of_a_review() -> None:
 
 def test_the_body_is_short_json_in_utf_8() -> None:
     assert dump_body({"a": ["ß", 1]}) == '{"a":["ß",1]}'
+
+
+def test_the_order_behind_a_review_is_there_where_it_is_known() -> None:
+    assert "order" not in body_of("new")["data"]
+    message = sample("new", SITE, NOW, destination="webhook:test", with_order=True)
+    assert _body(message)["data"]["order"] == {
+        "number": "10012",
+        "created": "2026-11-14T18:00:00.123Z",
+        "total": {"amount": "45.9", "currency": "EUR"},
+        "item": "Croissant box",
+        "quantity": 2,
+        "others": 1,
+        "canceled": False,
+        "payment": "paid",
+        "paid": "2026-11-14T18:00:00.123Z",
+        "shipping": "shipped",
+        "shipped": "2026-11-23T18:00:00.123Z",
+        "took": 777600,
+        "usual": 172800,
+        "late": True,
+        "as_of": "2026-11-26T18:00:00.123Z",
+    }

@@ -17,6 +17,7 @@ from alerter.models import Review
 from alerter.orders import Order, OrderSource, Payment, Shipping, Usual
 from alerter.scopes import Scope
 from alerter.store import State, blocks, orders
+from alerter.store.lease import Lease, under
 from alerter.watch.orders import Orders
 from alerter.wix.client import WixClient
 from tests.support.clock import SetClock
@@ -297,6 +298,14 @@ async def test_few_look_ups_go_on_at_a_time(shop: Shop) -> None:
     await until(lambda: len(shop.known(ids)) >= 10)
     await shop.orders.close()
     assert len(shop.known(ids)) == 10
+
+
+async def test_a_look_up_needs_no_lease_of_the_job_that_began_it(shop: Shop) -> None:
+    shop.sell()
+    shop.record(of())
+    with under(Lease(1, 0, 1)):  # of a job that has ended
+        await shop.orders.fetch_orders(shop.site, [of()])
+    assert shop.known()
 
 
 async def test_a_look_up_ends_with_its_config(shop: Shop) -> None:

@@ -8,7 +8,8 @@ import pytest
 from alerter.actions import ActionKind, Person, Through
 from alerter.demo.faults import Fault
 from alerter.models import Status
-from alerter.store import actions, reminders
+from alerter.orders import Order, OrderSource
+from alerter.store import actions, orders, reminders
 from tests.support.pages import Pages, config, pages
 from tests.support.rendered import HOSTILE, Page, directed
 from tests.support.responding import desk, wix
@@ -39,6 +40,15 @@ async def test_a_page_shows_the_review_and_who_it_is_for(pages: Pages) -> None:
     assert "1 of 5 stars" in shown.source
     for text in ("Stale", "As stone.", "Corner Bakery", "The customer wrote it.", "“owner”"):
         assert text in shown.text
+
+
+async def test_a_page_shows_the_order_behind_the_review(pages: Pages) -> None:
+    now = pages.desk.clock.now()
+    order = Order("10012", OrderSource.REQUEST, now, item="Rye <b>", quantity=2)
+    with pages.desk.state.transaction():
+        assert orders.put_orders(pages.desk.state, SITE, {"r1": order}) == {"r1"}
+    shown = await pages.get(pages.link())
+    assert "Order 10012 · 2 × Rye &lt;b&gt;" in shown.source
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

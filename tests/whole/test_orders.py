@@ -159,14 +159,20 @@ async def test_each_sentence_is_explained_by_its_source(
     lines = explain.phrase_explanations(config, found, clock.now()).splitlines()
     start = lines.index("the order behind it, as Wix said at 2026-11-24 13:00:00 CET")
     assert lines[start + 1 : start + 7] == [
-        "- order 10001: the only order of this product by this customer before the review"
-        " (POST /ecom/v1/orders/search, by buyerInfo.contactId and catalogItemId)",
-        "- bought: 2 × Rye bread, 12.5 EUR (lineItems and priceSummary,"
-        " POST /ecom/v1/orders/search)",
+        (
+            "- order 10001: the only order of this product by this customer before the review"
+            " (POST /ecom/v1/orders/search, by buyerInfo.contactId and catalogItemId)"
+        ),
+        (
+            "- bought: 2 × Rye bread, 12.5 EUR (lineItems and priceSummary,"
+            " POST /ecom/v1/orders/search)"
+        ),
         "- ordered on 2026-11-12 13:00:00 CET (purchasedDate, else createdDate)",
         "- paid on 2026-11-12 13:00:00 CET (paymentStatus, status, and activity ORDER_PAID)",
-        "- shipped on 2026-11-21 13:00:00 CET (createdDate,"
-        " POST /ecom/v1/fulfillments/list-by-ids)",
+        (
+            "- shipped on 2026-11-21 13:00:00 CET (createdDate,"
+            " POST /ecom/v1/fulfillments/list-by-ids)"
+        ),
         "- that is 9 days after the payment",
     ]
 
