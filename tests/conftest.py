@@ -46,6 +46,7 @@ ON_BOTH_ENGINES = (
     "notify/",
     "respond/",
     "trouble/",
+    "commands/test_replay.py",
     "service/test_database.py",
     "service/test_rerouting.py",
     "web/test_webhooks.py",

@@ -146,7 +146,7 @@ def cells_of(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str
     """Return the cells of a line: its mark, time, kind, stars, review, site and receivers."""
     alert = line.alert
     review_id = plain(alert.review_id or "", 100)
-    name = config.site_names.get(alert.site_id or "", alert.site_id or "")
+    name = past.names.get(alert.site_id or "", alert.site_id or "")
     return [
         str(line.mark),
         phrase_time(config, line.at),

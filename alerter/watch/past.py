@@ -7,7 +7,7 @@ from datetime import datetime
 
 from alerter.config import Config
 from alerter.models import Reply, Review, StoredReview
-from alerter.store import State, reviews
+from alerter.store import State, known_sites, reviews
 from alerter.store.configs import all_configs
 from alerter.store.judgements import Judgement, judgements_of, unread_spans
 from alerter.store.recorded import (
@@ -25,13 +25,15 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class RecordedPast:
-    """What is on record of some sites.
+    """What is on record of the sites of a config, and of those that left it.
 
-    `states`: those of each review in their order, with what is known of their words. `unknown`:
-    the reviews with a state whose words are not on record, though the config looks for keywords
-    that were not looked for then. `unread`: when each site was not read, by its id.
+    `names`: those of the sites, by their ids. `states`: those of each review in their order, with
+    what is known of their words. `unknown`: the reviews with a state whose words are not on record,
+    though the config looks for keywords that were not looked for then. `unread`: when each site was
+    not read, by its id.
     """
 
+    names: Mapping[str, str] = field(default_factory=dict)
     states: dict[ReviewKey, list[Judgement]] = field(default_factory=dict)
     alerts: list[RecordedAlert] = field(default_factory=list)
     holds: list[RecordedHold] = field(default_factory=list)
@@ -40,9 +42,11 @@ class RecordedPast:
 
 
 def read_past(state: State, config: Config) -> RecordedPast:
-    """Read what is on record of the sites of a config."""
-    ids = [site.site_id for site in config.sites]
+    """Read what is on record of the sites of a config, and of those that left it."""
+    names = known_sites.site_names(state) | config.site_names
+    ids = list(names)
     past = RecordedPast(
+        names,
         alerts=recorded_alerts(state, ids),
         holds=recorded_holds(state, ids),
         unread=unread_spans(state, ids),

@@ -132,6 +132,8 @@ class _Replay:
         """Put what was on record at the start in place, and gather all that happened since."""
         known: dict[ReviewKey, Judgement] = {}
         for key, states in self._past.states.items():
+            if key[0] not in self._sites:  # the config does not have it
+                continue
             before = self._gather(states)
             if before and (before[-1] is not states[-1] or _is_open(before[-1])):
                 known[key] = before[-1]

@@ -13,7 +13,7 @@ from alerter.clock import Clock
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import to_ms
 from alerter.store import State
-from tests.support.answering import MAIL_ONLY, OTHER, Run, alerted, alerter, load, path, watch
+from tests.support.answering import MAIL_ONLY, OTHER, TWO, Run, alerted, alerter, load, path, watch
 from tests.support.values import SECRETS, SITE
 
 __all__ = ["alerter", "path"]
@@ -80,6 +80,19 @@ async def test_a_changed_receiver_is_shown_beside_what_was(
         assert state.value("SELECT count(*) FROM configs") == 1
 
 
+async def test_all_that_a_removed_site_alerted_is_taken_away(
+    path: Path, wix: EmbeddedWix, other: Callable[..., Path]
+) -> None:
+    wix.add_site(OTHER, api_key=SECRETS["WIX_API_KEY"])
+    path.write_text(path.read_text() + TWO)
+    await alerted(path, wix, "r1")
+
+    result = await replayed(other(SITE, "33333333-3333-4333-8333-333333333333"))
+    assert result.exit_code == 0, result.output
+    [line] = [line.split("\t") for line in result.stdout.splitlines() if "\t" in line]
+    assert (line[0], *line[4:]) == ("-", "r1", "Corner Bakery", "owner (email)")
+
+
 async def test_no_call_is_made(alerter: Run, path: Path, wix: EmbeddedWix) -> None:
     await alerted(path, wix, "r1")
     calls = len(wix.requests)
@@ -122,6 +135,7 @@ async def test_it_says_from_when_on_the_record_is_complete(
     assert "Complete" not in result.stdout
 
 
+@pytest.mark.sqlite
 async def test_a_config_with_another_state_is_a_fault(
     path: Path, wix: EmbeddedWix, other: Callable[..., Path]
 ) -> None:
