@@ -152,6 +152,7 @@ class Review:
     helpful: int = 0
     unhelpful: int = 0
     media: tuple[Media, ...] = ()
+    topics: tuple[str, ...] = field(default=(), compare=False)  # found by us, not Wix's
 
     @property
     def answered(self) -> bool:

@@ -216,8 +216,8 @@ class Summaries:
         return found | {"answers": answers, "unread": not self._is_read(site, period)}
 
     def _low_rated(self, site: Site, since: datetime, until: datetime) -> list[LowRated]:
-        threshold = self._config.threshold(site)
-        return summaries.low_rated_between(self._state, site.site_id, since, until, threshold)
+        limits = self._config.limits(site)
+        return summaries.low_rated_between(self._state, site.site_id, since, until, limits)
 
     def _detail(self, summary: Summary, period: Period, found: dict[str, Any]) -> dict[str, Any]:
         """Return the detail of the alert: figures of each site, and the sites of each receiver."""

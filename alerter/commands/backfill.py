@@ -42,6 +42,7 @@ from alerter.timezones import local_time
 from alerter.watch.backfill import alertable_reviews, pages_with_retries
 from alerter.watch.catalog import CatalogReader, product_ids
 from alerter.watch.reader import Reader
+from alerter.watch.topics import topics_of
 from alerter.wix.client import ReviewFilter, WixClient
 
 # Seconds between two looks at the outbox, and at the lock.
@@ -62,9 +63,9 @@ class BackfillRequest:
     since: datetime
     until: datetime | None
 
-    def low_rated(self, threshold: int) -> ReviewFilter:
+    def low_rated(self, up_to: int) -> ReviewFilter:
         """Return the query for low-rated reviews of this past."""
-        return ReviewFilter(threshold, since=self.since, until=self.until)
+        return ReviewFilter(up_to, since=self.since, until=self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,18 @@ async def _alertable(
     state: State,
     site: Site,
 ) -> list[PastReview]:
-    threshold = config.threshold(site)
+    limits = config.limits(site)
+    topics = topics_of(config)
     found: dict[str, Review] = {}
     catalog = CatalogReader(clock, wix)
     named = products.named_products(state, site.site_id)
     with _reading(site, request, clock) as reached:
         async for page in pages_with_retries(
-            Reader(wix, clock), clock, site, request.low_rated(threshold), page_wait
+            Reader(wix, clock), clock, site, request.low_rated(limits.with_topic), page_wait
         ):
             ids = [review.id for review in page.reviews]
             known = reviews.get_reviews(state, site.site_id, ids)
-            alertable = alertable_reviews(page, known, threshold)
+            alertable = alertable_reviews(page, known, limits, topics)
             found |= {review.id: review for review in alertable}
             fetched, _ = await catalog.fetch(site, product_ids(alertable) - named.keys())
             named |= fetched
@@ -154,7 +156,7 @@ async def _record(
 ) -> list[str]:
     """Store the past of a site, and return the ids of its reviews, oldest first."""
     ids: dict[str, None] = {}
-    low_rated = request.low_rated(config.threshold(site))
+    low_rated = request.low_rated(config.limits(site).with_topic)
     with _reading(site, request, clock) as reached:
         async for page in pages_with_retries(runtime.reader, clock, site, low_rated, page_wait):
             await runtime.intake.record_page(

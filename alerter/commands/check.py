@@ -91,13 +91,13 @@ def check_routing(config: Config) -> list[Finding]:
 
 
 def _routing_faults(config: Config, site: Site, covering: Sequence[Receiver]) -> Iterator[str]:
-    uncovered, limited = uncovered_ratings(site.name, config.threshold(site), covering)
+    uncovered, limited = uncovered_ratings(site.name, config.limits(site).with_topic, covering)
     if uncovered:
         yield f"no receiver gets its reviews with {_phrase_ratings(uncovered)}; add one that does"
     if limited:
         yield (
-            f"its reviews with {_phrase_ratings(limited)} are routed by product or keyword"
-            " only; no receiver gets those that match none"
+            f"its reviews with {_phrase_ratings(limited)} are routed by product, keyword or"
+            " topic only; no receiver gets those that match none"
         )
 
 

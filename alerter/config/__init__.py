@@ -2,14 +2,15 @@
 
 from alerter.config.accounts import with_account_sites
 from alerter.config.receivers import Quiet, Receiver, ReminderSchedule, Slack, Smtp, Summary
-from alerter.config.schema import CannedReply, Config, load_config
-from alerter.config.sites import Account, App, Site
+from alerter.config.schema import CannedReply, Config, Topic, load_config
+from alerter.config.sites import Account, App, Limits, Site
 
 __all__ = [
     "Account",
     "App",
     "CannedReply",
     "Config",
+    "Limits",
     "Quiet",
     "Receiver",
     "ReminderSchedule",
@@ -17,6 +18,7 @@ __all__ = [
     "Slack",
     "Smtp",
     "Summary",
+    "Topic",
     "load_config",
     "with_account_sites",
 ]

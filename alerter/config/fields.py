@@ -259,6 +259,14 @@ def check_text(value: object) -> str:
     return value
 
 
+def _check_topic_word(value: object) -> str:
+    """Check an entry of a list of words: more than `-`, `*` and `...`, which say how it is read."""
+    entry = value if isinstance(value, str) and value.isprintable() else ""
+    if not re.sub(r"^-|\*|\.\.\.", "", entry).strip():
+        raise fault('must be a word or a phrase, such as "mould" or "not fresh"')
+    return entry.strip()
+
+
 def _check_lines(value: object) -> str:
     """Check that a value is text, of one or several lines."""
     if isinstance(value, str):
@@ -320,6 +328,7 @@ LanguageCode = Annotated[str, BeforeValidator(_parse_language)]
 Timezone = Annotated[ZoneInfo, BeforeValidator(_parse_timezone), Field(validate_default=True)]
 
 Text = Annotated[str, BeforeValidator(check_text)]
+TopicWord = Annotated[str, BeforeValidator(_check_topic_word)]
 Lines = Annotated[str, BeforeValidator(_check_lines)]
 # Relative paths start at the config file's folder.
 RelativePath = Annotated[Path, BeforeValidator(_parse_path)]

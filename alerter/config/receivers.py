@@ -124,6 +124,7 @@ class Receiver(Table):
     min_rating: Rating | None = None
     products: Names[Text] | None = None
     keywords: Names[Text] | None = None
+    topics: Names[Text] | None = None
     quiet: Quiet | None = None
     urgent_max_rating: Rating | None = None
     mention: SlackMention | None = None

@@ -9,13 +9,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from alerter.config.fields import (
+    TOPICS,
     Folder,
     Lines,
     List,
     Listen,
+    Names,
     Tables,
     Text,
     Timezone,
+    TopicWord,
     Url,
     nearest,
 )
@@ -30,7 +33,16 @@ from alerter.config.receivers import (
     is_pattern,
 )
 from alerter.config.secrets import LinkSecret, SecretUrl
-from alerter.config.sites import RESCAN_WINDOW, Account, AlertLimits, App, Poll, Site, Wix
+from alerter.config.sites import (
+    RESCAN_WINDOW,
+    Account,
+    AlertLimits,
+    App,
+    Limits,
+    Poll,
+    Site,
+    Wix,
+)
 from alerter.config.state import KEEP, PostgresUrl, StateTable, state_table
 from alerter.config.table import Problem, Table, problems_of
 from alerter.errors import ConfigError
@@ -65,6 +77,21 @@ class CannedReply(Table):
     text: Lines
 
 
+class Topic(Table):
+    """A topic of the owner's own, or words for a built-in one, which is known by its name."""
+
+    name: Text
+    words: Names[TopicWord]
+
+    @classmethod
+    def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield the name of a built-in topic that is spelt with capitals or spaces."""
+        name = str(raw.get("name", ""))
+        if name not in TOPICS and name.strip().casefold() in TOPICS:
+            built_in = name.strip().casefold()
+            yield Problem("name", f'there is a built-in topic "{built_in}": write it like that')
+
+
 class HeartbeatTarget(Table):
     """The address that is called while all is well, so that another service notices silence."""
 
@@ -93,6 +120,7 @@ class Config(Table):
     heartbeat: HeartbeatTarget | None = None
     summaries: Tables[Summary] = ()
     replies: Tables[CannedReply] = ()
+    topics: Tables[Topic] = ()
 
     @classmethod
     def rules(cls, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -111,6 +139,7 @@ class Config(Table):
             ("apps", "app_id"),
             ("summaries", "name"),
             ("replies", "name"),
+            ("topics", "name"),
         ):
             yield from _repeated(raw, name, key)
         yield from _durations(raw)
@@ -130,6 +159,16 @@ class Config(Table):
     def threshold(self, site: Site) -> int:
         """Return the highest rating (in stars) that is low-rated on a site."""
         return site.threshold or self.alerts.threshold
+
+    def limits(self, site: Site) -> Limits:
+        """Return up to which ratings reviews of a site are low-rated."""
+        plain = self.threshold(site)
+        return Limits(plain, max(plain, self.alerts.topics_up_to or 0))
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """The languages of its receivers, whose lists of words find topics."""
+        return frozenset(receiver.language for receiver in self.receivers)
 
     def sites_of(self, receiver: Receiver) -> set[str]:
         """Return the names of the sites that a receiver is notified of."""
@@ -235,7 +274,7 @@ def _names(raw: Mapping[str, Any], tables: str, key: str = "name") -> list[str]:
 
 def _repeated(raw: Mapping[str, Any], name: str, key: str) -> Iterator[Problem]:
     values = [str(table[key]) if key in table else None for table in _tables(raw, name)]
-    if key in _CASE_INSENSITIVE:
+    if key in _CASE_INSENSITIVE or name == "topics":
         values = [value and value.lower() for value in values]
     times = Counter(values)
     for number, value in enumerate(values, 1):
@@ -286,6 +325,8 @@ def _unknown_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
     accounts = _names(raw, "accounts")
     yield from _unknown_in_lists(raw, "receivers", "accounts", "account", accounts)
     yield from _unknown_in_lists(raw, "summaries", "receivers", "receiver", receivers)
+    topics = [*TOPICS, *_names(raw, "topics")]
+    yield from _unknown_in_lists(raw, "receivers", "topics", "topic", topics)
     name = _table(raw, "reminders").get("escalate_to")
     if isinstance(name, str) and name not in receivers:
         yield Problem("reminders.escalate_to", _unknown("receiver", name, receivers))

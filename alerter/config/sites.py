@@ -1,6 +1,7 @@
 """The tables of a config that say which sites are watched, and how."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
@@ -11,6 +12,18 @@ from alerter.config.secrets import HeaderSecret, Secret
 from alerter.config.table import Problem, Table
 
 RESCAN_WINDOW = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Up to which ratings reviews of a site are low-rated: without a topic, and with one."""
+
+    plain: int
+    with_topic: int
+
+    def of(self, topics: Collection[str]) -> int:
+        """Return the threshold of a review with these topics."""
+        return self.with_topic if topics else self.plain
 
 
 class Wix(Table):
@@ -91,9 +104,11 @@ class AlertLimits(Table):
     """Which reviews are low-rated, and how many deliveries at once make a digest.
 
     `orders`: whether alerts say what was bought, and when it was paid and shipped. Off by default,
-    because it reads what other customers bought too.
+    because it reads what other customers bought too. Above the threshold, a review is low-rated up
+    to `topics_up_to` where it has a topic.
     """
 
     threshold: Rating = 2
+    topics_up_to: Rating | None = None
     burst: Burst = 10
     orders: bool = False

@@ -117,6 +117,7 @@ def _row(judged: Judgement) -> dict[str, Any]:
         "edited": judged.edited,
         "replied": judged.replied,
         "hits": json.dumps(judged.hits, ensure_ascii=False) if judged.hits else None,
+        "topics": json.dumps(review.topics, ensure_ascii=False) if review.topics else None,
     }
 
 
@@ -130,6 +131,7 @@ def _judgement(row: dict[str, Any]) -> Judgement:
         reply=Reply("") if row["answered"] else None,
         moderation=row["moderation"],
         revision=row["revision"],
+        topics=tuple(json.loads(row["topics"] or "[]")),
     )
     record = StoredReview(
         review,
@@ -155,10 +157,10 @@ def _judgement(row: dict[str, Any]) -> Judgement:
 _PUT = """
 INSERT INTO judgements (site_id, review_id, number, judged_at, source, config, status, closing,
   alerted_at, anonymized, rating, revision, created_at, written_at, answered, moderation,
-  entity_id, covered, silence, edited, replied, hits)
+  entity_id, covered, silence, edited, replied, hits, topics)
 VALUES (:site, :review, (SELECT coalesce(max(number), 0) + 1 FROM judgements
     WHERE site_id = :site AND review_id = :review),
   :at, :source, (SELECT max(id) FROM configs), :status, :closing, :alerted, :anonymized, :rating,
   :revision, :created, :written, :answered, :moderation, :entity, :covered, :silence, :edited,
-  :replied, :hits)
+  :replied, :hits, :topics)
 """

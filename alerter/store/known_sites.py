@@ -22,10 +22,22 @@ class KnownSite:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which ratings of a site's past are on record.
+
+    Up to `plain` all reviews are, up to `rating` those with a topic: by lists of words with the
+    mark `lists`, which is empty where `rating` is no more than `plain`. All 0: nothing is yet.
+    """
+
+    rating: int = 0
+    plain: int = 0
+    lists: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SiteState:
     """How far a site has been read.
 
-    `covered_rating`: reviews up to it are stored; 0 until the first read is complete.
     `restored`: a backup was restored and the site has not been read since; `restored_at` is when,
     None if an older version restored it.
     `unverified`: Wix has not yet been asked for every review whose text the backup contained.
@@ -33,7 +45,7 @@ class SiteState:
     """
 
     checkpoint: datetime | None = None
-    covered_rating: int = 0
+    coverage: Coverage = Coverage()
     covered_since: datetime | None = None
     rescanned_at: datetime | None = None
     last_success: datetime | None = None
@@ -96,15 +108,17 @@ def site_name(state: State, site_id: str) -> str | None:
 def get_site_state(state: State, site_id: str) -> SiteState:
     """Return how far a site has been read; the defaults if it was never read."""
     row = state.row(
-        "SELECT checkpoint, covered_rating, covered_since, rescanned_at, last_success, restored,"
-        " unverified, (SELECT owed FROM scrubs) AS owed FROM sites WHERE site_id = ?",
+        "SELECT checkpoint, covered_rating, covered_plain, covered_lists, covered_since,"
+        " rescanned_at, last_success, restored, unverified, (SELECT owed FROM scrubs) AS owed"
+        " FROM sites WHERE site_id = ?",
         [site_id],
     )
     if row is None:
         return SiteState()
+    rating, plain = row["covered_rating"], row["covered_plain"]
     return SiteState(
         checkpoint=moment_or_none(row["checkpoint"]),
-        covered_rating=row["covered_rating"],
+        coverage=Coverage(rating, rating if plain is None else plain, row["covered_lists"] or ""),
         covered_since=moment_or_none(row["covered_since"]),
         rescanned_at=moment_or_none(row["rescanned_at"]),
         last_success=moment_or_none(row["last_success"]),
@@ -127,14 +141,22 @@ def advance_checkpoint(state: State, site_id: str, checkpoint: datetime | None) 
         )
 
 
-def record_coverage(state: State, site_id: str, rating: int) -> None:
-    """Record that all reviews of a site up to a rating are stored, from the beginning."""
+def record_coverage(
+    state: State, site_id: str, rating: int, plain: int | None = None, lists: str = ""
+) -> None:
+    """Record which reviews of a site are stored, from the beginning: see `Coverage`.
+
+    Without `plain`, they are all up to the rating.
+    """
     with state.transaction(Scope.SITE.of(site_id)):
         state.execute(
-            "INSERT INTO sites (site_id, covered_rating, covered_since) VALUES (?, ?, 0)"
-            " ON CONFLICT (site_id)"
-            " DO UPDATE SET covered_rating = excluded.covered_rating, covered_since = 0",
-            [site_id, rating],
+            "INSERT INTO sites"
+            " (site_id, covered_rating, covered_plain, covered_lists, covered_since)"
+            " VALUES (?, ?, ?, ?, 0) ON CONFLICT (site_id)"
+            " DO UPDATE SET covered_rating = excluded.covered_rating,"
+            " covered_plain = excluded.covered_plain, covered_lists = excluded.covered_lists,"
+            " covered_since = 0",
+            [site_id, rating, plain, lists or None],
         )
 
 

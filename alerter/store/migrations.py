@@ -378,3 +378,17 @@ def orders_of_reviews(db: Database) -> None:
         " requests_after INTEGER, measured_at INTEGER, usual_ms INTEGER, usual_orders INTEGER)"
         " STRICT, WITHOUT ROWID"
     )
+
+
+@migrations()
+def topics(db: Database) -> None:
+    """Record what reviews complain about, and by which words sites were read for it.
+
+    `reviews.topics`: a JSON list of names, NULL for none. Of a site's ratings above `covered_plain`
+    (NULL: none) up to `covered_rating`, only reviews with a topic are on record, by the lists of
+    words with the mark `covered_lists`. `judgements.topics`: those of a state that was judged.
+    """
+    db.execute("ALTER TABLE reviews ADD COLUMN topics TEXT")
+    db.execute("ALTER TABLE sites ADD COLUMN covered_plain INTEGER")
+    db.execute("ALTER TABLE sites ADD COLUMN covered_lists TEXT")
+    db.execute("ALTER TABLE judgements ADD COLUMN topics TEXT")

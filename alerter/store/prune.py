@@ -77,7 +77,8 @@ def prune_reviews(state: State, rows: Sequence[dict[str, Any]], now: datetime) -
     these = json.dumps([[row["site_id"], row["review_id"]] for row in rows])
     ids = json.dumps([row["id"] for row in state.rows(f"SELECT id FROM alerts {THESE}", [these])])
     state.execute(
-        "UPDATE reviews SET content = '{}', contact_id = NULL, entity_id = NULL, pruned_at = ?,"
+        "UPDATE reviews SET content = '{}', contact_id = NULL, entity_id = NULL, topics = NULL,"
+        " pruned_at = ?,"
         " pruned_alerts = pruned_alerts + (SELECT count(*) FROM alerts"
         "  WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id)"
         f" {THESE}",

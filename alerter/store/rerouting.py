@@ -102,7 +102,7 @@ def alerts_with_reviews(
     for start in range(0, len(wanted), _AT_ONCE):
         for row in state.rows(
             "SELECT alerts.id, key, kind, alerts.site_id, alerts.review_id, detail, rating,"
-            " revision, entity_id, contact_id, content FROM alerts"
+            " revision, entity_id, contact_id, content, topics FROM alerts"
             " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
             "  AND reviews.review_id = alerts.review_id"
             f" WHERE alerts.id IN {json_numbers()} ORDER BY alerts.id",

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from alerter.config import Limits
 from alerter.models import CloseReason, Event, Reply, Review, Status, StoredReview, from_ms, to_ms
 from alerter.store.sql import json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
@@ -16,7 +17,7 @@ _REVIEW = TypeAdapter(Review)
 # Wix repeats a webhook for up to two days.
 _UNRECORDED_FOR = timedelta(days=3)
 # What has a column of its own is not repeated in `content`.
-_COLUMNS = {"id", "rating", "revision", "entity_id", "contact_id"}
+_COLUMNS = {"id", "rating", "revision", "entity_id", "contact_id", "topics"}
 
 
 def dump_review(review: Review) -> str:
@@ -26,8 +27,9 @@ def dump_review(review: Review) -> str:
 
 def load_review(row: Mapping[str, Any]) -> Review:
     """Return the review of a row that has `content`, `review_id` and the other columns."""
-    columns = {name: row[name] for name in _COLUMNS - {"id"}}
-    return _REVIEW.validate_python(json.loads(row["content"]) | columns | {"id": row["review_id"]})
+    columns = {name: row[name] for name in _COLUMNS - {"id", "topics"}}
+    columns |= {"id": row["review_id"], "topics": json.loads(row["topics"] or "[]")}
+    return _REVIEW.validate_python(json.loads(row["content"]) | columns)
 
 
 def get_reviews(state: State, site_id: str, ids: Iterable[str]) -> dict[str, StoredReview]:
@@ -69,6 +71,17 @@ def mark_open(state: State, site_id: str, ids: Sequence[str], alerted_at: dateti
     )
 
 
+def set_topics(state: State, site_id: str, topics: Mapping[str, Collection[str]]) -> None:
+    """Record the topics of reviews, by their ids, within a transaction."""
+    state.execute_many(
+        "UPDATE reviews SET topics = :topics WHERE site_id = :site AND review_id = :review",
+        [
+            {"site": site_id, "review": review_id, "topics": _json_of_topics(names)}
+            for review_id, names in topics.items()
+        ],
+    )
+
+
 def record_authors(
     state: State, site_id: str, missing: Collection[str], present: Collection[str], as_of: datetime
 ) -> None:
@@ -89,7 +102,7 @@ def record_authors(
 
 
 def unalerted_reviews(
-    state: State, site_id: str, ids: Sequence[str], threshold: int
+    state: State, site_id: str, ids: Sequence[str], limits: Limits
 ) -> list[Review]:
     """Return those of these reviews that a backfill alerts, oldest first.
 
@@ -97,19 +110,19 @@ def unalerted_reviews(
     """
     rows = state.rows(
         f"SELECT * FROM reviews WHERE site_id = ? AND review_id IN {json_values()}"
-        f" AND rating <= ? AND {_UNALERTED} AND closing IS DISTINCT FROM 'gone'"
+        f" AND {LOW_RATED} AND {_UNALERTED} AND closing IS DISTINCT FROM 'gone'"
         " ORDER BY created_at, review_id",
-        [site_id, json.dumps(list(ids)), threshold],
+        [site_id, json.dumps(list(ids)), limits.plain, limits.with_topic],
     )
     return [load_review(row) for row in rows]
 
 
-def low_rated_counts(state: State, site_id: str, threshold: int) -> tuple[int, int]:
+def low_rated_counts(state: State, site_id: str, limits: Limits) -> tuple[int, int]:
     """Return how many low-rated reviews of a site are stored, and how many a backfill alerts."""
     row = state.row(
         f"SELECT count(*) AS low, count(*) FILTER (WHERE {_UNALERTED}) AS unalerted"
-        " FROM reviews WHERE site_id = ? AND rating <= ? AND closing IS DISTINCT FROM 'gone'",
-        [site_id, threshold],
+        f" FROM reviews WHERE site_id = ? AND {LOW_RATED} AND closing IS DISTINCT FROM 'gone'",
+        [site_id, limits.plain, limits.with_topic],
     )
     return (row["low"], row["unalerted"]) if row else (0, 0)
 
@@ -224,6 +237,8 @@ def put_unrecorded(state: State, site_id: str, event: Event, now: datetime) -> N
     )
 
 
+# With the two numbers of Limits.
+LOW_RATED = "(rating <= ? OR (rating <= ? AND topics IS NOT NULL))"
 _UNALERTED = "NOT answered AND NOT rejected AND alerted_at IS NULL"
 _WITH_TEXT = (
     "FROM reviews WHERE site_id = :site AND pruned_at IS NULL AND NOT anonymized"
@@ -232,15 +247,16 @@ _WITH_TEXT = (
 )
 _PUT = """
 INSERT INTO reviews (site_id, review_id, revision, rating, status, created_at, answered, rejected,
-  alerted_at, closing, anonymized, entity_id, contact_id, as_of, content)
+  alerted_at, closing, anonymized, entity_id, contact_id, as_of, content, topics)
 VALUES (:site, :review, :revision, :rating, :status, :created, :answered, :rejected,
-  :alerted, :closing, :anonymized, :entity, :contact, :seen, :content)
+  :alerted, :closing, :anonymized, :entity, :contact, :seen, :content,
+  :topics)
 ON CONFLICT (site_id, review_id) DO UPDATE SET revision = excluded.revision,
   rating = excluded.rating, status = excluded.status, answered = excluded.answered,
   rejected = excluded.rejected, alerted_at = excluded.alerted_at, closing = excluded.closing,
   anonymized = excluded.anonymized, entity_id = excluded.entity_id,
   contact_id = excluded.contact_id, as_of = excluded.as_of, event_sequence = 0,
-  content = excluded.content, pruned_at = NULL
+  content = excluded.content, topics = excluded.topics, pruned_at = NULL
 """
 
 
@@ -262,7 +278,12 @@ def _row(site_id: str, stored: StoredReview, seen_at: datetime) -> dict[str, Any
         "contact": review.contact_id,
         "seen": to_ms(stored.as_of or seen_at),
         "content": dump_review(review),
+        "topics": _json_of_topics(review.topics),
     }
+
+
+def _json_of_topics(names: Collection[str]) -> str | None:
+    return json.dumps(sorted(names), ensure_ascii=False) if names else None
 
 
 def _stored_review(row: dict[str, Any]) -> StoredReview:

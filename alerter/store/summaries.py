@@ -1,12 +1,15 @@
 """Summaries in the database: until when each was sent, and the reviews that they count."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from alerter.actions import NO_RESPONSE
+from alerter.config import Limits
 from alerter.models import Product, from_ms, to_ms
 from alerter.store.actions import get_responses
+from alerter.store.reviews import LOW_RATED
 from alerter.store.sql import json_field
 from alerter.store.state import State
 
@@ -25,6 +28,7 @@ class LowRated:
     answered: bool
     answered_at: datetime | None
     claimed_by: str = ""
+    topics: tuple[str, ...] = ()
 
 
 def start_summary(state: State, name: str, at: str, now: datetime) -> datetime:
@@ -48,14 +52,14 @@ def mark_summary_sent(state: State, name: str, until: datetime) -> None:
 
 
 def low_rated_between(
-    state: State, site_id: str, since: datetime, until: datetime, threshold: int
+    state: State, site_id: str, since: datetime, until: datetime, limits: Limits
 ) -> list[LowRated]:
     """Return the low-rated reviews of a site created in a period; not rejected or gone ones."""
     rows = state.rows(
-        f"{_LOW_RATED} AND created_at >= ? AND created_at < ? AND rating <= ? AND NOT rejected"
+        f"{_LOW_RATED} AND created_at >= ? AND created_at < ? AND {LOW_RATED} AND NOT rejected"
         " AND pruned_at IS NULL AND closing IS DISTINCT FROM 'gone'"
         " ORDER BY created_at, review_id",
-        [site_id, to_ms(since), to_ms(until), threshold],
+        [site_id, to_ms(since), to_ms(until), limits.plain, limits.with_topic],
     )
     return [_low_rated(row) for row in rows]
 
@@ -102,7 +106,7 @@ def answers_by_person(
 
 
 _LOW_RATED = (
-    "SELECT review_id, rating, created_at, reviews.entity_id, name, url, answered,"
+    "SELECT review_id, rating, created_at, topics, reviews.entity_id, name, url, answered,"
     f" {json_field('content', '$.reply.at')} AS replied FROM reviews"
     " LEFT JOIN products ON products.site_id = reviews.site_id"
     "  AND products.entity_id = reviews.entity_id WHERE reviews.site_id = ?"
@@ -117,4 +121,5 @@ def _low_rated(row: dict[str, Any]) -> LowRated:
         product=Product(row["name"], row["url"]),
         answered=bool(row["answered"]),
         answered_at=datetime.fromisoformat(row["replied"]) if row["replied"] else None,
+        topics=tuple(json.loads(row["topics"] or "[]")),
     )

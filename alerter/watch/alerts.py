@@ -1,5 +1,6 @@
 """The changes of a read or a webhook, and the alerts that they raise for which destinations."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ from alerter.watch.routing import (
 )
 from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder, ended_snoozes
 
+log = logging.getLogger(__name__)
+
 # The destinations of due reminders, by review id and span.
 DueReminders = dict[str, dict[timedelta, list[str]]]
 # The span of the reminder that follows a snooze; it goes to each destination that was alerted.
@@ -42,7 +45,8 @@ class Changes:
 
     `before` is how far the site had been read, `as_of` the time for which the read holds. `judged`
     are the states of `records` for `alerter replay`. `about` are the reviews whose products need
-    names, `ratings` those of alerted reviews by id, `woken` the destinations with new deliveries.
+    names, `ratings` those of alerted reviews by id, `topics` those that changed of unchanged
+    reviews, `woken` the destinations with new deliveries.
     """
 
     site: Site
@@ -59,6 +63,7 @@ class Changes:
     gone_unseen: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     reopened: dict[str, list[str]] = field(default_factory=dict)
+    topics: dict[str, tuple[str, ...]] = field(default_factory=dict)
     authorless: list[str] = field(default_factory=list)
     authored: list[str] = field(default_factory=list)
     about: list[Review] = field(default_factory=list)
@@ -243,3 +248,15 @@ def _alert_of(
     """Return an alert about a review; `number` distinguishes later ones of a kind."""
     key = f"{kind}:{site.site_id}:{review.id}" + (f":{number}" if number else "")
     return Alert(key, kind, site.site_id, review.id, detail)
+
+
+def log_alerts(site: Site, changes: Changes) -> None:
+    """Log each alert that was raised."""
+    for alert in (each.alert for each in changes.new_alerts):
+        log.info(
+            'site "%s": alert raised: kind=%s stars=%d review=%s',
+            site.name,
+            alert.kind,
+            changes.ratings[alert.review_id or ""],
+            alert.review_id,
+        )

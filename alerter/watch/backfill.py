@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from alerter.clock import Clock
-from alerter.config import Site
+from alerter.config import Limits, Site
 from alerter.errors import WixUnavailable
 from alerter.models import Review, StoredReview
 from alerter.watch.reader import Reader
+from alerter.watch.topics import Topics
 from alerter.watch.triage import is_alertable_past
 from alerter.wix.client import Page, ReviewFilter
 
@@ -41,11 +42,13 @@ async def pages_with_retries(
             return
 
 
-def alertable_reviews(page: Page, known: dict[str, StoredReview], threshold: int) -> list[Review]:
+def alertable_reviews(
+    page: Page, known: dict[str, StoredReview], limits: Limits, topics: Topics
+) -> list[Review]:
     """Return the reviews on a page that a backfill alerts: low-rated, unanswered, never alerted."""
     return [
         review
-        for review in page.reviews
-        if is_alertable_past(review, threshold)
+        for review in map(topics.tagged, page.reviews)
+        if is_alertable_past(review, limits.of(review.topics))
         and not (review.id in known and known[review.id].alerted_at)
     ]

@@ -1,8 +1,7 @@
 """Record what was read of a site, with its alerts, in one transaction; then wake the workers."""
 
-import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -31,10 +30,12 @@ from alerter.store import (
     stale_messages,
 )
 from alerter.store.judgements import Judgement, Source
-from alerter.watch.alerts import Alerts, Changes, DueReminders
+from alerter.watch.alerts import Alerts, Changes, DueReminders, log_alerts
 from alerter.watch.catalog import ProductNames
+from alerter.watch.coverage import is_covered
 from alerter.watch.judging import changes_of, judged_past, judged_states
 from alerter.watch.routing import keywords_of
+from alerter.watch.topics import judged_topics, topics_of
 from alerter.watch.triage import (
     Reason,
     Verdict,
@@ -44,17 +45,18 @@ from alerter.watch.triage import (
     is_fresh,
     is_older,
     is_stale_event,
+    is_tagged_anew,
     lacks_author,
     looks_the_same,
+    newest_of,
     record_of,
     redact,
     rests_since,
     triage,
     triage_gone,
+    with_text_again,
     without_alert,
 )
-
-log = logging.getLogger(__name__)
 
 _HIGHEST = 5
 _AT_ONCE = 1000  # reviews of a backfill in one transaction
@@ -73,6 +75,7 @@ class Intake:
         self._wake = wake
         self._alerts = Alerts(state, config, clock)
         self._keywords = keywords_of(config.receivers)
+        self._topics = topics_of(config)
 
     async def record_page(
         self,
@@ -100,9 +103,9 @@ class Intake:
             ids = [review.id for review in page]
             known = reviews.get_reviews(self._state, site.site_id, ids)
             if source is Source.BACKFILL:
-                known = {name: _with_text_again(each) for name, each in known.items()}
+                known = {name: with_text_again(each) for name, each in known.items()}
             last = reviews.get_unrecorded(self._state, site.site_id, ids) | known
-            for review in _newest(page):
+            for review in newest_of(page):
                 if review.id in last and is_behind(
                     last[review.id], review, changes.as_of, changes.now
                 ):
@@ -184,7 +187,10 @@ class Intake:
             if record.closing is CloseReason.GONE:
                 self._gather_gone(changes, record.review.id, before)
             else:
-                self._gather(changes, record.review, before, anonymized=record.anonymized)
+                found = record.review.topics
+                self._gather(
+                    changes, record.review, before, anonymized=record.anonymized, topics=found
+                )
             self._write(changes)
 
     def find_due_reminders(self, site: Site) -> DueReminders:
@@ -222,9 +228,9 @@ class Intake:
         for start in range(0, len(ids), _AT_ONCE):
             with self._state.transaction(Scope.SITE.of(site.site_id)):
                 changes = self._begin(site, Source.PAST)
-                threshold = self._config.threshold(site)
+                limits = self._config.limits(site)
                 some = ids[start : start + _AT_ONCE]
-                past = reviews.unalerted_reviews(self._state, site.site_id, some, threshold)
+                past = reviews.unalerted_reviews(self._state, site.site_id, some, limits)
                 changes.new_alerts += [
                     self._alerts.raise_for_past(site, review, grouping) for review in past
                 ]
@@ -244,7 +250,7 @@ class Intake:
         Raise StateError where erased text cannot be overwritten yet.
         """
         for changes in recorded:
-            _log_alerts(site, changes)
+            log_alerts(site, changes)
         if about := [review for changes in recorded for review in changes.about]:
             await self._catalog.fetch_products(site, about)
         if woken := {destination for changes in recorded for destination in changes.woken}:
@@ -256,6 +262,7 @@ class Intake:
         site_id = changes.site.site_id
         reviews.put_reviews(self._state, site_id, changes.records, changes.as_of)
         judgements.put_judgements(self._state, changes.judged)
+        reviews.set_topics(self._state, site_id, changes.topics)
         raised_alerts.raise_alerts(self._state, changes.new_alerts, changes.now)
         reminders.stop_reminders(self._state, site_id, changes.closed)
         if changes.closed:
@@ -281,8 +288,12 @@ class Intake:
         *,
         anonymized: bool = False,
         from_event: bool = False,
+        topics: tuple[str, ...] | None = None,
     ) -> Reason:
-        """Gather the changes of one review, and return why it was treated so."""
+        """Gather the changes of one review, and return why it was treated so.
+
+        `topics`: those that were found before its words were lost.
+        """
         again = self._config.poll.rescan_every
         anonymized = anonymized or is_anonymized(known, review, changes.as_of, again)
         lacking = lacks_author(known, review) and not anonymized
@@ -290,6 +301,10 @@ class Intake:
             review = redact(review)
         elif known and lacking:
             review = replace(review, author=known.review.author, contact_id=known.review.contact_id)
+        if topics is None:
+            limits = self._config.limits(changes.site)
+            topics = judged_topics(self._topics, review, known, limits, anonymized=anonymized)
+        review = replace(review, topics=topics)
         verdict = self._triage(changes, review, known)
         if from_event and verdict.reason is Reason.BASELINE:
             # The first read of the site decides what its past is; a newer review is none of it.
@@ -299,6 +314,8 @@ class Intake:
         if verdict.status:
             record = record_of(review, verdict, known, anonymized=anonymized)
             self._gather_verdict(changes, verdict, known, record)
+        elif known and is_tagged_anew(verdict, known, review):
+            changes.topics[review.id] = review.topics
         return verdict.reason
 
     def _gather_gone(self, changes: Changes, review_id: str, known: StoredReview | None) -> Reason:
@@ -326,11 +343,15 @@ class Intake:
         verdict = triage(
             known,
             review,
-            threshold=self._config.threshold(changes.site),
-            covered=review.rating <= before.covered_rating and not silent,
+            threshold=self._config.limits(changes.site).of(review.topics),
+            covered=not silent and self._is_covered(changes, review),
             checkpoint=before.checkpoint,
         )
         return without_alert(verdict, known) if silent else verdict
+
+    def _is_covered(self, changes: Changes, review: Review) -> bool:
+        limits = self._config.limits(changes.site)
+        return is_covered(review, changes.before, limits, self._topics)
 
     def _gather_verdict(
         self, changes: Changes, verdict: Verdict, known: StoredReview | None, record: StoredReview
@@ -348,7 +369,10 @@ class Intake:
         window = self._config.poll.rescan_window
         as_of = rests_since(verdict, known, review, changes.as_of, window)
         changes.records.append(replace(record, alerted_at=moment, as_of=as_of))
-        changes.judged += judged_states(changes, known, changes.records[-1], self._keywords)
+        covered = self._is_covered(changes, review)
+        changes.judged += judged_states(
+            changes, known, changes.records[-1], self._keywords, is_covered=covered
+        )
         if known and not (record.closing is known.closing and looks_the_same(known.review, review)):
             changes.stale.append(review.id)
         if known and known.status is Status.OPEN and record.status is not Status.OPEN:
@@ -368,30 +392,6 @@ class Intake:
         return True
 
 
-def _log_alerts(site: Site, changes: Changes) -> None:
-    for alert in (each.alert for each in changes.new_alerts):
-        log.info(
-            'site "%s": alert raised: kind=%s stars=%d review=%s',
-            site.name,
-            alert.kind,
-            changes.ratings[alert.review_id or ""],
-            alert.review_id,
-        )
-
-
 def _count(seen: Mapping[Reason, int]) -> None:
     for reason, number in seen.items():
         counts[f"reviews_{reason.name.lower()}"] += number
-
-
-def _with_text_again(known: StoredReview) -> StoredReview:
-    return replace(known, pruned=known.pruned and known.status is not Status.BASELINE)
-
-
-def _newest(page: Sequence[Review]) -> Iterable[Review]:
-    """Return each review of a page once, the newest: a page that shifts may hold one twice."""
-    found: dict[str, Review] = {}
-    for review in page:
-        if review.id not in found or review.revision >= found[review.id].revision:
-            found[review.id] = review
-    return found.values()

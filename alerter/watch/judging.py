@@ -7,7 +7,7 @@ from datetime import datetime
 from alerter.config import Config, Site
 from alerter.models import Review, Status, StoredReview
 from alerter.store.judgements import Judgement, SilentRead, Source
-from alerter.store.known_sites import SiteState
+from alerter.store.known_sites import Coverage, SiteState
 from alerter.watch.alerts import Changes
 from alerter.watch.keywords import contains_keyword
 from alerter.watch.routing import keywords_of
@@ -16,7 +16,12 @@ _HIGHEST = 5
 
 
 def judged_states(
-    changes: Changes, known: StoredReview | None, record: StoredReview, keywords: Iterable[str]
+    changes: Changes,
+    known: StoredReview | None,
+    record: StoredReview,
+    keywords: Iterable[str],
+    *,
+    is_covered: bool,
 ) -> Iterator[Judgement]:
     """Yield the state of a review, after the one on record where that was pruned."""
     site_id, now = changes.site.site_id, changes.now
@@ -28,7 +33,7 @@ def judged_states(
         now,
         changes.source,
         record,
-        covered=review.rating <= changes.before.covered_rating,
+        covered=is_covered,
         silence=_silence(changes, review),
         edited=before is None or (review.title, review.body) != (before.title, before.body),
         replied=before is None or review.reply != before.reply,
@@ -46,7 +51,7 @@ def judged_past(changes: Changes, past: Iterable[Review]) -> Iterator[Judgement]
 def changes_of(site: Site, judged: Judgement, now: datetime) -> Changes:
     """Return the changes that a judged state begins with: how far its site had been read then."""
     before = SiteState(
-        covered_rating=_HIGHEST if judged.covered else 0,
+        coverage=Coverage(_HIGHEST, _HIGHEST) if judged.covered else Coverage(),
         restored=judged.silence is SilentRead.RESTORED,
     )
     silent = judged.silence is SilentRead.PAST

@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
-from alerter.config import Config, Site
+from alerter.config import Config, Limits, Site
 from alerter.counters import counts
 from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable, phrase_defect
 from alerter.scopes import ALL_TROUBLE, Scope
 from alerter.store import State, blocks, judgements, known_sites, reviews
 from alerter.store.judgements import Source
-from alerter.store.known_sites import SiteState
+from alerter.store.known_sites import Coverage, SiteState
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
+from alerter.watch.coverage import unread_past, wanted_coverage
 from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
+from alerter.watch.topics import topics_of
 from alerter.watch.triage import OVERLAP, Reason
 from alerter.wix.client import PAGE_SIZE, ReviewFilter, ReviewIds
 
@@ -57,6 +59,7 @@ class Poller:
     ) -> None:
         self._state = state
         self._config = config
+        self._topics = topics_of(config)
         self._clock = clock
         self._reader = reader
         self._intake = intake
@@ -141,31 +144,27 @@ class Poller:
             self._troubles.begin(Scope.PRIVATE.of(site.site_id), reason, lost_at)
 
     async def _read_new(self, site: Site, known: SiteState) -> None:
-        threshold = self._config.threshold(site)
+        limits = self._config.limits(site)
+        wanted = wanted_coverage(limits, self._topics)
         if known.restored:
             log.info(
                 'site "%s": restored; reviews since the backup are recorded, not alerted', site.name
             )
-        if known.covered_rating != threshold:
-            await self._cover(site, known.covered_rating, threshold)
-        if known.covered_rating:
+        if known.coverage != wanted:
+            await self._cover(site, known, wanted, limits)
+        if known.coverage.rating:
             since = known.checkpoint - OVERLAP if known.checkpoint else None
-            await self.read(
-                site, ReviewFilter(threshold, since=since), source=Source.POLL, advance=True
-            )
+            wanted_now = ReviewFilter(wanted.rating, since=since)
+            await self.read(site, wanted_now, source=Source.POLL, advance=True)
 
-    async def _cover(self, site: Site, covered: int, threshold: int) -> None:
-        """Record the past of ratings that were not watched so far, without alerts."""
-        if covered < threshold:
+    async def _cover(self, site: Site, known: SiteState, wanted: Coverage, limits: Limits) -> None:
+        """Record the past that was not watched so far, without alerts; close what no longer is."""
+        now, covered = self._clock.now(), known.coverage.rating
+        if unread := unread_past(known, wanted, now - self._config.poll.rescan_window):
             # Only a read of all watched ratings may move the checkpoint.
-            await self.read(
-                site,
-                ReviewFilter(threshold, above=covered),
-                source=Source.POLL,
-                advance=covered == 0,
-                silently=True,
-            )
-            low, unanswered = reviews.low_rated_counts(self._state, site.site_id, threshold)
+            await self.read(site, unread, source=Source.POLL, advance=covered == 0, silently=True)
+        if covered < wanted.rating or known.coverage.plain < wanted.plain:
+            low, unanswered = reviews.low_rated_counts(self._state, site.site_id, limits)
             log.info(
                 'site "%s": watching; low-rated=%d unanswered=%d; `alerter backfill` alerts these',
                 site.name,
@@ -174,9 +173,11 @@ class Poller:
             )
         else:
             await self._intake.record_page(
-                site, reviews.open_reviews_above(self._state, site.site_id, threshold)
+                site, reviews.open_reviews_above(self._state, site.site_id, limits.plain)
             )
-        known_sites.record_coverage(self._state, site.site_id, threshold)
+        known_sites.record_coverage(
+            self._state, site.site_id, wanted.rating, wanted.plain, wanted.lists
+        )
         now = self._clock.now()
         since = None if covered else now - self._config.poll.rescan_window
         known_sites.mark_rescanned(self._state, site.site_id, now, since)
@@ -226,9 +227,11 @@ class Poller:
         Wix cannot be asked what changed. Followed reviews outside the window are read by id. What a
         wider window adds is the past, and is recorded silently first.
         """
-        now, threshold = self._clock.now(), self._config.threshold(site)
+        now, limits = self._clock.now(), self._config.limits(site)
         last = known.rescanned_at
-        if known.covered_rating != threshold:  # what was read for it counts as a rescan
+        if known.coverage != wanted_coverage(
+            limits, self._topics
+        ):  # what was read for it counts as a rescan
             last = known_sites.rescanned_at(self._state, site.site_id)
         if last and abs(now - last) < self._config.poll.rescan_every and not known.restored:
             return
@@ -236,10 +239,12 @@ class Poller:
         covered_since = known_sites.rescanned_since(self._state, site.site_id)
         if covered_since and since < covered_since:
             await self.read(
-                site, ReviewFilter(threshold, since=since, until=covered_since), silently=True
+                site,
+                ReviewFilter(limits.with_topic, since=since, until=covered_since),
+                silently=True,
             )
-        found = await self.read(site, ReviewFilter(threshold, since=since))
-        followed = reviews.followed_reviews(self._state, site.site_id, since, threshold)
+        found = await self.read(site, ReviewFilter(limits.with_topic, since=since))
+        followed = reviews.followed_reviews(self._state, site.site_id, since, limits.plain)
         await self._read_again(
             site, [review_id for review_id in followed if review_id not in found]
         )

@@ -16,6 +16,7 @@ from alerter.store.rerouting import Queued
 from alerter.trouble.recipients import concerned_by
 from alerter.trouble.tracker import scope_of
 from alerter.watch.routing import Route, apply_quiet_hours, covers, excluded_by, takes_closings
+from alerter.watch.topics import topics_of
 
 _AT_ONCE = from_ms(0)
 
@@ -53,6 +54,7 @@ class _Rerouting:
         self._names = known_sites.site_names(state) | config.site_names
         self._before = destinations.known_destinations(state)
         self._after = _destinations_of(config)
+        self._topics = topics_of(config)
 
     def run(self) -> Rerouted:
         pairs = _renamed(self._before, self._after)
@@ -160,7 +162,11 @@ class _Rerouting:
         return route.due_at
 
     def _alerts(self, deliveries: Iterable[Queued]) -> Iterable[tuple[int, Alert, Review | None]]:
-        return rerouting.alerts_with_reviews(self._state, {each.alert for each in deliveries})
+        found = rerouting.alerts_with_reviews(self._state, {each.alert for each in deliveries})
+        return (
+            (number, alert, review and self._topics.tagged(review))
+            for number, alert, review in found
+        )
 
     def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
         """Have summaries show each receiver only its own sites in this config."""
@@ -194,9 +200,10 @@ class _Rerouting:
 def _destinations_of(config: Config) -> dict[str, KnownDestination]:
     """Return every destination of a config, as it is recorded."""
     ids = {site.name: site.site_id for site in config.sites}
+    mark = topics_of(config).mark
     return {
         destination: KnownDestination(
-            _addresses(receiver, destination), _rules(config, receiver, ids)
+            _addresses(receiver, destination), _rules(config, receiver, ids, mark)
         )
         for destination, receiver in config.destinations().items()
     }
@@ -210,10 +217,10 @@ def _addresses(receiver: Receiver, destination: str) -> frozenset[str]:
     )
 
 
-def _rules(config: Config, receiver: Receiver, ids: Mapping[str, str]) -> str:
+def _rules(config: Config, receiver: Receiver, ids: Mapping[str, str], mark: str) -> str:
     """Return everything that decides what a receiver may get, as JSON; sites by a hash.
 
-    `ids`: the ids of all sites by their names.
+    `ids`: the ids of all sites by their names. `mark`: that of the lists of words of topics.
     """
     return json.dumps(
         {
@@ -221,6 +228,7 @@ def _rules(config: Config, receiver: Receiver, ids: Mapping[str, str]) -> str:
             "ratings": [receiver.min_rating, receiver.max_rating],
             "products": receiver.products,
             "keywords": receiver.keywords,
+            "topics": receiver.topics and [*receiver.topics, mark],
             "closings": receiver.closings,
             "summaries": sorted(
                 each.name for each in config.summaries if receiver.name in each.receivers

@@ -108,21 +108,27 @@ def _due_at(
 
 
 def uncovered_ratings(
-    site: str, threshold: int, receivers: Sequence[Receiver]
+    site: str, up_to: int, receivers: Sequence[Receiver]
 ) -> tuple[list[int], list[int]]:
-    """Return low ratings that no receiver gets, and those limited to products or keywords."""
+    """Return low ratings that no receiver gets, and those limited by more than stars.
+
+    Those are limited to products, keywords or topics.
+    """
     no_one, some = [], []
-    for rating in range(1, threshold + 1):
+    for rating in range(1, up_to + 1):
         takers = [each for each in receivers if covers(each, site) and _takes(each, rating)]
         if not takers:
             no_one.append(rating)
-        elif all(each.products or each.keywords for each in takers):
+        elif all(each.products or each.keywords or each.topics for each in takers):
             some.append(rating)
     return no_one, some
 
 
 def excluded_by(receiver: Receiver, review: Review, site: str) -> str | None:
-    """Return the config key of a receiver that excludes a review; None where it gets the review."""
+    """Return the config key of a receiver that excludes a review; None where it gets the review.
+
+    The review has its topics.
+    """
     if not covers(receiver, site):
         return "sites"
     if not _takes(receiver, review.rating):
@@ -133,6 +139,8 @@ def excluded_by(receiver: Receiver, review: Review, site: str) -> str | None:
         contains_keyword(word, review.title, review.body) for word in receiver.keywords
     ):
         return "keywords"
+    if receiver.topics and not set(receiver.topics).intersection(review.topics):
+        return "topics"
     return None
 
 

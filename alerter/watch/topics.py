@@ -8,11 +8,13 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from alerter.config import Config, Limits
+from alerter.models import Review, Status, StoredReview
 from alerter.watch.keywords import contains_folded, fold
 from alerter.watch.stems import Stems, stems_in, stems_of_entry, without_accents
 
@@ -21,7 +23,9 @@ _GAP = "..."
 _IN_GAP = 4  # words at most
 _NEGATED_BEFORE = 3  # words at most from a negation to what it negates
 _WORD = re.compile(r"[^\W_]+|[.!?;]")
-_ENDS = frozenset(".!?;")
+_ENDS = ".!?;"
+# What says how an entry is read: it is no text of its own.
+_MARKS = re.compile(r"^-|\*|\.\.\.")
 # "doesn't", "doesnt" and "cannot": two words, as "does not" and "can not" are.
 _CONTRACTED = re.compile(
     r"\b(do|does|did|is|are|was|were|has|have|had|could|would|should|ca|can|wo)(?:n't|nt|not)\b"
@@ -63,7 +67,11 @@ class Topics:
 
     def __init__(self, languages: Collection[str], own: Mapping[str, Sequence[str]]) -> None:
         self._lists = {language: word_lists(language) for language in sorted(languages)}
-        self._own = {topic: [(word, fold(word)) for word in words] for topic, words in own.items()}
+        # An owner's word is looked for as it stands too: it may be of any language and script.
+        self._own = {
+            topic: [(entry, fold(entry)) for entry in entries if not _MARKS.search(entry)]
+            for topic, entries in own.items()
+        }
         self._stems = {language: stems_in(language) for language in self._lists}
         self._negations = {
             language: frozenset(map(fold, lists["negations"]))
@@ -72,17 +80,18 @@ class Topics:
         phrases = [*self._built_in(), *self._owners(own)]
         self._beginnings = {stem[:3] for each in phrases for stem in _beginnings(each)}
         self._by_stem, self._by_start = _indexed(phrases)
+        all_of_it = json.dumps([self._lists, own], sort_keys=True)
+        # Another one for other lists or words.
+        self.mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
         self._phrases_at = lru_cache(_REMEMBERED)(self._find_phrases_at)
-
-    @property
-    def mark(self) -> str:
-        """A short text that is another one for other lists or words."""
-        all_of_it = json.dumps([self._lists, self._own], sort_keys=True)
-        return hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
 
     def of(self, *texts: str) -> tuple[str, ...]:
         """Return the topics of the texts of a review, sorted."""
         return tuple(self.words_in(*texts))
+
+    def tagged(self, review: Review) -> Review:
+        """Return a review with the topics of its title and text."""
+        return replace(review, topics=self.of(review.title, review.body))
 
     def words_in(self, *texts: str) -> dict[str, list[str]]:
         """Return the topics of the texts, sorted, each with the entries of the lists found."""
@@ -104,11 +113,11 @@ class Topics:
                     yield self._parsed(topic, entry, language)
 
     def _owners(self, own: Mapping[str, Sequence[str]]) -> Iterator[_Phrase]:
-        """Yield the owner's words in each language; those without a letter are only compared."""
-        for topic, words in own.items():
-            for word in words:
-                for language in self._lists if _WORD.search(fold(word)) else ():
-                    yield self._parsed(topic, word, language)
+        """Yield the owner's entries in each language, those that hold a word."""
+        for topic, entries in own.items():
+            for entry in entries:
+                for language in self._lists if _words_of(fold(entry), ends="") else ():
+                    yield self._parsed(topic, entry, language)
 
     def _parsed(self, topic: str, entry: str, language: str) -> _Phrase:
         text, gap, parts = entry.removeprefix("-"), 0, list[_Part]()
@@ -116,12 +125,12 @@ class Topics:
             if piece == _GAP:
                 gap = _IN_GAP
                 continue
-            for word in _words_of(piece.rstrip("*")):
+            for word in _words_of(piece.rstrip("*"), ends=""):
                 start = without_accents(word) if piece.endswith("*") else ""
                 stems = frozenset[str]() if start else stems_of_entry(language, word)
                 parts.append(_Part(stems, start, gap))
                 gap = 0
-        negates = _words_of(fold(text))[0] in self._negations[language]
+        negates = _words_of(fold(text), ends="")[0] in self._negations[language]
         return _Phrase(topic, text, language, tuple(parts), entry.startswith("-"), negates)
 
     def _found_in(self, words: Sequence[str]) -> Iterator[_Phrase]:
@@ -183,6 +192,41 @@ class Topics:
         return False
 
 
+def topics_of(config: Config) -> Topics:
+    """Return the topics of a config; the lists are read once."""
+    own = tuple((each.name, each.words) for each in config.topics)
+    return _topics(config.languages, own)
+
+
+@lru_cache(4)
+def _topics(languages: frozenset[str], own: tuple[tuple[str, tuple[str, ...]], ...]) -> Topics:
+    return Topics(languages, dict(own))
+
+
+def judged_topics(
+    topics: Topics,
+    review: Review,
+    known: StoredReview | None,
+    limits: Limits,
+    *,
+    anonymized: bool = False,
+) -> tuple[str, ...]:
+    """Return the topics by which a review is judged, as it is read; `known` is its record.
+
+    Above both thresholds none are looked for. Those on record stay where the words are erased, and
+    while a review is open that is low-rated by its topics alone: once people were alerted, it waits
+    for an answer, whatever its words become.
+    """
+    if review.rating > limits.with_topic:
+        return ()
+    on_record = known.review.topics if known else ()
+    if anonymized:
+        return on_record
+    found = topics.of(review.title, review.body)
+    is_open = known is not None and known.status is Status.OPEN
+    return on_record if is_open and not found and review.rating > limits.plain else found
+
+
 @cache
 def word_lists(language: str) -> Mapping[str, Sequence[str]]:
     """Return the lists of a language by topic, and its `negations`."""
@@ -190,10 +234,10 @@ def word_lists(language: str) -> Mapping[str, Sequence[str]]:
     return tomllib.loads(file.read_text("utf-8"))
 
 
-def _words_of(folded: str) -> list[str]:
-    """Return the words of a folded text, with the ends of its sentences."""
+def _words_of(folded: str, ends: str = _ENDS) -> list[str]:
+    """Return the words of a folded text, with these ends of sentences among them."""
     whole = _CONTRACTED.sub(lambda found: f"{_WHOLE.get(found[1], found[1])} not", folded)
-    return _WORD.findall(whole)
+    return [word for word in _WORD.findall(whole) if word not in _ENDS or word in ends]
 
 
 def _beginnings(phrase: _Phrase) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Decide what a change of a review means: its new status, and the alert that it raises. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -261,6 +261,29 @@ def looks_the_same(known: Review, review: Review) -> bool:
 
 def _shown(review: Review) -> tuple[object, ...]:
     return review.rating, review.title, review.body, review.author, review.media, review.moderation
+
+
+def is_tagged_anew(verdict: Verdict, known: StoredReview, review: Review) -> bool:
+    """Return whether only the topics of a review differ, by other lists of words."""
+    return (
+        verdict.reason is Reason.UNCHANGED
+        and review.topics != known.review.topics
+        and not (known.pruned or known.redacted)
+    )
+
+
+def newest_of(page: Sequence[Review]) -> Iterable[Review]:
+    """Return each review of a page once, the newest: a page that shifts may hold one twice."""
+    found: dict[str, Review] = {}
+    for review in page:
+        if review.id not in found or review.revision >= found[review.id].revision:
+            found[review.id] = review
+    return found.values()
+
+
+def with_text_again(known: StoredReview) -> StoredReview:
+    """Return a pruned baseline as one whose text is stored again."""
+    return replace(known, pruned=known.pruned and known.status is not Status.BASELINE)
 
 
 def lacks_author(known: StoredReview | None, review: Review) -> bool:

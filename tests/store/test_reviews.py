@@ -63,6 +63,7 @@ def row(review: Review, content: str) -> dict[str, Any]:
         "entity_id": review.entity_id,
         "contact_id": review.contact_id,
         "content": content,
+        "topics": None,
     }
 
 

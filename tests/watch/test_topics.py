@@ -215,6 +215,17 @@ def test_an_owners_words_make_a_topic_or_add_to_one() -> None:
     assert topics.words_in("Lärm und dreckig") == {"hygiene": ["dreckig"], "music": ["Lärm"]}
 
 
+def test_an_owners_entries_may_have_gaps_beginnings_and_exceptions() -> None:
+    own = {"music": ["loud*", "band ... bad", "-loud and clear", "-", "v.i.p"], "no": ["!"]}
+    topics = Topics({"en"}, own)
+    assert topics.of("Louder than thunder") == ("music",)
+    assert topics.of("The band was just bad") == ("music",)
+    assert topics.of("loud and clear, he said") == ()
+    assert topics.of("The V.I.P list") == ("music",)
+    assert topics.of("Stop") == ()
+    assert topics.of("Stop!") == ("no",)
+
+
 def test_an_owners_word_is_found_in_any_script() -> None:
     topics = Topics({"en"}, {"cold": ["冷たい", "холодный"]})
     assert topics.of("とても冷たいです") == ("cold",)
