@@ -41,9 +41,11 @@ def unread_past(site: SiteState, wanted: Coverage, since: datetime) -> ReviewFil
     By changed lists of words, only reviews created from `since` on are read again.
     """
     known = site.coverage
-    if wanted.plain <= known.plain and wanted.lists in ("", known.lists):
-        low = known.rating if wanted.lists else known.plain
-        return ReviewFilter(wanted.rating, above=low) if wanted.rating > low else None
+    if wanted.rating <= known.plain:
+        return None
+    if wanted.plain <= known.plain and wanted.lists == known.lists:
+        above = known.rating
+        return ReviewFilter(wanted.rating, above=above) if wanted.rating > above else None
     if wanted.rating > known.rating or wanted.plain > known.plain or site.checkpoint is None:
         return ReviewFilter(wanted.rating, above=known.plain)
     until = site.checkpoint - OVERLAP

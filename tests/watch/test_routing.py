@@ -158,6 +158,7 @@ def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetim
             ([], [1, 2]),
         ),
         (2, [receiver("ops", keywords=["refund"]), WORST], ([], [2])),
+        (3, [receiver("ops", topics=["taste"]), WORST], ([], [2, 3])),
         (2, [receiver("ops", keywords=["refund"], max_rating=1)], ([2], [1])),
         (
             2,
@@ -172,6 +173,7 @@ def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetim
         "another's site",
         "by product or keyword only",
         "some ratings by keyword only",
+        "some ratings by topic only",
         "both",
         "between them",
     ],

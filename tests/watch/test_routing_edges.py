@@ -25,6 +25,8 @@ from tests.support.reviews import review
         ({"products": ["p1"]}, None),
         ({"keywords": ["refund"]}, "keywords"),
         ({"keywords": ["stale"]}, None),
+        ({"topics": ["hygiene"]}, "topics"),
+        ({"topics": ["hygiene", "taste"]}, None),
         ({"sites": ["Florist"], "keywords": ["refund"]}, "sites"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -33,7 +35,7 @@ def test_a_review_is_excluded_by_the_first_key_that_does_not_fit(
     fields: dict[str, object], key: str | None
 ) -> None:
     receiver = Receiver.model_validate({"name": "owner", "slack": "C0123456789", **fields})
-    read = review(rating=2, title="Bread", body="Stale", entity_id="p1")
+    read = review(rating=2, title="Bread", body="Stale", entity_id="p1", topics=("taste",))
 
     assert excluded_by(receiver, read, "Corner Bakery") == key
 
