@@ -54,6 +54,11 @@ class SiteState:
     unverified: bool = False
     scrub_owed: bool = False
 
+    @property
+    def covered_rating(self) -> int:
+        """The highest rating that is on record; 0 until the first read is complete."""
+        return self.coverage.rating
+
     def may_be_known(self, created: datetime | None) -> bool:
         """Whether a review of this date may have been alerted after the backup was made."""
         return self.restored and not (created and self.restored_at and created > self.restored_at)

@@ -152,14 +152,14 @@ class Poller:
             )
         if known.coverage != wanted:
             await self._cover(site, known, wanted, limits)
-        if known.coverage.rating:
+        if known.covered_rating:
             since = known.checkpoint - OVERLAP if known.checkpoint else None
             wanted_now = ReviewFilter(wanted.rating, since=since)
             await self.read(site, wanted_now, source=Source.POLL, advance=True)
 
     async def _cover(self, site: Site, known: SiteState, wanted: Coverage, limits: Limits) -> None:
         """Record the past that was not watched so far, without alerts; close what no longer is."""
-        now, covered = self._clock.now(), known.coverage.rating
+        now, covered = self._clock.now(), known.covered_rating
         if unread := unread_past(known, wanted, now - self._config.poll.rescan_window):
             # Only a read of all watched ratings may move the checkpoint.
             await self.read(site, unread, source=Source.POLL, advance=covered == 0, silently=True)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from alerter.cli import main
 from alerter.clock import Clock
-from alerter.config import Config, Site
+from alerter.config import Config, Limits, Site
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
@@ -352,9 +352,10 @@ async def test_an_unsent_review_joins_the_baseline(
     assert count_as_sent(state, clock) == 2
     assert not alerts(state)
     assert reviews.get_reviews(state, SITE, ["waiting"])["waiting"].status == "baseline"
-    assert [each.id for each in reviews.unalerted_reviews(state, SITE, ["waiting", "open"], 2)] == [
-        "waiting"
-    ]
+    assert [
+        each.id
+        for each in reviews.unalerted_reviews(state, SITE, ["waiting", "open"], Limits(2, 2))
+    ] == ["waiting"]
 
 
 async def test_a_review_that_waited_for_one_of_two_is_still_followed(
