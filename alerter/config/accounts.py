@@ -14,11 +14,14 @@ _FORMS: tuple[Callable[[str, str], str], ...] = (
 )
 
 
-def with_account_sites(config: Config, listed: Mapping[str, Mapping[str, str]]) -> Config:
+def with_account_sites(
+    config: Config, listed: Mapping[str, Mapping[str, str]], before: Config | None = None
+) -> Config:
     """Return the config with the sites of its accounts in place of those that it had.
 
     `listed`: the names of each account's sites by their ids, by the account's id. A site of
-    `[[sites]]` keeps its entry; one that two accounts list belongs to the first of them.
+    `[[sites]]` keeps its entry; one that two accounts list belongs to the first of them. A site
+    that stays as it was `before` (None: in the config) is the same object: there may be 100,000.
     """
     if not config.accounts:
         return config
@@ -38,11 +41,15 @@ def with_account_sites(config: Config, listed: Mapping[str, Mapping[str, str]]) 
         account.name: Site.model_construct(name="", site_id="", api_key=account.api_key)
         for account in config.accounts
     }
+    known = {site.site_id: site for site in (before or config).sites if site.account}
     sites = []
     for site_id, name in _unique_names(found, configured.values()).items():
-        account_name = owners[site_id]
-        sites.append(keys[account_name].listed_as(site_id, name, account_name))
-        of_accounts[account_name].add(name)
+        owner, site = owners[site_id], known.get(site_id)
+        as_it_was = site and (site.name, site.account) == (name, owner)
+        if site is None or not as_it_was or site.api_key != keys[owner].api_key:
+            site = keys[owner].listed_as(site_id, name, owner)
+        sites.append(site)
+        of_accounts[owner].add(name)
     receivers = tuple(
         receiver.with_sites_of_accounts(
             frozenset[str]().union(*(of_accounts[name] for name in receiver.accounts))

@@ -391,7 +391,7 @@ def _changed_config(host: Host, runtime: Runtime) -> Config | None:
     if changed is None:
         return None
     try:
-        changed = with_account_sites(changed, get_account_sites(runtime.state))
+        changed = with_account_sites(changed, get_account_sites(runtime.state), config)
         runtime.state.prove_writable()
     except StateError as error:
         reload.put_off(error, config, host.clock, troubles)

@@ -109,6 +109,16 @@ def test_another_list_replaces_the_sites_of_the_one_before(load: Load) -> None:
     assert sites_of(after, "agency") == {"Tea Room"}
 
 
+def test_a_site_that_stays_as_it_was_is_not_made_again(load: Load) -> None:
+    listed = {"account-1": {ONE: "Tea House", TWO: "Tea Room"}}
+    before = with_account_sites(load(ACCOUNTS), listed)
+    renamed = {"account-1": {ONE: "Tea House", TWO: "Tea Shop"}}
+    after = with_account_sites(load(ACCOUNTS), renamed, before)
+    assert after == with_account_sites(load(ACCOUNTS), renamed)
+    assert [site in before.sites for site in after.sites] == [True, True, False]
+    assert after.sites[1] is before.sites[1]
+
+
 def test_a_config_may_have_accounts_and_no_sites(load: Load) -> None:
     begin, end = ACCOUNTS.index("[[sites]]"), ACCOUNTS.index("[slack]")
     assert load(ACCOUNTS[:begin] + ACCOUNTS[end:]).sites == ()
