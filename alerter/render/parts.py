@@ -14,7 +14,8 @@ from alerter.render.formatting import cut
 Blocks = Sequence[Mapping[str, Any]]
 
 # Characters of each quoted text in a message that is too long, from the first try to the last.
-_QUOTES = (1400, 700, 300, 100)
+_QUOTES = (1400, 700, 300, 100, 40)
+_BETWEEN = " ·"  # stands between two texts
 # `slack_text` escaped them: https://docs.slack.dev/messaging/formatting-message-text#escaping
 _ESCAPES = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ARROW = "↗"
@@ -92,7 +93,8 @@ def _parts(block: Mapping[str, Any]) -> Iterator[Part]:
         yield Part(PartKind.LINKS, links)
     elif kind == "rich_text":
         for element in block["elements"]:
-            yield Part(_KINDS[element["type"]], tuple(_pieces(element["elements"])))
+            if kind := _KINDS.get(element["type"]):
+                yield Part(kind, tuple(_pieces(element["elements"])))
 
 
 _KINDS = {
@@ -129,22 +131,41 @@ def _plain(text: Mapping[str, Any]) -> str:
 
 
 def fit(parts: Sequence[Part], fits: Callable[[Sequence[Part]], bool]) -> list[Part]:
-    """Return the parts with quotes as long as the whole fits, or else the first parts that fit."""
+    """Return the parts, shortened as little as is needed for the whole to fit.
+
+    First quotes get shorter, then links within texts are left out, and at last whole parts.
+    """
     found = list(parts)
     for most in _QUOTES:
         if fits(found):
             return found
         found = [_shortened(part, most) for part in parts]
-    kept: list[Part] = []
-    for part in found:
-        if fits([*kept, part]):
-            kept.append(part)
-    return kept
+    if not fits(found):
+        found = [_unlinked(part) for part in found]
+    kept: list[int] = []
+    for number in sorted(
+        range(len(found)), key=lambda each: found[each].kind is not PartKind.LINKS
+    ):
+        if fits([found[each] for each in sorted([*kept, number])]):
+            kept.append(number)
+    return [found[each] for each in sorted(kept)]
 
 
 def _shortened(part: Part, most: int) -> Part:
     if part.kind is not PartKind.QUOTE:
         return part
-    return replace(
-        part, pieces=tuple(replace(each, text=cut(each.text, most)) for each in part.pieces)
-    )
+    pieces = (replace(piece, text=cut(piece.text, most)) for piece in part.pieces)
+    return replace(part, pieces=tuple(pieces))
+
+
+def _unlinked(part: Part) -> Part:
+    """Return a part without the links in its text, and what separates them."""
+    if part.kind is not PartKind.TEXT:
+        return part
+    kept: list[Piece] = []
+    for piece in part.pieces:
+        if not piece.url:
+            kept.append(piece)
+        elif kept and not kept[-1].text.strip(_BETWEEN):
+            kept.pop()
+    return replace(part, pieces=tuple(kept))

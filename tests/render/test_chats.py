@@ -17,7 +17,17 @@ from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, awkward, sample
 from alerter.render.teams import render_teams
 from tests.support.discord_markdown import read_markdown
-from tests.support.rendered import CREATED, HOSTILE, STALE, digest, entry, lowered, new, one_line
+from tests.support.rendered import (
+    CREATED,
+    DASHBOARD,
+    HOSTILE,
+    STALE,
+    digest,
+    entry,
+    lowered,
+    new,
+    one_line,
+)
 from tests.support.values import SITE
 
 JOINER = "\N{WORD JOINER}"
@@ -161,6 +171,22 @@ def test_a_digest_says_how_long_it_is_and_leaves_out_nothing(renderer: Renderer)
     card = render_teams(renderer, message)
     assert teams.size_of_card(card) == len(teams.request_body(card.blocks[0]))
     assert all(f'"Stale {number}"' in json.dumps(card.blocks[0]) for number in range(30))
+
+
+def test_a_message_of_many_reviews_names_them_all_before_it_leaves_any_out(
+    renderer: Renderer,
+) -> None:
+    """As a digest that is changed where it stands, and cannot be sent in pieces any more."""
+    product = Product("Croissant box", "https://shop.example/box")
+    reviews = [
+        replace(STALE, title=f"Stale {number} " + "*" * 99, body="x" * 150) for number in range(20)
+    ]
+    entries = [entry(each, product=product) for each in reviews]
+    found = render_discord(renderer, replace(digest(*entries), slack_ts="1"))
+    find_faults(found.blocks[0])
+    kinds, shown = texts_of(found)
+    assert all(f"Stale {number} " in shown for number in range(20))
+    assert [each for each in kinds if each.startswith("link")] == [f"link {DASHBOARD}"]
 
 
 def test_a_product_is_named_in_text_and_linked_in_our_words(renderer: Renderer) -> None:
