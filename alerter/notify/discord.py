@@ -22,8 +22,6 @@ _ID = re.compile(r"[0-9]{1,20}")
 class DiscordNotifier(HttpNotifier):
     """Posts through one receiver's webhook; what it posted can be changed later."""
 
-    can_check = True
-
     async def send(self, message: Message, content: Content) -> Receipt:  # noqa: ARG002 - as Slack's
         """Post a message, and wait until Discord has saved it; raise DeliveryError."""
         reply = await self._call("POST", content, query="wait=true")

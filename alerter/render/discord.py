@@ -16,6 +16,7 @@ from alerter.render.renderer import Renderer
 # https://docs.discord.com/developers/resources/message#embed-object-embed-limits
 MOST_CONTENT = 2000
 MOST_DESCRIPTION = 4096
+_NO_PREVIEWS = 4  # of the pages that links lead to
 _LONGEST_ADDRESS = 500  # of a link; a longer one would leave no room for words
 _COLORS = {"closed": 0x2E8B57, "recovered": 0x2E8B57, "trouble": 0xE0A030, "summary": 0x4A7FC1}
 _RED = 0xC94F4F
@@ -72,7 +73,7 @@ def _drawn(kind: str, parts: Sequence[Part], *, shorten: bool, plain: bool) -> d
     if shorten:
         others = fit(others, lambda found: utf16_length(_text(found)) <= most)
     if plain:
-        return {"content": _text(others), "embeds": []}
+        return {"content": _text(others), "embeds": [], "flags": _NO_PREVIEWS}
     embed = {"description": _text(others), "color": _COLORS.get(kind, _RED)}
     return {"content": _text(heading), "embeds": [embed]}
 

@@ -135,6 +135,19 @@ async def test_what_was_in_doubt_is_repeated_once_and_says_so(
     assert deliveries(state, destination) == {"sent": 1}
 
 
+async def test_only_a_message_ends_the_parking_of_a_webhook_that_discord_knows(
+    state: State, desk: Desk, discord: EmbeddedDiscord, webhook: DiscordWebhook, clock: SetClock
+) -> None:
+    webhook.forum = True
+    queue_titled(state, "r1", receivers=(DISCORD,))
+    await desk.work(DISCORD, within=60.0)
+    state.execute("UPDATE deliveries SET status = 'cancelled' WHERE destination = ?", [DISCORD])
+    clock.advance(hours=1)
+    await desk.work(DISCORD, within=60.0)
+    assert blocked(state, clock.now()) == {f"destination:{DISCORD}": None}
+    assert [call.method for call in discord.requests] == ["POST"]
+
+
 @pytest.mark.parametrize("destination", [DISCORD, TEAMS])
 async def test_what_is_never_answered_fails_after_a_repeat(
     state: State, desk: Desk, discord: EmbeddedDiscord, teams: EmbeddedTeams, destination: str

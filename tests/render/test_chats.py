@@ -168,6 +168,7 @@ def test_a_digest_says_how_long_it_is_and_leaves_out_nothing(renderer: Renderer)
     assert all(f"Stale {number}\n" in shown for number in range(30))
     plain = render_discord(renderer, replace(message, plain=True)).blocks[0]
     assert len(plain["content"]) > MOST_CONTENT
+    assert (plain["embeds"], plain["flags"]) == ([], 1 << 2)  # SUPPRESS_EMBEDS
     card = render_teams(renderer, message)
     assert teams.size_of_card(card) == len(teams.request_body(card.blocks[0]))
     assert all(f'"Stale {number}"' in json.dumps(card.blocks[0]) for number in range(30))
