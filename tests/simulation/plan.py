@@ -182,6 +182,7 @@ class _Generator:
             if "summary" in self.others
             else None,
             "web": "hooks" in self.others,
+            "orders": "hooks" in self.others,
         }
 
     def _quiet(self) -> Json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from alerter.demo.wix_reviews import microseconds, stamp
+from alerter.demo.wix_shop import line_item
 from tests.simulation import history as h
 from tests.simulation.setup import APP, SITE_IDS, WEB_PORT, Json
 
@@ -155,6 +156,10 @@ class Reviews:
         visible = now + timedelta(seconds=visible_after) if visible_after else None
         with self._telling(hooks):
             self._world.wix.add(site_id, made, visible_after=visible_after)
+        ordered = now - timedelta(days=12 + age)
+        bought = {"lineItems": [line_item(made["entityId"], "Bread")], "buyerInfo": made["author"]}
+        shop = self._world.wix.sites[site_id].shop
+        shop.add_order(bought, ordered, ordered + timedelta(days=9))
         self.note(site_id, review, "imported" if imported else "created", visible_from=visible)
 
     def _change(

@@ -128,6 +128,7 @@ def toml(spec: Mapping[str, Any], where: Addresses, templates: Path) -> str:
         f'[poll]\nevery = "{spec["every"]}"\nrescan_every = "{spec["rescan_every"]}"',
         f'rescan_window = "{spec["rescan_window"]}"\ntrouble_after = "{spec["trouble_after"]}"',
         f"[alerts]\nthreshold = {spec['threshold']}\nburst = {spec['burst']}",
+        f"orders = {json.dumps(bool(spec.get('orders')))}",
         f"[reminders]\nafter = {json.dumps(spec['reminders'])}",
         *(
             [f'escalate_to = "{spec["escalate_to"]}"']
