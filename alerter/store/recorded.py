@@ -44,7 +44,7 @@ class RecordedAlert:
 
 @dataclass(frozen=True, slots=True)
 class RecordedHold:
-    """A claim or a snooze; `ended_at`: when it ended before its time."""
+    """A claim or a snooze; `ended_at`: when it was ended, but not by its time or its reminder."""
 
     site_id: str
     review_id: str
@@ -76,7 +76,10 @@ def recorded_alerts(state: State, site_ids: Collection[str]) -> list[RecordedAle
 def recorded_holds(state: State, site_ids: Collection[str]) -> list[RecordedHold]:
     """Return the claims and snoozes of the reviews of these sites, the oldest first."""
     rows = state.rows(
-        "SELECT site_id, review_id, kind, coalesce(finished_at, at) AS begun, until, ended_at"
+        "SELECT site_id, review_id, kind, coalesce(finished_at, at) AS begun, until,"
+        " CASE WHEN ended_at <> until AND NOT EXISTS (SELECT 1 FROM alerts WHERE"
+        "  alerts.site_id = actions.site_id AND alerts.review_id = actions.review_id"
+        "  AND alerts.kind = 'reminder' AND raised_at = ended_at) THEN ended_at END AS ended_at"
         " FROM actions WHERE status = 'done' AND until IS NOT NULL"
         f" AND kind IN ('claim', 'snooze') AND site_id IN {json_values()} ORDER BY id",
         [json.dumps(list(site_ids))],
@@ -88,7 +91,7 @@ def recorded_holds(state: State, site_ids: Collection[str]) -> list[RecordedHold
             row["kind"],
             from_ms(row["begun"]),
             from_ms(row["until"]),
-            moment_or_none(row["ended_at"] if (row["ended_at"] or 0) < row["until"] else None),
+            moment_or_none(row["ended_at"]),
         )
         for row in rows
     ]

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerter.actions import ActionKind, NewAction, Person, Through
 from alerter.config import Config
-from alerter.models import receiver_of, to_ms
+from alerter.models import receiver_of
 from alerter.store.recorded import RecordedAlert
 from alerter.watch.comparison import ReplayedLine, compare
 from alerter.watch.past import RecordedPast, read_past
@@ -178,31 +179,52 @@ async def test_reminders_wait_while_the_site_is_not_read(begin: Begin) -> None:
     ]
 
 
+def act(life: Life, kind: ActionKind, **span: float) -> None:
+    """A person claims, releases or snoozes the review; `span`: for how long."""
+    assert life.runtime
+    until = life.clock.now() + timedelta(**span) if span else None
+    key = f"{kind} {life.clock.now()}"
+    life.runtime.responder.request(
+        NewAction(key, kind, SITE, "r1", Person("Ada"), Through.COMMAND, until=until)
+    )
+
+
+async def hourly(life: Life, hours: int) -> None:
+    for _ in range(hours):
+        await life.round(hours=1)
+
+
 async def test_a_claim_and_a_snooze_hold_reminders_as_they_did(begin: Begin) -> None:
     life = await begin(REMINDERS)
     life.put()
     await life.round()
-    now = life.clock.now()
-    hold(life, "claim", now, now + 30 * HOUR)
-    for _ in range(40):
-        await life.round(hours=1)
-    hold(life, "snooze", life.clock.now(), life.clock.now() + 20 * HOUR)
-    for _ in range(40):
-        await life.round(hours=1)
+    act(life, ActionKind.CLAIM, hours=30)
+    await hourly(life, 40)
+    act(life, ActionKind.SNOOZE, hours=20)
+    await hourly(life, 40)
 
     found = shown(await lines(life))
     assert len(found) == len(life.alerts()) == 4
     assert {line[0] for line in found} == {" "}
 
 
-def hold(life: Life, kind: str, at: datetime, until: datetime) -> None:
-    """Record a claim or a snooze as `respond` does."""
-    life.state.execute(
-        "INSERT INTO actions (key, kind, site_id, review_id, person, person_id, through, at,"
-        " revision, seen, seen_reply, reply, replaces, until, status, due_at, finished_at) VALUES"
-        " (?, ?, ?, 'r1', 'Ada', '', 'page', ?, 0, '', '', '', FALSE, ?, 'done', ?, ?)",
-        [kind, kind, SITE, to_ms(at), to_ms(until), to_ms(at), to_ms(at)],
-    )
+async def test_a_snooze_that_another_replaced_has_no_reminder(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    life.put()
+    await life.round()
+    act(life, ActionKind.SNOOZE, hours=5)
+    act(life, ActionKind.CLAIM, hours=48)
+    await hourly(life, 10)
+    act(life, ActionKind.SNOOZE, hours=60)
+    act(life, ActionKind.RELEASE)
+    await hourly(life, 65)
+
+    found = shown(await lines(life))
+    assert found == [
+        "  new r1: owner, support",
+        "  reminder r1: owner, support",
+        "  reminder r1: manager, owner, support",
+    ]
 
 
 KEYWORDS = BOTH + '\n[[receivers]]\nname = "till"\nslack = "C0123456789"\nkeywords = ["refund"]\n'
