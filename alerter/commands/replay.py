@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
 from alerter.clock import Clock
 from alerter.commands.options import config_option, load_with_sites, parse_day, phrase_time
 from alerter.commands.terminal import plain, print_rows
-from alerter.config import Config
+from alerter.config import Config, Site
 from alerter.errors import AlerterError, ConfigError
 from alerter.models import phrase_destination
 from alerter.service.membership import config_digest
@@ -25,7 +26,7 @@ from alerter.text import counted
 from alerter.watch.comparison import Mark, ReplayedLine, compare
 from alerter.watch.past import RecordedPast, read_past
 from alerter.watch.replay import replay
-from alerter.watch.routing import keywords_of
+from alerter.watch.topics import topics_of
 
 _LEAST_TOLERANCE = timedelta(hours=1)
 _SHOWN_OF_ID = 8
@@ -92,14 +93,11 @@ def _notes(state: State, config: Config, past: RecordedPast, start: datetime) ->
         yield f"Complete from {shown} on: earlier reviews were pruned after `state.keep`."
     configs = all_configs(state)
     yield from _unread(config, configs, start)
-    if past.unknown:
-        words = ", ".join(
-            f'"{plain(each, _LONGEST_NAME)}"' for each in keywords_of(config.receivers)
-        )
+    unknown = sum(any(each.judged_at >= start for each in past.states[key]) for key in past.unknown)
+    if unknown:
         yield (
-            f"The words of {counted(len(past.unknown), 'review')} are not on record any more, and"
-            f" not all keywords ({words}) were looked for then: whether a receiver with keywords"
-            " would have got them cannot be known; here it did not."
+            f"Words of {counted(unknown, 'review')} are not on record any more, and this config"
+            " looks for others than those of then: only what was found then counts here."
         )
     newest = configs[-1]
     if newest.digest != config_digest(config):
@@ -110,24 +108,36 @@ def _notes(state: State, config: Config, past: RecordedPast, start: datetime) ->
 
 
 def _unread(config: Config, configs: Sequence[ConfigRecord], start: datetime) -> Iterator[str]:
-    """Yield until when ratings that this config watches were not read, for each such time."""
-    until: Counter[tuple[int, datetime | None]] = Counter()
+    """Yield which ratings that this config watches were not all read, and until when."""
+    found: dict[str, tuple[datetime | None, int]] = {}
     for number, each in enumerate(configs):
         ends = configs[number + 1].added_at if number + 1 < len(configs) else None
         if each.scope is None or (ends and ends <= start):
             continue
-        read = json.loads(each.scope)
-        for site in config.sites:
-            threshold = read["thresholds"].get(site.site_id, read["threshold"])
-            if threshold < config.threshold(site):
-                until[threshold, ends] += 1
-    for (threshold, ends), sites in until.items():
-        when = f"until {phrase_time(config, ends)}" if ends else "by the config in force"
+        scope = json.loads(each.scope)
+        sites = Counter(_unread_of(config, site, scope) for site in config.sites)
+        found |= {what: (ends, its) for what, its in sites.items() if what}
+    for what, (until, its) in found.items():
+        when = f"until {phrase_time(config, until)}" if until else "by the config in force"
         yield (
-            f"Reviews rated above {threshold} were not read {when} ({counted(sites, 'site')}):"
+            f"Reviews rated above {what} were not read {when} ({counted(its, 'site')}):"
             " what this config would have alerted of them is not known;"
             " `alerter backfill --dry-run` with this config lists them."
         )
+
+
+def _unread_of(config: Config, site: Site, scope: dict[str, Any]) -> str | None:
+    """Return above which rating a config with a scope did not read all that this one watches."""
+    now = config.limits(site)
+    plain = scope["thresholds"].get(site.site_id, scope["threshold"])
+    with_topic = max(plain, scope.get("topics_up_to", 0))
+    if now.plain > plain:
+        return f"{plain} without a topic" if with_topic > plain else str(plain)
+    if now.with_topic > with_topic:
+        return str(with_topic)
+    if now.with_topic > now.plain and topics_of(config).mark != scope.get("topics"):
+        return f"{now.plain} without a topic of then"
+    return None
 
 
 def summary_of(lines: Sequence[ReplayedLine]) -> str:

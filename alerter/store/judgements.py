@@ -42,7 +42,7 @@ class Judgement:
     `covered`: whether reviews of its rating were read before. `edited`, `replied`: whether its
     text or its reply is another than in the state before. `hits`: the keywords of the config in
     its text. `config`: the number of the newest config then; it is only read. Read, the `record`
-    has no words, and its reply is just some text.
+    has no words, and its reply is just some text. `has_words`: its words were found elsewhere.
     """
 
     site_id: str
@@ -55,6 +55,7 @@ class Judgement:
     replied: bool = False
     hits: tuple[str, ...] = ()
     config: int | None = None
+    has_words: bool = False
 
 
 def put_judgements(state: State, judged: Sequence[Judgement]) -> None:

@@ -187,7 +187,7 @@ class Intake:
             if record.closing is CloseReason.GONE:
                 self._gather_gone(changes, record.review.id, before)
             else:
-                found = record.review.topics
+                found = None if judged.has_words else record.review.topics
                 self._gather(
                     changes, record.review, before, anonymized=record.anonymized, topics=found
                 )

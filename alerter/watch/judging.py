@@ -11,6 +11,7 @@ from alerter.store.known_sites import Coverage, SiteState
 from alerter.watch.alerts import Changes
 from alerter.watch.keywords import contains_keyword
 from alerter.watch.routing import keywords_of
+from alerter.watch.topics import topics_of
 
 _HIGHEST = 5
 
@@ -65,12 +66,17 @@ def _silence(changes: Changes, review: Review) -> SilentRead | None:
 
 
 def scope_of_config(config: Config) -> str:
-    """Return what a config reads and looks for, as JSON: its thresholds and keywords."""
+    """Return what a config reads and looks for, as JSON.
+
+    Its thresholds, keywords, and the mark of its lists of words.
+    """
     return json.dumps(
         {
             "threshold": config.alerts.threshold,
             "thresholds": {site.site_id: site.threshold for site in config.sites if site.threshold},
+            "topics_up_to": config.alerts.topics_up_to or 0,
             "keywords": keywords_of(config.receivers),
+            "topics": topics_of(config).mark,
         },
         ensure_ascii=False,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from alerter.config import Config
-from alerter.models import Reply, Review, StoredReview
+from alerter.models import Reply, Review
 from alerter.store import State, known_sites, reviews
 from alerter.store.configs import all_configs
 from alerter.store.judgements import Judgement, judgements_of, unread_spans
@@ -17,6 +17,7 @@ from alerter.store.recorded import (
     recorded_holds,
 )
 from alerter.watch.routing import keywords_of
+from alerter.watch.topics import topics_of
 
 # A review, by the id of its site and its own.
 ReviewKey = tuple[str, str]
@@ -29,8 +30,8 @@ class RecordedPast:
 
     `names`: those of the sites, by their ids. `states`: those of each review in their order, with
     what is known of their words. `unknown`: the reviews with a state whose words are not on record,
-    though the config looks for keywords that were not looked for then. `unread`: when each site was
-    not read, by its id.
+    though the config looks for keywords or topics that were not looked for then. `unread`: when
+    each site was not read, by its id.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -53,22 +54,32 @@ def read_past(state: State, config: Config) -> RecordedPast:
     )
     for judged in judgements_of(state, ids):
         past.states.setdefault((judged.site_id, judged.record.review.id), []).append(judged)
-    wanted = set(keywords_of(config.receivers))
-    looked_for = _keywords_by_config(state) if wanted else {}
-    words = _words(state, past.states) if wanted else {}
+    needed = _words_needed(config)
+    looked_for = _words_looked_for(state) if needed else {}
+    words = _words(state, past.states) if needed else {}
     for key, states in past.states.items():
         past.states[key] = _with_words(states, words.get(key))
-        if any(wanted - looked_for.get(each.config, set()) for each in _wordless(states, words)):
+        if any(needed - looked_for.get(each.config, set()) for each in _wordless(states, words)):
             past.unknown.add(key)
     return past
 
 
-def _keywords_by_config(state: State) -> dict[int | None, set[str]]:
-    return {
-        each.number: set(json.loads(each.scope)["keywords"])
-        for each in all_configs(state)
-        if each.scope
-    }
+def _words_needed(config: Config) -> set[str]:
+    """Return what a config looks for in words: keywords, and the mark of its lists for topics."""
+    needed = {f"keyword {each}" for each in keywords_of(config.receivers)}
+    if config.alerts.topics_up_to or any(each.topics for each in config.receivers):
+        needed.add(f"topics {topics_of(config).mark}")
+    return needed
+
+
+def _words_looked_for(state: State) -> dict[int | None, set[str]]:
+    """Return what each config looked for in words, by its number."""
+    found: dict[int | None, set[str]] = {}
+    for each in all_configs(state):
+        scope = json.loads(each.scope) if each.scope else {"keywords": []}
+        found[each.number] = {f"keyword {word}" for word in scope["keywords"]}
+        found[each.number].add(f"topics {scope.get('topics')}")
+    return found
 
 
 def _words(state: State, keys: Iterable[ReviewKey]) -> dict[ReviewKey, Review]:
@@ -113,21 +124,13 @@ def _with_words(states: Sequence[Judgement], now: Review | None) -> list[Judgeme
         replies += each.replied
         review = each.record.review
         reply = Reply(str(replies)) if review.answered else None
-        has_words = now is not None and number >= last
-        found.append(
-            _with_review(
-                each,
-                replace(
-                    review,
-                    reply=reply,
-                    title=now.title if now and has_words else "",
-                    body=now.body if now and has_words else "\n".join(each.hits),
-                ),
-            )
+        words = now if number >= last else None
+        again = replace(
+            review,
+            reply=reply,
+            title=words.title if words else "",
+            body=words.body if words else "\n".join(each.hits),
         )
+        record = replace(each.record, review=again)
+        found.append(replace(each, record=record, has_words=words is not None))
     return found
-
-
-def _with_review(judged: Judgement, review: Review) -> Judgement:
-    record: StoredReview = replace(judged.record, review=review)
-    return replace(judged, record=record)

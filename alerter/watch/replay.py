@@ -150,7 +150,7 @@ class _Replay:
                 self._left_out[there] = (
                     self._recipients_of[_key(recorded)] - recorded.deliveries.keys()
                 )
-        self._close_above()
+        self._close_above(known)
 
     def _gather(self, states: list[Judgement]) -> list[Judgement]:
         """Gather the states of a review since the start; return those before it."""
@@ -233,14 +233,13 @@ class _Replay:
                 )
         self._plan_reminders(key)
 
-    def _close_above(self) -> None:
+    def _close_above(self, known: dict[ReviewKey, Judgement]) -> None:
         """Close what the config's thresholds leave out, as the daemon does once they change."""
         for site in self._sites.values():
             threshold = self._config.threshold(site)
             for review in reviews.open_reviews_above(self._state, site.site_id, threshold):
-                known = reviews.get_reviews(self._state, site.site_id, [review.id])[review.id]
-                again = Judgement(site.site_id, self._since, Source.RESCAN, known)
-                self._intake.judge_again(site, again)
+                before = known[site.site_id, review.id]
+                self._intake.judge_again(site, replace(before, covered=True, silence=None))
 
     # What happens
 

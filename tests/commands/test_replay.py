@@ -117,6 +117,16 @@ async def test_what_a_higher_threshold_would_alert_is_said_to_be_unknown(
     assert "This config is in force since 20" in result.stdout
 
 
+async def test_reviews_that_only_topics_would_alert_are_said_to_be_unknown(
+    path: Path, wix: EmbeddedWix, other: Callable[..., Path]
+) -> None:
+    await alerted(path, wix, "r1")
+
+    result = await replayed(other("[wix]", "[alerts]\ntopics_up_to = 3\n\n[wix]"))
+    assert "Reviews rated above 2 were not read by the config in force (1 site)" in result.stdout
+    assert "Words of" not in result.stdout
+
+
 async def test_it_says_from_when_on_the_record_is_complete(
     alerter: Run, path: Path, wix: EmbeddedWix
 ) -> None:

@@ -261,6 +261,53 @@ async def test_keywords_that_were_looked_for_are_known_without_the_words(begin: 
     assert read_past(life.state, life.config).unknown == set()
 
 
+UP_TO_3 = "[alerts]\ntopics_up_to = 3\n"
+HYGIENE = BOTH + '\n[[receivers]]\nname = "chef"\nslack = "C0123456789"\ntopics = ["hygiene"]\n'
+HAIR = {"body": "There was a hair in the cake, how dirty"}
+
+
+async def test_topics_reproduce_the_record_with_and_without_the_words(begin: Begin) -> None:
+    life = await begin(UP_TO_3, HYGIENE)
+    life.put("r1", 3, content=HAIR)
+    life.put("r2", 3)
+    life.put("r3", 1, content=HAIR)
+    await life.round()
+    life.wix.change(SITE, "r3", content={"body": "Gone"})
+    life.wix.delete(SITE, "r1")
+    await life.round(hours=2)
+
+    found = shown(await lines(life))
+    assert found[:2] == [
+        "  new r1: chef, owner, support",
+        "  new r3: chef, manager, owner, support",
+    ]
+    assert {line[0] for line in found} == {" "}
+    assert not [line for line in found if "r2" in line]
+
+
+async def test_other_topics_are_looked_for_in_the_words_on_record(begin: Begin) -> None:
+    life = await begin()
+    life.put("r1", content=HAIR)
+    life.put("r2")
+    await life.round()
+
+    assert await changed(life, receivers=HYGIENE) == [
+        "- new r1: owner, support",
+        "+ new r1: chef, owner, support",
+        "  new r2: owner, support",
+    ]
+    own = '[[topics]]\nname = "hygiene"\nwords = ["body of"]\n'
+    assert "+ new r2: chef, owner, support" in await changed(life, own, HYGIENE)
+
+
+async def test_without_topics_fewer_reviews_are_alerted(begin: Begin) -> None:
+    life = await begin(UP_TO_3)
+    life.put("r1", 3, content=HAIR)
+    await life.round()
+
+    assert await changed(life) == ["- new r1: owner, support"]
+
+
 async def test_a_replay_changes_nothing(begin: Begin) -> None:
     life = await begin(REMINDERS)
     await eventful(life)
