@@ -94,9 +94,14 @@ def figures(
 
 
 def count_ratings(low: Sequence[LowRated], total: int | None) -> dict[str, Any]:
-    """Return how many reviews a site had in a period, and how many of each low rating. Pure."""
+    """Return how many reviews a site had in a period: of each low rating, and topic. Pure."""
     by_rating = sorted(Counter(each.rating for each in low).items())
-    return {"total": total, "stars": {str(rating): number for rating, number in by_rating}}
+    by_topic = sorted(Counter(topic for each in low for topic in each.topics).items())
+    return {
+        "total": total,
+        "stars": {str(rating): number for rating, number in by_rating},
+        "topics": dict(by_topic),
+    }
 
 
 def _products(low: Iterable[LowRated]) -> list[dict[str, Any]]:

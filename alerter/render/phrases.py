@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from alerter.models import Alert, AlertKind, CloseReason
+from alerter.render.formatting import clean_line, cut
 from alerter.render.language import Language
 from alerter.translation import mark
 
@@ -33,6 +34,21 @@ REPLIED = mark("%(name)s replied")
 REPLIED_AFTER = mark("%(name)s replied after %(duration)s")
 PUBLISHED_BY = mark("Published by %(name)s")
 REJECTED_BY = mark("Rejected by %(name)s")
+_LONGEST_TOPIC = 40
+# The built-in topics, by their names in the config.
+_TOPICS = {
+    "delivery": mark("Delivery"),
+    "description": mark("Not as described"),
+    "hygiene": mark("Hygiene"),
+    "packaging": mark("Packaging"),
+    "price": mark("Price"),
+    "quality": mark("Quality"),
+    "returns": mark("Return or refund"),
+    "service": mark("Service"),
+    "size": mark("Size"),
+    "taste": mark("Taste or smell"),
+    "usability": mark("Ease of use"),
+}
 # Why a review is open again, by the reason for which it was closed.
 REOPENED = {
     CloseReason.ANSWERED: mark("its answer was removed"),
@@ -44,6 +60,13 @@ _OPEN_AGAIN = {
     CloseReason.REJECTED: mark("Open again: it was approved again"),
     CloseReason.GONE: mark("Open again: it is back at Wix"),
 }
+
+
+def name_topic(topic: str, language: Language) -> str:
+    """Return the name of a topic for readers: one of an owner's own is as it is in the config."""
+    if topic in _TOPICS:
+        return language.gettext(_TOPICS[topic])
+    return cut(clean_line(topic), _LONGEST_TOPIC)
 
 
 def describe_moderation(moderation: str, language: Language) -> str:

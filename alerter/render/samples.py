@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from alerter.actions import ActionKind, Response
+from alerter.config.fields import TOPICS
 from alerter.models import (
     Alert,
     AlertKind,
@@ -234,6 +235,7 @@ def _stale(now: datetime) -> Review:
         entity_id="00000000-0000-4000-8000-000000000001",
         moderation="APPROVED",
         verified=True,
+        topics=("packaging", "taste"),
     )
 
 
@@ -256,14 +258,16 @@ def _more_reviews(now: datetime) -> list[Review]:
             title="Not what I ordered",
             body="Rye instead of wheat.",
             author="Kim Example",
+            topics=("description",),
         ),
-        replace(stale, title="", body="", author="", created=now - timedelta(hours=7)),
+        replace(stale, title="", body="", author="", topics=(), created=now - timedelta(hours=7)),
     ]
 
 
 def _awkward_reviews(now: datetime) -> Iterator[tuple[str, Review, Product]]:
-    stale, nothing = _stale(now), Product()
+    stale, nothing = replace(_stale(now), topics=()), Product()
     yield "stars only", replace(stale, title="", body="", author=""), _BOX
+    yield "every topic", replace(stale, topics=(*TOPICS, "an own topic " * 20, _HOSTILE)), _BOX
     yield "no date", replace(stale, created=None), _BOX
     yield "no product", replace(stale, entity_id=None), nothing
     yield "a product without a name", stale, nothing
@@ -318,6 +322,10 @@ def _summary(receiver: str, now: datetime, sites: Mapping[str, Mapping[str, Any]
     return MessageItem(Alert("test", AlertKind.SUMMARY, detail=detail))
 
 
+# Of one review after another in a summary.
+_TOPICS = (("taste",), ("delivery", "packaging"), ("taste", "price"), ())
+
+
 def _low_rated(now: datetime, product: Product, *ratings: int, answered: int = 0) -> list[LowRated]:
     return [
         LowRated(
@@ -329,6 +337,7 @@ def _low_rated(now: datetime, product: Product, *ratings: int, answered: int = 0
             answered_at=now - timedelta(days=number + 1, hours=-4 * number - 3)
             if number < answered
             else None,
+            topics=_TOPICS[number % len(_TOPICS)],
         )
         for number, rating in enumerate(ratings)
     ]
@@ -366,6 +375,7 @@ def _awkward_figures(
     still_open = [replace(each, claimed_by=_HOSTILE) for each in (*hostile, *many)]
     answers = {f"{number} {_HOSTILE}": [60.0] * number for number in range(1, 30)}
     found = figures([*hostile, *many], hostile, still_open, 50)
+    found["topics"] |= {_HOSTILE: 7, "an own topic " * 20: 3} | dict.fromkeys(TOPICS, 1)
     found |= {"answers": answers, "unread": False}
     yield "hostile text and many products", {site_id: found}
     yield "several sites", {site_id: found, f"{site_id[:-1]}x": found, f"{site_id[:-1]}y": nothing}

@@ -10,7 +10,7 @@ from typing import Any
 from alerter.links import https_url
 from alerter.render.formatting import clean_line, clean_person, stars
 from alerter.render.language import Language
-from alerter.render.phrases import name_unknown
+from alerter.render.phrases import name_topic, name_unknown
 from alerter.render.views import SiteView, view_site
 from alerter.timezones import local_time
 
@@ -18,6 +18,7 @@ _BAR = 12
 _MOST_PRODUCTS = 10
 _MOST_OPEN = 20
 _MOST_PEOPLE = 10
+_MOST_TOPICS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,18 @@ class PersonView:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicView:
+    """A topic of complaint in a summary."""
+
+    name: str
+    """Its name, such as "Delivery"."""
+    number: int
+    """How many low-rated reviews of the period have it."""
+    before: int
+    """How many of the period before had it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeriodView:
     """The period before the one of a summary."""
 
@@ -115,6 +128,8 @@ class SummaryView:
     """The low-rated reviews by product, those with the most first; ten at most."""
     more_products: int
     """The number of products beyond those."""
+    topics: Sequence[TopicView]
+    """What the low-rated reviews complain about, the most frequent first; ten at most."""
     sites: Sequence[BarView]
     """The low-rated reviews by site; empty for a receiver of one site."""
     answered: int
@@ -169,6 +184,7 @@ def view_summary(
         average=_average(by_stars, language),
         before=_view_before(found, began, ended, language),
         **_charts(found, views, by_stars, language),
+        topics=_topics(found.values(), language),
         answered=sum(each["answered"] for each in found.values()),
         time_to_answer=time_to_answer,
         people=_people(found.values()),
@@ -309,6 +325,18 @@ def _people(found: Iterable[Mapping[str, Any]]) -> list[PersonView]:
         for name, its in waits.items()
     ]
     return sorted(people, key=lambda each: (-each.number, each.name))[:_MOST_PEOPLE]
+
+
+def _topics(found: Iterable[Mapping[str, Any]], language: Language) -> list[TopicView]:
+    """Return the topics of any of the sites, in the period or in the one before."""
+    now, before = Counter[str](), Counter[str]()
+    for each in found:
+        now.update(each.get("topics", {}))
+        before.update(each.get("before", {}).get("topics", {}))
+    rows = [
+        TopicView(name_topic(topic, language), now[topic], before[topic]) for topic in now | before
+    ]
+    return sorted(rows, key=lambda row: (-row.number, -row.before, row.name))[:_MOST_TOPICS]
 
 
 def _average(by_stars: Counter[str], language: Language) -> str:

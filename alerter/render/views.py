@@ -44,6 +44,7 @@ from alerter.render.phrases import (
     describe_end,
     describe_moderation,
     describe_state,
+    name_topic,
     name_unknown,
 )
 from alerter.render.response_view import ResponseView, describe_response_end, view_response
@@ -110,6 +111,8 @@ class ReviewView:
     """What the customer wrote; may be empty."""
     excerpt: str
     """The first 150 characters of `body`, on one line."""
+    topics: tuple[str, ...]
+    """What it complains about, such as "Delivery"; empty if no list of words finds anything."""
     author: str
     """The author, or "a customer"; in quotation marks if it could be read as more than a name."""
     what: str
@@ -218,6 +221,7 @@ def view_review(
         title=clean_line(review.title),
         body=clean_lines(review.body),
         excerpt=cut(clean_line(review.body), EXCERPT),
+        topics=tuple(name_topic(each, language) for each in review.topics),
         **_reviewed(review, item.product, site_id, language),
         **_author(review, history, site_id, timezone, language),
         written=written,

@@ -102,6 +102,7 @@ def _review(item: MessageItem) -> _Json:
         "rating": review.rating,
         "title": review.title,
         "body": review.body,
+        "topics": list(review.topics),
         "author": review.author or None,
         "created": _iso(review.created),
         "updated": _iso(review.updated),
@@ -219,6 +220,7 @@ def _figures(found: Mapping[str, Any]) -> _Json:
     return {
         "low_rated": sum(found["stars"].values()),
         "by_rating": dict(found["stars"]),
+        "by_topic": dict(found.get("topics", {})),
         "total": found["total"],
         "answered": found["answered"],
         "seconds_to_answer": round(median(found["waits"])) if found["waits"] else None,

@@ -47,6 +47,7 @@ def test_a_new_review_is_whole_with_its_site_and_links() -> None:
         "body": (
             "The croissants were hard as stone & the box was open.\nSecond time <this> month!"
         ),
+        "topics": ["packaging", "taste"],
         "author": "Robin Example",
         "created": "2026-11-26T17:55:00.123Z",
         "updated": None,
@@ -158,6 +159,7 @@ def test_a_summary_has_the_figures_of_each_site() -> None:
         "name": "Corner Bakery",
         "low_rated": 8,
         "by_rating": {"1": 4, "2": 4},
+        "by_topic": {"delivery": 2, "packaging": 2, "price": 1, "taste": 5},
         "total": 64,
         "answered": 4,
         "seconds_to_answer": 19800,
