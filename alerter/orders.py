@@ -71,8 +71,8 @@ class Order:
 
     @property
     def took(self) -> timedelta | None:
-        """How long it took to ship it, or has taken so far; None if unknown."""
-        if self.shipping is Shipping.NOT_SHIPPED:
+        """How long it took to ship it, or has taken so far; None if unknown, or not paid yet."""
+        if self.shipping is Shipping.NOT_SHIPPED and self.payment is not Payment.NOT_PAID:
             return delay(self.ordered, self.paid, self.asked_at)
         if self.shipping is Shipping.SHIPPED and self.shipped:
             return delay(self.ordered, self.paid, self.shipped)

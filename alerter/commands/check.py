@@ -24,8 +24,8 @@ from alerter.commands.options import (
     load_with_sites,
     with_some_site,
 )
-from alerter.commands.order_checks import check_orders
 from alerter.commands.server_checks import check_cluster, check_server
+from alerter.commands.shop_checks import check_catalog, check_orders
 from alerter.commands.terminal import print_findings
 from alerter.config import Config, Receiver, Site
 from alerter.config.fields import LISTENS_BEYOND_LOOPBACK, is_loopback
@@ -177,21 +177,6 @@ def template_scopes() -> list[str]:
     return [Scope.TEMPLATE.of(name) for name in template_names()]
 
 
-async def check_catalog(wix: WixClient, site: Site) -> Finding | None:
-    """Warn where the names of a site's products cannot be read; None where they can."""
-    subject, fault = f"site {site.name}", None
-    try:
-        await wix.catalog_version(site)
-    except WixAuthError as error:
-        fault = f"{error}; grant it Read v3 catalog (of Wix Stores)"
-    except WixError as error:
-        fault = f"{error}; try again later"
-    if fault is None:
-        return None
-    text = f"its products have no names in alerts, as its catalog cannot be read: {fault}"
-    return Finding(ok=True, subject=subject, text=text, warning=True)
-
-
 async def check_site(wix: WixClient, site: Site) -> Finding:
     """Request one review of a site, and return what its answer means."""
     subject = f"site {site.name}"
@@ -236,13 +221,13 @@ async def _check_published(wix: WixClient, site: Site, refusal: WixAuthError) ->
     return Finding(ok=True, subject=subject, text=text, warning=True)
 
 
-async def _check_reads(wix: WixClient, site: Site, *, orders: bool) -> list[Finding]:
+async def _check_reads(config: Config, wix: WixClient, site: Site) -> list[Finding]:
     """Check that a site's reviews can be read, then the names of its products, and its orders."""
     finding = await check_site(wix, site)
     if not finding.ok:
         return [finding]
     catalog = await check_catalog(wix, site)
-    of_orders = await check_orders(wix, site) if orders else []
+    of_orders = await check_orders(config, wix, site) if config.alerts.orders else []
     return [finding, *([catalog] if catalog else []), *of_orders]
 
 
@@ -273,9 +258,8 @@ async def check_services(
 
     `working_scopes` are further scopes that were found to work.
     """
-    orders = config.alerts.orders
     sites = await asyncio.gather(
-        *(_check_reads(wix, site, orders=orders) for site in sites_to_read(config))
+        *(_check_reads(config, wix, site) for site in sites_to_read(config))
     )
     checks = await asyncio.gather(*(_check_destination(each) for each in destinations))
     working = [

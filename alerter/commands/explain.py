@@ -34,7 +34,7 @@ from alerter.render.formatting import stars
 from alerter.render.phrases import REOPENED
 from alerter.render.webhook_body import webhook_id
 from alerter.scopes import Scope
-from alerter.store import State, actions, blocks, report, troubles
+from alerter.store import State, actions, blocks, orders, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
 from alerter.timezones import local_time
@@ -57,6 +57,7 @@ class Explanation:
 
     `actions`: what people did, `response`: what they do about it at present. `blocks`: what holds
     back a destination that it is for. `site_faults`: why its site cannot be read at present.
+    `orders_after`: until then the site is not asked for orders, as it refused.
     """
 
     site: Site
@@ -66,6 +67,7 @@ class Explanation:
     response: Response
     blocks: Mapping[str, Block]
     site_faults: list[str]
+    orders_after: datetime | None = None
 
 
 def get_explanations(
@@ -90,7 +92,8 @@ def get_explanations(
         done = actions.get_actions(state, site.site_id, review_id)
         of = (site.site_id, review_id)
         response = actions.get_responses(state, [of], now).get(of, NO_RESPONSE)
-        found.append(Explanation(site, record, alerts, done, response, held, reasons))
+        waits_until = orders.get_order_access(state, site.site_id).orders_after
+        found.append(Explanation(site, record, alerts, done, response, held, reasons, waits_until))
     return found
 
 
@@ -194,6 +197,14 @@ class _Formatter:
         if self._record.order:
             yield ""
             yield from order_lines(self._record.order, self._at)
+        elif self._config.alerts.orders and self._alerts and not self._record.known.redacted:
+            after = self._found.orders_after
+            yield ""
+            if after and after > self._now:
+                when = self._at(after)
+                yield f"no order behind it is known: Wix refused, and is asked again at {when}"
+            else:
+                yield "no order behind it is known"
 
     def _action_lines(self) -> Iterator[str]:
         if self._found.actions:

@@ -63,7 +63,9 @@ def _phrase_payment(order: Order, at: Callable[[datetime], str]) -> str:
 
 def _phrase_shipping(order: Order, at: Callable[[datetime], str]) -> str:
     if order.shipping is Shipping.SHIPPED and order.marked and order.shipped:
-        return f"shipped on {at(order.shipped)} (activity ORDER_FULFILLED: it has no fulfillment)"
+        return (
+            f"shipped on {at(order.shipped)} (activity ORDER_FULFILLED, as Wix sent no fulfillment)"
+        )
     if order.shipping is Shipping.SHIPPED and order.shipped:
         return f"shipped on {at(order.shipped)} (createdDate, POST {FULFILLMENTS})"
     said = str(order.shipping).replace("_", " ")

@@ -77,6 +77,14 @@ def get_order_access(state: State, site_id: str) -> OrderAccess:
     )
 
 
+def lift_refusals(state: State, site_id: str) -> None:
+    """Have a site asked for orders again, as it refuses them no more."""
+    state.execute(
+        "UPDATE order_access SET orders_after = NULL, requests_after = NULL WHERE site_id = ?",
+        [site_id],
+    )
+
+
 def put_order_access(state: State, site_id: str, access: OrderAccess) -> None:
     """Record what is known of the orders of a site."""
     usual = access.usual

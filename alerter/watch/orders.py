@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 2.0  # seconds that an alert waits for all orders of a page
 _LONGEST = 60.0  # seconds that a look-up takes at most
 _MOST_AT_ONCE = 10  # look-ups that go on after their alert has left
+# Look-ups of a site, of up to six calls each: Wix allows 200 calls a minute; reviews come first.
+_MOST_A_MINUTE = 15
 _MOST_REVIEWS = 50  # of a page, the newest: more alerts at once leave as a digest, without orders
 _VALID_FOR = timedelta(hours=1)
 _DAY = timedelta(days=1)  # a refusal is remembered, and the usual delay is valid, for so long
@@ -55,6 +58,7 @@ class Orders:
         self._wake = wake
         self._reader = _OrderReader(state, clock, wix)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._begun: defaultdict[str, deque[float]] = defaultdict(deque)
 
     async def close(self) -> None:
         """End the look-ups that go on."""
@@ -82,7 +86,7 @@ class Orders:
         task.add_done_callback(self._tasks.discard)
         try:
             async with self._clock.timeout(_TIMEOUT):
-                await asyncio.shield(task)
+                await asyncio.wait({task})
         except TimeoutError:
             log.debug('site "%s": orders are late', site.name)
             if len(self._tasks) > _MOST_AT_ONCE:
@@ -112,11 +116,22 @@ class Orders:
         if blocks.is_blocked(self._state, Scope.SITE.of(site.site_id), now):
             return []
         known = orders.get_orders(self._state, site.site_id, [each.id for each in reviews])
-        return [
+        wanted = [
             each
             for each in reviews[-_MOST_REVIEWS:]
             if each.id not in known or known[each.id].asked_at + _VALID_FOR <= now
         ]
+        return wanted if wanted and self._admit(site) else []
+
+    def _admit(self, site: Site) -> bool:
+        """Count a look-up of a site; return False for one too many within a minute."""
+        begun, now = self._begun[site.site_id], self._clock.monotonic()
+        while begun and begun[0] <= now - 60:
+            begun.popleft()
+        if len(begun) >= _MOST_A_MINUTE:
+            return False
+        begun.append(now)
+        return True
 
     def _store(self, site: Site, found: dict[str, Order]) -> None:
         if not found:

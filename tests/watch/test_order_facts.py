@@ -245,6 +245,7 @@ def test_late_is_a_day_or_more_beyond_the_usual(hours: int, *, is_late: bool) ->
     assert found.is_late is is_late
     waiting = replace(found, shipping=Shipping.NOT_SHIPPED, shipped=None, asked_at=shipped)
     assert waiting.is_late is is_late
+    assert not replace(waiting, payment=Payment.NOT_PAID).is_late
 
 
 def test_the_usual_is_the_median_of_ten_orders_or_more() -> None:

@@ -266,6 +266,16 @@ async def test_the_usual_is_measured_once_a_day(shop: Shop) -> None:
     assert len(shop.paths()) == 13
 
 
+async def test_look_ups_leave_wix_to_the_reviews(shop: Shop) -> None:
+    shop.sell()
+    for number in range(20):
+        await shop.fetch(of(f"r{number}"))
+    ids = [f"r{number}" for number in range(20)]
+    assert len(shop.known(ids)) == 15
+    shop.clock.advance(seconds=61)
+    assert await shop.fetch(of("r19"))
+
+
 async def test_what_is_late_arrives_later(shop: Shop) -> None:
     shop.sell(BOUGHT + DAY)
     shop.record(of())

@@ -18,7 +18,7 @@ from alerter.demo.wix_shop import line_item
 from alerter.models import Finding
 from alerter.notify.worker import IdleReason
 from alerter.service.runtime import Runtime, open_runtime, open_wix
-from alerter.store import State, erasure
+from alerter.store import State, erasure, orders
 from alerter.store.prune import prune
 from tests.support.clock import SetClock
 from tests.support.held_wix import HeldWix
@@ -61,15 +61,15 @@ async def runtime(config: Config, state: State, clock: SetClock) -> AsyncIterato
         yield runtime
 
 
-def sell(wix: HeldWix, clock: SetClock, **fields: Any) -> None:
+def sell(wix: HeldWix, clock: SetClock, *, review_id: str = "r1") -> None:
     """An order of 12 days ago, shipped after nine, and a review of it."""
     ordered = clock.now() - timedelta(days=12)
     usual = {"lineItems": [line_item("rye", "Rye bread", 2)], "buyerInfo": {"contactId": "ada"}}
-    wix.sites[SITE].shop.add_order(usual | fields, ordered, ordered + timedelta(days=9))
+    wix.sites[SITE].shop.add_order(usual, ordered, ordered + timedelta(days=9))
     wix.add(
         SITE,
         {
-            "id": "r1",
+            "id": review_id,
             "createdDate": stamp(clock.now()),
             "content": {"rating": 1, "title": "Stale"},
             "entityId": "rye",
@@ -155,8 +155,7 @@ async def test_each_sentence_is_explained_by_its_source(
 ) -> None:
     sell(wix, clock)
     await round_of(runtime)
-    found = explain.get_explanations(config, runtime.state, config.sites, "r1", clock.now())
-    lines = explain.phrase_explanations(config, found, clock.now()).splitlines()
+    lines = explained(runtime, config, clock).splitlines()
     start = lines.index("the order behind it, as Wix said at 2026-11-24 13:00:00 CET")
     assert lines[start + 1 : start + 7] == [
         (
@@ -175,6 +174,30 @@ async def test_each_sentence_is_explained_by_its_source(
         ),
         "- that is 9 days after the payment",
     ]
+
+
+async def test_a_refusal_is_explained_and_ends_with_a_check(
+    runtime: Runtime, config: Config, wix: HeldWix, clock: SetClock
+) -> None:
+    wix.forbid(KEY, "READ_ORDERS")
+    sell(wix, clock)
+    await round_of(runtime)
+    refused = "no order behind it is known: Wix refused, and is asked again at 2026-11-25 13:00:00"
+    assert refused in explained(runtime, config, clock)
+
+    wix.permit(KEY)
+    async with open_wix(config, clock) as client:
+        await check_services(config, clock, client, [])
+    assert "no order behind it is known\n" in explained(runtime, config, clock)
+    clock.advance(minutes=2)
+    sell(wix, clock, review_id="r2")
+    await round_of(runtime)
+    assert orders.get_orders(runtime.state, SITE, ["r2"])["r2"].among == 2
+
+
+def explained(runtime: Runtime, config: Config, clock: SetClock) -> str:
+    found = explain.get_explanations(config, runtime.state, config.sites, "r1", clock.now())
+    return explain.phrase_explanations(config, found, clock.now())
 
 
 async def erased_at_wix(runtime: Runtime, wix: HeldWix, clock: SetClock) -> None:
