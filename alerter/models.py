@@ -71,6 +71,7 @@ class AlertKind(StrEnum):
     LOWERED = "lowered"
     REMINDER = "reminder"
     CLOSED = "closed"
+    CLUSTER = "cluster"
     TROUBLE = "trouble"
     RECOVERED = "recovered"
     SUMMARY = "summary"
@@ -262,8 +263,8 @@ class MessageItem:
     """One alert of a message, with its review as it is stored now and the reviewed product.
 
     `closing` is set if the review was closed since the alert. `context` is empty in a digest.
-    `response`: what people do about the review at present. `raised_at`: when the alert was raised;
-    None for a sample. `order`: the order behind the review, if it is known.
+    `response`: what people do about it at present. `raised_at`: None for a sample. `order`: the one
+    behind the review, if known. `reviews`: those of a cluster, oldest first, without `erased` ones.
     """
 
     alert: Alert
@@ -274,6 +275,8 @@ class MessageItem:
     response: Response = NO_RESPONSE
     raised_at: datetime | None = None
     order: Order | None = None
+    reviews: tuple["MessageItem", ...] = ()
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +293,8 @@ class Thread:
 class Content:
     """The rendered content of a message.
 
-    Email uses subject, text and HTML; Slack uses the blocks, with the text as their fallback.
-    `links`: label and address of each page to open, the most useful first, for media that show
-    them beside the text.
+    Email uses subject, text and HTML; Slack the blocks, with the text as their fallback. `links`:
+    label and address of each page to open, the most useful first, for media that have buttons.
     """
 
     subject: str

@@ -9,13 +9,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from alerter.render import buttons, order_view, response_view, summary_view, trouble_view, views
+from alerter.render import (
+    buttons,
+    cluster_view,
+    order_view,
+    response_view,
+    summary_view,
+    trouble_view,
+    views,
+)
 from alerter.render.renderer import Renderer
 from alerter.render.samples import KINDS, sample
 
 DOCUMENT = Path(__file__).parent / "templates.md"
 BEGIN, END = "<!-- From here on made by `make docs`. -->", "<!-- To here. -->"
-MODULES = (views, buttons, order_view, response_view, trouble_view, summary_view)
+MODULES = (views, buttons, order_view, response_view, cluster_view, trouble_view, summary_view)
 EVERYWHERE = ("kind", "test", "medium", "receiver", "host")
 TYPES = {
     "str": "text",

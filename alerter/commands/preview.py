@@ -274,8 +274,8 @@ def command(
 ) -> None:
     """Write messages to files, as they would look, and print their paths.
 
-    KIND is new, lowered, reminder, closed, digest, summary, trouble or recovered; every kind if
-    left out, with an index.html that shows them side by side. Works without a config too.
+    KIND is new, lowered, reminder, closed, digest, cluster, summary, trouble or recovered; every
+    kind if left out, with an index.html that shows them side by side. Works without a config too.
     """
     config = _load_config(path, is_needed=receiver is not None or review_id is not None)
     kinds = _chosen_kinds(kind, of_review=review_id is not None)

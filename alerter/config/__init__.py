@@ -3,12 +3,14 @@
 from alerter.config.accounts import with_account_sites
 from alerter.config.receivers import Quiet, Receiver, ReminderSchedule, Slack, Smtp, Summary
 from alerter.config.schema import CannedReply, Config, Topic, load_config
-from alerter.config.sites import Account, App, Limits, Site
+from alerter.config.sites import SHORTEST_RECORD, Account, App, ClusterSize, Limits, Site
 
 __all__ = [
+    "SHORTEST_RECORD",
     "Account",
     "App",
     "CannedReply",
+    "ClusterSize",
     "Config",
     "Limits",
     "Quiet",

@@ -339,6 +339,15 @@ Tables = Annotated[tuple[_Item, ...], BeforeValidator(_parse_tables)]
 
 Rating = Annotated[int, Field(ge=1, le=5), _allowed("must be a number of stars: 1, 2, 3, 4 or 5")]
 Burst = Annotated[int, Field(ge=1, le=1000), _allowed("must be a whole number from 1 to 1000")]
+ClusterCount = Annotated[
+    int, Field(ge=2, le=1000), _allowed("must be a whole number from 2 to 1000")
+]
+ClusterSpan = Annotated[
+    timedelta,
+    Field(le=timedelta(days=90)),
+    _allowed('must be a duration of at most "90d"'),
+    BeforeValidator(parse_duration),
+]
 Port = Annotated[int, Field(ge=1, le=65535), _allowed("must be a whole number from 1 to 65535")]
 
 Url = Annotated[str, BeforeValidator(parse_url)]

@@ -35,6 +35,7 @@ from alerter.config.receivers import (
 from alerter.config.secrets import LinkSecret, SecretUrl
 from alerter.config.sites import (
     RESCAN_WINDOW,
+    SHORTEST_RECORD,
     Account,
     AlertLimits,
     App,
@@ -303,10 +304,17 @@ def _missing_services(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _durations(raw: Mapping[str, Any]) -> Iterator[Problem]:
     window = duration_of(_table(raw, "poll").get("rescan_window")) or RESCAN_WINDOW
-    if (duration_of(_table(raw, "state").get("keep")) or KEEP) < window:
+    keep = duration_of(_table(raw, "state").get("keep")) or KEEP
+    if keep < window:
         yield Problem(
             "state.keep",
             "must not be less than poll.rescan_window: what was erased would be read again",
+        )
+    cluster = _table(_table(raw, "alerts"), "cluster")
+    if (within := duration_of(cluster.get("within"))) and within + SHORTEST_RECORD > keep:
+        yield Problem(
+            "alerts.cluster.within",
+            "must leave 30 days of [state] keep: a cluster is compared with the time before it",
         )
     after = _table(raw, "reminders").get("after")
     for number, text in enumerate(after if isinstance(after, list) else (), 1):

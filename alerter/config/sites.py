@@ -7,11 +7,24 @@ from typing import Any, Self
 
 from pydantic import PrivateAttr
 
-from alerter.config.fields import AccountId, Burst, Duration, PublicKey, Rating, SiteId, Text, Url
+from alerter.config.fields import (
+    AccountId,
+    Burst,
+    ClusterCount,
+    ClusterSpan,
+    Duration,
+    PublicKey,
+    Rating,
+    SiteId,
+    Text,
+    Url,
+)
 from alerter.config.secrets import HeaderSecret, Secret
 from alerter.config.table import Problem, Table
 
 RESCAN_WINDOW = timedelta(days=30)
+# How far the record of a product has to reach back before a cluster of its reviews is seen.
+SHORTEST_RECORD = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,13 @@ class Poll(Table):
     trouble_after: Duration = timedelta(minutes=15)
 
 
+class ClusterSize(Table):
+    """How many low-rated reviews of a product, within which span, may be a cluster."""
+
+    count: ClusterCount
+    within: ClusterSpan
+
+
 class AlertLimits(Table):
     """Which reviews are low-rated, and how many deliveries at once make a digest.
 
@@ -112,3 +132,4 @@ class AlertLimits(Table):
     topics_up_to: Rating | None = None
     burst: Burst = 10
     orders: bool = False
+    cluster: ClusterSize | None = None

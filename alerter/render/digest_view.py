@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from alerter.render.formatting import SLACK_TEXT, cut, utf16_length
 from alerter.render.views import EXCERPT, ReviewView
 
-_ENTRY_MARKUP = 70  # characters of an entry beyond the texts that `_length` counts
+_ENTRY_MARKUP = 70  # characters of an entry beyond the texts that `length_in_digest` counts
 
 
 def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
@@ -13,7 +13,7 @@ def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
     groups: list[list[ReviewView]] = []
     room = 0
     for view in views:
-        length = _length(view)
+        length = length_in_digest(view)
         if not groups or length > room:
             groups.append([])
             room = SLACK_TEXT
@@ -22,7 +22,7 @@ def group_reviews(views: Iterable[ReviewView]) -> list[list[ReviewView]]:
     return groups
 
 
-def _length(view: ReviewView) -> int:
+def length_in_digest(view: ReviewView) -> int:
     """Return the length of a review in a digest on Slack, or a little more."""
     title = cut(view.title, EXCERPT)
     texts = (title, view.excerpt, view.author, view.what, view.when, view.site.name)

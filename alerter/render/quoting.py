@@ -148,6 +148,11 @@ def _changed(values: Mapping[str, Any], aside: Change, change: Change | None) ->
         found["reviews"] = list(changed.values())
         found["groups"] = [[changed[id(each)] for each in group] for group in found["groups"]]
         found["sites"] = [aside(each) for each in found["sites"]]
+    if "cluster" in found:
+        cluster = found["cluster"]
+        found["cluster"] = replace(
+            cluster, what=aside(cluster.what), site=_site(cluster.site, aside)
+        )
     if "summary" in found:
         found["summary"] = _summary(found["summary"], aside)
     return found

@@ -14,6 +14,7 @@ from alerter.errors import RenderError
 from alerter.models import AlertKind, Content, Form, Medium, Message, MessageItem
 from alerter.render.block_list import check_blocks, parse_blocks
 from alerter.render.buttons import view_buttons
+from alerter.render.cluster_view import fitting_reviews, view_cluster
 from alerter.render.digest_view import group_reviews
 from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
@@ -248,6 +249,8 @@ class Renderer:
                 alert.detail, message.receiver, self._timezone, self._sites, language
             )
             return kind, values | {"summary": summary, "open_url": ""}
+        if alert.kind is AlertKind.CLUSTER:
+            return kind, values | self._cluster_values(message, medium, language, buttons=buttons)
         # A digest shows the last of several alerts of one review, such as `new` and `reminder`
         # after quiet hours.
         items = {(item.alert.site_id, item.alert.review_id): item for item in message.entries}
@@ -261,6 +264,21 @@ class Renderer:
             digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
             return kind, values | digest | {"open_url": ""}
         return kind, values | {"review": views[0], "site": views[0].site}
+
+    def _cluster_values(
+        self, message: Message, medium: Medium, language: Language, *, buttons: bool
+    ) -> dict[str, Any]:
+        """Return the variables of the templates of a cluster."""
+        item = message.entries[0]
+        views = [
+            self._view(each, message.attempted_at, language, buttons=buttons)
+            for each in item.reviews
+        ]
+        shown = fitting_reviews(views, medium)
+        cluster = view_cluster(item, shown, self._sites, language)
+        sites = [cluster.site.name]
+        reviews = {"reviews": shown, "groups": group_reviews(shown), "sites": sites}
+        return {"cluster": cluster, "open_url": "", **reviews}
 
     def _view(
         self, item: MessageItem, now: datetime, language: Language, *, buttons: bool

@@ -1,6 +1,6 @@
 """Sample messages of every kind: a usual one, and difficult ones that may break a template."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,11 +23,12 @@ from alerter.models import (
     receiver_of,
 )
 from alerter.orders import Order, OrderSource, Payment, Shipping, Usual
+from alerter.render.cluster_samples import awkward_clusters, cluster_item, with_own_ids
 from alerter.store.summaries import LowRated
 from alerter.summary import count_ratings, figures
 
 OF_REVIEWS = ("new", "lowered", "reminder", "closed", "digest")
-KINDS = (*OF_REVIEWS, "summary", "trouble", "recovered")
+KINDS = (*OF_REVIEWS, "cluster", "summary", "trouble", "recovered")
 
 _BOX = Product("Croissant box", "https://corner-bakery.example/croissant-box")
 _REPLY = "We are sorry, and have sent you a fresh box."
@@ -54,6 +55,10 @@ def sample(
     """
     if kind == "summary":
         entries = [_summary(receiver_of(destination), now, {site_id: _figures(now)})]
+    elif kind == "cluster":
+        reviews = [_stale(now), *_more_reviews(now)]
+        items = [_item(AlertKind.NEW, site_id, each) for each in reviews]
+        entries = [cluster_item(site_id, items, _BOX)]
     elif kind in ("trouble", "recovered"):
         entries = [MessageItem(Alert("test", AlertKind(kind), detail=_trouble(now)))]
     elif of is not None:
@@ -68,17 +73,7 @@ def sample(
         entries = [replace(_item(AlertKind(kind), site_id, about(now)), order=order)]
     form = Form.DIGEST if kind == "digest" else Form.ALERT
     return Message(
-        0, f"{uuid4().hex}@{domain}", destination, form, _with_own_ids(entries), attempted_at=now
-    )
-
-
-def _with_own_ids(entries: Iterable[MessageItem]) -> tuple[MessageItem, ...]:
-    """Give each review an id of its own, because a digest shows a review only once."""
-    return tuple(
-        replace(entry, alert=replace(entry.alert, review_id=f"{entry.alert.review_id}-{number}"))
-        if number
-        else entry
-        for number, entry in enumerate(entries)
+        0, f"{uuid4().hex}@{domain}", destination, form, with_own_ids(entries), attempted_at=now
     )
 
 
@@ -98,10 +93,13 @@ def awkward(kind: str, site_id: str, now: datetime) -> Iterator[tuple[str, Messa
             for _, response in _responses(now)
         ]
         entries = [*entries, lowered, *busy]
-        yield "every awkward review", replace(usual, entries=_with_own_ids(entries))
+        yield "every awkward review", replace(usual, entries=with_own_ids(entries))
     elif kind == "summary":
         for name, sites in _awkward_figures(site_id, now):
             yield name, replace(usual, entries=(_summary("test", now, sites),))
+    elif kind == "cluster":
+        for name, entry in _awkward_clusters(site_id, now):
+            yield name, replace(usual, entries=(entry,))
     elif kind in ("trouble", "recovered"):
         detail = _trouble(now) | {"name": _HOSTILE, "reason": _HOSTILE}
         yield (
@@ -215,6 +213,18 @@ def _item_of_kind(of: MessageItem, kind: str, site_id: str) -> MessageItem:
     alert_kind = AlertKind.NEW if kind == "digest" else AlertKind(kind)
     alert = Alert("test", alert_kind, site_id, of.alert.review_id, _detail(alert_kind))
     return replace(of, alert=alert, closing=of.closing if kind == "closed" else None)
+
+
+def _awkward_clusters(site_id: str, now: datetime) -> Iterator[tuple[str, MessageItem]]:
+    items = [
+        _item(AlertKind.NEW, site_id, review, product)
+        for _, review, product in _awkward_reviews(now)
+    ]
+    items += [
+        replace(_item(AlertKind.NEW, site_id, _answered(now)), closing=closing)
+        for closing in CloseReason
+    ]
+    return awkward_clusters(site_id, items, _HOSTILE)
 
 
 def _detail(kind: AlertKind) -> dict[str, Any]:

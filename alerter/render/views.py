@@ -222,7 +222,7 @@ def view_review(
         body=clean_lines(review.body),
         excerpt=cut(clean_line(review.body), EXCERPT),
         topics=tuple(name_topic(each, language) for each in review.topics),
-        **_reviewed(review, item.product, site_id, language),
+        **view_reviewed(review.namespace, review.entity_id, item.product, site_id, language),
         **_author(review, history, site_id, timezone, language),
         written=written,
         when=language.date(written),
@@ -290,12 +290,14 @@ def _author(
     }
 
 
-def _reviewed(review: Review, product: Product, site_id: str, language: Language) -> dict[str, Any]:
-    """Return the values about what was reviewed."""
-    name, entity_id = clean_line(product.name or ""), clean_line(review.entity_id or "")
-    product_id = review.entity_id if review.namespace == "stores" else None
+def view_reviewed(
+    namespace: str, what_id: str | None, product: Product, site_id: str, language: Language
+) -> dict[str, Any]:
+    """Return the values about what was reviewed, by its id."""
+    name, entity_id = clean_line(product.name or ""), clean_line(what_id or "")
+    product_id = what_id if namespace == "stores" else None
     return {
-        "what": name or name_unknown(review.namespace, entity_id, language),
+        "what": name or name_unknown(namespace, entity_id, language),
         "what_id": "" if name else entity_id,
         "what_url": https_url(product.url) or "",
         "what_dashboard_url": product_dashboard_url(site_id, product_id),
@@ -327,7 +329,7 @@ def view_mention(message: Message, mention: str | None, max_rating: int) -> Ment
     asking = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER)
     ratings = [
         item.review.rating
-        for item in message.entries
+        for item in (*message.entries, *message.entries[0].reviews)
         if item.review and not item.closing and item.alert.kind in asking
     ]
     if mention is None or message.slack_ts or min(ratings, default=6) > max_rating:

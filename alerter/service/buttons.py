@@ -109,7 +109,7 @@ class _ButtonTrouble:
         """Have a message of another app updated, which then has no buttons; begin the trouble."""
         try:
             with self._state.transaction(ALL_TROUBLE, *message.scopes):
-                for entry in message.entries:
+                for entry in (*message.entries, *message.entries[0].reviews):
                     site_id, review_id = entry.alert.site_id, entry.alert.review_id
                     if site_id and review_id:
                         self._wake(stale_messages.mark_stale(self._state, site_id, [review_id]))

@@ -201,8 +201,9 @@ def _count_as_sent(state: State, now: datetime) -> int:
             "UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since",
             {"now": to_ms(now)},
         )
-        state.execute("DELETE FROM summaries")  # each starts again from now
-        state.execute("DELETE FROM blocks WHERE parked")  # parked again if the cause lasts
+        # Summaries start again from now; what is parked is parked again if the cause lasts.
+        for rows in ("summaries", "cluster_candidates", "blocks WHERE parked"):
+            state.execute(f"DELETE FROM {rows}")
         # An alert without recipients gets no `recovered`, which may have been sent since.
         state.execute(
             "UPDATE deliveries SET status = 'cancelled' WHERE alert IN"

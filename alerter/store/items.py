@@ -30,14 +30,11 @@ _PRODUCT_HISTORY = timedelta(days=30)
 def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[MessageItem, ...]:
     """Return the items of a message with these alerts, oldest first.
 
-    Only the review of a message with one alert has its history.
+    Only the review of a message with one alert has its history. A cluster has its reviews.
     """
     rows = state.rows(
-        "SELECT alerts.key, alerts.kind, alerts.site_id, alerts.review_id, alerts.detail,"
-        " alerts.raised_at,"
-        " reviews.rating, reviews.revision, reviews.entity_id, reviews.contact_id, reviews.content,"
-        " reviews.topics, reviews.closing, products.name, products.url, orders.content AS bought"
-        " FROM alerts"
+        f"SELECT {_ITEM}, alerts.id, alerts.key, alerts.kind, alerts.site_id, alerts.review_id,"
+        " alerts.detail, alerts.raised_at FROM alerts"
         " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
         "  AND reviews.review_id = alerts.review_id"
         " LEFT JOIN products ON products.site_id = alerts.site_id"
@@ -56,10 +53,49 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
         )
         for row in rows
     )
+    if any(item.alert.kind is AlertKind.CLUSTER for item in items):
+        return tuple(
+            _with_reviews(state, item, row["id"], now)
+            for item, row in zip(items, rows, strict=True)
+        )
     if len(items) != 1 or items[0].review is None:
         return items
     history = get_history(state, rows[0]["site_id"], rows[0]["review_id"], now)
     return (replace(items[0], context=history),)
+
+
+def _with_reviews(state: State, item: MessageItem, alert: int, now: datetime) -> MessageItem:
+    """Return the item of a cluster with its reviews, and with its product."""
+    if item.alert.kind is not AlertKind.CLUSTER:
+        return item
+    rows = state.rows(
+        f"SELECT {_ITEM}, site_id, review_id, anonymized, pruned_at"
+        " FROM cluster_reviews JOIN reviews USING (site_id, review_id)"
+        " LEFT JOIN products USING (site_id, entity_id) LEFT JOIN orders USING (site_id, review_id)"
+        " WHERE alert = ? ORDER BY created_at, review_id",
+        [alert],
+    )
+    pairs = [(row["site_id"], row["review_id"]) for row in rows]
+    responses = get_responses(state, pairs, now)
+    reviews = [
+        replace(
+            _item(Alert(item.alert.key, AlertKind.NEW, *pair), row),
+            response=responses.get(pair, NO_RESPONSE),
+            raised_at=item.raised_at,
+        )
+        for pair, row in zip(pairs, rows, strict=True)
+        if not row["anonymized"] and row["closing"] != CloseReason.GONE and row["pruned_at"] is None
+    ]
+    product = state.row(
+        "SELECT name, url FROM products WHERE site_id = ? AND entity_id = ?",
+        [item.alert.site_id, item.alert.detail.get("entity")],
+    )
+    return replace(
+        item,
+        reviews=tuple(reviews),
+        erased=len(rows) - len(reviews),
+        product=Product(product["name"], product["url"]) if product else Product(),
+    )
 
 
 def get_review_item(state: State, review_id: str) -> MessageItem | None:
@@ -118,6 +154,10 @@ def _item(alert: Alert, row: Mapping[str, Any]) -> MessageItem:
     return MessageItem(alert, review, product, closing, order=order)
 
 
+_ITEM = (
+    "rating, revision, reviews.entity_id, contact_id, reviews.content, topics, closing,"
+    " products.name, url, orders.content AS bought"
+)
 _LOW = (
     "FROM reviews AS others"
     " JOIN reviews AS this ON this.site_id = :site AND this.review_id = :review"

@@ -9,7 +9,7 @@ from sqlite3 import complete_statement
 
 from sqlite_utils import Database, Migrations
 
-from alerter.store.schema import ACTIONS, CLUSTER, JUDGEMENTS, TABLES
+from alerter.store.schema import ACTIONS, CLUSTER, CLUSTERS_OF_REVIEWS, JUDGEMENTS, TABLES
 
 migrations = Migrations("alerter")
 # Columns that hold 0 or 1, in any table: booleans on PostgreSQL, and never compared with numbers.
@@ -46,11 +46,15 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
+def _run(db: Database, script: str) -> None:
+    for statement in _statements(script):
+        db.execute(statement)
+
+
 @migrations()
 def the_state_file(db: Database) -> None:
     """Create the tables of the first release."""
-    for statement in _statements(TABLES):
-        db.execute(statement)
+    _run(db, TABLES)
 
 
 @migrations()
@@ -263,8 +267,7 @@ DELETE FROM messages WHERE id NOT IN (SELECT message FROM deliveries WHERE messa
 @migrations()
 def retention(db: Database) -> None:
     """Prune a review in its own row, and record what is still to be erased."""
-    for statement in _statements(_RETENTION):
-        db.execute(statement)
+    _run(db, _RETENTION)
 
 
 @migrations()
@@ -314,8 +317,7 @@ def rebuilds(db: Database) -> None:
 @migrations()
 def actions_of_people(db: Database) -> None:
     """Record what people do about reviews."""
-    for statement in _statements(ACTIONS):
-        db.execute(statement)
+    _run(db, ACTIONS)
 
 
 @migrations()
@@ -341,8 +343,7 @@ def withdrawn_deliveries(db: Database) -> None:
 @migrations()
 def cluster(db: Database) -> None:
     """Record what the processes of a cluster share; a state file does not use it."""
-    for statement in _statements(CLUSTER):
-        db.execute(statement)
+    _run(db, CLUSTER)
 
 
 @migrations()
@@ -357,8 +358,7 @@ def waits(db: Database) -> None:
 @migrations()
 def judgements(db: Database) -> None:
     """Keep each state of a review that triage judged, for `alerter replay`."""
-    for statement in _statements(JUDGEMENTS):
-        db.execute(statement)
+    _run(db, JUDGEMENTS)
 
 
 @migrations()
@@ -392,3 +392,9 @@ def topics(db: Database) -> None:
     db.execute("ALTER TABLE sites ADD COLUMN covered_plain INTEGER")
     db.execute("ALTER TABLE sites ADD COLUMN covered_lists TEXT")
     db.execute("ALTER TABLE judgements ADD COLUMN topics TEXT")
+
+
+@migrations()
+def clusters_of_reviews(db: Database) -> None:
+    """Record the reviews of each cluster, and new reviews that wait for the end of a read."""
+    _run(db, CLUSTERS_OF_REVIEWS)

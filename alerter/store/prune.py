@@ -84,7 +84,14 @@ def prune_reviews(state: State, rows: Sequence[dict[str, Any]], now: datetime) -
         f" {THESE}",
         [to_ms(now), these],
     )
-    for table in ("reminders", "actions", "judgements", "orders"):
+    for table in (
+        "reminders",
+        "actions",
+        "judgements",
+        "orders",
+        "cluster_reviews",
+        "cluster_candidates",
+    ):
         state.execute(f"DELETE FROM {table} {THESE}", [these])
     _erase_subjects(state, ids)
     drop_alerts(state, ids)
@@ -108,7 +115,8 @@ def drop_alerts(state: State, ids: str) -> None:
         " DO UPDATE SET number = pruned_deliveries.number + excluded.number",
         [ids],
     )
-    state.execute(f"DELETE FROM deliveries {of_these}", [ids])
+    for table in ("deliveries", "cluster_reviews"):
+        state.execute(f"DELETE FROM {table} {of_these}", [ids])
     state.execute(f"DELETE FROM alerts WHERE id IN {json_numbers()}", [ids])
     drop_empty_messages(state, [row["message"] for row in carried])
 
@@ -137,6 +145,7 @@ def _prune_without_review(state: State, at_rest: dict[str, Any]) -> None:
         erased = state.rows(
             "UPDATE alerts SET detail = '{}'"
             " WHERE review_id IS NULL AND detail <> '{}' AND raised_at < :before"
+            " AND NOT EXISTS (SELECT 1 FROM cluster_reviews WHERE alert = alerts.id)"
             " AND NOT EXISTS (SELECT 1 FROM deliveries"
             "  WHERE alert = alerts.id AND status IN ('pending', 'failed')"
             f"  AND destination IN {json_values(':destinations')}) RETURNING id",
@@ -181,9 +190,12 @@ WITH batch AS (SELECT as_of, site_id, review_id FROM reviews
     AND actions.review_id = reviews.review_id AND (actions.status IN ('pending', 'sending')
       OR (kind = 'snooze' AND actions.status = 'done' AND coalesce(ended_at, until) >= :before)))
   ORDER BY as_of, site_id, review_id LIMIT {AT_ONCE})
-SELECT *, EXISTS (SELECT 1 FROM alerts JOIN deliveries ON deliveries.alert = alerts.id
+SELECT *, EXISTS (SELECT 1 FROM deliveries
   LEFT JOIN messages ON messages.id = deliveries.message
-  WHERE alerts.site_id = batch.site_id AND alerts.review_id = batch.review_id
+  WHERE deliveries.alert IN (SELECT id FROM alerts
+    WHERE alerts.site_id = batch.site_id AND alerts.review_id = batch.review_id
+    UNION ALL SELECT alert FROM cluster_reviews AS its
+    WHERE its.site_id = batch.site_id AND its.review_id = batch.review_id)
   AND deliveries.destination IN {json_values(":destinations")}
   AND (deliveries.status IN ('pending', 'failed') OR messages.stale > 0)) AS waiting FROM batch
 """

@@ -112,6 +112,24 @@ def queue_alert(state: State, alert: int, routes: Iterable[tuple[str, datetime |
     )
 
 
+def queue_cluster(state: State, alert: int, routes: Iterable[tuple[str, datetime | None]]) -> None:
+    """Queue the alert of a cluster for destinations that it was not for so far; in a transaction.
+
+    It leaves in a message of its own. What is held for longer than now is sent earlier.
+    """
+    state.execute_many(
+        "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
+        " VALUES (:alert, :destination, 'pending', 'each', :due)"
+        " ON CONFLICT (alert, destination) DO UPDATE SET due_at = excluded.due_at"
+        " WHERE deliveries.status = 'pending' AND deliveries.message IS NULL"
+        " AND deliveries.due_at > excluded.due_at",
+        [
+            {"alert": alert, "destination": destination, "due": to_ms(due_at) if due_at else 0}
+            for destination, due_at in routes
+        ],
+    )
+
+
 def cancel_unsent(state: State, site_id: str, review_id: str) -> bool:
     """Cancel the unsent alerts of a closed review; return whether any alert of it was sent.
 

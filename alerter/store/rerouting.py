@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerter.models import Alert, Grouping, Review, from_ms, to_ms
+from alerter.models import Alert, AlertKind, Grouping, Review, from_ms, to_ms
+from alerter.store.clusters import reviews_of
 from alerter.store.items import load_alert
 from alerter.store.reviews import load_review
 from alerter.store.sql import json_numbers, json_values
@@ -96,8 +97,11 @@ def _queued(state: State, where: str, params: Sequence[Any]) -> list[Queued]:
 
 def alerts_with_reviews(
     state: State, ids: Iterable[int]
-) -> Iterator[tuple[int, Alert, Review | None]]:
-    """Yield these alerts by id, the oldest first, with their reviews as they are stored now."""
+) -> Iterator[tuple[int, Alert, tuple[Review, ...]]]:
+    """Yield these alerts by id, the oldest first, with their reviews as they are stored now.
+
+    A cluster has several; an alert that is about none has none.
+    """
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), _AT_ONCE):
         for row in state.rows(
@@ -108,8 +112,12 @@ def alerts_with_reviews(
             f" WHERE alerts.id IN {json_numbers()} ORDER BY alerts.id",
             [json.dumps(wanted[start : start + _AT_ONCE])],
         ):
-            review = load_review(row) if row["content"] is not None else None
-            yield row["id"], load_alert(row), review
+            alert = load_alert(row)
+            if alert.kind is AlertKind.CLUSTER:
+                yield row["id"], alert, tuple(reviews_of(state, row["id"]))
+            else:
+                found = (load_review(row),) if row["content"] is not None else ()
+                yield row["id"], alert, found
 
 
 def cancel_deliveries(state: State, deliveries: Sequence[Queued]) -> None:

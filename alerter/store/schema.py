@@ -293,3 +293,18 @@ CREATE TABLE unread_spans (
 -- What each config had read and looked for, as JSON; NULL before states were kept.
 ALTER TABLE configs ADD COLUMN scope TEXT;
 """
+
+CLUSTERS_OF_REVIEWS = """
+CREATE TABLE cluster_reviews (
+  alert INTEGER NOT NULL REFERENCES alerts (id),
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  PRIMARY KEY (alert, review_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX clusters_of_review ON cluster_reviews (site_id, review_id);
+CREATE TABLE cluster_candidates (
+  site_id TEXT NOT NULL,
+  review_id TEXT NOT NULL,
+  PRIMARY KEY (site_id, review_id)
+) STRICT, WITHOUT ROWID;
+"""

@@ -75,13 +75,11 @@ def mark_stale(state: State, site_id: str, ids: Collection[str]) -> set[str]:
         " failing_since = CASE WHEN erase THEN failing_since END,"
         " due_at = CASE WHEN status = 'sent' AND to_left IS NULL THEN NULL ELSE due_at END"
         " WHERE (slack_ts IS NOT NULL OR status IN ('sending', 'in_doubt'))"
-        " AND id IN (SELECT deliveries.message FROM deliveries"
-        "  JOIN alerts ON alerts.id = deliveries.alert"
-        f"  WHERE alerts.site_id = ? AND alerts.review_id IN {json_values()})"
+        f" AND id IN (SELECT message FROM deliveries WHERE alert IN ({_ALERTS_SHOWING}))"
         " AND NOT EXISTS (SELECT 1 FROM destinations"
         "  WHERE destinations.destination = messages.destination AND NOT present)"
         " RETURNING destination",
-        [site_id, json.dumps(list(ids))],
+        {"site": site_id, "ids": json.dumps(list(ids))},
     )
     return {row["destination"] for row in rows}
 
@@ -111,8 +109,8 @@ def erase_earlier_text(state: State, site_id: str, ids: Sequence[str]) -> None:
 
     Also the orders behind them.
     """
-    of_reviews = f"site_id = ? AND review_id IN {json_values()}"
-    params = [site_id, json.dumps(list(ids))]
+    of_reviews = f"site_id = :site AND review_id IN {json_values(':ids')}"
+    params = {"site": site_id, "ids": json.dumps(list(ids))}
     state.execute(f"DELETE FROM orders WHERE {of_reviews}", params)
     without_text = json_without("detail", "$.before.title", "$.before.body")
     state.execute(f"UPDATE alerts SET detail = {without_text} WHERE {of_reviews}", params)
@@ -120,11 +118,16 @@ def erase_earlier_text(state: State, site_id: str, ids: Sequence[str]) -> None:
         "UPDATE messages SET subject = NULL,"
         " failing_since = CASE WHEN erase THEN failing_since END,"
         " erase = CASE WHEN slack_ts IS NULL AND status = 'sent' THEN FALSE ELSE TRUE END"
-        " WHERE id IN (SELECT message FROM deliveries"
-        f" WHERE alert IN (SELECT id FROM alerts WHERE {of_reviews}))",
+        f" WHERE id IN (SELECT message FROM deliveries WHERE alert IN ({_ALERTS_SHOWING}))",
         params,
     )
     state.owe_scrub()
 
 
+# The alerts whose messages show one of these reviews, those of their clusters included.
+_ALERTS_SHOWING = (
+    f"SELECT id FROM alerts WHERE site_id = :site AND review_id IN {json_values(':ids')}"
+    " UNION ALL SELECT alert FROM cluster_reviews"
+    f" WHERE site_id = :site AND review_id IN {json_values(':ids')}"
+)
 _ON_SLACK = "stale > 0 AND status = 'sent' AND slack_ts IS NOT NULL"

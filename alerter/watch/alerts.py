@@ -28,8 +28,16 @@ from alerter.watch.routing import (
     route,
     route_alerted,
     route_closing,
+    route_cluster,
 )
-from alerter.watch.triage import LAST_ROUND, Reason, Verdict, due_reminder, ended_snoozes
+from alerter.watch.triage import (
+    LAST_ROUND,
+    Reason,
+    Verdict,
+    due_reminder,
+    ended_snoozes,
+    is_first_low,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +54,9 @@ class Changes:
     `before` is how far the site had been read, `as_of` the time for which the read holds. `judged`
     are the states of `records` for `alerter replay`. `about` are the reviews whose products need
     names, `ratings` those of alerted reviews by id, `topics` those that changed of unchanged
-    reviews, `woken` the destinations with new deliveries.
+    reviews, `woken` the destinations with new deliveries. `low_rated` are the reviews that may
+    begin or join a cluster, `more` says that another page of the same read follows, and `clusters`
+    are new alerts of them.
     """
 
     site: Site
@@ -69,6 +79,9 @@ class Changes:
     about: list[Review] = field(default_factory=list)
     ratings: dict[str, int] = field(default_factory=dict)
     woken: set[str] = field(default_factory=set)
+    low_rated: list[Review] = field(default_factory=list)
+    more: bool = False
+    clusters: list[Alert] = field(default_factory=list)
 
 
 class Alerts:
@@ -82,6 +95,8 @@ class Alerts:
     def raise_for(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
         """Return the alert of a verdict with its destinations; empty where it raises none."""
         site, receivers = changes.site, self._config.receivers
+        if is_first_low(verdict) and changes.source is not Source.BACKFILL:
+            changes.low_rated.append(review)
         if verdict.alert is None:
             return []
         if verdict.reason is Reason.REOPENED:
@@ -96,6 +111,13 @@ class Alerts:
             alerted = stale_messages.alerted_forms(self._state, site.site_id, review.id)
             return [NewAlert(alert, self._held(route_closing(alerted, site.name, receivers), None))]
         return [NewAlert(alert, self._held(route(review, site.name, receivers), review.rating))]
+
+    def route_cluster(
+        self, site: Site, members: Sequence[Review]
+    ) -> list[tuple[str, datetime | None]]:
+        """Return the destinations of a cluster; it is urgent if one of its reviews is."""
+        routes = route_cluster(members, site.name, self._config.receivers)
+        return self._held(routes, min((each.rating for each in members), default=None))
 
     def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
         """Alert a review that is open again, each destination by what it was sent before.
@@ -259,4 +281,11 @@ def log_alerts(site: Site, changes: Changes) -> None:
             alert.kind,
             changes.ratings[alert.review_id or ""],
             alert.review_id,
+        )
+    for alert in changes.clusters:
+        log.info(
+            'site "%s": alert raised: kind=%s reviews=%d',
+            site.name,
+            alert.kind,
+            alert.detail["number"],
         )

@@ -32,6 +32,7 @@ from alerter.store import (
 from alerter.store.judgements import Judgement, Source
 from alerter.watch.alerts import Alerts, Changes, DueReminders, log_alerts
 from alerter.watch.catalog import ProductNames
+from alerter.watch.cluster_alerts import ClusterAlerts
 from alerter.watch.coverage import is_covered
 from alerter.watch.judging import changes_of, judged_past, judged_states
 from alerter.watch.routing import keywords_of
@@ -86,20 +87,22 @@ class Intake:
         checkpoint: datetime | None = None,
         asked_at: datetime | None = None,
         silently: bool = False,
+        more: bool = False,
     ) -> Counter[Reason]:
         """Record a page of reviews, raise their alerts and move the checkpoint, in one transaction.
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two
         processes change nothing. `asked_at` is when Wix was asked for the page (None: now). With
         `silently`, only open reviews raise alerts. A backfill stores the text of a pruned baseline
-        again, as it may be alerted. Return how many reviews had each reason.
+        again, as it may be alerted. `more`: another page follows. Return how many reviews had each
+        reason.
         """
         if not page and checkpoint is None:
             return Counter()
         seen: Counter[Reason] = Counter()
         with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site, source, asked_at)
-            changes.silent = silently
+            changes.silent, changes.more = silently, more
             ids = [review.id for review in page]
             known = reviews.get_reviews(self._state, site.site_id, ids)
             if source is Source.BACKFILL:
@@ -276,8 +279,8 @@ class Intake:
             stale_messages.erase_earlier_text(self._state, site_id, changes.erased)
         if erased := [*changes.erased, *changes.gone_unseen]:
             actions.erase_replies(self._state, site_id, erased, changes.now)
-        for new_alert in changes.new_alerts:
-            changes.woken |= {destination for destination, _ in new_alert.routes}
+        ClusterAlerts(self._state, self._config, self._alerts).raise_for(changes)
+        changes.woken.update(name for each in changes.new_alerts for name, _ in each.routes)
         changes.woken |= stale_messages.mark_stale(self._state, site_id, changes.stale)
 
     def _gather(

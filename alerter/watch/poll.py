@@ -207,6 +207,7 @@ class Poller:
                 checkpoint=checkpoint,
                 asked_at=page.asked_at,
                 silently=silently,
+                more=page.more,
             )
             ids |= page.ids
             self.page_at = self._clock.monotonic()

@@ -19,6 +19,7 @@ from alerter.watch.routing import Route, apply_quiet_hours, covers, excluded_by,
 from alerter.watch.topics import topics_of
 
 _AT_ONCE = from_ms(0)
+_OF_REVIEWS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLUSTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class _Rerouting:
 
     def _unfit(self, waiting: Sequence[Queued]) -> list[Queued]:
         """Return the deliveries that their destination may not get; cut summaries to fit."""
-        found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
+        found = {number: (alert, its) for number, alert, its in self._alerts(waiting)}
         kept: list[Queued] = []
         unfit: list[Queued] = []
         for each in waiting:
@@ -105,9 +106,9 @@ class _Rerouting:
         self._cut_summaries(kept, {number: alert for number, (alert, _) in found.items()})
         return unfit
 
-    def _may_get(self, destination: str, alert: Alert, review: Review | None) -> bool:
+    def _may_get(self, destination: str, alert: Alert, its: Sequence[Review]) -> bool:
         receiver, site = self._receivers[destination], self._site(alert)
-        return _may_get(self._config, destination, receiver, alert, review, site) and (
+        return _may_get(self._config, destination, receiver, alert, its, site) and (
             alert.kind is not AlertKind.SUMMARY or bool(self._sites_in(alert, destination))
         )
 
@@ -117,32 +118,30 @@ class _Rerouting:
         recipients = rerouting.destinations_by_alert(self._state, before) if new else {}
         offered: list[Queued] = []
         of_summaries: dict[int, Alert] = {}
-        for number, alert, review in self._alerts(cancelled if new else ()):
+        for number, alert, its in self._alerts(cancelled if new else ()):
             have = recipients[number]
             reached = {address for each in have for address in self._addresses(each)}
-            for destination in self._recipients(alert, review, new):
+            for destination in self._recipients(alert, its, new):
                 addresses = self._addresses(destination)
                 if destination not in have and not addresses <= reached:
                     reached |= addresses
-                    due_at = self._due_at(destination, alert, review) or _AT_ONCE
+                    due_at = self._due_at(destination, alert, its) or _AT_ONCE
                     offered.append(replace(before[number], destination=destination, due_at=due_at))
             if alert.kind is AlertKind.SUMMARY:
                 of_summaries[number] = alert
         self._cut_summaries([each for each in offered if each.alert in of_summaries], of_summaries)
         return offered
 
-    def _recipients(self, alert: Alert, review: Review | None, new: Sequence[str]) -> list[str]:
+    def _recipients(self, alert: Alert, its: Sequence[Review], new: Sequence[str]) -> list[str]:
         """Return those of these destinations that may get an alert; trouble finds its own."""
         if alert.kind is AlertKind.SUMMARY:
-            return [each for each in new if self._may_get(each, alert, review)]
-        return [
-            each for each in new if _fits(self._receivers[each], alert, review, self._site(alert))
-        ]
+            return [each for each in new if self._may_get(each, alert, its)]
+        return [each for each in new if _fits(self._receivers[each], alert, its, self._site(alert))]
 
     def _hold_again(self) -> None:
         """Give held deliveries their time again, by the quiet hours of this config."""
         waiting = rerouting.held_deliveries(self._state, self._now)
-        found = {number: (alert, review) for number, alert, review in self._alerts(waiting)}
+        found = {number: (alert, its) for number, alert, its in self._alerts(waiting)}
         times = (
             (each, self._due_at(each.destination, *found[each.alert]) or self._now)
             for each in waiting
@@ -151,21 +150,24 @@ class _Rerouting:
             self._state, [(each, due_at) for each, due_at in times if due_at != each.due_at]
         )
 
-    def _due_at(self, destination: str, alert: Alert, review: Review | None) -> datetime | None:
-        if alert.review_id is None or "backfill" in alert.detail:
+    def _due_at(self, destination: str, alert: Alert, its: Sequence[Review]) -> datetime | None:
+        has_reviews = alert.review_id is not None or alert.kind is AlertKind.CLUSTER
+        if not has_reviews or "backfill" in alert.detail:
             return None
-        rating = review.rating if review and alert.kind is not AlertKind.CLOSED else None
+        ratings = [each.rating for each in its] if alert.kind is not AlertKind.CLOSED else []
+        rating = min(ratings, default=None)
         receiver = self._receivers[destination]
         [route] = apply_quiet_hours(
             [Route(destination)], rating, [receiver], self._now, self._config.timezone
         )
         return route.due_at
 
-    def _alerts(self, deliveries: Iterable[Queued]) -> Iterable[tuple[int, Alert, Review | None]]:
+    def _alerts(
+        self, deliveries: Iterable[Queued]
+    ) -> Iterable[tuple[int, Alert, tuple[Review, ...]]]:
         found = rerouting.alerts_with_reviews(self._state, {each.alert for each in deliveries})
         return (
-            (number, alert, review and self._topics.tagged(review))
-            for number, alert, review in found
+            (number, alert, tuple(map(self._topics.tagged, its))) for number, alert, its in found
         )
 
     def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
@@ -277,7 +279,7 @@ def _may_get(
     destination: str,
     receiver: Receiver,
     alert: Alert,
-    review: Review | None,
+    its: Sequence[Review],
     site: str,
 ) -> bool:
     """Return whether a pending alert may still go to its destination."""
@@ -292,13 +294,13 @@ def _may_get(
         return covers(receiver, site) and (
             medium_of(destination) == Medium.SLACK or takes_closings(receiver, destination)
         )
-    if alert.kind is AlertKind.REMINDER or review is None:
+    if alert.kind is AlertKind.REMINDER or not its:
         return covers(receiver, site)
-    return excluded_by(receiver, review, site) is None
+    return any(excluded_by(receiver, each, site) is None for each in its)
 
 
-def _fits(receiver: Receiver, alert: Alert, review: Review | None, site: str) -> bool:
+def _fits(receiver: Receiver, alert: Alert, its: Sequence[Review], site: str) -> bool:
     """Return whether a new receiver may take over an alert that was for another."""
-    if alert.kind not in (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER) or review is None:
-        return False
-    return excluded_by(receiver, review, site) is None
+    return alert.kind in _OF_REVIEWS and any(
+        excluded_by(receiver, each, site) is None for each in its
+    )

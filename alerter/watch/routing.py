@@ -38,6 +38,18 @@ def route(review: Review, site: str, receivers: Iterable[Receiver]) -> list[Rout
     ]
 
 
+def route_cluster(
+    members: Sequence[Review], site: str, receivers: Iterable[Receiver]
+) -> list[Route]:
+    """Return the destinations of a cluster: those that get at least one of its reviews."""
+    return [
+        Route(destination)
+        for receiver in receivers
+        if any(excluded_by(receiver, each, site) is None for each in members)
+        for destination in receiver.destinations
+    ]
+
+
 def route_alerted(
     alerted: Collection[str], site: str, receivers: Iterable[Receiver]
 ) -> list[Route]:

@@ -329,6 +329,11 @@ def ended_snoozes(held: Sequence[Hold], now: datetime) -> list[str]:
     return [review_id for review_id in over if review_id not in claimed]
 
 
+def is_first_low(verdict: Verdict) -> bool:
+    """Return whether a review counts as low-rated from now on, so that it may be of a cluster."""
+    return verdict.alert is AlertKind.NEW or verdict.reason is Reason.ANSWERED_BEFORE
+
+
 def is_import(review: Review) -> bool:
     """Return whether a review was written more than 30 days before it was created here."""
     return bool(review.written and review.created and review.created - review.written > _IMPORT_AGE)

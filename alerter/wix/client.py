@@ -73,13 +73,14 @@ class Page:
     """One answer to a query.
 
     `newest` is its newest createdDate, without those in the future. `asked_at` is when the query
-    was sent: what was recorded since then is newer than the page.
+    was sent: what was recorded since then is newer than the page. `more`: another page follows.
     """
 
     reviews: tuple[Review, ...]
     unreadable: tuple[UnreadableReview, ...] = ()
     newest: datetime | None = None
     asked_at: datetime | None = None
+    more: bool = False
 
     @property
     def ids(self) -> set[str]:
@@ -134,9 +135,9 @@ class WixClient:
             body = {"query": query} | ({"returnPrivateReviews": True} if private else {})
             asked_at = self._clock.now()
             answer = await self._call(site, "POST", self._query_url, body)
-            page = replace(_page(answer), asked_at=asked_at)
-            yield page
             cursor = next_cursor(answer.body)
+            page = replace(_page(answer), asked_at=asked_at, more=bool(cursor))
+            yield page
             if not cursor:
                 return
             repeated = 0 if page.ids - before else repeated + 1

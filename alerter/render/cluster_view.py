@@ -1,0 +1,82 @@
+"""The values that the templates of clusters get. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from alerter.models import Medium, MessageItem
+from alerter.render.digest_view import length_in_digest
+from alerter.render.language import Language
+from alerter.render.views import ReviewView, SiteView, view_reviewed, view_site
+
+# Characters of all reviews: Slack refuses longer messages, and Gmail folds longer mails.
+_LONGEST = 9000
+_LONGEST_MAIL = 40_000
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """Several low-rated reviews of one product, more than it usually gets."""
+
+    number: int
+    """How many reviews it has, those that are not there any more included."""
+    what: str
+    """The name of what was reviewed, or "a product"; "the site" without a product."""
+    what_id: str
+    """Its id, if its name is unknown; else empty."""
+    what_url: str
+    """The page of what was reviewed; may be empty."""
+    what_dashboard_url: str
+    """The page in Wix's dashboard where a product is edited; may be empty."""
+    site: SiteView
+    """Its site."""
+    began: datetime | None
+    """When the first of its reviews was written, in the owner's timezone; none if unknown."""
+    every: timedelta | None
+    """The usual time from one low-rated review to the next before that; none if unknown."""
+    more: int
+    """How many of its reviews `reviews` leaves out, as the message would be too long."""
+    erased: int
+    """How many of its reviews are not there any more, or have no text any more."""
+
+
+def view_cluster(
+    item: MessageItem,
+    shown: Sequence[ReviewView],
+    sites: Mapping[str, str],
+    language: Language,
+) -> ClusterView:
+    """Return the view of a cluster; `shown` are the views of the reviews that its message shows."""
+    detail, site_id = item.alert.detail, item.alert.site_id or ""
+    first = item.reviews[0].review if item.reviews else None
+    namespace = first.namespace if first else ""
+    return ClusterView(
+        number=len(item.reviews) + item.erased,
+        **view_reviewed(namespace, detail.get("entity"), item.product, site_id, language),
+        site=view_site(site_id, sites, language),
+        began=min((view.written for view in shown if view.written), default=None),
+        every=_every(detail.get("within", 0.0), detail.get("expected", 0.0)),
+        more=len(item.reviews) - len(shown),
+        erased=item.erased,
+    )
+
+
+def fitting_reviews(views: Sequence[ReviewView], medium: Medium) -> list[ReviewView]:
+    """Return the first of the reviews of a cluster, as many as fit into one message."""
+    room = _LONGEST_MAIL if medium is Medium.EMAIL else _LONGEST
+    shown: list[ReviewView] = []
+    for view in views:
+        room -= length_in_digest(view)
+        if shown and room < 0:
+            break
+        shown.append(view)
+    return shown
+
+
+def _every(within: float, expected: float) -> timedelta | None:
+    """Return the usual time between two reviews, in whole days from two days on."""
+    if not expected:
+        return None
+    every = timedelta(seconds=within / expected)
+    return _DAY * round(every / _DAY) if every >= 2 * _DAY else every
