@@ -43,7 +43,7 @@ class GroupCommit:
         try:
             with self._state.transaction(EVERY_SCOPE, relaxed=all(each[2] for each in group)):
                 results = [self._made(change) for change, _, _ in group]
-        except Exception as failure:  # noqa: BLE001 - each of the tasks that wait raises it
+        except BaseException as failure:  # noqa: BLE001 - each of the tasks that wait raises it
             results = [(None, failure)] * len(group)
         for (_, done, _), (value, error) in zip(group, results, strict=True):
             if error is None:
@@ -51,7 +51,7 @@ class GroupCommit:
             else:
                 done.set_exception(error)
 
-    def _made(self, change: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    def _made(self, change: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         try:
             with self._state.savepoint():
                 return change(), None
