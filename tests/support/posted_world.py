@@ -65,6 +65,17 @@ class PostedWorld(World):
             async with super().up():
                 yield self
 
+    def clear(self) -> None:
+        """Let nothing have happened yet."""
+        super().clear()
+        for hook in self.hooks.hooks.values():
+            hook.events.clear()
+            hook.repeats.clear()
+        self.ntfy.published.clear()
+        self.discord.posted.clear()
+        for workflow in self.teams.workflows.values():
+            workflow.posts.clear()
+
     def calm(self) -> None:
         """Let all that is still to go wrong be well."""
         super().calm()

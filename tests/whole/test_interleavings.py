@@ -22,15 +22,19 @@ from hypothesis import strategies as st
 
 from alerter.commands.backfill import BackfillRequest
 from alerter.config import Config, load_config
-from alerter.demo.faults import Fault
+from alerter.demo.faults import Fault, redirect
 from alerter.models import Grouping
 from alerter.notify.worker import IdleReason
+from alerter.render.webhook_body import webhook_id
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, known_sites, messages, outbox
 from tests.support.clock import SetClock
-from tests.support.world import CHANNELS, SECRETS, SITE, World
+from tests.support.posted_world import PostedWorld
+from tests.support.world import CHANNELS, SITE
 
-DESTINATIONS = ("email:owner", *(f"slack:{channel}" for channel in CHANNELS))
+HOOK = "webhook:desk"
+ADDRESSES = (HOOK, "ntfy:phone", "discord:guild", "teams:office")
+DESTINATIONS = ("email:owner", *(f"slack:{channel}" for channel in CHANNELS), *ADDRESSES)
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _ROUNDS_TO_SETTLE = 30
@@ -87,6 +91,15 @@ SLACK_FAULTS = {
     "is_archived": Fault(body='{"ok": false, "error": "is_archived"}'),
     "invalid_auth": Fault(body='{"ok": false, "error": "invalid_auth"}'),
 }
+ADDRESS_FAULTS = {
+    "drops before": Fault(drop="before"),
+    "drops after": Fault(drop="after"),
+    "500": Fault(status=500),
+    "429": Fault(status=429, headers={"Retry-After": "5"}),
+    "redirects": redirect("https://example.invalid/"),
+    "refuses the message": Fault(status=400),
+    "is gone": Fault(status=410),
+}
 MAIL_FAULTS = ("before", "after", "connect", "451 4.3.0 later", "554 5.7.1 no")
 
 # What may happen, how often beside the others, and with which particulars.
@@ -103,6 +116,7 @@ ACTIONS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "restart": (1, ()),
     "slack": (3, (st.sampled_from(sorted(SLACK_FAULTS)),)),
     "mail": (3, (st.sampled_from(MAIL_FAULTS),)),
+    "post": (3, (st.sampled_from(ADDRESSES), st.sampled_from(sorted(ADDRESS_FAULTS)))),
     "wait": (3, (st.sampled_from([1, 6, 61, 3600]),)),
     "set_clock": (1, (st.sampled_from([-3600, 3600]),)),
 }
@@ -118,12 +132,12 @@ ORDERS = st.lists(
 class Play:
     """One order of things, from a state file that is not there yet."""
 
-    def __init__(self, world: World, config: Config, state: Path) -> None:
+    def __init__(self, world: PostedWorld, config: Config, state: Path) -> None:
         self.world = world
         self.config = config.model_copy(
             update={"state_file": config.state_file.model_copy(update={"file": state})}
         )
-        self.clock = SetClock(NOW)
+        self.clock = world.hooks.clock = SetClock(NOW)
         self.model = Model()
         self.state: Mortal
         self.runtime: Runtime
@@ -238,6 +252,9 @@ class Play:
         else:
             self.world.mailbox.drop.append(fault)
 
+    async def post(self, destination: str, fault: str) -> None:
+        self.world.services[destination].faults.add("", ADDRESS_FAULTS[fault])
+
     async def wait(self, seconds: int) -> None:
         self.clock.advance(seconds=seconds)
 
@@ -311,6 +328,25 @@ class Play:
         assert sorted(
             {mail.message_id.strip("<>") for mail in self.world.mailbox.mails}
         ) == self.sent("email:owner")
+        self.check_addresses()
+
+    def check_addresses(self) -> None:
+        """At a webhook each alert has arrived under one id; elsewhere each review is named."""
+        arrived = {event.id for event in self.world.hooks.hooks["desk"].events}
+        raised = {webhook_id(row["key"]) for row in self.state.rows("SELECT key FROM alerts")}
+        sent = {webhook_id(key) for key in self.sent_alerts(HOOK)}
+        assert sent <= arrived <= raised
+        for destination in ADDRESSES[1:]:
+            reviews = {key.split(":")[2] for key in self.sent_alerts(destination)}
+            assert len(self.world.times_received(destination)) >= len(reviews)
+
+    def sent_alerts(self, destination: str) -> set[str]:
+        rows = self.state.rows(
+            "SELECT key FROM alerts JOIN deliveries ON alert = alerts.id"
+            " WHERE kind IN ('new', 'lowered') AND destination = ? AND status = 'sent'",
+            [destination],
+        )
+        return {row["key"] for row in rows}
 
     def sent(self, destination: str) -> list[str]:
         rows = self.state.rows(
@@ -327,11 +363,11 @@ class Play:
 def test_in_any_order_each_alert_is_sent_to_each_receiver_once(
     tmp_path: Path,
 ) -> None:
-    world = World(tmp_path)
+    world = PostedWorld(tmp_path)
     with asyncio.Runner() as runner:
         services = world.up()
         runner.run(services.__aenter__())
-        config = load_config(world.config, SECRETS, secrets=True)
+        config = load_config(world.config, world.secrets, secrets=True)
         orders = iter(range(1_000_000))
 
         @given(ORDERS)
