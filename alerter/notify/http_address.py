@@ -4,12 +4,14 @@ The address is a secret: it is in no error, also where an answer repeats it. Red
 followed. A call takes half a minute at most, and 64 kB of an answer are read.
 """
 
+import json
 import re
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
@@ -48,21 +50,29 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """An answer with a status of 2xx."""
+    """An answer; the names of its headers are lower-case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def read_object(self) -> Mapping[str, Any]:
+        """Return the JSON object that the body is; empty if it is none."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 class HttpRefusal(DeliveryError):
-    """An answer with another status; its `body` is not cleaned."""
+    """An answer with another status; its `reply` is not cleaned."""
 
     def __init__(
-        self, text: str, kind: ErrorKind, status: int, body: bytes, retry_after: float | None
+        self, text: str, kind: ErrorKind, reply: HttpReply, retry_after: float | None
     ) -> None:
         super().__init__(text, kind, retry_after=retry_after)
-        self.status = status
-        self.body = body
+        self.reply = reply
 
 
 class HttpAddress:
@@ -71,13 +81,13 @@ class HttpAddress:
     def __init__(self, url: str, clock: Clock) -> None:
         self.path = httpx.URL(url).path
         self._url = url
-        self._clock = clock
+        self.clock = clock
         self._http: httpx.AsyncClient | None = None
 
     async def call(self, request: HttpRequest) -> HttpReply:
         """Make one call; raise DeliveryError for any answer but 2xx, and for none."""
         try:
-            async with self._clock.timeout(_PATIENCE):
+            async with self.clock.timeout(_PATIENCE):
                 return await self._call(request)
         except _NOT_SENT as error:
             raise _unreached(error) from None
@@ -93,14 +103,14 @@ class HttpAddress:
         ) as answer:
             body = await self._beginning(answer)
         if answer.is_success:
-            return HttpReply(answer.status_code, body)
+            return _reply(answer, body)
         raise self._refusal(answer, body)
 
     async def _beginning(self, answer: httpx.Response) -> bytes:
         """Return the beginning of a body: the status counts, whatever becomes of the rest."""
         body = b""
         with suppress(httpx.HTTPError, TimeoutError):
-            async with self._clock.timeout(_BODY_PATIENCE):
+            async with self.clock.timeout(_BODY_PATIENCE):
                 async for part in answer.aiter_raw():
                     body += part
                     if len(body) > _LARGEST:
@@ -133,11 +143,11 @@ class HttpAddress:
     def _refusal(self, answer: httpx.Response, body: bytes) -> HttpRefusal:
         """Return the error that an answer means."""
         status = answer.status_code
-        wait = seconds_from(answer.headers.get("Retry-After"), self._clock.now())
+        wait = seconds_from(answer.headers.get("Retry-After"), self.clock.now())
         text, kind = _meaning(status, wait)
         said = "" if 300 <= status < 400 else self._clean(body)
         wait = wait if kind is ErrorKind.THROTTLED else None
-        return HttpRefusal(f"{text}: {status} {said}".strip(), kind, status, body, wait)
+        return HttpRefusal(f"{text}: {status} {said}".strip(), kind, _reply(answer, body), wait)
 
     def _clean(self, body: bytes) -> str:
         """Return the beginning of an answer, without the parts of the address in it."""
@@ -215,6 +225,10 @@ def _meaning(status: int, wait: float | None) -> tuple[str, ErrorKind]:
         return "the address refuses this message", ErrorKind.MESSAGE
     kind = ErrorKind.TRANSIENT if status in _COME_BACK else ErrorKind.RECEIVER
     return "the address refuses us", kind
+
+
+def _reply(answer: httpx.Response, body: bytes) -> HttpReply:
+    return HttpReply(answer.status_code, body, dict(answer.headers))
 
 
 def _unreached(error: Exception) -> DeliveryError:

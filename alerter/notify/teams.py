@@ -3,13 +3,11 @@
 https://support.microsoft.com/en-us/office/create-incoming-webhooks-with-workflows-for-microsoft-teams-8ae491c7-0394-4861-ba59-055e33f75498
 """
 
-import json
-from typing import Any
-
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Message, Receipt
 from alerter.notify.http_address import HttpNotifier, HttpRefusal, HttpRequest
 from alerter.render.teams import request_body
+from alerter.text import table_in
 
 # What a workflow refuses in a request, and not in every one:
 # https://learn.microsoft.com/en-us/azure/logic-apps/logic-apps-http-endpoint
@@ -32,7 +30,8 @@ class TeamsNotifier(HttpNotifier):
         try:
             reply = await self._address.call(self.request_of(message, content))
         except HttpRefusal as error:
-            if error.kind is ErrorKind.MESSAGE and _code(error.body) not in ("", *_OF_THE_MESSAGE):
+            code = table_in(error.reply.read_object(), "error").get("code")
+            if error.kind is ErrorKind.MESSAGE and code not in (None, *_OF_THE_MESSAGE):
                 error.kind = ErrorKind.RECEIVER  # such as a workflow that is turned off
             raise
         if reply.body.startswith(_REFUSED):
@@ -43,13 +42,3 @@ class TeamsNotifier(HttpNotifier):
             text = "the answer of the address was lost (it is a page, and no workflow's)"
             raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True)
         return Receipt(str(reply.status))
-
-
-def _code(body: bytes) -> str:
-    """Return the code of a refusal; empty if there is none."""
-    try:
-        found: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    error = found.get("error") if isinstance(found, dict) else None
-    return str(error.get("code") or "") if isinstance(error, dict) else ""

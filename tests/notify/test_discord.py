@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alerter.demo.discord import DiscordWebhook, EmbeddedDiscord, rate_limited
+from alerter.demo.discord import DiscordWebhook, EmbeddedDiscord
 from alerter.demo.faults import NONSENSE, Fault, redirect
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Form, Message
@@ -134,7 +134,10 @@ async def test_a_refusal_is_of_its_kind_and_names_its_code(
         ({"Retry-After": "2"}, '{"retry_after": NaN}', 2.0),
         ({"Retry-After": "2"}, '{"retry_after": -5}', 2.0),
         ({}, '{"retry_after": 1e300}', 86400.0),
+        ({}, f'{{"retry_after": {"9" * 400}}}', 86400.0),
         ({}, '{"retry_after": true}', None),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "9.5"}, "", 9.5),
+        ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset-After": "9.5"}, "", None),
         ({}, "[]", None),
         ({}, "", None),
     ],
@@ -164,8 +167,27 @@ async def test_the_limits_of_a_webhook_are_waited_for(
         await notifier.send(message, CONTENT)
     clock.advance(seconds=0.5)
     error = await error_of(notifier.send(message, CONTENT), webhook)
+    assert (error.kind, error.retry_after) == (ErrorKind.THROTTLED, 1.5)
+    assert len(discord.requests) == 5  # Discord said that no call is left
+    clock.advance(seconds=1.5)
+    await notifier.send(message, CONTENT)
+    assert [call.status for call in discord.requests] == [200] * 6
+
+
+async def test_a_limit_that_another_used_up_is_waited_for(
+    discord: EmbeddedDiscord,
+    webhook: DiscordWebhook,
+    notifier: DiscordNotifier,
+    message: Message,
+    clock: SetClock,
+) -> None:
+    other = notifier_of(discord.url(webhook), clock)
+    for _ in range(5):
+        await other.send(message, CONTENT)
+    clock.advance(seconds=0.5)
+    error = await error_of(notifier.send(message, CONTENT), webhook)
     assert (error.kind, error.retry_after) == (ErrorKind.THROTTLED, 2.0)
-    assert rate_limited(1.5).body["retry_after"] == 1.5
+    await other.close()
 
 
 async def test_a_lost_answer_leaves_the_message_in_doubt(

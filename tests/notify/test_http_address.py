@@ -156,7 +156,7 @@ async def _outcome(address: HttpAddress) -> tuple[object, ...]:
     try:
         reply = await address.call(REQUEST)
     except HttpRefusal as error:
-        return error.status, error.kind, error.in_doubt
+        return error.reply.status, error.kind, error.in_doubt
     return reply.status, reply.body.strip()
 
 
