@@ -29,12 +29,12 @@ from alerter.store import (
     reviews,
     stale_messages,
 )
-from alerter.store.judgements import Judgement, Source
+from alerter.store.judgements import Source
 from alerter.watch.alerts import Alerts, Changes, DueReminders, log_alerts
 from alerter.watch.catalog import ProductNames
 from alerter.watch.cluster_alerts import ClusterAlerts
 from alerter.watch.coverage import is_covered
-from alerter.watch.judging import changes_of, judged_past, judged_states
+from alerter.watch.judging import judged_past, judged_states
 from alerter.watch.routing import keywords_of
 from alerter.watch.topics import judged_topics, topics_of
 from alerter.watch.triage import (
@@ -179,22 +179,6 @@ class Intake:
             self._write(changes)
         await self.announce(site, changes)
         return fresh
-
-    def judge_again(self, site: Site, judged: Judgement) -> None:
-        """Record a state that was judged before as if it came now, for `alerter replay`."""
-        record, site_id = judged.record, site.site_id
-        with self._state.transaction(Scope.SITE.of(site_id)):
-            changes = changes_of(site, judged, self._clock.now())
-            known = reviews.get_reviews(self._state, site_id, [record.review.id])
-            before = known.get(record.review.id)
-            if record.closing is CloseReason.GONE:
-                self._gather_gone(changes, record.review.id, before)
-            else:
-                found = None if judged.has_words else record.review.topics
-                self._gather(
-                    changes, record.review, before, anonymized=record.anonymized, topics=found
-                )
-            self._write(changes)
 
     def find_due_reminders(self, site: Site) -> DueReminders:
         """Return the due reminders of a site; end the claims whose time is over."""

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
-from alerter.config import Config, Site
+from alerter.config import Config
 from alerter.models import Review, Status, StoredReview
 from alerter.store.judgements import Judgement, SilentRead, Source
 from alerter.store.known_sites import Coverage, SiteState
@@ -49,14 +48,12 @@ def judged_past(changes: Changes, past: Iterable[Review]) -> Iterator[Judgement]
         yield Judgement(changes.site.site_id, changes.now, changes.source, record)
 
 
-def changes_of(site: Site, judged: Judgement, now: datetime) -> Changes:
-    """Return the changes that a judged state begins with: how far its site had been read then."""
-    before = SiteState(
+def site_state_of(judged: Judgement) -> SiteState:
+    """Return how far the site of a judged state had been read then, as far as it matters."""
+    return SiteState(
         coverage=Coverage(_HIGHEST, _HIGHEST) if judged.covered else Coverage(),
         restored=judged.silence is SilentRead.RESTORED,
     )
-    silent = judged.silence is SilentRead.PAST
-    return Changes(site, now, before, now, silent, judged.source)
 
 
 def _silence(changes: Changes, review: Review) -> SilentRead | None:

@@ -4,16 +4,15 @@ It happens in a database in memory, which begins with what was on record at a mo
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from alerter.clock import Clock
-from alerter.config import Config, Site
-from alerter.models import AlertKind, Form, Grouping, Receipt, Review, Status
+from alerter.config import Config
+from alerter.models import AlertKind, Form, Grouping, Receipt, Status
 from alerter.scopes import Scope
 from alerter.store import State, messages, outbox, raised_alerts, reminders, reviews
 from alerter.store.holds import hold_back_reminders
@@ -27,9 +26,9 @@ from alerter.store.recorded import (
     recorded_alerts,
     waiting_deliveries,
 )
-from alerter.watch.intake import Intake
 from alerter.watch.past import RecordedPast, ReviewKey
 from alerter.watch.reminders_then import reminders_then
+from alerter.watch.repeated import Moment, RepeatedIntake
 
 # What happens at one moment comes in this order: a round reads before it reminds.
 _JUDGED, _HELD, _ROUND = range(3)
@@ -50,23 +49,6 @@ async def replay(
         return await _Replay(state, past, config, since, until, advance).run()
 
 
-class _Moment(Clock):
-    """The time of what is repeated."""
-
-    def __init__(self, moment: datetime) -> None:
-        self.moment = moment
-
-    def now(self) -> datetime:
-        return self.moment
-
-
-class _NoProducts:
-    """Fetches no names: nobody reads what is repeated."""
-
-    async def fetch_products(self, site: Site, reviews: Iterable[Review]) -> None:
-        """Do nothing."""
-
-
 class _Replay:
     """One repetition: what is still to happen, soonest first, and what became of it on record."""
 
@@ -85,9 +67,9 @@ class _Replay:
         self._since = since
         self._until = until
         self._advance = advance
-        self._clock = _Moment(since)
+        self._clock = Moment(since)
         self._sites = {site.site_id: site for site in config.sites}
-        self._intake = Intake(state, config, self._clock, _NoProducts(), lambda _: None)
+        self._intake = RepeatedIntake(state, config, self._clock)
         self._events: list[tuple[datetime, int, int, Any]] = []
         self._order = count()
         self._rounds: set[tuple[datetime, ReviewKey]] = set()
@@ -116,8 +98,7 @@ class _Replay:
             _, rank, _, event = heappop(self._events)
             self._clock.moment = at
             if rank == _JUDGED:
-                await self._judge(event)
-                self._advance()
+                await self._judge([event, *self._others_of_page(at, event)])
             elif rank == _HELD:
                 self._hold(event)
             else:
@@ -239,21 +220,37 @@ class _Replay:
             threshold = self._config.threshold(site)
             for review in reviews.open_reviews_above(self._state, site.site_id, threshold):
                 before = known[site.site_id, review.id]
-                self._intake.judge_again(site, replace(before, covered=True, silence=None))
+                again = replace(before, covered=True, silence=None)
+                self._intake.judge_again(site, [again], self._since)
 
     # What happens
 
-    async def _judge(self, judged: Judgement) -> None:
-        site, review_id = self._sites[judged.site_id], judged.record.review.id
-        if judged.source is Source.PAST:
-            await self._intake.alert_past(site, [review_id], Grouping.DIGEST)
-        elif judged.source is Source.RECORD:  # what it was before it was pruned
+    def _others_of_page(self, at: datetime, first: Judgement) -> Iterator[Judgement]:
+        """Take and yield what was judged at the same moment, of other reviews in the same read."""
+        ids = {first.record.review.id}
+        while self._events and self._events[0][:2] == (at, _JUDGED):
+            judged = self._events[0][-1]
+            same = (judged.site_id, judged.source) == (first.site_id, first.source)
+            if not same or judged.record.review.id in ids:
+                return
+            ids.add(judged.record.review.id)
+            yield heappop(self._events)[-1]
+
+    async def _judge(self, page: Sequence[Judgement]) -> None:
+        site, source = self._sites[page[0].site_id], page[0].source
+        ids = [each.record.review.id for each in page]
+        if source is Source.PAST:
+            await self._intake.alert_past(site, ids, Grouping.DIGEST)
+        elif source is Source.RECORD:  # what it was before it was pruned
             with self._state.transaction(Scope.SITE.of(site.site_id)):
-                reviews.put_reviews(self._state, site.site_id, [judged.record], judged.judged_at)
+                records = [each.record for each in page]
+                reviews.put_reviews(self._state, site.site_id, records, page[0].judged_at)
         else:
-            self._intake.judge_again(site, judged)
-        self._look_ahead((site.site_id, review_id))
-        self._plan_reminders((site.site_id, review_id))
+            self._intake.judge_again(site, page, self._clock.moment)
+        for review_id in ids:
+            self._look_ahead((site.site_id, review_id))
+            self._plan_reminders((site.site_id, review_id))
+            self._advance()
 
     def _hold(self, hold: RecordedHold) -> None:
         with self._state.transaction(Scope.SITE.of(hold.site_id)):
