@@ -16,7 +16,8 @@ from benchmarks.figures import Figure, table
 from benchmarks.processes import load
 
 _ROWS = [
-    "idle_round", "peak_rounds", "record", "backfill", "slack", "email", "latency", "webhook",
+    "idle_round", "peak_rounds", "record", "backfill", "slack", "channels", "email", "mailboxes",
+    "alertmanager", "latency", "webhook",
     "pending", "start", "at_rest", "many_sites", "account",
     "cluster_rounds", "cluster_alerts", "cluster_latency", "cluster_takeover", "cluster_million",
 ]  # fmt: skip

@@ -25,16 +25,20 @@ def measure(*, quick: bool) -> list[Figure]:
             _record(fresh, sites)
             with running(fresh) as daemon:
                 time.sleep(60)
+                at_rest = Usage.of(daemon.pid)
                 reload = _time_to_reload(fresh)
                 before = Usage.of(daemon.pid)
                 time.sleep(60)
                 after = Usage.of(daemon.pid)
+        made = sum(before.at <= at <= after.at for times in wix.ask("seen") for at in times)
     row, took = f"an account of {sites:,} sites", after.at - before.at
+    due = sites / (60.0 if quick else 600.0)
     return [
-        Figure(row, "READY", daemon.ready_after, "≤", 10, "s"),
+        Figure(row, "READY", daemon.ready_after, "≤", 15, "s"),
         Figure(row, "`reload`", reload, "≤", 20, "s"),
+        Figure(row, "rounds/s", made / took, "≥", 0.98 * due, "/s", f"for {took:.0f} s"),
         Figure(row, "of one core", 100 * (after.cpu - before.cpu) / took, "≤", 60, "%", every),
-        Figure(row, "RSS", after.rss, "≤", 500, "MB"),
+        Figure(row, "RSS", at_rest.rss, "≤", 300, "MB", f"{after.rss:.0f} MB after a reload"),
     ]
 
 

@@ -29,8 +29,11 @@ def measure(*, quick: bool) -> list[Figure]:
             3 if quick else 7, lambda: alone(_take, world, pages), lambda: alone(_bare, pages)
         )
     ours, bare = both.rates(pages * _PAGE)
-    detail = f"{ours:,.0f}/s, raw {bare:,.0f}/s; by CPU {1 / both.cpu:.2f}×"
-    return [Figure("record", "reviews/s, of raw sqlite3", both.speed, "≥", 0.5, "×", detail)]
+    detail = f"{ours:,.0f}/s, raw {bare:,.0f}/s"
+    return [
+        Figure("record", "reviews/s, of raw sqlite3", both.speed, "≥", 0.5, "×", detail),
+        Figure("record", "reviews a CPU second, of raw sqlite3", 1 / both.cpu, "≥", 0.55, "×"),
+    ]
 
 
 async def _take(meter: Meter, world: World, pages: int) -> None:

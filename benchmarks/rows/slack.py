@@ -24,7 +24,7 @@ def measure(*, quick: bool) -> list[Figure]:
         alone(deliver, World(wix.url, keeping.url), number)
         posts = keeping.ask("posts")
         both = beside(
-            3 if quick else 5,
+            3 if quick else 7,
             lambda: alone(deliver, World(wix.url, slack.url), number),
             lambda: alone(_bare, slack.url, posts),
         )
@@ -42,7 +42,13 @@ def measure(*, quick: bool) -> list[Figure]:
             f"{ours:,.0f}/s, bare {bare:,.0f}/s",
         ),
         Figure(
-            "deliver to Slack", "CPU an alert, durable", cpu, "≤", 1, "ms", f"bare {least:.2f} ms"
+            "deliver to Slack",
+            "CPU an alert, of bare",
+            both.cpu,
+            "≤",
+            2.5,
+            "×",
+            f"{cpu:.2f} ms, bare {least:.2f} ms",
         ),
     ]
 

@@ -29,6 +29,10 @@ class FastSlack:
         times, self._times = self._times, {}
         return times
 
+    def arrivals(self) -> int:
+        """Return the number of messages so far."""
+        return self._posted
+
     def posts(self) -> list[dict[str, Any]]:
         """Return the recorded messages."""
         return self._posts

@@ -25,6 +25,10 @@ class FastSmtp:
         """Return the arrival times, in monotonic time."""
         return self.arrived
 
+    def arrivals(self) -> int:
+        """Return the number of mails so far."""
+        return len(self.arrived)
+
     def mails(self) -> list[bytes]:
         """Return the recorded mails."""
         return self.kept
