@@ -42,7 +42,7 @@ class GroupCommit:
         self._waiting = []
         try:
             with self._state.transaction(EVERY_SCOPE, relaxed=all(each[2] for each in group)):
-                results = [self._made(change) for change, _, _ in group]
+                results = [self._made(change, alone=len(group) == 1) for change, _, _ in group]
         except BaseException as failure:  # noqa: BLE001 - each of the tasks that wait raises it
             results = [(None, failure)] * len(group)
         for (_, done, _), (value, error) in zip(group, results, strict=True):
@@ -51,7 +51,11 @@ class GroupCommit:
             else:
                 done.set_exception(error)
 
-    def _made(self, change: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    def _made(
+        self, change: Callable[[], Any], *, alone: bool
+    ) -> tuple[Any, BaseException | None]:
+        if alone:
+            return change(), None
         try:
             with self._state.savepoint():
                 return change(), None
