@@ -51,9 +51,7 @@ class GroupCommit:
             else:
                 done.set_exception(error)
 
-    def _made(
-        self, change: Callable[[], Any], *, alone: bool
-    ) -> tuple[Any, BaseException | None]:
+    def _made(self, change: Callable[[], Any], *, alone: bool) -> tuple[Any, BaseException | None]:
         if alone:
             return change(), None
         try:

@@ -36,7 +36,7 @@ def awkward_clusters(
 ) -> Iterator[tuple[str, MessageItem]]:
     """Yield clusters that a template may not expect, of awkward reviews."""
     yield "every awkward review", cluster_item(site_id, items, Product(hostile))
-    yield "more reviews than fit", cluster_item(site_id, items * 20, Product("z" * 200))
+    yield "more reviews than fit", cluster_item(site_id, list(items) * 20, Product("z" * 200))
     yield "erased reviews", cluster_item(site_id, items[:1], Product(), erased=2)
     nothing = cluster_item(site_id, [], Product(), erased=3)
     yield "every review erased", nothing

@@ -22,6 +22,7 @@ class Moment(Clock):
         self.moment = moment
 
     def now(self) -> datetime:
+        """Return the moment that is repeated."""
         return self.moment
 
 
