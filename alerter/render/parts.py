@@ -59,7 +59,7 @@ class Part:
 
     @property
     def lines(self) -> list[list[Piece]]:
-        """Its pieces by line, without line feeds and empty lines."""
+        """Its pieces by line, without line feeds; only a quote has empty lines."""
         lines: list[list[Piece]] = [[]]
         for piece in self.pieces:
             for number, text in enumerate(piece.text.split("\n")):
@@ -67,7 +67,7 @@ class Part:
                     lines.append([])
                 if text:
                     lines[-1].append(replace(piece, text=text))
-        return [line for line in lines if line]
+        return [line for line in lines if line or self.kind is PartKind.QUOTE]
 
     @property
     def ends_entry(self) -> bool:
@@ -77,7 +77,7 @@ class Part:
 
 def read_parts(blocks: Blocks) -> list[Part]:
     """Return the parts of a message from its Slack blocks; pictures are left out."""
-    return [part for block in blocks for part in _parts(block) if part.lines]
+    return [part for block in blocks for part in _parts(block) if any(part.lines)]
 
 
 def _parts(block: Mapping[str, Any]) -> Iterator[Part]:

@@ -93,7 +93,8 @@ def _line(kind: PartKind, line: Sequence[Piece], *, plain: bool) -> Element:
         PartKind.SMALL: {"size": "Small", "isSubtle": True},
         PartKind.CODE: {"fontType": "Monospace"},
     }
-    runs = [_run(kind, piece, plain=plain) | looks.get(kind, {}) for piece in line]
+    pieces = line or [Piece(NO_BREAK)]
+    runs = [_run(kind, piece, plain=plain) | looks.get(kind, {}) for piece in pieces]
     return {"type": "RichTextBlock", "spacing": "Small", "inlines": runs}
 
 

@@ -190,6 +190,16 @@ def test_a_message_of_many_reviews_names_them_all_before_it_leaves_any_out(
     assert [each for each in kinds if each.startswith("link")] == [f"link {DASHBOARD}"]
 
 
+def test_paragraphs_of_a_customer_stay_apart(renderer: Renderer) -> None:
+    message = new(replace(STALE, body="Cold.\n\n\nAnd late."))
+    (embed,) = render_discord(renderer, message).blocks[0]["embeds"]
+    assert "> Cold.\n> \n> \n> And late.\n" in embed["description"]
+    card = render_teams(renderer, message).blocks[0]
+    (quote,) = [each for each in nodes(card) if each.get("style") == "emphasis"]
+    shown = [run["text"] for line in quote["items"] for run in line["inlines"]]
+    assert shown == ["Stale", "Cold.", "\N{NO-BREAK SPACE}", "\N{NO-BREAK SPACE}", "And late."]
+
+
 def test_a_product_is_named_in_text_and_linked_in_our_words(renderer: Renderer) -> None:
     product = Product("Box [x](https://a.example)", "https://shop.example/box_(1)")
     kinds, shown = texts_of(render_discord(renderer, lowered(STALE, product)))
