@@ -30,7 +30,7 @@ class DiscordNotifier(HttpNotifier):
         super().__init__(receiver, address)
         self._clock = address.clock
         self._free_at = self._clock.monotonic()
-        # A name of the webhook that is no secret, so that it may be stored with a message.
+        # A name of the webhook and its thread that is no secret, to be stored with a message.
         self._webhook = digest(address.path)[:16]
 
     async def send(self, message: Message, content: Content) -> Receipt:  # noqa: ARG002 - as Slack's

@@ -79,7 +79,7 @@ class HttpAddress:
     """An address, with a connection that is opened with the first call."""
 
     def __init__(self, url: str, clock: Clock) -> None:
-        self.path = httpx.URL(url).path
+        self.path = httpx.URL(url).raw_path.decode()  # with its query
         self._url = url
         self.clock = clock
         self._http: httpx.AsyncClient | None = None

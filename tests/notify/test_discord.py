@@ -276,6 +276,20 @@ async def test_words_that_another_webhook_posted_are_not_taken_for_gone(
     await successor.close()
 
 
+async def test_words_in_another_thread_are_not_taken_for_gone(
+    discord: EmbeddedDiscord, clock: SetClock, message: Message
+) -> None:
+    forum = discord.add_webhook("7", forum=True)
+    first, second = (
+        notifier_of(f"{discord.url(forum)}?thread_id={each}", clock) for each in (1, 2)
+    )
+    posted = replace(await sent(first, message), erase=True)
+    error = await error_of(second.update(posted, GONE), forum)
+    assert error.kind is ErrorKind.MESSAGE
+    for each in (first, second):
+        await each.close()
+
+
 # Is it there?
 
 
