@@ -39,6 +39,7 @@ from alerter.store.blocks import Block
 from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
 from alerter.timezones import local_time
 from alerter.watch.routing import excluded_by
+from alerter.watch.topics import topics_of
 from alerter.watch.triage import Reason, due_reminder, is_import
 
 _LONGEST = 100
@@ -114,8 +115,12 @@ def phrase_not_on_record(
     head = f"review {plain(review_id, _LONGEST)} is not on record of {names}{near}"
     lines = [f"{head}{'' if near else ';'} possible reasons:"]
     for site in sites:
-        limit = stars(config.threshold(site))
-        lines.append(f"- it is rated higher than {limit}, the threshold of {site.name}")
+        limits = config.limits(site)
+        lines.append(
+            f"- it is rated higher than {stars(limits.plain)}, the threshold of {site.name}"
+        )
+        if limits.with_topic > limits.plain:
+            lines[-1] += f", and has no topic or more than {stars(limits.with_topic)}"
         found = reports.get(site.site_id)
         if found is None or found.last_success is None:
             lines.append(f"- it was not read yet: {site.name} was never read")
@@ -140,6 +145,7 @@ class _Formatter:
         self._found = found
         self._record = found.record
         self._review = found.record.known.review
+        self._topics = topics_of(config)
         self._alerts = found.alerts
         self._now = now
 
@@ -163,6 +169,7 @@ class _Formatter:
         yield f"{stars(review.rating)}  {title(review.title)} for {product}"
         if created := self._record.created:
             yield f"created {self._at(created)}, {words_for(self._now - created)} ago"
+        yield from self._topic_lines()
         if self._record.unverified:
             yield (
                 "its text is not shown: it was restored,"
@@ -170,6 +177,17 @@ class _Formatter:
             )
         was_alerted = bool(self._alerts) or known.pruned
         yield f"on record as {known.status}: {_phrase_status(known, was_alerted=was_alerted)}"
+
+    def _topic_lines(self) -> Iterator[str]:
+        """Yield the topics of the review, each with the entries of the lists that found it."""
+        if self._record.unverified:
+            return
+        if found := self._topics.words_in(self._review.title, self._review.body):
+            named = [f"{topic} ({', '.join(words)})" for topic, words in found.items()]
+            yield f"topics: {plain(', '.join(named), 5 * _LONGEST)}"
+        if on_record := set(self._review.topics) - found.keys():
+            names = plain(", ".join(sorted(on_record)), _LONGEST)
+            yield f"topics that were found earlier, in other words or by other lists: {names}"
 
     def _alert_lines(self) -> Iterator[str]:
         if self._record.known.pruned:
@@ -188,8 +206,9 @@ class _Formatter:
                 yield "  no message of its own: the messages on Slack are updated instead"
             else:
                 yield "  sent to nobody: no receiver of the config matched it"
+        judged = self._topics.tagged(self._review)
         for receiver in self._config.receivers:
-            key = excluded_by(receiver, self._review, self._found.site.name)
+            key = excluded_by(receiver, judged, self._found.site.name)
             if key and key != "sites":
                 yield f"by this config, {receiver.name} does not get it because of its {key}"
 

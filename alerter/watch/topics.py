@@ -90,7 +90,9 @@ class Topics:
         return tuple(self.words_in(*texts))
 
     def tagged(self, review: Review) -> Review:
-        """Return a review with the topics of its title and text."""
+        """Return a review with the topics of its words; without any it keeps those on record."""
+        if not (review.title or review.body):
+            return review
         return replace(review, topics=self.of(review.title, review.body))
 
     def words_in(self, *texts: str) -> dict[str, list[str]]:

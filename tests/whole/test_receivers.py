@@ -298,7 +298,7 @@ def test_check_warns_of_ratings_that_no_receiver_gets(load: Load) -> None:
     )
     assert uncovered.text.startswith("no receiver gets its reviews with 2 stars; ")
     assert limited.text.startswith(
-        "its reviews with 1 star are routed by product or keyword only; "
+        "its reviews with 1 star are routed by product, keyword or topic only; "
     )
     assert check.check_routing(load()) == []
 
