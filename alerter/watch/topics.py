@@ -19,6 +19,7 @@ from alerter.watch.keywords import contains_folded, fold
 from alerter.watch.stems import Stems, stems_in, stems_of_entry, without_accents
 
 _REMEMBERED = 20_000  # different words of customers
+_MANY = 8  # phrases that begin with one word: only those that may go on are tried
 _GAP = "..."
 _IN_GAP = 4  # words at most
 _NEGATED_BEFORE = 3  # words at most from a negation to what it negates
@@ -84,6 +85,7 @@ class Topics:
         # Another one for other lists or words.
         self.mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
         self._phrases_at = lru_cache(_REMEMBERED)(self._find_phrases_at)
+        self._phrases_before = lru_cache(_REMEMBERED)(self._find_phrases_before)
 
     def of(self, *texts: str) -> tuple[str, ...]:
         """Return the topics of the texts of a review, sorted."""
@@ -138,8 +140,8 @@ class Topics:
     def _found_in(self, words: Sequence[str]) -> Iterator[_Phrase]:
         hits = [
             _Hit(begin, end, phrase)
-            for begin, word in enumerate(words)
-            for phrase in self._phrases_at(word)
+            for begin in range(len(words))
+            for phrase in self._candidates(words, begin)
             if (end := self._end(phrase, words, begin)) is not None
         ]
         exceptions = [hit for hit in hits if hit.phrase.exception]
@@ -151,6 +153,22 @@ class Topics:
                 for each in exceptions
             ):
                 yield hit.phrase
+
+    def _candidates(self, words: Sequence[str], begin: int) -> tuple[_Phrase, ...]:
+        found = self._phrases_at(words[begin])
+        if len(found) > _MANY and begin + 1 < len(words):
+            return self._phrases_before(words[begin], words[begin + 1])
+        return found
+
+    def _find_phrases_before(self, word: str, following: str) -> tuple[_Phrase, ...]:
+        """Return the phrases that begin with a word and may go on with another."""
+        return tuple(
+            phrase
+            for phrase in self._phrases_at(word)
+            if len(phrase.parts) == 1
+            or phrase.parts[1].gap
+            or self._is(phrase.parts[1], following, phrase.language)
+        )
 
     def _find_phrases_at(self, word: str) -> tuple[_Phrase, ...]:
         """Return the phrases that begin with a word, of all languages."""
@@ -165,8 +183,6 @@ class Topics:
 
     def _end(self, phrase: _Phrase, words: Sequence[str], begin: int) -> int | None:
         """Return where a phrase that begins at a word ends; None where it is not there."""
-        if not (phrase.negates or phrase.exception) and self._is_negated(phrase, words, begin):
-            return None
         at = begin
         for part in phrase.parts[1:]:
             for following in range(at + 1, at + 2 + part.gap):
@@ -177,6 +193,8 @@ class Topics:
                     break
             else:
                 return None
+        if not (phrase.negates or phrase.exception) and self._is_negated(phrase, words, begin):
+            return None
         return at
 
     def _is(self, part: _Part, word: str, language: str) -> bool:
