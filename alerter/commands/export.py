@@ -27,6 +27,7 @@ COLUMNS = (
     "body",
     "author",
     "product",
+    "topics",
     "moderation",
     "status",
     "closing",
@@ -73,6 +74,7 @@ def row_of(found: ExportedReview, names: Mapping[str, str]) -> dict[str, Any]:
         review.body,
         review.author,
         found.product,
+        review.topics,
         review.moderation,
         str(found.status),
         str(found.closing or ""),
@@ -103,6 +105,8 @@ def write_csv(rows: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        value = ", ".join(value)
     text = "" if value is None else str(value)
     text = f"'{text}" if _is_formula(text) else text
     return text if text.isprintable() else _CONTROL.sub(" ", text)

@@ -145,6 +145,18 @@ def add(state: State, number: int, **content: str) -> None:
     )
 
 
+async def test_topics_are_a_list_and_in_csv_one_cell(
+    alerter: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await alerted(path, wix)
+    with State.open(load(path).database, migrate=False) as state:
+        add(state, 1)
+        topics = json.dumps(["=own", "hygiene"])
+        state.execute("UPDATE reviews SET topics = ? WHERE review_id = 'r0'", [topics])
+    assert [row["topics"] for row in await rows(alerter, "json")] == [["=own", "hygiene"]]
+    assert [row["topics"] for row in await rows(alerter, "csv")] == ["'=own, hygiene"]
+
+
 async def test_nothing_in_a_review_ends_its_line_or_controls_a_terminal(
     alerter: Run, path: Path, wix: EmbeddedWix
 ) -> None:
