@@ -9,9 +9,10 @@ from alerter.render.digest_view import length_in_digest
 from alerter.render.language import Language
 from alerter.render.views import ReviewView, SiteView, view_reviewed, view_site
 
-# Characters of all reviews: Slack refuses longer messages, and Gmail folds longer mails.
+# Characters of all reviews: Slack refuses longer messages, Gmail folds longer mails, and ntfy makes
+# files of them.
 _LONGEST = 9000
-_LONGEST_MAIL = 40_000
+_LONGEST_OF = {Medium.EMAIL: 40_000, Medium.NTFY: 3000}
 _DAY = timedelta(days=1)
 
 
@@ -64,7 +65,7 @@ def view_cluster(
 
 def fitting_reviews(views: Sequence[ReviewView], medium: Medium) -> list[ReviewView]:
     """Return the first of the reviews of a cluster, as many as fit into one message."""
-    room = _LONGEST_MAIL if medium is Medium.EMAIL else _LONGEST
+    room = _LONGEST_OF.get(medium, _LONGEST)
     shown: list[ReviewView] = []
     for view in views:
         room -= length_in_digest(view)

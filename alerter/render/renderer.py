@@ -274,6 +274,7 @@ class Renderer:
             self._view(each, message.attempted_at, language, buttons=buttons)
             for each in item.reviews
         ]
+        views = [shorten(view) for view in views] if medium is Medium.NTFY else views
         shown = fitting_reviews(views, medium)
         cluster = view_cluster(item, shown, self._sites, language)
         sites = [cluster.site.name]
@@ -345,13 +346,14 @@ def _reader(message: Message) -> str:
 
 def _links(values: Mapping[str, Any], language: Language) -> tuple[tuple[str, str], ...]:
     """Return the links of a message: where its reviews are answered, and what is reviewed."""
-    views = [values["review"]] if "review" in values else values.get("reviews", ())
+    about = values.get("cluster") or values.get("review")
+    views = [about] if about else values.get("reviews", ())
     answered_at = {view.site.reviews_url for view in views}
     found = [(language.gettext("Reply in the dashboard"), url) for url in answered_at]
     if len(found) != 1:  # one of several sites would be the wrong one for most of the reviews
         return ()
-    if "review" in values and views[0].what_url:
-        found.append((language.gettext("See the product"), views[0].what_url))
+    if about and about.what_url:
+        found.append((language.gettext("See the product"), about.what_url))
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ from alerter.links import (
     product_dashboard_url,
     reviews_dashboard_url,
 )
-from alerter.models import Alert, AlertKind, CloseReason, Message, MessageItem, Review
+from alerter.models import Alert, AlertKind, CloseReason, Message, MessageItem, Product, Review
 from alerter.orders import Order
 from alerter.render.language import Language
 from alerter.render.trouble_view import view_trouble
@@ -29,6 +29,7 @@ TYPES = {
     AlertKind.LOWERED: "review.lowered",
     AlertKind.REMINDER: "review.reminder",
     AlertKind.CLOSED: "review.closed",
+    AlertKind.CLUSTER: "cluster",
     AlertKind.TROUBLE: "trouble",
     AlertKind.RECOVERED: "recovered",
     AlertKind.SUMMARY: "summary",
@@ -53,6 +54,8 @@ def webhook_body(
         data = {"trouble": _trouble(item.alert, timezone, language)}
     elif kind is AlertKind.SUMMARY:
         data = {"summary": _summary(item.alert.detail, message.receiver, sites)}
+    elif kind is AlertKind.CLUSTER:
+        data = _cluster_data(item, sites)
     else:
         data = _review_data(item, sites)
     return {
@@ -88,6 +91,23 @@ def _review_data(item: MessageItem, sites: Mapping[str, str]) -> _Json:
     return data | {"links": _links(item, site_id)}
 
 
+def _cluster_data(item: MessageItem, sites: Mapping[str, str]) -> _Json:
+    """Return the data of a cluster: all its reviews, as they are stored now, oldest first."""
+    detail, site_id = item.alert.detail, item.alert.site_id or ""
+    entity_id = detail.get("entity")
+    return {
+        "site": _site(site_id, sites),
+        "cluster": {
+            "product": _product(entity_id, item.product) if entity_id else None,
+            # Those that were deleted, or lost their text, count as well.
+            "number": len(item.reviews) + item.erased,
+            "within": int(detail["within"]) if "within" in detail else None,
+        },
+        "reviews": [_review(each) for each in item.reviews],
+        "links": _links(item, site_id),
+    }
+
+
 def _site(site_id: str, sites: Mapping[str, str]) -> _Json:
     return {"id": site_id, "name": sites.get(site_id)}
 
@@ -106,7 +126,7 @@ def _review(item: MessageItem) -> _Json:
         "author": review.author or None,
         "created": _iso(review.created),
         "updated": _iso(review.updated),
-        "product": _product(item, review),
+        "product": _product(review.entity_id, item.product) if review.entity_id else None,
         "verified": review.verified,
         "moderation": review.moderation or None,
         "reply": _reply(review),
@@ -117,15 +137,9 @@ def _review(item: MessageItem) -> _Json:
     }
 
 
-def _product(item: MessageItem, review: Review) -> _Json | None:
-    """Return what was reviewed; None for a review of the site as a whole."""
-    if review.entity_id is None:
-        return None
-    return {
-        "id": review.entity_id,
-        "name": item.product.name,
-        "url": https_url(item.product.url),
-    }
+def _product(entity_id: str, product: Product) -> _Json:
+    """Return what was reviewed; a review of the site as a whole has none."""
+    return {"id": entity_id, "name": product.name, "url": https_url(product.url)}
 
 
 def _reply(review: Review) -> _Json | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC
 from email.header import decode_header, make_header
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from alerter.demo.mailbox import Mailbox
 from alerter.demo.ntfy import EmbeddedNtfy, Published
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
-from alerter.models import CloseReason, Content, Message
+from alerter.models import CloseReason, Content, Medium, Message
 from alerter.notify.http_address import HttpRequest
 from alerter.notify.ntfy import LARGEST_TEXT, NtfyNotifier
+from alerter.render.renderer import Renderer
 from alerter.render.samples import sample
 from alerter.store import State, troubles
 from tests.support.clock import SetClock
@@ -174,6 +176,27 @@ def test_the_priority_follows_what_happened(
     assert request_of(message, Content("a", "b")).headers["X-Priority"] == priority
     closed = replace(message, entries=(replace(first, closing=CloseReason.ANSWERED),))
     assert request_of(closed, Content("a", "b")).headers["X-Priority"] == "2"
+
+
+@pytest.mark.parametrize("number", [3, 12])
+def test_a_cluster_names_its_reviews_in_one_message(clock: SetClock, number: int) -> None:
+    message = sample("cluster", SITE, clock.now())
+    (item,) = message.entries
+    first = item.reviews[0]
+    assert first.review
+    reviews = [
+        replace(first, review=replace(first.review, title=f"<r{each:02}> {'x' * 500}"))
+        for each in range(number)
+    ]
+    message = replace(message, entries=(replace(item, reviews=tuple(reviews)),))
+    renderer = Renderer(None, UTC, {SITE: "Corner Bakery"})
+    content = renderer.plain(message, Medium.NTFY)
+    body = request_of(message, content).content.decode()
+    named = list(dict.fromkeys(told(body)))
+    assert named == [f"r{each:02}" for each in range(number)][: len(named)]
+    assert len(named) == number or f"and {number - len(named)} more" in body
+    assert len(named) >= min(number, 8)
+    assert [label for label, _ in content.links] == ["Reply in the dashboard", "See the product"]
 
 
 def test_links_that_are_too_long_for_a_header_are_left_out(clock: SetClock) -> None:

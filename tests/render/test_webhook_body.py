@@ -135,6 +135,35 @@ def test_a_review_with_little_on_record_has_the_same_form() -> None:
     }
 
 
+def test_a_cluster_names_all_its_reviews_and_what_they_are_about() -> None:
+    message = sample("cluster", SITE, NOW)
+    data = _body(message)["data"]
+    assert data["site"] == {"id": SITE, "name": "Corner Bakery"}
+    assert data["cluster"] == {
+        "product": {
+            "id": PRODUCT,
+            "name": "Croissant box",
+            "url": "https://corner-bakery.example/croissant-box",
+        },
+        "number": 3,
+        "within": 604800,
+    }
+    items = message.entries[0].reviews
+    assert [each["title"] for each in data["reviews"]] == [
+        item.review.title for item in items if item.review
+    ]
+    assert all(each["id"] and each["rating"] for each in data["reviews"])
+    assert list(data["links"]) == ["dashboard", "product"]
+
+
+def test_a_cluster_counts_what_was_erased() -> None:
+    item = sample("cluster", SITE, NOW).entries[0]
+    alert = replace(item.alert, detail={})
+    data = body_of("cluster", alert=alert, reviews=item.reviews[:1], erased=2)["data"]
+    assert data["cluster"] == {"product": None, "number": 3, "within": None}
+    assert len(data["reviews"]) == 1
+
+
 def test_trouble_says_what_does_not_work_and_since_when() -> None:
     assert body_of("trouble")["data"]["trouble"] == {
         "kind": "site",
