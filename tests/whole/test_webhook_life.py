@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ name = "desk"
 webhook = "file:hook.url"
 webhook_secret = "file:hook.secret"
 """
+CAKE = "00000000-0000-4000-8000-000000000001"
 REMINDERS = """
 [reminders]
 after = ["24h"]
@@ -127,6 +129,24 @@ async def test_a_summary_reaches_a_webhook(life: Life, hook: Hook) -> None:
     assert types(hook)[-1] == "summary"
     (site,) = hook.events[-1].body["data"]["summary"]["sites"]
     assert (site["name"], site["low_rated"], site["open"]) == ("Corner Bakery", 2, 2)
+
+
+async def test_a_cluster_reaches_a_webhook_with_all_its_reviews(
+    begin: Begin, wix: EmbeddedWix, hook: Hook, clock: SetClock
+) -> None:
+    old = (clock.now() - timedelta(days=200)).isoformat()
+    wix.add(SITE, {"id": "old", "entityId": CAKE, "createdDate": old, "content": {"rating": 1}})
+    extra = '[alerts]\ncluster = {count = 3, within = "7d"}'
+    life = await begin(receivers=RECEIVERS, extra=extra)
+    for number in range(3):
+        content = {"rating": 1, "title": f"Bad {number}"}
+        wix.add(SITE, {"id": f"r{number}", "entityId": CAKE, "content": content})
+    await life.minutes(2)
+
+    (cluster,) = [event.body["data"] for event in hook.events if event.type == "cluster"]
+    assert [each["title"] for each in cluster["reviews"]] == ["Bad 0", "Bad 1", "Bad 2"]
+    assert (cluster["site"]["name"], cluster["cluster"]["number"]) == ("Corner Bakery", 3)
+    assert cluster["cluster"]["product"]["id"] == CAKE
 
 
 async def test_check_tries_nothing_and_explain_has_the_id(
