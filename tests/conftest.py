@@ -52,6 +52,7 @@ ON_BOTH_ENGINES = (
     "web/test_webhooks.py",
     "whole/test_holds.py",
     "whole/test_lifecycle.py",
+    "whole/test_orders.py",
     "whole/test_reminders.py",
     "whole/test_replay.py",
     "whole/test_retention.py",

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from alerter.commands.terminal import plain, words_for
 from alerter.orders import Order, OrderSource, Payment, Shipping
+from alerter.text import counted
 from alerter.wix.orders import FULFILLMENTS, REQUESTS, SEARCH
 
 _LONGEST = 100
@@ -49,7 +50,7 @@ def _phrase_items(order: Order) -> str:
     if order.item:
         found.append(f"{order.quantity} × {plain(order.item, _LONGEST)}")
     if order.others or not order.item:
-        found.append(f"{order.others} other {'product' if order.others == 1 else 'products'}")
+        found.append(counted(order.others, "other product" if order.item else "product"))
     total = f", {order.amount} {order.currency}" if order.amount else ""
     return f"bought: {' and '.join(found)}{total}"
 

@@ -1,7 +1,8 @@
-"""Paths that Wix does not have, to write and change reviews by hand."""
+"""Paths that Wix does not have, to write and change reviews by hand, and to add orders."""
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 
 from aiohttp import web
 
@@ -34,6 +35,11 @@ def add_control(app: web.Application, sites: Mapping[str, Site]) -> None:
             raise Refusal(400, "INVALID_ARGUMENT", "a message is expected")
         return web.json_response(site.reply(review_id, message))
 
+    async def sell(request: web.Request) -> web.Response:
+        site, asked = _site(sites, request), _object(await _body(request))
+        return web.json_response(_sold(site, asked), status=201)
+
+    app.router.add_post("/demo/orders", sell)
     app.router.add_post("/demo/reviews", add)
     app.router.add_patch("/demo/reviews/{id}", change)
     app.router.add_delete("/demo/reviews/{id}", delete)
@@ -66,6 +72,21 @@ def _added(site: Site, review: object) -> Json:
         return site.add(_object(review))
     except (ValueError, TypeError, AttributeError) as error:
         raise Refusal(400, "INVALID_ARGUMENT", f"this is not a review: {error}") from error
+
+
+def _sold(site: Site, asked: Json) -> Json:
+    """Add an order, with its `shippedDates` and the `reviewId` that Wix asked for, if any."""
+    fields = {key: value for key, value in asked.items() if key not in ("shippedDates", "reviewId")}
+    now = site.clock.now()
+    try:
+        ordered = datetime.fromisoformat(fields.get("createdDate", now.isoformat()))
+        shipped = [datetime.fromisoformat(each) for each in asked.get("shippedDates", [])]
+        order = site.shop.add_order(fields, ordered, *shipped)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise Refusal(400, "INVALID_ARGUMENT", f"this is not an order: {error}") from error
+    if review_id := asked.get("reviewId"):
+        site.shop.add_request(order["id"], review_id, now)
+    return order
 
 
 async def _body(request: web.Request) -> object:

@@ -156,3 +156,19 @@ async def test_a_site_without_ecommerce_has_no_orders(call: Any, wix: EmbeddedWi
     await call(SEARCH, {"search": {}}, 428)
     await call(FULFILLMENTS, {"orderIds": ["x"]}, 428)
     await call(REQUESTS, {"query": {}})
+
+
+async def test_an_order_can_be_added_by_hand(call: Any, wix: EmbeddedWix) -> None:
+    made = {
+        "lineItems": [line_item("rye", "Rye bread")],
+        "createdDate": "2026-11-10T00:00:00.000Z",
+        "shippedDates": ["2026-11-12T00:00:00.000Z"],
+        "reviewId": "r7",
+    }
+    order = await call(f"/demo/orders?site={SITE}", made, 201)
+    assert (order["fulfillmentStatus"], "reviewId" in order) == ("FULFILLED", False)
+    wanted = {"items.reviewId": {"$hasSome": ["r7"]}}
+    [request] = (await call(REQUESTS, {"query": {"filter": wanted}}))["reviewRequests"]
+    assert request["order"]["id"] == order["id"]
+    for bad in ({"createdDate": "soon"}, {"shippedDates": 5}, made | {"lineItems": [1]}):
+        await call(f"/demo/orders?site={SITE}", bad, 400)
