@@ -56,9 +56,10 @@ def command(path: Path | None, since: str) -> None:
     if not is_there(config.database):
         raise ConfigError([f"state: there is none at {config.database}; {_SAME_STATE}"])
     with State.read(config.database) as state:
-        _require_record(state, config)
+        begun = _kept_since(state, config)
         past = read_past(state, config)
-        notes = list(_notes(state, config, past, start))
+        notes = list(_notes(state, config, past, start, begun))
+    start = max(start, begun)
     with _progress(past) as advance:
         replayed = asyncio.run(replay(past, config, start, now, advance))
     record = [each for each in past.alerts if each.raised_at >= start]
@@ -71,24 +72,28 @@ def command(path: Path | None, since: str) -> None:
 _SAME_STATE = "a config that is tried has to name the state of the config in force"
 
 
-def _require_record(state: State, config: Config) -> None:
-    """Raise AlerterError where a state does not know a config's sites, or keeps no record."""
+def _kept_since(state: State, config: Config) -> datetime:
+    """Return since when states are kept. Raise AlerterError for none, or not of these sites."""
     known = known_sites.site_names(state).keys()
     if not known & {site.site_id for site in config.sites}:
         raise ConfigError(
             [f"state: {config.database} has none of the sites of this config; {_SAME_STATE}"]
         )
-    if kept_since(state) is None:
+    begun = kept_since(state)
+    if begun is None:
         raise AlerterError("nothing is on record yet that can be replayed; start the daemon")
+    return begun
 
 
-def _notes(state: State, config: Config, past: RecordedPast, start: datetime) -> Iterator[str]:
+def _notes(
+    state: State, config: Config, past: RecordedPast, start: datetime, begun: datetime
+) -> Iterator[str]:
     """Yield what the record does not hold, and since when the config is in force."""
-    ids = [site.site_id for site in config.sites]
-    begun, pruned = kept_since(state), pruned_until(state, ids)
-    if begun and begun > start:
-        yield f"Complete from {phrase_time(config, begun)} on: what was judged before is not kept."
-    if pruned and pruned >= start and (begun is None or pruned > begun):
+    if begun > start:
+        shown = phrase_time(config, begun)
+        yield f"From {shown} on, and complete since then: nothing earlier can be replayed."
+    pruned = pruned_until(state, [site.site_id for site in config.sites])
+    if pruned and pruned >= max(start, begun):
         shown = phrase_time(config, pruned)
         yield f"Complete from {shown} on: earlier reviews were pruned after `state.keep`."
     configs = all_configs(state)

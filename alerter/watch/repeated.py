@@ -22,7 +22,7 @@ class Moment(Clock):
         self.moment = moment
 
     def now(self) -> datetime:
-        """Return the moment that is repeated."""
+        """Return the moment that was set last."""
         return self.moment
 
 

@@ -56,7 +56,7 @@ async def test_the_config_in_force_changes_nothing(
     assert at.endswith((" CET", " CEST"))
     assert second.split("\t")[4] == "r2"
     assert notes[-1] == "2 alerts, all as on record: this config changes nothing."
-    assert notes[0].startswith("Complete from ")
+    assert notes[0].startswith("From ")
     assert notes[1].startswith("This config is in force since ")
     assert "\x1b" not in result.stdout
 
@@ -143,6 +143,19 @@ async def test_it_says_from_when_on_the_record_is_complete(
     assert ": earlier reviews were pruned after `state.keep`." in result.stdout.replace(" on:", ":")
     result = await alerter("replay", "--since", "7d")
     assert "Complete" not in result.stdout
+
+
+async def test_nothing_is_shown_from_before_states_were_kept(
+    alerter: Run, path: Path, wix: EmbeddedWix
+) -> None:
+    await alerted(path, wix, "r1")
+    with State.open(load(path).database, migrate=False) as state:
+        state.execute("UPDATE configs SET added_at = ?", [to_ms(Clock().now())])
+        state.execute("UPDATE judgements SET source = 'record'")
+
+    result = await alerter("replay", "--since", "30d")
+    assert result.stdout.splitlines()[0].startswith("From ")
+    assert "0 alerts, all as on record" in result.stdout
 
 
 @pytest.mark.sqlite
