@@ -10,10 +10,17 @@ from alerter.watch.replay import replay
 from tests.simulation import world
 from tests.simulation.plan import Plan
 
-# What a replay cannot know: which deliveries a restore cancelled, and how long a wrong clock was.
-UNKNOWN = {"restore", "clock_step"}
+# What a replay cannot know: which deliveries a restore cancelled, how long a clock was wrong, and
+# which answers of Wix lacked a review.
+_UNKNOWN = {"restore", "clock_step", "wix_empty", "wix_private_forbidden"}
 # From which parts of the time since the last config it is repeated.
 _PARTS = (0.0, 0.3, 0.6)
+
+
+def is_known(plan: Plan) -> bool:
+    """Whether all that happens in a plan is on record."""
+    found = {event.kind for event in plan.events}
+    return not _UNKNOWN & (found | {event.args.get("fault") for event in plan.events})
 
 
 def replayed_lines(plan: Plan) -> tuple[list[ReplayedLine], list[str]]:

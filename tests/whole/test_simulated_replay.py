@@ -3,17 +3,17 @@
 import pytest
 
 from tests.simulation.plan import make
-from tests.simulation.replayed import UNKNOWN, replayed_lines
+from tests.simulation.replayed import is_known, replayed_lines
 
 # With changed configs, faults, kills, claims, quiet hours and reminders.
-_SEEDS = (6, 49, 72, 132, 181)
+_SEEDS = (6, 49, 73, 87, 181)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_the_record_of_a_run_is_reproduced_alert_for_alert(seed: int) -> None:
     plan = make(seed, short=True)
-    assert not UNKNOWN & {event.kind for event in plan.events}
+    assert is_known(plan)
 
     found, differing = replayed_lines(plan)
     assert found
