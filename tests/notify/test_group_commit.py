@@ -99,6 +99,20 @@ async def test_an_error_that_undoes_the_transaction_fails_all_changes(
     assert all(await asyncio.gather(*map(commits.run, claims)))
 
 
+async def test_no_task_waits_for_a_commit_that_was_cut_off(
+    state: State, claims: list[Callable[[], Message]]
+) -> None:
+    commits = GroupCommit(state)
+
+    def end() -> Message:
+        raise asyncio.CancelledError
+
+    tasks = [asyncio.ensure_future(commits.run(change)) for change in (claims[0], end)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[1], asyncio.CancelledError)
+    assert not state.engine.in_transaction
+
+
 async def test_all_changes_fail_where_the_database_is_locked(
     state: State, database: Path | PostgresUrl, claims: list[Callable[[], Message]]
 ) -> None:
