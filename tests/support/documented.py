@@ -19,6 +19,9 @@ _PLACEHOLDERS = {
     "[KIND]": "new",
     "UNTIL": "2h",
     "[RECEIVER]…": "owner",
+    "RECEIVER": "owner",
+    "helpdesk": "owner",  # the receiver with a webhook of an example
+    "8f14e45f": "r1",
     "…": "55555555-5555-4555-8555-555555555555",
     "/backup/alerter-$(date +%F).db": "backup/alerter-2026-11-24.db",
 }
