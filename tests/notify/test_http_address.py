@@ -1,6 +1,7 @@
 """An address that is posted to: what each of its answers means, and that it stays secret."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
@@ -167,3 +168,22 @@ async def test_a_redirect_to_what_is_no_address_is_a_redirect(
     error = await refused(address)
     assert str(error) == "the address redirects, which is not followed: 302"
     assert not error.in_doubt
+
+
+async def test_a_server_that_nobody_vouches_for_gets_nothing(
+    clock: SetClock, server_context: ssl.SSLContext
+) -> None:
+    received: list[bytes] = []
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0, ssl=server_context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        address = HttpAddress(f"https://127.0.0.1:{port}{PATH}", clock)
+        error = await refused(address)
+    assert (error.kind, error.in_doubt, received) == (ErrorKind.RECEIVER, False, [])
+    assert str(error).startswith("the address cannot be trusted: ")
+    await address.close()
