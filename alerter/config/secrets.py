@@ -111,6 +111,8 @@ def _read_url(value: object, info: ValidationInfo) -> SecretStr:
             good = re.fullmatch(r"[!-~]+", text) and "#" not in text
         except PydanticCustomError:
             good = None
+        if not good and text.startswith("http://"):
+            raise fault("the secret must begin with https:// (http:// leads to this machine only)")
         if not good:
             raise fault('the secret must be an address such as "https://example.com/…"')
     return secret
