@@ -42,12 +42,17 @@ receivers = ["desk"]
 
 
 @pytest.fixture
-async def hook(clock: SetClock, tmp_path: Path) -> AsyncIterator[Hook]:
+async def hooks(clock: SetClock) -> AsyncIterator[EmbeddedWebhook]:
     async with EmbeddedWebhook(clock=clock) as hooks:
-        hook = hooks.add("desk")
-        (tmp_path / "hook.url").write_text(hook.url)
-        (tmp_path / "hook.secret").write_text(hook.secret)
-        yield hook
+        yield hooks
+
+
+@pytest.fixture
+def hook(hooks: EmbeddedWebhook, tmp_path: Path) -> Hook:
+    hook = hooks.add("desk")
+    (tmp_path / "hook.url").write_text(hook.url)
+    (tmp_path / "hook.secret").write_text(hook.secret)
+    return hook
 
 
 @pytest.fixture
@@ -118,6 +123,44 @@ async def test_trouble_reaches_a_webhook_and_trouble_of_a_webhook_the_others(
     await life.minutes(62)
     assert types(hook) == ["trouble", "recovered", "review.new"]
     assert not life.needs_a_person()
+
+
+@pytest.mark.parametrize(
+    ("fault", "began", "over"),
+    [
+        (
+            Fault(status=429, headers={"Retry-After": "7200"}),
+            "⚠️ Desk (webhook) does not take messages now",
+            "🟢 desk (webhook) takes messages again",
+        ),
+        (
+            Fault(status=503),
+            "⚠️ Receiver desk (webhook) cannot be reached",
+            "🟢 Receiver desk (webhook) can be reached again",
+        ),
+    ],
+)
+async def test_an_address_that_fails_for_long_is_one_trouble(
+    life: Life,
+    hooks: EmbeddedWebhook,
+    hook: Hook,
+    mailbox: Mailbox,
+    fault: Fault,
+    began: str,
+    over: str,
+) -> None:
+    hooks.faults.always("/desk", fault)
+    life.put(3)
+    await life.minutes(AFTER // MINUTE + 3)
+    troubles = [mail.subject for mail in mailbox.mails if "desk" in mail.subject.lower()]
+    assert [subject.partition(",")[0] for subject in troubles] == [began]
+    hooks.faults.clear()
+    await life.minutes(125)
+
+    assert [event.review["id"] for event in hook.events] == ["r1", "r2", "r3"]
+    told = [mail.subject for mail in mailbox.mails if "desk" in mail.subject.lower()]
+    assert [subject.partition(",")[0] for subject in told] == [began, over]
+    assert life.open() == []
 
 
 async def test_a_summary_reaches_a_webhook(life: Life, hook: Hook) -> None:
