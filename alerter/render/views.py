@@ -252,7 +252,7 @@ def _happened(
     language: Language,
 ) -> dict[str, Any]:
     """Return the values about what happened to a review."""
-    alert, closing = item.alert, _closing(item)
+    alert, closing = item.alert, closing_of(item)
     response = view_response(item.response, review, timezone, language, is_open=closing is None)
     end = describe_response_end(closing, response, language) or describe_end(
         closing, _answered_after(review, closing), language
@@ -359,7 +359,7 @@ def _app(origin: str) -> str:
     return origin if origin != "APP" and re.fullmatch(r"[A-Za-z0-9-]+", origin) else AN_APP
 
 
-def _closing(item: MessageItem) -> CloseReason | None:
+def closing_of(item: MessageItem) -> CloseReason | None:
     """Return why a review is closed; its alert says so if it was opened again since."""
     if item.closing or item.alert.kind is not AlertKind.CLOSED:
         return item.closing

@@ -17,10 +17,11 @@ from alerter.links import (
     product_dashboard_url,
     reviews_dashboard_url,
 )
-from alerter.models import Alert, AlertKind, CloseReason, Message, MessageItem, Product, Review
+from alerter.models import Alert, AlertKind, Message, MessageItem, Product, Review
 from alerter.orders import Order
 from alerter.render.language import Language
 from alerter.render.trouble_view import view_trouble
+from alerter.render.views import closing_of
 
 _Json = dict[str, Any]
 
@@ -133,7 +134,7 @@ def _review(item: MessageItem) -> _Json:
         "media": [
             {"kind": media.kind, "url": media.url} for media in review.media if https_url(media.url)
         ],
-        "closed": _closing(item),
+        "closed": closing_of(item),
     }
 
 
@@ -168,13 +169,6 @@ def _order(order: Order) -> _Json:
         "late": order.is_late,
         "as_of": _iso(order.asked_at),
     }
-
-
-def _closing(item: MessageItem) -> str | None:
-    """Return why a review needs no answer any more; None while it is open."""
-    if item.closing or item.alert.kind is not AlertKind.CLOSED:
-        return item.closing
-    return CloseReason(item.alert.detail["reason"])
 
 
 def _reminder(detail: Mapping[str, Any]) -> _Json:
