@@ -240,7 +240,6 @@ def view_review(
         app=_app(review.origin),
         product_low=history.product_low,
         respond_url="",
-        order=view_order(item.order, timezone, language),
     )
 
 
@@ -268,6 +267,7 @@ def _happened(
         "end": end,
         "reply": _reply(review, closing),
         "response": response,
+        "order": view_order(item.order, timezone, language),
     }
 
 
