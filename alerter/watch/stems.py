@@ -5,8 +5,6 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from unicodedata import category, normalize
 
-import snowballstemmer
-
 _SNOWBALL = {
     "en": "english",
     "de": "german",
@@ -34,6 +32,8 @@ def stems_in(language: str) -> Callable[[str], Stems]:
     """
     if language == "he":
         return lru_cache(_REMEMBERED)(_hebrew_stems)
+    import snowballstemmer  # noqa: PLC0415 - 4 MB that only a config with topics takes
+
     stem = snowballstemmer.stemmer(_SNOWBALL[language]).stemWord
 
     @lru_cache(_REMEMBERED)
