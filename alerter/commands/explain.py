@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import click
 from alerter.actions import NO_RESPONSE, Action, Response
 from alerter.clock import Clock
 from alerter.commands.action_text import LONGEST_NAME, phrase_action
+from alerter.commands.cluster_reasons import get_figures, phrase_cluster, phrase_no_cluster
 from alerter.commands.options import (
     config_option,
     find_review_id,
@@ -38,6 +39,7 @@ from alerter.store import State, actions, blocks, orders, report, troubles
 from alerter.store.blocks import Block
 from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
 from alerter.timezones import local_time
+from alerter.watch.clusters import Figures
 from alerter.watch.routing import excluded_by
 from alerter.watch.topics import topics_of
 from alerter.watch.triage import Reason, due_reminder, is_import
@@ -59,6 +61,7 @@ class Explanation:
     `actions`: what people did, `response`: what they do about it at present. `blocks`: what holds
     back a destination that it is for. `site_faults`: why its site cannot be read at present.
     `orders_after`: until then the site is not asked for orders, as it refused.
+    `figures`: those of the rule of clusters, where it is in none.
     """
 
     site: Site
@@ -69,6 +72,7 @@ class Explanation:
     blocks: Mapping[str, Block]
     site_faults: list[str]
     orders_after: datetime | None = None
+    figures: Figures | None = None
 
 
 def get_explanations(
@@ -82,6 +86,9 @@ def get_explanations(
         if record is None:
             continue
         alerts = report.alert_reports(state, site.site_id, review_id)
+        clusters = report.cluster_reports(state, site.site_id, review_id)
+        figures = None if clusters else get_figures(config, state, site, record.known, now)
+        alerts = sorted([*alerts, *clusters], key=lambda each: each.raised_at)
         names = {each.destination for alert in alerts for each in alert.deliveries}
         held = {
             name: block
@@ -94,7 +101,8 @@ def get_explanations(
         of = (site.site_id, review_id)
         response = actions.get_responses(state, [of], now).get(of, NO_RESPONSE)
         waits_until = orders.get_order_access(state, site.site_id).orders_after
-        found.append(Explanation(site, record, alerts, done, response, held, reasons, waits_until))
+        explanation = Explanation(site, record, alerts, done, response, held, reasons)
+        found.append(replace(explanation, orders_after=waits_until, figures=figures))
     return found
 
 
@@ -211,6 +219,9 @@ class _Formatter:
             key = excluded_by(receiver, judged, self._found.site.name)
             if key and key != "sites":
                 yield f"by this config, {receiver.name} does not get it because of its {key}"
+
+        if (size := self._config.alerts.cluster) and self._found.figures:
+            yield phrase_no_cluster(self._found.figures, size, self._at)
 
     def _order_lines(self) -> Iterator[str]:
         if self._record.order:
@@ -359,6 +370,8 @@ def _phrase_reason(alert: AlertReport) -> str:
         if after := detail.get("after"):
             return f"not answered for {words_for(timedelta(seconds=after))}"
         return "still not answered"  # by an older version
+    if alert.kind is AlertKind.CLUSTER:
+        return phrase_cluster(detail, alert.reviews)
     if alert.kind is AlertKind.CLOSED:
         return _CLOSED[CloseReason(detail["reason"])]
     if "before" in detail:

@@ -116,7 +116,7 @@ def add_reviews(state: State, alert: int, site_id: str, ids: Sequence[str]) -> N
     """Record that these reviews belong to a cluster, within a transaction."""
     state.execute_many(
         "INSERT INTO cluster_reviews (alert, site_id, review_id) VALUES (:alert, :site, :review)"
-        " ON CONFLICT (alert, review_id) DO NOTHING",
+        " ON CONFLICT (alert, site_id, review_id) DO NOTHING",
         [{"alert": alert, "site": site_id, "review": review_id} for review_id in ids],
     )
 

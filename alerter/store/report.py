@@ -77,13 +77,14 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True)
 class AlertReport:
-    """An alert and its deliveries."""
+    """An alert and its deliveries; a cluster has several `reviews`."""
 
     key: str
     kind: AlertKind
     raised_at: datetime
     detail: Mapping[str, Any]
     deliveries: list[DeliveryReport]
+    reviews: int = 1
 
 
 def site_reports(state: State) -> dict[str, SiteReport]:
@@ -222,6 +223,22 @@ def alert_reports(state: State, site_id: str, review_id: str) -> list[AlertRepor
         " WHERE site_id = ? AND review_id = ? ORDER BY id",
         [site_id, review_id],
     )
+    return _reports_of(state, rows)
+
+
+def cluster_reports(state: State, site_id: str, review_id: str) -> list[AlertReport]:
+    """Return the clusters that have a review, each with the number of its reviews."""
+    rows = state.rows(
+        "SELECT id, key, kind, raised_at, detail, (SELECT count(*) FROM cluster_reviews AS its"
+        "  WHERE its.alert = alerts.id) AS reviews"
+        " FROM alerts JOIN cluster_reviews ON cluster_reviews.alert = alerts.id"
+        " WHERE cluster_reviews.site_id = ? AND cluster_reviews.review_id = ? ORDER BY id",
+        [site_id, review_id],
+    )
+    return _reports_of(state, rows)
+
+
+def _reports_of(state: State, rows: Iterable[Mapping[str, Any]]) -> list[AlertReport]:
     return [
         AlertReport(
             key=row["key"],
@@ -229,6 +246,7 @@ def alert_reports(state: State, site_id: str, review_id: str) -> list[AlertRepor
             raised_at=from_ms(row["raised_at"]),
             detail=json.loads(row["detail"]),
             deliveries=_deliveries_of(state, row["id"]),
+            reviews=row.get("reviews", 1),
         )
         for row in rows
     ]

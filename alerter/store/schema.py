@@ -299,7 +299,7 @@ CREATE TABLE cluster_reviews (
   alert INTEGER NOT NULL REFERENCES alerts (id),
   site_id TEXT NOT NULL,
   review_id TEXT NOT NULL,
-  PRIMARY KEY (alert, review_id)
+  PRIMARY KEY (alert, site_id, review_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX clusters_of_review ON cluster_reviews (site_id, review_id);
 CREATE TABLE cluster_candidates (

@@ -460,3 +460,36 @@ async def test_a_review_that_was_pruned_is_still_explained(
         "its text and the messages about it are erased: it was at rest for longer than [state] keep"
         in lines
     )
+
+
+async def test_a_cluster_is_explained_with_its_figures(
+    load: Load, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    """For each of its reviews; for another, why it is in none."""
+    config = load(extra='[alerts]\ncluster = {count = 3, within = "7d"}')
+    clock.step(days=-180)
+    for entity_id in ("cake", "pie"):
+        put(wix, clock, f"old-{entity_id}", entityId=entity_id)
+    await once(config, clock)
+    clock.step(days=180)
+    for number in range(3):
+        put(wix, clock, f"r{number}", entityId="cake")
+    put(wix, clock, "p1", entityId="pie")
+    put(wix, clock, "s1", entityId="scone")
+    await once(config, clock)
+    put(wix, clock, "r3", entityId="cake")
+    await once(config, clock, later=5)
+
+    lines = explained(config, clock, "r3")
+    [cluster] = [line for line in lines if line.startswith("cluster, ")]
+    assert cluster == (
+        "cluster, 2026-11-24 13:00:00 CET: one of 4: 3 low-rated within 7 days, where 0.02 are"
+        " expected by its record (1 since 2026-05-28); p = 1.4e-06, and by chance 0.00061 a year"
+    )
+    assert "  owner (email)  sent" in "\n".join(lines)
+    assert not any(line.startswith("in no cluster") for line in lines)
+    assert (
+        "in no cluster: 1 low-rated within 7 days, fewer than [alerts] cluster asks for (3)"
+        in explained(config, clock, "p1")
+    )
+    assert len([each for each in explained(config, clock, "r1") if "one of 4" in each]) == 1
