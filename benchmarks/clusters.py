@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from math import log10
 from pathlib import Path
 from random import Random
 
@@ -27,6 +28,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 RATES = (1, 2, 3, 4, 6, 10, 15, 20, 50, 100)
 SHOPS = (1, 5, 20)
 TEN_YEARS = 10
+WIDTH, HEIGHT, LEFT, RIGHT = 680, 340, 70, 160
 
 Dates = Mapping[str | None, Sequence[datetime]]
 
@@ -132,17 +134,64 @@ def random_shops(product_years: int) -> Iterator[tuple[int, float, float, float]
             yield products, rate, raised / decades, by_p / decades
 
 
+def picture(rows: Sequence[tuple[int, float, float, float]]) -> str:
+    """Return a chart, as SVG, of the clusters that random shops get by chance in ten years."""
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
+        ' font-family="sans-serif" font-size="13" fill="#44403c">'
+    )
+    background = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
+    return "\n".join([head, background, *_axes(), *_curves(rows), "</svg>"]) + "\n"
+
+
+def _place(rate: float, number: float) -> tuple[float, float]:
+    """Return where a figure stands; both scales are logarithmic, from 1 to 100 and 0.01 to 30."""
+    x = LEFT + (WIDTH - LEFT - RIGHT) * log10(rate) / 2
+    y = 30 + (HEIGHT - 80) * (log10(30) - log10(max(number, 0.01))) / (log10(30) + 2)
+    return round(x, 1), round(y, 1)
+
+
+def _axes() -> Iterator[str]:
+    yield '<text x="10" y="18">clusters by chance in ten years of a shop</text>'
+    for number in (0.01, 0.1, 1, 10):
+        x, y = _place(1, number)
+        colour, goal = ("#b91c1c", " (goal)") if number == 1 else ("#e7e5e4", "")
+        yield f'<path d="M{x},{y} H{WIDTH - RIGHT}" stroke="{colour}"/>'
+        yield f'<text x="10" y="{y}" dy="4">{number:g}{goal}</text>'
+    for rate in (1, 3, 10, 30, 100):
+        x, _ = _place(rate, 1)
+        yield f'<text x="{x}" y="{HEIGHT - 30}" text-anchor="middle">{rate}</text>'
+    below = "low-rated reviews of each product a year"
+    yield f'<text x="{WIDTH // 2}" y="{HEIGHT - 10}" text-anchor="middle">{below}</text>'
+
+
+def _curves(rows: Sequence[tuple[int, float, float, float]]) -> Iterator[str]:
+    for products in SHOPS:
+        what = f"{products} product{'s' if products > 1 else ''}, p alone"
+        for column, colour, label in ((2, "#1d4ed8", ""), (3, "#a8a29e", what)):
+            points = [_place(row[1], row[column]) for row in rows if row[0] == products]
+            line = " ".join(f"{x},{y}" for x, y in points)
+            yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>'
+            yield f'<text x="{points[-1][0] + 6}" y="{points[-1][1]}" dy="4">{label}</text>'
+    yield f'<text x="{WIDTH - RIGHT + 6}" y="{_place(1, 0.4)[1]}" fill="#1d4ed8">the rule</text>'
+
+
 def main() -> None:
-    """Print every figure."""
+    """Print every figure, and draw the last ones."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shuffles", type=int, default=1000)
     parser.add_argument("--product-years", type=int, default=8000)
+    parser.add_argument("--picture", type=Path)
     wanted = parser.parse_args()
     report_real(read(wanted.folder), wanted.shuffles)
     print("products, low-rated reviews of each a year, clusters in ten years: rule, p alone")
+    rows = []
     for products, rate, raised, by_p in random_shops(wanted.product_years):
         print(f"{products:>4} {rate:>4} {raised:>7.2f} {by_p:>7.2f}", flush=True)
+        rows.append((products, rate, raised, by_p))
+    if wanted.picture:
+        wanted.picture.write_text(picture(rows))
 
 
 if __name__ == "__main__":
