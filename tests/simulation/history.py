@@ -294,6 +294,7 @@ class Item:
     )
     # An entry of a digest, which has one for each review.
     in_digest: bool = field(default=False, compare=False)
+    reviews: tuple[str, ...] = ()  # cluster: those that it names
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class _Generator:
                 for _ in range(self._number(rate, least=1)):
                     getattr(self, f"_{kind}")(self.random.uniform(0, length))
         self._holds()
+        self._clusters()
         events = sorted(
             (event for event in self.events if event.at < length), key=lambda event: event.at
         )
@@ -449,6 +450,32 @@ class _Generator:
                 else:
                     release = kind == "release" or None
                     self._add(at, "claim", review=name, site=site, release=release)
+
+    def _clusters(self) -> None:
+        """Sites with a quiet record get bursts of reviews, in some seeds; others stay as they were."""
+        random = Random(f"clusters {self.seed} {self.short}")
+        if random.random() < 0.5 or self.spec["keep"] != "400d":
+            return
+        within = random.choice(("1d", "7d"))
+        count = random.choice((2, 3, 5))
+        self.spec["cluster"] = f'{{count = {count}, within = "{within}"}}'
+        for site in self.sites:
+            for age in (random.uniform(60, 300), random.uniform(20, 300)):
+                self._low_rated(random, site, 0.0, age=age)
+            for _ in range(random.choice((0, 1, 2))):
+                at = random.uniform(0, self.days * DAY)
+                span = random.choice((60.0, HOUR, 12 * HOUR, 3 * DAY))
+                for _ in range(random.randint(2, 8)):
+                    self._low_rated(random, site, at + random.uniform(0, span))
+
+    def _low_rated(self, random: Random, site: str, at: float, age: float | None = None) -> None:
+        name = f"r{len(self.reviews) + 1}"
+        self.reviews.append((name, site, at))
+        hooks = [0.3] if "hooks" in self.others and age is None and random.random() < 0.7 else None
+        self._add(at, "review", review=name, site=site, rating=1, age=age, hooks=hooks)
+        for kind, chance in (("replied", 0.2), ("deleted", 0.1), ("anonymized", 0.05)):
+            if kind in self.others and age is None and random.random() < chance:
+                self._add(at + random.expovariate(1 / HOUR), kind, review=name, site=site)
 
     def _backup(self, at: float) -> None:
         self._add(at, "backup")

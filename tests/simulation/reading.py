@@ -25,6 +25,7 @@ _DIGEST = (
 )
 _TROUBLE = "[[{kind}|{{{{ trouble.what }}}}]]\n"
 _SUMMARY = "[[summary|]]\n"
+_CLUSTER = '[[cluster|{{ cluster.site.id }}|{{ reviews | map(attribute="id") | join(" ") }}]]\n'
 
 # What a reminder says: of a span, or of a review that is open again.
 _REMINDS = re.compile(r"\bstill unanswered\b|\bopen again\b", re.IGNORECASE)
@@ -35,7 +36,7 @@ def write_templates(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in builtin_templates().iterdir():
         name = file.name.removesuffix(".txt")
-        lines = {"review": _REVIEW, "digest": _DIGEST, "summary": _SUMMARY}
+        lines = {"review": _REVIEW, "digest": _DIGEST, "summary": _SUMMARY, "cluster": _CLUSTER}
         lines |= {kind: _TROUBLE.format(kind=kind) for kind in ("trouble", "recovered")}
         if file.suffix == ".txt" and (line := lines.get(name)):
             (folder / file.name).write_text(line + file.read_text())
@@ -56,6 +57,8 @@ def _unmarked(text: str) -> tuple[h.Item, ...]:
     review_ids = dict.fromkeys(_WORD.findall(text))
     if not review_ids:
         return ()
+    if "in a short time" in text:
+        return (h.Item("cluster", about="cluster", reviews=tuple(review_ids)),)
     rating = re.search(r"(\d) of 5", text)
     after = int(rating[1]) if rating else None
     lowered = re.search(r"lowered from (\d)", text)
@@ -79,6 +82,9 @@ def _item(kind: str, fields: list[str]) -> h.Item:
         return h.Item(kind, about=fields[0])
     if kind == "summary":
         return h.Item("summary", about="other:summary")
+    if kind == "cluster":
+        site_id, review_ids = fields
+        return h.Item("cluster", about=f"site:{site_id}/cluster", reviews=tuple(review_ids.split()))
     review_id, rating, before, closing, late = fields
     number = None
     in_digest = kind == "d"

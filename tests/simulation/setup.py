@@ -129,6 +129,7 @@ def toml(spec: Mapping[str, Any], where: Addresses, templates: Path) -> str:
         f'rescan_window = "{spec["rescan_window"]}"\ntrouble_after = "{spec["trouble_after"]}"',
         f"[alerts]\nthreshold = {spec['threshold']}\nburst = {spec['burst']}",
         f"orders = {json.dumps(bool(spec.get('orders')))}",
+        *([f"cluster = {spec['cluster']}"] if spec.get("cluster") else []),
         f"[reminders]\nafter = {json.dumps(spec['reminders'])}",
         *(
             [f'escalate_to = "{spec["escalate_to"]}"']

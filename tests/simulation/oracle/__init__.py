@@ -8,6 +8,7 @@ be and what must not be is decided for each review, destination and kind.
 from __future__ import annotations
 
 from tests.simulation.history import History
+from tests.simulation.oracle.clusters import judge_clusters
 from tests.simulation.oracle.kept import judge_kept
 from tests.simulation.oracle.messages import judge_messages
 from tests.simulation.oracle.notified import verdicts
@@ -27,6 +28,7 @@ def judge(history: History) -> list[Violation]:
     judged = verdicts(world, triage)
     found = [violation for verdict in judged for violation in verdict.violations]
     found += judge_messages(world, judged)
+    found += judge_clusters(world)
     found += judge_troubles(world)
     found += judge_status(world, triage)
     found += judge_kept(world, triage)

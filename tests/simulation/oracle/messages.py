@@ -95,7 +95,10 @@ def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
     own = {site for receiver in receivers for site in receiver.sites}
     named = set(message.site_ids)
     named |= {
-        site for item in message.items if item.review_id and (site := world.site_of(item.review_id))
+        site
+        for item in message.items
+        for review_id in (item.review_id, *item.reviews)
+        if review_id and (site := world.site_of(review_id))
     }
     named |= {
         about[5:] for item in message.items if (about := _scope(item.about)).startswith("site:")
@@ -142,7 +145,7 @@ def _slack_repeats(world: World) -> Iterator[Violation]:
     posts: dict[tuple[Destination, tuple[object, ...]], list[SlackCall]] = {}
     for call in world.h.slack:
         destination = world.destination_of(call) if call.items and not call.test else None
-        if destination is None:
+        if destination is None or call.items[0].kind == "cluster":
             continue
         concerns = (*destination, *(item.review_id or item.kind for item in call.items))
         key = (destination, _what(call.items))
