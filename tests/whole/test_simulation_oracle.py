@@ -17,6 +17,12 @@ from tests.simulation.history import (
     Attempt,
     Storage,
 )
+from tests.simulation.oracle.cluster_scenes import (
+    clustered,
+    clustered_in_a_digest,
+    clustered_twice,
+    clustered_with_another_site,
+)
 from tests.simulation.oracle.ideal import Ideal
 from tests.simulation.oracle.rules import RULES
 from tests.simulation.oracle.scene import BOSS, CONFIG, OWNER, Scene, a_status, at
@@ -201,6 +207,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
 }  # fmt: skip
 
 GOOD |= {
+    "a cluster names its reviews": lambda: clustered("r1", "r2", "r3"),
     "killed in the call": killed_in_the_call,
     "killed before the commit": killed_before_the_commit,
     "a raised threshold says nothing of what is open": lambda: threshold(3),
@@ -450,6 +457,11 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),
     ("erased_falsely", stored),
+    # clusters
+    ("cluster_twice", clustered_twice),
+    ("cluster_unnamed", lambda: clustered("r1", "r3")),
+    ("cluster_mixed", clustered_with_another_site),
+    ("cluster_in_digest", clustered_in_a_digest),
 ]  # fmt: skip
 
 

@@ -34,11 +34,21 @@ def judge_clusters(world: World) -> Iterator[Violation]:
 
 def _of_one_site(world: World, message: SlackCall | Mail, item: Item) -> Iterator[Violation]:
     if len(message.items) > 1:
-        yield _violation(
-            "cluster_in_digest", "triage", message, "is not alone in its message", item
+        yield Violation(
+            "cluster_in_digest",
+            "triage",
+            message.time,
+            "a cluster is not alone in its message",
+            item.reviews,
         )
     if len({world.site_of(each) for each in item.reviews}) > 1:
-        yield _violation("cluster_mixed", "8", message, "names reviews of several sites", item)
+        yield Violation(
+            "cluster_mixed",
+            "8",
+            message.time,
+            "a cluster names reviews of several sites",
+            item.reviews,
+        )
 
 
 def _twice(
@@ -50,7 +60,13 @@ def _twice(
             continue
         if isinstance(one, Mail) and isinstance(other, Mail) and one.message_id == other.message_id:
             continue
-        yield _violation("cluster_twice", "2", other, f"was sent to {destination} before", second)
+        yield Violation(
+            "cluster_twice",
+            "2",
+            other.time,
+            f"a cluster was sent to {destination} before",
+            second.reviews,
+        )
 
 
 def _unnamed(
@@ -77,10 +93,10 @@ def _unnamed(
             and state.moderation != "REJECTED"
             and not (state.deleted or state.anonymized)
         ):
-            yield _violation("cluster_unnamed", "1", message, f"does not name {review_id}", item)
-
-
-def _violation(
-    rule: str, promise: str, message: SlackCall | Mail, what: str, item: Item
-) -> Violation:
-    return Violation(rule, promise, message.time, f"a cluster {what}", item.reviews)
+            yield Violation(
+                "cluster_unnamed",
+                "1",
+                message.time,
+                f"a cluster does not name {review_id}",
+                item.reviews,
+            )

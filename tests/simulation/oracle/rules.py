@@ -21,6 +21,11 @@ RULES: dict[str, str] = {
     "mail_too_often": "A mail whose answer was lost goes out at most three times in all, under one Message-ID.",
     "other_message_id": "… under one Message-ID; … `retry` keeps the id.",
     "failed_silently": "A repeat in doubt for ten minutes has failed and is trouble; … then it has failed, is trouble.",
+    # clusters
+    "cluster_twice": "One alert for each cluster; a poll's reviews make one that names them all.",
+    "cluster_unnamed": "Reviews found by one poll make one cluster alert that names them all.",
+    "cluster_mixed": "A receiver gets alerts and trouble of its sites only.",
+    "cluster_in_digest": "A cluster has a message of its own.",
     # promise 3
     "past": "The past stays quiet. What the first read of a site finds is its baseline.",
     "backfill_reminded": "Only a backfill speaks of the past, and never reminds of it.",

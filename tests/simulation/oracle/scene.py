@@ -165,7 +165,7 @@ class Scene:
     ) -> tuple[Item, ...]:
         fields = {
             name: more.pop(name)
-            for name in ("about", "before", "after", "reason", "says_older")
+            for name in ("about", "before", "after", "reason", "says_older", "reviews")
             if name in more
         }
         return tuple(Item(kind, one, **fields) for one in ids) or (Item(kind, **fields),)
