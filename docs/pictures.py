@@ -50,6 +50,8 @@ FILES = {
     "en/new.slack.html": "slack.png",
     "en/summary.html": "summary.png",
     "en/summary.slack.html": "summary-slack.png",
+    "en/cluster.html": "clusters-mail.png",
+    "en/cluster.slack.html": "clusters-slack.png",
     "de/reminder.html": "mail-de.png",
     "he/reminder.html": "mail-he.png",
 }
