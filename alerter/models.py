@@ -59,9 +59,8 @@ def medium_of(destination: str) -> str:
 def phrase_destination(destination: str) -> str:
     """Return a destination as people read it, such as `support (Slack)`."""
     medium, _, receiver = destination.partition(":")
-    if not medium:
-        return receiver
-    return f"{receiver} ({Medium(medium).shown if medium in list(Medium) else medium})"
+    shown = Medium(medium).shown if medium in list(Medium) else medium
+    return f"{receiver} ({shown})" if medium else receiver
 
 
 class AlertKind(StrEnum):

@@ -2,16 +2,15 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
-from alerter.actions import NO_RESPONSE, Action, Response
 from alerter.clock import Clock
 from alerter.commands.action_text import LONGEST_NAME, phrase_action
-from alerter.commands.cluster_reasons import get_figures, phrase_cluster, phrase_no_cluster
+from alerter.commands.cluster_reasons import phrase_cluster, phrase_no_cluster
+from alerter.commands.explanations import Explanation, get_explanations
 from alerter.commands.options import (
     config_option,
     find_review_id,
@@ -34,12 +33,9 @@ from alerter.models import (
 from alerter.render.formatting import stars
 from alerter.render.phrases import REOPENED
 from alerter.render.webhook_body import webhook_id
-from alerter.scopes import Scope
-from alerter.store import State, actions, blocks, orders, report, troubles
-from alerter.store.blocks import Block
-from alerter.store.report import AlertReport, DeliveryReport, ReviewRecord, SiteReport
+from alerter.store import State, report
+from alerter.store.report import AlertReport, DeliveryReport, SiteReport
 from alerter.timezones import local_time
-from alerter.watch.clusters import Figures
 from alerter.watch.routing import excluded_by
 from alerter.watch.topics import topics_of
 from alerter.watch.triage import Reason, due_reminder, is_import
@@ -52,58 +48,6 @@ _CLOSED = {
     CloseReason.REJECTED: "moderation rejected it",
     CloseReason.GONE: "it is gone from Wix, and its text was erased here",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What is stored about a review on one site.
-
-    `actions`: what people did, `response`: what they do about it at present. `blocks`: what holds
-    back a destination that it is for. `site_faults`: why its site cannot be read at present.
-    `orders_after`: until then the site is not asked for orders, as it refused.
-    `figures`: those of the rule of clusters, where it is in none.
-    """
-
-    site: Site
-    record: ReviewRecord
-    alerts: list[AlertReport]
-    actions: list[Action]
-    response: Response
-    blocks: Mapping[str, Block]
-    site_faults: list[str]
-    orders_after: datetime | None = None
-    figures: Figures | None = None
-
-
-def get_explanations(
-    config: Config, state: State, sites: Sequence[Site], review_id: str, now: datetime
-) -> list[Explanation]:
-    """Return what is stored about a review on each site that has it."""
-    receivers = config.destinations()
-    found = []
-    for site in sites:
-        record = report.get_review_record(state, site.site_id, review_id)
-        if record is None:
-            continue
-        alerts = report.alert_reports(state, site.site_id, review_id)
-        clusters = report.cluster_reports(state, site.site_id, review_id)
-        figures = None if clusters else get_figures(config, state, site, record.known, now)
-        alerts = sorted([*alerts, *clusters], key=lambda each: each.raised_at)
-        names = {each.destination for alert in alerts for each in alert.deliveries}
-        held = {
-            name: block
-            for name in names & receivers.keys()
-            if (block := blocks.get_block(state, config.scopes(receivers[name], name), now))
-        }
-        faults = troubles.get_troubles_of(state, [Scope.SITE.of(site.site_id)])
-        reasons = [each.reason for each in faults if each.over_at is None]
-        done = actions.get_actions(state, site.site_id, review_id)
-        of = (site.site_id, review_id)
-        response = actions.get_responses(state, [of], now).get(of, NO_RESPONSE)
-        waits_until = orders.get_order_access(state, site.site_id).orders_after
-        explanation = Explanation(site, record, alerts, done, response, held, reasons)
-        found.append(replace(explanation, orders_after=waits_until, figures=figures))
-    return found
 
 
 def phrase_explanations(config: Config, found: Sequence[Explanation], now: datetime) -> str:
@@ -163,7 +107,7 @@ class _Formatter:
             *self._head(),
             "",
             *self._alert_lines(),
-            *self._order_lines(),
+            *order_lines(self._record.order, self._found.orders_after, self._at),
             *self._action_lines(),
             "",
             "what comes next",
@@ -222,19 +166,6 @@ class _Formatter:
 
         if (size := self._config.alerts.cluster) and self._found.figures:
             yield phrase_no_cluster(self._found.figures, size, self._at)
-
-    def _order_lines(self) -> Iterator[str]:
-        if self._record.order:
-            yield ""
-            yield from order_lines(self._record.order, self._at)
-        elif self._config.alerts.orders and self._alerts and not self._record.known.redacted:
-            after = self._found.orders_after
-            yield ""
-            if after and after > self._now:
-                when = self._at(after)
-                yield f"no order behind it is known: Wix refused, and is asked again at {when}"
-            else:
-                yield "no order behind it is known"
 
     def _action_lines(self) -> Iterator[str]:
         if self._found.actions:

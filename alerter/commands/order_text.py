@@ -11,8 +11,19 @@ from alerter.wix.orders import FULFILLMENTS, REQUESTS, SEARCH
 _LONGEST = 100
 
 
-def order_lines(order: Order, at: Callable[[datetime], str]) -> Iterator[str]:
-    """Yield lines about an order; `at` writes a moment."""
+def order_lines(
+    order: Order | None, refused_until: datetime | None, at: Callable[[datetime], str]
+) -> Iterator[str]:
+    """Yield lines about an order, or why there is none; `at` writes a moment."""
+    if order or refused_until:
+        yield ""
+    if order:
+        yield from _known(order, at)
+    elif refused_until:
+        yield f"no order behind it is known: Wix refused, and is asked again at {at(refused_until)}"
+
+
+def _known(order: Order, at: Callable[[datetime], str]) -> Iterator[str]:
     yield f"the order behind it, as Wix said at {at(order.asked_at)}"
     yield f"- {_phrase_source(order)}"
     yield f"- {_phrase_items(order)} (lineItems and priceSummary, POST {SEARCH})"

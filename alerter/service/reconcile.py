@@ -10,7 +10,16 @@ from alerter.respond.responder import DAEMON
 from alerter.scopes import EVERY_SCOPE, Scope
 from alerter.service.membership import config_digest
 from alerter.service.rounds import first_rounds_within, shard_of, share_of
-from alerter.store import State, account_sites, actions, blocks, known_sites, messages, outbox
+from alerter.store import (
+    State,
+    account_sites,
+    actions,
+    blocks,
+    known_sites,
+    messages,
+    orders,
+    outbox,
+)
 from alerter.store.configs import register_config
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
@@ -33,16 +42,15 @@ def reconcile(
 
     Messages and actions that the last process was sending are in doubt. Every pending delivery is
     routed again. Of sites that left the config, all deliveries but those of new reviews are
-    cancelled. Trouble of sites and receivers that left the config ends. What is parked is tried
-    once. `is_read`: whether the config was read from its files, which ends the trouble of one that
-    was refused. `alone`: whether no other process sends; in a cluster the rounds are planned too,
-    and the configs that the `others` have refused stay in trouble.
+    cancelled. Trouble of what left the config ends, and orders are erased without `[alerts]
+    orders`. What is parked is tried once. `is_read`: whether the config was read from its files,
+    which ends the trouble of one that was refused. `alone`: whether no other process sends; in a
+    cluster the rounds are planned too, and configs that `others` have refused stay in trouble.
     """
     in_doubt = 0
     with state.transaction(EVERY_SCOPE):
-        account_sites.delete_other_accounts(
-            state, [account.account_id for account in config.accounts]
-        )
+        accounts = [each.account_id for each in config.accounts]
+        account_sites.delete_other_accounts(state, accounts)
         if alone:
             in_doubt = _take_over(state, config, clock)
         outbox.name_media(state, {each.name: each.media[0] for each in config.receivers})
@@ -50,6 +58,8 @@ def reconcile(
         cancelled = known_sites.record_sites(state, config.site_names, clock.now())
         if not alone:
             _plan_rounds(state, config, clock)
+        if not config.alerts.orders:
+            orders.erase_all_orders(state)
         troubles = Troubles(state, config, clock, wake=lambda _: None)
         troubles.end_unknown(is_read=is_read, others=others)
         _begin_unrouted(troubles, config, rerouted)

@@ -61,6 +61,14 @@ def put_orders(state: State, site_id: str, found: Mapping[str, Order]) -> set[st
     return kept & found.keys()
 
 
+def erase_all_orders(state: State) -> None:
+    """Delete every order, as the config asks for none any more, within a transaction."""
+    erased = state.execute("DELETE FROM orders")
+    state.execute("DELETE FROM order_access")
+    if erased:
+        state.owe_scrub()
+
+
 def get_order_access(state: State, site_id: str) -> OrderAccess:
     """Return what is known of the orders of a site."""
     row = state.row("SELECT * FROM order_access WHERE site_id = ?", [site_id])
@@ -75,6 +83,12 @@ def get_order_access(state: State, site_id: str) -> OrderAccess:
         measured_at,
         usual,
     )
+
+
+def refused_until(state: State, site_id: str, now: datetime) -> datetime | None:
+    """Return until when a site is not asked for orders, as it refused; None where it is asked."""
+    after = get_order_access(state, site_id).orders_after
+    return after if after and after > now else None
 
 
 def lift_refusals(state: State, site_id: str) -> None:

@@ -110,8 +110,7 @@ class Orders:
     def _wanted(self, site: Site, reviews: Sequence[Review]) -> list[Review]:
         """Return the reviews to look for; none while Wix asked us to wait, or refuses orders."""
         now = self._clock.now()
-        access = orders.get_order_access(self._state, site.site_id)
-        if access.orders_after and access.orders_after > now:
+        if orders.refused_until(self._state, site.site_id, now):
             return []
         if blocks.is_blocked(self._state, Scope.SITE.of(site.site_id), now):
             return []
