@@ -158,16 +158,19 @@ def summary_of(lines: Sequence[ReplayedLine]) -> str:
 
 
 def cells_of(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str]:
-    """Return the cells of a line: its mark, time, kind, stars, review, site and receivers."""
+    """Return the cells of a line: its mark, time, kind, stars, review, site and receivers.
+
+    A cluster has the number of its reviews in place of stars, and all their ids.
+    """
     alert = line.alert
-    review_id = plain(alert.review_id or "", 100)
+    ids = [plain(each, 100)[:_SHOWN_OF_ID] for each in line.reviews]
     name = past.names.get(alert.site_id or "", alert.site_id or "")
     return [
         str(line.mark),
         phrase_time(config, line.at),
         str(alert.kind),
-        f"{_rating(past, line)}★",
-        review_id[:_SHOWN_OF_ID],
+        f"{_rating(past, line)}★" if alert.review_id else f"{len(ids)}×",
+        ", ".join(ids),
         plain(name, _LONGEST_NAME),
         ", ".join(_recipients(config, line)),
     ]

@@ -35,11 +35,15 @@ class RecordedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAlert:
-    """An alert of a review, with its deliveries by destination."""
+    """An alert of a review or of a cluster, with its deliveries by destination.
+
+    `reviews`: the review, or those of the cluster.
+    """
 
     alert: Alert
     raised_at: datetime
     deliveries: dict[str, RecordedDelivery] = field(default_factory=dict)
+    reviews: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,14 @@ class RecordedHold:
 def recorded_alerts(state: State, site_ids: Collection[str]) -> list[RecordedAlert]:
     """Return the alerts of the reviews of these sites, the oldest first; pruned ones are gone."""
     found: dict[int, RecordedAlert] = {}
-    for row in state.rows(_ALERTS, [json.dumps(list(site_ids))]):
+    sites = [json.dumps(list(site_ids))]
+    for row in state.rows(_ALERTS, sites):
         raised_at = from_ms(row["raised_at"])
-        recorded = found.setdefault(row["id"], RecordedAlert(load_alert(row), raised_at))
+        recorded = found.get(row["id"])
+        if recorded is None:
+            its = [row["review_id"]] if row["review_id"] else []
+            recorded = RecordedAlert(load_alert(row), raised_at, reviews=its)
+            found[row["id"]] = recorded
         if row["destination"] is not None:
             recorded.deliveries[row["destination"]] = RecordedDelivery(
                 row["destination"],
@@ -70,6 +79,9 @@ def recorded_alerts(state: State, site_ids: Collection[str]) -> list[RecordedAle
                 moment_or_none(row["attempted_at"]) if row["status"] == "sent" else None,
                 Form(row["form"] or Form.ALERT),
             )
+    for row in state.rows(_MEMBERS, sites):
+        if row["alert"] in found:
+            found[row["alert"]].reviews.append(row["review_id"])
     return list(found.values())
 
 
@@ -113,12 +125,16 @@ def alert_ids(state: State, keys: Collection[str]) -> list[int]:
 def waiting_deliveries(
     state: State, site_id: str, review_id: str
 ) -> list[tuple[str, str, datetime]]:
-    """Return the pending deliveries of a review: the alert's key, where it goes, when it is due."""
+    """Return the pending deliveries of a review: the alert's key, where it goes, when it is due.
+
+    Without a `review_id`, those of clusters.
+    """
+    of_review = "review_id = :review" if review_id else "review_id IS NULL"
     rows = state.rows(
         "SELECT key, destination, due_at, raised_at FROM alerts"
         " JOIN deliveries ON deliveries.alert = alerts.id"
-        " WHERE site_id = ? AND review_id = ? AND status = 'pending' AND message IS NULL",
-        [site_id, review_id],
+        f" WHERE site_id = :site AND {of_review} AND status = 'pending' AND message IS NULL",
+        {"site": site_id, "review": review_id},
     )
     return [
         (row["key"], row["destination"], from_ms(max(row["due_at"], row["raised_at"])))
@@ -159,8 +175,12 @@ _ALERTS = (
     " deliveries.status, withdrawn, deliveries.due_at, message, attempted_at, form FROM alerts"
     " LEFT JOIN deliveries ON deliveries.alert = alerts.id"
     " LEFT JOIN messages ON messages.id = deliveries.message"
-    f" WHERE review_id IS NOT NULL AND site_id IN {json_values()}"
-    " ORDER BY alerts.id, deliveries.destination"
+    " WHERE (review_id IS NOT NULL OR kind = 'cluster')"
+    f" AND site_id IN {json_values()} ORDER BY alerts.id, deliveries.destination"
+)
+_MEMBERS = (
+    "SELECT alert, review_id FROM cluster_reviews JOIN reviews USING (site_id, review_id)"
+    f" WHERE site_id IN {json_values()} ORDER BY alert, created_at, review_id"
 )
 _PUT_HOLD = """
 INSERT INTO actions (key, kind, site_id, review_id, person, person_id, through, at, revision, seen,

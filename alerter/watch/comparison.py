@@ -23,6 +23,7 @@ class ReplayedLine:
 
     mark: Mark
     alert: Alert
+    reviews: list[str]
     raised_at: datetime
     recipients: dict[str, datetime]
 
@@ -37,8 +38,8 @@ def compare(
 ) -> list[ReplayedLine]:
     """Return a line for each alert that people got, by their times; two where they differ.
 
-    What was silent has none. A reminder is the same where it is at most `tolerance` apart: its
-    time is that of the round that raised it, and which rounds there were is not on record.
+    What was silent has none. A reminder or a cluster is the same where it is at most `tolerance`
+    apart: its time is that of the round, and which rounds there were is not on record.
     """
     groups: dict[object, tuple[list[RecordedAlert], list[RecordedAlert]]] = {}
     for side, alerts in enumerate((record, replayed)):
@@ -52,7 +53,7 @@ def compare(
 
 
 def _group(alert: Alert) -> tuple[object, ...]:
-    asks = ("after", "snoozed", "reopened")
+    asks = ("after", "snoozed", "reopened", "entity")
     return alert.site_id, alert.review_id, alert.kind, *(alert.detail.get(each) for each in asks)
 
 
@@ -62,7 +63,8 @@ def _compared(
     """Yield the lines of the alerts of one kind about one review, both sides in their order."""
     left = list(would_be)
     for each in was:
-        most = tolerance if each.alert.kind is AlertKind.REMINDER else timedelta()
+        of_round = each.alert.kind in (AlertKind.REMINDER, AlertKind.CLUSTER)
+        most = tolerance if of_round else timedelta()
         near = [other for other in left if abs(other.raised_at - each.raised_at) <= most]
         before = _line(Mark.NONE, each)
         if near and _is_same(before, _line(Mark.NONE, near[0]), most):
@@ -84,4 +86,4 @@ def _line(mark: Mark, recorded: RecordedAlert) -> ReplayedLine:
     recipients = {
         name: each.at for name, each in recorded.deliveries.items() if not each.is_cancelled
     }
-    return ReplayedLine(mark, recorded.alert, recorded.raised_at, recipients)
+    return ReplayedLine(mark, recorded.alert, recorded.reviews, recorded.raised_at, recipients)

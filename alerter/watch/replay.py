@@ -14,7 +14,7 @@ from typing import Any
 from alerter.config import Config
 from alerter.models import AlertKind, Form, Grouping, Receipt, Status
 from alerter.scopes import Scope
-from alerter.store import State, messages, outbox, raised_alerts, reminders, reviews
+from alerter.store import State, clusters, messages, outbox, raised_alerts, reminders, reviews
 from alerter.store.holds import hold_back_reminders
 from alerter.store.judgements import Judgement, Source
 from alerter.store.recorded import (
@@ -116,7 +116,9 @@ class _Replay:
             if key[0] not in self._sites:  # the config does not have it
                 continue
             before = self._gather(states)
-            if before and (before[-1] is not states[-1] or _is_open(before[-1])):
+            # A cluster is judged by all that its product got before.
+            has_part = self._config.alerts.cluster or before[-1:] != states[-1:]
+            if before and (has_part or _is_open(before[-1])):
                 known[key] = before[-1]
         with self._state.transaction(*{Scope.SITE.of(site_id) for site_id, _ in known}):
             for (site_id, _), judged in known.items():
@@ -176,7 +178,11 @@ class _Replay:
         """Raise and send what was raised and sent before the start, about these reviews."""
         before: dict[ReviewKey, list[RecordedAlert]] = {key: [] for key in known}
         for each in self._past.alerts:
-            if each.raised_at < self._since and _key(each) in known:
+            if each.raised_at >= self._since:
+                continue
+            if each.alert.kind is AlertKind.CLUSTER:
+                self._raise_cluster_again(each, known)
+            elif _key(each) in known:
                 before[_key(each)].append(each)
                 self._raise_again(each, known[_key(each)])
         for key in before:
@@ -198,6 +204,18 @@ class _Replay:
         with self._state.transaction():
             again = raised_alerts.NewAlert(recorded.alert, routes)
             raised_alerts.raise_alerts(self._state, [again], recorded.raised_at)
+
+    def _raise_cluster_again(
+        self, recorded: RecordedAlert, known: dict[ReviewKey, Judgement]
+    ) -> None:
+        """Raise a cluster that was, so that later reviews join it."""
+        site_id, _ = _key(recorded)
+        members = [each for each in recorded.reviews if (site_id, each) in known]
+        with self._state.transaction():
+            again = raised_alerts.NewAlert(recorded.alert, ())
+            raised_alerts.raise_alerts(self._state, [again], recorded.raised_at)
+            [number] = alert_ids(self._state, [recorded.alert.key])
+            clusters.add_reviews(self._state, number, site_id, members)
 
     def _restart_reminders(
         self, key: ReviewKey, judged: Judgement, alerts: list[RecordedAlert]
@@ -247,6 +265,8 @@ class _Replay:
                 reviews.put_reviews(self._state, site.site_id, records, page[0].judged_at)
         else:
             self._intake.judge_again(site, page, self._clock.moment)
+        if self._config.alerts.cluster:
+            self._look_ahead((site.site_id, ""))
         for review_id in ids:
             self._look_ahead((site.site_id, review_id))
             self._plan_reminders((site.site_id, review_id))

@@ -7,11 +7,13 @@ import pytest
 
 from alerter.actions import ActionKind, NewAction, Person, Through
 from alerter.config import Config
+from alerter.demo.wix import EmbeddedWix
 from alerter.models import receiver_of
 from alerter.store.recorded import RecordedAlert
 from alerter.watch.comparison import ReplayedLine, compare
 from alerter.watch.past import RecordedPast, read_past
 from alerter.watch.replay import replay
+from tests.support.clock import SetClock
 from tests.support.lifecycle import BOTH, REMINDERS, Begin, Life, begin, slack, wix
 from tests.support.values import SITE
 
@@ -306,6 +308,50 @@ async def test_without_topics_fewer_reviews_are_alerted(begin: Begin) -> None:
     await life.round()
 
     assert await changed(life) == ["- new r1: owner, support"]
+
+
+CLUSTER = '[alerts]\ncluster = {count = 3, within = "7d"}\n'
+
+
+async def clustered(begin: Begin, wix: EmbeddedWix, clock: SetClock, extra: str = "") -> Life:
+    """A life in which three reviews, and then a fourth, follow one of half a year before."""
+    old = (clock.now() - timedelta(days=200)).isoformat()
+    wix.add(SITE, {"id": "old", "entityId": None, "createdDate": old, "content": {"rating": 1}})
+    life = await begin(extra)
+    for name in ("r3", "r1", "r2"):
+        life.put(name, 1)
+        life.clock.advance(minutes=1)
+    await life.round()
+    life.put("r4", 2)
+    await life.round(hours=30)
+    return life
+
+
+async def test_a_cluster_is_on_record_and_repeated_from_any_moment(
+    begin: Begin, wix: EmbeddedWix, clock: SetClock
+) -> None:
+    life = await clustered(begin, wix, clock, CLUSTER)
+
+    whole = await lines(life)
+    assert {line.mark for line in whole} == {" "}
+    [cluster] = [line for line in whole if line.alert.kind == "cluster"]
+    assert cluster.reviews == ["past", "r3", "r1", "r2", "r4"]
+    since = cluster.raised_at + HOUR
+    assert shown(await lines(life, since=since)) == ["  new r4: owner, support"]
+
+
+async def test_a_config_with_clusters_shows_which_there_would_have_been(
+    begin: Begin, wix: EmbeddedWix, clock: SetClock
+) -> None:
+    life = await clustered(begin, wix, clock)
+
+    found = await lines(life, life.load(CLUSTER, BOTH))
+    [cluster] = [line for line in found if line.mark != " "]
+    assert (cluster.mark, cluster.alert.kind, cluster.reviews) == (
+        "+",
+        "cluster",
+        ["past", "r3", "r1", "r2", "r4"],
+    )
 
 
 async def test_a_replay_changes_nothing(begin: Begin) -> None:
