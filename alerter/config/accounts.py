@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
+from alerter.config.receivers import Receiver
 from alerter.config.schema import Config
 from alerter.config.sites import Site
 
@@ -50,15 +51,16 @@ def with_account_sites(
             site = keys[owner].listed_as(site_id, name, owner)
         sites.append(site)
         of_accounts[owner].add(name)
-    receivers = tuple(
-        receiver.with_sites_of_accounts(
-            frozenset[str]().union(*(of_accounts[name] for name in receiver.accounts))
-        )
-        if receiver.accounts
-        else receiver
-        for receiver in config.receivers
-    )
+    receivers = tuple(_with_sites_of(receiver, of_accounts) for receiver in config.receivers)
     return config.model_copy(update={"sites": (*own, *sites), "receivers": receivers})
+
+
+def _with_sites_of(receiver: Receiver, of_accounts: Mapping[str, Collection[str]]) -> Receiver:
+    """Return a receiver with the names of the sites of its accounts."""
+    if not receiver.accounts:
+        return receiver
+    names = (of_accounts[name] for name in receiver.accounts)
+    return receiver.with_sites_of_accounts(frozenset[str]().union(*names))
 
 
 def _unique_names(names: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:

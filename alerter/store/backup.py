@@ -205,14 +205,15 @@ def _count_as_sent(state: State, now: datetime) -> int:
         for rows in ("summaries", "cluster_candidates", "blocks WHERE parked"):
             state.execute(f"DELETE FROM {rows}")
         # An alert without recipients gets no `recovered`, which may have been sent since.
-        state.execute(
-            "UPDATE deliveries SET status = 'cancelled' WHERE alert IN"
-            " (SELECT id FROM alerts JOIN troubles"
-            "  ON substr(key, 1, length(scope) + 9) = 'trouble:' || scope || ':')"
-        )
+        state.execute(_CANCEL_TROUBLE)
     return cancelled
 
 
+_CANCEL_TROUBLE = """
+UPDATE deliveries SET status = 'cancelled' WHERE alert IN
+  (SELECT id FROM alerts JOIN troubles
+    ON substr(key, 1, length(scope) + 9) = 'trouble:' || scope || ':')
+"""
 _WITH_DELIVERY = """EXISTS (SELECT 1 FROM alerts JOIN deliveries ON deliveries.alert = alerts.id
   WHERE alerts.site_id = reviews.site_id AND alerts.review_id = reviews.review_id
   AND {})"""

@@ -109,9 +109,8 @@ class Intake:
                 known = {name: with_text_again(each) for name, each in known.items()}
             last = reviews.get_unrecorded(self._state, site.site_id, ids) | known
             for review in newest_of(page):
-                if review.id in last and is_behind(
-                    last[review.id], review, changes.as_of, changes.now
-                ):
+                stored = last.get(review.id)
+                if stored and is_behind(stored, review, changes.as_of, changes.now):
                     seen[Reason.STALE] += 1
                 else:
                     seen[self._gather(changes, review, known.get(review.id))] += 1
