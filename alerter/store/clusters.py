@@ -3,6 +3,7 @@
 A cluster is of one product of a site, or of what the site has no product for (`entity_id` None).
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any
 
 from alerter.models import Review, from_ms, to_ms
 from alerter.store.reviews import load_review
-from alerter.store.sql import json_field, moment_or_none
+from alerter.store.sql import json_field, json_values, moment_or_none
 from alerter.store.state import State
 
 
@@ -129,6 +130,19 @@ def reviews_of(state: State, alert: int) -> list[Review]:
         [alert],
     )
     return [load_review(row) for row in rows]
+
+
+def cancel_empty(state: State, site_id: str, ids: Collection[str]) -> None:
+    """Cancel unsent alerts of clusters that have none but erased reviews, among them these."""
+    state.execute(
+        "UPDATE deliveries SET status = 'cancelled', withdrawn = NULL"
+        " WHERE status IN ('pending', 'failed') AND message IS NULL AND alert IN"
+        "  (SELECT alert FROM cluster_reviews"
+        f"   WHERE site_id = :site AND review_id IN {json_values(':ids')})"
+        " AND NOT EXISTS (SELECT 1 FROM cluster_reviews JOIN reviews USING (site_id, review_id)"
+        f"  WHERE cluster_reviews.alert = deliveries.alert AND {_SHOWN})",
+        {"site": site_id, "ids": json.dumps(list(ids))},
+    )
 
 
 def _of(entity_id: str | None) -> str:

@@ -31,6 +31,8 @@ class ClusterAlerts:
         size = self._config.alerts.cluster
         site_id = changes.site.site_id
         ids = {each.id for each in changes.low_rated}
+        if changes.erased:
+            clusters.cancel_empty(self._state, site_id, changes.erased)
         if size is None:
             return
         if changes.more:

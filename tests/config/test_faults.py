@@ -54,6 +54,42 @@ ONE_FAULT = {
         "state.keep",
         "must not be less than poll.rescan_window",
     ),
+    "a cluster of one": (
+        "burst = 10",
+        'burst = 10\ncluster = {count = 1, within = "7d"}',
+        "alerts.cluster.count",
+        "must be a whole number from 2 to 1000",
+    ),
+    "a cluster within no time": (
+        "burst = 10",
+        'burst = 10\ncluster = {count = 3, within = "a week"}',
+        "alerts.cluster.within",
+        'must be a duration such as "90s"',
+    ),
+    "a cluster within a season": (
+        "burst = 10",
+        'burst = 10\ncluster = {count = 3, within = "91d"}',
+        "alerts.cluster.within",
+        'must be a duration of at most "90d"',
+    ),
+    "a cluster without a span": (
+        "burst = 10",
+        "burst = 10\ncluster = {count = 3}",
+        "alerts.cluster.within",
+        "is missing",
+    ),
+    "a cluster with a misspelt key": (
+        "burst = 10",
+        'burst = 10\ncluster = {count = 3, within = "7d", withn = "7d"}',
+        "alerts.cluster.withn",
+        "did you mean within?",
+    ),
+    "a cluster that is only a number": (
+        "burst = 10",
+        "burst = 10\ncluster = 3",
+        "alerts.cluster",
+        "must be a table of keys",
+    ),
     "a state kept for nothing": (
         'state = "state.db"',
         'state = { keep = "0d" }',
@@ -412,6 +448,14 @@ def test_a_fault_is_told_with_its_key(
     assert problem.startswith(f"{key}: ")
     assert phrase in problem
     assert problem.endswith(" (in config.toml)")
+
+
+def test_a_cluster_needs_a_month_of_record_that_is_kept(faults: Faults) -> None:
+    kept = changed('state = "state.db"', 'state = { keep = "36d" }')
+    text = kept.replace("burst = 10\n", 'burst = 10\ncluster = {count = 3, within = "7d"}\n')
+
+    [problem] = faults(text)
+    assert problem.startswith("alerts.cluster.within: must leave 30 days of [state] keep")
 
 
 TWO_OF_A_KIND = {

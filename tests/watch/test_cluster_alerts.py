@@ -250,6 +250,16 @@ async def test_a_review_that_is_gone_or_anonymized_leaves_the_message(shop: Shop
     assert message.erase
 
 
+async def test_an_unsent_cluster_of_deleted_reviews_is_not_sent(shop: Shop) -> None:
+    await shop.take(*THREE)
+    for number in range(1, 4):
+        assert shop.queued() == ["email:owner", "slack:baker"]
+        event = Event(f"r{number}", None, at=T0 + DAY, sequence=9)
+        await shop.intake.announce(shop.bakery, shop.intake.record_event(shop.bakery, event))
+
+    assert shop.queued() == []
+
+
 async def test_an_answer_updates_the_message_of_the_cluster(shop: Shop) -> None:
     await shop.take(*THREE)
     shop.post()
