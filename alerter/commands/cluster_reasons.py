@@ -7,7 +7,7 @@ from typing import Any
 from alerter.commands.terminal import words_for
 from alerter.config import ClusterSize, Config, Site
 from alerter.models import StoredReview
-from alerter.store import State
+from alerter.store import State, clusters
 from alerter.watch.cluster_alerts import get_record
 from alerter.watch.clusters import ClusterFinding, Figures, figures_of
 
@@ -21,8 +21,10 @@ def get_figures(
     size = config.alerts.cluster
     if size is None or known.pruned or known.review.rating > config.threshold(site):
         return None
+    entity_id, threshold = known.review.entity_id, config.threshold(site)
     begin = (known.review.created or now) - size.within
-    record, rated = get_record(state, config, site, known.review.entity_id, begin, now)
+    rated = clusters.low_rated(state, site.site_id, entity_id, begin, threshold)
+    record = get_record(state, config, site, entity_id, rated, begin, now)
     return figures_of(rated, known.review.id, size, record)
 
 

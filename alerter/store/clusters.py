@@ -60,13 +60,41 @@ def low_rated(
     ]
 
 
+def past_dates(
+    state: State,
+    site_id: str,
+    entity_id: str | None,
+    since: datetime,
+    until: datetime,
+    threshold: int,
+) -> list[tuple[datetime, datetime | None]]:
+    """Return when low-rated reviews before `until` were created and written, oldest first."""
+    rows = state.rows(
+        f"SELECT created_at, {json_field('content', '$.written')} AS written FROM reviews"
+        f" WHERE {_of(entity_id)} AND created_at >= :since AND created_at < :until"
+        f" AND rating <= :threshold AND {_COUNTED} ORDER BY created_at",
+        {
+            "site": site_id,
+            "entity": entity_id,
+            "since": to_ms(since),
+            "until": to_ms(until),
+            "threshold": threshold,
+        },
+    )
+    return [(from_ms(row["created_at"]), _moment(row["written"])) for row in rows]
+
+
 def _dated(row: Mapping[str, Any]) -> Review:
     return Review(
         row["review_id"],
         row["rating"],
         created=from_ms(row["created_at"]),
-        written=datetime.fromisoformat(row["written"]) if row["written"] else None,
+        written=_moment(row["written"]),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def record_start(state: State, site_id: str, entity_id: str | None) -> datetime | None:

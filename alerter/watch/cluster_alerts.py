@@ -5,7 +5,7 @@ reviews. Until then its new reviews wait in the database, also over a crash.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from alerter.config import ClusterSize, Config, Site
@@ -14,8 +14,8 @@ from alerter.store import State, clusters, raised_alerts, reviews
 from alerter.store.clusters import DatedReview
 from alerter.store.raised_alerts import NewAlert
 from alerter.watch.alerts import Alerts, Changes
-from alerter.watch.clusters import YEAR, FoundCluster, PastRecord, find_clusters
-from alerter.watch.triage import is_import
+from alerter.watch.clusters import YEAR, FoundCluster, PastRecord, counted_of, find_clusters
+from alerter.watch.triage import is_long_before
 
 
 class ClusterAlerts:
@@ -61,10 +61,10 @@ class ClusterAlerts:
         recent = clusters.low_rated(self._state, changes.site.site_id, entity_id, begin, threshold)
         if len(recent) < size.count and not any(each.cluster for each in recent):
             return
-        record, rated = get_record(
-            self._state, self._config, changes.site, entity_id, begin, changes.now
+        record = get_record(
+            self._state, self._config, changes.site, entity_id, recent, begin, changes.now
         )
-        for found in find_clusters(rated, new, size, record):
+        for found in find_clusters(recent, new, size, record):
             self._write(changes, size, entity_id, found)
 
     def _write(
@@ -106,19 +106,27 @@ class ClusterAlerts:
 
 
 def get_record(
-    state: State, config: Config, site: Site, entity_id: str | None, begin: datetime, now: datetime
-) -> tuple[PastRecord, list[DatedReview]]:
-    """Return what spans that begin at `begin` or later are compared with, and its reviews.
+    state: State,
+    config: Config,
+    site: Site,
+    entity_id: str | None,
+    recent: Sequence[DatedReview],
+    begin: datetime,
+    now: datetime,
+) -> PastRecord:
+    """Return what spans that begin at `begin` or later are compared with.
 
-    The record goes back to the earliest review on record of any rating, but no further than the
-    text of reviews at rest is kept: what is pruned has no product.
+    `recent`: the low-rated reviews since then. The record goes back to the earliest review on
+    record of any rating, but no further than the text of reviews at rest is kept: what is pruned
+    has no product.
     """
     size, site_id, threshold = config.alerts.cluster, site.site_id, config.threshold(site)
-    rated = clusters.low_rated(state, site_id, entity_id, begin - YEAR, threshold)
     start = clusters.record_start(state, site_id, entity_id) or now
     start = max(start, now - config.state_file.keep)
+    dates = clusters.past_dates(state, site_id, entity_id, begin - YEAR, begin, threshold)
+    past = [created for created, written in dates if not is_long_before(written, created)]
+    first = past[0] if past else next((each.created for each in counted_of(recent)), None)
     products = clusters.product_count(
         state, site_id, now - YEAR, threshold, size.count if size else 1
     )
-    counted = [each.created for each in rated if not is_import(each.review)]
-    return PastRecord(start, bool(counted) and counted[0] == start, max(products, 1)), rated
+    return PastRecord(start, first == start, max(products, 1), past)

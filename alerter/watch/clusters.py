@@ -37,11 +37,13 @@ class PastRecord:
     `start`: when the earliest review on record was created, or how far back the state goes.
     `is_first`: that review is low-rated, so the record begins with one that counts. `products`: how
     many products of the site got at least `count` low-rated reviews in the last year, and this one.
+    `past`: when its low-rated reviews before those that are judged were created, oldest first.
     """
 
     start: datetime
     is_first: bool
     products: int
+    past: Sequence[datetime] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ class FoundCluster:
     figures: Figures | None = None
 
 
-def judge(times: Sequence[datetime], size: ClusterSize, record: PastRecord) -> Figures:
+def judge(rated: Sequence[DatedReview], size: ClusterSize, record: PastRecord) -> Figures:
     """Judge the span that ends with the last of these low-rated reviews, which are in order."""
+    times = [*record.past, *(each.created for each in rated)]
     end = times[-1]
     begin = end - size.within
     before = bisect_right(times, begin)
@@ -132,11 +135,12 @@ def find_clusters(
 ) -> list[FoundCluster]:
     """Return the clusters that new reviews of a product begin or join.
 
-    `rated`: the low-rated reviews of the product, oldest first, with the new ones. What was
+    `rated`: the low-rated reviews of the product, oldest first, from the span before the first of
+    the new ones on. What was
     recorded without an alert, such as the baseline, begins no cluster; where it was enough for
     one, reviews in the same span begin none either.
     """
-    counted = [each for each in rated if not is_import(each.review)]
+    counted = counted_of(rated)
     first = next((n for n, each in enumerate(counted) if each.review.id in new), None)
     if first is None:
         return []
@@ -164,14 +168,19 @@ def figures_of(
     rated: Sequence[DatedReview], review_id: str, size: ClusterSize, record: PastRecord
 ) -> Figures | None:
     """Return the figures of the fullest span with a review; None where the rule omits it."""
-    counted = [each for each in rated if not is_import(each.review)]
+    counted = counted_of(rated)
     own = next((n for n, each in enumerate(counted) if each.review.id == review_id), None)
     if own is None:
         return None
     times = [each.created for each in counted]
     ends = range(own, bisect_left(times, times[own] + size.within))
-    found = [judge(times[: number + 1], size, record) for number in ends]
+    found = [judge(counted[: number + 1], size, record) for number in ends]
     return max(found, key=lambda each: (each.finding is ClusterFinding.CLUSTER, each.number))
+
+
+def counted_of(rated: Sequence[DatedReview]) -> list[DatedReview]:
+    """Return the reviews that count: not the imports."""
+    return [each for each in rated if not is_import(each.review)]
 
 
 def _cluster_near(counted: Sequence[DatedReview], number: int, size: ClusterSize) -> int | None:
@@ -190,13 +199,13 @@ def _begin(
     span = list(takewhile(lambda each: each.created > begin, reversed(counted)))
     if len(span) < size.count or not any(each.review.id in new for each in span):
         return None
-    figures = judge([each.created for each in counted], size, record)
+    figures = judge(counted, size, record)
     if figures.finding is not ClusterFinding.CLUSTER:
         return None
     known = [each for each in counted if each.review.id not in new]
     for number, each in enumerate(known, 1):
         if each.created > begin and not each.alerted:
-            before = judge([other.created for other in known[:number]], size, record)
+            before = judge(known[:number], size, record)
             if before.finding is ClusterFinding.CLUSTER:
                 return None
     return FoundCluster([each.review.id for each in reversed(span)], figures=figures)

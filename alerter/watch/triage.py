@@ -336,7 +336,12 @@ def is_first_low(verdict: Verdict) -> bool:
 
 def is_import(review: Review) -> bool:
     """Return whether a review was written more than 30 days before it was created here."""
-    return bool(review.written and review.created and review.created - review.written > _IMPORT_AGE)
+    return review.created is not None and is_long_before(review.written, review.created)
+
+
+def is_long_before(written: datetime | None, created: datetime) -> bool:
+    """Return whether a review of these dates is an import."""
+    return written is not None and created - written > _IMPORT_AGE
 
 
 def is_alertable_past(review: Review, threshold: int) -> bool:

@@ -33,8 +33,8 @@ def record(
     return PastRecord(start, is_first, products)
 
 
-def times(*days_ago: float) -> list[datetime]:
-    return [NOW - each * DAY for each in days_ago]
+def times(*days_ago: float) -> list[DatedReview]:
+    return [rated(f"r{number}", each) for number, each in enumerate(days_ago)]
 
 
 def rated(
