@@ -10,6 +10,8 @@ from alerter.render.formatting import cut
 # A longer message becomes an attachment (https://docs.ntfy.sh/publish/#limitations), and so does
 # one of 4,096 bytes: `Peek` and `handlePublishBody` in its server.
 LARGEST_TEXT = 4095
+# A repeat begins with a note, and has to name each review of its digest all the same.
+LARGEST_DIGEST = LARGEST_TEXT - 200
 _LONGEST_TITLE = 200
 # Proxies commonly refuse a header of more than 8 kB.
 _LONGEST_CLICK = 2000

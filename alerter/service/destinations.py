@@ -14,7 +14,7 @@ from alerter.models import POSTED, Content, Medium, Message, destination_of
 from alerter.notify.destination import Destination, Notifier
 from alerter.notify.discord import DiscordNotifier
 from alerter.notify.http_address import HttpAddress
-from alerter.notify.ntfy import LARGEST_TEXT, NtfyNotifier
+from alerter.notify.ntfy import LARGEST_DIGEST, NtfyNotifier
 from alerter.notify.teams import TeamsNotifier
 from alerter.notify.webhook import WebhookNotifier
 from alerter.render.discord import MOST_DESCRIPTION, length_of_embeds, render_discord
@@ -168,7 +168,7 @@ def _posted_destination(
         partial(renderer.plain, medium=medium, language=receiver.language),
         _NTFY_DIGEST,
         rate_key=name,
-        budget=LARGEST_TEXT,
+        budget=LARGEST_DIGEST,
         refuse=partial(renderer.refuse, ".txt"),
         faults=renderer.faults,
         held_until=_held_until(config, receiver),

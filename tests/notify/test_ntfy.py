@@ -236,6 +236,20 @@ async def test_a_lost_answer_is_followed_by_one_repeat_that_says_so(
     assert deliveries(state, PHONE) == {"sent": 1}
 
 
+@pytest.mark.parametrize("author", [6, 10, 15, 20])
+async def test_the_repeat_of_a_digest_is_whole(
+    desk: Desk, state: State, ntfy: EmbeddedNtfy, author: int
+) -> None:
+    ntfy.faults.add("t0pic", Fault(drop="after"))
+    queue(state, *many(30), receivers=(PHONE,), body="x" * 90, author="y" * author)
+    await desk.step(PHONE)
+    await desk.work(PHONE)
+
+    first, *_, repeat = (each for each in ntfy.published if "r000" in each.message)
+    assert repeat.message.startswith("This may be a repeat")
+    assert repeat.message.endswith(first.message)
+
+
 async def test_a_token_that_is_revoked_parks_the_topic_and_is_not_shown(
     desk: Desk, state: State, ntfy: EmbeddedNtfy, mailbox: Mailbox
 ) -> None:
