@@ -48,7 +48,11 @@ class RecordedAlert:
 
 @dataclass(frozen=True, slots=True)
 class RecordedHold:
-    """A claim or a snooze; `ended_at`: when it was ended, but not by its time or its reminder."""
+    """A claim or a snooze.
+
+    `ended_at`: when it was ended, but not by its time or by the reminder that follows a snooze,
+    which was raised at `reminded_at`.
+    """
 
     site_id: str
     review_id: str
@@ -56,6 +60,7 @@ class RecordedHold:
     at: datetime
     until: datetime
     ended_at: datetime | None
+    reminded_at: datetime | None = None
 
 
 def recorded_alerts(state: State, site_ids: Collection[str]) -> list[RecordedAlert]:
@@ -89,9 +94,10 @@ def recorded_holds(state: State, site_ids: Collection[str]) -> list[RecordedHold
     """Return the claims and snoozes of the reviews of these sites, the oldest first."""
     rows = state.rows(
         "SELECT site_id, review_id, kind, coalesce(finished_at, at) AS begun, until,"
-        " CASE WHEN ended_at <> until AND NOT EXISTS (SELECT 1 FROM alerts WHERE"
-        "  alerts.site_id = actions.site_id AND alerts.review_id = actions.review_id"
-        "  AND alerts.kind = 'reminder' AND raised_at = ended_at) THEN ended_at END AS ended_at"
+        " CASE WHEN ended_at <> until THEN ended_at END AS ended_at, (SELECT max(raised_at)"
+        "  FROM alerts WHERE alerts.site_id = actions.site_id AND actions.kind = 'snooze'"
+        "  AND alerts.review_id = actions.review_id AND alerts.kind = 'reminder'"
+        "  AND raised_at = ended_at) AS reminded_at"
         " FROM actions WHERE status = 'done' AND until IS NOT NULL"
         f" AND kind IN ('claim', 'snooze') AND site_id IN {json_values()} ORDER BY id",
         [json.dumps(list(site_ids))],
@@ -103,7 +109,8 @@ def recorded_holds(state: State, site_ids: Collection[str]) -> list[RecordedHold
             row["kind"],
             from_ms(row["begun"]),
             from_ms(row["until"]),
-            moment_or_none(row["ended_at"]),
+            None if row["reminded_at"] else moment_or_none(row["ended_at"]),
+            moment_or_none(row["reminded_at"]),
         )
         for row in rows
     ]

@@ -65,13 +65,14 @@ def _silence(changes: Changes, review: Review) -> SilentRead | None:
 def scope_of_config(config: Config) -> str:
     """Return what a config reads and looks for, as JSON.
 
-    Its thresholds, keywords, and the mark of its lists of words.
+    Its thresholds, spans of reminders, keywords, and the mark of its lists of words.
     """
     return json.dumps(
         {
             "threshold": config.alerts.threshold,
             "thresholds": {site.site_id: site.threshold for site in config.sites if site.threshold},
             "topics_up_to": config.alerts.topics_up_to or 0,
+            "after": [span.total_seconds() for span in config.reminders.after],
             "keywords": keywords_of(config.receivers),
             "topics": topics_of(config).mark,
         },

@@ -1,9 +1,9 @@
 """The recorded past of a config's sites, as `alerter replay` repeats it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerter.config import Config
 from alerter.models import Reply, Review
@@ -31,7 +31,8 @@ class RecordedPast:
     `names`: those of the sites, by their ids. `states`: those of each review in their order, with
     what is known of their words. `unknown`: the reviews with a state whose words are not on record,
     though the config looks for keywords or topics that were not looked for then. `unread`: when
-    each site was not read, by its id.
+    each site was not read, by its id. `reminded_after`: from when on which spans of reminders were
+    in force.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class RecordedPast:
     alerts: list[RecordedAlert] = field(default_factory=list)
     holds: list[RecordedHold] = field(default_factory=list)
     unread: Mapping[str, Sequence[tuple[datetime, datetime]]] = field(default_factory=dict)
+    reminded_after: Sequence[tuple[datetime, frozenset[timedelta]]] = ()
     unknown: set[ReviewKey] = field(default_factory=set)
 
 
@@ -51,6 +53,7 @@ def read_past(state: State, config: Config) -> RecordedPast:
         alerts=recorded_alerts(state, ids),
         holds=recorded_holds(state, ids),
         unread=unread_spans(state, ids),
+        reminded_after=list(_reminded_after(state)),
     )
     for judged in judgements_of(state, ids):
         past.states.setdefault((judged.site_id, judged.record.review.id), []).append(judged)
@@ -62,6 +65,12 @@ def read_past(state: State, config: Config) -> RecordedPast:
         if any(needed - looked_for.get(each.config, set()) for each in _wordless(states, words)):
             past.unknown.add(key)
     return past
+
+
+def _reminded_after(state: State) -> Iterator[tuple[datetime, frozenset[timedelta]]]:
+    for each in all_configs(state):
+        if each.scope and "after" in (scope := json.loads(each.scope)):
+            yield each.added_at, frozenset(timedelta(seconds=span) for span in scope["after"])
 
 
 def _words_needed(config: Config) -> set[str]:

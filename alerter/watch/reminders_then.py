@@ -1,10 +1,54 @@
 """How far the reminders of a review were at a moment, by the alerts on record. Pure."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from alerter.models import Alert, AlertKind, Medium, medium_of
 from alerter.store.recorded import RecordedAlert
+from alerter.watch.past import RecordedPast, ReviewKey
+
+
+class RecordedReminders:
+    """When destinations were reminded on record, and so which rounds did not remind them.
+
+    A round may not have found the review, or not have been.
+    """
+
+    def __init__(self, past: RecordedPast, after: Sequence[timedelta]) -> None:
+        self._in_force = [*past.reminded_after] or [
+            (datetime.min.replace(tzinfo=UTC), frozenset(after))
+        ]
+        self._reminded = defaultdict[tuple[ReviewKey, str], list[tuple[datetime, timedelta]]](list)
+        self._starts = defaultdict[tuple[ReviewKey, str], set[datetime]](set)
+        self._opened = {
+            key: {each.record.alerted_at for each in states} for key, states in past.states.items()
+        }
+        for each in past.alerts:
+            key = each.alert.site_id or "", each.alert.review_id or ""
+            for destination, delivery in each.deliveries.items():
+                if each.alert.kind is AlertKind.REMINDER and "after" in each.alert.detail:
+                    span = timedelta(seconds=each.alert.detail["after"])
+                    self._reminded[key, destination].append((each.raised_at, span))
+                elif delivery.sent_at and _asks(each.alert):
+                    self._starts[key, destination].add(delivery.sent_at)
+
+    def is_later(
+        self, key: ReviewKey, destination: str, since: datetime, span: timedelta, now: datetime
+    ) -> bool:
+        """Return whether a reminder that is due came on record, but after `now`.
+
+        `since`: when the reminders of the destination started; on record they may have started at
+        another time, or there was none after this span. Then it is not known.
+        """
+        its = key, destination
+        if since not in self._starts[its] | self._opened.get(key, set()):
+            return False
+        spans = [spans for begin, spans in self._in_force if begin <= now]
+        if not spans or span not in spans[-1]:
+            return False
+        came = [at for at, each in self._reminded[its] if each >= span and at >= since + span]
+        return bool(came) and min(came) > now
 
 
 def reminders_then(

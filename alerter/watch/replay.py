@@ -26,8 +26,9 @@ from alerter.store.recorded import (
     recorded_alerts,
     waiting_deliveries,
 )
+from alerter.watch.alerts import AFTER_SNOOZE
 from alerter.watch.past import RecordedPast, ReviewKey
-from alerter.watch.reminders_then import reminders_then
+from alerter.watch.reminders_then import RecordedReminders, reminders_then
 from alerter.watch.repeated import Moment, RepeatedIntake
 
 # What happens at one moment comes in this order: a round reads before it reminds.
@@ -82,11 +83,7 @@ class _Replay:
         }
         # When deliveries leave, soonest first; some that were cancelled since are still here.
         self._departures: list[tuple[datetime, ReviewKey]] = []
-        # The destinations of each review on record, and those that its reminders left out.
-        self._recipients_of: dict[ReviewKey, set[str]] = defaultdict(set)
-        for recorded in past.alerts:
-            self._recipients_of[_key(recorded)] |= recorded.deliveries.keys()
-        self._left_out: dict[tuple[ReviewKey, datetime], set[str]] = {}
+        self._reminders = RecordedReminders(past, config.reminders.after)
 
     async def run(self) -> list[RecordedAlert]:
         """Repeat everything, and return the alerts that were raised since the start."""
@@ -129,10 +126,6 @@ class _Replay:
         for recorded in self._past.alerts:
             if recorded.alert.kind is AlertKind.REMINDER:
                 self._plan_round(_key(recorded), recorded.raised_at)
-                there = _key(recorded), recorded.raised_at
-                self._left_out[there] = (
-                    self._recipients_of[_key(recorded)] - recorded.deliveries.keys()
-                )
         self._close_above(known)
 
     def _gather(self, states: list[Judgement]) -> list[Judgement]:
@@ -280,20 +273,35 @@ class _Replay:
         self._plan_next_round((hold.site_id, hold.review_id), hold.ended_at or hold.until)
 
     async def _remind(self, key: ReviewKey) -> None:
-        """Remind of a review, but no one who was left out when that was done on record.
-
-        The reminders of some may have fallen due while the round was reading.
-        """
+        """Remind of a review, but no one who was reminded by a later round on record."""
         (site_id, review_id), now = key, self._clock.moment
-        left_out = self._left_out.get((key, now), set())
+        since = {
+            each.destination: each.since for each in reminders.get_reminders_of(self._state, *key)
+        }
         due = self._intake.find_due_reminders(self._sites[site_id]).get(review_id, {})
-        spans = {span: [each for each in its if each not in left_out] for span, its in due.items()}
-        if spans != due:
-            self._plan_next_round(key, now)
+        spans = {
+            span: [
+                each
+                for each in its
+                if not self._reminders.is_later(key, each, since[each], span, now)
+            ]
+            for span, its in due.items()
+        }
+        if now < self._reminded_at(key, now):
+            spans.pop(AFTER_SNOOZE, None)
         if spans:
             await self._intake.remind(self._sites[site_id], {review_id: spans})
             self._look_ahead(key)
             self._plan_reminders(key)
+
+    def _reminded_at(self, key: ReviewKey, now: datetime) -> datetime:
+        """Return when the reminder of a review's snooze came on record; `now` for none."""
+        snoozes = [
+            each
+            for each in self._past.holds
+            if (each.site_id, each.review_id) == key and each.kind == "snooze" and each.at <= now
+        ]
+        return (snoozes[-1].reminded_at if snoozes else None) or now
 
     # What is sent
 
