@@ -347,6 +347,7 @@ async def test_a_canned_reply_that_there_is_not_keeps_the_text(pages: Pages) -> 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_what_others_wrote_is_text_on_the_page(pages: Pages, text: str) -> None:
+    await change(pages, content={"rating": 1, "title": "Hm", "body": "Hm"})  # without a topic
     usual = Page((await pages.get(pages.link())).source)
     content = {"rating": 1, "title": text, "body": text}
     await change(pages, content=content, author={"authorName": text[:50]})
