@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from alerter.config import load_config
+from alerter.config import Config, load_config
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import Event, Grouping
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, prune, reviews
+from alerter.watch.rerouting import reroute
 from alerter.watch.topics import topics_of
 from tests.support.clock import SetClock
 from tests.support.life import wix
@@ -43,12 +44,15 @@ class Shop:
         self.state = state
         self.clock = clock
 
+    def load(self, extra: str, receivers: str | None = None) -> Config:
+        path = self._write(*self._services, extra=extra, receivers=receivers)
+        return load_config(path, SECRETS, secrets=True)
+
     @asynccontextmanager
     async def open(
         self, extra: str = UP_TO_3, receivers: str | None = None
     ) -> AsyncIterator[Runtime]:
-        path = self._write(*self._services, extra=extra, receivers=receivers)
-        config = load_config(path, SECRETS, secrets=True)
+        config = self.load(extra, receivers)
         async with open_runtime(config, self.state, self.clock) as runtime:
             self.site = config.sites[0]
             self._runtime = runtime
@@ -362,3 +366,25 @@ def test_the_topics_of_a_config_are_built_once(
         for extra in ("", UP_TO_3)
     ]
     assert topics_of(configs[0]) is topics_of(configs[1])
+
+
+async def test_what_waits_is_routed_again_by_other_topics(shop: Shop) -> None:
+    kitchen = f'[[receivers]]\nname = "kitchen"\nemail = ["{OWNER}"]\ntopics = ["{{}}"]\n'
+    mess = '[[topics]]\nname = "mess"\nwords = ["{}"]\n'
+    first = kitchen.format("mess") + mess.format("glitter")
+
+    def waiting(receivers: str) -> list[tuple[str, str]]:
+        config = shop.load("", receivers)
+        with shop.state.transaction():
+            reroute(shop.state, config, shop.clock.now())
+        found = deliveries(shop.state)
+        return [(review_id, status) for review_id, _, status in found]
+
+    async with shop.open("", first):
+        waiting(first)
+        await shop.round()
+        shop.put("glitter", 1, "Glitter, and late")
+        await shop.round()
+    assert waiting(first) == [("glitter", "pending")]
+    assert waiting(kitchen.format("delivery") + mess.format("glitter")) == [("glitter", "pending")]
+    assert waiting(kitchen.format("mess") + mess.format("sequin")) == [("glitter", "cancelled")]
