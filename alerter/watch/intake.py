@@ -94,12 +94,11 @@ class Intake:
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two
         processes change nothing. `asked_at` is when Wix was asked for the page (None: now). With
         `silently`, only open reviews raise alerts. A backfill stores the text of a pruned baseline
-        again, as it may be alerted. `more`: another page follows. Return how many reviews had each
-        reason.
+        again, as it may be alerted. `more`: another page follows. Return the number of each reason.
         """
-        if not page and checkpoint is None:
-            return Counter()
         seen: Counter[Reason] = Counter()
+        if not page and checkpoint is None:
+            return seen
         with self._state.transaction(Scope.SITE.of(site.site_id)):
             changes = self._begin(site, source, asked_at)
             changes.silent, changes.more = silently, more
