@@ -109,17 +109,31 @@ NO_COMPLAINTS = {
         "Fast delivery, beautiful packaging, friendly staff.",
         "No problems, nothing broken, not expensive at all.",
         "My favourite mouse pad. It works late at night.",
+        "We are late adopters, and have only scratched the surface. Lately it is a joy.",
         "",
         "!!! … 🙂",
     ],
     "de": [
         "Schnelle Lieferung, gute Verpackung, freundliches Personal.",
         "Nicht teuer, nichts kaputt, nie zu spät.",
+        "Made in Germany. Die Ware ist heute eingegangen, ich habe sie gleich gebraucht.",
     ],
-    "fr": ["Livraison rapide, bel emballage, personnel agréable.", "Pas cher, rien de cassé."],
+    "fr": [
+        "Livraison rapide, bel emballage, personnel agréable.",
+        "Pas cher, rien de cassé.",
+        "Plat assez salé.",
+    ],
     "es": ["Entrega rápida, buen embalaje, personal muy amable.", "Nada caro, no es caro."],
-    "pt": ["Entrega rápida, boa embalagem, bom atendimento.", "Não é caro e não falha."],
-    "he": ["משלוח מהיר, אריזה יפה, צוות נחמד", "לא יקר, שום דבר לא שבור"],
+    "pt": [
+        "Entrega rápida, boa embalagem, bom atendimento.",
+        "Não é caro e não falha.",
+        "A entrega foi ontem.",
+    ],
+    "he": [
+        "משלוח מהיר, אריזה יפה, צוות נחמד",
+        "לא יקר, שום דבר לא שבור",
+        "אחרי כמה ימים, פחות או יותר, נא לבוא",
+    ],
 }
 
 
