@@ -201,8 +201,7 @@ def _count_as_sent(state: State, now: datetime) -> int:
             "UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since",
             {"now": to_ms(now)},
         )
-        # Summaries start again from now; what is parked is parked again if the cause lasts.
-        for rows in ("summaries", "cluster_candidates", "blocks WHERE parked"):
+        for rows in ("summaries", "cluster_candidates", "blocks WHERE parked"):  # they begin anew
             state.execute(f"DELETE FROM {rows}")
         # An alert without recipients gets no `recovered`, which may have been sent since.
         state.execute(_CANCEL_TROUBLE)

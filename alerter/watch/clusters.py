@@ -25,7 +25,7 @@ class ClusterFinding(StrEnum):
 
     CLUSTER = "more than its record makes likely"
     FEW = "fewer than [alerts] cluster asks for"
-    YOUNG = "its record is shorter than a month"
+    YOUNG = "its record is shorter than a month, or than the span"
     LIKELY = "not unlikely by its record"
     BY_CHANCE = "a shop with so many products gets such a number by chance too often"
 
