@@ -92,9 +92,9 @@ class Intake:
         """Record a page of reviews, raise their alerts and move the checkpoint, in one transaction.
 
         Triage runs inside it, on the stored rows: a stale page, the same review twice or two
-        processes change nothing. `asked_at` is when Wix was asked for the page (None: now). With
-        `silently`, only open reviews raise alerts. A backfill stores the text of a pruned baseline
-        again, as it may be alerted. `more`: another page follows. Return the number of each reason.
+        processes change nothing. `asked_at` is when Wix was asked for the page (None: now), `more`
+        says that another follows. With `silently`, only open reviews raise alerts. A backfill
+        stores the text of a pruned baseline again. Return how many reviews had each reason.
         """
         seen: Counter[Reason] = Counter()
         if not page and checkpoint is None:

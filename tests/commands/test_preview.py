@@ -242,7 +242,7 @@ def test_a_preview_needs_no_lock_and_a_closed_review_can_be_shown_as_new(
         (
             ["everything"],
             2,
-            "there are: new, lowered, reminder, closed, digest, summary, trouble, recovered",
+            "new, lowered, reminder, closed, digest, cluster, summary, trouble, recovered",
         ),
         (
             ["new", "--receiver", "nobody"],
