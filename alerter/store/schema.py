@@ -283,7 +283,7 @@ INSERT INTO judgements (site_id, review_id, number, judged_at, source, status, c
     revision, created_at, answered, CASE WHEN rejected THEN 'REJECTED' ELSE '' END, entity_id,
     1 = 1, 1 = 1, 1 = 1
   FROM reviews WHERE pruned_at IS NULL;
--- The times in which a site was not read for longer than two periods.
+-- The times in which a site was not read for longer than two periods and an hour.
 CREATE TABLE unread_spans (
   site_id TEXT NOT NULL,
   since INTEGER NOT NULL,

@@ -31,6 +31,8 @@ _REVISIT_SHARES = 30
 # Called where the database cannot be used.
 StateFailed = Callable[[StateError], Awaitable[None]]
 
+# A site that was not read for longer than this and two periods has that on record.
+_UNREAD = timedelta(hours=1)
 _MOST_LOOKS = 50  # calls of one round for missing reviews, each for one review
 
 # What is not worth a line in the log.
@@ -122,7 +124,7 @@ class Poller:
 
     def _note_success(self, site: Site, scope: str, last: datetime | None) -> None:
         now, sees_private = self._clock.now(), self._reader.sees_private(site)
-        if last and now - last > 2 * self._config.poll.every:
+        if last and now - last > max(2 * self._config.poll.every, _UNREAD):
             judgements.put_unread_span(self._state, site.site_id, last, now)
         if not known_sites.try_mark_success(
             self._state, site.site_id, now, sees_private=sees_private

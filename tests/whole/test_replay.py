@@ -7,6 +7,7 @@ import pytest
 
 from alerter.actions import ActionKind, NewAction, Person, Through
 from alerter.config import Config
+from alerter.demo.faults import Fault
 from alerter.demo.wix import EmbeddedWix
 from alerter.models import receiver_of
 from alerter.store.recorded import RecordedAlert
@@ -194,6 +195,24 @@ def act(life: Life, kind: ActionKind, **span: float) -> None:
 async def hourly(life: Life, hours: int) -> None:
     for _ in range(hours):
         await life.round(hours=1)
+
+
+async def test_a_reminder_whose_review_an_answer_lacked_comes_as_late_again(begin: Begin) -> None:
+    life = await begin(REMINDERS)
+    life.put()
+    await life.round()
+    await hourly(life, 23)
+    nothing = Fault(status=200, body='{"reviews": [], "metadata": {"count": 0, "cursors": {}}}')
+    life.wix.faults.always("/reviews/v1/reviews/query", nothing)
+    for _ in range(6):
+        await life.round(minutes=50)
+    life.wix.faults.clear()
+    assert life.alerts() == ["new:r1"]
+    await hourly(life, 3)
+    assert len(life.alerts()) == 2
+
+    found = await lines(life)
+    assert shown(found) == ["  new r1: owner, support", "  reminder r1: owner, support"]
 
 
 async def test_a_claim_and_a_snooze_hold_reminders_as_they_did(begin: Begin) -> None:
