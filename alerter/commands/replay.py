@@ -107,7 +107,7 @@ def _notes(
     newest = configs[-1]
     if newest.digest != config_digest(config):
         yield "This config is not the one in force."
-    elif newest.added_at > start:
+    elif newest.added_at > max(start, begun):
         shown = phrase_time(config, newest.added_at)
         yield f"This config is in force since {shown}; before that, another one decided."
 
@@ -169,7 +169,7 @@ def cells_of(config: Config, past: RecordedPast, line: ReplayedLine) -> list[str
         str(line.mark),
         phrase_time(config, line.at),
         str(alert.kind),
-        f"{_rating(past, line)}★" if alert.review_id else f"{len(ids)}×",
+        counted(_rating(past, line), "star") if alert.review_id else counted(len(ids), "review"),
         ", ".join(ids),
         plain(name, _LONGEST_NAME),
         ", ".join(_recipients(config, line)),

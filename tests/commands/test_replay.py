@@ -52,12 +52,12 @@ async def test_the_config_in_force_changes_nothing(
     assert result.exit_code == 0, result.output
     first, second, *notes = result.stdout.splitlines()
     mark, at, *rest = first.split("\t")
-    assert (mark, rest) == (" ", ["new", "1★", "r1-and-m", "Corner Bakery", "owner (email)"])
+    assert (mark, rest) == (" ", ["new", "1 star", "r1-and-m", "Corner Bakery", "owner (email)"])
     assert at.endswith((" CET", " CEST"))
     assert second.split("\t")[4] == "r2"
     assert notes[-1] == "2 alerts, all as on record: this config changes nothing."
     assert notes[0].startswith("From ")
-    assert notes[1].startswith("This config is in force since ")
+    assert len(notes) == 2
     assert "\x1b" not in result.stdout
 
 
