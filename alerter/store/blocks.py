@@ -37,8 +37,11 @@ def get_block(state: State, scopes: list[str], now: datetime) -> Block | None:
 def get_block_or_try(state: State, scopes: list[str], now: datetime) -> tuple[Block | None, bool]:
     """Return what `get_block` does, and whether one of the scopes is parked and due for a try."""
     rows = _rows(state, scopes)
-    found = [_block(row) for row in rows if _is_in_force(row, now)]
-    block = max(found, key=lambda block: (block.parked, block.until), default=None)
+    block = max(
+        (_block(row) for row in rows if _is_in_force(row, now)),
+        key=lambda block: (block.parked, block.until),
+        default=None,
+    )
     return block, any(row["parked"] and not _is_in_force(row, now) for row in rows)
 
 

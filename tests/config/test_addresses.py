@@ -1,10 +1,10 @@
-"""Receivers with one address: which keys go together, and which addresses and secrets are good."""
+"""The addresses of receivers: which keys go together, and which addresses and secrets are good."""
 
 import base64
 
 import pytest
 
-from tests.support.config import LEAST, SECRETS, Faults, Load
+from tests.support.config import LEAST, SECRETS, Faults, Load, changed
 
 GOOD = {
     "URL": "https://hooks.example.com/T0pS3cret?token=a%20b&x=1",
@@ -100,3 +100,27 @@ def test_an_address_of_another_form_is_a_fault_that_hides_it(
 def test_plain_http_leads_to_this_machine(load: Load, url: str) -> None:
     config = load(with_receiver(WEBHOOK), SECRETS | GOOD | {"URL": url})
     assert config.receivers[1].addresses("webhook") == (url,)
+
+
+@pytest.mark.parametrize(
+    ("address", "sent_to"),
+    [
+        ("info@bücher.example", "info@xn--bcher-kva.example"),
+        ("info@straße.example", "info@xn--strae-oqa.example"),
+        ("info@BÜCHER.example", "info@xn--bcher-kva.example"),
+    ],
+    ids=["an umlaut", "a sharp s", "capitals"],
+)
+def test_a_domain_outside_ascii_is_encoded(load: Load, address: str, sent_to: str) -> None:
+    config = load(changed('email = ["owner@example.com"]', f'email = ["{address}"]'))
+    assert config.receivers[0].email == (sent_to,)
+
+
+def test_a_local_part_outside_ascii_is_refused_with_the_reason(faults: Faults) -> None:
+    [problem] = faults(changed('email = ["owner@example.com"]', 'email = ["jürgen@example.com"]'))
+    assert "ASCII characters only before the @" in problem
+
+
+def test_an_address_without_a_host_is_one_fault(faults: Faults) -> None:
+    [problem] = faults(changed('email = ["owner@example.com"]', 'email = ["owner"]'))
+    assert problem.startswith("receivers.1.email.1: must be a mail address such as")

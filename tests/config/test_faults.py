@@ -576,30 +576,6 @@ def test_a_fault_of_a_list_is_told_in_words_for_people(faults: Faults, old: str,
     assert not re.search("tuple|validation|instance|dictionary", problem)
 
 
-@pytest.mark.parametrize(
-    ("address", "sent_to"),
-    [
-        ("info@bücher.example", "info@xn--bcher-kva.example"),
-        ("info@straße.example", "info@xn--strae-oqa.example"),
-        ("info@BÜCHER.example", "info@xn--bcher-kva.example"),
-    ],
-    ids=["an umlaut", "a sharp s", "capitals"],
-)
-def test_a_domain_outside_ascii_is_encoded(load: Load, address: str, sent_to: str) -> None:
-    config = load(changed('email = ["owner@example.com"]', f'email = ["{address}"]'))
-    assert config.receivers[0].email == (sent_to,)
-
-
-def test_a_local_part_outside_ascii_is_refused_with_the_reason(faults: Faults) -> None:
-    [problem] = faults(changed('email = ["owner@example.com"]', 'email = ["jürgen@example.com"]'))
-    assert "ASCII characters only before the @" in problem
-
-
-def test_an_address_without_a_host_is_one_fault(faults: Faults) -> None:
-    [problem] = faults(changed('email = ["owner@example.com"]', 'email = ["owner"]'))
-    assert problem.startswith("receivers.1.email.1: must be a mail address such as")
-
-
 def test_single_brackets_around_sites_are_told_what_is_missing(faults: Faults) -> None:
     [problem] = faults(LEAST.replace("[[sites]]", "[sites]"))
     assert "[[sites]]" in problem
