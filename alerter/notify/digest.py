@@ -10,13 +10,18 @@ from alerter.store import State, outbox
 from alerter.store.outbox import DueDelivery
 
 
-def group(members: Sequence[DueDelivery], burst: int, digest: int) -> tuple[Form, list[int]]:
-    """Return the form of the next message and its alerts, from deliveries oldest first. Pure."""
+def group(
+    members: Sequence[DueDelivery], burst: int, digest: int, *, is_flood: bool = False
+) -> tuple[Form, list[int]]:
+    """Return the form of the next message and its alerts, from deliveries oldest first. Pure.
+
+    `is_flood`: these are what digests had no room for, and leave as a digest however few they are.
+    """
     first = members[0]
     # A message is a reply in one thread at most.
     alike = [member for member in members if member.thread == first.thread]
     others = [member.alert for member in alike if member.grouping is not Grouping.EACH]
-    few = first.grouping is Grouping.BURST and len(others) <= burst
+    few = first.grouping is Grouping.BURST and len(others) <= burst and not is_flood
     if first.grouping is Grouping.EACH or few:
         return Form.ALERT, [first.alert]
     together = others[:digest]
