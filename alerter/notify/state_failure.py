@@ -131,11 +131,14 @@ class StateFailure:
             "the database cannot be written; people are notified directly, once: %s", error
         )
         detail = _detail(Scope.STATE, error, since)
-        reached = await _notify_all(self._config, self._clock, self._destinations, detail)
-        if reached:
-            self._record.put(Notified(since, str(error), reached, self._state.written))
-        else:
-            self._record.next_at = now + _RETRY_AFTER
+        reached: list[str] = []
+        try:
+            reached = await _notify_all(self._config, self._clock, self._destinations, detail)
+        finally:  # a reload may cut it off
+            if reached:
+                self._record.put(Notified(since, str(error), reached, self._state.written))
+            else:
+                self._record.next_at = now + _RETRY_AFTER
 
     def get_recovered(self) -> Notified | None:
         """Return the fault that people were notified of, once the file was written again.

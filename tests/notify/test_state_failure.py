@@ -1,5 +1,6 @@
 """A database that cannot be written: people are notified directly, and nothing else waits."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -194,6 +195,21 @@ async def test_a_notification_that_reached_no_one_is_sent_at_the_next_failure(
         await state_failure.notify(StateError("database or disk is full"))
         for destination in destinations:
             await destination.notifier.close()
+    assert [mail.subject for mail in mailbox.mails] == [BEGUN]
+
+
+async def test_a_notification_that_a_reload_cut_off_is_sent_at_a_later_failure(
+    config: Config, clock: SetClock, state: State, mailbox: Mailbox
+) -> None:
+    async with open_destinations(config, clock) as destinations:
+        state_failure = StateFailure(config, clock, destinations, state)
+        notifying = asyncio.create_task(state_failure.notify(StateError("is full")))
+        await asyncio.sleep(0)  # it has begun to connect
+        notifying.cancel()
+        await asyncio.gather(notifying, return_exceptions=True)
+        assert not mailbox.mails
+        clock.advance(minutes=5)
+        await state_failure.notify(StateError("is full"))
     assert [mail.subject for mail in mailbox.mails] == [BEGUN]
 
 

@@ -10,6 +10,7 @@ from alerter.clock import ServerClock
 from alerter.config import Config
 from alerter.config.state import PostgresUrl
 from alerter.demo.mailbox import Mailbox
+from alerter.errors import StateError
 from alerter.service.cluster import Cluster
 from alerter.service.membership import Membership
 from alerter.service.runtime import open_runtime
@@ -59,12 +60,18 @@ async def test_people_are_notified_of_a_server_that_is_away_for_long(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
                     [name],
                 )
-            member, notify = Membership(state, clock), runtime.dispatcher.state_failure.notify
+            member, reported = Membership(state, clock), asyncio.Event()
+
+            async def notify(error: StateError) -> None:
+                await runtime.dispatcher.state_failure.notify(error)
+                reported.set()
+
             while not mailbox.mails:
+                reported.clear()
                 reporting = asyncio.create_task(
                     member.keep_reporting(config, runtime.accounts.changed, notify)
                 )
-                await asyncio.sleep(0.1)
+                await reported.wait()
                 reporting.cancel()
                 await asyncio.gather(reporting, return_exceptions=True)
     assert "The database cannot be written" in str(mailbox.mails[0].message["Subject"])
