@@ -10,6 +10,8 @@ UNNAMED_WAIT = timedelta(seconds=30)
 _FIRST = timedelta(seconds=2)
 _CEILING = timedelta(minutes=1)
 _FLOOR = timedelta(milliseconds=100)
+# A shorter Retry-After, or a date that is over, must not become calls in a loop.
+_SHORTEST_NAMED = 1.0
 
 
 def wait(
@@ -18,12 +20,16 @@ def wait(
     """Return the wait before the next call; None: until a person has corrected the fault.
 
     `failing_for`: how long it has failed without a success, so that the mean wait doubles each
-    time. `retry_after` (seconds) is what the service asked for with a 429. Full jitter keeps
-    destinations that failed together from being retried together.
+    time. `retry_after` (seconds) is what the service asked for with a 429; less than a second is a
+    failure like others. Full jitter keeps destinations that failed together from being retried
+    together.
     """
     if kind in (ErrorKind.RECEIVER, ErrorKind.SERVICE):
         return None
+    named = timedelta()
     if kind is ErrorKind.THROTTLED:
-        return timedelta(seconds=retry_after) if retry_after is not None else UNNAMED_WAIT
+        named = timedelta(seconds=retry_after) if retry_after is not None else UNNAMED_WAIT
+        if named.total_seconds() >= _SHORTEST_NAMED:
+            return named
     longest = min(_CEILING, max(_FIRST, failing_for))
-    return max(_FLOOR, longest * random.random())
+    return max(_FLOOR, named, longest * random.random())
