@@ -32,10 +32,13 @@ section > div:first-child { font-size: 13px; }
 .teams button { border: 1px solid #d1d1d1; border-radius: 4px; background: #fff; }
 .teams button { padding: 5px 12px; margin: 10px 8px 0 0; font: inherit; font-weight: 600; }
 a { text-decoration: none; }
+code { font-family: monospace; }
+.discord code { border-radius: 3px; background: #1e1f22; padding: 1px 4px; }
 """
 _MARKDOWN = re.compile(
     r"\\(?P<sign>[^0-9A-Za-z\s])|\[(?P<label>(?:\\.|[^\]])+)\]\((?P<url>[^)]+)\)"
     r"|\*\*(?P<bold>(?:\\.|[^\\*])+)\*\*|\*(?P<italic>(?:\\.|[^\\*])+)\*"
+    r"|`(?P<code>[^`]+)`"
 )
 
 
@@ -76,6 +79,8 @@ def _inline(text: str) -> str:
             html += f'<a href="#">{_inline(found["label"])}</a>'
         elif found["bold"]:
             html += f"<b>{_inline(found['bold'])}</b>"
+        elif found["code"]:
+            html += f"<code>{escape(found['code'])}</code>"
         elif found["italic"]:
             html += f"<i>{_inline(found['italic'])}</i>"
         else:
@@ -103,6 +108,8 @@ def _run(run: Mapping[str, Any]) -> str:
         return f'<span class="large">{text}</span>'
     if run.get("isSubtle"):
         return f'<span class="subtle">{text}</span>'
+    if run.get("fontType") == "Monospace":
+        return f"<code>{text}</code>"
     if run.get("italic"):
         return f"<i>{text}</i>"
     return f"<b>{text}</b>" if run.get("weight") == "Bolder" else text
