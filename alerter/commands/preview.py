@@ -245,7 +245,7 @@ _RENDERERS = {
 @config_option
 @click.argument("kind", required=False, metavar="[KIND]")
 @click.option(
-    "--receiver", metavar="NAME", help="As this receiver would get it: by email, or on Slack."
+    "--receiver", metavar="NAME", help="As this receiver would get it, by what it is reached by."
 )
 @click.option(
     "--review",
