@@ -27,7 +27,6 @@ class Shop:
         made = merge(_usual_order(number, ordered), order)
         if shipped:
             made = merge({**made, "fulfillmentStatus": "FULFILLED"}, order)
-        self.orders.append(made)
         self.fulfillments[made["id"]] = [
             {
                 "id": str(uuid5(NAMESPACE_OID, f"fulfillment {number} {place}")),
@@ -40,6 +39,7 @@ class Shop:
             }
             for place, moment in enumerate(shipped)
         ]
+        self.orders.append(made)
         return made
 
     def add_request(self, order_id: str, review_id: str, asked: datetime) -> Json:
