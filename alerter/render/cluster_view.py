@@ -1,16 +1,17 @@
 """The values that the templates of clusters get. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from alerter.models import Medium, MessageItem
 from alerter.render.digest_view import length_in_digest
+from alerter.render.formatting import cut
 from alerter.render.language import Language
 from alerter.render.views import ReviewView, SiteView, view_reviewed, view_site
 
-# Characters of all reviews: Slack refuses longer messages, Gmail folds longer mails, and ntfy makes
-# files of them.
+# Characters of all reviews, on ntfy bytes: Slack refuses longer messages, Gmail folds longer mails,
+# and ntfy makes files of them.
 _LONGEST = 9000
 _LONGEST_OF = {Medium.EMAIL: 40_000, Medium.NTFY: 3000}
 _DAY = timedelta(days=1)
@@ -64,15 +65,30 @@ def view_cluster(
 
 
 def fitting_reviews(views: Sequence[ReviewView], medium: Medium) -> list[ReviewView]:
-    """Return the first of the reviews of a cluster, as many as fit into one message."""
+    """Return the first of the reviews of a cluster, as many as fit into one message.
+
+    On ntfy they lose their words before one is left out: the message has to name them.
+    """
     room = _LONGEST_OF.get(medium, _LONGEST)
+    length = _length_on_ntfy if medium is Medium.NTFY else length_in_digest
+    if medium is Medium.NTFY and sum(map(length, views)) > room:
+        views = [
+            replace(view, title=cut(view.title, 30), excerpt="", author=cut(view.author, 15))
+            for view in views
+        ]
     shown: list[ReviewView] = []
     for view in views:
-        room -= length_in_digest(view)
+        room -= length(view)
         if shown and room < 0:
             break
         shown.append(view)
     return shown
+
+
+def _length_on_ntfy(view: ReviewView) -> int:
+    """Return the bytes of a review in a message on ntfy, or a little more."""
+    texts = (view.title, view.excerpt, view.author, view.what, view.when, *view.topics)
+    return length_in_digest(view) + sum(len(text.encode()) - len(text) for text in texts)
 
 
 def _every(within: float, expected: float) -> timedelta | None:

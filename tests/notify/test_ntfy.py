@@ -178,14 +178,26 @@ def test_the_priority_follows_what_happened(
     assert request_of(closed, Content("a", "b")).headers["X-Priority"] == "2"
 
 
-@pytest.mark.parametrize("number", [3, 12])
-def test_a_cluster_names_its_reviews_in_one_message(clock: SetClock, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "words"), [(3, "x"), (12, "x"), (40, "x"), (9, "漢"), (8, "😀")]
+)
+def test_a_cluster_names_its_reviews_in_one_message(
+    clock: SetClock, number: int, words: str
+) -> None:
     message = sample("cluster", SITE, clock.now())
     (item,) = message.entries
     first = item.reviews[0]
     assert first.review
     reviews = [
-        replace(first, review=replace(first.review, title=f"<r{each:02}> {'x' * 500}"))
+        replace(
+            first,
+            review=replace(
+                first.review,
+                title=f"<r{each:02}> {words * 500}",
+                body=words * 500,
+                author=words * 90,
+            ),
+        )
         for each in range(number)
     ]
     message = replace(message, entries=(replace(item, reviews=tuple(reviews)),))
@@ -195,7 +207,8 @@ def test_a_cluster_names_its_reviews_in_one_message(clock: SetClock, number: int
     named = list(dict.fromkeys(told(body)))
     assert named == [f"r{each:02}" for each in range(number)][: len(named)]
     assert len(named) == number or f"and {number - len(named)} more" in body
-    assert len(named) >= min(number, 8)
+    assert len(named) >= min(number, 12)
+    assert len(body.encode()) < 4095
     assert [label for label, _ in content.links] == ["Reply in the dashboard", "See the product"]
 
 
