@@ -78,7 +78,7 @@ class Worker:
         self._destination = destination
         self._state_failure = state_failure
         self._burst = burst
-        self._is_flood = False  # from a digest on until nothing is due
+        self._flood = 0  # the newest alert that was due when a digest left
         self._availability = Availability(state, clock, troubles, destination)
         self._sender = MessageSender(
             state,
@@ -199,7 +199,6 @@ class Worker:
             return partial(self._resolve_in_doubt, message, now)
         if members := self._due(now):
             return partial(self._send_new, members, now)
-        self._is_flood = False
         if outdated := self._updates.due(now):
             return partial(self._update, *outdated)
         return None
@@ -254,9 +253,10 @@ class Worker:
 
     async def _send_new(self, members: Sequence[DueDelivery], now: datetime) -> None:
         """Claim the first of the due deliveries, or a digest of them, and send it."""
-        form, alerts = group(members, self._burst, self._sender.digest, is_flood=self._is_flood)
+        is_flood = members[0].alert <= self._flood
+        form, alerts = group(members, self._burst, self._sender.digest, is_flood=is_flood)
         if form is Form.DIGEST:
-            self._is_flood = True
+            self._flood = outbox.newest_due(self._state, self._destination.name, now)
             alerts = largest_that_fits(self._state, self._destination, alerts, now)
             form = Form.DIGEST if len(alerts) > 1 else Form.ALERT
         thread = next((member.thread for member in members if member.alert == alerts[0]), None)

@@ -52,6 +52,16 @@ def due_deliveries(state: State, destination: str, now: datetime, most: int) -> 
     ]
 
 
+def newest_due(state: State, destination: str, now: datetime) -> int:
+    """Return the newest alert of the deliveries that are due; 0 without any."""
+    alert: int | None = state.value(
+        "SELECT max(alert) FROM deliveries WHERE destination = ? AND status = 'pending'"
+        " AND message IS NULL AND due_at <= ?",
+        [destination, to_ms(now)],
+    )
+    return alert or 0
+
+
 def next_due_at(state: State, destination: str, now: datetime) -> datetime | None:
     """Return when the next held delivery may be sent; None if none is held."""
     ms = state.value(
