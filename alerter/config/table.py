@@ -65,6 +65,8 @@ class Table(BaseModel):
         match detail["type"]:
             case "missing":
                 return "is missing"
+            case "bool_type":
+                return "must be true or false, without quotes"
             case "model_type":
                 return "must be a table of keys"
             case "extra_forbidden":
