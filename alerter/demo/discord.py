@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
 from alerter.demo.discord_checks import DiscordError, find_faults, pings
-from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ class DiscordCall:
 _CALL = web.RequestKey("discord_call", DiscordCall)
 
 
-class EmbeddedDiscord:
+class EmbeddedDiscord(LoopbackService):
     """Webhooks, the messages that they posted, and every call that arrived.
 
     `limited`: the limits of a webhook and its channel hold. `posted`: each message as it was
@@ -66,21 +66,6 @@ class EmbeddedDiscord:
         self.faults = Faults()
         self._calls: dict[str, list[float]] = {}
         self._server = Loopback(self._application)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start to listen; after a stop, on the same port."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Stop listening; messages are kept."""
-        await self._server.stop()
 
     def add_webhook(self, channel: str, *, forum: bool = False) -> DiscordWebhook:
         """Add a webhook to a channel, which may have others."""

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -203,6 +203,27 @@ class Loopback:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+class LoopbackService:
+    """A service on a free port of 127.0.0.1, while its context is open; it keeps what it holds."""
+
+    _server: Loopback
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start to listen; after a stop, on the same port."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._server.stop()
 
 
 def application(*middlewares: Middleware) -> web.Application:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
-from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
 
 _TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 _NOT_TOPICS = {
@@ -86,7 +86,7 @@ class NtfyError(Exception):
         return self.code // 100
 
 
-class EmbeddedNtfy:
+class EmbeddedNtfy(LoopbackService):
     """A server of ntfy, what was published on it, and every request that it received.
 
     `tokens` may publish to topics in `protected`; others get 403 there, and 401 with a token that
@@ -105,21 +105,6 @@ class EmbeddedNtfy:
         self._limited = limited
         self._allowed, self._counted_at = float(_MOST_AT_ONCE), self.clock.monotonic()
         self._server = Loopback(self._application)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start to listen; after a stop, on the same port."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Stop listening; messages are kept."""
-        await self._server.stop()
 
     def url(self, topic: str, *, token: str = "") -> str:
         """Return the address of a topic, with a token in its query as ntfy reads it."""

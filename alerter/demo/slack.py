@@ -3,13 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
-from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
 from alerter.demo.slack_arguments import read_arguments
 from alerter.demo.slack_methods import Workspace
 from alerter.demo.slack_people import ImpossibleError, Person
@@ -63,7 +62,7 @@ _CALL = web.RequestKey("call", Call)
 _OPEN = "apps.connections.open"
 
 
-class EmbeddedSlack(Workspace):
+class EmbeddedSlack(Workspace, LoopbackService):
     """A workspace that is served over HTTP, and every call that it received.
 
     `socket` has the connections of Socket Mode, `views` the modals. `person` acts for a user.
@@ -77,17 +76,6 @@ class EmbeddedSlack(Workspace):
         self.views = Views(self)
         self.methods = {**self.methods, **self.views.methods}
         self._server = Loopback(self._application)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start to listen; after a stop, on the same port."""
-        await self._server.start()
 
     async def stop(self) -> None:
         """Stop listening; messages are kept."""

@@ -6,14 +6,14 @@ https://support.microsoft.com/en-us/office/create-incoming-webhooks-with-workflo
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
-from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
 from alerter.demo.teams_card import LARGEST_REQUEST, card_faults
 
 _PATH = "/powerautomate/automations/direct/workflows/{id}/triggers/manual/paths/invoke"
@@ -56,7 +56,7 @@ class WorkflowError(Exception):
         self.body = {"error": {"code": code, "message": text}}
 
 
-class EmbeddedTeams:
+class EmbeddedTeams(LoopbackService):
     """Workflows, what they posted, and every call that arrived."""
 
     def __init__(self, *, clock: Clock | None = None, limited: bool = True) -> None:
@@ -67,21 +67,6 @@ class EmbeddedTeams:
         self.faults = Faults()
         self._calls: dict[str, list[float]] = {}
         self._server = Loopback(self._application)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start to listen; after a stop, on the same port."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Stop listening; posts are kept."""
-        await self._server.stop()
 
     def add_workflow(self) -> Workflow:
         """Add a workflow that anybody who has its address may start."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
-from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
 
 # The tolerance of the reference libraries, for clocks and for replays.
 _TOLERANCE = 5 * 60
@@ -93,7 +93,7 @@ class RefusedError(Exception):
         self.status = status
 
 
-class EmbeddedWebhook:
+class EmbeddedWebhook(LoopbackService):
     """A server with some addresses, and every request that it received."""
 
     def __init__(self, *, clock: Clock | None = None) -> None:
@@ -102,21 +102,6 @@ class EmbeddedWebhook:
         self.requests: list[WebhookCall] = []
         self.faults = Faults()
         self._server = Loopback(self._application)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start to listen; after a stop, on the same port."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Stop listening; events are kept."""
-        await self._server.stop()
 
     def add(self, name: str, *, secret: bytes = b"s" * 32, query: str = "") -> Hook:
         """Add an address; the query of requests has to be `query`, as tokens stand in it."""

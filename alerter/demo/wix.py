@@ -8,14 +8,14 @@ from datetime import timedelta
 from email.utils import format_datetime
 from math import ceil
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
-from alerter.demo.faults import Faults, Loopback, application, failing
+from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
 from alerter.demo.wix_access import Access, ServedAccount
 from alerter.demo.wix_calls import (
     CALLS,
@@ -52,7 +52,7 @@ class Request:
 _KEPT = web.RequestKey("kept", Request)
 
 
-class EmbeddedWix:
+class EmbeddedWix(LoopbackService):
     """The served sites, and every request that was received.
 
     `skew` is how many seconds the Date header is ahead of `clock`. `access` has keys, tokens and
@@ -71,21 +71,6 @@ class EmbeddedWix:
         self.sites: dict[str, Site] = {}
         self.access = Access(self.clock, self.sites)
         self._server = Loopback(self._application)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Start to listen; after a stop, on the same port."""
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """Stop listening; sites and reviews are kept."""
-        await self._server.stop()
 
     @property
     def base_url(self) -> str:

@@ -14,8 +14,8 @@ from alerter.watch.triage import is_import
 
 YEAR = timedelta(days=365)
 _UNLIKELY = 0.001
-# A shop gets fewer clusters by chance in a year. The estimate errs on the high side: with this limit
-# it gets less than one in ten years.
+# A shop gets fewer clusters by chance in a year. The estimate errs on the high side: with this
+# limit it gets less than one in ten years.
 _MOST_BY_CHANCE = 0.18
 # Added to the number of the record, so that a record without reviews has a rate too (Jeffreys).
 _PRIOR = 0.5
