@@ -105,7 +105,7 @@ def _meaning(error: HttpRefusal, now: datetime) -> HttpRefusal:
 
 
 def _until_reset(reply: HttpReply, now: datetime) -> float | None:
-    """Return in how many seconds a limit that is used up begins anew; None if it is not.
+    """Return in how many seconds a limit that is used up begins again; None if it is not.
 
     https://docs.discord.com/developers/topics/rate-limits#header-format
     """

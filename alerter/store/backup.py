@@ -201,7 +201,7 @@ def _count_as_sent(state: State, now: datetime) -> int:
             "UPDATE reminders SET reminded = :now - since WHERE reminded < :now - since",
             {"now": to_ms(now)},
         )
-        for rows in ("summaries", "cluster_candidates", "blocks WHERE parked"):  # they begin anew
+        for rows in ("summaries", "cluster_candidates", "blocks WHERE parked"):  # they begin again
             state.execute(f"DELETE FROM {rows}")
         # An alert without recipients gets no `recovered`, which may have been sent since.
         state.execute(_CANCEL_TROUBLE)
