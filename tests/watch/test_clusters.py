@@ -128,7 +128,7 @@ def test_the_first_review_of_a_record_says_nothing_about_its_rate() -> None:
     assert judge(times(59, *THREE_NOW), SIZE, kept).expected == pytest.approx(1.5 * 7 / 53)
 
 
-def test_three_reviews_in_a_week_are_a_cluster_as_soon_as_there_is_a_record() -> None:
+def test_three_reviews_in_a_week_are_a_cluster_after_a_month_of_record() -> None:
     figures = judge(times(30, *THREE_NOW), SIZE, record(NOW - 30 * DAY))
     assert (figures.number, figures.finding) == (3, ClusterFinding.CLUSTER)
 
