@@ -45,7 +45,7 @@ class Defect:
         ]
 
 
-_ADVANCES_FIRST = """        seen: Counter[Reason] = Counter()
+_ADVANCES_FIRST = """            return seen
         known_sites.advance_checkpoint(self._state, site.site_id, checkpoint)
         with self._state.transaction(Scope.SITE.of(site.site_id)):
 """
@@ -209,7 +209,7 @@ DEFECTS = (
             (
                 "watch/intake.py",
                 (
-                    "        seen: Counter[Reason] = Counter()\n"
+                    "            return seen\n"
                     "        with self._state.transaction(Scope.SITE.of(site.site_id)):\n"
                 ),
                 _ADVANCES_FIRST,

@@ -70,7 +70,7 @@ class Ledger:
             yield "arrived twice"
         over = [each for each in mine if each.before not in (None, sent)]
         if over and not was_notified and action.outcome is not Outcome.OTHER_REPLY:
-            yield f"replaced {over[0].before!r}, and the person was not notified"
+            yield f"replaced {over[0].before!r}, and the person was notified of {action.outcome}"
         if not all(each.as_seen for each in mine) and not was_notified:
             yield "answers a text that the person has not seen"
         row = self._site.reviews.get(action.new.review_id)
