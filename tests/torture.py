@@ -169,6 +169,8 @@ class Repliers:
         world, random = self._world, self._random
         for post in [post for post in world.slack.posts if self._may_be_answered(post)][:3]:
             review_id = _review_of(post)
+            if review_id in self._chosen:  # each review is posted to both channels
+                continue
             self._chosen.add(review_id)
             for fault in random.choices(_REPLY_FAULTS, k=random.choice((0, 1, 1, 2))):
                 world.wix.faults.add(random.choice(("/reply", f"/{review_id}")), fault)
