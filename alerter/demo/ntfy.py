@@ -16,10 +16,10 @@ from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
+from alerter.demo.posted_calls import CALL, PostedCall, recording
 
 _TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 _NOT_TOPICS = {
@@ -57,22 +57,6 @@ class Published:
     at: float
 
 
-@dataclass
-class Publishing:
-    """A received request. `status` is None until it is answered."""
-
-    topic: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-    at: float
-    status: int | None = None
-    problem: str = ""
-
-
-_CALL = web.RequestKey("call", Publishing)
-
-
 class NtfyError(Exception):
     """An error of ntfy: its own code begins with the HTTP status."""
 
@@ -97,7 +81,7 @@ class EmbeddedNtfy(LoopbackService):
     def __init__(self, *, clock: Clock | None = None, limited: bool = False) -> None:
         self.clock = clock or Clock()
         self.published: list[Published] = []
-        self.requests: list[Publishing] = []
+        self.requests: list[PostedCall] = []
         self.protected: set[str] = set()
         self.tokens: set[str] = set()
         self.attachments = True
@@ -118,28 +102,12 @@ class EmbeddedNtfy(LoopbackService):
         return [each for each in self.published if each.topic == topic]
 
     def _application(self) -> web.Application:
-        app = application(self._record, failing(self.faults, _about))
+        app = application(recording(self.requests, self.clock), failing(self.faults, _about))
         app.router.add_route("*", "/{topic:.*}", self._answer)
         return app
 
-    @web.middleware
-    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self.requests.append(
-            received := Publishing(
-                request.match_info.get("topic", ""),
-                request.query_string,
-                {name.lower(): value for name, value in request.headers.items()},
-                await request.read(),
-                self.clock.monotonic(),
-            )
-        )
-        request[_CALL] = received
-        response = await handler(request)
-        received.status = response.status
-        return response
-
     async def _answer(self, request: web.Request) -> web.Response:
-        received = request[_CALL]
+        received = request[CALL]
         try:
             found = self._publish(request.method, received, dict(request.query))
         except NtfyError as error:
@@ -150,7 +118,7 @@ class EmbeddedNtfy(LoopbackService):
         shown = {"id": found.id, "event": "message", "topic": found.topic, "title": found.title}
         return web.json_response(shown | {"message": found.message, "priority": found.priority})
 
-    def _publish(self, method: str, received: Publishing, query: Mapping[str, str]) -> Published:
+    def _publish(self, method: str, received: PostedCall, query: Mapping[str, str]) -> Published:
         self._count_request()
         self._authorize(received, query)
         if method not in ("POST", "PUT"):
@@ -211,7 +179,7 @@ class EmbeddedNtfy(LoopbackService):
             raise NtfyError(42901, "limit reached: too many requests")
         self._allowed -= 1
 
-    def _authorize(self, received: Publishing, query: Mapping[str, str]) -> None:
+    def _authorize(self, received: PostedCall, query: Mapping[str, str]) -> None:
         """Refuse a token that is none, and a protected topic without one."""
         header = received.headers.get("authorization", "")
         if auth := query.get("authorization") or query.get("auth"):

@@ -14,10 +14,10 @@ from hashlib import sha256
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from alerter.clock import Clock
 from alerter.demo.faults import Faults, Loopback, LoopbackService, application, failing
+from alerter.demo.posted_calls import CALL, PostedCall, recording
 
 # The tolerance of the reference libraries, for clocks and for replays.
 _TOLERANCE = 5 * 60
@@ -27,24 +27,6 @@ _PREFIX = "whsec_"
 _ID = re.compile(r"[!-~]{1,256}")
 _TYPE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 _BLOCK = 64
-
-
-@dataclass
-class WebhookCall:
-    """A received request. `status` is None until it is answered, `at` monotonic time in seconds."""
-
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-    at: float
-    status: int | None = None
-    problem: str = ""
-
-    @property
-    def id(self) -> str:
-        """Its `webhook-id`."""
-        return self.headers.get("webhook-id", "")
 
 
 @dataclass(frozen=True)
@@ -82,9 +64,6 @@ class Hook:
     repeats: dict[str, int] = field(default_factory=dict)
 
 
-_CALL = web.RequestKey("call", WebhookCall)
-
-
 class RefusedError(Exception):
     """A request is refused with a status."""
 
@@ -99,7 +78,7 @@ class EmbeddedWebhook(LoopbackService):
     def __init__(self, *, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.hooks: dict[str, Hook] = {}
-        self.requests: list[WebhookCall] = []
+        self.requests: list[PostedCall] = []
         self.faults = Faults()
         self._server = Loopback(self._application)
 
@@ -111,28 +90,12 @@ class EmbeddedWebhook(LoopbackService):
         return hook
 
     def _application(self) -> web.Application:
-        app = application(self._record, failing(self.faults))
+        app = application(recording(self.requests, self.clock), failing(self.faults))
         app.router.add_route("*", "/{path:.*}", self._answer)
         return app
 
-    @web.middleware
-    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self.requests.append(
-            received := WebhookCall(
-                request.path,
-                request.query_string,
-                {name.lower(): value for name, value in request.headers.items()},
-                await request.read(),
-                self.clock.monotonic(),
-            )
-        )
-        request[_CALL] = received
-        response = await handler(request)
-        received.status = response.status
-        return response
-
     async def _answer(self, request: web.Request) -> web.Response:
-        received = request[_CALL]
+        received = request[CALL]
         try:
             hook = self._hook(request.method, received)
             event = self._verified(hook, received)
@@ -145,7 +108,7 @@ class EmbeddedWebhook(LoopbackService):
             hook.events.append(event)
         return web.Response(status=204)
 
-    def _hook(self, method: str, received: WebhookCall) -> Hook:
+    def _hook(self, method: str, received: PostedCall) -> Hook:
         """Return the address that a request is for."""
         hook = self.hooks.get(received.path.removeprefix("/hooks/"))
         if hook is None:
@@ -164,7 +127,7 @@ class EmbeddedWebhook(LoopbackService):
             raise RefusedError(413, "the body is too large")
         return hook
 
-    def _verified(self, hook: Hook, received: WebhookCall) -> Received:
+    def _verified(self, hook: Hook, received: PostedCall) -> Received:
         """Return the event of a request whose signature, time and body are right."""
         headers = received.headers
         names = ("webhook-id", "webhook-timestamp", "webhook-signature")

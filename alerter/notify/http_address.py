@@ -24,8 +24,8 @@ from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Finding, Look, Message, Receipt
 from alerter.text import clean_reply
 
-# A shorter part of the address is a word such as `hooks` or `v1`.
-_SHORTEST_SECRET = 8
+# A shorter part of the address is a word such as `v1`.
+_SHORTEST_SECRET = 4
 _PATIENCE = 30.0
 _BODY_PATIENCE = 5.0
 _LARGEST = 64 * 1024

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerter.clock import Clock
-from alerter.demo.webhook import EmbeddedWebhook, WebhookCall
+from alerter.demo.posted_calls import PostedCall
+from alerter.demo.webhook import EmbeddedWebhook
 from alerter.models import Content, Medium, Message
 from alerter.notify.http_address import HttpAddress, HttpRequest
 from alerter.notify.ntfy import LARGEST_TEXT, NtfyNotifier
@@ -53,7 +54,7 @@ def test_a_webhook_has_the_words_as_they_are_and_a_valid_signature(
     address = HttpAddress("https://example.com/", Clock())
     notifier = WebhookNotifier("desk", address, hook.secret, hooks.clock)
     request = notifier.request_of(message, renderer().webhook(message))
-    event = hooks._verified(hook, WebhookCall("", "", dict(request.headers), request.content, 0.0))
+    event = hooks._verified(hook, PostedCall("", "", dict(request.headers), request.content, 0.0))
     assert review
     assert event.review["title"] == review.title
     assert event.review["body"] == review.body
