@@ -7,11 +7,11 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from alerter.config import Config, Limits
 from alerter.models import Review, Status, StoredReview
@@ -64,7 +64,10 @@ class _Hit(NamedTuple):
 
 
 class Topics:
-    """The topics of one config: the lists of its languages, and the owner's own words."""
+    """The topics of one config: the lists of its languages, and the owner's own words.
+
+    The stems and the phrases, some 4 MB, are made when the first words are looked at.
+    """
 
     def __init__(self, languages: Collection[str], own: Mapping[str, Sequence[str]]) -> None:
         self._lists = {language: word_lists(language) for language in sorted(languages)}
@@ -73,14 +76,11 @@ class Topics:
             topic: [(entry, fold(entry)) for entry in entries if not _MARKS.search(entry)]
             for topic, entries in own.items()
         }
-        self._stems = {language: stems_in(language) for language in self._lists}
+        self._owners_words = own
         self._negations = {
             language: frozenset(map(fold, lists["negations"]))
             for language, lists in self._lists.items()
         }
-        phrases = [*self._built_in(), *self._owners(own)]
-        self._beginnings = {stem[:3] for each in phrases for stem in _beginnings(each)}
-        self._by_stem, self._by_start = _indexed(phrases)
         all_of_it = json.dumps([self._lists, own], sort_keys=True)
         # Another one for other lists or words.
         self.mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
@@ -110,15 +110,23 @@ class Topics:
                         found.setdefault(topic, set()).add(word)
         return {topic: sorted(found[topic]) for topic in sorted(found)}
 
+    @cached_property
+    def _stems(self) -> Mapping[str, Callable[[str], Stems]]:
+        return {language: stems_in(language) for language in self._lists}
+
+    @cached_property
+    def _index(self) -> "_Index":
+        return _Index.of([*self._built_in(), *self._owners()])
+
     def _built_in(self) -> Iterator[_Phrase]:
         for language, lists in self._lists.items():
             for topic, entries in lists.items():
                 for entry in entries if topic != "negations" else ():
                     yield self._parsed(topic, entry, language)
 
-    def _owners(self, own: Mapping[str, Sequence[str]]) -> Iterator[_Phrase]:
+    def _owners(self) -> Iterator[_Phrase]:
         """Yield the owner's entries in each language, those that hold a word."""
-        for topic, entries in own.items():
+        for topic, entries in self._owners_words.items():
             for entry in entries:
                 for language in self._lists if _words_of(fold(entry), ends="") else ():
                     yield self._parsed(topic, entry, language)
@@ -173,10 +181,11 @@ class Topics:
     def _find_phrases_at(self, word: str) -> tuple[_Phrase, ...]:
         """Return the phrases that begin with a word, of all languages."""
         plain = without_accents(word)
-        found = [each for start, each in self._by_start if plain.startswith(start)]
-        for language, by_stem in self._by_stem.items():
+        index = self._index
+        found = [each for start, each in index.by_start if plain.startswith(start)]
+        for language, by_stem in index.by_stem.items():
             # A stem costs far more than a look: few words begin as one of the phrases does.
-            if language == "he" or plain[:3] in self._beginnings or plain[:2] in self._beginnings:
+            if language == "he" or plain[:3] in index.beginnings or plain[:2] in index.beginnings:
                 for stem in self._stems[language](word):
                     found += by_stem.get(stem, ())
         return tuple(dict.fromkeys(found))
@@ -267,17 +276,26 @@ def _beginnings(phrase: _Phrase) -> Iterator[str]:
         yield first.start
 
 
-_ByStem = dict[str, dict[str, list[_Phrase]]]
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Phrases by language and by each stem of their first word, else by its start.
 
+    `beginnings`: the first letters of these stems and starts.
+    """
 
-def _indexed(phrases: Sequence[_Phrase]) -> tuple[_ByStem, list[tuple[str, _Phrase]]]:
-    """Return the phrases by language and by each stem of their first word, else by its start."""
-    by_stem: _ByStem = {}
-    by_start = []
-    for phrase in phrases:
-        first = phrase.parts[0]
-        if first.start:
-            by_start.append((first.start, phrase))
-        for stem in first.stems:
-            by_stem.setdefault(phrase.language, {}).setdefault(stem, []).append(phrase)
-    return by_stem, by_start
+    by_stem: Mapping[str, Mapping[str, Sequence[_Phrase]]]
+    by_start: Sequence[tuple[str, _Phrase]]
+    beginnings: Collection[str]
+
+    @classmethod
+    def of(cls, phrases: Sequence[_Phrase]) -> Self:
+        by_stem: dict[str, dict[str, list[_Phrase]]] = {}
+        by_start = []
+        for phrase in phrases:
+            first = phrase.parts[0]
+            if first.start:
+                by_start.append((first.start, phrase))
+            for stem in first.stems:
+                by_stem.setdefault(phrase.language, {}).setdefault(stem, []).append(phrase)
+        begin = {beginning[:3] for phrase in phrases for beginning in _beginnings(phrase)}
+        return cls(by_stem, by_start, begin)
