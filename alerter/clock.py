@@ -23,6 +23,13 @@ class Clock:
         """Return seconds that never run backwards."""
         return time.monotonic()
 
+    def until_next(self, seconds: float) -> float:
+        """Return the seconds until the next whole multiple of so many seconds.
+
+        What is done again and again at such moments wakes the process together.
+        """
+        return seconds - self.now().timestamp() % seconds
+
     async def sleep(self, seconds: float) -> None:
         """Wait for some seconds."""
         await asyncio.sleep(seconds)

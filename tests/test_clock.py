@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerter.clock import Clock, http_date, seconds_from
+from tests.support.clock import SetClock
 from tests.support.waiting import HANG
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -145,3 +146,11 @@ async def test_sleeping_on_the_real_clock_lets_others_go_on() -> None:
         done.append("sleeper")
 
     assert done == ["other", "sleeper"]
+
+
+@pytest.mark.parametrize(
+    ("second", "left"), [(0.0, 5.0), (2.5, 2.5), (4.75, 0.25), (55.0, 5.0)], ids=str
+)
+def test_what_is_done_again_and_again_is_due_together(second: float, left: float) -> None:
+    clock = SetClock(NOW + timedelta(seconds=second))
+    assert clock.until_next(5.0) == pytest.approx(left)

@@ -97,8 +97,8 @@ async def _serve(config: Config, host: Host, lock: Lock, *, once: bool) -> bool:
             failures.clear()  # a note that had no room for its text
         if once:
             return await _run_once(config, state, host, failures)
-        keeping = asyncio.create_task(keep_lock(lock, host.kind, host.stop))
-        requests = asyncio.create_task(host.reload.watch_requests(lock))
+        keeping = asyncio.create_task(keep_lock(lock, host.kind, host.stop, host.clock))
+        requests = asyncio.create_task(host.reload.watch_requests(lock, host.clock))
         try:
             while changed := await _run_until_reload(config, state, host, failures, member):
                 await host.clock.sleep(_PACE)

@@ -24,6 +24,8 @@ _HOUSEKEEPING_EVERY = 60
 _ACCOUNTS_EVERY = 60  # a list that is due, or that failed
 _ACTIONS_EVERY = 5  # those that another process recorded
 _CHECK_CLOCK_EVERY = 60.0
+# Jobs beside the rounds run at multiples of so many seconds, as what else is done again and again.
+_TOGETHER = 5.0
 # Seconds; a round in which every call to Wix times out reads its next page sooner than this.
 _SLOWEST = 600.0
 
@@ -53,14 +55,15 @@ class Scheduler:
         for number, sites in self._slots().items():
             begin = now + timedelta(seconds=spread * number / _SLOTS)
             self._add(partial(self._begin_rounds, sites), f"rounds {number}", begin, seconds=every)
+        last = now - timedelta(seconds=_TOGETHER - self._clock.until_next(_TOGETHER))
         if self._config.accounts:
-            self._add(self._accounts_round, "accounts", now, seconds=_ACCOUNTS_EVERY)
+            self._add(self._accounts_round, "accounts", last, seconds=_ACCOUNTS_EVERY)
         often = min(every, _HOUSEKEEPING_EVERY)
         self._add(
-            self._housekeeping_round, "housekeeping", now + timedelta(seconds=often), seconds=often
+            self._housekeeping_round, "housekeeping", last + timedelta(seconds=often), seconds=often
         )
         self._add(self._runtime.housekeeping.prune, "prune", now, days=1)
-        self._add(self._runtime.actions.round, "actions", now, seconds=_ACTIONS_EVERY)
+        self._add(self._runtime.actions.round, "actions", last, seconds=_ACTIONS_EVERY)
         self._scheduler.start()
         self._timekeeper = asyncio.create_task(self._keep_time())
 
@@ -94,7 +97,7 @@ class Scheduler:
         every = self._config.poll.every.total_seconds()
         ahead = self._ahead()
         while True:
-            await asyncio.sleep(min(every, _CHECK_CLOCK_EVERY))
+            await asyncio.sleep(self._clock.until_next(min(every, _CHECK_CLOCK_EVERY)))
             self._scheduler.wakeup()
             if abs(self._ahead() - ahead) > every / 2:
                 ahead = self._ahead()

@@ -54,6 +54,7 @@ async def report_status(host: Host, runtime: Runtime, scheduler: "Scheduler | Cl
     if not host.environ.get("NOTIFY_SOCKET"):
         return
     limit = watchdog(host.environ, os.getpid())
+    every = min(limit / 2, _REPORT_EVERY) if limit else _REPORT_EVERY
     stuck = False
     while True:
         states = [phrase_status(runtime)]
@@ -63,7 +64,7 @@ async def report_status(host: Host, runtime: Runtime, scheduler: "Scheduler | Cl
             stuck = True
             log.critical("the work stands still; systemd will restart alerter")
         host.report(*states)
-        await asyncio.sleep(min(limit / 2, _REPORT_EVERY) if limit else _REPORT_EVERY)
+        await asyncio.sleep(host.clock.until_next(every))
 
 
 def phrase_status(runtime: Runtime) -> str:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+from alerter.clock import Clock
 from alerter.errors import StateBusy, StateError
 from alerter.notify.state_failure import BUSY_FOR
 from alerter.store import Holder, Lock
@@ -60,7 +61,7 @@ async def take_lock(
         tries += 1
 
 
-async def keep_lock(lock: Lock, kind: Holder, stop: asyncio.Event) -> None:
+async def keep_lock(lock: Lock, kind: Holder, stop: asyncio.Event, clock: Clock) -> None:
     """Take the lock again where it was lost; set `stop` where another process took it."""
     logged = ""
     while True:
@@ -72,7 +73,7 @@ async def keep_lock(lock: Lock, kind: Holder, stop: asyncio.Event) -> None:
             if str(error) != logged:
                 log.error("the lock is lost and cannot be taken again yet: %s", error)  # noqa: TRY400 - the text says it all
             logged = str(error)
-        await asyncio.sleep(_CHECK_EVERY)
+        await asyncio.sleep(clock.until_next(_CHECK_EVERY))
     log.critical("the lock was lost, and another alerter has taken it; this one ends")
     stop.set()
 

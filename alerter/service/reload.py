@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,15 @@ from alerter.clock import Clock
 from alerter.config import Config
 from alerter.errors import ConfigError, StateError
 from alerter.scopes import Scope
+from alerter.service.ownership import is_set_within
 from alerter.store import Lock
 from alerter.store.reload_request import ReloadAnswer, get_requested_reload, put_reload_answer
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY = 1.0  # seconds
+# Seconds between two looks for a request: where it wakes the process, and where it does not.
+_LOOK_EVERY, _LOOK_OFTEN = 5.0, 1.0
 _LATER = "the changed config comes into force later, as the database cannot be written"
 
 
@@ -49,17 +52,22 @@ class Reload:
         """Take the last request as answered: the config was read since. Raise StateError."""
         self.request = get_requested_reload(lock)
 
-    async def watch_requests(self, lock: Lock) -> None:
+    async def watch_requests(self, lock: Lock, clock: Clock) -> None:
         """Wait for requests of `alerter reload`, for as long as the daemon runs."""
         self.lock = lock
-        while True:
-            with suppress(StateError):
-                request = get_requested_reload(lock)
-                if request and request != self.request:
-                    self.request = request
-                    self.answer(taken=None)
-                    self.asked.set()
-            await asyncio.sleep(_LOOK_EVERY)
+        with _woken(lock) as (awake, every):
+            while True:
+                self._look_for_request(lock)
+                await is_set_within(awake, clock.until_next(every))
+                awake.clear()
+
+    def _look_for_request(self, lock: Lock) -> None:
+        with suppress(StateError):
+            request = get_requested_reload(lock)
+            if request and request != self.request:
+                self.request = request
+                self.answer(taken=None)
+                self.asked.set()
 
     def answer(self, texts: Sequence[str] = (), *, taken: bool | None) -> None:
         """Answer the request of `alerter reload`, if there is one."""
@@ -111,6 +119,27 @@ class Reload:
         for text in self.kept:
             log.warning(text)
         return changed.model_copy(update=kept)
+
+
+@contextmanager
+def _woken(lock: Lock) -> Iterator[tuple[asyncio.Event, float]]:
+    """Yield an event that requests set, if they can, and after how many seconds to look anyway."""
+    awake, loop, fd = asyncio.Event(), asyncio.get_running_loop(), lock.open_wake()
+    if fd is None:
+        yield awake, _LOOK_OFTEN
+        return
+
+    def read() -> None:
+        with suppress(BlockingIOError):
+            os.read(fd, 4096)
+        awake.set()
+
+    loop.add_reader(fd, read)
+    try:
+        yield awake, _LOOK_EVERY
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
 
 
 def until_restart(old: Config, new: Config) -> dict[str, Any]:

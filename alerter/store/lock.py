@@ -46,6 +46,12 @@ class Lock(Protocol):
         `owner`: the process that answers, where there may be several.
         """
 
+    def open_wake(self) -> int | None:
+        """Return a descriptor that can be read after each request, to be closed by the caller.
+
+        None where there is none: then requests have to be looked for.
+        """
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from alerter.clock import Clock
 from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy
 from alerter.service.ownership import keep_lock, take_lock
@@ -21,7 +22,7 @@ async def test_a_lock_that_is_lost_with_its_server_is_not_called_a_file(
     url = PostgresUrl(f"postgresql://127.0.0.1:{port}/db?sslmode=disable")
     stop = asyncio.Event()
     with lock_of(url) as lock:
-        keeping = asyncio.create_task(keep_lock(lock, Holder.WORKER, stop))
+        keeping = asyncio.create_task(keep_lock(lock, Holder.WORKER, stop, Clock()))
         await until(lambda: caplog.messages)
         keeping.cancel()
     assert caplog.messages[0].startswith(

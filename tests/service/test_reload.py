@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from alerter.service.daemon import serve
 from alerter.service.reload import Reload
 from alerter.store import Holder, State, lock_of, troubles
 from alerter.store.file_lock import lock_path
-from alerter.store.reload_request import is_daemons
+from alerter.store.reload_request import get_requested_reload, is_daemons, request_reload
 from alerter.trouble.tracker import Troubles
 from tests.support.clock import SetClock
 from tests.support.config import LEAST
@@ -52,6 +52,59 @@ def test_a_reload_that_is_put_off_is_made_later_and_trouble_if_it_lasts(
     assert [(each.scope, each.reason) for each in troubles.get_open_troubles(state)] == [
         ("config", str(locked))
     ]
+
+
+# What wakes the daemon
+
+
+class _SlowClock(Clock):
+    """A clock of which the next time to look for a request is far away."""
+
+    def until_next(self, seconds: float) -> float:
+        return seconds + HANG * 100
+
+
+@asynccontextmanager
+async def watching(path: Path, clock: Clock) -> AsyncIterator[Reload]:
+    """Watch for requests as a daemon does, which has looked for one once."""
+    reload = Reload(asyncio.Event(), None)
+    with lock_of(path) as lock:
+        assert lock.acquire(Holder.RUN) is None
+        task = asyncio.create_task(reload.watch_requests(lock, clock))
+        await asyncio.sleep(0)
+        yield reload
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_request_wakes_the_daemon_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    async with watching(path, _SlowClock()) as reload:
+        for _ in range(2):
+            with lock_of(path) as lock:
+                request = request_reload(lock)
+            await asyncio.wait_for(reload.asked.wait(), HANG)
+            assert reload.request == request
+            reload.asked.clear()
+
+
+async def test_a_request_that_cannot_wake_the_daemon_is_found(tmp_path: Path) -> None:
+    path, other = tmp_path / "state.db", tmp_path / "state.db.wake"
+    other.write_text("of someone else", "utf-8")
+    async with watching(path, Clock()) as reload:
+        with lock_of(path) as lock:
+            request = request_reload(lock)
+        await asyncio.wait_for(reload.asked.wait(), HANG)
+    assert reload.request == request
+    assert other.read_text("utf-8") == "of someone else"
+
+
+def test_a_request_to_a_daemon_that_has_crashed_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    lock_path(path).write_bytes(Holder.RUN.encode())
+    os.mkfifo(tmp_path / "state.db.wake", 0o600)
+    with lock_of(path) as lock:
+        assert request_reload(lock) == get_requested_reload(lock)
 
 
 # alerter reload

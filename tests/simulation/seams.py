@@ -35,6 +35,7 @@ from alerter.clock import Clock
 from alerter.notify import worker
 from alerter.render.template_process import TemplateProcess, answer_request
 from alerter.service import embedded, ownership, reload
+from alerter.store.file_lock import FileLock
 from tests.simulation.loop import Killed, Process, current
 
 _sqlite_connect = sqlite3.connect
@@ -214,6 +215,8 @@ def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
         (aiohttp.connector, "monotonic", asyncio.get_running_loop().time),
         # An idle connection is not given up: opening one for each poll would take most of the time.
         (httpcore._async.http11, "time", SimpleNamespace(monotonic=lambda: 0.0)),
+        # The selector, which would see that a pipe can be read, is never asked.
+        (FileLock, "open_wake", lambda _: None),
         (httpx, "create_ssl_context", lambda: _TLS),
         (jinja2.Environment, "compile", _COMPILE),
         # A process has seconds that pass, of which a busy machine needs more.
@@ -225,7 +228,7 @@ def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
     seams += [
         (worker, "_WAKE_EVERY", float(_SELDOM)),
         (ownership, "_CHECK_EVERY", float(_SELDOM)),
-        (reload, "_LOOK_EVERY", float(_SELDOM)),
+        (reload, "_LOOK_OFTEN", float(_SELDOM)),
         (embedded, "_HOUSEKEEPING_EVERY", _SELDOM),
         (embedded, "_ACTIONS_EVERY", _SELDOM),
         (embedded, "_CHECK_CLOCK_EVERY", float(_SELDOM)),

@@ -352,7 +352,13 @@ async def test_everything_it_writes_is_for_its_user_only(
 ) -> None:
     async with watching(spawn, wix):
         modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("state.db*")}
-    assert set(modes) == {"state.db", "state.db-wal", "state.db-shm", "state.db.lock"}
+    assert set(modes) == {
+        "state.db",
+        "state.db-wal",
+        "state.db-shm",
+        "state.db.lock",
+        "state.db.wake",
+    }
     assert set(modes.values()) == {0o600}
 
 
