@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,6 +22,7 @@ from alerter.config.fields import loopback_mounts
 from alerter.errors import DeliveryError, ErrorKind
 from alerter.models import Content, Finding, Look, Message, Receipt
 from alerter.text import clean_reply
+from alerter.wix.http import tls_context
 
 # A shorter part of the address is a word such as `v1`.
 _SHORTEST_SECRET = 4
@@ -125,7 +125,7 @@ class HttpAddress:
 
     def _open(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            verify=_tls_context(),
+            verify=tls_context(),
             mounts=loopback_mounts(self._url),
             timeout=_TIMEOUT,
             follow_redirects=False,
@@ -212,12 +212,6 @@ class HttpNotifier:
     async def close(self) -> None:
         """Close the connection, if there is one."""
         await self._address.close()
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    """Return the context of all connections: reading the authorities takes 50 ms."""
-    return httpx.create_ssl_context()
 
 
 def _meaning(status: int, wait: float | None) -> tuple[str, ErrorKind]:

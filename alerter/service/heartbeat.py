@@ -8,6 +8,7 @@ import httpx
 from alerter import __version__
 from alerter.clock import Clock
 from alerter.config.fields import loopback_mounts
+from alerter.wix.http import tls_context
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,9 @@ class Heartbeat:
             # Only the status counts, so the body is not read.
             async with (
                 asyncio.timeout(_PATIENCE),
-                httpx.AsyncClient(mounts=loopback_mounts(url), follow_redirects=False) as http,
+                httpx.AsyncClient(
+                    verify=tls_context(), mounts=loopback_mounts(url), follow_redirects=False
+                ) as http,
                 http.stream(
                     "GET", url, headers={"User-Agent": f"alerter/{__version__}"}
                 ) as response,

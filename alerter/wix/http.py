@@ -6,11 +6,13 @@ A call takes a minute and 16 MB at most, and never follows a redirect.
 import asyncio
 import json
 import re
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -69,7 +71,7 @@ class Connections:
     """
 
     def __init__(self, base_url: str) -> None:
-        self._tls, self._mounts = httpx.create_ssl_context(), loopback_mounts(base_url)
+        self._tls, self._mounts = tls_context(), loopback_mounts(base_url)
         self._slots = asyncio.Semaphore(_MOST_CONNECTIONS)
         self._all: list[httpx.AsyncClient] = []
         self._free: list[httpx.AsyncClient] = []
@@ -101,6 +103,15 @@ class Connections:
         """Close the connections."""
         for connection in self._all:
             await connection.aclose()
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the context of all of httpx's connections, those of receivers and heartbeats too.
+
+    Reading the authorities takes 30 ms and 0.7 MB.
+    """
+    return httpx.create_ssl_context()
 
 
 async def send(
