@@ -22,7 +22,7 @@ from alerter.errors import AlerterError, ConfigError
 from alerter.models import Grouping
 from tests.simulation import history as h
 from tests.simulation.loop import Process, current
-from tests.simulation.setup import SECRETS, SITE_IDS
+from tests.simulation.setup import SITE_IDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -121,7 +121,7 @@ class Commands:
             ),
             self._machine_clock(),
             mock.patch.object(asyncio, "run", self._world.loop.run_nested),
-            mock.patch.dict(os.environ, SECRETS),
+            mock.patch.dict(os.environ, self._world.secrets),
         ):
             try:
                 code = cli([*args, "--config", str(self._world.path)], standalone_mode=False) or 0

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from typing import Literal
 
-Medium = Literal["email", "slack"]
+Medium = Literal["email", "slack", "webhook", "ntfy", "discord", "teams"]
+POSTED: tuple[Medium, ...] = ("webhook", "ntfy", "discord", "teams")
+Verb = Literal["post", "update", "delete"]
 AlertKind = Literal[
     "new", "lowered", "reminder", "closed", "cluster", "trouble", "recovered", "summary"
 ]
@@ -48,6 +50,8 @@ class Receiver:
     name: str
     emails: tuple[str, ...] = ()
     channel: str | None = None
+    posted: Medium | None = None  # the medium of `address`
+    address: str | None = None
     sites: tuple[str, ...] = ()  # site ids; empty: every site of the config
     min_rating: int = 1
     max_rating: int = 5
@@ -59,6 +63,22 @@ class Receiver:
     trouble: bool = False  # it receives `trouble` and `recovered`
     summary: bool = False
     escalation: bool = False  # receives only what escalates to it (named by `Config.escalate_to` and fit for nothing else)
+
+    def targets(self, medium: Medium) -> frozenset[str]:
+        """Return where a medium reaches it; empty where it does not."""
+        if medium == "email":
+            return frozenset(self.emails)
+        found = self.channel if medium == "slack" else self.address
+        own = medium in {"slack", self.posted} and found is not None
+        return frozenset({found}) if own and found else frozenset()
+
+    @property
+    def media(self) -> tuple[Medium, ...]:
+        return tuple(medium for medium in ("email", "slack", *POSTED) if self.targets(medium))
+
+    @property
+    def all_targets(self) -> set[str]:
+        return {target for medium in self.media for target in self.targets(medium)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +221,9 @@ FaultKind = Literal[
     # smtp (address=None: every address)
     "smtp_down", "smtp_busy", "smtp_auth", "smtp_address_hard", "smtp_address_soft", "smtp_message_refused",
     "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
+    # an address of a webhook, ntfy, Discord or Teams (address=None: every one)
+    "posted_down", "posted_redirected", "posted_throttled", "posted_gone", "posted_message_refused",
+    "posted_dropped_before", "posted_dropped_after", "posted_nonsense",
     # the machine
     "disk_full", "state_locked", "clock_step", "config_faulty",
 ]  # fmt: skip
@@ -339,13 +362,38 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class Posted:
+    """One request that an address took (whether the answer came or not)."""
+
+    time: datetime
+    medium: Medium
+    address: str
+    verb: Verb
+    ts: str  # the id of what was posted on Discord, and the `webhook-id` of a webhook
+    items: tuple[Item, ...] = ()
+    text: str = ""
+    says_repeat: bool = False
+    answered: bool = True
+    test: bool = False
+    site_ids: tuple[str, ...] = ()
+
+    @property
+    def channel(self) -> str:
+        """Where it stands."""
+        return self.address
+
+
+Message = SlackCall | Mail | Posted
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """A call that Slack or the mail server did not take: refused, throttled, or lost before it was
     taken.
     """
 
     time: datetime
-    service: Literal["slack", "smtp", "wix"]
+    service: Literal["slack", "smtp", "wix", "posted"]
     target: str  # channel, address or site id
     method: str | None = None
     outcome: str = ""  # the code or word of the answer; "dropped"
@@ -431,6 +479,7 @@ class History:
     runs: tuple[Run, ...] = ()
     slack: tuple[SlackCall, ...] = ()
     mails: tuple[Mail, ...] = ()
+    posted: tuple[Posted, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     statuses: tuple[Status, ...] = ()
     explains: tuple[Explain, ...] = ()
@@ -438,6 +487,11 @@ class History:
     summaries: tuple[SummaryDue, ...] | None = None  # None: not written down, so not judged
     seed: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)  # for people: what the generator did
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Every message that a service took."""
+        return (*self.slack, *self.mails, *self.posted)
 
     def with_(self, **changes: object) -> History:
         """Return a copy with these fields replaced."""

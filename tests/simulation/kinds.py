@@ -46,6 +46,14 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "smtp_dropped_before": ("",),
     "smtp_dropped_after": ("",),
     "smtp_nonsense": ("",),
+    "posted_down": ("503", "drop", "hang", "500"),
+    "posted_redirected": ("302", "307"),
+    "posted_throttled": ("429", "429 date"),
+    "posted_gone": ("410", "404", "403", "401"),
+    "posted_message_refused": ("413", "422"),
+    "posted_dropped_before": ("",),
+    "posted_dropped_after": ("",),
+    "posted_nonsense": ("html",),
     "disk_full": ("",),
     "state_locked": ("",),
 }
@@ -58,9 +66,11 @@ LENGTHS = (60.0, 300.0, 1200.0, HOUR, 5 * HOUR, DAY, 3 * DAY)
 # While these last, alerter tries again each minute: days of that take too much of the time that
 # there is.
 TRIED_OFTEN = {"slack_down", "slack_nonsense", "slack_dropped_before", "slack_dropped_after", "smtp_down", "smtp_busy",
-                "smtp_nonsense", "smtp_dropped_before", "smtp_dropped_after", "smtp_address_soft"}  # fmt: skip
+                "smtp_nonsense", "smtp_dropped_before", "smtp_dropped_after", "smtp_address_soft",
+                "posted_dropped_before", "posted_dropped_after", "posted_nonsense"}  # fmt: skip
 # A fault that is spelt out for a few calls is as likely as one that lasts.
 ONE_CALL = {
     "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_dropped_before", "smtp_dropped_after",
+    "posted_dropped_before", "posted_dropped_after", "posted_nonsense",
     "smtp_nonsense", "wix_no_author", "wix_stale", "wix_nonsense", "wix_empty",
 }  # fmt: skip

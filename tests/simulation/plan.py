@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from tests.simulation.history import POSTED
 from tests.simulation.kinds import FAULTS, LENGTHS, ONE_CALL, OTHERS, TRIED_OFTEN
 from tests.simulation.setup import SITE_IDS
 
@@ -151,8 +152,9 @@ class _Generator:
             receivers.append(
                 {"name": "ops", "email": ["ops@example.com", "ops2@example.com"], "trouble": True}
             )
+        receivers += self._posted()
         if random.random() < 0.3:
-            receivers[0]["closings"] = True
+            random.choice(receivers)["closings"] = True
         if "quiet" in self.others:
             random.choice(receivers)["quiet"] = self._quiet()
         if random.random() < 0.2:
@@ -185,6 +187,18 @@ class _Generator:
             "web": "hooks" in self.others,
             "orders": "hooks" in self.others,
         }
+
+    def _posted(self) -> list[Json]:
+        """Receivers with an address, in half of the seeds."""
+        random = self.random
+        found: list[Json] = []
+        for medium in random.sample(POSTED, random.choice((0, 0, 0, 1, 2, 4))):
+            found.append({"name": f"by-{medium}", medium: f"{medium}-1"})
+            if random.random() < 0.3:
+                found[-1]["sites"] = [random.choice(self.sites)]
+            if random.random() < 0.3:
+                found.append({"name": f"too-{medium}", medium: f"{medium}-2"})
+        return found
 
     def _quiet(self) -> Json:
         quiet: Json = self.random.choice(
@@ -325,6 +339,13 @@ class _Generator:
             args["method"] = random.choice(
                 ("chat.postMessage", "chat.update", "conversations.history")
             )
+        if kind.startswith("posted"):
+            addresses = [
+                each[medium] for each in self.receivers for medium in POSTED if medium in each
+            ]
+            args["address"] = random.choice(addresses or ["none"])
+            if args["address"].startswith("discord") and kind == "posted_throttled":
+                args["code"] = random.choice(("429", "429 body"))
         mails = [address for each in self.receivers for address in each.get("email", ())]
         if kind in {"smtp_address_hard", "smtp_address_soft"}:
             args["address"] = random.choice(mails)
@@ -363,6 +384,12 @@ class _Generator:
                 ],
                 [],
             )
+        elif choice == "move" and (media := [medium for medium in POSTED if medium in each]):
+            self.channels += 1
+            to = random.choice((media[0], media[0], *POSTED))
+            fields = {media[0]: None} | {to: f"{to}-{self.channels}"}
+            ops = [["receiver", name, fields]]
+            undo = [["receiver", name, dict.fromkeys(fields) | {media[0]: each[media[0]]}]]
         elif choice == "address" and "email" in each:
             ops = [["receiver", name, {"email": [f"{name}.new@example.com"]}]]
             undo = [["receiver", name, {"email": each["email"]}]]
@@ -388,7 +415,10 @@ class _Generator:
             site = random.choice(self.spec["sites"])
             ops, undo = [["remove_site", site["name"]]], [["add_site", dict(site)]]
         elif choice == "add":
-            ops = [["add", {"name": "late-comer", "email": ["late@example.com"]}]]
+            medium = random.choice(("email", *POSTED))
+            address: Any = ["late@example.com"] if medium == "email" else f"{medium}-late"
+            ops = [["add", {"name": "late-comer", medium: address}]]
+            undo = [["remove", "late-comer"]]
         elif choice == "burst":
             ops = [["set", "burst", random.choice((1, 5, 20))]]
         self._add(at, "config", ops=ops)

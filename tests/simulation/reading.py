@@ -27,6 +27,11 @@ _TROUBLE = "[[{kind}|{{{{ trouble.what }}}}]]\n"
 _SUMMARY = "[[summary|]]\n"
 _CLUSTER = '[[cluster|{{ cluster.site.id }}|{{ reviews | map(attribute="id") | join(" ") }}]]\n'
 
+_LINES = {
+    "review": _REVIEW, "digest": _DIGEST, "summary": _SUMMARY, "cluster": _CLUSTER,
+    "trouble": _TROUBLE.format(kind="trouble"), "recovered": _TROUBLE.format(kind="recovered"),
+}  # fmt: skip
+
 # What a reminder says: of a span, or of a review that is open again.
 _REMINDS = re.compile(r"\bstill unanswered\b|\bopen again\b", re.IGNORECASE)
 
@@ -36,10 +41,19 @@ def write_templates(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in builtin_templates().iterdir():
         name = file.name.removesuffix(".txt")
-        lines = {"review": _REVIEW, "digest": _DIGEST, "summary": _SUMMARY, "cluster": _CLUSTER}
-        lines |= {kind: _TROUBLE.format(kind=kind) for kind in ("trouble", "recovered")}
-        if file.suffix == ".txt" and (line := lines.get(name)):
+        if file.suffix == ".txt" and (line := _LINES.get(name)):
             (folder / file.name).write_text(line + file.read_text())
+
+
+def marked(name: str, source: str) -> str:
+    """Return a built-in template for Slack with what it is about, for media that draw these."""
+    kind = name.removesuffix(".slack.json")
+    line = _LINES.get(kind) if name.endswith(".slack.json") else None
+    if line is None:
+        return source
+    head, bracket, body = source.partition("\n[\n")
+    assert bracket, name
+    return f"{head}\n{{% set marks %}}{line}{{% endset %}}\n[\n{{{{ slack.line(marks) }}}},\n{body}"
 
 
 def read_items(text: str) -> tuple[h.Item, ...]:
@@ -148,6 +162,8 @@ _PARTS = (
     ("not published", "unpublished"), ("private:", "unpublished"),
     ("go to no receiver", "unrouted"), ("unrouted:", "unrouted"),
     ("can look whether", "look"), ("can change messages", "update"), ("method:", "method"),
+    ("does not take messages now", "throttled"), ("service:webhook", "throttled"), ("service:ntfy", "throttled"),
+    ("service:discord", "throttled"), ("service:teams", "throttled"),
     ("refused for good", "messages"), ("message:", "messages"), ("some addresses", "addresses"),
     ("addresses:", "addresses"), ("words of a deleted", "erasure"), ("erasure:", "erasure"),
 )  # fmt: skip
@@ -174,6 +190,8 @@ def _whole(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str
         return f"template:{found[1]}"
     if kind in {"receiver", "addresses", "message", "destination", "erasure"} and name:
         return f"receiver:{_receiver(name, receivers) or name}"
+    if kind == "service" and name.partition(":")[0] in h.POSTED:
+        return f"receiver:{_receiver(name, receivers) or name}"
     if kind == "service" and name:
         return "smtp" if name == "smtp" else "slack"
     if kind == "config":
@@ -194,5 +212,5 @@ def _whole(what: str, sites: Mapping[str, str], receivers: Iterable[str]) -> str
 
 
 def _receiver(text: str, receivers: Iterable[str]) -> str | None:
-    words = re.split(r"[^\w-]+", text)
-    return next((name for name in receivers if name in words), None)
+    words = re.split(r"[^\w-]+", text.lower())
+    return next((name for name in receivers if name.lower() in words), None)

@@ -116,7 +116,11 @@ class Recorder:
         )
         attempts = [
             h.replace(each, items=named(each.items))
-            for each in (*self._world.slack.attempts, *self._world.mailbox.attempts)
+            for each in (
+                *self._world.slack.attempts,
+                *self._world.mailbox.attempts,
+                *self._world.posts.attempts,
+            )
         ]
         return h.History(
             start=min(begun, START),
@@ -155,6 +159,15 @@ class Recorder:
                     answered=mail.answered and self._alive(process, mail.time),
                 )
                 for mail, process in self._world.mailbox.taken
+            ),
+            posted=tuple(
+                h.replace(
+                    call,
+                    items=named(call.items),
+                    site_ids=sites(call.text),
+                    answered=call.answered and self._alive(process, call.time),
+                )
+                for call, process in self._world.posts.calls
             ),
             attempts=tuple(
                 sorted((*attempts, *self._world.wix.attempts), key=lambda attempt: attempt.time)

@@ -34,9 +34,11 @@ import alerter.service.daemon  # noqa: F401 - all that a daemon is made of is th
 from alerter.clock import Clock
 from alerter.notify import worker
 from alerter.render.template_process import TemplateProcess, answer_request
+from alerter.render.templates import builtin_environment
 from alerter.service import embedded, ownership, reload
 from alerter.store.file_lock import FileLock
 from tests.simulation.loop import Killed, Process, current
+from tests.simulation.reading import marked
 
 _sqlite_connect = sqlite3.connect
 _SELDOM = 600  # seconds, for what alerter does each minute
@@ -157,6 +159,7 @@ def _compile_once() -> Any:
     ) -> Any:
         key = (type(self), source, name)
         if key not in compiled:
+            source = marked(str(name), source) if name else source
             compiled[key] = slow(self, source, name, filename, *more, **words)
         return compiled[key]
 
@@ -240,7 +243,10 @@ def entered(clock: MachineClock, disk: Disk, seed: int) -> Iterator[None]:
                 seams.append((module, "Random", chance.generator))
             if isinstance(getattr(module, "_random", None), random.Random):
                 seams.append((module, "_random", chance.generator()))
+    # Its templates are marked in here and nowhere else.
+    builtin_environment.cache_clear()
     with contextlib.ExitStack() as stack:
+        stack.callback(builtin_environment.cache_clear)
         for module, name, value in seams:
             stack.enter_context(mock.patch.object(module, name, value))
         yield

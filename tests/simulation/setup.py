@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time, timedelta
@@ -40,6 +41,11 @@ def seconds(text: str) -> float:
 def span(text: str) -> timedelta:
     """The same as a timedelta."""
     return timedelta(seconds=seconds(text))
+
+
+def env_of(address: str) -> str:
+    """Return the name of the secret that an address is."""
+    return f"URL_{re.sub(r'[^A-Z0-9]', '_', address.upper())}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,12 @@ def _apart(receivers: list[Json]) -> bool:
     named = [
         name
         for each in receivers
-        for name in (each["name"], each.get("slack"), *each.get("email", ()))
+        for name in (
+            each["name"],
+            each.get("slack"),
+            *each.get("email", ()),
+            *map(each.get, h.POSTED),
+        )
         if name
     ]
     return len(named) == len(set(named))
@@ -173,6 +184,10 @@ def _receiver(each: Mapping[str, Any]) -> str:
             lines.append(
                 f'quiet = {{from = "{value["from"]}", to = "{value["to"]}", days = [{days}]}}'
             )
+        elif key in h.POSTED:
+            lines.append(f'{key} = "env:{env_of(value)}"')
+            if key == "webhook":
+                lines.append(f'webhook_secret = "env:{env_of(value)}_KEY"')
         else:
             lines.append(f"{key} = {json.dumps(value)}")
     return "\n".join(lines)
@@ -193,6 +208,8 @@ def as_history(spec: Mapping[str, Any]) -> h.Config:
                 name=each["name"],
                 emails=tuple(each.get("email", ())),
                 channel=each.get("slack"),
+                posted=(posted := next((m for m in h.POSTED if m in each), None)),
+                address=each[posted] if posted else None,
                 sites=tuple(ids[name] for name in each.get("sites", ())),
                 min_rating=each.get("min_rating", 1),
                 max_rating=each.get("max_rating", 5),

@@ -36,6 +36,11 @@ def _of_messages(history: History) -> Iterator[Line]:
     for call in history.slack:
         lost = "" if call.answered else " (no answer)"
         yield call.time, f"slack {call.verb} {call.channel} {call.ts}: {_items(call.items)}{lost}"
+    for post in history.posted:
+        lost = "" if post.answered else " (no answer)"
+        again = " (may be a repeat)" if post.says_repeat else ""
+        said = _items(post.items)
+        yield post.time, f"{post.medium} {post.verb} {post.address} {post.ts}: {said}{lost}{again}"
     for attempt in history.attempts:
         what = f"{attempt.service} {attempt.target} {attempt.method or ''}"
         yield attempt.time, f"refused {what} {attempt.outcome}: {_items(attempt.items)}"

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -27,6 +28,7 @@ from tests.simulation.commands import Commands
 from tests.simulation.faults import ActiveFaults
 from tests.simulation.loop import WORLD, Killed, Process, VirtualLoop, current, kill
 from tests.simulation.plan import START, Plan
+from tests.simulation.posted import Posts
 from tests.simulation.reading import write_templates
 from tests.simulation.recorder import Recorder
 from tests.simulation.reviews import Reviews
@@ -63,6 +65,7 @@ class World:
         self.mailbox = SimMailbox(
             self.faults, username="alerts", password=SECRETS["SMTP_PASSWORD"], clock=self.true
         )
+        self.posts = Posts(self.faults, self.true)
         self.spec: Json = plan.spec
         self.path = folder / "config.toml"
         self._read: tuple[str, Any] = ("", None)
@@ -92,7 +95,9 @@ class World:
     async def run(self) -> h.History:
         """Let the plan happen, then let everything be well for a while, and return what happened."""
         with entered(self.machine, self.disk, self.plan.seed), _quiet(self):
-            async with self.wix, self.slack, self.mailbox:
+            async with AsyncExitStack() as stack:
+                for service in (self.wix, self.slack, self.mailbox, *self.posts.services):
+                    await stack.enter_async_context(service)
                 self._prepare()
                 self.start()
                 self.spawn(self.recorder.go_on())
@@ -171,13 +176,20 @@ class World:
     def load(self) -> Any:
         text = self.path.read_text()
         if text != self._read[0]:
-            self._read = (text, load_config(self.path, SECRETS, secrets=True))
+            self._read = (text, load_config(self.path, self.secrets, secrets=True))
         return self._read[1]
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        return SECRETS | self.posts.secrets
 
     def write(self) -> None:
         for receiver in self.spec["receivers"]:
             if (channel := receiver.get("slack")) and channel not in self.slack.channels:
                 self.slack.add_channel(channel, channel.lower())
+            for medium in h.POSTED:
+                if medium in receiver:
+                    self.posts.add(medium, receiver[medium])
         self.path.write_text(toml(self.spec, self.where, self.folder / "templates"))
 
     def _asked(self, how: Any) -> None:

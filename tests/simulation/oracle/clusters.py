@@ -16,7 +16,7 @@ _SOON = timedelta(seconds=10)
 def judge_clusters(world: World) -> Iterator[Violation]:
     """Judge every message about a cluster."""
     sent: dict[Destination, list[tuple[SlackCall | Mail, Item]]] = {}
-    messages: list[SlackCall | Mail] = [*world.h.slack, *world.h.mails]
+    messages = world.h.messages
     for message in sorted(messages, key=lambda each: each.time):
         items = [item for item in message.items if item.kind == "cluster"]
         if not items or message.test:

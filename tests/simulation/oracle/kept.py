@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Config, Review, ReviewEvent
+from tests.simulation.history import Config, Posted, Review, ReviewEvent, SlackCall
 from tests.simulation.oracle.triage import Triage
 from tests.simulation.oracle.values import (
     DAY,
+    ERASES,
     HOUR,
     INFLIGHT,
     MINUTE,
     SETTLE,
-    SLACK_ERASES,
     Destination,
     Received,
     Violation,
@@ -145,9 +145,13 @@ def _is_on_record(world: World, triage: Triage, state: Review, end: datetime) ->
 def standing(world: World, when: datetime) -> dict[tuple[str, str], str]:
     """Return the text of every message that stands in a channel at a time."""
     found: dict[tuple[str, str], str] = {}
-    for call in world.h.slack:
+    calls: list[SlackCall | Posted] = [
+        *world.h.slack,
+        *(one for one in world.h.posted if one.medium == "discord"),  # which can be changed
+    ]
+    for call in calls:
         if call.time > when:
-            break
+            continue
         if call.verb == "delete":
             found.pop((call.channel, call.ts), None)
         elif call.verb == "post" or (call.channel, call.ts) in found:
@@ -244,13 +248,11 @@ def _erased_on_slack(
         since, known
     ):
         return
-    refused = [fault.end for fault in world.faults(SLACK_ERASES, since, known + SETTLE)]
+    refused = [fault.end for fault in world.faults(ERASES, since, known + SETTLE)]
     latest = max(refused, default=known)
-    refused += [fault.end for fault in world.faults(SLACK_ERASES, latest, latest + DAY)]
+    refused += [fault.end for fault in world.faults(ERASES, latest, latest + DAY)]
     deadline = max([known + SETTLE, *(end + DAY + SETTLE for end in refused)])
-    again = [
-        fault for fault in world.faults(SLACK_ERASES, known, deadline) if fault.end not in refused
-    ]
+    again = [fault for fault in world.faults(ERASES, known, deadline) if fault.end not in refused]
     if (
         deadline <= world.h.end
         and not again
@@ -278,13 +280,17 @@ def _stand(world: World, when: datetime, since: datetime, words: set[str]) -> li
     configs = world.configs_between(since - DAY, when)
     unknown = {
         (call.channel, call.ts)
-        for call in world.h.slack
+        for call in (*world.h.slack, *world.h.posted)
         if call.verb == "post" and call.time <= when and world.is_forgotten(call.time, when)
     }
     found = []
     for place, text in standing(world, when).items():
         owner = world.thread_owners.get(place)
-        kept = owner is not None and all(config.receiver(owner.receiver) for config in configs)
+        kept = owner is not None and all(
+            (receiver := config.receiver(owner.receiver))
+            and (owner.medium == "slack" or place[0] in receiver.targets(owner.medium))
+            for config in configs
+        )
         if kept and place not in unknown and any(word in text for word in words):
             found.append(place)
     return found
@@ -334,6 +340,7 @@ def _said_after_erasure(world: World, events: list[ReviewEvent]) -> Iterator[Vio
         return
     messages = [(call.time, call.text) for call in world.h.slack if call.verb != "delete"]
     messages += [(mail.time, mail.text) for mail in world.h.mails]
+    messages += [(one.time, one.text) for one in world.h.posted if one.verb != "delete"]
     for when, text in messages:
         if when > latest and any(word in text for word in words):
             yield Violation(
@@ -376,12 +383,12 @@ def _has_failed(world: World, review_id: str, when: datetime) -> bool:
         target
         for name in names
         for receiver in world.receivers_named(name)
-        for target in (*receiver.emails, receiver.channel)
+        for target in receiver.all_targets
     }
     refused = [(one.items, {one.target}) for one in world.h.attempts if one.time <= when]
     unanswered = [
         (one.items, addresses_of(one))
-        for one in (*world.h.slack, *world.h.mails)
+        for one in world.h.messages
         if one.time <= when and not one.answered
     ]
     return any(

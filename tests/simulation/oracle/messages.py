@@ -9,9 +9,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Attempt, Item, Mail, Run, SlackCall
+from tests.simulation.history import Attempt, Mail, Message, Run
 from tests.simulation.oracle.addresses import judge_addresses
 from tests.simulation.oracle.notified import Slot, Verdict
+from tests.simulation.oracle.repeats import judge_repeats
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,
@@ -19,16 +20,14 @@ from tests.simulation.oracle.values import (
     MACHINE,
     MINUTE,
     SETTLE,
-    Destination,
     Violation,
-    opposite,
+    addresses_of,
 )
 from tests.simulation.oracle.world import World
 
 SECOND = timedelta(seconds=1)
 MOST_BEFORE = 5  # messages that may be on their way already
 TOLERANCE = timedelta(milliseconds=50)
-LOOKS = timedelta(minutes=10)
 METHODS = {"post": "chat.postMessage", "update": "chat.update", "delete": "chat.delete"}
 STORE = "/stores"
 PARKS = {
@@ -37,15 +36,14 @@ PARKS = {
 }  # fmt: skip
 
 
+GONE = {"410", "404", "403", "401"}
+
+
 def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
     """Judge every message by itself and beside its neighbours."""
-    messages: list[SlackCall | Mail] = [*world.h.slack, *world.h.mails]
-    for message in messages:
+    for message in world.h.messages:
         yield from _foreign(world, message)
-    yield from _slack_repeats(world)
-    yield from _mail_copies(world)
-    yield from _mail_tries(world)
-    yield from _mail_ids(world)
+    yield from judge_repeats(world)
     yield from judge_addresses(world)
     yield from _pace(world)
     yield from _flood(world, verdicts)
@@ -60,13 +58,14 @@ def judge_messages(world: World, verdicts: list[Verdict]) -> Iterator[Violation]
 # ---------------------------------------------------------------- promise 8
 
 
-def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
+def _foreign(world: World, message: Message) -> Iterator[Violation]:
     """A receiver gets alerts and trouble of its sites only."""
-    if isinstance(message, SlackCall) and message.verb != "post":
+    if not isinstance(message, Mail) and message.verb != "post":
         channels = {
-            r.channel
+            target
             for c in world.configs_between(message.time - INFLIGHT, message.time)
             for r in c.receivers
+            for target in r.all_targets
         }
         owner = world.thread_owners.get((message.channel, message.ts))
         kept = owner and any(
@@ -81,7 +80,7 @@ def _foreign(world: World, message: SlackCall | Mail) -> Iterator[Violation]:
         return
     destination = world.destination_of(message)
     if destination is None:
-        where = message.channel if isinstance(message, SlackCall) else ", ".join(message.taken_for)
+        where = ", ".join(sorted(addresses_of(message)))
         yield Violation(
             "foreign", "8", message.time, "a message to an address that no receiver has", (where,)
         )
@@ -124,172 +123,6 @@ def _scope(about: str | None) -> str:
     return (about or "").split("/")[0]
 
 
-# ---------------------------------------------------------------- promise 2
-
-
-def _had_doubt(world: World, message: SlackCall | Mail, until: datetime) -> bool:
-    """Return whether alerter may not know that a message was taken."""
-    soon = message.time + INFLIGHT
-    return (
-        not message.answered
-        or world.kills_between(message.time - INFLIGHT, soon) > 0
-        or any(world.faults(("disk_full", "state_locked"), message.time - INFLIGHT, soon))
-        or world.is_forgotten(message.time, until)
-    )
-
-
-def _slack_repeats(world: World) -> Iterator[Violation]:
-    """What is in doubt is posted once more and says that it may be a repeat; what is not in doubt
-    never.
-    """
-    posts: dict[tuple[Destination, tuple[object, ...]], list[SlackCall]] = {}
-    for call in world.h.slack:
-        destination = world.destination_of(call) if call.items and not call.test else None
-        if destination is None or call.items[0].kind == "cluster":
-            continue
-        concerns = (*destination, *(item.review_id or item.kind for item in call.items))
-        key = (destination, _what(call.items))
-        earlier = posts.setdefault(key, [])
-        if (over := (destination, _what(opposite(call.items)))) != key:
-            posts.pop(over, None)
-        if call.says_repeat:
-            yield from _repeat(world, destination, call, earlier, concerns)
-        earlier.append(call)
-
-
-def _what(items: tuple[Item, ...]) -> tuple[object, ...]:
-    return tuple((item.kind, item.review_id, item.about, item.number) for item in items)
-
-
-def _repeat(
-    world: World,
-    destination: Destination,
-    call: SlackCall,
-    earlier: list[SlackCall],
-    concerns: tuple[str, ...],
-) -> Iterator[Violation]:
-    retried = any(
-        run.command in {"retry", "restore"} and run.start <= call.time for run in world.h.runs
-    )
-    if not earlier:
-        lost = world.faults_of(destination, call.time - DAY, call.time)
-        if not lost and world.kills_between(call.time - DAY, call.time) == 0 and not retried:
-            yield Violation(
-                "repeat_unfounded",
-                "2",
-                call.time,
-                "says that it may be a repeat, of nothing",
-                concerns,
-            )
-        return
-    first = earlier[-1]
-    if first.says_repeat and not retried:
-        yield Violation("repeated", "2", call.time, "posted more than once more", concerns)
-    elif not _had_doubt(world, first, call.time):
-        yield Violation(
-            "repeated", "2", call.time, "repeats what alerter knew to be there", concerns
-        )
-    elif (
-        call.time < first.time + LOOKS - MINUTE and not retried and not _is_blind(world, call.time)
-    ):
-        yield Violation(
-            "repeat_early", "2", call.time, "repeated before ten minutes of looking", concerns
-        )
-
-
-def _is_blind(world: World, when: datetime) -> bool:
-    """Return whether Slack does not let alerter look at all, or its clock is wrong."""
-    refused = (fault.method is not None and fault.method.startswith("conversations.") for fault in world.h.faults
-               if fault.start - INFLIGHT <= when <= fault.end + HOUR)  # fmt: skip
-    return any(refused) or any(world.faults(("clock_step",), when - HOUR, when))
-
-
-def _mail_copies(world: World) -> Iterator[Violation]:
-    """A mail whose answer was lost goes out at most three times in all, 5 s and 60 s apart, under
-    one Message-ID.
-    """
-    taken: dict[tuple[str, str], list[Mail]] = {}
-    retries = [run.start for run in world.h.runs if run.command == "retry"]
-    for mail in world.h.mails:
-        for address in mail.taken_for:
-            earlier = taken.setdefault((mail.message_id, address), [])
-            retried = (
-                any(earlier[-1].time <= when <= mail.time for when in retries) if earlier else False
-            )
-            concerns = (address, mail.message_id)
-            if earlier and not retried:
-                if not _had_doubt(world, earlier[-1], mail.time):
-                    yield Violation(
-                        "repeated", "2", mail.time, "a mail that was taken went out again", concerns
-                    )
-                least = timedelta(seconds=4) if len(earlier) == 1 else timedelta(seconds=50)
-                stepped = any(world.faults(("clock_step",), earlier[-1].time, mail.time))
-                if mail.time - earlier[-1].time < least and not stepped:
-                    yield Violation(
-                        "mail_hurried",
-                        "2",
-                        mail.time,
-                        "a mail in doubt went out again too soon",
-                        concerns,
-                    )
-            earlier.append(mail)
-            if len(earlier) == 1 + 3 * (
-                1 + sum(earlier[0].time <= when <= mail.time for when in retries)
-            ):
-                yield Violation(
-                    "mail_too_often", "2", mail.time, f"taken {len(earlier)} times", concerns
-                )
-
-
-def _mail_tries(world: World) -> Iterator[Violation]:
-    """At most three in all (refusals are not counted), whether the server took them or not."""
-    tries: dict[tuple[str, str], list[datetime]] = {}
-    for attempt in world.h.attempts:
-        if attempt.service == "smtp" and attempt.message_id and attempt.outcome == "dropped":
-            tries.setdefault((attempt.message_id, attempt.target), []).append(attempt.time)
-    for mail in world.h.mails:
-        for address in () if mail.answered else mail.taken_for:
-            tries.setdefault((mail.message_id, address), []).append(mail.time)
-    for (message_id, address), times in tries.items():
-        retries = sum(run.command == "retry" and run.start >= min(times) for run in world.h.runs)
-        if len(times) > 3 * (1 + retries):
-            concerns = (address, message_id)
-            yield Violation(
-                "mail_too_often",
-                "2",
-                max(times),
-                f"{len(times)} tries whose answer was lost",
-                concerns,
-            )
-
-
-def _mail_ids(world: World) -> Iterator[Violation]:
-    """A mail whose answer was lost goes out again under its Message-ID, by `retry` too."""
-    doubtful: dict[tuple[str, str, str | None], tuple[datetime, str]] = {}
-    for attempt in world.h.attempts:
-        if attempt.service == "smtp" and attempt.outcome == "dropped" and attempt.message_id:
-            for item in attempt.items:
-                doubtful.setdefault(
-                    (attempt.target, item.kind, item.review_id), (attempt.time, attempt.message_id)
-                )
-    for mail in world.h.mails:
-        for address in mail.taken_for:
-            for item in mail.items:
-                when, message_id = doubtful.get(
-                    (address, item.kind, item.review_id), (mail.time, mail.message_id)
-                )
-                same = (
-                    message_id == mail.message_id
-                    or item.review_id is None
-                    or item.kind == "reminder"
-                )
-                if when < mail.time and not same and not world.is_forgotten(when, mail.time):
-                    what = f"in doubt as {message_id}, and sent again under another Message-ID"
-                    yield Violation(
-                        "other_message_id", "2", mail.time, what, (address, mail.message_id)
-                    )
-
-
 # ---------------------------------------------------------------- promise 5
 
 
@@ -314,6 +147,8 @@ def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
     """More than `burst` deliveries due at once leave as digests; one message may probe."""
     runs = {run.run_id: run for run in world.h.runs}
     for destination in world.destinations:
+        if destination.medium == "webhook":
+            continue  # one alert a request, also in a flood
         slots = [
             slot
             for verdict in verdicts
@@ -335,7 +170,9 @@ def _flood(world: World, verdicts: list[Verdict]) -> Iterator[Violation]:
         over.sort()
         for before, when in itertools.pairwise(over):
             refused = world.faults(
-                ("slack_message_refused", "smtp_message_refused"), when - DAY, when
+                ("slack_message_refused", "smtp_message_refused", "posted_message_refused"),
+                when - DAY,
+                when,
             )
             if when - before < MINUTE and not list(refused):
                 yield Violation(
@@ -404,6 +241,10 @@ def _calls(world: World) -> list[tuple[datetime, str, str]]:
         for a in world.h.attempts
         if a.by == "daemon"
     ]
+    found += [
+        (one.time, f"posted {'' if one.verb == 'post' else one.verb}", one.address)
+        for one in world.h.posted
+    ]
     found += [(read.time, "wix ", read.site_id) for read in world.h.reads if read.by == "daemon"]
     return sorted(found)
 
@@ -430,7 +271,8 @@ def _throttled(world: World) -> Iterator[Violation]:
                 and target == attempt.target
                 and service.startswith(f"wix {STORE}" if STORE in name else "wix")
             )
-            same = wix or (attempt.service != "wix" and service == name)
+            whole = attempt.service in {"slack", "smtp"} or target == attempt.target
+            same = wix or (attempt.service != "wix" and whole and service == name)
             if same:
                 if world.is_forgotten(attempt.time, when):
                     break
@@ -470,8 +312,8 @@ def _probes(world: World) -> Iterator[Violation]:
     ]
     for attempt in world.h.attempts:
         if (
-            attempt.outcome not in PARKS
-            or attempt.method in {"chat.update", "chat.delete"}
+            not _parks(attempt)
+            or attempt.method in {"chat.update", "chat.delete", "update", "delete"}
             or attempt.by != "daemon"
         ):
             continue
@@ -494,8 +336,17 @@ def _probes(world: World) -> Iterator[Violation]:
             )
 
 
+def _parks(attempt: Attempt) -> bool:
+    if attempt.service == "posted":
+        return attempt.outcome in GONE
+    return attempt.outcome in PARKS
+
+
 def _has_worked(world: World, attempt: Attempt, since: datetime) -> bool:
     """Return whether what refused an attempt has taken a message since it was parked."""
+    if attempt.service == "posted":
+        taken = [(one.time, one.address) for one in world.h.posted if one.verb == "post"]
+        return any(since <= when < attempt.time and to == attempt.target for when, to in taken)
     taken = [(mail.time, "") for mail in world.h.mails] if attempt.service == "smtp" else [
         (call.time, call.channel) for call in world.h.slack if call.verb == "post"
     ]  # fmt: skip

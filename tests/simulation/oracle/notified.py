@@ -217,7 +217,9 @@ def _closing(world: World, review_id: str, destination: Destination, transition:
     for config in world.configs_between(transition.time - INFLIGHT, world.h.end):
         receiver = config.receiver(destination.receiver)
         fits = receiver is not None and (not receiver.sites or site in receiver.sites)
-        wanted.add(None if receiver is None or not fits else receiver.closings)
+        # Programs need the end of what they were notified of: docs/webhook-receivers.md
+        takes = receiver is not None and (receiver.closings or destination.medium == "webhook")
+        wanted.add(takes if fits else None)
     if wanted == {True} and sent == "must" and "threshold" not in transition.reasons:
         return "must"
     if True in wanted or destination.medium == "slack":
@@ -371,7 +373,9 @@ def _how(
             f"{one.item.kind} does not fit its receiver any more",
             concerns,
         )
-    if one.item.kind == "new" and len(one.message.items) == 1:
+    # The data of a webhook has no sentences.
+    words = destination.medium != "webhook"
+    if one.item.kind == "new" and len(one.message.items) == 1 and words:
         if transition.older is True and not one.item.says_older:
             yield Violation(
                 "older_unsaid",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Explain, Mail, SlackCall, Status
+from tests.simulation.history import Explain, Message, Status
 from tests.simulation.oracle.triage import Triage
 from tests.simulation.oracle.troubles import Due, dues, matches, scope
 from tests.simulation.oracle.values import (
@@ -130,6 +130,10 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
         posts = [call for call in world.h.slack if call.channel in channels and call.time <= until]
         came = sum(call.verb != "post" for call in posts)
         came += _most_in(world, [call for call in posts if call.verb == "post"])
+        own = {one.address for one in receivers}
+        posted = [one for one in world.h.posted if one.address in own and one.time <= until]
+        came += sum(one.verb != "post" for one in posted)
+        came += _most_in(world, [one for one in posted if one.verb == "post"])
         came += _most_in(
             world,
             [
@@ -143,7 +147,7 @@ def _sent(world: World, status: Status) -> Iterator[Violation]:
             yield Violation("sent_of_nothing", "1", status.time, what, (shown.name,))
 
 
-def _most_in(world: World, messages: Sequence[SlackCall | Mail]) -> int:
+def _most_in(world: World, messages: Sequence[Message]) -> int:
     """Return how many deliveries the messages to a receiver may have carried.
 
     A digest has one entry for each review, the latest, however many alerts of it quiet hours or a

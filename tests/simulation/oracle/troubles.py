@@ -14,9 +14,8 @@ from tests.simulation.oracle.values import (
     LATE,
     MINUTE,
     PARKING,
+    SENDING,
     SETTLE,
-    SLACK_POST,
-    SMTP,
     Destination,
     Received,
     Violation,
@@ -149,12 +148,7 @@ def _unreached(world: World) -> Iterator[Due]:
     """Yield a due for each destination that something waited for longer than allowed."""
     for fault in world.h.faults:
         config = world.config_at(fault.start)
-        if (
-            config is None
-            or fault.intermittent
-            or fault.kind not in {*SLACK_POST, *SMTP}
-            or fault.review_id
-        ):
+        if config is None or fault.intermittent or fault.kind not in SENDING or fault.review_id:
             continue
         if fault.method not in {None, "chat.postMessage"}:
             continue
@@ -171,11 +165,7 @@ def _unreached(world: World) -> Iterator[Due]:
         ends = min(end, world.undisturbed_until(first.time), _freed_at(world, first))
         if ends <= until:
             continue
-        names = [
-            r.name
-            for r in config.receivers
-            if first.target == r.channel or first.target in r.emails
-        ]
+        names = [r.name for r in config.receivers if first.target in r.all_targets]
         abouts = (*(f"receiver:{name}" for name in names), first.service)
         what, parks = f"{first.target} is not reached ({fault.kind})", fault.kind in PARKING
         yield Due(abouts, first.time, until, ends, what, parks=parks)
@@ -220,6 +210,9 @@ def _freed_at(world: World, first: Attempt) -> datetime:
         call.time
         for call in world.h.slack
         if call.time > first.time and call.channel == first.target and call.verb == "post"
+    ]
+    times += [
+        one.time for one in world.h.posted if one.time > first.time and first.target == one.address
     ]
     times += [
         mail.time
@@ -427,9 +420,7 @@ def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> b
     answer was lost.
     """
     receivers = world.receivers_named(one.destination.receiver)
-    targets = {
-        address for receiver in receivers for address in (*receiver.emails, receiver.channel)
-    }
+    targets = {target for receiver in receivers for target in receiver.all_targets}
     return any(
         (item.kind, item.about) == (kind, one.item.about)
         for attempt in world.h.attempts
@@ -446,7 +437,7 @@ def _may_be_another(world: World, about: str, before: datetime, when: datetime) 
     """
     if not about.startswith("receiver:"):
         return False
-    faults = world.faults((*SLACK_POST, *SMTP), before - SETTLE, when)
+    faults = world.faults(SENDING, before - SETTLE, when)
     lossy = [fault for fault in faults if is_lossy(fault) or fault.kind == "smtp_address_soft"]
     return any(fault.intermittent or fault.kind not in PARKING for fault in lossy)
 
@@ -545,7 +536,16 @@ def _premature(world: World, one: Received) -> Iterator[Violation]:
     reloaded = bool(world.config_times(one.time - HOUR, one.time))
     for fault in world.h.faults:
         blanket = (
-            fault.kind in {*UNREAD, "slack_down", "slack_auth", "smtp_down", "smtp_auth"}
+            fault.kind
+            in {
+                *UNREAD,
+                "slack_down",
+                "slack_auth",
+                "smtp_down",
+                "smtp_auth",
+                "posted_down",
+                "posted_gone",
+            }
             and fault.method is None
         )
         if not blanket or fault.intermittent or reloaded or not matches(world, fault, about):

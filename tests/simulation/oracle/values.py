@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from tests.simulation.history import Fault, Item, Mail, Medium, Receiver, SlackCall
+from tests.simulation.history import Fault, Item, Mail, Medium, Message, Receiver
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -46,7 +46,7 @@ class Received:
     time: datetime
     destination: Destination
     item: Item
-    message: SlackCall | Mail
+    message: Message
     copy: bool  # the same mail (Message-ID) once more, or a Slack post that says it may be a repeat and is one
 
     @property
@@ -76,20 +76,28 @@ SMTP = (
     "smtp_down", "smtp_busy", "smtp_auth", "smtp_address_hard", "smtp_address_soft", "smtp_message_refused",
     "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
 )  # fmt: skip
+# The service of DESIGN's table is the single address.
+POSTED_FAULTS = (
+    "posted_down", "posted_redirected", "posted_throttled", "posted_gone", "posted_message_refused",
+    "posted_dropped_before", "posted_dropped_after", "posted_nonsense",
+)  # fmt: skip
+ERASES = (*SLACK_ERASES, *POSTED_FAULTS)
+SENDING = (*SLACK_POST, *SMTP, *POSTED_FAULTS)
 # After these a message may rightly have failed for good: it is then trouble, and `retry` sends it.
 LOSSY = (
     "slack_message_refused", "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_address_hard",
     "smtp_message_refused", "smtp_dropped_before", "smtp_dropped_after", "smtp_nonsense",
+    "posted_message_refused", "posted_dropped_before", "posted_dropped_after", "posted_nonsense",
 )  # fmt: skip
 ADDRESS = ("smtp_address_hard", "smtp_address_soft")
 # Codes of which the design does not say whether they are transient or park a receiver.
 UNCLEAR = ("internal_error", "restricted_action", "554 5.3.2 no")
-PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_hard")
+PARKING = ("slack_auth", "slack_channel_refused", "smtp_auth", "smtp_address_hard", "posted_gone")
 
 
-def addresses_of(message: SlackCall | Mail) -> set[str]:
+def addresses_of(message: Message) -> set[str]:
     """Return where a message arrived: its channel, or the addresses that took it."""
-    return {message.channel} if isinstance(message, SlackCall) else set(message.taken_for)
+    return set(message.taken_for) if isinstance(message, Mail) else {message.channel}
 
 
 def opposite(items: tuple[Item, ...]) -> tuple[Item, ...]:
@@ -104,9 +112,9 @@ def is_lossy(fault: Fault) -> bool:
     """Return whether a message that met this fault may rightly have failed for good, or be in
     doubt.
     """
-    lost = fault.kind in {"slack_down", "smtp_down"} and (fault.code or "").startswith(
-        ("drop", "hang", "554")
-    )
+    lost = fault.kind in {"slack_down", "smtp_down", "posted_down"} and (
+        fault.code or ""
+    ).startswith(("drop", "hang", "554"))
     return lost or fault.kind in LOSSY
 
 
@@ -123,7 +131,7 @@ def fault_end(fault: Fault) -> datetime:
 
 
 def has_medium(receiver: Receiver, medium: Medium) -> bool:
-    return bool(receiver.emails) if medium == "email" else receiver.channel is not None
+    return bool(receiver.targets(medium))
 
 
 def quiet_span(receiver: Receiver, when: datetime) -> tuple[datetime, datetime] | None:

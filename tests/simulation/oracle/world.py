@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from tests.simulation.history import (
+    POSTED,
     Attempt,
     Config,
     Fault,
@@ -15,6 +16,8 @@ from tests.simulation.history import (
     Item,
     Mail,
     Medium,
+    Message,
+    Posted,
     Receiver,
     Review,
     ReviewEvent,
@@ -27,6 +30,8 @@ from tests.simulation.oracle.values import (
     MACHINE,
     MINUTE,
     PARKING,
+    POSTED_FAULTS,
+    SENDING,
     SETTLE,
     SLACK_POST,
     SMTP,
@@ -120,19 +125,16 @@ class World:
         if fault.review_id is not None and review_id is not None and fault.review_id != review_id:
             return False
         addresses = {
-            address
+            target
             for receiver in self.receivers_named(destination.receiver)
-            for address in receiver.emails
+            for target in receiver.targets(destination.medium)
         }
-        channels = {receiver.channel for receiver in self.receivers_named(destination.receiver)}
+        if destination.medium in POSTED:
+            return fault.kind in POSTED_FAULTS and fault.address in {None, *addresses}
         if destination.medium == "email":
             return fault.kind in SMTP and (fault.address is None or fault.address in addresses)
         posts = fault.method in {None, "chat.postMessage"}
-        return (
-            fault.kind in SLACK_POST
-            and posts
-            and (fault.channel is None or fault.channel in channels)
-        )
+        return fault.kind in SLACK_POST and posts and fault.channel in {None, *addresses}
 
     def faults_of(
         self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None
@@ -140,7 +142,7 @@ class World:
         """Return what keeps a new message of a review from a destination, at any time of the span."""
         found = [
             fault
-            for fault in self.faults((*MACHINE, *SLACK_POST, *SMTP), start, end)
+            for fault in self.faults((*MACHINE, *SENDING), start, end)
             if self.concerns(fault, destination, review_id)
             and self._effect_end(fault, review_id) >= start
         ]
@@ -170,10 +172,9 @@ class World:
             return fault_end(fault)
         span = (fault.start - INFLIGHT, fault.end + INFLIGHT)
         tried = self.attempts_between(*span)
-        messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
         sent = [
             message
-            for message in messages
+            for message in self.h.messages
             if span[0] <= message.time <= span[1] and not message.answered
         ]
         hit = any(not attempt.items and attempt.outcome == "dropped" for attempt in tried)
@@ -361,8 +362,7 @@ class World:
         configs = [*self.configs_between(when - INFLIGHT, when), *self._starting(when)]
         for config in reversed(configs):
             for receiver in config.receivers:
-                own = set(receiver.emails) if medium == "email" else {receiver.channel}
-                if addresses <= own:
+                if addresses <= receiver.targets(medium):
                     return Destination(receiver.name, medium)
         return None
 
@@ -379,10 +379,8 @@ class World:
         found: dict[Destination, None] = {}
         for _, config in self.in_force:
             for receiver in config.receivers:
-                if receiver.emails:
-                    found[Destination(receiver.name, "email")] = None
-                if receiver.channel:
-                    found[Destination(receiver.name, "slack")] = None
+                for medium in receiver.media:
+                    found[Destination(receiver.name, medium)] = None
         return list(found)
 
     # ------------------------------------------------------------ what they received
@@ -393,8 +391,8 @@ class World:
         found: list[Received] = []
         mails: set[tuple[str, Destination]] = set()
         posted: dict[tuple[Destination, tuple[Item, ...]], datetime] = {}
-        messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
-        for message in sorted(messages, key=lambda message: message.time):
+        webhooks: set[tuple[str, Destination]] = set()
+        for message in sorted(self.h.messages, key=lambda message: message.time):
             destination = self.destination_of(message)
             if destination is None or message.test:
                 continue
@@ -402,6 +400,10 @@ class World:
                 key = (message.message_id, destination)
                 copy = key in mails
                 mails.add(key)
+            elif isinstance(message, Posted) and message.medium == "webhook":
+                key = (message.ts, destination)
+                copy = key in webhooks
+                webhooks.add(key)
             else:
                 post = (destination, message.items)
                 copy = message.says_repeat and post in posted
@@ -416,9 +418,11 @@ class World:
     def thread_owners(self) -> dict[tuple[str, str], Destination]:
         """Return whose message each Slack post is; what goes beneath it is theirs."""
         owners = {}
-        for call in self.h.slack:
+        calls: list[SlackCall | Posted] = [*self.h.slack, *self.h.posted]
+        for call in calls:
+            medium: Medium = call.medium if isinstance(call, Posted) else "slack"
             owner = (
-                self.destination_at(call.time, "slack", {call.channel})
+                self.destination_at(call.time, medium, {call.channel})
                 if call.verb == "post"
                 else None
             )
@@ -426,13 +430,15 @@ class World:
                 owners[call.channel, call.ts] = owner
         return owners
 
-    def destination_of(self, message: SlackCall | Mail) -> Destination | None:
+    def destination_of(self, message: Message) -> Destination | None:
         """Return whom a new message went to; None for updates, deletions and strangers."""
         if isinstance(message, Mail):
             named = {*message.taken_for, *(address for address, _ in message.refused_for)}
             return self.destination_at(message.time, "email", named)
         if message.verb != "post":
             return None
+        if isinstance(message, Posted):
+            return self.destination_at(message.time, message.medium, {message.address})
         found = self.destination_at(message.time, "slack", {message.channel})
         if found is None and message.thread_ts is not None:
             found = self.thread_owners.get((message.channel, message.thread_ts))
@@ -456,7 +462,7 @@ class World:
 
     def names_of(self, name: str) -> set[str]:
         """Return all names that a receiver had."""
-        media: tuple[Medium, ...] = ("email", "slack")
+        media: tuple[Medium, ...] = ("email", "slack", *POSTED)
         found = [self._names.get(Destination(name, medium), set()) for medium in media]
         return {name}.union(*({one.receiver for one in each} for each in found))
 
@@ -466,12 +472,9 @@ class World:
         of_addresses: dict[object, set[Destination]] = {}
         for _, config in self.in_force:
             for receiver in config.receivers:
-                if receiver.emails:
-                    own = of_addresses.setdefault(frozenset(receiver.emails), set())
-                    own.add(Destination(receiver.name, "email"))
-                if receiver.channel:
-                    own = of_addresses.setdefault(receiver.channel, set())
-                    own.add(Destination(receiver.name, "slack"))
+                for medium in receiver.media:
+                    own = of_addresses.setdefault(receiver.targets(medium), set())
+                    own.add(Destination(receiver.name, medium))
         return {
             destination: set().union(
                 *(same for same in of_addresses.values() if destination in same)
@@ -490,24 +493,23 @@ class World:
         """Return whether there was an attempt after which a message may rightly fail for good."""
         if self.kills_between(start, self.h.end) > 1:
             return True
-        for fault in self.faults((*SLACK_POST, *SMTP), start, self.h.end):
+        for fault in self.faults(SENDING, start, self.h.end):
             if not is_lossy(fault) or not self.concerns(fault, destination, review_id):
                 continue
             targets = {fault.channel, fault.address}
             for receiver in self.receivers_named(destination.receiver):
-                targets |= {receiver.channel, *receiver.emails}
+                targets |= receiver.all_targets
             for attempt in self.attempts_between(max(start, fault.start), fault.end + INFLIGHT):
                 about = not attempt.items or any(
                     (item.review_id or "") == review_id for item in attempt.items
                 )
                 if about and attempt.target in targets:
                     return True
-        messages: list[SlackCall | Mail] = [*self.h.slack, *self.h.mails]
         return any(
             not message.answered
             and message.time >= start
             and any((item.review_id or "") == review_id for item in message.items)
-            for message in messages
+            for message in self.h.messages
         )
 
     # ------------------------------------------------------------ routing
