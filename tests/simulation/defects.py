@@ -218,6 +218,82 @@ DEFECTS = (
         ("lost", "not_read", "not_due", "late", "older_unsaid"),
         ("kill",),
     ),
+    Defect(
+        "a webhook has an id of its own in each try",
+        (
+            (
+                "notify/webhook.py",
+                "    return webhook_id(item.alert.key)\n",
+                '    return webhook_id(f"{item.alert.key} {message.lost}")\n',
+            ),
+        ),
+        ("repeated",),
+        ("posted_dropped_after",),
+    ),
+    Defect(
+        "an address that is gone is not parked",
+        (
+            (
+                "notify/http_address.py",
+                "ErrorKind.TRANSIENT if status in _COME_BACK else ErrorKind.RECEIVER",
+                "ErrorKind.TRANSIENT",
+            ),
+        ),
+        ("parked_tried", "status_parked"),
+        ("posted_gone",),
+    ),
+    Defect(
+        "an address that throttles holds up all of its medium",
+        (
+            (
+                "service/destinations.py",
+                (
+                    "        name,\n        config.service(receiver, medium),\n"
+                    "        NtfyNotifier(receiver.name, address),\n"
+                ),
+                '        name,\n        "ntfy:phone",\n        NtfyNotifier(receiver.name, address),\n',
+            ),
+        ),
+        ("late", "lost"),
+        ("posted_throttled",),
+    ),
+    Defect(
+        "a redirect counts as sent",
+        (
+            (
+                "notify/http_address.py",
+                '        if 300 <= answer.status_code < 400:\n            raise self._refusal(answer, b"")\n',
+                "",
+            ),
+            ("notify/http_address.py", "if answer.is_success:", "if answer.status_code < 400:"),
+        ),
+        ("lost",),
+        ("posted_redirected",),
+    ),
+    Defect(
+        "erased words stay on Discord",
+        (
+            (
+                "notify/discord.py",
+                'await self._change("PATCH", message, content)',
+                "pass",
+            ),
+        ),
+        ("words_stand",),
+        ("deleted",),
+    ),
+    Defect(
+        "a repeat on Teams does not say so",
+        (
+            (
+                "render/renderer.py",
+                "        if message.repeat:\n            note = Part",
+                "        if False:\n            note = Part",
+            ),
+        ),
+        ("repeated",),
+        ("posted_dropped_after",),
+    ),
 )
 
 

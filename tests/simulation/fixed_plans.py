@@ -12,6 +12,9 @@ _QUIET = {"from": "06:00", "to": "21:00"}
 _OWNER = {"name": "owner", "email": ["owner@example.com"]}
 _TWO = {"name": "owner", "email": ["owner@example.com", "partner@example.com"]}
 _SUPPORT = {"name": "support", "slack": "C0000000001"}
+_DESK = {"name": "desk", "webhook": "webhook-1"}
+_PHONES = [{"name": "phone", "ntfy": "ntfy-1"}, {"name": "tablet", "ntfy": "ntfy-2"}]
+_GUILD = {"name": "guild", "discord": "discord-1"}
 
 
 def _plan(
@@ -170,5 +173,43 @@ FIXED = {
             )
         ),
         rescan_every="12h",
+    ),
+    "a webhook has an id of its own in each try": _plan(
+        _review(HOUR),
+        _fault(HOUR, "posted_dropped_after", 2 * HOUR, calls=1, address="webhook-1"),
+        receivers=[_OWNER, _DESK],
+    ),
+    "an address that is gone is not parked": _plan(
+        _review(HOUR),
+        _fault(HOUR, "posted_gone", 4 * HOUR, code="410", address="webhook-1"),
+        receivers=[_OWNER, _DESK],
+        length=8 * HOUR,
+    ),
+    "an address that throttles holds up all of its medium": _plan(
+        _review(HOUR),
+        _fault(HOUR, "posted_throttled", HOUR, code="429", retry_after=DAY, address="ntfy-1"),
+        _review(3 * HOUR, "r2"),
+        receivers=[_OWNER, *_PHONES],
+        length=8 * HOUR,
+        settle=26 * HOUR,
+    ),
+    "a redirect counts as sent": _plan(
+        _review(HOUR),
+        _fault(HOUR, "posted_redirected", 4 * HOUR, code="307", address="ntfy-1"),
+        receivers=[_OWNER, *_PHONES],
+        length=8 * HOUR,
+    ),
+    "erased words stay on Discord": _plan(
+        _review(24 * HOUR),
+        _change(26 * HOUR, "deleted", hooks=[1.0]),
+        receivers=[_OWNER, _GUILD],
+        length=36 * HOUR,
+        rescan_every="1h",
+        web=True,
+    ),
+    "a repeat on Teams does not say so": _plan(
+        _review(HOUR),
+        _fault(HOUR, "posted_dropped_after", 2 * HOUR, calls=1, address="teams-1"),
+        receivers=[_OWNER, {"name": "office", "teams": "teams-1"}],
     ),
 }
