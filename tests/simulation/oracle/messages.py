@@ -68,9 +68,11 @@ def _foreign(world: World, message: Message) -> Iterator[Violation]:
             for target in r.all_targets
         }
         owner = world.thread_owners.get((message.channel, message.ts))
+        # One that has another name is not gone: its addresses say who it is.
         kept = owner and any(
-            c.receiver(owner.receiver)
+            c.receiver(name)
             for c in world.configs_between(message.time - HOUR, message.time)
+            for name in world.names_of(owner.receiver)
         )
         if not kept and message.channel not in channels:
             what = "a message of a receiver that is gone was changed"

@@ -882,6 +882,15 @@ def gone_receiver_updated() -> Scene:
     return scene.update(at(3), at(1, 0, 4, 1))
 
 
+def moved_and_renamed_updated() -> Scene:
+    """A receiver moves to another channel, and gets another name: its old message is updated."""
+    there = replace(TEAM, channel="C2")
+    scene = alerted().reload(at(1, 12), replace(CONFIG, receivers=(OWNER, there, FLORA)))
+    crew = replace(there, name="crew")
+    scene.reload(at(2), replace(CONFIG, receivers=(OWNER, crew, FLORA)))
+    return scene.update(at(3), at(1, 0, 4, 1))
+
+
 def private_forbidden(shown: bool) -> Scene:
     """For an hour Wix does not let alerter see what is not published; then it is read again."""
     scene = Scene().fault("wix_private_forbidden", at(0, 20), at(0, 21))
