@@ -299,5 +299,8 @@ class Worker:
             return
         if isinstance(found, Receipt):
             await self._sender.record_accepted(message, found)
+        elif found and not found.lost and messages.has_closed_review(self._state, found):
+            # It has certainly not arrived: of a closed review, what is unsent is cancelled.
+            await self._sender.write(partial(messages.dissolve, self._state, found))
         elif found:
             await self._sender.send_again(found)

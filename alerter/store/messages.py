@@ -188,8 +188,17 @@ def mark_failed(state: State, message: Message, reason: str) -> None:
         _cancel_closings(state, message)
 
 
+def has_closed_review(state: State, message: Message) -> bool:
+    """Whether a review of a message was closed since, so that it is not to be sent any more."""
+    return bool(
+        state.value(
+            f"SELECT 1 FROM deliveries WHERE message = ? AND {CLOSED_SINCE} LIMIT 1", [message.id]
+        )
+    )
+
+
 def dissolve(state: State, message: Message) -> None:
-    """Delete a message that was refused for certain, so that its deliveries can be sent otherwise.
+    """Delete a message that has not arrived for certain, so that its deliveries can be sent otherwise.
 
     Cancel deliveries of reviews that were closed since.
     """

@@ -9,13 +9,11 @@ import pytest
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.models import (
-    Form,
-    Message,
-)
+from alerter.models import CloseReason, Form, Message, Status, StoredReview
 from alerter.notify.in_doubt import Step, next_step, wait_after_loss
 from alerter.notify.worker import Idle, IdleReason
 from alerter.store import blocks, outbox, stale_messages, troubles
+from alerter.store.reviews import put_reviews
 from tests.support.clock import SetClock
 from tests.support.desk import (
     Desk,
@@ -34,6 +32,7 @@ from tests.support.desk import (
     slack,
     start,
 )
+from tests.support.reviews import review
 from tests.support.values import CHANNEL, SECRETS, SITE
 
 __all__ = ["config", "desk", "slack", "start"]
@@ -494,6 +493,25 @@ async def test_a_message_in_doubt_never_changes_what_it_holds(
         if "metadata" in call.args
     ]
     assert uids[0] == uids[-1]
+
+
+@pytest.mark.parametrize(
+    ("number", "comes"), [(1, []), (12, [many(12)[1:]])], ids=["one", "twelve"]
+)
+async def test_what_has_not_arrived_is_not_sent_once_its_review_is_closed(
+    desk: Desk, slack: EmbeddedSlack, number: int, comes: list[list[str]]
+) -> None:
+    first, *others = many(number)
+    queue(desk.state, first, *others)
+    slack.faults.add("chat.postMessage", Fault(drop="before"))
+    await desk.step()
+    with desk.state.transaction():
+        closed = StoredReview(review(first), Status.CLOSED, closing=CloseReason.ANSWERED)
+        put_reviews(desk.state, SITE, [closed], desk.clock.now())
+    await desk.work()
+    assert posted(slack) == comes
+    left = {"cancelled": 1} | ({"sent": len(others)} if others else {})
+    assert deliveries(desk.state) == left
 
 
 async def test_a_digest_in_doubt_that_is_too_long_still_names_every_review(
