@@ -198,7 +198,7 @@ def has_closed_review(state: State, message: Message) -> bool:
 
 
 def dissolve(state: State, message: Message) -> None:
-    """Delete a message that has not arrived for certain, so that its deliveries can be sent otherwise.
+    """Delete a message that has not arrived for certain; its deliveries can be sent otherwise.
 
     Cancel deliveries of reviews that were closed since.
     """

@@ -140,6 +140,7 @@ from tests.simulation.oracle.scenes import (
     unread_status,
     unread_until_restored,
     waiting,
+    waiting_while_its_site_leaves,
     webhook_first,
     with_summary,
     wix_down,
@@ -253,6 +254,9 @@ GOOD |= {
     "a renamed receiver keeps what it was sent": renamed,
     "never low-rated while it could be written": raised_before_it_was_written_down,
     "a restore forgets what was held": lambda: held_and_restored(restored=True),
+    "what waits when its site leaves the config is sent": lambda: waiting_while_its_site_leaves(
+        narrowed=False
+    ),
     "a renamed receiver's message is updated where it was": moved_and_renamed_updated,
     "a renamed receiver is asked again": lambda: renamed_and_reopened(asks=True),
     "others receive trouble while the one marked for it is not reached": told_to_others,
@@ -307,6 +311,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("not_due", lambda: alerted().notify(at(2), "lowered", "r1", before=2, after=1)),
     ("not_due", lambda: Scene().review("r1", at(1), rating=5).read(at(1, 0, 4), "r1").mail(at(1,
     0, 5), "new", "r1")),
+    ("not_due", lambda: waiting_while_its_site_leaves(narrowed=True)),
     ("wrong_details", lambda: lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=5, after=1)),
     ("wrong_details", lambda: alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2,
     0, 4), "r1")

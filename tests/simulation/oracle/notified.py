@@ -427,8 +427,10 @@ def _may_be_sent(world: World, review_id: str, slot: Slot, one: Received) -> boo
     ]
     configs = world.configs_between(one.time - INFLIGHT, one.time)
     escalates = any(config.escalate_to == one.destination.receiver for config in configs)
+    # Nothing is lost: what waits when its site leaves the config still goes to its receivers.
+    fits = world.suits if one.item.kind == "new" else world.fits
     return escalates or any(
-        world.fits(config, one.destination, state) for config in configs for state in states
+        fits(config, one.destination, state) for config in configs for state in states
     )
 
 

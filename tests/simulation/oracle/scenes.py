@@ -363,6 +363,20 @@ def slack_down_told() -> Scene:
     return scene.mail(at(1, 5, 2), "recovered", about="receiver:team")
 
 
+def waiting_while_its_site_leaves(*, narrowed: bool) -> Scene:
+    """A review waits for Slack when its site leaves the config, and is posted then.
+
+    Before that the team may have been narrowed to the sites that are left.
+    """
+    everything, team = replace(OWNER, sites=()), replace(TEAM, sites=())
+    config = replace(CONFIG, receivers=(everything, team))
+    scene = slack_down_told().with_config(config)
+    left = replace(team, sites=("florist",)) if narrowed else team
+    return scene.reload(
+        at(1, 2), replace(config, sites=CONFIG.sites[1:], receivers=(everything, left))
+    )
+
+
 def erased() -> Scene:
     scene = alerted().change("r1", at(2), "deleted", deleted=True, words=(), text="")
     scene.read(at(2, 0, 4), absent=("r1",)).read(at(2, 2), absent=("r1",))
