@@ -35,6 +35,7 @@ from tests.simulation.oracle.scenes import (
     answered_at_a_lower_threshold,
     answered_at_a_raise,
     answered_before_it_left,
+    answered_while_in_doubt,
     at_night,
     backfilled,
     baseline,
@@ -254,6 +255,9 @@ GOOD |= {
     "a renamed receiver keeps what it was sent": renamed,
     "never low-rated while it could be written": raised_before_it_was_written_down,
     "a restore forgets what was held": lambda: held_and_restored(restored=True),
+    "a mail in doubt says that its review was answered": lambda: answered_while_in_doubt(
+        killed=True
+    ),
     "what waits when its site leaves the config is sent": lambda: waiting_while_its_site_leaves(
         narrowed=False
     ),
@@ -311,6 +315,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("not_due", lambda: alerted().notify(at(2), "lowered", "r1", before=2, after=1)),
     ("not_due", lambda: Scene().review("r1", at(1), rating=5).read(at(1, 0, 4), "r1").mail(at(1,
     0, 5), "new", "r1")),
+    ("closed_to_none", lambda: answered_while_in_doubt(killed=False)),
     ("not_due", lambda: waiting_while_its_site_leaves(narrowed=True)),
     ("wrong_details", lambda: lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=5, after=1)),
     ("wrong_details", lambda: alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2,

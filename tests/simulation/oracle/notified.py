@@ -24,6 +24,7 @@ from tests.simulation.oracle.values import (
     Received,
     Tri,
     Violation,
+    is_lossy,
     quiet_span,
 )
 from tests.simulation.oracle.world import World
@@ -248,6 +249,9 @@ def _match(
             for slot in open_slots
             if slot.used is None and _has_details(world, review_id, slot, one)
         ]
+        if kind == "closed" and not any(slot.tri == "must" for slot in fitting):
+            doubted = [slot for slot in slots if _may_show_end(world, review_id, slot, one)]
+            fitting = doubted or fitting
         if fitting:
             fitting[0].used = one
             yield from _how(world, review_id, destination, fitting[0], one)
@@ -269,6 +273,19 @@ def _takes(world: World, slot: Slot, one: Received) -> bool:
         bool(world.faults_of(one.destination, slot.transition.time, slot.until))
         and one.message.says_repeat
     )
+
+
+def _may_show_end(world: World, review_id: str, slot: Slot, one: Received) -> bool:
+    """Return whether this may be an alert in doubt, sent again after its review was closed."""
+    start, until, destination = slot.transition.time, slot.until, one.destination
+    if slot.used is not None or slot.tri == "not" or until is None or one.time < until - SECONDS:
+        return False
+    if destination.medium == "slack" and not one.message.says_repeat:
+        return False  # Slack was searched for it: it has not arrived, and is cancelled
+    faults = world.faults_of(destination, start, one.time, review_id)
+    lost = any(map(is_lossy, faults)) or world.kills_between(start, one.time) > 0
+    soon = one.time <= until + INFLIGHT or bool(world.faults_of(destination, until, one.time))
+    return lost and soon and not _is_certain(world, review_id, destination, slot)
 
 
 def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> bool:

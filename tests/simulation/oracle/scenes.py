@@ -189,6 +189,17 @@ def mail_in_doubt() -> Scene:
     return scene
 
 
+def answered_while_in_doubt(*, killed: bool) -> Scene:
+    """A review is answered while a mail about it leaves: it goes out again, and says so."""
+    scene = Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").post(at(1, 0, 4, 1), "new", "r1")
+    if killed:
+        again = DaemonSpan(at(1, 0, 4, 7), None)
+        scene.daemon = [DaemonSpan(START, at(1, 0, 4, 2), "killed"), again]
+    scene.change("r1", at(1, 0, 4, 3), "answered", reply="Sorry").read(at(1, 0, 4, 8), "r1")
+    scene.update(at(1, 0, 4, 9), at(1, 0, 4, 1))
+    return scene.mail(at(1, 0, 4, 9), "closed", "r1", reason="answered")
+
+
 def answered_after_mails(*, confirmed: bool) -> Scene:
     """A review is answered after three mails about it, of which the last or none was confirmed."""
     owner = replace(OWNER, closings=True)
