@@ -159,7 +159,7 @@ def find_clusters(
         if running is not None:
             if each.review.id in new:
                 running.reviews.append(each.review.id)
-        elif begun := _begin(counted[: number + 1], new, size, record):
+        elif begun := _begin(counted, number, new, size, record):
             running = begun
             found.append(begun)
     return [*(each for each in joined.values() if each.reviews), *found]
@@ -193,20 +193,28 @@ def _cluster_near(counted: Sequence[DatedReview], number: int, size: ClusterSize
 
 
 def _begin(
-    counted: Sequence[DatedReview], new: Collection[str], size: ClusterSize, record: PastRecord
+    counted: Sequence[DatedReview],
+    number: int,
+    new: Collection[str],
+    size: ClusterSize,
+    record: PastRecord,
 ) -> FoundCluster | None:
-    """Return the cluster that begins with the last of these reviews; None where none does."""
-    begin = counted[-1].created - size.within
-    span = list(takewhile(lambda each: each.created > begin, reversed(counted)))
+    """Return the cluster that begins with the review of a number; None where none does.
+
+    None does where what was recorded without an alert, before or after it, was enough for one.
+    """
+    until = counted[: number + 1]
+    begin, end = until[-1].created - size.within, until[-1].created + size.within
+    span = list(takewhile(lambda each: each.created > begin, reversed(until)))
     if len(span) < size.count or not any(each.review.id in new for each in span):
         return None
-    figures = judge(counted, size, record)
+    figures = judge(until, size, record)
     if figures.finding is not ClusterFinding.CLUSTER:
         return None
     known = [each for each in counted if each.review.id not in new]
-    for number, each in enumerate(known, 1):
-        if each.created > begin and not each.alerted:
-            before = judge(known[:number], size, record)
+    for place, each in enumerate(known, 1):
+        if begin < each.created < end and not each.alerted:
+            before = judge(known[:place], size, record)
             if before.finding is ClusterFinding.CLUSTER:
                 return None
     return FoundCluster([each.review.id for each in reversed(span)], figures=figures)

@@ -206,6 +206,14 @@ def test_the_past_never_begins_a_cluster() -> None:
     assert found(rated("old", 180), *baseline, rated("d", 0), new="d") == []
 
 
+def test_a_late_review_before_enough_of_the_past_begins_no_cluster() -> None:
+    past = [rated(each, 3 - n, alerted=False) for n, each in enumerate("abc")]
+    old, late = rated("old", 180), rated("late", 4)
+
+    assert found(old, late, *past, new="late") == []
+    assert len(found(old, late, *past[:2], new="late")) == 1
+
+
 def test_a_review_of_the_past_counts_in_a_cluster_that_a_new_one_begins() -> None:
     baseline = [rated(each, 4 - n, alerted=False) for n, each in enumerate("ab")]
 
