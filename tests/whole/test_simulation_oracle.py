@@ -19,6 +19,7 @@ from tests.simulation.history import (
 )
 from tests.simulation.oracle.cluster_scenes import (
     clustered,
+    clustered_and_restored,
     clustered_in_a_digest,
     clustered_twice,
     clustered_with_another_site,
@@ -210,6 +211,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
 }  # fmt: skip
 
 GOOD |= {
+    "a restore has alerter forget a cluster": lambda: clustered_and_restored(taken=at(1, 1)),
     "a cluster names its reviews": lambda: clustered("r1", "r2", "r3"),
     "killed in the call": killed_in_the_call,
     "killed before the commit": killed_before_the_commit,
@@ -471,6 +473,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("erased_falsely", stored),
     # clusters
     ("cluster_twice", clustered_twice),
+    ("cluster_twice", lambda: clustered_and_restored(taken=at(1, 6, 30))),
     ("cluster_unnamed", lambda: clustered("r1", "r3")),
     ("cluster_mixed", clustered_with_another_site),
     ("cluster_in_digest", clustered_in_a_digest),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from tests.simulation.history import Item, Mail
 from tests.simulation.oracle.scene import Scene, at
 
@@ -20,6 +22,11 @@ def clustered(*named: str) -> Scene:
 
 def clustered_twice() -> Scene:
     return clustered("r1", "r2", "r3").mail(at(1, 8), "cluster", about=ABOUT, reviews=("r3",))
+
+
+def clustered_and_restored(*, taken: datetime) -> Scene:
+    """The same, with a restore between the two of a backup that was taken at a time."""
+    return clustered_twice().run("restore", at(1, 7), backup_taken=taken)
 
 
 def clustered_with_another_site() -> Scene:

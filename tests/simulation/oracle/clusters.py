@@ -27,7 +27,7 @@ def judge_clusters(world: World) -> Iterator[Violation]:
         if is_new and destination is not None:
             sent.setdefault(destination, []).append((message, items[0]))
     for destination, own in sent.items():
-        yield from _twice(destination, own)
+        yield from _twice(world, destination, own)
         for message, item in own:
             yield from _unnamed(world, destination, message, item)
 
@@ -52,11 +52,16 @@ def _of_one_site(world: World, message: SlackCall | Mail, item: Item) -> Iterato
 
 
 def _twice(
-    destination: Destination, own: list[tuple[SlackCall | Mail, Item]]
+    world: World, destination: Destination, own: list[tuple[SlackCall | Mail, Item]]
 ) -> Iterator[Violation]:
-    """A review is of one cluster, which has one message; a repeat says so or has the same id."""
+    """A review is of one cluster, which has one message; a repeat says so or has the same id.
+
+    What a restore makes alerter forget, later reviews may find again.
+    """
     for (one, first), (other, second) in itertools.combinations(own, 2):
         if not set(first.reviews) & set(second.reviews) or other.says_repeat:
+            continue
+        if world.is_forgotten(one.time, other.time):
             continue
         if isinstance(one, Mail) and isinstance(other, Mail) and one.message_id == other.message_id:
             continue
