@@ -101,6 +101,7 @@ from tests.simulation.oracle.scenes import (
     recovered_in_doubt,
     recovered_on_slack,
     refused_and_retried,
+    refused_since_before_a_rename,
     reminded,
     reminded_after_quiet_hours,
     reminded_of_what_waited,
@@ -129,6 +130,7 @@ from tests.simulation.oracle.scenes import (
     throttled,
     throttled_and_refused,
     told_at_start,
+    told_directly,
     told_late_of_an_end,
     told_lowered,
     told_to_others,
@@ -282,6 +284,8 @@ GOOD |= {
         away=True
     ),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
+    "Slack fails after it may have taken a message": lambda: told_directly("503"),
+    "a refusal is of the receiver's new name": lambda: refused_since_before_a_rename(told=True),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
 
@@ -418,6 +422,8 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("flood", one_by_one),
     ("trouble_repeated", lambda: wix_down_told().mail(at(1, 2), "trouble", about="site:bakery")),
     ("trouble_flood", twice_in_an_hour),
+    ("silent", lambda: refused_since_before_a_rename(told=False)),
+    ("recovered_of_nothing", lambda: told_directly("429")),
     ("recovered_of_nothing", lambda: Scene().mail(at(1), "recovered", about="site:bakery")),
     # 6: silence
     ("silent", wix_down),

@@ -531,6 +531,35 @@ def parked() -> Scene:
     )
 
 
+def refused_since_before_a_rename(*, told: bool) -> Scene:
+    """A receiver is renamed before the first message that its channel refuses."""
+    crew = replace(TEAM, name="crew")
+    scene = Scene().fault("slack_channel_refused", at(0, 12), at(1, 2, 30), channel="C1")
+    scene.reload(at(0, 18), replace(CONFIG, receivers=(OWNER, crew, FLORA)))
+    scene.review("r1", at(1)).read(at(1, 0, 4), "r1").mail(at(1, 0, 4, 1), "new", "r1")
+    refused = "channel_not_found"
+    items = (Item("new", "r1"),)
+    scene.add(
+        "attempts", Attempt(at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", refused, items=items)
+    )
+    scene.post(at(1, 3, 4), "new", "r1")
+    if told:
+        scene.mail(at(1, 0, 5), "trouble", about="receiver:crew")
+        scene.mail(at(1, 3, 5), "recovered", about="receiver:crew")
+    return scene
+
+
+def told_directly(answer: str) -> Scene:
+    """Of a locked database people are told in one try, which Slack answers like this."""
+    scene = Scene().fault("state_locked", at(1), at(1, 2)).fault("slack_down", at(1), at(1, 1))
+    scene.mail(at(1, 0, 6), "trouble", about="database")
+    items = (Item("trouble", about="database"),)
+    scene.add(
+        "attempts", Attempt(at(1, 0, 6), "slack", "C1", "chat.postMessage", answer, items=items)
+    )
+    return scene.notify(at(1, 2, 5), "recovered", about="database")
+
+
 def throttled(hours: float = 2.1) -> Scene:
     again = at(1, hours)
     wait = timedelta(hours=2)

@@ -23,6 +23,7 @@ from tests.simulation.oracle.values import (
     fault_end,
     has_medium,
     is_lossy,
+    leaves_doubt,
 )
 from tests.simulation.oracle.world import World
 
@@ -153,7 +154,9 @@ def _unreached(world: World) -> Iterator[Due]:
         if fault.method not in {None, "chat.postMessage"}:
             continue
         first = next((a for a in world.h.attempts if _is_stopped(fault, a)), None)
-        if first is None:
+        # Its receiver may have got another name since the fault began.
+        config = world.config_at(first.time) if first else None
+        if first is None or config is None:
             continue
         until = first.time + DELIVERY_MARGIN
         until += timedelta(0) if fault.kind in PARKING else config.trouble_after
@@ -416,17 +419,13 @@ def _was_told_by_another_name(world: World, one: Received) -> bool:
 
 
 def _may_have_come(world: World, one: Received, kind: str, since: datetime) -> bool:
-    """Return whether a message about the same fault may have arrived, by what alerter knows: its
-    answer was lost.
-    """
+    """Return whether a message about the same fault may have arrived, by what alerter knows."""
     receivers = world.receivers_named(one.destination.receiver)
     targets = {target for receiver in receivers for target in receiver.all_targets}
     return any(
         (item.kind, item.about) == (kind, one.item.about)
         for attempt in world.h.attempts
-        if attempt.outcome == "dropped"
-        and attempt.target in targets
-        and since <= attempt.time <= one.time
+        if leaves_doubt(attempt) and attempt.target in targets and since <= attempt.time <= one.time
         for item in attempt.items
     )
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from tests.simulation.history import Fault, Item, Mail, Medium, Message, Receiver
+from tests.simulation.history import Attempt, Fault, Item, Mail, Medium, Message, Receiver
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -116,6 +116,14 @@ def is_lossy(fault: Fault) -> bool:
         fault.code or ""
     ).startswith(("drop", "hang", "554"))
     return lost or fault.kind in LOSSY
+
+
+def leaves_doubt(attempt: Attempt) -> bool:
+    """Return whether a message may have arrived all the same: its answer was lost, or Slack failed
+    after it may have taken it.
+    """
+    failed = attempt.service == "slack" and attempt.outcome.startswith(("5", "internal_error"))
+    return failed or attempt.outcome == "dropped"
 
 
 def fault_end(fault: Fault) -> datetime:
