@@ -85,6 +85,11 @@ class _Connection(sqlite3.Connection):
     _before = 0
     _sets = False
 
+    @property
+    def in_transaction(self) -> bool:
+        self.process.check()
+        return super().in_transaction
+
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
         self.process.check()
         word = sql.split(None, 1)[0].upper()
