@@ -42,6 +42,7 @@ from tests.simulation.oracle.scenes import (
     baseline,
     changed_while_its_site_is_away,
     channel_moved,
+    closed_before_the_round_of_its_escalation,
     closed_by_a_lie,
     config_refused,
     deleted_at_rest,
@@ -286,6 +287,9 @@ GOOD |= {
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
     "Slack fails after it may have taken a message": lambda: told_directly("503"),
     "a refusal is of the receiver's new name": lambda: refused_since_before_a_rename(told=True),
+    "what is answered before its round does not escalate": (
+        closed_before_the_round_of_its_escalation
+    ),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
 

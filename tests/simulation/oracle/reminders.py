@@ -367,7 +367,8 @@ def _escalated(
     if span is None or site is None or state.rating > site.threshold:
         return
     due = world.released(config, destination, state.rating, max(bases) + span)
-    latest = due + config.trouble_after + INFLIGHT
+    due = _with_a_round(world, destination, state, due, end)
+    latest = due + world.late + INFLIGHT
     came = [one for one in own if one.time >= min(bases) + span - MINUTE]
     inside = latest <= end and latest <= state.created + config.rescan_window
     inside = inside and world.is_site_calm(state.site_id, due - MINUTE, latest)

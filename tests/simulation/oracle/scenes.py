@@ -119,6 +119,16 @@ def escalated() -> Scene:
     return alerted(config=config).notify(at(2, 0, 4, 10), "reminder", "r1")
 
 
+def closed_before_the_round_of_its_escalation() -> Scene:
+    """A site is read each four hours: the last reminder of a review is due, and it is answered."""
+    scene = escalated()
+    scene.with_config(replace(scene.configs[0].config, poll_every=timedelta(hours=4)))
+    scene.parts["mails"].pop()
+    scene.parts["slack"].pop()
+    scene.change("r1", at(2, 0, 30), "answered", reply="Sorry").read(at(2, 4), "r1")
+    return scene.post(at(2, 4, 0, 1), "closed", "r1", reason="answered")
+
+
 def many(count: int = 8) -> Scene:
     ids = [f"r{number}" for number in range(count)]
     scene = Scene()
