@@ -106,6 +106,7 @@ from tests.simulation.oracle.scenes import (
     reminded,
     reminded_after_quiet_hours,
     reminded_of_what_waited,
+    reminded_with_a_lowered,
     renamed,
     renamed_and_reopened,
     renamed_at_night,
@@ -290,6 +291,7 @@ GOOD |= {
     "what is answered before its round does not escalate": (
         closed_before_the_round_of_its_escalation
     ),
+    "a digest shows the news and not the reminder": lambda: reminded_with_a_lowered(digest=True),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
 
@@ -376,6 +378,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("late", lambda: quiet_removed(25)),
     ("late", lambda: refused_and_retried(told=False)),
     ("reminder_missing", lambda: soft_address(remind=False)),
+    ("reminder_missing", lambda: reminded_with_a_lowered(digest=False)),
     ("reminder_missing", lambda: after_changed(remind=False)),
     ("reminder_missing", closed_by_a_lie),
     ("not_updated", lambda: reopened_after(365)),

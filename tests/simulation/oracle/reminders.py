@@ -51,8 +51,9 @@ def judge_reminders(
         own = [one for one in own if not any(_is_within(each, one.time) for each in later)]
         reminders = [one for one in reminders if one not in own]
         yield from _each(world, review_id, destination, period, own)
-        yield from _due(world, review_id, destination, period, bases, own)
         yield from judge_held(world, review_id, destination, period.start, own)
+        own += [one for one in came if _may_stand_for_one(period, one)]
+        yield from _due(world, review_id, destination, period, bases, own)
         yield from _after_snoozes(world, review_id, destination, period, bases, own)
         yield from _escalated(world, review_id, destination, period, own)
     for one in reminders:
@@ -96,6 +97,13 @@ def _periods(path: Path) -> list[Period]:
 
 def _is_within(period: Period, when: datetime) -> bool:
     return period.start - SECONDS <= when and (period.end is None or when <= period.end + INFLIGHT)
+
+
+def _may_stand_for_one(period: Period, one: Received) -> bool:
+    """Return whether news of a review may stand for a reminder that waited with it: a digest has
+    one entry for each review.
+    """
+    return one.item.kind == "lowered" and one.in_digest and _is_within(period, one.time)
 
 
 def _bases(
@@ -369,7 +377,12 @@ def _escalated(
     due = world.released(config, destination, state.rating, max(bases) + span)
     due = _with_a_round(world, destination, state, due, end)
     latest = due + world.late + INFLIGHT
-    came = [one for one in own if one.time >= min(bases) + span - MINUTE]
+    came = [
+        one
+        for one in own
+        if one.time >= min(bases) + span - MINUTE
+        and (one.item.kind == "reminder" or one.time <= latest)
+    ]
     inside = latest <= end and latest <= state.created + config.rescan_window
     inside = inside and world.is_site_calm(state.site_id, due - MINUTE, latest)
     if inside and not came and world.is_calm(destination, due - MINUTE, latest, review_id):

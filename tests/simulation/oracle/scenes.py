@@ -170,6 +170,26 @@ def lowered_in_quiet_hours(*, digest: bool) -> Scene:
     return scene.add("slack", call)
 
 
+def reminded_with_a_lowered(*, digest: bool) -> Scene:
+    """A rating falls while quiet hours hold a reminder of the review."""
+    quiet = replace(TEAM, quiet=(QuietHours(time(8), time(20), "Europe/Berlin"),))
+    scene = Scene(
+        config=replace(
+            CONFIG,
+            receivers=(OWNER, quiet, FLORA),
+            reminders_after=(timedelta(hours=2),),
+        )
+    )
+    scene.review("r1", at(1), rating=2).read(at(1, 0, 4), "r1")
+    scene.notify(at(1, 0, 4, 1), "new", "r1").mail(at(1, 2, 5), "reminder", "r1")
+    scene.change("r1", at(1, 4), "rating_changed", rating=1).read(at(1, 4, 4), "r1")
+    scene.mail(at(1, 4, 4, 1), "lowered", "r1", before=2, after=1)
+    item = Item("lowered", "r1", before=2, after=1, in_digest=digest)
+    when = at(1, 13, 0, 1)
+    call = SlackCall(when, "post", "C1", f"{when.timestamp():.6f}", items=(item,))
+    return scene.add("slack", call)
+
+
 def retried_and_restored(*, before: bool) -> Scene:
     """A backup of before or after a `retry` is restored: only the later one has that it was sent."""
     config = replace(CONFIG, reminders_after=(timedelta(days=1),))
