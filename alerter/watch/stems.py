@@ -12,8 +12,9 @@ _SNOWBALL = {
     "es": "spanish",
     "pt": "portuguese",
 }
-# How many different words of each language are remembered: a stem costs about 0.1 ms.
-_REMEMBERED = 20_000
+# How many different words of each language are remembered: a stem costs about 0.1 ms, and few are
+# asked for again, as the phrases that begin with a word are remembered too (`topics.py`).
+_REMEMBERED = 2_000
 # And, the, in, to, from, as, that: up to three of these letters stand before a word.
 _HEBREW_PREFIXES = set("והבלמכש")
 _HEBREW_FINALS = str.maketrans("ךםןףץ", "כמנפצ")
