@@ -99,6 +99,7 @@ from tests.simulation.oracle.scenes import (
     raised_minimum,
     raised_while_unread,
     read_after_429,
+    recorded_at_a_raise,
     recovered_in_doubt,
     recovered_on_slack,
     refused_and_retried,
@@ -292,6 +293,7 @@ GOOD |= {
         closed_before_the_round_of_its_escalation
     ),
     "a digest shows the news and not the reminder": lambda: reminded_with_a_lowered(digest=True),
+    "a review rests from when a raised threshold has it recorded": lambda: recorded_at_a_raise(3),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
 
@@ -479,6 +481,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("words_stand", lambda: deleted_at_rest(40)),
     ("erasure_silent", lambda: erasure_refused_while_parked(lasts=False)),
     ("kept_too_long", old_words),
+    ("kept_too_long", lambda: recorded_at_a_raise(2)),
     ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),
     ("lost", lambda: answered_after_mails(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),

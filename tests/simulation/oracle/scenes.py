@@ -1109,6 +1109,18 @@ def changed_while_its_site_is_away(*, away: bool) -> Scene:
     return scene.add("storage", Storage(at(90), (("r1", "word-r1-0", "db"),)))
 
 
+def recorded_at_a_raise(rating: int) -> Scene:
+    """A webhook shows a review 50 days before the threshold is raised to its rating."""
+    config = replace(CONFIG, keep=timedelta(days=30))
+    sites = tuple(replace(site, threshold=3) for site in CONFIG.sites)
+    scene = Scene(130, config).review("r1", at(10), rating=rating)
+    scene.add("webhooks", Webhook(at(10), "e1", "bakery", "r1", "created", 0, taken=True))
+    if rating <= 2:
+        scene.notify(at(10, 0, 0, 1), "new", "r1")
+    scene.reload(at(60), replace(config, sites=sites)).read(at(60, 0, 1), "r1")
+    return scene.add("storage", Storage(at(90), (("r1", "word-r1-0", "db"),)))
+
+
 def old_words_of_what_failed(name: str) -> Scene:
     """A mail about an old review was refused, and `status` shows a failed delivery of a receiver."""
     scene = old_words().fault("smtp_message_refused", at(2), at(2, 1), review_id="r1")

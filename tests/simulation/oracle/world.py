@@ -313,17 +313,27 @@ class World:
 
     @cached_property
     def first_shown(self) -> dict[tuple[str, int], datetime]:
-        """Return when each state of each review was shown to alerter first."""
+        """Return when each state of each review was shown to alerter first, as one to record.
+
+        A webhook of a review that is not low-rated and not on record is none.
+        """
         found: dict[tuple[str, int], datetime] = {}
+        known: dict[str, datetime] = {}
         for read in self.h.reads:
             for key in read.shown if read.arrived else ():
                 found.setdefault(key, read.time)
+                known.setdefault(key[0], read.time)
         for hook in self.h.webhooks:
             config = self.config_at(hook.time)
-            watched = config is not None and config.site(self.site_of(hook.review_id) or "")
-            if hook.taken and hook.version is not None and watched:
-                key = (hook.review_id, hook.version)
+            site = config.site(self.site_of(hook.review_id) or "") if config else None
+            state = None if hook.version is None else self.version(hook.review_id, hook.version)
+            if not hook.taken or site is None or state is None:
+                continue
+            first = known.get(hook.review_id)
+            if state.rating <= site.threshold or (first is not None and first <= hook.time):
+                key = (hook.review_id, state.version)
                 found[key] = min(found.get(key, hook.time), hook.time)
+                known[hook.review_id] = min(first or hook.time, hook.time)
         return found
 
     def review_at(self, review_id: str, when: datetime) -> Review | None:
