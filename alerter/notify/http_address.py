@@ -84,9 +84,11 @@ class HttpAddress:
         self._url = url
         self.clock = clock
         self._http: httpx.AsyncClient | None = None
+        self._calls = 0
 
     async def call(self, request: HttpRequest) -> HttpReply:
         """Make one call; raise DeliveryError for any answer but 2xx, and for none."""
+        self._calls += 1
         try:
             async with self.clock.timeout(_PATIENCE):
                 return await self._call(request)
@@ -95,6 +97,8 @@ class HttpAddress:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             text = f"the answer of the address was lost ({type(error).__name__})"
             raise DeliveryError(text, ErrorKind.TRANSIENT, in_doubt=True) from None
+        finally:
+            self._calls -= 1
 
     async def _call(self, request: HttpRequest) -> HttpReply:
         http = self._http = self._http or self._open()
@@ -159,8 +163,11 @@ class HttpAddress:
         return clean_reply(body.decode(errors="replace"), secrets=secrets)
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._http:
+        """Close the connection, if there is one that no call uses.
+
+        A worker that has nothing to send closes it; a direct notification may be using it.
+        """
+        if self._http and not self._calls:
             http, self._http = self._http, None
             await http.aclose()
 

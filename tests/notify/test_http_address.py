@@ -33,6 +33,8 @@ class Taker:
     def __init__(self) -> None:
         self.faults = Faults()
         self.taken: list[tuple[str, bytes]] = []
+        self.held = asyncio.Event()
+        self.held.set()
         self.server = Loopback(self._build)
 
     def _build(self) -> web.Application:
@@ -42,6 +44,7 @@ class Taker:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.taken.append((request.path_qs, await request.read()))
+        await self.held.wait()
         return web.Response(text="taken")
 
 
@@ -69,6 +72,17 @@ async def refused(address: HttpAddress) -> DeliveryError:
 async def test_the_query_of_an_address_is_kept(taker: Taker, address: HttpAddress) -> None:
     assert await address.call(REQUEST) == HttpReply(200, b"taken")
     assert taker.taken == [(PATH, b"words")]
+
+
+async def test_a_worker_that_ends_its_connection_cuts_off_no_other_call(
+    taker: Taker, address: HttpAddress
+) -> None:
+    taker.held.clear()
+    call = asyncio.create_task(address.call(REQUEST))
+    await until(lambda: bool(taker.taken))
+    await address.close()
+    taker.held.set()
+    assert await call == HttpReply(200, b"taken")
 
 
 @pytest.mark.parametrize(
