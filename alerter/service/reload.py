@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -124,22 +123,22 @@ class Reload:
 @contextmanager
 def _woken(lock: Lock) -> Iterator[tuple[asyncio.Event, float]]:
     """Yield an event that requests set, if they can, and after how many seconds to look anyway."""
-    awake, loop, fd = asyncio.Event(), asyncio.get_running_loop(), lock.open_wake()
-    if fd is None:
+    awake, loop, wake = asyncio.Event(), asyncio.get_running_loop(), lock.open_wake()
+    if wake is None:
         yield awake, _LOOK_OFTEN
         return
 
     def read() -> None:
         with suppress(BlockingIOError):
-            os.read(fd, 4096)
+            wake.recv(1)
         awake.set()
 
-    loop.add_reader(fd, read)
+    loop.add_reader(wake, read)
     try:
         yield awake, _LOOK_EVERY
     finally:
-        loop.remove_reader(fd)
-        os.close(fd)
+        loop.remove_reader(wake)
+        wake.close()
 
 
 def until_restart(old: Config, new: Config) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-import stat
+import socket
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -54,7 +54,6 @@ class FileLock:
 
     def __init__(self, state: Path) -> None:
         self._path = lock_path(state)
-        self._wake_path = self._path.with_suffix(".wake")
         self._fd: int | None = None
 
     def acquire(self, holder: Holder) -> Holder | None:
@@ -161,33 +160,30 @@ class FileLock:
         if note is Note.REQUEST:
             self._wake()
 
-    def open_wake(self) -> int | None:
-        """Return a descriptor that can be read after each request; None where there is none.
+    def open_wake(self) -> socket.socket | None:
+        """Return a socket that can be read after each request; None where there is none.
 
-        It is of a named pipe, `<state>.wake`, which reaches a process in another container too.
-        Some file systems have no pipes.
+        Its address is in Linux's abstract namespace, so that no file is beside the state file:
+        https://man7.org/linux/man-pages/man7/unix.7.html
         """
-        with suppress(OSError):
-            with suppress(FileExistsError):
-                os.mkfifo(self._wake_path, 0o600)
-            return self._open_pipe(os.O_RDWR)  # without a writer it would be at its end
-        return None
+        wake = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        wake.setblocking(False)
+        try:
+            wake.bind(self._wake_address())
+        except OSError:
+            wake.close()
+            return None
+        return wake
 
     def _wake(self) -> None:
         """Have the process read the request at once; one that cannot be reached looks for it."""
-        with suppress(OSError):
-            fd = self._open_pipe(os.O_WRONLY)
-            try:
-                os.write(fd, b"\n")
-            finally:
-                os.close(fd)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(b"\n", self._wake_address())
 
-    def _open_pipe(self, how: int) -> int:
-        fd = os.open(self._wake_path, how | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-        raise OSError(f"{self._wake_path}: not a pipe")
+    def _wake_address(self) -> bytes:
+        about = self._path.stat()
+        return f"\0alerter-{about.st_dev}-{about.st_ino}".encode()
 
     def _read(self, at: int, most: int) -> bytes:
         try:

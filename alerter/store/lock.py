@@ -1,5 +1,6 @@
 """The lock of the database: only the process that holds it sends messages."""
 
+import socket
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -46,8 +47,8 @@ class Lock(Protocol):
         `owner`: the process that answers, where there may be several.
         """
 
-    def open_wake(self) -> int | None:
-        """Return a descriptor that can be read after each request, to be closed by the caller.
+    def open_wake(self) -> socket.socket | None:
+        """Return a socket that can be read after each request, to be closed by the caller.
 
         None where there is none: then requests have to be looked for.
         """

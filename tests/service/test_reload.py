@@ -89,20 +89,22 @@ async def test_a_request_wakes_the_daemon_each_time(tmp_path: Path) -> None:
 
 
 async def test_a_request_that_cannot_wake_the_daemon_is_found(tmp_path: Path) -> None:
-    path, other = tmp_path / "state.db", tmp_path / "state.db.wake"
-    other.write_text("of someone else", "utf-8")
-    async with watching(path, Clock()) as reload:
-        with lock_of(path) as lock:
-            request = request_reload(lock)
-        await asyncio.wait_for(reload.asked.wait(), HANG)
+    path = tmp_path / "state.db"
+    lock_path(path).touch()
+    with lock_of(path) as other:
+        wake = other.open_wake()  # another process has the address
+        assert wake is not None
+        async with watching(path, Clock()) as reload:
+            with lock_of(path) as lock:
+                request = request_reload(lock)
+            await asyncio.wait_for(reload.asked.wait(), HANG)
+        wake.close()
     assert reload.request == request
-    assert other.read_text("utf-8") == "of someone else"
 
 
 def test_a_request_to_a_daemon_that_has_crashed_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     lock_path(path).write_bytes(Holder.RUN.encode())
-    os.mkfifo(tmp_path / "state.db.wake", 0o600)
     with lock_of(path) as lock:
         assert request_reload(lock) == get_requested_reload(lock)
 

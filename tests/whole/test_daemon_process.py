@@ -357,7 +357,6 @@ async def test_everything_it_writes_is_for_its_user_only(
         "state.db-wal",
         "state.db-shm",
         "state.db.lock",
-        "state.db.wake",
     }
     assert set(modes.values()) == {0o600}
 
