@@ -4,7 +4,7 @@ from unicodedata import category, east_asian_width, name, normalize
 
 # Scripts without spaces between words; Chinese, Japanese and Korean are recognized by their width.
 _WITHOUT_SPACES = ("THAI ", "LAO ", "KHMER ", "MYANMAR ")
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc", "'"))
+_APOSTROPHES = "\u2018\u2019\u02bc"
 
 
 def contains_keyword(keyword: str, *texts: str) -> bool:
@@ -15,7 +15,9 @@ def contains_keyword(keyword: str, *texts: str) -> bool:
 
 def fold(text: str) -> str:
     """Return a text for comparison: normalized, without case, one space between words."""
-    plain = normalize("NFKC", normalize("NFKC", text).casefold()).translate(_APOSTROPHES)
+    plain = normalize("NFKC", normalize("NFKC", text).casefold())
+    for apostrophe in _APOSTROPHES:
+        plain = plain.replace(apostrophe, "'")
     return " ".join(plain.split())
 
 

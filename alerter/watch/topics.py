@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
@@ -19,7 +19,6 @@ from alerter.watch.keywords import contains_folded, fold
 from alerter.watch.stems import Stems, stems_in, stems_of_entry, without_accents
 
 _REMEMBERED = 20_000  # different words of customers
-_MANY = 8  # phrases that begin with one word: only those that may go on are tried
 _GAP = "..."
 _IN_GAP = 4  # words at most
 _NEGATED_BEFORE = 3  # words at most from a negation to what it negates
@@ -27,11 +26,15 @@ _WORD = re.compile(r"[^\W_]+|[.!?;]")
 _ENDS = ".!?;"
 # What says how an entry is read: it is no text of its own.
 _MARKS = re.compile(r"^-|\*|\.\.\.")
+_VERBS = (
+    "do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "could", "would",
+    "should", "ca", "can", "wo",
+)  # fmt: skip
 # "doesn't", "doesnt" and "cannot": two words, as "does not" and "can not" are.
-_CONTRACTED = re.compile(
-    r"\b(do|does|did|is|are|was|were|has|have|had|could|would|should|ca|can|wo)(?:n't|nt|not)\b"
-)
+_CONTRACTED = re.compile(rf"\b({'|'.join(_VERBS)})(?:n't|nt|not)\b")
 _WHOLE = {"ca": "can", "wo": "will"}
+# A text with a contraction has one of these words; to look for them takes less than the pattern.
+_CONTRACTIONS = frozenset(verb + end for verb in _VERBS for end in ("n", "nt", "not"))
 
 
 class _Part(NamedTuple):
@@ -55,6 +58,19 @@ class _Phrase:
     parts: tuple[_Part, ...]
     exception: bool
     negates: bool
+
+
+class _Beginning(NamedTuple):
+    """The phrases of a language that begin with a word.
+
+    Those that go on with a word by its stems stand by each of them: the word comes `directly`
+    after, or `later`. All others are `unknown` to go on.
+    """
+
+    stems: Callable[[str], Stems]
+    unknown: list["_Phrase"]
+    directly: dict[str, list["_Phrase"]]
+    later: dict[str, list["_Phrase"]]
 
 
 class _Hit(NamedTuple):
@@ -84,8 +100,7 @@ class Topics:
         all_of_it = json.dumps([self._lists, own], sort_keys=True)
         # Another one for other lists or words.
         self.mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
-        self._phrases_at = lru_cache(_REMEMBERED)(self._find_phrases_at)
-        self._phrases_before = lru_cache(_REMEMBERED)(self._find_phrases_before)
+        self._beginnings_at = lru_cache(_REMEMBERED)(self._find_beginnings_at)
 
     def of(self, *texts: str) -> tuple[str, ...]:
         """Return the topics of the texts of a review, sorted."""
@@ -128,7 +143,7 @@ class Topics:
         """Yield the owner's entries in each language, those that hold a word."""
         for topic, entries in self._owners_words.items():
             for entry in entries:
-                for language in self._lists if _words_of(fold(entry), ends="") else ():
+                for language in self._lists if _words_without_ends(fold(entry)) else ():
                     yield self._parsed(topic, entry, language)
 
     def _parsed(self, topic: str, entry: str, language: str) -> _Phrase:
@@ -137,19 +152,20 @@ class Topics:
             if piece == _GAP:
                 gap = _IN_GAP
                 continue
-            for word in _words_of(piece.rstrip("*"), ends=""):
+            for word in _words_without_ends(piece.rstrip("*")):
                 start = without_accents(word) if piece.endswith("*") else ""
                 stems = frozenset[str]() if start else stems_of_entry(language, word)
                 parts.append(_Part(stems, start, gap))
                 gap = 0
-        negates = _words_of(fold(text), ends="")[0] in self._negations[language]
+        negates = _words_without_ends(fold(text))[0] in self._negations[language]
         return _Phrase(topic, text, language, tuple(parts), entry.startswith("-"), negates)
 
     def _found_in(self, words: Sequence[str]) -> Iterator[_Phrase]:
         hits = [
             _Hit(begin, end, phrase)
-            for begin in range(len(words))
-            for phrase in self._candidates(words, begin)
+            for begin, word in enumerate(words)
+            for beginning in self._beginnings_at(word)
+            for phrase in _candidates(beginning, words, begin)
             if (end := self._end(phrase, words, begin)) is not None
         ]
         exceptions = [hit for hit in hits if hit.phrase.exception]
@@ -162,24 +178,24 @@ class Topics:
             ):
                 yield hit.phrase
 
-    def _candidates(self, words: Sequence[str], begin: int) -> tuple[_Phrase, ...]:
-        found = self._phrases_at(words[begin])
-        if len(found) > _MANY and begin + 1 < len(words):
-            return self._phrases_before(words[begin], words[begin + 1])
-        return found
+    def _find_beginnings_at(self, word: str) -> tuple[_Beginning, ...]:
+        """Return the phrases that begin with a word, of each language that has some."""
+        found: dict[str, _Beginning] = {}
+        for phrase in self._phrases_at(word):
+            if (beginning := found.get(phrase.language)) is None:
+                beginning = _Beginning(self._stems[phrase.language], [], {}, {})
+                found[phrase.language] = beginning
+            following = phrase.parts[1] if len(phrase.parts) > 1 else None
+            if following is None or following.start:
+                beginning.unknown.append(phrase)
+                continue
+            by_stem = beginning.later if following.gap else beginning.directly
+            for stem in following.stems:
+                by_stem.setdefault(stem, []).append(phrase)
+        return tuple(found.values())
 
-    def _find_phrases_before(self, word: str, following: str) -> tuple[_Phrase, ...]:
-        """Return the phrases that begin with a word and may go on with another."""
-        return tuple(
-            phrase
-            for phrase in self._phrases_at(word)
-            if len(phrase.parts) == 1
-            or phrase.parts[1].gap
-            or self._is(phrase.parts[1], following, phrase.language)
-        )
-
-    def _find_phrases_at(self, word: str) -> tuple[_Phrase, ...]:
-        """Return the phrases that begin with a word, of all languages."""
+    def _phrases_at(self, word: str) -> Iterable[_Phrase]:
+        """Return the phrases that begin with a word, of all languages, each once."""
         plain = without_accents(word)
         index = self._index
         found = [each for start, each in index.by_start if plain.startswith(start)]
@@ -188,7 +204,7 @@ class Topics:
             if language == "he" or plain[:3] in index.beginnings or plain[:2] in index.beginnings:
                 for stem in self._stems[language](word):
                     found += by_stem.get(stem, ())
-        return tuple(dict.fromkeys(found))
+        return dict.fromkeys(found)
 
     def _end(self, phrase: _Phrase, words: Sequence[str], begin: int) -> int | None:
         """Return where a phrase that begins at a word ends; None where it is not there."""
@@ -263,10 +279,32 @@ def word_lists(language: str) -> Mapping[str, Sequence[str]]:
     return tomllib.loads(file.read_text("utf-8"))
 
 
-def _words_of(folded: str, ends: str = _ENDS) -> list[str]:
-    """Return the words of a folded text, with these ends of sentences among them."""
+def _candidates(beginning: _Beginning, words: Sequence[str], begin: int) -> Iterator[_Phrase]:
+    """Yield the phrases that begin at a word and may go on as the text does, some twice."""
+    stems, unknown, directly, later = beginning
+    yield from unknown
+    if directly and begin + 1 < len(words):
+        for stem in stems(words[begin + 1]):
+            yield from directly.get(stem, ())
+    if later:
+        for word in words[begin + 1 : begin + 2 + _IN_GAP]:
+            if word in _ENDS:
+                break
+            for stem in stems(word):
+                yield from later.get(stem, ())
+
+
+def _words_of(folded: str) -> list[str]:
+    """Return the words of a folded text, with the ends of sentences among them."""
+    words = _WORD.findall(folded)
+    if _CONTRACTIONS.isdisjoint(words):
+        return words
     whole = _CONTRACTED.sub(lambda found: f"{_WHOLE.get(found[1], found[1])} not", folded)
-    return [word for word in _WORD.findall(whole) if word not in _ENDS or word in ends]
+    return _WORD.findall(whole)
+
+
+def _words_without_ends(folded: str) -> list[str]:
+    return [word for word in _words_of(folded) if word not in _ENDS]
 
 
 def _beginnings(phrase: _Phrase) -> Iterator[str]:
