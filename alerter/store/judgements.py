@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from alerter.models import CloseReason, Reply, Review, Status, StoredReview, from_ms, to_ms
-from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_or_none, json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
 
 
@@ -117,8 +117,8 @@ def _row(judged: Judgement) -> dict[str, Any]:
         "silence": judged.silence,
         "edited": judged.edited,
         "replied": judged.replied,
-        "hits": json.dumps(judged.hits, ensure_ascii=False) if judged.hits else None,
-        "topics": json.dumps(review.topics, ensure_ascii=False) if review.topics else None,
+        "hits": json_or_none(judged.hits),
+        "topics": json_or_none(review.topics),
     }
 
 

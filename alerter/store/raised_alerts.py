@@ -54,7 +54,14 @@ def raise_alerts(state: State, new_alerts: Sequence[NewAlert], now: datetime) ->
 def _insert_alerts(state: State, alerts: Iterable[Alert], now: datetime) -> dict[str, int]:
     """Insert alerts and return their ids by key, without those whose key exists already."""
     found = [
-        (each.key, each.kind, each.site_id, each.review_id, _encode(each.detail)) for each in alerts
+        (
+            each.key,
+            each.kind,
+            each.site_id,
+            each.review_id,
+            _encode(each.detail) if each.detail else "{}",
+        )
+        for each in alerts
     ]
     rows = state.rows(_INSERT, {"now": to_ms(now), "alerts": json.dumps(found)}) if found else []
     return {row["key"]: row["id"] for row in rows}

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from alerter.config import Limits
 from alerter.models import CloseReason, Event, Reply, Review, Status, StoredReview, from_ms, to_ms
-from alerter.store.sql import json_values, moment_or_none, ms_or_none
+from alerter.store.sql import json_or_none, json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
 
 _REVIEW = TypeAdapter(Review)
@@ -283,7 +283,7 @@ def _row(site_id: str, stored: StoredReview, seen_at: datetime) -> dict[str, Any
 
 
 def _json_of_topics(names: Collection[str]) -> str | None:
-    return json.dumps(sorted(names), ensure_ascii=False) if names else None
+    return json_or_none(tuple(sorted(names)))
 
 
 def _stored_review(row: dict[str, Any]) -> StoredReview:

@@ -4,6 +4,7 @@ Statements are written as SQLite takes them, in the subset that PostgreSQL share
 from the functions here. `to_postgres` turns a whole statement into what PostgreSQL takes.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -73,6 +74,12 @@ def _part_of_postgres(part: re.Match[str]) -> str:
 def _keys(path: str) -> str:
     """Return the keys of a path such as `.reply.at` or `[0]` as an array of PostgreSQL."""
     return "{" + ",".join(re.findall(r"\w+", path)) + "}"
+
+
+@lru_cache(maxsize=1000)
+def json_or_none(names: tuple[str, ...]) -> str | None:
+    """Return these names as a JSON array, or None without any; the same ones come often."""
+    return json.dumps(names, ensure_ascii=False) if names else None
 
 
 def moment_or_none(ms: int | None) -> datetime | None:

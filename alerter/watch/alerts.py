@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.clock import Clock
-from alerter.config import Config, Site
+from alerter.config import Config, Limits, Site
 from alerter.models import (
     Alert,
     AlertKind,
@@ -63,6 +63,7 @@ class Changes:
     now: datetime
     before: SiteState
     as_of: datetime
+    limits: Limits
     silent: bool = False
     source: Source = Source.POLL
     records: list[StoredReview] = field(default_factory=list)

@@ -122,7 +122,8 @@ class Intake:
     def _begin(self, site: Site, source: Source, asked_at: datetime | None = None) -> Changes:
         now = self._clock.now()
         before = known_sites.get_site_state(self._state, site.site_id)
-        return Changes(site, now, before, min(asked_at or now, now), source=source)
+        limits = self._config.limits(site)
+        return Changes(site, now, before, min(asked_at or now, now), limits, source=source)
 
     def record_event(self, site: Site, event: Event) -> Changes:
         """Record a webhook in one transaction, committed on return; `announce` must follow.
@@ -213,9 +214,8 @@ class Intake:
         for start in range(0, len(ids), _AT_ONCE):
             with self._state.transaction(Scope.SITE.of(site.site_id)):
                 changes = self._begin(site, Source.PAST)
-                limits = self._config.limits(site)
                 some = ids[start : start + _AT_ONCE]
-                past = reviews.unalerted_reviews(self._state, site.site_id, some, limits)
+                past = reviews.unalerted_reviews(self._state, site.site_id, some, changes.limits)
                 changes.new_alerts += [
                     self._alerts.raise_for_past(site, review, grouping) for review in past
                 ]
@@ -287,9 +287,11 @@ class Intake:
         elif known and lacking:
             review = replace(review, author=known.review.author, contact_id=known.review.contact_id)
         if topics is None:
-            limits = self._config.limits(changes.site)
-            topics = judged_topics(self._topics, review, known, limits, anonymized=anonymized)
-        review = replace(review, topics=topics)
+            topics = judged_topics(
+                self._topics, review, known, changes.limits, anonymized=anonymized
+            )
+        if topics != review.topics:
+            review = replace(review, topics=topics)
         verdict = self._triage(changes, review, known)
         if from_event and verdict.reason is Reason.BASELINE:
             # The first read of the site decides what its past is; a newer review is none of it.
@@ -328,15 +330,14 @@ class Intake:
         verdict = triage(
             known,
             review,
-            threshold=self._config.limits(changes.site).of(review.topics),
+            threshold=changes.limits.of(review.topics),
             covered=not silent and self._is_covered(changes, review),
             checkpoint=before.checkpoint,
         )
         return without_alert(verdict, known) if silent else verdict
 
     def _is_covered(self, changes: Changes, review: Review) -> bool:
-        limits = self._config.limits(changes.site)
-        return is_covered(review, changes.before, limits, self._topics)
+        return is_covered(review, changes.before, changes.limits, self._topics)
 
     def _gather_verdict(
         self, changes: Changes, verdict: Verdict, known: StoredReview | None, record: StoredReview

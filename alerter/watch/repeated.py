@@ -41,7 +41,8 @@ class RepeatedIntake(Intake):
 
     def judge_again(self, site: Site, page: Sequence[Judgement], now: datetime) -> None:
         """Record the states of a page, in one transaction as they were then."""
-        changes = Changes(site, now, SiteState(), now, source=page[0].source)
+        limits = self._config.limits(site)
+        changes = Changes(site, now, SiteState(), now, limits, source=page[0].source)
         with self._state.transaction(Scope.SITE.of(site.site_id)):
             known = reviews.get_reviews(
                 self._state, site.site_id, [each.record.review.id for each in page]
