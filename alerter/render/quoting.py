@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from alerter.render.formatting import QUOTED, clean_line, isolate
 from alerter.render.response_view import ResponseView
@@ -18,6 +18,7 @@ from alerter.render.summary_view import BarView, SummaryView
 from alerter.render.views import ReviewView, SiteView
 
 Change = Callable[[str], str]
+_View = TypeVar("_View", ReviewView, ResponseView, SiteView)
 
 _PREFIX = "> "
 # Columns of a quoted line. Mail clients that wrap at 80 wrap none, so no part lacks its prefix.
@@ -171,17 +172,23 @@ def _review(view: ReviewView, aside: Change, change: Change | None) -> ReviewVie
         if view.before:
             texts = {field: change(view.before[field]) for field in ("title", "body")}
             changed["before"] = {**view.before, **texts}
-    return replace(view, **changed)
+    return _with(view, changed)
 
 
 def _response(view: ResponseView, aside: Change) -> ResponseView:
     names = ("claimed_by", "snoozed_by", "replying", "replied_by", "moderated_by")
-    changed: dict[str, Any] = {name: aside(getattr(view, name)) for name in names}
-    return replace(view, **changed)
+    return _with(view, {name: aside(getattr(view, name)) for name in names})
 
 
 def _site(site: SiteView, aside: Change) -> SiteView:
-    return replace(site, name=aside(site.name))
+    return _with(site, {"name": aside(site.name)})
+
+
+def _with(view: _View, changed: Mapping[str, Any]) -> _View:
+    """Return a view with these values; itself where it has them, as a copy takes far longer."""
+    if all(getattr(view, name) == value for name, value in changed.items()):
+        return view
+    return replace(view, **changed)
 
 
 def _summary(summary: SummaryView, aside: Change) -> SummaryView:

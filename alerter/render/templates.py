@@ -4,6 +4,7 @@
 template of an owner that is named for one kind, such as `new.html`, replaces it for that kind.
 """
 
+import json
 import os
 import stat
 from collections.abc import Callable, Mapping, MutableMapping
@@ -22,10 +23,14 @@ from jinja2 import (
     TemplateNotFound,
     TemplateSyntaxError,
     pass_environment,
+    pass_eval_context,
 )
 from jinja2.filters import do_wordwrap
 from jinja2.loaders import split_template_path
+from jinja2.nodes import EvalContext
+from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
+from markupsafe import Markup
 
 import alerter
 from alerter.errors import RenderError
@@ -107,8 +112,22 @@ class _JoinedPath:
         return template.removesuffix(".txt") + _AS_HTML if is_text else template
 
 
+class _Context(Context):
+    """Calls a macro directly: what it wants of the context need not be found out at each call."""
+
+    def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call what a template calls."""
+        if type(obj) is not Macro:
+            return super().call(obj, *args, **kwargs)
+        kwargs.pop("_block_vars", None)
+        kwargs.pop("_loop_vars", None)
+        return obj(self.eval_ctx, *args, **kwargs)
+
+
 class _Environment(_JoinedPath, Environment):
     """The environment of the built-in templates, which never change."""
+
+    context_class = _Context
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> dict[str, Any]:
         """Return a plain dictionary: looking into Jinja's ChainMap takes a tenth of a message."""
@@ -212,7 +231,8 @@ def builtin_environment(language: Language) -> Environment:
     """Return the built-in templates in a language, compiled once for all of a process."""
     loader = FileSystemLoader(builtin_templates())
     env = _environment(_Environment, loader, language, auto_reload=False)
-    env.policies["json.dumps_kwargs"] = {}  # with sorted keys each call makes an encoder
+    # Used in blocks only, so nothing has to be escaped for HTML.
+    env.filters["tojson"] = json.JSONEncoder().encode
     return env
 
 
@@ -246,6 +266,7 @@ def _environment(
     env.policies["ext.i18n.trimmed"] = True
     install = env.install_gettext_translations  # type: ignore[attr-defined]  # by the extension
     install(language.translations, newstyle=True)
+    env.globals["_"] = env.globals["gettext"] = _gettext_of(language)
     env.globals["language"] = language
     env.filters |= {
         "cut": cut,
@@ -262,6 +283,19 @@ def _environment(
         "wordwrap": _wordwrap,
     }
     return env
+
+
+def _gettext_of(language: Language) -> Callable[..., str]:
+    """Return what the extension installs as `gettext`, in one call instead of three."""
+    translate = language.translations.gettext
+
+    @pass_eval_context
+    def gettext(context: EvalContext, text: str, /, **values: Any) -> str:
+        translated = translate(text)
+        # Sentences may hold markup of ours; the values are escaped.
+        return (Markup(translated) if context.autoescape else translated) % values  # noqa: S704
+
+    return gettext
 
 
 @pass_environment
