@@ -206,7 +206,7 @@ def build_mail(
     mail["From"] = sender
     mail["To"] = ", ".join(addresses)
     mail.set_raw("Subject", _encoded(_subject(message, content)))
-    mail["Date"] = format_datetime(message.attempted_at)
+    mail.set_raw("Date", format_datetime(message.attempted_at))
     mail["Message-ID"] = f"<{message.uid}>"
     if message.thread:
         mail["In-Reply-To"] = mail["References"] = f"<{message.thread.uid}>"
