@@ -558,11 +558,7 @@ def _heirs(
     for destination, own in slots.items():
         for slot in own:
             start = slot.transition.time
-            if (
-                slot.used is not None
-                or slot.until is not None
-                or slot.transition.change == "closed"
-            ):
+            if slot.used or slot.until or slot.transition.change == "closed":
                 continue
             state = world.version(review_id, slot.transition.state)
             if state is None or world.route(start, destination, state) != "must":
@@ -579,25 +575,24 @@ def _heirs(
                 if before.receiver(destination.receiver) is None:
                     break
                 for heir in slots:
-                    is_new = before.receiver(heir.receiver) is None and world.fits(
-                        config, heir, state
-                    )
-                    came = world.by_review.get((review_id, heir), [])
-                    kept = all(
-                        world.fits(c, heir, state) for c in world.configs_between(when, world.h.end)
-                    )
-                    calm = world.is_calm(heir, world.h.end - SETTLE, world.h.end, review_id)
-                    tried = world.may_have_failed(review_id, destination, start)
+                    if (review_id, heir) in world.by_review:
+                        continue
                     if (
-                        is_new
-                        and kept
-                        and calm
-                        and not came
-                        and not tried
+                        _must_inherit(world, heir, state, when)
+                        and not world.may_have_failed(review_id, destination, start)
                         and not world.is_forgotten(start)
                     ):
-                        message = (
-                            f"what {destination.receiver} did not receive before it was removed"
-                        )
-                        yield Violation("rerouted_lost", "1", when, message, (review_id, *heir))
+                        what = f"what {destination.receiver} did not receive before it was removed"
+                        yield Violation("rerouted_lost", "1", when, what, (review_id, *heir))
                 break
+
+
+def _must_inherit(world: World, heir: Destination, state: Review, when: datetime) -> bool:
+    """Return whether a receiver is new by the config of a time, and reached with such reviews."""
+    before, end = world.config_at(when - INFLIGHT), world.h.end
+    return (
+        before is not None
+        and before.receiver(heir.receiver) is None
+        and all(world.fits(each, heir, state) for each in world.configs_between(when, end))
+        and world.is_calm(heir, end - SETTLE, end, state.review_id)
+    )
