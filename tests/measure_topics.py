@@ -8,11 +8,17 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator
+from math import sqrt
 from pathlib import Path
 
+from alerter.config.fields import LANGUAGES
 from alerter.watch.topics import Topics
 
 LABELS = Path(__file__).parent / "watch" / "topic_labels.json"
+# The parts of the labels by what was done with them (`watch/topic_labels.md`).
+BUILT_ON = {"up to 3 stars": "labels", "4 and 5 stars": "above_built_on"}
+REPORTED = {"up to 3 stars": "third", "4 and 5 stars, since corrected by these": "above"}
+_Z = 1.96  # 95 %
 
 
 def labelled(file: Path, part: str) -> Iterator[tuple[str, str, set[str]]]:
@@ -26,30 +32,55 @@ def labelled(file: Path, part: str) -> Iterator[tuple[str, str, set[str]]]:
             yield review["id"], "\n".join(texts), set(labels[review["id"]])
 
 
-def main() -> None:
-    """Print for each topic how many labels it has, and the precision and recall of the lists."""
-    parser = argparse.ArgumentParser(description="Measure the topics found in labelled reviews.")
-    parser.add_argument("file", type=Path, help="reviews as JSON Lines")
-    parser.add_argument("--built-on", action="store_true", help="those that the lists are built on")
-    parser.add_argument("--errors", action="store_true", help="show what was found wrongly or not")
-    wanted = parser.parse_args()
-    topics = Topics({"en"}, {})
+def interval(right: int, found: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson's)."""
+    share, squared = right / found, _Z * _Z
+    middle = share + squared / (2 * found)
+    half = _Z * sqrt(share * (1 - share) / found + squared / (4 * found * found))
+    whole = 1 + squared / found
+    return max(0.0, middle - half) / whole, (middle + half) / whole
+
+
+def report(
+    name: str, reviews: list[tuple[str, str, set[str]]], topics: Topics, *, errors: bool
+) -> None:
+    """Print for each topic its labels and findings, their precision and its interval, and recall.
+
+    With `errors` it prints what was found wrongly or not.
+    """
     right, found, labels = Counter[str](), Counter[str](), Counter[str]()
-    reviews = list(labelled(wanted.file, "labels" if wanted.built_on else "third"))
     for review_id, text, own in reviews:
         words = topics.words_in(text)
         found.update(words.keys())
         labels.update(own)
         right.update(own & words.keys())
-        if wanted.errors and own != words.keys():
+        if errors and own != words.keys():
             wrong = {topic: words[topic] for topic in words.keys() - own}
             print(f"{review_id} wrong={wrong} missed={sorted(own - words.keys())}\n  {text}\n")
-    print(f"{len(reviews)} reviews")
-    print(f"{'topic':<14}{'labels':>8}{'found':>8}{'precision':>11}{'recall':>8}")
+    print(f"\n{name}: {len(reviews)} reviews")
+    print(f"{'topic':<14}{'labels':>8}{'found':>8}{'precision':>11}{'95 %':>16}{'recall':>8}")
     for topic in sorted(labels | found, key=lambda each: (-labels[each], each)):
-        precision = f"{right[topic] / found[topic]:.2f}" if found[topic] else "-"
-        recall = f"{right[topic] / labels[topic]:.2f}" if labels[topic] else "-"
-        print(f"{topic:<14}{labels[topic]:>8}{found[topic]:>8}{precision:>11}{recall:>8}")
+        precision = between = recall = "-"
+        if found[topic]:
+            low, high = interval(right[topic], found[topic])
+            precision, between = f"{right[topic] / found[topic]:.2f}", f"{low:.2f} to {high:.2f}"
+        if labels[topic]:
+            recall = f"{right[topic] / labels[topic]:.2f}"
+        counts = f"{labels[topic]:>8}{found[topic]:>8}"
+        print(f"{topic:<14}{counts}{precision:>11}{between:>16}{recall:>8}")
+
+
+def main() -> None:
+    """Print the figures of each part of the labels."""
+    parser = argparse.ArgumentParser(description="Measure the topics found in labelled reviews.")
+    parser.add_argument("file", type=Path, help="reviews as JSON Lines")
+    parser.add_argument("--built-on", action="store_true", help="those that the lists are built on")
+    parser.add_argument("--errors", action="store_true", help="show what was found wrongly or not")
+    parser.add_argument("--all-languages", action="store_true", help="with the lists of all")
+    wanted = parser.parse_args()
+    topics = Topics(LANGUAGES if wanted.all_languages else {"en"}, {})
+    for name, part in (BUILT_ON if wanted.built_on else REPORTED).items():
+        report(name, list(labelled(wanted.file, part)), topics, errors=wanted.errors)
 
 
 if __name__ == "__main__":

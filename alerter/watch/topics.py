@@ -25,7 +25,7 @@ _NEGATED_BEFORE = 3  # words at most from a negation to what it negates
 _WORD = re.compile(r"[^\W_]+|[.!?;]")
 _ENDS = ".!?;"
 # What says how an entry is read: it is no text of its own.
-_MARKS = re.compile(r"^-|\*|\.\.\.")
+_MARKS = re.compile(r"^-|\*|\.\.\.|(?<!\S)=\w")
 _VERBS = (
     "do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "could", "would",
     "should", "ca", "can", "wo",
@@ -38,11 +38,19 @@ _CONTRACTIONS = frozenset(verb + end for verb in _VERBS for end in ("n", "nt", "
 
 
 class _Part(NamedTuple):
-    """A word of a phrase: by its stems or by its beginning, with up to `gap` words before it."""
+    """A word of a phrase, with up to `gap` words before it.
+
+    It is found by its stems; by its beginning; or, where `whole`, by that alone and no other form.
+    """
 
     stems: Stems
     start: str
+    whole: bool
     gap: int
+
+    def begins(self, word: str) -> bool:
+        """Return whether a word begins so, its accents left out, or is exactly so."""
+        return word == self.start if self.whole else without_accents(word).startswith(self.start)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +160,11 @@ class Topics:
             if piece == _GAP:
                 gap = _IN_GAP
                 continue
-            for word in _words_without_ends(piece.rstrip("*")):
-                start = without_accents(word) if piece.endswith("*") else ""
+            whole = piece.startswith("=")
+            for word in _words_without_ends(piece.strip("=*")):
+                start = word if whole else without_accents(word) if piece.endswith("*") else ""
                 stems = frozenset[str]() if start else stems_of_entry(language, word)
-                parts.append(_Part(stems, start, gap))
+                parts.append(_Part(stems, start, whole, gap))
                 gap = 0
         negates = _words_without_ends(fold(text))[0] in self._negations[language]
         return _Phrase(topic, text, language, tuple(parts), entry.startswith("-"), negates)
@@ -198,7 +207,8 @@ class Topics:
         """Return the phrases that begin with a word, of all languages, each once."""
         plain = without_accents(word)
         index = self._index
-        found = [each for start, each in index.by_start if plain.startswith(start)]
+        found = [phrase for start, phrase in index.by_start if plain.startswith(start)]
+        found += index.by_word.get(word, ())
         for language, by_stem in index.by_stem.items():
             # A stem costs far more than a look: few words begin as one of the phrases does.
             if language == "he" or plain[:3] in index.beginnings or plain[:2] in index.beginnings:
@@ -208,7 +218,7 @@ class Topics:
 
     def _end(self, phrase: _Phrase, words: Sequence[str], begin: int) -> int | None:
         """Return where a phrase that begins at a word ends; None where it is not there."""
-        at = begin
+        at, negations = begin, self._negations[phrase.language]
         for part in phrase.parts[1:]:
             for following in range(at + 1, at + 2 + part.gap):
                 if following >= len(words) or words[following] in _ENDS:
@@ -216,6 +226,8 @@ class Topics:
                 if self._is(part, words[following], phrase.language):
                     at = following
                     break
+                if phrase.exception and words[following] in negations:
+                    return None  # "staff was not friendly" is no "staff ... friendly"
             else:
                 return None
         if not (phrase.negates or phrase.exception) and self._is_negated(phrase, words, begin):
@@ -224,7 +236,7 @@ class Topics:
 
     def _is(self, part: _Part, word: str, language: str) -> bool:
         if part.start:
-            return without_accents(word).startswith(part.start)
+            return part.begins(word)
         return not part.stems.isdisjoint(self._stems[language](word))
 
     def _is_negated(self, phrase: _Phrase, words: Sequence[str], begin: int) -> bool:
@@ -307,33 +319,35 @@ def _words_without_ends(folded: str) -> list[str]:
     return [word for word in _words_of(folded) if word not in _ENDS]
 
 
-def _beginnings(phrase: _Phrase) -> Iterator[str]:
-    first = phrase.parts[0]
-    yield from first.stems
-    if first.start:
-        yield first.start
-
-
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """Phrases by language and by each stem of their first word, else by its start.
+    """Phrases by language and by each stem of their first word, by the whole word, or by its start.
 
-    `beginnings`: the first letters of these stems and starts.
+    `beginnings`: the first letters of these stems.
     """
 
     by_stem: Mapping[str, Mapping[str, Sequence[_Phrase]]]
+    by_word: Mapping[str, Sequence[_Phrase]]
     by_start: Sequence[tuple[str, _Phrase]]
     beginnings: Collection[str]
 
     @classmethod
     def of(cls, phrases: Sequence[_Phrase]) -> Self:
         by_stem: dict[str, dict[str, list[_Phrase]]] = {}
+        by_word: dict[str, list[_Phrase]] = {}
         by_start = []
         for phrase in phrases:
             first = phrase.parts[0]
-            if first.start:
+            if first.whole:
+                by_word.setdefault(first.start, []).append(phrase)
+            elif first.start:
                 by_start.append((first.start, phrase))
             for stem in first.stems:
                 by_stem.setdefault(phrase.language, {}).setdefault(stem, []).append(phrase)
-        begin = {beginning[:3] for phrase in phrases for beginning in _beginnings(phrase)}
-        return cls(by_stem, by_start, begin)
+        # The last letter of a stem may be another than the word's: "try" becomes "tri".
+        beginnings = {
+            stem[: min(3, max(2, len(stem) - 1))]
+            for phrase in phrases
+            for stem in phrase.parts[0].stems
+        }
+        return cls(by_stem, by_word, by_start, beginnings)
