@@ -168,10 +168,10 @@ class Repliers:
         """Let people reply to a few reviews; what Slack cannot do now is not done."""
         world, random = self._world, self._random
         for post in [post for post in world.slack.posts if self._may_be_answered(post)][:3]:
-            # Each review is posted to both channels, and a message changes in the meantime.
-            if not self._may_be_answered(post):
-                continue
             review_id = _review_of(post)
+            # Each review is posted to both channels, and a message changes in the meantime.
+            if not review_id or review_id in self._chosen:
+                continue
             self._chosen.add(review_id)
             for fault in random.choices(_REPLY_FAULTS, k=random.choice((0, 1, 1, 2))):
                 world.wix.faults.add(random.choice(("/reply", f"/{review_id}")), fault)
