@@ -109,14 +109,23 @@ def _may_stand_for_one(period: Period, one: Received) -> bool:
 def _bases(
     world: World, review_id: str, destination: Destination, period: Period
 ) -> list[datetime]:
-    """Return when the spans may have begun to count: a notification received, or the reopening."""
+    """Return when the spans may have begun to count: a notification received, or the reopening,
+    which quiet hours may hold everywhere but on Slack, where the first message asks again.
+    """
     came = world.received_by(review_id, destination)
     first = [
         one.time
         for one in came
         if one.item.kind in {"new", "lowered"} and _is_within(period, one.time)
     ]
-    return [period.start, *first] if period.reopened else first
+    if not period.reopened:
+        return first
+    asked = [
+        one.time
+        for one in came
+        if one.item.kind == "reminder" and not one.copy and _is_within(period, one.time)
+    ]
+    return [period.start, *first, *(asked[:1] if destination.medium != "slack" else [])]
 
 
 def _escalates_to(world: World, destination: Destination, start: datetime, end: datetime) -> bool:

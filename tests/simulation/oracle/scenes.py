@@ -52,8 +52,8 @@ def alerted(days: float = 4, config: Config = CONFIG) -> Scene:
     )
 
 
-def answered() -> Scene:
-    scene = alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+def answered(days: float = 4) -> Scene:
+    scene = alerted(days).change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
     return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered")
 
 
@@ -522,6 +522,18 @@ def _state(review_id: str) -> Review:
 def reopened() -> Scene:
     scene = answered().change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
     return scene.mail(at(3, 0, 4, 1), "reminder", "r1").update(at(3, 0, 4, 1), at(1, 0, 4, 1))
+
+
+def reopened_in_quiet_hours(reminds: bool) -> Scene:
+    """The mail that asks again is held for quiet hours, and reminders count from it."""
+    thursday = (QuietHours(time(8), time(20), "Europe/Berlin", weekdays=(3,)),)
+    receivers = (replace(OWNER, quiet=thursday), TEAM, FLORA)
+    config = replace(CONFIG, receivers=receivers, reminders_after=(timedelta(days=1),))
+    scene = answered(days=6).with_config(config)
+    scene.change("r1", at(3, 2), "answer_removed", reply=None).read(at(3, 2, 4), "r1")
+    scene.update(at(3, 2, 4, 1), at(1, 0, 4, 1)).mail(at(3, 13, 0, 1), "reminder", "r1")
+    scene.post(at(4, 2, 4), "reminder", "r1")
+    return scene.mail(at(4, 13, 4), "reminder", "r1") if reminds else scene
 
 
 def reopened_after(keep: float) -> Scene:
