@@ -209,6 +209,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "a new text updates the message": edited,
     "a refused channel is parked": parked,
     "a throttled method waits": throttled,
+    "a closing on Slack that only updates its message": lambda: in_the_thread(updated=True),
     "a quiet closing in its thread": lambda: in_the_thread(in_thread=True),
     "explain says what is so": explained,
     "an open review keeps its words": lambda: stored(("r1", "word-r1-0", "db")),

@@ -218,8 +218,10 @@ def _closing(world: World, review_id: str, destination: Destination, transition:
     for config in world.configs_between(transition.time - INFLIGHT, world.h.end):
         receiver = config.receiver(destination.receiver)
         fits = receiver is not None and (not receiver.sites or site in receiver.sites)
-        # Programs need the end of what they were notified of: docs/webhook-receivers.md
-        takes = receiver is not None and (receiver.closings or destination.medium == "webhook")
+        # Programs need the end of what they were notified of: docs/webhook-receivers.md. On Slack
+        # `closings` adds none, as the message itself says that its review is closed: docs/lifecycle.md
+        asked = receiver is not None and receiver.closings and destination.medium != "slack"
+        takes = asked or (receiver is not None and destination.medium == "webhook")
         wanted.add(takes if fits else None)
     if wanted == {True} and sent == "must" and "threshold" not in transition.reasons:
         return "must"

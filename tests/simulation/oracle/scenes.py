@@ -622,13 +622,17 @@ def throttled(hours: float = 2.1) -> Scene:
     )
 
 
-def in_the_thread(**more: Any) -> Scene:
-    config = replace(CONFIG, receivers=(OWNER, replace(TEAM, closings=False), FLORA))
+def in_the_thread(*, updated: bool = False, **more: Any) -> Scene:
+    """Slack is shown that a review was answered: by a reply in the thread or by an update."""
+    team = replace(TEAM, closings=updated)
+    config = replace(CONFIG, receivers=(OWNER, team, FLORA))
     scene = (
         alerted(config=config)
         .change("r1", at(2), "answered", reply="Sorry")
         .read(at(2, 0, 4), "r1")
     )
+    if updated:
+        return scene.update(at(2, 0, 4, 1), at(1, 0, 4, 1))
     thread = f"{at(1, 0, 4, 1).timestamp():.6f}"
     return scene.post(at(2, 0, 4, 1), "closed", "r1", reason="answered", thread_ts=thread, **more)
 
