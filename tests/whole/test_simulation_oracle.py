@@ -124,6 +124,7 @@ from tests.simulation.oracle.scenes import (
     slack_down,
     slack_down_told,
     snoozed_again,
+    snoozed_until_quiet_hours,
     soft_address,
     soft_address_over,
     stale_page,
@@ -169,6 +170,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
     .notify(at(3, 12, 4), "reminder", "r1"),
     "one reminder follows a snooze": lambda: held("snooze", at(2, 12))
     .notify(at(2, 12, 4), "reminder", "r1"),
+    "a snooze ends, and quiet hours hold": lambda: snoozed_until_quiet_hours(reminds=True),
     "a snooze after a snooze has one reminder": lambda: snoozed_again()
     .notify(at(2, 2, 4), "reminder", "r1"),
     "many leave as a digest": in_digests,
@@ -363,6 +365,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("reminder_held", lambda: held("snooze", at(3, 12)).notify(at(2, 0, 4), "reminder", "r1")),
     ("snooze_forgotten", lambda: held("snooze", at(1, 18))),
     ("snooze_forgotten", snoozed_again),
+    ("snooze_forgotten", lambda: snoozed_until_quiet_hours(reminds=False)),
     ("not_read", lambda: Scene().review("r1", at(1))),
     ("not_read", lambda: alerted().change("r1", at(2), "answered", reply="Sorry")),
     ("not_updated", lambda: alerted().change("r1", at(2), "edited").read(at(2, 0, 4), "r1")),

@@ -233,10 +233,7 @@ def _due(
             continue  # it was due by another config, or by none
         due = world.released_at(destination, first_state.rating, max(bases) + span, end)
         due = _with_a_round(world, destination, first_state, due, end)
-        opening = next(_openings(world, destination, first_state, due + MINUTE, end - MINUTE), None)
-        if opening is not None and opening > due + MINUTE:  # quiet hours may have begun meanwhile
-            opening = _with_a_round(world, destination, first_state, opening, end)
-            opening = next(_openings(world, destination, first_state, opening, end - MINUTE), None)
+        opening = _first_opening(world, destination, first_state, due + MINUTE, end)
         if opening is None or opening + world.late > first_state.created + window:
             continue
         if not _fits_until(world, review_id, destination, period, opening + world.late):
@@ -301,7 +298,7 @@ def _latest_after_snooze(
     later = due + max(config.poll_every for config in world.configs_between(period.start, end))
     held = world.released_at(destination, state.rating, later, end)
     start = held if held > later else released
-    opening = next(_openings(world, destination, state, start + MINUTE, end - MINUTE), None)
+    opening = _first_opening(world, destination, state, start + MINUTE, end)
     if opening is None or not _fits_until(
         world, review_id, destination, period, opening + world.late
     ):
@@ -318,6 +315,20 @@ def _with_a_round(
     round_after = due + max(config.poll_every for config in world.configs_between(due, end))
     held = world.released_at(destination, state.rating, round_after, end)
     return held if held > round_after else due
+
+
+def _first_opening(
+    world: World, destination: Destination, state: Review, due: datetime, end: datetime
+) -> datetime | None:
+    """Return when nothing is in the way of a reminder first; quiet hours may begin while something
+    is.
+    """
+    opening = next(_openings(world, destination, state, due, end - MINUTE), None)
+    while opening is not None and opening > due:
+        due = world.released_at(destination, state.rating, opening, end)
+        due = _with_a_round(world, destination, state, due, end)
+        opening = next(_openings(world, destination, state, due, end - MINUTE), None)
+    return opening
 
 
 def _openings(

@@ -94,6 +94,20 @@ def snoozed_again() -> Scene:
     return scene.run("snooze", at(1, 18, 30), review_id="r1", until=at(2, 2))
 
 
+def snoozed_until_quiet_hours(*, reminds: bool) -> Scene:
+    """A snooze ends while no process runs; the next starts and is killed within quiet hours."""
+    day = (QuietHours(time(8), time(20), "Europe/Berlin"),)
+    scene = held("snooze", at(1, 18))
+    config = replace(scene.configs[0].config, receivers=(replace(OWNER, quiet=day), TEAM, FLORA))
+    scene.with_config(config).daemon = [
+        DaemonSpan(START, at(1, 16), "stopped"),
+        DaemonSpan(at(2, 4), at(2, 8), "killed"),
+        DaemonSpan(at(2, 16), None),
+    ]
+    scene.post(at(2, 4, 0, 5), "reminder", "r1")
+    return scene.mail(at(2, 16, 0, 5), "reminder", "r1") if reminds else scene
+
+
 def reminded_after_quiet_hours(hour: float) -> Scene:
     """Wix is back just before quiet hours, so that the round that reminds may come within them."""
     day = (QuietHours(time(8), time(21), "Europe/Berlin"),)
