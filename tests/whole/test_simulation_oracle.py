@@ -75,6 +75,7 @@ from tests.simulation.oracle.scenes import (
     lowered_after_a_backfill,
     lowered_in_a_backfill,
     lowered_in_quiet_hours,
+    lowered_twice_while_mail_is_down,
     lowered_while_slack_is_down,
     mail_in_doubt,
     mail_retried_under_another_id,
@@ -170,6 +171,7 @@ GOOD: dict[str, Callable[[], Scene]] = {
     .notify(at(3, 12, 4), "reminder", "r1"),
     "one reminder follows a snooze": lambda: held("snooze", at(2, 12))
     .notify(at(2, 12, 4), "reminder", "r1"),
+    "a mail shows what is so when it leaves": lambda: lowered_twice_while_mail_is_down(after=1),
     "a snooze ends, and quiet hours hold": lambda: snoozed_until_quiet_hours(reminds=True),
     "a snooze after a snooze has one reminder": lambda: snoozed_again()
     .notify(at(2, 2, 4), "reminder", "r1"),
@@ -340,6 +342,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("wrong_details", lambda: alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2,
     0, 4), "r1")
      .post(at(2, 0, 4, 1), "closed", "r1", reason="gone")),
+    ("wrong_details", lambda: lowered_twice_while_mail_is_down(after=3)),
     ("closed_to_none", lambda: answered().mail(at(2, 0, 5), "closed", "r1", reason="answered")),
     ("closed_to_none", lambda: alerted().post(at(2, 0, 4, 1), "closed", "r1", reason="gone")),
     ("after_closing", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4),

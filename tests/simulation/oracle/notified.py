@@ -294,13 +294,15 @@ def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> boo
     item, transition = one.item, slot.transition
     if item.kind == "closed":
         return item.reason is None or item.reason in transition.reasons
-    if item.kind == "lowered" and "new" not in slot.kinds:
-        return item.before in {None, transition.before} and item.after in {None, transition.after}
+    # A message shows the rating that the review has when it leaves.
     ratings = {
         event.after.rating
         for event in world.events[review_id]
         if event.after.version >= transition.state and event.time <= one.time
     }
+    fell = item.kind == "lowered" and "new" not in slot.kinds
+    if fell and item.before not in {None, transition.before}:
+        return False
     return item.after is None or item.after in ratings
 
 

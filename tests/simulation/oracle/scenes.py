@@ -67,6 +67,21 @@ def lowered() -> Scene:
     return scene.change("r1", at(2), "rating_changed", rating=1).read(at(2, 0, 4), "r1")
 
 
+def lowered_twice_while_mail_is_down(after: int) -> Scene:
+    """The mails that waited show the rating that the review has by then, or one that it never had."""
+    sites = (replace(CONFIG.sites[0], threshold=3), CONFIG.sites[1])
+    scene = Scene(config=replace(CONFIG, sites=sites)).review("r1", at(1), rating=3)
+    scene.read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=3)
+    scene.fault("smtp_down", at(2), at(2, 0, 15))
+    for minute, rating in ((0, 2), (5, 1)):
+        scene.change("r1", at(2, 0, minute), "rating_changed", rating=rating)
+        scene.read(at(2, 0, minute + 4), "r1")
+        when, before = at(2, 0, minute + 4, 1), rating + 1
+        scene.post(when, "lowered", "r1", before=before, after=rating)
+    scene.mail(at(2, 0, 16), "lowered", "r1", before=3, after=after)
+    return scene.mail(at(2, 0, 16, 1), "lowered", "r1", before=2, after=1)
+
+
 def told_lowered() -> Scene:
     return lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=2, after=1)
 
