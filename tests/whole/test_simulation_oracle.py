@@ -144,6 +144,7 @@ from tests.simulation.oracle.scenes import (
     twice_in_an_hour,
     two_addresses,
     two_reminders_in_one,
+    unconfirmed_webhook,
     unknown_to_explain,
     unread_at_a_raise,
     unread_site,
@@ -290,6 +291,7 @@ GOOD |= {
     "of what was at rest the messages are forgotten": lambda: deleted_at_rest(1),
     "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
     "of what may have failed no end is sent": lambda: answered_after_mails(confirmed=False),
+    "of what may have failed no one is reminded": lambda: unconfirmed_webhook(confirmed=False),
     "a webhook of a site that left shows nothing": lambda: changed_while_its_site_is_away(
         away=True
     ),
@@ -494,6 +496,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("kept_too_long", lambda: recorded_at_a_raise(2)),
     ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),
     ("lost", lambda: answered_after_mails(confirmed=True)),
+    ("reminder_missing", lambda: unconfirmed_webhook(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),
     ("erased_falsely", stored),

@@ -14,6 +14,7 @@ from tests.simulation.history import (
     DaemonSpan,
     Explain,
     Item,
+    Posted,
     QuietHours,
     Read,
     Receiver,
@@ -268,6 +269,21 @@ def answered_after_mails(*, confirmed: bool) -> Scene:
         last = confirmed and second == 66
         scene.mail(at(1, 0, 4, second), "new", "r1", message_id="<one@test>", answered=last)
     return scene.change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+
+
+def unconfirmed_webhook(*, confirmed: bool) -> Scene:
+    """A webhook takes an alert three times; a reminder is due if it confirms the last."""
+    hook = Receiver("hook", posted="webhook", address="hook-1", sites=("bakery",))
+    config = replace(CONFIG, receivers=(OWNER, hook, FLORA), reminders_after=(timedelta(days=1),))
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.fault("posted_dropped_after", at(1), at(1, 0, 10), address="hook-1")
+    for second in (1, 6, 66):
+        last = confirmed and second == 66
+        item, when = Item("new", "r1"), at(1, 0, 4, second)
+        scene.add(
+            "posted", Posted(when, "webhook", "hook-1", "post", "msg_1", (item,), answered=last)
+        )
+    return scene.mail(at(1, 0, 4, 1), "new", "r1").mail(at(2, 0, 4, 2), "reminder", "r1")
 
 
 def post_in_doubt() -> Scene:

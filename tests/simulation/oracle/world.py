@@ -493,11 +493,11 @@ class World:
         }
 
     def may_be_unknown(self, review_id: str, destination: Destination, when: datetime) -> bool:
-        """Return whether alerter may take all that a destination got of a review for failed: the
-        answers to all its mails were lost.
+        """Return whether alerter may take all that a destination got of a review for failed: no
+        answer came, and only on Slack it can look whether a message arrived.
         """
         came = [one for one in self.received_by(review_id, destination) if one.time <= when]
-        return destination.medium == "email" and not any(one.message.answered for one in came)
+        return destination.medium != "slack" and not any(one.message.answered for one in came)
 
     def may_have_failed(self, review_id: str, destination: Destination, start: datetime) -> bool:
         """Return whether there was an attempt after which a message may rightly fail for good."""
