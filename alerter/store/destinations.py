@@ -51,10 +51,16 @@ def rename_destinations(state: State, pairs: Iterable[tuple[str, str]]) -> None:
     """Give the deliveries, messages and reminders of destinations a new name, in a transaction.
 
     Failed deliveries are queued again. A delivery of an alert that the new name has too keeps the
-    old name.
+    old name, unless that of the new name was cancelled.
     """
     for old, new in pairs:
         names = {"old": old, "new": new}
+        state.execute(
+            "DELETE FROM deliveries WHERE destination = :new AND status = 'cancelled' AND EXISTS"
+            " (SELECT 1 FROM deliveries AS others WHERE others.alert = deliveries.alert"
+            "  AND others.destination = :old AND others.status <> 'cancelled')",
+            names,
+        )
         state.execute(
             "UPDATE deliveries SET destination = :new WHERE destination = :old AND NOT EXISTS"
             " (SELECT 1 FROM deliveries AS others"

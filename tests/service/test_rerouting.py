@@ -310,6 +310,23 @@ async def test_what_an_older_config_raises_late_goes_to_its_successor(
     ]
 
 
+async def test_what_was_raised_late_is_kept_when_a_receiver_gets_its_name_back(
+    load: Load, clock: SetClock, wix: EmbeddedWix, state: State
+) -> None:
+    older, newer = load(mail("owner", NIGHT)), load(mail("boss", NIGHT, to="owner"))
+    async with open_runtime(older, state, clock) as runtime:
+        assert await runtime.poller.round(older.sites[0])
+        reconcile(state, older, clock)
+        reconcile(state, newer, clock, alone=False)
+        clock.advance(minutes=30)
+        wix.add(SITE, {"id": "r1", "content": {"rating": 2, "title": "Hard"}})
+        assert await runtime.poller.round(older.sites[0])
+    for config, name in ((newer, "boss"), (older, "owner"), (newer, "boss")):
+        reconcile(state, config, clock, alone=False)
+        waiting = [row for row in rows(config) if row[2] == "pending"]
+        assert waiting == [("new:r1", f"email:{name}", "pending")]
+
+
 async def test_a_renamed_receiver_gets_what_waited_and_goes_on_with_its_messages(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, night: Callable[..., Any]
 ) -> None:

@@ -275,8 +275,8 @@ GIVEN_UP = (
 
 
 def is_closing(post: Post) -> bool:
-    """Whether a message was posted to close a review; an alert that is closed is edited."""
-    return str(post.args.get("text", "")).startswith("✅")
+    """Whether a message was posted to close reviews; an alert that is closed is edited."""
+    return "✅" in str(post.args.get("text", ""))
 
 
 def find_titles(text: str) -> set[str]:
