@@ -301,9 +301,8 @@ def _has_details(world: World, review_id: str, slot: Slot, one: Received) -> boo
         if event.after.version >= transition.state and event.time <= one.time
     }
     fell = item.kind == "lowered" and "new" not in slot.kinds
-    if fell and item.before not in {None, transition.before}:
-        return False
-    return item.after is None or item.after in ratings
+    rightly = not fell or item.before in {None, transition.before}
+    return rightly and (item.after is None or item.after in ratings)
 
 
 def _is_excused(
@@ -570,11 +569,8 @@ def _heirs(
             last = min(_sent_by(world, destination, start, None, state), world.h.end - SETTLE)
             for when in world.config_times(start + INFLIGHT, last):
                 before, config = world.config_at(when - INFLIGHT), world.config_at(when)
-                if (
-                    before is None
-                    or config is None
-                    or config.receiver(destination.receiver) is not None
-                ):
+                gone = config is not None and config.receiver(destination.receiver) is None
+                if before is None or not gone:
                     continue
                 if before.receiver(destination.receiver) is None:
                     break
