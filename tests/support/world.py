@@ -275,8 +275,12 @@ GIVEN_UP = (
 
 
 def is_closing(post: Post) -> bool:
-    """Whether a message was posted to close reviews; an alert that is closed is edited."""
-    return "✅" in str(post.args.get("text", ""))
+    """Whether a message was posted to close reviews; an alert that is closed is edited.
+
+    A digest in a thread closes reviews of the digest that it follows.
+    """
+    text = str(post.args.get("text", ""))
+    return text.startswith("✅") or bool(post.thread_ts and "📋" in text)
 
 
 def find_titles(text: str) -> set[str]:
