@@ -55,18 +55,7 @@ def rename_destinations(state: State, pairs: Iterable[tuple[str, str]]) -> None:
     """
     for old, new in pairs:
         names = {"old": old, "new": new}
-        state.execute(
-            "DELETE FROM deliveries WHERE destination = :new AND status = 'cancelled' AND EXISTS"
-            " (SELECT 1 FROM deliveries AS others WHERE others.alert = deliveries.alert"
-            "  AND others.destination = :old AND others.status <> 'cancelled')",
-            names,
-        )
-        state.execute(
-            "UPDATE deliveries SET destination = :new WHERE destination = :old AND NOT EXISTS"
-            " (SELECT 1 FROM deliveries AS others"
-            "  WHERE others.alert = deliveries.alert AND others.destination = :new)",
-            names,
-        )
+        _rename_deliveries(state, names)
         state.execute(
             "UPDATE reminders SET destination = :new WHERE destination = :old AND NOT EXISTS"
             " (SELECT 1 FROM reminders AS others WHERE others.site_id = reminders.site_id"
@@ -89,3 +78,18 @@ def rename_destinations(state: State, pairs: Iterable[tuple[str, str]]) -> None:
             " AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.message = messages.id)",
             names,
         )
+
+
+def _rename_deliveries(state: State, names: Mapping[str, str]) -> None:
+    state.execute(
+        "DELETE FROM deliveries WHERE destination = :new AND status = 'cancelled' AND EXISTS"
+        " (SELECT 1 FROM deliveries AS others WHERE others.alert = deliveries.alert"
+        "  AND others.destination = :old AND others.status <> 'cancelled')",
+        names,
+    )
+    state.execute(
+        "UPDATE deliveries SET destination = :new WHERE destination = :old AND NOT EXISTS"
+        " (SELECT 1 FROM deliveries AS others"
+        "  WHERE others.alert = deliveries.alert AND others.destination = :new)",
+        names,
+    )

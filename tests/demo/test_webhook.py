@@ -95,7 +95,7 @@ async def test_a_wrong_header_is_refused(hook: Hook, changes: dict[str, str]) ->
     assert hook.events == []
 
 
-@pytest.mark.parametrize("age", [-301, 301])
+@pytest.mark.parametrize("age", [-330, 301])
 async def test_a_time_five_minutes_off_is_refused(hook: Hook, age: int) -> None:
     content = json.dumps(BODY).encode()
     headers = signed(hook, content, timestamp=str(int(time.time()) - age))
