@@ -57,7 +57,7 @@ class Sweep:
         self.deliveries += outcome.deliveries
         if not outcome.good:
             harm = (
-                f"lost {outcome.lost}, repeated {outcome.repeated}, {outcome.pending} left pending,"
+                f"lost {outcome.lost}, repeated {outcome.repeated}, pending {outcome.pending},"
                 f" replies {outcome.wrong_replies}"
             )
             self.faults.append(f"  {name}, killed at {number}: {harm}")

@@ -284,10 +284,11 @@ def report(outcome: Outcome, seed: int) -> str:
     ]
     if outcome.given_up:
         lines.append(f"{outcome.given_up} reviews in messages that were given up, as documented")
+    lines += [f"  PENDING {what}" for what in outcome.pending]
     lines += [f"  WRONG {what}" for what in outcome.wrong_replies]
     lines.append(f"{outcome.replies} replies from Slack, {len(outcome.wrong_replies)} wrong")
     lines.append(
-        f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {outcome.pending} left "
+        f"{len(outcome.lost)} lost, {len(outcome.repeated)} repeated, {len(outcome.pending)} left "
         "pending"
     )
     return "\n".join(lines)

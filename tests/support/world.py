@@ -40,7 +40,7 @@ class Outcome:
     deliveries: int = 0
     lost: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
-    pending: int = 0
+    pending: list[str] = field(default_factory=list)
     given_up: int = 0
     replies: int = 0
     wrong_replies: list[str] = field(default_factory=list)
@@ -201,14 +201,18 @@ email = ["owner@example.com"]
                 ids.setdefault(title, set()).add(mail.message_id)
         return ids
 
-    def pending(self) -> int:
+    def pending(self) -> list[str]:
         """What is left in the outbox, without what was given up."""
-        return int(
-            self._query(
-                "SELECT count(*) FROM deliveries LEFT JOIN messages ON messages.id = message"
-                f" WHERE deliveries.status <> 'sent' AND {GIVEN_UP} IS NOT TRUE"
-            )[0][0]
+        return self._left("deliveries.status <> 'sent'")
+
+    def _left(self, status: str) -> list[str]:
+        rows = self._query(
+            "SELECT kind, review_id, deliveries.destination, deliveries.status, error"
+            " FROM deliveries JOIN alerts ON alerts.id = alert"
+            f" LEFT JOIN messages ON messages.id = message WHERE {status}"
+            f" AND {GIVEN_UP} IS NOT TRUE ORDER BY alert"
         )
+        return [" ".join(map(str, row)) for row in rows]
 
     def given_up(self, destination: str = "email:owner") -> set[str]:
         """The reviews whose message has failed, as its answer was lost each time."""
