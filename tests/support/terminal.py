@@ -59,12 +59,13 @@ class Terminal:
     async def end(self, typed: bytes = b"") -> int:
         """Type something, and return the exit code.
 
-        A Ctrl-C between a prompt and the blocking read is lost, so it is typed again.
+        A Ctrl-C between a prompt and the blocking read is lost, so it is typed again; not soon, as
+        a second one would interrupt the end.
         """
         ending = asyncio.create_task(self.process.wait())
         os.write(self.ours, typed)
         async with asyncio.timeout(HANG):
-            while typed == CTRL_C and not (await asyncio.wait({ending}, timeout=1))[0]:
+            while typed == CTRL_C and not (await asyncio.wait({ending}, timeout=10))[0]:
                 os.write(self.ours, typed)
             while await self._read():
                 pass
