@@ -23,6 +23,7 @@ from alerter.service.runtime import Runtime, open_runtime
 from alerter.store import State, known_sites, queue
 from tests.support import outbox
 from tests.support.queue import get_jobs, new_queue_worker
+from tests.support.state import open_patiently
 from tests.support.values import OWNER, SECRETS, SITE
 from tests.support.waiting import until
 
@@ -69,7 +70,7 @@ async def start(state: State, load: Callable[..., Config]) -> AsyncIterator[Star
 
         async def start(config: Config | None = None, *, is_asked: bool = False) -> Peer:
             config = config or load()
-            own = stack.enter_context(State.open(state.database, migrate=False))
+            own = stack.enter_context(open_patiently(state.database, migrate=False))
             clock = ServerClock()
             membership = Membership(own, clock)
             if membership.join(config, is_asked=is_asked):

@@ -26,6 +26,7 @@ from alerter.store.lease import Lease, LeaseLost, get_lease
 from tests.support import outbox
 from tests.support.clock import SetClock
 from tests.support.queue import get_jobs, leased, lose_lease
+from tests.support.state import open_patiently
 from tests.support.values import CHANNEL, SECRETS
 
 pytestmark = pytest.mark.postgresql
@@ -114,7 +115,7 @@ async def peers(state: State, loaded: Config, clock: SetClock) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(2):
-            own = stack.enter_context(closing(State.open(state.database, migrate=False)))
+            own = stack.enter_context(closing(open_patiently(state.database, migrate=False)))
             destinations = await stack.enter_async_context(open_destinations(loaded, clock, own))
             found.append(Peer(own, loaded, clock, destinations))
         yield found[0], found[1]

@@ -1,6 +1,7 @@
 """State files for tests, and what is read of one from outside."""
 
 import tempfile
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 
 from alerter.config.state import PostgresUrl
+from alerter.errors import StateBusy
 from alerter.store import State, backup
 from alerter.store.channels import ChannelIds
 from alerter.store.postgres_schema import table_names
@@ -32,7 +34,15 @@ def open_state(path: Path | PostgresUrl) -> State:
     if isinstance(path, Path) and not path.exists():
         path.touch(0o600)
         path.write_bytes(_empty_file())
-    return State.open(path, migrate=isinstance(path, Path))
+    return open_patiently(path, migrate=isinstance(path, Path))
+
+
+def open_patiently(database: Path | PostgresUrl, *, migrate: bool) -> State:
+    """Open a database; the server of all tests may be busy for longer than alerter waits."""
+    for _ in range(20):
+        with suppress(StateBusy):
+            return State.open(database, migrate=migrate)
+    return State.open(database, migrate=migrate)
 
 
 @pytest.fixture
