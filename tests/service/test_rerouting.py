@@ -291,11 +291,10 @@ async def test_what_waits_failed_or_is_to_change_for_a_removed_receiver_is_over(
         )
 
 
-async def test_what_an_older_config_raises_late_goes_to_its_successor(
-    load: Load, clock: SetClock, wix: EmbeddedWix, state: State
+async def raise_late(
+    older: Config, newer: Config, state: State, clock: SetClock, wix: EmbeddedWix
 ) -> None:
-    """As where another worker still has the config with the receiver that is gone."""
-    older, newer = load(mail("owner", NIGHT)), load(mail("shop"))
+    """Raise an alert by the older config while the newer is in force, as another worker may."""
     async with open_runtime(older, state, clock) as runtime:
         assert await runtime.poller.round(older.sites[0])
         reconcile(state, older, clock)
@@ -303,6 +302,13 @@ async def test_what_an_older_config_raises_late_goes_to_its_successor(
         clock.advance(minutes=30)
         wix.add(SITE, {"id": "r1", "content": {"rating": 2, "title": "Hard"}})
         assert await runtime.poller.round(older.sites[0])
+
+
+async def test_what_an_older_config_raises_late_goes_to_its_successor(
+    load: Load, clock: SetClock, wix: EmbeddedWix, state: State
+) -> None:
+    older, newer = load(mail("owner", NIGHT)), load(mail("shop"))
+    await raise_late(older, newer, state, clock, wix)
     reconcile(state, newer, clock, alone=False)
     assert rows(newer) == [
         ("new:r1", "email:owner", "cancelled"),
@@ -314,13 +320,7 @@ async def test_what_was_raised_late_is_kept_when_a_receiver_gets_its_name_back(
     load: Load, clock: SetClock, wix: EmbeddedWix, state: State
 ) -> None:
     older, newer = load(mail("owner", NIGHT)), load(mail("boss", NIGHT, to="owner"))
-    async with open_runtime(older, state, clock) as runtime:
-        assert await runtime.poller.round(older.sites[0])
-        reconcile(state, older, clock)
-        reconcile(state, newer, clock, alone=False)
-        clock.advance(minutes=30)
-        wix.add(SITE, {"id": "r1", "content": {"rating": 2, "title": "Hard"}})
-        assert await runtime.poller.round(older.sites[0])
+    await raise_late(older, newer, state, clock, wix)
     for config, name in ((newer, "boss"), (older, "owner"), (newer, "boss")):
         reconcile(state, config, clock, alone=False)
         waiting = [row for row in rows(config) if row[2] == "pending"]

@@ -19,7 +19,7 @@ from tests.simulation import history as h
 from tests.simulation.faults import Active, ActiveFaults
 from tests.simulation.loop import Process
 from tests.simulation.reading import read_items, repeats
-from tests.simulation.services import _FOR_EVER, _already, process_of
+from tests.simulation.services import _already, no_answer_of, process_of
 from tests.simulation.setup import env_of
 
 KINDS = (
@@ -157,12 +157,8 @@ class Posts:
 
 def answer_of(fault: Active, now: datetime) -> Fault:
     """Return what a fault of the plan answers to a request."""
-    if fault.code == "drop" or fault.kind.endswith("dropped_before"):
-        return Fault(drop="before")
-    if fault.kind.endswith("dropped_after"):
-        return Fault(drop="after")
-    if fault.code == "hang":
-        return Fault(delay=_FOR_EVER, drop="before")
+    if silence := no_answer_of(fault):
+        return silence
     if fault.kind.endswith("nonsense"):
         return Fault(garble="html")
     if fault.kind.endswith("redirected"):

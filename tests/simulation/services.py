@@ -391,14 +391,21 @@ class SimMailbox(Mailbox):
         return super().authenticate(*args)
 
 
-def answer_of(fault: Active) -> Fault:
-    """What a fault of the plan answers to a call."""
+def no_answer_of(fault: Active) -> Fault | None:
+    """How a fault of the plan leaves a call without an answer; None where it answers."""
     if fault.code == "drop" or fault.kind.endswith("dropped_before"):
         return Fault(drop="before")
     if fault.kind.endswith("dropped_after"):
         return Fault(drop="after")
     if fault.code == "hang":
         return Fault(delay=_FOR_EVER, drop="before")
+    return None
+
+
+def answer_of(fault: Active) -> Fault:
+    """What a fault of the plan answers to a call."""
+    if silence := no_answer_of(fault):
+        return silence
     if fault.kind.endswith("throttled"):
         headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:.0f}"}
         slack = fault.kind.startswith("slack")

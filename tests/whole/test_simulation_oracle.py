@@ -297,7 +297,7 @@ GOOD |= {
     ),
     "the store alone throttles": lambda: read_after_429("/stores/v3/provision/version"),
     "Slack fails after it may have taken a message": lambda: told_directly("503"),
-    "a refusal is of the receiver's new name": lambda: refused_since_before_a_rename(told=True),
+    "a refusal is of the receiver's new name": lambda: refused_since_before_a_rename(notified=True),
     "what is answered before its round does not escalate": (
         closed_before_the_round_of_its_escalation
     ),
@@ -443,7 +443,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("flood", one_by_one),
     ("trouble_repeated", lambda: wix_down_told().mail(at(1, 2), "trouble", about="site:bakery")),
     ("trouble_flood", twice_in_an_hour),
-    ("silent", lambda: refused_since_before_a_rename(told=False)),
+    ("silent", lambda: refused_since_before_a_rename(notified=False)),
     ("recovered_of_nothing", lambda: told_directly("429")),
     ("recovered_of_nothing", lambda: Scene().mail(at(1), "recovered", about="site:bakery")),
     # 6: silence

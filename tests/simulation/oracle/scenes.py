@@ -618,7 +618,7 @@ def parked() -> Scene:
     )
 
 
-def refused_since_before_a_rename(*, told: bool) -> Scene:
+def refused_since_before_a_rename(*, notified: bool) -> Scene:
     """A receiver is renamed before the first message that its channel refuses."""
     crew = replace(TEAM, name="crew")
     scene = Scene().fault("slack_channel_refused", at(0, 12), at(1, 2, 30), channel="C1")
@@ -630,7 +630,7 @@ def refused_since_before_a_rename(*, told: bool) -> Scene:
         "attempts", Attempt(at(1, 0, 4, 1), "slack", "C1", "chat.postMessage", refused, items=items)
     )
     scene.post(at(1, 3, 4), "new", "r1")
-    if told:
+    if notified:
         scene.mail(at(1, 0, 5), "trouble", about="receiver:crew")
         scene.mail(at(1, 3, 5), "recovered", about="receiver:crew")
     return scene
