@@ -67,7 +67,8 @@ LENGTHS = (60.0, 300.0, 1200.0, HOUR, 5 * HOUR, DAY, 3 * DAY)
 # there is.
 TRIED_OFTEN = {"slack_down", "slack_nonsense", "slack_dropped_before", "slack_dropped_after", "smtp_down", "smtp_busy",
                 "smtp_nonsense", "smtp_dropped_before", "smtp_dropped_after", "smtp_address_soft",
-                "posted_dropped_before", "posted_dropped_after", "posted_nonsense"}  # fmt: skip
+                "posted_down", "posted_redirected", "posted_dropped_before", "posted_dropped_after",
+                "posted_nonsense"}  # fmt: skip
 # A fault that is spelt out for a few calls is as likely as one that lasts.
 ONE_CALL = {
     "slack_dropped_before", "slack_dropped_after", "slack_nonsense", "smtp_dropped_before", "smtp_dropped_after",
