@@ -153,6 +153,7 @@ from tests.simulation.oracle.scenes import (
     waiting,
     waiting_while_its_site_leaves,
     webhook_first,
+    webhooks_late,
     with_summary,
     wix_down,
     wix_down_told,
@@ -235,6 +236,7 @@ GOOD |= {
     "what was not sent is cancelled by an answer": lambda: answered_before_it_left(mail=False),
     "a stale page changes nothing": stale_page,
     "a webhook comes before the poll": webhook_first,
+    "late webhooks of two states are taken": lambda: webhooks_late(0, 1),
     "a webhook is recorded, and the daemon dies before it answers": killed_in_a_webhook,
     "a restore forgets an alert, and a backfill sends it": lambda: alerted_restored_and_backfilled(
         0.5
@@ -385,6 +387,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("reminder_missing", lambda: retried_and_restored(before=False)),
     ("repeated", lambda: alerted_restored_and_backfilled(2)),
     ("not_due", lambda: killed_in_a_webhook(killed=False)),
+    ("closed_to_none", lambda: webhooks_late(0)),
     ("lost", lambda: unread_until_restored(at(3, 0, 20))),
     ("foreign", lambda: narrowed(late=True)),
     ("not_due", lambda: raised_minimum(late=True)),

@@ -842,6 +842,18 @@ def webhook_first(taken: bool = True) -> Scene:
     return scene.notify(at(1, 0, 0, 6), "new", "r1")
 
 
+def webhooks_late(*numbers: int) -> Scene:
+    """A person answers a review that rose; webhooks of its states follow a day later."""
+    scene = Scene().review("r1", at(1)).change("r1", at(1, 1), "rating_changed", rating=3)
+    scene.run("reply", at(1, 2), review_id="r1").read(at(1, 2), "r1", by="reply")
+    scene.change("r1", at(1, 2), "answered", reply="Thank you")
+    for minute, number in enumerate(numbers):
+        when, event = at(2, 0, minute), f"e{number}"
+        scene.add("webhooks", Webhook(when, event, "bakery", "r1", "updated", number, taken=True))
+    scene.notify(at(2, 0, 0, 5), "new", "r1")
+    return scene.post(at(2, 0, 1, 5), "closed", "r1", reason="raised", in_thread=True)
+
+
 def killed_in_a_webhook(killed: bool = True) -> Scene:
     """A webhook is recorded, and the daemon dies before it answers."""
     scene = webhook_first(taken=False)

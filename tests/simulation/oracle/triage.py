@@ -54,6 +54,16 @@ class Path(NamedTuple):
     transitions: tuple[Transition, ...] = ()
 
 
+class Key(NamedTuple):
+    """What makes a sighting say the same as one before."""
+
+    version: int | None
+    sure: bool
+    run: str | None
+    time: datetime | None
+    threshold: int | None
+
+
 UNKNOWN = Known("unknown")
 
 
@@ -108,7 +118,7 @@ class Triage:
         """Follow one review; return its paths, and since when it may have been in which states."""
         paths = [Path(UNKNOWN)]
         statuses: list[tuple[datetime, set[str]]] = []
-        done: set[object] = set()
+        done: set[Key] = set()
         latest = -1
         walked: list[tuple[datetime, list[Path]]] = [(datetime.min.replace(tzinfo=UTC), paths)]
         for sighting in self.seen.sightings.get(review_id, []):
@@ -118,6 +128,9 @@ class Triage:
             key = self._key(review_id, sighting)
             if key in done:
                 continue
+            if sighting.version is not None and sighting.version < latest:
+                # Where it is taken for news, what is newer is news once more.
+                done = {each for each in done if (each.version or 0) <= sighting.version}
             done = {key} if sighting.sure and sighting.version is not None else done | {key}
             following: dict[Path, None] = {}
             for path in paths:
@@ -160,13 +173,14 @@ class Triage:
         )
         return _close(path, state, when, {"threshold"}) if when else None
 
-    def _key(self, review_id: str, sighting: Sighting) -> object:
+    def _key(self, review_id: str, sighting: Sighting) -> Key:
         """Return what makes a sighting say the same as one before."""
         config = self.world.config_at(sighting.time)
         site = config.site(self.world.site_of(review_id) or "") if config else None
         run = sighting.run.run_id if sighting.run else None
         when = sighting.time if sighting.version is None else None  # a second look counts
-        return sighting.version, sighting.sure, run, when, site.threshold if site else None
+        threshold = site.threshold if site else None
+        return Key(sighting.version, sighting.sure, run, when, threshold)
 
     def _step(self, path: Path, review_id: str, sighting: Sighting, latest: int) -> Iterator[Path]:
         known, sure = path.known, sighting.sure
