@@ -193,7 +193,7 @@ def unverified_reviews(state: State, site_id: str, number: int) -> list[str]:
 
 
 def get_unrecorded(state: State, site_id: str, ids: Iterable[str]) -> dict[str, StoredReview]:
-    """Return reviews that are not stored as of their last webhook, to recognize an older one.
+    """Return reviews that are not stored as they were seen last, to recognize an older webhook.
 
     They are closed, not low-rated, and without text.
     """
@@ -214,7 +214,7 @@ def get_unrecorded(state: State, site_id: str, ids: Iterable[str]) -> dict[str, 
 
 
 def put_unrecorded(state: State, site_id: str, event: Event, now: datetime) -> None:
-    """Record a webhook about a review that is not stored, within a transaction."""
+    """Record what was seen of a review that is not stored, within a transaction."""
     if event.review is None:
         return
     over = to_ms(now - _UNRECORDED_FOR)

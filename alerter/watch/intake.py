@@ -108,11 +108,8 @@ class Intake:
                 known = {name: with_text_again(each) for name, each in known.items()}
             last = reviews.get_unrecorded(self._state, site.site_id, ids) | known
             for review in newest_of(page):
-                stored = last.get(review.id)
-                if stored and is_behind(stored, review, changes.as_of, changes.now):
-                    seen[Reason.STALE] += 1
-                else:
-                    seen[self._gather(changes, review, known.get(review.id))] += 1
+                stored, before = known.get(review.id), last.get(review.id)
+                seen[self._gather_read(changes, review, stored, before)] += 1
             self._write(changes)
             known_sites.advance_checkpoint(self._state, site.site_id, checkpoint)
         _count(seen)
@@ -140,6 +137,22 @@ class Intake:
                 )
         _count({reason: 1})
         return changes
+
+    def _gather_read(
+        self,
+        changes: Changes,
+        review: Review,
+        known: StoredReview | None,
+        last: StoredReview | None,
+    ) -> Reason:
+        """Gather the changes of a review that was read. `last`: as last seen, stored or not."""
+        if last and is_behind(last, review, changes.as_of, changes.now):
+            return Reason.STALE
+        reason = self._gather(changes, review, known)
+        if reason is Reason.IGNORED and changes.source is Source.ACTION:
+            seen = Event(review.id, review, changes.as_of)
+            reviews.put_unrecorded(self._state, changes.site.site_id, seen, changes.now)
+        return reason
 
     def _gather_event(self, changes: Changes, event: Event) -> Reason:
         site_id, review_id = changes.site.site_id, event.review_id

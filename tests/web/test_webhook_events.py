@@ -11,6 +11,7 @@ from alerter.config import Config
 from alerter.counters import counts
 from alerter.models import Event, Review
 from alerter.store import State, known_sites
+from alerter.store.judgements import Source
 from alerter.store.reviews import get_unrecorded, put_unrecorded
 from alerter.wix.review import parse_review
 from tests.support.clock import SetClock
@@ -239,3 +240,18 @@ async def test_a_webhook_from_before_what_was_read_is_old_news(
     await door.intake.record_page(config.sites[0], [answered])
     assert await door.post(created) == 200
     assert (door.status(), door.alerts()) == ("closed answered", [])
+
+
+async def test_a_webhook_from_before_a_happy_review_was_answered_alerts_nobody(
+    door: Door, config: Config
+) -> None:
+    created, lowered = history(
+        door, ("created", STALE), ("updated", STALE | REPLY | {"revision": "4"})
+    )
+    happy = STALE | {"content": {"rating": 5}, "revision": "2"}
+    for seen in (happy, happy | REPLY | {"revision": "3"}):  # before the call to Wix, and after
+        await door.intake.record_page(config.sites[0], [parse_review(seen)], source=Source.ACTION)
+    assert await door.post(created) == 200
+    assert (door.status(), door.alerts()) == (None, [])
+    assert await door.post(lowered) == 200
+    assert door.status() == "closed answered"
