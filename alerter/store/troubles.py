@@ -144,12 +144,16 @@ def oldest_waiting(state: State, now: datetime) -> dict[str, int]:
     """Return the id of the oldest alert that is due and not sent, by destination.
 
     A mail that only some addresses have accepted is left out: it waits for the others by itself.
+    So is what waits until a restored site can be read, which is trouble of that site.
     """
     rows = state.rows(
         "SELECT destination, min(alert) AS oldest FROM deliveries"
         f" WHERE {UNSETTLED} AND status = 'pending' AND (due_at <= ? OR message IS NOT NULL)"
         " AND NOT EXISTS (SELECT 1 FROM messages"
         "  WHERE messages.id = deliveries.message AND messages.to_left IS NOT NULL)"
+        f" AND NOT EXISTS ({_OF_UNREADABLE} = deliveries.alert)"
+        f" AND NOT EXISTS ({_OF_UNREADABLE} IN (SELECT alert FROM deliveries AS beside"
+        "  WHERE beside.message = deliveries.message))"
         " GROUP BY destination",
         [to_ms(now)],
     )
@@ -170,6 +174,13 @@ def has_failures(state: State, destination: str, since: datetime) -> bool:
             {"destination": destination, "since": to_ms(since)},
         )
     )
+
+
+# An alert of a restored site whose reviews Wix cannot be asked for.
+_OF_UNREADABLE = (
+    "SELECT 1 FROM alerts JOIN sites ON sites.site_id = alerts.site_id"
+    " WHERE sites.unverified AND sites.failing_since IS NOT NULL AND alerts.id"
+)
 
 
 def _trouble(row: dict[str, Any]) -> Trouble:

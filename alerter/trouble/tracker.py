@@ -175,7 +175,9 @@ class Troubles:
         if kind == Scope.UNROUTED:
             return not rerouting.has_unrouted(self._state, name)
         is_blockable = kind in (Scope.DESTINATION, Scope.SERVICE, Scope.ADDRESSES)
-        return is_blockable and trouble.scope not in {*found, *blocked}
+        # A receiver is not reached either while its service refuses us, which is found alone then.
+        service = Scope.SERVICE.of(self._services().get(trouble.scope, ""))
+        return is_blockable and {trouble.scope, service}.isdisjoint({*found, *blocked})
 
     def _follow_up(self, trouble: Trouble, now: datetime) -> None:
         """Send a notification that had to wait; add recipients if all are unreachable."""

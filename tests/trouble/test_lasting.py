@@ -165,6 +165,25 @@ async def test_messages_that_wait_without_a_reason_are_trouble(
     assert not life.open()
 
 
+async def test_alerts_that_wait_for_wix_after_a_restore_are_trouble_of_its_site(
+    life: Life, wix: EmbeddedWix, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    life.put()
+    await life.runtime.poller.round(life.config.sites[0])
+    life.state.execute("UPDATE sites SET unverified = TRUE")
+    wix.sites[SITE].refuse = 503
+    seen: set[str] = set()
+    for _ in range(120):
+        await life.minute()
+        seen |= set(life.open())
+    assert seen == {f"site:{SITE}"}
+    wix.sites[SITE].refuse = None
+    await life.minutes(2)
+    assert not life.open()
+    assert len(mailed(mailbox)) == len(posted(slack)) == 2
+    assert "Title 1" in str([post.blocks for post in slack.posts])
+
+
 async def test_a_backlog_that_moves_is_no_trouble(life: Life) -> None:
     life.put(40)
     await life.runtime.poller.round(life.config.sites[0])
@@ -173,6 +192,23 @@ async def test_a_backlog_that_moves_is_no_trouble(life: Life) -> None:
         await life.runtime.housekeeping.round()
         await life.runtime.dispatcher._workers["email:owner"]._careful_step()
         await life.runtime.dispatcher._workers["slack:support"]._careful_step()
+    assert not life.open()
+
+
+async def test_a_receiver_is_in_trouble_until_its_service_accepts_us_again(
+    life: Life, mailbox: Mailbox
+) -> None:
+    life.put()
+    await life.runtime.poller.round(life.config.sites[0])
+    for _ in range(17):
+        life.clock.advance(minutes=1)
+        await life.runtime.housekeeping.round()
+    assert "destination:email:owner" in life.open()
+    mailbox.password = "another"
+    await life.minutes(30)
+    assert life.open() == ["destination:email:owner", "service:smtp"]
+    mailbox.password = SECRETS["SMTP_PASSWORD"]
+    await life.minutes(62)
     assert not life.open()
 
 
