@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from alerter.watch.catalog import CatalogReader, product_ids
 from alerter.watch.reader import Reader
 from alerter.watch.topics import topics_of
 from alerter.wix.client import ReviewFilter, WixClient
+from alerter.wix.waits import respect_waits
 
 # Seconds between two looks at the outbox, and at the lock.
 _LOOK_EVERY = 0.5
@@ -136,7 +138,8 @@ async def run(
             async with open_runtime(config, state, clock) as runtime:
                 for site in request.sites:
                     if known_sites.get_site_state(state, site.site_id).unverified:
-                        await runtime.poller.verify(site)
+                        async with respect_waits(state, clock, site.site_id):
+                            await runtime.poller.verify(site)
                 read = [
                     await _record(config, clock, request, runtime, site) for site in request.sites
                 ]
@@ -157,8 +160,11 @@ async def _record(
     """Store the past of a site, and return the ids of its reviews, oldest first."""
     ids: dict[str, None] = {}
     low_rated = request.low_rated(config.limits(site).with_topic)
+    asking = partial(respect_waits, runtime.state, clock, site.site_id)
     with _reading(site, request, clock) as reached:
-        async for page in pages_with_retries(runtime.reader, clock, site, low_rated, page_wait):
+        async for page in pages_with_retries(
+            runtime.reader, clock, site, low_rated, page_wait, asking
+        ):
             await runtime.intake.record_page(
                 site, page.reviews, source=Source.BACKFILL, asked_at=page.asked_at
             )

@@ -24,8 +24,9 @@ from alerter.errors import (
 from alerter.models import Review, Status
 from alerter.respond.rules import decide
 from alerter.scopes import Scope
-from alerter.store import State, Wake, actions, blocks, holds, reviews, stale_messages
+from alerter.store import State, Wake, actions, holds, reviews, stale_messages
 from alerter.wix.client import WixClient
+from alerter.wix.waits import respect_waits
 
 log = logging.getLogger(__name__)
 
@@ -193,20 +194,12 @@ class Responder:
     @asynccontextmanager
     async def _asking(self, site: Site) -> AsyncIterator[None]:
         """Limit a call in time, and respect and record until when Wix wants no calls of a site."""
-        scope, now = Scope.SITE.of(site.site_id), self._clock.now()
-        if block := blocks.get_block(self._state, [scope], now):
-            raise WixThrottled(block.reason, (block.until - now).total_seconds())
-        try:
-            async with self._clock.timeout(_CALL):
-                yield
-        except TimeoutError:
-            raise WixUnavailable("Wix did not answer in time") from None
-        except WixUnavailable as error:
-            if error.retry_after:
-                with self._state.transaction(scope):
-                    until = now + timedelta(seconds=error.retry_after)
-                    blocks.set_block(self._state, scope, now, until, error.text)
-            raise
+        async with respect_waits(self._state, self._clock, site.site_id):
+            try:
+                async with self._clock.timeout(_CALL):
+                    yield
+            except TimeoutError:
+                raise WixUnavailable("Wix did not answer in time") from None
 
     async def _record_read(self, site: Site, review: Review) -> None:
         try:

@@ -198,7 +198,8 @@ def try_mark_success(state: State, site_id: str, now: datetime, *, sees_private:
             " AND failing_since IS NULL AND restored = 0 AND private_lost_at IS NULL"
             " AND (sees_private IS NULL OR NOT sees_private OR :private)"
             " AND NOT EXISTS (SELECT 1 FROM troubles"
-            "  WHERE scope = :scope AND over_at IS NULL)",
+            "  WHERE scope = :scope AND over_at IS NULL)"
+            " AND NOT EXISTS (SELECT 1 FROM blocks WHERE scope = :scope)",
             {
                 "site": site_id,
                 "scope": Scope.SITE.of(site_id),

@@ -1,6 +1,7 @@
 """Read a chosen past of one site, once."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,11 +16,18 @@ from alerter.wix.client import Page, ReviewFilter
 
 # From how long Wix has been failing, and its Retry-After in seconds, to how long to wait.
 Wait = Callable[[timedelta, float | None], timedelta]
+# Stands around each query: it respects and records until when Wix wants none.
+Asking = Callable[[], AbstractAsyncContextManager[None]]
 _PATIENCE = timedelta(minutes=10)
 
 
 async def pages_with_retries(
-    reader: Reader, clock: Clock, site: Site, span: ReviewFilter, wait: Wait
+    reader: Reader,
+    clock: Clock,
+    site: Site,
+    span: ReviewFilter,
+    wait: Wait,
+    asking: Asking = nullcontext,
 ) -> AsyncIterator[Page]:
     """Yield the pages of a query. Wait while Wix cannot answer, at most ten minutes.
 
@@ -29,10 +37,11 @@ async def pages_with_retries(
     since, last_page = span.since, clock.monotonic()
     while True:
         try:
-            async for page in reader.pages(site, replace(span, since=since)):
-                last_page = clock.monotonic()
-                since = page.newest or since
-                yield page
+            async with asking():
+                async for page in reader.pages(site, replace(span, since=since)):
+                    last_page = clock.monotonic()
+                    since = page.newest or since
+                    yield page
         except WixUnavailable as error:
             failing_for = timedelta(seconds=clock.monotonic() - last_page)
             if failing_for > _PATIENCE:

@@ -3,14 +3,22 @@
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from alerter.clock import Clock
 from alerter.config import Site
-from alerter.errors import StateError, WixAuthError, WixError, WixResponseError, WixUnavailable
+from alerter.errors import (
+    StateError,
+    WixAuthError,
+    WixError,
+    WixResponseError,
+    WixThrottled,
+    WixUnavailable,
+)
 from alerter.models import Review
 from alerter.orders import Order, OrderSource, Shipping, Usual
 from alerter.scopes import Scope
@@ -28,6 +36,7 @@ from alerter.wix.orders import (
     orders_by_id,
     requested_orders,
 )
+from alerter.wix.waits import respect_waits
 
 log = logging.getLogger(__name__)
 
@@ -175,12 +184,25 @@ class _OrderReader:
         except (WixAuthError, WixResponseError):
             self._remember(site, orders_after=self._clock.now() + _DAY)
             raise
+        return found
+
+    @asynccontextmanager
+    async def _asking(self, site: Site) -> AsyncIterator[None]:
+        """Respect and record until when Wix wants no calls about a site, or about its orders.
+
+        Wix limits all calls about a site together; a shop that is down holds up orders only.
+        """
+        now = self._clock.now()
+        if until := orders.refused_until(self._state, site.site_id, now):
+            raise WixUnavailable("Wix asked us to wait", (until - now).total_seconds())
+        try:
+            async with respect_waits(self._state, self._clock, site.site_id, WixThrottled):
+                yield
         except WixUnavailable as error:
             if error.retry_after:
                 wait = timedelta(seconds=error.retry_after)
                 self._remember(site, orders_after=self._clock.now() + wait)
             raise
-        return found
 
     async def _choose(
         self, site: Site, reviews: Sequence[Review]
@@ -188,7 +210,7 @@ class _OrderReader:
         """Return the order behind each review, how it was found, and among how many."""
         requested = await self._requested(site, {each.id for each in reviews})
         ids = set(requested.values())
-        by_id = {each.id: each for each in await orders_by_id(self._wix, site, ids)} if ids else {}
+        by_id = await self._by_id(site, ids) if ids else {}
         found = {
             review_id: (by_id[order_id], OrderSource.REQUEST, 1)
             for review_id, order_id in requested.items()
@@ -199,12 +221,17 @@ class _OrderReader:
             return found
         contacts = {each.contact_id for each in others if each.contact_id}
         products = {each.entity_id for each in others if each.entity_id}
-        candidates = await orders_by_contacts(self._wix, site, contacts, products)
+        async with self._asking(site):
+            candidates = await orders_by_contacts(self._wix, site, contacts, products)
         for review in others:
             order, among = choose_order(review, candidates, self._clock.now())
             if order:
                 found[review.id] = (order, OrderSource.CONTACT, among)
         return found
+
+    async def _by_id(self, site: Site, ids: Collection[str]) -> dict[str, WixOrder]:
+        async with self._asking(site):
+            return {each.id: each for each in await orders_by_id(self._wix, site, ids)}
 
     async def _requested(self, site: Site, review_ids: Collection[str]) -> dict[str, str]:
         """Return the orders that Wix's own requests name; none where it does not show requests."""
@@ -212,7 +239,8 @@ class _OrderReader:
         if access.requests_after and access.requests_after > self._clock.now():
             return {}
         try:
-            return await requested_orders(self._wix, site, review_ids)
+            async with self._asking(site):
+                return await requested_orders(self._wix, site, review_ids)
         except WixError as error:
             if isinstance(error, WixUnavailable) and error.retry_after:
                 raise
@@ -229,8 +257,11 @@ class _OrderReader:
         More than 100 orders have none.
         """
         ids = sorted(set(order_ids))[:100]
+        if not ids:
+            return {}
         try:
-            return await fulfillments_of(self._wix, site, ids) if ids else {}
+            async with self._asking(site):
+                return await fulfillments_of(self._wix, site, ids)
         except WixError as error:
             log.debug('site "%s": no fulfillments: %s', site.name, error)
             return {}
@@ -241,7 +272,8 @@ class _OrderReader:
         if access.measured_at and access.measured_at + _DAY > now:
             return access.usual
         try:
-            past = await fulfilled_orders(self._wix, site, now - _OLDEST, now - _SETTLED)
+            async with self._asking(site):
+                past = await fulfilled_orders(self._wix, site, now - _OLDEST, now - _SETTLED)
             shipments = await self._fulfillments(site, [each.id for each in past])
         except WixError as error:
             log.debug('site "%s": nothing is known to be usual: %s', site.name, error)

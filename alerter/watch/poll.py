@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
@@ -20,7 +20,8 @@ from alerter.watch.intake import Intake
 from alerter.watch.reader import Reader
 from alerter.watch.topics import topics_of
 from alerter.watch.triage import OVERLAP, Reason
-from alerter.wix.client import PAGE_SIZE, ReviewFilter, ReviewIds
+from alerter.wix.client import PAGE_SIZE, Page, ReviewFilter, ReviewIds
+from alerter.wix.waits import record_wait, refuse_during_wait
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,9 @@ class Poller:
                 lost_at = known_sites.mark_poll_success(
                     self._state, site.site_id, now, sees_private=sees_private
                 )
-                blocks.lift_blocks(self._state, [scope])
+                # One that began during the round, as with the order behind a review, goes on.
+                if not blocks.is_blocked(self._state, scope, now):
+                    blocks.lift_blocks(self._state, [scope])
                 self._troubles.end([scope])
                 self._note_private(site, lost_at, now)
 
@@ -200,7 +203,7 @@ class Poller:
         """
         seen: Counter[Reason] = Counter()
         ids: set[str] = set()
-        async for page in self._reader.pages(site, wanted):
+        async for page in self._pages(site, wanted):
             checkpoint = page.newest if advance else None
             seen += await self._intake.record_page(
                 site,
@@ -223,6 +226,14 @@ class Poller:
         ]
         log.debug('site "%s": read; %s', site.name, ", ".join(found) or "idle")
         return ids
+
+    async def _pages(self, site: Site, wanted: ReviewFilter | ReviewIds) -> AsyncIterator[Page]:
+        """Yield the pages of a query, each unless Wix wants no calls about the site by then."""
+        refuse_during_wait(self._state, site.site_id, self._clock.now())
+        async for page in self._reader.pages(site, wanted):
+            yield page
+            if page.more:
+                refuse_during_wait(self._state, site.site_id, self._clock.now())
 
     async def _rescan(self, site: Site, known: SiteState) -> None:
         """Read the recent past again where that is due: late reviews, and changes of followed ones.
@@ -308,6 +319,7 @@ class Poller:
             missing.clear()
         for review_id in sorted(missing)[:_MOST_LOOKS]:
             asked_at = self._clock.now()
+            refuse_during_wait(self._state, site.site_id, asked_at)
             if page := await self._reader.look(site, review_id):
                 await self._intake.record_page(site, page.reviews, asked_at=page.asked_at)
                 missing.discard(review_id)
@@ -340,10 +352,8 @@ class Poller:
         """Record a failed poll and its Retry-After. A refusal is trouble at once, others later."""
         now = self._clock.now()
         with self._state.transaction(scope, ALL_TROUBLE):
-            if isinstance(error, WixUnavailable) and error.retry_after:
-                blocks.set_block(
-                    self._state, scope, now, now + timedelta(seconds=error.retry_after), reason
-                )
+            if isinstance(error, WixError):
+                record_wait(self._state, site.site_id, now, error)
             since = known_sites.mark_poll_failure(self._state, site.site_id, now)
             if isinstance(error, WixAuthError) or now - since >= self._config.poll.trouble_after:
                 self._troubles.begin(scope, reason, since)

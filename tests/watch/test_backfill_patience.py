@@ -15,7 +15,9 @@ from alerter.demo.wix import EmbeddedWix
 from alerter.demo.wix_reviews import stamp
 from alerter.errors import WixAuthError, WixError, WixResponseError, WixUnavailable
 from alerter.models import Grouping
-from alerter.store import State
+from alerter.scopes import Scope
+from alerter.service.runtime import open_runtime
+from alerter.store import State, blocks
 from alerter.watch.reader import Reader
 from alerter.wix.client import ReviewFilter
 from tests.support.backfill import (
@@ -68,6 +70,25 @@ async def test_wix_is_left_alone_for_as_long_as_it_asks(
     wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "3600"}))
     assert await read(reader, clock, site, ReviewFilter(2)) == ["a"]
     assert clock.slept == [3600]
+
+
+async def test_a_backfill_and_the_daemon_share_what_wix_asks_for(
+    by_mail: Config, clock: SetClock, wix: EmbeddedWix
+) -> None:
+    put(wix, "a")
+    site = by_mail.sites[0]
+    scope = Scope.SITE.of(site.site_id)
+    wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "600"}))
+    with State.open(by_mail.database, migrate=True) as state:
+        async with open_runtime(by_mail, state, clock) as runtime:
+            assert not await runtime.poller.round(site)
+        clock.advance(seconds=200)
+        wix.faults.add(QUERY, Fault(status=429, headers={"Retry-After": "900"}))
+        assert await backfill.run(by_mail, clock, past(by_mail), None)
+        assert clock.slept == [400, 900]
+        assert len(wix.queries()) == 3
+        block = blocks.get_blocks(state)[0]
+        assert (block.scope, block.until) == (scope, clock.now())
 
 
 async def test_what_follows_a_failure_is_read_from_the_newest_review_on(

@@ -182,16 +182,24 @@ async def test_a_site_without_ecommerce_is_asked_once_a_day(shop: Shop) -> None:
     ]
 
 
-async def test_a_site_that_throttles_is_not_asked_before_its_time(shop: Shop) -> None:
-    shop.sell()
-    shop.wix.faults.add(SEARCH, Fault(status=429, headers={"Retry-After": "600"}))
-    assert await shop.fetch(of()) == {}
+@pytest.mark.parametrize("path", [REQUESTS, SEARCH, FULFILLMENTS])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_site_that_throttles_is_not_asked_before_its_time(
+    shop: Shop, path: str, status: int
+) -> None:
+    shop.sell(BOUGHT + DAY)
+    shop.wix.faults.add(path, Fault(status=status, headers={"Retry-After": "600"}))
+    assert bool(await shop.fetch(of())) is (path == FULFILLMENTS)
+    assert shop.paths()[-1] == path  # nothing follows
+    number = len(shop.paths())
+    # Wix limits the calls about a site, whatever they ask for. A shop that is down is only that.
+    is_blocked = blocks.is_blocked(shop.state, Scope.SITE.of(SITE), shop.clock.now())
+    assert is_blocked is (status == 429)
     shop.clock.advance(seconds=590)
     assert await shop.fetch(of("r2")) == {}
+    assert len(shop.paths()) == number
     shop.clock.advance(seconds=20)
     assert await shop.fetch(of("r3"))
-    # It holds up no reviews.
-    assert not blocks.is_blocked(shop.state, Scope.SITE.of(SITE), shop.clock.now())
 
 
 async def test_reviews_that_cannot_be_looked_up_cost_one_call(shop: Shop) -> None:

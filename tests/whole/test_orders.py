@@ -11,6 +11,7 @@ import pytest
 from alerter.commands import explain
 from alerter.commands.check import check_services
 from alerter.config import Config, load_config
+from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix_reviews import stamp
@@ -19,9 +20,10 @@ from alerter.models import Finding
 from alerter.notify.worker import IdleReason
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime, open_wix
-from alerter.store import State, erasure, orders
+from alerter.store import State, blocks, erasure, orders
 from alerter.store.prune import prune
 from tests.support.clock import SetClock
+from tests.support.demo_wix import QUERY
 from tests.support.held_wix import HeldWix
 from tests.support.messages import words_of
 from tests.support.values import SECRETS, SITE
@@ -35,6 +37,8 @@ IDLE = (
     IdleReason.SETTLING,
 )
 KEY = SECRETS["WIX_API_KEY"]
+REQUESTS = "/reviews/v2/review-requests/query"
+DAY = timedelta(days=1)
 BOUGHT = "Order 10001 · 12 November 2026 · €12.50 · 2 × Rye bread"
 PAID = "Paid on Thu 12 Nov, 13:00"
 SHIPPED = "Shipped on Sat 21 Nov, 13:00, after 9 days"
@@ -272,3 +276,41 @@ async def test_check_says_what_alerts_lack_for_orders(
     [*_, last] = findings
     assert (last.ok, last.warning, last.subject) == (True, warning, "site Corner Bakery")
     assert text in last.text
+
+
+async def test_a_wait_asked_for_with_orders_is_one_of_the_whole_site(
+    runtime: Runtime, config: Config, wix: HeldWix, state: State, clock: SetClock
+) -> None:
+    """Wix limits the calls about a site, whatever they ask for."""
+    site = config.sites[0]
+    for number in range(101):
+        sell(wix, clock, review_id=f"r{number}")
+    wix.requests.clear()
+    wix.faults.add(REQUESTS, Fault(status=429, headers={"Retry-After": "600"}))
+    assert not await runtime.poller.round(site)
+    # The second page waits, and so do the next round, the summary and people.
+    clock.advance(seconds=590)
+    async with open_runtime(config, state, clock) as another:
+        assert not await another.poller.round(site)
+        assert await another.poller.count(site, clock.now() - DAY, clock.now()) is None
+    assert [each.path for each in wix.requests if "stores" not in each.path] == [QUERY, REQUESTS]
+    clock.advance(seconds=20)
+    assert await runtime.poller.round(site)
+    assert state.value("SELECT count(*) FROM alerts WHERE kind = 'new'") == 101
+    assert blocks.get_blocks(state) == []
+
+
+async def test_a_wait_that_begins_at_the_end_of_a_round_lasts(
+    runtime: Runtime, config: Config, wix: HeldWix, state: State, clock: SetClock
+) -> None:
+    site = config.sites[0]
+    sell(wix, clock)
+    wix.faults.add(REQUESTS, Fault(status=429, headers={"Retry-After": "600"}))
+    assert await runtime.poller.round(site)
+    wix.requests.clear()
+    clock.advance(seconds=590)
+    assert not await runtime.poller.round(site)
+    assert wix.requests == []
+    clock.advance(seconds=20)
+    assert await runtime.poller.round(site)
+    assert blocks.get_blocks(state) == []
