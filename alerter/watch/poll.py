@@ -228,8 +228,10 @@ class Poller:
         return ids
 
     async def _pages(self, site: Site, wanted: ReviewFilter | ReviewIds) -> AsyncIterator[Page]:
-        """Yield the pages of a query, each unless Wix wants no calls about the site by then."""
-        refuse_during_wait(self._state, site.site_id, self._clock.now())
+        """Yield the pages of a query, each unless Wix wants no calls about the site by then.
+
+        The first page is the caller's to ask for: a round looks before its first query.
+        """
         async for page in self._reader.pages(site, wanted):
             yield page
             if page.more:
@@ -249,6 +251,7 @@ class Poller:
             last = known_sites.rescanned_at(self._state, site.site_id)
         if last and abs(now - last) < self._config.poll.rescan_every and not known.restored:
             return
+        refuse_during_wait(self._state, site.site_id, now)
         since = now - self._config.poll.rescan_window
         covered_since = known_sites.rescanned_since(self._state, site.site_id)
         if covered_since and since < covered_since:
@@ -303,6 +306,7 @@ class Poller:
         found: set[str] = set()
         for start in range(0, len(ids), PAGE_SIZE):
             some = ids[start : start + PAGE_SIZE]
+            refuse_during_wait(self._state, site.site_id, self._clock.now())
             found |= await self.read(site, ReviewIds(tuple(some)))
         self._missing[site.site_id] = (self._missing[site.site_id] | set(ids)) - found
         return found
