@@ -133,6 +133,7 @@ from tests.simulation.oracle.scenes import (
     threshold,
     threshold_low_for_an_hour,
     threshold_lowered,
+    threshold_lowered_before_a_late_webhook,
     throttled,
     throttled_and_refused,
     told_at_start,
@@ -282,6 +283,7 @@ GOOD |= {
     "a renamed receiver is asked again": lambda: renamed_and_reopened(asks=True),
     "others receive trouble while the one marked for it is not reached": told_to_others,
     "a lowered threshold closes without a read": threshold_low_for_an_hour,
+    "a late webhook opens nothing again": threshold_lowered_before_a_late_webhook,
     "what has failed leaves with a retry": lambda: refused_and_retried(told=True).mail(
         at(2, 0, 2), "recovered", about="receiver:team"
     ),

@@ -800,6 +800,16 @@ def threshold_low_for_an_hour() -> Scene:
     return scene.add("statuses", a_status(at(3)))
 
 
+def threshold_lowered_before_a_late_webhook() -> Scene:
+    """The lower threshold has closed it, and a webhook of before it changed opens nothing."""
+    low = tuple(replace(site, threshold=1) for site in CONFIG.sites)
+    scene = Scene().review("r1", at(1), rating=2).change("r1", at(1, 0, 1), "voted")
+    scene.read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1")
+    scene.reload(at(2), replace(CONFIG, sites=low))
+    scene.add("webhooks", Webhook(at(2, 12), "e1", "bakery", "r1", "created", 0, taken=True))
+    return scene.add("statuses", a_status(at(3)))
+
+
 def imported() -> Scene:
     return Scene().review("r1", at(1), review_date=at(-300)).read(at(1, 0, 4), "r1")
 

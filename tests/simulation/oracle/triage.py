@@ -138,10 +138,13 @@ class Triage:
                     following[outcome] = None
             paths = list(following)[:MOST_PATHS]
             walked.append((sighting.time, paths))
-            statuses.append((sighting.time, {path.known.status for path in paths}))
+            closed = [self._closed_unread(review_id, path, sighting.time) for path in paths]
+            known = {path.known.status for path in paths + [each for each in closed if each]}
+            statuses.append((sighting.time, known))
             latest = max(latest, -1 if sighting.version is None else sighting.version)
+        end = self.world.h.end
         return paths + [
-            closed for path in paths if (closed := self._closed_unread(review_id, path))
+            closed for path in paths if (closed := self._closed_unread(review_id, path, end))
         ], statuses
 
     def _restored(self, walked: list[tuple[datetime, list[Path]]], when: datetime) -> list[Path]:
@@ -163,14 +166,12 @@ class Triage:
                         found[Path(old.known, path.transitions)] = None
         return list(found)
 
-    def _closed_unread(self, review_id: str, path: Path) -> Path | None:
-        """Return what a threshold that was lowered after the last sighting makes of a path."""
+    def _closed_unread(self, review_id: str, path: Path, end: datetime) -> Path | None:
+        """Return what a threshold that was lowered since its last transition makes of a path."""
         state = self.world.version(review_id, path.known.version)
         if state is None or path.known.status != "open":
             return None
-        when = self.fell_below(
-            state.site_id, path.known.rating, path.transitions[-1].time, self.world.h.end
-        )
+        when = self.fell_below(state.site_id, path.known.rating, path.transitions[-1].time, end)
         return _close(path, state, when, {"threshold"}) if when else None
 
     def _key(self, review_id: str, sighting: Sighting) -> Key:
