@@ -154,6 +154,7 @@ from tests.simulation.oracle.scenes import (
     waiting,
     waiting_while_its_site_leaves,
     webhook_first,
+    webhooked_before_quiet_hours,
     webhooks_late,
     with_summary,
     wix_down,
@@ -258,6 +259,9 @@ GOOD |= {
     ),
     "what a receiver may not get any more is cancelled": lambda: narrowed(late=False),
     "a lower maximum cancels too": lambda: raised_minimum(late=False),
+    "what was due before quiet hours leaves in them": lambda: webhooked_before_quiet_hours(
+        restored=True
+    ),
     "quiet hours that are removed hold nothing": lambda: quiet_removed(18),
     "an address that was refused for now gets the mail later": lambda: soft_address_over(
         again=True
@@ -329,6 +333,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("lost", late_one),
     ("late", lambda: held_by_a_wrong_clock(4)),
     ("late", lambda: held_and_restored(restored=False)),
+    ("quiet", lambda: webhooked_before_quiet_hours(restored=False)),
     ("late", lambda: Scene().review("r1", at(1)).read(at(1, 0, 4), "r1").notify(at(1, 3), "new",
     "r1")),
     ("repeated", lambda: alerted().mail(at(1, 1), "new", "r1")),

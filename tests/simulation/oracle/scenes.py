@@ -233,7 +233,7 @@ def retried_and_restored(*, before: bool) -> Scene:
     scene.run("retry", at(2)).mail(at(2, 0, 0, 1), "new", "r1", message_id="<one@test>")
     scene.post(at(2, 0, 4, 30), "reminder", "r1")
     taken = at(1, 12) if before else at(2, 6)
-    return scene.run("restore", at(2, 7), backup_taken=taken)
+    return scene.run("restore", at(2, 7), backup_taken=taken).read(at(2, 7, 6), "r1")
 
 
 def mail_in_doubt() -> Scene:
@@ -923,7 +923,18 @@ def unread_until_restored(written: datetime) -> Scene:
         .fault("wix_down", at(3), at(3, 0, 25))
         .run("restore", at(3, 0, 5), backup_taken=at(2, 23))
     )
-    return scene.review("r1", written).read(at(3, 0, 26), "r1")
+    return scene.review("r1", written).read(at(3, 0, 26), "r1").read(at(3, 0, 41), "r1")
+
+
+def webhooked_before_quiet_hours(*, restored: bool) -> Scene:
+    """What was due before quiet hours, and waited for a restored site to be read, leaves in them."""
+    scene = Scene(config=replace(quiet_night(), trouble_after=timedelta(hours=2)))
+    scene.fault("wix_down", at(1, 13), at(1, 14, 40))  # until 20:40
+    if restored:
+        scene.run("restore", at(1, 13, 5), backup_taken=at(1, 12, 55))
+    hook = Webhook(at(1, 13, 30, 5), "e1", "bakery", "r1", "created", 0, taken=True)
+    scene.review("r1", at(1, 13, 30)).add("webhooks", hook)
+    return scene.read(at(1, 14, 42), "r1").notify(at(1, 14, 42, 5), "new", "r1")
 
 
 def narrowed(late: bool) -> Scene:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from tests.simulation.history import Review, Run
+from tests.simulation.oracle.restored import is_kept, whole_rounds
 from tests.simulation.oracle.values import DAY, INFLIGHT, MINUTE
 from tests.simulation.oracle.world import World
 
@@ -51,7 +52,7 @@ class Sightings:
             run = runs.get(read.by)
             if run is not None and (run.dry_run or run.command == "check"):
                 continue
-            sure = read.arrived and not read.wrong and self._is_kept(read.time, read.site_id)
+            sure = read.arrived and not read.wrong and is_kept(self.world, read.time, read.site_id)
             backfill = run if run is not None and run.command == "backfill" else None
             if backfill is not None:
                 sure = sure and backfill.end is not None and backfill.exit_code == 0
@@ -86,18 +87,6 @@ class Sightings:
                         Sighting(event.time, event.after.version, sure=False),
                     )
 
-    def _is_kept(self, when: datetime, site_id: str) -> bool:
-        """Return whether what was read at a time was surely written down."""
-        configs = self.world.configs_near(when)
-        return (
-            self.world.alive_throughout(when, when + INFLIGHT)
-            and not any(
-                self.world.faults(("disk_full", "state_locked"), when - MINUTE, when + INFLIGHT)
-            )
-            and all(config.site(site_id) is not None for config in configs)
-            and not self.world.is_forgotten(when)
-        )
-
     @cached_property
     def first_reads(self) -> dict[str, tuple[datetime, datetime, bool]]:
         """Return for each site when its first read began and ended, and whether all of it was for
@@ -110,7 +99,7 @@ class Sightings:
             if read.by != "daemon" or read.site_id in found:
                 continue
             begun.setdefault(read.site_id, read.time)
-            sure = read.arrived and not read.wrong and self._is_kept(read.time, read.site_id)
+            sure = read.arrived and not read.wrong and is_kept(self.world, read.time, read.site_id)
             if not sure:
                 doubt.add(read.site_id)
             elif read.last_page:
@@ -149,7 +138,6 @@ class Sightings:
         Nobody is notified of what that round shows, as people may know it; of a review written
         after it nobody can.
         """
-        site_id = state.site_id
         for run in self.world.h.runs:
             if (
                 run.command != "restore"
@@ -158,18 +146,8 @@ class Sightings:
                 or state.created > (run.end or run.start)
             ):
                 continue
-            rounds = (
-                read.time
-                for read in self.world.h.reads
-                if read.by == "daemon"
-                and read.site_id == site_id
-                and run.start <= read.time <= when - INFLIGHT
-                and read.arrived
-                and not read.wrong
-                and self._is_kept(read.time, site_id)
-                and self.world.is_site_calm(site_id, read.time - MINUTE, read.time + INFLIGHT)
-            )
-            if next(rounds, None) is None:
+            first = next(whole_rounds(self.world, state.site_id, run.start), None)
+            if first is None or first > when - INFLIGHT:
                 return True
         return False
 
@@ -238,7 +216,7 @@ class Sightings:
             read.time
             for read in self.world.h.reads
             if read.by == "daemon" and read.site_id == site_id and read.time >= start
-            if read.arrived and not read.wrong and self._is_kept(read.time, site_id)
+            if read.arrived and not read.wrong and is_kept(self.world, read.time, site_id)
         )
         return next(times, self.world.h.end)
 

@@ -23,6 +23,7 @@ from tests.simulation.history import (
     ReviewEvent,
     SlackCall,
 )
+from tests.simulation.oracle.restored import Span, unverified_spans
 from tests.simulation.oracle.values import (
     ADDRESS,
     INFLIGHT,
@@ -195,6 +196,7 @@ class World:
             due,
             *(when + MINUTE for when in after),
             *(span.start + MINUTE for span in self.h.daemon),
+            *(end for _, end in self._unverified.get(self.site_of(review_id or "") or "", [])),
         ]
         for start in sorted(starts):
             if due <= start <= end - self.late and self.is_calm(
@@ -229,9 +231,17 @@ class World:
         self, destination: Destination, start: datetime, end: datetime, review_id: str | None = None
     ) -> bool:
         """Return whether nothing keeps a message from leaving at once in the whole span."""
-        return self.alive_throughout(start, end) and not self.faults_of(
-            destination, start, end, review_id
+        site_id = self.site_of(review_id or "") or ""
+        return (
+            self.alive_throughout(start, end)
+            and not self.faults_of(destination, start, end, review_id)
+            and not any(a < end and start < b for a, b in self._unverified.get(site_id, []))
         )
+
+    @cached_property
+    def _unverified(self) -> dict[str, list[Span]]:
+        """Return for each site when nothing of it is sent, as it was not read since a restore."""
+        return unverified_spans(self)
 
     def is_site_calm(
         self, site_id: str, start: datetime, end: datetime, *, wrong_clock: bool = False
