@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from tests.simulation.history import AlertKind, Review, SlackCall
 from tests.simulation.oracle.followed import judge_followed
 from tests.simulation.oracle.reminders import judge_reminders
+from tests.simulation.oracle.routed import routed, sent_by
 from tests.simulation.oracle.triage import Path, Transition, Triage
 from tests.simulation.oracle.values import (
     DAY,
@@ -125,7 +126,7 @@ def _slot(
             None,
             _closing(world, review_id, destination, transition),
         )
-    tri = _routed(world, destination, transition, until, state)
+    tri = routed(world, destination, transition, until, state)
     if transition.change == "opened":
         kinds: frozenset[AlertKind] = frozenset(
             {"new", "lowered"} if transition.or_lowered else {"new"}
@@ -154,56 +155,6 @@ def was_sent(world: World, review_id: str, destination: Destination, when: datet
     if any(time < when - INFLIGHT for time in times):
         return "may" if world.may_be_unknown(review_id, destination, when) else "must"
     return "may" if any(time <= when + INFLIGHT for time in times) else "not"
-
-
-def _routed(
-    world: World,
-    destination: Destination,
-    transition: Transition,
-    until: datetime | None,
-    state: Review,
-) -> Tri:
-    tri = world.route(transition.time, destination, state)
-    for when in world.config_times(
-        transition.time, _waits_until(world, destination, transition.time, until, state)
-    ):
-        before, config = world.config_at(when - timedelta(microseconds=1)), world.config_at(when)
-        if config is None or before is None:
-            continue
-        fits = world.fits(config, destination, state)
-        if tri == "must" and not fits:
-            tri = "may"
-        if tri == "not" and fits and before.receiver(destination.receiver) is None:
-            gone = any(config.receiver(receiver.name) is None for receiver in before.receivers)
-            tri = "may" if gone else tri
-        # An alert that no receiver could get is for all that fit by the config that corrects it.
-        if (
-            tri == "not"
-            and fits
-            and not any(world.fits(before, one, state) for one in world.destinations)
-        ):
-            tri = "may"
-    return tri
-
-
-def _waits_until(
-    world: World, destination: Destination, start: datetime, until: datetime | None, state: Review
-) -> datetime:
-    """Return how long an alert may wait: one that comes later takes over what others wait for."""
-    config = world.config_at(start)
-    there = [one for one in world.destinations if config and config.receiver(one.receiver)]
-    sources = [destination] if destination in there or not there else there
-    return max(_sent_by(world, one, start, until, state) for one in sources)
-
-
-def _sent_by(
-    world: World, destination: Destination, start: datetime, until: datetime | None, state: Review
-) -> datetime:
-    """Return when an alert has left at the latest: what the config says later does not touch it."""
-    end = until or world.h.end
-    due = world.released_at(destination, state.rating, start, end)
-    opening = next(world.openings(destination, due, end, state.review_id), None)
-    return end if opening is None else min(end, opening + world.late)
 
 
 def _closing(world: World, review_id: str, destination: Destination, transition: Transition) -> Tri:
@@ -566,7 +517,7 @@ def _heirs(
             state = world.version(review_id, slot.transition.state)
             if state is None or world.route(start, destination, state) != "must":
                 continue
-            last = min(_sent_by(world, destination, start, None, state), world.h.end - SETTLE)
+            last = min(sent_by(world, destination, start, None, state), world.h.end - SETTLE)
             for when in world.config_times(start + INFLIGHT, last):
                 before, config = world.config_at(when - INFLIGHT), world.config_at(when)
                 gone = config is not None and config.receiver(destination.receiver) is None
