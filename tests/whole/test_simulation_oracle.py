@@ -15,9 +15,11 @@ import pytest
 from tests.simulation import oracle
 from tests.simulation.history import (
     Attempt,
+    Item,
     Storage,
 )
 from tests.simulation.oracle.cluster_scenes import (
+    ABOUT,
     clustered,
     clustered_and_restored,
     clustered_in_a_digest,
@@ -293,6 +295,9 @@ GOOD |= {
     ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
+    "a cluster that has failed keeps its reviews": lambda: old_words_of_what_failed(
+        "owner", Item("cluster", about=ABOUT, reviews=("r1", "r2"))
+    ),
     "nobody is notified twice of a channel that refuses": lambda: erasure_refused_while_parked(
         lasts=True
     ),
@@ -448,6 +453,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("throttle_ignored", lambda: throttled(1)),
     ("throttle_ignored", lambda: read_after_429(QUERY)),
     ("stray", lambda: in_the_thread(in_thread=False)),
+    ("stray", lambda: in_the_thread(in_thread=False, closings=False)),
     # 5: floods
     ("pace", lambda: told_lowered().post(at(2, 0, 4, 1.5), "summary")),
     ("flood", one_by_one),
@@ -509,6 +515,10 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("reminder_missing", lambda: unconfirmed_webhook(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),
+    (
+        "kept_too_long",
+        lambda: old_words_of_what_failed("owner", Item("cluster", about=ABOUT, reviews=("r2",))),
+    ),
     ("erased_falsely", stored),
     # clusters
     ("cluster_twice", clustered_twice),

@@ -392,7 +392,8 @@ def _has_failed(world: World, review_id: str, when: datetime) -> bool:
         if one.time <= when and not one.answered
     ]
     return any(
-        not targets.isdisjoint(to) and any(item.review_id == review_id for item in items)
+        not targets.isdisjoint(to)
+        and any(review_id in (item.review_id, *item.reviews) for item in items)
         for items, to in (*refused, *unanswered)
     )
 

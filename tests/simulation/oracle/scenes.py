@@ -667,9 +667,9 @@ def throttled(hours: float = 2.1) -> Scene:
     )
 
 
-def in_the_thread(*, updated: bool = False, **more: Any) -> Scene:
+def in_the_thread(*, updated: bool = False, closings: bool = True, **more: Any) -> Scene:
     """Slack is shown that a review was answered: by a reply in the thread or by an update."""
-    team = replace(TEAM, closings=updated)
+    team = replace(TEAM, closings=closings)
     config = replace(CONFIG, receivers=(OWNER, team, FLORA))
     scene = (
         alerted(config=config)
@@ -1215,10 +1215,10 @@ def recorded_at_a_raise(rating: int) -> Scene:
     return scene.add("storage", Storage(at(90), (("r1", "word-r1-0", "db"),)))
 
 
-def old_words_of_what_failed(name: str) -> Scene:
+def old_words_of_what_failed(name: str, item: Item | None = None) -> Scene:
     """A mail about an old review was refused, and `status` shows a failed delivery of a receiver."""
     scene = old_words().fault("smtp_message_refused", at(2), at(2, 1), review_id="r1")
-    items = (Item("reminder", "r1"),)
+    items = (item or Item("reminder", "r1"),)
     scene.add("attempts", Attempt(at(2), "smtp", OWNER.emails[0], outcome="554", items=items))
     scene.post(at(2, 0, 1), "trouble", about="receiver:owner/messages")
     receivers = tuple(
