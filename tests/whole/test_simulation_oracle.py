@@ -39,6 +39,7 @@ from tests.simulation.oracle.scenes import (
     answered_at_a_raise,
     answered_before_it_left,
     answered_while_in_doubt,
+    answered_with_a_reminder_in_doubt,
     at_night,
     backfilled,
     baseline,
@@ -109,6 +110,7 @@ from tests.simulation.oracle.scenes import (
     refused_since_before_a_rename,
     reminded,
     reminded_after_quiet_hours,
+    reminded_at_a_kill,
     reminded_of_what_waited,
     reminded_with_a_lowered,
     renamed,
@@ -279,6 +281,10 @@ GOOD |= {
     "a renamed receiver keeps what it was sent": renamed,
     "never low-rated while it could be written": raised_before_it_was_written_down,
     "a restore forgets what was held": lambda: held_and_restored(restored=True),
+    "a reminder in doubt says that its review was answered": lambda: (
+        answered_with_a_reminder_in_doubt("<one@test>")
+    ),
+    "a reminder may be in doubt after a kill": lambda: reminded_at_a_kill(2.01),
     "a mail in doubt says that its review was answered": lambda: answered_while_in_doubt(
         killed=True
     ),
@@ -353,6 +359,8 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("not_due", lambda: Scene().review("r1", at(1), rating=5).read(at(1, 0, 4), "r1").mail(at(1,
     0, 5), "new", "r1")),
     ("closed_to_none", lambda: answered_while_in_doubt(killed=False)),
+    ("closed_to_none", lambda: answered_with_a_reminder_in_doubt("<two@test>")),
+    ("closed_to_none", lambda: reminded_at_a_kill(1.9)),
     ("not_due", lambda: waiting_while_its_site_leaves(narrowed=True)),
     ("wrong_details", lambda: lowered().notify(at(2, 0, 4, 1), "lowered", "r1", before=5, after=1)),
     ("wrong_details", lambda: alerted().change("r1", at(2), "answered", reply="Sorry").read(at(2,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import AlertKind, Review, SlackCall
 from tests.simulation.oracle.followed import judge_followed
-from tests.simulation.oracle.reminders import judge_reminders
+from tests.simulation.oracle.reminders import judge_reminders, may_end_reminder
 from tests.simulation.oracle.routed import routed, sent_by
 from tests.simulation.oracle.triage import Path, Transition, Triage
 from tests.simulation.oracle.values import (
@@ -208,7 +208,11 @@ def _match(
         if fitting:
             fitting[0].used = one
             yield from _how(world, review_id, destination, fitting[0], one)
-        elif kind != "reminder" and not _is_excused(world, review_id, destination, slots, one):
+        elif (
+            kind != "reminder"
+            and not may_end_reminder(world, review_id, path, destination, one)
+            and not _is_excused(world, review_id, destination, slots, one)
+        ):
             yield _unexpected(world, review_id, path, destination, slots, one)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tests.simulation.history import Review
+from tests.simulation.history import Mail, Message, Review
 from tests.simulation.oracle.holds import holds_of, judge_held, next_hold, snoozes_of
 from tests.simulation.oracle.triage import Path
 from tests.simulation.oracle.values import (
@@ -19,6 +19,7 @@ from tests.simulation.oracle.values import (
     Received,
     Violation,
     fault_end,
+    leaves_doubt,
 )
 from tests.simulation.oracle.world import World
 
@@ -66,6 +67,71 @@ def judge_reminders(
                 "reminder of a review that is not open",
                 concerns,
             )
+
+
+def may_end_reminder(
+    world: World, review_id: str, path: Path, destination: Destination, one: Received
+) -> bool:
+    """Return whether this may be a reminder in doubt, sent again after its review was closed: it
+    shows that by then.
+    """
+    for period in _periods(path):
+        end = period.end
+        if one.item.kind != "closed" or end is None or one.time < end - SECONDS:
+            continue
+        soon = one.time <= end + INFLIGHT or bool(world.faults_of(destination, end, one.time))
+        if soon and _is_in_doubt(world, review_id, destination, period, one):
+            return True
+    return False
+
+
+def _is_in_doubt(
+    world: World, review_id: str, destination: Destination, period: Period, one: Received
+) -> bool:
+    """Return whether a message repeats a reminder whose answer was lost, or which was under way
+    when the daemon was killed. Mails and webhooks keep their id, others say once that they repeat
+    one (promise 2).
+    """
+    by_id = destination.medium in {"email", "webhook"}
+    if not by_id and not one.message.says_repeat:
+        return False
+    received = [each for each in world.received_by(review_id, destination) if each.time < one.time]
+    came = [
+        each for each in received if each.item.kind == "reminder" and _is_within(period, each.time)
+    ]
+    lost = [(each.time, _id_of(each.message)) for each in came if not each.message.answered]
+    lost += _dropped(world, review_id, destination, period.start, one.time)
+    for when, its in lost:
+        again = any(each.message.says_repeat and each.time > when for each in received)
+        if its == _id_of(one.message) if by_id else not again:
+            return True
+    first = min(_bases(world, review_id, destination, period), default=None)
+    spans = _spans(world, destination, period.start, one.time)
+    return first is not None and any(
+        sum(first + span <= when + MINUTE for span in spans)
+        > sum(each.time < when for each in came)
+        for when in world.kills(period.start, one.time)
+    )
+
+
+def _dropped(
+    world: World, review_id: str, destination: Destination, start: datetime, end: datetime
+) -> list[tuple[datetime, str]]:
+    """Return the attempts at a reminder that left it in doubt: when, and under which id."""
+    targets: set[str] = set()
+    for receiver in world.receivers_named(destination.receiver):
+        targets |= receiver.targets(destination.medium)
+    return [
+        (attempt.time, attempt.message_id or "")
+        for attempt in world.attempts_between(start, end)
+        if attempt.target in targets
+        and leaves_doubt(attempt)
+        and any((item.kind, item.review_id) == ("reminder", review_id) for item in attempt.items)
+    ]
+
+
+def _id_of(message: Message) -> str:
+    return message.message_id if isinstance(message, Mail) else message.ts
 
 
 def _periods(path: Path) -> list[Period]:

@@ -260,6 +260,32 @@ def answered_while_in_doubt(*, killed: bool) -> Scene:
     return scene.mail(at(1, 0, 4, 9), "closed", "r1", reason="answered")
 
 
+def answered_with_a_reminder_in_doubt(again: str) -> Scene:
+    """A review is answered while a reminder by mail is in doubt: it goes out again, and says so."""
+    config = replace(CONFIG, receivers=(OWNER, FLORA), reminders_after=(timedelta(days=1),))
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.mail(at(1, 0, 4, 1), "new", "r1").fault("smtp_dropped_before", at(2), at(2, 0, 10))
+    items, owner = (Item("reminder", "r1"),), OWNER.emails[0]
+    when = at(2, 0, 5)
+    scene.read(when, "r1")
+    scene.add("attempts", Attempt(when, "smtp", owner, None, "dropped", "<one@test>", items))
+    scene.change("r1", at(2, 0, 5, 2), "answered", reply="Sorry")
+    scene.add("webhooks", Webhook(at(2, 0, 5, 3), "e1", "bakery", "r1", "updated", 1, taken=True))
+    scene.mail(at(2, 0, 6, 6), "closed", "r1", reason="answered", message_id=again)
+    return scene.read(at(2, 0, 10), "r1")
+
+
+def reminded_at_a_kill(day: float) -> Scene:
+    """The same, while the daemon is killed with a reminder under way, or before one is due."""
+    config = replace(CONFIG, receivers=(OWNER, FLORA), reminders_after=(timedelta(days=1),))
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.mail(at(1, 0, 4, 1), "new", "r1").read(at(day), "r1")
+    again = DaemonSpan(at(day, 0, 0, 7), None)
+    scene.daemon = [DaemonSpan(START, at(day, 0, 0, 2), "killed"), again]
+    scene.change("r1", at(day, 0, 0, 3), "answered", reply="Sorry").read(at(day, 0, 0, 8), "r1")
+    return scene.mail(at(day, 0, 0, 9), "closed", "r1", reason="answered")
+
+
 def answered_after_mails(*, confirmed: bool) -> Scene:
     """A review is answered after three mails about it, of which the last or none was confirmed."""
     owner = replace(OWNER, closings=True)

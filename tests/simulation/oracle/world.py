@@ -100,13 +100,16 @@ class World:
             span.start <= start and (span.end is None or span.end >= end) for span in self.h.daemon
         )
 
-    def kills_between(self, start: datetime, end: datetime) -> int:
-        ended = [
+    def kills(self, start: datetime, end: datetime) -> list[datetime]:
+        ended = (
             span.end
             for span in self.h.daemon
             if span.ended_by in {"killed", "crashed"} and span.end
-        ]
-        return sum(start <= when <= end for when in ended)
+        )
+        return [when for when in ended if start <= when <= end]
+
+    def kills_between(self, start: datetime, end: datetime) -> int:
+        return len(self.kills(start, end))
 
     # ------------------------------------------------------------ faults
 
