@@ -329,7 +329,7 @@ def _after_snoozes(
     configs = world.configs_between(period.start, end)
     if state is None or not bases or not configs or list(world.faults(WITHIN, period.start, end)):
         return
-    if world.is_forgotten(period.start):
+    if world.is_forgotten(period.start) or all(world.is_forgotten(base) for base in bases):
         return
     rests = state.created + min(config.rescan_window for config in configs)
     for snooze in snoozes_of(world, review_id, period.start, end):
