@@ -338,6 +338,8 @@ def _after_snoozes(
             latest = _latest_after_snooze(world, review_id, destination, period, due)
             if latest is None or any(due - MINUTE <= one.time <= latest for one in own):
                 break
+            if world.is_forgotten(snooze.start, latest):
+                break
             held = next_hold(world, review_id, snooze, due, latest)
             if held is None:
                 unsent = world.may_be_unknown(review_id, destination, due)

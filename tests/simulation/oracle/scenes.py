@@ -138,6 +138,12 @@ def snoozed_after_a_restore(backup: float) -> Scene:
     return scene.mail(at(1, 12, 4), "reminder", "r1")
 
 
+def snoozed_and_restored(backup: float) -> Scene:
+    """A restore may forget a snooze, with the reminder that follows it."""
+    scene = held("snooze", at(1, 18)).run("restore", at(1, 16), backup_taken=at(1, backup))
+    return scene.read(at(1, 16, 10), "r1")
+
+
 def reminded_after_quiet_hours(hour: float) -> Scene:
     """Wix is back just before quiet hours, so that the round that reminds may come within them."""
     day = (QuietHours(time(8), time(21), "Europe/Berlin"),)
