@@ -35,6 +35,10 @@ MAY_SHOW = (
 )
 _SENDING = "status = 'sending'"
 _UNDER_WAY = "status IN ('sending', 'in_doubt')"
+# The first call records the subject. It may hold words of a review that was erased meanwhile.
+_SUBJECT = (
+    "CASE WHEN erase THEN NULL WHEN status = 'sent' OR :subject = '' THEN subject ELSE :subject END"
+)
 IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
 NEXT_MOMENT = f"CASE WHEN {IS_DUE} THEN :now ELSE due_at END"
 
@@ -116,8 +120,8 @@ def mark_sent(state: State, message: Message, receipt: Receipt, subject: str = "
             "UPDATE messages SET status = 'sent', slack_channel = :channel, slack_ts = :ts,"
             " to_left = NULL, due_at = NULL, lost = 0, looked_since = NULL, look = '',"
             " stale = CASE WHEN CAST(:ts AS TEXT) IS NULL THEN 0 ELSE stale END,"
-            " subject = CASE WHEN CAST(:ts AS TEXT) IS NOT NULL THEN NULL"
-            " WHEN :subject <> '' THEN :subject ELSE subject END, error = :error WHERE id = :id",
+            f" subject = CASE WHEN CAST(:ts AS TEXT) IS NULL THEN {_SUBJECT} END,"
+            " error = :error WHERE id = :id",
             {
                 "channel": receipt.slack_channel,
                 "ts": receipt.slack_ts,
@@ -139,15 +143,14 @@ def mark_partly_accepted(
     """
     with state.transaction(*message.scopes):
         state.execute(
-            "UPDATE messages SET status = 'sent', to_left = ?, error = ?,"
-            " subject = CASE WHEN ? <> '' THEN ? ELSE subject END WHERE id = ?",
-            [
-                json.dumps(sorted(to_left)),
-                f"{len(to_left)} of its addresses did not take it yet",
-                subject,
-                subject,
-                message.id,
-            ],
+            "UPDATE messages SET status = 'sent', to_left = :to_left, error = :error,"
+            f" subject = {_SUBJECT} WHERE id = :id",
+            {
+                "to_left": json.dumps(sorted(to_left)),
+                "error": f"{len(to_left)} of its addresses did not take it yet",
+                "subject": subject,
+                "id": message.id,
+            },
         )
         state.execute(
             "UPDATE messages SET due_at = ?"

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from alerter.demo.faults import Fault
+from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
 from alerter.store import State, blocks, stale_messages, troubles
 from tests.support.clock import SetClock
@@ -15,6 +16,7 @@ from tests.support.desk import (
     asked,
     config,
     desk,
+    hooked,
     many,
     posted,
     queue,
@@ -23,7 +25,7 @@ from tests.support.desk import (
 )
 from tests.support.life import Begin, Life, begin, life, wix
 from tests.support.messages import words_of
-from tests.support.values import CHANNEL, SITE
+from tests.support.values import CHANNEL, OWNER, SITE
 
 __all__ = ["begin", "config", "desk", "life", "slack", "start", "wix"]
 
@@ -255,3 +257,30 @@ async def test_a_message_that_is_gone_when_it_is_to_be_deleted_is_done(
     await life.minutes(70)
     assert len(asked(slack, DELETE)) == 1
     assert life.open() == []
+
+
+@pytest.mark.parametrize(("refused", "call"), [(False, 1), (True, 1), (True, 2)])
+async def test_words_that_are_erased_during_a_call_are_not_recorded_after_it(
+    start: Start, state: State, mailbox: Mailbox, clock: SetClock, *, refused: bool, call: int
+) -> None:
+    """A mail's subject holds them. Where an address refuses it for now, there is a second call."""
+    calls = 0
+
+    async def erase() -> None:
+        nonlocal calls
+        calls += 1
+        mailbox.refuse.clear()
+        if calls == call:
+            with desk.state.transaction():
+                stale_messages.erase_earlier_text(desk.state, SITE, ["r1"])
+
+    desk = await start(hooked("email:owner", after=erase))
+    mailbox.refuse = {OWNER: "451 4.2.1 try again later"} if refused else {}
+    queue(state, "r1", receivers=("email:owner",))
+    while calls < 1 + refused:
+        if pause := await desk.step("email:owner"):
+            clock.advance(seconds=(pause.seconds or 0) + 0.001)
+        else:
+            rows = state.rows("SELECT subject FROM messages")
+            assert [bool(row["subject"]) for row in rows] == [calls < call]
+    assert ["<r1>" in mail.subject for mail in mailbox.mails] == [True] * (1 + refused)
