@@ -74,6 +74,7 @@ from tests.simulation.oracle.scenes import (
     late_one,
     left_in_trouble,
     locked,
+    looked_at_before_a_raise,
     lowered,
     lowered_after_a_backfill,
     lowered_in_a_backfill,
@@ -326,6 +327,7 @@ GOOD |= {
     ),
     "a digest shows the news and not the reminder": lambda: reminded_with_a_lowered(digest=True),
     "a review rests from when a raised threshold has it recorded": lambda: recorded_at_a_raise(3),
+    "a look of a command records nothing": lambda: looked_at_before_a_raise(3),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
 
@@ -524,6 +526,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("erasure_silent", lambda: erasure_refused_while_parked(lasts=False)),
     ("kept_too_long", old_words),
     ("kept_too_long", lambda: recorded_at_a_raise(2)),
+    ("kept_too_long", lambda: looked_at_before_a_raise(2)),
     ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),
     ("lost", lambda: answered_after_mails(confirmed=True)),
     ("reminder_missing", lambda: unconfirmed_webhook(confirmed=True)),

@@ -1261,6 +1261,18 @@ def recorded_at_a_raise(rating: int) -> Scene:
     return scene.add("storage", Storage(at(90), (("r1", "word-r1-0", "db"),)))
 
 
+def looked_at_before_a_raise(rating: int) -> Scene:
+    """A reply looks at a review, and is refused; 50 days later the threshold is raised to it."""
+    config = replace(CONFIG, keep=timedelta(days=30))
+    sites = tuple(replace(site, threshold=3) for site in CONFIG.sites)
+    scene = Scene(130, config).review("r1", at(9), rating=rating).run("reply", at(10))
+    if rating <= 2:
+        scene.read(at(9, 0, 1), "r1").notify(at(9, 0, 1, 1), "new", "r1")
+    scene.read(at(10, 0, 0, 1), "r1", by="reply")
+    scene.reload(at(60), replace(config, sites=sites)).read(at(60, 0, 1), "r1")
+    return scene.add("storage", Storage(at(90), (("r1", "word-r1-0", "db"),)))
+
+
 def old_words_of_what_failed(name: str, item: Item | None = None) -> Scene:
     """A mail about an old review was refused, and `status` shows a failed delivery of a receiver."""
     scene = old_words().fault("smtp_message_refused", at(2), at(2, 1), review_id="r1")

@@ -328,26 +328,36 @@ class World:
     def first_shown(self) -> dict[tuple[str, int], datetime]:
         """Return when each state of each review was shown to alerter first, as one to record.
 
-        A webhook of a review that is not low-rated and not on record is none.
+        A webhook of a review that is not low-rated and not on record is none, nor is what a
+        command looks at before it acts.
         """
         found: dict[tuple[str, int], datetime] = {}
-        known: dict[str, datetime] = {}
+        known: set[str] = set()
+        for when, key, is_read in sorted(self._shown()):
+            if is_read or key[0] in known or self._is_low(key, when):
+                found.setdefault(key, when)
+                known.add(key[0])
+        return found
+
+    def _shown(self) -> Iterator[tuple[datetime, tuple[str, int], bool]]:
+        """Yield what alerter was shown when, and whether by a read of what is to be recorded."""
+        reading = {"daemon"} | {
+            run.run_id for run in self.h.runs if run.command in {"backfill", "run_once"}
+        }
+        unrecorded = {run.run_id for run in self.h.runs if run.dry_run or run.command == "check"}
         for read in self.h.reads:
-            for key in read.shown if read.arrived else ():
-                found.setdefault(key, read.time)
-                known.setdefault(key[0], read.time)
+            for key in read.shown if read.arrived and read.by not in unrecorded else ():
+                yield read.time, key, read.by in reading
         for hook in self.h.webhooks:
             config = self.config_at(hook.time)
             site = config.site(self.site_of(hook.review_id) or "") if config else None
-            state = None if hook.version is None else self.version(hook.review_id, hook.version)
-            if not hook.taken or site is None or state is None:
-                continue
-            first = known.get(hook.review_id)
-            if state.rating <= site.threshold or (first is not None and first <= hook.time):
-                key = (hook.review_id, state.version)
-                found[key] = min(found.get(key, hook.time), hook.time)
-                known[hook.review_id] = min(first or hook.time, hook.time)
-        return found
+            if hook.taken and site is not None and hook.version is not None:
+                yield hook.time, (hook.review_id, hook.version), False
+
+    def _is_low(self, key: tuple[str, int], when: datetime) -> bool:
+        state, config = self.version(*key), self.config_at(when)
+        site = config.site(state.site_id) if config and state else None
+        return state is not None and site is not None and state.rating <= site.threshold
 
     def review_at(self, review_id: str, when: datetime) -> Review | None:
         state = None
