@@ -154,7 +154,7 @@ async def test_other_words_are_silent_of_the_past_and_watch_from_then_on(shop: S
 async def test_other_words_change_the_topics_on_record_and_no_message(shop: Shop) -> None:
     async with shop.open():
         await shop.round()
-        shop.put("two", 2, "Glitter, and late")
+        shop.put("two", 2, "Glitter, and it came late")
         await shop.round()
     own = '\n[[topics]]\nname = "mess"\nwords = ["glitter"]'
     async with shop.open(UP_TO_3 + own):
@@ -383,7 +383,7 @@ async def test_what_waits_is_routed_again_by_other_topics(shop: Shop) -> None:
     async with shop.open("", first):
         waiting(first)
         await shop.round()
-        shop.put("glitter", 1, "Glitter, and late")
+        shop.put("glitter", 1, "Glitter, and it came late")
         await shop.round()
     assert waiting(first) == [("glitter", "pending")]
     assert waiting(kitchen.format("delivery") + mess.format("glitter")) == [("glitter", "pending")]
