@@ -34,10 +34,8 @@ def judge_followed(
         for number, transition in enumerate(path.transitions):
             if transition.change not in {"edited", "closed", "reopened"}:
                 continue
-            if transition.change == "edited" and lacked_author(
-                world, world.events[review_id][0].after, transition.time
-            ):
-                continue  # it counts as anonymized, and its words are not shown any more
+            if transition.change == "edited" and _is_anonymized(world, review_id, transition):
+                continue  # its words are not shown any more
             if number and _has_rested(world, path.transitions[number - 1].time, transition.time):
                 continue  # what was sent about it is forgotten
             before = [post for post in singles if post.time < transition.time - INFLIGHT]
@@ -57,6 +55,13 @@ def judge_followed(
                 what = f"its message was not updated after it was {transition.change}"
                 concerns = (review_id, *destination)
                 yield Violation("not_updated", "triage", transition.time, what, concerns)
+
+
+def _is_anonymized(world: World, review_id: str, transition: Transition) -> bool:
+    """Return whether a review was anonymized, or counts as that, when alerter learned of it."""
+    state = world.version(review_id, transition.state)
+    first = world.events[review_id][0].after
+    return (state is not None and state.anonymized) or lacked_author(world, first, transition.time)
 
 
 def _has_rested(world: World, since: datetime, until: datetime) -> bool:

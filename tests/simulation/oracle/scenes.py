@@ -642,6 +642,13 @@ def edited_after_wix_left_out(author: bool) -> Scene:
     return scene.change("r1", at(3), "edited").read(at(3, 0, 4), "r1")
 
 
+def edited_after_anonymized(erased: bool) -> Scene:
+    """Without an update: what is anonymized keeps no words, also none that it gets later."""
+    scene = Scene().review("r1", at(1)).change("r1", at(1, 0, 1), "anonymized", anonymized=erased)
+    scene.read(at(1, 0, 4), "r1").notify(at(1, 0, 4, 1), "new", "r1", after=1, text="")
+    return scene.change("r1", at(2), "edited").read(at(2, 0, 4), "r1")
+
+
 def edited() -> Scene:
     scene = alerted().change("r1", at(2), "edited").read(at(2, 0, 4), "r1")
     return scene.update(at(2, 0, 4, 2), at(1, 0, 4, 1), "word-r1-1")
