@@ -415,8 +415,8 @@ def _openings(
 def _fits_until(
     world: World, review_id: str, destination: Destination, period: Period, when: datetime
 ) -> bool:
-    """Return whether a review stayed low-rated, published and fit for a destination, in all its
-    states, by all configs.
+    """Return whether a review stayed there, low-rated, published and fit for a destination, in all
+    its states, by all configs.
     """
     states = [world.review_at(review_id, period.start)]
     states += [
@@ -424,7 +424,9 @@ def _fits_until(
     ]
     return all(
         state is not None
-        and not state.is_private  # it is known as rejected only once a read may see that
+        # It is known as rejected or gone only once a read may see that.
+        and not state.is_private
+        and not state.deleted
         and world.fits(config, destination, state)
         and (site := config.site(state.site_id)) is not None
         and state.rating <= site.threshold
@@ -473,6 +475,8 @@ def _escalated(
     ]
     inside = latest <= end and latest <= state.created + config.rescan_window
     inside = inside and world.is_site_calm(state.site_id, due - MINUTE, latest)
+    then = world.review_at(review_id, latest)
+    inside = inside and then is not None and not then.deleted  # it is of what was just read
     if inside and not came and world.is_calm(destination, due - MINUTE, latest, review_id):
         yield Violation(
             "escalation_missing",

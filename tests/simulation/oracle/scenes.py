@@ -1129,6 +1129,21 @@ def private_forbidden(shown: bool) -> Scene:
     return scene.read(at(0, 22, 30), "r1").notify(at(0, 22, 31), "new", "r1") if shown else scene
 
 
+def deleted_while_forbidden(*, private: bool) -> Scene:
+    """A review is deleted while Wix shows only what is published, so that it is closed late: a read
+    that does not find it closes nothing, but nobody is reminded of it.
+    """
+    scene = alerted(config=replace(CONFIG, reminders_after=(timedelta(hours=1),)))
+    scene.fault("wix_private_forbidden", at(1, 0, 10), at(1, 2), site_id="bakery")
+    scene.change("r1", at(1, 0, 30), "deleted", deleted=True, words=(), text="")
+    seen = at(1, 3) if private else at(1, 1, 5)
+    for when in (at(1, 1, 5), at(1, 3), at(1, 5)):
+        read = Read(when, "bakery", "daemon", private=when > at(1, 2), absent=("r1",))
+        scene.reads.append(read)
+    scene.post(seen + timedelta(seconds=1), "closed", "r1", reason="gone", text="closed")
+    return scene.update(seen + timedelta(seconds=3), at(1, 0, 4, 1))
+
+
 def gone_for_a_day(told: bool) -> Scene:
     """Wix says: come back in a day."""
     scene = Scene().fault(

@@ -60,8 +60,9 @@ class Sightings:
                 sure = False
             for review_id, version in read.shown:
                 yield review_id, Sighting(read.time, version, sure, backfill)
-            for review_id in () if read.wrong else read.absent:  # a lie closes nothing
-                yield review_id, Sighting(read.time, None, sure and read.private)
+            # A lie closes nothing, nor does a read that may not see what is not published.
+            for review_id in read.absent if read.private and not read.wrong else ():
+                yield review_id, Sighting(read.time, None, sure)
 
     def _of_webhooks(self) -> Iterator[tuple[str, Sighting]]:
         """What a webhook says is true for sure once a read says so.
