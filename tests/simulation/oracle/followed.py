@@ -36,7 +36,7 @@ def judge_followed(
                 continue
             if transition.change == "edited" and _is_anonymized(world, review_id, transition):
                 continue  # its words are not shown any more
-            if number and _has_rested(world, path.transitions[number - 1].time, transition.time):
+            if number and has_rested(world, path.transitions[number - 1].time, transition.time):
                 continue  # what was sent about it is forgotten
             before = [post for post in singles if post.time < transition.time - INFLIGHT]
             later = path.transitions[number + 1 : number + 2]
@@ -64,7 +64,7 @@ def _is_anonymized(world: World, review_id: str, transition: Transition) -> bool
     return (state is not None and state.anonymized) or lacked_author(world, first, transition.time)
 
 
-def _has_rested(world: World, since: datetime, until: datetime) -> bool:
+def has_rested(world: World, since: datetime, until: datetime) -> bool:
     """Return whether a review was at rest for longer than `keep` in a span."""
     return any(until - since > config.keep for config in world.configs_between(since, until))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tests.simulation.history import AlertKind, Review, SlackCall
-from tests.simulation.oracle.followed import judge_followed
+from tests.simulation.oracle.followed import has_rested, judge_followed
 from tests.simulation.oracle.reminders import judge_reminders, may_end_reminder
 from tests.simulation.oracle.routed import routed, sent_by
 from tests.simulation.oracle.triage import Path, Transition, Triage
@@ -96,55 +96,70 @@ def _violations(
 
 def slots_of(world: World, review_id: str, path: Path, destination: Destination) -> list[Slot]:
     """Return what one destination is to receive of a review."""
-    slots: list[Slot] = []
-    for index, transition in enumerate(path.transitions):
-        until = next(
-            (later.time for later in path.transitions[index + 1 :] if later.change == "closed"),
-            None,
-        )
-        state = world.version(review_id, transition.state)
-        if state is None:
-            continue
-        slot = _slot(world, review_id, destination, transition, until, state)
-        if slot is not None:
-            slots.append(slot)
-    return slots
+    found = (
+        _slot(world, review_id, destination, path, index) for index in range(len(path.transitions))
+    )
+    return [slot for slot in found if slot is not None]
 
 
 def _slot(
+    world: World, review_id: str, destination: Destination, path: Path, index: int
+) -> Slot | None:
+    transition, later = path.transitions[index], path.transitions[index + 1 :]
+    state = world.version(review_id, transition.state)
+    if state is None or transition.change == "edited":
+        return None
+    if transition.change == "closed":
+        closes = _closing(world, review_id, destination, transition)
+        return Slot(frozenset({"closed"}), transition, None, closes)
+    until = next((each.time for each in later if each.change == "closed"), None)
+    if transition.change == "reopened":
+        rested = index > 0 and has_rested(world, path.transitions[index - 1].time, transition.time)
+        return _asking_again(world, destination, transition, until, state, rested=rested)
+    tri = routed(world, destination, transition, until, state)
+    kinds: set[AlertKind] = {"lowered"} if transition.change == "lowered" else {"new"}
+    if transition.or_lowered:
+        kinds.add("lowered")
+    return Slot(frozenset(kinds), transition, until, tri)
+
+
+def _asking_again(
     world: World,
-    review_id: str,
     destination: Destination,
     transition: Transition,
     until: datetime | None,
     state: Review,
-) -> Slot | None:
-    if transition.change == "closed":
-        return Slot(
-            frozenset({"closed"}),
-            transition,
-            None,
-            _closing(world, review_id, destination, transition),
-        )
-    tri = routed(world, destination, transition, until, state)
-    if transition.change == "opened":
-        kinds: frozenset[AlertKind] = frozenset(
-            {"new", "lowered"} if transition.or_lowered else {"new"}
-        )
-        return Slot(kinds, transition, until, tri)
-    if transition.change == "lowered":
-        return Slot(frozenset({"lowered"}), transition, until, tri)
-    if transition.change == "reopened":
-        sent = was_sent(world, review_id, destination, transition.time)
-        if sent == "not":
-            return Slot(frozenset({"new"}), transition, until, tri)
-        if sent == "may":
-            return Slot(
-                frozenset({"new", "reminder"}), transition, until, "may" if tri == "must" else tri
-            )
-        asks = tri if destination.medium == "email" else "may"
-        return Slot(frozenset({"reminder"}), transition, until, asks)
-    return None
+    *,
+    rested: bool,
+) -> Slot:
+    """Return what is due of a review that is open again.
+
+    Where the `new` was sent, its Slack message asks again, by mail one reminder; where it was not:
+    `new`. Of a review that rested for `keep` it is forgotten who was sent what.
+    """
+    sent = was_sent(world, state.review_id, destination, transition.time)
+    if sent == "must" and not _had_alert(world, state.review_id, destination, transition.time):
+        sent = "may"  # nothing but an escalation
+    kinds: frozenset[AlertKind] = frozenset({"reminder"})
+    tri = routed(
+        world, destination, transition, until, state, was_sent=sent == "must" and not rested
+    )
+    if sent == "not":
+        kinds = frozenset({"new"})
+    elif sent == "may":
+        kinds, tri = frozenset({"new", "reminder"}), "may" if tri == "must" else tri
+    elif destination.medium != "email":
+        tri = "may"
+    return Slot(kinds, transition, until, tri)
+
+
+def _had_alert(world: World, review_id: str, destination: Destination, when: datetime) -> bool:
+    """Return whether a destination received a `new` or `lowered`, or an entry that stands for one."""
+    return any(
+        one.item.kind in {"new", "lowered"} or one.in_digest
+        for one in world.received_by(review_id, destination)
+        if one.time < when
+    )
 
 
 def was_sent(world: World, review_id: str, destination: Destination, when: datetime) -> Tri:
@@ -402,6 +417,10 @@ def _may_be_sent(world: World, review_id: str, slot: Slot, one: Received) -> boo
     ]
     configs = world.configs_between(one.time - INFLIGHT, one.time)
     escalates = any(config.escalate_to == one.destination.receiver for config in configs)
+    if one.item.kind == "reminder":  # of what it was sent, whatever it is filtered by now
+        site_id = states[0].site_id
+        fits_site = (world.covers(config, one.destination, site_id) for config in configs)
+        return escalates or any(fits_site)
     # Nothing is lost: what waits when its site leaves the config still goes to its receivers.
     fits = world.suits if one.item.kind == "new" else world.fits
     return escalates or any(

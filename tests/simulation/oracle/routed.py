@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Review
+from tests.simulation.history import Config, Review
 from tests.simulation.oracle.triage import Transition
 from tests.simulation.oracle.values import Destination, Tri
 from tests.simulation.oracle.world import World
@@ -16,16 +16,27 @@ def routed(
     transition: Transition,
     until: datetime | None,
     state: Review,
+    *,
+    was_sent: bool = False,
 ) -> Tri:
-    """Return whether a destination gets an alert, by the configs that follow each other."""
-    tri = world.route(transition.time, destination, state)
+    """Return whether a destination gets an alert, by the configs that follow each other.
+
+    `was_sent`: it had the `new` of a review that is open again, whatever it is filtered by now.
+    """
+
+    def fits_by(config: Config) -> bool:
+        covers = config.site(state.site_id) and world.covers(config, destination, state.site_id)
+        return bool(covers) if was_sent else world.fits(config, destination, state)
+
+    near = {fits_by(config) for config in world.configs_near(transition.time)}
+    tri: Tri = "not" if True not in near else "may" if False in near else "must"
     for when in world.config_times(
         transition.time, _waits_until(world, destination, transition.time, until, state)
     ):
         before, config = world.config_at(when - timedelta(microseconds=1)), world.config_at(when)
         if config is None or before is None:
             continue
-        fits = world.fits(config, destination, state)
+        fits = fits_by(config)
         if tri == "must" and not fits:
             tri = "may"
         if tri == "not" and fits and before.receiver(destination.receiver) is None:

@@ -7,6 +7,7 @@ from datetime import datetime, time, timedelta
 from typing import Any, Literal
 
 from tests.simulation.history import (
+    AlertKind,
     Attempt,
     Command,
     Config,
@@ -1381,6 +1382,26 @@ def renamed_and_reopened(asks: bool) -> Scene:
     scene.change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
     scene.update(at(3, 0, 4, 1), at(1, 0, 4, 1))
     return scene.mail(at(3, 0, 9), "reminder", "r1") if asks else scene
+
+
+def reopened_without_its_keyword(*, mail: bool = True, hook: bool = True) -> Scene:
+    """A review loses the word of its receivers while it is closed; then its answer is removed."""
+    words = ("word-r1-0",)
+    program = Receiver(
+        "hook", posted="webhook", address="hook-1", sites=("bakery",), keywords=words
+    )
+    receivers = (replace(OWNER, keywords=words), program, FLORA)
+    scene = Scene(config=replace(CONFIG, receivers=receivers))
+    scene.review("r1", at(1)).read(at(1, 0, 4), "r1")
+    scene.change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
+    scene.change("r1", at(2, 6), "edited").read(at(2, 6, 4), "r1")
+    scene.change("r1", at(3), "answer_removed", reply=None).read(at(3, 0, 4), "r1")
+    kinds: tuple[AlertKind, ...] = ("new", "closed", "reminder")
+    for day, kind in enumerate(kinds if hook else kinds[:2], 1):
+        item, when = Item(kind, "r1"), at(day, 0, 4, 1)
+        scene.add("posted", Posted(when, "webhook", "hook-1", "post", f"msg_{day}", (item,)))
+    scene.mail(at(1, 0, 4, 1), "new", "r1")
+    return scene.mail(at(3, 0, 4, 1), "reminder", "r1") if mail else scene
 
 
 def unread_site() -> SiteStatus:

@@ -554,16 +554,22 @@ class World:
     def suits(self, config: Config, destination: Destination, review: Review) -> bool:
         """Return the same, whether the config has the site or not."""
         receiver = config.receiver(destination.receiver)
-        if receiver is None or not has_medium(receiver, destination.medium):
-            return False
         text = review.text.lower()
         return (
-            (not receiver.sites or review.site_id in receiver.sites)
+            receiver is not None
+            and self.covers(config, destination, review.site_id)
             and receiver.min_rating <= review.rating <= receiver.max_rating
             and not receiver.escalation
             and (not receiver.products or review.product in receiver.products)
             and (not receiver.keywords or any(word.lower() in text for word in receiver.keywords))
         )
+
+    def covers(self, config: Config, destination: Destination, site_id: str) -> bool:
+        """Return whether a destination is there, and may get messages about a site at all."""
+        receiver = config.receiver(destination.receiver)
+        if receiver is None or not has_medium(receiver, destination.medium):
+            return False
+        return not receiver.sites or site_id in receiver.sites
 
     def route(self, when: datetime, destination: Destination, review: Review) -> Tri:
         fits = [self.fits(config, destination, review) for config in self.configs_near(when)]
