@@ -77,7 +77,7 @@ COMPLAINTS = {
     "pt": [
         ("Chegou com três semanas de atraso", {"delivery"}),
         ("Ainda não recebi a encomenda", {"delivery"}),
-        ("A embalagem veio rasgada", {"packaging", "quality"}),
+        ("A embalagem veio rasgada", {"packaging"}),
         ("Veio quebrado e não funciona", {"quality"}),
         ("Ficou muito apertado", {"size"}),
         ("Atendimento péssimo", {"service"}),
