@@ -19,8 +19,8 @@ demo-cluster: .venv/demo-cluster
 LONG := tests/demo/test_cluster.py tests/demo/test_story.py tests/fuzz tests/notify/test_flood.py tests/project/test_wheel.py \
 	tests/render/test_language_looks.py tests/render/test_mail_looks.py tests/render/test_template_process.py \
 	tests/service/test_cluster_commands.py tests/service/test_put_back.py tests/web/test_page_looks.py tests/whole/test_interleavings.py tests/whole/test_responses.py \
-	tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py tests/whole/test_sweep.py \
-	tests/whole/test_torture.py tests/wix/test_hostile.py
+	tests/whole/test_simulated_replay.py tests/whole/test_simulation.py tests/whole/test_simulation_oracle.py \
+	tests/whole/test_sweep.py tests/whole/test_torture.py tests/wix/test_hostile.py
 # More workers than cores, for tests wait for processes more than they compute.
 PYTEST := $(BIN)/python -m pytest -n 5 --dist worksteal
 
