@@ -111,7 +111,7 @@ def test_an_http_date_is_a_moment_with_a_zone_or_nothing(
     assert found is None or found.tzinfo is not None
 
 
-async def test_the_real_clock_tells_utc_and_never_runs_backwards() -> None:
+async def test_the_real_clock_is_utc_and_never_runs_backwards() -> None:
     clock = Clock()
 
     begun, wall_begun = time.monotonic(), datetime.now(UTC)

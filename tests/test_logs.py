@@ -200,7 +200,7 @@ async def test_whatever_fails_the_log_holds_no_words_no_address_and_no_secret(
 
 
 @pytest.mark.slow
-async def test_an_idle_round_is_told_at_debug_only(
+async def test_an_idle_round_is_logged_at_debug_only(
     write_config: Callable[..., Path], spawn: Spawn, wix: EmbeddedWix
 ) -> None:
     process = await spawn("run", "--log-level", "debug", PING="http://127.0.0.1:9/")

@@ -218,7 +218,7 @@ def subjects(mails: list[Mail]) -> list[str]:
     return [mail.subject for mail in mails]
 
 
-async def test_a_summary_tells_each_receiver_of_its_own_sites(
+async def test_a_summary_shows_each_receiver_its_own_sites(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load()
@@ -267,7 +267,7 @@ async def test_a_summary_tells_each_receiver_of_its_own_sites(
         assert "c7" not in part
 
 
-async def test_a_summary_is_told_on_slack_too(
+async def test_a_summary_is_posted_on_slack_too(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack
 ) -> None:
     config = load(
@@ -303,7 +303,7 @@ async def test_a_summary_holds_nothing_that_a_customer_wrote(
         assert words_of_the_customer not in summaries_in(mailbox)[-1].text
 
 
-async def test_the_first_start_tells_of_no_week_before_it(
+async def test_the_first_start_summarizes_no_week_before_it(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     wix.add(SITE, bad(2))
@@ -313,7 +313,7 @@ async def test_the_first_start_tells_of_no_week_before_it(
     assert not mailbox.mails
 
 
-async def test_a_time_that_is_changed_tells_of_nothing_before_the_change(
+async def test_a_time_that_is_changed_summarizes_nothing_before_the_change(
     load: Load, clock: SetClock, mailbox: Mailbox
 ) -> None:
     assert await once(load(), clock)
@@ -369,7 +369,7 @@ async def test_a_summary_whose_timezone_moved_is_not_sent_a_second_time(
     assert caplog.text.count("queued for 2 receivers") == 1
 
 
-async def test_what_was_missed_while_down_is_told_once_and_only_the_newest(
+async def test_what_was_missed_while_down_is_sent_once_and_only_the_newest(
     load: Load, clock: SetClock, mailbox: Mailbox
 ) -> None:
     config = load()
@@ -482,7 +482,7 @@ async def test_a_summary_leaves_by_itself_beside_a_digest(
     ]
 
 
-async def test_a_summary_that_is_refused_for_good_is_told_as_trouble(
+async def test_a_summary_that_is_refused_for_good_is_trouble(
     load: Load, clock: SetClock, mailbox: Mailbox
 ) -> None:
     config = load(WEEKLY.replace(', "support"', ""))

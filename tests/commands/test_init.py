@@ -370,7 +370,7 @@ async def test_nothing_is_written_while_a_service_is_down(
     assert_nothing_is_written(folder)
 
 
-async def test_two_sites_of_one_name_are_told_apart_by_their_ids(
+async def test_two_sites_of_one_name_differ_by_their_ids(
     run: Run, folder: Path, wix: EmbeddedWix, for_wix: Flags, for_slack: Flags
 ) -> None:
     wix.sites[THIRD].name = "Corner Bakery"

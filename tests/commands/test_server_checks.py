@@ -109,7 +109,7 @@ def test_a_clock_that_is_off_is_a_warning(url: PostgresUrl) -> None:
     assert "its clock is +60.0 s from ours" in found.text
 
 
-def test_a_role_that_may_not_create_tables_is_told_the_grant(bare: PostgresUrl, role: str) -> None:
+def test_a_role_that_may_not_create_tables_is_shown_the_grant(bare: PostgresUrl, role: str) -> None:
     text = failure(as_role(bare, role))
     assert "may not create tables and functions" in text
     with psycopg.connect(bare.url, autocommit=True) as conn:

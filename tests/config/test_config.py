@@ -277,7 +277,7 @@ def test_a_templates_folder_that_cannot_be_looked_at_is_a_fault(faults: Faults) 
     ],
     ids=["not there", "not UTF-8", "not TOML", "a key twice"],
 )
-def test_a_file_that_cannot_be_read_is_told_by_its_path(
+def test_a_file_that_cannot_be_read_is_named_by_its_path(
     tmp_path: Path, content: bytes | None, phrase: str
 ) -> None:
     path = tmp_path / "config.toml"
@@ -331,7 +331,7 @@ SUMMARY = f'{FULL}[[summaries]]\nname = "Weekly"\nat = "Mon 09:00"\nreceivers = 
     [("Mon 09:00", 0, 9), ("Sun 23:59", 6, 23), ("00:00", None, 0)],
     ids=str,
 )
-def test_a_summary_is_told_each_week_or_each_day(
+def test_a_summary_is_sent_each_week_or_each_day(
     load: Load, at: str, weekday: int | None, hour: int
 ) -> None:
     (summary,) = load(changed('at = "Mon 09:00"', f'at = "{at}"', SUMMARY)).summaries
@@ -371,7 +371,7 @@ def test_a_summary_is_told_each_week_or_each_day(
         ('name = "Weekly"', 'name = "Weekly"\non = "Mon"', "on", "is not a known key"),
     ],
 )
-def test_a_fault_of_a_summary_is_told_with_its_key(
+def test_a_fault_of_a_summary_is_reported_with_its_key(
     faults: Faults, old: str, new: str, key: str, phrase: str
 ) -> None:
     [problem] = faults(changed(old, new, SUMMARY))
@@ -379,7 +379,7 @@ def test_a_fault_of_a_summary_is_told_with_its_key(
     assert phrase in problem
 
 
-def test_two_summaries_of_the_same_name_and_single_brackets_are_told(faults: Faults) -> None:
+def test_two_summaries_of_one_name_and_single_brackets_are_reported(faults: Faults) -> None:
     twice = SUMMARY + SUMMARY.removeprefix(FULL)
     assert [problem.split(": ")[0] for problem in faults(twice)] == [
         "summaries.1.name",

@@ -441,7 +441,7 @@ ONE_FAULT = {
 
 
 @pytest.mark.parametrize(("old", "new", "key", "phrase"), ONE_FAULT.values(), ids=ONE_FAULT.keys())
-def test_a_fault_is_told_with_its_key(
+def test_a_fault_is_reported_with_its_key(
     faults: Faults, old: str, new: str, key: str, phrase: str
 ) -> None:
     [problem] = faults(changed(old, new))
@@ -470,7 +470,7 @@ TWO_OF_A_KIND = {
 
 
 @pytest.mark.parametrize(("old", "new", "key"), TWO_OF_A_KIND.values(), ids=TWO_OF_A_KIND.keys())
-def test_two_of_the_same_name_or_id_are_both_told(
+def test_two_of_the_same_name_or_id_are_both_reported(
     faults: Faults, old: str, new: str, key: str
 ) -> None:
     told = faults(changed(old, new))
@@ -527,7 +527,7 @@ def test_at_least_one_site_and_one_receiver_are_needed(
     assert ("at least one" if empty or name == "sites" else "is missing") in problem
 
 
-def test_every_fault_is_told_at_once(faults: Faults) -> None:
+def test_every_fault_is_reported_at_once(faults: Faults) -> None:
     text = changed('every = "60s"', 'every = "now"')
     text = changed("burst = 10", "brust = 10", text)
     text = changed("port = 587", "port = 0", text)
@@ -551,7 +551,7 @@ def test_every_fault_is_told_at_once(faults: Faults) -> None:
     }
 
 
-def test_every_unknown_site_of_a_receiver_is_told(faults: Faults) -> None:
+def test_every_unknown_site_of_a_receiver_is_reported(faults: Faults) -> None:
     told = faults(changed('sites = ["Corner Bakery"]', 'sites = ["Corner Bakry", "Corner Caf"]'))
     assert ["Corner Bakry" in problem for problem in told] == [True, False]
     assert ["Corner Caf" in problem for problem in told] == [False, True]
@@ -571,11 +571,13 @@ def test_every_unknown_site_of_a_receiver_is_told(faults: Faults) -> None:
         ),
     ],
 )
-def test_a_fault_of_a_list_is_told_in_words_for_people(faults: Faults, old: str, new: str) -> None:
+def test_a_fault_of_a_list_is_reported_in_words_for_people(
+    faults: Faults, old: str, new: str
+) -> None:
     [problem] = faults(changed(old, new))
     assert not re.search("tuple|validation|instance|dictionary", problem)
 
 
-def test_single_brackets_around_sites_are_told_what_is_missing(faults: Faults) -> None:
+def test_single_brackets_around_sites_are_reported_with_what_is_missing(faults: Faults) -> None:
     [problem] = faults(LEAST.replace("[[sites]]", "[sites]"))
     assert "[[sites]]" in problem

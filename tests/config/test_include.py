@@ -105,13 +105,13 @@ def test_trouble_of_a_customer_goes_to_that_customer_and_who_gets_all(
     assert told("destination:slack:ops") == ["Bakery's", "Cafe's"]
 
 
-def test_a_receiver_may_hear_of_some_of_the_sites_of_its_file(load: Load) -> None:
+def test_a_receiver_may_get_alerts_of_some_of_the_sites_of_its_file(load: Load) -> None:
     two = customer("Bakery", more='sites = ["Shop"]')
     two += SHOP
     assert load(bakery=two).receivers[0].sites == ("Shop",)
 
 
-def test_a_receiver_never_hears_of_a_site_of_another_file(faults: Faults) -> None:
+def test_a_receiver_never_gets_alerts_of_a_site_of_another_file(faults: Faults) -> None:
     curious = customer("Cafe", more='sites = ["Cafe", "Bakery"]')
     assert faults(bakery=customer("Bakery"), cafe=curious) == [
         (
@@ -139,7 +139,7 @@ def test_a_receiver_of_the_main_file_may_name_included_sites(load: Load) -> None
     )
 
 
-def test_a_file_of_sites_alone_is_fine_where_somebody_hears_of_them(load: Load) -> None:
+def test_a_file_of_sites_alone_is_fine_where_a_receiver_gets_their_alerts(load: Load) -> None:
     site = customer("Bakery").partition("[[receivers]]")[0]
     config = load(MAIN + OPS, bakery=site)
     assert config.sites_of(config.receivers[0]) == {"Bakery"}
@@ -330,7 +330,7 @@ def test_an_included_file_that_is_none_is_not_waited_for(
     ]
 
 
-def test_a_secret_that_is_not_there_is_told_with_its_file(faults: Faults) -> None:
+def test_a_secret_that_is_not_there_is_reported_with_its_file(faults: Faults) -> None:
     [problem] = faults(bakery=customer("Bakery").replace("env:WIX", "file:none"))
     assert problem.startswith("sites.1.api_key: the secret in /")
     assert problem.endswith(
@@ -384,7 +384,7 @@ def test_a_table_of_a_wrong_type_is_a_fault_and_nothing_worse(
     assert faults(f"{table} = {value}\n{MAIN}", bakery=rest)
 
 
-def test_no_fault_of_an_included_file_tells_a_secret(faults: Faults, tmp_path: Path) -> None:
+def test_no_fault_of_an_included_file_shows_a_secret(faults: Faults, tmp_path: Path) -> None:
     (tmp_path / "sites.d" / "key").write_text("hush-7\nhush-7")
     told = faults(
         bakery=customer("Bakery").replace('"env:WIX"', '"hush-7"'),

@@ -103,7 +103,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("line", LEAKS.values(), ids=LEAKS.keys())
-def test_no_fault_tells_a_secret_that(load: Load, tmp_path: Path, line: str) -> None:
+def test_no_fault_shows_a_secret_that(load: Load, tmp_path: Path, line: str) -> None:
     (tmp_path / "hush").write_text(f"{HUSH}\n{HUSH}")
     with pytest.raises(ConfigError) as caught:
         load(changed('api_key = "env:WIX"', line, LEAST), SECRETS | {"HUSH": HUSH})

@@ -175,7 +175,7 @@ def test_a_global_limit_says_so_in_the_header_and_the_body() -> None:
     assert error.body["global"] is True
 
 
-async def test_discord_fails_as_it_is_told_to_for_one_webhook(
+async def test_discord_fails_as_it_is_asked_to_for_one_webhook(
     discord: EmbeddedDiscord, http: httpx.AsyncClient
 ) -> None:
     webhook, other = discord.add_webhook("1"), discord.add_webhook("2")

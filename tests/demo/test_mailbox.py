@@ -156,7 +156,7 @@ async def test_a_refused_address_is_left_out(mailbox: Mailbox) -> None:
     assert len(mailbox.mails) == 1
 
 
-async def test_a_refused_sender_is_told(mailbox: Mailbox) -> None:
+async def test_a_refused_sender_is_reported(mailbox: Mailbox) -> None:
     mailbox.refuse_sender = "553 5.7.1 not you"
     with pytest.raises(aiosmtplib.SMTPSenderRefused) as refused:
         await send(mailbox)

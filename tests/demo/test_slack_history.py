@@ -31,7 +31,7 @@ async def test_a_message_to_a_person_lands_in_their_direct_channel(
     assert await error_of(client.api_call("conversations.open")) == "users_list_not_supplied"
 
 
-async def test_info_tells_what_a_channel_is(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
+async def test_info_says_what_a_channel_is(slack: EmbeddedSlack, client: AsyncWebClient) -> None:
     slack.add_channel("C-old", "old", archived=True, member=False)
     await client.conversations_open(users="U0000000007")
     info = (await client.conversations_info(channel=ROOM))["channel"]

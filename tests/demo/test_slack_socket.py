@@ -206,7 +206,7 @@ async def test_a_client_whose_handshake_failed_tries_the_same_address_for_ever(
 
 
 @pytest.mark.parametrize("reason", ["warning", "refresh_requested", "link_disabled"])
-async def test_a_client_that_is_asked_to_go_connects_anew(
+async def test_a_client_that_is_asked_to_go_connects_again(
     slack: EmbeddedSlack, app: SlackApp, ada: Person, reason: str
 ) -> None:
     post = await app.post(slack)

@@ -109,7 +109,7 @@ async def test_four_calls_a_second_are_the_most(
     assert (await http.post(url, json=HELLO)).status_code == 202
 
 
-async def test_teams_fails_as_it_is_told_to_for_one_workflow(
+async def test_teams_fails_as_it_is_asked_to_for_one_workflow(
     teams: EmbeddedTeams, http: httpx.AsyncClient
 ) -> None:
     workflow, other = teams.add_workflow(), teams.add_workflow()

@@ -173,7 +173,7 @@ def test_the_architecture_names_modules_that_exist() -> None:
     assert [name for name in sorted(named) if not (ROOT / "alerter" / name).exists()] == []
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     headings = re.findall(r"(?m)^## \[?([^\]\s]+)", (ROOT / "CHANGELOG.md").read_text("utf-8"))
     assert headings[0] in ("Unreleased", __version__)
 

@@ -258,7 +258,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", MESSAGES)
-def test_every_text_can_be_told_from_what_is_behind_it(
+def test_every_text_is_distinguishable_from_what_is_behind_it(
     pages: dict[str, str], name: str, dark: bool
 ) -> None:
     found = list(pairs(tree(pages[name]), Sheet.of(pages[name], dark=dark)))

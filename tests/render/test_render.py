@@ -88,7 +88,7 @@ def test_a_slack_message_of_a_new_review_says_the_same(renderer: Renderer) -> No
     assert DASHBOARD in content.text
 
 
-def test_a_lowered_review_is_told_with_before_and_after(renderer: Renderer) -> None:
+def test_a_lowered_review_is_shown_with_before_and_after(renderer: Renderer) -> None:
     mail, slack = renderer.mail(lowered()), renderer.slack(lowered())
 
     lead = "🔻 Rating lowered from 2 to 1"
@@ -165,7 +165,7 @@ def test_a_review_with_a_title_only_is_not_said_to_have_no_words(renderer: Rende
         assert "stars only" not in text
 
 
-def test_a_review_that_is_not_on_record_any_more_can_be_told(renderer: Renderer) -> None:
+def test_a_review_that_is_not_on_record_any_more_can_be_rendered(renderer: Renderer) -> None:
     assert_within_slacks_limits(renderer.slack(new(None)))
     assert DASHBOARD in renderer.mail(new(None)).text
 
@@ -280,7 +280,7 @@ def test_a_date_out_of_all_reason_keeps_no_message_from_leaving(
     ],
 )
 @pytest.mark.parametrize("form", ["new", "lowered", "digest"])
-def test_moderation_is_told_in_words_only_where_a_review_is_not_published(
+def test_moderation_is_shown_only_where_a_review_is_not_published(
     renderer: Renderer, form: str, moderation: str, said: str | None
 ) -> None:
     held = replace(STALE, moderation=moderation)

@@ -219,7 +219,7 @@ BROKEN = {
 }
 
 
-def test_a_broken_template_is_told_with_file_and_line(tmp_path: Path) -> None:
+def test_a_broken_template_is_reported_with_file_and_line(tmp_path: Path) -> None:
     strict = own(tmp_path, {}, fall_back=False)
 
     for case, (name, source, line) in BROKEN.items():
@@ -240,7 +240,7 @@ def test_slack_blocks_that_are_no_list_are_refused(tmp_path: Path, source: str) 
 @pytest.mark.parametrize(
     "source", ["\n{% if %}", "\n{{ reviwe.title }}"], ids=["a syntax error", "an undefined name"]
 )
-def test_a_broken_part_is_told_with_its_own_file_and_line(tmp_path: Path, source: str) -> None:
+def test_a_broken_part_is_reported_with_its_own_file_and_line(tmp_path: Path, source: str) -> None:
     with pytest.raises(RenderError, match=r"_review\.txt.*line 2\b"):
         own(tmp_path, {"_review.txt": source}, fall_back=False).mail(new())
 

@@ -199,7 +199,7 @@ def test_names_in_a_mail_are_text_and_no_markup(kind: str) -> None:
 # --- trouble
 
 
-def test_trouble_is_told_in_the_language_of_its_receiver(renderer: Renderer) -> None:
+def test_trouble_is_in_the_language_of_its_receiver(renderer: Renderer) -> None:
     begins = trouble(AlertKind.TROUBLE, "site", "Corner Bakery", "Wix refuses us: 403 “forbidden”")
     ends = trouble(AlertKind.RECOVERED, "site", "Corner Bakery")
 

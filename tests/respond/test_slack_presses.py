@@ -67,7 +67,7 @@ async def test_a_claim_is_shown_in_the_message_and_pressed_again_it_ends(counter
     assert counter.ada.ephemerals == []
 
 
-async def test_a_second_person_takes_over_and_is_told_from_whom(counter: Counter) -> None:
+async def test_a_second_person_takes_over_and_sees_from_whom(counter: Counter) -> None:
     post = await counter.alert()
     await counter.ada.press(post, "respond:claim")
     await counter.bo.press(post, "respond:claim")
@@ -126,7 +126,7 @@ async def test_a_pending_review_is_published_or_rejected(
     assert row.review["moderation"]["moderationStatus"] == status
 
 
-async def test_a_refused_decision_is_told_to_the_person(counter: Counter) -> None:
+async def test_a_refused_decision_is_shown_to_the_person(counter: Counter) -> None:
     post = await counter.alert(moderation={"moderationStatus": "IN_MODERATION"})
     counter.wix.faults.always("/moderate", Fault(status=403, body="{}"))
     await counter.ada.choose(post, "respond:menu", "publish")

@@ -156,7 +156,7 @@ async def test_an_outage_of_wix_is_no_reason_to_be_restarted(
 
 
 @pytest.mark.slow
-async def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(
+async def test_a_watchdog_that_is_meant_for_another_process_is_not_notified(
     path: Path, systemd: Systemd, wix: EmbeddedWix
 ) -> None:
     async with running(path, systemd, WATCHDOG_USEC="200000", WATCHDOG_PID="1"):
@@ -395,7 +395,7 @@ public_key = '''{key}'''
 
 
 @pytest.mark.slow
-async def test_webhooks_that_come_in_while_it_reloads_are_told_once(
+async def test_webhooks_that_come_in_while_it_reloads_are_alerted_once(
     path: Path, systemd: Systemd, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     port = free_port()

@@ -41,7 +41,7 @@ def test_a_run_of_failures_keeps_its_beginning(state: State) -> None:
     )
 
 
-def test_a_wait_that_is_over_still_tells_when_the_failures_began(state: State) -> None:
+def test_a_wait_that_is_over_still_says_when_the_failures_began(state: State) -> None:
     blocks.set_block(state, "destination:email:owner", T0, T0 + SECOND, "timeout")
 
     assert not blocks.is_blocked(state, "destination:email:owner", T0 + HOUR)
@@ -138,7 +138,7 @@ def test_a_clock_that_is_set_back_ends_every_wait(state: State, back: timedelta)
     assert blocks.is_blocked(state, "service:smtp", T0 - back)
 
 
-def test_a_failure_after_the_clock_was_set_back_is_waited_for_anew(state: State) -> None:
+def test_a_failure_after_the_clock_was_set_back_is_waited_for_again(state: State) -> None:
     blocks.set_block(state, "destination:email:owner", T0, T0 + MINUTE, "timeout")
     blocks.set_block(state, "destination:email:owner", T0 - HOUR, T0 - HOUR + MINUTE, "timeout")
 

@@ -18,7 +18,7 @@ __all__ = ["path"]
 # The lock
 
 
-def test_one_process_tells_at_a_time_and_the_other_learns_which_kind_it_is(tmp_path: Path) -> None:
+def test_one_process_sends_at_a_time_and_the_other_learns_which_kind_it_is(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with lock_of(path) as first, lock_of(path) as second:
         assert first.acquire(Holder.BACKFILL) is None
@@ -60,7 +60,7 @@ def test_a_state_file_that_is_replaced_is_not_in_place_any_more(tmp_path: Path) 
         assert not state.is_in_place()
 
 
-def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     with (
         lock_of(tmp_path / "none" / "state.db") as lock,
         pytest.raises(StateError, match=r"state\.db\.lock"),

@@ -180,7 +180,7 @@ def test_an_error_shows_no_value_of_a_row(state: State) -> None:
 # --- a server that is away
 
 
-def test_a_connection_is_made_anew_when_the_server_is_back(state: State, url: PostgresUrl) -> None:
+def test_a_connection_is_made_again_when_the_server_is_back(state: State, url: PostgresUrl) -> None:
     with closed_connections(url), pytest.raises(StateBusy):
         state.execute(TROUBLE, ["site:a", "r"])
     state.execute(TROUBLE, ["site:b", "r"])

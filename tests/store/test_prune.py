@@ -192,7 +192,7 @@ async def test_a_site_that_is_back_is_followed_on(
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])
-async def test_a_review_that_somebody_is_still_to_hear_of_stays(
+async def test_a_review_that_is_still_to_be_sent_to_somebody_stays(
     state: State, intake: Intake, site: Site, clock: SetClock, status: str
 ) -> None:
     await intake.record_page(site, [review()])
@@ -342,7 +342,7 @@ async def pruned(state: State, intake: Intake, site: Site, clock: SetClock) -> N
     ids=["as it was", "as it is", "edited", "raised"],
 )
 @pytest.mark.usefixtures("pruned")
-async def test_a_pruned_review_that_comes_again_is_known_and_nobody_is_told(
+async def test_a_pruned_review_that_comes_again_is_known_and_alerts_nobody(
     state: State, intake: Intake, site: Site, seen: Review, reason: Reason
 ) -> None:
     assert await intake.record_page(site, [seen]) == {reason: 1}
@@ -391,7 +391,7 @@ async def test_a_pruned_review_whose_answer_is_removed_is_reminded_not_new(
 
 
 @pytest.mark.usefixtures("pruned")
-async def test_a_pruned_review_that_is_lowered_is_told_under_a_key_of_its_own(
+async def test_a_pruned_review_that_is_lowered_is_alerted_under_its_own_key(
     state: State, intake: Intake, site: Site, clock: SetClock
 ) -> None:
     keys = set()
@@ -478,7 +478,7 @@ async def test_a_run_once_prunes(config: Config, clock: SetClock) -> None:
         assert state.value("SELECT count(*) FROM reviews WHERE content <> '{}'") == 0
 
 
-async def test_a_run_once_tells_before_it_prunes_which_may_take_long(
+async def test_a_run_once_sends_before_it_prunes_which_may_take_long(
     config: Config,
     clock: SetClock,
     wix: EmbeddedWix,

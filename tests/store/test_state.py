@@ -285,12 +285,12 @@ def test_a_start_that_died_in_its_first_page_is_made_good(
 
 
 @pytest.mark.parametrize("where", ["none/state.db", "."], ids=["no folder", "a folder"])
-def test_a_place_that_cannot_hold_a_state_file_is_told(tmp_path: Path, where: str) -> None:
+def test_a_place_that_cannot_hold_a_state_file_is_reported(tmp_path: Path, where: str) -> None:
     with pytest.raises(StateError, match=str(tmp_path)):
         State.open(tmp_path / where, migrate=True)
 
 
-def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_looked_at_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StateError):
         State.read(tmp_path / ("x" * 300))
 

@@ -66,7 +66,7 @@ def deliveries(config: Config) -> Counter[tuple[str, str]]:
 # Telling
 
 
-async def test_a_digest_tells_everybody_of_everything_in_one_message(
+async def test_a_digest_names_everything_to_everybody_in_one_message(
     config: Config,
     clock: SetClock,
     wix: EmbeddedWix,
@@ -94,7 +94,7 @@ async def test_a_digest_tells_everybody_of_everything_in_one_message(
     ]
 
 
-async def test_each_tells_of_one_review_a_message_however_many_there_are(
+async def test_each_sends_one_review_a_message_however_many_there_are(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     for index in range(15):
@@ -117,7 +117,7 @@ async def test_none_records_and_says_nothing(
         assert state.value("SELECT checkpoint FROM sites") is None
 
 
-async def test_what_none_recorded_can_be_told_later(
+async def test_what_none_recorded_can_be_alerted_later(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     put(wix, "a")
@@ -142,7 +142,7 @@ async def test_a_second_run_repeats_nothing(
     assert alerts(by_mail) == [f"new:r{index}" for index in range(3)]
 
 
-async def test_the_baseline_is_told_and_what_was_alerted_is_not(
+async def test_the_baseline_is_alerted_and_what_was_alerted_is_not(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     put(wix, "baseline")
@@ -156,7 +156,7 @@ async def test_the_baseline_is_told_and_what_was_alerted_is_not(
     assert mailed(mailbox) == [["alerted"], ["baseline"]]
 
 
-async def test_imports_are_told_by_a_backfill(
+async def test_imports_are_alerted_by_a_backfill(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     await poll(by_mail, clock)
@@ -167,7 +167,7 @@ async def test_imports_are_told_by_a_backfill(
     assert mailed(mailbox) == [["import"]]
 
 
-async def test_a_backfill_reminds_of_nothing_it_told_of(
+async def test_a_backfill_reminds_of_nothing_it_alerted(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix
 ) -> None:
     put(wix, "a")
@@ -207,7 +207,7 @@ async def test_a_review_that_a_poll_should_have_found_is_new_and_not_the_past(
 
 
 @pytest.mark.parametrize("change", ["deleted", "raised"])
-async def test_a_backfill_tells_of_nothing_that_is_no_longer_so_at_wix(
+async def test_a_backfill_alerts_nothing_that_is_no_longer_so_at_wix(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox, change: str
 ) -> None:
     put(wix, "a")
@@ -222,7 +222,7 @@ async def test_a_backfill_tells_of_nothing_that_is_no_longer_so_at_wix(
     assert mailed(mailbox) == [["b"]]
 
 
-async def test_a_review_answered_since_the_baseline_is_not_told_of(
+async def test_a_review_answered_since_the_baseline_is_not_alerted(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     put(wix, "a")
@@ -402,7 +402,7 @@ def two_sites(
     ],
     ids=["all", "one", "named twice"],
 )
-async def test_only_the_sites_that_were_asked_for_are_read_and_told_of(
+async def test_only_the_sites_that_were_asked_for_are_read_and_alerted(
     two_sites: Config,
     clock: SetClock,
     wix: EmbeddedWix,
@@ -427,7 +427,7 @@ async def test_only_the_sites_that_were_asked_for_are_read_and_told_of(
 # Beside others
 
 
-async def test_beside_a_running_daemon_a_backfill_records_and_the_daemon_tells(
+async def test_beside_a_daemon_a_backfill_records_and_the_daemon_sends(
     by_mail: Config, wix: EmbeddedWix, mailbox: Mailbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await poll(by_mail, Clock())
@@ -446,7 +446,7 @@ async def test_beside_a_running_daemon_a_backfill_records_and_the_daemon_tells(
     assert "everything is delivered" in capsys.readouterr().out
 
 
-async def test_a_backfill_takes_over_the_telling_when_the_daemon_ends(
+async def test_a_backfill_takes_over_the_sending_when_the_daemon_ends(
     by_mail: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     await poll(by_mail, Clock())
@@ -488,7 +488,7 @@ async def test_a_backfill_sends_nothing_once_a_restore_replaced_its_file(
     assert mailed(mailbox) == [["a"]]
 
 
-async def test_a_backfill_that_tells_by_itself_holds_the_lock(
+async def test_a_backfill_that_sends_by_itself_holds_the_lock(
     by_mail: Config, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     put(wix, "a")

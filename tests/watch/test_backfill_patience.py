@@ -137,7 +137,7 @@ async def test_ten_minutes_of_failing_are_enough(
     assert set(clock.slept) == {60}
 
 
-async def test_every_page_starts_the_ten_minutes_anew(
+async def test_every_page_starts_the_ten_minutes_again(
     reader: Reader, clock: SetClock, site: Site, wix: EmbeddedWix
 ) -> None:
     for index in range(300):
@@ -237,7 +237,7 @@ async def test_a_dry_run_that_had_to_wait_counts_nothing_twice(
     assert sorted(found["Corner Bakery"]) == sorted(f"r{index}" for index in range(150))
 
 
-async def test_a_dry_run_tells_as_many_as_the_run_then_does(
+async def test_a_dry_run_names_as_many_as_the_run_then_alerts(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     for index in range(9):

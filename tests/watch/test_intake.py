@@ -106,7 +106,7 @@ async def test_what_is_not_low_rated_leaves_no_trace(door: Door) -> None:
     assert door.counts()["reviews"] == 0
 
 
-async def test_an_import_is_recorded_and_not_told(door: Door) -> None:
+async def test_an_import_is_recorded_and_not_alerted(door: Door) -> None:
     seen = await door.take(review(created=T0, written=T0 - timedelta(days=400)))
 
     assert seen == {Reason.IMPORTED: 1}
@@ -166,7 +166,7 @@ async def test_a_review_twice_in_a_page_counts_once_and_as_it_is_newest(
     assert reviews.get_reviews(door.state, SITE, ["r1"])["r1"].review.body == "new"
 
 
-async def test_two_processes_that_read_the_same_tell_once(
+async def test_two_processes_that_read_the_same_alert_once(
     door: Door, config: Config, clock: SetClock
 ) -> None:
     with State.open(door.state.database, migrate=False) as second_state:
@@ -269,7 +269,7 @@ async def test_every_fall_of_a_rating_is_an_alert_of_its_own(door: Door) -> None
     assert door.deliveries().count(("lowered r1", "worst")) == 1
 
 
-async def test_a_baseline_review_whose_rating_falls_is_told_and_open(fresh: Door) -> None:
+async def test_a_baseline_review_whose_rating_falls_is_alerted_and_open(fresh: Door) -> None:
     await fresh.take(review("r1", 2, revision=1))
     known_sites.record_coverage(fresh.state, SITE, 2)
 
@@ -326,7 +326,7 @@ async def test_a_review_closed_while_its_message_is_refused_does_not_leave(
     assert outbox.due_deliveries(door.state, "email:owner", AT_LAST, 10) == []
 
 
-async def test_a_review_closed_by_a_raise_is_told_again_when_it_falls_again(door: Door) -> None:
+async def test_a_review_closed_by_a_raise_is_alerted_again_when_it_falls_again(door: Door) -> None:
     for revision, rating in ((1, 2), (2, 4), (3, 2)):
         await door.take(review("r1", rating, revision=revision))
 
@@ -381,7 +381,7 @@ async def test_a_read_is_as_new_as_the_moment_when_it_was_asked_for(
     }
 
 
-async def test_a_review_that_was_never_told_is_told_when_its_answer_is_removed(door: Door) -> None:
+async def test_a_review_never_alerted_is_alerted_when_its_answer_is_removed(door: Door) -> None:
     await door.take(review("r1", 2, revision=1, reply=REPLY))
     assert door.keys() == []
 

@@ -84,7 +84,7 @@ async def test_a_second_backfill_repeats_nothing(fresh: Door) -> None:
     assert len(fresh.woken) == 1
 
 
-async def test_a_review_that_a_backfill_told_of_is_not_told_again_by_a_poll(fresh: Door) -> None:
+async def test_a_review_that_a_backfill_alerted_is_not_alerted_again_by_a_poll(fresh: Door) -> None:
     await fresh.take(review("r1", 2))
     await fresh.tell()
     known_sites.record_coverage(fresh.state, SITE, 2)
@@ -131,7 +131,7 @@ async def test_a_backfill_keeps_to_its_site(fresh: Door) -> None:
     assert await fresh.tell() == 0
 
 
-async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
+async def test_a_backfill_alerts_thousands_oldest_first(fresh: Door) -> None:
     total = 2100
     page = [
         review(f"r{number}", 1 + number % 2, created=T0 - timedelta(minutes=number))
@@ -148,7 +148,7 @@ async def test_a_backfill_tells_of_thousands_oldest_first(fresh: Door) -> None:
     assert await fresh.tell() == 0
 
 
-async def test_a_backfill_that_cannot_write_tells_nothing_and_can_be_run_again(fresh: Door) -> None:
+async def test_a_backfill_that_cannot_write_sends_nothing_and_can_run_again(fresh: Door) -> None:
     await fresh.take(review("r1", 2))
     with refusing(fresh.state, "deliveries"), pytest.raises(StateError, match="disk full"):
         await fresh.tell()

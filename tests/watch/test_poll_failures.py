@@ -250,7 +250,7 @@ async def test_a_site_that_wix_throttles_is_not_asked_for_a_count(
     assert blocks.get_blocks(state) == []
 
 
-async def test_what_befalls_one_site_is_nothing_to_another(
+async def test_what_happens_to_one_site_does_not_affect_another(
     write_config: Callable[..., Path],
     wix: EmbeddedWix,
     slack: EmbeddedSlack,

@@ -50,7 +50,7 @@ ALL = (EVERYTHING, BAKER, BOTH, WORST, BAKERS_WORST)
         "other case",
     ],
 )
-def test_receivers_hear_of_their_sites_and_ratings_only(
+def test_receivers_get_alerts_of_their_sites_and_ratings_only(
     site: str, rating: int, names: list[str]
 ) -> None:
     assert route(review(rating=rating), site, ALL) == [Route(f"slack:{name}") for name in names]
@@ -74,7 +74,7 @@ def test_min_rating_is_inclusive(least: int) -> None:
     assert heard == set(range(least, 6))
 
 
-def test_receivers_hear_of_their_products_only() -> None:
+def test_receivers_get_alerts_of_their_products_only() -> None:
     baguettes = receiver("baguettes", products=["B1", "b2 "])
 
     heard = [
@@ -86,7 +86,7 @@ def test_receivers_hear_of_their_products_only() -> None:
     assert heard == ["b1", "B2"]
 
 
-def test_receivers_hear_of_any_of_their_keywords_in_title_or_body() -> None:
+def test_receivers_get_alerts_of_any_of_their_keywords_in_title_or_body() -> None:
     ops = receiver("ops", keywords=["refund", "food poisoning"])
 
     assert route(review(title="A Refund, please"), BAKERY, [ops]) == [Route("slack:ops")]
@@ -97,7 +97,7 @@ def test_receivers_hear_of_any_of_their_keywords_in_title_or_body() -> None:
     assert route(review(), BAKERY, [ops]) == []
 
 
-def test_a_receiver_hears_of_what_fits_everything_it_asks_for() -> None:
+def test_a_receiver_gets_what_fits_everything_it_asks_for() -> None:
     choosy = receiver(
         "choosy",
         sites=[BAKERY],
@@ -178,7 +178,7 @@ def test_what_is_urgent_heeds_no_quiet_hours(rating: int | None, due_at: datetim
         "between them",
     ],
 )
-def test_ratings_that_nobody_hears_of_are_found(
+def test_ratings_that_no_receiver_gets_are_found(
     threshold: int, receivers: list[Receiver], found: tuple[list[int], list[int]]
 ) -> None:
     assert uncovered_ratings(BAKERY, threshold, receivers) == found
@@ -225,13 +225,13 @@ def test_a_closing_always_goes_to_a_webhook() -> None:
     ]
 
 
-def test_a_closing_goes_to_nobody_who_hears_of_other_sites_only() -> None:
+def test_a_closing_goes_to_no_receiver_of_other_sites_only() -> None:
     told = {"slack:everything": Form.DIGEST, "slack:baker": Form.DIGEST}
 
     assert route_closing(told, FLORIST, ALL) == [Route("slack:everything")]
 
 
-def test_nobody_hears_where_nobody_is() -> None:
+def test_without_a_receiver_nobody_is_notified() -> None:
     assert route(review(), BAKERY, []) == []
 
 
@@ -245,5 +245,5 @@ def test_nobody_hears_where_nobody_is() -> None:
     ],
     ids=["no sites named", "its site", "another's site", "a rating but no sites named"],
 )
-def test_a_receiver_without_sites_hears_of_all(who: Receiver, site: str, hears: bool) -> None:
+def test_a_receiver_without_sites_gets_alerts_of_all(who: Receiver, site: str, hears: bool) -> None:
     assert covers(who, site) is hears

@@ -452,9 +452,7 @@ def test_a_review_without_a_revision_is_not_taken_for_an_older_one() -> None:
         "imported",
     ],
 )
-def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(
-    read: Review, worth: bool
-) -> None:
+def test_a_backfill_alerts_what_is_low_rated_and_unanswered(read: Review, worth: bool) -> None:
     assert is_alertable_past(read, THRESHOLD) is worth
 
 
@@ -467,7 +465,7 @@ def test_a_backfill_tells_of_what_is_low_rated_and_waits_for_an_answer(
     ],
     ids=["open", "closed", "baseline"],
 )
-def test_what_is_gone_is_told_of_only_where_it_was_open(
+def test_what_is_gone_is_alerted_only_where_it_was_open(
     known: StoredReview, status: Status, alert: AlertKind | None
 ) -> None:
     verdict = triage_gone(known)

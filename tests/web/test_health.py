@@ -118,7 +118,7 @@ async def test_all_is_well_while_rounds_end_within_three_periods(look: Look) -> 
     assert (await look.health())[0] == 200
 
 
-async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -> None:
+async def test_open_trouble_is_shown_and_is_no_reason_to_restart_us(look: Look) -> None:
     with look.state.transaction():
         troubles.put_trouble(
             look.state, Trouble(f"site:{SITE}", look.clock.now(), "Wix refuses us: 403")
@@ -132,7 +132,7 @@ async def test_open_trouble_is_told_and_is_no_reason_to_restart_us(look: Look) -
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "Host"])
-async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
+async def test_who_asks_from_elsewhere_sees_no_name_no_path_and_no_words(
     look: Look, header: str
 ) -> None:
     look.clock.advance(seconds=181)
@@ -153,7 +153,7 @@ async def test_who_asks_from_elsewhere_is_told_no_name_no_path_and_no_words(
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "[::1]"])
-async def test_who_asks_this_machine_by_its_own_names_is_told_everything(
+async def test_who_asks_this_machine_by_its_own_names_sees_everything(
     look: Look, host: str
 ) -> None:
     with look.state.transaction():
@@ -176,7 +176,7 @@ async def test_a_page_or_a_proxy_that_asks_by_another_name_is_a_stranger(
     assert "reason" not in (await look.health(Host=host))[1]["troubles"][0]
 
 
-async def test_a_state_file_that_takes_no_writes_is_told(look: Look) -> None:
+async def test_a_state_file_that_takes_no_writes_is_reported(look: Look) -> None:
     look.state.execute("PRAGMA busy_timeout = 0")
     with closing(sqlite3.connect(look.state.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -208,7 +208,7 @@ async def test_every_series_exists_at_once_and_none_has_a_label_per_site(
     assert not any("Bakery" in str(samples) or SITE in str(samples) for samples in found.values())
 
 
-async def test_what_was_counted_is_told(look: Look) -> None:
+async def test_what_was_counted_is_shown(look: Look) -> None:
     counts.update(
         {
             "rounds": 7,
@@ -234,7 +234,7 @@ async def test_what_was_counted_is_told(look: Look) -> None:
     assert await look.value("alerter_webhooks_total", outcome="taken") == 6
 
 
-async def test_alerts_are_counted_from_the_state_file_whoever_raised_them(look: Look) -> None:
+async def test_alerts_are_counted_from_the_state_file_whatever_raised_them(look: Look) -> None:
     raise_alert(look.state, look.clock, "new:1")
     raise_alert(look.state, look.clock, "new:1")
     assert await look.value("alerter_alerts_total", kind="new") == 1
@@ -297,7 +297,7 @@ async def test_writing_is_timed(look: Look) -> None:
     assert 0 < await look.value("alerter_transaction_seconds_sum") < 60
 
 
-async def test_what_is_counted_is_told_even_while_the_state_file_cannot_be_read(look: Look) -> None:
+async def test_counts_are_shown_even_while_the_state_file_cannot_be_read(look: Look) -> None:
     look.state.execute("ALTER TABLE alerts RENAME TO others")
     found = await look.metrics()
     assert "alerter_rounds_total" in found

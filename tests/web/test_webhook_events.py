@@ -200,7 +200,7 @@ async def test_what_webhooks_said_of_happy_reviews_is_forgotten_after_days(
     assert set(get_unrecorded(state, SITE, ["r1", "r2", "r3"])) == {"r2", "r3"}
 
 
-async def test_what_is_deleted_stays_deleted_whatever_is_heard_of_it_later(door: Door) -> None:
+async def test_what_is_deleted_stays_deleted_whatever_comes_in_later(door: Door) -> None:
     created, updated, deleted = history(
         door, ("created", STALE), ("updated", STALE | {"revision": "9"}), ("deleted", STALE)
     )

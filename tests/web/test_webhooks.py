@@ -512,7 +512,7 @@ async def test_a_port_in_use_is_an_error_for_people(
 # The embedded Wix
 
 
-async def test_the_embedded_wix_tells_of_everything_until_it_is_answered(
+async def test_the_embedded_wix_sends_everything_until_it_is_answered(
     door: Door, wix: EmbeddedWix, config: Config
 ) -> None:
     async with Webhooks(

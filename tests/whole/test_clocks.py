@@ -154,7 +154,7 @@ async def test_a_clock_set_back_delays_no_address_that_refused_a_mail(
 
 
 @pytest.mark.parametrize("year", [1970, 2036])
-async def test_a_reminder_comes_though_people_were_told_in_another_year(
+async def test_a_reminder_comes_though_people_were_alerted_in_another_year(
     config: Config, state: State, wix: EmbeddedWix, year: int
 ) -> None:
     clock = SetClock(datetime(year, 1, 2, tzinfo=UTC))

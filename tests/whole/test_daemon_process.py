@@ -76,7 +76,7 @@ async def test_sigterm_while_slack_hangs_ends_it_and_nothing_is_lost_or_repeated
         await until(lambda: len(slack.posts) == 1)
 
 
-async def test_a_single_round_that_hangs_ends_too_when_it_is_told_to(
+async def test_a_single_round_that_hangs_ends_too_when_it_is_asked_to(
     spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack
 ) -> None:
     assert (await ended(await spawn("run", "--once")))[0] == 0
@@ -218,7 +218,7 @@ async def test_a_kill_between_the_services_yes_and_the_mark_repeats_nothing(
     assert len({str(post.metadata) for post in slack.posts}) == 2
 
 
-async def test_a_backfill_beside_the_daemon_waits_until_it_has_told(
+async def test_a_backfill_beside_the_daemon_waits_until_it_has_sent(
     spawn: Spawn, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     for number in range(30):
@@ -295,7 +295,7 @@ async def test_a_full_disk_at_the_start_is_notified_without_a_traceback(
     assert len(slack.posts) == len(mailbox.mails) == 1
 
 
-async def test_a_start_that_reaches_nobody_is_told_by_the_next(
+async def test_a_start_that_reaches_nobody_is_reported_by_the_next(
     spawn: Spawn, slack: EmbeddedSlack, mailbox: Mailbox, path: Path
 ) -> None:
     (path.parent / "state.db").write_bytes(b"no state file" * 100)
@@ -409,7 +409,7 @@ async def test_a_webhook_that_was_answered_outlives_a_kill(
             await until(lambda: len(slack.posts) == len(mailbox.mails) == 1)
 
 
-async def test_a_port_in_use_is_told_and_ends_the_run(path: Path, spawn: Spawn) -> None:
+async def test_a_port_in_use_is_reported_and_ends_the_run(path: Path, spawn: Spawn) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

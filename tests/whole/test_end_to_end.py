@@ -154,7 +154,7 @@ async def test_one_receiver_down_never_holds_up_the_other(
     assert (len(slack.posts), len(mailbox.mails)) == (1, 1)
 
 
-async def test_a_backfill_tells_of_the_baseline_in_digests_and_only_once(
+async def test_a_backfill_alerts_the_baseline_in_digests_and_only_once(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     for number in range(120):

@@ -241,7 +241,7 @@ async def test_a_clock_that_is_set_back_repeats_no_reminder_and_ends_no_hold(
     assert len(reminders(life)) == 1
 
 
-async def test_a_hold_that_a_wrong_clock_recorded_begins_anew(begin: Begin) -> None:
+async def test_a_hold_that_a_wrong_clock_recorded_begins_again(begin: Begin) -> None:
     life = await start(begin, "")
     life.clock.step(days=300)
     snooze(life, hours=10)

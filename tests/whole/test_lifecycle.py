@@ -20,7 +20,7 @@ __all__ = ["begin", "life", "slack", "wix"]
 QUERY = "/reviews/v1/reviews/query"
 
 
-async def test_a_new_review_is_told_and_open(life: Life) -> None:
+async def test_a_new_review_is_alerted_and_open(life: Life) -> None:
     life.put()
     await life.round()
     await life.round(hours=2)
@@ -91,7 +91,7 @@ async def test_a_lowered_rating_is_posted_in_the_thread_and_in_the_channel(
     assert told.message["In-Reply-To"] is None
 
 
-async def test_an_edit_changes_the_message_and_tells_nobody(life: Life) -> None:
+async def test_an_edit_changes_the_message_and_notifies_nobody(life: Life) -> None:
     life.put()
     await life.round()
     life.wix.change(SITE, "r1", content={"body": "Another body"})
@@ -175,7 +175,7 @@ async def test_a_lowered_threshold_closes_silently_and_changes_no_message(begin:
     assert life.post().edits == []
 
 
-async def test_what_was_closed_before_it_could_leave_is_never_told(life: Life) -> None:
+async def test_what_was_closed_before_it_could_leave_is_never_sent(life: Life) -> None:
     await life.mailbox.pause()
     life.slack.channels["C0123456789"].archived = True
     life.put()
@@ -254,7 +254,7 @@ async def test_what_was_rejected_when_first_seen_and_is_approved_later_is_new(li
     assert (life.alerts(), life.status(), len(life.slack.posts)) == (["new:r1"], Status.OPEN, 1)
 
 
-async def test_of_the_baseline_only_a_falling_rating_is_told(life: Life) -> None:
+async def test_of_the_baseline_only_a_falling_rating_is_alerted(life: Life) -> None:
     life.wix.change(SITE, "past", content={"body": "Another body"})
     await life.round(hours=1)
     life.wix.reply(SITE, "past", "Sorry!")

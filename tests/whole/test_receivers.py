@@ -139,7 +139,7 @@ async def test_many_that_were_held_leave_as_a_digest(
     assert subjects(mailbox) == ["12 low-rated reviews (Corner Bakery)"]
 
 
-async def test_what_was_answered_before_the_quiet_hours_end_is_not_told(
+async def test_what_was_answered_before_the_quiet_hours_end_is_not_sent(
     load: Load, clock: SetClock, wix: EmbeddedWix, mailbox: Mailbox
 ) -> None:
     config = load(owner=NIGHT)
@@ -228,7 +228,7 @@ async def test_reminders_and_closings_keep_the_quiet_hours_too(
     ]
 
 
-async def test_trouble_is_told_at_night(
+async def test_trouble_is_sent_at_night(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     config = load(owner=NIGHT)
@@ -270,7 +270,7 @@ async def test_a_backfill_sends_at_night_and_waits_for_nothing_else(
 # Who hears
 
 
-async def test_each_hears_of_what_it_chose(
+async def test_each_receiver_gets_what_it_chose(
     load: Load, clock: SetClock, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     config = load(owner='keywords = ["refund"]', team="min_rating = 2")

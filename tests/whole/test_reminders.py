@@ -15,7 +15,7 @@ __all__ = ["begin", "life", "slack", "wix"]
 # Reminders
 
 
-async def test_who_was_told_is_reminded_and_at_last_somebody_more(begin: Begin) -> None:
+async def test_who_was_alerted_is_reminded_and_at_last_somebody_more(begin: Begin) -> None:
     life = await begin(REMINDERS)
     life.put()
     await life.round()

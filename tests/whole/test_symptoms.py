@@ -118,7 +118,7 @@ async def test_an_old_review_that_comes_up_again_is_not_new(
 
 
 @pytest.mark.slow
-async def test_a_long_history_keeps_no_new_review_from_being_told(
+async def test_a_long_history_keeps_no_new_review_from_being_alerted(
     config: Config, wix: EmbeddedWix, slack: EmbeddedSlack, mailbox: Mailbox
 ) -> None:
     for number in range(3000):

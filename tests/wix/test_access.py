@@ -262,7 +262,7 @@ async def test_a_token_whose_lifetime_makes_no_sense_is_used_all_the_same(
     assert sent_headers(wix.queries()[0])["authorization"] == "token-1"
 
 
-async def test_a_key_that_no_header_takes_is_refused_and_not_told(
+async def test_a_key_that_no_header_takes_is_refused_and_not_shown(
     client: WixClient, wix: EmbeddedWix
 ) -> None:
     with pytest.raises((WixError, ValidationError)) as caught:

@@ -332,7 +332,7 @@ async def test_nonsense_is_a_wix_error_on_one_clean_line(
         assert (name, await read(client, BY_APP)) == (name, [])
 
 
-async def test_an_error_as_deep_as_json_can_be_is_told_without_its_words(
+async def test_an_error_as_deep_as_json_can_be_is_reported_without_its_words(
     client: WixClient, wix: EmbeddedWix
 ) -> None:
     for depth in range(100, 1000, 10):
