@@ -192,6 +192,7 @@ class Read:
     oldest_asked: datetime | None = (
         None  # the lower bound of createdDate that was asked for, if any
     )
+    by_id: bool = False  # the call asked for reviews by their ids
 
 
 @dataclass(frozen=True, slots=True)

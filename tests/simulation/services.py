@@ -168,6 +168,7 @@ class SimWix(EmbeddedWix):
             last_page=answer is None
             or not ((answer.get("metadata") or {}).get("cursors") or {}).get("next"),
             oldest_asked=_oldest(body),
+            by_id=asked is not None,
         )
         self.reads.append((read, process))
 

@@ -272,9 +272,10 @@ GOOD |= {
     ),
     "what a receiver may not get any more is cancelled": lambda: narrowed(late=False),
     "a lower maximum cancels too": lambda: raised_minimum(late=False),
-    "what was due before quiet hours leaves in them": lambda: webhooked_before_quiet_hours(
-        restored=True
+    "a read by id moves no checkpoint": lambda: late_one(by_id=True).notify(
+        at(2, 13.1), "new", "r2"
     ),
+    "what was due before quiet hours": lambda: webhooked_before_quiet_hours(restored=True),
     "quiet hours that are removed hold nothing": lambda: quiet_removed(18),
     "an address that was refused for now gets the mail later": lambda: soft_address_over(
         again=True
@@ -291,9 +292,7 @@ GOOD |= {
     "a renamed receiver keeps what it was sent": renamed,
     "never low-rated while it could be written": raised_before_it_was_written_down,
     "a restore forgets what was held": lambda: held_and_restored(restored=True),
-    "a reminder in doubt says that its review was answered": lambda: (
-        answered_with_a_reminder_in_doubt("<one@test>")
-    ),
+    "a reminder in doubt shows the answer": lambda: answered_with_a_reminder_in_doubt("<one@test>"),
     "a reminder may be in doubt after a kill": lambda: reminded_at_a_kill(2.01),
     "a mail in doubt says that its review was answered": lambda: answered_while_in_doubt(
         killed=True

@@ -595,13 +595,15 @@ def new_in_a_backfill() -> Scene:
     return scene.notify(at(2, 0, 5), "reminder", "r1")
 
 
-def late_one() -> Scene:
+def late_one(*, by_id: bool = False) -> Scene:
     """A review that is approved days after it was written: older than the newest that was read."""
     scene = alerted().review("r2", at(1), moderation="IN_MODERATION", visible_from=at(2, 12))
     scene.reviews["r3"] = [
         ReviewEvent(at(2, 6), "created", replace(_state("r3"), rating=5, created=at(2, 6)))
     ]
-    scene.read(at(2, 6, 4), "r3").change("r2", at(2, 12), "approved", moderation="APPROVED")
+    scene.read(at(2, 6, 4), "r3", by_id=by_id).change(
+        "r2", at(2, 12), "approved", moderation="APPROVED"
+    )
     return scene.read(at(2, 13), "r2")
 
 

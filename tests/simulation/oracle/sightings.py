@@ -25,6 +25,7 @@ class Sighting:
     version: int | None  # None: an answer that it is not there
     sure: bool
     run: Run | None = None  # a backfill that read it
+    by_id: bool = False  # a read that moves no checkpoint: what was written before is not read yet
 
 
 class Sightings:
@@ -59,7 +60,7 @@ class Sightings:
             elif run is not None and run.command != "run_once":
                 sure = False
             for review_id, version in read.shown:
-                yield review_id, Sighting(read.time, version, sure, backfill)
+                yield review_id, Sighting(read.time, version, sure, backfill, read.by_id)
             # A lie closes nothing, nor does a read that may not see what is not published.
             for review_id in read.absent if read.private and not read.wrong else ():
                 yield review_id, Sighting(read.time, None, sure)
@@ -257,7 +258,7 @@ class Sightings:
             created = event.after.created
             times.append(one.time)
             newest.append(max([created, *newest[-1:]]))
-            if self._is_difference(event.after, one.time):
+            if one.by_id or self._is_difference(event.after, one.time):
                 created = _LONG_AGO
             covered.append(max([created, *covered[-1:]]))
         return found
