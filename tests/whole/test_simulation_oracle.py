@@ -34,6 +34,7 @@ from tests.simulation.oracle.scenes import (
     alerted,
     alerted_restored_and_backfilled,
     answered,
+    answered_after_a_webhook_moved,
     answered_after_mails,
     answered_at_a_lower_threshold,
     answered_at_a_raise,
@@ -321,6 +322,7 @@ GOOD |= {
     "of what was at rest the messages are forgotten": lambda: deleted_at_rest(1),
     "who leaves in trouble misses its end": lambda: left_in_trouble(left=True),
     "of what may have failed no end is sent": lambda: answered_after_mails(confirmed=False),
+    "who moves to Teams gets no end": lambda: answered_after_a_webhook_moved("teams"),
     "of what may have failed no one is reminded": lambda: unconfirmed_webhook(confirmed=False),
     "a webhook of a site that left shows nothing": lambda: changed_while_its_site_is_away(
         away=True
@@ -538,6 +540,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("kept_too_long", lambda: looked_at_before_a_raise(2)),
     ("kept_too_long", lambda: changed_while_its_site_is_away(away=False)),
     ("lost", lambda: answered_after_mails(confirmed=True)),
+    ("lost", lambda: answered_after_a_webhook_moved("webhook")),
     ("reminder_missing", lambda: unconfirmed_webhook(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),

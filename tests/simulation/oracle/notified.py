@@ -25,6 +25,7 @@ from tests.simulation.oracle.values import (
     Received,
     Tri,
     Violation,
+    has_medium,
     is_lossy,
     quiet_span,
 )
@@ -183,7 +184,12 @@ def _closing(world: World, review_id: str, destination: Destination, transition:
     wanted: set[bool | None] = set()
     for config in world.configs_between(transition.time - INFLIGHT, world.h.end):
         receiver = config.receiver(destination.receiver)
-        fits = receiver is not None and (not receiver.sites or site in receiver.sites)
+        # One that moved to another medium has a destination that was sent nothing.
+        fits = (
+            receiver is not None
+            and has_medium(receiver, destination.medium)
+            and (not receiver.sites or site in receiver.sites)
+        )
         # Programs need the end of what they were notified of: docs/webhook-receivers.md. On Slack
         # `closings` adds none, as the message itself says that its review is closed: docs/lifecycle.md
         asked = receiver is not None and receiver.closings and destination.medium != "slack"

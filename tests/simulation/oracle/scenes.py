@@ -15,6 +15,7 @@ from tests.simulation.history import (
     DaemonSpan,
     Explain,
     Item,
+    Medium,
     Posted,
     QuietHours,
     Read,
@@ -331,6 +332,17 @@ def unconfirmed_webhook(*, confirmed: bool) -> Scene:
             "posted", Posted(when, "webhook", "hook-1", "post", "msg_1", (item,), answered=last)
         )
     return scene.mail(at(1, 0, 4, 1), "new", "r1").mail(at(2, 0, 4, 2), "reminder", "r1")
+
+
+def answered_after_a_webhook_moved(medium: Medium) -> Scene:
+    """A webhook gets an alert; it moves, to another address or medium, before the answer."""
+    hook = Receiver("hook", posted="webhook", address="hook-1", sites=("bakery",))
+    config = replace(CONFIG, receivers=(hook, FLORA))
+    scene = Scene(config=config).review("r1", at(1)).read(at(1, 0, 4), "r1")
+    items, moved_hook = (Item("new", "r1"),), replace(hook, posted=medium, address="hook-2")
+    scene.add("posted", Posted(at(1, 0, 4, 1), "webhook", "hook-1", "post", "msg_1", items))
+    scene.reload(at(1, 8), replace(config, receivers=(moved_hook, FLORA)))
+    return scene.change("r1", at(2), "answered", reply="Sorry").read(at(2, 0, 4), "r1")
 
 
 def post_in_doubt() -> Scene:
