@@ -1,6 +1,7 @@
 """Topics are found in what customers write, in each language of the messages."""
 
 import json
+import re
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from alerter.config.fields import LANGUAGES, TOPICS
 from alerter.watch.topics import Topics, word_lists
 
 LABELS = Path(__file__).parent / "topic_labels.json"
+OF_TRADES = Path(__file__).parent / "topic_labels_of_trades.json"
 # What customers write, with all of its topics.
 COMPLAINTS = {
     "en": [
@@ -299,3 +301,21 @@ def test_the_labels_are_of_known_topics_and_hold_no_words() -> None:
         assert all(set(labels) <= set(TOPICS) for labels in part.values())
         assert all(UUID(each).version == 5 for each in part)
     assert len(set().union(*parts.values())) == sum(map(len, parts.values()))
+
+
+def test_the_labels_of_trades_are_rows_of_known_sources_without_words() -> None:
+    found = json.loads(OF_TRADES.read_text("utf-8"))
+    sources = found.pop("sources")
+    assert {each["language"] for each in sources.values()} == set(LANGUAGES)
+    assert {name: len(part) for name, part in found.items()} == {
+        "random": 665,
+        "enriched": 203,
+        "second": 208,
+        "third": 127,
+        "fourth": 98,
+        "fifth": 26,
+    }
+    for part in found.values():
+        assert all(set(labels) <= set(TOPICS) for labels in part.values())
+        assert all(re.fullmatch(r"(\w+):[1-9]\d*", each)[1] in sources for each in part)
+    assert len(set().union(*found.values())) == sum(map(len, found.values()))
