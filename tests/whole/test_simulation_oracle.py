@@ -18,6 +18,7 @@ from tests.simulation.history import (
     Item,
     Storage,
 )
+from tests.simulation.oracle import trouble_scenes
 from tests.simulation.oracle.cluster_scenes import (
     ABOUT,
     clustered,
@@ -108,9 +109,7 @@ from tests.simulation.oracle.scenes import (
     raised_while_unread,
     read_after_429,
     recorded_at_a_raise,
-    recovered_in_doubt,
     recovered_on_slack,
-    refused_and_retried,
     refused_since_before_a_rename,
     reminded,
     reminded_after_quiet_hours,
@@ -198,7 +197,6 @@ GOOD: dict[str, Callable[[], Scene]] = {
     "a renamed receiver is told that it is over": renamed_in_trouble,
     "a trouble may be over after a restore": restored_in_trouble,
     "trouble of a site goes to those who get its alerts": told_to_the_site,
-    "a recovered that is in doubt may fail": recovered_in_doubt,
     "a backfill finds that a rating fell": lowered_in_a_backfill,
     "a threshold that is raised while a site is not read": raised_while_unread,
     "a receiver on Slack is reached again while mail is not": recovered_on_slack,
@@ -308,9 +306,6 @@ GOOD |= {
     "others receive trouble while the one marked for it is not reached": told_to_others,
     "a lowered threshold closes without a read": threshold_low_for_an_hour,
     "a late webhook opens nothing again": threshold_lowered_before_a_late_webhook,
-    "what has failed leaves with a retry": lambda: refused_and_retried(told=True).mail(
-        at(2, 0, 2), "recovered", about="receiver:team"
-    ),
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
     "a cluster that has failed keeps its reviews": lambda: old_words_of_what_failed(
@@ -338,6 +333,7 @@ GOOD |= {
     "a look of a command records nothing": lambda: looked_at_before_a_raise(3),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
+GOOD |= trouble_scenes.GOOD
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -430,7 +426,6 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("foreign", lambda: narrowed(late=True)),
     ("not_due", lambda: raised_minimum(late=True)),
     ("late", lambda: quiet_removed(25)),
-    ("late", lambda: refused_and_retried(told=False)),
     ("reminder_missing", lambda: soft_address(remind=False)),
     ("reminder_missing", lambda: reminded_with_a_lowered(digest=False)),
     ("reminder_missing", lambda: after_changed(remind=False)),
@@ -556,6 +551,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("cluster_mixed", clustered_with_another_site),
     ("cluster_in_digest", clustered_in_a_digest),
 ]  # fmt: skip
+BAD += trouble_scenes.BAD
 
 
 @pytest.mark.parametrize(

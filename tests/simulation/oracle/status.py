@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from tests.simulation.history import Explain, Message, Status
 from tests.simulation.oracle.triage import Triage
-from tests.simulation.oracle.troubles import Due, dues, matches, scope
+from tests.simulation.oracle.trouble_receivers import scope
+from tests.simulation.oracle.troubles import Due, dues, matches
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tests.simulation.history import Attempt, Config, Fault, Medium, Receiver
+from tests.simulation.history import Attempt, Config, Fault, Medium
+from tests.simulation.oracle.trouble_receivers import judge_to_none, queued_at, scope
 from tests.simulation.oracle.values import (
     DAY,
     HOUR,
@@ -51,7 +52,7 @@ def judge_troubles(world: World) -> Iterator[Violation]:
         yield from _silent(world, due)
     series = _series(world)
     for one in world.received:
-        yield from _to_none(world, one)
+        yield from judge_to_none(world, one)
     for (destination, about), said in series.items():
         yield from _pairs(world, destination, about, said)
         yield from _unrecovered(world, destination, about, said)
@@ -60,10 +61,6 @@ def judge_troubles(world: World) -> Iterator[Violation]:
             yield from _phantom(world, one)
         if one.item.kind == "recovered" and not one.copy:
             yield from _premature(world, one)
-
-
-def scope(about: str | None) -> str:
-    return (about or "other:").split("/")[0]
 
 
 def margin(config: Config) -> timedelta:
@@ -287,64 +284,6 @@ def _series(world: World) -> dict[tuple[Destination, str], list[Received]]:
     return found
 
 
-def _to_none(world: World, one: Received) -> Iterator[Violation]:
-    """Trouble goes to those that the config makes receive it, while one of them works.
-
-    What it is the end of decides who receives a `recovered`.
-    """
-    if one.item.kind != "trouble":
-        return
-    configs = world.configs_between(one.time - INFLIGHT, one.time)
-    receivers = [config.receiver(one.destination.receiver) for config in configs]
-    if any(receiver is None or receiver.trouble for receiver in receivers):
-        return
-    if _follows_late_end(world, one):
-        return
-    for other in world.destinations:
-        about = scope(one.item.about) == f"receiver:{other.receiver}"
-        able = not about and all(
-            (to := config.receiver(other.receiver)) and to.trouble and _is_concerned(to, one)
-            for config in configs
-        )
-        if able and world.is_calm(other, _queued_at(world, one) - HOUR, one.time):
-            yield Violation(
-                "trouble_to_none",
-                "6",
-                one.time,
-                "it is to receive no trouble",
-                tuple(one.destination),
-            )
-            return
-
-
-def _follows_late_end(world: World, one: Received) -> bool:
-    """Return whether it stands behind a `recovered` that would else be the last word."""
-    return any(
-        (other.destination, other.item.kind, other.item.about)
-        == (one.destination, "recovered", one.item.about)
-        and one.time - LATE <= other.time <= one.time
-        for other in world.received
-    )
-
-
-def _is_concerned(receiver: Receiver, one: Received) -> bool:
-    """Return whether a trouble is of a site whose alerts a receiver gets, or of no site."""
-    kind, _, name = scope(one.item.about).partition(":")
-    return kind != "site" or not receiver.sites or name in receiver.sites
-
-
-def _queued_at(world: World, one: Received) -> datetime:
-    """Return when a message may have been queued at the earliest: it waited for its destination
-    since.
-    """
-    start = one.time
-    while faults := [
-        f for f in world.faults_of(one.destination, start - HOUR, one.time) if f.start < start
-    ]:
-        start = min(fault.start for fault in faults)
-    return start
-
-
 def _pairs(
     world: World, destination: Destination, about: str, said: list[Received]
 ) -> Iterator[Violation]:
@@ -395,7 +334,7 @@ def _pairs(
             what = f"two pairs within an hour, the last recovered at {recovered:%H:%M}"
             yield Violation("trouble_flood", "5", one.time, what, concerns)
         open_since, may_end = None, False
-        recovered, queued = one.time, _queued_at(world, one)
+        recovered, queued = one.time, queued_at(world, one)
 
 
 def _has_left(world: World, destination: Destination, start: datetime, end: datetime) -> bool:
@@ -569,7 +508,7 @@ def _is_of_before(world: World, one: Received, fault: Fault) -> bool:
 
     Where others were notified of this fault by then, its receiver is notified directly after it.
     """
-    if _queued_at(world, one) > fault.start:
+    if queued_at(world, one) > fault.start:
         return False
     same = [
         other
