@@ -15,17 +15,16 @@ import pytest
 from tests.simulation import oracle
 from tests.simulation.history import (
     Attempt,
-    Item,
     Storage,
 )
 from tests.simulation.oracle import trouble_scenes
 from tests.simulation.oracle.cluster_scenes import (
-    ABOUT,
     clustered,
     clustered_and_restored,
     clustered_in_a_digest,
     clustered_twice,
     clustered_with_another_site,
+    of_cluster,
 )
 from tests.simulation.oracle.ideal import Ideal
 from tests.simulation.oracle.rules import RULES
@@ -308,8 +307,8 @@ GOOD |= {
     "a late webhook opens nothing again": threshold_lowered_before_a_late_webhook,
     "throttled for a day, and told": lambda: gone_for_a_day(told=True),
     "what has failed keeps its review": lambda: old_words_of_what_failed("owner"),
-    "a cluster that has failed keeps its reviews": lambda: old_words_of_what_failed(
-        "owner", Item("cluster", about=ABOUT, reviews=("r1", "r2"))
+    "what has failed keeps its cluster": lambda: old_words_of_what_failed(
+        "owner", of_cluster("r1")
     ),
     "nobody is notified twice of a channel that refuses": lambda: erasure_refused_while_parked(
         lasts=True
@@ -539,10 +538,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("reminder_missing", lambda: unconfirmed_webhook(confirmed=True)),
     ("trouble_repeated", lambda: left_in_trouble(left=False)),
     ("kept_too_long", lambda: old_words_of_what_failed("team")),
-    (
-        "kept_too_long",
-        lambda: old_words_of_what_failed("owner", Item("cluster", about=ABOUT, reviews=("r2",))),
-    ),
+    ("kept_too_long", lambda: old_words_of_what_failed("owner", of_cluster("r2"))),
     ("erased_falsely", stored),
     # clusters
     ("cluster_twice", clustered_twice),

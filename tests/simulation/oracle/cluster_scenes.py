@@ -10,6 +10,10 @@ from tests.simulation.oracle.scene import Scene, at
 ABOUT = "site:bakery/cluster"
 
 
+def of_cluster(*named: str) -> Item:
+    return Item("cluster", about=ABOUT, reviews=named)
+
+
 def clustered(*named: str) -> Scene:
     """Three reviews are alerted, and a message about their cluster names these."""
     scene = Scene()
