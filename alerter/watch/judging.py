@@ -11,6 +11,7 @@ from alerter.watch.alerts import Changes
 from alerter.watch.keywords import contains_keyword
 from alerter.watch.routing import keywords_of
 from alerter.watch.topics import topics_of
+from alerter.watch.triage import is_other_reply
 
 _HIGHEST = 5
 
@@ -36,7 +37,7 @@ def judged_states(
         covered=is_covered,
         silence=_silence(changes, review),
         edited=before is None or (review.title, review.body) != (before.title, before.body),
-        replied=before is None or review.reply != before.reply,
+        replied=before is None or is_other_reply(before.reply, review.reply),
         hits=tuple(word for word in keywords if contains_keyword(word, review.title, review.body)),
     )
 

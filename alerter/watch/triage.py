@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from alerter.models import AlertKind, CloseReason, Event, Review, Status, StoredReview
+from alerter.models import AlertKind, CloseReason, Event, Reply, Review, Status, StoredReview
 from alerter.store.holds import Hold
 
 # A poll starts this long before the checkpoint, so an older review became visible late.
@@ -105,7 +105,7 @@ def _first_seen(
 
 def _open(known: StoredReview, review: Review, threshold: int) -> Verdict:
     # A reply that was there when the review was opened again answers its old text.
-    if review.answered and review.reply != known.review.reply:
+    if review.answered and is_other_reply(known.review.reply, review.reply):
         return _close(Reason.ANSWERED, CloseReason.ANSWERED)
     if review.rejected:
         return _close(Reason.REJECTED, CloseReason.REJECTED)
@@ -237,6 +237,16 @@ def without_alert(verdict: Verdict, known: StoredReview | None) -> Verdict:
 
 def _close(reason: Reason, closing: CloseReason) -> Verdict:
     return Verdict(reason, Status.CLOSED, AlertKind.CLOSED, {"reason": closing}, closing)
+
+
+def is_other_reply(before: Reply | None, reply: Reply | None) -> bool:
+    """Return whether a review has another reply than before.
+
+    Where the words of either are erased, only its time tells.
+    """
+    if before and reply and not (before.message and reply.message):
+        return bool(before.at and reply.at and before.at != reply.at)
+    return before != reply
 
 
 def _lowered(known: StoredReview, review: Review) -> Verdict:

@@ -114,3 +114,18 @@ async def test_what_was_judged_is_erased_with_a_customer(fresh: Door, clock: Set
     assert kept(fresh.state) == []
     assert len(kept(fresh.state, FLORIST)) == 1
     assert reviews.get_reviews(fresh.state, SITE, ["r1"])
+
+
+async def test_an_answer_to_an_old_text_stays_one_when_its_words_are_erased(
+    fresh: Door, clock: SetClock
+) -> None:
+    known_sites.record_coverage(fresh.state, FLORIST, 4)
+    for revision, rating, reply in ((1, 4, None), (2, 4, REPLY), (3, 3, REPLY), (4, 2, REPLY)):
+        if revision == 4:
+            clock.advance(days=40)
+            await pruned(fresh, clock.now())
+        page = [review("r1", rating, revision=revision, reply=reply)]
+        await fresh.intake.record_page(fresh.florist, page)
+
+    last = kept(fresh.state, FLORIST)[-1]
+    assert (last.record.status, last.record.review.rating, last.replied) == (Status.OPEN, 2, False)

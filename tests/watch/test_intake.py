@@ -13,6 +13,7 @@ from alerter.errors import StateBusy, StateError
 from alerter.models import (
     Alert,
     AlertKind,
+    Event,
     Form,
     Receipt,
     Status,
@@ -421,6 +422,17 @@ async def test_a_review_opens_again_for_each_destination_by_what_it_was_sent(doo
         "slack:baker",
         "email:owner",
     }
+
+
+async def test_a_review_that_is_anonymized_is_not_answered_by_an_old_reply(door: Door) -> None:
+    await door.take(review("r1", 2, revision=1))
+    await door.take(review("r1", 2, revision=2, reply=REPLY))
+    await door.take(worse := review("r1", 1, revision=3, reply=REPLY, title="Worse", author="Ada"))
+
+    erased = Event("r1", replace(worse, revision=4), at=AT_LAST, anonymized=True)
+    door.intake.record_event(door.bakery, erased)
+
+    assert (door.status(), door.keys()[-1]) == (Status.OPEN, "lowered:r1:1")
 
 
 async def test_reminders_end_with_the_review(door: Door) -> None:

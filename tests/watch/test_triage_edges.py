@@ -15,6 +15,7 @@ from alerter.watch.triage import (
     is_older,
     is_stale_event,
     lacks_author,
+    redact,
     triage,
     triage_gone,
     without_alert,
@@ -31,6 +32,11 @@ def stored(status: Status = Status.CLOSED, **fields: object) -> StoredReview:
     of_record = {"closing", "alerted_at", "pruned", "as_of", "event_sequence", "authorless_since"}
     record = {"as_of": NOW} | {name: fields.pop(name) for name in of_record & fields.keys()}
     return StoredReview(review(**{"rating": 2, "revision": 2} | fields), status, **record)
+
+
+# Open again after an answer, and lowered after that.
+ANSWERED_BEFORE = stored(Status.OPEN, title="T", body="B", reply=REPLY)
+LOWERED = review(rating=1, revision=3, reply=REPLY)
 
 
 def judge(known: StoredReview | None, read: Review) -> Verdict:
@@ -84,6 +90,26 @@ def test_a_pruned_review_is_compared_by_rating_answer_and_rejection_only(
     known: StoredReview, changes: dict[str, object], reason: Reason
 ) -> None:
     assert judge(known, replace(known.review, **changes)).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("known", "read", "reason"),
+    [
+        (ANSWERED_BEFORE, redact(ANSWERED_BEFORE.review), Reason.EDITED),
+        (replace(ANSWERED_BEFORE, review=redact(ANSWERED_BEFORE.review)), LOWERED, Reason.LOWERED),
+        (stored(Status.OPEN, reply=Reply(""), pruned=True), LOWERED, Reason.LOWERED),
+        (
+            replace(ANSWERED_BEFORE, review=redact(ANSWERED_BEFORE.review)),
+            redact(replace(ANSWERED_BEFORE.review, reply=Reply("Sorry again!", NOW + HOUR))),
+            Reason.ANSWERED,
+        ),
+    ],
+    ids=["is anonymized", "was anonymized", "was pruned", "is answered anew"],
+)
+def test_an_old_answer_whose_words_are_erased_closes_no_open_review(
+    known: StoredReview, read: Review, reason: Reason
+) -> None:
+    assert judge(known, read).reason is reason
 
 
 @pytest.mark.parametrize("status", Status)
