@@ -24,6 +24,7 @@ _HOUSEKEEPING_EVERY = 60
 _ACCOUNTS_EVERY = 60  # a list that is due, or that failed
 _ACTIONS_EVERY = 5  # those that another process recorded
 _CHECK_CLOCK_EVERY = 60.0
+_SLEWED = timedelta(seconds=1)  # a clock that is set right in small steps reschedules nothing
 # Jobs beside the rounds run at multiples of so many seconds, as what else is done again and again.
 _TOGETHER = 5.0
 # Seconds; a round in which every call to Wix times out reads its next page sooner than this.
@@ -90,25 +91,25 @@ class Scheduler:
         return slots
 
     async def _keep_time(self) -> None:
-        """Reschedule when the wall clock is set: APScheduler would wait for the old time.
+        """Reschedule what would wait for longer than its interval: the wall clock was set back.
 
-        It is also woken: a clock that was wrong for a moment may have made it wait for a day.
+        APScheduler waits for moments of that clock, which may have been wrong when it chose them.
+        It is also woken: it may have chosen how long to sleep by the same clock.
         """
         every = self._config.poll.every.total_seconds()
-        ahead = self._ahead()
         while True:
             await asyncio.sleep(self._clock.until_next(min(every, _CHECK_CLOCK_EVERY)))
             self._scheduler.wakeup()
-            if abs(self._ahead() - ahead) > every / 2:
-                ahead = self._ahead()
+            now = self._clock.now()
+            too_late = [
+                job
+                for job in self._scheduler.get_jobs()
+                if job.next_run_time - now > job.trigger.interval + _SLEWED
+            ]
+            if too_late:
                 log.info("the clock was set; rounds are rescheduled")
-                now = self._clock.now()
-                for job in self._scheduler.get_jobs():
-                    job.modify(next_run_time=now + timedelta(seconds=every * share_of(job.id)))
-
-    def _ahead(self) -> float:
-        """Return how far the wall clock is ahead of the monotonic one."""
-        return self._clock.now().timestamp() - self._clock.monotonic()
+            for job in too_late:
+                job.modify(next_run_time=now + job.trigger.interval * share_of(job.id))
 
     def fault(self) -> str | None:
         """Return None: `finished` says which rounds do not end."""
