@@ -38,7 +38,7 @@ _MARKS = {
     "private": "not published", "unrouted": "go to no receiver", "method:look": "can look whether",
     "method:update": "can change messages", "message": "refused for good", "addresses": "some addresses",
     "erasure": "words of a deleted", "service:address": "does not take messages now", "service:slack": "Slack",
-    "service:smtp": "mail server",
+    "service:smtp": "mail server", "start": "alerter does not start",
 }  # fmt: skip
 
 
@@ -102,7 +102,7 @@ class Posts:
         if verb is None:
             return cast("web.StreamResponse", await handler(request))
         text = _text(medium, await request.read())
-        items = _items_of_webhook(text) if medium == "webhook" else read_items(text)
+        items = items_of_webhook(text) if medium == "webhook" else read_items(text)
         call = h.Posted(
             self._clock.now(), medium, address, verb, request.headers.get("webhook-id", ""), items,
             text, repeats(text),
@@ -199,7 +199,7 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(inner)
 
 
-def _items_of_webhook(text: str) -> tuple[h.Item, ...]:
+def items_of_webhook(text: str) -> tuple[h.Item, ...]:
     """Return the alert that the body of a webhook is about."""
     body = json.loads(text)
     kind, data = body["type"], body["data"]

@@ -4,6 +4,7 @@ nothing running.
 
 import asyncio
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from alerter.trouble.texts import TEXTS
 from tests.simulation import world
 from tests.simulation.defects import DEFECTS, Defect
 from tests.simulation.fixed_plans import FIXED
 from tests.simulation.loop import Process, Stuck, VirtualLoop, current, kill
 from tests.simulation.plan import DAY, Event, Plan, make
+from tests.simulation.posted import items_of_webhook
 from tests.simulation.reading import about, read_items
 from tests.simulation.shrink import shrink
 
@@ -144,6 +147,18 @@ def test_trouble_of_a_template_is_none_of_its_service() -> None:
         == about("template:new.slack.json", {}, [])
         == "template:new.slack.json"
     )
+
+
+def test_the_end_of_a_trouble_by_webhook_is_of_the_same_fault() -> None:
+    def concerns(alert: str, kind: str, what: str) -> str:
+        what = what.replace("%(name)s", "Bakery")
+        trouble = {"kind": kind, "what": what[:1].upper() + what[1:]}
+        [item] = items_of_webhook(json.dumps({"type": alert, "data": {"trouble": trouble}}))
+        return about(item.about or "", {"Bakery": "1"}, [])
+
+    for kind, text in TEXTS.items():
+        began, ended = concerns("trouble", kind, text.what), concerns("recovered", kind, text.over)
+        assert kind == "job" or began == ended, kind
 
 
 def test_what_is_open_again_in_a_digest_is_a_reminder() -> None:
