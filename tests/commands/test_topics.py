@@ -76,12 +76,12 @@ async def test_explain_names_the_topics_with_the_words_that_were_found(
 ) -> None:
     config = load(BY_TOPIC + OWN)
     await poll(config, clock)
-    put(wix, clock, "r1", 3, "Late, and glitter on a filthy table. \x1b[31mRed")
+    put(wix, clock, "r1", 3, "It came late, and glitter on a filthy table. \x1b[31mRed")
     put(wix, clock, "r2", 1, "Meh.")
     clock.advance(minutes=1)
     await poll(config, clock)
     lines = explained(config, clock, "r1")
-    assert "topics: delivery (late), hygiene (filthy), mess (glitter)" in lines
+    assert "topics: delivery (came late), hygiene (filthy), mess (glitter)" in lines
     assert not [line for line in lines if "kitchen" in line and "because of" in line]
     lines = explained(config, clock, "r2")
     assert not [line for line in lines if line.startswith("topics")]
@@ -93,7 +93,7 @@ async def test_explain_names_topics_that_only_earlier_words_had(
 ) -> None:
     config = load(BY_TOPIC)
     await poll(config, clock)
-    put(wix, clock, "r1", 3, "Late")
+    put(wix, clock, "r1", 3, "It came late")
     clock.advance(minutes=1)
     await poll(config, clock)
     wix.change(SITE, "r1", content={"rating": 3, "body": "Fine"})
@@ -120,7 +120,7 @@ async def test_explain_says_that_a_review_off_the_record_may_have_no_topic(
 async def test_a_dry_run_lists_what_has_a_topic(
     load: Load, wix: EmbeddedWix, clock: SetClock
 ) -> None:
-    put(wix, clock, "late", 3, "Late")
+    put(wix, clock, "late", 3, "It came late")
     put(wix, clock, "fine", 3, "Fine")
     put(wix, clock, "two", 2, "Fine")
     for extra, listed in ((BY_TOPIC, ["late", "two"]), ("", ["two"])):
