@@ -90,7 +90,7 @@ class _Hit(NamedTuple):
 class Topics:
     """The topics of one config: the lists of its languages, and the owner's own words.
 
-    The stems and the phrases, some 6 MB, are made when the first words are looked at.
+    The stems and the phrases, some 4 MB for one language, are made when the first words are looked at.
     """
 
     def __init__(self, languages: Collection[str], own: Mapping[str, Sequence[str]]) -> None:
