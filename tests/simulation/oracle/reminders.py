@@ -333,7 +333,7 @@ def _after_snoozes(
         return
     rests = state.created + min(config.rescan_window for config in configs)
     for snooze in snoozes_of(world, review_id, period.start, end):
-        due = snooze.end
+        due, tried = snooze.end, None
         while min(bases) <= due <= min(rests, end):
             latest = _latest_after_snooze(world, review_id, destination, period, due)
             if latest is None or any(due - MINUTE <= one.time <= latest for one in own):
@@ -343,7 +343,7 @@ def _after_snoozes(
             held = next_hold(world, review_id, snooze, due, latest)
             if held is None:
                 unsent = world.may_be_unknown(review_id, destination, due)
-                if not unsent and not world.may_have_failed(review_id, destination, due):
+                if not unsent and not world.may_have_failed(review_id, destination, tried or due):
                     concerns = (review_id, *destination)
                     yield Violation(
                         "snooze_forgotten", "triage", due, "no reminder after", concerns
@@ -351,6 +351,8 @@ def _after_snoozes(
                 break
             if held.is_snooze:
                 break  # the reminder that follows it is the one
+            if held.start > due:
+                tried = tried or due  # before it was held
             due = held.end
 
 

@@ -146,6 +146,18 @@ def snoozed_and_restored(backup: float) -> Scene:
     return scene.read(at(1, 16, 10), "r1")
 
 
+def refused_after_a_snooze(*, tried: bool) -> Scene:
+    """The reminder after a snooze is refused for good, before a claim would hold another one."""
+    scene = held("snooze", at(1, 18)).fault(
+        "smtp_message_refused", at(1, 17), at(2, 18), review_id="r1"
+    )
+    scene.run("claim", at(2, 12), review_id="r1", until=at(3, 12))
+    if tried:
+        items, (owner,) = (Item("reminder", "r1"),), OWNER.emails
+        scene.add("attempts", Attempt(at(1, 18, 4), "smtp", owner, None, "554", items=items))
+    return scene.post(at(1, 18, 4), "reminder", "r1")
+
+
 def reminded_after_quiet_hours(hour: float) -> Scene:
     """Wix is back just before quiet hours, so that the round that reminds may come within them."""
     day = (QuietHours(time(8), time(21), "Europe/Berlin"),)
