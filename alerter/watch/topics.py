@@ -90,7 +90,8 @@ class _Hit(NamedTuple):
 class Topics:
     """The topics of one config: the lists of its languages, and the owner's own words.
 
-    The stems and the phrases, some 4 MB for one language, are made when the first words are looked at.
+    The stems and the phrases are made when the first words are looked at: some 4 MB for one
+    language.
     """
 
     def __init__(self, languages: Collection[str], own: Mapping[str, Sequence[str]]) -> None:
