@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from alerter.config import Site
 from alerter.service.rounds import first_rounds_within, share_of
@@ -29,6 +30,20 @@ _SLEWED = timedelta(seconds=1)  # a clock that is set right in small steps resch
 _TOGETHER = 5.0
 # Seconds; a round in which every call to Wix times out reads its next page sooner than this.
 _SLOWEST = 600.0
+
+
+class _Interval(IntervalTrigger):  # type: ignore[misc]  # of the library, which has no types
+    """An interval whose next moment is never over.
+
+    APScheduler lists every moment up to now before it runs a job: millions where the clock was set
+    ahead by years.
+    """
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> Any:
+        """Return the first moment after both, in step with the previous one."""
+        if previous_fire_time and previous_fire_time < now:
+            previous_fire_time += (now - previous_fire_time) // self.interval * self.interval
+        return super().get_next_fire_time(previous_fire_time, now)
 
 
 class Scheduler:
@@ -74,8 +89,7 @@ class Scheduler:
         """Have a job run again and again; a late run is made too, but never two at once."""
         self._scheduler.add_job(
             work,
-            "interval",
-            **every,
+            _Interval(**every, timezone="UTC"),
             id=name,
             next_run_time=begin,
             misfire_grace_time=None,

@@ -1,7 +1,7 @@
 """When rounds begin: many sites share a part of the period, and none waits for another."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -64,4 +64,22 @@ async def test_without_a_site_yet_nothing_is_late(
         rounds.start()
         clock.advance(hours=1)
         assert rounds.idle_for() == 0
+        await rounds.stop(asyncio.create_task(asyncio.sleep(0, result=True)))
+
+
+async def test_no_moment_is_listed_that_the_clock_leapt_over(
+    config: Config, state: State, clock: SetClock
+) -> None:
+    """A machine without a clock of its own may begin in 1970."""
+    begun, now = datetime(1970, 1, 1, tzinfo=UTC), datetime(2026, 3, 2, 6, 0, 3, tzinfo=UTC)
+    async with open_runtime(config, state, clock) as runtime:
+        rounds = Scheduler(runtime)
+        rounds.start()
+        for job in rounds._scheduler.get_jobs():
+            job.modify(next_run_time=begun)
+            assert job._get_run_times(now) == [begun]
+            following = job.trigger.get_next_fire_time(begun, now)
+            assert now < following <= now + job.trigger.interval
+            assert (following - begun) % job.trigger.interval == timedelta()
+            assert job.trigger.get_next_fire_time(now, now) == now + job.trigger.interval
         await rounds.stop(asyncio.create_task(asyncio.sleep(0, result=True)))
