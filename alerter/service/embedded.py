@@ -33,7 +33,7 @@ _SLOWEST = 600.0
 
 
 class _Interval(IntervalTrigger):  # type: ignore[misc]  # of the library, which has no types
-    """An interval whose next moment is never over.
+    """An interval whose next moment is never in the past.
 
     APScheduler lists every moment up to now before it runs a job: millions where the clock was set
     ahead by years.

@@ -242,7 +242,7 @@ def _close(reason: Reason, closing: CloseReason) -> Verdict:
 def is_other_reply(before: Reply | None, reply: Reply | None) -> bool:
     """Return whether a review has another reply than before.
 
-    Where the words of either are erased, only its time tells.
+    Where the words of either are erased, only the times are compared.
     """
     if before and reply and not (before.message and reply.message):
         return bool(before.at and reply.at and before.at != reply.at)
