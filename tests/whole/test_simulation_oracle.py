@@ -17,7 +17,7 @@ from tests.simulation.history import (
     Attempt,
     Storage,
 )
-from tests.simulation.oracle import trouble_scenes
+from tests.simulation.oracle import restore_scenes, trouble_scenes
 from tests.simulation.oracle.cluster_scenes import (
     clustered,
     clustered_and_restored,
@@ -132,9 +132,7 @@ from tests.simulation.oracle.scenes import (
     site_leaves_after_a_change,
     slack_down,
     slack_down_told,
-    snoozed_after_a_restore,
     snoozed_again,
-    snoozed_and_restored,
     snoozed_until_quiet_hours,
     soft_address,
     soft_address_over,
@@ -261,9 +259,7 @@ GOOD |= {
     "a site may have left the config while nothing ran": lambda: unknown_to_explain(running=False),
     "a digest has one entry for a review": lambda: lowered_while_slack_is_down(digest=True),
     "a digest may have one entry in all": lambda: lowered_in_quiet_hours(digest=True),
-    "a restore may not know of a post": lambda: snoozed_after_a_restore(3),
     "a reminder after a snooze may have failed": lambda: refused_after_a_snooze(tried=True),
-    "a restore may not know of a snooze": lambda: snoozed_and_restored(8),
     "a restore may not know of a retry": lambda: retried_and_restored(before=True),
     "a restore may repeat what came after the backup": lambda: restored(0.5),
     "what came before a restore is recorded": lambda: unread_until_restored(at(3, 0, 1)),
@@ -334,7 +330,7 @@ GOOD |= {
     "a look of a command records nothing": lambda: looked_at_before_a_raise(3),
     "killed before it noted a throttle": lambda: read_after_429(QUERY, killed=True),
 }
-GOOD |= trouble_scenes.GOOD
+GOOD |= trouble_scenes.GOOD | restore_scenes.GOOD
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -405,8 +401,6 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("reminder_held", lambda: held("snooze", at(3, 12)).notify(at(2, 0, 4), "reminder", "r1")),
     ("snooze_forgotten", lambda: held("snooze", at(1, 18))),
     ("snooze_forgotten", snoozed_again),
-    ("snooze_forgotten", lambda: snoozed_after_a_restore(7)),
-    ("snooze_forgotten", lambda: snoozed_and_restored(15)),
     ("snooze_forgotten", lambda: refused_after_a_snooze(tried=False)),
     ("snooze_forgotten", lambda: snoozed_until_quiet_hours(reminds=False)),
     ("not_read", lambda: Scene().review("r1", at(1))),
@@ -550,7 +544,7 @@ BAD: list[tuple[str, Callable[[], Scene]]] = [
     ("cluster_mixed", clustered_with_another_site),
     ("cluster_in_digest", clustered_in_a_digest),
 ]  # fmt: skip
-BAD += trouble_scenes.BAD
+BAD += trouble_scenes.BAD + restore_scenes.BAD
 
 
 @pytest.mark.parametrize(

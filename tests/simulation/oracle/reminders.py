@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tests.simulation.history import Mail, Message, Review
 from tests.simulation.oracle.holds import holds_of, judge_held, next_hold, snoozes_of
+from tests.simulation.oracle.restored import skips_reminders
 from tests.simulation.oracle.triage import Path
 from tests.simulation.oracle.values import (
     INFLIGHT,
@@ -304,11 +305,10 @@ def _due(
             continue
         if not _fits_until(world, review_id, destination, period, opening + world.late):
             continue
-        came = [
-            one
-            for one in own
-            if min(bases) + span - MINUTE <= one.time <= opening + world.late + INFLIGHT
-        ]
+        earliest, latest = min(bases) + span, opening + world.late + INFLIGHT
+        if skips_reminders(world, earliest, latest):
+            continue
+        came = [one for one in own if earliest - MINUTE <= one.time <= latest]
         unsent = world.may_be_unknown(review_id, destination, due)
         if not came and not unsent and not world.may_have_failed(review_id, destination, due):
             what = f"no reminder {span} after the alert"
@@ -338,7 +338,7 @@ def _after_snoozes(
             latest = _latest_after_snooze(world, review_id, destination, period, due)
             if latest is None or any(due - MINUTE <= one.time <= latest for one in own):
                 break
-            if world.is_forgotten(snooze.start, latest):
+            if world.is_forgotten(snooze.start, latest) or skips_reminders(world, due, latest):
                 break
             held = next_hold(world, review_id, snooze, due, latest)
             if held is None:

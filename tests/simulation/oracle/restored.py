@@ -1,4 +1,6 @@
-"""Restores: what was surely written down, and until when a restored site is asked for its words."""
+"""Restores: what was surely written down, what is skipped, and until when a restored site is asked
+for its words.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +23,16 @@ def is_kept(world: World, when: datetime, site_id: str) -> bool:
         and not any(world.faults(("disk_full", "state_locked"), when - MINUTE, when + INFLIGHT))
         and all(config.site(site_id) is not None for config in world.configs_near(when))
         and not world.is_forgotten(when)
+    )
+
+
+def skips_reminders(world: World, due: datetime, latest: datetime) -> bool:
+    """Return whether a restore skipped a reminder that was due, and had not surely come before it:
+    since the backup it may have been sent.
+    """
+    return any(
+        run.command == "restore" and not run.move and due <= run.start <= latest
+        for run in world.h.runs
     )
 
 

@@ -126,26 +126,6 @@ def snoozed_until_quiet_hours(*, reminds: bool) -> Scene:
     return scene.mail(at(2, 16, 0, 5), "reminder", "r1") if reminds else scene
 
 
-def snoozed_after_a_restore(backup: float) -> Scene:
-    """The team's quiet hours held a review until after a backup of the first hours, and only the
-    mail is followed by a reminder after a snooze.
-    """
-    morning = (QuietHours(time(7), time(11), "Europe/Berlin"),)
-    receivers = (OWNER, replace(TEAM, quiet=morning), FLORA)
-    config = replace(CONFIG, receivers=receivers, reminders_after=(timedelta(days=1),))
-    scene = Scene(4, config).review("r1", at(1)).read(at(1, 0, 4), "r1")
-    scene.mail(at(1, 0, 4, 1), "new", "r1").post(at(1, 4), "new", "r1")
-    scene.run("restore", at(1, 8), backup_taken=at(1, backup)).read(at(1, 8, 10), "r1")
-    scene.run("snooze", at(1, 9), review_id="r1", until=at(1, 12))
-    return scene.mail(at(1, 12, 4), "reminder", "r1")
-
-
-def snoozed_and_restored(backup: float) -> Scene:
-    """A restore may forget a snooze, with the reminder that follows it."""
-    scene = held("snooze", at(1, 18)).run("restore", at(1, 16), backup_taken=at(1, backup))
-    return scene.read(at(1, 16, 10), "r1")
-
-
 def refused_after_a_snooze(*, tried: bool) -> Scene:
     """The reminder after a snooze is refused for good, before a claim would hold another one."""
     scene = held("snooze", at(1, 18)).fault(
