@@ -62,6 +62,7 @@ class World:
         self.log = folder / "daemon.log"
         self.config = folder / "config.toml"
         self.titles: list[str] = []
+        self._mailed: list[tuple[str, set[str]]] = []
         self.secrets = SECRETS
         self.daemon: asyncio.subprocess.Process | Process | None = None
 
@@ -80,6 +81,7 @@ class World:
         """Let nothing have happened yet."""
         self.calm()
         self.titles.clear()
+        self._mailed.clear()
         self.wix.add_site(SITE, api_key=SECRETS["WIX_API_KEY"])
         self.slack.add_token(SECRETS["SLACK_BOT_TOKEN"])
         self.slack.add_app_token(SECRETS["SLACK_APP_TOKEN"])
@@ -195,10 +197,12 @@ email = ["owner@example.com"]
 
     def mails_of(self) -> dict[str, set[str]]:
         """The Message-IDs under which each review came by mail."""
+        new = self.mailbox.mails[len(self._mailed) :]
+        self._mailed += [(mail.message_id, find_titles(mail.text)) for mail in new]
         ids: dict[str, set[str]] = {}
-        for mail in self.mailbox.mails:
-            for title in find_titles(mail.text):
-                ids.setdefault(title, set()).add(mail.message_id)
+        for message_id, titles in self._mailed:
+            for title in titles:
+                ids.setdefault(title, set()).add(message_id)
         return ids
 
     def pending(self) -> list[str]:
