@@ -151,9 +151,9 @@ def oldest_waiting(state: State, now: datetime) -> dict[str, int]:
         f" WHERE {UNSETTLED} AND status = 'pending' AND (due_at <= ? OR message IS NOT NULL)"
         " AND NOT EXISTS (SELECT 1 FROM messages"
         "  WHERE messages.id = deliveries.message AND messages.to_left IS NOT NULL)"
-        f" AND NOT EXISTS ({_OF_UNREADABLE} = deliveries.alert)"
-        f" AND NOT EXISTS ({_OF_UNREADABLE} IN (SELECT alert FROM deliveries AS beside"
-        "  WHERE beside.message = deliveries.message))"
+        f" AND (NOT EXISTS ({_UNREADABLE}) OR NOT EXISTS ({_OF_UNREADABLE} = deliveries.alert)"
+        f"  AND NOT EXISTS ({_OF_UNREADABLE} IN (SELECT alert FROM deliveries AS beside"
+        "  WHERE beside.message = deliveries.message)))"
         " GROUP BY destination",
         [to_ms(now)],
     )
@@ -176,7 +176,8 @@ def has_failures(state: State, destination: str, since: datetime) -> bool:
     )
 
 
-# An alert of a restored site whose reviews Wix cannot be asked for.
+# A restored site whose reviews Wix cannot be asked for, looked for once; and an alert of one.
+_UNREADABLE = "SELECT 1 FROM sites WHERE unverified AND failing_since IS NOT NULL"
 _OF_UNREADABLE = (
     "SELECT 1 FROM alerts JOIN sites ON sites.site_id = alerts.site_id"
     " WHERE sites.unverified AND sites.failing_since IS NOT NULL AND alerts.id"
