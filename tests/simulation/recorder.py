@@ -163,6 +163,7 @@ class Recorder:
             posted=tuple(
                 h.replace(
                     call,
+                    text=call.text.replace(folder, ""),
                     items=named(call.items),
                     site_ids=sites(call.text),
                     answered=call.answered and self._alive(process, call.time),
