@@ -212,6 +212,7 @@ def report(outcome: ClusterOutcome, seed: int) -> str:
         *(f"  OUT OF ORDER {what}" for what in outcome.out_of_order),
         *(f"  ENDED BADLY {what}" for what in outcome.ended_badly),
         *(f"  repeated by a call that was in flight at a freeze: {x}" for x in outcome.in_flight),
+        *(f"  by a call that was in flight at a freeze: {x}" for x in outcome.fast_in_flight),
         f"{len(outcome.too_fast)} messages too fast, {len(outcome.out_of_order)} out of order",
         f"a job stayed with a worker that was gone for {outcome.taken_over_after:.1f} s at most",
         *(f"  {line}" for line in outcome.stories),

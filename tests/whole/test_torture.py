@@ -7,6 +7,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from alerter.store import State
 from tests import torture_cluster
+from tests.support.cluster_world import Freeze, too_fast
 from tests.support.postgres import Emptied, Server
 from tests.support.world import CHANNELS, SECRETS, Outcome, World
 from tests.torture import torture
@@ -37,6 +38,13 @@ async def test_nothing_is_lost_or_repeated_however_often_workers_are_killed(
     assert outcome.wrong_replies == []
     assert outcome.kills == 2
     assert outcome.deliveries == 3 * outcome.reviews > 0
+
+
+def test_a_pace_that_a_call_in_flight_at_a_freeze_broke_is_excused() -> None:
+    posts = [("C1", 10.0), ("C2", 10.2), ("C1", 10.4), ("C1", 12.0), ("C1", 12.5)]
+    rash, late = (f"{gap} s between two messages in C1" for gap in ("0.400", "0.500"))
+    assert too_fast(posts, []) == ([rash, late], [])
+    assert too_fast(posts, [Freeze(1.0, 5.0), Freeze(7.0, 11.9)]) == ([rash], [late])
 
 
 async def test_the_harness_notices_what_is_lost_and_what_is_repeated(tmp_path: Path) -> None:
