@@ -80,7 +80,7 @@ def _blocks(modal: ReplyModal, language: Language) -> Iterator[dict[str, Any]]:
     if review.title or review.body:
         yield _rich(_quote(review.title, review.body))
     else:
-        silent = language.gettext("The customer gave stars only, and wrote nothing.")
+        silent = language.gettext("Stars only, without text.")
         yield _rich(_section(_words(silent, "italic")))
     author = f"{slack_words(review.author, 200)} · {language.short_date(review.written)}"
     for line in (author, review.moderation, review.response.text):
