@@ -55,7 +55,9 @@ class _Rerouting:
         self._names = known_sites.site_names(state) | config.site_names
         self._before = destinations.known_destinations(state)
         self._after = _destinations_of(config)
-        self._topics = topics_of(config)
+        # Finding topics takes longer than all else here.
+        by_topic = any(each.topics for each in config.receivers)
+        self._topics = topics_of(config) if by_topic else None
 
     def run(self) -> Rerouted:
         pairs = _renamed(self._before, self._after)
@@ -166,9 +168,10 @@ class _Rerouting:
         self, deliveries: Iterable[Queued]
     ) -> Iterable[tuple[int, Alert, tuple[Review, ...]]]:
         found = rerouting.alerts_with_reviews(self._state, {each.alert for each in deliveries})
-        return (
-            (number, alert, tuple(map(self._topics.tagged, its))) for number, alert, its in found
-        )
+        if self._topics is None:
+            return found
+        tagged = self._topics.tagged
+        return ((number, alert, tuple(map(tagged, its))) for number, alert, its in found)
 
     def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
         """Have summaries show each receiver only its own sites in this config."""
