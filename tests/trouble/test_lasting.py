@@ -151,15 +151,20 @@ async def test_an_address_that_is_refused_for_now_is_trouble_once_that_lasts(
     assert len(posted(slack)) == 2
 
 
-async def test_messages_that_wait_without_a_reason_are_trouble(
-    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
-) -> None:
-    """A fault of alerter itself in a worker, say."""
+async def _wait_without_workers(life: Life) -> None:
+    """Let an alert wait for 17 minutes in which nothing is sent."""
     life.put()
     await life.runtime.poller.round(life.config.sites[0])
     for _ in range(17):
         life.clock.advance(minutes=1)
         await life.runtime.housekeeping.round()
+
+
+async def test_messages_that_wait_without_a_reason_are_trouble(
+    life: Life, mailbox: Mailbox, slack: EmbeddedSlack
+) -> None:
+    """A fault of alerter itself in a worker, say."""
+    await _wait_without_workers(life)
     assert life.open() == ["destination:email:owner", "destination:slack:support"]
     await life.minutes(2)
     assert not life.open()
@@ -198,11 +203,7 @@ async def test_a_backlog_that_moves_is_no_trouble(life: Life) -> None:
 async def test_a_receiver_is_in_trouble_until_its_service_accepts_us_again(
     life: Life, mailbox: Mailbox
 ) -> None:
-    life.put()
-    await life.runtime.poller.round(life.config.sites[0])
-    for _ in range(17):
-        life.clock.advance(minutes=1)
-        await life.runtime.housekeeping.round()
+    await _wait_without_workers(life)
     assert "destination:email:owner" in life.open()
     mailbox.password = "another"
     await life.minutes(30)

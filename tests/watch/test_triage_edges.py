@@ -104,7 +104,7 @@ def test_a_pruned_review_is_compared_by_rating_answer_and_rejection_only(
             Reason.ANSWERED,
         ),
     ],
-    ids=["is anonymized", "was anonymized", "was pruned", "is answered anew"],
+    ids=["is anonymized", "was anonymized", "was pruned", "is answered again"],
 )
 def test_an_old_answer_whose_words_are_erased_closes_no_open_review(
     known: StoredReview, read: Review, reason: Reason
