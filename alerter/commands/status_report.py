@@ -1,7 +1,7 @@
 """What `alerter status` shows: sites, open reviews, deliveries and trouble, as they stand."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -138,11 +138,13 @@ def _open_reviews(
     found = report.open_reviews(state, names, _MOST_OPEN, newest=newest)
     pairs = [(each.site_id, each.review_id) for each in found]
     responses = actions.get_responses(state, pairs, now)
+    beginnings = {each.review_id[:_SHORT_ID] for each in found}
+    unique = report.unique_beginnings(state, beginnings, _SHORT_ID)
     return [
         OpenReviewStatus(
             names[each.site_id],
             each,
-            _short_id(state, each),
+            _short_id(each, unique),
             _alerted_receivers(state, each),
             responses.get((each.site_id, each.review_id), NO_RESPONSE),
         )
@@ -150,11 +152,10 @@ def _open_reviews(
     ]
 
 
-def _short_id(state: State, review: OpenReview) -> str:
+def _short_id(review: OpenReview, unique: Collection[str]) -> str:
     """Return the beginning of an id that is enough for a command; the whole id where it is not."""
     beginning = review.review_id[:_SHORT_ID]
-    ids = report.ids_beginning(state, beginning, None, 2)
-    return beginning if len(ids) == 1 else review.review_id
+    return beginning if beginning in unique else review.review_id
 
 
 def _alerted_receivers(state: State, review: OpenReview) -> list[str]:

@@ -192,6 +192,17 @@ def ids_beginning(
     return [row["review_id"] for row in rows]
 
 
+def unique_beginnings(state: State, beginnings: Collection[str], length: int) -> set[str]:
+    """Return those of these beginnings of ids, each of `length`, that one stored id has."""
+    rows = state.rows(
+        "SELECT substr(review_id, 1, :length) AS beginning FROM reviews"
+        f" WHERE substr(review_id, 1, :length) IN {json_values(':beginnings')}"
+        " GROUP BY substr(review_id, 1, :length) HAVING count(DISTINCT review_id) = 1",
+        {"length": length, "beginnings": json.dumps(sorted(beginnings))},
+    )
+    return {row["beginning"] for row in rows}
+
+
 def get_review_record(state: State, site_id: str, review_id: str) -> ReviewRecord | None:
     """Return a stored review; None if there is none."""
     known = get_reviews(state, site_id, [review_id]).get(review_id)
