@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from alerter.config import Config, Receiver
@@ -19,6 +21,7 @@ from alerter.watch.routing import Route, apply_quiet_hours, covers, excluded_by,
 from alerter.watch.topics import topics_of
 
 _AT_ONCE = from_ms(0)
+_ALERT = attrgetter("alert")
 _OF_REVIEWS = (AlertKind.NEW, AlertKind.LOWERED, AlertKind.REMINDER, AlertKind.CLUSTER)
 
 
@@ -100,12 +103,14 @@ class _Rerouting:
 
     def _unfit(self, waiting: Sequence[Queued]) -> list[Queued]:
         """Return the deliveries that their destination may not get; cut summaries to fit."""
-        found = {number: (alert, its) for number, alert, its in self._alerts(waiting)}
-        kept: list[Queued] = []
         unfit: list[Queued] = []
-        for each in waiting:
-            (kept if self._may_get(each.destination, *found[each.alert]) else unfit).append(each)
-        self._cut_summaries(kept, {number: alert for number, (alert, _) in found.items()})
+        summaries: list[tuple[Queued, Alert]] = []
+        for each, alert, its in self._with_alerts(waiting):
+            if not self._may_get(each.destination, alert, its):
+                unfit.append(each)
+            elif alert.kind is AlertKind.SUMMARY:
+                summaries.append((each, alert))
+        self._cut_summaries(summaries)
         return unfit
 
     def _may_get(self, destination: str, alert: Alert, its: Sequence[Review]) -> bool:
@@ -119,7 +124,7 @@ class _Rerouting:
         before = {each.alert: each for each in cancelled}
         recipients = rerouting.destinations_by_alert(self._state, before) if new else {}
         offered: list[Queued] = []
-        of_summaries: dict[int, Alert] = {}
+        summaries: list[tuple[Queued, Alert]] = []
         for number, alert, its in self._alerts(cancelled if new else ()):
             have = recipients[number]
             reached = {address for each in have for address in self._addresses(each)}
@@ -129,9 +134,9 @@ class _Rerouting:
                     reached |= addresses
                     due_at = self._due_at(destination, alert, its) or _AT_ONCE
                     offered.append(replace(before[number], destination=destination, due_at=due_at))
-            if alert.kind is AlertKind.SUMMARY:
-                of_summaries[number] = alert
-        self._cut_summaries([each for each in offered if each.alert in of_summaries], of_summaries)
+                    if alert.kind is AlertKind.SUMMARY:
+                        summaries.append((offered[-1], alert))
+        self._cut_summaries(summaries)
         return offered
 
     def _recipients(self, alert: Alert, its: Sequence[Review], new: Sequence[str]) -> list[str]:
@@ -143,10 +148,9 @@ class _Rerouting:
     def _hold_again(self) -> None:
         """Give held deliveries their time again, by the quiet hours of this config."""
         waiting = rerouting.held_deliveries(self._state, self._now)
-        found = {number: (alert, its) for number, alert, its in self._alerts(waiting)}
         times = (
-            (each, self._due_at(each.destination, *found[each.alert]) or self._now)
-            for each in waiting
+            (each, self._due_at(each.destination, alert, its) or self._now)
+            for each, alert, its in self._with_alerts(waiting)
         )
         rerouting.reschedule_deliveries(
             self._state, [(each, due_at) for each, due_at in times if due_at != each.due_at]
@@ -173,18 +177,26 @@ class _Rerouting:
         tagged = self._topics.tagged
         return ((number, alert, tuple(map(tagged, its))) for number, alert, its in found)
 
-    def _cut_summaries(self, deliveries: Iterable[Queued], alerts: Mapping[int, Alert]) -> None:
+    def _with_alerts(
+        self, deliveries: Iterable[Queued]
+    ) -> Iterator[tuple[Queued, Alert, tuple[Review, ...]]]:
+        """Yield deliveries with their alerts, of which only some are in memory at a time."""
+        ordered = sorted(deliveries, key=_ALERT)
+        of_alerts = groupby(ordered, key=_ALERT)
+        for (_, alert, its), (_, those) in zip(self._alerts(ordered), of_alerts, strict=True):
+            for each in those:
+                yield each, alert, its
+
+    def _cut_summaries(self, summaries: Iterable[tuple[Queued, Alert]]) -> None:
         """Have summaries show each receiver only its own sites in this config."""
         details: dict[int, dict[str, Any]] = {}
-        for each in deliveries:
-            alert = alerts[each.alert]
-            if alert.kind is AlertKind.SUMMARY:
-                detail = details.setdefault(
-                    each.alert, {**alert.detail, "receivers": {**alert.detail["receivers"]}}
-                )
-                detail["receivers"][self._receivers[each.destination].name] = self._sites_in(
-                    alert, each.destination
-                )
+        for each, alert in summaries:
+            detail = details.setdefault(
+                each.alert, {**alert.detail, "receivers": {**alert.detail["receivers"]}}
+            )
+            detail["receivers"][self._receivers[each.destination].name] = self._sites_in(
+                alert, each.destination
+            )
         rerouting.set_details(self._state, details)
 
     def _sites_in(self, alert: Alert, destination: str) -> list[str]:
