@@ -1,5 +1,6 @@
 """Read a chosen past of one site, once."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -14,11 +15,14 @@ from alerter.watch.topics import Topics
 from alerter.watch.triage import is_alertable_past
 from alerter.wix.client import Page, ReviewFilter
 
+log = logging.getLogger(__name__)
+
 # From how long Wix has been failing, and its Retry-After in seconds, to how long to wait.
 Wait = Callable[[timedelta, float | None], timedelta]
 # Stands around each query: it respects and records until when Wix wants none.
 Asking = Callable[[], AbstractAsyncContextManager[None]]
 _PATIENCE = timedelta(minutes=10)
+_LONG = 5.0  # seconds
 
 
 async def pages_with_retries(
@@ -46,7 +50,10 @@ async def pages_with_retries(
             failing_for = timedelta(seconds=clock.monotonic() - last_page)
             if failing_for > _PATIENCE:
                 raise
-            await clock.sleep(wait(failing_for, error.retry_after).total_seconds())
+            seconds = wait(failing_for, error.retry_after).total_seconds()
+            if seconds >= _LONG:  # a person looks on
+                log.warning('site "%s": backfill waits for %.0f s: %s', site.name, seconds, error)
+            await clock.sleep(seconds)
         else:
             return
 

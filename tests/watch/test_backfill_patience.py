@@ -72,6 +72,22 @@ async def test_wix_is_left_alone_for_as_long_as_it_asks(
     assert clock.slept == [3600]
 
 
+async def test_a_long_wait_is_logged_with_its_reason(
+    reader: Reader,
+    clock: SetClock,
+    site: Site,
+    wix: EmbeddedWix,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put(wix, "a")
+    waits = [Fault(status=429, headers={"Retry-After": str(each)}) for each in (1, 600)]
+    wix.faults.add(QUERY, *waits)
+    assert await read(reader, clock, site, ReviewFilter(2)) == ["a"]
+    [line] = caplog.messages
+    assert line.startswith('site "Corner Bakery": backfill waits for 600 s: ')
+    assert "429" in line
+
+
 async def test_a_backfill_and_the_daemon_share_what_wix_asks_for(
     by_mail: Config, clock: SetClock, wix: EmbeddedWix
 ) -> None:
