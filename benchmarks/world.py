@@ -163,7 +163,10 @@ def started(world: World, name: str = "daemon", within: float = _PATIENCE) -> It
         try:
             while b"READY=1" not in sock.recv(4096):
                 pass
-            yield Daemon(process.pid, time.monotonic() - began)
+            ready_after = time.monotonic() - began
+            sock.close()  # else its queue, which nobody reads, fills up
+            address.unlink()
+            yield Daemon(process.pid, ready_after)
         finally:
             process.terminate()
             process.wait()

@@ -19,7 +19,9 @@ def notify(environ: Mapping[str, str], *states: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.settimeout(_PATIENCE)  # a reader that hangs must not hold us up
         try:
-            sock.sendto("\n".join(states).encode(), address)
+            # Only a connected socket waits for a full queue; another tries again and again.
+            sock.connect(address)
+            sock.send("\n".join(states).encode())
         except OSError:
             return
 
