@@ -256,13 +256,15 @@ _CACHED_HEADERS = {
     "from", "to", "auto-submitted", "x-auto-response-suppress", "list-id", "mime-version",
     "content-type", "content-transfer-encoding",
 }  # fmt: skip
+# Folded into encoded words, as a long one would be, an id matches no Message-ID.
+_IDS = {"in-reply-to", "references"}
 _cached_parse = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
 _cached_max_count = lru_cache(maxsize=256)(SMTP_POLICY.header_max_count)
 _cached_fold = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
 
 
 class _Policy(EmailPolicy):
-    """The SMTP policy with a cache."""
+    """The SMTP policy with a cache, and with ids as they are."""
 
     def header_max_count(self, name: str) -> int | None:
         return _cached_max_count(name)
@@ -275,6 +277,8 @@ class _Policy(EmailPolicy):
         )
 
     def fold_binary(self, name: str, value: str) -> bytes:
+        if name.lower() in _IDS:
+            return f"{name}: {value}{self.linesep}".encode("ascii")
         return (
             _cached_fold(name, value)
             if name.lower() in _CACHED_HEADERS

@@ -14,7 +14,7 @@ import pytest
 
 from alerter.demo.mailbox import Mailbox
 from alerter.errors import ErrorKind
-from alerter.models import Finding
+from alerter.models import Finding, Thread
 from alerter.notify import email as email_module
 from alerter.notify.email import EmailNotifier
 from tests.support.email import (
@@ -89,6 +89,15 @@ async def test_a_text_of_the_greatest_length_arrives_whole(
     await notifier.send(message(), replace(CONTENT, text=text, subject="ä🥐" * 200))
     assert mailbox.mails[0].text.rstrip("\n") == text
     assert mailbox.mails[0].subject == "ä🥐" * 200
+
+
+async def test_a_reply_names_its_thread_also_on_a_long_domain(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
+    uid = f"{1:032x}@{'alerts.' * 9}example.com"
+    await notifier.send(message(thread=Thread(1, uid)), CONTENT)
+    head = mailbox.mails[0].raw.partition(b"\r\n\r\n")[0].decode()
+    assert {f"In-Reply-To: <{uid}>", f"References: <{uid}>"} <= set(head.split("\r\n"))
 
 
 @pytest.mark.parametrize(
