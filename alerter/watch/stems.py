@@ -39,9 +39,13 @@ def stems_in(language: str) -> Callable[[str], Stems]:
 
     @lru_cache(_REMEMBERED)
     def stems(word: str) -> Stems:
+        if word.isdecimal():  # it has no other form
+            return frozenset({word})
         once = stem(word)
         # French "petite" becomes "petit", but "petit" becomes "pet".
-        found = (once, stem(once), stem(without_accents(word)))
+        found = {once, once if once == word else stem(once)}
+        if not word.isascii():
+            found.add(stem(without_accents(word)))
         return frozenset(map(without_accents, found))
 
     return stems

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from alerter.config.fields import LANGUAGES, TOPICS
+from alerter.watch.stems import stems_in
 from alerter.watch.topics import Topics, word_lists
 
 LABELS = Path(__file__).parent / "topic_labels.json"
@@ -255,6 +256,22 @@ def test_an_entry_may_be_for_one_form_of_a_word_alone() -> None:
 def test_a_word_is_found_whose_stem_ends_in_another_letter() -> None:
     topics = Topics({"en"}, {"effort": ["try hard"]})
     assert topics.of("We are trying hard") == ("effort",)
+
+
+@pytest.mark.parametrize(
+    ("language", "word", "stems"),
+    [
+        ("fr", "petite", {"petit", "pet"}),  # the stem of the stem
+        ("es", "garantía", {"garant", "garanti"}),  # and the one without accents
+        ("en", "return", {"return"}),
+        ("en", "2026", {"2026"}),
+        ("de", "٣", {"٣"}),
+    ],
+)
+def test_a_word_has_the_stems_of_each_way_to_write_it(
+    language: str, word: str, stems: set[str]
+) -> None:
+    assert stems_in(language)(word) == stems
 
 
 def test_an_owners_word_is_found_in_any_script() -> None:
