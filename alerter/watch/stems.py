@@ -12,6 +12,8 @@ _SNOWBALL = {
     "es": "spanish",
     "pt": "portuguese",
 }
+# German umlauts as they are written without them, and English "dying", whose stem is "die".
+_ALIKE = (("ae", "a"), ("oe", "o"), ("ue", "u"), ("y", "i"))
 # How many different words of each language are remembered: a stem costs about 0.1 ms, and few are
 # asked for again, as the phrases that begin with a word are remembered too (`topics.py`).
 _REMEMBERED = 2_000
@@ -54,6 +56,19 @@ def stems_in(language: str) -> Callable[[str], Stems]:
 def stems_of_entry(language: str, word: str) -> Stems:
     """Return the stems of a folded word of a list: a word of a text is it where they share one."""
     return frozenset({_plain_hebrew(word)}) if language == "he" else stems_in(language)(word)
+
+
+def first_letters(word: str) -> str:
+    """Return the first letters that a word has in common with its stems.
+
+    All three of them, or the first two: the last letter of a stem may be another than the word's,
+    as "try" becomes "tri". A word of three letters or less may have a shorter stem still. Snowball
+    takes the spellings of `_ALIKE` for the same.
+    """
+    letters = without_accents(word)[:6]
+    for spelling, letter in _ALIKE:
+        letters = letters.replace(spelling, letter)
+    return letters[:3]
 
 
 def without_accents(word: str) -> str:

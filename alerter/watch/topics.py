@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from alerter.config import Config, Limits
 from alerter.models import Review, Status, StoredReview
 from alerter.watch.keywords import contains_folded, fold
-from alerter.watch.stems import Stems, stems_in, stems_of_entry, without_accents
+from alerter.watch.stems import Stems, first_letters, stems_in, stems_of_entry, without_accents
 
 _REMEMBERED = 20_000  # different words of customers
 _GAP = "..."
@@ -210,9 +210,10 @@ class Topics:
         index = self._index
         found = [phrase for start, phrase in index.by_start if plain.startswith(start)]
         found += index.by_word.get(word, ())
+        # A stem costs far more than a look: few words begin as one of the phrases does.
+        may_begin = index.may_have_stem(word)
         for language, by_stem in index.by_stem.items():
-            # A stem costs far more than a look: few words begin as one of the phrases does.
-            if language == "he" or plain[:3] in index.beginnings or plain[:2] in index.beginnings:
+            if may_begin or language == "he":
                 for stem in self._stems[language](word):
                     found += by_stem.get(stem, ())
         return dict.fromkeys(found)
@@ -332,6 +333,11 @@ class _Index:
     by_start: Sequence[tuple[str, _Phrase]]
     beginnings: Collection[str]
 
+    def may_have_stem(self, word: str) -> bool:
+        """Return whether a word that is not Hebrew may have one of the stems, by its letters."""
+        letters = first_letters(word)
+        return letters in self.beginnings or letters[:2] in self.beginnings or len(word) <= 3
+
     @classmethod
     def of(cls, phrases: Sequence[_Phrase]) -> Self:
         by_stem: dict[str, dict[str, list[_Phrase]]] = {}
@@ -345,9 +351,8 @@ class _Index:
                 by_start.append((first.start, phrase))
             for stem in first.stems:
                 by_stem.setdefault(phrase.language, {}).setdefault(stem, []).append(phrase)
-        # The last letter of a stem may be another than the word's: "try" becomes "tri".
         beginnings = {
-            stem[: min(3, max(2, len(stem) - 1))]
+            first_letters(stem)[: max(2, len(stem) - 1)]
             for phrase in phrases
             for stem in phrase.parts[0].stems
         }

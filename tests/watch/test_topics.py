@@ -181,6 +181,22 @@ def test_each_entry_finds_itself(language: str) -> None:
                 assert entry in topics.words_in(entry.strip("*=")).get(topic, ()), entry
 
 
+def test_german_entries_are_found_where_umlauts_are_spelled_out() -> None:
+    topics, lists = Topics({"de"}, {}), word_lists("de")
+    spelled = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
+    for topic in TOPICS:
+        for entry in lists[topic]:
+            if not re.search(r"^-|[=*]|\.\.\.", entry):
+                text = entry.translate(spelled)
+                assert entry in topics.words_in(text).get(topic, ()), text
+
+
+def test_a_word_is_found_by_a_stem_of_other_letters() -> None:
+    topics = Topics({"en", "de"}, {"mine": ["die", "wütend"]})
+    assert topics.of("The plant is dying") == ("mine",)
+    assert topics.of("Ich bin wuetend") == ("mine",)
+
+
 def test_all_languages_together_find_what_each_finds() -> None:
     topics = Topics(LANGUAGES, {})
     for language, complaints in COMPLAINTS.items():
