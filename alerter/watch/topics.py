@@ -48,6 +48,11 @@ class _Part(NamedTuple):
     whole: bool
     gap: int
 
+    @property
+    def forms(self) -> Collection[str]:
+        """Its stems, or itself where no other form is it; none where it is found by a beginning."""
+        return self.stems or ((self.start,) if self.whole else ())
+
     def begins(self, word: str) -> bool:
         """Return whether a word begins so, its accents left out, or is exactly so."""
         return word == self.start if self.whole else without_accents(word).startswith(self.start)
@@ -67,18 +72,41 @@ class _Phrase:
     exception: bool
     negates: bool
 
+    @property
+    def seconds(self) -> Collection[str]:
+        """The forms of its second word."""
+        return self.parts[1].forms if len(self.parts) > 1 else ()
 
-class _Beginning(NamedTuple):
-    """The phrases of a language that begin with a word.
 
-    Those that go on with a word by its stems stand by each of them: the word comes `directly`
-    after, or `later`. All others are `unknown` to go on.
+class _Role(NamedTuple):
+    """What a word of a text may be in phrases: the first word of some, the second of others.
+
+    Of those that it begins, the ones that go on with a word that has forms stand by each of them:
+    the word comes `directly` after, or `later`. All others are `unknown` to go on. `forms`: its own
+    of those by which second words stand.
     """
 
-    stems: Callable[[str], Stems]
-    unknown: list["_Phrase"]
-    directly: dict[str, list["_Phrase"]]
-    later: dict[str, list["_Phrase"]]
+    unknown: Sequence["_Phrase"]
+    directly: Mapping[str, Sequence["_Phrase"]]
+    later: Mapping[str, Sequence["_Phrase"]]
+    forms: Collection[str]
+
+    @classmethod
+    def of(cls, phrases: Iterable["_Phrase"], forms: Collection[str]) -> Self:
+        """Return the role of a word that begins these phrases, and has these forms."""
+        unknown: list[_Phrase] = []
+        directly: dict[str, list[_Phrase]] = {}
+        later: dict[str, list[_Phrase]] = {}
+        for phrase in phrases:
+            if not phrase.seconds:
+                unknown.append(phrase)
+            for form in phrase.seconds:
+                by_form = later if phrase.parts[1].gap else directly
+                by_form.setdefault(form, []).append(phrase)
+        return cls(unknown, directly, later, tuple(forms))
+
+
+_NO_ROLE = _Role((), {}, {}, ())
 
 
 class _Hit(NamedTuple):
@@ -109,7 +137,7 @@ class Topics:
         all_of_it = json.dumps([self._lists, own], sort_keys=True)
         # Another one for other lists or words.
         self.mark = hashlib.sha256(all_of_it.encode()).hexdigest()[:16]
-        self._beginnings_at = lru_cache(_REMEMBERED)(self._find_beginnings_at)
+        self._role_of = lru_cache(_REMEMBERED)(self._find_role_of)
 
     def of(self, *texts: str) -> tuple[str, ...]:
         """Return the topics of the texts of a review, sorted."""
@@ -173,9 +201,7 @@ class Topics:
     def _found_in(self, words: Sequence[str]) -> Iterator[_Phrase]:
         hits = [
             _Hit(begin, end, phrase)
-            for begin, word in enumerate(words)
-            for beginning in self._beginnings_at(word)
-            for phrase in _candidates(beginning, words, begin)
+            for begin, phrase in self._candidates(words)
             if (end := self._end(phrase, words, begin)) is not None
         ]
         exceptions = [hit for hit in hits if hit.phrase.exception]
@@ -188,35 +214,36 @@ class Topics:
             ):
                 yield hit.phrase
 
-    def _find_beginnings_at(self, word: str) -> tuple[_Beginning, ...]:
-        """Return the phrases that begin with a word, of each language that has some."""
-        found: dict[str, _Beginning] = {}
-        for phrase in self._phrases_at(word):
-            if (beginning := found.get(phrase.language)) is None:
-                beginning = _Beginning(self._stems[phrase.language], [], {}, {})
-                found[phrase.language] = beginning
-            following = phrase.parts[1] if len(phrase.parts) > 1 else None
-            if following is None or following.start:
-                beginning.unknown.append(phrase)
-                continue
-            by_stem = beginning.later if following.gap else beginning.directly
-            for stem in following.stems:
-                by_stem.setdefault(stem, []).append(phrase)
-        return tuple(found.values())
+    def _candidates(self, words: Sequence[str]) -> Iterator[tuple[int, _Phrase]]:
+        """Yield where phrases may begin in a text, by their first two words, some twice."""
+        roles = [*map(self._role_of, words), _NO_ROLE]
+        for begin, (unknown, directly, later, _) in enumerate(roles):
+            for phrase in unknown:
+                yield begin, phrase
+            if directly:
+                for form in roles[begin + 1].forms:
+                    for phrase in directly.get(form, ()):
+                        yield begin, phrase
+            if later:
+                for following in roles[begin + 1 : begin + 2 + _IN_GAP]:
+                    for form in following.forms:
+                        for phrase in later.get(form, ()):
+                            yield begin, phrase
 
-    def _phrases_at(self, word: str) -> Iterable[_Phrase]:
-        """Return the phrases that begin with a word, of all languages, each once."""
-        plain = without_accents(word)
-        index = self._index
-        found = [phrase for start, phrase in index.by_start if plain.startswith(start)]
-        found += index.by_word.get(word, ())
+    def _find_role_of(self, word: str) -> _Role:
+        """Return what a word is in the phrases of all languages."""
+        plain, index, forms = without_accents(word), self._index, {word}
+        begun = [phrase for start, phrase in index.by_start if plain.startswith(start)]
+        begun += index.by_word.get(word, ())
         # A stem costs far more than a look: few words begin as one of the phrases does.
-        may_begin = index.may_have_stem(word)
-        for language, by_stem in index.by_stem.items():
-            if may_begin or language == "he":
-                for stem in self._stems[language](word):
-                    found += by_stem.get(stem, ())
-        return dict.fromkeys(found)
+        may_have_stem = index.may_have_stem(word)
+        for language, stems in self._stems.items():
+            if may_have_stem or language == "he":
+                for stem in stems(word):
+                    forms.add(stem)
+                    begun += index.by_stem.get((language, stem), ())
+        forms &= index.seconds
+        return _Role.of(dict.fromkeys(begun), forms) if begun or forms else _NO_ROLE
 
     def _end(self, phrase: _Phrase, words: Sequence[str], begin: int) -> int | None:
         """Return where a phrase that begins at a word ends; None where it is not there."""
@@ -293,21 +320,6 @@ def word_lists(language: str) -> Mapping[str, Sequence[str]]:
     return tomllib.loads(file.read_text("utf-8"))
 
 
-def _candidates(beginning: _Beginning, words: Sequence[str], begin: int) -> Iterator[_Phrase]:
-    """Yield the phrases that begin at a word and may go on as the text does, some twice."""
-    stems, unknown, directly, later = beginning
-    yield from unknown
-    if directly and begin + 1 < len(words):
-        for stem in stems(words[begin + 1]):
-            yield from directly.get(stem, ())
-    if later:
-        for word in words[begin + 1 : begin + 2 + _IN_GAP]:
-            if word in _ENDS:
-                break
-            for stem in stems(word):
-                yield from later.get(stem, ())
-
-
 def _words_of(folded: str) -> list[str]:
     """Return the words of a folded text, with the ends of sentences among them."""
     words = _WORD.findall(folded)
@@ -323,14 +335,15 @@ def _words_without_ends(folded: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """Phrases by language and by each stem of their first word, by the whole word, or by its start.
+    """Phrases by their first word: its language and each of its stems, itself, or its start.
 
-    `beginnings`: the first letters of these stems.
+    `seconds`: the forms of their second words. `beginnings`: the first letters of the stems.
     """
 
-    by_stem: Mapping[str, Mapping[str, Sequence[_Phrase]]]
+    by_stem: Mapping[tuple[str, str], Sequence[_Phrase]]
     by_word: Mapping[str, Sequence[_Phrase]]
     by_start: Sequence[tuple[str, _Phrase]]
+    seconds: frozenset[str]
     beginnings: Collection[str]
 
     def may_have_stem(self, word: str) -> bool:
@@ -340,7 +353,7 @@ class _Index:
 
     @classmethod
     def of(cls, phrases: Sequence[_Phrase]) -> Self:
-        by_stem: dict[str, dict[str, list[_Phrase]]] = {}
+        by_stem: dict[tuple[str, str], list[_Phrase]] = {}
         by_word: dict[str, list[_Phrase]] = {}
         by_start = []
         for phrase in phrases:
@@ -350,10 +363,12 @@ class _Index:
             elif first.start:
                 by_start.append((first.start, phrase))
             for stem in first.stems:
-                by_stem.setdefault(phrase.language, {}).setdefault(stem, []).append(phrase)
+                by_stem.setdefault((phrase.language, stem), []).append(phrase)
         beginnings = {
             first_letters(stem)[: max(2, len(stem) - 1)]
             for phrase in phrases
-            for stem in phrase.parts[0].stems
+            for part in phrase.parts[:2]
+            for stem in part.stems
         }
-        return cls(by_stem, by_word, by_start, beginnings)
+        seconds = frozenset(form for phrase in phrases for form in phrase.seconds)
+        return cls(by_stem, by_word, by_start, seconds, beginnings)

@@ -181,6 +181,13 @@ def test_each_entry_finds_itself(language: str) -> None:
                 assert entry in topics.words_in(entry.strip("*=")).get(topic, ()), entry
 
 
+def test_a_text_may_end_within_an_entry() -> None:
+    topics = Topics({"en"}, {"mine": ["bits ... missing", "bits =fell", "bits of rust"]})
+    texts = ("bits", "bits. They fell", "bits of", "some bits were", "bits falling")
+    assert [topics.of(text) for text in texts] == [()] * len(texts)
+    assert topics.of("bits fell") == topics.of("bits were all missing") == ("mine",)
+
+
 def test_german_entries_are_found_where_umlauts_are_spelled_out() -> None:
     topics, lists = Topics({"de"}, {}), word_lists("de")
     spelled = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
