@@ -1,14 +1,14 @@
 """What is kept of each state of a review that triage judged, for `alerter replay`. Pure."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from alerter.config import Config
 from alerter.models import Review, Status, StoredReview
 from alerter.store.judgements import Judgement, SilentRead, Source
 from alerter.store.known_sites import Coverage, SiteState
 from alerter.watch.alerts import Changes
-from alerter.watch.keywords import contains_keyword
+from alerter.watch.keywords import keywords_in
 from alerter.watch.routing import keywords_of
 from alerter.watch.topics import topics_of
 from alerter.watch.triage import is_other_reply
@@ -20,7 +20,7 @@ def judged_states(
     changes: Changes,
     known: StoredReview | None,
     record: StoredReview,
-    keywords: Iterable[str],
+    keywords: Collection[str],
     *,
     is_covered: bool,
 ) -> Iterator[Judgement]:
@@ -38,7 +38,7 @@ def judged_states(
         silence=_silence(changes, review),
         edited=before is None or (review.title, review.body) != (before.title, before.body),
         replied=before is None or is_other_reply(before.reply, review.reply),
-        hits=tuple(word for word in keywords if contains_keyword(word, review.title, review.body)),
+        hits=tuple(keywords_in(keywords, review.title, review.body)),
     )
 
 

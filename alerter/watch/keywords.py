@@ -1,5 +1,6 @@
 """Find keywords in text, as whole words and in any case. Pure."""
 
+from collections.abc import Collection, Iterator
 from unicodedata import category, east_asian_width, name, normalize
 
 # Scripts without spaces between words; Chinese, Japanese and Korean are recognized by their width.
@@ -7,10 +8,13 @@ _WITHOUT_SPACES = ("THAI ", "LAO ", "KHMER ", "MYANMAR ")
 _APOSTROPHES = "\u2018\u2019\u02bc"
 
 
-def contains_keyword(keyword: str, *texts: str) -> bool:
-    """Return whether one of the texts contains a keyword, of one word or several."""
-    wanted = fold(keyword)
-    return any(contains_folded(wanted, fold(text)) for text in texts)
+def keywords_in(keywords: Collection[str], *texts: str) -> Iterator[str]:
+    """Yield the keywords, of one word or several, that one of the texts contains."""
+    folded = [fold(text) for text in texts] if keywords else ()
+    for keyword in keywords:
+        wanted = fold(keyword)
+        if any(contains_folded(wanted, text) for text in folded):
+            yield keyword
 
 
 def fold(text: str) -> str:

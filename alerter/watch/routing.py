@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 from alerter.config import Receiver
 from alerter.models import Form, Medium, Review, medium_of
-from alerter.watch.keywords import contains_keyword
+from alerter.watch.keywords import keywords_in
 from alerter.watch.quiet import quiet_until
 
 
@@ -147,9 +147,7 @@ def excluded_by(receiver: Receiver, review: Review, site: str) -> str | None:
         return "min_rating" if review.rating < (receiver.min_rating or 1) else "max_rating"
     if receiver.products and not _names(receiver.products, review.entity_id or ""):
         return "products"
-    if receiver.keywords and not any(
-        contains_keyword(word, review.title, review.body) for word in receiver.keywords
-    ):
+    if receiver.keywords and not any(keywords_in(receiver.keywords, review.title, review.body)):
         return "keywords"
     if receiver.topics and not set(receiver.topics).intersection(review.topics):
         return "topics"

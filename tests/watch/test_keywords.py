@@ -2,7 +2,7 @@
 
 import pytest
 
-from alerter.watch.keywords import contains_keyword
+from alerter.watch.keywords import keywords_in
 
 FOUND = {
     "a word": ("refund", "I want a refund now"),
@@ -51,14 +51,20 @@ NOT_FOUND = {
 
 @pytest.mark.parametrize(("keyword", "text"), FOUND.values(), ids=FOUND)
 def test_a_keyword_is_found(keyword: str, text: str) -> None:
-    assert contains_keyword(keyword, text)
+    assert list(keywords_in([keyword], text)) == [keyword]
 
 
 @pytest.mark.parametrize(("keyword", "text"), NOT_FOUND.values(), ids=NOT_FOUND)
 def test_a_keyword_is_not_found(keyword: str, text: str) -> None:
-    assert not contains_keyword(keyword, text)
+    assert not list(keywords_in([keyword], text))
 
 
 def test_each_text_is_looked_at_by_itself() -> None:
-    assert contains_keyword("refund", "A title", "and a refund")
-    assert not contains_keyword("food poisoning", "Bad food", "poisoning")
+    assert list(keywords_in(["refund"], "A title", "and a refund")) == ["refund"]
+    assert not list(keywords_in(["food poisoning"], "Bad food", "poisoning"))
+
+
+def test_all_keywords_of_a_text_are_found_in_their_order() -> None:
+    found = keywords_in(["late", "mould", "Refund"], "Too late", "I want a refund")
+    assert list(found) == ["late", "Refund"]
+    assert not list(keywords_in([], "Too late"))
