@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerter.clock import Clock
-from alerter.config import Config, Limits, Site
+from alerter.config import Config, Limits, Receiver, Site
 from alerter.models import (
     Alert,
     AlertKind,
@@ -25,6 +25,7 @@ from alerter.store.raised_alerts import NewAlert
 from alerter.watch.routing import (
     Route,
     apply_quiet_hours,
+    covers,
     route,
     route_alerted,
     route_closing,
@@ -56,7 +57,7 @@ class Changes:
     names, `ratings` those of alerted reviews by id, `topics` those that changed of unchanged
     reviews, `woken` the destinations with new deliveries. `low_rated` are the reviews that may
     begin or join a cluster, `more` says that another page of the same read follows, and `clusters`
-    are new alerts of them.
+    are new alerts of them. `receivers`: those of the site, once they are needed.
     """
 
     site: Site
@@ -83,6 +84,7 @@ class Changes:
     low_rated: list[Review] = field(default_factory=list)
     more: bool = False
     clusters: list[Alert] = field(default_factory=list)
+    receivers: list[Receiver] | None = None
 
 
 class Alerts:
@@ -95,7 +97,7 @@ class Alerts:
 
     def raise_for(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
         """Return the alert of a verdict with its destinations; empty where it raises none."""
-        site, receivers = changes.site, self._config.receivers
+        site = changes.site
         if is_first_low(verdict) and changes.source is not Source.BACKFILL:
             changes.low_rated.append(review)
         if verdict.alert is None:
@@ -110,15 +112,17 @@ class Alerts:
         alert = _alert_of(verdict.alert, site, review, verdict.detail, number)
         if verdict.alert is AlertKind.CLOSED:
             alerted = stale_messages.alerted_forms(self._state, site.site_id, review.id)
-            return [NewAlert(alert, self._held(route_closing(alerted, site.name, receivers), None))]
-        return [NewAlert(alert, self._held(route(review, site.name, receivers), review.rating))]
+            routes = route_closing(alerted, site.name, self._receivers(changes))
+            return [NewAlert(alert, self._held(changes, routes, None))]
+        routes = route(review, site.name, self._receivers(changes))
+        return [NewAlert(alert, self._held(changes, routes, review.rating))]
 
     def route_cluster(
-        self, site: Site, members: Sequence[Review]
+        self, changes: Changes, members: Sequence[Review]
     ) -> list[tuple[str, datetime | None]]:
         """Return the destinations of a cluster; it is urgent if one of its reviews is."""
-        routes = route_cluster(members, site.name, self._config.receivers)
-        return self._held(routes, min((each.rating for each in members), default=None))
+        routes = route_cluster(members, changes.site.name, self._receivers(changes))
+        return self._held(changes, routes, min((each.rating for each in members), default=None))
 
     def _reopen(self, changes: Changes, review: Review, verdict: Verdict) -> list[NewAlert]:
         """Alert a review that is open again, each destination by what it was sent before.
@@ -126,17 +130,17 @@ class Alerts:
         Slack's message is updated, a mail is followed by a reminder, and an alert that was not sent
         is queued again. Of a pruned review nothing is known: each destination gets a reminder.
         """
-        site, site_id, receivers = changes.site, changes.site.site_id, self._config.receivers
+        site, site_id, receivers = changes.site, changes.site.site_id, self._receivers(changes)
         fitting = route(review, site.name, receivers)
         first = raised_alerts.first_alert(self._state, site_id, review.id)
         if first is None and verdict.alert is AlertKind.NEW:
             alert = _alert_of(AlertKind.NEW, site, review, {})
-            return [NewAlert(alert, self._held(fitting, review.rating))]
+            return [NewAlert(alert, self._held(changes, fitting, review.rating))]
         again = fitting
         if first is not None:
             alerted = raised_alerts.alerted_destinations(self._state, site_id, review.id)
             unsent = [each for each in fitting if each.destination not in alerted]
-            queued = self._held(unsent, review.rating)
+            queued = self._held(changes, unsent, review.rating)
             raised_alerts.queue_alert(self._state, first, queued)
             changes.woken |= {destination for destination, _ in queued}
             names = [destination for destination, is_sent in alerted.items() if is_sent]
@@ -146,12 +150,13 @@ class Alerts:
         if not again:
             return []
         reminder = self._reminder(site, review, verdict.detail)
-        return [NewAlert(reminder, self._held(again, review.rating))]
+        return [NewAlert(reminder, self._held(changes, again, review.rating))]
 
-    def raise_for_past(self, site: Site, review: Review, grouping: Grouping) -> NewAlert:
+    def raise_for_past(self, changes: Changes, review: Review, grouping: Grouping) -> NewAlert:
         """Return the `new` alert of a backfill; a person asked for it, so no quiet hours apply."""
-        alert = _alert_of(AlertKind.NEW, site, review, {"backfill": True})
-        return NewAlert(alert, _times(route(review, site.name, self._config.receivers)), grouping)
+        alert = _alert_of(AlertKind.NEW, changes.site, review, {"backfill": True})
+        routes = route(review, changes.site.name, self._receivers(changes))
+        return NewAlert(alert, _times(routes), grouping)
 
     def find_due_reminders(self, site: Site, held: Sequence[Hold]) -> DueReminders:
         """Return the due reminders of a site; restart those that a wrong clock started too late.
@@ -189,11 +194,11 @@ class Alerts:
         )
         if reminded and span == max(self._config.reminders.after):
             reminded += self._escalate(site_id, review.id, changes.now)
-        routes = route_alerted(reminded, site.name, self._config.receivers)
+        routes = route_alerted(reminded, site.name, self._receivers(changes))
         if not routes:
             return []
         alert = self._reminder(site, review, {"after": span.total_seconds()})
-        return [NewAlert(alert, self._held(routes, review.rating))]
+        return [NewAlert(alert, self._held(changes, routes, review.rating))]
 
     def _remind_after_snooze(self, changes: Changes, review: Review) -> list[NewAlert]:
         """Record and return the one reminder that follows a snooze.
@@ -213,11 +218,11 @@ class Alerts:
             names |= set(self._escalate(site_id, review.id, now))
         for span in self._config.reminders.after:
             reminders.pass_reminders(self._state, site_id, review.id, span, now)
-        routes = route_alerted(names, site.name, self._config.receivers)
+        routes = route_alerted(names, site.name, self._receivers(changes))
         if not routes:
             return []
         alert = self._reminder(site, review, {"snoozed": True})
-        return [NewAlert(alert, self._held(routes, review.rating))]
+        return [NewAlert(alert, self._held(changes, routes, review.rating))]
 
     def _escalate(self, site_id: str, review_id: str, now: datetime) -> list[str]:
         """Record that `escalate_to` gets the last reminder; return its destinations."""
@@ -254,10 +259,17 @@ class Alerts:
         key = f"{AlertKind.REMINDER}:{site.site_id}:{review.id}:{span}:{number}"
         return Alert(key, AlertKind.REMINDER, site.site_id, review.id, detail)
 
+    def _receivers(self, changes: Changes) -> list[Receiver]:
+        """Return the receivers of the site, which are looked for once for all of its reviews."""
+        if changes.receivers is None:
+            name = changes.site.name
+            changes.receivers = [each for each in self._config.receivers if covers(each, name)]
+        return changes.receivers
+
     def _held(
-        self, routes: Iterable[Route], rating: int | None
+        self, changes: Changes, routes: Iterable[Route], rating: int | None
     ) -> list[tuple[str, datetime | None]]:
-        now, receivers = self._clock.now(), self._config.receivers
+        now, receivers = self._clock.now(), self._receivers(changes)
         return _times(apply_quiet_hours(routes, rating, receivers, now, self._config.timezone))
 
 

@@ -77,7 +77,7 @@ class ClusterAlerts:
         number = found.alert or self._raise(changes, size, entity_id, found)
         clusters.add_reviews(self._state, number, changes.site.site_id, found.reviews)
         members = clusters.reviews_of(self._state, number)
-        routes = self._alerts.route_cluster(changes.site, members)
+        routes = self._alerts.route_cluster(changes, members)
         raised_alerts.queue_cluster(self._state, number, routes)
         changes.woken |= {destination for destination, _ in routes}
         changes.about += [each for each in members if each.id in found.reviews]

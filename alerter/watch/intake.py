@@ -230,7 +230,7 @@ class Intake:
                 some = ids[start : start + _AT_ONCE]
                 past = reviews.unalerted_reviews(self._state, site.site_id, some, changes.limits)
                 changes.new_alerts += [
-                    self._alerts.raise_for_past(site, review, grouping) for review in past
+                    self._alerts.raise_for_past(changes, review, grouping) for review in past
                 ]
                 changes.judged += judged_past(changes, past)
                 self._write(changes)
