@@ -22,6 +22,14 @@ DELIVERY = (
     "INSERT INTO deliveries (alert, destination, status, grouping, due_at)"
     " VALUES (?, ?, 'pending', 'burst', 0)"
 )
+# What `alerter replay` needs of each review, in a table of its own: see `judgement_row`.
+JUDGEMENT = (
+    "INSERT INTO judgements (site_id, review_id, number, judged_at, source, status, alerted_at,"
+    " anonymized, rating, revision, created_at, written_at, answered, moderation, entity_id,"
+    " covered, edited, replied, topics)"
+    " VALUES (?, ?, 1, ?, 'rescan', 'open', ?, 0, ?, ?, ?, ?, 0, 'APPROVED', ?, 1, 1, 1, ?)"
+)
+_TOPICS = '["delivery", "quality", "service", "taste"]'
 
 
 def bare_state(folder: Path) -> sqlite3.Connection:
@@ -85,3 +93,12 @@ def review_row(
         raw["author"]["contactId"],
         json.dumps(text, ensure_ascii=False),
     )
+
+
+def judgement_row(row: tuple[Any, ...], judged_at: int) -> tuple[Any, ...]:
+    """Return the row of the state that was judged of a low-rated review, by its own row."""
+    stored = dict(zip(_REVIEW, row, strict=True))
+    moments = judged_at, stored["alerted_at"]
+    standing = stored["rating"], stored["revision"], stored["created_at"], stored["created_at"]
+    its = stored["site_id"], stored["review_id"]
+    return (*its, *moments, *standing, stored["entity_id"], _TOPICS)

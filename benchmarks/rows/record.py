@@ -1,4 +1,4 @@
-"""Record reviews, alerts and deliveries, beside raw sqlite3 with the same rows."""
+"""Record reviews, their states, alerts and deliveries, beside raw sqlite3 with the same rows."""
 
 import contextlib
 import json
@@ -13,7 +13,15 @@ from benchmarks.figures import Figure
 from benchmarks.processes import Meter, alone, beside, serving
 from benchmarks.reviews import page_of
 from benchmarks.servers.wix import FastWix
-from benchmarks.store import ALERT, DELIVERY, bare_state, review_row, review_sql
+from benchmarks.store import (
+    ALERT,
+    DELIVERY,
+    JUDGEMENT,
+    bare_state,
+    judgement_row,
+    review_row,
+    review_sql,
+)
 from benchmarks.world import World, runtime, site_id, worlds
 
 _PAGE = 100
@@ -65,8 +73,10 @@ async def _bare(meter: Meter, pages: int) -> None:
                 for alert in alerts
                 for destination in ("email:owner", "slack:support")
             ]
+            judgements = [judgement_row(row, _NOW) for row in reviews]
             with meter, conn:
                 conn.executemany(sql, reviews)
+                conn.executemany(JUDGEMENT, judgements)
                 conn.executemany(ALERT, alerts)
                 conn.executemany(DELIVERY, deliveries)
                 conn.execute(
