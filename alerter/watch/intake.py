@@ -8,14 +8,7 @@ from datetime import datetime
 from alerter.clock import Clock
 from alerter.config import Config, Site
 from alerter.counters import counts
-from alerter.models import (
-    CloseReason,
-    Event,
-    Grouping,
-    Review,
-    Status,
-    StoredReview,
-)
+from alerter.models import CloseReason, Event, Grouping, Review, Status, StoredReview
 from alerter.scopes import Scope
 from alerter.store import (
     State,
@@ -50,11 +43,11 @@ from alerter.watch.triage import (
     lacks_author,
     looks_the_same,
     newest_of,
-    record_of,
     redact,
     rests_since,
     triage,
     triage_gone,
+    with_revision,
     with_text_again,
     without_alert,
 )
@@ -312,8 +305,7 @@ class Intake:
         if known and verdict.reason is not Reason.STALE and lacking != bool(known.authorless_since):
             (changes.authorless if lacking else changes.authored).append(review.id)
         if verdict.status:
-            record = record_of(review, verdict, known, anonymized=anonymized)
-            self._gather_verdict(changes, verdict, known, record)
+            self._gather_verdict(changes, verdict, known, review, anonymized=anonymized)
         elif known and is_tagged_anew(verdict, known, review):
             changes.topics[review.id] = review.topics
         return verdict.reason
@@ -325,15 +317,14 @@ class Intake:
         """
         if known is None:
             verdict = Verdict(Reason.GONE, Status.CLOSED, closing=CloseReason.GONE)
-            record = record_of(Review(review_id, _HIGHEST), verdict, None, anonymized=False)
-            self._gather_verdict(changes, verdict, known, record)
+            self._gather_verdict(changes, verdict, None, Review(review_id, _HIGHEST))
             changes.gone_unseen.append(review_id)
         elif known.closing is not CloseReason.GONE:
             verdict = triage_gone(known)
             if changes.before.may_be_known(known.review.created):
                 verdict = without_alert(verdict, known)
-            record = record_of(redact(known.review), verdict, known, anonymized=known.anonymized)
-            self._gather_verdict(changes, verdict, known, record)
+            review = redact(known.review)
+            self._gather_verdict(changes, verdict, known, review, anonymized=known.anonymized)
         return Reason.GONE
 
     def _triage(self, changes: Changes, review: Review, known: StoredReview | None) -> Verdict:
@@ -353,10 +344,16 @@ class Intake:
         return is_covered(review, changes.before, changes.limits, self._topics)
 
     def _gather_verdict(
-        self, changes: Changes, verdict: Verdict, known: StoredReview | None, record: StoredReview
+        self,
+        changes: Changes,
+        verdict: Verdict,
+        known: StoredReview | None,
+        review: Review,
+        *,
+        anonymized: bool = False,
     ) -> None:
-        """Gather the changes of a verdict."""
-        review = record.review
+        """Gather the changes of a verdict about a review."""
+        review = with_revision(review, known)
         # No one was notified of a review that is seen for the first time.
         was_notified = known is None or self._cancel_unsent(changes.site, review, verdict)
         new_alerts = self._alerts.raise_for(changes, review, verdict)
@@ -364,13 +361,18 @@ class Intake:
         changes.ratings[review.id] = review.rating
         if new_alerts and verdict.closing is not CloseReason.GONE:
             changes.about.append(review)
-        moment = alerted_at(verdict, known, changes.now, was_notified=was_notified)
         window = self._config.poll.rescan_window
-        as_of = rests_since(verdict, known, review, changes.as_of, window)
-        changes.records.append(replace(record, alerted_at=moment, as_of=as_of))
-        covered = self._is_covered(changes, review)
+        record = StoredReview(
+            review,
+            verdict.status or Status.BASELINE,
+            alerted_at(verdict, known, changes.now, was_notified=was_notified),
+            verdict.closing,
+            anonymized=anonymized,
+            as_of=rests_since(verdict, known, review, changes.as_of, window),
+        )
+        changes.records.append(record)
         changes.judged += judged_states(
-            changes, known, changes.records[-1], self._keywords, is_covered=covered
+            changes, known, record, self._keywords, is_covered=self._is_covered(changes, review)
         )
         if known and not (record.closing is known.closing and looks_the_same(known.review, review)):
             changes.stale.append(review.id)

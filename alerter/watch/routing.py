@@ -104,6 +104,8 @@ def apply_quiet_hours(
     An urgent rating is not held; without a `rating` nothing is urgent.
     """
     quiet = {name: each for each in receivers if each.quiet for name in each.destinations}
+    if not quiet:
+        return [*routes]
     return [
         Route(each.destination, _due_at(quiet.get(each.destination), rating, now, timezone))
         for each in routes

@@ -359,15 +359,11 @@ def is_alertable_past(review: Review, threshold: int) -> bool:
     return review.rating <= threshold and not review.answered and not review.rejected
 
 
-def record_of(
-    review: Review, verdict: Verdict, known: StoredReview | None, *, anonymized: bool
-) -> StoredReview:
-    """Return a review as it is recorded, without its alert time."""
-    if known:  # Wix may leave the revision out
-        review = replace(review, revision=max(review.revision, known.review.revision))
-    return StoredReview(
-        review, verdict.status or Status.BASELINE, closing=verdict.closing, anonymized=anonymized
-    )
+def with_revision(review: Review, known: StoredReview | None) -> Review:
+    """Return a review as it is recorded: Wix may leave the revision out."""
+    if known is None or review.revision >= known.review.revision:
+        return review
+    return replace(review, revision=known.review.revision)
 
 
 def alerted_at(

@@ -18,6 +18,7 @@ from alerter.watch.triage import (
     redact,
     triage,
     triage_gone,
+    with_revision,
     without_alert,
 )
 from tests.support.reviews import review
@@ -293,3 +294,10 @@ def test_without_an_alert_only_what_was_open_stays_open(
     verdict: Verdict, known: StoredReview | None, silent: Verdict
 ) -> None:
     assert without_alert(verdict, known) == silent
+
+
+@pytest.mark.parametrize(("read", "recorded"), [(0, 2), (2, 2), (3, 3)])
+def test_a_review_without_a_revision_keeps_the_one_on_record(read: int, recorded: int) -> None:
+    found = review(rating=1, revision=read)
+    assert with_revision(found, stored()) == replace(found, revision=recorded)
+    assert with_revision(found, None) is found
