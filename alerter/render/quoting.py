@@ -21,6 +21,7 @@ Change = Callable[[str], str]
 _View = TypeVar("_View", ReviewView, ResponseView, SiteView)
 
 _PREFIX = "> "
+_TEXTS = ("title", "body", "excerpt", "reply")  # of a review
 # Columns of a quoted line. Mail clients that wrap at 80 wrap none, so no part lacks its prefix.
 _WIDTH = 74
 # No character before the Hangul is wide.
@@ -41,7 +42,7 @@ def show_quotes(text: str) -> str:
     """
     if QUOTED not in text:
         return text
-    return "\n".join(_shown_line(line) for line in text.split("\n"))
+    return "\n".join(_shown_line(line) if QUOTED in line else line for line in text.split("\n"))
 
 
 def _shown_line(line: str) -> str:
@@ -70,7 +71,7 @@ def _wrap(line: str) -> list[str]:
             pieces[-1] += f" {word}"
             room -= width + 1
             continue
-        *full, last = _split_word(word)
+        *full, last = _split_word(word) if width > _WIDTH else [word]
         pieces += [*full, last]
         room = _WIDTH - _columns(last)
     return pieces[1:] or [""]
@@ -125,29 +126,11 @@ def _texts(part: Any) -> Iterator[str]:
         yield from _texts([getattr(part, field.name) for field in fields(part)])
 
 
-def quoted_values(
-    template: str, values: Mapping[str, Any], direction: str = "ltr"
-) -> Mapping[str, Any]:
-    """Return the values of a message with text from outside prepared for one of its templates.
-
-    `direction` is that of the message's lines.
-    """
+def isolate_names(values: Mapping[str, Any], direction: str) -> dict[str, Any]:
+    """Return the values of a message with names isolated for lines of a direction."""
     aside = partial(isolate, direction=direction)
-    if template.endswith(".subject.txt"):
-        return _changed(values, aside, lambda text: aside(clean_line(text)))
-    return _changed(values, aside, mark_quote if template.endswith(".txt") else None)
-
-
-def _changed(values: Mapping[str, Any], aside: Change, change: Change | None) -> Mapping[str, Any]:
-    """Isolate names (`aside`), and change the text of reviews, if `change` is given."""
-    found = dict(values)
-    if "review" in found:
-        found["review"] = _review(found["review"], aside, change)
-        found["site"] = found["review"].site
-    if "reviews" in found:
-        changed = {id(each): _review(each, aside, change) for each in found["reviews"]}
-        found["reviews"] = list(changed.values())
-        found["groups"] = [[changed[id(each)] for each in group] for group in found["groups"]]
+    found = _with_reviews(values, lambda view: _isolated(view, aside))
+    if "sites" in found:
         found["sites"] = [aside(each) for each in found["sites"]]
     if "cluster" in found:
         cluster = found["cluster"]
@@ -159,20 +142,55 @@ def _changed(values: Mapping[str, Any], aside: Change, change: Change | None) ->
     return found
 
 
-def _review(view: ReviewView, aside: Change, change: Change | None) -> ReviewView:
-    changed: dict[str, Any] = {
-        "author": aside(view.author),
-        "what": aside(view.what),
-        "site": _site(view.site, aside),
-        "response": _response(view.response, aside),
-    }
-    if change:
-        for field in ("title", "body", "excerpt", "reply"):
-            changed[field] = change(getattr(view, field))
-        if view.before:
-            texts = {field: change(view.before[field]) for field in ("title", "body")}
-            changed["before"] = {**view.before, **texts}
+def quoted_values(template: str, values: Mapping[str, Any], direction: str) -> Mapping[str, Any]:
+    """Return the values of a message with texts of customers prepared for one of its templates.
+
+    `direction` is that of the message's lines.
+    """
+    if template.endswith(".subject.txt"):
+        return _with_reviews(
+            values, lambda view: _changed(view, lambda text: isolate(clean_line(text), direction))
+        )
+    if template.endswith(".txt"):
+        return _with_reviews(values, lambda view: _changed(view, mark_quote))
+    return values
+
+
+def _with_reviews(
+    values: Mapping[str, Any], change: Callable[[ReviewView], ReviewView]
+) -> dict[str, Any]:
+    """Return the values with each review changed, wherever it stands."""
+    found = dict(values)
+    if "review" in found:
+        found["review"] = change(found["review"])
+        found["site"] = found["review"].site
+    if "reviews" in found:
+        changed = {id(each): change(each) for each in found["reviews"]}
+        found["reviews"] = list(changed.values())
+        found["groups"] = [[changed[id(each)] for each in group] for group in found["groups"]]
+    return found
+
+
+def _changed(view: ReviewView, change: Change) -> ReviewView:
+    """Return a review with its texts changed."""
+    changed: dict[str, Any] = {field: change(getattr(view, field)) for field in _TEXTS}
+    if view.before:
+        texts = {field: change(view.before[field]) for field in ("title", "body")}
+        changed["before"] = {**view.before, **texts}
     return _with(view, changed)
+
+
+def _isolated(view: ReviewView, aside: Change) -> ReviewView:
+    """Return a review with its names isolated."""
+    return _with(
+        view,
+        {
+            "author": aside(view.author),
+            "what": aside(view.what),
+            "site": _site(view.site, aside),
+            "response": _response(view.response, aside),
+        },
+    )
 
 
 def _response(view: ResponseView, aside: Change) -> ResponseView:

@@ -20,7 +20,7 @@ from alerter.render.direction import direct_blocks, direct_lines
 from alerter.render.formatting import clean_line, isolate, slack_text
 from alerter.render.language import Language, get_language
 from alerter.render.parts import Part, PartKind, Piece, read_parts
-from alerter.render.quoting import quoted_values, show_quotes
+from alerter.render.quoting import isolate_names, quoted_values, show_quotes
 from alerter.render.summary_view import view_summary
 from alerter.render.template_process import TemplateProcess
 from alerter.render.templates import (
@@ -234,23 +234,31 @@ class Renderer:
         buttons: bool = False,
     ) -> tuple[str, dict[str, Any]]:
         """Return the kind of a message and the variables of its templates."""
-        alert = message.entries[0].alert
         kind = self._kind(message)
-        values: dict[str, Any] = {
+        values = {
+            "kind": kind,
             "test": test,
             "medium": str(medium),
             "receiver": isolate(clean_line(message.receiver), language.direction),
             "host": isolate(self._host, language.direction),
         }
+        about = self._about(message, medium, language, buttons=buttons)
+        return kind, values | isolate_names(about, language.direction)
+
+    def _about(
+        self, message: Message, medium: Medium, language: Language, *, buttons: bool
+    ) -> dict[str, Any]:
+        """Return the variables of the templates that depend on the kind of a message."""
+        alert = message.entries[0].alert
         if alert.kind in (AlertKind.TROUBLE, AlertKind.RECOVERED):
-            return kind, values | {"trouble": view_trouble(alert.detail, self._timezone, language)}
+            return {"trouble": view_trouble(alert.detail, self._timezone, language)}
         if alert.kind is AlertKind.SUMMARY:
             summary = view_summary(
                 alert.detail, message.receiver, self._timezone, self._sites, language
             )
-            return kind, values | {"summary": summary, "open_url": ""}
+            return {"summary": summary, "open_url": ""}
         if alert.kind is AlertKind.CLUSTER:
-            return kind, values | self._cluster_values(message, medium, language, buttons=buttons)
+            return self._cluster_values(message, medium, language, buttons=buttons)
         # A digest shows the last of several alerts of one review, such as `new` and `reminder`
         # after quiet hours.
         items = {(item.alert.site_id, item.alert.review_id): item for item in message.entries}
@@ -261,9 +269,9 @@ class Renderer:
         if message.form is Form.DIGEST:
             views = [shorten(view) for view in views] if medium is Medium.NTFY else views
             sites = sorted({view.site.name for view in views})
-            digest = {"reviews": views, "groups": group_reviews(views), "sites": sites}
-            return kind, values | digest | {"open_url": ""}
-        return kind, values | {"review": views[0], "site": views[0].site}
+            groups = group_reviews(views)
+            return {"reviews": views, "groups": groups, "sites": sites, "open_url": ""}
+        return {"review": views[0], "site": views[0].site}
 
     def _cluster_values(
         self, message: Message, medium: Medium, language: Language, *, buttons: bool
@@ -295,7 +303,6 @@ class Renderer:
         self, kind: str, values: Mapping[str, Any], ending: str, *, language: str, own: bool = True
     ) -> Any:
         """Render the template of a kind and ending. Raise RenderError."""
-        values = {**values, "kind": kind}
         name = builtin_name(kind, ending)
         if self._own is not None:
             name = owners_name(self._folder, kind, ending)

@@ -11,7 +11,7 @@ from alerter.models import MessageItem
 from alerter.render.formatting import clean_name, isolate
 from alerter.render.history import HistoryLine
 from alerter.render.language import get_language
-from alerter.render.quoting import quoted_values
+from alerter.render.quoting import isolate_names
 from alerter.render.templates import builtin_environment, builtin_templates, render_template
 from alerter.render.views import ReviewView, view_review
 from alerter.timezones import local_time
@@ -115,7 +115,7 @@ class PageRenderer:
     def view(self, item: MessageItem, now: datetime) -> ReviewView:
         """Return the view of a review, with names that do not reorder the lines around them."""
         view = view_review(item, now, self.timezone, self._sites, self.language)
-        values = quoted_values("page.html", {"review": view}, self.language.direction)
+        values = isolate_names({"review": view}, self.language.direction)
         found: ReviewView = values["review"]
         return found
 
