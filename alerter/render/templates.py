@@ -19,6 +19,7 @@ from jinja2 import (
     Environment,
     FileSystemLoader,
     StrictUndefined,
+    Template,
     TemplateError,
     TemplateNotFound,
     TemplateSyntaxError,
@@ -111,15 +112,47 @@ class _JoinedPath:
         return template.removesuffix(".txt") + _AS_HTML if is_text else template
 
 
+class _Gettext:
+    """Translates a sentence in one call; what Jinja's extension installs makes three."""
+
+    def __init__(self, language: Language) -> None:
+        self._translate = language.gettext
+
+    @pass_eval_context
+    def __call__(self, context: EvalContext, text: str, /, **values: Any) -> str:
+        translated = self._translate(text)
+        # Sentences may hold markup of ours; the values are escaped.
+        return (do_mark_safe(translated) if context.autoescape else translated) % values
+
+
+class _Ngettext:
+    """Translates a sentence with a number."""
+
+    def __init__(self, language: Language) -> None:
+        self._translate = language.ngettext
+
+    @pass_eval_context
+    def __call__(
+        self, context: EvalContext, one: str, several: str, num: int, /, **values: Any
+    ) -> str:
+        translated = self._translate(one, several, num)
+        values.setdefault("num", num)
+        return (do_mark_safe(translated) if context.autoescape else translated) % values
+
+
+_TAKE_EVAL_CONTEXT = frozenset({Macro, _Gettext, _Ngettext})
+
+
 class _Context(Context):
-    """Calls a macro directly: what it wants of the context need not be found out at each call."""
+    """Calls macros and sentences directly: at each call, Jinja finds out what they want of it."""
 
     def call(self, obj: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call what a template calls."""
-        if type(obj) is not Macro:
+        if type(obj) not in _TAKE_EVAL_CONTEXT:
             return super().call(obj, *args, **kwargs)
-        kwargs.pop("_block_vars", None)
-        kwargs.pop("_loop_vars", None)
+        if kwargs:
+            kwargs.pop("_block_vars", None)
+            kwargs.pop("_loop_vars", None)
         return obj(self.eval_ctx, *args, **kwargs)
 
 
@@ -127,6 +160,22 @@ class _Environment(_JoinedPath, Environment):
     """The environment of the built-in templates, which never change."""
 
     context_class = _Context
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._templates: dict[tuple[Any, Any], Template] = {}
+
+    def get_template(
+        self,
+        name: str | Template,
+        parent: str | None = None,
+        globals: MutableMapping[str, Any] | None = None,  # noqa: A002 - Jinja's signature
+    ) -> Template:
+        """Return a template; Jinja's cache takes a lock and a weak reference for each."""
+        found = self._templates.get((name, parent))
+        if found is None:
+            found = self._templates[name, parent] = super().get_template(name, parent, globals)
+        return found
 
     def make_globals(self, d: MutableMapping[str, Any] | None) -> dict[str, Any]:
         """Return a plain dictionary: looking into Jinja's ChainMap takes a tenth of a message."""
@@ -265,7 +314,8 @@ def _environment(
     env.policies["ext.i18n.trimmed"] = True
     install = env.install_gettext_translations  # type: ignore[attr-defined]  # by the extension
     install(language.translations, newstyle=True)
-    env.globals["_"] = env.globals["gettext"] = _gettext_of(language)
+    env.globals["_"] = env.globals["gettext"] = _Gettext(language)
+    env.globals["ngettext"] = _Ngettext(language)
     env.globals["language"] = language
     env.filters |= {
         "cut": cut,
@@ -282,19 +332,6 @@ def _environment(
         "wordwrap": _wordwrap,
     }
     return env
-
-
-def _gettext_of(language: Language) -> Callable[..., str]:
-    """Return what the extension installs as `gettext`, in one call instead of three."""
-    translate = language.translations.gettext
-
-    @pass_eval_context
-    def gettext(context: EvalContext, text: str, /, **values: Any) -> str:
-        translated = translate(text)
-        # Sentences may hold markup of ours; the values are escaped.
-        return (do_mark_safe(translated) if context.autoescape else translated) % values
-
-    return gettext
 
 
 @pass_environment

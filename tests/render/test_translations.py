@@ -281,6 +281,22 @@ def test_an_owners_template_may_have_its_texts_translated(tmp_path: Path) -> Non
     }
 
 
+def test_an_owners_sentence_may_have_a_number(tmp_path: Path) -> None:
+    low = 'ngettext("%(num)s low-rated review", "%(num)s low-rated reviews", 2'
+    templates = {
+        "new.txt": f"{{{{ {low}) }}}}, {{{{ {low}, num='two') }}}}, "
+        "{% trans count=1 %}a <b>review</b>{% pluralize %}{{ count }} reviews{% endtrans %}",
+        "new.html": "{{ ngettext('<b>%(num)s</b>', '<i>%(num)s %(of)s</i>', 2, of='<them>') }}",
+    }
+    owners = own(tmp_path, templates, fall_back=False)
+
+    found = {code: owners.mail(message(entry()), language=code) for code in ("en", "de")}
+
+    assert found["en"].text == "2 low-rated reviews, two low-rated reviews, a <b>review</b>"
+    assert found["de"].text.startswith("2 schlechte Bewertungen, two schlechte Bewertungen, ")
+    assert found["de"].html == "<i>2 &lt;them&gt;</i>"
+
+
 def test_built_in_templates_beside_an_owners_are_translated_too(tmp_path: Path) -> None:
     owners = own(tmp_path, {"new.subject.txt": "Mine"}, fall_back=False)
     builtin = Renderer(None, BERLIN, SITES)
