@@ -23,7 +23,6 @@ _LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _NOT_IN_NAMES = re.compile(r"[:/\\@]")
 # https://docs.slack.dev/messaging/formatting-message-text#escaping
 _SLACK_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_SLACK_SPECIAL = re.compile("[&<>]")
 
 
 def stars(rating: int) -> str:
@@ -33,7 +32,9 @@ def stars(rating: int) -> str:
 
 def clean_line(text: str) -> str:
     """Return text from outside as one line without characters that change the text direction."""
-    return " ".join(_DIRECTIONAL.sub("", text).split())
+    if not text.isascii():
+        text = _DIRECTIONAL.sub("", text)
+    return " ".join(text.split())
 
 
 def clean_lines(text: str) -> str:
@@ -57,7 +58,7 @@ def isolate(text: str, direction: str = "ltr") -> str:
 
     Text of the other direction does not reorder the line around it.
     """
-    if direction == "ltr" and not _MAY_BE_RIGHT_TO_LEFT.search(text):
+    if direction == "ltr" and (text.isascii() or not _MAY_BE_RIGHT_TO_LEFT.search(text)):
         return text
     others = _RIGHT_TO_LEFT if direction == "ltr" else _LEFT_TO_RIGHT
     if not any(unicodedata.bidirectional(char) in others for char in text):
@@ -88,7 +89,7 @@ def slack_text(text: str, most: int = SLACK_TEXT) -> str:
 
     An escape such as `&amp;` is never cut in two.
     """
-    escaped = _SLACK_SPECIAL.sub(lambda found: _SLACK_ESCAPES[found[0]], text)
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     if utf16_length(escaped) <= most:
         return escaped
     room, index = most - 1, 0

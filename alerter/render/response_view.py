@@ -62,7 +62,8 @@ def view_response(
         replied_after=reply.at - review.created if reply and reply.at and review.created else None,
         moderated_by=clean_person(response.moderated_by) if moderated else "",
     )
-    return replace(view, text=_sentence(view, language)) if is_open else view
+    text = _sentence(view, language) if is_open else ""
+    return replace(view, text=text) if text else view
 
 
 def describe_response_end(
