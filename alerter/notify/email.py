@@ -3,16 +3,14 @@
 import asyncio
 import socket
 import ssl
+from binascii import b2a_qp
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from email.header import Header
-from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
-from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
 from functools import cache, lru_cache
-from typing import Any
 
 import aiosmtplib
 from aiosmtplib import SMTPRecipientRefused
@@ -27,6 +25,12 @@ _TIMEOUT = 60.0
 _TIMEOUT_OF_DATA = 600.0
 # The header line with its name has at most 78 characters: RFC 5322, 2.1.1.
 _PLAIN_SUBJECT = 69
+# Quoted-printable text never holds "=_", so no line of it is this boundary.
+_ALTERNATIVE = b'Content-Type: multipart/alternative; boundary="=_alternative"\r\n'
+_BOUNDARY, _END = b"\r\n--=_alternative\r\n", b"\r\n--=_alternative--\r\n"
+_PART_HEADERS = (
+    b'Content-Type: text/%b; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+)
 
 
 class EmailNotifier:
@@ -55,7 +59,7 @@ class EmailNotifier:
     async def send(self, message: Message, content: Content) -> Receipt:
         """Send to the addresses that have not accepted it yet; raise DeliveryError."""
         try:
-            mail = build_mail(self._smtp.sender, self._addresses, message, content).as_bytes()
+            mail = build_mail(self._smtp.sender, self._addresses, message, content)
         except ValueError as error:
             raise DeliveryError(f"the mail cannot be built: {error}", ErrorKind.MESSAGE) from error
         left = [address for address in message.to_left if address in self._addresses]
@@ -197,29 +201,52 @@ class EmailNotifier:
             self._client = None
 
 
-def build_mail(
-    sender: str, addresses: Iterable[str], message: Message, content: Content
-) -> EmailMessage:
-    """Return a message as a mail in text and HTML; its headers suppress automatic replies."""
-    mail = EmailMessage(policy=_POLICY)
+def build_mail(sender: str, addresses: Iterable[str], message: Message, content: Content) -> bytes:
+    """Return a message as a mail in text and HTML; its headers suppress automatic replies.
+
+    Raise ValueError for what does not fit into a mail.
+    """
     domain = message.uid.rpartition("@")[2]
-    mail["From"] = sender
-    mail["To"] = ", ".join(addresses)
-    mail.set_raw("Subject", _encoded(_subject(message, content)))
-    mail.set_raw("Date", format_datetime(message.attempted_at))
-    mail["Message-ID"] = f"<{message.uid}>"
+    headers = [
+        _folded("From", sender),
+        _folded("To", ", ".join(addresses)),
+        f"Subject: {_encoded(_subject(message, content))}\r\n",
+        f"Date: {format_datetime(message.attempted_at)}\r\n",
+        f"Message-ID: <{message.uid}>\r\n",
+    ]
     if message.thread:
-        mail["In-Reply-To"] = mail["References"] = f"<{message.thread.uid}>"
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
-    mail["X-Auto-Response-Suppress"] = "All"
-    mail["List-Id"] = f"Review alerts <alerter.{domain}>"
-    # In seven bits, so that no server has to convert it.
-    mail.set_content(content.text, cte="quoted-printable")
-    if content.html:
-        # Quoted-printable text never holds "=_", so no line of the content is this boundary.
-        mail.make_alternative(boundary="=_alternative")
-        mail.add_alternative(content.html, subtype="html", cte="quoted-printable")
-    return mail
+        headers.append(f"In-Reply-To: <{message.thread.uid}>\r\n")
+        headers.append(f"References: <{message.thread.uid}>\r\n")
+    headers += [
+        "Auto-Submitted: auto-generated\r\n",  # RFC 3834
+        "X-Auto-Response-Suppress: All\r\n",
+        _folded("List-Id", f"Review alerts <alerter.{domain}>"),
+        "MIME-Version: 1.0\r\n",
+    ]
+    return "".join(headers).encode("ascii") + _body(content)
+
+
+# Parsed and folded once, as they are equal in many mails; none holds a review's text.
+@lru_cache(maxsize=256)
+def _folded(name: str, value: str) -> str:
+    """Return a header with addresses or a name; raise ValueError for line ends."""
+    folded: str = SMTP_POLICY.fold(*SMTP_POLICY.header_store_parse(name, value))
+    return folded
+
+
+def _body(content: Content) -> bytes:
+    """Return the text, and the HTML if there is any, after the headers of their own."""
+    text = _part("plain", content.text)
+    if not content.html:
+        return text
+    html = _part("html", content.html)
+    return b"".join((_ALTERNATIVE, _BOUNDARY, text, _BOUNDARY, html, _END))
+
+
+def _part(subtype: str, text: str) -> bytes:
+    """Return a text in seven bits, so that no server has to convert it, after its headers."""
+    lines = b"\r\n".join(text.encode().splitlines())
+    return _PART_HEADERS % subtype.encode() + b2a_qp(lines + b"\r\n")
 
 
 def _subject(message: Message, content: Content) -> str:
@@ -249,44 +276,6 @@ def _encoded(subject: str) -> str:
     ):
         return subject
     return Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
-
-
-# Headers that are equal in many mails are parsed and folded once; none holds a review's text.
-_CACHED_HEADERS = {
-    "from", "to", "auto-submitted", "x-auto-response-suppress", "list-id", "mime-version",
-    "content-type", "content-transfer-encoding",
-}  # fmt: skip
-# Folded into encoded words, as a long one would be, an id matches no Message-ID.
-_IDS = {"in-reply-to", "references"}
-_cached_parse = lru_cache(maxsize=256)(SMTP_POLICY.header_store_parse)
-_cached_max_count = lru_cache(maxsize=256)(SMTP_POLICY.header_max_count)
-_cached_fold = lru_cache(maxsize=256)(SMTP_POLICY.fold_binary)
-
-
-class _Policy(EmailPolicy):
-    """The SMTP policy with a cache, and with ids as they are."""
-
-    def header_max_count(self, name: str) -> int | None:
-        return _cached_max_count(name)
-
-    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
-        return (
-            _cached_parse(name, value)
-            if name.lower() in _CACHED_HEADERS
-            else super().header_store_parse(name, value)
-        )
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        if name.lower() in _IDS:
-            return f"{name}: {value}{self.linesep}".encode("ascii")
-        return (
-            _cached_fold(name, value)
-            if name.lower() in _CACHED_HEADERS
-            else super().fold_binary(name, value)
-        )
-
-
-_POLICY = _Policy(linesep="\r\n")
 
 
 async def _send_recipients(

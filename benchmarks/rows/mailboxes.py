@@ -63,4 +63,4 @@ def _mail(destination: Destination, draft: Message) -> bytes:
     message = replace(draft, uid="0123456789abcdef@example.com")
     address = f"{destination.receiver.replace(' ', '')}@example.com"
     content = destination.render(message)
-    return build_mail("alerts@example.com", [address], message, content).as_bytes()
+    return build_mail("alerts@example.com", [address], message, content)

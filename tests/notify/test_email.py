@@ -87,8 +87,21 @@ async def test_a_text_of_the_greatest_length_arrives_whole(
 ) -> None:
     text = "\n".join("ä🥐" * 1500 for _ in range(100))
     await notifier.send(message(), replace(CONTENT, text=text, subject="ä🥐" * 200))
-    assert mailbox.mails[0].text.rstrip("\n") == text
-    assert mailbox.mails[0].subject == "ä🥐" * 200
+    (mail,) = mailbox.mails
+    assert mail.text.rstrip("\n") == text
+    assert mail.subject == "ä🥐" * 200
+    body = mail.raw.partition(b"\r\n\r\n")[2]
+    assert max(len(line) for line in body.splitlines()) <= 76  # RFC 2045, 6.7
+
+
+async def test_signs_of_the_encoding_arrive_as_they_are(
+    notifier: EmailNotifier, mailbox: Mailbox
+) -> None:
+    text = "=E4=\n--=_alternative\n--=_alternative--\n.\n..\n \n\t\nends \nand\t\n" + "=" * 200
+    await notifier.send(message(), replace(CONTENT, text=text, html=f"<pre>{text}</pre>"))
+    (mail,) = mailbox.mails
+    assert mail.text == f"{text}\n"
+    assert mail.html == f"<pre>{text}</pre>\n"
 
 
 async def test_a_reply_names_its_thread_also_on_a_long_domain(
