@@ -34,13 +34,18 @@ MAY_SHOW = (
     f" WHERE deliveries.message = messages.id AND {OF_UNVERIFIED})"
 )
 _SENDING = "status = 'sending'"
-_UNDER_WAY = "status IN ('sending', 'in_doubt')"
+UNDER_WAY = "status IN ('sending', 'in_doubt')"
 # The first call records the subject. It may hold words of a review that was erased meanwhile.
 _SUBJECT = (
     "CASE WHEN erase THEN NULL WHEN status = 'sent' OR :subject = '' THEN subject ELSE :subject END"
 )
 IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
 NEXT_MOMENT = f"CASE WHEN {IS_DUE} THEN :now ELSE due_at END"
+_IN_DOUBT_NOW, _LEFT_NOW = (
+    f"SELECT id FROM messages WHERE destination = :destination AND {kind} AND {IS_DUE}"
+    f" AND {MAY_SHOW} ORDER BY id LIMIT 1"
+    for kind in (UNDER_WAY, "to_left IS NOT NULL AND status = 'sent'")
+)
 
 
 def get_unsettled(state: State, destination: str, now: datetime) -> Message | None:
@@ -48,22 +53,17 @@ def get_unsettled(state: State, destination: str, now: datetime) -> Message | No
 
     A message waits until its `due_at`, but not if the clock was set back since the attempt.
     """
-    found = {"destination": destination, "now": to_ms(now)}
-    for kind in (_UNDER_WAY, "to_left IS NOT NULL AND status = 'sent'"):
-        row = state.row(
-            f"SELECT * FROM messages WHERE destination = :destination AND {kind} AND {IS_DUE}"
-            f" AND {MAY_SHOW} ORDER BY id LIMIT 1",
-            found,
-        )
-        if row:
-            return load_message(state, row)
-    return None
+    row = state.row(
+        f"SELECT * FROM messages WHERE id = coalesce(({_IN_DOUBT_NOW}), ({_LEFT_NOW}))",
+        {"destination": destination, "now": to_ms(now)},
+    )
+    return load_message(state, row) if row else None
 
 
 def is_in_doubt(state: State, destination: str) -> bool:
     """Whether a message of a destination is being sent or in doubt."""
     return bool(
-        state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {_UNDER_WAY}", [destination])
+        state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {UNDER_WAY}", [destination])
     )
 
 
@@ -72,7 +72,7 @@ def next_unsettled_at(state: State, destination: str, now: datetime) -> datetime
     return moment_or_none(
         state.value(
             f"SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
-            f" AND ({_UNDER_WAY} OR (to_left IS NOT NULL AND status = 'sent')) AND {MAY_SHOW}",
+            f" AND ({UNDER_WAY} OR (to_left IS NOT NULL AND status = 'sent')) AND {MAY_SHOW}",
             {"destination": destination, "now": to_ms(now)},
         )
     )

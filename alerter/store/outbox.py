@@ -9,7 +9,7 @@ from alerter.models import AlertKind, Form, Grouping, Medium, Message, medium_of
 from alerter.scopes import Scope
 from alerter.store import blocks
 from alerter.store.items import get_items
-from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, is_in_doubt, thread_of
+from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, UNDER_WAY, thread_of
 from alerter.store.sql import json_numbers, json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
 
@@ -34,7 +34,6 @@ def due_deliveries(state: State, destination: str, now: datetime, most: int) -> 
     review, or of the trouble that it ends, is in doubt, and while Wix was not yet asked which
     reviews of a restored site exist.
     """
-    waits = f" AND NOT ({_IN_DOUBT})" if is_in_doubt(state, destination) else ""
     has_threads = medium_of(destination) == Medium.SLACK
     root = f"({_ROOT} AND messages.slack_ts IS NOT NULL)" if has_threads else "NULL"
     rows = state.rows(
@@ -42,7 +41,7 @@ def due_deliveries(state: State, destination: str, now: datetime, most: int) -> 
         f" CASE WHEN alerts.kind = 'closed' THEN {root} END AS thread"
         " FROM deliveries JOIN alerts ON alerts.id = deliveries.alert"
         " WHERE destination = :destination AND status = 'pending' AND message IS NULL"
-        f" AND due_at <= :now{waits} AND NOT {OF_UNVERIFIED}"
+        f" AND due_at <= :now AND NOT {OF_UNVERIFIED} AND NOT ({_SOME_IN_DOUBT} AND {_IN_DOUBT})"
         " ORDER BY priority, due_at, alert LIMIT :most",
         {"destination": destination, "now": to_ms(now), "most": most},
     )
@@ -213,8 +212,10 @@ _ROOT = (
     " AND others.review_id = alerts.review_id AND theirs.destination = :destination"
     " AND messages.status = 'sent' AND messages.parent IS NULL"
 )
-# Whether a message in doubt to a destination is about the review of an alert, or reports the
-# trouble whose end the alert is: their keys differ in the kind only.
+# Whether any message to a destination is in doubt, which is looked up once; and whether one is
+# about the review of an alert, or reports the trouble whose end the alert is: their keys differ in
+# the kind only.
+_SOME_IN_DOUBT = f"EXISTS (SELECT 1 FROM messages WHERE destination = :destination AND {UNDER_WAY})"
 _IN_DOUBT = (
     "EXISTS (SELECT 1 FROM messages JOIN deliveries AS theirs ON theirs.message = messages.id"
     " JOIN alerts AS others ON others.id = theirs.alert"
