@@ -38,15 +38,25 @@ class Availability:
             *self._scopes,
             *([self._addresses] if destination.medium == Medium.EMAIL else []),
         ]
+        waits = [self._asked_wait, self._method_scope("look"), self._method_scope("update")]
+        self._blockable = [*self._all, *waits]
         self.locks = {*self._scopes, ALL_TROUBLE}
         self._state = state
         self._clock = clock
         self._troubles = troubles
+        # Whether there are blocks at all, and what is parked may be tried, since `check_block`.
+        self._has_blocks = True
         self._try_is_due = False
         self._random = Random()  # noqa: S311 - jitter
 
     def check_block(self, now: datetime) -> Block | None:
-        """Return the block that holds now, if any; one that has lasted begins trouble."""
+        """Return the block that holds now, if any; one that has lasted begins trouble.
+
+        Call it at the beginning of each step: where it finds none, the step looks for no other.
+        """
+        self._has_blocks, self._try_is_due = blocks.have_blocks(self._state, self._blockable), False
+        if not self._has_blocks:
+            return None
         block, self._try_is_due = blocks.get_block_or_try(
             self._state, [*self._scopes, self._asked_wait], now
         )
@@ -59,12 +69,13 @@ class Availability:
 
         False: another process has claimed it since `check_block`.
         """
-        return self._claim_parked(now) or not self._try_is_due
+        return not self._has_blocks or self._claim_parked(now) or not self._try_is_due
 
     def claim_check(self, now: datetime) -> bool:
         """Claim a check of what is parked or failed, as no message is due; False: none is due."""
-        return self._claim_parked(now) or bool(
-            blocks.claim_attempt(self._state, self._all, now, _CHECK_EVERY, parked=False)
+        return self._has_blocks and (
+            self._claim_parked(now)
+            or bool(blocks.claim_attempt(self._state, self._all, now, _CHECK_EVERY, parked=False))
         )
 
     def _claim_parked(self, now: datetime) -> bool:
@@ -75,7 +86,7 @@ class Availability:
 
         Return whether there were any. What is parked stays parked until a message is sent.
         """
-        ended = blocks.ended_blocks(self._state, self._all, now)
+        ended = blocks.ended_blocks(self._state, self._all, now) if self._has_blocks else []
         if ended:
             with self._state.transaction(*self.locks):
                 blocks.lift_blocks(self._state, ended, keep_parked=True)
@@ -155,6 +166,8 @@ class Availability:
 
     def method_held_until(self, method: str, now: datetime) -> datetime | None:
         """Return the end of the wait for one method of the service, while others may be called."""
+        if not self._has_blocks:
+            return None
         block = blocks.get_block(self._state, [self._method_scope(method)], now)
         return block.until if block else None
 

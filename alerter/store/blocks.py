@@ -29,6 +29,16 @@ class Block:
     reason: str
 
 
+def have_blocks(state: State, scopes: list[str]) -> bool:
+    """Whether one of these scopes has a block, or one that is over and was not lifted."""
+    return bool(
+        state.value(
+            f"SELECT EXISTS (SELECT 1 FROM blocks WHERE scope IN {json_values()})",
+            [json.dumps(scopes)],
+        )
+    )
+
+
 def get_block(state: State, scopes: list[str], now: datetime) -> Block | None:
     """Return the block of these scopes that lasts longest, parked ones first; None without any."""
     return get_block_or_try(state, scopes, now)[0]

@@ -30,6 +30,18 @@ def test_a_wait_holds_until_its_moment_and_no_longer(state: State) -> None:
     assert not blocks.is_blocked(state, "receiver:other", T0)
 
 
+@pytest.mark.parametrize("until", [T0 - SECOND, T0 + HOUR, None], ids=["over", "a wait", "parked"])
+def test_a_block_is_there_until_it_is_lifted(state: State, until: datetime | None) -> None:
+    assert not blocks.have_blocks(state, SCOPES)
+    blocks.set_block(state, "service:other", T0, until, "500")
+    assert not blocks.have_blocks(state, SCOPES)
+    blocks.set_block(state, SCOPES[1], T0, until, "500")
+    assert blocks.have_blocks(state, SCOPES)
+    with state.transaction():
+        blocks.lift_blocks(state, SCOPES)
+    assert not blocks.have_blocks(state, SCOPES)
+
+
 def test_a_run_of_failures_keeps_its_beginning(state: State) -> None:
     for number in range(3):
         now = T0 + number * HOUR
