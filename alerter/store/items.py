@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerter.actions import NO_RESPONSE
+from alerter.actions import NO_RESPONSE, Response
 from alerter.errors import StateError
 from alerter.models import (
     Alert,
@@ -25,6 +25,7 @@ from alerter.store.sql import json_numbers
 from alerter.store.state import State
 
 _PRODUCT_HISTORY = timedelta(days=30)
+_NO_HISTORY = ReviewHistory()
 
 
 def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[MessageItem, ...]:
@@ -33,8 +34,8 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
     Only the review of a message with one alert has its history. A cluster has its reviews.
     """
     rows = state.rows(
-        f"SELECT {_ITEM}, alerts.id, alerts.key, alerts.kind, alerts.site_id, alerts.review_id,"
-        " alerts.detail, alerts.raised_at FROM alerts"
+        f"SELECT {_ITEM}, {_HAS_ACTIONS}, alerts.id, alerts.key, alerts.kind, alerts.site_id,"
+        " alerts.review_id, alerts.detail, alerts.raised_at FROM alerts"
         " LEFT JOIN reviews ON reviews.site_id = alerts.site_id"
         "  AND reviews.review_id = alerts.review_id"
         " LEFT JOIN products ON products.site_id = alerts.site_id"
@@ -44,12 +45,16 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
         f" WHERE alerts.id IN {json_numbers()} ORDER BY alerts.id",
         [json.dumps(list(alerts))],
     )
-    responses = get_responses(state, [(row["site_id"], row["review_id"]) for row in rows], now)
+    acted = [(row["site_id"], row["review_id"]) for row in rows if row["has_actions"]]
+    responses = get_responses(state, acted, now) if acted else {}
+    is_alone = len(rows) == 1 and rows[0]["content"] is not None
     items = tuple(
-        replace(
-            _item(load_alert(row), row),
-            response=responses.get((row["site_id"], row["review_id"]), NO_RESPONSE),
-            raised_at=from_ms(row["raised_at"]),
+        _item(
+            load_alert(row),
+            row,
+            get_history(state, row["site_id"], row["review_id"], now) if is_alone else _NO_HISTORY,
+            responses.get((row["site_id"], row["review_id"]), NO_RESPONSE),
+            from_ms(row["raised_at"]),
         )
         for row in rows
     )
@@ -58,10 +63,7 @@ def get_items(state: State, alerts: Collection[int], now: datetime) -> tuple[Mes
             _with_reviews(state, item, row["id"], now)
             for item, row in zip(items, rows, strict=True)
         )
-    if len(items) != 1 or items[0].review is None:
-        return items
-    history = get_history(state, rows[0]["site_id"], rows[0]["review_id"], now)
-    return (replace(items[0], context=history),)
+    return items
 
 
 def _with_reviews(state: State, item: MessageItem, alert: int, now: datetime) -> MessageItem:
@@ -78,8 +80,9 @@ def _with_reviews(state: State, item: MessageItem, alert: int, now: datetime) ->
     pairs = [(row["site_id"], row["review_id"]) for row in rows]
     responses = get_responses(state, pairs, now)
     reviews = [
-        replace(
-            _item(Alert(item.alert.key, AlertKind.NEW, *pair), row),
+        _item(
+            Alert(item.alert.key, AlertKind.NEW, *pair),
+            row,
             response=responses.get(pair, NO_RESPONSE),
             raised_at=item.raised_at,
         )
@@ -127,13 +130,14 @@ def get_history(state: State, site_id: str, review_id: str, now: datetime) -> Re
 
     Low-rated is what the site's coverage includes; reviews that are gone from Wix do not count.
     """
-    found = {"site": site_id, "review": review_id}
-    since = to_ms(now - _PRODUCT_HISTORY)
-    product_low = state.value(PRODUCT_HISTORY, found | {"since": since})
-    last = state.row(AUTHOR_HISTORY, found)
-    if last is None:
-        return ReviewHistory(product_low)
-    return ReviewHistory(product_low, last["low"], from_ms(last["created_at"]), last["rating"])
+    [row] = state.rows(
+        HISTORY, {"site": site_id, "review": review_id, "since": to_ms(now - _PRODUCT_HISTORY)}
+    )
+    if row["author_low"] is None:
+        return ReviewHistory(row["product_low"])
+    return ReviewHistory(
+        row["product_low"], row["author_low"], from_ms(row["created_at"]), row["rating"]
+    )
 
 
 def load_alert(row: Mapping[str, Any]) -> Alert:
@@ -147,16 +151,26 @@ def load_alert(row: Mapping[str, Any]) -> Alert:
     )
 
 
-def _item(alert: Alert, row: Mapping[str, Any]) -> MessageItem:
+def _item(
+    alert: Alert,
+    row: Mapping[str, Any],
+    history: ReviewHistory = _NO_HISTORY,
+    response: Response = NO_RESPONSE,
+    raised_at: datetime | None = None,
+) -> MessageItem:
     review = load_review(row) if row["content"] is not None else None
     closing = CloseReason(row["closing"]) if row["closing"] else None
     product, order = Product(row["name"], row["url"]), load_order(row["bought"])
-    return MessageItem(alert, review, product, closing, order=order)
+    return MessageItem(alert, review, product, closing, history, response, raised_at, order)
 
 
 _ITEM = (
     "rating, revision, reviews.entity_id, contact_id, reviews.content, topics, closing,"
     " products.name, url, orders.content AS bought"
+)
+_HAS_ACTIONS = (
+    "EXISTS (SELECT 1 FROM actions WHERE actions.site_id = alerts.site_id"
+    " AND actions.review_id = alerts.review_id) AS has_actions"
 )
 _LOW = (
     "FROM reviews AS others"
@@ -165,11 +179,16 @@ _LOW = (
     " WHERE others.site_id = :site AND others.rating <= sites.covered_rating"
     " AND others.closing IS DISTINCT FROM 'gone'"
 )
-PRODUCT_HISTORY = (
-    f"SELECT count(*) {_LOW} AND others.entity_id = this.entity_id AND others.created_at >= :since"
+_OF_PRODUCT = (
+    f"SELECT count(*) AS product_low {_LOW}"
+    " AND others.entity_id = this.entity_id AND others.created_at >= :since"
 )
-AUTHOR_HISTORY = (
-    f"SELECT count(*) OVER () AS low, others.created_at, others.rating {_LOW}"
+_OF_AUTHOR = (
+    f"SELECT count(*) OVER () AS author_low, others.created_at, others.rating {_LOW}"
     " AND others.contact_id = this.contact_id AND others.created_at < this.created_at"
     " ORDER BY others.created_at DESC LIMIT 1"
+)
+HISTORY = (
+    f"SELECT product_low, last.* FROM ({_OF_PRODUCT}) AS product LEFT JOIN ({_OF_AUTHOR}) AS last"
+    " ON TRUE"
 )

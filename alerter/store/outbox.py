@@ -95,28 +95,26 @@ def claim(
     process has cancelled all of the deliveries.
     """
     with state.transaction(Scope.DESTINATION.of(destination)):
-        if thread is None and len(alerts) == 1:
-            thread = state.value(
-                f"SELECT ({_ROOT}) FROM alerts WHERE id = :alert",
-                {"alert": alerts[0], "destination": destination},
-            )
-        message_id: int = state.value(
-            "INSERT INTO messages"
-            " (destination, form, status, message_id, parent, attempts, attempted_at, service_time)"
-            " VALUES (?, ?, 'sending', ?, ?, 1, ?, ?) RETURNING id",
-            [destination, form, uid, thread, to_ms(now), ms_or_none(service_time)],
+        [row] = state.rows(
+            _CLAIM,
+            {
+                "destination": destination,
+                "form": form,
+                "uid": uid,
+                "thread": thread,
+                "alert": alerts[0] if len(alerts) == 1 else None,
+                "now": to_ms(now),
+                "service_time": ms_or_none(service_time),
+            },
         )
-        members = state.rows(
-            "UPDATE deliveries SET message = ? WHERE destination = ? AND status = 'pending'"
-            f" AND message IS NULL AND alert IN {json_numbers()} RETURNING alert",
-            [message_id, destination, json.dumps(list(alerts))],
-        )
+        members = state.rows(_ADD, [row["id"], destination, json.dumps(list(alerts))])
         if not members:
-            state.execute("DELETE FROM messages WHERE id = ?", [message_id])
+            state.execute("DELETE FROM messages WHERE id = ?", [row["id"]])
             return None
         entries = get_items(state, [each["alert"] for each in members], now)
-        message = Message(message_id, uid, destination, form, entries, now)
-        return replace(message, thread=thread_of(state, thread), service_time=service_time)
+        made = Message(row["id"], uid, destination, form, entries, now, service_time=service_time)
+        parent = thread_of(state, row["parent"])
+        return replace(made, thread=parent) if parent else made
 
 
 def name_media(state: State, media: Mapping[str, str]) -> None:
@@ -211,6 +209,17 @@ _ROOT = (
     " JOIN messages ON messages.id = theirs.message WHERE others.site_id = alerts.site_id"
     " AND others.review_id = alerts.review_id AND theirs.destination = :destination"
     " AND messages.status = 'sent' AND messages.parent IS NULL"
+)
+_CLAIM = (
+    "INSERT INTO messages"
+    " (destination, form, status, message_id, parent, attempts, attempted_at, service_time)"
+    " VALUES (:destination, :form, 'sending', :uid,"
+    f" coalesce(:thread, (SELECT ({_ROOT}) FROM alerts WHERE id = :alert)), 1, :now, :service_time)"
+    " RETURNING id, parent"
+)
+_ADD = (
+    "UPDATE deliveries SET message = ? WHERE destination = ? AND status = 'pending'"
+    f" AND message IS NULL AND alert IN {json_numbers()} RETURNING alert"
 )
 # Whether any message to a destination is in doubt, which is looked up once; and whether one is
 # about the review of an alert, or reports the trouble whose end the alert is: their keys differ in

@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 
+from alerter.actions import ActionKind, NewAction, Outcome, Person, Through
 from alerter.models import Alert, AlertKind, CloseReason, Form, ReviewHistory, Status, StoredReview
-from alerter.store import State, items, known_sites, messages, outbox, raised_alerts, reviews
+from alerter.store import (
+    State,
+    actions,
+    items,
+    known_sites,
+    messages,
+    outbox,
+    raised_alerts,
+    reviews,
+)
 from alerter.store.items import get_history
 from alerter.store.raised_alerts import NewAlert
 from tests.support.reviews import review
@@ -102,10 +112,10 @@ def test_the_threshold_says_what_is_low_rated(state: State) -> None:
 
 @pytest.mark.sqlite  # reads its query plans
 def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
-    steps: list[str] = []
-    for sql in (items.PRODUCT_HISTORY, items.AUTHOR_HISTORY):
-        rows = state.rows(f"EXPLAIN QUERY PLAN {sql}", {"site": SITE, "review": "this", "since": 0})
-        steps += [row["detail"] for row in rows if "others" in row["detail"]]
+    rows = state.rows(
+        f"EXPLAIN QUERY PLAN {items.HISTORY}", {"site": SITE, "review": "this", "since": 0}
+    )
+    steps = [row["detail"] for row in rows if "others" in row["detail"]]
 
     assert steps == [
         (
@@ -149,3 +159,23 @@ def test_an_alert_of_its_own_has_its_context_and_one_in_a_digest_has_not(
     again = messages.get_unsettled(state, "owner", NOW)
     assert again
     assert again.entries == message.entries
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["alone", "in a digest"])
+def test_an_item_has_what_people_do_about_its_review(state: State, count: int) -> None:
+    ids = [f"r{number}" for number in range(count)]
+    for review_id in ids:
+        put(state, review_id)
+    alerts = [Alert(f"new:{SITE}:{each}", AlertKind.NEW, SITE, each) for each in ids]
+    until = NOW + timedelta(hours=1)
+    claim = NewAction(
+        "a press", ActionKind.CLAIM, SITE, "r0", Person("Ada"), Through.COMMAND, until=until
+    )
+    with state.transaction():
+        raised_alerts.raise_alerts(state, [NewAlert(each, []) for each in alerts], NOW)
+        action, _ = actions.put_action(state, claim, NOW)
+        actions.settle_action(state, action, Outcome.DONE, "", NOW, good=True)
+
+    found = items.get_items(state, range(1, count + 1), NOW)
+
+    assert [item.response.claimed_by for item in found] == ["Ada", *[""] * (count - 1)]
