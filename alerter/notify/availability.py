@@ -1,5 +1,6 @@
 """Whether a destination can be called now: its waits, its parking and its bad addresses."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from random import Random
 
@@ -9,7 +10,7 @@ from alerter.models import Medium, Receipt
 from alerter.notify import backoff
 from alerter.notify.destination import Destination
 from alerter.scopes import ALL_TROUBLE, Scope, method_scope
-from alerter.store import State, blocks
+from alerter.store import State, blocks, troubles
 from alerter.store.blocks import Block
 from alerter.trouble.tracker import Troubles
 
@@ -92,6 +93,14 @@ class Availability:
                 blocks.lift_blocks(self._state, ended, keep_parked=True)
                 self._troubles.end_unblocked(ended)
         return bool(ended)
+
+    def note_success(self, others: Iterable[str]) -> bool:
+        """Note that a call succeeded; return whether there are blocks or trouble that may end.
+
+        Those are of the destination, its service and its addresses, and of `others`.
+        """
+        self._troubles.end_waits([self._own])
+        return troubles.have_faults(self._state, [*self._all, self._asked_wait, *others])
 
     def mark_check_passed(self, began: datetime) -> None:
         """Lift all blocks that were set before a check that found no fault."""

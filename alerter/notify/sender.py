@@ -162,9 +162,16 @@ class MessageSender:
         """
         with self._state.transaction(*message.scopes, *self._availability.locks, relaxed=True):
             messages.mark_sent(self._state, message, receipt, subject)
-            self._availability.mark_reachable(self.began)
-            self._availability.record_receipt(receipt, retried=bool(message.to_left))
-            self._troubles.update_templates(self._destination.faults())
+            templates = self._destination.faults()
+            scopes = [Scope.TEMPLATE.of(name) for name in templates]
+            if (
+                self._availability.note_success(scopes)
+                or receipt.refused
+                or any(templates.values())
+            ):
+                self._availability.mark_reachable(self.began)
+                self._availability.record_receipt(receipt, retried=bool(message.to_left))
+                self._troubles.update_templates(templates)
 
     async def _record_partly_accepted(
         self, message: Message, receipt: Receipt, subject: str

@@ -87,8 +87,9 @@ class Updates:
     def _mark_updated(self, message: Message, changes: int, began: datetime) -> None:
         with self._state.transaction(*self._availability.locks):
             stale_messages.mark_updated(self._state, message, changes)
-            self._availability.mark_reachable(began)
-            self._end_trouble()
+            if self._availability.note_success([self._scope]):
+                self._availability.mark_reachable(began)
+                self._end_trouble()
 
     def _end_trouble(self) -> None:
         if not stale_messages.unerased_count(self._state, self._destination.name):

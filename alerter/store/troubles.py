@@ -53,6 +53,11 @@ def get_troubles_of(state: State, scopes: Iterable[str]) -> list[Trouble]:
     return [_trouble(row) for row in rows]
 
 
+def have_faults(state: State, scopes: Iterable[str]) -> bool:
+    """Whether one of these scopes has a block, or a trouble that is not over."""
+    return bool(state.value(_HAVE_FAULTS, {"scopes": json.dumps(list(scopes))}))
+
+
 def put_trouble(state: State, trouble: Trouble) -> None:
     """Write a trouble, within a transaction."""
     state.execute(
@@ -176,6 +181,10 @@ def has_failures(state: State, destination: str, since: datetime) -> bool:
     )
 
 
+_HAVE_FAULTS = (
+    f"SELECT EXISTS (SELECT 1 FROM blocks WHERE scope IN {json_values(':scopes')}) OR EXISTS"
+    f" (SELECT 1 FROM troubles WHERE over_at IS NULL AND scope IN {json_values(':scopes')})"
+)
 # A restored site whose reviews Wix cannot be asked for, looked for once; and an alert of one.
 _UNREADABLE = "SELECT 1 FROM sites WHERE unverified AND failing_since IS NOT NULL"
 _OF_UNREADABLE = (

@@ -86,8 +86,7 @@ class Troubles:
     def end(self, scopes: Iterable[str]) -> None:
         """End the trouble of these scopes, and notify those who were notified of it."""
         names = list(scopes)
-        if waited := [name for name in names if split_scope(name)[0] == Scope.DESTINATION]:
-            self._waits.end(waited)
+        self.end_waits(names)
         known = [
             each for each in troubles.get_troubles_of(self._state, names) if each.over_at is None
         ]
@@ -98,6 +97,11 @@ class Troubles:
             for trouble in known:
                 troubles.cancel_unsent_trouble(self._state, _key(AlertKind.TROUBLE, trouble))
                 self._close(replace(trouble, over_at=now), now)
+
+    def end_waits(self, scopes: Iterable[str]) -> None:
+        """Forget what waited for those of these scopes that are destinations."""
+        if waited := [name for name in scopes if split_scope(name)[0] == Scope.DESTINATION]:
+            self._waits.end(waited)
 
     def refresh(self) -> None:
         """Begin, notify and end trouble by what is blocked and what waits; called each minute."""

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from alerter.store import State, blocks
+from alerter.store import State, blocks, troubles
 from alerter.store.blocks import Block
+from alerter.store.troubles import Trouble
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -215,3 +216,15 @@ def test_a_try_that_another_process_has_claimed_since_is_seen(state: State) -> N
     block, is_try_due = blocks.get_block_or_try(state, SCOPES, T0)
     assert block
     assert not is_try_due
+
+
+def test_a_fault_is_a_block_or_a_trouble_that_is_not_over(state: State) -> None:
+    with state.transaction():
+        for scope, over_at in (("template:a", None), ("template:b", T0)):
+            troubles.put_trouble(state, Trouble(scope, T0 - HOUR, "reason", over_at=over_at))
+        blocks.set_block(state, SCOPES[0], T0 - HOUR, T0 - MINUTE, "a wait that is over")
+
+    assert not troubles.have_faults(state, [SCOPES[1], "template:b"])
+    assert troubles.have_faults(state, SCOPES)
+    assert troubles.have_faults(state, [SCOPES[1], "template:a"])
+    assert not troubles.have_faults(state, [])
