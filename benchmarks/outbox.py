@@ -22,7 +22,7 @@ _PAGE = 100
 class _NoLimits:
     """Allows every call at once."""
 
-    def seconds_to_slot(self, rate_key: str | None) -> float:  # noqa: ARG002 - of the protocol
+    def claim_slot(self, rate_key: str | None) -> float:  # noqa: ARG002 - of the protocol
         """Return 0: now."""
         return 0.0
 

@@ -35,8 +35,8 @@ _OF_TROUBLE = (AlertKind.TROUBLE, AlertKind.RECOVERED)
 class RateLimits(Protocol):
     """Keeps calls with one rate key a second apart; all workers share it."""
 
-    def seconds_to_slot(self, rate_key: str | None) -> float:
-        """Return the seconds until a call is allowed; 0 or less: now."""
+    def claim_slot(self, rate_key: str | None) -> float:
+        """Take the slot if a call is allowed now; else return the seconds until one is."""
 
     def take_slot(self, rate_key: str | None) -> None:
         """Allow the next call a second from now."""
@@ -49,9 +49,12 @@ class MemoryRateLimits:
         self._clock = clock
         self._next_at: dict[str, float] = {}
 
-    def seconds_to_slot(self, rate_key: str | None) -> float:
-        """Return the seconds until a call is allowed; 0 or less: now."""
-        return self._next_at.get(rate_key, 0.0) - self._clock.monotonic() if rate_key else 0.0
+    def claim_slot(self, rate_key: str | None) -> float:
+        """Take the slot if a call is allowed now; else return the seconds until one is."""
+        left = self._next_at.get(rate_key, 0.0) - self._clock.monotonic() if rate_key else 0.0
+        if left <= 0:
+            self.take_slot(rate_key)
+        return max(left, 0.0)
 
     def take_slot(self, rate_key: str | None) -> None:
         """Allow the next call a second from now."""
@@ -98,12 +101,15 @@ class MessageSender:
         settle_after = self._destination.notifier.settle_after.total_seconds()
         return settle_after - (self._clock.monotonic() - self._attempted)
 
-    def seconds_to_slot(self) -> float:
-        """Return the seconds until the rate limit allows a call; 0 or less: now."""
-        return self._limits.seconds_to_slot(self._destination.rate_key)
+    def claim_slot(self) -> float:
+        """Take the slot of a call; return the seconds until there is one, or 0 where it is taken.
+
+        It keeps the pace of the channel from before a call on, `take_slot` from its answer on.
+        """
+        return self._limits.claim_slot(self._destination.rate_key)
 
     def take_slot(self) -> None:
-        """Keep the pace of the channel: from before a call on, and again from its answer on."""
+        """Allow the next call a second from now."""
         self._limits.take_slot(self._destination.rate_key)
 
     async def send(self, message: Message) -> None:

@@ -184,11 +184,10 @@ class Worker:
             idle = self._until_next(now)
             checked = idle.reason is IdleReason.NOTHING_DUE and await self._check_blocked(now)
             return None if checked else idle
-        if (wait := self._sender.seconds_to_slot()) > 0:
+        if (wait := self._sender.claim_slot()) > 0:
             return Idle(IdleReason.PACE, wait)
         if not self._availability.claim_try(now):
             return Idle(IdleReason.PARKED)
-        self._sender.take_slot()
         await work()
         return None
 

@@ -230,12 +230,22 @@ async def test_the_pace_of_a_channel_is_shared_by_all_workers(
     first, second = peers
     limits = [_shared(each.state, each.clock, [])["limits"] for each in (first, second)]
     key = f"slack:{CHANNEL}"
-    assert limits[1].seconds_to_slot(key) <= 0
+    assert limits[1].claim_slot(key) == 0
+    assert 0 < limits[0].claim_slot(key) <= 1
+    assert limits[1].claim_slot("slack:C0000000009") == 0
+    state.execute("UPDATE rate_limits SET next_at = next_at - 1000")
     limits[0].take_slot(key)
-    assert 0 < limits[1].seconds_to_slot(key) <= 1
-    assert limits[1].seconds_to_slot("slack:C0000000009") <= 0
+    assert 0 < limits[1].claim_slot(key) <= 1
+
+
+async def test_a_server_whose_clock_was_set_back_holds_up_no_channel(
+    peers: tuple[Peer, Peer], state: State
+) -> None:
+    limits, key = _shared(peers[0].state, peers[0].clock, [])["limits"], f"slack:{CHANNEL}"
+    limits.take_slot(key)
     state.execute("UPDATE rate_limits SET next_at = next_at + 3600000")
-    assert limits[1].seconds_to_slot(key) <= 1
+    assert limits.claim_slot(key) == 0
+    assert 0 < limits.claim_slot(key) <= 1
 
 
 async def test_no_job_sends_to_a_destination_that_another_one_sends_to(state: State) -> None:
