@@ -50,16 +50,18 @@ class Updates:
         self._write = write
         self._scope = Scope.ERASURE.of(destination.name)
 
-    def due(self, now: datetime) -> tuple[Message, int] | None:
-        """Return the next message to update, and how often its content has changed."""
-        if self._availability.method_held_until("update", now):
+    def due(self, at: datetime | None, now: datetime) -> tuple[Message, int] | None:
+        """Return the next message to update, and how often its content has changed.
+
+        `at`: when the next may be updated, as far as the database knows.
+        """
+        if at is None or at > now or self._availability.method_held_until("update", now):
             return None
         return stale_messages.get_outdated(self._state, self._destination.name, now)
 
-    def next_at(self, now: datetime) -> datetime | None:
+    def next_at(self, at: datetime | None, now: datetime) -> datetime | None:
         """Return when the next message may be updated; None: no update is pending."""
-        at = stale_messages.next_outdated_at(self._state, self._destination.name, now)
-        held_until = self._availability.method_held_until("update", now)
+        held_until = self._availability.method_held_until("update", now) if at else None
         return max(at, held_until) if at and held_until else at
 
     async def update(self, message: Message, changes: int, began: datetime) -> None:

@@ -22,7 +22,7 @@ from alerter.notify.sender import STATE_RETRY, MessageSender, RateLimits
 from alerter.notify.state_failure import StateFailure
 from alerter.notify.updates import Updates
 from alerter.store import State, messages, outbox
-from alerter.store.outbox import DueDelivery
+from alerter.store.outbox import DueDelivery, Upcoming
 from alerter.trouble.tracker import Troubles
 
 log = logging.getLogger(__name__)
@@ -180,10 +180,9 @@ class Worker:
                 return Idle(IdleReason.PARKED)
             return Idle(IdleReason.BACKING_OFF, (block.until - now).total_seconds())
         work = self._choose(now)
-        if work is None:
-            idle = self._until_next(now)
-            checked = idle.reason is IdleReason.NOTHING_DUE and await self._check_blocked(now)
-            return None if checked else idle
+        if isinstance(work, Idle):
+            checked = work.reason is IdleReason.NOTHING_DUE and await self._check_blocked(now)
+            return None if checked else work
         if (wait := self._sender.claim_slot()) > 0:
             return Idle(IdleReason.PACE, wait)
         if not self._availability.claim_try(now):
@@ -191,16 +190,17 @@ class Worker:
         await work()
         return None
 
-    def _choose(self, now: datetime) -> Callable[[], Awaitable[None]] | None:
+    def _choose(self, now: datetime) -> Callable[[], Awaitable[None]] | Idle:
         """Choose the work: resolve a message in doubt, send what is due, or update a message."""
         message = messages.get_unsettled(self._state, self._destination.name, now)
         if message and self._sender.seconds_to_settle() <= 0:
             return partial(self._resolve_in_doubt, message, now)
         if members := self._due(now):
             return partial(self._send_new, members, now)
-        if outdated := self._updates.due(now):
+        upcoming = outbox.get_upcoming(self._state, self._destination.name, now)
+        if outdated := self._updates.due(upcoming.update_at, now):
             return partial(self._update, *outdated)
-        return None
+        return self._until_next(upcoming, now)
 
     def _due(self, now: datetime) -> list[DueDelivery]:
         """Return due deliveries: enough to decide on a digest, or as many as one may hold."""
@@ -211,32 +211,29 @@ class Worker:
             found = outbox.due_deliveries(self._state, destination, now, most)
         return found
 
-    def _until_next(self, now: datetime) -> Idle:
-        destination = self._destination.name
-        settled_at = messages.next_unsettled_at(self._state, destination, now)
-        due_at = self._due_next(now)
-        waits = [due_at, settled_at, self._updates.next_at(now)]
+    def _until_next(self, upcoming: Upcoming, now: datetime) -> Idle:
+        destination, settle_at = self._destination.name, upcoming.settle_at
+        due_at = self._shorten_hold(upcoming.due_at, now)
+        waits = [due_at, settle_at, self._updates.next_at(upcoming.update_at, now)]
         seconds = min(
             (max((at - now).total_seconds(), 0.0) for at in waits if at is not None), default=None
         )
-        if settled_at and messages.is_in_doubt(self._state, destination):
+        if settle_at and messages.is_in_doubt(self._state, destination):
             settle = self._sender.seconds_to_settle()
-            wait = max((settled_at - now).total_seconds(), settle)
+            wait = max((settle_at - now).total_seconds(), settle)
             reason = IdleReason.SETTLING if wait <= _SETTLED_SOON else IdleReason.IN_DOUBT
             return Idle(reason, max(seconds or 0.0, settle))
         return Idle(IdleReason.NOTHING_DUE, seconds)
 
-    def _due_next(self, now: datetime) -> datetime | None:
-        """Return when the next delivery is due; shorten a hold that outlasts the quiet hours.
+    def _shorten_hold(self, due_at: datetime | None, now: datetime) -> datetime | None:
+        """Shorten a hold that outlasts the quiet hours; return when the next delivery is due.
 
         While the clock was ahead, a delivery may have been held until a night far in the future.
         """
-        destination = self._destination.name
-        due_at = outbox.next_due_at(self._state, destination, now)
         if due_at is None or self._destination.held_until is None:
             return due_at
         latest = self._destination.held_until(now) or now
-        if due_at > latest and outbox.shorten_holds(self._state, destination, latest):
+        if due_at > latest and outbox.shorten_holds(self._state, self._destination.name, latest):
             return latest
         return due_at
 

@@ -35,6 +35,7 @@ MAY_SHOW = (
 )
 _SENDING = "status = 'sending'"
 UNDER_WAY = "status IN ('sending', 'in_doubt')"
+LEFT = "to_left IS NOT NULL AND status = 'sent'"
 # The first call records the subject. It may hold words of a review that was erased meanwhile.
 _SUBJECT = (
     "CASE WHEN erase THEN NULL WHEN status = 'sent' OR :subject = '' THEN subject ELSE :subject END"
@@ -44,7 +45,7 @@ NEXT_MOMENT = f"CASE WHEN {IS_DUE} THEN :now ELSE due_at END"
 _IN_DOUBT_NOW, _LEFT_NOW = (
     f"SELECT id FROM messages WHERE destination = :destination AND {kind} AND {IS_DUE}"
     f" AND {MAY_SHOW} ORDER BY id LIMIT 1"
-    for kind in (UNDER_WAY, "to_left IS NOT NULL AND status = 'sent'")
+    for kind in (UNDER_WAY, LEFT)
 )
 
 
@@ -64,17 +65,6 @@ def is_in_doubt(state: State, destination: str) -> bool:
     """Whether a message of a destination is being sent or in doubt."""
     return bool(
         state.value(f"SELECT 1 FROM messages WHERE destination = ? AND {UNDER_WAY}", [destination])
-    )
-
-
-def next_unsettled_at(state: State, destination: str, now: datetime) -> datetime | None:
-    """Return when to settle the next message: now if one is due, None if there is none."""
-    return moment_or_none(
-        state.value(
-            f"SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
-            f" AND ({UNDER_WAY} OR (to_left IS NOT NULL AND status = 'sent')) AND {MAY_SHOW}",
-            {"destination": destination, "now": to_ms(now)},
-        )
     )
 
 

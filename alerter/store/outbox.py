@@ -9,8 +9,17 @@ from alerter.models import AlertKind, Form, Grouping, Medium, Message, medium_of
 from alerter.scopes import Scope
 from alerter.store import blocks
 from alerter.store.items import get_items
-from alerter.store.messages import CLOSED_SINCE, OF_UNVERIFIED, UNDER_WAY, thread_of
+from alerter.store.messages import (
+    CLOSED_SINCE,
+    LEFT,
+    MAY_SHOW,
+    NEXT_MOMENT,
+    OF_UNVERIFIED,
+    UNDER_WAY,
+    thread_of,
+)
 from alerter.store.sql import json_numbers, json_values, moment_or_none, ms_or_none
+from alerter.store.stale_messages import OUTDATED
 from alerter.store.state import State
 
 # As the partial index has it, so that SQLite uses that index.
@@ -61,14 +70,23 @@ def newest_due(state: State, destination: str, now: datetime) -> int:
     return alert or 0
 
 
-def next_due_at(state: State, destination: str, now: datetime) -> datetime | None:
-    """Return when the next held delivery may be sent; None if none is held."""
-    ms = state.value(
-        "SELECT min(due_at) FROM deliveries WHERE destination = ? AND status = 'pending'"
-        " AND message IS NULL AND due_at > ?",
-        [destination, to_ms(now)],
-    )
-    return moment_or_none(ms)
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """When a destination has something to do next: now if it is due, None if there is nothing.
+
+    `due_at`: send a delivery that is held until later; those that are due are not counted.
+    `settle_at`: settle a message. `update_at`: update a message on Slack.
+    """
+
+    due_at: datetime | None
+    settle_at: datetime | None
+    update_at: datetime | None
+
+
+def get_upcoming(state: State, destination: str, now: datetime) -> Upcoming:
+    """Return when a destination has something to do next."""
+    [row] = state.rows(_UPCOMING, {"destination": destination, "now": to_ms(now)})
+    return Upcoming(*map(moment_or_none, row.values()))
 
 
 def draft(
@@ -209,6 +227,14 @@ _ROOT = (
     " JOIN messages ON messages.id = theirs.message WHERE others.site_id = alerts.site_id"
     " AND others.review_id = alerts.review_id AND theirs.destination = :destination"
     " AND messages.status = 'sent' AND messages.parent IS NULL"
+)
+_UPCOMING = (
+    "SELECT (SELECT min(due_at) FROM deliveries WHERE destination = :destination"
+    "  AND status = 'pending' AND message IS NULL AND due_at > :now) AS due_at,"
+    f" (SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
+    f"  AND ({UNDER_WAY} OR ({LEFT})) AND {MAY_SHOW}) AS settle_at,"
+    f" (SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
+    f"  AND {OUTDATED} AND {MAY_SHOW}) AS update_at"
 )
 _CLAIM = (
     "INSERT INTO messages"

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from alerter.models import Form, Message, to_ms
 from alerter.scopes import Scope
-from alerter.store.messages import IS_DUE, MAY_SHOW, NEXT_MOMENT, load_message
-from alerter.store.sql import json_values, json_without, moment_or_none
+from alerter.store.messages import IS_DUE, MAY_SHOW, load_message
+from alerter.store.sql import json_values, json_without
 from alerter.store.state import State
 
 
@@ -17,22 +17,11 @@ def get_outdated(state: State, destination: str, now: datetime) -> tuple[Message
     It has its reviews as they are stored now. Messages with text to erase come first.
     """
     row = state.row(
-        f"SELECT * FROM messages WHERE destination = :destination AND {_ON_SLACK}"
+        f"SELECT * FROM messages WHERE destination = :destination AND {OUTDATED}"
         f" AND {IS_DUE} AND {MAY_SHOW} ORDER BY erase DESC, id LIMIT 1",
         {"destination": destination, "now": to_ms(now)},
     )
     return (load_message(state, row), row["stale"]) if row else None
-
-
-def next_outdated_at(state: State, destination: str, now: datetime) -> datetime | None:
-    """Return when to replace the next message on Slack: now if one is due, None without any."""
-    return moment_or_none(
-        state.value(
-            f"SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
-            f" AND {_ON_SLACK} AND {MAY_SHOW}",
-            {"destination": destination, "now": to_ms(now)},
-        )
-    )
 
 
 def unerased_count(state: State, destination: str) -> int:
@@ -130,4 +119,4 @@ _ALERTS_SHOWING = (
     " UNION ALL SELECT alert FROM cluster_reviews"
     f" WHERE site_id = :site AND review_id IN {json_values(':ids')}"
 )
-_ON_SLACK = "stale > 0 AND status = 'sent' AND slack_ts IS NOT NULL"
+OUTDATED = "stale > 0 AND status = 'sent' AND slack_ts IS NOT NULL"

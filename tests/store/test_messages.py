@@ -111,7 +111,7 @@ def test_what_a_dead_process_left_is_to_be_settled_at_once(state: State) -> None
     claim(state, 1)
     messages.recover(state)
 
-    assert messages.next_unsettled_at(state, "email:owner", T0) == T0
+    assert outbox.get_upcoming(state, "email:owner", T0).settle_at == T0
     assert messages.get_unsettled(state, "email:owner", T0) is not None
 
 
@@ -222,7 +222,7 @@ def test_a_partly_taken_message_that_is_sent_waits_no_more(state: State) -> None
 
     row = message_row(state, message)
     assert (row["status"], row["to_left"], row["due_at"]) == ("sent", None, None)
-    assert outbox.next_due_at(state, "email:owner", T0) is None
+    assert outbox.get_upcoming(state, "email:owner", T0).due_at is None
 
 
 def test_a_message_that_is_given_up_stays_on_record_and_others_go_on(state: State) -> None:
@@ -251,7 +251,7 @@ def test_a_message_in_doubt_waits_until_its_moment_and_lets_others_pass(state: S
 
     assert messages.is_in_doubt(state, "slack:support")
     assert messages.get_unsettled(state, "slack:support", T0) is None
-    assert messages.next_unsettled_at(state, "slack:support", T0) == T0 + MINUTE
+    assert outbox.get_upcoming(state, "slack:support", T0).settle_at == T0 + MINUTE
     assert (found := messages.get_unsettled(state, "slack:support", T0 + MINUTE))
     assert found.id == second
     assert (found := messages.get_unsettled(state, "slack:support", T0 + HOUR))
@@ -278,7 +278,7 @@ def test_a_clock_that_was_set_back_makes_no_message_in_doubt_wait_longer(state: 
     in_doubt(state, 1, T0 + MINUTE)
 
     assert messages.get_unsettled(state, "slack:support", T0 - HOUR) is not None
-    assert messages.next_unsettled_at(state, "slack:support", T0 - HOUR) == T0 - HOUR
+    assert outbox.get_upcoming(state, "slack:support", T0 - HOUR).settle_at == T0 - HOUR
 
 
 def test_each_lost_answer_is_counted_and_begins_the_look_from_the_start(state: State) -> None:
@@ -312,7 +312,7 @@ def test_a_message_that_is_looked_for_is_still_so_after_the_process_died(state: 
 
     messages.recover(state)
 
-    assert messages.next_unsettled_at(state, "slack:support", T0) == T0
+    assert outbox.get_upcoming(state, "slack:support", T0).settle_at == T0
     kept = messages.get_unsettled(state, "slack:support", T0)
     assert kept is not None
     assert (kept.lost, kept.look) == (1, "around abc")
@@ -348,7 +348,7 @@ def test_a_mail_that_some_addresses_took_counts_as_sent_at_once(state: State) ->
 
     assert status(state) == {1: "sent"}
     assert outbox.pending_count(state, ["email:owner"], T0) == 0
-    assert messages.next_unsettled_at(state, "email:owner", T0) == T0 + MINUTE
+    assert outbox.get_upcoming(state, "email:owner", T0).settle_at == T0 + MINUTE
     assert not messages.is_in_doubt(state, "email:owner")
     assert state.value("SELECT count(*) FROM reminders WHERE destination = 'email:owner'") == 1
     row = message_row(state, message)
@@ -378,7 +378,7 @@ def test_words_to_erase_come_before_other_changes(state: State) -> None:
     assert found[0].id == first.id
     stale_messages.mark_updated(state, *found)
     assert stale_messages.get_outdated(state, "slack:support", T0) is None
-    assert stale_messages.next_outdated_at(state, "slack:support", T0) == T0 + HOUR
+    assert outbox.get_upcoming(state, "slack:support", T0).update_at == T0 + HOUR
 
 
 def test_a_change_that_came_during_the_call_is_made_next(state: State) -> None:

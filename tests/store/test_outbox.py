@@ -71,12 +71,12 @@ def test_a_due_delivery_says_how_it_may_leave(state: State) -> None:
 
 
 def test_the_next_due_moment_is_the_earliest_of_what_waits(state: State) -> None:
-    assert outbox.next_due_at(state, "email:owner", T0) is None
+    assert outbox.get_upcoming(state, "email:owner", T0).due_at is None
     queue(state, 1, due_at=T0 + HOUR)
     queue(state, 2, due_at=T0 + MINUTE)
     queue(state, 3, receivers=["slack:support"], due_at=T0)
 
-    assert outbox.next_due_at(state, "email:owner", T0) == T0 + MINUTE
+    assert outbox.get_upcoming(state, "email:owner", T0).due_at == T0 + MINUTE
 
 
 def test_nothing_is_next_when_all_is_sent_failed_or_cancelled(state: State) -> None:
@@ -84,7 +84,7 @@ def test_nothing_is_next_when_all_is_sent_failed_or_cancelled(state: State) -> N
     messages.mark_sent(state, claim(state, 1), OK)
     messages.mark_failed(state, claim(state, 2), "554")
 
-    assert outbox.next_due_at(state, "email:owner", T0) is None
+    assert outbox.get_upcoming(state, "email:owner", T0).due_at is None
 
 
 # --- claim
@@ -253,10 +253,8 @@ def test_no_query_looks_through_a_whole_table(state: State) -> None:
     messages.get_unsettled(state, "email:owner", T0)
     stale_messages.get_outdated(state, "email:owner", T0)
     messages.is_in_doubt(state, "email:owner")
-    messages.next_unsettled_at(state, "email:owner", T0)
-    stale_messages.next_outdated_at(state, "email:owner", T0)
+    outbox.get_upcoming(state, "email:owner", T0)
     stale_messages.unerased_count(state, "email:owner")
-    outbox.next_due_at(state, "email:owner", T0)
     outbox.pending_count(state, ["email:owner"], T0)
     outbox.failed_count(state)
     stale_messages.alerted_forms(state, SITE, "r1")

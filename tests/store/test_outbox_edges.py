@@ -156,8 +156,8 @@ def test_the_next_moment_is_that_of_what_is_held_for_this_destination(state: Sta
     queue(state, 3, due_at=T0 + HOUR)
     assert claim(state, 3, now=T0 + HOUR).entries
 
-    assert outbox.next_due_at(state, EMAIL, T0) is None
-    assert outbox.next_due_at(state, SLACK, T0) == T0 + MINUTE
+    assert outbox.get_upcoming(state, EMAIL, T0).due_at is None
+    assert outbox.get_upcoming(state, SLACK, T0).due_at == T0 + MINUTE
 
 
 def test_failures_count_what_has_failed_for_good(state: State) -> None:
