@@ -192,8 +192,9 @@ class Worker:
 
     def _choose(self, now: datetime) -> Callable[[], Awaitable[None]] | Idle:
         """Choose the work: resolve a message in doubt, send what is due, or update a message."""
-        message = messages.get_unsettled(self._state, self._destination.name, now)
-        if message and self._sender.seconds_to_settle() <= 0:
+        if self._sender.seconds_to_settle() <= 0 and (
+            message := messages.get_unsettled(self._state, self._destination.name, now)
+        ):
             return partial(self._resolve_in_doubt, message, now)
         if members := self._due(now):
             return partial(self._send_new, members, now)
