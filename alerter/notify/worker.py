@@ -78,6 +78,7 @@ class Worker:
         self._destination = destination
         self._state_failure = state_failure
         self._burst = burst
+        self._one_by_one = False  # whether what was due last leaves one by one
         self._flood = 0  # the newest alert that was due when a digest left
         self._availability = Availability(state, clock, troubles, destination)
         self._sender = MessageSender(
@@ -204,12 +205,19 @@ class Worker:
         return self._until_next(upcoming, now)
 
     def _due(self, now: datetime) -> list[DueDelivery]:
-        """Return due deliveries: enough to decide on a digest, or as many as one may hold."""
-        destination = self._destination.name
-        found = outbox.due_deliveries(self._state, destination, now, self._burst + 1)
-        if len(found) > self._burst and found[0].grouping is not Grouping.EACH:
-            most = max(self._burst + 1, self._sender.digest)
-            found = outbox.due_deliveries(self._state, destination, now, most)
+        """Return due deliveries: enough to decide on a digest, or as many as one may hold.
+
+        Where the first leaves by itself, no other is needed.
+        """
+        find = partial(outbox.due_deliveries, self._state, self._destination.name, now)
+        if self._one_by_one:
+            found = find(1)
+            if not found or found[0].grouping is Grouping.EACH:
+                return found
+        found = find(self._burst + 1)
+        self._one_by_one = bool(found) and found[0].grouping is Grouping.EACH
+        if len(found) > self._burst and not self._one_by_one:
+            found = find(max(self._burst + 1, self._sender.digest))
         return found
 
     def _until_next(self, upcoming: Upcoming, now: datetime) -> Idle:

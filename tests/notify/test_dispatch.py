@@ -128,6 +128,20 @@ async def test_what_is_asked_for_one_by_one_comes_one_by_one(
     assert posted(slack) == [[name] for name in many(15)]
 
 
+async def test_more_than_a_burst_after_what_is_asked_for_one_by_one_is_a_digest(
+    desk: Desk, slack: EmbeddedSlack
+) -> None:
+    queue(desk.state, *many(3), grouping=EACH)
+    queue(desk.state, *many(11, "new"))
+    queue(desk.state, *many(2, "last"), grouping=EACH)
+    await desk.work()
+    each = [[name] for name in many(3)], [[name] for name in many(2, "last")]
+    assert posted(slack) == [*each[0], many(11, "new"), *each[1]]
+    queue(desk.state, *many(11, "newest"))
+    await desk.work()
+    assert posted(slack)[-1] == many(11, "newest")
+
+
 async def test_a_new_review_leaves_before_what_a_backfill_sends_one_by_one(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock
 ) -> None:
@@ -287,6 +301,20 @@ async def test_a_retry_reaches_only_the_addresses_that_did_not_take_it(
 
 
 # Pace
+
+
+@pytest.mark.sqlite  # counts its statements
+@pytest.mark.parametrize(("receiver", "most"), [("slack:support", 16), ("email:owner", 17)])
+async def test_a_message_takes_few_statements(desk: Desk, receiver: str, most: int) -> None:
+    queue(desk.state, "r0", receivers=(receiver,))
+    await desk.work(receiver)
+    queue(desk.state, "r1", receivers=(receiver,))
+    desk.clock.advance(seconds=1)
+    asked: list[str] = []
+    desk.state.engine.conn.set_trace_callback(asked.append)
+    assert await desk.step(receiver) is None
+    desk.state.engine.conn.set_trace_callback(None)
+    assert len(asked) <= most, asked
 
 
 async def test_posts_to_a_channel_are_a_second_apart(desk: Desk, slack: EmbeddedSlack) -> None:
