@@ -21,7 +21,7 @@ from alerter.models import (
 from alerter.store.actions import get_responses
 from alerter.store.orders import load_order
 from alerter.store.reviews import load_review
-from alerter.store.sql import json_numbers
+from alerter.store.sql import json_numbers, moment_or_none
 from alerter.store.state import State
 
 _PRODUCT_HISTORY = timedelta(days=30)
@@ -130,14 +130,13 @@ def get_history(state: State, site_id: str, review_id: str, now: datetime) -> Re
 
     Low-rated is what the site's coverage includes; reviews that are gone from Wix do not count.
     """
-    [row] = state.rows(
+    row = state.row(
         HISTORY, {"site": site_id, "review": review_id, "since": to_ms(now - _PRODUCT_HISTORY)}
     )
-    if row["author_low"] is None:
-        return ReviewHistory(row["product_low"])
-    return ReviewHistory(
-        row["product_low"], row["author_low"], from_ms(row["created_at"]), row["rating"]
-    )
+    if row is None:
+        return ReviewHistory()
+    last = moment_or_none(row["created_at"])
+    return ReviewHistory(row["product_low"], row["author_low"], last, row["rating"] or 0)
 
 
 def load_alert(row: Mapping[str, Any]) -> Alert:
@@ -172,23 +171,20 @@ _HAS_ACTIONS = (
     "EXISTS (SELECT 1 FROM actions WHERE actions.site_id = alerts.site_id"
     " AND actions.review_id = alerts.review_id) AS has_actions"
 )
-_LOW = (
-    "FROM reviews AS others"
-    " JOIN reviews AS this ON this.site_id = :site AND this.review_id = :review"
-    " JOIN sites ON sites.site_id = :site"
-    " WHERE others.site_id = :site AND others.rating <= sites.covered_rating"
-    " AND others.closing IS DISTINCT FROM 'gone'"
-)
+_LOW = "others.rating <= sites.covered_rating AND others.closing IS DISTINCT FROM 'gone'"
 _OF_PRODUCT = (
-    f"SELECT count(*) AS product_low {_LOW}"
-    " AND others.entity_id = this.entity_id AND others.created_at >= :since"
+    "FROM reviews AS others WHERE others.site_id = this.site_id"
+    f" AND others.entity_id = this.entity_id AND others.created_at >= :since AND {_LOW}"
 )
 _OF_AUTHOR = (
-    f"SELECT count(*) OVER () AS author_low, others.created_at, others.rating {_LOW}"
-    " AND others.contact_id = this.contact_id AND others.created_at < this.created_at"
-    " ORDER BY others.created_at DESC LIMIT 1"
+    "FROM reviews AS others WHERE others.site_id = this.site_id"
+    f" AND others.contact_id = this.contact_id AND others.created_at < this.created_at AND {_LOW}"
 )
 HISTORY = (
-    f"SELECT product_low, last.* FROM ({_OF_PRODUCT}) AS product LEFT JOIN ({_OF_AUTHOR}) AS last"
-    " ON TRUE"
+    f"SELECT (SELECT count(*) {_OF_PRODUCT}) AS product_low,"
+    f" (SELECT count(*) {_OF_AUTHOR}) AS author_low, last.created_at, last.rating"
+    " FROM reviews AS this JOIN sites ON sites.site_id = this.site_id"
+    " LEFT JOIN reviews AS last ON last.site_id = this.site_id AND last.review_id ="
+    f"  (SELECT others.review_id {_OF_AUTHOR} ORDER BY others.created_at DESC LIMIT 1)"
+    " WHERE this.site_id = :site AND this.review_id = :review"
 )

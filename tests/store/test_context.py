@@ -117,16 +117,13 @@ def test_looking_around_reads_no_more_than_what_it_counts(state: State) -> None:
     )
     steps = [row["detail"] for row in rows if "others" in row["detail"]]
 
-    assert steps == [
-        (
-            "SEARCH others USING COVERING INDEX reviews_by_product"
-            " (site_id=? AND entity_id=? AND created_at>?)"
-        ),
-        (
-            "SEARCH others USING COVERING INDEX reviews_by_author"
-            " (site_id=? AND contact_id=? AND created_at<?)"
-        ),
+    by_product = "reviews_by_product (site_id=? AND entity_id=? AND created_at>?)"
+    by_author = "reviews_by_author (site_id=? AND contact_id=? AND created_at<?)"
+    assert sorted(steps) == [
+        *[f"SEARCH others USING COVERING INDEX {by_author}"] * 2,
+        f"SEARCH others USING COVERING INDEX {by_product}",
     ]
+    assert not any("TEMP B-TREE" in row["detail"] for row in rows)
 
 
 @pytest.mark.parametrize(("count", "known"), [(1, True), (2, False)], ids=["alone", "in a digest"])
