@@ -49,6 +49,7 @@ ON_BOTH_ENGINES = (
     "commands/test_replay.py",
     "service/test_database.py",
     "service/test_rerouting.py",
+    "service/test_shards.py",
     "web/test_webhooks.py",
     "whole/test_holds.py",
     "whole/test_lifecycle.py",

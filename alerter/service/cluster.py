@@ -6,9 +6,8 @@ job, and the jobs of a worker that is gone are deleted.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from procrastinate import App, JobContext, PsycopgConnector
@@ -17,17 +16,16 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
-from alerter.config import Site
 from alerter.config.state import PostgresUrl
 from alerter.errors import StateBusy, StateError
 from alerter.notify.worker import IdleReason
 from alerter.service.embedded import end_tasks
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
-from alerter.service.rounds import SHARDS
 from alerter.service.runtime import Runtime
+from alerter.service.shards import Shards
 from alerter.service.upkeep import REGULAR_PREFIX, Upkeep
-from alerter.store import known_sites, outbox, queue
+from alerter.store import outbox, queue, rounds
 from alerter.store.due import due_destinations
 from alerter.store.lease import Lease, under
 from alerter.store.postgres_connection import UNREACHABLE, queue_options
@@ -45,16 +43,9 @@ _AGAIN = 1.0  # seconds until the queue is tried again
 _FORGOTTEN = 86400.0
 # Where the database is away, jobs that wait to write an answer get so long.
 _DRAIN = 60
-# A job ends after so many seconds, for other destinations with its rate key, and for workers that
-# have less to do; the shorter turn is for shards beyond this worker's share.
-_TURN, _SHORT_TURN = 30.0, 5.0
-# Rounds that a job has in hand, about as many as Wix is asked for at once: those that wait in
-# vain would be found due again at each look.
-_AT_ONCE = 50
+# A job ends after so many seconds, for other destinations with its rate key.
+_TURN = 30.0
 _LOOK_EVERY = 1.0
-_SOON = timedelta(seconds=5)
-# After its turn a job waits so long for its rounds to end.
-_SLOW = 10.0
 # The queue works once it was worked for so long without an error.
 _STEADY = 10.0
 # At these a job ends: another is deferred once there is something to do.
@@ -110,12 +101,10 @@ class Cluster:
         self._state = runtime.state
         self._clock = runtime.clock
         self._url = url
-        self._sites = {site.site_id: site for site in runtime.config.sites}
         self._services = runtime.config.services()
         self._stopping = asyncio.Event()
         self._jobs: dict[asyncio.Task[Any], int] = {}
-        self._in_round: set[asyncio.Task[Any]] = set()
-        self._shards: set[int] = set()
+        self._shards = Shards(runtime, membership, self._stopping)
         self._sending: dict[str, asyncio.Task[Any]] = {}
         # Since when the queue cannot be worked (monotonic).
         self._failing_since: float | None = None
@@ -208,7 +197,7 @@ class Cluster:
         self._stopping.set()
         delivering.cancel()  # it waits for its jobs
         # A job that is cancelled while it waits for its rounds does not end them.
-        if tasks := {*self._jobs, *self._in_round, *self._runtime.actions.under_way}:
+        if tasks := {*self._jobs, *self._shards.under_way, *self._runtime.actions.under_way}:
             await end_tasks(tasks)
         # A connection that is being made just then may swallow that it is cancelled.
         while not delivering.done():
@@ -289,7 +278,7 @@ class Cluster:
     def _defer_due(self) -> None:
         """Defer the shards and the destinations that have something due and no job."""
         now = self._clock.now()
-        queue.defer_rounds(self._state, known_sites.due_shards(self._state, now))
+        queue.defer_rounds(self._state, rounds.due_shards(self._state, now))
         due = due_destinations(self._state, self._services, now)
         if due:
             due -= queue.queued_destinations(self._state, due)
@@ -316,77 +305,5 @@ class Cluster:
             self._runtime.dispatcher.wake([destination])
 
     async def _rounds(self, context: JobContext, shard: int) -> None:
-        """Make the rounds of a shard as they are due, for a turn; a job costs more than a round.
-
-        A round that takes long holds up no other: the turn goes on then.
-        """
-        under_way: dict[str, asyncio.Task[None]] = {}
         with self._job(context):
-            self._shards.add(shard)
-            ends_at = self._clock.monotonic() + self._turn()
-            try:
-                while not self._stopping.is_set():
-                    over_for = self._clock.monotonic() - ends_at
-                    if not 0 <= over_for < _SLOW:
-                        for site in self._due(shard, under_way):
-                            under_way[site.site_id] = self._begin_round(site)
-                    if under_way:
-                        await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
-                    elif over_for >= 0 or not await self._wait_for_next(shard):
-                        return
-                    ended = [site_id for site_id, task in under_way.items() if task.done()]
-                    for site_id in ended:
-                        under_way.pop(site_id)
-                    self._schedule(ended)
-            finally:
-                self._shards.discard(shard)
-                if under_way:
-                    await end_tasks(set(under_way.values()))
-                    self._schedule(under_way)
-
-    def _turn(self) -> float:
-        """Return for how many seconds to keep a shard; the more shards than others, the shorter."""
-        is_share = len(self._shards) <= -(-SHARDS // self._membership.living)
-        return _TURN if is_share else _SHORT_TURN
-
-    async def _wait_for_next(self, shard: int) -> bool:
-        """Wait a moment for more rounds to be due; return False if the next is later."""
-        soon = self._clock.now() + _SOON
-        try:
-            if not known_sites.due_sites(self._state, shard, soon, 1):
-                return False
-        except StateError:
-            return False
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY)
-        return True
-
-    def _due(self, shard: int, under_way: Mapping[str, object]) -> list[Site]:
-        if len(under_way) >= _AT_ONCE:
-            return []
-        try:
-            found = known_sites.due_sites(self._state, shard, self._clock.now(), _AT_ONCE)
-        except StateError:
-            return []
-        return [
-            self._sites[each] for each in found if each in self._sites and each not in under_way
-        ]
-
-    def _schedule(self, site_ids: Iterable[str]) -> None:
-        """Plan the next rounds of sites whose round ended; where that fails, they are due still."""
-        if ids := list(site_ids):
-            now, every = self._clock.now(), self._runtime.config.poll.every
-            try:
-                known_sites.schedule_rounds(self._state, ids, now, every)
-            except StateError as error:
-                log.debug("rounds are made again: %s", error)
-
-    def _begin_round(self, site: Site) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._round(site))
-        self._in_round.add(task)
-        task.add_done_callback(self._in_round.discard)
-        return task
-
-    async def _round(self, site: Site) -> None:
-        if await self._runtime.poller.round(site):
-            self._runtime.heartbeat.beat()
+            await self._shards.make_rounds(shard)

@@ -19,6 +19,7 @@ from alerter.store import (
     messages,
     orders,
     outbox,
+    rounds,
 )
 from alerter.store.configs import register_config
 from alerter.text import counted
@@ -84,7 +85,7 @@ def _plan_rounds(state: State, config: Config, clock: Clock) -> None:
     now, every = clock.now(), config.poll.every
     spread = first_rounds_within(config)
     ids = [site.site_id for site in config.sites]
-    known_sites.plan_rounds(
+    rounds.plan_rounds(
         state,
         {site_id: shard_of(site_id) for site_id in ids},
         {site_id: now + spread * share_of(site_id) for site_id in ids},

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from alerter.config.state import PostgresUrl
 from alerter.store.configs import ConfigRecord, newest_config
-from alerter.store.known_sites import next_rounds
 from alerter.store.queue import QUEUE_KINDS, queue_depth
+from alerter.store.rounds import next_rounds
 from alerter.store.sqlite import Sqlite
 from alerter.store.state import State
 from alerter.store.workers import WorkerProcess, get_workers, server_time

@@ -17,6 +17,11 @@ HELD = (
     " AND actions.review_id = reminders.review_id AND status = 'done' AND ended_at IS NULL"
     " AND until IS NOT NULL AND (kind = 'snooze' OR until > :now))"
 )
+# Whether a row of `actions` is a hold whose time is over, or one that a wrong clock recorded.
+IS_OVER = (
+    "until IS NOT NULL AND ended_at IS NULL AND status = 'done'"
+    " AND (until <= :now OR at > :latest_hold)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,11 @@ class Hold:
     is_claim: bool
     at: datetime
     until: datetime
+
+
+def moments(now: datetime) -> dict[str, int]:
+    """Return the parameters of `IS_OVER`."""
+    return {"now": to_ms(now), "latest_hold": to_ms(now + _MAX_CLOCK_LEAD)}
 
 
 def correct_holds(state: State, site_id: str, now: datetime) -> list[Hold]:

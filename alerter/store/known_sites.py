@@ -4,12 +4,21 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 from alerter.models import from_ms, to_ms
 from alerter.scopes import Scope
 from alerter.store.sql import json_values, moment_or_none, ms_or_none
 from alerter.store.state import State
+
+# The columns of a site that `as_site_state` takes.
+SITE_STATE_COLUMNS = (
+    "checkpoint, covered_rating, covered_plain, covered_lists, covered_since, rescanned_at,"
+    " last_success, restored, unverified, (SELECT owed FROM scrubs) AS owed"
+)
+# The scope of a row of `sites`.
+SCOPE = f"'{Scope.SITE.of('')}' || sites.site_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +121,12 @@ def site_name(state: State, site_id: str) -> str | None:
 
 def get_site_state(state: State, site_id: str) -> SiteState:
     """Return how far a site has been read; the defaults if it was never read."""
-    row = state.row(
-        "SELECT checkpoint, covered_rating, covered_plain, covered_lists, covered_since,"
-        " rescanned_at, last_success, restored, unverified, (SELECT owed FROM scrubs) AS owed"
-        " FROM sites WHERE site_id = ?",
-        [site_id],
-    )
-    if row is None:
-        return SiteState()
+    row = state.row(f"SELECT {SITE_STATE_COLUMNS} FROM sites WHERE site_id = ?", [site_id])
+    return SiteState() if row is None else as_site_state(row)
+
+
+def as_site_state(row: Mapping[str, Any]) -> SiteState:
+    """Return how far the site of a row has been read."""
     rating, plain = row["covered_rating"], row["covered_plain"]
     return SiteState(
         checkpoint=moment_or_none(row["checkpoint"]),
@@ -186,28 +193,33 @@ def mark_poll_success(
     return moment_or_none(lost_at)
 
 
-def try_mark_success(state: State, site_id: str, now: datetime, *, sees_private: bool) -> bool:
-    """Record a complete poll after another one, without waiting for the disk.
+def try_mark_success(
+    state: State, site_ids: Collection[str], now: datetime, *, sees_private: bool
+) -> set[str]:
+    """Record complete polls, each after another one, without waiting for the disk.
 
-    Return False, and record nothing, if `mark_poll_success` has to record more than the moment.
-    A power failure may set `last_success` back until the next poll.
+    Return the sites of which `mark_poll_success` has to record more than the moment; nothing is
+    recorded of these. A power failure may set `last_success` back until the next poll.
     """
-    return bool(
-        state.write_relaxed(
-            "UPDATE sites SET last_success = :now, sees_private = :private WHERE site_id = :site"
-            " AND failing_since IS NULL AND restored = 0 AND private_lost_at IS NULL"
-            " AND (sees_private IS NULL OR NOT sees_private OR :private)"
-            " AND NOT EXISTS (SELECT 1 FROM troubles"
-            "  WHERE scope = :scope AND over_at IS NULL)"
-            " AND NOT EXISTS (SELECT 1 FROM blocks WHERE scope = :scope)",
-            {
-                "site": site_id,
-                "scope": Scope.SITE.of(site_id),
-                "now": to_ms(now),
-                "private": sees_private,
-            },
-        )
+    given = {"ids": json.dumps(list(site_ids)), "private": sees_private}
+    marked = state.write_relaxed(
+        f"UPDATE sites SET last_success = :now, sees_private = :private WHERE {_SUCCEEDS_AGAIN}",
+        {**given, "now": to_ms(now)},
     )
+    if marked == len(site_ids):
+        return set()
+    rows = state.rows(f"SELECT site_id FROM sites WHERE {_SUCCEEDS_AGAIN}", given)
+    return set(site_ids) - {row["site_id"] for row in rows}
+
+
+# Whether a complete poll of one of these sites changes nothing but its moment.
+_SUCCEEDS_AGAIN = (
+    f"site_id IN {json_values(':ids')}"
+    " AND failing_since IS NULL AND restored = 0 AND private_lost_at IS NULL"
+    " AND (sees_private IS NULL OR NOT sees_private OR :private)"
+    f" AND NOT EXISTS (SELECT 1 FROM troubles WHERE scope = {SCOPE} AND over_at IS NULL)"
+    f" AND NOT EXISTS (SELECT 1 FROM blocks WHERE scope = {SCOPE})"
+)
 
 
 def site_failing_since(state: State, site_id: str) -> datetime | None:
@@ -278,79 +290,3 @@ def recorded_sites(state: State) -> dict[str, str]:
     """Return the names of the sites that the last recorded config has, by their ids."""
     rows = state.rows("SELECT site_id, name FROM sites WHERE left_at IS NULL")
     return {row["site_id"]: row["name"] for row in rows}
-
-
-def plan_rounds(
-    state: State, shards: Mapping[str, int], first: Mapping[str, datetime], latest: datetime
-) -> None:
-    """Record the shard of each site, and its first round, in a cluster.
-
-    A site that has a round by `latest` keeps it.
-    """
-    state.execute_many(
-        "UPDATE sites SET shard = :shard,"
-        " next_round = CASE WHEN next_round <= :latest THEN next_round ELSE :first END"
-        " WHERE site_id = :site",
-        [
-            {
-                "site": site_id,
-                "shard": shard,
-                "first": to_ms(first[site_id]),
-                "latest": to_ms(latest),
-            }
-            for site_id, shard in shards.items()
-        ],
-    )
-
-
-def next_rounds(state: State) -> dict[int, datetime]:
-    """Return when the next round of each shard is due; its cost grows with the shards only."""
-    rows = state.rows(
-        f"{_SHARDS} SELECT shard, (SELECT min(next_round) FROM sites"
-        f"  WHERE {_OF_CONFIG} AND sites.shard = shards.shard) AS at"
-        " FROM shards WHERE shard IS NOT NULL"
-    )
-    return {row["shard"]: from_ms(row["at"]) for row in rows if row["at"] is not None}
-
-
-def due_shards(state: State, now: datetime) -> set[int]:
-    """Return the shards with a site whose round is due."""
-    return {shard for shard, at in next_rounds(state).items() if at <= now}
-
-
-def due_sites(state: State, shard: int, now: datetime, most: int) -> list[str]:
-    """Return sites of a shard whose round is due, the latest first."""
-    rows = state.rows(
-        "SELECT site_id FROM sites WHERE left_at IS NULL AND next_round <= ? AND shard = ?"
-        " ORDER BY next_round LIMIT ?",
-        [to_ms(now), shard, most],
-    )
-    return [row["site_id"] for row in rows]
-
-
-def schedule_rounds(
-    state: State, site_ids: Collection[str], now: datetime, every: timedelta
-) -> None:
-    """Plan the next rounds of sites whose round has ended, without waiting for the disk.
-
-    Each keeps its moment of the period, unless it is behind by more than one.
-    """
-    state.write_relaxed(
-        "UPDATE sites SET next_round = CASE WHEN next_round + :every > :now"
-        " THEN next_round + :every ELSE :now + :every END"
-        f" WHERE site_id IN {json_values(':ids')}",
-        {
-            "every": round(every.total_seconds() * 1000),
-            "now": to_ms(now),
-            "ids": json.dumps(list(site_ids)),
-        },
-    )
-
-
-_OF_CONFIG = "sites.left_at IS NULL"
-# Steps from each shard to the next in the index; DISTINCT would read every site.
-_SHARDS = (
-    f"WITH RECURSIVE shards(shard) AS (SELECT min(shard) FROM sites WHERE {_OF_CONFIG}"
-    f" UNION ALL SELECT (SELECT min(sites.shard) FROM sites WHERE {_OF_CONFIG}"
-    "  AND sites.shard > shards.shard) FROM shards WHERE shard IS NOT NULL)"
-)

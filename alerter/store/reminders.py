@@ -24,25 +24,44 @@ class Reminders:
     reminded: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class ReminderSpans:
+    """After which spans reminders are due. Those that started before `window` are over."""
+
+    after: Sequence[timedelta]
+    window: timedelta
+
+    @property
+    def is_due(self) -> str:
+        """Whether a row of `reminders` is due, with the parameters `moments`: a condition in SQL.
+
+        Those of a claimed or snoozed review wait.
+        """
+        due = " OR ".join(f"(since <= :now - :{name} AND reminded < :{name})" for name in self._ms)
+        return f"since >= :earliest AND since <= :latest AND ({due or 'FALSE'}) AND NOT {HELD}"
+
+    def moments(self, now: datetime) -> dict[str, int]:
+        """Return the parameters of `is_due`."""
+        return {
+            "now": to_ms(now),
+            "earliest": to_ms(now - self.window),
+            "latest": to_ms(now - min(self.after, default=timedelta())),
+            **self._ms,
+        }
+
+    @property
+    def _ms(self) -> dict[str, int]:
+        return {f"span{number}": span // _MS for number, span in enumerate(self.after)}
+
+
 def get_reminders(
     state: State, site_id: str, now: datetime, after: Sequence[timedelta], window: timedelta
 ) -> list[Reminders]:
-    """Return the reminders of a site for which one of these spans is due, the oldest first.
-
-    Reminders that started before `window` are over. Those of a claimed or snoozed review wait.
-    """
-    spans = {f"span{number}": span // _MS for number, span in enumerate(after)}
-    due = " OR ".join(f"(since <= :now - :{name} AND reminded < :{name})" for name in spans)
+    """Return the reminders of a site for which one of these spans is due, the oldest first."""
+    spans = ReminderSpans(after, window)
     rows = state.rows(
-        "SELECT * FROM reminders WHERE site_id = :site AND since >= :earliest AND since <= :latest"
-        f" AND ({due}) AND NOT {HELD} ORDER BY since",
-        {
-            "site": site_id,
-            "now": to_ms(now),
-            "earliest": to_ms(now - window),
-            "latest": to_ms(now - min(after)),
-            **spans,
-        },
+        f"SELECT * FROM reminders WHERE site_id = :site AND {spans.is_due} ORDER BY since",
+        {"site": site_id, **spans.moments(now)},
     )
     return [_reminders(row) for row in rows]
 

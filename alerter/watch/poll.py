@@ -2,26 +2,28 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
 from alerter.config import Config, Limits, Site
-from alerter.counters import counts
-from alerter.errors import StateError, WixAuthError, WixError, WixUnavailable, phrase_defect
-from alerter.scopes import ALL_TROUBLE, Scope
-from alerter.store import State, blocks, judgements, known_sites, reviews
+from alerter.errors import WixError, WixUnavailable
+from alerter.scopes import Scope
+from alerter.store import State, blocks, known_sites, reviews, rounds
 from alerter.store.judgements import Source
 from alerter.store.known_sites import Coverage, SiteState
+from alerter.store.reminders import ReminderSpans
+from alerter.store.rounds import RoundStart
 from alerter.text import counted
 from alerter.trouble.tracker import Troubles
 from alerter.watch.coverage import unread_past, wanted_coverage
 from alerter.watch.intake import Intake
+from alerter.watch.outcomes import Outcomes, StateFailed
 from alerter.watch.reader import Reader
 from alerter.watch.topics import topics_of
-from alerter.watch.triage import OVERLAP, Reason
+from alerter.watch.triage import LAST_ROUND, OVERLAP, Reason
 from alerter.wix.client import PAGE_SIZE, Page, ReviewFilter, ReviewIds
-from alerter.wix.waits import record_wait, refuse_during_wait
+from alerter.wix.waits import refuse_during_wait
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +31,6 @@ log = logging.getLogger(__name__)
 _REVISIT_EVERY = timedelta(days=1)
 _REVISIT_SHARES = 30
 
-# Called where the database cannot be used.
-StateFailed = Callable[[StateError], Awaitable[None]]
-
-# A site that was not read for longer than this and two periods has that on record.
-_UNREAD = timedelta(hours=1)
 _MOST_LOOKS = 50  # calls of one round for missing reviews, each for one review
 
 # What is not worth a line in the log.
@@ -48,7 +45,10 @@ _IDLE = {
 
 
 class Poller:
-    """Polls sites. `page_at` is when the last page was read (monotonic)."""
+    """Polls sites, and records how that ends in `outcomes`.
+
+    `page_at` is when the last page was read (monotonic).
+    """
 
     def __init__(
         self,
@@ -66,46 +66,51 @@ class Poller:
         self._clock = clock
         self._reader = reader
         self._intake = intake
-        self._troubles = troubles
-        self._state_failed = state_failed
-        self._failing: dict[str, str] = {}
+        self.outcomes = Outcomes(state, config, clock, reader, troubles, state_failed)
+        window = config.poll.rescan_window + LAST_ROUND
+        self._spans = ReminderSpans(config.reminders.after, window)
         self._missing: defaultdict[str, set[str]] = defaultdict(set)
         self.page_at = clock.monotonic()
 
+    def due_rounds(self, shard: int, most: int) -> dict[str, RoundStart]:
+        """Return with what the due rounds of a shard begin, by site, the latest first."""
+        now = self._clock.now()
+        return rounds.due_rounds(self._state, shard, now, most, self._spans)
+
     async def round(self, site: Site) -> bool:
         """Poll a site once. Return whether that succeeded; a failure is logged and recorded."""
-        scope = Scope.SITE.of(site.site_id)
+        return await self.read_site(site) and bool(await self.outcomes.record_success([site]))
+
+    async def read_site(self, site: Site, start: RoundStart | None = None) -> bool:
+        """Do what a round does, up to the record of its success; see `round`.
+
+        `start`: what was read of the site right before.
+        """
+        now = self._clock.now()
         try:
-            if block := blocks.get_block(self._state, [scope], self._clock.now()):
-                log.debug('site "%s": waits, as Wix asked', site.name)
-                self._note_blocked(site, scope, block.reason)
+            start = start or rounds.get_start(self._state, site.site_id, now, self._spans)
+            if start.has_block and (block := blocks.get_block(self._state, [_scope(site)], now)):
+                self.outcomes.note_blocked(site, block.reason)
                 return False
-            known = known_sites.get_site_state(self._state, site.site_id)
+            known = start.known
             if known.unverified:
                 await self.verify(site)
             await self._read_new(site, known)
             await self._rescan(site, known)
-            await self._remind(site)
+            if start.has_due:
+                await self._remind(site)
             await self._look_for_missing(site)
-            self._note_success(site, scope, known.last_success)
+            self.outcomes.note_unread(site, known.last_success)
             if known.scrub_owed:
                 self._state.scrub()
-        except StateError as error:
-            self._log_failure(site, str(error), str(error))
-            await self._state_failed(error)
-            return False
         except Exception as error:  # noqa: BLE001 - a defect fails one site, not the others
-            await self._failed(site, scope, error)
+            await self.outcomes.record_failure(site, error)
             return False
-        counts["rounds"] += 1
-        if self._failing.pop(site.site_id, None):
-            log.info('site "%s": polls succeed again', site.name)
         return True
 
     async def count(self, site: Site, since: datetime, until: datetime) -> int | None:
         """Return how many reviews a site got in a span; None where Wix does not count them now."""
-        scope = f"site:{site.site_id}"
-        if blocks.is_blocked(self._state, scope, self._clock.now()):
+        if blocks.is_blocked(self._state, _scope(site), self._clock.now()):
             return None
         try:
             return await self._reader.count(site, since, until)
@@ -114,39 +119,8 @@ class Poller:
                 'site "%s": reviews not counted, so the summary has no share: %s', site.name, error
             )
             if isinstance(error, WixUnavailable) and error.retry_after:
-                self._record_failure(site, scope, error.text, error)
+                self.outcomes.put_failure(site, error.text, error)
             return None
-
-    def _note_blocked(self, site: Site, scope: str, reason: str) -> None:
-        """Begin trouble of a site that Wix has throttled for `trouble_after`."""
-        since = known_sites.site_failing_since(self._state, site.site_id)
-        if since and self._clock.now() - since >= self._config.poll.trouble_after:
-            self._troubles.begin(scope, reason, since)
-
-    def _note_success(self, site: Site, scope: str, last: datetime | None) -> None:
-        now, sees_private = self._clock.now(), self._reader.sees_private(site)
-        if last and now - last > max(2 * self._config.poll.every, _UNREAD):
-            judgements.put_unread_span(self._state, site.site_id, last, now)
-        if not known_sites.try_mark_success(
-            self._state, site.site_id, now, sees_private=sees_private
-        ):
-            with self._state.transaction(scope, ALL_TROUBLE):
-                lost_at = known_sites.mark_poll_success(
-                    self._state, site.site_id, now, sees_private=sees_private
-                )
-                # One that began during the round, as with the order behind a review, goes on.
-                if not blocks.is_blocked(self._state, scope, now):
-                    blocks.lift_blocks(self._state, [scope])
-                self._troubles.end([scope])
-                self._note_private(site, lost_at, now)
-
-    def _note_private(self, site: Site, lost_at: datetime | None, now: datetime) -> None:
-        """Begin trouble of a site that stopped showing its unpublished reviews."""
-        if lost_at is None:
-            self._troubles.end([Scope.PRIVATE.of(site.site_id)])
-        elif now - lost_at >= self._config.poll.trouble_after:
-            reason = "published reviews only; a review that waits for moderation is not seen"
-            self._troubles.begin(Scope.PRIVATE.of(site.site_id), reason, lost_at)
 
     async def _read_new(self, site: Site, known: SiteState) -> None:
         limits = self._config.limits(site)
@@ -331,33 +305,6 @@ class Poller:
                 missing.discard(review_id)
         return len(missing) < before
 
-    async def _failed(self, site: Site, scope: str, error: Exception) -> None:
-        if isinstance(error, WixError):
-            reason = error.text
-            self._log_failure(site, reason, str(error))
-        else:
-            reason = phrase_defect(error)
-            self._log_failure(site, reason, reason, error)
-        try:
-            self._record_failure(site, scope, reason, error)
-        except StateError as fault:
-            await self._state_failed(fault)
 
-    def _log_failure(
-        self, site: Site, reason: str, text: str, fault: Exception | None = None
-    ) -> None:
-        """Log why a poll failed, once until the reason changes; `fault` with its traceback."""
-        counts["rounds_failed"] += 1
-        if self._failing.get(site.site_id) != reason:
-            log.error('site "%s": poll failed: %s', site.name, text, exc_info=fault)
-            self._failing[site.site_id] = reason
-
-    def _record_failure(self, site: Site, scope: str, reason: str, error: Exception) -> None:
-        """Record a failed poll and its Retry-After. A refusal is trouble at once, others later."""
-        now = self._clock.now()
-        with self._state.transaction(scope, ALL_TROUBLE):
-            if isinstance(error, WixError):
-                record_wait(self._state, site.site_id, now, error)
-            since = known_sites.mark_poll_failure(self._state, site.site_id, now)
-            if isinstance(error, WixAuthError) or now - since >= self._config.poll.trouble_after:
-                self._troubles.begin(scope, reason, since)
+def _scope(site: Site) -> str:
+    return Scope.SITE.of(site.site_id)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from alerter.config.state import PostgresUrl
 from alerter.store import State
-from alerter.store.known_sites import next_rounds
+from alerter.store.rounds import next_rounds
 from alerter.store.workers import server_time
 from benchmarks.cluster import ACCOUNT, record_account
 from benchmarks.figures import Figure

@@ -6,7 +6,7 @@ import pytest
 
 from alerter.models import Receipt
 from alerter.scopes import Scope, method_scope
-from alerter.store import State, blocks, known_sites, messages
+from alerter.store import State, blocks, known_sites, messages, rounds
 from alerter.store.due import due_destinations
 from alerter.store.queue import queued_destinations
 from tests.support import outbox
@@ -131,12 +131,12 @@ def test_a_destination_with_a_job_is_not_deferred_again(state: State) -> None:
 def test_a_shard_is_due_with_its_first_site(state: State) -> None:
     with state.transaction():
         known_sites.record_sites(state, {SITE: "Bakery", "gone": "Gone"}, T0)
-    known_sites.plan_rounds(state, {SITE: 7, "gone": 9}, {SITE: LATER, "gone": T0}, LATER)
-    assert known_sites.due_shards(state, T0) == {9}
-    assert known_sites.due_shards(state, LATER) == {7, 9}
+    rounds.plan_rounds(state, {SITE: 7, "gone": 9}, {SITE: LATER, "gone": T0}, LATER)
+    assert rounds.due_shards(state, T0) == {9}
+    assert rounds.due_shards(state, LATER) == {7, 9}
     with state.transaction():
         known_sites.record_sites(state, {SITE: "Bakery"}, T0)
-    assert known_sites.due_shards(state, LATER) == {7}
-    known_sites.schedule_rounds(state, [SITE], LATER, 5 * MINUTE)
-    assert known_sites.due_shards(state, LATER) == set()
-    assert known_sites.due_shards(state, LATER + 5 * MINUTE) == {7}
+    assert rounds.due_shards(state, LATER) == {7}
+    rounds.schedule_rounds(state, [SITE], LATER, 5 * MINUTE)
+    assert rounds.due_shards(state, LATER) == set()
+    assert rounds.due_shards(state, LATER + 5 * MINUTE) == {7}
