@@ -51,11 +51,11 @@ class Shards:
         """
         under_way: dict[str, asyncio.Task[bool]] = {}
         self._shards.add(shard)
-        ends_at = self._clock.monotonic() + self._turn()
+        began_at = self._clock.monotonic()
         try:
             while not self._stopping.is_set():
                 looked_at = self._clock.monotonic()
-                over_for = looked_at - ends_at
+                over_for = looked_at - began_at - self._turn()
                 goes_on = over_for < 0 or (under_way and over_for >= _SLOW)
                 begun = self._begin_due(shard, under_way) if goes_on else 0
                 if under_way:
@@ -72,7 +72,10 @@ class Shards:
                 await self._end_rounds(under_way)
 
     def _turn(self) -> float:
-        """Return for how many seconds to keep a shard; the more shards than others, the shorter."""
+        """Return for how many seconds to keep a shard: not for long, if there are too many here.
+
+        It is asked at each look: as soon as another worker has joined, the surplus is given up.
+        """
         is_share = len(self._shards) <= -(-SHARDS // self._membership.living)
         return _TURN if is_share else _SHORT_TURN
 

@@ -19,7 +19,7 @@ from alerter.demo.slack import EmbeddedSlack
 from alerter.demo.wix import EmbeddedWix
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
-from alerter.service.rounds import shard_of
+from alerter.service.rounds import SHARDS, shard_of
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.service.shards import Shards
 from alerter.store import State, blocks, known_sites, rounds
@@ -88,6 +88,7 @@ class Shard:
     runtime: Runtime
     shards: Shards
     stopping: asyncio.Event
+    membership: Membership
     clock: Ahead
     begun: dict[str, object]
 
@@ -135,8 +136,9 @@ async def shard(state: State, three: Config, wix: SlowWix) -> AsyncIterator[Shar
         wix.requests.clear()
         counts.clear()
         await asyncio.sleep(0.002)  # a round is later than the one before
-        shards = Shards(runtime, Membership(state, clock), stopping)
-        yield Shard(state, runtime, shards, stopping, clock, begun)
+        membership = Membership(state, clock)
+        shards = Shards(runtime, membership, stopping)
+        yield Shard(state, runtime, shards, stopping, membership, clock, begun)
 
 
 async def test_all_due_sites_are_read_once_and_planned_again(shard: Shard, wix: SlowWix) -> None:
@@ -259,3 +261,21 @@ async def test_a_turn_that_waits_for_a_slow_site_goes_on_with_the_others(
     wix.answers.set()
     await making
     assert shard.read() == {SITE, SECOND, THIRD}
+
+
+@pytest.mark.parametrize("every", ["1s"])
+async def test_a_worker_gives_up_what_is_beyond_its_share(shard: Shard) -> None:
+    """Of two shards one is its share, once there are as many workers as shards."""
+    another = (SHARD + 1) % SHARDS
+    shard.state.execute("UPDATE sites SET shard = ? WHERE site_id = ?", [another, THIRD])
+    making = [asyncio.create_task(shard.shards.make_rounds(each)) for each in (SHARD, another)]
+    await until(lambda: shard.read() == {SITE, SECOND, THIRD})
+    shard.clock.ahead += 6
+    await asyncio.sleep(1.5)
+    assert not any(each.done() for each in making)
+    shard.membership.living = SHARDS
+    await asyncio.wait(making, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(1.5)
+    assert [each.done() for each in making].count(True) == 1
+    shard.stopping.set()
+    await asyncio.gather(*making)
