@@ -18,8 +18,7 @@ log = logging.getLogger(__name__)
 # A job ends after so many seconds, for workers that have less to do; the shorter turn is that of a
 # worker with more shards than its share.
 _TURN, _SHORT_TURN = 30.0, 5.0
-# Rounds that a job has in hand, about as many as Wix is asked for at once: those that wait in
-# vain would be found due again at each look.
+# Rounds that a job has in hand, about as many as Wix is asked for at once.
 _AT_ONCE = 50
 # A job looks for due rounds so often: what falls due meanwhile is read and recorded together.
 _LOOK_EVERY = 1.0
@@ -57,13 +56,13 @@ class Shards:
                 looked_at = self._clock.monotonic()
                 over_for = looked_at - began_at - self._turn()
                 goes_on = over_for < 0 or (under_way and over_for >= _SLOW)
-                begun = self._begin_due(shard, under_way) if goes_on else 0
+                more = goes_on and self._begin_due(shard, under_way)
                 if under_way:
                     await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
                     await self._end_rounds(under_way)
                 elif over_for >= 0 or not await self._wait_for_next(shard):
                     return
-                if begun < _AT_ONCE:
+                if not more:
                     await self._wait(looked_at + _LOOK_EVERY - self._clock.monotonic())
         finally:
             self._shards.discard(shard)
@@ -79,24 +78,25 @@ class Shards:
         is_share = len(self._shards) <= -(-SHARDS // self._membership.living)
         return _TURN if is_share else _SHORT_TURN
 
-    def _begin_due(self, shard: int, under_way: dict[str, asyncio.Task[bool]]) -> int:
-        """Begin the due rounds of a shard; return how many."""
-        if len(under_way) >= _AT_ONCE:
-            return 0
+    def _begin_due(self, shard: int, under_way: dict[str, asyncio.Task[bool]]) -> bool:
+        """Begin the due rounds of a shard; return whether more of them may be due."""
+        most = _AT_ONCE - len(under_way)
+        if most <= 0:
+            return False
         try:
-            found = self._runtime.poller.due_rounds(shard, _AT_ONCE)
+            found = self._runtime.poller.due_rounds(shard, most, under_way)
         except StateError:
-            return 0
+            return False
         begun = {
             site_id: asyncio.create_task(self._runtime.poller.read_site(site, start))
             for site_id, start in found.items()
-            if site_id not in under_way and (site := self._sites.get(site_id))
+            if (site := self._sites.get(site_id))  # others are of a newer config
         }
         under_way |= begun
         for task in begun.values():
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
-        return len(begun)
+        return len(begun) == most
 
     async def _end_rounds(self, under_way: dict[str, asyncio.Task[bool]]) -> None:
         """Record the rounds that have ended, and plan the next ones of their sites.

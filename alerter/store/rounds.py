@@ -73,14 +73,29 @@ def next_round(state: State, shard: int) -> datetime | None:
 
 
 def due_rounds(
-    state: State, shard: int, now: datetime, most: int, spans: ReminderSpans
+    state: State,
+    shard: int,
+    now: datetime,
+    most: int,
+    spans: ReminderSpans,
+    under_way: Collection[str] = (),
 ) -> dict[str, RoundStart]:
-    """Return with what the due rounds of a shard begin, by the ids of sites, the latest first."""
+    """Return with what the due rounds of a shard begin, by the ids of sites, the latest first.
+
+    Those that are `under_way` are left out.
+    """
     rows = state.rows(
         f"SELECT site_id, {_start(spans)} FROM (SELECT * FROM sites WHERE {_OF_CONFIG}"
-        "  AND shard = :shard AND next_round <= :now ORDER BY next_round LIMIT :most) AS sites"
-        " ORDER BY next_round",
-        {"shard": shard, "most": most, **spans.moments(now), **holds.moments(now)},
+        "  AND shard = :shard AND next_round <= :now"
+        f"  AND site_id NOT IN {json_values(':under_way')}"
+        "  ORDER BY next_round LIMIT :most) AS sites ORDER BY next_round",
+        {
+            "shard": shard,
+            "most": most,
+            "under_way": json.dumps(list(under_way)),
+            **spans.moments(now),
+            **holds.moments(now),
+        },
     )
     return {row["site_id"]: _start_of(row) for row in rows}
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime, timedelta
 
 from alerter.clock import Clock
@@ -72,10 +72,12 @@ class Poller:
         self._missing: defaultdict[str, set[str]] = defaultdict(set)
         self.page_at = clock.monotonic()
 
-    def due_rounds(self, shard: int, most: int) -> dict[str, RoundStart]:
-        """Return with what the due rounds of a shard begin, by site, the latest first."""
+    def due_rounds(
+        self, shard: int, most: int, under_way: Collection[str] = ()
+    ) -> dict[str, RoundStart]:
+        """Return with what the due rounds of a shard begin, by site; see `rounds.due_rounds`."""
         now = self._clock.now()
-        return rounds.due_rounds(self._state, shard, now, most, self._spans)
+        return rounds.due_rounds(self._state, shard, now, most, self._spans, under_way)
 
     async def round(self, site: Site) -> bool:
         """Poll a site once. Return whether that succeeded; a failure is logged and recorded."""

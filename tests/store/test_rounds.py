@@ -79,6 +79,17 @@ def test_a_round_begins_with_what_is_known_of_its_own_site(state: State, clock: 
     assert rounds.get_start(state, "a", now, SPANS) == found["a"]
 
 
+def test_the_latest_rounds_are_made_first_and_none_twice(state: State, clock: SetClock) -> None:
+    now = clock.now()
+    watched(state, now, *"abcd")
+    for late, site_id in enumerate("cabd"):
+        at = to_ms(now - late * HOUR)
+        state.execute("UPDATE sites SET next_round = ? WHERE site_id = ?", [at, site_id])
+    assert list(rounds.due_rounds(state, 7, now, 10, SPANS)) == ["d", "b", "a", "c"]
+    assert list(rounds.due_rounds(state, 7, now, 2, SPANS)) == ["d", "b"]
+    assert list(rounds.due_rounds(state, 7, now, 2, SPANS, ["d", "c"])) == ["b", "a"]
+
+
 def test_a_round_of_a_site_without_a_row_looks_for_everything(
     state: State, clock: SetClock
 ) -> None:
