@@ -181,6 +181,21 @@ async def test_a_site_that_fails_is_planned_again_and_the_others_are_recorded(
     assert known_sites.site_failing_since(state, SITE) is None
 
 
+async def test_a_site_that_hides_unpublished_reviews_is_recorded_with_the_others(
+    shard: Shard, wix: SlowWix, state: State
+) -> None:
+    wix.sites[SECOND].private = False
+    await shard.shards.make_rounds(SHARD)
+    assert shard.read() == {SITE, SECOND, THIRD}
+    rows = state.rows("SELECT site_id, sees_private, private_lost_at FROM sites")
+    assert {row["site_id"]: bool(row["sees_private"]) for row in rows} == {
+        SITE: True,
+        SECOND: False,
+        THIRD: True,
+    }
+    assert [row["site_id"] for row in rows if row["private_lost_at"]] == [SECOND]
+
+
 async def test_a_site_that_wix_wants_no_calls_about_is_not_asked_for(
     shard: Shard, wix: SlowWix, state: State
 ) -> None:
