@@ -195,9 +195,11 @@ def ids_beginning(
 def unique_beginnings(state: State, beginnings: Collection[str], length: int) -> set[str]:
     """Return those of these beginnings of ids, each of `length`, that one stored id has."""
     rows = state.rows(
-        "SELECT substr(review_id, 1, :length) AS beginning FROM reviews"
-        f" WHERE substr(review_id, 1, :length) IN {json_values(':beginnings')}"
-        " GROUP BY substr(review_id, 1, :length) HAVING count(DISTINCT review_id) = 1",
+        "SELECT beginning FROM"
+        " (SELECT substr(review_id, 1, CAST(:length AS INTEGER)) AS beginning, review_id"
+        "  FROM reviews) AS ids"
+        f" WHERE beginning IN {json_values(':beginnings')}"
+        " GROUP BY beginning HAVING count(DISTINCT review_id) = 1",
         {"length": length, "beginnings": json.dumps(sorted(beginnings))},
     )
     return {row["beginning"] for row in rows}
