@@ -421,6 +421,8 @@ def test_people_see_the_newest_open_reviews_first(
     assert lines[first + 21] == "and 2 older"
 
 
+@pytest.mark.sqlite
+@pytest.mark.postgresql
 @pytest.mark.usefixtures("stand")
 def test_an_id_is_cut_where_its_beginning_names_one_review(
     config: Config, state: State, clock: SetClock
