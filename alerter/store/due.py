@@ -52,9 +52,17 @@ def _attempts(over: list[str], services: Mapping[str, str]) -> set[str]:
     return found
 
 
+_WAITS = "status = 'pending' AND message IS NULL"
+# Each destination is looked up in the index, by both priorities: what waits for one that is down,
+# or for the morning, is not read.
 _NEW = (
-    "SELECT DISTINCT destination FROM deliveries WHERE status = 'pending' AND message IS NULL"
-    " AND due_at <= :now"
+    f"WITH RECURSIVE waiting (destination) AS (SELECT min(destination) FROM deliveries"
+    f" WHERE {_WAITS} UNION ALL SELECT (SELECT min(destination) FROM deliveries WHERE {_WAITS}"
+    "  AND deliveries.destination > waiting.destination)"
+    " FROM waiting WHERE waiting.destination IS NOT NULL)"
+    " SELECT destination FROM waiting WHERE EXISTS (SELECT 1 FROM deliveries"
+    f" WHERE {_WAITS} AND deliveries.destination = waiting.destination"
+    "  AND priority IN (0, 1) AND due_at <= :now)"
 )
 _UNSETTLED = (
     "SELECT DISTINCT destination FROM messages WHERE (status IN ('sending', 'in_doubt')"
