@@ -85,8 +85,10 @@ class Upcoming:
 
 def get_upcoming(state: State, destination: str, now: datetime) -> Upcoming:
     """Return when a destination has something to do next."""
-    [row] = state.rows(_UPCOMING, {"destination": destination, "now": to_ms(now)})
-    return Upcoming(*map(moment_or_none, row.values()))
+    now_ms = to_ms(now)
+    [row] = state.rows(_UPCOMING, {"destination": destination, "now": now_ms})
+    # As stored, now may be up to half a millisecond later: what is due would not be due yet.
+    return Upcoming(*(now if ms == now_ms else moment_or_none(ms) for ms in row.values()))
 
 
 def draft(

@@ -66,6 +66,18 @@ async def test_throttled_changes_hold_up_no_post_over_a_restart_too(
     assert len(asked(slack, UPDATE)) == 2
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.0004, 0.0006, 0.000999])
+async def test_a_change_is_made_at_once_in_any_fraction_of_a_millisecond(
+    desk: Desk, slack: EmbeddedSlack, clock: SetClock, fraction: float
+) -> None:
+    queue(desk.state, "r1")
+    await desk.work()
+    mark_stale(desk.state, "r1")
+    clock.advance(seconds=10 + fraction)
+    assert await desk.step() is None
+    assert edits(slack) == [1]
+
+
 async def test_a_change_that_fails_for_now_is_tried_with_growing_waits_for_a_day(
     desk: Desk, slack: EmbeddedSlack, clock: SetClock, caplog: pytest.LogCaptureFixture
 ) -> None:
