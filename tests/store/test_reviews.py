@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alerter.models import Media, Reply, Review, Status, StoredReview
-from alerter.store import State, reviews
+from alerter.store import State, report, reviews
 from alerter.store.reviews import dump_review, load_review
 from tests.support.values import SITE
 
@@ -90,3 +90,13 @@ def test_a_stored_review_is_returned_as_it_was_put(state: State) -> None:
         reviews.put_reviews(state, SITE, [stored], now)
 
     assert reviews.get_reviews(state, SITE, ["r1", "r2"]) == {"r1": stored}
+
+
+def test_the_beginning_of_an_id_is_unique_where_no_other_id_has_it(state: State) -> None:
+    now = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+    for site, *ids in ((SITE, "abcd1", "abce1", "abce2", "xyz"), ("another", "abcd1")):
+        stored = [StoredReview(Review(id=each, rating=1), Status.OPEN) for each in ids]
+        with state.transaction():
+            reviews.put_reviews(state, site, stored, now)
+    found = report.unique_beginnings(state, {"abcd", "abce", "xyz", "none"}, 4)
+    assert found == {"abcd", "xyz"}
