@@ -35,17 +35,17 @@ MAY_SHOW = (
 )
 _SENDING = "status = 'sending'"
 UNDER_WAY = "status IN ('sending', 'in_doubt')"
-LEFT = "to_left IS NOT NULL AND status = 'sent'"
+PARTLY_ACCEPTED = "to_left IS NOT NULL AND status = 'sent'"
 # The first call records the subject. It may hold words of a review that was erased meanwhile.
 _SUBJECT = (
     "CASE WHEN erase THEN NULL WHEN status = 'sent' OR :subject = '' THEN subject ELSE :subject END"
 )
 IS_DUE = "(due_at IS NULL OR due_at <= :now OR attempted_at > :now)"
 NEXT_MOMENT = f"CASE WHEN {IS_DUE} THEN :now ELSE due_at END"
-_IN_DOUBT_NOW, _LEFT_NOW = (
+_IN_DOUBT_NOW, _PARTLY_ACCEPTED_NOW = (
     f"SELECT id FROM messages WHERE destination = :destination AND {kind} AND {IS_DUE}"
     f" AND {MAY_SHOW} ORDER BY id LIMIT 1"
-    for kind in (UNDER_WAY, LEFT)
+    for kind in (UNDER_WAY, PARTLY_ACCEPTED)
 )
 
 
@@ -55,7 +55,7 @@ def get_unsettled(state: State, destination: str, now: datetime) -> Message | No
     A message waits until its `due_at`, but not if the clock was set back since the attempt.
     """
     row = state.row(
-        f"SELECT * FROM messages WHERE id = coalesce(({_IN_DOUBT_NOW}), ({_LEFT_NOW}))",
+        f"SELECT * FROM messages WHERE id = coalesce(({_IN_DOUBT_NOW}), ({_PARTLY_ACCEPTED_NOW}))",
         {"destination": destination, "now": to_ms(now)},
     )
     return load_message(state, row) if row else None

@@ -11,10 +11,10 @@ from alerter.store import blocks
 from alerter.store.items import get_items
 from alerter.store.messages import (
     CLOSED_SINCE,
-    LEFT,
     MAY_SHOW,
     NEXT_MOMENT,
     OF_UNVERIFIED,
+    PARTLY_ACCEPTED,
     UNDER_WAY,
     thread_of,
 )
@@ -234,7 +234,7 @@ _UPCOMING = (
     "SELECT (SELECT min(due_at) FROM deliveries WHERE destination = :destination"
     "  AND status = 'pending' AND message IS NULL AND due_at > :now) AS due_at,"
     f" (SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
-    f"  AND ({UNDER_WAY} OR ({LEFT})) AND {MAY_SHOW}) AS settle_at,"
+    f"  AND ({UNDER_WAY} OR ({PARTLY_ACCEPTED})) AND {MAY_SHOW}) AS settle_at,"
     f" (SELECT min({NEXT_MOMENT}) FROM messages WHERE destination = :destination"
     f"  AND {OUTDATED} AND {MAY_SHOW}) AS update_at"
 )
