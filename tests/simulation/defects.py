@@ -166,8 +166,8 @@ DEFECTS = (
         (
             (
                 "notify/email.py",
-                'mail["Message-ID"] = f"<{message.uid}>"',
-                'mail["Message-ID"] = f"<{message.lost}.{message.uid}>"',
+                'f"Message-ID: <{message.uid}>',
+                'f"Message-ID: <{message.lost}.{message.uid}>',
             ),
         ),
         ("other_message_id", "repeated"),
