@@ -51,16 +51,18 @@ class Shards:
         under_way: dict[str, asyncio.Task[bool]] = {}
         self._shards.add(shard)
         began_at = self._clock.monotonic()
+        over_at: float | None = None  # when the turn was found to be over; it may get longer again
         try:
             while not self._stopping.is_set():
                 looked_at = self._clock.monotonic()
-                over_for = looked_at - began_at - self._turn()
-                goes_on = over_for < 0 or (under_way and over_for >= _SLOW)
+                is_over = looked_at - began_at >= self._turn()
+                over_at = (over_at or looked_at) if is_over else None
+                goes_on = over_at is None or (under_way and looked_at - over_at >= _SLOW)
                 more = goes_on and self._begin_due(shard, under_way)
                 if under_way:
                     await asyncio.wait(under_way.values(), timeout=_LOOK_EVERY)
                     await self._end_rounds(under_way)
-                elif over_for >= 0 or not await self._wait_for_next(shard):
+                elif is_over or not await self._wait_for_next(shard):
                     return
                 if not more:
                     await self._wait(looked_at + _LOOK_EVERY - self._clock.monotonic())

@@ -44,10 +44,11 @@ SECOND, THIRD = neighbours(2)
 
 
 class SlowWix(EmbeddedWix):
-    """Wix, which answers calls about SITE while `answers` is set."""
+    """Wix, which answers calls about `slow` sites while `answers` is set."""
 
     def __init__(self) -> None:
         super().__init__(requests_per_minute=None)
+        self.slow = {SITE}
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -58,7 +59,7 @@ class SlowWix(EmbeddedWix):
 
     @web.middleware
     async def _hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get("wix-site-id") == SITE:
+        if request.headers.get("wix-site-id") in self.slow:
             await self.answers.wait()
         return await handler(request)
 
@@ -293,4 +294,29 @@ async def test_a_worker_gives_up_what_is_beyond_its_share(shard: Shard) -> None:
     await asyncio.sleep(1.5)
     assert [each.done() for each in making].count(True) == 1
     shard.stopping.set()
+    await asyncio.gather(*making)
+
+
+@pytest.mark.parametrize("every", ["1s"])
+async def test_what_is_given_up_late_in_a_turn_waits_for_slow_sites_alone(
+    shard: Shard, wix: SlowWix
+) -> None:
+    """A busy shard always has rounds under way: it ends only if it begins no others meanwhile."""
+    another = (SHARD + 1) % SHARDS
+    shard.state.execute("UPDATE sites SET shard = ? WHERE site_id = ?", [another, THIRD])
+    wix.slow = {SITE, THIRD}
+    wix.answers.clear()
+    making = [asyncio.create_task(shard.shards.make_rounds(each)) for each in (SHARD, another)]
+    await until(lambda: shard.read() == {SECOND})
+    shard.clock.ahead += 20
+    shard.membership.living = SHARDS
+    await asyncio.sleep(1.2)
+    before = len(wix.queries())
+    await asyncio.sleep(2.2)
+    assert len(wix.queries()) == before
+    # After a while they hold up no other.
+    shard.clock.ahead += 10
+    await until(lambda: len(wix.queries()) > before)
+    shard.stopping.set()
+    wix.answers.set()
     await asyncio.gather(*making)
