@@ -261,10 +261,10 @@ def _each(
 def _asks_at_once(
     world: World, review_id: str, destination: Destination, period: Period, own: list[Received]
 ) -> bool:
-    """Return whether one reminder is for the reopening itself: one by mail, on Slack at once if at
-    all.
+    """Return whether one reminder is for the reopening itself: on Slack at once if at all, one
+    elsewhere, which quiet hours may hold.
     """
-    if not period.reopened or destination.medium == "email" or not own:
+    if not period.reopened or destination.medium != "slack" or not own:
         return period.reopened
     calm = world.is_calm(destination, period.start, period.start + world.late, review_id)
     return not calm or own[0].time <= period.start + world.late
