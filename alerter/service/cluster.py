@@ -259,6 +259,7 @@ class Cluster:
         alive = [self._membership.name, *self._membership.others()]
         self._runtime.dispatcher.troubles.end_refused(alive)
         self._route_what_is_left()
+        rounds.bring_rounds_forward(self._state, self._clock.now(), self._runtime.config.poll.every)
 
     def _route_what_is_left(self) -> None:
         """Route again what a worker with an older config left for destinations of that config."""

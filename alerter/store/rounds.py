@@ -13,6 +13,8 @@ from alerter.store.reminders import ReminderSpans
 from alerter.store.sql import json_values, moment_or_none
 from alerter.store.state import State
 
+_SLEWED = timedelta(seconds=1)  # a clock that is set right in small steps changes nothing
+
 
 @dataclass(frozen=True, slots=True)
 class RoundStart:
@@ -124,6 +126,22 @@ def schedule_rounds(
             "every": round(every.total_seconds() * 1000),
             "now": to_ms(now),
             "ids": json.dumps(list(site_ids)),
+        },
+    )
+
+
+def bring_rounds_forward(state: State, now: datetime, every: timedelta) -> None:
+    """Plan rounds again that are later than the next period: the server's clock was set back.
+
+    Each keeps its moment of the period, so that not all of them are due at once.
+    """
+    state.write_relaxed(
+        "UPDATE sites SET next_round = :now + (next_round - :now) % :every"
+        f" WHERE {_OF_CONFIG} AND next_round > :latest",
+        {
+            "now": to_ms(now),
+            "every": round(every.total_seconds() * 1000),
+            "latest": to_ms(now + every + _SLEWED),
         },
     )
 

@@ -20,6 +20,7 @@ from alerter.service.cluster import Cluster
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
 from alerter.service.runtime import Runtime, open_runtime
+from alerter.service.upkeep import REGULAR_PREFIX
 from alerter.store import State, known_sites, queue
 from tests.support import outbox
 from tests.support.queue import get_jobs, new_queue_worker
@@ -202,6 +203,18 @@ async def test_regular_jobs_that_were_lost_come_back(start: Start, state: State)
     outbox.queue(state, 1)
     await until(lambda: outbox.status(state) == {1: "sent"})
     assert not lost & set(get_jobs(state))
+
+
+async def test_rounds_go_on_when_the_clock_of_the_server_is_set_back(
+    start: Start, state: State, wix: EmbeddedWix, mailbox: Mailbox
+) -> None:
+    one = await start()
+    await was_read(state)
+    state.execute("UPDATE sites SET next_round = next_round + 3600000")
+    put(wix, "a")
+    regular = f"{REGULAR_PREFIX}{one.membership.config}"
+    queue.defer_periodic(state, regular, "housekeeping", 0)
+    await until(lambda: arrived(mailbox) == ["a"])
 
 
 async def test_a_destination_of_a_newer_config_waits_for_a_worker_with_it(

@@ -163,6 +163,26 @@ def test_the_next_round_of_a_shard_is_its_earliest(state: State, clock: SetClock
     assert rounds.next_round(state, 8) is None
 
 
+def test_rounds_go_on_when_the_clock_is_set_back(state: State, clock: SetClock) -> None:
+    now = clock.now()
+    watched(state, now, *"abc")
+    state.execute("UPDATE sites SET next_round = ? WHERE site_id = 'b'", [to_ms(now + HOUR)])
+    state.execute("UPDATE sites SET left_at = 0 WHERE site_id = 'c'")
+    before = now - 10 * HOUR - HOUR / 4
+    rounds.bring_rounds_forward(state, before, HOUR)
+    assert rounds.next_round(state, 7) == before + HOUR / 4
+    assert set(rounds.due_rounds(state, 7, before + HOUR / 4, 10, SPANS)) == {"a", "b"}
+
+
+def test_rounds_of_the_next_period_stay(state: State, clock: SetClock) -> None:
+    now = clock.now()
+    watched(state, now, "a")
+    rounds.schedule_rounds(state, ["a"], now, HOUR)
+    for set_back in (timedelta(), timedelta(seconds=1)):
+        rounds.bring_rounds_forward(state, now - set_back, HOUR)
+        assert rounds.next_round(state, 7) == now + HOUR
+
+
 def test_sites_that_succeed_again_are_marked_together(state: State, clock: SetClock) -> None:
     """Those of which there is more to record are left to `mark_poll_success`."""
     now = clock.now()
