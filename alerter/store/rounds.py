@@ -116,12 +116,13 @@ def schedule_rounds(
 ) -> None:
     """Plan the next rounds of sites whose round has ended, without waiting for the disk.
 
-    Each keeps its moment of the period, unless it is behind by more than one.
+    Each keeps its moment of the period, unless it is behind by more than one. Where another worker
+    has made the same round, it has planned the next one.
     """
     state.write_relaxed(
         "UPDATE sites SET next_round = CASE WHEN next_round + :every > :now"
         " THEN next_round + :every ELSE :now + :every END"
-        f" WHERE site_id IN {json_values(':ids')}",
+        f" WHERE site_id IN {json_values(':ids')} AND next_round <= :now",
         {
             "every": round(every.total_seconds() * 1000),
             "now": to_ms(now),

@@ -163,6 +163,17 @@ def test_the_next_round_of_a_shard_is_its_earliest(state: State, clock: SetClock
     assert rounds.next_round(state, 8) is None
 
 
+def test_two_workers_that_made_a_round_at_once_plan_the_next_one_once(
+    state: State, clock: SetClock
+) -> None:
+    """One was frozen in its round, and another made that too."""
+    now = clock.now()
+    watched(state, now, "a")
+    for _ in range(2):
+        rounds.schedule_rounds(state, ["a"], now, HOUR)
+    assert rounds.next_round(state, 7) == now + HOUR
+
+
 def test_rounds_go_on_when_the_clock_is_set_back(state: State, clock: SetClock) -> None:
     now = clock.now()
     watched(state, now, *"abc")
