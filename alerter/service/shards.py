@@ -69,8 +69,10 @@ class Shards:
         finally:
             self._shards.discard(shard)
             if under_way:
-                await end_tasks(set(under_way.values()))
-                await self._end_rounds(under_way)
+                try:
+                    await end_tasks(set(under_way.values()))
+                finally:  # at the stop of the process it is cancelled while it waits
+                    await self._end_rounds(under_way)
 
     def _turn(self) -> float:
         """Return for how many seconds to keep a shard: not for long, if there are too many here.

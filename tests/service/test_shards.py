@@ -59,8 +59,8 @@ class SlowWix(EmbeddedWix):
 
     @web.middleware
     async def _hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get("wix-site-id") in self.slow:
-            await self.answers.wait()
+        while request.headers.get("wix-site-id") in self.slow and not self.answers.is_set():
+            await asyncio.sleep(0.01)
         return await handler(request)
 
 
@@ -251,6 +251,24 @@ async def test_a_round_that_is_cancelled_at_the_stop_stays_due(shard: Shard, wix
     shard.stopping.set()
     slow.cancel()
     await making
+    assert shard.due() == {SITE}
+
+
+async def test_what_ends_during_the_stop_is_recorded_beside_a_round_that_hangs(
+    shard: Shard, wix: SlowWix
+) -> None:
+    wix.slow = {SITE, SECOND}
+    wix.answers.clear()
+    making = asyncio.create_task(shard.shards.make_rounds(SHARD))
+    await until(lambda: shard.read() == {THIRD})
+    shard.stopping.set()
+    await asyncio.sleep(1.2)
+    wix.slow = {SITE}
+    await until(lambda: len(shard.shards.under_way) == 1)
+    for task in (making, *shard.shards.under_way):
+        task.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    assert shard.read() == {SECOND, THIRD}
     assert shard.due() == {SITE}
 
 
