@@ -16,13 +16,13 @@ from alerter.counters import counts
 from alerter.demo.faults import Fault
 from alerter.demo.mailbox import Mailbox
 from alerter.demo.slack import EmbeddedSlack
-from alerter.demo.wix import EmbeddedWix
 from alerter.service.membership import Membership
 from alerter.service.reconcile import reconcile
 from alerter.service.rounds import SHARDS, shard_of
 from alerter.service.runtime import Runtime, open_runtime
 from alerter.service.shards import Shards
 from alerter.store import State, blocks, known_sites, rounds
+from tests.support.held_wix import HeldWix
 from tests.support.state_faults import impatient, locked
 from tests.support.values import SECRETS, SITE
 from tests.support.waiting import until
@@ -43,19 +43,12 @@ def neighbours(number: int) -> list[str]:
 SECOND, THIRD = neighbours(2)
 
 
-class SlowWix(EmbeddedWix):
+class SlowWix(HeldWix):
     """Wix, which answers calls about `slow` sites while `answers` is set."""
 
     def __init__(self) -> None:
         super().__init__(requests_per_minute=None)
         self.slow = {SITE}
-        self.answers = asyncio.Event()
-        self.answers.set()
-
-    def _application(self) -> web.Application:
-        app = super()._application()
-        app.middlewares.append(self._hold)
-        return app
 
     @web.middleware
     async def _hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:

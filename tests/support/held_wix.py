@@ -10,12 +10,12 @@ from alerter.demo.wix import EmbeddedWix
 
 
 class HeldWix(EmbeddedWix):
-    """Wix, which answers calls about orders and review requests while `held` is set."""
+    """Wix, which answers calls about orders and review requests while `answers` is set."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**how)
-        self.held = asyncio.Event()
-        self.held.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     def _application(self) -> web.Application:
         app = super()._application()
@@ -25,5 +25,5 @@ class HeldWix(EmbeddedWix):
     @web.middleware
     async def _hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if "/review-requests/" in request.path or request.path.startswith("/ecom/"):
-            await self.held.wait()
+            await self.answers.wait()
         return await handler(request)

@@ -287,13 +287,13 @@ async def test_look_ups_leave_wix_to_the_reviews(shop: Shop) -> None:
 async def test_what_is_late_arrives_later(shop: Shop) -> None:
     shop.sell(BOUGHT + DAY)
     shop.record(of())
-    shop.wix.held.clear()
+    shop.wix.answers.clear()
     fetching = asyncio.create_task(shop.orders.fetch_orders(shop.site, [of()]))
     await until(lambda: REQUESTS in shop.paths())
     shop.clock.advance(seconds=2)
     await asyncio.wait_for(fetching, HANG)
     assert shop.known() == {}
-    shop.wix.held.set()
+    shop.wix.answers.set()
     await until(shop.known)
     assert shop.known()["r1"].number == "10001"
 
@@ -304,7 +304,7 @@ def _has_asked(shop: Shop, number: int) -> bool:
 
 async def test_few_look_ups_go_on_at_a_time(shop: Shop) -> None:
     shop.sell(BOUGHT + DAY)
-    shop.wix.held.clear()
+    shop.wix.answers.clear()
     ids = [f"r{number}" for number in range(15)]
     shop.record(*(of(each) for each in ids))
     for number, each in enumerate(ids):
@@ -312,7 +312,7 @@ async def test_few_look_ups_go_on_at_a_time(shop: Shop) -> None:
         await until(partial(_has_asked, shop, number))
         shop.clock.advance(seconds=2)
         await asyncio.wait_for(fetching, HANG)
-    shop.wix.held.set()
+    shop.wix.answers.set()
     await until(lambda: len(shop.known(ids)) >= 10)
     await shop.orders.close()
     assert len(shop.known(ids)) == 10
@@ -329,7 +329,7 @@ async def test_a_look_up_needs_no_lease_of_the_job_that_began_it(shop: Shop) -> 
 async def test_a_look_up_ends_with_its_config(shop: Shop) -> None:
     shop.sell()
     shop.record(of())
-    shop.wix.held.clear()
+    shop.wix.answers.clear()
     fetching = asyncio.create_task(shop.orders.fetch_orders(shop.site, [of()]))
     await until(lambda: REQUESTS in shop.paths())
     shop.clock.advance(seconds=2)

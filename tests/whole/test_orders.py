@@ -138,7 +138,7 @@ async def test_a_late_order_updates_slack_and_no_mail(
     runtime: Runtime, wix: HeldWix, clock: SetClock, mailbox: Mailbox, slack: EmbeddedSlack
 ) -> None:
     sell(wix, clock)
-    wix.held.clear()
+    wix.answers.clear()
     reading = asyncio.create_task(runtime.poller.round(runtime.config.sites[0]))
     await until(lambda: any("review-requests" in each.path for each in wix.requests))
     clock.advance(seconds=2)
@@ -147,7 +147,7 @@ async def test_a_late_order_updates_slack_and_no_mail(
     [mail], [post] = mailbox.mails, slack.posts
     assert "Order" not in words_of(post.blocks)
 
-    wix.held.set()
+    wix.answers.set()
     await until(lambda: runtime.state.value("SELECT count(*) FROM messages WHERE stale > 0"))
     clock.advance(seconds=2)
     await runtime.dispatcher.run(IDLE)
