@@ -247,6 +247,12 @@ class ClusterWorld(World):
             conn.execute("SET statement_timeout = 2000")
             return conn.execute(sql.encode()).fetchall()
 
+    def arrived_everywhere(self) -> set[str]:
+        """The reviews that have reached everybody; none where the server answers too late."""
+        with suppress(psycopg.Error):
+            return super().arrived_everywhere()
+        return set()
+
     def titles_of(self, post: Post) -> set[str]:
         """The reviews that a message on Slack showed when it was posted."""
         return find_titles(f"{post.args.get('blocks') or post.args.get('text')}")
