@@ -30,6 +30,7 @@ from alerter.watch.accounts import AccountLists
 from alerter.watch.catalog import Catalog
 from alerter.watch.intake import Intake
 from alerter.watch.orders import Orders
+from alerter.watch.outcomes import Outcomes
 from alerter.watch.poll import Poller
 from alerter.watch.reader import Reader
 from alerter.wix.client import WixClient
@@ -96,7 +97,8 @@ def _assembled(
     reader, wake = Reader(wix, clock), dispatcher.wake
     troubles, failure = dispatcher.troubles, dispatcher.state_failure
     accounts = AccountLists(state, config, clock, wix, troubles, failure.notify)
-    poller = Poller(state, config, clock, reader, intake, troubles, failure.notify)
+    outcomes = Outcomes(state, config, clock, reader, troubles, failure.notify)
+    poller = Poller(state, config, clock, reader, intake, outcomes)
     summaries = Summaries(state, config, clock, poller.count, wake, failure.notify)
     housekeeping = Housekeeping(state, config, clock, summaries, troubles, failure)
     responder = Responder(state, config, clock, wix, recorder(intake), wake, owner=owner)

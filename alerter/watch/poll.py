@@ -15,10 +15,9 @@ from alerter.store.known_sites import Coverage, SiteState
 from alerter.store.reminders import ReminderSpans
 from alerter.store.rounds import RoundStart
 from alerter.text import counted
-from alerter.trouble.tracker import Troubles
 from alerter.watch.coverage import unread_past, wanted_coverage
 from alerter.watch.intake import Intake
-from alerter.watch.outcomes import Outcomes, StateFailed
+from alerter.watch.outcomes import Outcomes
 from alerter.watch.reader import Reader
 from alerter.watch.topics import topics_of
 from alerter.watch.triage import LAST_ROUND, OVERLAP, Reason
@@ -57,8 +56,7 @@ class Poller:
         clock: Clock,
         reader: Reader,
         intake: Intake,
-        troubles: Troubles,
-        state_failed: StateFailed,
+        outcomes: Outcomes,
     ) -> None:
         self._state = state
         self._config = config
@@ -66,7 +64,7 @@ class Poller:
         self._clock = clock
         self._reader = reader
         self._intake = intake
-        self.outcomes = Outcomes(state, config, clock, reader, troubles, state_failed)
+        self.outcomes = outcomes
         window = config.poll.rescan_window + LAST_ROUND
         self._spans = ReminderSpans(config.reminders.after, window)
         self._missing: defaultdict[str, set[str]] = defaultdict(set)

@@ -359,15 +359,8 @@ async def test_a_fault_that_nobody_foresaw_is_a_failure_of_that_site_alone(
     config: Config, state: State, clock: SetClock, wix: EmbeddedWix, log: pytest.LogCaptureFixture
 ) -> None:
     async with open_runtime(config, state, clock) as runtime:
-        poller = Poller(
-            state,
-            config,
-            clock,
-            _Unreadable(),
-            runtime.intake,
-            runtime.dispatcher.troubles,
-            runtime.dispatcher.state_failure.notify,
-        )
+        outcomes = runtime.poller.outcomes
+        poller = Poller(state, config, clock, _Unreadable(), runtime.intake, outcomes)
         for _ in range(16):
             assert not await poller.round(config.sites[0])
             clock.advance(minutes=1)
